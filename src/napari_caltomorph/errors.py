@@ -1,0 +1,50 @@
+"""What can go wrong because of what a person gave us; each message is one sentence that names the mend.
+
+Everything else is a bug and may crash loudly.
+"""
+
+from __future__ import annotations
+
+
+class CaltomorphError(Exception):
+    """Base of all errors that a face shows as a sentence instead of a traceback."""
+
+
+class SmearUnreadable(CaltomorphError):
+    """The path holds no smear that could be read."""
+
+
+class LooksLikeCohort(SmearUnreadable):
+    """The path holds several patients, not one."""
+
+
+class CellUnreadable(CaltomorphError):
+    """One image of a smear could not be decoded; the others are not concerned."""
+
+
+class WeightsMissing(CaltomorphError):
+    """The encoder's weights are not on this machine; the message says how to get them."""
+
+
+class WeightsRefused(CaltomorphError):
+    """A weights file is unsafe, damaged, or of another architecture."""
+
+
+class DeviceMissing(CaltomorphError):
+    """The device or precision asked for does not exist on this machine."""
+
+
+class FeaturesRefused(CaltomorphError):
+    """A feature file is damaged, or comes from another encoder than the one asked for."""
+
+
+class ModelRefused(CaltomorphError):
+    """A model folder is incomplete, changed, newer than this version, or not a model."""
+
+
+class PredictionUnreadable(CaltomorphError):
+    """A saved prediction is damaged, or newer than this version."""
+
+
+class OutputRefused(CaltomorphError):
+    """Results cannot be written where they were asked for."""

@@ -1,0 +1,75 @@
+"""How a long function tells its caller how far it is, and how the caller stops it.
+
+A long function takes ``progress: OnProgress`` and calls it often. The callback may draw a bar, and it
+may raise `Cancelled` to stop the work; so one implementation serves the terminal, napari and the tests.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+class Cancelled(Exception):
+    """Raised inside a progress callback by whoever wants the work to stop."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One report of a long function.
+
+    Attributes
+    ----------
+    stage : str
+        What is being done, e.g. ``"Encoding"``.
+    done, total : int
+        How much of this stage is done, in `unit`.
+    unit : str
+        Plural noun of what is counted.
+    """
+
+    stage: str
+    done: int
+    total: int
+    unit: str = "cells"
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def ignore(progress: Progress) -> None:
+    """The callback of a caller that does not care."""
+
+
+@dataclass
+class Pace:
+    """Turns a stream of `Progress` into a sentence with speed and time left."""
+
+    _stage: str = ""
+    _start: float = field(default=0.0)
+    _first: int = 0
+
+    def describe(self, progress: Progress) -> str:
+        """Return e.g. ``"Encoding: 312/487 cells, 41/s, 4 s left"``."""
+        now = time.monotonic()
+        if progress.stage != self._stage:
+            self._stage, self._start, self._first = progress.stage, now, progress.done
+        text = f"{progress.stage}: {progress.done}/{progress.total} {progress.unit}"
+        elapsed = now - self._start
+        fresh = progress.done - self._first
+        if fresh <= 0 or elapsed < 0.3:
+            return text
+        rate = fresh / elapsed
+        left = (progress.total - progress.done) / rate
+        speed = f"{rate:.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
+        return f"{text}, {speed}, {format_seconds(left)} left"
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration as a person says it: ``"4 s"``, ``"3 min"``, ``"1.5 h"``."""
+    if seconds < 90:
+        return f"{max(seconds, 0):.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,86 @@
+"""The classes that a model tells apart. A class is shown by its name and written in files by its slug."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$")]
+Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+
+
+class DetailedClass(BaseModel):
+    """A diagnosis group such as CML; what test sets are stratified by (paper, section 2.2)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    slug: Slug
+    name: str
+
+
+class CoarseClass(BaseModel):
+    """One of the classes that the model predicts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    slug: Slug
+    name: str
+    malignant: bool
+    color: Color
+    detailed: tuple[DetailedClass, ...]
+
+
+class Taxonomy(BaseModel):
+    """An ordered set of coarse classes; the order is that of a model's logits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    classes: tuple[CoarseClass, ...] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _slugs_are_unique(self) -> Taxonomy:
+        detailed = [d.slug for c in self.classes for d in c.detailed]
+        for slugs in (self.slugs, detailed):
+            if len(set(slugs)) != len(slugs):
+                raise ValueError(f"two classes share a slug: {sorted(slugs)}")
+        return self
+
+    @property
+    def slugs(self) -> list[str]:
+        """Slugs in the order of the logits."""
+        return [c.slug for c in self.classes]
+
+    @property
+    def names(self) -> list[str]:
+        """Names in the order of the logits."""
+        return [c.name for c in self.classes]
+
+    @property
+    def colors(self) -> list[str]:
+        """Hex colours in the order of the logits."""
+        return [c.color for c in self.classes]
+
+    @property
+    def is_malignant(self) -> NDArray[np.bool_]:
+        """(C,) which classes count as malignant (paper, section 2.4)."""
+        return np.array([c.malignant for c in self.classes])
+
+    def coarse(self, slug: str) -> CoarseClass:
+        """Return the coarse class with this slug; KeyError names the known ones."""
+        for one in self.classes:
+            if one.slug == slug:
+                return one
+        raise KeyError(f"{slug!r} is no class of {self.name}; it has {', '.join(self.slugs)}")
+
+
+@cache
+def caltomorph_taxonomy() -> Taxonomy:
+    """The paper's 19 detailed and 8 coarse classes (figure 1C)."""
+    text = resources.files(__package__).joinpath("caltomorph.json").read_text("utf-8")
+    return Taxonomy.model_validate_json(text)
