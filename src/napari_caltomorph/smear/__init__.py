@@ -1,0 +1,17 @@
+"""One patient's blood smear: reading its cells from disk, and grading their images."""
+
+from napari_caltomorph.smear.check import QUALITY_RULES, check_smear
+from napari_caltomorph.smear.read import find_smears, read_smear
+from napari_caltomorph.smear.smear import Grade, LeftOut, Reason, Smear, smear_from_array
+
+__all__ = [
+    "QUALITY_RULES",
+    "Grade",
+    "LeftOut",
+    "Reason",
+    "Smear",
+    "check_smear",
+    "find_smears",
+    "read_smear",
+    "smear_from_array",
+]

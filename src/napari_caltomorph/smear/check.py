@@ -1,0 +1,136 @@
+"""Grading the cells of a smear: which are usable, and why the others are left out.
+
+The rules are few and cautious: on 750 real cells of three scanners none was called empty or blurred
+(`benchmarks/quality_rules.py` repeats that). Every verdict can be reversed by the user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.measure import blur_effect
+
+from napari_caltomorph.errors import CellUnreadable, SmearUnreadable
+from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.smear.smear import Grade, Reason, Smear
+
+QUALITY_RULES = "1"
+"""Version of the rules below; it stands in every feature file, so that a change is noticed."""
+
+# Real cells have 113 or more between the 1st and 99th percentile of green: a stained nucleus absorbs green.
+_MIN_CONTRAST = 60
+# Real cells reach 0.62; a Gaussian blur of 3 px brings nearly all Metafer cells above 0.72.
+_MAX_BLUR = 0.75
+# Single-cell exports vary twofold in size; whole fields are eight times as large as the cells beside them.
+_WHOLE_FIELD = 3.0
+
+
+@dataclass(frozen=True)
+class _Look:
+    digest: str = ""
+    error: str = ""
+    long_side: int = 0
+    contrast: float = 0.0
+    blur: float = float("nan")
+
+
+def check_smear(smear: Smear, *, progress: OnProgress = ignore) -> Smear:
+    """Decode every cell and grade it.
+
+    Parameters
+    ----------
+    smear : Smear
+    progress : callable
+        Called with a `Progress` for every few cells; raising `Cancelled` in it stops cleanly.
+
+    Returns
+    -------
+    Smear
+        The same with `grades`.
+
+    Raises
+    ------
+    SmearUnreadable
+        No cell is usable; the message says what was found.
+    """
+    looks = []
+    for look in _look_at_all(smear):
+        looks.append(look)
+        if len(looks) % 16 == 0 or len(looks) == len(smear):
+            progress(Progress("Checking cells", len(looks), len(smear)))
+    checked = replace(smear, grades=_grade(smear, looks))
+    if not len(checked.usable):
+        counts = ", ".join(f"{n} {reason}" for reason, n in checked.left_out_counts().items())
+        first = checked.left_out[0]
+        raise SmearUnreadable(
+            f"{smear.path or smear.patient_id}: {len(smear)} images found, none usable ({counts}; first: "
+            f"{first.cell}{': ' + first.note if first.note else ''}). Export the smear again."
+        )
+    return checked
+
+
+def _look_at_all(smear: Smear) -> Iterator[_Look]:
+    """Look at the cells in order, a few at once: decoders and hashing release the interpreter."""
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        indices = iter(range(len(smear)))
+        # A bounded window, so that cancelling does not wait for thousands of queued cells.
+        pending = [pool.submit(_look, smear, i) for i in islice(indices, 64)]
+        while pending:
+            yield pending.pop(0).result()
+            pending += [pool.submit(_look, smear, i) for i in islice(indices, 1)]
+
+
+def _look(smear: Smear, index: int) -> _Look:
+    digest = ""
+    try:
+        digest = smear.source.digest(index)
+        image = smear.image(index)
+    except CellUnreadable as error:
+        return _Look(digest, error=str(error))
+    green = image[..., 1].astype(np.float32)
+    low, high = np.percentile(green, [1, 99])
+    return _Look(digest, "", max(image.shape[:2]), float(high - low), _blur(green))
+
+
+def _blur(green: NDArray[np.float32]) -> float:
+    # The measure divides by the image's own variation and needs a few pixels around its filter.
+    if min(green.shape) < 16 or green.min() == green.max():
+        return float("nan")
+    return float(blur_effect(green))
+
+
+def _grade(smear: Smear, looks: list[_Look]) -> tuple[Grade, ...]:
+    sizes = [look.long_side for look in looks if not look.error]
+    limit = _WHOLE_FIELD * float(np.median(sizes)) if sizes else 0.0
+    kept = _kept_of_repeats(smear, looks)
+    grades = []
+    for index, look in enumerate(looks):
+        reason, note = None, ""
+        if look.error:
+            reason, note = Reason.UNREADABLE, look.error
+        elif kept[look.digest] != index:
+            reason, note = Reason.REPEAT, f"same as {smear.cells[kept[look.digest]]}"
+        elif look.long_side > limit:
+            reason, note = Reason.WHOLE_FIELD, f"{look.long_side} px, cells have {limit / _WHOLE_FIELD:.0f}"
+        elif look.contrast < _MIN_CONTRAST:
+            reason, note = Reason.EMPTY, f"contrast {look.contrast:.0f} of 255"
+        elif look.blur > _MAX_BLUR:
+            reason, note = Reason.BLURRED, f"blur {look.blur:.2f}"
+        grades.append(Grade(look.digest, reason, note, look.blur))
+    return tuple(grades)
+
+
+def _kept_of_repeats(smear: Smear, looks: list[_Look]) -> dict[str, int]:
+    """Which of byte-identical cells stays: the first with a label, otherwise the first."""
+    kept: dict[str, int] = {}
+    for index, look in enumerate(looks):
+        if look.error:
+            continue
+        if look.digest not in kept or (smear.labels[kept[look.digest]] is None and smear.labels[index] is not None):
+            kept[look.digest] = index
+    return kept

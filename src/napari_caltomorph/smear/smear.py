@@ -1,0 +1,213 @@
+"""The cells of one patient's smear: names and headers at hand, pixels decoded when asked for.
+
+A `Smear` never changes. Grading it, or taking a cell back in, gives another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from napari_caltomorph.errors import SmearUnreadable
+from napari_caltomorph.smear.sources import ArraySource, CellSource
+
+
+class Reason(StrEnum):
+    """Why a cell is left out of the bag."""
+
+    UNREADABLE = "unreadable"
+    REPEAT = "repeat of another cell"
+    WHOLE_FIELD = "whole field, not a cell"
+    EMPTY = "no stained cell in it"
+    BLURRED = "badly blurred"
+    BY_HAND = "left out by hand"
+
+
+@dataclass(frozen=True)
+class Grade:
+    """What `check_smear` found out about one cell.
+
+    Attributes
+    ----------
+    digest : str
+        SHA-256 of the cell's bytes; empty when there were none to read.
+    reason : Reason or None
+        Why the quality rules leave it out; None when it is usable.
+    note : str
+        The particulars, e.g. ``"truncated"`` or ``"same as 003.TIF"``.
+    blur : float
+        0 (sharp) ... 1 (blurred), Crete et al. 2007; NaN when it was not decoded.
+    """
+
+    digest: str
+    reason: Reason | None = None
+    note: str = ""
+    blur: float = float("nan")
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """One cell that is not in the bag, why, and by whom: ``"rule"`` or ``"user"``."""
+
+    cell: str
+    reason: Reason
+    note: str
+    by: str
+
+
+@dataclass(frozen=True)
+class Smear:
+    """One patient's cells.
+
+    Attributes
+    ----------
+    patient_id : str
+        The name of the folder, archive or stack.
+    path : Path or None
+        Where it was read from; None for an array.
+    cells : tuple of str
+        POSIX paths relative to the smear, in natural order; undecodable bytes percent-escaped.
+    labels : tuple of (str or None)
+        Cell types as the sub-folders say, one a cell.
+    source : CellSource
+        Where pixels come from.
+    canvas : (int, int)
+        Height and width, in pixels, of the canvas on which every cell is shown.
+    pixel_size_um : float or None
+        Micrometres a pixel, where the files say so.
+    passed_over : tuple of str
+        Files and folders that are no cells, e.g. ``Thumbs.db``.
+    grades : tuple of Grade or None
+        One a cell, after `check_smear`.
+    taken_back, set_aside : frozenset of str
+        Cells that the user took back in, or left out, whatever the rules say.
+    """
+
+    patient_id: str
+    path: Path | None
+    cells: tuple[str, ...]
+    labels: tuple[str | None, ...]
+    source: CellSource = field(repr=False, compare=False)
+    canvas: tuple[int, int]
+    pixel_size_um: float | None = None
+    passed_over: tuple[str, ...] = ()
+    grades: tuple[Grade, ...] | None = field(default=None, repr=False)
+    taken_back: frozenset[str] = frozenset()
+    set_aside: frozenset[str] = frozenset()
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    @property
+    def field_of_view_um(self) -> float | None:
+        """Width of a cell's image in micrometres, where the pixel size is known."""
+        return None if self.pixel_size_um is None else self.pixel_size_um * self.canvas[1]
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB of one cell as it is on disk; `CellUnreadable` when it cannot be decoded."""
+        return self.source.image(index)
+
+    def on_canvas(self, index: int) -> NDArray[np.uint8]:
+        """(*canvas, 3) uint8 RGB of one cell, centred on white; shrunk only when larger than the canvas."""
+        return on_canvas(self.image(index), self.canvas)
+
+    @cached_property
+    def usable(self) -> NDArray[np.intp]:
+        """Indices of the cells that make up the bag. Needs `check_smear` first."""
+        out = {left.cell for left in self.left_out}
+        return np.array([i for i, cell in enumerate(self.cells) if cell not in out], dtype=np.intp)
+
+    @cached_property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """Cells that are not in the bag. Needs `check_smear` first."""
+        found = []
+        for cell, grade in zip(self.cells, self._checked, strict=True):
+            if cell in self.set_aside:
+                found.append(LeftOut(cell, Reason.BY_HAND, "", "user"))
+            elif grade.reason is not None and cell not in self.taken_back:
+                found.append(LeftOut(cell, grade.reason, grade.note, "rule"))
+        return tuple(found)
+
+    def left_out_counts(self) -> dict[str, int]:
+        """How many cells are left out for each reason, most frequent first."""
+        return dict(Counter(str(left.reason) for left in self.left_out).most_common())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the sorted (cell, SHA-256 of its bytes) of all cells. Needs `check_smear` first."""
+        lines = sorted(f"{cell}\0{grade.digest}" for cell, grade in zip(self.cells, self._checked, strict=True))
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def choosing(self, *, take_back: Iterable[str] = (), set_aside: Iterable[str] = ()) -> Smear:
+        """Return the smear with the user's own choice of cells; an unreadable cell cannot be taken back.
+
+        Raises
+        ------
+        SmearUnreadable
+            No usable cell would be left.
+        """
+        dead = {c for c, g in zip(self.cells, self._checked, strict=True) if g.reason is Reason.UNREADABLE}
+        chosen = replace(self, taken_back=frozenset(take_back) - dead, set_aside=frozenset(set_aside))
+        if not len(chosen.usable):
+            raise SmearUnreadable(f"{self.patient_id}: no cell is left; take some back in.")
+        return chosen
+
+    @property
+    def _checked(self) -> tuple[Grade, ...]:
+        if self.grades is None:
+            raise ValueError("call check_smear first: this smear's cells are not graded")
+        return self.grades
+
+
+def smear_from_array(array: NDArray[np.uint8], patient_id: str, pixel_size_um: float | None = None) -> Smear:
+    """Make a smear of an array of cells, such as the data of an image layer.
+
+    Parameters
+    ----------
+    array : (N, H, W, 3) uint8
+        RGB; not copied.
+
+    Raises
+    ------
+    SmearUnreadable
+        The array is not (N, H, W, 3) uint8 with at least one cell.
+    """
+    shape: Sequence[int] = array.shape
+    if array.dtype != np.uint8 or len(shape) != 4 or shape[-1] != 3 or 0 in shape:
+        raise SmearUnreadable(
+            f"{patient_id}: an array of shape {tuple(shape)} and type {array.dtype} is no smear; "
+            "it takes 8-bit RGB cells of shape (cells, height, width, 3)."
+        )
+    names = tuple(f"cell_{i + 1:0{len(str(shape[0]))}d}" for i in range(shape[0]))
+    return Smear(
+        patient_id=patient_id,
+        path=None,
+        cells=names,
+        labels=(None,) * len(names),
+        source=ArraySource(array),
+        canvas=(shape[1], shape[2]),
+        pixel_size_um=pixel_size_um,
+    )
+
+
+def on_canvas(image: NDArray[np.uint8], canvas: tuple[int, int]) -> NDArray[np.uint8]:
+    """Centre an (H, W, 3) image on a white canvas, shrinking it only when it is larger."""
+    if image.shape[:2] == canvas:
+        return image
+    scale = min(canvas[0] / image.shape[0], canvas[1] / image.shape[1])
+    if scale < 1:
+        height, width = (max(1, int(n * scale)) for n in image.shape[:2])
+        image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    top, left = ((full - n) // 2 for full, n in zip(canvas, image.shape[:2], strict=True))
+    shown = np.full((*canvas, 3), 255, dtype=np.uint8)
+    shown[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return shown
