@@ -1,0 +1,25 @@
+"""Smears that never were, with known truth: for the demo, the tests and load."""
+
+from napari_caltomorph.synthetic.anatomy import CellType
+from napari_caltomorph.synthetic.cell_types import CELL_TYPES
+from napari_caltomorph.synthetic.cells import UnknownCellType, draw_cell
+from napari_caltomorph.synthetic.compositions import COMPOSITIONS, Composition
+from napari_caltomorph.synthetic.patients import SyntheticPatient, UnknownClass, synthesize_patient
+from napari_caltomorph.synthetic.stain import Stain
+from napari_caltomorph.synthetic.write import SynthOptions, synthesize_cohort, write_smear
+
+__all__ = [
+    "CELL_TYPES",
+    "COMPOSITIONS",
+    "CellType",
+    "Composition",
+    "Stain",
+    "SynthOptions",
+    "SyntheticPatient",
+    "UnknownCellType",
+    "UnknownClass",
+    "draw_cell",
+    "synthesize_cohort",
+    "synthesize_patient",
+    "write_smear",
+]
