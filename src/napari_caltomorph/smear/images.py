@@ -9,10 +9,10 @@ Anything else (floating point, other channel counts) is refused rather than gues
 
 from __future__ import annotations
 
-import io
 import logging
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any, BinaryIO
 
 import numpy as np
 import tifffile
@@ -34,6 +34,7 @@ MAX_PIXELS = 2**25
 # Resolution tags are often a printer's default (72 or 96 dpi are 353 and 265 um a pixel); only what a
 # microscope can have is believed.
 _PLAUSIBLE_UM = (0.01, 2.0)
+_IMAGEJ_MICROMETRES = ("micron", "um", "µm", "\\u00B5m")
 _UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}
 
 
@@ -57,7 +58,7 @@ class Header:
     pixel_size_um: float | None = None
 
 
-def read_header(file: io.BufferedIOBase, name: str) -> Header:
+def read_header(file: BinaryIO, name: str) -> Header:
     """Read size, page count and pixel size (micrometres).
 
     Raises
@@ -74,11 +75,11 @@ def read_header(file: io.BufferedIOBase, name: str) -> Header:
             return Header(image.height, image.width)
     except CellUnreadable:
         raise
-    except Exception as error:  # noqa: BLE001 - a damaged header may raise anything in a decoder
+    except Exception as error:
         raise CellUnreadable(_what(error)) from error
 
 
-def decode(file: io.BufferedIOBase, name: str) -> NDArray[np.uint8]:
+def decode(file: BinaryIO, name: str) -> NDArray[np.uint8]:
     """Decode one image as (H, W, 3) uint8 RGB.
 
     Raises
@@ -95,7 +96,7 @@ def decode(file: io.BufferedIOBase, name: str) -> NDArray[np.uint8]:
             return _pillow_to_rgb(image)
     except CellUnreadable:
         raise
-    except Exception as error:  # noqa: BLE001 - damaged pixels may raise anything in a decoder
+    except Exception as error:
         raise CellUnreadable(_what(error)) from error
 
 
@@ -118,7 +119,7 @@ def decode_page(page: tifffile.TiffPage) -> NDArray[np.uint8]:
     return to_rgb8(pixels)
 
 
-def to_rgb8(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
+def to_rgb8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     """Bring (H, W), (H, W, 1...4) pixels of 1, 8 or 16 bits to (H, W, 3) uint8 by this module's rules."""
     if pixels.dtype == bool:
         pixels = pixels.astype(np.uint8) * np.uint8(255)
@@ -138,14 +139,15 @@ def to_rgb8(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(rgb, dtype=np.uint8)
 
 
-def _lay_on_white(rgb: NDArray[np.generic], alpha: NDArray[np.generic]) -> NDArray[np.generic]:
-    if alpha.all() and alpha.min() == 255 or not alpha.any():
+def _lay_on_white(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if (alpha.all() and alpha.min() == 255) or not alpha.any():
         return rgb
     weight = alpha[..., np.newaxis].astype(np.float32) / 255
-    return np.rint(rgb * weight + 255 * (1 - weight)).astype(np.uint8)
+    laid: NDArray[np.uint8] = np.rint(rgb * weight + 255 * (1 - weight)).astype(np.uint8)
+    return laid
 
 
-def _open_with_pillow(file: io.BufferedIOBase) -> Image.Image:
+def _open_with_pillow(file: BinaryIO) -> Image.Image:
     try:
         return Image.open(file)
     except UnidentifiedImageError:
@@ -200,6 +202,6 @@ def _tag_pixel_size_um(tiff: tifffile.TiffFile) -> float | None:
         return None
     per_unit = resolution[0] / resolution[1]
     unit_um = _UM_PER_UNIT.get(int(tags.valueof("ResolutionUnit", 2)))
-    if tiff.is_imagej and str((tiff.imagej_metadata or {}).get("unit", "")).lower() in ("micron", "um", "µm", "\\u00b5m"):
+    if tiff.is_imagej and (tiff.imagej_metadata or {}).get("unit") in _IMAGEJ_MICROMETRES:
         unit_um = 1.0
     return None if unit_um is None else unit_um / per_unit

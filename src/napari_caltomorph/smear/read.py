@@ -62,7 +62,7 @@ def read_smear(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) 
         listing = _list_cells(tree, "")
     except OSError as error:
         raise SmearUnreadable(f"{path} cannot be read ({error.strerror}).") from error
-    if listing.patients and not listing.cells:
+    if not listing.cells and len(listing.patients) > 1:
         raise LooksLikeCohort(
             f"{path} holds {len(listing.patients)} folders that look like patients (first: "
             f"{printable(min(listing.patients, key=_natural))}); open one of them, or use --each in the terminal."
@@ -91,9 +91,7 @@ def find_smears(folder: Path) -> list[Path]:
 
 def printable(name: str) -> str:
     """Return a file name with undecodable bytes percent-escaped, as cells are named everywhere."""
-    return "".join(
-        urllib.parse.quote_from_bytes(os.fsencode(c)) if "\udc80" <= c <= "\udcff" else c for c in name
-    )
+    return "".join(urllib.parse.quote_from_bytes(os.fsencode(c)) if "\udc80" <= c <= "\udcff" else c for c in name)
 
 
 @dataclass
@@ -125,13 +123,18 @@ def _list_cells(tree: Tree, folder: str, label: str | None = None) -> _Listing:
             continue
         listing.cells += below.cells
         listing.passed_over += below.passed_over
+    if not listing.cells and len(listing.patients) == 1:
+        # One folder around the patient's own, as some of APL-AML's patients have: it is the same patient.
+        return _list_cells(tree, listing.patients[0])
     return listing
 
 
 def _looks_like_patient(tree: Tree, folder: str) -> bool:
     files, folders = tree.children(folder)
     names = [f.rsplit("/", 1)[-1] for f in folders]
-    return any(map(is_image, files)) or any(is_label_root(n) or is_cell_type(n) for n in names)
+    if any(map(is_image, files)) or any(is_label_root(n) or is_cell_type(n) for n in names):
+        return True
+    return len(folders) == 1 and _looks_like_patient(tree, folders[0])
 
 
 def _read_files(paths: list[Path]) -> Smear:

@@ -56,7 +56,7 @@ class StackSource:
                 return decode_page(self._tiff.pages[index])
             except CellUnreadable:
                 raise
-            except Exception as error:  # noqa: BLE001 - damaged pixels may raise anything in a decoder
+            except Exception as error:
                 raise CellUnreadable(f"damaged page ({error})") from error
 
     def digest(self, index: int) -> str:

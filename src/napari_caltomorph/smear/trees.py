@@ -10,7 +10,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from napari_caltomorph.errors import CellUnreadable, SmearUnreadable
 from napari_caltomorph.smear.cell_types import is_cell_type, is_label_root
@@ -26,7 +26,7 @@ class Tree(Protocol):
     def children(self, folder: str) -> tuple[list[str], list[str]]:
         """Return paths of the files and of the folders directly in `folder`."""
 
-    def open(self, path: str) -> io.BufferedIOBase:
+    def open(self, path: str) -> BinaryIO:
         """Open a file for reading; `CellUnreadable` when it cannot be."""
 
 
@@ -37,14 +37,15 @@ class FolderTree:
         self.root = root
 
     def children(self, folder: str) -> tuple[list[str], list[str]]:
-        files, folders = [], []
+        files: list[str] = []
+        folders: list[str] = []
         with os.scandir(self.root / folder) as entries:
             for entry in entries:
                 path = f"{folder}/{entry.name}" if folder else entry.name
                 (folders if entry.is_dir() else files).append(path)
         return files, folders
 
-    def open(self, path: str) -> io.BufferedIOBase:
+    def open(self, path: str) -> BinaryIO:
         try:
             return (self.root / path).open("rb")
         except OSError as error:
@@ -82,11 +83,18 @@ class ZipTree:
     def children(self, folder: str) -> tuple[list[str], list[str]]:
         return self._files.get(folder, []), sorted(self._folders.get(folder, ()))
 
-    def open(self, path: str) -> io.BufferedIOBase:
+    def open(self, path: str) -> BinaryIO:
         try:
             # Read whole: decoders seek, and seeking backwards in a compressed entry starts over.
             return io.BytesIO(self._zip.read(self._entries[path]))
-        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, NotImplementedError) as error:
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            lzma.LZMAError,
+            OSError,
+            EOFError,
+            NotImplementedError,
+        ) as error:
             raise CellUnreadable(f"damaged in the archive ({error})") from error
 
 

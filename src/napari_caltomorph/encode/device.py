@@ -1,0 +1,57 @@
+"""Where to compute and how precisely, as asked for and as this machine can."""
+
+from __future__ import annotations
+
+import torch
+
+from napari_caltomorph.encode.options import Precision
+from napari_caltomorph.errors import DeviceMissing
+
+
+def find_device(name: str) -> torch.device:
+    """Return the device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Raises
+    ------
+    DeviceMissing
+        This machine has no such device; nothing else is taken in its place.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise DeviceMissing(f"There is no {name} here ({count} CUDA devices); use --device auto or cpu.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceMissing("There is no mps device here; use --device auto or cpu.")
+    return device
+
+
+def find_precision(name: Precision, device: torch.device) -> torch.dtype:
+    """Return the dtype for a precision; ``auto`` is bf16 where the hardware computes in it.
+
+    CPUs without AVX512-BF16 or AMX only emulate bf16, and are slower with it than in float32.
+    """
+    if name == "auto":
+        return torch.bfloat16 if has_bf16(device) else torch.float32
+    return torch.bfloat16 if name == "bf16" else torch.float32
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device computes in bf16 natively."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        # torch offers no public question; both functions stand since torch 2.4.
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return False
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device, or the machine, has no memory left."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)

@@ -1,0 +1,125 @@
+"""One patient's cells as numbers, where they come from, and the HDF5 file that the field exchanges them in."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_caltomorph.errors import FeaturesRefused
+from napari_caltomorph.storage import replacing
+
+
+@dataclass(frozen=True)
+class FeatureOrigin:
+    """How features were made. None where a file from elsewhere does not say.
+
+    Attributes
+    ----------
+    encoder, weights_sha256 : str or None
+        Which network, and the sum of its weights.
+    preprocessing, precision : str or None
+    smear_fingerprint : str or None
+        `Smear.fingerprint`.
+    quality_rules : str or None
+        Version of the rules that chose the cells.
+    field_of_view_um : float or None
+        Width of a cell's image, in micrometres.
+    library_version : str or None
+        Of napari-caltomorph.
+    """
+
+    encoder: str | None = None
+    weights_sha256: str | None = None
+    preprocessing: str | None = None
+    precision: str | None = None
+    smear_fingerprint: str | None = None
+    quality_rules: str | None = None
+    field_of_view_um: float | None = None
+    library_version: str | None = None
+
+    def matches(self, other: FeatureOrigin) -> bool:
+        """Whether features made one way may stand for features made the other; the library's version may differ."""
+        mine, others = asdict(self), asdict(other)
+        return all(mine[key] == others[key] for key in mine if key != "library_version")
+
+
+@dataclass(frozen=True)
+class Features:
+    """N cells as vectors.
+
+    Attributes
+    ----------
+    patient_id : str
+    values : (N, D) float32
+    cells : tuple of str
+        Names, in the order of `values`.
+    origin : FeatureOrigin
+    """
+
+    patient_id: str
+    values: NDArray[np.float32]
+    cells: tuple[str, ...]
+    origin: FeatureOrigin = FeatureOrigin()
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or 0 in self.values.shape:
+            raise FeaturesRefused(
+                f"{self.patient_id}: features of shape {self.values.shape} are no bag of cells (N, D)."
+            )
+        if len(self.cells) != len(self.values):
+            raise FeaturesRefused(f"{self.patient_id}: {len(self.cells)} cell names for {len(self.values)} features.")
+        if not np.isfinite(self.values).all():
+            bad = int((~np.isfinite(self.values).all(axis=1)).sum())
+            raise FeaturesRefused(
+                f"{self.patient_id}: {bad} of {len(self.values)} features are not finite; encode again."
+            )
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def save(self, path: Path) -> None:
+        """Write ``<patient_id>.h5`` under a temporary name, then rename; `OutputRefused` when it cannot be."""
+        with replacing(path) as part, h5py.File(part, "w") as file:
+            file.create_dataset("features", data=self.values)
+            file.create_dataset("cells", data=list(self.cells), dtype=h5py.string_dtype("utf-8"))
+            for key, value in asdict(self.origin).items():
+                if value is not None:
+                    file.attrs[key] = value
+
+    @classmethod
+    def load(cls, path: Path) -> Features:
+        """Read a bag of features; files of GenBloom, CLAM, TRIDENT (``features``) and STAMP (``feats``) as they are.
+
+        Raises
+        ------
+        FeaturesRefused
+            No HDF5 file, or no bag of features in it.
+        """
+        try:
+            with h5py.File(path, "r") as file:
+                name = next((n for n in ("features", "feats") if n in file), None)
+                if name is None:
+                    raise FeaturesRefused(f"{path} holds no dataset 'features' or 'feats'; found {sorted(file)}.")
+                values = np.asarray(file[name][()], dtype=np.float32)
+                cells = tuple(file["cells"].asstr()[()]) if "cells" in file else None
+                attributes: dict[str, Any] = {f.name: file.attrs.get(f.name) for f in fields(FeatureOrigin)}
+        except OSError as error:
+            raise FeaturesRefused(f"{path} is no HDF5 file that can be read; encode the patient again.") from error
+        if values.ndim == 3 and values.shape[0] == 1:
+            values = values[0]
+        if cells is None:
+            cells = tuple(f"cell_{i + 1}" for i in range(len(values)))
+        if attributes["field_of_view_um"] is not None:
+            attributes["field_of_view_um"] = float(attributes["field_of_view_um"])
+        return cls(path.stem, values, cells, FeatureOrigin(**attributes))
+
+
+def library_version() -> str:
+    """Return the version of this package."""
+    return version("napari-caltomorph")

@@ -1,0 +1,30 @@
+"""What a person may choose about encoding; the terminal's flags and the panel's fields are made from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+Precision = Literal["auto", "float32", "bf16"]
+
+
+class ComputeOptions(BaseModel):
+    """Where and how to compute, and with which weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weights: Path | None = Field(
+        None, description="Encoder weights file; otherwise the one `caltomorph weights` keeps."
+    )
+    device: Device = Field("auto", description="Where to compute: auto, cpu, cuda, cuda:N or mps.")
+    precision: Precision = Field("auto", description="bf16 where the hardware has it, float32 elsewhere.")
+    batch_size: PositiveInt = Field(64, description="Cells at once; halved by itself when memory runs out.")
+
+
+class EncodeOptions(ComputeOptions):
+    """How cells are turned into features."""
+
+    encoder: str = Field("dinobloom-b", description="Encoder name; `caltomorph models encoders` lists them.")
