@@ -1,0 +1,49 @@
+"""napari-caltomorph: from a blood smear's single-cell images to a diagnosis and the cells that made it.
+
+Research use only. Not for diagnosis.
+
+Names are imported when first used, so that ``import napari_caltomorph`` loads no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_caltomorph.diagnose import Ensemble, Prediction, PredictOptions, Predictor, save_predictions
+    from napari_caltomorph.encode import EncodeOptions, Features, encode
+    from napari_caltomorph.smear import Smear, check_smear, read_smear
+
+_HOMES = {
+    "EncodeOptions": "encode",
+    "Ensemble": "diagnose",
+    "Features": "encode",
+    "PredictOptions": "diagnose",
+    "Prediction": "diagnose",
+    "Predictor": "diagnose",
+    "Smear": "smear",
+    "check_smear": "smear",
+    "encode": "encode",
+    "read_smear": "smear",
+    "save_predictions": "diagnose",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = [
+    "EncodeOptions",
+    "Ensemble",
+    "Features",
+    "PredictOptions",
+    "Prediction",
+    "Predictor",
+    "Smear",
+    "check_smear",
+    "encode",
+    "read_smear",
+    "save_predictions",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,11 +16,14 @@ from napari_caltomorph.encode.device import is_out_of_memory
 from napari_caltomorph.encode.features import FeatureOrigin, Features, library_version
 from napari_caltomorph.encode.load import LoadedEncoder, load_encoder
 from napari_caltomorph.encode.options import EncodeOptions
-from napari_caltomorph.errors import FeaturesRefused
+from napari_caltomorph.errors import FeaturesRefused, OutputRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import QUALITY_RULES, Smear, check_smear
 
 Images = list[NDArray[np.uint8]]
+
+# A CPU gains nothing from more cells at once, and eight of DinoBloom-B take a second: often enough to cancel.
+_CPU_CELLS = 8
 
 
 def encode(
@@ -69,7 +73,7 @@ def encode(
     values = _encode_cells(smear, missing, encoder, options.batch_size, progress)
     known |= {smear.cells[i]: value for i, value in zip(missing, values, strict=True)}
     if path is not None and missing:
-        Features(smear.patient_id, np.stack(list(known.values())), tuple(known), origin).save(path)
+        _keep(Features(smear.patient_id, np.stack(list(known.values())), tuple(known), origin), path)
     cells = tuple(smear.cells[i] for i in smear.usable)
     return Features(smear.patient_id, np.stack([known[cell] for cell in cells]), cells, origin)
 
@@ -98,6 +102,14 @@ def _reusable(path: Path | None, origin: FeatureOrigin) -> dict[str, NDArray[np.
     if not found.origin.matches(origin):
         return {}
     return dict(zip(found.cells, found.values, strict=True))
+
+
+def _keep(features: Features, path: Path) -> None:
+    """Add to the cache; a full disk there must not cost the user the result that is already computed."""
+    try:
+        features.save(path)
+    except OutputRefused as error:
+        logging.getLogger(__name__).warning("Features were not kept for the next time: %s", error)
 
 
 def _encode_cells(
@@ -136,6 +148,8 @@ def _read_ahead(smear: Smear, indices: list[int], batch_size: int) -> Iterator[I
 def _in_memory(encoder: LoadedEncoder, images: Images) -> Iterator[NDArray[np.float32]]:
     """Encode images in pieces that fit: out of memory halves the piece and goes on, down to one cell."""
     size, start = len(images), 0
+    if encoder.device.type == "cpu":
+        size = min(size, _CPU_CELLS)
     while start < len(images):
         try:
             values = encoder.features(images[start : start + size])

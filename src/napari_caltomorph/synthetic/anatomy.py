@@ -87,10 +87,10 @@ class Cytoplasm:
     def paint(self, rng: np.random.Generator, canvas: Canvas, body: Field, nucleus: Field) -> None:
         """Paint the body, around the nucleus whose field is given (all negative where there is none)."""
         grid, whole = canvas.grid, canvas.whole
-        depth = np.exp(-np.maximum(body, 0) / np.float32(0.7))
+        depth = np.exp(-np.maximum(body, 0) / np.float32(0.55))
         inner, rim = density(self.color)[:, None, None], density(self.rim)[:, None, None]
         strength = np.float32(rng.normal(1, 0.08)) + np.float32(self.mottle) * (
-            clouds(rng, grid.size, 0.35 / grid.pixel) + clouds(rng, grid.size, 1.5 / grid.pixel)
+            clouds(rng, grid.size, 0.2 / grid.pixel) + clouds(rng, grid.size, 1.2 / grid.pixel)
         )
         if self.hof:
             strength *= 1 - np.float32(self.hof) * _golgi(grid, nucleus)
@@ -118,28 +118,30 @@ class Nucleus:
     clump : float
         Size of a chromatin clump, micrometres.
     contrast : float
-        How distinctly clumped it is: 0 smooth, 1 blocks.
+        How far open chromatin goes from `dark` (0) to `light` (1).
     nucleoli : (fewest, most)
     """
 
     shape: NuclearShape
     share: Range
-    dark: Color = (70, 28, 120)
-    light: Color = (112, 66, 150)
-    clump: float = 0.4
-    contrast: float = 0.3
+    dark: Color = (66, 24, 117)
+    light: Color = (160, 102, 162)
+    clump: float = 0.2
+    contrast: float = 0.75
     nucleoli: tuple[int, int] = (0, 0)
 
     def paint(self, rng: np.random.Generator, canvas: Canvas, nucleus: Field) -> None:
         """Paint chromatin, membrane and nucleoli."""
         grid = canvas.grid
-        texture = clouds(rng, grid.size, self.clump / grid.pixel) * np.float32(0.75)
-        texture = texture + clouds(rng, grid.size, 0.12 / grid.pixel) * np.float32(0.35)
-        membrane = np.exp(-(np.maximum(nucleus, 0) ** 2) / np.float32(0.25))
-        condensed = np.float32(0.55) + np.float32(self.contrast) * texture
-        condensed = np.clip(condensed + np.float32(0.35) * membrane, 0, 1)
+        texture = clouds(rng, grid.size, self.clump / grid.pixel) + np.float32(0.5) * clouds(
+            rng, grid.size, 0.12 / grid.pixel
+        )
+        # Clipped below: most chromatin is condensed, with small open spots between.
+        is_open = np.clip(np.float32(0.33) + np.float32(0.42) * texture, 0, 1)
+        membrane = np.exp(-(np.maximum(nucleus, 0) ** 2) / np.float32(0.1))
+        condensed = np.clip(1 - np.float32(self.contrast) * is_open * (1 - np.float32(0.8) * membrane), 0, 1)
         for _ in range(int(rng.integers(self.nucleoli[0], self.nucleoli[1] + 1))):
-            condensed *= 1 - np.float32(0.9) * self._nucleolus(rng, grid, nucleus)
+            condensed *= 1 - np.float32(0.8) * self._nucleolus(rng, grid, nucleus)
         dark, light = density(self.dark)[:, None, None], density(self.light)[:, None, None]
         color = (light + (dark - light) * condensed) * np.float32(rng.normal(1, 0.07))
         canvas.whole.paint(color, grid.cover(nucleus))
@@ -148,7 +150,7 @@ class Nucleus:
     def _nucleolus(rng: np.random.Generator, grid: Grid, nucleus: Field) -> Field:
         inside = np.flatnonzero(nucleus > 0.35 * nucleus.max())
         centre = complex(grid.z.ravel()[rng.choice(inside)])
-        return grid.cover(blob(rng, grid.z, centre, rng.uniform(0.6, 1.1), 1.2, 0.1), softness=4)
+        return grid.cover(blob(rng, grid.z, centre, rng.uniform(0.8, 1.4), 1.2, 0.1), softness=3)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from napari_caltomorph.synthetic.texture import Field, clouds
 
@@ -129,8 +130,8 @@ class Round:
     elongation, dent, eccentricity : (low, high)
         Axis ratio; depth of the dent as a fraction of the nuclear radius; how far out the nucleus lies,
         0 in the centre of the cell, 1 touching its border.
-    waviness, tear : float
-        Irregularity of the border: smooth waves (fraction of the radius), ragged ones (micrometres).
+    waviness : float
+        Irregularity of the border as a fraction of the radius.
     dents : int
         How many dents there are.
     """
@@ -139,7 +140,6 @@ class Round:
     dent: Range = (0.0, 0.0)
     eccentricity: Range = (0.2, 0.8)
     waviness: float = 0.05
-    tear: float = 0.0
     dents: int = 1
 
     def field(self, rng: np.random.Generator, grid: Grid, cell_radius: float, area: float) -> Field:
@@ -153,10 +153,37 @@ class Round:
             if depth > 0:
                 bite = radius * rng.uniform(0.35, 0.7)
                 mouth = centre + direction(rng) * (radius * (1 - depth) + bite)
-                nucleus = -union([-nucleus, disc(grid.z, mouth, bite)], 0.8)
-        if self.tear:
-            nucleus = nucleus + np.float32(self.tear) * clouds(rng, grid.size, 0.45 / grid.pixel)
+                nucleus = -union([-nucleus, disc(grid.z, mouth, bite)], 1.2)
         return nucleus
+
+
+@dataclass(frozen=True)
+class Smudged:
+    """A nucleus that burst when the smear was made: ragged, drawn out into streaks, with a faint border.
+
+    Attributes
+    ----------
+    elongation : (low, high)
+    tear : (low, high)
+        Depth of the streaks, micrometres.
+    """
+
+    elongation: Range = (1.1, 1.9)
+    tear: Range = (0.3, 1.6)
+
+    def field(self, rng: np.random.Generator, grid: Grid, cell_radius: float, area: float) -> Field:
+        """Return the distance field of a nucleus of about `area` square micrometres."""
+        radius = float(np.sqrt(area / np.pi))
+        nucleus = blob(rng, grid.z, 0j, radius, uniform(rng, self.elongation), 0.2)
+        local = grid.z * np.complex64(direction(rng))
+        across = local.imag + np.float32(0.3) * clouds(rng, grid.size, 1.5 / grid.pixel)
+        profile = ndimage.gaussian_filter1d(rng.standard_normal(4 * grid.size), 0.22 / grid.pixel)
+        streak = (profile / profile.std()).astype(np.float32)[(across / grid.pixel).astype(int) + 2 * grid.size]
+        towards_tail = np.clip(local.real / np.float32(radius) + 0.3, 0, 1.5)
+        torn = nucleus + np.float32(uniform(rng, self.tear)) * towards_tail * streak
+        fray = np.float32(0.25) * clouds(rng, grid.size, 0.25 / grid.pixel)
+        border: Field = (torn + fray) * np.float32(0.45)  # A slope below 1 is a soft border.
+        return border
 
 
 @dataclass(frozen=True)

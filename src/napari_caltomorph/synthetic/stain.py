@@ -66,7 +66,7 @@ class Stain:
         return cls(
             light=(float(red), float(green), float(blue)),
             gain=(float(gain[0]), float(gain[1]), float(gain[2])),
-            blur=float(rng.uniform(0.04, 0.15)),
+            blur=float(rng.uniform(0.03, 0.12)),
             unevenness=float(rng.uniform(0.0, 0.05)),
             noise=float(rng.uniform(0.8, 2.0)),
             crowding=float(rng.uniform(0.3, 1.0)),

@@ -1,0 +1,220 @@
+"""Members that vote: loading and saving a model folder, and predicting one patient from features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from napari_caltomorph.diagnose.aggregator import Member
+from napari_caltomorph.diagnose.model_card import model_card
+from napari_caltomorph.diagnose.model_file import MemberFile, ModelDescription, read_description
+from napari_caltomorph.diagnose.prediction import Prediction
+from napari_caltomorph.encode.features import Features, library_version
+from napari_caltomorph.encode.load import misfit
+from napari_caltomorph.errors import FeaturesRefused, ModelRefused
+from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.storage import file_sha256, replacing_folder
+
+# Below this the paper left patients out (section 2.2); a prediction is made, with a warning.
+_FEW_CELLS = 50
+# Cells are seen at another scale than in training beyond this relative difference of the field of view.
+_FIELD_OF_VIEW_TOLERANCE = 0.10
+# Bags of one cell, at once: at paper size 256 take about half a second on two cores.
+_ALONE = 256
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """A model: its description and its members, which average their softmax (paper, section 2.4)."""
+
+    description: ModelDescription
+    members: tuple[Member, ...]
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device | str = "cpu") -> Ensemble:
+        """Load a model folder; nothing in it is executed.
+
+        Raises
+        ------
+        ModelRefused
+            Not a model, a member is missing or changed, or ``model.json`` was edited.
+        """
+        description = read_description(folder)
+        members = tuple(_load_member(folder, description, m).to(device) for m in description.members)
+        return cls(description, members)
+
+    def save(self, folder: Path, *, overwrite: bool = False) -> None:
+        """Write the model folder: ``model.json``, one safetensors a member, and the model card.
+
+        Raises
+        ------
+        OutputRefused
+            The folder exists, or cannot be written; nothing half-written remains.
+        """
+        with replacing_folder(folder, overwrite=overwrite) as part:
+            files = []
+            for index, member in enumerate(self.members):
+                path = part / f"fold_{index}.safetensors"
+                weights = {key: value.detach().cpu().contiguous() for key, value in member.state_dict().items()}
+                save_file(weights, path, metadata={"seal": self.description.seal})
+                files.append(MemberFile(file=path.name, sha256=file_sha256(path)))
+            description = self.description.model_copy(update={"members": tuple(files)})
+            (part / "model.json").write_text(description.model_dump_json(indent=1), "utf-8")
+            (part / "README.md").write_text(model_card(description), "utf-8")
+
+    def predict(self, features: Features, *, progress: OnProgress = ignore) -> Prediction:
+        """Diagnose one patient.
+
+        Parameters
+        ----------
+        features : Features
+            A bag of N >= 1 cells.
+        progress : callable
+            Called with a `Progress` for each member and its single cells; raising `Cancelled` in it stops cleanly.
+
+        Raises
+        ------
+        FeaturesRefused
+            The features come from another encoder than the ensemble's; both are named.
+        """
+        self._refuse_other_features(features)
+        description = self.description
+        votes = [self._ask(i, features.values, progress) for i in range(len(self.members))]
+        target = description.hemoglobin
+        hemoglobin = None
+        if target is not None:
+            hemoglobin = np.array([v.hemoglobin for v in votes]) * target.std + target.mean
+        return Prediction(
+            patient_id=features.patient_id,
+            smear_fingerprint=features.origin.smear_fingerprint,
+            field_of_view_um=features.origin.field_of_view_um,
+            encoder=features.origin.encoder,
+            encoder_weights_sha256=features.origin.weights_sha256,
+            model_name=description.name,
+            model_fingerprint=description.fingerprint,
+            synthetic=description.synthetic,
+            taxonomy=description.taxonomy,
+            member_probabilities=np.stack([v.probabilities for v in votes]),
+            member_hemoglobin=hemoglobin,
+            hemoglobin_error=None if target is None else target.error,
+            threshold=description.threshold,
+            cells=features.cells,
+            labels=(None,) * len(features),
+            attention=np.mean([v.attention for v in votes], axis=0),
+            alone=np.mean([v.alone for v in votes], axis=0),
+            warnings=tuple(self._warnings(features)),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            library_version=library_version(),
+        )
+
+    @torch.inference_mode()
+    def _ask(self, index: int, values: NDArray[np.float32], progress: OnProgress) -> _Vote:
+        member = self.members[index].eval()
+        stage, total = f"Member {index + 1} of {len(self.members)}", len(values)
+        progress(Progress(stage, 0, total))
+        bag = torch.from_numpy(values).to(member.aggregator.cls_token.device)  # (N, D)
+        kept: list[Tensor] = []
+        outputs = member(bag[None], keep=kept)
+        attention = member.aggregator.attention_rollout(kept).double().cpu().numpy()
+        alone = []
+        for some in torch.split(bag[:, None], _ALONE):  # (<= 256, 1, D)
+            alone.append(_softmax(member(some).logits))
+            progress(Progress(stage, sum(map(len, alone)), total))
+        return _Vote(
+            probabilities=_softmax(outputs.logits)[0],
+            hemoglobin=None if outputs.hemoglobin is None else float(outputs.hemoglobin[0]),
+            attention=attention / attention.mean(),
+            alone=np.concatenate(alone),
+        )
+
+    def _refuse_other_features(self, features: Features) -> None:
+        need, origin = self.description.encoder, features.origin
+        if features.values.shape[1] != need.width:
+            raise FeaturesRefused(
+                f"{features.patient_id}: features are {features.values.shape[1]} wide, {self.description.name} takes "
+                f"{need.width} ({need.name}); encode the smear with {need.name}."
+            )
+        asked = [
+            ("encoder", origin.encoder, need.name),
+            ("encoder weights", origin.weights_sha256, need.weights_sha256),
+            ("preprocessing", origin.preprocessing, need.preprocessing),
+        ]
+        for what, found, needed in asked:
+            if found is not None and found != needed:
+                raise FeaturesRefused(
+                    f"{features.patient_id}: {what} {_shortened(found)} made these features, {self.description.name} "
+                    f"was trained on {_shortened(needed)}; encode the smear with the model's own encoder."
+                )
+
+    def _warnings(self, features: Features) -> Iterator[str]:
+        if len(features) < _FEW_CELLS:
+            yield f"Only {len(features)} cells: the method was made for about 500, and left out patients below 50"
+        if features.origin.encoder is None:
+            yield "The feature file does not say which encoder made it"
+        trained, found = self.description.field_of_view_um, features.origin.field_of_view_um
+        if trained is not None:
+            if found is None:
+                yield f"The images do not say their scale; the model was trained on cells {trained:.1f} µm wide"
+            elif abs(found / trained - 1) > _FIELD_OF_VIEW_TOLERANCE:
+                yield f"Cells are {found:.1f} µm wide here, {trained:.1f} µm in training: they look larger or smaller"
+
+
+@dataclass(frozen=True)
+class _Vote:
+    probabilities: NDArray[np.float64]  # (C,)
+    hemoglobin: float | None  # standardised
+    attention: NDArray[np.float64]  # (N,) ratio to uniform
+    alone: NDArray[np.float64]  # (N, C)
+
+
+def build_member(description: ModelDescription) -> Member:
+    """Build one member with random weights."""
+    return Member(
+        description.encoder.width,
+        len(description.taxonomy.classes),
+        description.aggregator,
+        classifier_width=description.classifier_width,
+        hemoglobin=description.hemoglobin is not None,
+    )
+
+
+def _load_member(folder: Path, description: ModelDescription, file: MemberFile) -> Member:
+    path = folder / file.file
+    if not path.is_file():
+        raise ModelRefused(f"{folder} lacks {file.file}, one of its {len(description.members)} members; get it again.")
+    if file_sha256(path) != file.sha256:
+        raise ModelRefused(f"{path} is not the file that model.json names (its SHA-256 differs); get the model again.")
+    try:
+        with safe_open(path, framework="pt") as opened:
+            seal = (opened.metadata() or {}).get("seal")
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelRefused(f"{path} is damaged ({error}); get the model again.") from error
+    if seal != description.seal:
+        raise ModelRefused(
+            f"{folder / 'model.json'} was changed since the model was made: it no longer tells what {file.file} was "
+            "trained for; get the model again."
+        )
+    member = build_member(description)
+    if problem := misfit(weights, member):
+        raise ModelRefused(f"{path} does not fit model.json: {problem}; get the model again.")
+    member.load_state_dict(weights)
+    return member.eval().requires_grad_(False)
+
+
+def _softmax(logits: Tensor) -> NDArray[np.float64]:
+    probabilities: NDArray[np.float64] = logits.double().softmax(-1).cpu().numpy()
+    return probabilities
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) < 64 else f"{name[:12]}..."

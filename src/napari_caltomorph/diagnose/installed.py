@@ -1,0 +1,80 @@
+"""Models by name: the shipped demo, and those in the models folder."""
+
+from __future__ import annotations
+
+import importlib.resources
+import shutil
+from pathlib import Path
+
+from napari_caltomorph.diagnose.model_file import read_description
+from napari_caltomorph.errors import ModelRefused
+from napari_caltomorph.storage import home, replacing_folder
+
+DEMO = "demo"
+
+
+def installed_models() -> dict[str, Path]:
+    """Return name -> folder of the models that can be named, the demo first."""
+    found = {DEMO: Path(str(importlib.resources.files("napari_caltomorph") / "diagnose" / "demo"))}
+    if home("models").is_dir():
+        found |= {path.name: path for path in sorted(home("models").iterdir()) if (path / "model.json").is_file()}
+    return found
+
+
+def find_model(name: str) -> Path:
+    """Return the folder of an installed model, or of a model at a path.
+
+    Raises
+    ------
+    ModelRefused
+        There is none; the message lists the installed ones.
+    """
+    installed = installed_models()
+    if name in installed:
+        return installed[name]
+    if Path(name).is_dir():
+        return Path(name)
+    raise ModelRefused(f"There is no model {name!r}; installed are {', '.join(installed)}. Or name a model folder.")
+
+
+def add_model(folder: Path, name: str | None = None) -> Path:
+    """Copy a model folder to where it is found by name; `private/` comes along.
+
+    Raises
+    ------
+    ModelRefused, OutputRefused
+    """
+    from napari_caltomorph.diagnose.ensemble import Ensemble
+
+    Ensemble.load(folder)
+    target = home("models") / (name or folder.absolute().name)
+    if target.name == DEMO:
+        raise ModelRefused(f"{DEMO!r} is the shipped model's name; choose another with --name.")
+    with replacing_folder(target) as part:
+        _copy_public(folder, part)
+        if (folder / "private").is_dir():
+            shutil.copytree(folder / "private", part / "private")
+    return target
+
+
+def export_model(name: str, target: Path) -> Path:
+    """Copy a model without `private/`: what could identify its training patients stays here.
+
+    Raises
+    ------
+    ModelRefused, OutputRefused
+    """
+    folder = find_model(name)
+    with replacing_folder(target) as part:
+        _copy_public(folder, part)
+    return target
+
+
+def _copy_public(folder: Path, target: Path) -> None:
+    """Copy the files that a model consists of, and no others."""
+    names = ["model.json", "README.md", *(m.file for m in read_description(folder).members)]
+    for name in names:
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, target / name)
+        elif name != "README.md":
+            raise ModelRefused(f"{folder} lacks {name}; get the model again.")

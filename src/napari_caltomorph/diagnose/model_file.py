@@ -1,0 +1,156 @@
+"""``model.json``: everything that must be known to use a model, and how it came to be.
+
+Each member's file carries a seal, the SHA-256 of those parts that give its numbers their meaning (encoder, classes,
+targets, architecture). So an edited ``model.json`` is noticed, and a member of another model is too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from napari_caltomorph.errors import ModelRefused
+from napari_caltomorph.taxonomy import Taxonomy
+
+SCHEMA_VERSION = 1
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AggregatorOptions(_Part):
+    """The transformer that pools a bag of cells (paper, section 2.4); the defaults are the paper's."""
+
+    kind: Literal["transformer"] = "transformer"
+    depth: PositiveInt = Field(10, description="Transformer layers.")
+    heads: PositiveInt = Field(8, description="Attention heads.")
+    width: PositiveInt = Field(512, description="Embedding dimension.")
+    mlp_width: PositiveInt = Field(2048, description="Hidden dimension of each layer's MLP.")
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> AggregatorOptions:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is no multiple of {self.heads} heads")
+        return self
+
+
+class EncoderNeed(_Part):
+    """The encoder whose features the members were trained on."""
+
+    name: str
+    weights_sha256: Sha256
+    preprocessing: str
+    width: PositiveInt
+
+
+class ErrorInterval(_Part):
+    """Measured minus predicted hemoglobin on patients that the predicting members never saw: quantiles, in g/dl."""
+
+    level: float = Field(gt=0, lt=1)
+    low: float
+    high: float
+    patients: PositiveInt
+
+
+class HemoglobinTarget(_Part):
+    """How standardised hemoglobin becomes g/dl, and how far off it was on unseen patients."""
+
+    mean: float
+    std: PositiveFloat
+    error: ErrorInterval | None = None
+
+
+class Threshold(_Part):
+    """Above which malignancy a patient counts as malignant, and who says so."""
+
+    value: float = Field(ge=0, le=1)
+    rule: str
+    cohort: str | None = None
+
+
+class MemberFile(_Part):
+    """One member's weights."""
+
+    file: str = Field(pattern=r"^fold_\d+\.safetensors$")
+    sha256: Sha256
+
+
+class ModelDescription(_Part):
+    """The content of ``model.json``."""
+
+    schema_version: Literal[1] = 1
+    name: str = Field(min_length=1)
+    description: str
+    synthetic: bool
+    created: str
+    encoder: EncoderNeed
+    field_of_view_um: PositiveFloat | None
+    taxonomy: Taxonomy
+    hemoglobin: HemoglobinTarget | None
+    aggregator: AggregatorOptions
+    classifier_width: PositiveInt = 128
+    threshold: Threshold
+    calibration: None = None
+    training: dict[str, JsonValue]
+    members: tuple[MemberFile, ...] = Field(min_length=1)
+    library_versions: dict[str, str]
+
+    @property
+    def seal(self) -> str:
+        """SHA-256 of the parts that give the members' numbers their meaning."""
+        sealed = self.model_dump(
+            mode="json",
+            include={"encoder", "field_of_view_um", "taxonomy", "hemoglobin", "aggregator", "classifier_width"},
+        )
+        return hashlib.sha256(json.dumps(sealed, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the seal and of all members: what a prediction was made with."""
+        sums = [self.seal, *(m.sha256 for m in self.members)]
+        return hashlib.sha256("\n".join(sums).encode()).hexdigest()
+
+
+def read_description(folder: Path) -> ModelDescription:
+    """Read a model folder's ``model.json``.
+
+    Raises
+    ------
+    ModelRefused
+        No model there, newer than this version, or not as it must be; the message names the field.
+    """
+    path = folder / "model.json"
+    try:
+        raw = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ModelRefused(f"{folder} is no model folder: there is no model.json in it.") from None
+    except (OSError, ValueError) as error:
+        raise ModelRefused(f"{path} cannot be read ({error}); get the model again.") from error
+    newer = raw.get("schema_version") if isinstance(raw, dict) else None
+    if isinstance(newer, int) and newer > SCHEMA_VERSION:
+        raise ModelRefused(
+            f"{path} has schema version {newer}, this version reads {SCHEMA_VERSION}; "
+            "run `pip install --upgrade napari-caltomorph`."
+        )
+    try:
+        return ModelDescription.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "model.json"
+        raise ModelRefused(f"{path} is not as it must be: {where}: {first['msg']}. Get the model again.") from error

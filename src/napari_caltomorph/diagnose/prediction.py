@@ -1,0 +1,225 @@
+"""What a model says of one patient. Layers, tables, plots, files and reports all derive from this one object."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, model_validator
+
+from napari_caltomorph.diagnose.model_file import ErrorInterval, Threshold
+from napari_caltomorph.errors import PredictionUnreadable
+from napari_caltomorph.storage import replacing
+from napari_caltomorph.taxonomy import Taxonomy
+
+FILE_NAME = "prediction.json"
+
+# Float64 written by JSON's shortest representation comes back as the same number.
+Numbers = Annotated[
+    NDArray[np.float64],
+    BeforeValidator(lambda values: np.asarray(values, dtype=np.float64)),
+    PlainSerializer(lambda values: values.tolist()),
+]
+
+
+class LeftOutCell(BaseModel):
+    """A cell that is not in the bag, why, and by whom: ``"rule"`` or ``"user"``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cell: str
+    reason: str
+    note: str
+    by: Literal["rule", "user"]
+
+
+class Prediction(BaseModel):
+    """The diagnosis of one patient.
+
+    Attributes
+    ----------
+    patient_id, smear_path, smear_fingerprint
+        Whose cells these are, and where they were read.
+    encoder, encoder_weights_sha256, model_name, model_fingerprint, synthetic
+        What predicted. `synthetic`: the model was trained on drawn cells only.
+    taxonomy : Taxonomy
+        The C classes.
+    member_probabilities : (M, C)
+        Softmax of each member.
+    member_hemoglobin : (M,) or None
+        g/dl by each member.
+    hemoglobin_error : ErrorInterval or None
+        How far off hemoglobin was on unseen patients; never the spread of the members.
+    threshold : Threshold
+    calibrated : bool
+        False: raw averaged softmax.
+    cells, labels : tuple
+        The N cells of the bag, and their types where sub-folders named them.
+    attention : (N,)
+        Attention rollout as a ratio to uniform: 1.0 means as much as an average cell. Mean over the members.
+    alone : (N, C)
+        The model's response to a bag of that one cell, mean over the members. No such bag was trained on: it is not
+        a probability that the cell is anything.
+    left_out, passed_over
+        Cells that are not in the bag, and how many files were no cells.
+    warnings : tuple of str
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    schema_version: Literal[1] = 1
+    patient_id: str
+    smear_path: str | None = None
+    smear_fingerprint: str | None = None
+    field_of_view_um: float | None = None
+    encoder: str | None
+    encoder_weights_sha256: str | None
+    model_name: str
+    model_fingerprint: str
+    synthetic: bool
+    taxonomy: Taxonomy
+    member_probabilities: Numbers
+    member_hemoglobin: Numbers | None
+    hemoglobin_error: ErrorInterval | None = None
+    threshold: Threshold
+    calibrated: bool = False
+    cells: tuple[str, ...]
+    labels: tuple[str | None, ...]
+    attention: Numbers
+    alone: Numbers
+    left_out: tuple[LeftOutCell, ...] = ()
+    passed_over: int = 0
+    warnings: tuple[str, ...] = ()
+    created: str
+    library_version: str
+
+    @model_validator(mode="after")
+    def _shapes_agree(self) -> Prediction:
+        classes, cells = len(self.taxonomy.classes), len(self.cells)
+        if self.member_probabilities.ndim != 2 or self.member_probabilities.shape[1] != classes:
+            raise ValueError(f"member_probabilities: {self.member_probabilities.shape} for {classes} classes")
+        if self.attention.shape != (cells,) or self.alone.shape != (cells, classes) or len(self.labels) != cells:
+            raise ValueError(f"attention, alone or labels do not fit {cells} cells")
+        return self
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float64]:
+        """(C,) softmax averaged over the members (paper, section 2.4)."""
+        mean: NDArray[np.float64] = self.member_probabilities.mean(axis=0)
+        return mean
+
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """Return the names and probabilities of the most probable classes, first first."""
+        order = np.argsort(-self.probabilities, kind="stable")[:count]
+        return [(self.taxonomy.names[i], float(self.probabilities[i])) for i in order]
+
+    @property
+    def predicted_class(self) -> str:
+        """Name of the most probable class."""
+        return self.top(1)[0][0]
+
+    @property
+    def delta_probability(self) -> float:
+        """First minus second probability (paper, supplementary figure 1)."""
+        (_, first), (_, second) = self.top(2)
+        return first - second
+
+    @property
+    def malignancy(self) -> float:
+        """Sum of the malignant classes' probabilities (paper, section 2.4)."""
+        return float(self.probabilities[self.taxonomy.is_malignant].sum())
+
+    @property
+    def is_malignant(self) -> bool:
+        """Whether malignancy reaches the threshold."""
+        return self.malignancy >= self.threshold.value
+
+    @property
+    def hemoglobin(self) -> float | None:
+        """Mean over the members, in g/dl; None when the model was not trained for it."""
+        return None if self.member_hemoglobin is None else float(self.member_hemoglobin.mean())
+
+    @property
+    def hemoglobin_range(self) -> tuple[float, float] | None:
+        """Where the measured value lay for unseen patients at the level of `hemoglobin_error`, in g/dl."""
+        if self.hemoglobin is None or self.hemoglobin_error is None:
+            return None
+        return self.hemoglobin + self.hemoglobin_error.low, self.hemoglobin + self.hemoglobin_error.high
+
+    @cached_property
+    def order(self) -> NDArray[np.intp]:
+        """(N,) indices of the cells, most attended first; ties in the smear's order."""
+        order: NDArray[np.intp] = np.argsort(-self.attention, kind="stable")
+        return order
+
+    @cached_property
+    def ranks(self) -> NDArray[np.intp]:
+        """(N,) rank of each cell, 1 for the most attended."""
+        ranks = np.empty(len(self.cells), dtype=np.intp)
+        ranks[self.order] = np.arange(1, len(self.cells) + 1)
+        return ranks
+
+    @cached_property
+    def alone_class(self) -> NDArray[np.intp]:
+        """(N,) index of the class that the model answers with to each cell alone."""
+        classes: NDArray[np.intp] = self.alone.argmax(axis=1)
+        return classes
+
+    def cell_table(self) -> pd.DataFrame:
+        """One row a cell, most attended first, with the columns of ``cells.csv``."""
+        order = self.order
+        columns: dict[str, Any] = {
+            "patient_id": self.patient_id,
+            "cell": [self.cells[i] for i in order],
+            "rank": self.ranks[order],
+            "attention": self.attention[order],
+            "alone_class": [self.taxonomy.names[i] for i in self.alone_class[order]],
+        }
+        columns |= {f"alone_p_{slug}": self.alone[order, i] for i, slug in enumerate(self.taxonomy.slugs)}
+        return pd.DataFrame(columns)
+
+    def patient_row(self) -> dict[str, Any]:
+        """The row of ``predictions.csv``."""
+        (first, _), (second, _) = self.top(2)
+        return {
+            "patient_id": self.patient_id,
+            "predicted_class": first,
+            **{f"p_{slug}": p for slug, p in zip(self.taxonomy.slugs, self.probabilities, strict=True)},
+            "malignancy": self.malignancy,
+            "hemoglobin_g_dl": self.hemoglobin,
+            "second_class": second,
+            "delta_probability": self.delta_probability,
+            "n_cells": len(self.cells),
+            "calibrated": self.calibrated,
+            "warnings": "; ".join(self.warnings),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write ``prediction.json``; `OutputRefused` when it cannot be written."""
+        with replacing(path) as part:
+            part.write_text(self.model_dump_json(indent=1), "utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Prediction:
+        """Read a saved prediction: the file, or the folder that holds ``prediction.json``.
+
+        Raises
+        ------
+        PredictionUnreadable
+            No prediction there, damaged, or written by a newer version.
+        """
+        path = path / FILE_NAME if path.is_dir() else path
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise PredictionUnreadable(f"{path} cannot be read ({error.strerror}).") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise PredictionUnreadable(
+                f"{path} is no prediction that this version reads ({where}: {first['msg']}); predict the smear again."
+            ) from error
