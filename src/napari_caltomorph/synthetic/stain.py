@@ -78,7 +78,7 @@ class Stain:
         blurred = ndimage.gaussian_filter(densities, (0, sigma, sigma), truncate=2.5, mode="nearest")
         picture = np.exp(blurred * -np.array(self.gain, np.float32)[:, None, None])
         tilt = grid.z.real / (grid.pixel * grid.size)
-        brightness = (1 + np.float32(self.unevenness) * tilt) * 1.0
-        picture *= np.array(self.light, np.float32)[:, None, None] * brightness
+        light = np.array(self.light, np.float32)[:, None, None]
+        picture *= light * (1 + np.float32(self.unevenness) * tilt)
         picture += np.float32(self.noise) * clouds(rng, grid.size, 0.5)
         return np.ascontiguousarray(np.clip(picture + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0))
