@@ -120,6 +120,13 @@ def test_filled_output_is_refused_and_left_alone_unless_overwriting(tmp_path):
     assert digest(out) != before
 
 
+def test_overwriting_spares_what_is_no_cohort(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputRefused, match="no cohort"):
+        synthesize_cohort(tmp_path, SMALL.model_copy(update={"overwrite": True}))
+    assert (tmp_path / "thesis.txt").is_file()
+
+
 def test_empty_folder_is_filled(tmp_path):
     (tmp_path / "out").mkdir()
     synthesize_cohort(tmp_path / "out", SynthOptions(patients=1, cells=1))

@@ -21,6 +21,7 @@ from napari_caltomorph.synthetic.patients import SyntheticPatient, class_of, syn
 from napari_caltomorph.synthetic.shapes import FIELD_OF_VIEW_UM
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 
+PATIENTS = "patients.csv"
 TEST_EVERY = 5  # Every fifth patient of the list ordered by class: 20 %, stratified.
 MICROMETRES_PER_CM = 10_000
 
@@ -31,7 +32,7 @@ class SynthOptions(BaseModel, frozen=True, extra="forbid"):
     patients: PositiveInt = Field(80, description="Patients in all, spread evenly over the classes.")
     cells: PositiveInt = Field(200, description="Cells of each patient.")
     seed: NonNegativeInt = Field(0, description="The same seed writes the same cohort, byte for byte.")
-    overwrite: bool = Field(False, description="Replace what stands in the output folder.")
+    overwrite: bool = Field(False, description="Replace the cohort that stands in the output folder.")
 
 
 def write_smear(patient: SyntheticPatient, folder: Path, *, progress: OnProgress = ignore) -> None:
@@ -78,7 +79,7 @@ def synthesize_cohort(out: Path, options: SynthOptions, *, progress: OnProgress 
     Parameters
     ----------
     out : Path
-        Must not exist yet, or be empty, unless ``options.overwrite``.
+        Must not exist yet, or be empty; with ``options.overwrite`` it may hold another cohort.
     options : SynthOptions
     progress : callable
         Called with a `Progress` before every cell; raising `Cancelled` in it leaves nothing behind.
@@ -86,10 +87,9 @@ def synthesize_cohort(out: Path, options: SynthOptions, *, progress: OnProgress 
     Raises
     ------
     OutputRefused
-        The folder holds something, or cannot be written.
+        The folder holds something that is not to be overwritten, or cannot be written.
     """
-    if not options.overwrite:
-        _refuse_filled(out)
+    _refuse_filled(out, overwrite=options.overwrite)
     total = options.patients * options.cells
     patients = _invent_patients(options)
     with replacing_folder(out, overwrite=True) as part:
@@ -99,7 +99,7 @@ def synthesize_cohort(out: Path, options: SynthOptions, *, progress: OnProgress 
                 progress(Progress(inner.stage, done + inner.done, total))
 
             write_smear(patient, part / patient.coarse / patient.patient_id, progress=forward)
-        _write_patients(part / "patients.csv", patients)
+        _write_patients(part / PATIENTS, patients)
 
 
 def _invent_patients(options: SynthOptions) -> list[SyntheticPatient]:
@@ -136,6 +136,10 @@ def _write_table(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[obje
         writer.writerows(rows)
 
 
-def _refuse_filled(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+def _refuse_filled(folder: Path, *, overwrite: bool = False) -> None:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not overwrite:
         raise OutputRefused(f"{folder} exists already and is not empty; choose another name, or allow overwriting.")
+    if not (folder / PATIENTS).is_file():  # A mistyped name must not cost somebody their home folder.
+        raise OutputRefused(f"{folder} holds no cohort ({PATIENTS}) to overwrite; choose another name.")
