@@ -72,6 +72,7 @@ def _platelet(rng: np.random.Generator, canvas: Canvas, centre: complex) -> None
         return
     field = blob(rng, box.z, centre, radius, rng.uniform(1.0, 1.4), 0.12)
     side = max(box.z.shape)
-    grains = dots(rng, side, 2.2, 3.0)[: box.z.shape[0], : box.z.shape[1]]
-    cover = np.clip(field / canvas.grid.pixel / 2 + 0.5, 0, 1) * (np.float32(0.35) + np.float32(0.65) * grains)
+    pixel = canvas.grid.pixel
+    grains = dots(rng, side, 0.382 / pixel, 0.521 / pixel)[: box.z.shape[0], : box.z.shape[1]]
+    cover = np.clip(field / pixel / 2 + 0.5, 0, 1) * (np.float32(0.35) + np.float32(0.65) * grains)
     box.paint(PLATELET[:, None, None], cover)
