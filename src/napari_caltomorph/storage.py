@@ -77,6 +77,22 @@ def replacing_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]
             shutil.rmtree(part, ignore_errors=True)
 
 
+def refuse_unwritable(folder: Path) -> None:
+    """Find out, before any work is done, whether results can be written to `folder`; nothing is left behind.
+
+    Raises
+    ------
+    OutputRefused
+        It is a file, or it cannot be written or made.
+    """
+    with _explained(folder):
+        existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+        if not existing.is_dir():
+            raise OutputRefused(f"{existing} is a file, not a folder; choose another folder for the results.")
+        with tempfile.TemporaryDirectory(prefix=".caltomorph-", dir=existing):
+            pass
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:

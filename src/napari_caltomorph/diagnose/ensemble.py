@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from napari_caltomorph.diagnose.aggregator import Member
@@ -65,7 +65,7 @@ class Ensemble:
             for index, member in enumerate(self.members):
                 path = part / f"fold_{index}.safetensors"
                 weights = {key: value.detach().cpu().contiguous() for key, value in member.state_dict().items()}
-                save_file(weights, path, metadata={"seal": self.description.seal})
+                path.write_bytes(save(weights, metadata={"seal": self.description.seal}))
                 files.append(MemberFile(file=path.name, sha256=file_sha256(path)))
             description = self.description.model_copy(update={"members": tuple(files)})
             (part / "model.json").write_text(description.model_dump_json(indent=1), "utf-8")

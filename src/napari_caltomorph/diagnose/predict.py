@@ -13,8 +13,9 @@ from napari_caltomorph.encode.device import find_device
 from napari_caltomorph.encode.load import LoadedEncoder, load_encoder
 from napari_caltomorph.encode.options import EncodeOptions
 from napari_caltomorph.encode.run import encode
+from napari_caltomorph.errors import WeightsRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
-from napari_caltomorph.smear import Smear, check_smear
+from napari_caltomorph.smear import Smear, check_smear, printable
 from napari_caltomorph.storage import home
 
 
@@ -44,7 +45,14 @@ class Predictor:
     def encoder(self) -> LoadedEncoder:
         """The encoder that the model was trained with, on the device of `options`."""
         compute = self.options.model_dump(exclude={"model"})
-        return load_encoder(EncodeOptions(encoder=self.description.encoder.name, **compute))
+        need = self.description.encoder
+        encoder = load_encoder(EncodeOptions(encoder=need.name, **compute))
+        if encoder.weights_sha256 != need.weights_sha256:
+            raise WeightsRefused(
+                f"The {need.name} weights are not those that {self.description.name} was trained with (SHA-256 "
+                f"{encoder.weights_sha256[:12]}..., not {need.weights_sha256[:12]}...); choose that file with --weights."
+            )
+        return encoder
 
     def predict(self, smear: Smear, *, progress: OnProgress = ignore) -> tuple[Smear, Prediction]:
         """Grade, encode and diagnose one patient.
@@ -75,7 +83,7 @@ class Predictor:
         prediction = ensemble.predict(features, progress=progress)
         return smear, prediction.model_copy(
             update={
-                "smear_path": None if smear.path is None else str(smear.path),
+                "smear_path": None if smear.path is None else printable(str(smear.path)),
                 "labels": tuple(smear.labels[i] for i in smear.usable),
                 "left_out": tuple(
                     LeftOutCell(cell=c.cell, reason=str(c.reason), note=c.note, by=c.by) for c in smear.left_out

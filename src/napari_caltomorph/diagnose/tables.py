@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,12 +35,10 @@ def save_predictions(predictions: Sequence[Prediction], folder: Path) -> list[Pa
     OutputRefused
         Two patients bear one id, or the folder cannot be written.
     """
-    ids = [p.patient_id for p in predictions]
-    if twice := {i for i in ids if ids.count(i) > 1}:
-        raise OutputRefused(f"Two smears are called {min(twice)}; rename one, or predict them into two folders.")
+    refuse_repeated_ids([p.patient_id for p in predictions])
     paths = []
     for prediction in predictions:
-        path = folder / FILE_NAME if len(ids) == 1 else folder / prediction.patient_id / FILE_NAME
+        path = folder / FILE_NAME if len(predictions) == 1 else folder / prediction.patient_id / FILE_NAME
         prediction.save(path)
         paths.append(path)
     tables = {
@@ -51,3 +50,9 @@ def save_predictions(predictions: Sequence[Prediction], folder: Path) -> list[Pa
             table.to_csv(part, index=False)
         paths.append(folder / name)
     return paths
+
+
+def refuse_repeated_ids(ids: Sequence[str]) -> None:
+    """Raise `OutputRefused` when two patients of one output folder would bear the same id."""
+    if twice := {i for i, count in Counter(ids).items() if count > 1}:
+        raise OutputRefused(f"Two smears are called {min(twice)}; rename one, or predict them into two folders.")

@@ -90,6 +90,8 @@ def add_weights(file: Path, encoder: Encoder | None = None) -> WeightsReport:
     if file.suffix not in WEIGHT_SUFFIXES:
         raise WeightsRefused(f"{file} is no weights file; it ends with one of {', '.join(WEIGHT_SUFFIXES)}.")
     encoder = encoder or _recognise(file)
+    if not isinstance(encoder.keeper, Added):
+        raise WeightsRefused(f"{encoder.name} keeps no weights of yours. {encoder.keeper.mend(encoder.name)}")
     verify_weights(encoder, file)
     target = home("weights") / f"{encoder.name}{file.suffix}"
     with replacing(target) as part:

@@ -1,0 +1,1 @@
+"""napari's face: reader, writer, sample data and the Predict patient panel."""

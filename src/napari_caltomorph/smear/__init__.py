@@ -1,7 +1,7 @@
 """One patient's blood smear: reading its cells from disk, and grading their images."""
 
 from napari_caltomorph.smear.check import QUALITY_RULES, check_smear
-from napari_caltomorph.smear.read import find_smears, read_smear
+from napari_caltomorph.smear.read import find_smears, patient_id, printable, read_smear
 from napari_caltomorph.smear.smear import Grade, LeftOut, Reason, Smear, smear_from_array
 
 __all__ = [
@@ -12,6 +12,8 @@ __all__ = [
     "Smear",
     "check_smear",
     "find_smears",
+    "patient_id",
+    "printable",
     "read_smear",
     "smear_from_array",
 ]

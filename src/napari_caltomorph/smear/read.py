@@ -89,6 +89,14 @@ def find_smears(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(found, key=_natural)]
 
 
+def patient_id(path: Path) -> str:
+    """Return the id of the patient whose smear is at `path`: the name of the folder, archive or stack."""
+    name = Path(os.path.normpath(path.absolute())).name  # not ".." of a path that ends so
+    if not path.is_dir():
+        name = name.split(".", 1)[0] if is_tiff(name) else Path(name).stem
+    return printable(name) or "smear"
+
+
 def printable(name: str) -> str:
     """Return a file name with undecodable bytes percent-escaped, as cells are named everywhere."""
     return "".join(urllib.parse.quote_from_bytes(os.fsencode(c)) if "\udc80" <= c <= "\udcff" else c for c in name)
@@ -174,7 +182,7 @@ def _make_smear(path: Path, tree: Tree, listing: _Listing) -> Smear:
         names = tuple(printable(name) for name in paths)
         labels = tuple(None if label is None else printable(label) for _, label in cells)
     return Smear(
-        patient_id=_patient_id(path),
+        patient_id=patient_id(path),
         path=path.absolute(),
         cells=names,
         labels=labels,
@@ -183,13 +191,6 @@ def _make_smear(path: Path, tree: Tree, listing: _Listing) -> Smear:
         pixel_size_um=_common_pixel_size(headers),
         passed_over=tuple(printable(p) for p in listing.passed_over),
     )
-
-
-def _patient_id(path: Path) -> str:
-    name = path.absolute().name
-    if not path.is_dir():
-        name = name.split(".", 1)[0] if is_tiff(name) else Path(name).stem
-    return printable(name) or "smear"
 
 
 def _read_headers(tree: Tree, paths: list[str]) -> list[Header]:

@@ -1,0 +1,209 @@
+"""A prediction as napari layers: the ranked cells as one picture, and a square on each with the model's answer.
+
+Everything here runs on the main thread; the picture is composed in the worker beforehand.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import napari
+import numpy as np
+import pandas as pd
+from napari.layers import Image, Layer, Points
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, QTimer
+
+from napari_caltomorph.diagnose import Prediction
+from napari_caltomorph.plugin.gallery import GalleryLevel, Grid, compose_gallery
+from napari_caltomorph.plugin.reader import SMEAR_KEY, LayerData
+from napari_caltomorph.plugin.stack import CellStack
+from napari_caltomorph.smear import Smear
+
+Picture = NDArray[np.uint8] | list[GalleryLevel]
+
+PREDICTION_KEY = "caltomorph_prediction"
+"""Where the metadata of our layers keep the `Prediction` that they show."""
+
+# A cell must be this wide on the screen, in pixels, for its rank to be written below it.
+_READABLE = 110
+_MOST_TEXTS = 150
+
+
+def ranked_order(smear: Smear, prediction: Prediction) -> NDArray[np.intp]:
+    """Return indices into the smear's cells, in rank order."""
+    index = {cell: i for i, cell in enumerate(smear.cells)}
+    return np.array([index[prediction.cells[i]] for i in prediction.order], dtype=np.intp)
+
+
+def ranked_layer_data(smear: Smear, prediction: Prediction, picture: Picture | None = None) -> list[LayerData]:
+    """Return the *ranked cells* and the *predictions* layer."""
+    order = ranked_order(smear, prediction)
+    if picture is None:
+        picture = compose_gallery(smear, order)
+    grid = Grid(len(order), smear.canvas)
+    shared: dict[str, Any] = {"metadata": {PREDICTION_KEY: prediction, SMEAR_KEY: smear}, "axis_labels": ("y", "x")}
+    if smear.pixel_size_um is not None:
+        shared |= {"scale": (smear.pixel_size_um,) * 2, "units": ("um", "um")}
+    image = {
+        "name": f"{prediction.patient_id} ranked cells",
+        "rgb": True,
+        "multiscale": isinstance(picture, list),
+        **shared,
+    }
+    ranked = prediction.order
+    colors = np.array(prediction.taxonomy.colors)[prediction.alone_class[ranked]]
+    points = {
+        "name": f"{prediction.patient_id} predictions",
+        "features": _features(smear, prediction),
+        "symbol": "square",
+        "size": 1.05 * max(grid.cell),
+        "face_color": "transparent",
+        "border_color": colors,
+        "border_width": 0.045,
+        **shared,
+    }
+    return [(picture, image, "image"), (grid.centers(), points, "points")]
+
+
+def _features(smear: Smear, prediction: Prediction) -> pd.DataFrame:
+    table = prediction.cell_table()[["cell", "rank", "attention", "alone_class"]]
+    ranked = prediction.order
+    table["label"] = [prediction.labels[i] or "" for i in ranked]
+    if smear.grades is not None:
+        blur = {cell: grade.blur for cell, grade in zip(smear.cells, smear.grades, strict=True)}
+        table["blur"] = [blur[cell] for cell in table["cell"]]
+    return table
+
+
+class RankedLayers(QObject):
+    """The layers of one prediction in a viewer; made again, they replace themselves and nobody else's.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    smear, prediction
+    picture
+        What `compose_gallery` made of the same prediction.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer, smear: Smear, prediction: Prediction, picture: Picture) -> None:
+        super().__init__()
+        self.viewer, self.smear, self.prediction = viewer, smear, prediction
+        self.grid = Grid(len(prediction.cells), smear.canvas)
+        self._remove_of_same_patient()
+        self.image, self.points = (
+            viewer.add_layer(Layer.create(*data)) for data in ranked_layer_data(smear, prediction, picture)
+        )
+        assert isinstance(self.image, Image)
+        assert isinstance(self.points, Points)
+        self.stack: Image | None = None
+        self._texts: tuple[int, ...] = ()
+        # Zooming fires many events; one update when it comes to rest is enough.
+        self._settle = QTimer(self, singleShot=True, interval=120)
+        self._settle.timeout.connect(self._write_ranks_in_view)
+        viewer.camera.events.zoom.connect(self._on_camera)
+        viewer.camera.events.center.connect(self._on_camera)
+        viewer.layers.selection.active = self.points
+        for layer in viewer.layers:
+            if layer.metadata.get(SMEAR_KEY) is not None and PREDICTION_KEY not in layer.metadata:
+                layer.visible = False
+        if smear.pixel_size_um is not None:
+            viewer.scale_bar.visible = True
+        viewer.reset_view()
+
+    def close(self) -> None:
+        """Let go of the viewer; the layers stay."""
+        self._settle.stop()
+        self.viewer.camera.events.zoom.disconnect(self._on_camera)
+        self.viewer.camera.events.center.disconnect(self._on_camera)
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether both layers are still in the viewer."""
+        return self.image in self.viewer.layers and self.points in self.viewer.layers
+
+    def position_at(self, world: tuple[float, ...]) -> int | None:
+        """Return the position (rank - 1) of the cell at a place in the world, or None."""
+        if not self.is_shown or not self.points.visible:
+            return None
+        row, column = self.points.world_to_data(world[-2:])
+        return self.grid.at(float(row), float(column))
+
+    def select(self, position: int, *, center: bool = False) -> None:
+        """Mark one cell, and bring it into view if asked."""
+        if not self.is_shown:
+            return
+        self.points.selected_data = {position}
+        if self.stack is not None:
+            self.viewer.dims.set_point(0, position)
+        elif center:
+            self.viewer.camera.center = (0.0, *self.points.data_to_world(self.points.data[position])[-2:])
+            self._write_ranks_in_view()
+
+    def show_as_stack(self, on: bool) -> None:
+        """Show the same cells one at a time, by rank, instead of all at once."""
+        if on == (self.stack is not None) or not self.is_shown:
+            return
+        if on:
+            options: dict[str, Any] = {
+                "name": f"{self.prediction.patient_id} cells by rank",
+                "rgb": True,
+                "metadata": self.image.metadata,
+                "axis_labels": ("rank", "y", "x"),
+            }
+            if self.smear.pixel_size_um is not None:
+                size = self.smear.pixel_size_um
+                options |= {"scale": (1.0, size, size), "units": ("pixel", "um", "um")}
+            self.stack = self.viewer.add_image(CellStack(self.smear, ranked_order(self.smear, self.prediction)), **options)
+            self.viewer.dims.set_point(0, 0)
+        elif self.stack is not None:
+            if self.stack in self.viewer.layers:
+                self.viewer.layers.remove(self.stack)
+            self.stack = None
+        self.image.visible = self.points.visible = not on
+        self.viewer.layers.selection.active = self.stack if on else self.points
+        self.viewer.reset_view()
+
+    def _remove_of_same_patient(self) -> None:
+        for layer in list(self.viewer.layers):
+            found = layer.metadata.get(PREDICTION_KEY)
+            if found is not None and found.patient_id == self.prediction.patient_id:
+                self.viewer.layers.remove(layer)
+
+    def _on_camera(self, event: object = None) -> None:
+        self._settle.start()
+
+    def _write_ranks_in_view(self) -> None:
+        """Write rank and attention below the cells that can be read; text for all would freeze the window."""
+        if not self.is_shown:
+            return
+        wanted = self._readable_positions()
+        if wanted == self._texts:
+            return
+        self._texts = wanted
+        if not wanted:
+            self.points.text.visible = False
+            return
+        strings = [""] * self.grid.count
+        for position in wanted:
+            attention = self.prediction.attention[self.prediction.order[position]]
+            strings[position] = f"#{position + 1}   {attention:.1f}x"
+        below = self.grid.pitch[0] / 2
+        self.points.text = {
+            "string": strings,
+            "size": 9,
+            "color": "white" if self.viewer.theme == "dark" else "black",
+            "anchor": "center",
+            "translation": (below, 0),
+        }
+
+    def _readable_positions(self) -> tuple[int, ...]:
+        pixel = float(self.points.scale[-1])
+        on_screen = self.grid.cell[1] * pixel * self.viewer.camera.zoom
+        if on_screen < _READABLE or not self.points.visible:
+            return ()
+        top_left, bottom_right = self.points.corner_pixels[:, -2:]
+        half = np.array(self.grid.cell) / 2
+        inside = (self.points.data >= top_left - half) & (self.points.data <= bottom_right + half)
+        return tuple(np.flatnonzero(inside.all(axis=1))[:_MOST_TEXTS].tolist())
