@@ -5,9 +5,18 @@ Everything else is a bug and may crash loudly.
 
 from __future__ import annotations
 
+import re
+
 
 class CaltomorphError(Exception):
-    """Base of all errors that a face shows as a sentence instead of a traceback."""
+    """Base of all errors that a face shows as a sentence instead of a traceback.
+
+    A path in the message may hold bytes that are no text; they are percent-escaped, so that any terminal, log or
+    window can show the sentence.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(re.sub("[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", message))
 
 
 class SmearUnreadable(CaltomorphError):

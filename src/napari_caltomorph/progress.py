@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 class Cancelled(Exception):
@@ -47,14 +47,17 @@ class Pace:
     """Turns a stream of `Progress` into a sentence with speed and time left."""
 
     _stage: str = ""
-    _start: float = field(default=0.0)
+    _start: float = 0.0
     _first: int = 0
+    _last: int = 0
 
     def describe(self, progress: Progress) -> str:
         """Return e.g. ``"Encoding: 312/487 cells, 41/s, 4 s left"``."""
         now = time.monotonic()
-        if progress.stage != self._stage:
+        # Fewer than before: the same stage of the next patient.
+        if progress.stage != self._stage or progress.done < self._last:
             self._stage, self._start, self._first = progress.stage, now, progress.done
+        self._last = progress.done
         text = f"{progress.stage}: {progress.done}/{progress.total} {progress.unit}"
         elapsed = now - self._start
         fresh = progress.done - self._first

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -38,12 +39,10 @@ def replacing(target: Path) -> Iterator[Path]:
     """
     with _explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:80]}-", suffix=".part", dir=target.parent)
-        os.close(handle)
-        part = Path(name)
+        part = _beside(target, "part")
+        part.touch(exist_ok=False)
         try:
             yield part
-            _give_default_mode(part)
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
@@ -56,23 +55,21 @@ def replacing_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]
     Raises
     ------
     OutputRefused
-        `target` exists and is not to be overwritten, cannot be written, or the disk is full.
+        `target` exists and is not to be overwritten, is a file, cannot be written, or the disk is full; it is as it
+        was before.
     """
-    if not overwrite and target.exists():
+    if target.exists() and not (overwrite and target.is_dir()):
         raise OutputRefused(f"{target} exists already; choose another name, or remove it first.")
     with _explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{target.name[:80]}-", suffix=".part", dir=target.parent))
+        part = _beside(target, "part")
+        part.mkdir()
         try:
             yield part
-            part.chmod(0o777 & ~_umask())
-            if target.exists():
-                old = Path(tempfile.mkdtemp(prefix=f".{target.name[:80]}-", suffix=".old", dir=target.parent))
-                target.replace(old / target.name)
-                part.replace(target)
-                shutil.rmtree(old)
+            if overwrite and target.exists():
+                _swap(part, target)
             else:
-                part.replace(target)
+                part.rename(target)  # fails when someone else has filled it meanwhile
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
@@ -110,12 +107,17 @@ def _explained(target: Path) -> Iterator[None]:
         ) from error
 
 
-def _give_default_mode(path: Path) -> None:
-    """Undo mkstemp's private mode: a result is as readable as any file this user writes."""
-    path.chmod(0o666 & ~_umask())
+def _beside(target: Path, ending: str) -> Path:
+    """Return a new name in the folder of `target`; made by us, not by `tempfile`, it has the user's usual mode."""
+    return target.parent / f".caltomorph-{secrets.token_hex(8)}.{ending}"
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _swap(new: Path, target: Path) -> None:
+    old = _beside(target, "old")
+    target.rename(old)
+    try:
+        new.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     StateDict = dict[str, torch.Tensor]
 
+# DinoBloom's, and those of training scripts.
+_WRAPPINGS = ("teacher", "state_dict", "model")
+
 
 def read_checkpoint(path: Path) -> StateDict:
     """Read the tensors of a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file.
@@ -27,12 +30,11 @@ def read_checkpoint(path: Path) -> StateDict:
     import pickle
 
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     entries: Any
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix.lower() == ".safetensors":
             entries = load_file(path)
         else:
             entries = torch.load(path, map_location="cpu", weights_only=True)
@@ -40,10 +42,11 @@ def read_checkpoint(path: Path) -> StateDict:
         raise WeightsRefused(
             f"{path} holds more than weights, or is damaged: it was not opened. Get the file from its authors again."
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # whatever a stranger's file makes a parser stumble over
         raise WeightsRefused(f"{path} is no weights file that can be read ({_first_line(error)}).") from error
-    if isinstance(entries, dict) and isinstance(entries.get("teacher"), dict):
-        entries = entries["teacher"]
+    for wrapping in _WRAPPINGS:
+        if isinstance(entries, dict) and isinstance(entries.get(wrapping), dict):
+            entries = entries[wrapping]
     if not isinstance(entries, dict):
         raise WeightsRefused(f"{path} holds a {type(entries).__name__}, no table of weights.")
     tensors = {str(key): value for key, value in entries.items() if isinstance(value, torch.Tensor)}

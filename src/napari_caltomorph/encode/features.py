@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_caltomorph.errors import FeaturesRefused
+from napari_caltomorph.smear import printable
 from napari_caltomorph.storage import replacing
 
 
@@ -106,18 +107,37 @@ class Features:
                 name = next((n for n in ("features", "feats") if n in file), None)
                 if name is None:
                     raise FeaturesRefused(f"{path} holds no dataset 'features' or 'feats'; found {sorted(file)}.")
-                values = np.asarray(file[name][()], dtype=np.float32)
-                cells = tuple(file["cells"].asstr()[()]) if "cells" in file else None
-                attributes: dict[str, Any] = {f.name: file.attrs.get(f.name) for f in fields(FeatureOrigin)}
-        except OSError as error:
-            raise FeaturesRefused(f"{path} is no HDF5 file that can be read; encode the patient again.") from error
+                with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+                    values = file[name].astype(np.float32)[()]
+                cells = tuple(str(cell) for cell in file["cells"].asstr()[()]) if "cells" in file else None
+                origin = _read_origin(file.attrs)
+        except FeaturesRefused:
+            raise
+        except Exception as error:  # whatever a damaged file makes the HDF5 library stumble over
+            raise FeaturesRefused(
+                f"{path} holds no features that can be read ({_first_line(error)}); encode the patient again."
+            ) from error
         if values.ndim == 3 and values.shape[0] == 1:
             values = values[0]
         if cells is None:
-            cells = tuple(f"cell_{i + 1}" for i in range(len(values)))
-        if attributes["field_of_view_um"] is not None:
-            attributes["field_of_view_um"] = float(attributes["field_of_view_um"])
-        return cls(path.stem, values, cells, FeatureOrigin(**attributes))
+            cells = tuple(f"cell_{i + 1}" for i in range(len(values) if values.ndim else 0))
+        return cls(printable(path.stem), values, cells, origin)
+
+
+def _read_origin(attributes: Any) -> FeatureOrigin:
+    found: dict[str, Any] = {f.name: attributes.get(f.name) for f in fields(FeatureOrigin)}
+    for key, value in found.items():
+        if value is not None:
+            found[key] = float(value) if key == "field_of_view_um" else _text(value)
+    return FeatureOrigin(**found)
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]
 
 
 def library_version() -> str:

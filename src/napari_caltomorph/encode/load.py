@@ -49,7 +49,8 @@ class LoadedEncoder:
     @property
     def width(self) -> int:
         """Length D of a feature."""
-        return int(cast(int, self.module.num_features))
+        # `num_features` is that of the last map; some networks widen it once more.
+        return int(cast(int, self.module.head_hidden_size))
 
     @property
     def precision(self) -> str:
@@ -110,12 +111,10 @@ def load_encoder(options: EncodeOptions) -> LoadedEncoder:
 
 def build_module(encoder: Encoder) -> nn.Module:
     """Build the network with random weights; `WeightsRefused` when timm knows no such architecture."""
-    try:
-        module: nn.Module = timm.create_model(
-            encoder.architecture, pretrained=False, num_classes=0, **encoder.arguments
-        )
-    except (RuntimeError, ValueError) as error:
-        raise WeightsRefused(f"timm knows no architecture {encoder.architecture!r}; see timm.list_models().") from error
+    # Asked first, because timm would look for names such as "hf-hub:..." on the network.
+    if not timm.is_model(encoder.architecture):
+        raise WeightsRefused(f"timm knows no architecture {encoder.architecture!r}; see timm.list_models().")
+    module: nn.Module = timm.create_model(encoder.architecture, pretrained=False, num_classes=0, **encoder.arguments)
     return module
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from napari_caltomorph.encode.device import is_out_of_memory
 from napari_caltomorph.encode.features import FeatureOrigin, Features, library_version
 from napari_caltomorph.encode.load import LoadedEncoder, load_encoder
 from napari_caltomorph.encode.options import EncodeOptions
-from napari_caltomorph.errors import FeaturesRefused, OutputRefused
+from napari_caltomorph.errors import CellUnreadable, FeaturesRefused, OutputRefused, SmearUnreadable
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import QUALITY_RULES, Smear, check_smear
 
@@ -120,20 +122,20 @@ def _encode_cells(
     count = 0
     if indices:
         progress(Progress("Encoding", 0, len(indices)))
-    for images in _read_ahead(smear, indices, batch_size):
-        for values in _in_memory(encoder, images):
+    with closing(_read_ahead(smear, indices, batch_size)) as batches:
+        for values in _in_memory(encoder, batches):
             done.append(values)
             count += len(values)
             progress(Progress("Encoding", count, len(indices)))
     return np.concatenate(done)
 
 
-def _read_ahead(smear: Smear, indices: list[int], batch_size: int) -> Iterator[Images]:
+def _read_ahead(smear: Smear, indices: list[int], batch_size: int) -> Generator[Images, None, None]:
     """Yield batches of images; the next batch is decoded while the caller computes on this one."""
     batches = [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]
 
     def read(batch: list[int]) -> Images:
-        return [smear.image(i) for i in batch]
+        return [_read(smear, i) for i in batch]
 
     with ThreadPoolExecutor(max_workers=1) as reader:
         ahead: deque[Future[Images]] = deque()
@@ -145,20 +147,38 @@ def _read_ahead(smear: Smear, indices: list[int], batch_size: int) -> Iterator[I
             yield ahead.popleft().result()
 
 
-def _in_memory(encoder: LoadedEncoder, images: Images) -> Iterator[NDArray[np.float32]]:
-    """Encode images in pieces that fit: out of memory halves the piece and goes on, down to one cell."""
-    size, start = len(images), 0
-    if encoder.device.type == "cpu":
-        size = min(size, _CPU_CELLS)
-    while start < len(images):
-        try:
-            values = encoder.features(images[start : start + size])
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or size == 1:
-                raise
-            size = size // 2
-            if encoder.device.type == "cuda":
-                torch.cuda.empty_cache()
-            continue
-        start += len(values)
-        yield values
+def _read(smear: Smear, index: int) -> NDArray[np.uint8]:
+    try:
+        return smear.image(index)
+    except CellUnreadable as error:  # it was readable when it was checked
+        raise SmearUnreadable(
+            f"{smear.path or smear.patient_id}: {smear.cells[index]} can no longer be read ({error}); open it again."
+        ) from error
+
+
+def _in_memory(encoder: LoadedEncoder, batches: Iterable[Images]) -> Iterator[NDArray[np.float32]]:
+    """Encode images in pieces that fit: out of memory halves the piece for good, down to one cell."""
+    limit = _CPU_CELLS if encoder.device.type == "cpu" else sys.maxsize
+    for images in batches:
+        start = 0
+        while start < len(images):
+            piece = images[start : start + limit]
+            values = _encode_if_it_fits(encoder, piece)
+            if values is None:
+                limit = len(piece) // 2
+                continue
+            start += len(values)
+            yield values
+
+
+def _encode_if_it_fits(encoder: LoadedEncoder, images: Images) -> NDArray[np.float32] | None:
+    """Return None when memory ran out; one cell that does not fit is an error."""
+    try:
+        return encoder.features(images)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error) or len(images) == 1:
+            raise
+    # Not in the handler: there, the error still holds the tensors that filled the memory.
+    if encoder.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return None

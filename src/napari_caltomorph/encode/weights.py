@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from napari_caltomorph.encode.encoders import ENCODERS, WEIGHT_SUFFIXES, Added, Encoder, find_encoder
-from napari_caltomorph.errors import WeightsMissing, WeightsRefused
+from napari_caltomorph.errors import OutputRefused, WeightsMissing, WeightsRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.storage import file_sha256, home, replacing
+
+_CHUNK = 2**18
 
 
 @dataclass(frozen=True)
@@ -87,19 +92,19 @@ def add_weights(file: Path, encoder: Encoder | None = None) -> WeightsReport:
     """
     if not file.is_file():
         raise WeightsMissing(f"{file} does not exist; check the path.")
-    if file.suffix not in WEIGHT_SUFFIXES:
+    if file.suffix.lower() not in WEIGHT_SUFFIXES:
         raise WeightsRefused(f"{file} is no weights file; it ends with one of {', '.join(WEIGHT_SUFFIXES)}.")
     encoder = encoder or _recognise(file)
     if not isinstance(encoder.keeper, Added):
         raise WeightsRefused(f"{encoder.name} keeps no weights of yours. {encoder.keeper.mend(encoder.name)}")
-    verify_weights(encoder, file)
-    target = home("weights") / f"{encoder.name}{file.suffix}"
+    report = verify_weights(encoder, file)
+    target = home("weights") / f"{encoder.name}{file.suffix.lower()}"
     with replacing(target) as part:
         shutil.copyfile(file, part)
     for suffix in WEIGHT_SUFFIXES:
-        if suffix != file.suffix:
-            (home("weights") / f"{encoder.name}{suffix}").unlink(missing_ok=True)
-    return verify_weights(encoder)
+        if suffix != target.suffix:
+            target.with_name(f"{encoder.name}{suffix}").unlink(missing_ok=True)
+    return dataclasses.replace(report, path=target)
 
 
 def download_weights(encoder: Encoder, *, progress: OnProgress = ignore) -> WeightsReport:
@@ -124,14 +129,14 @@ def download_weights(encoder: Encoder, *, progress: OnProgress = ignore) -> Weig
     if not encoder.sources:
         raise WeightsMissing(f"{encoder.name} is not downloaded. {encoder.keeper.mend(encoder.name)}")
     source = encoder.sources[0]
-    with tempfile.TemporaryDirectory() as folder:
+    with _beside_the_weights() as folder:
         try:
             file = pooch.retrieve(
                 source.url,
                 known_hash=source.sha256,
                 fname=source.file,
                 path=folder,
-                downloader=pooch.HTTPDownloader(progressbar=_Bar(progress), timeout=30),
+                downloader=pooch.HTTPDownloader(progressbar=_Bar(progress), chunk_size=_CHUNK, timeout=30),
             )
         except requests.RequestException as error:
             raise WeightsMissing(
@@ -143,7 +148,25 @@ def download_weights(encoder: Encoder, *, progress: OnProgress = ignore) -> Weig
                 f"{source.url} gave another file than its authors published (wrong SHA-256); nothing was kept. "
                 "Try again later, or get it from another place."
             ) from error
-        return add_weights(Path(file), encoder)
+        try:
+            return add_weights(Path(file), encoder)
+        except WeightsRefused as error:
+            raise WeightsRefused(
+                f"{source.url} gave a file that holds no weights of {encoder.name}; nothing was kept. Try again later, "
+                "or get it from another place."
+            ) from error
+
+
+@contextlib.contextmanager
+def _beside_the_weights() -> Iterator[Path]:
+    """Yield a folder on the disk where the weights will stand: they may be larger than the system's own for such."""
+    folder = home("weights")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as name:
+            yield Path(name)
+    except OSError as error:
+        raise OutputRefused(f"{folder} could not be written ({error.strerror or error}); free some space.") from error
 
 
 class _Bar:
@@ -187,9 +210,9 @@ def _recognise(file: Path) -> Encoder:
 
 
 def _short(error: Exception) -> str:
-    return {"ConnectionError": "no connection", "ConnectTimeout": "no answer"}.get(
-        type(error).__name__, str(error).splitlines()[0][:120]
-    )
+    name = type(error).__name__
+    known = {"ConnectionError": "no connection", "ConnectTimeout": "no answer", "ReadTimeout": "no answer"}
+    return known.get(name) or (str(error).splitlines() or [name])[0][:120]
 
 
 __all__ = [

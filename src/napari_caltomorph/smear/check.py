@@ -6,8 +6,11 @@ The rules are few and cautious: on 750 real cells of three scanners none was cal
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import statistics
+from collections import deque
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -28,6 +31,8 @@ _MIN_CONTRAST = 60
 _MAX_BLUR = 0.75
 # Single-cell exports vary twofold in size; whole fields are eight times as large as the cells beside them.
 _WHOLE_FIELD = 3.0
+# Measuring blur takes many times the image's memory; what is this large is judged by its size.
+_MAX_BLUR_SIDE = 1024
 
 
 @dataclass(frozen=True)
@@ -58,31 +63,36 @@ def check_smear(smear: Smear, *, progress: OnProgress = ignore) -> Smear:
     SmearUnreadable
         No cell is usable; the message says what was found.
     """
-    looks = []
-    for look in _look_at_all(smear):
-        looks.append(look)
-        if len(looks) % 16 == 0 or len(looks) == len(smear):
-            progress(Progress("Checking cells", len(looks), len(smear)))
+    looks: list[_Look] = []
+    progress(Progress("Checking cells", 0, len(smear)))
+    with closing(_look_at_all(smear)) as found:
+        for look in found:
+            looks.append(look)
+            if len(looks) % 16 == 0 or len(looks) == len(smear):
+                progress(Progress("Checking cells", len(looks), len(smear)))
     checked = replace(smear, grades=_grade(smear, looks))
     if not len(checked.usable):
         counts = ", ".join(f"{n} {reason}" for reason, n in checked.left_out_counts().items())
         first = checked.left_out[0]
         raise SmearUnreadable(
-            f"{smear.path or smear.patient_id}: {len(smear)} images found, none usable ({counts}; first: "
-            f"{first.cell}{': ' + first.note if first.note else ''}). Export the smear again."
+            f"{smear.path or smear.patient_id}: {len(smear)} {'images' if len(smear) > 1 else 'image'} found, none "
+            f"usable ({counts}; first: {first.cell}{': ' + first.note if first.note else ''}). Export the smear again."
         )
     return checked
 
 
-def _look_at_all(smear: Smear) -> Iterator[_Look]:
+def _look_at_all(smear: Smear) -> Generator[_Look, None, None]:
     """Look at the cells in order, a few at once: decoders and hashing release the interpreter."""
-    with ThreadPoolExecutor(max_workers=4) as pool:
+    pool = ThreadPoolExecutor(max_workers=4)
+    try:
         indices = iter(range(len(smear)))
-        # A bounded window, so that cancelling does not wait for thousands of queued cells.
-        pending = [pool.submit(_look, smear, i) for i in islice(indices, 64)]
+        # A bounded window: the looks of 20,000 cells need not wait in memory for the first one.
+        pending = deque(pool.submit(_look, smear, i) for i in islice(indices, 64))
         while pending:
-            yield pending.pop(0).result()
+            yield pending.popleft().result()
             pending += [pool.submit(_look, smear, i) for i in islice(indices, 1)]
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _look(smear: Smear, index: int) -> _Look:
@@ -98,15 +108,16 @@ def _look(smear: Smear, index: int) -> _Look:
 
 
 def _blur(green: NDArray[np.float32]) -> float:
-    # The measure divides by the image's own variation and needs a few pixels around its filter.
-    if min(green.shape) < 16 or green.min() == green.max():
+    # The measure divides by the image's own variation, and needs a few pixels around its filter.
+    if min(green.shape) < 16 or max(green.shape) > _MAX_BLUR_SIDE or green.min() == green.max():
         return float("nan")
     return float(blur_effect(green))
 
 
 def _grade(smear: Smear, looks: list[_Look]) -> tuple[Grade, ...]:
     sizes = [look.long_side for look in looks if not look.error]
-    limit = _WHOLE_FIELD * float(np.median(sizes)) if sizes else 0.0
+    # Of two, the lower one: a cell beside a whole field.
+    limit = _WHOLE_FIELD * statistics.median_low(sizes) if sizes else 0.0
     kept = _kept_of_repeats(smear, looks)
     grades = []
     for index, look in enumerate(looks):

@@ -4,7 +4,7 @@
 - 16 bits: the full scale 0...65535 becomes 0...255 (one scale for all cells: their brightness stays comparable);
 - alpha: laid on white, as glass looks under the microscope; an alpha of zero everywhere is ignored.
 
-Anything else (floating point, other channel counts) is refused rather than guessed.
+Anything else (floating point, 12 bits, CMYK in a TIFF, other channel counts) is refused rather than guessed.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, BinaryIO
 
+import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from napari_caltomorph.errors import CellUnreadable
+from napari_caltomorph.smear.pixel_size import pixel_size_um
 
 # tifffile logs what it survives; what it does not survive we say ourselves.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
@@ -31,11 +33,13 @@ TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 # could exhaust memory: it is refused from its header alone.
 MAX_PIXELS = 2**25
 
-# Resolution tags are often a printer's default (72 or 96 dpi are 353 and 265 um a pixel); only what a
-# microscope can have is believed.
-_PLAUSIBLE_UM = (0.01, 2.0)
-_IMAGEJ_MICROMETRES = ("micron", "um", "µm", "\\u00B5m")
-_UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}
+# Pillow would try all its formats on any file, and start Ghostscript for some.
+_PILLOW_FORMATS = ("JPEG", "PNG", "BMP")
+
+_PHOTOMETRIC = tifffile.PHOTOMETRIC
+_COMPRESSION = tifffile.COMPRESSION
+# Their decoders return RGB already.
+_JPEGS = frozenset({_COMPRESSION.OJPEG, _COMPRESSION.JPEG, _COMPRESSION.ALT_JPEG, _COMPRESSION.JPEG_LOSSY})
 
 
 def is_image(name: str) -> bool:
@@ -64,19 +68,22 @@ def read_header(file: BinaryIO, name: str) -> Header:
     Raises
     ------
     CellUnreadable
-        The file is no image that can be read.
+        The file is no image that can be read, or one far too large for a cell.
     """
     try:
         if is_tiff(name):
             with tifffile.TiffFile(file) as tiff:
                 page = tiff.pages[0]
-                return Header(page.imagelength, page.imagewidth, len(tiff.pages), _pixel_size_um(tiff))
-        with _open_with_pillow(file) as image:
-            return Header(image.height, image.width)
+                header = Header(page.imagelength, page.imagewidth, len(tiff.pages), pixel_size_um(tiff))
+        else:
+            with Image.open(file, formats=_PILLOW_FORMATS) as image:
+                header = Header(image.height, image.width)
+        _refuse_if_large(header.height, header.width)
     except CellUnreadable:
         raise
     except Exception as error:
-        raise CellUnreadable(_what(error)) from error
+        raise CellUnreadable(_what(error, file)) from error
+    return header
 
 
 def decode(file: BinaryIO, name: str) -> NDArray[np.uint8]:
@@ -91,35 +98,37 @@ def decode(file: BinaryIO, name: str) -> NDArray[np.uint8]:
         if is_tiff(name):
             with tifffile.TiffFile(file) as tiff:
                 return decode_page(tiff.pages[0])
-        with _open_with_pillow(file) as image:
+        with Image.open(file, formats=_PILLOW_FORMATS) as image:
             _refuse_if_large(image.height, image.width)
+            if image.format == "PNG" and _is_16_bit_png(file):
+                file.seek(0)
+                return to_rgb8(imagecodecs.png_decode(file.read()))
             return _pillow_to_rgb(image)
     except CellUnreadable:
         raise
     except Exception as error:
-        raise CellUnreadable(_what(error)) from error
+        raise CellUnreadable(_what(error, file)) from error
 
 
 def decode_page(page: tifffile.TiffPage) -> NDArray[np.uint8]:
     """Decode one page of a TIFF as (H, W, 3) uint8 RGB; `CellUnreadable` as in `decode`."""
-    _refuse_if_large(page.imagelength, page.imagewidth)
-    size = page.parent.filehandle.size
-    if any(o + n > size for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)):
-        raise CellUnreadable("truncated")
+    _refuse_before_decoding(page)
     pixels = page.asarray()
-    photometric = tifffile.PHOTOMETRIC(page.photometric)
-    if photometric == tifffile.PHOTOMETRIC.PALETTE:
-        pixels = np.moveaxis(page.colormap, 0, -1)[pixels]
-    elif photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-        pixels = np.iinfo(pixels.dtype).max - pixels
-    elif photometric == tifffile.PHOTOMETRIC.SEPARATED:
-        raise CellUnreadable("CMYK colours in a TIFF; export it as RGB")
-    elif page.axes.startswith("S"):
+    if page.axes.startswith("S"):
         pixels = np.moveaxis(pixels, 0, -1)
-    return to_rgb8(pixels)
+    if page.photometric == _PHOTOMETRIC.PALETTE:
+        # Writers scale a palette to 16 bits by 256 or by 257, and a few not at all; the high byte undoes both.
+        palette = page.colormap if page.colormap.max() < 256 else page.colormap >> 8
+        pixels = palette.T.astype(np.uint8)[pixels.astype(np.intp)]
+    elif page.photometric == _PHOTOMETRIC.MINISWHITE:
+        pixels = ~pixels
+    elif page.photometric == _PHOTOMETRIC.YCBCR and page.compression not in _JPEGS:
+        height, width = pixels.shape[:2]
+        pixels = np.asarray(Image.frombytes("YCbCr", (width, height), pixels.tobytes()).convert("RGB"))
+    return to_rgb8(pixels, is_premultiplied=tifffile.EXTRASAMPLE.ASSOCALPHA in page.extrasamples)
 
 
-def to_rgb8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+def to_rgb8(pixels: NDArray[Any], *, is_premultiplied: bool = False) -> NDArray[np.uint8]:
     """Bring (H, W), (H, W, 1...4) pixels of 1, 8 or 16 bits to (H, W, 3) uint8 by this module's rules."""
     if pixels.dtype == bool:
         pixels = pixels.astype(np.uint8) * np.uint8(255)
@@ -135,34 +144,35 @@ def to_rgb8(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     colors = pixels.shape[-1] - 1 if pixels.shape[-1] in (2, 4) else pixels.shape[-1]
     rgb = np.broadcast_to(pixels[..., :colors], (*pixels.shape[:2], 3))
     if colors < pixels.shape[-1]:
-        rgb = _lay_on_white(rgb, pixels[..., -1])
+        rgb = _lay_on_white(rgb, pixels[..., -1], is_premultiplied)
     return np.ascontiguousarray(rgb, dtype=np.uint8)
 
 
-def _lay_on_white(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    if (alpha.all() and alpha.min() == 255) or not alpha.any():
+def _lay_on_white(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8], is_premultiplied: bool) -> NDArray[np.uint8]:
+    if alpha.min() == 255 or not alpha.any():
         return rgb
     weight = alpha[..., np.newaxis].astype(np.float32) / 255
-    laid: NDArray[np.uint8] = np.rint(rgb * weight + 255 * (1 - weight)).astype(np.uint8)
+    cell = rgb if is_premultiplied else rgb * weight
+    laid: NDArray[np.uint8] = np.rint(np.minimum(cell + 255 * (1 - weight), 255)).astype(np.uint8)
     return laid
 
 
-def _open_with_pillow(file: BinaryIO) -> Image.Image:
-    try:
-        return Image.open(file)
-    except UnidentifiedImageError:
-        raise CellUnreadable("not an image, whatever its name says") from None
-    except Image.DecompressionBombError:
-        raise CellUnreadable(f"far too large for a cell (over {MAX_PIXELS / 1e6:.0f} megapixels)") from None
-
-
 def _pillow_to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    if image.mode.startswith("I;16"):
-        return to_rgb8(np.asarray(image).astype(np.uint16))
-    if image.mode in ("F", "I"):
-        raise CellUnreadable(f"pixels of mode {image.mode}; only 8-bit and 16-bit images are read")
     has_alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
     return to_rgb8(np.asarray(image.convert("RGBA" if has_alpha else "RGB")))
+
+
+def _is_16_bit_png(file: BinaryIO) -> bool:
+    """Pillow would cut colours of 16 bits to their high byte; the depth stands in the first chunk."""
+    return _start(file, 25)[24] == 16
+
+
+def _start(file: BinaryIO, count: int) -> bytes:
+    place = file.tell()
+    file.seek(0)
+    start = file.read(count)
+    file.seek(place)
+    return start
 
 
 def _refuse_if_large(height: int, width: int) -> None:
@@ -170,38 +180,39 @@ def _refuse_if_large(height: int, width: int) -> None:
         raise CellUnreadable(f"{width} x {height} pixels, far too large for a cell")
 
 
-def _what(error: Exception) -> str:
+def _refuse_before_decoding(page: tifffile.TiffPage) -> None:
+    """Refuse, before any memory is taken, what no rule covers and what is not all there."""
+    _refuse_if_large(page.imagelength, page.imagewidth)
+    _refuse_if_large(page.tilelength, page.tilewidth)
+    if page.photometric == _PHOTOMETRIC.SEPARATED:
+        raise CellUnreadable("CMYK colours in a TIFF; export it as RGB")
+    if page.photometric > _PHOTOMETRIC.YCBCR or page.photometric == _PHOTOMETRIC.MASK:
+        raise CellUnreadable(f"{_PHOTOMETRIC(page.photometric).name} colours; export it as RGB")
+    is_palette = page.photometric == _PHOTOMETRIC.PALETTE
+    if not is_palette and (page.dtype not in (bool, np.uint8, np.uint16) or page.bitspersample not in (1, 8, 16)):
+        kind = page.dtype if page.dtype not in (np.uint8, np.uint16) else f"{page.bitspersample}-bit"
+        raise CellUnreadable(f"{kind} pixels; only 8-bit and 16-bit images are read")
+    if page.samplesperpixel > 4 or page.imagedepth > 1:
+        raise CellUnreadable(f"shape {page.shape} is no colour image")
+    size = page.parent.filehandle.size
+    chunks = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+    # Strips of no bytes are what remains when an export stops between header and pixels.
+    if not chunks or any(not count or offset + count > size for offset, count in chunks):
+        raise CellUnreadable("truncated")
+
+
+def _what(error: Exception, file: BinaryIO) -> str:
+    """Say in a few words what is wrong with a file that could not be read."""
+    if isinstance(error, MemoryError):
+        return "too large for this machine's memory"
+    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+        return "far too large for a cell"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if not any(start := _start(file, 2**16)):
+        return "zero-filled" if start else "empty file"
+    if isinstance(error, UnidentifiedImageError) or "not a TIFF" in str(error):
+        return "not an image of its kind, whatever its name says"
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return "truncated" if "truncated" in text else f"damaged ({text[:120]})"
-
-
-def _pixel_size_um(tiff: tifffile.TiffFile) -> float | None:
-    """Micrometres a pixel from OME, ImageJ or resolution tags; None where none is plausible."""
-    sizes = [_ome_pixel_size_um(tiff), _tag_pixel_size_um(tiff)]
-    low, high = _PLAUSIBLE_UM
-    return next((size for size in sizes if size is not None and low <= size <= high), None)
-
-
-def _ome_pixel_size_um(tiff: tifffile.TiffFile) -> float | None:
-    if not tiff.is_ome:
-        return None
-    pixels = tifffile.xml2dict(tiff.ome_metadata)["OME"].get("Image", {})
-    pixels = (pixels[0] if isinstance(pixels, list) else pixels).get("Pixels", {})
-    if pixels.get("PhysicalSizeXUnit", "µm") not in ("µm", "um"):
-        return None
-    size = pixels.get("PhysicalSizeX")
-    return None if size is None else float(size)
-
-
-def _tag_pixel_size_um(tiff: tifffile.TiffFile) -> float | None:
-    tags = tiff.pages[0].tags
-    resolution = tags.valueof("XResolution")
-    if not resolution or not resolution[0] or not resolution[1]:
-        return None
-    per_unit = resolution[0] / resolution[1]
-    unit_um = _UM_PER_UNIT.get(int(tags.valueof("ResolutionUnit", 2)))
-    if tiff.is_imagej and (tiff.imagej_metadata or {}).get("unit") in _IMAGEJ_MICROMETRES:
-        unit_um = 1.0
-    return None if unit_um is None else unit_um / per_unit
+    is_cut = "truncated" in text or isinstance(error, IndexError)
+    return "truncated" if is_cut else f"damaged ({text[:120]})"

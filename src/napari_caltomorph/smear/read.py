@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import statistics
-import urllib.parse
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from natsort import natsort_keygen, ns
 
@@ -25,7 +27,12 @@ _HEADERS = 512
 # Files this much larger than the usual cell are whole fields; they do not set the canvas.
 _CANVAS_LIMIT = 2.0
 
-_natural = natsort_keygen(alg=ns.PATH | ns.IGNORECASE)
+# A patient's folder may lie in this many others that hold nothing else; links can nest without end.
+_WRAPPERS = 8
+
+_FILE_ENDS = re.compile(r"(\.ome|\.rgb)?\.tiff?$|\.(zip|jpe?g|png|bmp)$", re.IGNORECASE)
+
+_by_numbers = natsort_keygen(alg=ns.PATH | ns.IGNORECASE)
 
 
 def read_smear(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Smear:
@@ -49,25 +56,15 @@ def read_smear(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) 
     LooksLikeCohort
         The folder holds folders that look like patients.
     """
-    if not isinstance(path, (str, os.PathLike)):
-        return _read_files([Path(p) for p in path])
-    path = Path(path)
-    if path.is_dir():
-        tree: Tree = FolderTree(path)
-    elif path.suffix.lower() == ".zip" and path.is_file():
-        tree = ZipTree(path)
-    else:
-        return _read_files([path])
+    paths = [Path(path)] if isinstance(path, (str, os.PathLike)) else [Path(p) for p in path]
     try:
-        listing = _list_cells(tree, "")
+        if len(paths) == 1 and paths[0].is_dir():
+            return _read_tree(paths[0], FolderTree(paths[0]))
+        if len(paths) == 1 and paths[0].suffix.lower() == ".zip" and paths[0].is_file():
+            return _read_tree(paths[0], ZipTree(paths[0]))
+        return _read_files(paths)
     except OSError as error:
-        raise SmearUnreadable(f"{path} cannot be read ({error.strerror}).") from error
-    if not listing.cells and len(listing.patients) > 1:
-        raise LooksLikeCohort(
-            f"{path} holds {len(listing.patients)} folders that look like patients (first: "
-            f"{printable(min(listing.patients, key=_natural))}); open one of them, or use --each in the terminal."
-        )
-    return _make_smear(path, tree, listing)
+        raise SmearUnreadable(f"{paths[0]} cannot be read ({error.strerror}).") from error
 
 
 def find_smears(folder: Path) -> list[Path]:
@@ -81,9 +78,12 @@ def find_smears(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise SmearUnreadable(f"{folder} is not a folder; --each takes a folder of patients.")
     tree = FolderTree(folder)
-    files, folders = tree.children("")
+    try:
+        files, folders = tree.children("")
+    except OSError as error:
+        raise SmearUnreadable(f"{folder} cannot be read ({error.strerror}).") from error
     found = [f for f in folders if _looks_like_patient(tree, f)]
-    found += [f for f in files if f.lower().endswith(".zip")]
+    found += [f for f in files if f.lower().endswith(".zip") or _is_stack(tree, f)]
     if not found:
         raise SmearUnreadable(f"{folder} holds no folder with cell images; point at the folder of patients.")
     return [folder / name for name in sorted(found, key=_natural)]
@@ -93,13 +93,18 @@ def patient_id(path: Path) -> str:
     """Return the id of the patient whose smear is at `path`: the name of the folder, archive or stack."""
     name = Path(os.path.normpath(path.absolute())).name  # not ".." of a path that ends so
     if not path.is_dir():
-        name = name.split(".", 1)[0] if is_tiff(name) else Path(name).stem
+        name = _FILE_ENDS.sub("", name)
     return printable(name) or "smear"
 
 
 def printable(name: str) -> str:
     """Return a file name with undecodable bytes percent-escaped, as cells are named everywhere."""
-    return "".join(urllib.parse.quote_from_bytes(os.fsencode(c)) if "\udc80" <= c <= "\udcff" else c for c in name)
+    return "".join(f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c for c in name)
+
+
+def _natural(name: str) -> tuple[Any, str]:
+    """Order by the numbers in a name; 1.tif and 01.tif, equal so, always come out in the same order."""
+    return _by_numbers(name), name
 
 
 @dataclass
@@ -126,26 +131,71 @@ def _list_cells(tree: Tree, folder: str, label: str | None = None) -> _Listing:
             below = _list_cells(tree, sub, name)
         else:
             listing.passed_over.append(sub)
-            if _looks_like_patient(tree, sub):
-                listing.patients.append(sub)
+            listing.patients += _patients(tree, sub)
             continue
         listing.cells += below.cells
         listing.passed_over += below.passed_over
     if not listing.cells and len(listing.patients) == 1:
         # One folder around the patient's own, as some of APL-AML's patients have: it is the same patient.
-        return _list_cells(tree, listing.patients[0])
+        inner = _list_cells(tree, listing.patients[0])
+        inner.passed_over += [path for path in listing.passed_over if not _lies_in(listing.patients[0], path)]
+        return inner
     return listing
 
 
-def _looks_like_patient(tree: Tree, folder: str) -> bool:
-    files, folders = tree.children(folder)
+def _patients(tree: Tree, folder: str) -> list[str]:
+    """Return `folder` if it looks like a patient, otherwise the folders in it that do: class, then patient."""
+    if _looks_like_patient(tree, folder):
+        return [folder]
+    _, folders = _children(tree, folder)
+    return [sub for sub in folders if _looks_like_patient(tree, sub)]
+
+
+def _looks_like_patient(tree: Tree, folder: str, depth: int = 0) -> bool:
+    files, folders = _children(tree, folder)
     names = [f.rsplit("/", 1)[-1] for f in folders]
     if any(map(is_image, files)) or any(is_label_root(n) or is_cell_type(n) for n in names):
         return True
-    return len(folders) == 1 and _looks_like_patient(tree, folders[0])
+    return len(folders) == 1 and depth < _WRAPPERS and _looks_like_patient(tree, folders[0], depth + 1)
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")
+
+
+def _children(tree: Tree, folder: str) -> tuple[list[str], list[str]]:
+    """Files and folders of a folder that may be none of our business: one that cannot be opened counts as empty."""
+    try:
+        return tree.children(folder)
+    except OSError:
+        return [], []
+
+
+def _is_stack(tree: Tree, path: str) -> bool:
+    if not (is_image(path) and is_tiff(path)):
+        return False
+    try:
+        with tree.open(path) as file:
+            return read_header(file, path).pages > 1
+    except CellUnreadable:
+        return False
+
+
+def _read_tree(path: Path, tree: Tree) -> Smear:
+    listing = _list_cells(tree, "")
+    # A picture or two beside the patients' folders (a legend, an overview) makes them no smear.
+    if len(listing.patients) > max(1, len(listing.cells)):
+        first = min(listing.patients, key=_natural)
+        cohort = path / first.rsplit("/", 1)[0] if "/" in first else path
+        raise LooksLikeCohort(
+            f"{path} holds {len(listing.patients)} folders that look like patients (first: {first}); open one of "
+            f"them, or use `caltomorph predict {cohort} --each` in the terminal."
+        )
+    return _make_smear(path, tree, listing)
 
 
 def _read_files(paths: list[Path]) -> Smear:
+    paths = list(dict.fromkeys(paths))
     if not paths:
         raise SmearUnreadable("No image was named; choose a folder, a zip archive or images.")
     for path in paths:
@@ -181,6 +231,8 @@ def _make_smear(path: Path, tree: Tree, listing: _Listing) -> Smear:
         source = FileSource(tree, paths)
         names = tuple(printable(name) for name in paths)
         labels = tuple(None if label is None else printable(label) for _, label in cells)
+        if twins := [name for name, count in Counter(names).items() if count > 1]:
+            raise SmearUnreadable(f"{path}: two files are both shown as {twins[0]}; rename one of them.")
     return Smear(
         patient_id=patient_id(path),
         path=path.absolute(),
@@ -208,7 +260,8 @@ def _read_headers(tree: Tree, paths: list[str]) -> list[Header]:
 def _canvas(headers: list[Header]) -> tuple[int, int]:
     if not headers:
         return (144, 144)  # nothing readable: check_smear will say so; the Metafer size keeps the layer whole
-    limit = _CANVAS_LIMIT * statistics.median(max(h.height, h.width) for h in headers)
+    # Of two, the lower one: a cell beside a whole field.
+    limit = _CANVAS_LIMIT * statistics.median_low(max(h.height, h.width) for h in headers)
     usual = [h for h in headers if max(h.height, h.width) <= limit]
     return max(h.height for h in usual), max(h.width for h in usual)
 

@@ -38,7 +38,10 @@ class FileSource:
     def digest(self, index: int) -> str:
         with self._tree.open(self._paths[index]) as file:
             try:
-                return hashlib.sha256(file.read()).hexdigest()
+                digest = hashlib.sha256()
+                while piece := file.read(2**20):
+                    digest.update(piece)
+                return digest.hexdigest()
             except OSError as error:
                 raise CellUnreadable(error.strerror or str(error)) from error
 

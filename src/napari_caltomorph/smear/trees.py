@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import lzma
 import os
+import re
+import struct
 import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from napari_caltomorph.errors import CellUnreadable, SmearUnreadable
 from napari_caltomorph.smear.cell_types import is_cell_type, is_label_root
+from napari_caltomorph.smear.images import is_image
 
-# No single leukocyte needs more than this unpacked; a bomb claims gigabytes, or shrinks thousandfold.
+# A stack of 4,000 Metafer cells unpacks to this much; a bomb claims gigabytes, or shrinks thousandfold.
 _MAX_ENTRY_BYTES = 2**28
 _MAX_RATIO = 1000
+# Every folder of a name is listed: one name of 30,000 nested folders would fill the memory by itself.
+_MAX_DEPTH = 32
+# bz2 and lzma unpack whatever they are handed in one go, past the size that the entry claims; so little at a time.
+_PIECE = 2**12
+
+_IS_ENCRYPTED = 0x1
+_NAME_IS_UTF8 = 0x800
 
 
 class Tree(Protocol):
@@ -42,7 +53,10 @@ class FolderTree:
         with os.scandir(self.root / folder) as entries:
             for entry in entries:
                 path = f"{folder}/{entry.name}" if folder else entry.name
-                (folders if entry.is_dir() else files).append(path)
+                if entry.is_dir():
+                    folders.append(path)
+                elif entry.is_file() or entry.is_symlink():  # opening a pipe would wait forever
+                    files.append(path)
         return files, folders
 
     def open(self, path: str) -> BinaryIO:
@@ -64,14 +78,16 @@ class ZipTree:
     def __init__(self, path: Path) -> None:
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
             raise SmearUnreadable(f"{path} is not a zip archive that can be read ({error}).") from error
-        entries = [info for info in self._zip.infolist() if not info.is_dir()]
-        for info in entries:
-            _refuse_if_unsafe(path, info)
-        names = {info.filename: info for info in entries if not _is_hidden(info.filename)}
-        prefix = _common_folder(names)
-        self._entries = {name[len(prefix) :]: info for name, info in names.items()}
+        names: dict[str, zipfile.ZipInfo] = {}
+        for info in self._zip.infolist():
+            if not info.is_dir():
+                name = _name(info)
+                _refuse_if_unsafe(path, name, info)
+                names[name] = info
+        prefix = _common_folder(name for name in names if is_image(name) and not _is_hidden(name))
+        self._entries = {name.removeprefix(prefix): info for name, info in names.items() if not _is_hidden(name)}
         self._files: dict[str, list[str]] = defaultdict(list)
         self._folders: dict[str, set[str]] = defaultdict(set)
         for name in self._entries:
@@ -84,30 +100,53 @@ class ZipTree:
         return self._files.get(folder, []), sorted(self._folders.get(folder, ()))
 
     def open(self, path: str) -> BinaryIO:
+        info = self._entries[path]
+        # Read whole: decoders seek, and seeking backwards in a compressed entry starts over.
+        whole = io.BytesIO()
         try:
-            # Read whole: decoders seek, and seeking backwards in a compressed entry starts over.
-            return io.BytesIO(self._zip.read(self._entries[path]))
+            with self._zip.open(info) as packed:
+                while piece := packed.read(_PIECE):
+                    whole.write(piece)
         except (
             zipfile.BadZipFile,
             zlib.error,
             lzma.LZMAError,
+            struct.error,
             OSError,
             EOFError,
             NotImplementedError,
+            RuntimeError,
+            ValueError,
         ) as error:
             raise CellUnreadable(f"damaged in the archive ({error})") from error
+        whole.seek(0)
+        return whole
 
 
-def _refuse_if_unsafe(path: Path, info: zipfile.ZipInfo) -> None:
-    parts = PurePosixPath(info.filename.replace("\\", "/")).parts
-    if ".." in parts or info.filename.startswith(("/", "\\")) or ":" in info.filename.split("/")[0]:
-        raise SmearUnreadable(f"{path}: entry {info.filename!r} points outside the archive; do not trust this file.")
-    if info.flag_bits & 1:
+def _name(info: zipfile.ZipInfo) -> str:
+    """Return an entry's name as it would be on disk.
+
+    macOS writes UTF-8 without the flag that says so, and old Windows tools write backslashes.
+    """
+    name = info.filename
+    if not info.flag_bits & _NAME_IS_UTF8:
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    return re.sub(r"[\\/]+(\./+)*", "/", name).removeprefix("./")
+
+
+def _refuse_if_unsafe(path: Path, name: str, info: zipfile.ZipInfo) -> None:
+    parts = name.split("/")
+    if ".." in parts or name.startswith("/") or re.match("[A-Za-z]:", name):
+        raise SmearUnreadable(f"{path}: entry {name!r} points outside the archive; do not trust this file.")
+    if len(parts) > _MAX_DEPTH:
+        raise SmearUnreadable(f"{path}: entry {name[:80]!r}... lies {len(parts)} folders deep; do not trust this file.")
+    if info.flag_bits & _IS_ENCRYPTED:
         raise SmearUnreadable(f"{path} is encrypted; unpack it with its password and open the folder.")
     if info.file_size > _MAX_ENTRY_BYTES or info.file_size > _MAX_RATIO * max(info.compress_size, 1024):
         raise SmearUnreadable(
-            f"{path}: entry {info.filename!r} would unpack to {info.file_size / 1e6:,.0f} MB, far more than a cell; "
-            "do not trust this file."
+            f"{path}: entry {name!r} would unpack to {info.file_size / 1e6:,.0f} MB, far more than a cell; "
+            "unpack it yourself if you trust it, and open what comes out."
         )
 
 
@@ -115,9 +154,10 @@ def _is_hidden(name: str) -> bool:
     return name.startswith("__MACOSX/")
 
 
-def _common_folder(names: Iterable[str]) -> str:
-    firsts = {name.split("/", 1)[0] for name in names}
-    if len(firsts) != 1 or not all("/" in name for name in names):
+def _common_folder(images: Iterable[str]) -> str:
+    """Return the one folder that all images lie in, with its slash, unless its name is a label."""
+    firsts = {name.split("/", 1)[0] if "/" in name else "" for name in images}
+    if len(firsts) != 1:
         return ""
     (first,) = firsts
-    return "" if is_label_root(first) or is_cell_type(first) else f"{first}/"
+    return "" if not first or is_label_root(first) or is_cell_type(first) else f"{first}/"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 from importlib import resources
 from typing import Annotated
@@ -44,11 +45,11 @@ class Taxonomy(BaseModel):
     classes: tuple[CoarseClass, ...] = Field(min_length=2)
 
     @model_validator(mode="after")
-    def _slugs_are_unique(self) -> Taxonomy:
-        detailed = [d.slug for c in self.classes for d in c.detailed]
-        for slugs in (self.slugs, detailed):
-            if len(set(slugs)) != len(slugs):
-                raise ValueError(f"two classes share a slug: {sorted(slugs)}")
+    def _nothing_is_shared(self) -> Taxonomy:
+        detailed = [d for c in self.classes for d in c.detailed]
+        for values in (self.slugs, self.names, [d.slug for d in detailed], [d.name for d in detailed]):
+            if shared := [value for value, count in Counter(values).items() if count > 1]:
+                raise ValueError(f"two classes are both called {shared[0]!r}")
         return self
 
     @property
