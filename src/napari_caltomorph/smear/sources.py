@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import weakref
 from typing import Protocol
 
 import numpy as np
@@ -50,7 +51,9 @@ class StackSource:
     """One page a cell, in a TIFF; the file stays open, and one thread reads it at a time."""
 
     def __init__(self, tree: Tree, path: str) -> None:
-        self._tiff = tifffile.TiffFile(tree.open(path))
+        file = tree.open(path)
+        self._tiff = tifffile.TiffFile(file)
+        weakref.finalize(self, file.close)
         self._lock = threading.Lock()
 
     def image(self, index: int) -> NDArray[np.uint8]:
