@@ -155,7 +155,9 @@ class RankedLayers(QObject):
             if self.smear.pixel_size_um is not None:
                 size = self.smear.pixel_size_um
                 options |= {"scale": (1.0, size, size), "units": ("pixel", "um", "um")}
-            self.stack = self.viewer.add_image(CellStack(self.smear, ranked_order(self.smear, self.prediction)), **options)
+            self.stack = self.viewer.add_image(
+                CellStack(self.smear, ranked_order(self.smear, self.prediction)), **options
+            )
             self.viewer.dims.set_point(0, 0)
         elif self.stack is not None:
             if self.stack in self.viewer.layers:

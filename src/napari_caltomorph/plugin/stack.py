@@ -49,7 +49,9 @@ class CellStack:
         if isinstance(first, (int, np.integer)):
             return self.cell(range(len(self))[first])[tuple(rest)]
         chosen = np.arange(len(self))[first]
-        cells = np.stack([self.cell(int(i)) for i in chosen]) if len(chosen) else np.empty((0, *self.shape[1:]), np.uint8)
+        cells = (
+            np.stack([self.cell(int(i)) for i in chosen]) if len(chosen) else np.empty((0, *self.shape[1:]), np.uint8)
+        )
         return cells[(slice(None), *rest)]
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> NDArray[np.uint8]:

@@ -47,14 +47,20 @@ def draw_probabilities(axes: Axes, prediction: Prediction, look: Look = PAPER) -
     axes.barh(rows, mean, height=0.62, color=taxonomy.colors)
     members = prediction.member_probabilities
     axes.scatter(
-        members.ravel(), np.tile(rows, len(members)), s=9, color=look.text, edgecolor=look.background, linewidth=0.5, zorder=3
+        members.ravel(),
+        np.tile(rows, len(members)),
+        s=9,
+        color=look.text,
+        edgecolor=look.background,
+        linewidth=0.5,
+        zorder=3,
     )
     winner = int(mean.argmax())
     for row, value in enumerate(mean):
         weight = "bold" if row == winner else "normal"
         axes.text(1.03, row, _probability(value), va="center", fontsize=8, color=look.text, weight=weight)
     axes.set_yticks(rows, taxonomy.names)
-    axes.get_yticklabels()[winner].set_weight("bold")
+    axes.get_yticklabels()[winner].set_fontweight("bold")
     axes.set_xticks([])
     axes.set_xlim(0, 1.02)
     axes.set_ylim(len(mean) - 0.5, -0.5)

@@ -1,0 +1,75 @@
+"""One cell, enlarged, with its numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
+
+from napari_caltomorph.diagnose import Prediction
+from napari_caltomorph.errors import CellUnreadable
+from napari_caltomorph.plugin.theme import pixmap
+from napari_caltomorph.smear import Smear
+
+_SIDE = 150
+
+
+class CellCard(QWidget):
+    """What is known about the cell that was clicked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._picture = QLabel(alignment=Qt.AlignmentFlag.AlignCenter)
+        self._picture.setFixedSize(_SIDE, _SIDE)
+        self._text = QLabel(wordWrap=True, alignment=Qt.AlignmentFlag.AlignTop)
+        self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self._picture)
+        row.addWidget(self._text, 1)
+        self.clear()
+
+    def clear(self) -> None:
+        """Show no cell."""
+        self._picture.clear()
+        self._picture.hide()
+        self._text.setText("Click a cell, in the picture or in the plot, to see it enlarged with its numbers.")
+
+    def show_cell(self, prediction: Prediction, smear: Smear | None, position: int) -> None:
+        """Show the cell at a position (rank - 1); without its smear, only the numbers."""
+        index = int(prediction.order[position])
+        cell, taxonomy = prediction.cells[index], prediction.taxonomy
+        answers = np.argsort(-prediction.alone[index])[:3]
+        lines = [
+            f"<b>#{position + 1}</b> of {len(prediction.cells)}",
+            _breakable(cell),
+            f"attention <b>{prediction.attention[index]:.2f}x</b> of an average cell",
+        ]
+        if label := prediction.labels[index]:
+            lines.append(f"labelled <b>{label}</b>")
+        lines.append("model's response to this cell alone:")
+        for i in answers:
+            square = f"<span style='color:{taxonomy.colors[i]}'>&#9632;</span>"
+            lines.append(f"{square} {taxonomy.names[i]} {prediction.alone[index, i]:.2f}")
+        self._text.setText("<br>".join(lines))
+        self._show_picture(smear, cell)
+
+    def _show_picture(self, smear: Smear | None, cell: str) -> None:
+        self._picture.setVisible(smear is not None)
+        if smear is None:
+            return
+        try:
+            image = smear.image(smear.cells.index(cell))
+        except CellUnreadable as error:
+            self._picture.setText(f"{cell}: {error}")
+            return
+        self._picture.setPixmap(
+            pixmap(image).scaled(
+                _SIDE, _SIDE, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
+            )
+        )
+
+
+def _breakable(name: str) -> str:
+    """Let a long path break after its slashes, so that it never widens the panel."""
+    return name.replace("/", "/\u200b").replace("_", "_\u200b")

@@ -1,0 +1,62 @@
+"""The window that ``caltomorph demo`` opens: a smear with its prediction, as a user would see it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import napari
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+from napari_caltomorph.diagnose.prediction import FILE_NAME
+from napari_caltomorph.plugin.predict_panel import PredictPanel
+
+_SIZE = (1280, 720)
+_DOCK_WIDTH = 380
+
+
+def show_demo(prediction_folder: Path, screenshot: Path | None, keep_open: bool) -> None:
+    """Open napari with a saved prediction, its layers and the panel.
+
+    Parameters
+    ----------
+    prediction_folder : Path
+        Holds ``prediction.json``.
+    screenshot : Path or None
+        Where to save a picture of the window.
+    keep_open : bool
+        Wait until the user closes the window.
+    """
+    viewer, panel = open_viewer("napari-caltomorph demo (synthetic)")
+    panel.open_prediction(prediction_folder / FILE_NAME)
+    process_events(until=lambda: not panel.is_busy)
+    viewer.reset_view()
+    process_events(0.5)
+    if screenshot is not None:
+        viewer.window.screenshot(str(screenshot), canvas_only=False, flash=False)
+    if keep_open:
+        napari.run()
+    else:
+        viewer.close()
+
+
+def open_viewer(title: str = "napari") -> tuple[napari.Viewer, PredictPanel]:
+    """Open napari with the panel beside it, at the size that the screens are made for."""
+    viewer = napari.Viewer(title=title)
+    window = viewer.window._qt_window
+    window.resize(*_SIZE)
+    dock, panel = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Predict patient")
+    window.resizeDocks([dock], [_DOCK_WIDTH], Qt.Orientation.Horizontal)
+    return viewer, panel
+
+
+def process_events(seconds: float = 0.0, *, until: Callable[[], bool] = lambda: True) -> None:
+    """Let the window work for some time, and on until something holds (at most two minutes)."""
+    start = time.monotonic()
+    while (elapsed := time.monotonic() - start) < seconds or not until():
+        QApplication.processEvents()
+        time.sleep(0.01)
+        if elapsed > 120:
+            raise TimeoutError("the window did not come to rest in two minutes")

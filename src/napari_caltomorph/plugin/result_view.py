@@ -1,0 +1,188 @@
+"""One prediction as a person reads it: diagnosis, malignancy, hemoglobin, warnings, and the swarm of its cells."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+from matplotlib.figure import Figure
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QFrame, QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_caltomorph.diagnose import Prediction
+from napari_caltomorph.plugin.cell_card import CellCard
+from napari_caltomorph.plugin.theme import WARNING
+from napari_caltomorph.report import (
+    Look,
+    draw_attention_swarm,
+    draw_hemoglobin,
+    draw_malignancy,
+    draw_probabilities,
+)
+from napari_caltomorph.smear import Smear
+
+_BARS_HEIGHT = 262
+_SWARM_HEIGHT = 150
+# A click this far from a dot, in pixels, still means it.
+_REACH = 12
+
+
+class ResultView(QWidget):
+    """Shows one `Prediction`; `cell_chosen` carries the position (rank - 1) of a dot that was clicked."""
+
+    cell_chosen = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._prediction: Prediction | None = None
+        self._smear: Smear | None = None
+        self._look = Look()
+        self._headline = _label()
+        self._second = _label()
+        self._bars = _canvas(_BARS_HEIGHT)
+        self._notes = _label()
+        self._warnings = _label()
+        self._warnings.setStyleSheet(f"color: {WARNING}")
+        self._swarm_title = _label()
+        self._swarm = _canvas(_SWARM_HEIGHT)
+        self._swarm.mpl_connect("button_press_event", self._on_swarm_click)
+        self._card = CellCard()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 6, 0)
+        column.setSpacing(4)
+        for widget in (
+            self._headline,
+            self._second,
+            self._bars,
+            self._notes,
+            self._warnings,
+            _line(),
+            self._swarm_title,
+            self._swarm,
+            self._card,
+        ):
+            column.addWidget(widget)
+        column.addStretch()
+
+    @property
+    def prediction(self) -> Prediction | None:
+        """What is shown."""
+        return self._prediction
+
+    def show_prediction(self, prediction: Prediction, smear: Smear | None, look: Look) -> None:
+        """Show a prediction; without its smear, cells have numbers and no picture."""
+        self._prediction, self._smear = prediction, smear
+        (first, p), (second, q) = prediction.top(2)
+        color = prediction.taxonomy.colors[prediction.taxonomy.names.index(first)]
+        self._headline.setText(
+            f"<span style='font-size:15pt'><span style='color:{color}'>&#9632;</span> <b>{first}</b> {p:.2f}</span>"
+        )
+        self._second.setText(f"then {second} {q:.2f} &nbsp;(difference {prediction.delta_probability:.2f})")
+        self._notes.setText("<br>".join(_notes(prediction)))
+        count = len(prediction.warnings)
+        self._warnings.setVisible(count > 0)
+        lines = "".join(f"<br>&bull; {warning}" for warning in prediction.warnings)
+        self._warnings.setText(f"<b>! {count} warning{'s' if count != 1 else ''}</b>{lines}")
+        self._swarm_title.setText("<b>Cells by attention</b>, coloured by the model's response to each cell alone")
+        self._card.clear()
+        self.draw(look)
+
+    def draw(self, look: Look) -> None:
+        """Draw the figures in these colours."""
+        self._look = look
+        if self._prediction is None:
+            return
+        self._draw_bars(self._prediction)
+        self._draw_swarm(self._prediction, None)
+
+    def select(self, position: int) -> None:
+        """Show one cell, and ring its dot."""
+        if self._prediction is None:
+            return
+        self._card.show_cell(self._prediction, self._smear, position)
+        self._draw_swarm(self._prediction, position)
+
+    @property
+    def card(self) -> QWidget:
+        """The widget that shows the selected cell, for scrolling to it."""
+        return self._card
+
+    def _draw_bars(self, prediction: Prediction) -> None:
+        figure = self._bars.figure
+        figure.clear()
+        has_hemoglobin = prediction.hemoglobin is not None
+        heights = [8, 1.6, 1.6] if has_hemoglobin else [8, 1.6]
+        # The class names need 118 px and the numbers 34 px, however wide the panel is.
+        width = max(self._bars.width(), 300)
+        grid = figure.add_gridspec(
+            len(heights),
+            1,
+            height_ratios=heights,
+            hspace=0.34,
+            left=122 / width,
+            right=1 - 36 / width,
+            top=0.99,
+            bottom=0.07,
+        )
+        draw_probabilities(figure.add_subplot(grid[0]), prediction, self._look)
+        draw_malignancy(figure.add_subplot(grid[1]), prediction, self._look)
+        if has_hemoglobin:
+            draw_hemoglobin(figure.add_subplot(grid[2]), prediction, self._look)
+        self._bars.draw_idle()
+
+    def _draw_swarm(self, prediction: Prediction, position: int | None) -> None:
+        figure = self._swarm.figure
+        figure.clear()
+        axes = figure.add_axes((0.03, 0.26, 0.94, 0.72))
+        self._dots = draw_attention_swarm(axes, prediction, self._look)
+        if position is not None:
+            x, y = np.asarray(self._dots.get_offsets())[prediction.order[position]]
+            axes.scatter([x], [y], s=70, facecolor="none", edgecolor=self._look.text, linewidth=1.5)
+        self._swarm.draw_idle()
+
+    def _on_swarm_click(self, event: object) -> None:
+        axes = getattr(event, "inaxes", None)
+        if axes is None or self._prediction is None:
+            return
+        places = axes.transData.transform(self._dots.get_offsets())
+        distances = np.hypot(*(places - (event.x, event.y)).T)  # type: ignore[attr-defined]
+        nearest = int(distances.argmin())
+        if distances[nearest] <= _REACH * self._swarm.device_pixel_ratio:
+            self.cell_chosen.emit(int(self._prediction.ranks[nearest]) - 1)
+
+
+def _notes(prediction: Prediction) -> list[str]:
+    threshold = prediction.threshold
+    verdict = "at or above" if prediction.is_malignant else "below"
+    notes = [f"Malignancy is {verdict} the threshold {threshold.value:g}: {threshold.rule}."]
+    error, interval = prediction.hemoglobin_error, prediction.hemoglobin_range
+    if error is not None and interval is not None:
+        low, high = interval
+        notes.append(
+            f"Hemoglobin: of {error.patients} patients unseen by the model, {error.level:.0%} lay as near as "
+            f"{low:.1f} ... {high:.1f} g/dl."
+        )
+    notes.append("Calibrated probabilities." if prediction.calibrated else "Raw probabilities, not calibrated.")
+    left_out = f", {len(prediction.left_out)} left out" if prediction.left_out else ""
+    made = "synthetic model: it knows drawn cells only" if prediction.synthetic else "model"
+    notes.append(f"{len(prediction.cells)} cells{left_out}; {made} <i>{prediction.model_name}</i>.")
+    return notes
+
+
+def _label() -> QLabel:
+    label = QLabel(wordWrap=True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
+
+
+def _canvas(height: int) -> FigureCanvasQTAgg:
+    canvas = FigureCanvasQTAgg(Figure())
+    canvas.setFixedHeight(height)
+    canvas.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    canvas.setMinimumWidth(300)
+    return canvas
+
+
+def _line() -> QFrame:
+    line = QFrame()
+    line.setFrameShape(QFrame.Shape.HLine)
+    return line

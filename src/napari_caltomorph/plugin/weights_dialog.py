@@ -1,0 +1,90 @@
+"""Getting an encoder's weights: from a file, or from its authors when the user asks for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QFileDialog,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_caltomorph.encode import Encoder, add_weights, download_weights
+from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.plugin.theme import ERROR
+from napari_caltomorph.plugin.worker import Task
+from napari_caltomorph.progress import Pace, Progress
+
+
+class WeightsDialog(QDialog):
+    """Adds or downloads the weights of one encoder; accepted once they are here."""
+
+    def __init__(self, encoder: Encoder, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(f"Weights of {encoder.name}")
+        self.setMinimumWidth(460)
+        self._encoder = encoder
+        self._task: Task | None = None
+        self._pace = Pace()
+        self._file = QPushButton("Choose a file...")
+        self._file.clicked.connect(self._choose)
+        self._download = QPushButton("Download")
+        self._download.clicked.connect(lambda: self._start(lambda p: download_weights(encoder, progress=p)))
+        self._download.setEnabled(bool(encoder.sources))
+        self._bar = QProgressBar(visible=False, textVisible=False)
+        self._state = QLabel(wordWrap=True)
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
+        buttons.rejected.connect(self.reject)
+        column = QVBoxLayout(self)
+        column.addWidget(QLabel(self._explanation(), wordWrap=True, openExternalLinks=True))
+        for widget in (self._file, self._download, self._bar, self._state, buttons):
+            column.addWidget(widget)
+
+    def _explanation(self) -> str:
+        mend = self._encoder.keeper.mend(self._encoder.name)
+        text = f"{self._encoder.about}. Its weights are not on this machine. {mend}"
+        links = "".join(f"<br><a href='{s.url}'>{s.url}</a>" for s in self._encoder.sources)
+        return text + (f"<br><br>Download fetches the first of these files:{links}" if links else "")
+
+    def _choose(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, "Weights file", "", "Weights (*.pth *.bin *.pt *.safetensors)")
+        if name:
+            self._start(lambda _: add_weights(Path(name), self._encoder))
+
+    def _start(self, work: object) -> None:
+        self._set_busy(True)
+        self._task = Task(work)  # type: ignore[arg-type]
+        self._task.progressed.connect(self._on_progress)
+        self._task.returned.connect(lambda _: self.accept())
+        self._task.errored.connect(self._on_error)
+        self._task.start()
+
+    def _on_progress(self, progress: Progress) -> None:
+        self._bar.setRange(0, progress.total)
+        self._bar.setValue(progress.done)
+        self._state.setText(self._pace.describe(progress))
+
+    def _on_error(self, error: Exception) -> None:
+        self._set_busy(False)
+        if not isinstance(error, CaltomorphError):
+            raise error
+        self._state.setText(f"<span style='color:{ERROR}'>{error}</span>")
+
+    def _set_busy(self, is_busy: bool) -> None:
+        self._file.setDisabled(is_busy)
+        self._download.setDisabled(is_busy or not self._encoder.sources)
+        self._bar.setVisible(is_busy)
+        self._bar.setRange(0, 0)
+        self._state.setText("Working ..." if is_busy else "")
+
+    def done(self, result: int) -> None:
+        """Stop what is still running when the dialog closes, however it closes."""
+        if self._task is not None:
+            self._task.quit()
+        super().done(result)
