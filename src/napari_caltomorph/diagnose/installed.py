@@ -44,6 +44,7 @@ def add_model(folder: Path, name: str | None = None) -> Path:
     ------
     ModelRefused, OutputRefused
     """
+    read_description(folder)  # says what is no model before torch is imported
     from napari_caltomorph.diagnose.ensemble import Ensemble
 
     Ensemble.load(folder)

@@ -126,6 +126,7 @@ def download_weights(encoder: Encoder, *, progress: OnProgress = ignore) -> Weig
     import pooch
     import requests
 
+    pooch.get_logger().setLevel("WARNING")  # it announces each download on standard error; `progress` tells
     if not encoder.sources:
         raise WeightsMissing(f"{encoder.name} is not downloaded. {encoder.keeper.mend(encoder.name)}")
     source = encoder.sources[0]
