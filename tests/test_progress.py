@@ -1,0 +1,57 @@
+"""What must hold for the sentence that a bar shows."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_caltomorph.progress import Pace, Progress, format_seconds
+
+
+def test_first_report_promises_nothing():
+    assert Pace().describe(Progress("Encoding", 0, 487)) == "Encoding: 0/487 cells"
+
+
+def test_speed_and_time_left_are_told_once_they_are_known():
+    pace = Pace()
+    pace.describe(Progress("Encoding", 0, 100))
+    time.sleep(0.5)
+    sentence = pace.describe(Progress("Encoding", 50, 100))
+    assert sentence.startswith("Encoding: 50/100 cells, ")
+    rate, left = sentence.split(", ")[1:]
+    assert 50 < float(rate.removesuffix("/s")) <= 100
+    assert left in ("0 s left", "1 s left")
+
+
+@pytest.mark.parametrize("second", [Progress("Encoding", 0, 100), Progress("Checking", 0, 100)])
+def test_next_stage_and_next_patient_start_their_own_clock(second):
+    pace = Pace()
+    pace.describe(Progress("Encoding", 0, 100))
+    time.sleep(0.4)
+    pace.describe(Progress("Encoding", 100, 100))
+    assert pace.describe(second) == f"{second.stage}: 0/100 cells"
+    time.sleep(0.4)
+    rate = pace.describe(Progress(second.stage, 4, 100)).split(", ")[1]
+    assert float(rate.removesuffix("/s")) <= 10
+
+
+def test_slow_work_has_a_decimal():
+    pace = Pace()
+    pace.describe(Progress("Encoding", 0, 10))
+    time.sleep(0.6)
+    assert "1." in pace.describe(Progress("Encoding", 1, 10))
+
+
+@given(st.integers(0, 10), st.integers(0, 10))
+def test_sentence_always_tells_how_far(done, total):
+    assert f"{done}/{total} patients" in Pace().describe(Progress("Encoding", done, total, "patients"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(-1, "0 s"), (0, "0 s"), (4.4, "4 s"), (180, "3 min"), (3600, "60 min"), (5400, "1.5 h")]
+)
+def test_durations_read_as_a_person_says_them(seconds, text):
+    assert format_seconds(seconds) == text

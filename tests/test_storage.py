@@ -1,0 +1,182 @@
+"""What must hold for files we write: whole or not at all, and readable like any file of this user."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from napari_caltomorph.errors import OutputRefused
+from napari_caltomorph.storage import file_sha256, refuse_unwritable, replacing, replacing_folder
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_file_appears_whole_when_the_block_ends(tmp_path):
+    target = tmp_path / "new" / "result.csv"
+    with replacing(target) as part:
+        part.write_text("half")
+        assert not target.exists()
+        assert part.parent == target.parent
+    assert target.read_text() == "half"
+    assert names(target.parent) == ["result.csv"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
+def test_failing_block_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    target = tmp_path / "result.csv"
+    target.write_text("old")
+
+    def write() -> None:
+        with replacing(target) as part:
+            part.write_text("half")
+            raise error
+
+    with pytest.raises(OutputRefused if error is OSError else error):
+        write()
+    assert target.read_text() == "old"
+    assert names(tmp_path) == ["result.csv"]
+
+
+def test_result_has_the_mode_of_any_file_of_this_user(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with replacing(tmp_path / "a") as part:
+            part.write_text("x")
+        with replacing_folder(tmp_path / "b"):
+            pass
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
+    assert stat.S_IMODE((tmp_path / "b").stat().st_mode) == 0o750
+
+
+def test_long_name_of_wide_letters_is_no_obstacle(tmp_path):
+    target = tmp_path / ("血" * 80 + ".csv")
+    with replacing(target) as part:
+        part.write_text("x")
+    assert target.read_text() == "x"
+
+
+def test_target_that_is_a_folder_is_refused(tmp_path):
+    (tmp_path / "results").mkdir()
+    with pytest.raises(OutputRefused, match="results could not be written"), replacing(tmp_path / "results") as part:
+        part.write_text("x")
+    assert names(tmp_path) == ["results"]
+
+
+def test_parent_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputRefused, match="could not be written"), replacing(tmp_path / "file" / "a.csv"):
+        pass
+    with pytest.raises(OutputRefused, match="could not be written"), replacing_folder(tmp_path / "file" / "a"):
+        pass
+
+
+def test_full_disk_says_so_and_leaves_the_old_file(tmp_path):
+    target = tmp_path / "result.bin"
+    target.write_bytes(b"old")
+    script = """
+        import resource, sys
+        from pathlib import Path
+        from napari_caltomorph.errors import OutputRefused
+        from napari_caltomorph.storage import replacing
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+        try:
+            with replacing(Path(sys.argv[1])) as part:
+                part.write_bytes(bytes(20_000))
+        except OutputRefused as error:
+            print(error)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(target)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "result.bin could not be written" in output
+    assert "free some space or choose another folder" in output
+    assert target.read_bytes() == b"old"
+    assert names(tmp_path) == ["result.bin"]
+
+
+def test_folder_appears_whole_when_the_block_ends(tmp_path):
+    with replacing_folder(tmp_path / "model") as part:
+        (part / "a").write_text("x")
+        assert not (tmp_path / "model").exists()
+    assert (tmp_path / "model" / "a").read_text() == "x"
+    assert names(tmp_path) == ["model"]
+
+
+def test_existing_folder_is_kept_unless_it_may_be_overwritten(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "old").write_text("x")
+    with pytest.raises(OutputRefused, match="exists already"), replacing_folder(tmp_path / "model"):
+        pass
+    with replacing_folder(tmp_path / "model", overwrite=True) as part:
+        (part / "new").write_text("x")
+    assert names(tmp_path / "model") == ["new"]
+    assert names(tmp_path) == ["model"]
+
+
+def test_failing_block_leaves_the_old_folder(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "old").write_text("x")
+
+    def write() -> None:
+        with replacing_folder(tmp_path / "model", overwrite=True) as part:
+            (part / "new").write_text("x")
+            raise ValueError
+
+    with pytest.raises(ValueError):
+        write()
+    assert names(tmp_path / "model") == ["old"]
+    assert names(tmp_path) == ["model"]
+
+
+def test_folder_that_someone_filled_meanwhile_is_not_lost(tmp_path):
+
+    def write() -> None:
+        with replacing_folder(tmp_path / "model"):
+            (tmp_path / "model").mkdir()
+            (tmp_path / "model" / "theirs").write_text("x")
+
+    with pytest.raises(OutputRefused):
+        write()
+    assert names(tmp_path / "model") == ["theirs"]
+    assert names(tmp_path) == ["model"]
+
+
+def test_file_is_never_overwritten_by_a_folder(tmp_path):
+    (tmp_path / "model").write_text("x")
+    with pytest.raises(OutputRefused), replacing_folder(tmp_path / "model", overwrite=True):
+        pass
+    assert (tmp_path / "model").read_text() == "x"
+
+
+def test_writable_folder_is_found_out_without_a_trace(tmp_path):
+    refuse_unwritable(tmp_path / "a" / "b")
+    assert names(tmp_path) == []
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputRefused, match="is a file, not a folder"):
+        refuse_unwritable(tmp_path / "file" / "b")
+
+
+def test_sum_is_that_of_the_bytes(tmp_path):
+    content = os.urandom(100_000)
+    (tmp_path / "a").write_bytes(content)
+    assert file_sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_home_is_where_the_variable_says_or_the_platform(home: Path, monkeypatch):
+    from napari_caltomorph import storage
+
+    assert storage.home("weights") == home / "weights"
+    monkeypatch.delenv("CALTOMORPH_HOME")
+    assert storage.home("weights").name == "weights"
+    assert "caltomorph" in str(storage.home("cache"))
+    assert len({storage.home(kind) for kind in ("weights", "models", "cache")}) == 3
