@@ -31,8 +31,7 @@ def show_demo(prediction_folder: Path, screenshot: Path | None, keep_open: bool)
     """
     viewer, panel = open_viewer("napari-caltomorph demo (synthetic)")
     panel.open_prediction(prediction_folder / FILE_NAME)
-    process_events(until=lambda: not panel.is_busy)
-    viewer.reset_view()
+    process_events(until=lambda: not panel.run.is_busy)
     process_events(0.5)
     if screenshot is not None:
         viewer.window.screenshot(str(screenshot), canvas_only=False, flash=False)

@@ -42,7 +42,7 @@ class Grid:
     def columns(self) -> int:
         """Cells a row: about the shape of a screen."""
         height, width = self.pitch
-        return max(1, round((self.count * 1.5 * height / width) ** 0.5))
+        return max(1, round((self.count * 1.15 * height / width) ** 0.5))
 
     @property
     def pitch(self) -> tuple[int, int]:

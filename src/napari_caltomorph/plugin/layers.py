@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from napari.layers import Image, Layer, Points
 from numpy.typing import NDArray
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_caltomorph.diagnose import Prediction
 from napari_caltomorph.plugin.gallery import GalleryLevel, Grid, compose_gallery
@@ -49,6 +49,7 @@ def ranked_layer_data(smear: Smear, prediction: Prediction, picture: Picture | N
         "name": f"{prediction.patient_id} ranked cells",
         "rgb": True,
         "multiscale": isinstance(picture, list),
+        "interpolation2d": "linear",
         **shared,
     }
     ranked = prediction.order
@@ -60,7 +61,7 @@ def ranked_layer_data(smear: Smear, prediction: Prediction, picture: Picture | N
         "size": 1.05 * max(grid.cell),
         "face_color": "transparent",
         "border_color": colors,
-        "border_width": 0.045,
+        "border_width": 0.035,
         **shared,
     }
     return [(picture, image, "image"), (grid.centers(), points, "points")]
@@ -79,6 +80,8 @@ def _features(smear: Smear, prediction: Prediction) -> pd.DataFrame:
 class RankedLayers(QObject):
     """The layers of one prediction in a viewer; made again, they replace themselves and nobody else's.
 
+    `scrolled` carries the position (rank - 1) of the cell that the user scrolled to in the stack.
+
     Parameters
     ----------
     viewer : napari.viewer.Viewer
@@ -86,6 +89,8 @@ class RankedLayers(QObject):
     picture
         What `compose_gallery` made of the same prediction.
     """
+
+    scrolled = Signal(int)
 
     def __init__(self, viewer: napari.viewer.Viewer, smear: Smear, prediction: Prediction, picture: Picture) -> None:
         super().__init__()
@@ -110,6 +115,7 @@ class RankedLayers(QObject):
                 layer.visible = False
         if smear.pixel_size_um is not None:
             viewer.scale_bar.visible = True
+        viewer.dims.events.current_step.connect(self._on_scroll)
         viewer.reset_view()
 
     def close(self) -> None:
@@ -117,6 +123,7 @@ class RankedLayers(QObject):
         self._settle.stop()
         self.viewer.camera.events.zoom.disconnect(self._on_camera)
         self.viewer.camera.events.center.disconnect(self._on_camera)
+        self.viewer.dims.events.current_step.disconnect(self._on_scroll)
 
     @property
     def is_shown(self) -> bool:
@@ -149,6 +156,7 @@ class RankedLayers(QObject):
             options: dict[str, Any] = {
                 "name": f"{self.prediction.patient_id} cells by rank",
                 "rgb": True,
+                "interpolation2d": "linear",
                 "metadata": self.image.metadata,
                 "axis_labels": ("rank", "y", "x"),
             }
@@ -165,13 +173,17 @@ class RankedLayers(QObject):
             self.stack = None
         self.image.visible = self.points.visible = not on
         self.viewer.layers.selection.active = self.stack if on else self.points
-        self.viewer.reset_view()
+        self.viewer.reset_view(layers=None if self.stack is None else [self.stack])
 
     def _remove_of_same_patient(self) -> None:
         for layer in list(self.viewer.layers):
             found = layer.metadata.get(PREDICTION_KEY)
             if found is not None and found.patient_id == self.prediction.patient_id:
                 self.viewer.layers.remove(layer)
+
+    def _on_scroll(self, event: object = None) -> None:
+        if self.stack is not None:
+            self.scrolled.emit(int(self.viewer.dims.current_step[0]))
 
     def _on_camera(self, event: object = None) -> None:
         self._settle.start()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFrame, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFrame, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_caltomorph.diagnose import Prediction
 from napari_caltomorph.plugin.cell_card import CellCard
+from napari_caltomorph.plugin.parts import line
 from napari_caltomorph.plugin.theme import WARNING
 from napari_caltomorph.report import (
     Look,
@@ -21,6 +22,8 @@ from napari_caltomorph.report import (
 from napari_caltomorph.smear import Smear
 
 _BARS_HEIGHT = 262
+_NAMES_WIDTH = 134
+_NUMBERS_WIDTH = 40
 _SWARM_HEIGHT = 150
 # A click this far from a dot, in pixels, still means it.
 _REACH = 12
@@ -36,14 +39,15 @@ class ResultView(QWidget):
         self._prediction: Prediction | None = None
         self._smear: Smear | None = None
         self._look = Look()
-        self._headline = _label()
-        self._second = _label()
+        self._headline = line()
+        self._second = line()
         self._bars = _canvas(_BARS_HEIGHT)
-        self._notes = _label()
-        self._warnings = _label()
+        self._notes = line()
+        self._warnings = line()
         self._warnings.setStyleSheet(f"color: {WARNING}")
-        self._swarm_title = _label()
+        self._swarm_title = line()
         self._swarm = _canvas(_SWARM_HEIGHT)
+        self._bars.mpl_connect("resize_event", lambda _: self.draw(self._look))
         self._swarm.mpl_connect("button_press_event", self._on_swarm_click)
         self._card = CellCard()
         column = QVBoxLayout(self)
@@ -55,7 +59,7 @@ class ResultView(QWidget):
             self._bars,
             self._notes,
             self._warnings,
-            _line(),
+            _rule(),
             self._swarm_title,
             self._swarm,
             self._card,
@@ -76,8 +80,8 @@ class ResultView(QWidget):
         self._headline.setText(
             f"<span style='font-size:15pt'><span style='color:{color}'>&#9632;</span> <b>{first}</b> {p:.2f}</span>"
         )
-        self._second.setText(f"then {second} {q:.2f} &nbsp;(difference {prediction.delta_probability:.2f})")
-        self._notes.setText("<br>".join(_notes(prediction)))
+        self._second.setText(f"then {second} {q:.2f} (difference {prediction.delta_probability:.2f})")
+        self._notes.setText(_notes(prediction))
         count = len(prediction.warnings)
         self._warnings.setVisible(count > 0)
         lines = "".join(f"<br>&bull; {warning}" for warning in prediction.warnings)
@@ -111,17 +115,11 @@ class ResultView(QWidget):
         figure.clear()
         has_hemoglobin = prediction.hemoglobin is not None
         heights = [8, 1.6, 1.6] if has_hemoglobin else [8, 1.6]
-        # The class names need 118 px and the numbers 34 px, however wide the panel is.
-        width = max(self._bars.width(), 300)
+        # The class names and the numbers need their pixels, however wide the panel is.
+        width = self._bars.width()
+        left, right = _NAMES_WIDTH / width, 1 - _NUMBERS_WIDTH / width
         grid = figure.add_gridspec(
-            len(heights),
-            1,
-            height_ratios=heights,
-            hspace=0.34,
-            left=122 / width,
-            right=1 - 36 / width,
-            top=0.99,
-            bottom=0.07,
+            len(heights), 1, height_ratios=heights, hspace=0.36, left=left, right=right, top=0.99, bottom=0.07
         )
         draw_probabilities(figure.add_subplot(grid[0]), prediction, self._look)
         draw_malignancy(figure.add_subplot(grid[1]), prediction, self._look)
@@ -150,28 +148,20 @@ class ResultView(QWidget):
             self.cell_chosen.emit(int(self._prediction.ranks[nearest]) - 1)
 
 
-def _notes(prediction: Prediction) -> list[str]:
+def _notes(prediction: Prediction) -> str:
     threshold = prediction.threshold
-    verdict = "at or above" if prediction.is_malignant else "below"
-    notes = [f"Malignancy is {verdict} the threshold {threshold.value:g}: {threshold.rule}."]
+    notes = [f"Malignancy threshold {threshold.value:g}: {threshold.rule}."]
     error, interval = prediction.hemoglobin_error, prediction.hemoglobin_range
     if error is not None and interval is not None:
-        low, high = interval
         notes.append(
-            f"Hemoglobin: of {error.patients} patients unseen by the model, {error.level:.0%} lay as near as "
-            f"{low:.1f} ... {high:.1f} g/dl."
+            f"Hemoglobin: as far off as on {error.level:.0%} of {error.patients} unseen patients, it is "
+            f"{interval[0]:.1f} to {interval[1]:.1f} g/dl."
         )
-    notes.append("Calibrated probabilities." if prediction.calibrated else "Raw probabilities, not calibrated.")
+    notes.append("Probabilities are " + ("calibrated." if prediction.calibrated else "raw, not calibrated."))
     left_out = f", {len(prediction.left_out)} left out" if prediction.left_out else ""
-    made = "synthetic model: it knows drawn cells only" if prediction.synthetic else "model"
-    notes.append(f"{len(prediction.cells)} cells{left_out}; {made} <i>{prediction.model_name}</i>.")
-    return notes
-
-
-def _label() -> QLabel:
-    label = QLabel(wordWrap=True)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
+    made = ", a synthetic model: it knows drawn cells only" if prediction.synthetic else ""
+    notes.append(f"{len(prediction.cells)} cells{left_out}. Model {prediction.model_name}{made}.")
+    return "<span style='font-size:8pt'>" + "<br>".join(notes) + "</span>"
 
 
 def _canvas(height: int) -> FigureCanvasQTAgg:
@@ -182,7 +172,7 @@ def _canvas(height: int) -> FigureCanvasQTAgg:
     return canvas
 
 
-def _line() -> QFrame:
-    line = QFrame()
-    line.setFrameShape(QFrame.Shape.HLine)
-    return line
+def _rule() -> QFrame:
+    rule = QFrame()
+    rule.setFrameShape(QFrame.Shape.HLine)
+    return rule

@@ -49,7 +49,7 @@ class WeightsDialog(QDialog):
     def _explanation(self) -> str:
         mend = self._encoder.keeper.mend(self._encoder.name)
         text = f"{self._encoder.about}. Its weights are not on this machine. {mend}"
-        links = "".join(f"<br><a href='{s.url}'>{s.url}</a>" for s in self._encoder.sources)
+        links = "".join(f"<br><a href='{s.url}' style='color:#4d94e8'>{s.url}</a>" for s in self._encoder.sources)
         return text + (f"<br><br>Download fetches the first of these files:{links}" if links else "")
 
     def _choose(self) -> None:

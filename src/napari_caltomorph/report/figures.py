@@ -90,8 +90,8 @@ def draw_hemoglobin(axes: Axes, prediction: Prediction, look: Look = PAPER) -> N
         axes.plot(interval, [0, 0], color=look.text, linewidth=3, alpha=0.6, solid_capstyle="butt")
     axes.scatter([value], [0], s=36, color="#d1495b", edgecolor=look.background, linewidth=0.8, zorder=3)
     axes.text(20.5, 0, f"{value:.1f}", va="center", fontsize=8, color=look.text, weight="bold")
-    axes.set_yticks([0], ["Hemoglobin"])
-    axes.set_xticks([4, 8, 12, 16, 20], ["4", "8", "12", "16", "20 g/dl"])
+    axes.set_yticks([0], ["Hemoglobin g/dl"])
+    axes.set_xticks([4, 8, 12, 16, 20])
     axes.set_xlim(4, 20.3)
     axes.set_ylim(-0.6, 0.6)
 

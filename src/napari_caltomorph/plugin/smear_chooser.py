@@ -1,0 +1,198 @@
+"""Choosing the smear: a layer of the viewer, or an export from disk; how many of its cells are usable, and why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import napari
+from napari.layers import Image, Layer
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QMenu, QPushButton, QWidget
+
+from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.plugin.layers import PREDICTION_KEY
+from napari_caltomorph.plugin.left_out_dialog import LeftOutDialog
+from napari_caltomorph.plugin.parts import line, link, narrow_combo
+from napari_caltomorph.plugin.reader import SMEAR_KEY, smear_layer
+from napari_caltomorph.plugin.settings import preferences
+from napari_caltomorph.plugin.worker import Task
+from napari_caltomorph.smear import Smear, check_smear, read_smear, smear_from_array
+
+
+class SmearChooser(QWidget):
+    """A row to choose a smear.
+
+    `problem` carries a sentence for the user (empty when there is none), `prediction_asked` the path of a saved
+    prediction to open.
+    """
+
+    problem = Signal(str)
+    prediction_asked = Signal(str)
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._check: Task[Smear] | None = None
+        self._choice = narrow_combo()
+        self._choice.currentIndexChanged.connect(self._on_chosen)
+        menu = QMenu(self)
+        menu.addAction("Folder of cells...", self._open_folder)
+        menu.addAction("Zip archive or TIFF stack...", self._open_file)
+        menu.addAction("Saved prediction...", self._open_prediction)
+        opener = QPushButton("Open")
+        opener.setMenu(menu)
+        self._about = line()
+        self._about.linkActivated.connect(lambda _: self._show_left_out())
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setVerticalSpacing(2)
+        grid.setColumnStretch(1, 1)
+        grid.setColumnMinimumWidth(0, 44)
+        grid.addWidget(QLabel("Smear"), 0, 0)
+        grid.addWidget(self._choice, 0, 1)
+        grid.addWidget(opener, 0, 2)
+        grid.addWidget(self._about, 1, 1, 1, 2)
+
+    @property
+    def layer(self) -> Image | None:
+        """The chosen layer."""
+        layer: Image | None = self._choice.currentData()
+        return layer
+
+    def smear(self) -> Smear | None:
+        """The chosen smear; of any other stack of cells, the array itself."""
+        return None if self.layer is None else _smear_of(self.layer)
+
+    def open(self, path: str | Path) -> None:
+        """Open an export as a layer, and choose it."""
+        try:
+            smear = read_smear(path)
+        except CaltomorphError as error:
+            self.problem.emit(str(error))
+            return
+        self.problem.emit("")
+        preferences().folder = str(Path(path).parent)
+        layer = self._viewer.add_layer(Layer.create(*smear_layer(smear)))
+        self._choice.setCurrentIndex(self._choice.findData(layer))
+
+    def keep(self, layer: Image, graded: Smear) -> None:
+        """Remember a layer's graded smear."""
+        if layer in self._viewer.layers:
+            layer.metadata[SMEAR_KEY] = graded
+        self._describe()
+
+    def bind(self) -> None:
+        """Follow the viewer's layers."""
+        events = self._viewer.layers.events
+        events.inserted.connect(self._refresh)
+        events.removed.connect(self._refresh)
+        self._refresh()
+
+    def unbind(self) -> None:
+        """Let go of the viewer, and stop checking."""
+        events = self._viewer.layers.events
+        events.inserted.disconnect(self._refresh)
+        events.removed.disconnect(self._refresh)
+        self.stop_checking()
+
+    def stop_checking(self) -> None:
+        """Stop the check that runs in the background, if one does."""
+        if self._check is not None:
+            self._check.quit()
+            self._check = None
+
+    def _refresh(self, event: object = None) -> None:
+        chosen = self.layer
+        self._choice.blockSignals(True)
+        self._choice.clear()
+        for layer in self._viewer.layers:
+            if _is_smear(layer):
+                self._choice.addItem(layer.name, layer)
+        index = self._choice.findData(chosen)
+        self._choice.setCurrentIndex(index if index >= 0 else self._choice.count() - 1)
+        self._choice.blockSignals(False)
+        if self.layer is not chosen or self.layer is None:
+            self._on_chosen()
+
+    def _on_chosen(self, index: int = 0) -> None:
+        self.stop_checking()
+        smear, layer = self.smear(), self.layer
+        if layer is not None and smear is not None and smear.grades is None:
+            task: Task[Smear] = Task(lambda progress: check_smear(smear, progress=progress))
+            task.returned.connect(lambda graded: self.keep(layer, graded))
+            task.errored.connect(lambda error: self._on_check_failed(layer, error))
+            self._check = task
+            task.start()
+        self._describe()
+
+    def _on_check_failed(self, layer: Image, error: Exception) -> None:
+        if not isinstance(error, CaltomorphError):
+            raise error
+        if layer is self.layer:
+            self._about.setText("no usable cell")
+            self.problem.emit(str(error))
+
+    def _describe(self) -> None:
+        smear = self.smear()
+        if smear is None:
+            self._about.setText("none open")
+        elif smear.grades is None:
+            self._about.setText(f"{len(smear)} images, checking ...")
+        elif any(grade.reason is not None for grade in smear.grades):
+            out = f"{len(smear.left_out)} left out"
+            self._about.setText(f"{len(smear.usable)} cells, {out} {link('why?')}")
+        else:
+            others = f", {len(smear.passed_over)} other files passed over" if smear.passed_over else ""
+            self._about.setText(f"{len(smear.usable)} cells, all usable{others}")
+
+    def _show_left_out(self) -> None:
+        smear, layer = self.smear(), self.layer
+        assert smear is not None
+        assert layer is not None
+        dialog = LeftOutDialog(smear, self)
+        if not dialog.exec():
+            return
+        try:
+            self.keep(layer, smear.choosing(take_back=dialog.taken_back, set_aside=smear.set_aside))
+        except CaltomorphError as error:
+            self.problem.emit(str(error))
+        else:
+            self.problem.emit("The choice of cells changed; predict again.")
+
+    def _open_folder(self) -> None:
+        if path := QFileDialog.getExistingDirectory(self, "One patient's cells", preferences().folder):
+            self.open(path)
+
+    def _open_file(self) -> None:
+        pattern = "Smears (*.zip *.tif *.tiff *.TIF *.TIFF)"
+        path, _ = QFileDialog.getOpenFileName(self, "One patient's cells", preferences().folder, pattern)
+        if path:
+            self.open(path)
+
+    def _open_prediction(self) -> None:
+        pattern = "Predictions (*prediction.json)"
+        path, _ = QFileDialog.getOpenFileName(self, "Saved prediction", preferences().folder, pattern)
+        if path:
+            self.prediction_asked.emit(path)
+
+
+def _is_smear(layer: Layer) -> bool:
+    """Whether a layer shows single cells: 8-bit RGB of shape (N, H, W, 3), and none of our own pictures."""
+    return (
+        isinstance(layer, Image)
+        and layer.rgb
+        and not layer.multiscale
+        and layer.ndim == 3
+        and layer.dtype == "uint8"
+        and layer.data.shape[-1] == 3
+        and PREDICTION_KEY not in layer.metadata
+    )
+
+
+def _smear_of(layer: Image) -> Smear:
+    if SMEAR_KEY not in layer.metadata:
+        is_micrometre = str(layer.units[-1]) in ("micrometer", "micron", "um")
+        size = float(layer.scale[-1]) if is_micrometre else None
+        layer.metadata[SMEAR_KEY] = smear_from_array(layer.data, layer.name, size)
+    smear: Smear = layer.metadata[SMEAR_KEY]
+    return smear

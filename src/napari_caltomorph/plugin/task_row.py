@@ -1,0 +1,127 @@
+"""One button that starts long work and cancels it, with its progress and what there is to say about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.plugin.parts import line
+from napari_caltomorph.plugin.theme import ERROR
+from napari_caltomorph.plugin.worker import Task
+from napari_caltomorph.progress import OnProgress, Pace, Progress
+
+
+class TaskRow(QWidget):
+    """Runs one task at a time. Starting another cancels the first, and what that still brings back is dropped.
+
+    `asked` is emitted when the user clicks the button while nothing runs; `failed` when a task ended in an error.
+    """
+
+    asked = Signal()
+    failed = Signal()
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self._title = title
+        self._task: Task[Any] | None = None
+        self._generation = 0
+        self._pace = Pace()
+        self.button = QPushButton(title)
+        self.button.setMinimumHeight(34)
+        self.button.clicked.connect(self._on_click)
+        self._bar = QProgressBar(textVisible=False, visible=False)
+        self._bar.setFixedHeight(8)
+        self._state = line()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        for widget in (self.button, self._bar, self._state):
+            column.addWidget(widget)
+        self.say("")
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a task runs, or is still stopping."""
+        return self._task is not None
+
+    @property
+    def text(self) -> str:
+        """What was said last."""
+        return self._state.text()
+
+    def start(self, work: Callable[[OnProgress], Any], then: Callable[[Any], None]) -> None:
+        """Run ``work(progress)`` in a thread, and hand its result to `then` on the main thread."""
+        self.cancel()
+        generation = self._generation
+        task: Task[Any] = Task(work)
+        task.progressed.connect(partial(self._on_progress, generation))
+        task.returned.connect(partial(self._on_returned, generation, then))
+        task.errored.connect(partial(self._on_error, generation))
+        task.finished.connect(partial(self._on_finished, task))
+        self._task = task
+        self._pace = Pace()
+        self.button.setText("Cancel")
+        self.button.setEnabled(True)
+        self._bar.setRange(0, 0)
+        self._bar.show()
+        self.say("Starting ...")
+        task.start()
+
+    def cancel(self) -> None:
+        """Stop what runs; its result, if it comes all the same, is dropped."""
+        self._generation += 1
+        if self._task is not None:
+            self._task.quit()
+            self.button.setText("Cancelling ...")
+            self.button.setEnabled(False)
+
+    def say(self, text: str, *, is_error: bool = False) -> None:
+        """Show a sentence below the button; nothing for an empty one."""
+        self._state.setText(f"<span style='color:{ERROR}'>{text}</span>" if is_error and text else text)
+        self._state.setVisible(bool(text))
+
+    def _on_click(self) -> None:
+        if self._task is None:
+            self.asked.emit()
+        else:
+            self.cancel()
+            self.say("Cancelled; nothing was changed.")
+
+    def _on_progress(self, generation: int, progress: Progress) -> None:
+        if generation == self._generation:
+            self._bar.setRange(0, progress.total if progress.unit == "cells" else 0)
+            self._bar.setValue(progress.done)
+            self.say(self._pace.describe(progress))
+
+    def _on_returned(self, generation: int, then: Callable[[Any], None], result: Any) -> None:
+        if generation == self._generation:
+            self.say("")
+            then(result)
+
+    def _on_error(self, generation: int, error: Exception) -> None:
+        if generation != self._generation:
+            return
+        self.failed.emit()
+        if isinstance(error, CaltomorphError):
+            self.say(str(error), is_error=True)
+            return
+        from napari_caltomorph.encode.device import is_out_of_memory
+
+        if is_out_of_memory(error):
+            self.say("Memory ran out; choose the device cpu, or close other programs, and try again.", is_error=True)
+        else:
+            self.say(f"This should not have happened: {error}", is_error=True)
+            notification_manager.receive_error(type(error), error, error.__traceback__)
+
+    def _on_finished(self, task: Task[Any]) -> None:
+        if task is self._task:
+            self._task = None
+            self._bar.hide()
+            self.button.setText(self._title)
+            self.button.setEnabled(True)
