@@ -3,6 +3,8 @@
 Only the names that need no torch are imported here; `encode` and `load_encoder` come when first used.
 """
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from napari_caltomorph.encode.encoders import ENCODERS, Encoder, find_encoder
@@ -28,6 +30,15 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(_LATE[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
+
+class _Room(ModuleType):
+    """What makes ``napari_caltomorph.encode(smear)`` work: once imported, this room hides its function's name there."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Features:
+        return self.encode(*args, **kwargs)  # type: ignore[no-any-return]
+
+
+sys.modules[__name__].__class__ = _Room
 
 __all__ = [
     "ENCODERS",

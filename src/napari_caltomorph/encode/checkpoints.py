@@ -30,12 +30,11 @@ def read_checkpoint(path: Path) -> StateDict:
     import pickle
 
     import torch
-    from safetensors.torch import load_file
 
     entries: Any
     try:
         if path.suffix.lower() == ".safetensors":
-            entries = load_file(path)
+            entries = _read_safetensors(path)
         else:
             entries = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -104,6 +103,16 @@ def tensors_sha256(weights: StateDict) -> str:
         digest.update(f"{key}{tuple(value.shape)}".encode())
         digest.update(value.numpy().tobytes())
     return digest.hexdigest()
+
+
+def _read_safetensors(path: Path) -> StateDict:
+    from safetensors.torch import load, load_file
+
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # the library opens no path that is not text
+        return load(path.read_bytes())
+    return load_file(path)
 
 
 def _first_line(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -86,12 +87,16 @@ class Features:
 
     def save(self, path: Path) -> None:
         """Write ``<patient_id>.h5`` under a temporary name, then rename; `OutputRefused` when it cannot be."""
-        with replacing(path) as part, h5py.File(part, "w") as file:
+        # Made in memory: of a disk that fills up, the HDF5 library says nothing that can be told from a bug.
+        content = io.BytesIO()
+        with h5py.File(content, "w") as file:
             file.create_dataset("features", data=self.values)
             file.create_dataset("cells", data=list(self.cells), dtype=h5py.string_dtype("utf-8"))
             for key, value in asdict(self.origin).items():
                 if value is not None:
                     file.attrs[key] = value
+        with replacing(path) as part:
+            part.write_bytes(content.getbuffer())
 
     @classmethod
     def load(cls, path: Path) -> Features:

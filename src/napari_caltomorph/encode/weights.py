@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from napari_caltomorph.errors import OutputRefused, WeightsMissing, WeightsRefus
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.storage import file_sha256, home, replacing
 
-_CHUNK = 2**18
+_CHUNK = 2**16
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def download_weights(encoder: Encoder, *, progress: OnProgress = ignore) -> Weig
                 known_hash=source.sha256,
                 fname=source.file,
                 path=folder,
-                downloader=pooch.HTTPDownloader(progressbar=_Bar(progress), chunk_size=_CHUNK, timeout=30),
+                downloader=_fetch(progress),
             )
         except requests.RequestException as error:
             raise WeightsMissing(
@@ -170,24 +170,20 @@ def _beside_the_weights() -> Iterator[Path]:
         raise OutputRefused(f"{folder} could not be written ({error.strerror or error}); free some space.") from error
 
 
-class _Bar:
-    """What pooch calls while it downloads."""
+def _fetch(progress: OnProgress) -> Callable[[str, str, object], None]:
+    """Make what pooch calls to download: unlike its own, it tells how far it is and hangs up when it is cancelled."""
+    import requests
 
-    def __init__(self, progress: OnProgress) -> None:
-        self._progress = progress
-        self.total = 0
-        self._done = 0
+    def fetch(url: str, path: str, pooch: object) -> None:
+        with Path(path).open("wb") as file, requests.get(url, stream=True, timeout=30) as response:
+            response.raise_for_status()
+            done, total = 0, int(response.headers.get("content-length", 0))
+            for chunk in response.iter_content(_CHUNK):
+                file.write(chunk)
+                done += len(chunk)
+                progress(Progress("Downloading", done // 1000, max(done, total) // 1000, "kB"))
 
-    def update(self, count: int) -> None:
-        self._done += count
-        done, total = self._done // 1000, max(self.total, self._done) // 1000
-        self._progress(Progress("Downloading", done, total, "kB"))
-
-    def reset(self) -> None:
-        self._done = 0
-
-    def close(self) -> None:
-        """Nothing is open."""
+    return fetch
 
 
 def _recognise(file: Path) -> Encoder:
