@@ -1,7 +1,8 @@
 """The networks between features and diagnosis: a transformer that pools a bag of cells, and its heads.
 
-A bag has no order, so there are no positions. Padding is masked as keys, which lets nothing of it reach a cell or the
-CLS token. Attention is recomputed from the layers' inputs when somebody asks, so asking cannot change the logits.
+A bag has no order, so there are no positions. Padding is emptied, and masked as keys, which lets nothing of it reach a
+cell or the CLS token. Attention is recomputed from the layers' inputs when somebody asks, so asking cannot change the
+logits.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class TransformerAggregator(nn.Module):
             Block(
                 dim=options.width,
                 num_heads=options.heads,
-                mlp_ratio=options.mlp_width / options.width,
+                # timm rounds width times ratio down; without the half, 56 times 488/56 would be 487.
+                mlp_ratio=(options.mlp_width + 0.5) / options.width,
                 qkv_bias=True,
             )
             for _ in range(options.depth)
@@ -44,15 +46,19 @@ class TransformerAggregator(nn.Module):
         ----------
         bags : (B, N, D)
         mask : (B, N) bool, optional
-            True for a cell, False for padding.
+            True for a cell, False for padding, whatever stands there.
         keep : list, optional
             Filled with the input of each layer, (B, 1 + N, width), for `attention_rollout`.
         """
+        if mask is not None:
+            bags = bags.masked_fill(~_boolean(mask)[..., None], 0)  # a NaN would pass any mask of the keys
         x = self.project(bags)  # (B, N, width)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)  # (B, 1 + N, width)
         keys = None
         if mask is not None:
-            keys = nn.functional.pad(mask, (1, 0), value=True)[:, None, None, :]  # (B, 1, 1, 1 + N)
+            # Added to the attention's logits: some releases of timm add a boolean mask as 0 and 1.
+            padding = nn.functional.pad(~mask, (1, 0), value=False)
+            keys = x.new_zeros(padding.shape).masked_fill(padding, float("-inf"))[:, None, None, :]  # (B, 1, 1, 1 + N)
         for block in self.blocks:
             if keep is not None:
                 keep.append(x)
@@ -75,7 +81,7 @@ class TransformerAggregator(nn.Module):
         Only that row is wanted, so a row vector is carried from the last layer to the first, which is exact and
         needs no matrix product. The row does not sum to 1: part of the mass never leaves the CLS token.
         """
-        row = torch.zeros(kept[0].shape[1], device=kept[0].device, dtype=kept[0].dtype)  # (1 + N,)
+        row = torch.zeros(kept[0].shape[1], device=kept[0].device)  # (1 + N,)
         row[0] = 1
         for block, x in zip(reversed(self.blocks), reversed(kept), strict=True):
             assert isinstance(block, Block)
@@ -91,9 +97,17 @@ def _through_attention(attention: Attention, x: Tensor, row: Tensor) -> Tensor:
     result = torch.zeros_like(row)
     # In the last layer only the CLS token has weight; rows without weight add nothing.
     for some in torch.split(torch.nonzero(row)[:, 0], _QUERIES):
-        weights = (queries[:, some] * attention.scale @ keys.transpose(1, 2)).softmax(-1).mean(0)  # (some, T)
-        result += row[some] @ weights
+        weights = (queries[:, some] * attention.scale @ keys.transpose(1, 2)).softmax(
+            -1, dtype=row.dtype
+        )  # (heads, some, T)
+        result += (row[some] @ weights).mean(0)  # (heads, T) -> (T,)
     return result
+
+
+def _boolean(mask: Tensor) -> Tensor:
+    if mask.dtype != torch.bool:  # ones and zeros would be added to the attention, and let the padding through
+        raise TypeError(f"a mask of cells is boolean, not {mask.dtype}")
+    return mask
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from napari_caltomorph.diagnose.model_file import MemberFile, ModelDescription, 
 from napari_caltomorph.diagnose.prediction import Prediction
 from napari_caltomorph.encode.features import Features, library_version
 from napari_caltomorph.encode.load import misfit
-from napari_caltomorph.errors import FeaturesRefused, ModelRefused
+from napari_caltomorph.errors import FeaturesRefused, ModelRefused, OutputRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.storage import file_sha256, replacing_folder
 
@@ -28,6 +29,7 @@ from napari_caltomorph.storage import file_sha256, replacing_folder
 _FEW_CELLS = 50
 # Cells are seen at another scale than in training beyond this relative difference of the field of view.
 _FIELD_OF_VIEW_TOLERANCE = 0.10
+_ROUNDING = 1e-9
 # Bags of one cell, at once: at paper size 256 take about half a second on two cores.
 _ALONE = 256
 
@@ -52,14 +54,27 @@ class Ensemble:
         members = tuple(_load_member(folder, description, m).to(device) for m in description.members)
         return cls(description, members)
 
-    def save(self, folder: Path, *, overwrite: bool = False) -> None:
+    def save(self, folder: Path, *, overwrite: bool = False) -> Ensemble:
         """Write the model folder: ``model.json``, one safetensors a member, and the model card.
+
+        Parameters
+        ----------
+        folder : Path
+        overwrite : bool
+            Whether the folder, if it is a model's, is replaced with all that stands in it.
+
+        Returns
+        -------
+        Ensemble
+            The same members under the description as it was written, which names their files.
 
         Raises
         ------
         OutputRefused
             The folder exists, or cannot be written; nothing half-written remains.
         """
+        if overwrite and folder.is_dir() and any(folder.iterdir()) and not (folder / "model.json").is_file():
+            raise OutputRefused(f"{folder} is not empty and holds no model to overwrite; choose another name.")
         with replacing_folder(folder, overwrite=overwrite) as part:
             files = []
             for index, member in enumerate(self.members):
@@ -70,6 +85,7 @@ class Ensemble:
             description = self.description.model_copy(update={"members": tuple(files)})
             (part / "model.json").write_text(description.model_dump_json(indent=1), "utf-8")
             (part / "README.md").write_text(model_card(description), "utf-8")
+        return Ensemble(description, self.members)
 
     def predict(self, features: Features, *, progress: OnProgress = ignore) -> Prediction:
         """Diagnose one patient.
@@ -88,7 +104,9 @@ class Ensemble:
         """
         self._refuse_other_features(features)
         description = self.description
-        votes = [self._ask(i, features.values, progress) for i in range(len(self.members))]
+        # A copy: torch takes no array that is read-only or runs backwards.
+        bag = torch.from_numpy(np.array(features.values, dtype=np.float32, order="C"))  # (N, D)
+        votes = [self._ask(i, bag, progress) for i in range(len(self.members))]
         target = description.hemoglobin
         hemoglobin = None
         if target is not None:
@@ -96,7 +114,7 @@ class Ensemble:
         return Prediction(
             patient_id=features.patient_id,
             smear_fingerprint=features.origin.smear_fingerprint,
-            field_of_view_um=features.origin.field_of_view_um,
+            field_of_view_um=_field_of_view(features),
             encoder=features.origin.encoder,
             encoder_weights_sha256=features.origin.weights_sha256,
             model_name=description.name,
@@ -117,13 +135,14 @@ class Ensemble:
         )
 
     @torch.inference_mode()
-    def _ask(self, index: int, values: NDArray[np.float32], progress: OnProgress) -> _Vote:
+    def _ask(self, index: int, bag: Tensor, progress: OnProgress) -> _Vote:
         member = self.members[index].eval()
-        stage, total = f"Member {index + 1} of {len(self.members)}", len(values)
+        stage, total = f"Member {index + 1} of {len(self.members)}", len(bag)
         progress(Progress(stage, 0, total))
-        bag = torch.from_numpy(values).to(member.aggregator.cls_token.device)  # (N, D)
+        bag = bag.to(member.aggregator.cls_token.device)
         kept: list[Tensor] = []
         outputs = member(bag[None], keep=kept)
+        progress(Progress(stage, 0, total))  # with thousands of cells, each of the two steps takes seconds
         attention = member.aggregator.attention_rollout(kept).double().cpu().numpy()
         alone = []
         for some in torch.split(bag[:, None], _ALONE):  # (<= 256, 1, D)
@@ -132,40 +151,46 @@ class Ensemble:
         return _Vote(
             probabilities=_softmax(outputs.logits)[0],
             hemoglobin=None if outputs.hemoglobin is None else float(outputs.hemoglobin[0]),
-            attention=attention / attention.mean(),
+            attention=_ratio_to_mean(attention),
             alone=np.concatenate(alone),
         )
 
     def _refuse_other_features(self, features: Features) -> None:
-        need, origin = self.description.encoder, features.origin
+        need = self.description.encoder
         if features.values.shape[1] != need.width:
             raise FeaturesRefused(
                 f"{features.patient_id}: features are {features.values.shape[1]} wide, {self.description.name} takes "
                 f"{need.width} ({need.name}); encode the smear with {need.name}."
             )
-        asked = [
-            ("encoder", origin.encoder, need.name),
-            ("encoder weights", origin.weights_sha256, need.weights_sha256),
-            ("preprocessing", origin.preprocessing, need.preprocessing),
-        ]
-        for what, found, needed in asked:
+        for what, found, needed in self._made_by(features):
             if found is not None and found != needed:
                 raise FeaturesRefused(
                     f"{features.patient_id}: {what} {_shortened(found)} made these features, {self.description.name} "
                     f"was trained on {_shortened(needed)}; encode the smear with the model's own encoder."
                 )
 
+    def _made_by(self, features: Features) -> list[tuple[str, str | None, str]]:
+        """What, how these features have it, and how the members were trained."""
+        need, origin = self.description.encoder, features.origin
+        return [
+            ("encoder", origin.encoder, need.name),
+            ("encoder weights", origin.weights_sha256, need.weights_sha256),
+            ("preprocessing", origin.preprocessing, need.preprocessing),
+        ]
+
     def _warnings(self, features: Features) -> Iterator[str]:
-        if len(features) < _FEW_CELLS:
-            yield f"Only {len(features)} cells: the method was made for about 500, and left out patients below 50"
-        if features.origin.encoder is None:
-            yield "The feature file does not say which encoder made it"
-        trained, found = self.description.field_of_view_um, features.origin.field_of_view_um
+        if (count := len(features)) < _FEW_CELLS:
+            cells = "cell" if count == 1 else "cells"
+            yield f"Only {count} {cells}: the method was made for about 500, and left out patients below {_FEW_CELLS}"
+        if unsaid := [what for what, found, _ in self._made_by(features) if found is None]:
+            yield f"The feature file does not say its {', '.join(unsaid)}: whether it fits the model is unknown"
+        trained, found = self.description.field_of_view_um, _field_of_view(features)
         if trained is not None:
             if found is None:
-                yield f"The images do not say their scale; the model was trained on cells {trained:.1f} µm wide"
-            elif abs(found / trained - 1) > _FIELD_OF_VIEW_TOLERANCE:
-                yield f"Cells are {found:.1f} µm wide here, {trained:.1f} µm in training: they look larger or smaller"
+                yield f"The images do not say their scale; the model was trained on images {trained:.1f} µm wide"
+            elif abs(found - trained) > (_FIELD_OF_VIEW_TOLERANCE + _ROUNDING) * trained:
+                look = "smaller" if found > trained else "larger"
+                yield f"Images are {found:.1f} µm wide here, {trained:.1f} µm in training: cells look {look} than there"
 
 
 @dataclass(frozen=True)
@@ -191,9 +216,11 @@ def _load_member(folder: Path, description: ModelDescription, file: MemberFile) 
     path = folder / file.file
     if not path.is_file():
         raise ModelRefused(f"{folder} lacks {file.file}, one of its {len(description.members)} members; get it again.")
-    if file_sha256(path) != file.sha256:
-        raise ModelRefused(f"{path} is not the file that model.json names (its SHA-256 differs); get the model again.")
     try:
+        if file_sha256(path) != file.sha256:
+            raise ModelRefused(
+                f"{path} is not the file that model.json names (its SHA-256 differs); get the model again."
+            )
         with safe_open(path, framework="pt") as opened:
             seal = (opened.metadata() or {}).get("seal")
         weights = load_file(path)
@@ -204,16 +231,28 @@ def _load_member(folder: Path, description: ModelDescription, file: MemberFile) 
             f"{folder / 'model.json'} was changed since the model was made: it no longer tells what {file.file} was "
             "trained for; get the model again."
         )
-    member = build_member(description)
+    with torch.device("meta"):  # takes no memory, and no random numbers, before the shapes are known to fit
+        member = build_member(description)
     if problem := misfit(weights, member):
         raise ModelRefused(f"{path} does not fit model.json: {problem}; get the model again.")
-    member.load_state_dict(weights)
+    member.to_empty(device="cpu").load_state_dict(weights)
     return member.eval().requires_grad_(False)
+
+
+def _ratio_to_mean(attention: NDArray[np.float64]) -> NDArray[np.float64]:
+    mean = attention.mean()
+    # The CLS token may look at itself alone, so that every cell matters as much as the average one: not at all.
+    return attention / mean if mean > 0 else np.ones_like(attention)
 
 
 def _softmax(logits: Tensor) -> NDArray[np.float64]:
     probabilities: NDArray[np.float64] = logits.double().softmax(-1).cpu().numpy()
     return probabilities
+
+
+def _field_of_view(features: Features) -> float | None:
+    width = features.origin.field_of_view_um
+    return width if width is not None and 0 < width < math.inf else None  # a file from elsewhere may say NaN
 
 
 def _shortened(name: str) -> str:

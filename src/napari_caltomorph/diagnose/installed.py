@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from napari_caltomorph.diagnose.model_file import read_description
+from napari_caltomorph.diagnose.tables import folder_name
 from napari_caltomorph.errors import ModelRefused
 from napari_caltomorph.storage import home, replacing_folder
 
@@ -15,10 +16,11 @@ DEMO = "demo"
 
 def installed_models() -> dict[str, Path]:
     """Return name -> folder of the models that can be named, the demo first."""
-    found = {DEMO: Path(str(importlib.resources.files("napari_caltomorph") / "diagnose" / "demo"))}
-    if home("models").is_dir():
-        found |= {path.name: path for path in sorted(home("models").iterdir()) if (path / "model.json").is_file()}
-    return found
+    demo = Path(str(importlib.resources.files("napari_caltomorph") / "diagnose" / "demo"))
+    folders = sorted(home("models").iterdir()) if home("models").is_dir() else []
+    # A hidden folder is a copy that was broken off.
+    added = {f.name: f for f in folders if not f.name.startswith(".") and (f / "model.json").is_file()}
+    return {DEMO: demo} | added | {DEMO: demo}
 
 
 def find_model(name: str) -> Path:
@@ -40,17 +42,29 @@ def find_model(name: str) -> Path:
 def add_model(folder: Path, name: str | None = None) -> Path:
     """Copy a model folder to where it is found by name; `private/` comes along.
 
+    Parameters
+    ----------
+    folder : Path
+    name : str, optional
+        What it is found by; otherwise the folder's own name.
+
     Raises
     ------
-    ModelRefused, OutputRefused
+    ModelRefused
+        It is no model that can be used, or the name is the demo's or cannot be a folder's.
+    OutputRefused
+        There is a model of this name, or the models folder cannot be written.
     """
+    name = folder.resolve().name if name is None else name
+    if name.casefold() == DEMO:
+        raise ModelRefused(f"{DEMO!r} is the shipped model's name; choose another with --name.")
+    if name.startswith(".") or name != folder_name(name):
+        raise ModelRefused(f"{name!r} cannot be a model's name; choose one without slashes, and no dot in front.")
     read_description(folder)  # says what is no model before torch is imported
     from napari_caltomorph.diagnose.ensemble import Ensemble
 
     Ensemble.load(folder)
-    target = home("models") / (name or folder.absolute().name)
-    if target.name == DEMO:
-        raise ModelRefused(f"{DEMO!r} is the shipped model's name; choose another with --name.")
+    target = home("models") / name
     with replacing_folder(target) as part:
         _copy_public(folder, part)
         if (folder / "private").is_dir():

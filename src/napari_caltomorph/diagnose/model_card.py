@@ -12,6 +12,7 @@ def model_card(model: ModelDescription) -> str:
         for c in model.taxonomy.classes
     )
     training = "\n".join(f"- {key.replace('_', ' ')}: {value}" for key, value in model.training.items())
+    network = model.aggregator
     versions = ", ".join(f"{name} {number}" for name, number in model.library_versions.items())
     return f"""# {model.name}
 
@@ -25,7 +26,7 @@ def model_card(model: ModelDescription) -> str:
   `{model.encoder.weights_sha256}`, preprocessing `{model.encoder.preprocessing}`);
   field of view {_field_of_view(model)}.
 - Output: probabilities of {len(model.taxonomy.classes)} classes, malignancy (the sum of the malignant classes;
-  threshold {model.threshold.value:g}: {model.threshold.rule}){_hemoglobin(model)}.
+  threshold {model.threshold.value:g}: {_rule(model)}){_hemoglobin(model)}.
 - Probabilities are {"calibrated" if model.calibration else "raw averaged softmax, not calibrated"}.
 
 | class | | made of |
@@ -34,9 +35,8 @@ def model_card(model: ModelDescription) -> str:
 
 ## How it was made
 
-- {len(model.members)} members, each a transformer of {model.aggregator.depth} layers, {model.aggregator.heads} heads,
-  width {model.aggregator.width}, MLP {model.aggregator.mlp_width}, and a classifier with {model.classifier_width} hidden
-  units.
+- {len(model.members)} members, each a transformer of {network.depth} layers, {network.heads} heads, width
+  {network.width}, MLP {network.mlp_width}, and a classifier with {model.classifier_width} hidden units.
 {training}
 - created {model.created}; {versions}
 
@@ -56,6 +56,11 @@ nothing else.**
 
 def _field_of_view(model: ModelDescription) -> str:
     return "unknown" if model.field_of_view_um is None else f"{model.field_of_view_um:.1f} µm"
+
+
+def _rule(model: ModelDescription) -> str:
+    cohort = model.threshold.cohort
+    return model.threshold.rule if cohort is None else f"{model.threshold.rule}, on {cohort}"
 
 
 def _hemoglobin(model: ModelDescription) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,11 +28,14 @@ from napari_caltomorph.taxonomy import Taxonomy
 
 SCHEMA_VERSION = 1
 
+# A real one has a few kilobytes; whatever is this large is not read into memory.
+_MAX_BYTES = 16 * 2**20
+
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class AggregatorOptions(_Part):
@@ -111,6 +115,12 @@ class ModelDescription(_Part):
     members: tuple[MemberFile, ...] = Field(min_length=1)
     library_versions: dict[str, str]
 
+    @model_validator(mode="after")
+    def _each_member_votes_once(self) -> ModelDescription:
+        if shared := [file for file, count in Counter(m.file for m in self.members).items() if count > 1]:
+            raise ValueError(f"{shared[0]} is named twice")
+        return self
+
     @property
     def seal(self) -> str:
         """SHA-256 of the parts that give the members' numbers their meaning."""
@@ -136,12 +146,7 @@ def read_description(folder: Path) -> ModelDescription:
         No model there, newer than this version, or not as it must be; the message names the field.
     """
     path = folder / "model.json"
-    try:
-        raw = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise ModelRefused(f"{folder} is no model folder: there is no model.json in it.") from None
-    except (OSError, ValueError) as error:
-        raise ModelRefused(f"{path} cannot be read ({error}); get the model again.") from error
+    raw = _read_json(path)
     newer = raw.get("schema_version") if isinstance(raw, dict) else None
     if isinstance(newer, int) and newer > SCHEMA_VERSION:
         raise ModelRefused(
@@ -154,3 +159,17 @@ def read_description(folder: Path) -> ModelDescription:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "model.json"
         raise ModelRefused(f"{path} is not as it must be: {where}: {first['msg']}. Get the model again.") from error
+
+
+def _read_json(path: Path) -> object:
+    try:
+        size = path.stat().st_size
+        if size > _MAX_BYTES:
+            raise ModelRefused(f"{path} is {size / 2**20:.0f} MB large, which no model.json is; get the model again.")
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise ModelRefused(f"{path.parent} is no model folder: there is no {path.name} in it.") from None
+    except OSError as error:
+        raise ModelRefused(f"{path} cannot be read ({error.strerror}); get the model again.") from error
+    except (ValueError, RecursionError) as error:  # no JSON, no text, or brackets nested a thousand deep
+        raise ModelRefused(f"{path} is damaged ({error}); get the model again.") from error

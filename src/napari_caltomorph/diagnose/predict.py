@@ -13,7 +13,7 @@ from napari_caltomorph.encode.device import find_device
 from napari_caltomorph.encode.load import LoadedEncoder, load_encoder
 from napari_caltomorph.encode.options import EncodeOptions
 from napari_caltomorph.encode.run import encode
-from napari_caltomorph.errors import WeightsRefused
+from napari_caltomorph.errors import ModelRefused, WeightsRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import Smear, check_smear, printable
 from napari_caltomorph.storage import home
@@ -50,7 +50,12 @@ class Predictor:
         if encoder.weights_sha256 != need.weights_sha256:
             raise WeightsRefused(
                 f"The {need.name} weights are not those that {self.description.name} was trained with (SHA-256 "
-                f"{encoder.weights_sha256[:12]}..., not {need.weights_sha256[:12]}...); choose that file with --weights."
+                f"{encoder.weights_sha256[:12]}..., not {need.weights_sha256[:12]}...); name that file with --weights."
+            )
+        if str(encoder.preprocessing) != need.preprocessing:
+            raise ModelRefused(
+                f"{self.description.name} was trained on cells prepared by {need.preprocessing}, this version prepares "
+                f"them for {need.name} by {encoder.preprocessing}; use the version that trained it, or train it again."
             )
         return encoder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,13 +18,22 @@ from napari_caltomorph.storage import replacing
 from napari_caltomorph.taxonomy import Taxonomy
 
 FILE_NAME = "prediction.json"
+SCHEMA_VERSION = 1
+
+
+def _numbers(values: Any) -> NDArray[np.float64]:
+    try:
+        numbers = np.array(values, dtype=np.float64)
+    except (TypeError, OverflowError) as error:
+        raise ValueError("no array of numbers") from error
+    if not np.isfinite(numbers).all():
+        raise ValueError("a number is missing or not finite")
+    numbers.setflags(write=False)  # what everything shown derives from is changed by none of it
+    return numbers
+
 
 # Float64 written by JSON's shortest representation comes back as the same number.
-Numbers = Annotated[
-    NDArray[np.float64],
-    BeforeValidator(lambda values: np.asarray(values, dtype=np.float64)),
-    PlainSerializer(lambda values: values.tolist()),
-]
+Numbers = Annotated[NDArray[np.float64], BeforeValidator(_numbers), PlainSerializer(lambda values: values.tolist())]
 
 
 class LeftOutCell(BaseModel):
@@ -69,7 +79,7 @@ class Prediction(BaseModel):
     warnings : tuple of str
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
 
     schema_version: Literal[1] = 1
     patient_id: str
@@ -100,11 +110,39 @@ class Prediction(BaseModel):
     @model_validator(mode="after")
     def _shapes_agree(self) -> Prediction:
         classes, cells = len(self.taxonomy.classes), len(self.cells)
-        if self.member_probabilities.ndim != 2 or self.member_probabilities.shape[1] != classes:
+        members = len(self.member_probabilities) if self.member_probabilities.ndim else 0
+        if not members or not cells:
+            raise ValueError(f"{members} members and {cells} cells make no prediction")
+        if self.member_probabilities.shape != (members, classes):
             raise ValueError(f"member_probabilities: {self.member_probabilities.shape} for {classes} classes")
+        if self.member_hemoglobin is not None and self.member_hemoglobin.shape != (members,):
+            raise ValueError(f"member_hemoglobin: {self.member_hemoglobin.shape} for {members} members")
         if self.attention.shape != (cells,) or self.alone.shape != (cells, classes) or len(self.labels) != cells:
             raise ValueError(f"attention, alone or labels do not fit {cells} cells")
         return self
+
+    @model_validator(mode="after")
+    def _probabilities_are_some(self) -> Prediction:
+        for name, values in (("member_probabilities", self.member_probabilities), ("alone", self.alone)):
+            if values.min() < 0 or np.abs(values.sum(axis=1) - 1).max() > 1e-6:
+                raise ValueError(f"{name} are no probabilities that sum to 1")
+        if self.attention.min() < 0:
+            raise ValueError("attention is negative")
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Prediction):
+            return NotImplemented
+        return all(np.array_equal(getattr(self, f), getattr(other, f)) for f in type(self).model_fields)
+
+    def __hash__(self) -> int:
+        return hash((self.patient_id, self.smear_fingerprint, self.model_fingerprint, self.created))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Prediction:
+        """Return a copy with other values in some fields, validated, and with nothing derived from the old ones."""
+        del deep  # nothing in it can be changed
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self).model_validate(fields | dict(update or {}))
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:
@@ -131,7 +169,7 @@ class Prediction(BaseModel):
     @property
     def malignancy(self) -> float:
         """Sum of the malignant classes' probabilities (paper, section 2.4)."""
-        return float(self.probabilities[self.taxonomy.is_malignant].sum())
+        return min(float(self.probabilities[self.taxonomy.is_malignant].sum()), 1.0)
 
     @property
     def is_malignant(self) -> bool:
@@ -218,7 +256,14 @@ class Prediction(BaseModel):
         except OSError as error:
             raise PredictionUnreadable(f"{path} cannot be read ({error.strerror}).") from error
         except ValidationError as error:
-            first = error.errors()[0]
+            problems = error.errors(include_url=False)
+            newer = next((p["input"] for p in problems if p["loc"] == ("schema_version",)), None)
+            if isinstance(newer, int) and newer > SCHEMA_VERSION:
+                raise PredictionUnreadable(
+                    f"{path} has schema version {newer}, this version reads {SCHEMA_VERSION}; "
+                    "run `pip install --upgrade napari-caltomorph`."
+                ) from error
+            first = problems[0]
             where = ".".join(str(part) for part in first["loc"]) or "the file"
             raise PredictionUnreadable(
                 f"{path} is no prediction that this version reads ({where}: {first['msg']}); predict the smear again."

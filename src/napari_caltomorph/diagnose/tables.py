@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,12 @@ import pandas as pd
 from napari_caltomorph.diagnose.prediction import FILE_NAME, Prediction
 from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.storage import replacing
+
+PATIENT_TABLE = "predictions.csv"
+CELL_TABLE = "cells.csv"
+
+# Separators and control characters lead elsewhere or nowhere, the others are refused by Windows.
+_NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 
 
 def save_predictions(predictions: Sequence[Prediction], folder: Path) -> list[Path]:
@@ -38,12 +45,12 @@ def save_predictions(predictions: Sequence[Prediction], folder: Path) -> list[Pa
     refuse_repeated_ids([p.patient_id for p in predictions])
     paths = []
     for prediction in predictions:
-        path = folder / FILE_NAME if len(predictions) == 1 else folder / prediction.patient_id / FILE_NAME
+        path = folder / FILE_NAME if len(predictions) == 1 else folder / folder_name(prediction.patient_id) / FILE_NAME
         prediction.save(path)
         paths.append(path)
     tables = {
-        "predictions.csv": pd.DataFrame([p.patient_row() for p in predictions]),
-        "cells.csv": pd.concat([p.cell_table() for p in predictions]),
+        PATIENT_TABLE: pd.DataFrame([p.patient_row() for p in predictions]),
+        CELL_TABLE: pd.concat([p.cell_table() for p in predictions]),
     }
     for name, table in tables.items():
         with replacing(folder / name) as part:
@@ -54,5 +61,16 @@ def save_predictions(predictions: Sequence[Prediction], folder: Path) -> list[Pa
 
 def refuse_repeated_ids(ids: Sequence[str]) -> None:
     """Raise `OutputRefused` when two patients of one output folder would bear the same id."""
-    if twice := {i for i, count in Counter(ids).items() if count > 1}:
+    if twice := {name for name, count in Counter(map(folder_name, ids)).items() if count > 1}:
         raise OutputRefused(f"Two smears are called {min(twice)}; rename one, or predict them into two folders.")
+
+
+def folder_name(patient_id: str) -> str:
+    """Return the name of a patient's own folder: the id, with what could lead out of its parent percent-escaped."""
+    name = _NOT_IN_NAMES.sub(_escaped, patient_id) or "_"
+    is_taken = name in {".", "..", FILE_NAME, PATIENT_TABLE, CELL_TABLE}
+    return re.sub(r"\.", _escaped, name) if is_taken else name
+
+
+def _escaped(character: re.Match[str]) -> str:
+    return f"%{ord(character[0]):02X}"

@@ -85,14 +85,17 @@ def draw_hemoglobin(axes: Axes, prediction: Prediction, look: Look = PAPER) -> N
     look.prepare(axes)
     value, interval = prediction.hemoglobin, prediction.hemoglobin_range
     assert value is not None
-    axes.barh(0, 16, left=4, height=0.12, color=look.faint, alpha=0.6)
+    # The scale holds every living patient; a model far off is shown as it is.
+    low, high = (f(4.0, 20.0, value, *(interval or ())) for f in (min, max))
+    axes.barh(0, high - low, left=low, height=0.12, color=look.faint, alpha=0.6)
     if interval is not None:
         axes.plot(interval, [0, 0], color=look.text, linewidth=3, alpha=0.6, solid_capstyle="butt")
     axes.scatter([value], [0], s=36, color="#d1495b", edgecolor=look.background, linewidth=0.8, zorder=3)
-    axes.text(20.5, 0, f"{value:.1f}", va="center", fontsize=8, color=look.text, weight="bold")
+    reach = high + 0.02 * (high - low)
+    axes.text(reach + 0.01 * (high - low), 0, f"{value:.1f}", va="center", fontsize=8, color=look.text, weight="bold")
     axes.set_yticks([0], ["Hemoglobin g/dl"])
     axes.set_xticks([4, 8, 12, 16, 20])
-    axes.set_xlim(4, 20.3)
+    axes.set_xlim(low, reach)
     axes.set_ylim(-0.6, 0.6)
 
 
@@ -105,16 +108,16 @@ def draw_attention_swarm(axes: Axes, prediction: Prediction, look: Look = PAPER)
         Its offsets are in the order of `prediction.cells`.
     """
     look.prepare(axes)
-    attention = np.maximum(prediction.attention, 1e-3)
-    logs = np.log10(attention)
-    heights = _swarm_offsets(logs)
+    logs = np.log10(np.maximum(prediction.attention, 1e-3))
+    low, high = min(logs.min(), -0.3), max(logs.max(), 0.3)
+    heights = _swarm_offsets((logs - low) / (high - low))
     colors = np.array(prediction.taxonomy.colors)[prediction.alone_class]
     axes.axvline(0, color=look.faint, linewidth=1)
     dots = axes.scatter(logs, heights, s=14, c=colors, edgecolor=look.background, linewidth=0.3)
-    low, high = min(logs.min(), -0.3), max(logs.max(), 0.3)
     margin = 0.06 * (high - low)
     axes.set_xlim(low - margin, high + margin)
-    ticks = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100])
+    # Over more than two powers of ten, the labels between them would touch.
+    ticks = np.outer(10.0 ** np.arange(-3, 6), [1] if high - low > 2 else [1, 2, 5]).ravel()
     ticks = ticks[(np.log10(ticks) >= low - margin) & (np.log10(ticks) <= high + margin)]
     axes.set_xticks(np.log10(ticks), [f"{t:g}x" for t in ticks])
     axes.set_yticks([])
@@ -124,11 +127,10 @@ def draw_attention_swarm(axes: Axes, prediction: Prediction, look: Look = PAPER)
     return dots
 
 
-def _swarm_offsets(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Spread dots of similar value evenly around 0, so that none hides another for long."""
-    span = float(np.ptp(values)) or 1.0
-    bins = np.round((values - values.min()) / span * 60).astype(int)
-    offsets = np.zeros(len(values))
+def _swarm_offsets(places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Spread dots of similar place, 0 to 1 along the axis, evenly around 0, so that none hides another for long."""
+    bins = np.round(places * 60).astype(int)
+    offsets = np.zeros(len(places))
     for one in np.unique(bins):
         inside = np.flatnonzero(bins == one)
         steps = np.arange(len(inside))
