@@ -1,0 +1,99 @@
+"""The verbs and the exit codes. A verb's module is imported when the verb is used, so that ``--help`` is instant."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
+from pydantic import ValidationError
+
+from napari_caltomorph.cli.console import RESEARCH_USE, console, fail
+from napari_caltomorph.cli.interrupt import catching_interrupts
+from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.progress import Cancelled
+
+VERBS = {
+    "demo": "Draw a synthetic smear, predict it and show it in napari: the first thing to try.",
+    "predict": "Diagnose smears, and rank the cells that made the diagnosis.",
+    "synth": "Draw a synthetic cohort with known truth, to practise and to test with.",
+    "weights": "The encoders' weights: what is here, and how the rest comes here.",
+    "models": "The models on this machine, and the encoders that they stand on.",
+    "doctor": "Say what this machine has, what is missing, and the command that mends it.",
+}
+"""Name -> what it is for. Each stands in the module of its name, as ``app``."""
+
+app = App(
+    name="caltomorph",
+    help="""From a blood smear's single-cell images to a diagnosis, and the cells that made it.
+
+A first look, without any data:
+
+    caltomorph demo
+
+One patient's smear, a folder of single-cell images:
+
+    caltomorph predict smear_a --model demo --out results
+
+What this machine can do, and what it lacks:
+
+    caltomorph doctor""",
+    help_format="plaintext",
+    help_epilogue=RESEARCH_USE,
+    version=lambda: version("napari-caltomorph"),
+    default_parameter=Parameter(negative="", show_default=lambda value: "off" if value is False else value),
+    suppress_keyboard_interrupt=False,
+    console=console,
+)
+for _order, (_name, _help) in enumerate(VERBS.items()):
+    app.command(f"{__package__}.{_name}:app", name=_name, help=_help, sort_key=_order)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code; what a person did wrong becomes one line on standard error."""
+    _survive_odd_names()
+    with catching_interrupts() as interrupts:
+        try:
+            result = app(
+                sys.argv[1:] if arguments is None else arguments,
+                exit_on_error=False,
+                print_error=False,
+                result_action="return_value",
+            )
+        except CycloptsError as error:
+            return fail(f"{_one_line(error)} See `{_help_of(error)} --help`.", code=2)
+        except CaltomorphError as error:
+            return fail(str(error), code=2)
+        except (KeyboardInterrupt, Cancelled):
+            return fail("stopped", code=130)
+        except Exception:
+            # An interrupt inside an import or a C library can come out as another error.
+            if interrupts.came:
+                return fail("stopped", code=130)
+            raise
+    return result if isinstance(result, int) else 0
+
+
+def _survive_odd_names() -> None:
+    """Print what the terminal's encoding lacks as an escape: a file's name must not stop the result."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _one_line(error: CycloptsError) -> str:
+    if isinstance(error, MissingArgumentError) and error.argument is not None:
+        return f"{_help_of(error)} needs {error.argument.name}."
+    if not isinstance(error.__cause__, ValidationError):
+        text = " ".join(str(error).split())
+        return text if text.endswith((".", "?", "!")) else f"{text}."
+    first = error.__cause__.errors()[0]
+    name = "--" + str(first["loc"][0]).replace("_", "-")
+    why = "not one of its values" if first["type"] == "string_pattern_mismatch" else first["msg"]
+    return f"{name} {first['input']}: {why}."
+
+
+def _help_of(error: CycloptsError) -> str:
+    return " ".join(["caltomorph", *(error.command_chain or ())])

@@ -1,0 +1,74 @@
+"""What a verb writes to the terminal: results on standard output, errors and the progress bar on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, ProgressColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from napari_caltomorph.cli.interrupt import stop_if_interrupted
+from napari_caltomorph.progress import OnProgress, Pace, Progress
+
+RESEARCH_USE = "Research use only. Not for diagnosis."
+
+console = Console(highlight=False)
+error_console = Console(stderr=True, highlight=False)
+
+
+@contextlib.contextmanager
+def progress_bar(label: str = "") -> Iterator[OnProgress]:
+    """Yield a progress callback that draws a bar with speed and time left, and that Ctrl-C stops.
+
+    Nothing is drawn where standard error is no terminal.
+    """
+    columns: list[ProgressColumn] = [BarColumn(bar_width=20), TextColumn("{task.description}", markup=False)]
+    if label:
+        columns.insert(0, TextColumn(label, markup=False))
+    bar = Bar(*columns, console=error_console, transient=True, disable=not error_console.is_terminal)
+    pace = Pace()
+    with bar:
+        task = bar.add_task("Starting", total=None)
+
+        def show(progress: Progress) -> None:
+            stop_if_interrupted()
+            bar.update(task, description=pace.describe(progress), completed=progress.done, total=progress.total)
+
+        yield show
+
+
+def fail(message: str, *, code: int) -> int:
+    """Write one line on standard error and return the exit code."""
+    line = Text.assemble(("caltomorph: ", "bold red"), " ".join(message.splitlines()))
+    error_console.print(line, soft_wrap=True)
+    return code
+
+
+def say(text: str = "", style: str | None = None) -> None:
+    """Write a sentence, wrapped at the terminal's width."""
+    console.print(text, style=style, markup=False)
+
+
+def say_line(text: str, style: str | None = None) -> None:
+    """Write a line that must stay whole to be copied: a path, a sum, a command."""
+    console.print(text, style=style, markup=False, soft_wrap=True)
+
+
+def say_files(paths: Iterable[Path]) -> None:
+    """Write where results stand, one a line."""
+    say("Written:")
+    for path in paths:
+        say_line(f"  {path}")
+
+
+def table(*headers: str) -> Table:
+    """Return an empty table in the house's look: no frame, a bold header, a column for each."""
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for header in headers:
+        made.add_column(header, overflow="fold")
+    return made

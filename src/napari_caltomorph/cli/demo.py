@@ -1,0 +1,118 @@
+"""``caltomorph demo``: one synthetic smear, from its cells to its diagnosis, on the screen and as files."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+from cyclopts import App
+
+from napari_caltomorph.cli import window
+from napari_caltomorph.cli.console import RESEARCH_USE, fail, progress_bar, say, say_files
+from napari_caltomorph.cli.interrupt import uninterrupted
+from napari_caltomorph.cli.show import show_prediction
+from napari_caltomorph.diagnose import PredictOptions, save_predictions
+from napari_caltomorph.errors import OutputRefused
+from napari_caltomorph.progress import OnProgress
+from napari_caltomorph.smear import read_smear
+from napari_caltomorph.storage import refuse_unwritable, replacing
+from napari_caltomorph.synthetic import SyntheticPatient, synthesize_patient, write_smear
+
+app = App(
+    name="demo",
+    usage="Usage: caltomorph demo [OPTIONS]",
+    help_epilogue=f"""Open napari on a drawn smear and its prediction:
+
+    caltomorph demo
+
+Only the files and a picture of the window, as on a server:
+
+    caltomorph demo --out /tmp/demo --no-window
+
+Files: smear/ (the cells), predictions.csv, cells.csv, prediction.json,
+truth.csv (what each cell was drawn as) and screenshot.png.
+
+{RESEARCH_USE}""",
+)
+
+TRUTH = "truth.csv"
+SCREENSHOT = "screenshot.png"
+
+
+@app.default
+def demo(*, out: Path = Path("demo-output"), no_window: bool = False) -> int:
+    """Draw a synthetic smear, predict it and show it in napari: the first thing to try.
+
+    Parameters
+    ----------
+    out
+        Folder for the smear and the results; made if needed.
+    no_window
+        Take the screenshot where nobody sees it, and open nothing.
+    """
+    refuse_unwritable(out)
+    patient = synthesize_patient("aml", cells=200, seed=4, patient_id="smear")
+    with progress_bar() as progress:
+        _draw(patient, out / "smear", progress)
+        from napari_caltomorph.diagnose import Predictor  # brings torch, which takes seconds: under the bar
+
+        _, prediction = Predictor(PredictOptions(model="demo")).predict(read_smear(out / "smear"), progress=progress)
+    with uninterrupted():
+        written = save_predictions([prediction], out)
+        with replacing(out / TRUTH) as part:
+            shutil.copyfile(out / "smear" / TRUTH, part)
+    show_prediction(prediction)
+    say()
+    say(f"Drawn as: {_truth(patient)}.")
+    say_files([out / "smear", *written, out / TRUTH])
+    say(RESEARCH_USE)
+    say()
+    return _show_window(out, no_window=no_window)
+
+
+def _draw(patient: SyntheticPatient, folder: Path, progress: OnProgress) -> None:
+    """Draw the smear, unless an earlier demo left it here: a folder that holds anything else is not touched."""
+    if not folder.exists():
+        write_smear(patient, folder, progress=progress)
+        return
+    try:
+        with (folder / TRUTH).open(encoding="utf-8", newline="") as file:
+            types = tuple(row["type"] for row in csv.DictReader(file))
+    except (OSError, ValueError, KeyError):
+        types = ()
+    if types != patient.cell_types:
+        raise OutputRefused(f"{folder} holds something else than the demo's smear; choose another folder with --out.")
+
+
+def _truth(patient: SyntheticPatient) -> str:
+    most = max(set(patient.cell_types), key=patient.cell_types.count)
+    return (
+        f"{patient.detailed.upper()}, {patient.cell_types.count(most)} of {len(patient)} cells "
+        f"{most.replace('_', ' ')}s, hemoglobin {patient.hemoglobin_g_dl} g/dl"
+    )
+
+
+def _show_window(out: Path, *, no_window: bool) -> int:
+    """Open napari, or draw it under Xvfb; without either, say why there is no picture and how to get one."""
+    screenshot = out / SCREENSHOT
+    if not window.napari_is_here():
+        say("No screenshot: napari is not installed. Run `pip install 'napari-caltomorph[all]'`, then the demo again.")
+        return 0
+    on_display = not no_window and window.has_display()
+    if on_display and (problem := window.look_at_opengl(xvfb=False).complaint):
+        say(f"The display cannot show napari ({problem}).")
+        on_display = False
+    if not on_display and not window.has_xvfb():
+        why = "no window was wanted" if no_window else "no display can show it"
+        say(
+            f"No screenshot: {why}, and there is no xvfb-run to draw it with. "
+            "Run `sudo apt-get install xvfb`, or the demo on a machine with a display."
+        )
+        return 0
+    say("napari opens; close it to end the demo." if on_display else "Taking the screenshot under Xvfb...")
+    shown = window.show_demo(out, screenshot, xvfb=not on_display)
+    if shown.complaint is not None:
+        return fail(f"no screenshot, the window failed ({shown.complaint}); `caltomorph doctor` says more", code=1)
+    say_files([screenshot])
+    return 0

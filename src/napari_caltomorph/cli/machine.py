@@ -1,0 +1,184 @@
+"""What this machine has, what is missing, and the command that mends it: what ``caltomorph doctor`` shows.
+
+A look never raises: what is broken is a finding.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import importlib.util
+import platform
+import re
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from napari_caltomorph.cli import window
+from napari_caltomorph.storage import home
+
+_PACKAGE = "napari-caltomorph"
+# Modules whose name is not that of their package.
+_MODULES = {"pillow": "PIL", "scikit-image": "skimage"}
+_QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5")
+_WANTED_GB = 4.0  # Memory for DinoBloom-B and an ensemble of the paper's size, on the CPU.
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes
+    ----------
+    what, found : str
+    mend : str or None
+        What to do about it; None when nothing is wrong.
+    is_core, is_optional : bool
+        Without it nothing works; without it everything does.
+    """
+
+    what: str
+    found: str
+    mend: str | None = None
+    is_core: bool = False
+    is_optional: bool = False
+
+
+def look_at_python() -> Iterator[Finding]:
+    """Python, this package, and every package that the core stands on."""
+    yield Finding("Python", f"{platform.python_version()}, {sys.executable}")
+    yield Finding(_PACKAGE, importlib.metadata.version(_PACKAGE))
+    yield Finding("System", platform.platform(terse=True))
+    broken = []
+    for requirement in importlib.metadata.requires(_PACKAGE) or []:
+        if "extra ==" in requirement:
+            continue
+        package = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+        if problem := _problem_with(package):
+            broken.append(package)
+            yield Finding(package, problem, f"pip install --force-reinstall '{requirement}'", is_core=True)
+    if not broken:
+        shown = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "timm", "numpy"))
+        yield Finding("Packages", f"all there: {shown}")
+
+
+def look_at_computing() -> Iterator[Finding]:
+    """Devices, the precision that `auto` gives, memory and disk."""
+    import psutil
+    import torch
+
+    from napari_caltomorph.encode.device import find_device, find_precision
+
+    device = find_device("auto")
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        yield Finding("Device", f"{device} ({', '.join(torch.cuda.get_device_name(i) for i in range(count))})")
+    else:
+        yield Finding("Device", f"{device} ({torch.get_num_threads()} threads)")
+    precision = "bf16" if find_precision("auto", device) is torch.bfloat16 else "float32"
+    yield Finding("Precision", f"{precision} (what --precision auto gives here)")
+    free = psutil.virtual_memory().available / 1e9
+    mend = None if free >= _WANTED_GB else "close other programs, or use --batch-size 8 and a smaller encoder"
+    yield Finding("Memory", f"{free:.1f} GB free of {psutil.virtual_memory().total / 1e9:.1f} GB", mend)
+
+
+def look_at_window() -> Iterator[Finding]:
+    """Look at napari, the Qt binding, the display and OpenGL."""
+    install = "pip install 'napari-caltomorph[all]'"
+    if not window.napari_is_here():
+        yield Finding("napari", "not installed; the terminal works without it", install)
+        return
+    yield Finding("napari", importlib.metadata.version("napari"))
+    binding = next((name for name in _QT_BINDINGS if importlib.util.find_spec(name)), None)
+    if binding is None:
+        yield Finding("Qt", "no binding installed", install)
+        return
+    yield Finding("Qt", f"{binding} {importlib.metadata.version(binding)}")
+    has_display, has_xvfb = window.has_display(), window.has_xvfb()
+    if not has_display:
+        mend = None if has_xvfb else "sudo apt-get install xvfb"
+        yield Finding("Display", f"none; {'Xvfb is there to draw without one' if has_xvfb else 'no Xvfb either'}", mend)
+        if not has_xvfb:
+            return
+    else:
+        yield Finding("Display", "there is one")
+    look = window.look_at_opengl(xvfb=not has_display)
+    where = "" if has_display else " (under Xvfb)"
+    if look.complaint is None:
+        yield Finding("OpenGL", look.output + where)
+    else:
+        yield Finding(
+            "OpenGL",
+            f"does not work{where}: {look.complaint}",
+            "sudo apt-get install libgl1 libegl1 libopengl0 libxkbcommon-x11-0 libxcb-cursor0 libdbus-1-3",
+        )
+
+
+def look_at_weights() -> Iterator[Finding]:
+    """Say for each encoder whether its weights are here; those of the default and of the models' must be."""
+    from napari_caltomorph.diagnose import installed_models, read_description
+    from napari_caltomorph.encode import ENCODERS, EncodeOptions, find_weights
+    from napari_caltomorph.errors import ModelRefused, WeightsMissing
+
+    needed = {EncodeOptions().encoder}
+    for folder in installed_models().values():
+        with contextlib.suppress(ModelRefused):  # `look_at_models` tells
+            needed.add(read_description(folder).encoder.name)
+    for encoder in ENCODERS.values():
+        try:
+            path = find_weights(encoder)
+        except WeightsMissing:
+            command = _command(encoder.keeper.mend(encoder.name))
+            if encoder.name in needed:
+                yield Finding(encoder.name, "missing", command)
+            else:
+                yield Finding(encoder.name, f"optional: {command}", is_optional=True)
+        else:
+            yield Finding(encoder.name, f"found, {path.stat().st_size / 1e6:.0f} MB")
+
+
+def look_at_models() -> Iterator[Finding]:
+    """Say for each installed model whether it can be used."""
+    from napari_caltomorph.diagnose import installed_models, read_description
+    from napari_caltomorph.errors import ModelRefused
+
+    for name, folder in installed_models().items():
+        try:
+            model = read_description(folder)
+        except ModelRefused as error:
+            yield Finding(name, str(error), f"get it again, then: caltomorph models add FOLDER --name {name}")
+        else:
+            yield Finding(
+                name, f"{len(model.taxonomy.classes)} classes, {len(model.members)} members, {model.encoder.name}"
+            )
+
+
+def look_at_folders() -> Iterator[Finding]:
+    """Where weights, models and the cache are kept, and how much space is left there."""
+    for kind in ("weights", "models", "cache"):
+        yield Finding(kind.capitalize(), str(home(kind)))
+    existing = next(path for path in (home("cache").absolute(), *home("cache").absolute().parents) if path.is_dir())
+    free = shutil.disk_usage(existing).free / 1e9
+    yield Finding("Disk", f"{free:.1f} GB free", None if free >= 1 else f"free some space on the disk of {existing}")
+
+
+def _problem_with(package: str) -> str | None:
+    """Import a package; return what is wrong with it, if anything is."""
+    module = _MODULES.get(package, package)
+    if importlib.util.find_spec(module) is None:
+        return "not installed"
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            importlib.import_module(module)
+    except Exception as error:  # noqa: BLE001 (a broken package may raise anything, and that is the finding)
+        return f"broken ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'})"
+    return None
+
+
+def _command(sentence: str) -> str:
+    """Return the first command of a sentence that names one in backticks."""
+    named = re.search(r"`([^`]+)`", sentence)
+    return named.group(1) if named else sentence

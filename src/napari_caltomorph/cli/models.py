@@ -1,0 +1,114 @@
+"""``caltomorph models``: the models on this machine, and the encoders that they stand on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cyclopts import App
+from rich.markdown import Markdown
+
+from napari_caltomorph.cli.console import console, say, say_line, table
+from napari_caltomorph.diagnose import add_model, export_model, find_model, installed_models, read_description
+from napari_caltomorph.diagnose.model_card import model_card
+from napari_caltomorph.encode import ENCODERS, find_weights
+from napari_caltomorph.errors import ModelRefused, WeightsMissing
+
+app = App(
+    name="models",
+    help_epilogue="""What is here, and what one of them is:
+
+    caltomorph models list
+    caltomorph models show demo
+
+Keep a model that somebody sent you; give one away, without its private part:
+
+    caltomorph models add downloads/aml_model --name aml
+    caltomorph models export aml aml_for_friends""",
+)
+
+
+@app.command(name="list")
+def list_models() -> None:
+    """List the models that `--model` takes by name."""
+    overview = table("Model", "Classes", "Members", "Encoder", "Trained on")
+    broken = []
+    for name, folder in installed_models().items():
+        try:
+            model = read_description(folder)
+        except ModelRefused as error:
+            broken.append(f"{name}: {error}")
+            continue
+        overview.add_row(
+            name,
+            str(len(model.taxonomy.classes)),
+            str(len(model.members)),
+            model.encoder.name,
+            "[yellow]synthetic cells[/]" if model.synthetic else "patients",
+        )
+    console.print(overview)
+    say("\nFolders", style="bold")
+    for name, folder in installed_models().items():
+        say_line(f"  {name}: {folder}")
+    for text in broken:
+        say(f"\nCannot be used: {text}", style="yellow")
+
+
+@app.command
+def show(name: str, /) -> None:
+    """Show a model's card: what it takes and gives, how it was made, its limits.
+
+    Parameters
+    ----------
+    name
+        Installed model, or a model folder.
+    """
+    folder = find_model(name)
+    console.print(Markdown(model_card(read_description(folder))))
+    say_line(f"\nFolder: {folder}")
+
+
+@app.command
+def add(folder: Path, /, *, name: str | None = None) -> None:
+    """Check a model folder, and copy it to where it is found by name.
+
+    Parameters
+    ----------
+    folder
+        Model folder, with model.json and its members.
+    name
+        What to call it; otherwise as the folder is called.
+    """
+    target = add_model(folder, name)
+    say(f"Added {target.name}; use it with `--model {target.name}`.")
+    say_line(f"  {target}")
+
+
+@app.command
+def export(name: str, target: Path, /) -> None:
+    """Copy a model without what could identify its training patients.
+
+    Parameters
+    ----------
+    name
+        Installed model, or a model folder.
+    target
+        New folder.
+    """
+    made = export_model(name, target)
+    say("Exported, without the private part:")
+    say_line(f"  {made}")
+
+
+@app.command
+def encoders() -> None:
+    """List the encoders, and whether their weights are here."""
+    overview = table("Encoder", "Width", "Weights", "What it is")
+    for encoder in ENCODERS.values():
+        try:
+            find_weights(encoder)
+            state = "[green]found[/]"
+        except WeightsMissing:
+            state = "[yellow]missing[/]"
+        overview.add_row(encoder.name, str(encoder.width or ""), state, encoder.about)
+    overview.add_row("timm:ARCHITECTURE", "", "--weights", "Any timm model, with a weights file")
+    console.print(overview)

@@ -1,0 +1,47 @@
+"""``caltomorph synth``: a cohort that never was, on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from napari_caltomorph.cli.console import progress_bar, say, say_line
+from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
+
+app = App(
+    name="synth",
+    usage="Usage: caltomorph synth OUT [OPTIONS]",
+    help_epilogue="""Forty patients of 100 cells each, always the same:
+
+    caltomorph synth practice --patients 40 --cells 100 --seed 7
+
+A patient is a folder <class>/<patient_id> of TIFF images, with its cells'
+types in truth.csv; patients.csv holds diagnosis, hemoglobin, age, sex, split.
+Predict those of one class:
+
+    caltomorph predict practice/healthy --each --model demo --out results
+
+Drawn cells: they show how the software works, and nothing about real blood.""",
+)
+
+
+@app.default
+def synth(
+    out: Path,
+    /,
+    *,
+    options: Annotated[SynthOptions, Parameter(name="*")] = SynthOptions(),  # noqa: B008 (frozen)
+) -> None:
+    """Draw a synthetic cohort with known truth, to practise and to test with.
+
+    Parameters
+    ----------
+    out
+        Folder for the cohort; new or empty.
+    """
+    with progress_bar() as progress:
+        synthesize_cohort(out, options, progress=progress)
+    say(f"{options.patients} synthetic patients of {options.cells} cells each, with their truth:")
+    say_line(f"  {out / 'patients.csv'}")

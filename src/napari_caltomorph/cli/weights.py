@@ -1,0 +1,131 @@
+"""``caltomorph weights``: the encoders' weights on this machine, and how others come here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cyclopts import App
+
+from napari_caltomorph.cli.console import console, fail, progress_bar, say, say_line, table
+from napari_caltomorph.encode import (
+    ENCODERS,
+    Encoder,
+    add_weights,
+    download_weights,
+    find_encoder,
+    find_weights,
+    verify_weights,
+)
+from napari_caltomorph.encode.weights import WeightsReport
+from napari_caltomorph.errors import WeightsMissing, WeightsRefused
+from napari_caltomorph.storage import file_sha256
+
+app = App(
+    name="weights",
+    help_epilogue="""What is here, and what is missing:
+
+    caltomorph weights list
+
+Get DinoBloom-B from its authors; or add the file you have:
+
+    caltomorph weights download dinobloom-b
+    caltomorph weights add DinoBloom-B.pth""",
+)
+
+
+@app.command(name="list")
+def list_weights() -> None:
+    """List the encoders, whether their weights are here, where, and their sums."""
+    overview = table("Encoder", "Weights", "Size", "SHA-256 is")
+    found = {}
+    for encoder in ENCODERS.values():
+        try:
+            path = find_weights(encoder)
+        except WeightsMissing:
+            overview.add_row(encoder.name, "[yellow]missing[/]")
+            continue
+        found[encoder.name] = path, file_sha256(path)
+        overview.add_row(
+            encoder.name,
+            "[green]found[/]",
+            f"{path.stat().st_size / 1e6:.0f} MB",
+            _standing(encoder, found[encoder.name][1]),
+        )
+    console.print(overview)
+    for name, (path, sha256) in found.items():
+        say(f"\n{name}", style="bold")
+        say_line(f"  {path}")
+        say_line(f"  SHA-256 {sha256}")
+    if len(found) < len(ENCODERS):
+        say("\nTo get a missing one, from its authors or from a file that you have:")
+        say_line("  caltomorph weights download NAME")
+        say_line("  caltomorph weights add FILE")
+
+
+@app.command
+def add(file: Path, /, *, encoder: str | None = None) -> None:
+    """Check a weights file, and copy it to where it is found from now on.
+
+    Parameters
+    ----------
+    file
+        DinoBloom's .pth or .bin, or timm's .safetensors.
+    encoder
+        Which encoder it is for; otherwise the shapes in it tell.
+    """
+    _show(add_weights(file, None if encoder is None else find_encoder(encoder)), "Added")
+
+
+@app.command
+def download(name: str, /) -> None:
+    """Download an encoder's weights from its authors, check them, and keep them.
+
+    Parameters
+    ----------
+    name
+        Encoder, as `caltomorph weights list` names it.
+    """
+    with progress_bar() as progress:
+        report = download_weights(find_encoder(name), progress=progress)
+    _show(report, "Downloaded")
+
+
+@app.command
+def verify(name: str | None = None, /) -> int:
+    """Load weights strictly, entry by entry, and sum them up.
+
+    Parameters
+    ----------
+    name
+        Encoder; otherwise all whose weights are here.
+    """
+    if name is not None:
+        _show(verify_weights(find_encoder(name)), "Verified")
+        return 0
+    refused = []
+    for encoder in ENCODERS.values():
+        try:
+            _show(verify_weights(encoder), "Verified")
+        except WeightsMissing:
+            continue
+        except WeightsRefused as error:
+            fail(str(error), code=1)
+            refused.append(encoder.name)
+    return fail(f"these weights cannot be used: {', '.join(refused)}", code=1) if refused else 0
+
+
+def _show(report: WeightsReport, done: str) -> None:
+    say(f"{done}: {report.encoder}", style="bold")
+    say_line(f"  {report.path}")
+    say_line(f"  SHA-256 {report.file_sha256}")
+    say(f"  {_standing(ENCODERS[report.encoder], report.file_sha256)}")
+
+
+def _standing(encoder: Encoder, sha256: str) -> str:
+    """Say whether the sum is one that the encoder's authors published."""
+    known = {source.sha256 for source in encoder.sources if source.sha256}
+    if sha256 in known:
+        return "as published by its authors"
+    if not encoder.sources:
+        return "part of an installed package"
+    return "not among those published" if known else "not published, so not compared"

@@ -1,0 +1,113 @@
+"""Windows and displays: whether napari can be shown here, on the display or where nobody looks (Xvfb).
+
+Each look at OpenGL, and each window, is a process of its own: a broken driver ends that process, not ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+_XVFB = ("xvfb-run", "-a", "-s", "-screen 0 1280x720x24")
+
+_LOOK = """
+from qtpy.QtGui import QGuiApplication, QOffscreenSurface, QOpenGLContext
+app = QGuiApplication([])
+context, surface = QOpenGLContext(), QOffscreenSurface()
+surface.create()
+if not context.create() or not context.makeCurrent(surface):
+    raise SystemExit("Qt gets no OpenGL context")
+from vispy.gloo import gl
+print(gl.glGetParameter(gl.GL_VERSION).split()[0] + ", " + gl.glGetParameter(gl.GL_RENDERER))
+"""
+
+_SHOW = """
+import sys
+from pathlib import Path
+from napari_caltomorph.plugin.demo_window import show_demo
+show_demo(Path(sys.argv[1]), Path(sys.argv[2]), keep_open=sys.argv[3] == "keep open")
+"""
+
+
+@dataclass(frozen=True)
+class Child:
+    """How a child process ended: what it printed, or the last line of its complaint."""
+
+    output: str
+    complaint: str | None
+
+
+def napari_is_here() -> bool:
+    """Whether napari is installed."""
+    return find_spec("napari") is not None
+
+
+def has_display() -> bool:
+    """Whether this session claims to have a display."""
+    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def has_xvfb() -> bool:
+    """Whether windows can be drawn without a display."""
+    return sys.platform == "linux" and shutil.which(_XVFB[0]) is not None
+
+
+def look_at_opengl(*, xvfb: bool) -> Child:
+    """Ask Qt for OpenGL on the display, or under Xvfb; the output is its version and renderer."""
+    return _run([sys.executable, "-c", _LOOK], xvfb=xvfb, timeout=60)
+
+
+def show_demo(prediction_folder: Path, screenshot: Path, *, xvfb: bool) -> Child:
+    """Open the demo's window and write its screenshot; on the display, wait until the user closes it."""
+    command = [sys.executable, "-c", _SHOW, str(prediction_folder), str(screenshot)]
+    if not xvfb:
+        return _run([*command, "keep open"], xvfb=False, timeout=None)
+    # Drawn by software, the first window of a busy machine takes a minute at worst.
+    return _run([*command, "close"], xvfb=True, timeout=300)
+
+
+def _run(command: list[str], *, xvfb: bool, timeout: float | None) -> Child:
+    environment = dict(os.environ)
+    if xvfb:
+        command = [*_XVFB, *command]
+        environment.pop("WAYLAND_DISPLAY", None)
+        environment["QT_QPA_PLATFORM"] = "xcb"
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        output, complaint = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        return Child("", f"no answer within {timeout:.0f} s")
+    finally:
+        _end(process)
+    if process.returncode == 0:
+        return Child(output.strip(), None)
+    lines = [line.strip() for line in complaint.splitlines() if line.strip()]
+    return Child(output.strip(), lines[-1] if lines else f"ended with code {process.returncode}")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End the process with all its children: xvfb-run has two."""
+    if process.poll() is not None:
+        return
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+    process.wait()

@@ -1,0 +1,140 @@
+"""Real smears, models and processes for the tests of the terminal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from napari_caltomorph.cli import main
+from napari_caltomorph.diagnose import AggregatorOptions, ModelDescription
+from napari_caltomorph.diagnose.model_file import EncoderNeed, MemberFile, Threshold
+from napari_caltomorph.encode import ENCODERS, verify_weights
+from napari_caltomorph.synthetic import synthesize_patient, write_smear
+from napari_caltomorph.taxonomy import caltomorph_taxonomy
+
+COMMAND = [sys.executable, "-m", "napari_caltomorph.cli"]
+
+
+class Ended(NamedTuple):
+    """How a verb ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 80 columns without a display."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a verb in this process."""
+
+    def run(*arguments: str | os.PathLike[str]) -> Ended:
+        capsys.readouterr()
+        code = main([os.fspath(a) for a in arguments])
+        return Ended(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def run_process() -> Run:
+    """Run a verb in a process of its own, as a person does."""
+
+    def run(*arguments: str | bytes | os.PathLike[str], **environment: str) -> Ended:
+        done = subprocess.run(
+            [*COMMAND, *arguments],
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            timeout=120,
+            env=os.environ | environment,
+            check=False,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def smear(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One patient of 12 cells."""
+    folder = tmp_path_factory.mktemp("smears") / "smear_a"
+    write_smear(synthesize_patient("aml", cells=12, seed=1), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def large_smear(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One patient of 200 cells: enough for the work to last."""
+    folder = tmp_path_factory.mktemp("smears") / "large"
+    write_smear(synthesize_patient("cml", cells=200, seed=2), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def patients(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two patients."""
+    folder = tmp_path_factory.mktemp("patients")
+    for seed, name in enumerate(("p1", "p2")):
+        write_smear(synthesize_patient("cll", cells=6, seed=seed), folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with random weights on the shipped encoder."""
+    encoder = ENCODERS["demo-vit"]
+    return _make_model(tmp_path_factory.mktemp("models") / "tiny", "demo-vit", verify_weights(encoder).weights_sha256)
+
+
+@pytest.fixture(scope="session")
+def dinobloom_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose encoder's weights are not on this machine."""
+    return _make_model(tmp_path_factory.mktemp("models") / "on_dinobloom", "dinobloom-b", "0" * 64)
+
+
+def _make_model(folder: Path, encoder: str, weights_sha256: str) -> Path:
+    from napari_caltomorph.diagnose import Ensemble
+    from napari_caltomorph.diagnose.ensemble import build_member
+
+    known = ENCODERS[encoder]
+    assert known.width is not None
+    description = ModelDescription(
+        name=folder.name,
+        description="Random weights, for the tests.",
+        synthetic=False,
+        created="2026-01-01T00:00:00+00:00",
+        encoder=EncoderNeed(
+            name=encoder,
+            weights_sha256=weights_sha256,
+            preprocessing=str(known.preprocessing),
+            width=known.width,
+        ),
+        field_of_view_um=25.0,
+        taxonomy=caltomorph_taxonomy(),
+        hemoglobin=None,
+        aggregator=AggregatorOptions(depth=1, heads=2, width=32, mlp_width=32),
+        classifier_width=16,
+        threshold=Threshold(value=0.4, rule="Youden", cohort="the test cohort"),
+        training={"seed": 0},
+        members=(MemberFile(file="fold_0.safetensors", sha256="0" * 64),),
+        library_versions={},
+    )
+    Ensemble(description, (build_member(description),)).save(folder)
+    return folder

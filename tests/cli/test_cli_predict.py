@@ -1,0 +1,260 @@
+"""`caltomorph predict`: what it writes and shows, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from napari_caltomorph.diagnose import Prediction
+
+RESULTS = {"prediction.json", "predictions.csv", "cells.csv"}
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def leftovers(folder):
+    return [p for p in folder.rglob("*") if p.suffix == ".part" or p.name.startswith(".caltomorph-")]
+
+
+def test_a_patient_is_predicted_in_a_real_process(run_process, smear, tmp_path):
+    shutil.copytree(smear, tmp_path / "smear_a")
+    (tmp_path / "smear_a" / "broken.tif").write_bytes(b"")
+    shutil.copy(smear / "Gal-000001.RGB.TIF", tmp_path / "smear_a" / "again.tif")
+    code, out, err = run_process("predict", tmp_path / "smear_a", "--model", "demo", "--out", tmp_path / "results")
+    assert (code, err) == (0, "")
+    assert names(tmp_path / "results") == RESULTS
+
+    prediction = Prediction.load(tmp_path / "results")
+    row = pd.read_csv(tmp_path / "results" / "predictions.csv").iloc[0]
+    cells = pd.read_csv(tmp_path / "results" / "cells.csv")
+    assert row["predicted_class"] == prediction.predicted_class
+    assert list(cells["rank"]) == list(range(1, 13))
+    assert cells["attention"].is_monotonic_decreasing
+
+    text = " ".join(out.split())
+    assert "smear_a: 12 cells; 2 left out (" in text
+    assert "1 unreadable" in text
+    assert "1 repeat of another cell" in text
+    for name, probability in zip(prediction.taxonomy.names, prediction.probabilities, strict=True):
+        assert f"{name} {probability:.2f}" in text
+    (first, p), (second, q) = prediction.top(2)
+    assert f"{first} {p:.2f}, then {second} {q:.2f} (difference {p - q:.2f})" in text
+    assert "the threshold 0.5 (the paper's operating point" in text
+    assert "g/dl (90% of unseen patients:" in text
+    assert "Only 12 cells" in text
+    assert "synthetic" in text
+    assert f"{tmp_path / 'results' / 'cells.csv'}\n" in out
+    assert "Research use only. Not for diagnosis." in out
+    assert "\x1b" not in out
+
+
+def test_a_model_of_ones_own_says_who_set_its_threshold(run, smear, tiny_model, tmp_path):
+    code, out, _ = run("predict", smear, "--model", tiny_model, "--out", tmp_path / "results")
+    assert code == 0
+    text = " ".join(out.split())
+    assert "the threshold 0.4 (Youden, on the test cohort)" in text
+    assert "synthetic" not in text
+    assert "Hemoglobin" not in text
+
+
+def test_each_predicts_every_patient_folder(run, patients, tmp_path):
+    code, out, err = run("predict", patients, "--each", "--model", "demo", "--out", tmp_path / "results")
+    assert (code, err) == (0, "")
+    assert list(pd.read_csv(tmp_path / "results" / "predictions.csv")["patient_id"]) == ["p1", "p2"]
+    assert Prediction.load(tmp_path / "results" / "p2").patient_id == "p2"
+    assert "p1: 6 cells" in out
+    assert "p2: 6 cells" in out
+
+
+def test_a_folder_of_patients_without_each_is_refused(run, patients, tmp_path):
+    code, out, err = run("predict", patients, "--model", "demo", "--out", tmp_path / "results")
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "--each" in err
+    assert not (tmp_path / "results").exists()
+
+
+def test_one_bad_smear_does_not_stop_the_others(run, patients, tmp_path):
+    (tmp_path / "empty").mkdir()
+    arguments = [patients / "p1", tmp_path / "empty", patients / "p2"]
+    code, out, err = run("predict", *arguments, "--model", "demo", "--out", tmp_path / "results")
+    assert code == 1
+    assert list(pd.read_csv(tmp_path / "results" / "predictions.csv")["patient_id"]) == ["p1", "p2"]
+    first, last = err.splitlines()
+    assert str(tmp_path / "empty") in first
+    assert last == "caltomorph: 1 of 3 smears failed: empty"
+    assert "Written:" in out
+
+
+def test_when_every_smear_is_bad_nothing_is_written(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    code, out, err = run("predict", tmp_path / "empty", tmp_path / "gone", "--model", "demo", "--out", tmp_path / "o")
+    assert (code, out) == (2, "")
+    assert "2 of 2 smears failed: empty, gone" in err
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("content", [{}, {"notes.txt": b"hello"}, {"a.tif": b"", "b.png": b"\0" * 100}])
+def test_a_folder_without_a_usable_cell_is_refused(run, tmp_path, content):
+    (tmp_path / "bad").mkdir()
+    for name, data in content.items():
+        (tmp_path / "bad" / name).write_bytes(data)
+    code, out, err = run("predict", tmp_path / "bad", "--model", "demo", "--out", tmp_path / "results")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert str(tmp_path / "bad") in err
+
+
+def test_two_smears_of_one_name_are_refused_before_computing(run, patients, smear, tmp_path):
+    twin = tmp_path / "twin" / "p1"
+    shutil.copytree(patients / "p1", twin)
+    code, out, err = run("predict", patients / "p1", smear, twin, "--model", "demo", "--out", tmp_path / "results")
+    assert (code, out) == (2, "")
+    assert "Two smears are called p1" in err
+
+
+def test_an_unknown_model_is_refused_with_the_known_ones(run, smear, tmp_path):
+    code, out, err = run("predict", smear, "--model", "nope", "--out", tmp_path / "results")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "'nope'" in err
+    assert "demo" in err
+
+
+def test_missing_weights_name_the_command(run, smear, dinobloom_model, tmp_path):
+    code, out, err = run(
+        "predict", smear, smear.parent / "x", "--model", dinobloom_model, "--out", tmp_path / "results"
+    )
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "`caltomorph weights download dinobloom-b`" in err
+    assert not (tmp_path / "results").exists()
+
+
+def test_weights_that_the_model_was_not_trained_with_are_refused_before_encoding(run, smear, tiny_model, tmp_path):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from napari_caltomorph.encode import ENCODERS, find_weights
+
+    weights = load_file(find_weights(ENCODERS["demo-vit"]))
+    save_file({key: value + torch.ones(()) for key, value in weights.items()}, tmp_path / "other.safetensors")
+    arguments = ["--model", tiny_model, "--out", tmp_path / "results", "--weights", tmp_path / "other.safetensors"]
+    code, out, err = run("predict", smear, *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "not those that tiny was trained with" in err
+
+
+def test_a_missing_device_is_said(run, smear, tmp_path):
+    code, _, err = run("predict", smear, "--model", "demo", "--out", tmp_path / "results", "--device", "cuda:99")
+    assert code == 2
+    assert "use --device auto or cpu" in err
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_computing(run, smear, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/results")):
+        code, said, err = run("predict", smear, "--model", "demo", "--out", out)
+        assert (code, said, err.count("\n")) == (2, "", 1)
+        assert str(out) in err or str(tmp_path / "file") in err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(run, large_smear, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = shutil.which("mount")
+    if mount is None or subprocess.run([mount, "-t", "tmpfs", "-o", "size=64k", "none", disk], check=False).returncode:
+        pytest.skip("no small disk can be mounted here")
+    try:
+        code, _, err = run("predict", large_smear, "--model", "demo", "--out", disk / "results")
+        assert (code, err.count("\n")) == (2, 1)
+        assert os.strerror(errno.ENOSPC) in err
+        assert not leftovers(disk)
+        for path in (disk / "results").glob("prediction.json"):
+            Prediction.load(path)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a file name is any bytes")
+def test_names_that_are_no_text_are_read_written_and_shown(run, smear, tmp_path):
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/M\xc3\xbcller, Jos\xe9 \xff 1")
+    shutil.copytree(smear, odd)
+    out = tmp_path / "Ergebnisse für [alle]"
+    code, said, err = run("predict", odd, "--model", "demo", "--out", out)
+    assert (code, err) == (0, "")
+    assert Prediction.load(out).patient_id == "Müller, Jos%E9 %FF 1"
+    assert "Müller, Jos%E9 %FF 1: 12 cells" in said
+    assert f"{out / 'cells.csv'}\n" in said
+    code, _, err = run("predict", f"{odd}/gone", "--model", "demo", "--out", out)
+    assert (code, err.count("\n")) == (2, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a file name is any bytes")
+def test_a_terminal_that_knows_only_ascii_gets_the_result_too(run_process, smear, tmp_path):
+    shutil.copytree(smear, tmp_path / "Müller µ")
+    locale = {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    code, said, err = run_process(
+        "predict", tmp_path / "Müller µ", "--model", "demo", "--out", tmp_path / "ö", **locale
+    )
+    assert (code, err) == (0, "")
+    assert ": 12 cells" in said
+    assert said.isascii()
+    assert names(tmp_path / "ö") == RESULTS
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals and pseudo-terminals")
+@pytest.mark.parametrize("moment", ["Starting", "Checking", "Encoding"])
+def test_ctrl_c_stops_at_any_moment_and_writes_nothing(large_smear, tmp_path, home, moment):
+    arguments = ["predict", large_smear, "--model", "demo", "--out", tmp_path / "results", "--batch-size", "1"]
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "napari_caltomorph.cli", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=child,
+        env=os.environ | {"TERM": "xterm"},
+    )
+    os.close(child)
+    screen = read_until(parent, moment)
+    process.send_signal(signal.SIGINT)
+    screen += read_until(parent, None)
+    assert process.wait(timeout=30) == 130, screen
+    assert process.stdout is not None
+    assert process.stdout.read() == b""
+    process.stdout.close()
+    os.close(parent)
+    assert "Traceback" not in screen
+    assert re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen).rstrip().endswith("caltomorph: stopped")
+    assert not (tmp_path / "results").exists()
+    assert not leftovers(tmp_path)
+    assert not leftovers(home)
+
+
+def read_until(terminal, text):
+    """Read what a process writes to its terminal until a text appears; None: until it ends."""
+    screen, end = "", time.monotonic() + 60
+    while time.monotonic() < end:
+        if not select.select([terminal], [], [], 1)[0]:
+            continue
+        try:
+            new = os.read(terminal, 65536)
+        except OSError:  # the process has closed it
+            new = b""
+        if not new:
+            return screen
+        screen += new.decode(errors="replace")
+        if text is not None and text in screen:
+            return screen
+    raise AssertionError(f"{text!r} never appeared in {screen!r}")
