@@ -81,6 +81,17 @@ def test_parent_that_is_a_file_is_refused(tmp_path):
         pass
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that nobody can write")
+def test_read_only_folder_says_so():
+    with (
+        pytest.raises(OutputRefused, match=r"/proc/result\.csv could not be written"),
+        replacing(Path("/proc/result.csv")),
+    ):
+        pass
+    with pytest.raises(OutputRefused, match="/proc/results could not be written"):
+        refuse_unwritable(Path("/proc/results"))
+
+
 def test_full_disk_says_so_and_leaves_the_old_file(tmp_path):
     target = tmp_path / "result.bin"
     target.write_bytes(b"old")

@@ -5,7 +5,7 @@ Everything else is a bug and may crash loudly.
 
 from __future__ import annotations
 
-import re
+from napari_caltomorph.names import printable
 
 
 class CaltomorphError(Exception):
@@ -16,7 +16,7 @@ class CaltomorphError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(re.sub("[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", message))
+        super().__init__(printable(message))
 
 
 class SmearUnreadable(CaltomorphError):

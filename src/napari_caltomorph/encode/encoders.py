@@ -181,7 +181,8 @@ def _dinobloom(letter: str, architecture: str, width: int, *sums: str | None) ->
         width=width,
         keeper=Added(),
         about=f"DinoBloom ViT-{letter.upper()}, a hematology foundation model (Koch et al. 2024)",
-        arguments={"img_size": 224},
+        # Random weights that are replaced at once would take ViT-G half a minute to draw.
+        arguments={"img_size": 224, "weight_init": "skip"},
         sources=(
             Source(f"https://zenodo.org/records/10908163/files/DinoBloom-{letter.upper()}.pth", zenodo),
             Source(f"https://huggingface.co/MarrLab/DinoBloom/resolve/main/pytorch_model_{letter}.bin", hugging_face),

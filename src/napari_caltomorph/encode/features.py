@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_caltomorph.errors import FeaturesRefused
-from napari_caltomorph.smear import printable
+from napari_caltomorph.names import printable
 from napari_caltomorph.storage import replacing
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import Any
 from natsort import natsort_keygen, ns
 
 from napari_caltomorph.errors import CellUnreadable, LooksLikeCohort, SmearUnreadable
+from napari_caltomorph.names import printable
 from napari_caltomorph.smear.cell_types import is_cell_type, is_label_root
 from napari_caltomorph.smear.images import Header, is_image, is_tiff, read_header
 from napari_caltomorph.smear.smear import Smear
@@ -95,11 +97,6 @@ def patient_id(path: Path) -> str:
     if not path.is_dir():
         name = _FILE_ENDS.sub("", name)
     return printable(name) or "smear"
-
-
-def printable(name: str) -> str:
-    """Return a file name with undecodable bytes percent-escaped, as cells are named everywhere."""
-    return "".join(f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c for c in name)
 
 
 def _natural(name: str) -> tuple[Any, str]:
@@ -189,7 +186,7 @@ def _read_tree(path: Path, tree: Tree) -> Smear:
         cohort = path / first.rsplit("/", 1)[0] if "/" in first else path
         raise LooksLikeCohort(
             f"{path} holds {len(listing.patients)} folders that look like patients (first: {first}); open one of "
-            f"them, or use `caltomorph predict {cohort} --each` in the terminal."
+            f"them, or use `caltomorph predict {shlex.quote(str(cohort))} --each` in the terminal."
         )
     return _make_smear(path, tree, listing)
 
