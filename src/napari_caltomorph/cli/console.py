@@ -17,8 +17,9 @@ from napari_caltomorph.progress import OnProgress, Pace, Progress
 
 RESEARCH_USE = "Research use only. Not for diagnosis."
 
-console = Console(highlight=False)
-error_console = Console(stderr=True, highlight=False)
+# Without rich's own languages: "[x]" and ":+1:" are parts of file names here.
+console = Console(highlight=False, markup=False, emoji=False)
+error_console = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 @contextlib.contextmanager
@@ -51,12 +52,12 @@ def fail(message: str, *, code: int) -> int:
 
 def say(text: str = "", style: str | None = None) -> None:
     """Write a sentence, wrapped at the terminal's width."""
-    console.print(text, style=style, markup=False)
+    console.print(text, style=style)
 
 
 def say_line(text: str, style: str | None = None) -> None:
     """Write a line that must stay whole to be copied: a path, a sum, a command."""
-    console.print(text, style=style, markup=False, soft_wrap=True)
+    console.print(text, style=style, soft_wrap=True)
 
 
 def say_files(paths: Iterable[Path]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cyclopts import App
 from rich.markdown import Markdown
+from rich.text import Text
 
 from napari_caltomorph.cli.console import console, say, say_line, table
 from napari_caltomorph.diagnose import add_model, export_model, find_model, installed_models, read_description
@@ -43,7 +44,7 @@ def list_models() -> None:
             str(len(model.taxonomy.classes)),
             str(len(model.members)),
             model.encoder.name,
-            "[yellow]synthetic cells[/]" if model.synthetic else "patients",
+            Text("synthetic cells", "yellow") if model.synthetic else "patients",
         )
     console.print(overview)
     say("\nFolders", style="bold")
@@ -106,9 +107,9 @@ def encoders() -> None:
     for encoder in ENCODERS.values():
         try:
             find_weights(encoder)
-            state = "[green]found[/]"
+            state = Text("found", "green")
         except WeightsMissing:
-            state = "[yellow]missing[/]"
+            state = Text("missing", "yellow")
         overview.add_row(encoder.name, str(encoder.width or ""), state, encoder.about)
     overview.add_row("timm:ARCHITECTURE", "", "--weights", "Any timm model, with a weights file")
     console.print(overview)

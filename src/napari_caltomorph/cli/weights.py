@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cyclopts import App
+from rich.text import Text
 
 from napari_caltomorph.cli.console import console, fail, progress_bar, say, say_line, table
 from napari_caltomorph.encode import (
@@ -36,18 +37,18 @@ Get DinoBloom-B from its authors; or add the file you have:
 @app.command(name="list")
 def list_weights() -> None:
     """List the encoders, whether their weights are here, where, and their sums."""
-    overview = table("Encoder", "Weights", "Size", "SHA-256 is")
+    overview = table("Encoder", "Weights", "Size", "Sum")
     found = {}
     for encoder in ENCODERS.values():
         try:
             path = find_weights(encoder)
         except WeightsMissing:
-            overview.add_row(encoder.name, "[yellow]missing[/]")
+            overview.add_row(encoder.name, Text("missing", "yellow"))
             continue
         found[encoder.name] = path, file_sha256(path)
         overview.add_row(
             encoder.name,
-            "[green]found[/]",
+            Text("found", "green"),
             f"{path.stat().st_size / 1e6:.0f} MB",
             _standing(encoder, found[encoder.name][1]),
         )

@@ -38,7 +38,7 @@ show_demo(Path(sys.argv[1]), Path(sys.argv[2]), keep_open=sys.argv[3] == "keep o
 
 @dataclass(frozen=True)
 class Child:
-    """How a child process ended: what it printed, or the last line of its complaint."""
+    """How a child process ended: what it printed, and the line that says why it failed, if it did."""
 
     output: str
     complaint: str | None
@@ -98,7 +98,10 @@ def _run(command: list[str], *, xvfb: bool, timeout: float | None) -> Child:
     if process.returncode == 0:
         return Child(output.strip(), None)
     lines = [line.strip() for line in complaint.splitlines() if line.strip()]
-    return Child(output.strip(), lines[-1] if lines else f"ended with code {process.returncode}")
+    if not lines:
+        return Child(output.strip(), f"ended with code {process.returncode}")
+    # Python says what is wrong last, Qt and the X server first.
+    return Child(output.strip(), lines[-1] if "Traceback" in complaint else lines[0])
 
 
 def _end(process: subprocess.Popen[str]) -> None:
