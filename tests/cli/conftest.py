@@ -18,6 +18,9 @@ from napari_caltomorph.encode import ENCODERS, verify_weights
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 
+# Two of torch's threads on a machine that does other work as well wait for each other: fifty times slower than one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 COMMAND = [sys.executable, "-m", "napari_caltomorph.cli"]
 
 

@@ -77,7 +77,7 @@ def look_at_computing() -> Iterator[Finding]:
         count = torch.cuda.device_count()
         yield Finding("Device", f"{device} ({', '.join(torch.cuda.get_device_name(i) for i in range(count))})")
     else:
-        yield Finding("Device", f"{device} ({torch.get_num_threads()} threads)")
+        yield Finding("Device", f"{device} (threads: {torch.get_num_threads()})")
     precision = "bf16" if find_precision("auto", device) is torch.bfloat16 else "float32"
     yield Finding("Precision", f"{precision} (what --precision auto gives here)")
     free = psutil.virtual_memory().available / 1e9
