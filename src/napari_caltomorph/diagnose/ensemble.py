@@ -29,7 +29,6 @@ from napari_caltomorph.storage import file_sha256, replacing_folder
 _FEW_CELLS = 50
 # Cells are seen at another scale than in training beyond this relative difference of the field of view.
 _FIELD_OF_VIEW_TOLERANCE = 0.10
-_ROUNDING = 1e-9
 # Bags of one cell, at once: at paper size 256 take about half a second on two cores.
 _ALONE = 256
 
@@ -188,7 +187,7 @@ class Ensemble:
         if trained is not None:
             if found is None:
                 yield f"The images do not say their scale; the model was trained on images {trained:.1f} µm wide"
-            elif abs(found - trained) > (_FIELD_OF_VIEW_TOLERANCE + _ROUNDING) * trained:
+            elif abs(found - trained) > _FIELD_OF_VIEW_TOLERANCE * trained:
                 look = "smaller" if found > trained else "larger"
                 yield f"Images are {found:.1f} µm wide here, {trained:.1f} µm in training: cells look {look} than there"
 
