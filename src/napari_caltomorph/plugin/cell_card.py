@@ -29,6 +29,11 @@ class CellCard(QWidget):
         row.addWidget(self._text, 1)
         self.clear()
 
+    @property
+    def text(self) -> str:
+        """What is said about the cell."""
+        return self._text.text()
+
     def clear(self) -> None:
         """Show no cell."""
         self._picture.clear()

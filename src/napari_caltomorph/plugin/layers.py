@@ -107,22 +107,22 @@ class RankedLayers(QObject):
         # Zooming fires many events; one update when it comes to rest is enough.
         self._settle = QTimer(self, singleShot=True, interval=120)
         self._settle.timeout.connect(self._write_ranks_in_view)
-        viewer.camera.events.zoom.connect(self._on_camera)
-        viewer.camera.events.center.connect(self._on_camera)
+        viewer.scene.camera.events.zoom.connect(self._on_camera)
+        viewer.scene.camera.events.center.connect(self._on_camera)
         viewer.layers.selection.active = self.points
         for layer in viewer.layers:
             if layer.metadata.get(SMEAR_KEY) is not None and PREDICTION_KEY not in layer.metadata:
                 layer.visible = False
         if smear.pixel_size_um is not None:
-            viewer.scale_bar.visible = True
+            viewer.canvas.overlays.scale_bar.visible = True
         viewer.dims.events.current_step.connect(self._on_scroll)
         viewer.reset_view()
 
     def close(self) -> None:
         """Let go of the viewer; the layers stay."""
         self._settle.stop()
-        self.viewer.camera.events.zoom.disconnect(self._on_camera)
-        self.viewer.camera.events.center.disconnect(self._on_camera)
+        self.viewer.scene.camera.events.zoom.disconnect(self._on_camera)
+        self.viewer.scene.camera.events.center.disconnect(self._on_camera)
         self.viewer.dims.events.current_step.disconnect(self._on_scroll)
 
     @property
@@ -145,7 +145,7 @@ class RankedLayers(QObject):
         if self.stack is not None:
             self.viewer.dims.set_point(0, position)
         elif center:
-            self.viewer.camera.center = (0.0, *self.points.data_to_world(self.points.data[position])[-2:])
+            self.viewer.scene.camera.center = (0.0, *self.points.data_to_world(self.points.data[position])[-2:])
             self._write_ranks_in_view()
 
     def show_as_stack(self, on: bool) -> None:
@@ -214,7 +214,7 @@ class RankedLayers(QObject):
 
     def _readable_positions(self) -> tuple[int, ...]:
         pixel = float(self.points.scale[-1])
-        on_screen = self.grid.cell[1] * pixel * self.viewer.camera.zoom
+        on_screen = self.grid.cell[1] * pixel * self.viewer.scene.camera.zoom
         if on_screen < _READABLE or not self.points.visible:
             return ()
         top_left, bottom_right = self.points.corner_pixels[:, -2:]

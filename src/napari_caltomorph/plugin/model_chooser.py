@@ -31,10 +31,10 @@ class ModelChooser(QWidget):
         self._about = line()
         self._weights = line()
         self._weights.linkActivated.connect(lambda _: self._get_weights())
-        self._device = QComboBox()
-        self._device.addItems(["auto", "cpu", "cuda", "mps"])
-        self._device.setCurrentText(preferences().device)
-        self._device.currentTextChanged.connect(lambda text: setattr(preferences(), "device", text))
+        self.device = QComboBox()
+        self.device.addItems(["auto", "cpu", "cuda", "mps"])
+        self.device.setCurrentText(preferences().device)
+        self.device.currentTextChanged.connect(lambda text: setattr(preferences(), "device", text))
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setVerticalSpacing(2)
@@ -47,7 +47,7 @@ class ModelChooser(QWidget):
         below = QHBoxLayout()
         below.addWidget(self._weights, 1)
         below.addWidget(QLabel("Device"))
-        below.addWidget(self._device)
+        below.addWidget(self.device)
         grid.addLayout(below, 2, 0, 1, 3)
         self.choose(preferences().model)
 
@@ -56,7 +56,7 @@ class ModelChooser(QWidget):
         stored = preferences()
         return PredictOptions(
             model=self._choice.currentData(),
-            device=self._device.currentText(),
+            device=self.device.currentText(),
             precision=stored.precision,
             weights=Path(stored.weights) if stored.weights else None,
         )

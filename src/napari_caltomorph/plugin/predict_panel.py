@@ -94,6 +94,7 @@ class PredictPanel(QWidget):
 
     def predict(self) -> None:
         """Predict the chosen smear; a prediction that still runs is cancelled first, and its result dropped."""
+        self._bind()  # the user may have kept the window open when asked
         layer = self.smears.layer
         try:
             smear, options = self.smears.smear(), self.models.options()
@@ -154,9 +155,9 @@ class PredictPanel(QWidget):
     def _build(self) -> None:
         self._empty = line(_EMPTY)
         self._empty.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self._as_stack = QCheckBox("One cell at a time")
-        self._as_stack.setToolTip("Scroll the same cells as a stack, most attended first")
-        self._as_stack.toggled.connect(self._on_as_stack)
+        self.as_stack = QCheckBox("One cell at a time")
+        self.as_stack.setToolTip("Scroll the same cells as a stack, most attended first")
+        self.as_stack.toggled.connect(self._on_as_stack)
         save = QPushButton("Save ...")
         save.setToolTip("Save prediction.json, predictions.csv and cells.csv in a folder")
         save.clicked.connect(self._save_dialog)
@@ -168,7 +169,7 @@ class PredictPanel(QWidget):
         self._tools = QWidget(visible=False)
         tools = QHBoxLayout(self._tools)
         tools.setContentsMargins(0, 0, 0, 0)
-        tools.addWidget(self._as_stack)
+        tools.addWidget(self.as_stack)
         tools.addStretch()
         tools.addWidget(save)
         column = QVBoxLayout(self)
@@ -182,24 +183,28 @@ class PredictPanel(QWidget):
         column.addWidget(line("<b>Research use only. Not for diagnosis.</b>"))
         self.setMinimumWidth(360)
 
-    # Closing a dock only hides it, and the Window menu shows it again: bind and unbind follow.
+    # Closing a dock only hides it, and the Window menu shows it again: bind and unbind follow. Closing the window
+    # deletes the panel without telling it, while the worker may still run.
 
     def showEvent(self, event: QEvent) -> None:
         super().showEvent(event)
         self._bind()
-        if (dock := self._dock()) is not None:
-            dock.installEventFilter(self)
+        for parent in self._closable_parents():
+            parent.installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.Close and watched is self._dock():
+        if event.type() == QEvent.Type.Close and watched in self._closable_parents():
             self.unbind()
         return super().eventFilter(watched, event)
 
-    def _dock(self) -> QDockWidget | None:
-        parent = self.parent()
-        while parent is not None and not isinstance(parent, QDockWidget):
-            parent = parent.parent()
-        return parent
+    def _closable_parents(self) -> list[QWidget]:
+        parents = []
+        parent = self.parentWidget()
+        while parent is not None:
+            if parent.isWindow() or isinstance(parent, QDockWidget):
+                parents.append(parent)
+            parent = parent.parentWidget()
+        return parents
 
     def _bind(self) -> None:
         if not self._is_bound:
@@ -220,14 +225,14 @@ class PredictPanel(QWidget):
     def _on_found(self, layer: Image | None, found: _Found) -> None:
         if layer is not None and found.smear is not None:
             self.smears.keep(layer, found.smear)
-        self._as_stack.setChecked(False)
+        self.as_stack.setChecked(False)
         if self._ranked is not None:
             self._ranked.close()
             self._ranked = None
         if found.smear is not None and found.picture is not None:
             self._ranked = RankedLayers(self._viewer, found.smear, found.prediction, found.picture)
             self._ranked.scrolled.connect(self.results.select)
-        self._as_stack.setEnabled(self._ranked is not None)
+        self.as_stack.setEnabled(self._ranked is not None)
         self._empty.hide()
         self._scroll.show()
         self._tools.show()

@@ -41,13 +41,13 @@ class ResultView(QWidget):
         self._look = Look()
         self._headline = line()
         self._second = line()
-        self._bars = _canvas(_BARS_HEIGHT)
+        self.bars = _canvas(_BARS_HEIGHT)
         self._notes = line()
         self._warnings = line()
         self._warnings.setStyleSheet(f"color: {WARNING}")
         self._swarm_title = line()
         self._swarm = _canvas(_SWARM_HEIGHT)
-        self._bars.mpl_connect("resize_event", lambda _: self.draw(self._look))
+        self.bars.mpl_connect("resize_event", lambda _: self.draw(self._look))
         self._swarm.mpl_connect("button_press_event", self._on_swarm_click)
         self._card = CellCard()
         column = QVBoxLayout(self)
@@ -56,7 +56,7 @@ class ResultView(QWidget):
         for widget in (
             self._headline,
             self._second,
-            self._bars,
+            self.bars,
             self._notes,
             self._warnings,
             _rule(),
@@ -106,17 +106,22 @@ class ResultView(QWidget):
         self._draw_swarm(self._prediction, position)
 
     @property
+    def card_text(self) -> str:
+        """What is said about the selected cell."""
+        return self._card.text
+
+    @property
     def card(self) -> QWidget:
         """The widget that shows the selected cell, for scrolling to it."""
         return self._card
 
     def _draw_bars(self, prediction: Prediction) -> None:
-        figure = self._bars.figure
+        figure = self.bars.figure
         figure.clear()
         has_hemoglobin = prediction.hemoglobin is not None
         heights = [8, 1.6, 1.6] if has_hemoglobin else [8, 1.6]
         # The class names and the numbers need their pixels, however wide the panel is.
-        width = self._bars.width()
+        width = self.bars.width()
         left, right = _NAMES_WIDTH / width, 1 - _NUMBERS_WIDTH / width
         grid = figure.add_gridspec(
             len(heights), 1, height_ratios=heights, hspace=0.36, left=left, right=right, top=0.99, bottom=0.07
@@ -125,7 +130,7 @@ class ResultView(QWidget):
         draw_malignancy(figure.add_subplot(grid[1]), prediction, self._look)
         if has_hemoglobin:
             draw_hemoglobin(figure.add_subplot(grid[2]), prediction, self._look)
-        self._bars.draw_idle()
+        self.bars.draw_idle()
 
     def _draw_swarm(self, prediction: Prediction, position: int | None) -> None:
         figure = self._swarm.figure

@@ -59,6 +59,11 @@ class SmearChooser(QWidget):
         layer: Image | None = self._choice.currentData()
         return layer
 
+    @property
+    def text(self) -> str:
+        """What is said about the chosen smear."""
+        return self._about.text()
+
     def smear(self) -> Smear | None:
         """The chosen smear; of any other stack of cells, the array itself."""
         return None if self.layer is None else _smear_of(self.layer)
@@ -72,8 +77,8 @@ class SmearChooser(QWidget):
             return
         self.problem.emit("")
         preferences().folder = str(Path(path).parent)
-        layer = self._viewer.add_layer(Layer.create(*smear_layer(smear)))
-        self._choice.setCurrentIndex(self._choice.findData(layer))
+        self._viewer.add_layer(Layer.create(*smear_layer(smear)))
+        self._choice.setCurrentIndex(self._choice.count() - 1)  # a new layer is the last
 
     def keep(self, layer: Image, graded: Smear) -> None:
         """Remember a layer's graded smear."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_caltomorph.errors import CaltomorphError
@@ -29,8 +28,7 @@ class TaskRow(QWidget):
     def __init__(self, title: str) -> None:
         super().__init__()
         self._title = title
-        self._task: Task[Any] | None = None
-        self._generation = 0
+        self._run: _Run | None = None
         self._pace = Pace()
         self.button = QPushButton(title)
         self.button.setMinimumHeight(34)
@@ -48,7 +46,7 @@ class TaskRow(QWidget):
     @property
     def is_busy(self) -> bool:
         """Whether a task runs, or is still stopping."""
-        return self._task is not None
+        return self._run is not None
 
     @property
     def text(self) -> str:
@@ -58,26 +56,20 @@ class TaskRow(QWidget):
     def start(self, work: Callable[[OnProgress], Any], then: Callable[[Any], None]) -> None:
         """Run ``work(progress)`` in a thread, and hand its result to `then` on the main thread."""
         self.cancel()
-        generation = self._generation
-        task: Task[Any] = Task(work)
-        task.progressed.connect(partial(self._on_progress, generation))
-        task.returned.connect(partial(self._on_returned, generation, then))
-        task.errored.connect(partial(self._on_error, generation))
-        task.finished.connect(partial(self._on_finished, task))
-        self._task = task
+        self._run = _Run(self, work, then)
         self._pace = Pace()
         self.button.setText("Cancel")
         self.button.setEnabled(True)
         self._bar.setRange(0, 0)
         self._bar.show()
         self.say("Starting ...")
-        task.start()
+        self._run.task.start()
 
     def cancel(self) -> None:
         """Stop what runs; its result, if it comes all the same, is dropped."""
-        self._generation += 1
-        if self._task is not None:
-            self._task.quit()
+        if self._run is not None:
+            self._run.is_wanted = False
+            self._run.task.quit()
             self.button.setText("Cancelling ...")
             self.button.setEnabled(False)
 
@@ -87,26 +79,18 @@ class TaskRow(QWidget):
         self._state.setVisible(bool(text))
 
     def _on_click(self) -> None:
-        if self._task is None:
+        if self._run is None:
             self.asked.emit()
         else:
             self.cancel()
             self.say("Cancelled; nothing was changed.")
 
-    def _on_progress(self, generation: int, progress: Progress) -> None:
-        if generation == self._generation:
-            self._bar.setRange(0, progress.total if progress.unit == "cells" else 0)
-            self._bar.setValue(progress.done)
-            self.say(self._pace.describe(progress))
+    def _show_progress(self, progress: Progress) -> None:
+        self._bar.setRange(0, progress.total if progress.unit == "cells" else 0)
+        self._bar.setValue(progress.done)
+        self.say(self._pace.describe(progress))
 
-    def _on_returned(self, generation: int, then: Callable[[Any], None], result: Any) -> None:
-        if generation == self._generation:
-            self.say("")
-            then(result)
-
-    def _on_error(self, generation: int, error: Exception) -> None:
-        if generation != self._generation:
-            return
+    def _show_error(self, error: Exception) -> None:
         self.failed.emit()
         if isinstance(error, CaltomorphError):
             self.say(str(error), is_error=True)
@@ -119,9 +103,44 @@ class TaskRow(QWidget):
             self.say(f"This should not have happened: {error}", is_error=True)
             notification_manager.receive_error(type(error), error, error.__traceback__)
 
-    def _on_finished(self, task: Task[Any]) -> None:
-        if task is self._task:
-            self._task = None
+    def _end(self, run: _Run) -> None:
+        run.deleteLater()
+        if run is self._run:
+            self._run = None
             self._bar.hide()
             self.button.setText(self._title)
             self.button.setEnabled(True)
+
+
+class _Run(QObject):
+    """One task and what is to become of it.
+
+    A child of the row whose methods are the task's slots: when the row is deleted with its window, Qt drops what the
+    thread still sends.
+    """
+
+    def __init__(self, row: TaskRow, work: Callable[[OnProgress], Any], then: Callable[[Any], None]) -> None:
+        super().__init__(row)
+        self._row, self._then = row, then
+        self.is_wanted = True
+        self.task: Task[Any] = Task(work)
+        self.task.progressed.connect(self._on_progress)
+        self.task.returned.connect(self._on_returned)
+        self.task.errored.connect(self._on_error)
+        self.task.finished.connect(self._on_finished)
+
+    def _on_progress(self, progress: Progress) -> None:
+        if self.is_wanted:
+            self._row._show_progress(progress)
+
+    def _on_returned(self, result: Any) -> None:
+        if self.is_wanted:
+            self._row.say("")
+            self._then(result)
+
+    def _on_error(self, error: Exception) -> None:
+        if self.is_wanted:
+            self._row._show_error(error)
+
+    def _on_finished(self) -> None:
+        self._row._end(self)

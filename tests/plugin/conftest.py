@@ -1,0 +1,66 @@
+"""A real napari window with the panel in it, and a small synthetic smear to predict."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import napari.settings
+import pytest
+from napari.viewer import Viewer
+from pytestqt.qtbot import QtBot
+
+from napari_caltomorph.plugin.beside_opengl import load_triton_privately
+from napari_caltomorph.plugin.predict_panel import PredictPanel
+from napari_caltomorph.plugin.worker import Task
+from napari_caltomorph.synthetic import synthesize_patient, write_smear
+
+# Other tests of the same run may import torch after a window was drawn.
+load_triton_privately()
+
+CELLS = 40
+OpenPanel = Callable[[], tuple[Viewer, PredictPanel]]
+
+
+@pytest.fixture(scope="session")
+def drawn_smear(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An acute leukemia of 40 cells, drawn once."""
+    folder = tmp_path_factory.mktemp("drawn") / "patient_7"
+    write_smear(synthesize_patient("aml", cells=CELLS, seed=7), folder)
+    return folder
+
+
+@pytest.fixture
+def export(drawn_smear: Path, tmp_path: Path) -> Path:
+    """A copy of `drawn_smear` that a test may change."""
+    return Path(shutil.copytree(drawn_smear, tmp_path / "patient_7"))
+
+
+@pytest.fixture(autouse=True)
+def own_preferences(tmp_path: Path) -> Iterator[None]:
+    """Preferences of this test alone."""
+    napari.settings._clear_plugin_settings_cache()
+    napari.settings.get_plugin_settings(path_dir=tmp_path / "preferences")
+    yield
+    napari.settings._clear_plugin_settings_cache()
+
+
+@pytest.fixture
+def open_panel(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Iterator[OpenPanel]:
+    """``open_panel()``: a shown window and the *Predict patient* panel in it."""
+    panels = []
+
+    def opened() -> tuple[Viewer, PredictPanel]:
+        viewer = make_napari_viewer(show=True, strict_qt=True)
+        viewer.window.resize(1280, 720)
+        _, panel = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Predict patient")
+        panels.append(panel)
+        qtbot.waitUntil(panel.isVisible)
+        return viewer, panel
+
+    yield opened
+    for panel in panels:
+        panel.unbind()
+    Task.await_workers(60_000)
+    qtbot.wait(50)

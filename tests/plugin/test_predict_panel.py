@@ -1,0 +1,303 @@
+"""The panel, clicked in a real window."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import napari.settings
+import numpy as np
+import pytest
+import torch
+from napari.layers import Image, Points
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QPoint, Qt
+from tests.plugin.conftest import CELLS, OpenPanel
+
+from napari_caltomorph.diagnose import Prediction, installed_models
+from napari_caltomorph.plugin.predict_panel import PredictPanel
+from napari_caltomorph.plugin.settings import preferences
+from napari_caltomorph.plugin.worker import Task
+
+RANKED, SQUARES = "patient_7 ranked cells", "patient_7 predictions"
+
+
+def click(qtbot: QtBot, panel: PredictPanel) -> None:
+    qtbot.mouseClick(panel.run.button, Qt.MouseButton.LeftButton)
+
+
+def wait(qtbot: QtBot, panel: PredictPanel) -> None:
+    qtbot.waitUntil(lambda: not panel.run.is_busy, timeout=120_000)
+
+
+def predict(qtbot: QtBot, panel: PredictPanel) -> Prediction:
+    click(qtbot, panel)
+    wait(qtbot, panel)
+    assert panel.results.prediction is not None, panel.run.text
+    return panel.results.prediction
+
+
+def test_an_export_is_opened_predicted_and_shown_ranked(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
+    viewer, panel = open_panel()
+    panel.smears.open(export)
+    prediction = predict(qtbot, panel)
+    assert prediction.predicted_class == "Acute leukemia"
+    assert [layer.name for layer in viewer.layers] == ["patient_7", RANKED, SQUARES]
+    squares = viewer.layers[SQUARES]
+    assert isinstance(squares, Points)
+    assert len(squares.data) == CELLS
+    assert list(squares.features["rank"]) == list(range(1, CELLS + 1))
+    assert np.all(np.diff(squares.features["attention"]) <= 0)
+    assert viewer.canvas.overlays.scale_bar.visible
+    assert not viewer.layers["patient_7"].visible
+
+
+def test_clicking_a_cell_in_the_picture_shows_its_numbers(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
+    viewer, panel = open_panel()
+    panel.smears.open(export)
+    prediction = predict(qtbot, panel)
+    squares = viewer.layers[SQUARES]
+    viewer.scene.camera.center = (0.0, *squares.data_to_world(squares.data[2]))
+    qtbot.wait(100)
+    canvas = viewer.window._qt_viewer.canvas.native
+    qtbot.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=QPoint(canvas.width() // 2, canvas.height() // 2))
+    assert squares.selected_data == {2}
+    assert prediction.cells[prediction.order[2]] in panel.results.card_text.replace("\u200b", "")
+
+
+def test_zooming_in_writes_ranks_below_the_cells_in_view_only(
+    open_panel: OpenPanel, qtbot: QtBot, export: Path
+) -> None:
+    viewer, panel = open_panel()
+    panel.smears.open(export)
+    predict(qtbot, panel)
+    squares = viewer.layers[SQUARES]
+    assert not np.atleast_1d(squares.text.values).any()
+    viewer.scene.camera.center = (0.0, *squares.data_to_world(squares.data[0]))
+    viewer.scene.camera.zoom = 200 / 25
+    qtbot.waitUntil(lambda: np.atleast_1d(squares.text.values).any(), timeout=5_000)
+    texts = list(squares.text.values)
+    assert texts[0].startswith("#1 ")
+    assert texts[-1] == ""
+
+
+def test_cells_can_be_scrolled_one_at_a_time(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
+    viewer, panel = open_panel()
+    panel.smears.open(export)
+    prediction = predict(qtbot, panel)
+    panel.as_stack.setChecked(True)
+    stack = viewer.layers["patient_7 cells by rank"]
+    assert stack.data.shape == (CELLS, 144, 144, 3)
+    viewer.dims.set_point(0, 5)
+    assert prediction.cells[prediction.order[5]] in panel.results.card_text.replace("\u200b", "")
+    panel.as_stack.setChecked(False)
+    assert stack not in viewer.layers
+    assert viewer.layers[RANKED].visible
+
+
+def test_predicting_again_replaces_its_own_layers_and_nobody_elses(
+    open_panel: OpenPanel, qtbot: QtBot, export: Path
+) -> None:
+    viewer, panel = open_panel()
+    mine = viewer.add_image(np.zeros((20, 20)), name=RANKED)
+    panel.smears.open(export)
+    predict(qtbot, panel)
+    predict(qtbot, panel)
+    assert mine in viewer.layers
+    assert sum(isinstance(layer, Points) for layer in viewer.layers) == 1
+    assert len(viewer.layers) == 4
+
+
+def test_any_stack_of_rgb_cells_is_offered_and_nothing_else(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
+    viewer, panel = open_panel()
+    viewer.add_image(np.zeros((5, 30, 30), np.uint8), name="grey")
+    viewer.add_image(np.zeros((5, 30, 30, 3), np.float32), rgb=True, name="float")
+    viewer.add_image(np.zeros((30, 30, 3), np.uint8), rgb=True, name="one cell")
+    viewer.add_points(np.zeros((3, 2)))
+    assert panel.smears.layer is None
+    click(qtbot, panel)
+    assert "no smear yet" in panel.run.text
+    rng = np.random.default_rng(0)
+    viewer.add_image(rng.integers(0, 255, (5, 64, 64, 3), np.uint8), rgb=True, name="an array")
+    assert panel.smears.layer.name == "an array"
+    prediction = predict(qtbot, panel)
+    assert prediction.patient_id == "an array"
+    assert any("Only 5 cells" in warning for warning in prediction.warnings)
+
+
+def test_what_is_left_out_is_counted(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
+    cells = sorted(export.glob("*.TIF"))
+    cells[0].write_bytes(b"")
+    shutil.copy(cells[1], export / "Gal-000900.RGB.TIF")
+    _, panel = open_panel()
+    panel.smears.open(export)
+    qtbot.waitUntil(lambda: f"{CELLS - 1} cells, 2 left out" in panel.smears.text, timeout=30_000)
+    assert len(predict(qtbot, panel).left_out) == 2
+
+
+def test_a_problem_with_the_export_is_one_sentence(open_panel: OpenPanel, qtbot: QtBot, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no cells here")
+    viewer, panel = open_panel()
+    panel.smears.open(tmp_path)
+    assert "holds no cell image" in panel.run.text
+    assert not viewer.layers
+
+
+def test_cancelling_leaves_the_viewer_as_it_was(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
+    viewer, panel = open_panel()
+    panel.smears.open(export)
+    click(qtbot, panel)
+    click(qtbot, panel)
+    wait(qtbot, panel)
+    assert panel.results.prediction is None
+    assert [layer.name for layer in viewer.layers] == ["patient_7"]
+    assert panel.run.button.text() == "Predict patient"
+    assert predict(qtbot, panel).predicted_class == "Acute leukemia"
+
+
+def test_of_two_predictions_started_at_once_the_second_is_shown(
+    open_panel: OpenPanel, qtbot: QtBot, export: Path, tmp_path: Path
+) -> None:
+    viewer, panel = open_panel()
+    panel.smears.open(export)
+    panel.predict()
+    panel.smears.open(shutil.copytree(export, tmp_path / "second"))
+    panel.predict()
+    wait(qtbot, panel)
+    assert panel.results.prediction.patient_id == "second"
+    assert RANKED not in viewer.layers
+
+
+def test_closing_the_dock_stops_the_worker_and_opening_it_again_works(
+    open_panel: OpenPanel, qtbot: QtBot, export: Path
+) -> None:
+    viewer, panel = open_panel()
+    panel.smears.open(export)
+    click(qtbot, panel)
+    dock = panel.parent()
+    while not hasattr(dock, "toggleViewAction"):
+        dock = dock.parent()
+    dock.close()
+    wait(qtbot, panel)
+    assert panel.results.prediction is None
+    dock.show()
+    qtbot.waitUntil(panel.isVisible)
+    assert predict(qtbot, panel).predicted_class == "Acute leukemia"
+    assert len(viewer.layers) == 3
+
+
+def test_closing_the_window_while_it_predicts_ends_quietly(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
+    viewer, panel = open_panel()
+    panel.smears.open(export)
+    click(qtbot, panel)
+    viewer.close()
+    Task.await_workers(60_000)
+    qtbot.wait(100)
+    assert panel.results.prediction is None
+
+
+def test_running_out_of_memory_is_said_and_the_panel_recovers(
+    open_panel: OpenPanel, qtbot: QtBot, export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, panel = open_panel()
+    panel.smears.open(export)
+    with monkeypatch.context() as patch:
+        # torch itself runs out, at the first thing that every encoder does.
+        def exhausted(*args: object, **kwargs: object) -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+        patch.setattr(torch, "from_numpy", exhausted)
+        click(qtbot, panel)
+        wait(qtbot, panel)
+    assert "Memory ran out" in panel.run.text
+    assert predict(qtbot, panel).predicted_class == "Acute leukemia"
+
+
+def test_a_prediction_is_saved_and_opened_again_with_its_layers(
+    open_panel: OpenPanel, qtbot: QtBot, export: Path, tmp_path: Path
+) -> None:
+    viewer, panel = open_panel()
+    panel.smears.open(export)
+    prediction = predict(qtbot, panel)
+    panel.save(tmp_path / "out")
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"prediction.json", "predictions.csv", "cells.csv"}
+    viewer.layers.clear()
+    panel.open_prediction(tmp_path / "out" / "prediction.json")
+    wait(qtbot, panel)
+    assert [layer.name for layer in viewer.layers] == [RANKED, SQUARES]
+    assert panel.results.prediction.model_dump_json() == prediction.model_dump_json()
+
+
+def test_a_saved_prediction_whose_smear_is_gone_shows_its_numbers_and_says_so(
+    open_panel: OpenPanel, qtbot: QtBot, export: Path, tmp_path: Path
+) -> None:
+    viewer, panel = open_panel()
+    panel.smears.open(export)
+    predict(qtbot, panel)
+    panel.save(tmp_path / "out")
+    viewer.layers.clear()
+    shutil.rmtree(export)
+    panel.open_prediction(tmp_path / "out" / "prediction.json")
+    wait(qtbot, panel)
+    assert "cannot be shown" in panel.run.text
+    assert panel.results.prediction.patient_id == "patient_7"
+    assert not viewer.layers
+    panel.choose_cell(0)
+
+
+def test_saving_where_nothing_can_be_written_is_said(
+    open_panel: OpenPanel, qtbot: QtBot, export: Path, tmp_path: Path
+) -> None:
+    _, panel = open_panel()
+    panel.smears.open(export)
+    predict(qtbot, panel)
+    (tmp_path / "file").write_text("in the way")
+    panel.save(tmp_path / "file" / "out")
+    assert "could not be written" in panel.run.text
+
+
+def test_an_edited_model_is_refused_in_one_sentence(
+    open_panel: OpenPanel, qtbot: QtBot, export: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(installed_models()["demo"], tmp_path / "edited"))
+    text = json.loads((folder / "model.json").read_text())
+    text["hemoglobin"]["mean"] += 3
+    (folder / "model.json").write_text(json.dumps(text))
+    _, panel = open_panel()
+    panel.smears.open(export)
+    panel.models.choose(str(folder))
+    click(qtbot, panel)
+    wait(qtbot, panel)
+    assert "was changed since the model was made" in panel.run.text
+
+
+def test_choices_are_remembered(open_panel: OpenPanel, tmp_path: Path) -> None:
+    _, panel = open_panel()
+    panel.models.device.setCurrentText("cpu")
+    napari.settings._clear_plugin_settings_cache()
+    napari.settings.get_plugin_settings(path_dir=tmp_path / "preferences")
+    assert preferences().device == "cpu"
+    assert panel.models.options().device == "cpu"
+
+
+def test_the_theme_is_followed(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
+    viewer, panel = open_panel()
+    panel.smears.open(export)
+    predict(qtbot, panel)
+    dark = panel.results.bars.figure.get_facecolor()
+    viewer.theme = "light"
+    assert panel.results.bars.figure.get_facecolor() != dark
+
+
+def test_the_main_button_stays_on_a_small_screen(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
+    viewer, panel = open_panel()
+    panel.smears.open(export)
+    predict(qtbot, panel)
+    window = viewer.window._qt_window
+    assert window.width() <= 1280
+    assert window.height() <= 720
+    bottom = panel.run.button.mapTo(window, panel.run.button.rect().bottomRight())
+    assert bottom.x() <= window.width()
+    assert bottom.y() <= window.height()
+    assert isinstance(viewer.layers[RANKED], Image)
