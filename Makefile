@@ -1,0 +1,42 @@
+# Everything here sets itself up: system libraries, a virtual environment, the package. See README.md.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test lint screenshots demo-model clean
+
+demo: $(VENV)/.ready
+	$(BIN)/caltomorph demo --out demo-output
+
+test: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/npe2 validate --imports napari_caltomorph
+
+screenshots: $(VENV)/.ready-dev
+	xvfb-run -a -s '-screen 0 1280x720x24' $(BIN)/python scripts/make_screenshots.py docs/images
+
+demo-model: $(VENV)/.ready-dev
+	$(BIN)/python scripts/train_demo_model.py
+
+$(VENV)/bin/python:
+	sh scripts/install_system_libraries.sh
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.ready: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[all]'
+	touch $@
+
+$(VENV)/.ready-dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@ $(VENV)/.ready
+
+clean:
+	rm -rf $(VENV) demo-output
