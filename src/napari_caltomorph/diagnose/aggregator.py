@@ -8,12 +8,16 @@ logits.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
 
 from napari_caltomorph.diagnose.model_file import AggregatorOptions
+
+# Said here, because releases of timm differ in what they add to the variance; the CLS token starts at one of 4e-4.
+_layer_norm = partial(nn.LayerNorm, eps=1e-6)
 
 # Rows of an attention matrix held at once while it is rolled out: 8 heads x 512 x 5,000 cells are 80 MB.
 _QUERIES = 512
@@ -33,10 +37,11 @@ class TransformerAggregator(nn.Module):
                 # timm rounds width times ratio down; without the half, 56 times 488/56 would be 487.
                 mlp_ratio=(options.mlp_width + 0.5) / options.width,
                 qkv_bias=True,
+                norm_layer=_layer_norm,
             )
             for _ in range(options.depth)
         )
-        self.norm = nn.LayerNorm(options.width)
+        self.norm = _layer_norm(options.width)
         nn.init.trunc_normal_(self.cls_token, std=0.02)
 
     def forward(self, bags: Tensor, mask: Tensor | None = None, *, keep: list[Tensor] | None = None) -> Tensor:
