@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 from napari_caltomorph.encode.encoders import ENCODERS, Encoder, find_encoder
 from napari_caltomorph.encode.features import FeatureOrigin, Features
 from napari_caltomorph.encode.options import ComputeOptions, EncodeOptions
-from napari_caltomorph.encode.weights import add_weights, download_weights, find_weights, verify_weights
+from napari_caltomorph.encode.weights import (
+    WeightsReport,
+    add_weights,
+    download_weights,
+    find_weights,
+    verify_weights,
+)
 
 if TYPE_CHECKING:
     from napari_caltomorph.encode.load import LoadedEncoder, load_encoder
@@ -48,6 +54,7 @@ __all__ = [
     "FeatureOrigin",
     "Features",
     "LoadedEncoder",
+    "WeightsReport",
     "add_weights",
     "download_weights",
     "encode",

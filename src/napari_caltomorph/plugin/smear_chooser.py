@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import napari
@@ -15,7 +16,7 @@ from napari_caltomorph.plugin.left_out_dialog import LeftOutDialog
 from napari_caltomorph.plugin.parts import line, link, narrow_combo
 from napari_caltomorph.plugin.reader import SMEAR_KEY, smear_layer
 from napari_caltomorph.plugin.settings import preferences
-from napari_caltomorph.plugin.worker import Task
+from napari_caltomorph.plugin.worker import Job
 from napari_caltomorph.smear import Smear, check_smear, read_smear, smear_from_array
 
 
@@ -32,7 +33,7 @@ class SmearChooser(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self._check: Task[Smear] | None = None
+        self._check: Job | None = None
         self._choice = narrow_combo()
         self._choice.currentIndexChanged.connect(self._on_chosen)
         menu = QMenu(self)
@@ -103,7 +104,7 @@ class SmearChooser(QWidget):
     def stop_checking(self) -> None:
         """Stop the check that runs in the background, if one does."""
         if self._check is not None:
-            self._check.quit()
+            self._check.drop()
             self._check = None
 
     def _refresh(self, event: object = None) -> None:
@@ -123,11 +124,12 @@ class SmearChooser(QWidget):
         self.stop_checking()
         smear, layer = self.smear(), self.layer
         if layer is not None and smear is not None and smear.grades is None:
-            task: Task[Smear] = Task(lambda progress: check_smear(smear, progress=progress))
-            task.returned.connect(lambda graded: self.keep(layer, graded))
-            task.errored.connect(lambda error: self._on_check_failed(layer, error))
-            self._check = task
-            task.start()
+            check = Job(self, lambda progress: check_smear(smear, progress=progress))
+            check.returned.connect(partial(self.keep, layer))
+            check.errored.connect(partial(self._on_check_failed, layer))
+            check.ended.connect(partial(self._on_check_ended, check))
+            self._check = check
+            check.start()
         self._describe()
 
     def _on_check_failed(self, layer: Image, error: Exception) -> None:
@@ -136,6 +138,10 @@ class SmearChooser(QWidget):
         if layer is self.layer:
             self._about.setText("no usable cell")
             self.problem.emit(str(error))
+
+    def _on_check_ended(self, check: Job) -> None:
+        if self._check is check:
+            self._check = None
 
     def _describe(self) -> None:
         smear = self.smear()

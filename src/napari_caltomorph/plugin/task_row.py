@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.parts import line
 from napari_caltomorph.plugin.theme import ERROR
-from napari_caltomorph.plugin.worker import Task
+from napari_caltomorph.plugin.worker import Job
 from napari_caltomorph.progress import OnProgress, Pace, Progress
 
 
@@ -28,7 +29,7 @@ class TaskRow(QWidget):
     def __init__(self, title: str) -> None:
         super().__init__()
         self._title = title
-        self._run: _Run | None = None
+        self._job: Job | None = None
         self._pace = Pace()
         self.button = QPushButton(title)
         self.button.setMinimumHeight(34)
@@ -46,7 +47,7 @@ class TaskRow(QWidget):
     @property
     def is_busy(self) -> bool:
         """Whether a task runs, or is still stopping."""
-        return self._run is not None
+        return self._job is not None
 
     @property
     def text(self) -> str:
@@ -56,20 +57,24 @@ class TaskRow(QWidget):
     def start(self, work: Callable[[OnProgress], Any], then: Callable[[Any], None]) -> None:
         """Run ``work(progress)`` in a thread, and hand its result to `then` on the main thread."""
         self.cancel()
-        self._run = _Run(self, work, then)
+        job = Job(self, work)
+        job.progressed.connect(self._on_progress)
+        job.returned.connect(partial(self._on_returned, then))
+        job.errored.connect(self._on_error)
+        job.ended.connect(partial(self._on_ended, job))
+        self._job = job
         self._pace = Pace()
         self.button.setText("Cancel")
         self.button.setEnabled(True)
         self._bar.setRange(0, 0)
         self._bar.show()
         self.say("Starting ...")
-        self._run.task.start()
+        job.start()
 
     def cancel(self) -> None:
         """Stop what runs; its result, if it comes all the same, is dropped."""
-        if self._run is not None:
-            self._run.is_wanted = False
-            self._run.task.quit()
+        if self._job is not None:
+            self._job.drop()
             self.button.setText("Cancelling ...")
             self.button.setEnabled(False)
 
@@ -79,18 +84,22 @@ class TaskRow(QWidget):
         self._state.setVisible(bool(text))
 
     def _on_click(self) -> None:
-        if self._run is None:
+        if self._job is None:
             self.asked.emit()
         else:
             self.cancel()
             self.say("Cancelled; nothing was changed.")
 
-    def _show_progress(self, progress: Progress) -> None:
+    def _on_progress(self, progress: Progress) -> None:
         self._bar.setRange(0, progress.total if progress.unit == "cells" else 0)
         self._bar.setValue(progress.done)
         self.say(self._pace.describe(progress))
 
-    def _show_error(self, error: Exception) -> None:
+    def _on_returned(self, then: Callable[[Any], None], result: Any) -> None:
+        self.say("")
+        then(result)
+
+    def _on_error(self, error: Exception) -> None:
         self.failed.emit()
         if isinstance(error, CaltomorphError):
             self.say(str(error), is_error=True)
@@ -103,44 +112,9 @@ class TaskRow(QWidget):
             self.say(f"This should not have happened: {error}", is_error=True)
             notification_manager.receive_error(type(error), error, error.__traceback__)
 
-    def _end(self, run: _Run) -> None:
-        run.deleteLater()
-        if run is self._run:
-            self._run = None
+    def _on_ended(self, job: Job) -> None:
+        if job is self._job:
+            self._job = None
             self._bar.hide()
             self.button.setText(self._title)
             self.button.setEnabled(True)
-
-
-class _Run(QObject):
-    """One task and what is to become of it.
-
-    A child of the row whose methods are the task's slots: when the row is deleted with its window, Qt drops what the
-    thread still sends.
-    """
-
-    def __init__(self, row: TaskRow, work: Callable[[OnProgress], Any], then: Callable[[Any], None]) -> None:
-        super().__init__(row)
-        self._row, self._then = row, then
-        self.is_wanted = True
-        self.task: Task[Any] = Task(work)
-        self.task.progressed.connect(self._on_progress)
-        self.task.returned.connect(self._on_returned)
-        self.task.errored.connect(self._on_error)
-        self.task.finished.connect(self._on_finished)
-
-    def _on_progress(self, progress: Progress) -> None:
-        if self.is_wanted:
-            self._row._show_progress(progress)
-
-    def _on_returned(self, result: Any) -> None:
-        if self.is_wanted:
-            self._row.say("")
-            self._then(result)
-
-    def _on_error(self, error: Exception) -> None:
-        if self.is_wanted:
-            self._row._show_error(error)
-
-    def _on_finished(self) -> None:
-        self._row._end(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from qtpy.QtWidgets import (
@@ -15,11 +16,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_caltomorph.encode import Encoder, add_weights, download_weights
+from napari_caltomorph.encode import Encoder, WeightsReport, add_weights, download_weights
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.theme import ERROR
-from napari_caltomorph.plugin.worker import Task
-from napari_caltomorph.progress import Pace, Progress
+from napari_caltomorph.plugin.worker import Job
+from napari_caltomorph.progress import OnProgress, Pace, Progress
 
 
 class WeightsDialog(QDialog):
@@ -30,21 +31,26 @@ class WeightsDialog(QDialog):
         self.setWindowTitle(f"Weights of {encoder.name}")
         self.setMinimumWidth(460)
         self._encoder = encoder
-        self._task: Task | None = None
+        self._job: Job | None = None
         self._pace = Pace()
-        self._file = QPushButton("Choose a file...")
-        self._file.clicked.connect(self._choose)
-        self._download = QPushButton("Download")
-        self._download.clicked.connect(lambda: self._start(lambda p: download_weights(encoder, progress=p)))
-        self._download.setEnabled(bool(encoder.sources))
+        self.choose_button = QPushButton("Choose a file...")
+        self.choose_button.clicked.connect(self._choose)
+        self.download_button = QPushButton("Download")
+        self.download_button.clicked.connect(lambda: self._start(lambda p: download_weights(encoder, progress=p)))
+        self.download_button.setEnabled(bool(encoder.sources))
         self._bar = QProgressBar(visible=False, textVisible=False)
         self._state = QLabel(wordWrap=True)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         buttons.rejected.connect(self.reject)
         column = QVBoxLayout(self)
         column.addWidget(QLabel(self._explanation(), wordWrap=True, openExternalLinks=True))
-        for widget in (self._file, self._download, self._bar, self._state, buttons):
+        for widget in (self.choose_button, self.download_button, self._bar, self._state, buttons):
             column.addWidget(widget)
+
+    @property
+    def text(self) -> str:
+        """What was said last."""
+        return self._state.text()
 
     def _explanation(self) -> str:
         mend = self._encoder.keeper.mend(self._encoder.name)
@@ -57,13 +63,16 @@ class WeightsDialog(QDialog):
         if name:
             self._start(lambda _: add_weights(Path(name), self._encoder))
 
-    def _start(self, work: object) -> None:
+    def _start(self, work: Callable[[OnProgress], WeightsReport]) -> None:
         self._set_busy(True)
-        self._task = Task(work)  # type: ignore[arg-type]
-        self._task.progressed.connect(self._on_progress)
-        self._task.returned.connect(lambda _: self.accept())
-        self._task.errored.connect(self._on_error)
-        self._task.start()
+        self._job = Job(self, work)
+        self._job.progressed.connect(self._on_progress)
+        self._job.returned.connect(self._on_returned)
+        self._job.errored.connect(self._on_error)
+        self._job.start()
+
+    def _on_returned(self, report: WeightsReport) -> None:
+        self.accept()
 
     def _on_progress(self, progress: Progress) -> None:
         self._bar.setRange(0, progress.total)
@@ -77,14 +86,14 @@ class WeightsDialog(QDialog):
         self._state.setText(f"<span style='color:{ERROR}'>{error}</span>")
 
     def _set_busy(self, is_busy: bool) -> None:
-        self._file.setDisabled(is_busy)
-        self._download.setDisabled(is_busy or not self._encoder.sources)
+        self.choose_button.setDisabled(is_busy)
+        self.download_button.setDisabled(is_busy or not self._encoder.sources)
         self._bar.setVisible(is_busy)
         self._bar.setRange(0, 0)
         self._state.setText("Working ..." if is_busy else "")
 
     def done(self, result: int) -> None:
         """Stop what is still running when the dialog closes, however it closes."""
-        if self._task is not None:
-            self._task.quit()
+        if self._job is not None:
+            self._job.drop()
         super().done(result)

@@ -1,11 +1,11 @@
-"""Long work away from the window: one worker, whose progress callback raises `Cancelled` when it was told to quit."""
+"""Long work away from the window: a worker that can be cancelled, and a job that ties it to a widget."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QObject, Signal
 from superqt.utils import FunctionWorker
 from superqt.utils._qthreading import WorkerBaseSignals
 
@@ -43,3 +43,50 @@ class Task(FunctionWorker, Generic[Result]):
         if self.abort_requested:
             raise Cancelled
         self.progressed.emit(progress)
+
+
+class Job(QObject):
+    """A `Task` that belongs to a widget: what it sends stops when it is dropped, and when the widget is deleted.
+
+    Qt deletes widgets with their window while a thread still runs. The task's signals end in the methods of this
+    child of the widget, so Qt itself drops what comes too late.
+    """
+
+    progressed = Signal(object)
+    returned = Signal(object)
+    errored = Signal(object)
+    ended = Signal()
+
+    def __init__(self, owner: QObject, work: Callable[[OnProgress], Any]) -> None:
+        super().__init__(owner)
+        self._is_wanted = True
+        self._task: Task[Any] = Task(work)
+        self._task.progressed.connect(self._on_progressed)
+        self._task.returned.connect(self._on_returned)
+        self._task.errored.connect(self._on_errored)
+        self._task.finished.connect(self._on_finished)  # type: ignore[arg-type]  # superqt says it carries None
+
+    def start(self) -> None:
+        """Start the work; connect the signals first."""
+        self._task.start()
+
+    def drop(self) -> None:
+        """Stop the work; nothing but `ended` comes any more."""
+        self._is_wanted = False
+        self._task.quit()
+
+    def _on_progressed(self, progress: Progress) -> None:
+        if self._is_wanted:
+            self.progressed.emit(progress)
+
+    def _on_returned(self, result: object) -> None:
+        if self._is_wanted:
+            self.returned.emit(result)
+
+    def _on_errored(self, error: Exception) -> None:
+        if self._is_wanted:
+            self.errored.emit(error)
+
+    def _on_finished(self) -> None:
+        self.ended.emit()
+        self.deleteLater()

@@ -1,0 +1,111 @@
+"""What napari opens and saves through the plugin."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from napari.viewer import Viewer
+from pytestqt.qtbot import QtBot
+from tests.plugin.conftest import CELLS, OpenPanel
+from tests.plugin.test_predict_panel import RANKED, SQUARES, predict
+
+from napari_caltomorph.plugin.reader import get_prediction_reader, get_reader
+from napari_caltomorph.plugin.samples import sample_smear
+from napari_caltomorph.smear import read_smear
+
+PLUGIN = "napari-caltomorph"
+
+
+def test_a_folder_opens_as_one_stack_with_names_and_scale(make_napari_viewer, export: Path) -> None:
+    viewer: Viewer = make_napari_viewer()
+    (layer,) = viewer.open(export, plugin=PLUGIN)
+    assert layer.name == "patient_7"
+    assert layer.rgb
+    assert layer.data.shape == (CELLS, 144, 144, 3)
+    assert layer.dtype == np.uint8
+    assert layer.metadata["cells"][0] == "Gal-000001.RGB.TIF"
+    assert layer.scale[-1] == pytest.approx(25 / 144, rel=1e-4)
+    assert str(layer.units[-1]) == "micrometer"
+
+
+def test_an_archive_and_single_cells_open_too(make_napari_viewer, export: Path, tmp_path: Path) -> None:
+    viewer: Viewer = make_napari_viewer()
+    archive = shutil.make_archive(str(tmp_path / "zipped"), "zip", export)
+    (layer,) = viewer.open(archive, plugin=PLUGIN)
+    assert layer.data.shape[0] == CELLS
+    (layer,) = viewer.open(export / "Gal-000003.RGB.TIF", plugin=PLUGIN)
+    assert layer.data.shape == (1, 144, 144, 3)
+    cells = [str(export / f"Gal-00000{i}.RGB.TIF") for i in (2, 5)]
+    (layer,) = viewer.open([cells], plugin=PLUGIN)
+    assert layer.data.shape[0] == 2
+
+
+def test_what_is_no_smear_is_left_to_others(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing")
+    assert get_reader(str(tmp_path)) is None
+    assert get_reader(str(tmp_path / "missing")) is None
+    (tmp_path / "prediction.json").write_text("{}")
+    assert get_prediction_reader(str(tmp_path / "prediction.json")) is None
+
+
+def test_ranked_layers_are_saved_as_stack_and_table(
+    open_panel: OpenPanel, qtbot: QtBot, export: Path, tmp_path: Path
+) -> None:
+    viewer, panel = open_panel()
+    panel.smears.open(export)
+    prediction = predict(qtbot, panel)
+    ours = [viewer.layers[RANKED], viewer.layers[SQUARES]]
+    viewer.layers.selection = set(ours)
+    written = viewer.layers.save(str(tmp_path / "ranked.tif"), selected=True, plugin=PLUGIN)
+    assert {Path(p).name for p in written} == {"ranked.tif", "ranked.csv"}
+    table = pd.read_csv(tmp_path / "ranked.csv")
+    assert list(table["rank"]) == list(range(1, CELLS + 1))
+    stack = tifffile.imread(tmp_path / "ranked.tif")
+    assert stack.shape == (CELLS, 144, 144, 3)
+    smear = read_smear(export)
+    assert np.array_equal(stack[0], smear.image(smear.cells.index(table["cell"][0])))
+    assert read_smear(tmp_path / "ranked.tif").pixel_size_um == pytest.approx(25 / 144, rel=1e-4)
+    panel.save(tmp_path / "out")
+    viewer.layers.clear()
+    layers = viewer.open(tmp_path / "out" / "prediction.json", plugin=PLUGIN)
+    assert [layer.name for layer in layers] == [RANKED, SQUARES]
+    assert list(layers[1].features["cell"]) == [prediction.cells[i] for i in prediction.order]
+
+
+def test_other_layers_are_refused_by_our_writer(make_napari_viewer, tmp_path: Path) -> None:
+    viewer: Viewer = make_napari_viewer()
+    viewer.add_image(np.zeros((8, 8)))
+    viewer.add_points(np.zeros((1, 2)))
+    with pytest.raises(Exception, match="only the ranked cells of a prediction"):
+        viewer.layers.save(str(tmp_path / "other.tif"), plugin=PLUGIN)
+    assert not list(tmp_path.glob("other*"))
+
+
+def test_there_is_a_sample_of_every_coarse_class(make_napari_viewer, home: Path) -> None:
+    viewer: Viewer = make_napari_viewer()
+    (layer,) = viewer.open_sample(PLUGIN, "mpn")
+    assert layer.name == "synthetic_cml"
+    assert layer.data.shape == (200, 144, 144, 3)
+    assert sample_smear("cml") == home / "cache" / "samples" / "synthetic_cml"
+
+
+def test_the_manifest_names_things_that_exist() -> None:
+    from npe2 import PluginManifest
+
+    manifest = PluginManifest.from_distribution(PLUGIN)
+    manifest.validate_imports()
+    assert {s.key for s in manifest.contributions.sample_data} >= {"acute_leukemia", "healthy", "mds_mpn"}
+    assert Path("napari.yaml").is_symlink() or Path(__file__).parents[2].joinpath("napari.yaml").is_symlink()
+
+
+@pytest.mark.parametrize("module", ["reader", "writer", "samples", "predict_panel"])
+def test_importing_the_plugin_loads_no_torch(module: str) -> None:
+    code = f"import sys, napari_caltomorph.plugin.{module}; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
