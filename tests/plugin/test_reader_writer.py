@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def test_an_archive_and_single_cells_open_too(make_napari_viewer, export: Path, 
     (layer,) = viewer.open(export / "Gal-000003.RGB.TIF", plugin=PLUGIN)
     assert layer.data.shape == (1, 144, 144, 3)
     cells = [str(export / f"Gal-00000{i}.RGB.TIF") for i in (2, 5)]
-    (layer,) = viewer.open([cells], plugin=PLUGIN)
+    (layer,) = viewer.open(cells, stack=True, plugin=PLUGIN)
     assert layer.data.shape[0] == 2
 
 
@@ -109,3 +110,14 @@ def test_the_manifest_names_things_that_exist() -> None:
 def test_importing_the_plugin_loads_no_torch(module: str) -> None:
     code = f"import sys, napari_caltomorph.plugin.{module}; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_prediction_finds_its_smear_under_a_name_that_is_no_text(export: Path, tmp_path: Path) -> None:
+    from napari_caltomorph.diagnose import PredictOptions, Predictor
+    from napari_caltomorph.plugin.reader import find_smear
+
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/Gr\xfc\xdfe 50%"))
+    shutil.copytree(export, odd)
+    _, prediction = Predictor(PredictOptions(model="demo")).predict(read_smear(odd))
+    prediction.save(tmp_path / "prediction.json")
+    assert find_smear(type(prediction).load(tmp_path / "prediction.json")).cells == prediction.cells

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import napari
+from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_caltomorph.diagnose.prediction import FILE_NAME
+from napari_caltomorph.diagnose.prediction import FILE_NAME, Prediction
 from napari_caltomorph.plugin.predict_panel import PredictPanel
+from napari_caltomorph.storage import replacing
 
 _SIZE = (1280, 720)
 _DOCK_WIDTH = 380
@@ -30,11 +32,13 @@ def show_demo(prediction_folder: Path, screenshot: Path | None, keep_open: bool)
         Wait until the user closes the window.
     """
     viewer, panel = open_viewer("napari-caltomorph demo (synthetic)")
+    panel.smears.open(Prediction.load(prediction_folder).smear_path or prediction_folder)
     panel.open_prediction(prediction_folder / FILE_NAME)
     process_events(until=lambda: not panel.run.is_busy)
     process_events(0.5)
     if screenshot is not None:
-        viewer.window.screenshot(str(screenshot), canvas_only=False, flash=False)
+        with replacing(screenshot) as part:
+            Image.fromarray(viewer.window.screenshot(canvas_only=False, flash=False)).save(part, "PNG")
     if keep_open:
         napari.run()
     else:

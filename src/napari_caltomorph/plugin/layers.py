@@ -113,8 +113,6 @@ class RankedLayers(QObject):
         for layer in viewer.layers:
             if layer.metadata.get(SMEAR_KEY) is not None and PREDICTION_KEY not in layer.metadata:
                 layer.visible = False
-        if smear.pixel_size_um is not None:
-            viewer.canvas.overlays.scale_bar.visible = True
         viewer.dims.events.current_step.connect(self._on_scroll)
         viewer.reset_view()
 

@@ -15,6 +15,12 @@ from napari_caltomorph.plugin.theme import pixmap
 from napari_caltomorph.smear import Reason, Smear
 
 _THUMBNAIL = 72
+# napari's theme draws the frame of a tick in a table almost as dark as the table.
+_TICKS = """
+QTableView::indicator { width: 14px; height: 14px; border: 1px solid #9a9a9a; }
+QTableView::indicator:checked { background: #4d94e8; }
+QTableView::indicator:disabled { border: 1px dotted #6a6a6a; }
+"""
 _COLUMNS = ("Use it", "Cell", "Why it is left out", "File")
 
 
@@ -31,6 +37,7 @@ class LeftOutDialog(QDialog):
         self.model = _LeftOutModel(smear)
         table = QTableView()
         table.setModel(self.model)
+        table.setStyleSheet(_TICKS)
         table.setIconSize(QSize(_THUMBNAIL, _THUMBNAIL))
         table.setSelectionMode(QTableView.SelectionMode.NoSelection)
         table.verticalHeader().hide()

@@ -21,6 +21,6 @@ def line(text: str = "") -> QLabel:
     return label
 
 
-def link(text: str) -> str:
+def link(text: str, target: str = "#") -> str:
     """Return a link for a label, in a blue that is read on dark and on light."""
-    return f"<a href='#' style='color:#4d94e8'>{text}</a>"
+    return f"<a href='{target}' style='color:#4d94e8'>{text}</a>"

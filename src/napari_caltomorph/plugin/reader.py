@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.diagnose import Prediction
+from napari_caltomorph.errors import CaltomorphError, SmearUnreadable
+from napari_caltomorph.names import path_of
 from napari_caltomorph.plugin.stack import CellStack
 from napari_caltomorph.smear import Smear, read_smear
 
@@ -28,7 +30,6 @@ def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
 
 def get_prediction_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
     """Return a reader for a saved prediction, or None when the file is none."""
-    from napari_caltomorph.diagnose import Prediction
     from napari_caltomorph.plugin.layers import ranked_layer_data
 
     if not isinstance(path, str):
@@ -41,7 +42,7 @@ def get_prediction_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | N
     return lambda _: ranked_layer_data(smear, prediction)
 
 
-def find_smear(prediction: Any) -> Smear:
+def find_smear(prediction: Prediction) -> Smear:
     """Open the smear that a prediction was made of, where it still is.
 
     Raises
@@ -49,11 +50,9 @@ def find_smear(prediction: Any) -> Smear:
     SmearUnreadable
         It was not read from disk, or is gone; the message says where it was.
     """
-    from napari_caltomorph.errors import SmearUnreadable
-
     if prediction.smear_path is None:
         raise SmearUnreadable(f"{prediction.patient_id} was predicted from a layer; its images are not on disk.")
-    smear = read_smear(prediction.smear_path)
+    smear = read_smear(path_of(prediction.smear_path))
     if missing := set(prediction.cells) - set(smear.cells):
         raise SmearUnreadable(
             f"{prediction.smear_path} lacks {len(missing)} of the cells that were predicted (first: {min(missing)}); "
@@ -67,6 +66,7 @@ def smear_layer(smear: Smear) -> LayerData:
     options: dict[str, Any] = {
         "name": smear.patient_id,
         "rgb": True,
+        "interpolation2d": "linear",
         "axis_labels": ("cell", "y", "x"),
         "metadata": {SMEAR_KEY: smear, "cells": smear.cells, "labels": smear.labels},
     }

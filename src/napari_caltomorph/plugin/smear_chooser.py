@@ -80,6 +80,7 @@ class SmearChooser(QWidget):
         preferences().folder = str(Path(path).parent)
         self._viewer.add_layer(Layer.create(*smear_layer(smear)))
         self._choice.setCurrentIndex(self._choice.count() - 1)  # a new layer is the last
+        self._viewer.dims.set_point(0, 0)
 
     def keep(self, layer: Image, graded: Smear) -> None:
         """Remember a layer's graded smear."""
@@ -123,6 +124,8 @@ class SmearChooser(QWidget):
     def _on_chosen(self, index: int = 0) -> None:
         self.stop_checking()
         smear, layer = self.smear(), self.layer
+        if smear is not None and smear.pixel_size_um is not None:
+            self._viewer.canvas.overlays.scale_bar.visible = True
         if layer is not None and smear is not None and smear.grades is None:
             check = Job(self, lambda progress: check_smear(smear, progress=progress))
             check.returned.connect(partial(self.keep, layer))

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 
 from napari_caltomorph.encode import Encoder, WeightsReport, add_weights, download_weights
 from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.plugin.parts import link
 from napari_caltomorph.plugin.theme import ERROR
 from napari_caltomorph.plugin.worker import Job
 from napari_caltomorph.progress import OnProgress, Pace, Progress
@@ -53,10 +54,11 @@ class WeightsDialog(QDialog):
         return self._state.text()
 
     def _explanation(self) -> str:
-        mend = self._encoder.keeper.mend(self._encoder.name)
-        text = f"{self._encoder.about}. Its weights are not on this machine. {mend}"
-        links = "".join(f"<br><a href='{s.url}' style='color:#4d94e8'>{s.url}</a>" for s in self._encoder.sources)
-        return text + (f"<br><br>Download fetches the first of these files:{links}" if links else "")
+        text = f"{self._encoder.about}. Its weights are not on this machine. "
+        if not self._encoder.sources:
+            return text + self._encoder.keeper.mend(self._encoder.name)
+        links = "".join(f"<br>{link(s.url, s.url)}" for s in self._encoder.sources)
+        return text + f"Choose their file if you have it, or download the first of these from its authors:{links}"
 
     def _choose(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Weights file", "", "Weights (*.pth *.bin *.pt *.safetensors)")

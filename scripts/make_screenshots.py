@@ -1,0 +1,90 @@
+"""Make the pictures of README.md and docs/: real windows, on a synthetic smear.
+
+xvfb-run -a -s '-screen 0 1280x720x24' python scripts/make_screenshots.py docs/images
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from napari.viewer import Viewer
+from qtpy.QtWidgets import QWidget
+
+from napari_caltomorph.encode import ENCODERS
+from napari_caltomorph.plugin.demo_window import open_viewer, process_events
+from napari_caltomorph.plugin.left_out_dialog import LeftOutDialog
+from napari_caltomorph.plugin.weights_dialog import WeightsDialog
+from napari_caltomorph.synthetic import synthesize_patient, write_smear
+
+
+def faulty_smear(folder: Path) -> Path:
+    """Draw a chronic myeloid leukemia, and spoil some of its files as real exports are spoiled."""
+    smear = folder / "patient_012"
+    write_smear(synthesize_patient("cml", cells=300, seed=12), smear)
+    cells = sorted(smear.glob("*.TIF"))
+    cells[3].write_bytes(cells[3].read_bytes()[:20_000])
+    cells[10].write_bytes(b"")
+    shutil.copy(cells[20], smear / "Gal-000901.RGB.TIF")
+    empty = np.random.default_rng(0).normal(220, 3, (144, 144, 3)).clip(0, 255).astype(np.uint8)
+    tifffile.imwrite(smear / "Gal-000902.RGB.TIF", empty, photometric="rgb")
+    field = np.tile(tifffile.imread(cells[40]), (6, 6, 1))
+    tifffile.imwrite(smear / "Gal-000903.RGB.TIF", field, photometric="rgb")
+    (smear / "Thumbs.db").write_bytes(b"\0")
+    return smear
+
+
+def save(what: Viewer | QWidget, path: Path) -> None:
+    """Take a picture of the window or of a dialog."""
+    process_events(0.6)
+    if isinstance(what, QWidget):
+        what.grab().save(str(path))
+    else:
+        what.window.screenshot(str(path), canvas_only=False, flash=False)
+    print(path)
+
+
+def main(out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["CALTOMORPH_HOME"] = str(Path(scratch) / "home")
+        smear = faulty_smear(Path(scratch))
+        viewer, panel = open_viewer()
+        viewer.theme = "dark"
+        panel.models.choose("demo")
+        save(viewer, out / "empty.png")
+        panel.smears.open(smear)
+        process_events(until=lambda: "left out" in panel.smears.text)
+        save(viewer, out / "smear.png")
+        dialog = LeftOutDialog(panel.smears.smear(), panel)
+        dialog.show()
+        save(dialog, out / "left_out.png")
+        dialog.close()
+        panel.predict()
+        process_events(until=lambda: not panel.run.is_busy)
+        save(viewer, out / "predicted.png")
+        panel.choose_cell(8, center=True)
+        viewer.scene.camera.zoom = 150 / 25
+        panel.choose_cell(8, center=True)
+        save(viewer, out / "zoomed.png")
+        panel.as_stack.setChecked(True)
+        viewer.dims.set_point(0, 8)
+        save(viewer, out / "one_at_a_time.png")
+        panel.as_stack.setChecked(False)
+        viewer.theme = "light"
+        save(viewer, out / "light.png")
+        viewer.theme = "dark"
+        weights = WeightsDialog(ENCODERS["dinobloom-b"], panel)
+        weights.show()
+        save(weights, out / "weights.png")
+        weights.close()
+        viewer.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
