@@ -56,9 +56,9 @@ class ResultView(QWidget):
         for widget in (
             self._headline,
             self._second,
+            self._warnings,
             self.bars,
             self._notes,
-            self._warnings,
             _rule(),
             self._swarm_title,
             self._swarm,
