@@ -57,3 +57,11 @@ class PredictionUnreadable(CaltomorphError):
 
 class OutputRefused(CaltomorphError):
     """Results cannot be written where they were asked for."""
+
+
+class CohortUnreadable(CaltomorphError):
+    """The path holds no cohort that could be read, or its table cannot be understood."""
+
+
+class TaxonomyUnreadable(CaltomorphError):
+    """A taxonomy file is damaged, or gives one label to two classes."""

@@ -1,0 +1,153 @@
+"""Many labelled patients: one table of who is in, and one of who was left out and why.
+
+A `Cohort` never changes; each step of reading, cleaning and splitting gives another one.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+
+from napari_caltomorph.cohort.options import CohortOptions
+from napari_caltomorph.errors import CohortUnreadable
+from napari_caltomorph.storage import replacing
+from napari_caltomorph.taxonomy import Taxonomy
+
+COLUMNS = {
+    "patient_id": "string",
+    "path": "string",  # folder, archive or stack of the cells; missing when only features are at hand
+    "features": "string",  # .h5 file; missing when there is none
+    "raw_label": "string",
+    "detailed": "string",  # slug; missing for 'other'
+    "coarse": "string",  # slug; missing for 'other' and for a set of classes
+    "coarse_set": "string",  # slugs joined with '|' where more than one answer is right; missing otherwise
+    "hemoglobin_g_dl": "Float64",
+    "age": "Float64",
+    "sex": "string",
+    "group": "string",
+    "split": "string",  # 'train' or 'test'
+    "fold": "Int64",  # 0 ... k - 1 for training patients, missing for the test split
+    "n_images": "Int64",
+    "n_cells": "Int64",  # usable ones
+    "fingerprint": "string",
+}
+"""Columns of `Cohort.table` and their types; whatever else a table holds follows under its own names."""
+
+LEFT_OUT_COLUMNS = ("patient_id", "raw_label", "rule", "reason")
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Labelled patients.
+
+    Attributes
+    ----------
+    name : str
+    source : Path
+        The directory or table that was read.
+    layout : str
+        How it lay.
+    taxonomy : Taxonomy
+    table : pandas.DataFrame
+        One row a patient, with `COLUMNS` and the table's own.
+    left_out : pandas.DataFrame
+        One row a patient that is not in, with `LEFT_OUT_COLUMNS`: the rule that left it out, and why.
+    notes : tuple of str
+        What was assumed or is worth knowing, each a sentence.
+    options : CohortOptions
+    """
+
+    name: str
+    source: Path
+    layout: str
+    taxonomy: Taxonomy
+    table: pd.DataFrame
+    left_out: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(LEFT_OUT_COLUMNS)))
+    notes: tuple[str, ...] = ()
+    options: CohortOptions = field(default_factory=CohortOptions)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def without(self, patients: pd.Series[bool], rule: str, reason: str | pd.Series[str]) -> Cohort:
+        """Return the cohort without the patients for whom a mask is true, counted under a rule."""
+        if not patients.any():
+            return self
+        out = self.table.loc[patients, ["patient_id", "raw_label"]].assign(rule=rule, reason=reason)
+        left_out = out if self.left_out.empty else pd.concat([self.left_out, out], ignore_index=True)
+        return replace(self, table=self.table.loc[~patients].reset_index(drop=True), left_out=left_out)
+
+    def noting(self, *notes: str) -> Cohort:
+        """Return the cohort with more notes."""
+        return replace(self, notes=self.notes + notes)
+
+    def counts(self, by: Sequence[str] = ("coarse", "split")) -> pd.DataFrame:
+        """How many patients there are of each combination."""
+        return self.table.groupby(list(by), dropna=False, observed=True).size().rename("patients").reset_index()
+
+    def left_out_counts(self) -> dict[str, int]:
+        """How many patients each rule left out, in the order of the rules."""
+        counts: dict[str, int] = {}
+        for rule in self.left_out["rule"]:
+            counts[rule] = counts.get(rule, 0) + 1
+        return counts
+
+    def save(self, path: Path) -> None:
+        """Write ``cohort.json``; `OutputRefused` when it cannot be written."""
+        content = {
+            "schema_version": 1,
+            "name": self.name,
+            "source": str(self.source),
+            "layout": self.layout,
+            "taxonomy": self.taxonomy.model_dump(mode="json"),
+            "notes": list(self.notes),
+            "options": self.options.model_dump(mode="json"),
+            "table": json.loads(self.table.to_json(orient="split", index=False)),
+            "left_out": json.loads(self.left_out.to_json(orient="split", index=False)),
+        }
+        with replacing(path) as part:
+            part.write_text(json.dumps(content, indent=1, ensure_ascii=False), "utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Cohort:
+        """Read a saved cohort.
+
+        Raises
+        ------
+        CohortUnreadable
+            No cohort there, or written by a newer version.
+        """
+        try:
+            content = json.loads(path.read_text("utf-8"))
+            if content["schema_version"] != 1:
+                raise CohortUnreadable(
+                    f"{path} has another schema ({content['schema_version']}) than this version reads; inspect again."
+                )
+            table = pd.read_json(io.StringIO(json.dumps(content["table"])), orient="split", dtype=False)
+            left_out = pd.read_json(io.StringIO(json.dumps(content["left_out"])), orient="split", dtype=False)
+            return cls(
+                name=content["name"],
+                source=Path(content["source"]),
+                layout=content["layout"],
+                taxonomy=Taxonomy.model_validate(content["taxonomy"]),
+                table=with_types(table),
+                left_out=left_out,
+                notes=tuple(content["notes"]),
+                options=CohortOptions.model_validate(content["options"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CohortUnreadable(
+                f"{path} is no cohort that can be read ({error}); inspect the data again."
+            ) from error
+
+
+def with_types(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with all of `COLUMNS`, first and with their types; missing ones are empty."""
+    rest = [column for column in table.columns if column not in COLUMNS]
+    full = table.reindex(columns=[*COLUMNS, *rest])
+    return full.astype(dict(COLUMNS)).reset_index(drop=True)
