@@ -1,0 +1,158 @@
+"""Which diagnosis labels belong to which class, and which say that a patient has no single one.
+
+A label means something only as a whole, in any spelling (see `spelling`); nothing is guessed from a word within it.
+Only where the whole means nothing are the words of the cleaning rules looked for, then two diagnoses in one label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+
+from napari_caltomorph.taxonomy.classes import Taxonomy, caltomorph_taxonomy
+from napari_caltomorph.taxonomy.combined import lies_between, meanings_of_parts
+from napari_caltomorph.taxonomy.spelling import fold, key, runs
+
+MatchKind = Literal["matched", "double", "follow_up", "unclear", "rare", "unknown"]
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a label means.
+
+    Attributes
+    ----------
+    kind : str
+        ``matched`` to one class; ``double``: two diagnoses, or between two; ``follow_up``, ``unclear``, ``rare``: says
+        so; ``unknown``: nothing matches.
+    detailed : str or None
+        Slug of the detailed class; None too where the label names only the coarse one ("Lymphoma").
+    coarse : str or None
+        Slug of the coarse class where there is exactly one.
+    classes : tuple of str
+        Of double diagnoses, the coarse classes, in the order of the taxonomy.
+    """
+
+    kind: MatchKind
+    detailed: str | None = None
+    coarse: str | None = None
+    classes: tuple[str, ...] = ()
+
+
+class LabelBook(BaseModel):
+    """The labels of each class of a taxonomy.
+
+    Slugs and names of classes are labels by themselves, without being listed.
+
+    Attributes
+    ----------
+    taxonomy : Taxonomy
+        In JSON, ``"caltomorph"`` stands for the paper's.
+    labels : dict of str to tuple of str
+        The labels of a class by its slug; that of a coarse class takes labels that do not tell which detailed one.
+    double : dict of str to tuple of str
+        Labels that name two diagnoses in one word ("MPN-BP"), with the slugs of the coarse classes.
+    rare : tuple of str
+        Labels of diseases that belong to no class.
+    follow_up, unclear : tuple of str
+        Words that say so, anywhere in a label ("in remission", "suspected").
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    taxonomy: Taxonomy
+    labels: dict[str, tuple[str, ...]] = {}
+    double: dict[str, tuple[str, ...]] = {}
+    rare: tuple[str, ...] = ()
+    follow_up: tuple[str, ...] = ()
+    unclear: tuple[str, ...] = ()
+
+    @field_validator("taxonomy", mode="before")
+    @classmethod
+    def _shipped_taxonomy(cls, value: Any) -> Any:
+        return caltomorph_taxonomy() if value == "caltomorph" else value
+
+    @model_validator(mode="after")
+    def _every_label_means_one_thing(self) -> LabelBook:
+        detailed, coarse = self._detailed_matches, self._coarse_matches
+        if stray := [slug for slug in self.labels if slug not in detailed and slug not in coarse]:
+            raise ValueError(f"labels are given for {stray[0]!r}, which is no class of {self.taxonomy.name}")
+        if stray := [slug for slugs in self.double.values() for slug in slugs if slug not in coarse]:
+            raise ValueError(f"double names {stray[0]!r}, which is no coarse class of {self.taxonomy.name}")
+        meanings: dict[str, tuple[str, str, Match]] = {}
+        for label, where, match in self._entries():
+            if not label.strip():
+                raise ValueError(f"{where} has an empty label")
+            before, there, meaning = meanings.setdefault(key(label), (label, where, match))
+            if meaning != match:
+                raise ValueError(f"{before!r} of {there} and {label!r} of {where} are the same label")
+        return self
+
+    def match(self, label: str) -> Match:
+        """Return what a label means, whatever its case, hyphens, umlauts, punctuation and spaces."""
+        folded = fold(label)
+        if not folded:
+            return Match("unclear")
+        if whole := self._meanings.get(key(folded)):
+            return whole
+        phrases = runs(folded)
+        for kind, markers in self._markers.items():
+            if not markers.isdisjoint(phrases):
+                return Match(kind)
+        return self._combined(folded)
+
+    def _combined(self, folded: str) -> Match:
+        parts = meanings_of_parts(folded, lambda part: self._meanings.get(key(part)))
+        if not parts:
+            return Match("unknown")
+        if len(set(parts)) == 1 and not lies_between(folded):
+            return parts[0]
+        named = {slug for part in parts for slug in (*part.classes, part.coarse)}
+        return Match("double", classes=tuple(slug for slug in self.taxonomy.slugs if slug in named))
+
+    @cached_property
+    def _meanings(self) -> dict[str, Match]:
+        """What each whole label means, by its key."""
+        return {key(label): match for label, _, match in self._entries()}
+
+    @cached_property
+    def _markers(self) -> dict[MatchKind, set[str]]:
+        """Keys of the words that say how a case stands, in the order in which they are looked for."""
+        return {"follow_up": {key(one) for one in self.follow_up}, "unclear": {key(one) for one in self.unclear}}
+
+    @property
+    def _coarse_matches(self) -> dict[str, Match]:
+        """What the slug of a coarse class means; one with a single detailed class means that."""
+        return {
+            one.slug: Match("matched", one.detailed[0].slug if len(one.detailed) == 1 else None, one.slug)
+            for one in self.taxonomy.classes
+        }
+
+    @property
+    def _detailed_matches(self) -> dict[str, Match]:
+        return {d.slug: Match("matched", d.slug, c.slug) for c in self.taxonomy.classes for d in c.detailed}
+
+    def _entries(self) -> Iterator[tuple[str, str, Match]]:
+        """Yield every label of the book, where it stands, and what it means."""
+        coarse, detailed = self._coarse_matches, self._detailed_matches
+        matches = coarse | detailed
+        for c in self.taxonomy.classes:
+            for d in c.detailed:
+                yield from ((label, d.slug, detailed[d.slug]) for label in (d.slug, d.name))
+            if not {key(c.slug), key(c.name)} & {key(label) for d in c.detailed for label in (d.slug, d.name)}:
+                yield from ((label, c.slug, coarse[c.slug]) for label in (c.slug, c.name))
+        for slug, labels in self.labels.items():
+            yield from ((label, slug, matches[slug]) for label in labels)
+        for label, slugs in self.double.items():
+            ordered = tuple(slug for slug in self.taxonomy.slugs if slug in slugs)
+            yield label, "double", Match("double", classes=ordered)
+        for label in self.rare:
+            yield label, "rare", Match("rare")
+        for label in self.follow_up:
+            yield label, "follow_up", Match("follow_up")
+        for label in self.unclear:
+            yield label, "unclear", Match("unclear")

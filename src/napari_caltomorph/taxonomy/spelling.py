@@ -1,0 +1,53 @@
+"""When two spellings of a diagnosis are the same: what people vary without meaning anything by it is taken away.
+
+Case, hyphens, spaces, punctuation and umlauts (ä = ae = a) do not count, nor do British and American, "cyt" and "zyt".
+Two signs do, since the label says something else without them: a question mark ("AML?"), and a plus ("Ph+ CML").
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_LETTERS = str.maketrans({"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "ı": "i", "&": " and "})
+_STEMS = {  # as they stand once umlauts are folded: leukaemia is leukamia by then
+    "zyt": "cyt",
+    "leukami": "leukemi",
+    "anami": "anemi",
+    "cythami": "cythemi",
+    "hamat": "hemat",
+    "hamo": "hemo",
+    "tumour": "tumor",
+    "smoulder": "smolder",
+}
+_STEM = re.compile("|".join(_STEMS))
+_WORD = re.compile(r"[^\W_]+|(?<!\w)\?|\?(?!\w)|\+")
+
+
+def fold(text: str) -> str:
+    """Return a text in lower case, without accents and with plain hyphens; punctuation stays."""
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold().translate(_LETTERS))
+    plain = "".join(_hyphen(sign) for sign in plain if not unicodedata.combining(sign))
+    plain = re.sub(r"([aou])e+", r"\1", plain)
+    return " ".join(_STEM.sub(lambda stem: _STEMS[stem[0]], plain).split())
+
+
+def words(folded: str) -> list[str]:
+    """Return the words of a folded text."""
+    return _WORD.findall(folded)
+
+
+def key(text: str) -> str:
+    """Return what is the same for all spellings of a label; empty only for blank ones."""
+    folded = fold(text)
+    return "".join(words(folded)) or folded
+
+
+def runs(folded: str) -> set[str]:
+    """Return the keys of all runs of neighbouring words: every phrase that the text contains."""
+    found = words(folded)
+    return {"".join(found[i:j]) for i in range(len(found)) for j in range(i + 1, len(found) + 1)}
+
+
+def _hyphen(sign: str) -> str:
+    return "-" if sign == "\N{MINUS SIGN}" or unicodedata.category(sign) == "Pd" else sign
