@@ -35,6 +35,10 @@ COLUMNS = {
     "n_images": "Int64",
     "n_cells": "Int64",  # usable ones
     "fingerprint": "string",
+    "label_kind": "string",  # what the label book says: matched, double, follow_up, unclear, rare, unknown, unlabelled
+    "problem": "string",  # why the files cannot be used; missing where they can
+    "twin": "string",  # the patient that this one shares images with; missing where there is none
+    "twin_share": "Float64",  # the part of this patient's images that the twin has too
 }
 """Columns of `Cohort.table` and their types; whatever else a table holds follows under its own names."""
 

@@ -1,5 +1,6 @@
-"""Figures of predictions."""
+"""Figures of predictions and of cohorts."""
 
+from napari_caltomorph.report.cohort_figures import draw_classes, draw_flow, draw_preview
 from napari_caltomorph.report.figures import (
     PAPER,
     Look,
@@ -9,4 +10,14 @@ from napari_caltomorph.report.figures import (
     draw_probabilities,
 )
 
-__all__ = ["PAPER", "Look", "draw_attention_swarm", "draw_hemoglobin", "draw_malignancy", "draw_probabilities"]
+__all__ = [
+    "PAPER",
+    "Look",
+    "draw_attention_swarm",
+    "draw_classes",
+    "draw_flow",
+    "draw_hemoglobin",
+    "draw_malignancy",
+    "draw_preview",
+    "draw_probabilities",
+]

@@ -1,0 +1,117 @@
+"""``caltomorph inspect``: who is in a cohort, with which class, who was left out and why. It changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.table import Table
+
+from napari_caltomorph.cli.console import console, progress_bar, say, say_files
+from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
+from napari_caltomorph.storage import refuse_unwritable, replacing
+
+app = App(
+    name="inspect",
+    usage="Usage: caltomorph inspect COHORT [OPTIONS]",
+    help_epilogue="""A directory <diagnosis>/<patient>/cells, or a table with a path a patient:
+
+    caltomorph inspect cohort
+    caltomorph inspect patients.csv --label-column "Final diagnosis"
+
+The APL-AML cohort's discovery patients, kept for later steps:
+
+    caltomorph inspect APL-AML --where Cohort=Discovery --min-cells 20 \\
+        --save cohort.json --figures figures
+
+Every later step takes the directory or the saved cohort.json.""",
+)
+
+
+@app.default
+def inspect(
+    cohort: Path,
+    /,
+    *,
+    save: Path | None = None,
+    figures: Path | None = None,
+    options: Annotated[CohortOptions, Parameter(name="*")] = CohortOptions(),  # noqa: B008 (frozen)
+) -> None:
+    """Show a cohort: classes by split, cells per patient, who was left out and why. Nothing is changed.
+
+    Parameters
+    ----------
+    cohort
+        A directory, a table, or a saved cohort.json.
+    save
+        Keep the cohort, with its split, in this file (cohort.json).
+    figures
+        Folder for flow.png, classes.png and preview.png.
+    """
+    for target in (save and save.parent, figures):
+        if target is not None:
+            refuse_unwritable(target)
+    with progress_bar() as progress:
+        found = read_cohort(cohort, options, progress=progress)
+    _show(found)
+    written = []
+    if save is not None:
+        found.save(save)
+        written.append(save)
+    if figures is not None:
+        written += _save_figures(found, figures)
+    if written:
+        say_files(written)
+
+
+def _show(cohort: Cohort) -> None:
+    say(f"{cohort.source} ({cohort.layout}): {len(cohort) + len(cohort.left_out)} patients found, {len(cohort)} in")
+    say()
+    table = Table("class", "train", "test", "cells per patient", box=None, header_style="bold", pad_edge=False)
+    for one in cohort.taxonomy.classes:
+        of_class = cohort.table.loc[cohort.table["coarse"] == one.slug]
+        if len(of_class):
+            _add_row(table, one.name, of_class)
+    others = cohort.table.loc[cohort.table["coarse"].isna()]
+    if len(others):
+        _add_row(table, "other, or several classes", others)
+    console.print(table)
+    if len(cohort.left_out):
+        say()
+        out = Table("left out", "patients", "for example", box=None, header_style="bold", pad_edge=False)
+        for rule, count in cohort.left_out_counts().items():
+            first = cohort.left_out.loc[cohort.left_out["rule"] == rule].iloc[0]
+            out.add_row(rule, str(count), f"{first['patient_id']}: {first['reason']}")
+        console.print(out)
+    if cohort.notes:
+        say()
+    for note in cohort.notes:
+        say(f"- {note}")
+
+
+def _add_row(table: Table, name: str, patients: object) -> None:
+    cells = patients["n_cells"]  # type: ignore[index]
+    split = patients["split"].value_counts()  # type: ignore[index]
+    spread = f"{cells.min()} ... {cells.median():.0f} ... {cells.max()}"
+    table.add_row(name, str(split.get("train", 0)), str(split.get("test", 0)), spread)
+
+
+def _save_figures(cohort: Cohort, folder: Path) -> list[Path]:
+    from matplotlib.figure import Figure
+
+    from napari_caltomorph.report import draw_classes, draw_flow, draw_preview
+
+    paths = []
+    for name, draw, size in (
+        ("flow", draw_flow, (7, 1.2 + 0.7 * (len(cohort.left_out_counts()) + 3))),
+        ("classes", draw_classes, (6, 3.2)),
+        ("preview", draw_preview, (9, 6)),
+    ):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure.add_subplot(), cohort)
+        path = folder / f"{name}.png"
+        with replacing(path) as part:
+            figure.savefig(part, format="png", dpi=150)
+        paths.append(path)
+    return paths

@@ -1,0 +1,46 @@
+"""AML-Hehr (TCIA): ``metadata.csv`` and ``data/<bag_label>/<patient_id>/``."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pandas as pd
+
+from napari_caltomorph.cohort.layouts.folders import join
+from napari_caltomorph.cohort.options import CohortOptions
+from napari_caltomorph.cohort.tables import Found
+from napari_caltomorph.errors import CohortUnreadable
+from napari_caltomorph.names import printable
+
+
+def recognises(path: Path) -> bool:
+    """Whether the folder has the cohort's own table and data folder."""
+    table = path / "metadata.csv"
+    if not table.is_file() or not (path / "data").is_dir():
+        return False
+    with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        return {"patient_id", "bag_label"} <= set(next(csv.reader(file), []))
+
+
+def read(path: Path, options: CohortOptions) -> Found:
+    """Read the cohort; the blood counts stay under their own names.
+
+    Raises
+    ------
+    CohortUnreadable
+        The data folder is not there.
+    """
+    data = path / "data"
+    if not data.is_dir():
+        raise CohortUnreadable(f"{data} does not exist; unpack the cohort's images there.")
+    labels = sorted(folder for folder in data.iterdir() if folder.is_dir())
+    rows = [
+        (printable(p.name), printable(label.name), printable(str(p)))
+        for label in labels
+        for p in sorted(label.iterdir())
+        if p.is_dir()
+    ]
+    found = pd.DataFrame(rows, columns=["patient_id", "raw_label", "path"])
+    columns = {"id_column": "patient_id", "label_column": "bag_label", "sex_column": "sex_1f_2m", "age_column": "age"}
+    return join(found, path / "metadata.csv", options.model_copy(update=columns), labels_from_table=True)

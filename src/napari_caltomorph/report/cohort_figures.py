@@ -1,0 +1,103 @@
+"""Figures of a cohort: who was left out and why (paper, figure 1B), classes by split, and a preview of its cells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from napari_caltomorph.cohort import Cohort
+from napari_caltomorph.errors import CellUnreadable, SmearUnreadable
+from napari_caltomorph.names import path_of
+from napari_caltomorph.report.figures import PAPER, Look
+from napari_caltomorph.smear import read_smear
+
+_BOX: dict[str, Any] = {"boxstyle": "round,pad=0.45", "linewidth": 1}
+
+
+def draw_flow(axes: Axes, cohort: Cohort, look: Look = PAPER) -> None:
+    """Draw the patients found, those each rule left out, and those who remain on each side."""
+    look.prepare(axes)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    rules = cohort.left_out_counts()
+    sides = cohort.table["split"].value_counts().to_dict()
+    found = len(cohort) + len(cohort.left_out)
+    rows = len(rules) + 3
+    axes.set_xlim(0, 1)
+    axes.set_ylim(-rows + 0.3, 0.7)
+    box = {**_BOX, "facecolor": look.background, "edgecolor": look.text}
+    text: dict[str, Any] = {"color": look.text, "fontsize": 9, "ha": "center", "va": "center"}
+    axes.text(0.28, 0, f"Found\nn={found}", bbox=box, **text)
+    axes.plot([0.28, 0.28], [-0.35, -rows + 2.4], color=look.text, linewidth=1, zorder=0)
+    for number, (rule, count) in enumerate(rules.items(), start=1):
+        axes.annotate(
+            "", (0.47, -number), (0.28, -number), arrowprops={"arrowstyle": "->", "color": look.text, "linewidth": 1}
+        )
+        axes.text(0.74, -number, f"{rule}  n={count}", bbox={**box, "edgecolor": look.faint}, **text)
+    axes.text(0.28, -rows + 2, f"In the cohort\nn={len(cohort)}", bbox=box, **text)
+    for side, x in (("train", 0.14), ("test", 0.42)):
+        axes.annotate(
+            "",
+            (x, -rows + 1.4),
+            (0.28, -rows + 1.65),
+            arrowprops={"arrowstyle": "->", "color": look.text, "linewidth": 1},
+        )
+        axes.text(x, -rows + 1, f"{side}\nn={sides.get(side, 0)}", bbox=box, **text)
+
+
+def draw_classes(axes: Axes, cohort: Cohort, look: Look = PAPER) -> None:
+    """Draw one bar a class: the training patients filled, the test patients behind in a lighter shade."""
+    look.prepare(axes)
+    taxonomy = cohort.taxonomy
+    coarse = cohort.table["coarse"]
+    counts = (
+        pd.crosstab(coarse, cohort.table["split"]).reindex(index=taxonomy.slugs, columns=["train", "test"]).fillna(0)
+    )
+    rows = np.arange(len(taxonomy.classes))
+    axes.barh(rows, counts["train"], height=0.62, color=taxonomy.colors)
+    axes.barh(rows, counts["test"], left=counts["train"], height=0.62, color=taxonomy.colors, alpha=0.45)
+    for row, (train, test) in enumerate(counts.itertuples(index=False)):
+        axes.text(train + test, row, f"  {train:.0f} + {test:.0f}", va="center", fontsize=8, color=look.text)
+    axes.set_yticks(rows, taxonomy.names)
+    axes.set_xticks([])
+    axes.set_xlim(0, 1.25 * max(float(counts.sum(axis=1).max()), 1))
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_title("patients: train + test", fontsize=8, color=look.text)
+
+
+def draw_preview(axes: Axes, cohort: Cohort, look: Look = PAPER, *, cells: int = 12) -> None:
+    """Draw the first cells of one patient of each class, one row a class."""
+    look.prepare(axes)
+    side, rows, names = 96, [], []
+    for one in cohort.taxonomy.classes:
+        paths = cohort.table.loc[(cohort.table["coarse"] == one.slug) & cohort.table["path"].notna(), "path"]
+        if len(paths):
+            rows.append(_row_of_cells(str(paths.iloc[0]), cells, side))
+            names.append(one.name)
+    if not rows:
+        axes.text(0.5, 0.5, "features only: no images to show", color=look.text, ha="center")
+        return
+    axes.imshow(np.concatenate(rows), interpolation="antialiased")
+    axes.set_yticks(np.arange(len(rows)) * side + side / 2, names)
+    axes.set_xticks([])
+
+
+def _row_of_cells(path: str, count: int, side: int) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    row = np.full((side, count * side, 3), 255, np.uint8)
+    try:
+        smear = read_smear(path_of(path))
+    except SmearUnreadable:
+        return row
+    for position in range(min(count, len(smear))):
+        try:
+            cell = Image.fromarray(smear.on_canvas(position)).resize((side - 2, side - 2))
+        except CellUnreadable:
+            continue
+        row[1:-1, position * side + 1 : (position + 1) * side - 1] = np.asarray(cell)
+    return row
