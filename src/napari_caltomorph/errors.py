@@ -65,3 +65,7 @@ class CohortUnreadable(CaltomorphError):
 
 class TaxonomyUnreadable(CaltomorphError):
     """A taxonomy file is damaged, or gives one label to two classes."""
+
+
+class ClusterMissing(CaltomorphError):
+    """Dask is not installed, or its scheduler does not answer."""

@@ -18,6 +18,8 @@ from napari_caltomorph.progress import Cancelled
 VERBS = {
     "demo": "Draw a synthetic smear, predict it and show it in napari: the first thing to try.",
     "predict": "Diagnose smears, and rank the cells that made the diagnosis.",
+    "inspect": "Show a cohort: classes, splits, who was left out and why; nothing is changed.",
+    "encode": "Turn the cells of a cohort into features, one file a patient; run it again to go on.",
     "synth": "Draw a synthetic cohort with known truth, to practise and to test with.",
     "weights": "The encoders' weights: what is here, and how the rest comes here.",
     "models": "The models on this machine, and the encoders that they stand on.",

@@ -1,0 +1,88 @@
+"""``caltomorph encode``: a cohort -> a feature folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+from pydantic import Field
+
+from napari_caltomorph.cli.console import fail, progress_bar, say, say_files
+from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions, read_cohort
+from napari_caltomorph.progress import format_seconds
+from napari_caltomorph.storage import refuse_unwritable
+
+if TYPE_CHECKING:
+    from napari_caltomorph.cohort import EncodeSummary
+
+app = App(
+    name="encode",
+    usage="Usage: caltomorph encode COHORT --features DIR [OPTIONS]",
+    help_epilogue="""A directory of patients, with DinoBloom ViT-B on the GPU if there is one:
+
+    caltomorph encode cohort --features features
+
+Exactly the patients of a cohort that was inspected and saved:
+
+    caltomorph encode cohort.json --features features
+
+Four processes, or the workers of a Dask cluster that runs already:
+
+    caltomorph encode cohort --features features --workers 4
+    caltomorph encode cohort --features features --scheduler tcp://node:8786
+
+Run the same again to go on after a stop, or after patients were added or
+mended: what is done and unchanged is left as it is.""",
+)
+
+
+class _Encoded(CohortOptions):
+    # Each patient's images are checked when it is its turn; before that, names are enough.
+    check_cells: bool = Field(False, description="Look at every image before the first patient is encoded, too.")
+
+
+@app.default
+def encode(
+    cohort: Path,
+    /,
+    *,
+    features: Path,
+    options: Annotated[EncodeCohortOptions, Parameter(name="*")] = EncodeCohortOptions(),  # noqa: B008 (frozen)
+    patients: Annotated[_Encoded, Parameter(name="*")] = _Encoded(),  # noqa: B008 (frozen)
+) -> int:
+    """Turn the cells of a cohort into features, one file a patient; run it again to go on.
+
+    Parameters
+    ----------
+    cohort
+        A directory, a table, or a saved cohort.json.
+    features
+        Folder for <patient_id>.h5 and run.json; made if needed.
+    """
+    refuse_unwritable(features)
+    with progress_bar() as progress:
+        found = read_cohort(cohort, patients, progress=progress)
+    from napari_caltomorph.cohort import encode_cohort  # torch comes when the cheap checks have passed
+
+    with progress_bar() as progress:
+        summary = encode_cohort(found, features, options, progress=progress)
+    _show(summary)
+    for record in summary.failed:
+        fail(f"{record.patient_id}: {record.reason}", code=1)
+    if summary.failed:
+        count, total = len(summary.failed), len(found)
+        return fail(
+            f"{count} of {total} patients failed; mend them and run this again.", code=1 if count < total else 2
+        )
+    return 0
+
+
+def _show(summary: EncodeSummary) -> None:
+    made = summary.made_with
+    text = f"{summary.encoded} patients encoded ({summary.cells} cells, {summary.left_out} left out)"
+    if summary.skipped:
+        text += f", {summary.skipped} were done already"
+    say(f"{text}, in {format_seconds(summary.seconds)}.")
+    say(f"Encoder {made.encoder}, {made.precision}, on {made.device}.")
+    say_files([summary.folder / "<patient_id>.h5", summary.folder / "run.json"])
