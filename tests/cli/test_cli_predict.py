@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import pty
 import re
@@ -18,6 +19,7 @@ import pandas as pd
 import pytest
 
 from napari_caltomorph.diagnose import Prediction
+from napari_caltomorph.errors import FeaturesRefused
 
 RESULTS = {"prediction.json", "predictions.csv", "cells.csv"}
 
@@ -98,6 +100,61 @@ def test_one_bad_smear_does_not_stop_the_others(run, patients, tmp_path):
     assert str(tmp_path / "empty") in first
     assert last == "caltomorph: 1 of 3 smears failed: empty"
     assert "Written:" in out
+
+
+def test_a_patient_whose_features_are_refused_does_not_end_the_run(run, patients, tmp_path, monkeypatch):
+    at_bag(monkeypatch, 1, FeaturesRefused("p1: features of another encoder."))
+    code, out, err = run("predict", patients, "--each", "--model", "demo", "--out", tmp_path / "results")
+    assert code == 1
+    assert list(pd.read_csv(tmp_path / "results" / "predictions.csv")["patient_id"]) == ["p2"]
+    assert Prediction.load(tmp_path / "results" / "p2").patient_id == "p2"
+    assert "p1: features of another encoder." in err
+    assert "p2: 6 cells" in out
+
+
+@pytest.mark.parametrize("words", ["CUDA out of memory. Tried to allocate 2 GiB", "can't allocate memory: 90 bytes"])
+def test_running_out_of_memory_is_one_line_and_costs_only_that_patient(run, patients, tmp_path, monkeypatch, words):
+    with monkeypatch.context() as patch:
+        at_bag(patch, 1, RuntimeError(words))
+        code, _, err = run("predict", patients / "p1", "--model", "demo", "--out", tmp_path / "one")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "p1: memory ran out" in err
+    assert not (tmp_path / "one").exists()
+    at_bag(monkeypatch, 1, RuntimeError(words))
+    code, _, err = run("predict", patients, "--each", "--model", "demo", "--out", tmp_path / "both")
+    assert code == 1
+    assert list(pd.read_csv(tmp_path / "both" / "predictions.csv")["patient_id"]) == ["p2"]
+
+
+@pytest.mark.parametrize(("stop", "ends_with"), [(KeyboardInterrupt(), 130), (RuntimeError("a bug"), None)])
+def test_what_is_done_is_kept_when_the_run_breaks_off(run, patients, tmp_path, monkeypatch, capsys, stop, ends_with):
+    at_bag(monkeypatch, 2, stop)
+    arguments = ["predict", patients, "--each", "--model", "demo", "--out", tmp_path / "results"]
+    if ends_with is None:
+        with pytest.raises(RuntimeError, match="a bug"):
+            run(*arguments)
+        out = capsys.readouterr().out
+    else:
+        code, out, err = run(*arguments)
+        assert (code, err) == (ends_with, "caltomorph: stopped\n")
+    assert "Stopped; 1 of 2 smears were predicted." in out
+    assert list(pd.read_csv(tmp_path / "results" / "predictions.csv")["patient_id"]) == ["p1"]
+    assert set(pd.read_csv(tmp_path / "results" / "cells.csv")["patient_id"]) == {"p1"}
+    assert Prediction.load(tmp_path / "results" / "p1").patient_id == "p1"
+
+
+def at_bag(monkeypatch, number, error):
+    """Let the n-th bag of the run end in an error."""
+    from napari_caltomorph.diagnose import Ensemble
+
+    predict, bags = Ensemble.predict, itertools.count(1)
+
+    def predicted(*arguments, **options):
+        if next(bags) == number:
+            raise error
+        return predict(*arguments, **options)
+
+    monkeypatch.setattr(Ensemble, "predict", predicted)
 
 
 def test_when_every_smear_is_bad_nothing_is_written(run, tmp_path):

@@ -45,9 +45,14 @@ def save_predictions(predictions: Sequence[Prediction], folder: Path) -> list[Pa
     refuse_repeated_ids([p.patient_id for p in predictions])
     paths = []
     for prediction in predictions:
-        path = folder / FILE_NAME if len(predictions) == 1 else folder / folder_name(prediction.patient_id) / FILE_NAME
+        path = prediction_file(folder, prediction.patient_id, patients=len(predictions))
         prediction.save(path)
         paths.append(path)
+    return [*paths, *save_tables(predictions, folder)]
+
+
+def save_tables(predictions: Sequence[Prediction], folder: Path) -> list[Path]:
+    """Write one row a patient and one row a cell, and nothing else of `save_predictions`."""
     tables = {
         PATIENT_TABLE: pd.DataFrame([p.patient_row() for p in predictions]),
         CELL_TABLE: pd.concat([p.cell_table() for p in predictions]),
@@ -55,8 +60,12 @@ def save_predictions(predictions: Sequence[Prediction], folder: Path) -> list[Pa
     for name, table in tables.items():
         with replacing(folder / name) as part:
             table.to_csv(part, index=False)
-        paths.append(folder / name)
-    return paths
+    return [folder / name for name in tables]
+
+
+def prediction_file(folder: Path, patient_id: str, *, patients: int) -> Path:
+    """Return where a prediction stands whole: beside the tables if it is alone there, else in the patient's folder."""
+    return (folder if patients == 1 else folder / folder_name(patient_id)) / FILE_NAME
 
 
 def refuse_repeated_ids(ids: Sequence[str]) -> None:
