@@ -53,7 +53,7 @@ def test_every_patient_has_one_side_and_groups_stay_together(
 
 def test_a_class_with_fewer_patients_than_folds_is_said() -> None:
     cohort = split(make_cohort(["aml"] * 30 + ["cll"]))
-    assert any("fewer training patients than folds" in note and "cll (1)" in note for note in cohort.notes)
+    assert any("fewer training patients than folds" in note and "Lymphoma (1)" in note for note in cohort.notes)
 
 
 def test_patients_that_share_an_image_stand_on_one_side() -> None:

@@ -22,7 +22,7 @@ def split(cohort: Cohort) -> Cohort:
     options, table = cohort.options, cohort.table.copy()
     notes = []
     groups = _groups(table)
-    strata = table["detailed"].fillna(table["coarse_set"]).fillna("other").to_numpy(dtype=str)
+    strata = _strata(table, max(options.folds, 2))
     brings_its_own = table["split"].notna().all()
     if not brings_its_own:
         table["split"] = "train"
@@ -38,7 +38,8 @@ def split(cohort: Cohort) -> Cohort:
             table.loc[table.index[train[part]], "fold"] = number
     if folds < options.folds:
         notes.append(f"Only {folds} folds: there are no more independent training patients.")
-    small = pd.Series(strata[train]).value_counts()
+    names = dict(zip(cohort.taxonomy.slugs, cohort.taxonomy.names, strict=True))
+    small = table["coarse"].iloc[train].map(names).value_counts()
     small = small[small < options.folds]
     if len(small):
         listed = ", ".join(f"{name} ({count})" for name, count in small.items())
@@ -63,6 +64,14 @@ def leak(cohort: Cohort) -> str:
     groups = table.loc[table["group"].notna()]
     spread = sides[groups.index].groupby(groups["group"]).nunique()
     return f"group {spread.idxmax()} stands on two sides" if (spread > 1).any() else ""
+
+
+def _strata(table: pd.DataFrame, parts: int) -> NDArray[np.str_]:
+    """Return what to stratify by: the detailed class; the coarse one where it has too few patients to be dealt out."""
+    coarse = table["coarse"].fillna(table["coarse_set"]).fillna("other")
+    detailed = table["detailed"].fillna(coarse)
+    sizes = detailed.groupby(detailed).transform("size")
+    return detailed.where(sizes >= parts, coarse).to_numpy(dtype=str)
 
 
 def _groups(table: pd.DataFrame) -> NDArray[np.intp]:

@@ -11,8 +11,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.plugin.parts import line
-from napari_caltomorph.plugin.theme import ERROR
+from napari_caltomorph.plugin.parts import line, plain
+from napari_caltomorph.plugin.theme import ERROR, colored
 from napari_caltomorph.plugin.worker import Job
 from napari_caltomorph.progress import OnProgress, Pace, Progress
 
@@ -52,7 +52,7 @@ class TaskRow(QWidget):
     @property
     def text(self) -> str:
         """What was said last."""
-        return self._state.text()
+        return self._said
 
     def start(self, work: Callable[[OnProgress], Any], then: Callable[[Any], None]) -> None:
         """Run ``work(progress)`` in a thread, and hand its result to `then` on the main thread."""
@@ -80,7 +80,8 @@ class TaskRow(QWidget):
 
     def say(self, text: str, *, is_error: bool = False) -> None:
         """Show a sentence below the button; nothing for an empty one."""
-        self._state.setText(f"<span style='color:{ERROR}'>{text}</span>" if is_error and text else text)
+        self._said = text
+        self._state.setText(colored(plain(text), ERROR) if is_error else plain(text))
         self._state.setVisible(bool(text))
 
     def _on_click(self) -> None:
@@ -91,7 +92,7 @@ class TaskRow(QWidget):
             self.say("Cancelled; nothing was changed.")
 
     def _on_progress(self, progress: Progress) -> None:
-        self._bar.setRange(0, progress.total if progress.unit == "cells" else 0)
+        self._bar.setRange(0, progress.total if progress.total > 1 else 0)
         self._bar.setValue(progress.done)
         self.say(self._pace.describe(progress))
 

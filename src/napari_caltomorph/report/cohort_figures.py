@@ -25,28 +25,21 @@ def draw_flow(axes: Axes, cohort: Cohort, look: Look = PAPER) -> None:
     axes.set_yticks([])
     rules = cohort.left_out_counts()
     sides = cohort.table["split"].value_counts().to_dict()
-    found = len(cohort) + len(cohort.left_out)
-    rows = len(rules) + 3
+    rest, parts = -len(rules) - 1.5, -len(rules) - 3.1
     axes.set_xlim(0, 1)
-    axes.set_ylim(-rows + 0.3, 0.7)
-    box = {**_BOX, "facecolor": look.background, "edgecolor": look.text}
-    text: dict[str, Any] = {"color": look.text, "fontsize": 9, "ha": "center", "va": "center"}
-    axes.text(0.28, 0, f"Found\nn={found}", bbox=box, **text)
-    axes.plot([0.28, 0.28], [-0.35, -rows + 2.4], color=look.text, linewidth=1, zorder=0)
+    axes.set_ylim(parts - 0.8, 0.8)
+    box: dict[str, Any] = {**_BOX, "facecolor": look.background, "edgecolor": look.text}
+    text: dict[str, Any] = {"color": look.text, "fontsize": 8, "va": "center"}
+    arrow = {"arrowstyle": "->", "color": look.text, "linewidth": 1}
+    axes.plot([0.2, 0.2], [0, rest], color=look.text, linewidth=1, zorder=0)
+    axes.text(0.2, 0, f"Found\nn={len(cohort) + len(cohort.left_out)}", bbox=box, ha="center", **text)
     for number, (rule, count) in enumerate(rules.items(), start=1):
-        axes.annotate(
-            "", (0.47, -number), (0.28, -number), arrowprops={"arrowstyle": "->", "color": look.text, "linewidth": 1}
-        )
-        axes.text(0.74, -number, f"{rule}  n={count}", bbox={**box, "edgecolor": look.faint}, **text)
-    axes.text(0.28, -rows + 2, f"In the cohort\nn={len(cohort)}", bbox=box, **text)
-    for side, x in (("train", 0.14), ("test", 0.42)):
-        axes.annotate(
-            "",
-            (x, -rows + 1.4),
-            (0.28, -rows + 1.65),
-            arrowprops={"arrowstyle": "->", "color": look.text, "linewidth": 1},
-        )
-        axes.text(x, -rows + 1, f"{side}\nn={sides.get(side, 0)}", bbox=box, **text)
+        axes.annotate("", (0.31, -number - 0.2), (0.2, -number - 0.2), arrowprops=arrow)
+        axes.text(0.335, -number - 0.2, f"{rule}  n={count}", bbox={**box, "edgecolor": look.faint}, ha="left", **text)
+    for side, x in (("train", 0.1), ("test", 0.3)):
+        axes.annotate("", (x, parts + 0.4), (0.2, rest), arrowprops=arrow, zorder=0)
+        axes.text(x, parts, f"{side}\nn={sides.get(side, 0)}", bbox=box, ha="center", **text)
+    axes.text(0.2, rest, f"In the cohort\nn={len(cohort)}", bbox=box, ha="center", **text)
 
 
 def draw_classes(axes: Axes, cohort: Cohort, look: Look = PAPER) -> None:

@@ -1,0 +1,62 @@
+"""A pandas table that can be looked at and sorted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel, Qt
+from qtpy.QtWidgets import QTableView
+
+
+class TableView(QTableView):
+    """Shows some columns of a table, a row a row; `frame` is the whole table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frame = pd.DataFrame()
+        self._sorted = QSortFilterProxyModel(self)
+        self._sorted.setSortRole(Qt.ItemDataRole.UserRole)
+        self.setModel(self._sorted)
+        self.setSortingEnabled(True)
+        self.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
+        self.setEditTriggers(QTableView.EditTrigger.NoEditTriggers)
+        self.verticalHeader().hide()
+
+    def show_frame(self, frame: pd.DataFrame, columns: list[str]) -> None:
+        """Show these columns of a table."""
+        self.frame = frame.reset_index(drop=True)
+        self._sorted.setSourceModel(_FrameModel(self.frame[columns], self))
+        self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
+        self.resizeColumnsToContents()
+
+    def row_of(self, index: QModelIndex) -> int:
+        """Return the row of `frame` that is shown at an index."""
+        return int(self._sorted.mapToSource(index).row())
+
+
+class _FrameModel(QAbstractTableModel):
+    def __init__(self, frame: pd.DataFrame, parent: QTableView) -> None:
+        super().__init__(parent)
+        self._frame = frame
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:
+        return 0 if parent is not None and parent.isValid() else len(self._frame)
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:
+        return self._frame.shape[1]
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
+            return str(self._frame.columns[section]).replace("_", " ")
+        return None
+
+    def data(self, index: QModelIndex, role: int = 0) -> Any:
+        if role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.UserRole, Qt.ItemDataRole.ToolTipRole):
+            return None
+        value: Any = self._frame.iat[index.row(), index.column()]
+        if pd.isna(value):
+            return None
+        if role == Qt.ItemDataRole.UserRole and isinstance(value, (int, float)):
+            return float(value)
+        return str(value)
