@@ -4,9 +4,10 @@ from napari_caltomorph.synthetic.anatomy import CellType
 from napari_caltomorph.synthetic.cell_types import CELL_TYPES
 from napari_caltomorph.synthetic.cells import UnknownCellType, draw_cell
 from napari_caltomorph.synthetic.compositions import COMPOSITIONS, Composition
+from napari_caltomorph.synthetic.drawn import drawn_smear
 from napari_caltomorph.synthetic.patients import SyntheticPatient, UnknownClass, synthesize_patient
 from napari_caltomorph.synthetic.stain import Stain
-from napari_caltomorph.synthetic.write import SynthOptions, synthesize_cohort, write_smear
+from napari_caltomorph.synthetic.write import SynthOptions, invent_patients, synthesize_cohort, write_smear
 
 __all__ = [
     "CELL_TYPES",
@@ -19,6 +20,8 @@ __all__ = [
     "UnknownCellType",
     "UnknownClass",
     "draw_cell",
+    "drawn_smear",
+    "invent_patients",
     "synthesize_cohort",
     "synthesize_patient",
     "write_smear",

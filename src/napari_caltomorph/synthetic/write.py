@@ -6,7 +6,7 @@ A folder appears under its name only when it is complete; cancelling leaves noth
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +91,7 @@ def synthesize_cohort(out: Path, options: SynthOptions, *, progress: OnProgress 
     """
     _refuse_filled(out, overwrite=options.overwrite)
     total = options.patients * options.cells
-    patients = _invent_patients(options)
+    patients = list(invent_patients(options))
     with replacing_folder(out, overwrite=True) as part:
         for number, patient in enumerate(patients):
 
@@ -102,18 +102,19 @@ def synthesize_cohort(out: Path, options: SynthOptions, *, progress: OnProgress 
         _write_patients(part / PATIENTS, patients)
 
 
-def _invent_patients(options: SynthOptions) -> list[SyntheticPatient]:
-    """Deal patients out to the coarse classes in turn, and within each to its detailed classes in turn."""
+def invent_patients(options: SynthOptions) -> Iterator[SyntheticPatient]:
+    """Yield the patients of a cohort, one at a time: any number fits in memory.
+
+    They are dealt out to the coarse classes in turn, and within each to its detailed classes in turn.
+    """
     coarse = [[one.slug for one in c.detailed if one.slug in COMPOSITIONS] for c in caltomorph_taxonomy().classes]
     seeds = np.random.SeedSequence(options.seed).generate_state(options.patients)
     width = max(3, len(str(options.patients)))
-    patients = []
     for number, seed in enumerate(seeds):
         detailed = coarse[number % len(coarse)]
         slug = detailed[number // len(coarse) % len(detailed)]
         name = f"synthetic_{number + 1:0{width}d}"
-        patients.append(synthesize_patient(slug, cells=options.cells, seed=int(seed), patient_id=name))
-    return patients
+        yield synthesize_patient(slug, cells=options.cells, seed=int(seed), patient_id=name)
 
 
 def _write_patients(path: Path, patients: list[SyntheticPatient]) -> None:
