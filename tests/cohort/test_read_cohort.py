@@ -310,3 +310,11 @@ def test_the_apl_aml_cohort_is_counted_right(shared_data: Path) -> None:
         cells = [file for file in digests.values() if sizes[file] <= 3 * usual]
         assert row.n_images == len(files)
         assert row.n_cells == len(cells)
+
+
+def test_names_only_counts_without_looking(flat: Path) -> None:
+    (flat / "synthetic_001" / "Gal-000001.RGB.TIF").write_bytes(b"damaged")
+    assert read_cohort(flat, FEW).table.set_index("patient_id").loc["synthetic_001", "n_cells"] == CELLS - 1
+    quick = read_cohort(flat, with_options(names_only=True)).table.set_index("patient_id")
+    assert quick.loc["synthetic_001", "n_cells"] == CELLS
+    assert quick["fingerprint"].isna().all()

@@ -20,11 +20,11 @@ _COLUMNS = ("n_images", "n_cells", "fingerprint", "problem", "twin", "twin_share
 def look_at_cells(cohort: Cohort, *, progress: OnProgress = ignore) -> Cohort:
     """Count images and usable cells, and compare all patients' images by their SHA-256.
 
-    Without `check_cells` names are counted, and nothing is compared. Half a SHA-256 is kept for each image, so that
+    With `names_only` names are counted, and nothing is compared. Half a SHA-256 is kept for each image, so that
     millions fit in memory.
     """
     table = cohort.table.copy()
-    is_checked = cohort.options.check_cells
+    is_checked = not cohort.options.names_only
     owners: dict[bytes, int] = {}
     columns: dict[str, list[object]] = {name: [] for name in _COLUMNS}
     places = zip(table["path"], table["features"], table["n_cells"], strict=True)

@@ -38,7 +38,7 @@ class CohortOptions(BaseModel):
     keep_unmatched: bool = Field(False, description="Keep labels of no class as 'other' instead of leaving them out.")
 
     min_cells: NonNegativeInt = Field(50, description="Leave out patients with fewer usable cells.")
-    check_cells: bool = Field(True, description="Look at every image; otherwise only file names are counted.")
+    names_only: bool = Field(False, description="Count file names instead of looking at every image; much faster.")
     keep_follow_up: bool = Field(False, description="Keep samples after therapy.")
     keep_double: bool = Field(False, description="Keep double and in-between diagnoses, as a set of classes.")
     keep_unclear: bool = Field(False, description="Keep unclear diagnoses.")

@@ -110,7 +110,7 @@ class CohortPanel(QWidget):
         options = CohortOptions(
             taxonomy=self.taxonomy.currentText(),
             min_cells=self.min_cells.value(),
-            check_cells=self.check_cells.isChecked(),
+            names_only=not self.check_cells.isChecked(),
         )
 
         def work(progress: OnProgress) -> Cohort:

@@ -1,0 +1,54 @@
+"""``caltomorph inspect`` shows a cohort, keeps it when asked, and says what is wrong in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from napari_caltomorph.cli.app import run
+from napari_caltomorph.cohort import read_cohort
+from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("inspect") / "drawn"
+    synthesize_cohort(folder, SynthOptions(patients=16, cells=5, seed=2))
+    return folder
+
+
+def test_classes_splits_and_who_is_left_out_are_shown(drawn: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["inspect", str(drawn), "--min-cells", "5"]) == 0
+    output = capfd.readouterr().out
+    assert "16 patients found, 16 in" in output
+    assert "Acute leukemia" in output
+    assert "5 ... 5 ... 5" in output
+
+
+def test_nothing_is_written_unless_asked(drawn: Path, tmp_path: Path) -> None:
+    before = sorted(drawn.rglob("*"))
+    assert run(["inspect", str(drawn), "--min-cells", "5"]) == 0
+    assert sorted(drawn.rglob("*")) == before
+    saved, figures = tmp_path / "cohort.json", tmp_path / "figures"
+    assert run(["inspect", str(drawn), "--min-cells", "5", "--save", str(saved), "--figures", str(figures)]) == 0
+    assert len(read_cohort(saved)) == 16
+    assert {p.name for p in figures.iterdir()} == {"flow.png", "classes.png", "preview.png"}
+
+
+def test_columns_can_be_chosen_and_rows_kept(drawn: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    female = int((pd.read_csv(drawn / "patients.csv")["sex"] == "female").sum())
+    assert run(["inspect", str(drawn), "--min-cells", "5", "--min-patients", "1", "--where", "sex=female"]) == 0
+    assert f"{female} in" in capfd.readouterr().out
+    assert run(["inspect", str(drawn), "--label-column", "nonsense"]) == 2
+    assert "no column 'nonsense'" in capfd.readouterr().err
+
+
+def test_what_is_no_cohort_is_one_line_and_exit_code_2(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["inspect", str(tmp_path)]) == 2
+    error = capfd.readouterr().err
+    assert "holds no cohort" in error
+    assert len(error.strip().splitlines()) == 1
+    (tmp_path / "file").write_text("in the way")
+    assert run(["inspect", str(tmp_path), "--save", str(tmp_path / "file" / "cohort.json")]) == 2
