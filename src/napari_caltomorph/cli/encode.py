@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
-from pydantic import Field
 
 from napari_caltomorph.cli.console import fail, progress_bar, say, say_files
 from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions, read_cohort
@@ -37,11 +36,6 @@ mended: what is done and unchanged is left as it is.""",
 )
 
 
-class _Encoded(CohortOptions):
-    # Each patient's images are checked when it is its turn; before that, names are enough.
-    check_cells: bool = Field(False, description="Look at every image before the first patient is encoded, too.")
-
-
 @app.default
 def encode(
     cohort: Path,
@@ -49,7 +43,7 @@ def encode(
     *,
     features: Path,
     options: Annotated[EncodeCohortOptions, Parameter(name="*")] = EncodeCohortOptions(),  # noqa: B008 (frozen)
-    patients: Annotated[_Encoded, Parameter(name="*")] = _Encoded(),  # noqa: B008 (frozen)
+    patients: Annotated[CohortOptions, Parameter(name="*")] = CohortOptions(),  # noqa: B008 (frozen)
 ) -> int:
     """Turn the cells of a cohort into features, one file a patient; run it again to go on.
 
@@ -61,6 +55,8 @@ def encode(
         Folder for <patient_id>.h5 and run.json; made if needed.
     """
     refuse_unwritable(features)
+    # Each patient's images are looked at when it is its turn; before that, names are enough.
+    patients = patients.model_copy(update={"names_only": True})
     with progress_bar() as progress:
         found = read_cohort(cohort, patients, progress=progress)
     from napari_caltomorph.cohort import encode_cohort  # torch comes when the cheap checks have passed
