@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import tifffile
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QWidget
@@ -20,7 +21,7 @@ from napari_caltomorph.encode import ENCODERS
 from napari_caltomorph.plugin.demo_window import open_viewer, process_events
 from napari_caltomorph.plugin.left_out_dialog import LeftOutDialog
 from napari_caltomorph.plugin.weights_dialog import WeightsDialog
-from napari_caltomorph.synthetic import synthesize_patient, write_smear
+from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort, synthesize_patient, write_smear
 
 
 def faulty_smear(folder: Path) -> Path:
@@ -37,6 +38,23 @@ def faulty_smear(folder: Path) -> Path:
     tifffile.imwrite(smear / "Gal-000903.RGB.TIF", field, photometric="rgb")
     (smear / "Thumbs.db").write_bytes(b"\0")
     return smear
+
+
+def labelled_cohort(folder: Path) -> Path:
+    """Draw a cohort whose table of diagnoses is as uneven as real ones."""
+    drawn, cohort = folder / "drawn", folder / "cohort"
+    synthesize_cohort(drawn, SynthOptions(patients=64, cells=12, seed=4))
+    cohort.mkdir()
+    for patient in drawn.glob("*/*/"):
+        patient.rename(cohort / patient.name)
+    table = pd.read_csv(drawn / "patients.csv").drop(columns=["coarse_class", "split"])
+    table.loc[:4, "diagnosis"] = "AML, follow-up after chemotherapy"
+    table.loc[7:8, "diagnosis"] = "MDS/AML borderline"
+    table.loc[14, "diagnosis"] = "MGUS"
+    table.loc[20, "diagnosis"] = "unclear"
+    shutil.rmtree(cohort / table["patient_id"].iloc[30])
+    table.to_csv(cohort / "diagnoses.csv", index=False)
+    return cohort
 
 
 def save(what: Viewer | QWidget, path: Path) -> None:
@@ -84,6 +102,20 @@ def main(out: Path) -> None:
         save(weights, out / "weights.png")
         weights.close()
         viewer.close()
+        save_cohort(labelled_cohort(Path(scratch)), out)
+
+
+def save_cohort(cohort: Path, out: Path) -> None:
+    """Take the pictures of the *Open cohort* panel."""
+    viewer, panel = open_viewer(widget="Open cohort")
+    panel.place.setText(str(cohort))
+    panel.min_cells.setValue(10)
+    panel.read()
+    process_events(until=lambda: not panel.run.is_busy)
+    save(viewer, out / "cohort.png")
+    panel.tabs.setCurrentIndex(3)
+    save(viewer, out / "cohort_flow.png")
+    viewer.close()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import napari
 from PIL import Image
@@ -12,7 +13,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_caltomorph.diagnose.prediction import FILE_NAME, Prediction
-from napari_caltomorph.plugin.predict_panel import PredictPanel
 from napari_caltomorph.storage import replacing
 
 _SIZE = (1280, 720)
@@ -45,12 +45,12 @@ def show_demo(prediction_folder: Path, screenshot: Path | None, keep_open: bool)
         viewer.close()
 
 
-def open_viewer(title: str = "napari") -> tuple[napari.Viewer, PredictPanel]:
-    """Open napari with the panel beside it, at the size that the screens are made for."""
+def open_viewer(title: str = "napari", widget: str = "Predict patient") -> tuple[napari.Viewer, Any]:
+    """Open napari with one of our panels beside it, at the size that the screens are made for."""
     viewer = napari.Viewer(title=title)
     window = viewer.window._qt_window
     window.resize(*_SIZE)
-    dock, panel = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Predict patient")
+    dock, panel = viewer.window.add_plugin_dock_widget("napari-caltomorph", widget)
     window.resizeDocks([dock], [_DOCK_WIDTH], Qt.Orientation.Horizontal)
     return viewer, panel
 
