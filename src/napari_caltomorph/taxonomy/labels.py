@@ -74,7 +74,9 @@ class LabelBook(BaseModel):
     @field_validator("taxonomy", mode="before")
     @classmethod
     def _shipped_taxonomy(cls, value: Any) -> Any:
-        return caltomorph_taxonomy() if value == "caltomorph" else value
+        if isinstance(value, str) and value != "caltomorph":
+            raise ValueError(f'{value!r} is no taxonomy; write "caltomorph", or the classes themselves')
+        return caltomorph_taxonomy() if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _every_label_means_one_thing(self) -> LabelBook:
@@ -141,10 +143,10 @@ class LabelBook(BaseModel):
         coarse, detailed = self._coarse_matches, self._detailed_matches
         matches = coarse | detailed
         for c in self.taxonomy.classes:
-            for d in c.detailed:
-                yield from ((label, d.slug, detailed[d.slug]) for label in (d.slug, d.name))
-            if not {key(c.slug), key(c.name)} & {key(label) for d in c.detailed for label in (d.slug, d.name)}:
-                yield from ((label, c.slug, coarse[c.slug]) for label in (c.slug, c.name))
+            finer = [(label, d.slug, detailed[d.slug]) for d in c.detailed for label in (d.slug, d.name)]
+            yield from finer
+            taken = {key(label) for label, _, _ in finer}  # MDS is a detailed class too: that says more
+            yield from ((label, c.slug, coarse[c.slug]) for label in (c.slug, c.name) if key(label) not in taken)
         for slug, labels in self.labels.items():
             yield from ((label, slug, matches[slug]) for label in labels)
         for label, slugs in self.double.items():

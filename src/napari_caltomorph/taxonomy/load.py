@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from importlib import resources
-from itertools import cycle
+from itertools import chain, count, cycle
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from napari_caltomorph.errors import TaxonomyUnreadable
+from napari_caltomorph.names import printable
 from napari_caltomorph.taxonomy.classes import CoarseClass, DetailedClass, Taxonomy
 from napari_caltomorph.taxonomy.labels import LabelBook
 from napari_caltomorph.taxonomy.spelling import fold, key
@@ -40,7 +41,7 @@ def load_book(name_or_path: str) -> LabelBook | None:
         file = resources.files(__package__).joinpath("books", f"{name_or_path}.json")
         return _parse(file.read_bytes(), name_or_path)
     try:
-        return _parse(Path(name_or_path).expanduser().read_bytes(), name_or_path)
+        return _parse(Path(name_or_path).read_bytes(), name_or_path)
     except (OSError, ValueError) as error:  # ValueError: no path at all, such as one with a null byte
         reason = getattr(error, "strerror", None) or error
         raise TaxonomyUnreadable(
@@ -62,19 +63,18 @@ def taxonomy_of_labels(labels: Iterable[str], name: str = "labels") -> LabelBook
     spellings: dict[str, str] = {}
     for label in labels:
         if label.strip():
-            spellings.setdefault(key(label), " ".join(label.split()))
+            spellings.setdefault(key(label), " ".join(printable(label).split()))
     if len(spellings) < 2:
         raise TaxonomyUnreadable(
             f"Only one label ({next(iter(spellings.values()))}) is left; classes to tell apart need two."
             if spellings
             else "No patient has a label; choose the column that holds the diagnosis."
         )
-    names = list(spellings.values())
     classes = tuple(
         CoarseClass(
             slug=slug, name=label, malignant=False, color=color, detailed=(DetailedClass(slug=slug, name=label),)
         )
-        for slug, label, color in zip(_slugs(names), names, cycle(COLORS), strict=False)
+        for slug, label, color in zip(_slugs(spellings), spellings.values(), cycle(COLORS), strict=False)
     )
     return LabelBook(taxonomy=Taxonomy(name=name, classes=classes))
 
@@ -90,14 +90,12 @@ def _parse(content: bytes, source: str) -> LabelBook:
         raise TaxonomyUnreadable(f"{place}: {reason}. docs/taxonomies.md shows the format.") from error
 
 
-def _slugs(names: Iterable[str]) -> Iterator[str]:
-    """Yield a slug for each name, no two the same."""
+def _slugs(names: dict[str, str]) -> Iterator[str]:
+    """Yield a slug for each name (by its key), none of which could be taken for another name or slug."""
     taken: set[str] = set()
-    for number, name in enumerate(names, 1):
-        slug = stem = "_".join(re.findall("[a-z0-9]+", fold(name))) or f"class_{number}"
-        for another in range(2, len(taken) + 3):
-            if slug not in taken:
-                break
-            slug = f"{stem}_{another}"
-        taken.add(slug)
+    for number, name in enumerate(names.values(), 1):
+        stem = "_".join(re.findall("[a-z0-9]+", fold(name).replace("+", " plus "))) or f"class_{number}"
+        candidates = chain([stem], (f"{stem}_{another}" for another in count(2)))
+        slug = next(one for one in candidates if key(one) not in taken and names.get(key(one), name) == name)
+        taken.add(key(slug))
         yield slug

@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from napari_caltomorph.names import printable
+
 _LETTERS = str.maketrans({"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "ı": "i", "&": " and "})
 _STEMS = {  # as they stand once umlauts are folded: leukaemia is leukamia by then
-    "zyt": "cyt",
+    "zyt": "cyt",  # before cythami
     "leukami": "leukemi",
     "anami": "anemi",
     "cythami": "cythemi",
@@ -20,16 +22,17 @@ _STEMS = {  # as they stand once umlauts are folded: leukaemia is leukamia by th
     "tumour": "tumor",
     "smoulder": "smolder",
 }
-_STEM = re.compile("|".join(_STEMS))
 _WORD = re.compile(r"[^\W_]+|(?<!\w)\?|\?(?!\w)|\+")
 
 
 def fold(text: str) -> str:
     """Return a text in lower case, without accents and with plain hyphens; punctuation stays."""
-    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold().translate(_LETTERS))
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", printable(text)).casefold().translate(_LETTERS))
     plain = "".join(_hyphen(sign) for sign in plain if not unicodedata.combining(sign))
     plain = re.sub(r"([aou])e+", r"\1", plain)
-    return " ".join(_STEM.sub(lambda stem: _STEMS[stem[0]], plain).split())
+    for stem, same in _STEMS.items():
+        plain = plain.replace(stem, same)
+    return " ".join(plain.split())
 
 
 def words(folded: str) -> list[str]:
