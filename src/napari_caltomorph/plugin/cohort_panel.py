@@ -94,6 +94,7 @@ class CohortPanel(QWidget):
         self._save.clicked.connect(self._save_dialog)
         self.encoder = narrow_combo()
         self.encoder.addItems(list(ENCODERS))
+        self.encoder.setCurrentText(EncodeCohortOptions().encoder)
         self.features = QLineEdit(placeholderText="folder for one .h5 a patient")
         self.encoding = TaskRow("Encode patients")
         self.encoding.asked.connect(self.encode)

@@ -25,7 +25,7 @@ def draw_flow(axes: Axes, cohort: Cohort, look: Look = PAPER) -> None:
     axes.set_yticks([])
     rules = cohort.left_out_counts()
     sides = cohort.table["split"].value_counts().to_dict()
-    rest, parts = -len(rules) - 1.5, -len(rules) - 3.1
+    rest, parts = -len(rules) - 1.5, -len(rules) - 3.5
     axes.set_xlim(0, 1)
     axes.set_ylim(parts - 0.8, 0.8)
     box: dict[str, Any] = {**_BOX, "facecolor": look.background, "edgecolor": look.text}
