@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.cohort import encoding
 
-from napari_caltomorph.encode import FeatureOrigin, Features
+from napari_caltomorph.encode import EncodeOptions, FeatureOrigin, Features, encode
+from napari_caltomorph.smear import read_smear
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
 
 PATIENTS, CELLS = 24, 6
+
+# Two of torch's threads on a machine that does other work as well wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +56,24 @@ def make_bags() -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cohort to encode: `encoding.PATIENTS` of `encoding.CELLS` cells."""
+    folder = tmp_path_factory.mktemp("images") / "cohort"
+    synthesize_cohort(folder, SynthOptions(patients=encoding.PATIENTS, cells=encoding.CELLS, seed=5))
+    return folder
+
+
+@pytest.fixture
+def own_images(images: Path, tmp_path: Path) -> Path:
+    """A copy of `images` that a test may spoil."""
+    return shutil.copytree(images, tmp_path / "cohort")
+
+
+@pytest.fixture(scope="session")
+def reference(images: Path) -> dict[str, np.ndarray]:
+    """Patient -> features of `images`, each encoded by itself."""
+    options = EncodeOptions(**encoding.OPTIONS.model_dump(exclude={"workers", "scheduler"}))
+    return {p.name: encode(read_smear(p), options).values for p in encoding.patient_folders(images)}

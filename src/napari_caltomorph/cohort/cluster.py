@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 # How often whoever wants the work to stop is asked while it waits for workers.
 _POLL_SECONDS = 0.1
 _CONNECT_SECONDS = 10
+# The terminal sends Ctrl-C to all its processes; this one hears it, and closes the workers.
+_DEAF_TO_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
 
 @contextmanager
@@ -131,6 +133,7 @@ def _client(options: EncodeCohortOptions) -> Generator[Any, None, None]:
         memory_limit=0,
         dashboard_address=None,
         silence_logs=logging.CRITICAL,
+        preload=[_DEAF_TO_INTERRUPTS],
         env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(_threads_each(options.workers)))},
     )
     with cluster, Client(cluster, set_as_default=False) as client:

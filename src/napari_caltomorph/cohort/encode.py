@@ -97,14 +97,18 @@ class Report:
 
 
 def encode_cohort(
-    cohort: Cohort, folder: Path, options: EncodeCohortOptions | None = None, *, progress: OnProgress = ignore
+    cohort: Cohort,
+    folder: str | Path,
+    options: EncodeCohortOptions | None = None,
+    *,
+    progress: OnProgress = ignore,
 ) -> EncodeSummary:
     """Write one feature file for every patient of a cohort; what is there and matches is left as it is.
 
     Parameters
     ----------
     cohort : Cohort
-    folder : Path
+    folder : str or Path
         Made if needed: ``<patient_id>.h5`` (see `feature_path`) and ``run.json``.
     options : EncodeCohortOptions
     progress : callable
@@ -125,7 +129,7 @@ def encode_cohort(
     ClusterMissing, WeightsMissing, WeightsRefused, DeviceMissing
     """
     options = options or EncodeCohortOptions()
-    folder = folder.absolute()
+    folder = Path(folder).absolute()
     with locked(folder), _workplace(options, progress) as workplace:
         made = workplace.made_with
         refuse_other_features(folder, made.encoder, made.weights_sha256, made.precision)

@@ -1,0 +1,221 @@
+"""Encoding a cohort: what is there stays, what is missing comes, and what is bad is told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from pydantic import ValidationError
+from tests.cohort.encoding import (
+    CELLS,
+    OPTIONS,
+    PATIENTS,
+    assert_same,
+    bytes_in,
+    cohort_from,
+    cohort_of,
+    journal,
+    leftovers,
+    patient_folders,
+    times_in,
+    values_in,
+)
+
+from napari_caltomorph.cohort import EncodeCohortOptions, encode_cohort, feature_path
+from napari_caltomorph.cohort import encode as encode_module
+from napari_caltomorph.encode import FeatureOrigin, Features
+from napari_caltomorph.errors import FeaturesRefused, OutputRefused
+from napari_caltomorph.synthetic import synthesize_patient, write_smear
+
+
+def test_every_patient_gets_the_features_of_their_own_cells(images, reference, tmp_path):
+    summary = encode_cohort(cohort_of(images), tmp_path / "f", OPTIONS)
+    assert (summary.encoded, summary.skipped, summary.cells, summary.failed) == (PATIENTS, 0, PATIENTS * CELLS, ())
+    assert_same(values_in(tmp_path / "f"), reference, tolerance=1e-5)
+    assert not leftovers(tmp_path / "f")
+
+
+def test_the_journal_says_what_was_made_with_what(images, tmp_path):
+    summary = encode_cohort(cohort_of(images, 2), tmp_path / "f", OPTIONS)
+    found = journal(tmp_path / "f")
+    (run,) = found["runs"]
+    assert (run["outcome"], run["encoded"], run["failed"]) == ("complete", 2, 0)
+    assert run["made_with"]["weights_sha256"] == summary.made_with.weights_sha256
+    assert run["made_with"]["library_versions"]["torch"]
+    patient = found["patients"]["synthetic_001"]
+    assert patient["fingerprint"] == Features.load(tmp_path / "f" / patient["file"]).origin.smear_fingerprint
+    assert (patient["cells"], patient["left_out"]) == (CELLS, {})
+
+
+def test_a_bag_opens_as_the_field_expects_it(images, reference, tmp_path):
+    encode_cohort(cohort_of(images, 1), tmp_path / "f", OPTIONS)
+    with h5py.File(tmp_path / "f" / "synthetic_001.h5", "r") as file:
+        features = file["features"][:]  # CLAM, TRIDENT and GenBloom's loaders read just this
+    assert features.shape == (CELLS, 128)
+    np.testing.assert_allclose(features, reference["synthetic_001"], atol=1e-5)
+
+
+def test_a_second_run_opens_no_image(images, tmp_path, monkeypatch):
+    encode_cohort(cohort_of(images), tmp_path / "f", OPTIONS)
+    before = times_in(tmp_path / "f")
+    monkeypatch.setattr(encode_module, "look_at", None)
+    summary = encode_cohort(cohort_of(images), tmp_path / "f", OPTIONS)
+    assert (summary.encoded, summary.skipped) == (0, PATIENTS)
+    assert times_in(tmp_path / "f") == before
+
+
+def test_a_changed_cell_costs_its_patient_and_nobody_else(own_images, tmp_path, make_cell):
+    encode_cohort(cohort_of(own_images), tmp_path / "f", OPTIONS)
+    before = bytes_in(tmp_path / "f")
+    changed = patient_folders(own_images)[2]
+    tifffile.imwrite(changed / "Gal-000003.RGB.TIF", make_cell(7), photometric="rgb")
+    summary = encode_cohort(cohort_of(own_images), tmp_path / "f", OPTIONS)
+    assert (summary.encoded, summary.skipped) == (1, PATIENTS - 1)
+    after = bytes_in(tmp_path / "f")
+    assert {name for name in after if after[name] != before[name]} == {f"{changed.name}.h5"}
+
+
+@pytest.mark.parametrize("spoil", ["touch the cells", "lose the journal", "damage the journal"])
+def test_what_only_looks_changed_is_looked_at_and_kept(own_images, tmp_path, spoil):
+    encode_cohort(cohort_of(own_images, 3), tmp_path / "f", OPTIONS)
+    before = times_in(tmp_path / "f")
+    if spoil == "touch the cells":
+        for cell in own_images.rglob("*.TIF"):
+            os.utime(cell)
+    elif spoil == "lose the journal":
+        (tmp_path / "f" / "run.json").unlink()
+    else:
+        (tmp_path / "f" / "run.json").write_text('{"schema_version": 1, "runs": [')
+    summary = encode_cohort(cohort_of(own_images, 3), tmp_path / "f", OPTIONS)
+    assert (summary.encoded, summary.skipped) == (0, 3)
+    assert times_in(tmp_path / "f") == before
+
+
+def test_a_damaged_file_is_made_again(images, tmp_path):
+    encode_cohort(cohort_of(images, 3), tmp_path / "f", OPTIONS)
+    before = bytes_in(tmp_path / "f")
+    target = tmp_path / "f" / "synthetic_002.h5"
+    target.write_bytes(target.read_bytes()[:3000])
+    assert encode_cohort(cohort_of(images, 3), tmp_path / "f", OPTIONS).encoded == 1
+    assert bytes_in(tmp_path / "f") == before
+
+
+def test_bad_patients_are_told_and_do_not_stop_the_others(own_images, tmp_path):
+    cohort = cohort_of(own_images)
+    gone, empty, dead, featured = patient_folders(own_images)[:4]
+    shutil.rmtree(gone)
+    for cell in empty.iterdir():
+        cell.unlink()
+    for cell in dead.glob("*.TIF"):
+        cell.write_bytes(b"\0" * 100)
+    cohort.table.loc[3, "path"] = pd.NA
+    summary = encode_cohort(cohort, tmp_path / "f", OPTIONS)
+    reasons = {record.patient_id: record.reason for record in summary.failed}
+    assert "does not exist" in reasons[gone.name]
+    assert "holds no cell image" in reasons[empty.name]
+    assert "none usable (12 unreadable" in reasons[dead.name]
+    assert "no images to encode" in reasons[featured.name]
+    assert set(values_in(tmp_path / "f")) == {p.name for p in patient_folders(own_images)} - reasons.keys()
+    assert {k for k, p in journal(tmp_path / "f")["patients"].items() if p["outcome"] == "failed"} == reasons.keys()
+
+    write_smear(synthesize_patient("aml", cells=3, seed=1), gone)
+    again = encode_cohort(cohort, tmp_path / "f", OPTIONS)
+    assert (again.encoded, again.skipped, len(again.failed)) == (1, 4, 3)
+
+
+def test_features_of_a_patient_whose_images_are_gone_stay(own_images, tmp_path):
+    cohort = cohort_of(own_images, 2)
+    encode_cohort(cohort, tmp_path / "f", OPTIONS)
+    shutil.rmtree(patient_folders(own_images)[0])
+    (failed,) = encode_cohort(cohort, tmp_path / "f", OPTIONS).failed
+    assert "Its features of an earlier run stay in synthetic_001.h5." in failed.reason
+    assert (tmp_path / "f" / "synthetic_001.h5").exists()
+
+
+def test_odd_ids_stay_in_the_folder(images, tmp_path):
+    ids = ["../a", "b/c", "..", "ä 1"]
+    paths = [str(p) for p in patient_folders(images)[:4]]
+    summary = encode_cohort(cohort_from({"patient_id": ids, "path": paths}), tmp_path / "f", OPTIONS)
+    assert (summary.encoded, summary.failed) == (4, ())
+    for patient in ids:
+        assert feature_path(tmp_path / "f", patient).parent == tmp_path / "f"
+        assert len(Features.load(feature_path(tmp_path / "f", patient))) == CELLS
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_two_patients_never_share_a_file(images, tmp_path):
+    paths = [str(p) for p in patient_folders(images)[:2]]
+    with pytest.raises(OutputRefused, match="'P1' and 'p1' would share one feature file"):
+        encode_cohort(cohort_from({"patient_id": ["P1", "p1"], "path": paths}), tmp_path / "f", OPTIONS)
+
+
+def test_a_loop_of_links_ends(own_images, tmp_path):
+    for patient in patient_folders(own_images)[:2]:
+        (patient / "again").symlink_to(patient)
+    assert encode_cohort(cohort_of(own_images, 2), tmp_path / "f", OPTIONS).encoded == 2
+    assert encode_cohort(cohort_of(own_images, 2), tmp_path / "f", OPTIONS).skipped == 2
+
+
+@pytest.mark.parametrize(
+    ("origin", "named"),
+    [
+        (FeatureOrigin("dinobloom-b", "ab" * 32, "resize224", "float32"), "dinobloom-b .weights abababababab, float32"),
+        (FeatureOrigin(), "unknown .weights unknown, unknown"),
+    ],
+)
+def test_two_encoders_are_not_mixed(images, tmp_path, origin, named):
+    Features("other", np.ones((3, 8), np.float32), ("a", "b", "c"), origin).save(tmp_path / "f" / "other.h5")
+    with pytest.raises(FeaturesRefused, match=rf"{named}.* and demo-vit .*float32.*other\.h5"):
+        encode_cohort(cohort_of(images), tmp_path / "f", OPTIONS)
+    assert {p.name for p in (tmp_path / "f").glob("[!.]*")} == {"other.h5"}
+
+
+def test_two_precisions_are_not_mixed(images, tmp_path):
+    encode_cohort(cohort_of(images, 1), tmp_path / "f", OPTIONS)
+    with pytest.raises(FeaturesRefused, match=r"float32.* and .*bf16"):
+        encode_cohort(cohort_of(images, 2), tmp_path / "f", OPTIONS.model_copy(update={"precision": "bf16"}))
+
+
+def test_progress_counts_the_cells_that_are_left(images, tmp_path):
+    seen = []
+    encode_cohort(cohort_of(images, 2), tmp_path / "f", OPTIONS)
+    encode_cohort(cohort_of(images), tmp_path / "f", OPTIONS, progress=seen.append)
+    encoding = [p for p in seen if p.stage == "Encoding"]
+    assert {(p.total, p.unit) for p in encoding} == {((PATIENTS - 2) * CELLS, "cells")}
+    done = [p.done for p in encoding]
+    assert done == sorted(done)
+    assert (done[0], done[-1]) == (0, (PATIENTS - 2) * CELLS)
+    assert len(set(done)) > PATIENTS
+
+
+def test_the_next_patient_is_looked_at_while_this_one_is_encoded(images, tmp_path, monkeypatch):
+    looked_at = []
+    look_at = encode_module.look_at
+
+    def noting(patient, **kwargs):
+        looked_at.append(patient.patient_id)
+        return look_at(patient, **kwargs)
+
+    monkeypatch.setattr(encode_module, "look_at", noting)
+    in_hand = []
+
+    def wait_for_the_next(progress):
+        if progress.stage == "Encoding" and progress.done == CELLS // 3 and not in_hand:
+            deadline = time.monotonic() + 10
+            while len(looked_at) < 2 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            in_hand.append(list(looked_at))
+
+    encode_cohort(cohort_of(images, 4), tmp_path / "f", OPTIONS, progress=wait_for_the_next)
+    assert in_hand == [["synthetic_001", "synthetic_002"]]
+
+
+def test_workers_and_scheduler_exclude_each_other():
+    with pytest.raises(ValidationError, match="a scheduler has its own workers; leave out --workers"):
+        EncodeCohortOptions(workers=2, scheduler="tcp://node:8786")

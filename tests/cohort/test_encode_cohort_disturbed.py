@@ -1,0 +1,167 @@
+"""Encoding a cohort that is cancelled, killed, or shared by several processes: nothing is ever half done."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.cohort.encoding import (
+    CELLS,
+    OPTIONS,
+    PATIENTS,
+    assert_same,
+    bytes_in,
+    cohort_of,
+    journal,
+    leftovers,
+    patient_folders,
+    times_in,
+    values_in,
+)
+
+from napari_caltomorph.cohort import encode_cohort
+from napari_caltomorph.cohort.cluster import device_of
+from napari_caltomorph.errors import ClusterMissing, OutputRefused
+from napari_caltomorph.progress import Cancelled
+
+# Forked from a server that has torch loaded, a process starts in a blink; so one test can kill many.
+PROCESSES = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+if os.name == "posix":
+    PROCESSES.set_forkserver_preload(["napari_caltomorph.cohort.encode"])
+
+
+@pytest.mark.parametrize("stop_at", range(24))
+def test_cancelling_at_any_moment_leaves_nothing_half_done(images, tmp_path, stop_at):
+    calls = iter(range(1000))
+
+    def cancel(progress):
+        if next(calls) == stop_at:
+            raise Cancelled
+
+    threads = threading.active_count()
+    try:
+        encode_cohort(cohort_of(images, 3), tmp_path / "f", OPTIONS, progress=cancel)
+        outcome = "complete"
+    except Cancelled:
+        outcome = "stopped"
+    assert threading.active_count() == threads
+    assert not leftovers(tmp_path / "f")
+    assert all(len(values) == CELLS for values in values_in(tmp_path / "f").values())
+    if (tmp_path / "f" / "run.json").exists():
+        assert journal(tmp_path / "f")["runs"][0]["outcome"] == outcome
+    before = times_in(tmp_path / "f")
+    summary = encode_cohort(cohort_of(images, 3), tmp_path / "f", OPTIONS)
+    assert summary.encoded + summary.skipped == 3
+    assert before.items() <= times_in(tmp_path / "f").items()
+
+
+def encode_slowly(images: Path, folder: Path) -> None:
+    encode_cohort(cohort_of(images), folder, OPTIONS, progress=lambda _: time.sleep(0.01))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no SIGKILL there")
+def test_killed_at_random_moments_and_resumed_it_is_as_if_never_killed(images, tmp_path):
+    encode_cohort(cohort_of(images), tmp_path / "undisturbed", OPTIONS)
+    folder = tmp_path / "f"
+    moments = random.Random(4)
+    kills = []
+    while len(kills) < 10:
+        before = times_in(folder)
+        if len(before) == PATIENTS:  # done already: begin again
+            shutil.rmtree(folder)
+            before = {}
+        process = PROCESSES.Process(target=encode_slowly, args=(images, folder))
+        process.start()
+        while process.is_alive() and not (folder / "run.json").exists():
+            time.sleep(0.001)
+        time.sleep(moments.uniform(0, 0.4))
+        process.kill()
+        process.join()
+        kills.append((process.exitcode, len(before)))
+        assert before.items() <= times_in(folder).items()  # nobody who was done is done again
+        assert all(len(values) == CELLS for values in values_in(folder).values())
+    assert [code for code, _ in kills].count(-9) >= 5
+    (folder / ".caltomorph-0123456789abcdef.part").write_bytes(b"half a file")
+    before = times_in(folder)
+    encode_cohort(cohort_of(images), folder, OPTIONS)
+    assert before.items() <= times_in(folder).items()
+    assert bytes_in(folder) == bytes_in(tmp_path / "undisturbed")
+    assert {p.name for p in folder.iterdir()} == {p.name for p in (tmp_path / "undisturbed").iterdir()}
+    assert "killed" in {run["outcome"] for run in journal(folder)["runs"]}
+
+
+def test_a_second_run_beside_the_first_is_refused(images, tmp_path, reference):
+    process = PROCESSES.Process(target=encode_slowly, args=(images, tmp_path / "f"))
+    process.start()
+    while not (tmp_path / "f" / "run.json").exists():
+        assert process.is_alive()
+        time.sleep(0.001)
+    with pytest.raises(OutputRefused, match=rf"Another run writes to .*process {process.pid} on "):
+        encode_cohort(cohort_of(images), tmp_path / "f", OPTIONS)
+    process.join()
+    assert process.exitcode == 0
+    assert_same(values_in(tmp_path / "f"), reference, tolerance=1e-5)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no SIGKILL there")
+def test_the_patients_of_a_dask_worker_that_is_killed_are_done_by_another(images, reference, tmp_path):
+    pytest.importorskip("distributed")
+    own = {child.pid for child in psutil.Process().children()}
+    killed = []
+
+    def kill_one(progress):
+        if progress.stage == "Encoding" and not killed:
+            workers = [c for c in psutil.Process().children() if c.pid not in own and "spawn_main" in str(c.cmdline())]
+            assert len(workers) == 2
+            workers[0].kill()
+            killed.append(workers[0].pid)
+
+    summary = encode_cohort(
+        cohort_of(images), tmp_path / "f", OPTIONS.model_copy(update={"workers": 2}), progress=kill_one
+    )
+    assert killed
+    assert (summary.encoded + summary.skipped, summary.failed) == (PATIENTS, ())
+    assert_same(values_in(tmp_path / "f"), reference, tolerance=1e-5)
+    assert not leftovers(tmp_path / "f")
+    assert {child.pid for child in psutil.Process().children()} <= own | {
+        c.pid for c in psutil.Process().children() if "tracker" in str(c.cmdline())
+    }
+
+
+def test_any_dask_scheduler_will_do(own_images, reference, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    gone = patient_folders(own_images)[4]
+    cohort = cohort_of(own_images)
+    shutil.rmtree(gone)
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+    ) as cluster:
+        options = OPTIONS.model_copy(update={"scheduler": cluster.scheduler_address})
+        summary = encode_cohort(cohort, tmp_path / "f", options)
+        again = encode_cohort(cohort, tmp_path / "f", options)
+    assert (summary.encoded, [record.patient_id for record in summary.failed]) == (PATIENTS - 1, [gone.name])
+    assert (again.encoded, again.skipped) == (0, PATIENTS - 1)
+    assert_same(values_in(tmp_path / "f"), {k: v for k, v in reference.items() if k != gone.name}, tolerance=1e-5)
+
+
+def test_a_scheduler_that_does_not_answer_is_one_sentence(images, tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("napari_caltomorph.cohort.cluster._CONNECT_SECONDS", 0.3)
+    options = OPTIONS.model_copy(update={"scheduler": "tcp://127.0.0.1:9"})
+    with pytest.raises(ClusterMissing, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:9"):
+        encode_cohort(cohort_of(images), tmp_path / "f", options)
+
+
+def test_numbered_workers_take_the_gpus_in_turn():
+    assert [device_of(worker, "auto", gpus=2) for worker in range(4)] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
+    assert device_of(3, "auto", gpus=1) == "auto"
+    assert device_of(3, "cpu", gpus=4) == "cpu"
+    assert device_of(1, "cuda:3", gpus=4) == "cuda:3"
+    assert device_of("SLURMCluster-1", "auto", gpus=4) == "auto"  # its job sees the GPU that it was given
