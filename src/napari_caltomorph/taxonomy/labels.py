@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from napari_caltomorph.taxonomy.classes import Taxonomy, caltomorph_taxonomy
 from napari_caltomorph.taxonomy.combined import lies_between, meanings_of_parts
-from napari_caltomorph.taxonomy.spelling import fold, key, runs
+from napari_caltomorph.taxonomy.spelling import fold, key, phrases
 
 MatchKind = Literal["matched", "double", "follow_up", "unclear", "rare", "unknown"]
 
@@ -101,9 +101,8 @@ class LabelBook(BaseModel):
             return Match("unclear")
         if whole := self._meanings.get(key(folded)):
             return whole
-        phrases = runs(folded)
         for kind, markers in self._markers.items():
-            if not markers.isdisjoint(phrases):
+            if not markers.isdisjoint(phrases(folded, longest=max(map(len, markers), default=0))):
                 return Match(kind)
         return self._combined(folded)
 

@@ -46,10 +46,18 @@ def key(text: str) -> str:
     return "".join(words(folded)) or folded
 
 
-def runs(folded: str) -> set[str]:
-    """Return the keys of all runs of neighbouring words: every phrase that the text contains."""
+def phrases(folded: str, longest: int) -> set[str]:
+    """Return the keys, of at most so many letters, of all runs of neighbouring words."""
     found = words(folded)
-    return {"".join(found[i:j]) for i in range(len(found)) for j in range(i + 1, len(found) + 1)}
+    keys = set()
+    for start in range(len(found)):
+        phrase = ""
+        for word in found[start:]:
+            phrase += word
+            if len(phrase) > longest:
+                break
+            keys.add(phrase)
+    return keys
 
 
 def _hyphen(sign: str) -> str:
