@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from napari_caltomorph.plugin.predict_panel import PredictPanel
 from napari_caltomorph.plugin.worker import Task
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
 
+# torch's threads and the window's wait for each other; see tests/cli/conftest.py.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Other tests of the same run may import torch after a window was drawn.
 load_triton_privately()
 

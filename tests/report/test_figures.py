@@ -24,7 +24,7 @@ from napari_caltomorph.report import (
     draw_malignancy,
     draw_probabilities,
 )
-from napari_caltomorph.taxonomy import caltomorph_taxonomy
+from napari_caltomorph.taxonomy import Taxonomy, caltomorph_taxonomy
 
 DARK = Look(text="#e0e0e0", background="#262930", faint="#5a626c")
 COLORS = [c.lower() for c in caltomorph_taxonomy().colors]
@@ -184,6 +184,24 @@ def test_hemoglobin_is_in_sight_however_far_off(value):
     assert low <= min(value, 4, prediction.hemoglobin_range[0])
     assert max(value, 20, prediction.hemoglobin_range[1]) <= high
     assert axes.texts[0].get_position()[0] > high  # beside the scale, not on it
+
+
+@pytest.mark.parametrize("value", [-95.0, 2.0, 12.0, 60.0, 900.0])
+def test_labels_of_the_hemoglobin_scale_do_not_overlap(value):
+    axes, _ = drawn(draw_hemoglobin, make_prediction(member_hemoglobin=[value] * 5, hemoglobin_error=None))
+    places = np.diff(axes.get_xticks()) / np.diff(axes.get_xlim())
+    assert 3 <= len(axes.get_xticks()) <= 6
+    assert places.min() > 0.1
+
+
+def test_names_of_classes_are_no_formulas():
+    prediction = make_prediction()
+    first, *others = prediction.taxonomy.classes
+    odd = Taxonomy(name="odd", classes=(first.model_copy(update={"name": "$_{AML}$"}), *others))
+    axes, _ = drawn(draw_probabilities, prediction.model_copy(update={"taxonomy": odd}))
+    label = axes.get_yticklabels()[0]
+    assert label.get_text() == "$_{AML}$"
+    assert not label.get_parse_math()
 
 
 def test_swarm_dots_are_in_the_order_of_cells_at_their_attention():

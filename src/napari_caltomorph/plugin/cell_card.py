@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
 from napari_caltomorph.diagnose import Prediction
 from napari_caltomorph.errors import CellUnreadable
+from napari_caltomorph.plugin.parts import plain
 from napari_caltomorph.plugin.theme import pixmap
 from napari_caltomorph.smear import Smear
 
@@ -19,7 +20,7 @@ class CellCard(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._picture = QLabel(alignment=Qt.AlignmentFlag.AlignCenter)
+        self._picture = QLabel(wordWrap=True, alignment=Qt.AlignmentFlag.AlignCenter)
         self._picture.setFixedSize(_SIDE, _SIDE)
         self._text = QLabel(wordWrap=True, alignment=Qt.AlignmentFlag.AlignTop)
         self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -47,15 +48,15 @@ class CellCard(QWidget):
         answers = np.argsort(-prediction.alone[index])[:3]
         lines = [
             f"<b>#{position + 1}</b> of {len(prediction.cells)}",
-            _breakable(cell),
+            plain(cell, width=22),
             f"attention <b>{prediction.attention[index]:.2f}x</b> of an average cell",
         ]
         if label := prediction.labels[index]:
-            lines.append(f"labelled <b>{label}</b>")
+            lines.append(f"labelled <b>{plain(label, width=22)}</b>")
         lines.append("model's response to this cell alone:")
         for i in answers:
             square = f"<span style='color:{taxonomy.colors[i]}'>&#9632;</span>"
-            lines.append(f"{square} {taxonomy.names[i]} {prediction.alone[index, i]:.2f}")
+            lines.append(f"{square} {plain(taxonomy.names[i], width=22)} {prediction.alone[index, i]:.2f}")
         self._text.setText("<br>".join(lines))
         self._show_picture(smear, cell)
 
@@ -66,15 +67,10 @@ class CellCard(QWidget):
         try:
             image = smear.image(smear.cells.index(cell))
         except CellUnreadable as error:
-            self._picture.setText(f"{cell}: {error}")
+            self._picture.setText(plain(str(error), width=22))
             return
         self._picture.setPixmap(
             pixmap(image).scaled(
                 _SIDE, _SIDE, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
             )
         )
-
-
-def _breakable(name: str) -> str:
-    """Let a long path break after its slashes, so that it never widens the panel."""
-    return name.replace("/", "/\u200b").replace("_", "_\u200b")

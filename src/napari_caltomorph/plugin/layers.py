@@ -18,6 +18,7 @@ from napari_caltomorph.diagnose import Prediction
 from napari_caltomorph.plugin.gallery import GalleryLevel, Grid, compose_gallery
 from napari_caltomorph.plugin.reader import SMEAR_KEY, LayerData
 from napari_caltomorph.plugin.stack import CellStack
+from napari_caltomorph.plugin.theme import look_of
 from napari_caltomorph.smear import Smear
 
 Picture = NDArray[np.uint8] | list[GalleryLevel]
@@ -77,10 +78,18 @@ def _features(smear: Smear, prediction: Prediction) -> pd.DataFrame:
     return table
 
 
+def hide_all_but(viewer: napari.viewer.Viewer, *shown: Layer) -> None:
+    """Hide every other smear and prediction: two patients' cells on top of each other would read as one."""
+    for layer in viewer.layers:
+        if layer not in shown and (SMEAR_KEY in layer.metadata or PREDICTION_KEY in layer.metadata):
+            layer.visible = False
+
+
 class RankedLayers(QObject):
     """The layers of one prediction in a viewer; made again, they replace themselves and nobody else's.
 
-    `scrolled` carries the position (rank - 1) of the cell that the user scrolled to in the stack.
+    `scrolled` carries the position (rank - 1) of the cell that the user scrolled to in the stack; `changed` says that
+    some of the layers were deleted by hand.
 
     Parameters
     ----------
@@ -91,6 +100,7 @@ class RankedLayers(QObject):
     """
 
     scrolled = Signal(int)
+    changed = Signal()
 
     def __init__(self, viewer: napari.viewer.Viewer, smear: Smear, prediction: Prediction, picture: Picture) -> None:
         super().__init__()
@@ -109,16 +119,22 @@ class RankedLayers(QObject):
         self._settle.timeout.connect(self._write_ranks_in_view)
         viewer.scene.camera.events.zoom.connect(self._on_camera)
         viewer.scene.camera.events.center.connect(self._on_camera)
+        # When all layers are cleared, each goes by itself.
+        self._removed = QTimer(self, singleShot=True, interval=0)
+        self._removed.timeout.connect(self._on_removed)
+        viewer.layers.events.removed.connect(self._on_layer_removed)
+        viewer.events.theme.connect(self._on_theme)
         viewer.layers.selection.active = self.points
-        for layer in viewer.layers:
-            if layer.metadata.get(SMEAR_KEY) is not None and PREDICTION_KEY not in layer.metadata:
-                layer.visible = False
+        hide_all_but(viewer, self.image, self.points)
         viewer.dims.events.current_step.connect(self._on_scroll)
-        viewer.reset_view()
+        self._fit()
 
     def close(self) -> None:
         """Let go of the viewer; the layers stay."""
         self._settle.stop()
+        self._removed.stop()
+        self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        self.viewer.events.theme.disconnect(self._on_theme)
         self.viewer.scene.camera.events.zoom.disconnect(self._on_camera)
         self.viewer.scene.camera.events.center.disconnect(self._on_camera)
         self.viewer.dims.events.current_step.disconnect(self._on_scroll)
@@ -128,6 +144,11 @@ class RankedLayers(QObject):
         """Whether both layers are still in the viewer."""
         return self.image in self.viewer.layers and self.points in self.viewer.layers
 
+    @property
+    def has_stack(self) -> bool:
+        """Whether the cells are shown one at a time."""
+        return self.stack is not None and self.stack in self.viewer.layers
+
     def position_at(self, world: tuple[float, ...]) -> int | None:
         """Return the position (rank - 1) of the cell at a place in the world, or None."""
         if not self.is_shown or not self.points.visible:
@@ -136,19 +157,19 @@ class RankedLayers(QObject):
         return self.grid.at(float(row), float(column))
 
     def select(self, position: int, *, center: bool = False) -> None:
-        """Mark one cell, and bring it into view if asked."""
+        """Mark one cell, and bring it into view if asked and needed."""
         if not self.is_shown:
             return
         self.points.selected_data = {position}
         if self.stack is not None:
             self.viewer.dims.set_point(0, position)
-        elif center:
+        elif center and not self._is_in_view(position):
             self.viewer.scene.camera.center = (0.0, *self.points.data_to_world(self.points.data[position])[-2:])
             self._write_ranks_in_view()
 
     def show_as_stack(self, on: bool) -> None:
         """Show the same cells one at a time, by rank, instead of all at once."""
-        if on == (self.stack is not None) or not self.is_shown:
+        if on == (self.stack is not None) or (on and not self.is_shown):
             return
         if on:
             options: dict[str, Any] = {
@@ -165,19 +186,42 @@ class RankedLayers(QObject):
                 CellStack(self.smear, ranked_order(self.smear, self.prediction)), **options
             )
             self.viewer.dims.set_point(0, 0)
-        elif self.stack is not None:
-            if self.stack in self.viewer.layers:
+        else:
+            if self.has_stack:
                 self.viewer.layers.remove(self.stack)
             self.stack = None
+        if not self.is_shown:
+            return
         self.image.visible = self.points.visible = not on
         self.viewer.layers.selection.active = self.stack if on else self.points
-        self.viewer.reset_view(layers=None if self.stack is None else [self.stack])
+        self._fit()
+
+    def _fit(self) -> None:
+        """Bring what is shown into view, whatever size another patient's hidden picture has."""
+        # napari wants one layer with all of the viewer's dimensions; a smear is no larger than a cell of our picture.
+        fitted = [
+            layer
+            for layer in self.viewer.layers
+            if layer.ndim > 2 or layer == self.image or PREDICTION_KEY not in layer.metadata
+        ]
+        self.viewer.reset_view(layers=fitted if self.stack is None else [self.stack])
 
     def _remove_of_same_patient(self) -> None:
         for layer in list(self.viewer.layers):
             found = layer.metadata.get(PREDICTION_KEY)
-            if found is not None and found.patient_id == self.prediction.patient_id:
+            if found is not None and _whose(found) == _whose(self.prediction):
                 self.viewer.layers.remove(layer)
+
+    def _on_layer_removed(self, event: object = None) -> None:
+        self._removed.start()
+
+    def _on_removed(self) -> None:
+        if self.stack is not None and not self.has_stack:
+            self.show_as_stack(False)
+        self.changed.emit()
+
+    def _on_theme(self, event: object = None) -> None:
+        self.points.text.color = look_of(self.viewer.theme).text
 
     def _on_scroll(self, event: object = None) -> None:
         if self.stack is not None:
@@ -205,10 +249,16 @@ class RankedLayers(QObject):
         self.points.text = {
             "string": strings,
             "size": 9,
-            "color": "white" if self.viewer.theme == "dark" else "black",
+            "color": look_of(self.viewer.theme).text,
             "anchor": "center",
             "translation": (below, 0),
         }
+
+    def _is_in_view(self, position: int) -> bool:
+        # The corners are whole pixels, and never lie beyond the middles of the outermost cells.
+        top_left, bottom_right = self.points.corner_pixels[:, -2:]
+        middle = self.points.data[position]
+        return bool(np.all((middle >= top_left - 1) & (middle <= bottom_right + 1)))
 
     def _readable_positions(self) -> tuple[int, ...]:
         pixel = float(self.points.scale[-1])
@@ -219,3 +269,8 @@ class RankedLayers(QObject):
         half = np.array(self.grid.cell) / 2
         inside = (self.points.data >= top_left - half) & (self.points.data <= bottom_right + half)
         return tuple(np.flatnonzero(inside.all(axis=1))[:_MOST_TEXTS].tolist())
+
+
+def _whose(prediction: Prediction) -> tuple[str, str | None]:
+    """Two exports may bear one name; their folders differ."""
+    return prediction.patient_id, prediction.smear_path

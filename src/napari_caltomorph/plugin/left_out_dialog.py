@@ -11,6 +11,7 @@ from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QHeaderView, QLabel, QTableView, QVBoxLayout, QWidget
 
 from napari_caltomorph.errors import CellUnreadable
+from napari_caltomorph.plugin.parts import counted, plain
 from napari_caltomorph.plugin.theme import pixmap
 from napari_caltomorph.smear import Reason, Smear
 
@@ -50,7 +51,7 @@ class LeftOutDialog(QDialog):
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
         column = QVBoxLayout(self)
-        column.addWidget(QLabel(_summary(smear), wordWrap=True))
+        column.addWidget(QLabel(plain(_summary(smear)), wordWrap=True))
         column.addWidget(table)
         column.addWidget(QLabel("Tick a cell to use it all the same; an unreadable one cannot be used."))
         column.addWidget(buttons)
@@ -96,7 +97,7 @@ class _LeftOutModel(QAbstractTableModel):
             case 3, Qt.ItemDataRole.DisplayRole:
                 return cell
             case ((2 | 3), Qt.ItemDataRole.ToolTipRole):
-                return f"{cell}\n{grade.reason} {grade.note}"
+                return f"<p>{plain(cell)}<br>{plain(f'{grade.reason} {grade.note}')}</p>"
         return None
 
     def flags(self, index: QModelIndex) -> Qt.ItemFlag:
@@ -130,5 +131,5 @@ def _summary(smear: Smear) -> str:
     text = f"{len(smear.usable)} of {len(smear)} images are used. Left out: {', '.join(counts) or 'none'}."
     if smear.passed_over:
         names = ", ".join(smear.passed_over[:3]) + (" ..." if len(smear.passed_over) > 3 else "")
-        text += f" Passed over, as they are no images: {len(smear.passed_over)} ({names})."
+        text += f" {counted(len(smear.passed_over), 'other file')} passed over ({names})."
     return text

@@ -5,24 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QGridLayout, QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushButton, QWidget
 
-from napari_caltomorph.diagnose import PredictOptions, find_model, installed_models, read_description
+from napari_caltomorph.diagnose import ModelDescription, PredictOptions, find_model, installed_models, read_description
 from napari_caltomorph.encode import find_encoder, find_weights
 from napari_caltomorph.errors import CaltomorphError, WeightsMissing
-from napari_caltomorph.plugin.parts import line, link, narrow_combo
+from napari_caltomorph.plugin.parts import chooser_grid, counted, line, link, narrow_combo, plain
 from napari_caltomorph.plugin.settings import preferences
-from napari_caltomorph.plugin.theme import ERROR
+from napari_caltomorph.plugin.theme import ERROR, colored
 from napari_caltomorph.plugin.weights_dialog import WeightsDialog
+
+_GET = "Get the encoder's weights"
 
 
 class ModelChooser(QWidget):
-    """Two rows to choose a model and a device; what is chosen stands in napari's Preferences."""
+    """Two rows to choose a model and a device; what is chosen stands in napari's Preferences.
+
+    `changed` says that another model is chosen now, or that its weights came.
+    """
 
     changed = Signal()
 
     def __init__(self) -> None:
         super().__init__()
+        self.description: ModelDescription | None = None
+        self._missing = ""
         self._choice = narrow_combo()
         self._choice.currentIndexChanged.connect(self._on_chosen)
         browse = QPushButton("Browse")
@@ -34,16 +41,9 @@ class ModelChooser(QWidget):
         self.device = QComboBox()
         self.device.addItems(["auto", "cpu", "cuda", "mps"])
         self.device.setCurrentText(preferences().device)
-        self.device.currentTextChanged.connect(lambda text: setattr(preferences(), "device", text))
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setVerticalSpacing(2)
-        grid.setColumnStretch(1, 1)
-        grid.setColumnMinimumWidth(0, 44)
-        grid.addWidget(QLabel("Model"), 0, 0)
-        grid.addWidget(self._choice, 0, 1)
-        grid.addWidget(browse, 0, 2)
-        grid.addWidget(self._about, 1, 1, 1, 2)
+        self.device.currentTextChanged.connect(self._on_device)
+        self.device.setToolTip("Where to compute; auto takes a graphics card where there is one, else the processor")
+        grid = chooser_grid(self, "Model", self._choice, browse, self._about)
         below = QHBoxLayout()
         below.addWidget(self._weights, 1)
         below.addWidget(QLabel("Device"))
@@ -52,7 +52,27 @@ class ModelChooser(QWidget):
         self.choose(preferences().model)
 
     def options(self) -> PredictOptions:
-        """What was chosen, here and in the Preferences."""
+        """What was chosen, here and in the Preferences.
+
+        Raises
+        ------
+        WeightsMissing
+            The encoder's weights are not here; the message names the link that gets them.
+        """
+        if self._missing:
+            raise WeightsMissing(f'The weights of {self._missing} are not on this machine: click "{_GET}" above.')
+        return self._options()
+
+    def bind(self) -> None:
+        """Follow what is changed in napari's Preferences."""
+        preferences().events.connect(self._on_preferences)
+        self._on_preferences()
+
+    def unbind(self) -> None:
+        """Let go of the Preferences."""
+        preferences().events.disconnect(self._on_preferences)
+
+    def _options(self) -> PredictOptions:
         stored = preferences()
         return PredictOptions(
             model=self._choice.currentData(),
@@ -76,27 +96,39 @@ class ModelChooser(QWidget):
     def _on_chosen(self, index: int = 0) -> None:
         preferences().model = self._choice.currentData()
         self._weights.clear()
+        self.description, self._missing = None, ""
         try:
-            model = read_description(find_model(self._choice.currentData()))
+            self.description = model = read_description(find_model(self._choice.currentData()))
             encoder = find_encoder(model.encoder.name)
             made = " &#183; <b>synthetic</b>" if model.synthetic else ""
             self._about.setText(
-                f"{len(model.taxonomy.classes)} classes, {len(model.members)} members, {encoder.name}{made}"
+                f"{len(model.taxonomy.names)} classes, {counted(len(model.members), 'member')}, {encoder.name}{made}"
             )
-            find_weights(encoder, self.options().weights)
+            find_weights(encoder, self._options().weights)
         except WeightsMissing:
-            self._weights.setText(link("Get the encoder's weights ..."))
+            self._missing = encoder.name
+            self._weights.setText(link(f"{_GET} ..."))
         except CaltomorphError as error:
-            self._about.setText(f"<span style='color:{ERROR}'>{error}</span>")
+            self._about.setText(colored(plain(str(error)), ERROR))
         else:
             self._weights.setText("Encoder weights found")
         self.changed.emit()
+
+    def _on_preferences(self, event: object = None) -> None:
+        stored = preferences()
+        if stored.model != self._choice.currentData():
+            self.choose(stored.model)
+        else:
+            self._on_chosen()  # the weights file may be another
+        self.device.setCurrentText(stored.device)
+
+    def _on_device(self, device: str) -> None:
+        preferences().device = device
 
     def _browse(self) -> None:
         if path := QFileDialog.getExistingDirectory(self, "Model folder", preferences().folder):
             self.choose(path)
 
     def _get_weights(self) -> None:
-        model = read_description(find_model(self._choice.currentData()))
-        if WeightsDialog(find_encoder(model.encoder.name), self).exec():
+        if WeightsDialog(find_encoder(self._missing), self).exec():
             self._on_chosen()

@@ -29,6 +29,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_caltomorph.diagnose import Prediction, save_predictions
+from napari_caltomorph.diagnose.tables import folder_name
 from napari_caltomorph.errors import CaltomorphError, SmearUnreadable
 from napari_caltomorph.plugin.beside_opengl import load_triton_privately
 from napari_caltomorph.plugin.gallery import compose_gallery
@@ -39,8 +40,9 @@ from napari_caltomorph.plugin.reader import find_smear
 from napari_caltomorph.plugin.result_view import ResultView
 from napari_caltomorph.plugin.settings import preferences
 from napari_caltomorph.plugin.smear_chooser import SmearChooser
+from napari_caltomorph.plugin.stale import stale_note
 from napari_caltomorph.plugin.task_row import TaskRow
-from napari_caltomorph.plugin.theme import look_of
+from napari_caltomorph.plugin.theme import WARNING, look_of
 from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.smear import Smear
 
@@ -87,6 +89,8 @@ class PredictPanel(QWidget):
         self.smears.problem.connect(partial(self.run.say, is_error=True))
         self.smears.prediction_asked.connect(self.open_prediction)
         self.models = ModelChooser()
+        self.smears.changed.connect(self._mark_if_stale)
+        self.models.changed.connect(self._mark_if_stale)
         self.results = ResultView()
         self.results.cell_chosen.connect(partial(self.choose_cell, center=True))
         self._build()
@@ -116,7 +120,9 @@ class PredictPanel(QWidget):
             graded, prediction = predictor.predict(smear, progress=progress)
             self._predictor = predictor
             picture = compose_gallery(graded, ranked_order(graded, prediction), progress=progress)
-            return _Found(prediction, graded, picture)
+            is_gone = graded.path is not None and not graded.path.exists()
+            problem = f"The cells cannot be shown: {graded.path} is gone; bring it back." if is_gone else ""
+            return _Found(prediction, graded, picture, problem)
 
         self.run.start(work, partial(self._on_found, layer))
 
@@ -156,10 +162,10 @@ class PredictPanel(QWidget):
         self._empty = line(_EMPTY)
         self._empty.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.as_stack = QCheckBox("One cell at a time")
-        self.as_stack.setToolTip("Scroll the same cells as a stack, most attended first")
+        self.as_stack.setToolTip("Scroll the same cells as a stack, most attended first, with the slider of the viewer")
         self.as_stack.toggled.connect(self._on_as_stack)
         save = QPushButton("Save ...")
-        save.setToolTip("Save prediction.json, predictions.csv and cells.csv in a folder")
+        save.setToolTip("Save prediction.json, predictions.csv and cells.csv in a folder of the patient's name")
         save.clicked.connect(self._save_dialog)
         self._scroll = QScrollArea(widgetResizable=True, visible=False)
         self._scroll.setFrameShape(QFrame.Shape.NoFrame)
@@ -172,10 +178,13 @@ class PredictPanel(QWidget):
         tools.addWidget(self.as_stack)
         tools.addStretch()
         tools.addWidget(save)
+        self.stale = line()
+        self.stale.setStyleSheet(f"color: {WARNING}")
+        self.stale.hide()
         column = QVBoxLayout(self)
         column.setContentsMargins(8, 4, 4, 4)
         column.setSpacing(4)
-        for widget in (self.smears, self.models, self.run):
+        for widget in (self.smears, self.models, self.run, self.stale):
             column.addWidget(widget)
         column.addWidget(self._empty, 1)
         column.addWidget(self._scroll, 1)
@@ -210,6 +219,7 @@ class PredictPanel(QWidget):
         if not self._is_bound:
             self._is_bound = True
             self.smears.bind()
+            self.models.bind()
             self._viewer.events.theme.connect(self._on_theme)
             self._viewer.mouse_drag_callbacks.append(self._on_viewer_press)
 
@@ -219,6 +229,7 @@ class PredictPanel(QWidget):
             self._is_bound = False
             self.run.cancel()
             self.smears.unbind()
+            self.models.unbind()
             self._viewer.events.theme.disconnect(self._on_theme)
             self._viewer.mouse_drag_callbacks.remove(self._on_viewer_press)
 
@@ -232,20 +243,36 @@ class PredictPanel(QWidget):
         if found.smear is not None and found.picture is not None:
             self._ranked = RankedLayers(self._viewer, found.smear, found.prediction, found.picture)
             self._ranked.scrolled.connect(self.results.select)
-        self.as_stack.setEnabled(self._ranked is not None)
+            self._ranked.changed.connect(self._on_layers_changed)
+        self._on_layers_changed()
         self._empty.hide()
         self._scroll.show()
         self._tools.show()
         self.results.show_prediction(found.prediction, found.smear, look_of(self._viewer.theme))
+        self._scroll.verticalScrollBar().setValue(0)
+        self._mark_if_stale()
         self.run.say(found.problem, is_error=True)
+
+    def _mark_if_stale(self) -> None:
+        note = stale_note(self.results.prediction, self.smears.smear(), self.models.description)
+        self.stale.setText(note)
+        self.stale.setVisible(bool(note))
+
+    def _on_layers_changed(self) -> None:
+        """Layers may be deleted by hand, or replaced from another panel."""
+        ranked = self._ranked
+        self.as_stack.setChecked(ranked is not None and ranked.has_stack)
+        self.as_stack.setEnabled(ranked is not None and (ranked.is_shown or ranked.has_stack))
 
     def _forget_predictor(self) -> None:
         """Let the models go: a device that ran out of memory needs it back."""
         self._predictor = None
 
     def _save_dialog(self) -> None:
-        if path := QFileDialog.getExistingDirectory(self, "Save the prediction in", preferences().folder):
-            self.save(path)
+        """Ask for a folder; in it, each patient has its own, so that saving one never replaces another."""
+        path = QFileDialog.getExistingDirectory(self, "Save the prediction in", preferences().folder)
+        if path and self.results.prediction is not None:
+            self.save(Path(path) / folder_name(self.results.prediction.patient_id))
 
     def _on_viewer_press(self, viewer: object, event: Any) -> Iterator[None]:
         """Choose the cell under a click; a drag pans, as always."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from qtpy.QtCore import Signal
@@ -10,8 +13,8 @@ from qtpy.QtWidgets import QFrame, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_caltomorph.diagnose import Prediction
 from napari_caltomorph.plugin.cell_card import CellCard
-from napari_caltomorph.plugin.parts import line
-from napari_caltomorph.plugin.theme import WARNING
+from napari_caltomorph.plugin.parts import counted, line, plain
+from napari_caltomorph.plugin.theme import WARNING, colored
 from napari_caltomorph.report import (
     Look,
     draw_attention_swarm,
@@ -27,6 +30,17 @@ _NUMBERS_WIDTH = 40
 _SWARM_HEIGHT = 150
 # A click this far from a dot, in pixels, still means it.
 _REACH = 12
+_BARS_TIP = "Bar: the mean of the members' probabilities. Dot: one member; far-apart dots are members that disagree."
+_MALIGNANCY_TIP = (
+    "Sum of the probabilities of the malignant classes. Red from the threshold (the tick) on, green below."
+)
+_HEMOGLOBIN_TIP = (
+    "Estimated from the cells, in g/dl. The line, where there is one, says how far off it was on patients never seen."
+)
+_SWARM_TIP = (
+    "Each dot is a cell. Right of 1x the network attended to it more than to an average cell; its colour is the class "
+    "it answers with to that cell alone. Click a dot to see its cell."
+)
 
 
 class ResultView(QWidget):
@@ -39,6 +53,9 @@ class ResultView(QWidget):
         self._prediction: Prediction | None = None
         self._smear: Smear | None = None
         self._look = Look()
+        self._position: int | None = None
+        self._tips: list[tuple[Axes, str]] = []
+        self._patient = line()
         self._headline = line()
         self._second = line()
         self.bars = _canvas(_BARS_HEIGHT)
@@ -47,13 +64,16 @@ class ResultView(QWidget):
         self._warnings.setStyleSheet(f"color: {WARNING}")
         self._swarm_title = line()
         self._swarm = _canvas(_SWARM_HEIGHT)
+        self._swarm.setToolTip(_SWARM_TIP)
         self.bars.mpl_connect("resize_event", lambda _: self.draw(self._look))
+        self.bars.mpl_connect("motion_notify_event", self._on_hover)
         self._swarm.mpl_connect("button_press_event", self._on_swarm_click)
         self._card = CellCard()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 6, 0)
         column.setSpacing(4)
         for widget in (
+            self._patient,
             self._headline,
             self._second,
             self._warnings,
@@ -74,18 +94,17 @@ class ResultView(QWidget):
 
     def show_prediction(self, prediction: Prediction, smear: Smear | None, look: Look) -> None:
         """Show a prediction; without its smear, cells have numbers and no picture."""
-        self._prediction, self._smear = prediction, smear
+        self._prediction, self._smear, self._position = prediction, smear, None
+        self._patient.setText(f"<b>{plain(prediction.patient_id)}</b>")
         (first, p), (second, q) = prediction.top(2)
         color = prediction.taxonomy.colors[prediction.taxonomy.names.index(first)]
-        self._headline.setText(
-            f"<span style='font-size:15pt'><span style='color:{color}'>&#9632;</span> <b>{first}</b> {p:.2f}</span>"
-        )
-        self._second.setText(f"then {second} {q:.2f} (difference {prediction.delta_probability:.2f})")
+        diagnosis = f"{colored('&#9632;', color)} <b>{plain(first)}</b> {p:.2f}"
+        self._headline.setText(f"<span style='font-size:15pt'>{diagnosis}</span>")
+        self._second.setText(f"then {plain(second)} {q:.2f} (difference {prediction.delta_probability:.2f})")
         self._notes.setText(_notes(prediction))
-        count = len(prediction.warnings)
-        self._warnings.setVisible(count > 0)
-        lines = "".join(f"<br>&bull; {warning}" for warning in prediction.warnings)
-        self._warnings.setText(f"<b>! {count} warning{'s' if count != 1 else ''}</b>{lines}")
+        self._warnings.setVisible(bool(prediction.warnings))
+        lines = "".join(f"<br>&bull; {plain(warning)}" for warning in prediction.warnings)
+        self._warnings.setText(f"<b>! {counted(len(prediction.warnings), 'warning')}</b>{lines}")
         self._swarm_title.setText("<b>Cells by attention</b>, coloured by the model's response to each cell alone")
         self._card.clear()
         self.draw(look)
@@ -96,14 +115,15 @@ class ResultView(QWidget):
         if self._prediction is None:
             return
         self._draw_bars(self._prediction)
-        self._draw_swarm(self._prediction, None)
+        self._draw_swarm(self._prediction)
 
     def select(self, position: int) -> None:
         """Show one cell, and ring its dot."""
         if self._prediction is None:
             return
+        self._position = position
         self._card.show_cell(self._prediction, self._smear, position)
-        self._draw_swarm(self._prediction, position)
+        self._draw_swarm(self._prediction)
 
     @property
     def card_text(self) -> str:
@@ -126,19 +146,29 @@ class ResultView(QWidget):
         grid = figure.add_gridspec(
             len(heights), 1, height_ratios=heights, hspace=0.36, left=left, right=right, top=0.99, bottom=0.07
         )
-        draw_probabilities(figure.add_subplot(grid[0]), prediction, self._look)
-        draw_malignancy(figure.add_subplot(grid[1]), prediction, self._look)
-        if has_hemoglobin:
-            draw_hemoglobin(figure.add_subplot(grid[2]), prediction, self._look)
+        drawn = [
+            (draw_probabilities, _BARS_TIP),
+            (draw_malignancy, _MALIGNANCY_TIP),
+            (draw_hemoglobin, _HEMOGLOBIN_TIP),
+        ]
+        self._tips = []
+        for place, (draw, tip) in zip(grid, drawn, strict=False):
+            axes = figure.add_subplot(place)
+            draw(axes, prediction, self._look)
+            self._tips.append((axes, tip))
         self.bars.draw_idle()
 
-    def _draw_swarm(self, prediction: Prediction, position: int | None) -> None:
+    def _on_hover(self, event: Any) -> None:
+        """Explain the row under the mouse, its name and its number included."""
+        self.bars.setToolTip(next((tip for axes, tip in self._tips if axes.bbox.y0 <= event.y <= axes.bbox.y1), ""))
+
+    def _draw_swarm(self, prediction: Prediction) -> None:
         figure = self._swarm.figure
         figure.clear()
         axes = figure.add_axes((0.03, 0.26, 0.94, 0.72))
         self._dots = draw_attention_swarm(axes, prediction, self._look)
-        if position is not None:
-            x, y = np.asarray(self._dots.get_offsets())[prediction.order[position]]
+        if self._position is not None:
+            x, y = np.asarray(self._dots.get_offsets())[prediction.order[self._position]]
             axes.scatter([x], [y], s=70, facecolor="none", edgecolor=self._look.text, linewidth=1.5)
         self._swarm.draw_idle()
 
@@ -155,7 +185,8 @@ class ResultView(QWidget):
 
 def _notes(prediction: Prediction) -> str:
     threshold = prediction.threshold
-    notes = [f"Malignancy threshold {threshold.value:g}: {threshold.rule}."]
+    where = f", on {threshold.cohort}" if threshold.cohort else ""
+    notes = [f"Malignancy threshold {threshold.value:g}: {plain(threshold.rule + where)}."]
     error, interval = prediction.hemoglobin_error, prediction.hemoglobin_range
     if error is not None and interval is not None:
         notes.append(
@@ -165,7 +196,7 @@ def _notes(prediction: Prediction) -> str:
     notes.append("Probabilities are " + ("calibrated." if prediction.calibrated else "raw, not calibrated."))
     left_out = f", {len(prediction.left_out)} left out" if prediction.left_out else ""
     made = ", a synthetic model: it knows drawn cells only" if prediction.synthetic else ""
-    notes.append(f"{len(prediction.cells)} cells{left_out}. Model {prediction.model_name}{made}.")
+    notes.append(f"{counted(len(prediction.cells), 'cell')}{left_out}. Model {plain(prediction.model_name)}{made}.")
     return "<span style='font-size:8pt'>" + "<br>".join(notes) + "</span>"
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import napari
 from napari.layers import Image, Layer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QMenu, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.plugin.layers import PREDICTION_KEY
+from napari_caltomorph.names import printable
+from napari_caltomorph.plugin.layers import PREDICTION_KEY, hide_all_but
 from napari_caltomorph.plugin.left_out_dialog import LeftOutDialog
-from napari_caltomorph.plugin.parts import line, link, narrow_combo
+from napari_caltomorph.plugin.parts import chooser_grid, counted, line, link, narrow_combo
 from napari_caltomorph.plugin.reader import SMEAR_KEY, smear_layer
 from napari_caltomorph.plugin.settings import preferences
 from napari_caltomorph.plugin.worker import Job
@@ -23,10 +25,11 @@ from napari_caltomorph.smear import Smear, check_smear, read_smear, smear_from_a
 class SmearChooser(QWidget):
     """A row to choose a smear.
 
-    `problem` carries a sentence for the user (empty when there is none), `prediction_asked` the path of a saved
-    prediction to open.
+    `changed` says that another smear, or other cells of it, are chosen now. `problem` carries a sentence for the
+    user (empty when there is none), `prediction_asked` the path of a saved prediction to open.
     """
 
+    changed = Signal()
     problem = Signal(str)
     prediction_asked = Signal(str)
 
@@ -44,15 +47,7 @@ class SmearChooser(QWidget):
         opener.setMenu(menu)
         self._about = line()
         self._about.linkActivated.connect(lambda _: self._show_left_out())
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setVerticalSpacing(2)
-        grid.setColumnStretch(1, 1)
-        grid.setColumnMinimumWidth(0, 44)
-        grid.addWidget(QLabel("Smear"), 0, 0)
-        grid.addWidget(self._choice, 0, 1)
-        grid.addWidget(opener, 0, 2)
-        grid.addWidget(self._about, 1, 1, 1, 2)
+        chooser_grid(self, "Smear", self._choice, opener, self._about)
 
     @property
     def layer(self) -> Image | None:
@@ -77,10 +72,8 @@ class SmearChooser(QWidget):
             self.problem.emit(str(error))
             return
         self.problem.emit("")
-        preferences().folder = str(Path(path).parent)
+        preferences().folder = printable(str(Path(path).parent))
         self._viewer.add_layer(Layer.create(*smear_layer(smear)))
-        self._choice.setCurrentIndex(self._choice.count() - 1)  # a new layer is the last
-        self._viewer.dims.set_point(0, 0)
 
     def keep(self, layer: Image, graded: Smear) -> None:
         """Remember a layer's graded smear."""
@@ -91,15 +84,17 @@ class SmearChooser(QWidget):
     def bind(self) -> None:
         """Follow the viewer's layers."""
         events = self._viewer.layers.events
-        events.inserted.connect(self._refresh)
+        events.inserted.connect(self._on_inserted, position="last")  # when napari has shown the layer
         events.removed.connect(self._refresh)
+        events.renamed.connect(self._refresh)
         self._refresh()
 
     def unbind(self) -> None:
         """Let go of the viewer, and stop checking."""
         events = self._viewer.layers.events
-        events.inserted.disconnect(self._refresh)
+        events.inserted.disconnect(self._on_inserted)
         events.removed.disconnect(self._refresh)
+        events.renamed.disconnect(self._refresh)
         self.stop_checking()
 
     def stop_checking(self) -> None:
@@ -107,6 +102,17 @@ class SmearChooser(QWidget):
         if self._check is not None:
             self._check.drop()
             self._check = None
+
+    def _on_inserted(self, event: Any) -> None:
+        """Choose a smear that was opened, from the panel or not, and show it alone."""
+        self._refresh()
+        if not _is_smear(event.value):
+            return
+        self._choice.setCurrentIndex(self._choice.findData(event.value))
+        if SMEAR_KEY in event.value.metadata:
+            hide_all_but(self._viewer, event.value)
+            self._viewer.dims.set_point(0, 0)
+            self._viewer.reset_view(layers=[event.value])
 
     def _refresh(self, event: object = None) -> None:
         chosen = self.layer
@@ -118,7 +124,7 @@ class SmearChooser(QWidget):
         index = self._choice.findData(chosen)
         self._choice.setCurrentIndex(index if index >= 0 else self._choice.count() - 1)
         self._choice.blockSignals(False)
-        if self.layer is not chosen or self.layer is None:
+        if self.layer != chosen or self.layer is None:
             self._on_chosen()
 
     def _on_chosen(self, index: int = 0) -> None:
@@ -138,7 +144,7 @@ class SmearChooser(QWidget):
     def _on_check_failed(self, layer: Image, error: Exception) -> None:
         if not isinstance(error, CaltomorphError):
             raise error
-        if layer is self.layer:
+        if layer == self.layer:
             self._about.setText("no usable cell")
             self.problem.emit(str(error))
 
@@ -151,13 +157,14 @@ class SmearChooser(QWidget):
         if smear is None:
             self._about.setText("none open")
         elif smear.grades is None:
-            self._about.setText(f"{len(smear)} images, checking ...")
+            self._about.setText(f"{counted(len(smear), 'image')}, checking ...")
         elif any(grade.reason is not None for grade in smear.grades):
-            out = f"{len(smear.left_out)} left out"
-            self._about.setText(f"{len(smear.usable)} cells, {out} {link('why?')}")
+            cells = counted(len(smear.usable), "cell")
+            self._about.setText(f"{cells}, {len(smear.left_out)} left out {link('why?')}")
         else:
-            others = f", {len(smear.passed_over)} other files passed over" if smear.passed_over else ""
-            self._about.setText(f"{len(smear.usable)} cells, all usable{others}")
+            others = f"; {counted(len(smear.passed_over), 'other file')}" if smear.passed_over else ""
+            self._about.setText(f"{counted(len(smear.usable), 'cell')}, all usable{others}")
+        self.changed.emit()
 
     def _show_left_out(self) -> None:
         smear, layer = self.smear(), self.layer
@@ -170,8 +177,6 @@ class SmearChooser(QWidget):
             self.keep(layer, smear.choosing(take_back=dialog.taken_back, set_aside=smear.set_aside))
         except CaltomorphError as error:
             self.problem.emit(str(error))
-        else:
-            self.problem.emit("The choice of cells changed; predict again.")
 
     def _open_folder(self) -> None:
         if path := QFileDialog.getExistingDirectory(self, "One patient's cells", preferences().folder):

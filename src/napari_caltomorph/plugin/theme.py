@@ -19,6 +19,11 @@ def look_of(theme: str) -> Look:
     return Look(text=colors.text.as_hex(), background=colors.background.as_hex(), faint=colors.primary.as_hex())
 
 
+def colored(text: str, color: str) -> str:
+    """Return HTML in a colour."""
+    return f"<span style='color:{color}'>{text}</span>" if text else ""
+
+
 def pixmap(image: NDArray[np.uint8]) -> QPixmap:
     """(H, W, 3) uint8 RGB as a Qt pixmap."""
     image = np.ascontiguousarray(image)

@@ -18,8 +18,8 @@ from qtpy.QtWidgets import (
 
 from napari_caltomorph.encode import Encoder, WeightsReport, add_weights, download_weights
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.plugin.parts import link
-from napari_caltomorph.plugin.theme import ERROR
+from napari_caltomorph.plugin.parts import link, plain
+from napari_caltomorph.plugin.theme import ERROR, colored
 from napari_caltomorph.plugin.worker import Job
 from napari_caltomorph.progress import OnProgress, Pace, Progress
 
@@ -34,6 +34,7 @@ class WeightsDialog(QDialog):
         self._encoder = encoder
         self._job: Job | None = None
         self._pace = Pace()
+        self._said = ""
         self.choose_button = QPushButton("Choose a file...")
         self.choose_button.clicked.connect(self._choose)
         self.download_button = QPushButton("Download")
@@ -51,7 +52,7 @@ class WeightsDialog(QDialog):
     @property
     def text(self) -> str:
         """What was said last."""
-        return self._state.text()
+        return self._said
 
     def _explanation(self) -> str:
         text = f"{self._encoder.about}. Its weights are not on this machine. "
@@ -79,20 +80,23 @@ class WeightsDialog(QDialog):
     def _on_progress(self, progress: Progress) -> None:
         self._bar.setRange(0, progress.total)
         self._bar.setValue(progress.done)
-        self._state.setText(self._pace.describe(progress))
+        self._said = self._pace.describe(progress)
+        self._state.setText(self._said)
 
     def _on_error(self, error: Exception) -> None:
         self._set_busy(False)
         if not isinstance(error, CaltomorphError):
             raise error
-        self._state.setText(f"<span style='color:{ERROR}'>{error}</span>")
+        self._said = str(error)
+        self._state.setText(colored(plain(self._said), ERROR))
 
     def _set_busy(self, is_busy: bool) -> None:
         self.choose_button.setDisabled(is_busy)
         self.download_button.setDisabled(is_busy or not self._encoder.sources)
         self._bar.setVisible(is_busy)
         self._bar.setRange(0, 0)
-        self._state.setText("Working ..." if is_busy else "")
+        self._said = "Working ..." if is_busy else ""
+        self._state.setText(self._said)
 
     def done(self, result: int) -> None:
         """Stop what is still running when the dialog closes, however it closes."""

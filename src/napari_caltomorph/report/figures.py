@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from napari_caltomorph.diagnose import Prediction
@@ -59,7 +60,7 @@ def draw_probabilities(axes: Axes, prediction: Prediction, look: Look = PAPER) -
     for row, value in enumerate(mean):
         weight = "bold" if row == winner else "normal"
         axes.text(1.03, row, _probability(value), va="center", fontsize=8, color=look.text, weight=weight)
-    axes.set_yticks(rows, taxonomy.names)
+    axes.set_yticks(rows, taxonomy.names, parse_math=False)  # a class may be called "t($;$)"
     axes.get_yticklabels()[winner].set_fontweight("bold")
     axes.set_xticks([])
     axes.set_xlim(0, 1.02)
@@ -94,7 +95,8 @@ def draw_hemoglobin(axes: Axes, prediction: Prediction, look: Look = PAPER) -> N
     reach = high + 0.02 * (high - low)
     axes.text(reach + 0.01 * (high - low), 0, f"{value:.1f}", va="center", fontsize=8, color=look.text, weight="bold")
     axes.set_yticks([0], ["Hemoglobin g/dl"])
-    axes.set_xticks([4, 8, 12, 16, 20])
+    ticks = MaxNLocator(5, steps=[1, 2, 4, 5, 10]).tick_values(low, high)
+    axes.set_xticks([tick for tick in ticks if low <= tick <= high])
     axes.set_xlim(low, reach)
     axes.set_ylim(-0.6, 0.6)
 

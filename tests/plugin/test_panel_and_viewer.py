@@ -1,0 +1,241 @@
+"""What the panel shows stays true, whatever is done to the viewer: other patients, other models, deleted layers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QLabel
+from tests.plugin.conftest import CELLS, OpenPanel
+from tests.plugin.test_predict_panel import RANKED, SQUARES, click, predict
+
+from napari_caltomorph.diagnose import installed_models
+from napari_caltomorph.encode import ENCODERS
+from napari_caltomorph.plugin.left_out_dialog import LeftOutDialog
+from napari_caltomorph.plugin.parts import plain
+from napari_caltomorph.plugin.predict_panel import PredictPanel
+from napari_caltomorph.plugin.settings import preferences
+from napari_caltomorph.plugin.theme import look_of
+
+STACK = "patient_7 cells by rank"
+
+
+def shown(viewer) -> set[str]:
+    return {layer.name for layer in viewer.layers if layer.visible}
+
+
+def words(panel: PredictPanel) -> str:
+    return " ".join(label.text() for label in panel.results.findChildren(QLabel))
+
+
+def test_of_two_patients_only_the_chosen_one_is_shown_and_its_result_from_the_top(
+    open_panel: OpenPanel, qtbot: QtBot, export: Path, tmp_path: Path
+) -> None:
+    viewer, panel = open_panel()
+    panel.smears.open(export)
+    predict(qtbot, panel)
+    assert "<b>patient_7</b>" in words(panel)
+    assert not panel.stale.isVisible()
+    panel.smears.open(shutil.copytree(export, tmp_path / "second"))
+    assert shown(viewer) == {"second"}
+    assert viewer.dims.current_step[0] == 0
+    # The same cells under another name: only once they are looked at is it known that nothing differs.
+    assert "result of patient_7; another smear is chosen" in panel.stale.text()
+    panel.choose_cell(0)
+    qtbot.waitUntil(lambda: panel._scroll.verticalScrollBar().value() > 0)
+    predict(qtbot, panel)
+    assert panel._scroll.verticalScrollBar().value() == 0
+    assert shown(viewer) == {"second ranked cells", "second predictions"}
+    assert "<b>second</b>" in words(panel)
+    assert not panel.stale.isVisible()
+
+
+def test_two_exports_of_one_name_keep_their_own_layers(
+    open_panel: OpenPanel, qtbot: QtBot, export: Path, tmp_path: Path
+) -> None:
+    viewer, panel = open_panel()
+    for folder in (export, shutil.copytree(export, tmp_path / "other" / "patient_7")):
+        panel.smears.open(folder)
+        predict(qtbot, panel)
+    assert RANKED in viewer.layers
+    assert f"{RANKED} [1]" in viewer.layers
+    assert shown(viewer) == {f"{RANKED} [1]", f"{SQUARES} [1]"}
+
+
+def test_a_smear_that_is_opened_elsewhere_is_chosen(open_panel: OpenPanel, export: Path) -> None:
+    viewer, panel = open_panel()
+    viewer.open_sample("napari-caltomorph", "healthy")
+    viewer.open(export, plugin="napari-caltomorph")
+    assert panel.smears.layer.name == "patient_7"
+    viewer.layers["patient_7"].name = "renamed"
+    assert panel.smears._choice.currentText() == "renamed"
+
+
+def test_a_result_is_marked_when_another_model_or_other_cells_are_chosen(
+    open_panel: OpenPanel, qtbot: QtBot, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(next(export.glob("*.TIF")), export / "Gal-000900.RGB.TIF")
+    _, panel = open_panel()
+    panel.smears.open(export)
+    predict(qtbot, panel)
+    folder = Path(shutil.copytree(installed_models()["demo"], tmp_path / "other"))
+    text = json.loads((folder / "model.json").read_text())
+    text["members"].pop()
+    (folder / "model.json").write_text(json.dumps(text))
+    panel.models.choose(str(folder))
+    assert "another model is chosen" in panel.stale.text()
+    panel.models.choose("demo")
+    assert not panel.stale.isVisible()
+
+    def tick_the_repeat(dialog: LeftOutDialog) -> bool:
+        cell = dialog.model.index(0, 0)
+        return dialog.model.setData(cell, Qt.CheckState.Checked, Qt.ItemDataRole.CheckStateRole)
+
+    # A dialog that waits for the user cannot be clicked from here.
+    monkeypatch.setattr(LeftOutDialog, "exec", tick_the_repeat)
+    panel.smears._show_left_out()
+    assert "another choice of cells is chosen" in panel.stale.text()
+    assert len(predict(qtbot, panel).cells) == CELLS + 1
+    assert not panel.stale.isVisible()
+
+
+def test_layers_deleted_by_hand_are_not_missed(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
+    viewer, panel = open_panel()
+    panel.smears.open(export)
+    predict(qtbot, panel)
+    panel.as_stack.setChecked(True)
+    viewer.layers.remove(STACK)
+    qtbot.waitUntil(lambda: not panel.as_stack.isChecked())
+    assert shown(viewer) == {RANKED, SQUARES}
+    panel.as_stack.setChecked(True)
+    viewer.layers.remove(SQUARES)
+    panel.as_stack.setChecked(False)
+    qtbot.waitUntil(lambda: not panel.as_stack.isEnabled())
+    assert STACK not in viewer.layers
+    panel.choose_cell(2, center=True)
+    predict(qtbot, panel)
+    assert panel.as_stack.isEnabled()
+    viewer.layers.clear()
+    qtbot.waitUntil(lambda: not panel.as_stack.isEnabled())
+    panel.choose_cell(3, center=True)
+    assert "#4</b>" in panel.results.card_text
+
+
+def test_a_theme_keeps_the_ring_and_recolours_the_ranks(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
+    viewer, panel = open_panel()
+    viewer.theme = "dark"
+    panel.smears.open(export)
+    predict(qtbot, panel)
+    squares = viewer.layers[SQUARES]
+    viewer.scene.camera.zoom = 200 / 25
+    panel.choose_cell(0, center=True)
+    qtbot.waitUntil(lambda: np.atleast_1d(squares.text.values).any(), timeout=5_000)
+    viewer.theme = "light"
+    assert to_hex(squares.text.color.constant) == look_of("light").text
+    (axes,) = panel.results._swarm.figure.axes
+    assert len(axes.collections) == 2
+
+
+def test_a_cell_in_view_is_chosen_without_moving_the_picture(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
+    viewer, panel = open_panel()
+    panel.smears.open(export)
+    predict(qtbot, panel)
+    qtbot.wait(100)
+    before = viewer.scene.camera.center
+    panel.choose_cell(0, center=True)
+    assert viewer.scene.camera.center == before
+    viewer.scene.camera.zoom = 200 / 25
+    qtbot.wait(100)
+    panel.choose_cell(0, center=True)
+    assert viewer.scene.camera.center != before
+
+
+def test_names_are_shown_as_they_are(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
+    odd = export.rename(export.parent / "<h1>A & B<")
+    next(odd.glob("*.TIF")).rename(odd / "a<i>.tif")
+    _, panel = open_panel()
+    panel.smears.open(odd)
+    prediction = predict(qtbot, panel)
+    assert prediction.patient_id == "<h1>A & B<"
+    assert "&lt;h1&gt;A &amp; B&lt;" in words(panel)
+    panel.choose_cell(int(prediction.ranks[prediction.cells.index("a<i>.tif")]) - 1)
+    assert "a&lt;i&gt;.tif" in panel.results.card_text
+    panel.smears.open(odd / "<b>gone")
+    assert "<b>gone" in panel.run.text
+
+
+def test_long_names_may_break_and_short_ones_do_not() -> None:
+    assert plain("x" * 70) == "\u200b".join(["x" * 30, "x" * 30, "x" * 10])
+    assert plain("/a/path/of/many/short/names/which/qt/breaks") == "/a/path/of/many/short/names/which/qt/breaks"
+
+
+def test_missing_weights_point_to_the_link(open_panel: OpenPanel, qtbot: QtBot, export: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(installed_models()["demo"], tmp_path / "on_dinobloom"))
+    text = json.loads((folder / "model.json").read_text())
+    text["encoder"] |= {"name": "dinobloom-b", "width": ENCODERS["dinobloom-b"].width}
+    (folder / "model.json").write_text(json.dumps(text))
+    _, panel = open_panel()
+    panel.smears.open(export)
+    panel.models.choose(str(folder))
+    click(qtbot, panel)
+    assert not panel.run.is_busy
+    assert panel.run.text == (
+        'The weights of dinobloom-b are not on this machine: click "Get the encoder\'s weights" above.'
+    )
+
+
+def test_an_export_that_was_moved_away_is_said(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
+    _, panel = open_panel()
+    panel.smears.open(export)
+    predict(qtbot, panel)
+    export.rename(export.with_name("moved"))
+    predict(qtbot, panel)
+    assert panel.run.text == f"The cells cannot be shown: {export} is gone; bring it back."
+    panel.choose_cell(0)
+
+
+def test_each_patient_is_saved_in_a_folder_of_its_own(
+    open_panel: OpenPanel, qtbot: QtBot, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The system's own file dialog cannot be clicked; it answers with the folder.
+    monkeypatch.setattr("qtpy.QtWidgets.QFileDialog.getExistingDirectory", lambda *_: str(tmp_path / "out"))
+    _, panel = open_panel()
+    panel.smears.open(export)
+    predict(qtbot, panel)
+    panel._save_dialog()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["patient_7"]
+    assert (tmp_path / "out" / "patient_7" / "prediction.json").is_file()
+
+
+def test_the_rows_of_the_result_explain_themselves(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
+    _, panel = open_panel()
+    panel.smears.open(export)
+    predict(qtbot, panel)
+    bars = panel.results.bars
+    said = []
+    for y in (40, bars.height() - 75, bars.height() - 25):
+        qtbot.mouseMove(bars, QPoint(20, y))
+        qtbot.wait(20)
+        said.append(bars.toolTip())
+    assert [tip.split(":")[0].split(",")[0] for tip in said] == [
+        "Bar",
+        "Sum of the probabilities of the malignant classes. Red from the threshold (the tick) on",
+        "Estimated from the cells",
+    ]
+    assert panel.results._swarm.toolTip()
+    assert panel.models.device.toolTip()
+
+
+def test_what_is_changed_in_the_preferences_is_chosen(open_panel: OpenPanel, tmp_path: Path) -> None:
+    folder = shutil.copytree(installed_models()["demo"], tmp_path / "mine")
+    _, panel = open_panel()
+    preferences().device = "cpu"
+    preferences().model = str(folder)
+    assert panel.models.device.currentText() == "cpu"
+    assert panel.models.options().model == str(folder)
