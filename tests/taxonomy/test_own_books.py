@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -25,6 +26,14 @@ def test_a_file_of_ones_own_is_read(tmp_path):
     book = load_book(str(path))
     assert book.match("EX") == book.match("a-one") == Match("matched", "x", "a")
     assert book.match("zed").kind == "rare"
+
+
+def test_the_example_of_the_docs_is_read(tmp_path):
+    page = Path(__file__).parents[2] / "docs" / "taxonomies.md"
+    example = page.read_text("utf-8").split("```json\n")[1].split("```")[0]
+    path = tmp_path / "own.json"
+    path.write_text(example, "utf-8")
+    assert load_book(str(path)).match("AML in blast crisis") == Match("double", classes=("myeloid",))
 
 
 def test_a_book_survives_its_own_json(tmp_path):
