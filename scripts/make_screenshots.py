@@ -86,8 +86,8 @@ def main(out: Path) -> None:
         panel.predict()
         process_events(until=lambda: not panel.run.is_busy)
         save(viewer, out / "predicted.png")
-        panel.choose_cell(8, center=True)
         viewer.scene.camera.zoom = 150 / 25
+        process_events(0.3)
         panel.choose_cell(8, center=True)
         save(viewer, out / "zoomed.png")
         panel.as_stack.setChecked(True)
