@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from skimage.color import rgb2lab
 
@@ -159,6 +159,8 @@ def test_two_diagnoses_in_one_label_give_the_classes_of_both(label, classes):
 
 @given(st.sampled_from(LABELS), st.sampled_from(LABELS), st.sampled_from([" + ", " and ", " vs ", "; "]))
 def test_any_two_labels_joined_give_their_classes(first, second, joiner):
+    # "BL; BL" is spelled like B-LBL: a whole label wins over its parts.
+    assume(key(first[0] + joiner + second[0]) not in {key(label) for label, *_ in LABELS})
     one, other = CALTOMORPH.match(first[0]), CALTOMORPH.match(second[0])
     match = CALTOMORPH.match(first[0] + joiner + second[0])
     if one == other:
