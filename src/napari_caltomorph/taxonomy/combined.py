@@ -13,10 +13,11 @@ from typing import TypeVar
 
 Meaning = TypeVar("Meaning")
 
-MAX_PIECES = 8
+MAX_PIECES = 10
 """A label with more joiners is prose; the ways to cut it double with each."""
 
-_JOIN = r"[+/;]|\b(?:and|und|or|oder|vs|versus|bzw)\b\.?|(?:\b(?:in|mit|with)\s+)?(?=\bblast)"
+_PLUS = r"(?<=\s)\+|(?<=\w)\+(?=\w)"  # not that of "JAK2+ and"
+_JOIN = _PLUS + r"|[/;]|\b(?:and|und|or|oder|vs|versus|bzw)\b\.?|(?:\b(?:in|mit|with)\s+)?(?=\bblast)"
 _BETWEEN = (
     r"\b(?:borderline|in[- ]between|transition\w*|ubergang\w*|grenzfall|grenzbereich"
     r"|transformation(?=\s+(?:to|into|in|zu)\b))\b"

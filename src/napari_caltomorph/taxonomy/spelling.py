@@ -1,7 +1,8 @@
 """When two spellings of a diagnosis are the same: what people vary without meaning anything by it is taken away.
 
 Case, hyphens, spaces, punctuation and umlauts (ä = ae = a) do not count, nor do British and American, "cyt" and "zyt".
-Two signs do, since the label says something else without them: a question mark ("AML?"), and a plus ("Ph+ CML").
+Three signs do, since the label says something else without them: a question mark ("AML?"), a plus ("Ph+ CML"), and a
+semicolon between diagnoses ("MDS; MPN" is not MDS/MPN), which is one before a space and a letter.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _STEMS = {  # as they stand once umlauts are folded: leukaemia is leukamia by th
     "tumour": "tumor",
     "smoulder": "smolder",
 }
-_WORD = re.compile(r"[^\W_]+|(?<!\w)\?|\?(?!\w)|\+")
+_WORD = re.compile(r"[^\W_]+|(?<!\w)\?|\?(?!\w)|\+|;(?=\s+[^\W\d])")
 
 
 def fold(text: str) -> str:
