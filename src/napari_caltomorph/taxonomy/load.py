@@ -62,7 +62,7 @@ def taxonomy_of_labels(labels: Iterable[str], name: str = "labels") -> LabelBook
     """
     spellings: dict[str, str] = {}
     for label in labels:
-        if label.strip():
+        if fold(label):  # what `match` takes for a blank is no class
             spellings.setdefault(key(label), " ".join(printable(label).split()))
     if len(spellings) < 2:
         raise TaxonomyUnreadable(
