@@ -9,11 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_caltomorph.cohort import Cohort, CohortOptions, encode_cohort, read_cohort
     from napari_caltomorph.diagnose import Ensemble, Prediction, PredictOptions, Predictor, save_predictions
     from napari_caltomorph.encode import EncodeOptions, Features, encode
     from napari_caltomorph.smear import Smear, check_smear, read_smear
 
 _HOMES = {
+    "Cohort": "cohort",
+    "CohortOptions": "cohort",
     "EncodeOptions": "encode",
     "Ensemble": "diagnose",
     "Features": "encode",
@@ -23,6 +26,8 @@ _HOMES = {
     "Smear": "smear",
     "check_smear": "smear",
     "encode": "encode",
+    "encode_cohort": "cohort",
+    "read_cohort": "cohort",
     "read_smear": "smear",
     "save_predictions": "diagnose",
 }
@@ -35,6 +40,8 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "Cohort",
+    "CohortOptions",
     "EncodeOptions",
     "Ensemble",
     "Features",
@@ -44,6 +51,8 @@ __all__ = [
     "Smear",
     "check_smear",
     "encode",
+    "encode_cohort",
+    "read_cohort",
     "read_smear",
     "save_predictions",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 from rich.table import Table
@@ -11,6 +11,9 @@ from rich.table import Table
 from napari_caltomorph.cli.console import console, progress_bar, say, say_files
 from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
 from napari_caltomorph.storage import refuse_unwritable, replacing
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 app = App(
     name="inspect",
@@ -90,9 +93,9 @@ def _show(cohort: Cohort) -> None:
         say(f"- {note}")
 
 
-def _add_row(table: Table, name: str, patients: object) -> None:
-    cells = patients["n_cells"]  # type: ignore[index]
-    split = patients["split"].value_counts()  # type: ignore[index]
+def _add_row(table: Table, name: str, patients: pd.DataFrame) -> None:
+    cells = patients["n_cells"]
+    split = patients["split"].value_counts()
     spread = f"{cells.min()} ... {cells.median():.0f} ... {cells.max()}"
     table.add_row(name, str(split.get("train", 0)), str(split.get("test", 0)), spread)
 

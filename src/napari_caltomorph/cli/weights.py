@@ -108,7 +108,7 @@ def verify(name: str | None = None, /) -> int:
         try:
             _show(verify_weights(encoder), "Verified")
         except WeightsMissing:
-            continue
+            continue  # nothing to verify; `weights list` says what is missing
         except WeightsRefused as error:
             fail(str(error), code=1)
             refused.append(encoder.name)

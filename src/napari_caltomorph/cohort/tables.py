@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -119,7 +120,7 @@ def canonical(table: pd.DataFrame, path: Path, options: CohortOptions) -> tuple[
     own = own.loc[own["patient_id"].notna()].reset_index(drop=True)
     if "sex" in own:
         coded = {"1": "female", "2": "male"} if found["sex"] == "sex_1f_2m" else {}
-        own["sex"] = own["sex"].map(lambda value: (_SEXES | coded).get(_as_id(value or "").lower()))
+        own["sex"] = own["sex"].map(lambda value: (_SEXES | coded).get((_as_id(value) or "").lower()))
     if "age" in own:
         own["age"] = pd.to_numeric(own["age"], errors="coerce")
     if "split" in own:
@@ -228,10 +229,10 @@ def _hemoglobin(values: pd.Series, column: str, options: CohortOptions) -> tuple
     return numbers, notes
 
 
-def _as_id(value: object) -> str:
+def _as_id(value: Any) -> str | None:
     """Return what identifies a patient as text; a number read as 12.0 is "12"."""
-    if value is None or (not isinstance(value, str) and pd.isna(value)):  # type: ignore[call-overload]
-        return None  # type: ignore[return-value]
+    if pd.isna(value):
+        return None
     text = str(value).strip()
     return re.sub(r"^(\d+)\.0$", r"\1", text)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
+from PIL import Image
 
 from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.errors import CellUnreadable, SmearUnreadable
@@ -80,8 +81,6 @@ def draw_preview(axes: Axes, cohort: Cohort, look: Look = PAPER, *, cells: int =
 
 
 def _row_of_cells(path: str, count: int, side: int) -> NDArray[np.uint8]:
-    from PIL import Image
-
     row = np.full((side, count * side, 3), 255, np.uint8)
     try:
         smear = read_smear(path_of(path))
@@ -91,6 +90,6 @@ def _row_of_cells(path: str, count: int, side: int) -> NDArray[np.uint8]:
         try:
             cell = Image.fromarray(smear.on_canvas(position)).resize((side - 2, side - 2))
         except CellUnreadable:
-            continue
+            continue  # left white: a preview counts nothing
         row[1:-1, position * side + 1 : (position + 1) * side - 1] = np.asarray(cell)
     return row
