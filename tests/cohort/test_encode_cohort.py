@@ -29,9 +29,10 @@ from tests.cohort.encoding import (
 
 from napari_caltomorph.cohort import EncodeCohortOptions, encode_cohort, feature_path
 from napari_caltomorph.cohort import encode as encode_module
+from napari_caltomorph.cohort.encode_folder import LOCK
 from napari_caltomorph.encode import FeatureOrigin, Features
-from napari_caltomorph.errors import FeaturesRefused, OutputRefused
-from napari_caltomorph.synthetic import synthesize_patient, write_smear
+from napari_caltomorph.errors import FeaturesRefused, OutputRefused, SmearUnreadable
+from napari_caltomorph.synthetic import SynthOptions, drawn_smear, invent_patients, synthesize_patient, write_smear
 
 
 def test_every_patient_gets_the_features_of_their_own_cells(images, reference, tmp_path):
@@ -219,3 +220,73 @@ def test_the_next_patient_is_looked_at_while_this_one_is_encoded(images, tmp_pat
 def test_workers_and_scheduler_exclude_each_other():
     with pytest.raises(ValidationError, match="a scheduler has its own workers; leave out --workers"):
         EncodeCohortOptions(workers=2, scheduler="tcp://node:8786")
+
+
+# The patients of `images`, who need not be written.
+INVENTED = {p.patient_id: p for p in invent_patients(SynthOptions(patients=PATIENTS, cells=CELLS, seed=5))}
+
+
+def streamed_cohort():
+    return cohort_from({"patient_id": list(INVENTED), "path": [None] * PATIENTS})
+
+
+def draw(patient_id):
+    return drawn_smear(INVENTED[patient_id])
+
+
+def test_smears_that_are_never_written_give_the_features_of_those_that_are(images, tmp_path):
+    encode_cohort(cohort_of(images), tmp_path / "read", OPTIONS)
+    summary = encode_cohort(streamed_cohort(), tmp_path / "streamed" / "f", OPTIONS, open_smear=draw)
+    assert (summary.encoded, summary.skipped, summary.cells, summary.failed) == (PATIENTS, 0, PATIENTS * CELLS, ())
+    assert_same(values_in(tmp_path / "streamed" / "f"), values_in(tmp_path / "read"))
+    written = {p.name for p in (tmp_path / "streamed").rglob("*") if p.is_file()} - {LOCK}
+    assert written == {f"{patient}.h5" for patient in INVENTED} | {"run.json"}
+
+
+def test_dask_workers_open_smears_too(images, tmp_path):
+    pytest.importorskip("distributed")
+    invented = INVENTED  # in the lambda, so that it is sent: workers do not import the tests
+    options = OPTIONS.model_copy(update={"workers": 2})
+    summary = encode_cohort(
+        streamed_cohort(), tmp_path / "f", options, open_smear=lambda patient_id: drawn_smear(invented[patient_id])
+    )
+    assert (summary.encoded, summary.failed) == (PATIENTS, ())
+    encode_cohort(cohort_of(images), tmp_path / "read", OPTIONS)
+    assert_same(values_in(tmp_path / "f"), values_in(tmp_path / "read"), tolerance=1e-5)
+
+
+def test_a_streamed_run_goes_on_where_it_stopped(tmp_path):
+    folder = tmp_path / "f"
+    encode_cohort(streamed_cohort(), folder, OPTIONS, open_smear=draw)
+    (folder / "synthetic_003.h5").unlink()
+    before = times_in(folder)
+    again = encode_cohort(streamed_cohort(), folder, OPTIONS, open_smear=draw)
+    assert (again.encoded, again.skipped) == (1, PATIENTS - 1)
+    assert before.items() <= times_in(folder).items()
+    outcomes = {name: p["outcome"] for name, p in journal(folder)["patients"].items()}
+    assert outcomes == {name: "encoded" if name == "synthetic_003" else "found" for name in INVENTED}
+
+
+def test_a_smear_that_changes_is_seen_though_the_files_at_its_path_do_not(images, tmp_path):
+    cells = dict(INVENTED)
+
+    def stream():
+        return encode_cohort(
+            cohort_of(images), tmp_path / "f", OPTIONS, open_smear=lambda name: drawn_smear(cells[name])
+        )
+
+    stream()
+    cells["synthetic_002"] = synthesize_patient("aml", cells=CELLS, seed=77)
+    again = stream()
+    assert (again.encoded, again.skipped) == (1, PATIENTS - 1)
+
+
+def test_a_smear_that_cannot_be_opened_fails_its_patient_only(tmp_path):
+    def open_smear(patient_id):
+        if patient_id == "synthetic_002":
+            raise SmearUnreadable("the microscope is off")
+        return draw(patient_id)
+
+    summary = encode_cohort(streamed_cohort(), tmp_path / "f", OPTIONS, open_smear=open_smear)
+    assert summary.encoded == PATIENTS - 1
+    assert [(p.patient_id, p.reason) for p in summary.failed] == [("synthetic_002", "the microscope is off")]

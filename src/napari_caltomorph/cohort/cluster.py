@@ -20,6 +20,7 @@ from napari_caltomorph.cohort.encode_options import EncodeCohortOptions
 from napari_caltomorph.cohort.encode_patient import (
     BAD_PATIENT,
     MadeWith,
+    OpenSmear,
     PatientRecord,
     encode_patient,
     failure,
@@ -76,12 +77,18 @@ class _Cluster:
         self._options = asked.model_copy(update={"precision": self.made_with.precision})
 
     def encode(
-        self, patients: list[PatientToEncode], folder: Path, report: Report
+        self, patients: list[PatientToEncode], folder: Path, report: Report, open_smear: OpenSmear | None
     ) -> Generator[PatientRecord, None, None]:
         from distributed import as_completed
 
         futures = self._client.map(
-            _encode_on_worker, patients, folder=folder, options=self._options, need=self.made_with, pure=False
+            _encode_on_worker,
+            patients,
+            folder=folder,
+            options=self._options,
+            need=self.made_with,
+            open_smear=open_smear,
+            pure=False,
         )
         patient_of = dict(zip((future.key for future in futures), patients, strict=True))
         finished = as_completed(futures, loop=self._client.loop)
@@ -149,7 +156,7 @@ def _describe(options: EncodeOptions) -> MadeWith:
 
 
 def _encode_on_worker(
-    patient: PatientToEncode, *, folder: Path, options: EncodeOptions, need: MadeWith
+    patient: PatientToEncode, *, folder: Path, options: EncodeOptions, need: MadeWith, open_smear: OpenSmear | None
 ) -> PatientRecord:
     encoder = _encoder(options)
     if not need.is_of(made_with(encoder)):
@@ -158,7 +165,7 @@ def _encode_on_worker(
             f"{need.weights_sha256[:12]}); give all of them one file with --weights."
         )
     try:
-        return encode_patient(patient, look_at(patient), folder, encoder, options)
+        return encode_patient(patient, look_at(patient, open_smear=open_smear), folder, encoder, options)
     except BAD_PATIENT as error:
         return failure(patient, folder, str(error))
 

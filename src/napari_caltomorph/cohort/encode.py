@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from napari_caltomorph.cohort.encode_options import EncodeCohortOptions
 from napari_caltomorph.cohort.encode_patient import (
     BAD_PATIENT,
     MadeWith,
+    OpenSmear,
     PatientRecord,
     encode_patient,
     failure,
@@ -71,7 +72,7 @@ class Workplace(Protocol):
     made_with: MadeWith
 
     def encode(
-        self, patients: list[PatientToEncode], folder: Path, report: Report
+        self, patients: list[PatientToEncode], folder: Path, report: Report, open_smear: OpenSmear | None
     ) -> Generator[PatientRecord, None, None]:
         """Yield what became of each patient, in any order."""
 
@@ -101,6 +102,7 @@ def encode_cohort(
     folder: str | Path,
     options: EncodeCohortOptions | None = None,
     *,
+    open_smear: OpenSmear | None = None,
     progress: OnProgress = ignore,
 ) -> EncodeSummary:
     """Write one feature file for every patient of a cohort; what is there and matches is left as it is.
@@ -111,6 +113,11 @@ def encode_cohort(
     folder : str or Path
         Made if needed: ``<patient_id>.h5`` (see `feature_path`) and ``run.json``.
     options : EncodeCohortOptions
+    open_smear : callable, optional
+        Gives a patient's `Smear` by id, instead of reading it from the table's path, which a patient then need not
+        have. It is called in another thread, or on a cluster's workers, for which it must be picklable; an error such
+        as `SmearUnreadable` fails that patient only. As there are no files to compare, every patient is looked at
+        again by the next run, and encoded only if the feature file does not hold the same cells.
     progress : callable
         Called with a `Progress` after every batch and several times a second; raising `Cancelled` in it stops
         cleanly. Patients who are done by then stay done.
@@ -130,6 +137,8 @@ def encode_cohort(
     """
     options = options or EncodeCohortOptions()
     folder = Path(folder).absolute()
+    if open_smear is not None:  # what lies at the table's paths says nothing about these cells
+        cohort = replace(cohort, table=cohort.table.assign(path=None))
     with locked(folder), _workplace(options, progress) as workplace:
         made = workplace.made_with
         refuse_other_features(folder, made.encoder, made.weights_sha256, made.precision)
@@ -151,7 +160,7 @@ def encode_cohort(
             )
         )
         try:
-            cells, left_out, failed = _encode_all(patients, folder, workplace, journal, progress)
+            cells, left_out, failed = _encode_all(patients, folder, workplace, open_smear, journal, progress)
         except BaseException:
             journal.end("stopped")
             raise
@@ -162,14 +171,19 @@ def encode_cohort(
 
 
 def _encode_all(
-    patients: list[PatientToEncode], folder: Path, workplace: Workplace, journal: Journal, progress: OnProgress
+    patients: list[PatientToEncode],
+    folder: Path,
+    workplace: Workplace,
+    open_smear: OpenSmear | None,
+    journal: Journal,
+    progress: OnProgress,
 ) -> tuple[int, int, list[PatientRecord]]:
     """Encode patients and note each; return the cells encoded, those left out, and the patients who failed."""
     report = Report(patients, progress)
     report.still()
     cells = left_out = 0
     failed = []
-    with closing(workplace.encode(patients, folder, report)) as records:
+    with closing(workplace.encode(patients, folder, report, open_smear)) as records:
         for record in records:
             journal.add(record)
             report.done(record.patient_id)
@@ -203,9 +217,9 @@ class _ThisProcess:
         self.made_with = made_with(encoder)
 
     def encode(
-        self, patients: list[PatientToEncode], folder: Path, report: Report
+        self, patients: list[PatientToEncode], folder: Path, report: Report, open_smear: OpenSmear | None
     ) -> Generator[PatientRecord, None, None]:
-        with _looking_ahead() as look:
+        with _looking_ahead(open_smear) as look:
             ahead = look(patients[0]) if patients else None
             for number, patient in enumerate(patients, start=1):
                 looked = ahead
@@ -227,7 +241,9 @@ class _ThisProcess:
 
 
 @contextmanager
-def _looking_ahead() -> Generator[Callable[[PatientToEncode], Future[Smear]], None, None]:
+def _looking_ahead(
+    open_smear: OpenSmear | None,
+) -> Generator[Callable[[PatientToEncode], Future[Smear]], None, None]:
     """Yield a function that looks at a patient in a thread; leaving the block stops it."""
     is_over = threading.Event()
 
@@ -237,7 +253,7 @@ def _looking_ahead() -> Generator[Callable[[PatientToEncode], Future[Smear]], No
 
     pool = ThreadPoolExecutor(max_workers=1)
     try:
-        yield lambda patient: pool.submit(look_at, patient, progress=stop_when_over)
+        yield lambda patient: pool.submit(look_at, patient, open_smear=open_smear, progress=stop_when_over)
     finally:
         is_over.set()
         pool.shutdown(cancel_futures=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -29,6 +30,9 @@ from napari_caltomorph.smear import QUALITY_RULES, Smear, check_smear, read_smea
 
 BAD_PATIENT = (SmearUnreadable, CellUnreadable, FeaturesRefused, OSError)
 """What is wrong with one patient and does not concern the others."""
+
+OpenSmear = Callable[[str], Smear]
+"""Gives the cells of a patient, whose id it takes."""
 
 _LIBRARIES = ("napari-caltomorph", "torch", "timm", "numpy", "h5py", "pillow", "tifffile", "imagecodecs")
 
@@ -88,12 +92,15 @@ def made_with(encoder: LoadedEncoder) -> MadeWith:
     )
 
 
-def look_at(patient: PatientToEncode, *, progress: OnProgress = ignore) -> Smear:
-    """Read and grade a patient's cells; one of `BAD_PATIENT` when that cannot be."""
-    if patient.path is None:
+def look_at(patient: PatientToEncode, *, open_smear: OpenSmear | None = None, progress: OnProgress = ignore) -> Smear:
+    """Read a patient's cells, or let `open_smear` give them, and grade them; one of `BAD_PATIENT` if that cannot be."""
+    if open_smear is not None:
+        smear = open_smear(patient.patient_id)
+    elif patient.path is not None:
+        smear = read_smear(path_of(patient.path))
+    else:
         raise SmearUnreadable(f"{patient.patient_id} has no images to encode.")
-    smear = replace(read_smear(path_of(patient.path)), patient_id=patient.patient_id)
-    return check_smear(smear, progress=progress)
+    return check_smear(replace(smear, patient_id=patient.patient_id), progress=progress)
 
 
 def encode_patient(

@@ -4,7 +4,7 @@ from napari_caltomorph.synthetic.anatomy import CellType
 from napari_caltomorph.synthetic.cell_types import CELL_TYPES
 from napari_caltomorph.synthetic.cells import UnknownCellType, draw_cell
 from napari_caltomorph.synthetic.compositions import COMPOSITIONS, Composition
-from napari_caltomorph.synthetic.drawn import drawn_smear
+from napari_caltomorph.synthetic.drawn import drawn_features, drawn_smear
 from napari_caltomorph.synthetic.patients import SyntheticPatient, UnknownClass, synthesize_patient
 from napari_caltomorph.synthetic.stain import Stain
 from napari_caltomorph.synthetic.write import SynthOptions, invent_patients, synthesize_cohort, write_smear
@@ -20,6 +20,7 @@ __all__ = [
     "UnknownCellType",
     "UnknownClass",
     "draw_cell",
+    "drawn_features",
     "drawn_smear",
     "invent_patients",
     "synthesize_cohort",

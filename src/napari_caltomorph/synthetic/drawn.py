@@ -1,8 +1,9 @@
-"""A synthetic smear that is drawn when it is looked at, and never written."""
+"""Synthetic patients that are never written: their cells drawn when looked at, or numbers in place of features."""
 
 from __future__ import annotations
 
 import hashlib
+import zlib
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +13,27 @@ from napari_caltomorph.synthetic.patients import SyntheticPatient
 from napari_caltomorph.synthetic.shapes import FIELD_OF_VIEW_UM
 
 _SIDE = 144
+# A cell is looked at three times: summed, checked and encoded. This many, 64 MB, are drawn once; the others each time.
+_KEPT = 1024
+
+# Of a patient's features; the centres of cell types, and the cells around them, vary by 1.
+_PATIENT_SHIFT = 0.3
 
 
 class _DrawnSource:
-    """The cells of a synthetic patient, drawn again each time they are asked for."""
+    """The cells of a synthetic patient, drawn when they are asked for; the first of them are kept."""
 
     def __init__(self, patient: SyntheticPatient) -> None:
         self._patient = patient
+        self._kept: dict[int, NDArray[np.uint8]] = {}
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        return self._patient.image(index, _SIDE)
+        if index in self._kept:
+            return self._kept[index].copy()
+        image = self._patient.image(index, _SIDE)
+        if len(self._kept) < _KEPT:
+            self._kept[index] = image.copy()
+        return image
 
     def digest(self, index: int) -> str:
         return hashlib.sha256(self.image(index).tobytes()).hexdigest()
@@ -38,3 +50,38 @@ def drawn_smear(patient: SyntheticPatient) -> Smear:
         canvas=(_SIDE, _SIDE),
         pixel_size_um=FIELD_OF_VIEW_UM / _SIDE,
     )
+
+
+def drawn_features(patient: SyntheticPatient, width: int = 768, seed: int = 0) -> NDArray[np.float32]:
+    """Invent features of a patient's cells; no cell is drawn and no encoder asked.
+
+    For load tests, and for tests of training: a patient's mixture of cells can be learned from them. They are random
+    numbers, whose only likeness to an encoder's is that cells of one type lie together; no number that is measured
+    on them says anything about real cells.
+
+    Parameters
+    ----------
+    patient : SyntheticPatient
+    width : int
+        Numbers a cell.
+    seed : int
+        Not negative, one for a whole cohort: where the cell types lie.
+
+    Returns
+    -------
+    (N, width) float32
+        In the order of the cells, always the same for the same patient, width and seed: the centre of the cell's type,
+        which every patient shares, a small shift of the patient's own, and noise of each cell.
+    """
+    types, type_of = np.unique(patient.cell_types, return_inverse=True)
+    centres = np.stack([_centre(str(cell_type), width, seed) for cell_type in types])  # (types, width)
+    rng = np.random.default_rng([patient.seed, 2, seed])
+    shift = _PATIENT_SHIFT * rng.standard_normal(width, dtype=np.float32)
+    features = rng.standard_normal((len(patient), width), dtype=np.float32)
+    features += (centres + shift)[type_of]
+    return features
+
+
+def _centre(cell_type: str, width: int, seed: int) -> NDArray[np.float32]:
+    # By its name: a new row in the table of cell types moves no other type.
+    return np.random.default_rng([seed, zlib.crc32(cell_type.encode())]).standard_normal(width, dtype=np.float32)
