@@ -69,3 +69,7 @@ class TaxonomyUnreadable(CaltomorphError):
 
 class ClusterMissing(CaltomorphError):
     """Dask is not installed, or its scheduler does not answer."""
+
+
+class TrainingRefused(CaltomorphError):
+    """There is nothing to learn from, or a training cannot go on; the message says what to change."""

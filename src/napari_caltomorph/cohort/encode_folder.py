@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
-import logging
 import os
-import socket
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import IO
 
 import h5py
 import pandas as pd
@@ -21,18 +15,15 @@ import pandas as pd
 from napari_caltomorph.cohort.cohort import Cohort
 from napari_caltomorph.diagnose.tables import folder_name
 from napari_caltomorph.errors import FeaturesRefused, OutputRefused
+from napari_caltomorph.locks import only_run
 from napari_caltomorph.names import path_of
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear.images import is_image
-from napari_caltomorph.storage import refuse_unwritable
 
 LOCK = ".caltomorph-encode.lock"
 
 # A Metafer cell: 144 x 144 px RGB. An archive or a stack of unknown content holds about this many bytes a cell.
 _CELL_BYTES = 144 * 144 * 3
-# Windows keeps others from reading a locked byte; the text that says who holds the lock stands before it.
-_LOCKED_BYTE = 2**20
-_BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
 
 @dataclass(frozen=True)
@@ -118,52 +109,19 @@ def refuse_other_features(folder: Path, encoder: str, weights_sha256: str, preci
 def locked(folder: Path) -> Iterator[None]:
     """Make the folder and keep other runs out of it while the block runs.
 
-    The operating system lets go of the lock when the process ends, however it ends. Temporary files of a run, or of a
-    worker, that was killed are removed.
+    Temporary files of a run, or of a worker, that was killed are removed.
 
     Raises
     ------
     OutputRefused
         Another run writes there, or the folder cannot be written.
     """
-    refuse_unwritable(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("a+", encoding="utf-8")
-    except OSError as error:
-        raise OutputRefused(f"{folder} cannot be written ({error.strerror}); choose another feature folder.") from error
-    with lock:
-        if not _try_to_lock(lock):
-            lock.seek(0)
-            who = lock.read(500).strip() or "unknown"
-            raise OutputRefused(f"Another run writes to {folder} ({who}); wait until it has ended, or stop it.")
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%Y-%m-%d %H:%M:%S}\n")
-        lock.flush()
+    with only_run(folder, LOCK, "another feature folder"):
         _remove_leftovers(folder)
         try:
             yield
         finally:
             _remove_leftovers(folder)
-
-
-def _try_to_lock(file: IO[str]) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            file.seek(_LOCKED_BYTE)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in _BUSY:
-            return False
-        # Some network file systems have no locks. Two runs would then do work twice; files are still written whole.
-        logging.getLogger(__name__).warning("%s cannot be locked (%s); start no second run.", file.name, error.strerror)
-    return True
 
 
 def _remove_leftovers(folder: Path) -> None:

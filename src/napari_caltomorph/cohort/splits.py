@@ -51,6 +51,16 @@ def split(cohort: Cohort) -> Cohort:
     return result
 
 
+def deal_out(table: pd.DataFrame, parts: int, seed: int) -> Iterator[NDArray[np.intp]]:
+    """Deal patients into parts that are alike in their classes; yield the row numbers of each.
+
+    Patients of one group, and patients that share an image, come into one part. Yields nothing where there are fewer
+    such groups than parts.
+    """
+    table = table.reset_index(drop=True)
+    yield from _stratified(_strata(table, parts), _groups(table), parts, seed)
+
+
 def leak(cohort: Cohort) -> str:
     """Return why the two sides are not independent, or an empty string: the proof that the splits keep apart."""
     table = cohort.table
