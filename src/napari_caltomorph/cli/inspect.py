@@ -50,7 +50,7 @@ def inspect(
     save
         Keep the cohort, with its split, in this file (cohort.json).
     figures
-        Folder for flow.png, classes.png and preview.png.
+        Folder for flow.png, classes.png (patients, cells and hemoglobin by class) and preview.png.
     """
     for target in (save and save.parent, figures):
         if target is not None:
@@ -104,15 +104,20 @@ def _save_figures(cohort: Cohort, folder: Path) -> list[Path]:
     from matplotlib.figure import Figure
 
     from napari_caltomorph.report import draw_classes, draw_flow, draw_preview
+    from napari_caltomorph.report.cohort_figures import draw_cells, draw_measured_hemoglobin, has_hemoglobin
 
+    by_class = [draw_classes, draw_cells, *([draw_measured_hemoglobin] if has_hemoglobin(cohort) else [])]
     paths = []
-    for name, draw, size in (
-        ("flow", draw_flow, (7, 1.2 + 0.7 * (len(cohort.left_out_counts()) + 3))),
-        ("classes", draw_classes, (6, 3.2)),
-        ("preview", draw_preview, (9, 6)),
+    for name, draws, size in (
+        ("flow", [draw_flow], (7, 1.2 + 0.7 * (len(cohort.left_out_counts()) + 3))),
+        ("classes", by_class, (2 + 3 * len(by_class), 3.2)),
+        ("preview", [draw_preview], (9, 6)),
     ):
         figure = Figure(figsize=size, layout="constrained")
-        draw(figure.add_subplot(), cohort)
+        for draw, axes in zip(draws, figure.subplots(1, len(draws), squeeze=False)[0], strict=True):
+            draw(axes, cohort)
+            if axes is not figure.axes[0]:
+                axes.tick_params(labelleft=False)  # the rows are those of the first
         path = folder / f"{name}.png"
         with replacing(path) as part:
             figure.savefig(part, format="png", dpi=150)

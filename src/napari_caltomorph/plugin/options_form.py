@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import annotated_types
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
@@ -88,8 +87,9 @@ class OptionsForm(QWidget):
 
     def _value(self, name: str) -> Any:
         field = self._fields[name]
+        kind: Any = Annotated[field.annotation, field]
         try:
-            return TypeAdapter(Annotated[field.annotation, field]).validate_python(self._inputs[name].get())
+            return TypeAdapter(kind).validate_python(self._inputs[name].get())
         except ValidationError as error:
             raise OptionRefused(f"{title_of(name)}: {error.errors()[0]['msg'].lower()}.") from error
 
@@ -150,15 +150,8 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
 def _bounds(field: FieldInfo) -> tuple[int, int]:
     low, high = -_LARGEST, _LARGEST
     for limit in field.metadata:
-        match limit:
-            case annotated_types.Ge(ge=value):
-                low = max(low, int(value))
-            case annotated_types.Gt(gt=value):
-                low = max(low, int(value) + 1)
-            case annotated_types.Le(le=value):
-                high = min(high, int(value))
-            case annotated_types.Lt(lt=value):
-                high = min(high, int(value) - 1)
+        low = max(low, getattr(limit, "ge", low), getattr(limit, "gt", low - 1) + 1)
+        high = min(high, getattr(limit, "le", high), getattr(limit, "lt", high + 1) - 1)
     return low, high
 
 

@@ -1,4 +1,4 @@
-"""Figures of a cohort: who was left out and why (paper, figure 1B), classes by split, and a preview of its cells."""
+"""Figures of a cohort: who was left out and why (paper, figure 1B), classes by split, numbers and looks of cells."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -17,6 +18,7 @@ from napari_caltomorph.report.figures import PAPER, Look
 from napari_caltomorph.smear import read_smear
 
 _BOX: dict[str, Any] = {"boxstyle": "round,pad=0.45", "linewidth": 1}
+_BINS = 20
 
 
 def draw_flow(axes: Axes, cohort: Cohort, look: Look = PAPER) -> None:
@@ -56,11 +58,63 @@ def draw_classes(axes: Axes, cohort: Cohort, look: Look = PAPER) -> None:
     axes.barh(rows, counts["test"], left=counts["train"], height=0.62, color=taxonomy.colors, alpha=0.45)
     for row, (train, test) in enumerate(counts.itertuples(index=False)):
         axes.text(train + test, row, f"  {train:.0f} + {test:.0f}", va="center", fontsize=8, color=look.text)
-    axes.set_yticks(rows, taxonomy.names)
+    axes.set_yticks(rows, taxonomy.names, parse_math=False)
     axes.set_xticks([])
     axes.set_xlim(0, 1.25 * max(float(counts.sum(axis=1).max()), 1))
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_title("patients: train + test", fontsize=8, color=look.text)
+
+
+def draw_cells(axes: Axes, cohort: Cohort, look: Look = PAPER) -> None:
+    """Draw a histogram of the usable cells per patient for each class, and its median to the right."""
+    cells = cohort.table["n_cells"].astype(float)
+    low, high = (int(cells.min()), int(cells.max())) if cells.notna().any() else (0, 0)
+    spare = max(0, _BINS - (high - low)) // 2
+    low, high = max(0, low - spare), high + spare
+    width = -(-(high - low + 1) // _BINS)  # whole numbers, so that each bin holds as many of them
+    edges = low - 0.5 + width * np.arange((high - low) // width + 2)
+    _draw_histograms(axes, cohort, cells, edges, look, digits=0)
+    axes.xaxis.set_major_locator(MaxNLocator(3, integer=True, min_n_ticks=1))
+    axes.set_title("usable cells per patient, and median", fontsize=8, color=look.text)
+
+
+def has_hemoglobin(cohort: Cohort) -> bool:
+    """Whether hemoglobin was measured in any of the patients."""
+    return bool(cohort.table["hemoglobin_g_dl"].notna().any())
+
+
+def draw_measured_hemoglobin(axes: Axes, cohort: Cohort, look: Look = PAPER) -> None:
+    """Draw a histogram of measured hemoglobin for each class, and its median to the right."""
+    values = cohort.table["hemoglobin_g_dl"].astype(float)
+    low, high = (np.floor(values.min()), np.floor(values.max()) + 1) if has_hemoglobin(cohort) else (0.0, 20.0)
+    _draw_histograms(axes, cohort, values, np.linspace(low, high, _BINS + 1), look, digits=1)
+    axes.xaxis.set_major_locator(MaxNLocator(3))
+    axes.set_title("hemoglobin g/dl, and median", fontsize=8, color=look.text)
+
+
+def _draw_histograms(
+    axes: Axes,
+    cohort: Cohort,
+    values: pd.Series[float],
+    edges: NDArray[Any],
+    look: Look,
+    *,
+    digits: int,
+) -> None:
+    """Draw one histogram a class, each on its own row and as tall as the row: how many there are is drawn elsewhere."""
+    look.prepare(axes)
+    taxonomy = cohort.taxonomy
+    of_class = [values[cohort.table["coarse"] == slug].dropna() for slug in taxonomy.slugs]
+    for row, (part, color) in enumerate(zip(of_class, taxonomy.colors, strict=True)):
+        axes.axhline(row + 0.4, color=look.faint, linewidth=0.7, zorder=0)
+        counts, _ = np.histogram(part, edges)
+        heights = -0.8 * counts / max(1, counts.max())  # the axis points down
+        axes.bar(edges[:-1], heights, np.diff(edges), bottom=row + 0.4, align="edge", color=color)
+        median = f"  {part.median():.{digits}f}" if len(part) else "  -"
+        axes.text(edges[-1], row, median, va="center", fontsize=8, color=look.text)
+    axes.set_yticks(np.arange(len(taxonomy.classes)), taxonomy.names, parse_math=False)
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_ylim(len(taxonomy.classes) - 0.5, -0.5)
 
 
 def draw_preview(axes: Axes, cohort: Cohort, look: Look = PAPER, *, cells: int = 12) -> None:
