@@ -73,3 +73,7 @@ class ClusterMissing(CaltomorphError):
 
 class TrainingRefused(CaltomorphError):
     """There is nothing to learn from, or a training cannot go on; the message says what to change."""
+
+
+class CalibrationRefused(CaltomorphError):
+    """Too few patients to calibrate on."""

@@ -1,0 +1,104 @@
+"""From averaged softmax to calibrated probabilities and sets of classes, as fitted on patients that no member saw.
+
+One temperature makes all probabilities more or less sure; it never changes which class is the most probable. The sets
+say which classes cannot be excluded, with a promise for each class: of its patients, at least 1 - alpha have it in
+their set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, model_validator
+
+# What rounding does to a score; it must not exclude a class.
+_ROUNDING = 1e-9
+
+
+class Calibration(BaseModel):
+    """What was fitted on the calibration patients.
+
+    Attributes
+    ----------
+    temperature
+        Above 1 the averaged softmax was too sure, below 1 not sure enough.
+    alpha
+        At most this share of a class's patients lacks it in their set.
+    quantiles
+        For each class slug the largest score 1 - p at which the class stays in the set; None where the class had too
+        few patients for any claim.
+    patients
+        Calibration patients of each class.
+    source
+        Where they come from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    temperature: PositiveFloat
+    alpha: float = Field(0.1, gt=0, lt=1)
+    quantiles: dict[str, float | None]
+    patients: dict[str, NonNegativeInt]
+    source: str
+
+    @model_validator(mode="after")
+    def _quantiles_are_of_the_same_classes(self) -> Calibration:
+        if self.quantiles.keys() != self.patients.keys():
+            raise ValueError(f"quantiles of {sorted(self.quantiles)}, patients of {sorted(self.patients)}")
+        if off := [slug for slug, q in self.quantiles.items() if q is not None and not 0 <= q <= 1]:
+            raise ValueError(f"{off[0]}: a score lies between 0 and 1, its quantile does not")
+        return self
+
+    @property
+    def without_claim(self) -> tuple[str, ...]:
+        """Slugs of the classes that had too few patients: they are in every set."""
+        return tuple(slug for slug, quantile in self.quantiles.items() if quantile is None)
+
+    def apply(self, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return calibrated probabilities (..., C) of averaged softmax (..., C).
+
+        Notes
+        -----
+        softmax(log p / T), temperature scaling (Guo et al. 2017) on the log of the members' average: the logits of
+        several members have no common scale. A probability of 0 stays 0.
+        """
+        return tempered(probabilities, self.temperature)
+
+    def prediction_set(self, calibrated: NDArray[np.floating], slugs: Sequence[str]) -> tuple[str, ...]:
+        """Return the classes that cannot be excluded, in the order of `slugs`.
+
+        Parameters
+        ----------
+        calibrated : (C,)
+            One patient's probabilities as `apply` returns them.
+        slugs : sequence of str
+            Their classes.
+
+        Returns
+        -------
+        tuple of str
+            Classes whose score 1 - p is within their quantile, and all classes without a claim. Empty when every
+            class would be an unlikely one: the patient is unlike the calibration patients.
+
+        Notes
+        -----
+        Class-conditional (Mondrian) split conformal prediction (Vovk 2012; Sadinle, Lei and Wasserman 2019). It holds
+        for patients drawn as the calibration patients were, and for no others: not for another laboratory's.
+        """
+        within = []
+        for slug, probability in zip(slugs, calibrated, strict=True):
+            quantile = self.quantiles[slug]
+            if quantile is None or 1 - probability <= quantile + _ROUNDING:
+                within.append(slug)
+        return tuple(within)
+
+
+def tempered(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
+    """Return softmax(log p / T) over the last axis."""
+    with np.errstate(divide="ignore"):
+        logits = np.log(np.asarray(probabilities, dtype=np.float64)) / temperature
+    shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    result: NDArray[np.float64] = shares / shares.sum(axis=-1, keepdims=True)
+    return result
