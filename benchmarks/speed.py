@@ -23,7 +23,7 @@ import psutil
 import tifffile
 import torch
 
-from napari_caltomorph.diagnose import AggregatorOptions, Ensemble, PredictOptions, Predictor, read_description
+from napari_caltomorph.diagnose import Ensemble, PredictOptions, Predictor, TransformerOptions, read_description
 from napari_caltomorph.diagnose.ensemble import build_member
 from napari_caltomorph.diagnose.installed import installed_models
 from napari_caltomorph.diagnose.model_file import EncoderNeed
@@ -84,7 +84,9 @@ def paper_size_ensemble() -> Ensemble:
     """Build five random members of the paper's size for DinoBloom-B features."""
     demo = read_description(installed_models()["demo"])
     need = EncoderNeed(name="dinobloom-b", weights_sha256="0" * 64, preprocessing="", width=768)
-    description = demo.model_copy(update={"encoder": need, "aggregator": AggregatorOptions(), "field_of_view_um": None})
+    description = demo.model_copy(
+        update={"encoder": need, "aggregator": TransformerOptions(), "field_of_view_um": None}
+    )
     return Ensemble(description, tuple(build_member(description).eval() for _ in demo.members))
 
 

@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import napari_caltomorph
-from napari_caltomorph.diagnose import AggregatorOptions, Ensemble, ModelDescription
-from napari_caltomorph.diagnose.aggregator import Member
+from napari_caltomorph.diagnose import Ensemble, FoldRecord, ModelDescription, TrainingRecord, TransformerOptions
 from napari_caltomorph.diagnose.ensemble import build_member
+from napari_caltomorph.diagnose.member import Member
 from napari_caltomorph.diagnose.model_file import EncoderNeed, ErrorInterval, HemoglobinTarget, MemberFile, Threshold
 from napari_caltomorph.encode import ENCODERS, EncodeOptions, Features, load_encoder
 from napari_caltomorph.encode.features import FeatureOrigin
@@ -158,7 +158,7 @@ def train_ensemble(
     patients: list[SyntheticPatient],
     bags: NDArray[np.float32],
     epochs: int,
-    note: dict[str, str],
+    record: TrainingRecord,
 ) -> Ensemble:
     """Train five members, each on four folds, and keep how far off each was on its own fold."""
     truth = np.array([p.hemoglobin_g_dl for p in patients])
@@ -179,10 +179,10 @@ def train_ensemble(
         ),
         field_of_view_um=FIELD_OF_VIEW_UM,
         taxonomy=TAXONOMY,
-        hemoglobin=HemoglobinTarget(mean=truth.mean(), std=truth.std()),
-        aggregator=AggregatorOptions(depth=2, heads=4, width=128, mlp_width=256),
+        hemoglobin=HemoglobinTarget(),
+        aggregator=TransformerOptions(depth=2, heads=4, width=128, mlp_width=256),
         threshold=Threshold(value=0.5, rule="the paper's operating point (section 3.1), not chosen on this cohort"),
-        training=dict(note),
+        training=record,
         members=(MemberFile(file="fold_0.safetensors", sha256="0" * 64),),
         library_versions={name: version(name) for name in ("napari-caltomorph", "torch", "timm")},
     )
@@ -191,18 +191,21 @@ def train_ensemble(
     for k in range(FOLDS):
         torch.manual_seed(k)
         member, inside = build_member(description), torch.from_numpy(fold != k)
+        member.hemoglobin_mean.fill_(truth.mean())
+        member.hemoglobin_std.fill_(truth.std())
         train_member(member, data[inside], classes[inside], scaled[inside], epochs, seed=k)
         with torch.inference_mode():
             outputs = member(data[~inside])
         right[fold == k] = outputs.logits.argmax(1) == classes[~inside]
-        off[fold == k] = truth[fold == k] - (outputs.hemoglobin.numpy() * truth.std() + truth.mean())
+        off[fold == k] = truth[fold == k] - member.hemoglobin_g_dl(outputs).numpy()
         members.append(member)
         print(f"member {k + 1}: accuracy on its own fold {right[fold == k].mean():.3f}", flush=True)
     low, high = np.quantile(off, [0.05, 0.95])
     error = ErrorInterval(level=0.9, low=round(low, 2), high=round(high, 2), patients=len(patients))
-    training = {**note, "out_of_fold_accuracy_of_single_members": round(float(right.mean()), 3)}
+    accuracy = {"value": round(float(right.mean()), 3)}
+    record = record.model_copy(update={"out_of_fold": {"pooled": {"accuracy": accuracy}, "per_fold": {}}})
     hemoglobin = description.hemoglobin.model_copy(update={"error": error})
-    return Ensemble(description.model_copy(update={"hemoglobin": hemoglobin, "training": training}), tuple(members))
+    return Ensemble(description.model_copy(update={"hemoglobin": hemoglobin, "training": record}), tuple(members))
 
 
 def report(
@@ -261,14 +264,28 @@ def main() -> None:
         patients = invent_patients(options.patients_per_class, options.cells, seed=10_000)
         unseen = invent_patients(10, options.cells, seed=900_000)
         bags = encode_patients(pool, encoder, patients + unseen)
-        note = {
-            "script": "scripts/train_demo_model.py",
-            "patients": f"{len(patients)} synthetic, evenly of the coarse classes, {options.cells} cells each",
-            "members": f"{FOLDS} folds, {options.epochs} epochs, AdamW, learning rate 5e-4, weight decay 0.05",
-            "encoder_training": f"{options.encoder_cells} synthetic cells, {options.encoder_epochs} epochs",
-            "machine": platform.processor() or platform.machine(),
-        }
-        ensemble = train_ensemble(encoder, patients, bags[: len(patients)], options.epochs, note)
+        record = TrainingRecord(
+            recipe="scripts/train_demo_model.py",
+            options={"epochs": options.epochs, "optimizer": "AdamW", "learning_rate": 5e-4, "weight_decay": 0.05},
+            cohort=f"{len(patients)} synthetic patients, evenly of the coarse classes, {options.cells} cells each",
+            patients={c.slug: options.patients_per_class for c in TAXONOMY.classes},
+            folds=(
+                FoldRecord(
+                    patients=len(patients) - len(patients) // FOLDS,
+                    validation_patients=0,
+                    epochs=options.epochs,
+                    best_epoch=options.epochs,
+                    stopped_by="fixed number of epochs",
+                ),
+            )
+            * FOLDS,
+            notes=(
+                f"The encoder was trained on {options.encoder_cells} synthetic cells, {options.encoder_epochs} epochs.",
+            ),
+            seconds=time.time() - start,
+            machine=platform.processor() or platform.machine(),
+        )
+        ensemble = train_ensemble(encoder, patients, bags[: len(patients)], options.epochs, record)
         shutil.copyfile(file, shipped)
         ensemble.save(PACKAGE / "diagnose" / "demo", overwrite=True)
     report(ensemble, encoder, unseen, bags[len(patients) :])

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from napari_caltomorph.cli import main
-from napari_caltomorph.diagnose import AggregatorOptions, ModelDescription
+from napari_caltomorph.diagnose import ModelDescription, TrainingRecord, TransformerOptions
 from napari_caltomorph.diagnose.model_file import EncoderNeed, MemberFile, Threshold
 from napari_caltomorph.encode import ENCODERS, verify_weights
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
@@ -132,10 +132,10 @@ def _make_model(folder: Path, encoder: str, weights_sha256: str) -> Path:
         field_of_view_um=25.0,
         taxonomy=caltomorph_taxonomy(),
         hemoglobin=None,
-        aggregator=AggregatorOptions(depth=1, heads=2, width=32, mlp_width=32),
+        aggregator=TransformerOptions(depth=1, heads=2, width=32, mlp_width=32),
         classifier_width=16,
         threshold=Threshold(value=0.4, rule="Youden", cohort="the test cohort"),
-        training={"seed": 0},
+        training=TrainingRecord(recipe="none", options={}, cohort="nobody", patients={}, seconds=0, machine="none"),
         members=(MemberFile(file="fold_0.safetensors", sha256="0" * 64),),
         library_versions={},
     )

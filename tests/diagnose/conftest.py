@@ -9,9 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from napari_caltomorph.diagnose import AggregatorOptions, Ensemble, ModelDescription
-from napari_caltomorph.diagnose.aggregator import Member
+from napari_caltomorph.diagnose import (
+    AGGREGATOR_OPTIONS,
+    Ensemble,
+    FoldRecord,
+    ModelDescription,
+    TrainingRecord,
+    TransformerOptions,
+)
 from napari_caltomorph.diagnose.ensemble import build_member
+from napari_caltomorph.diagnose.member import Member
 from napari_caltomorph.diagnose.model_file import EncoderNeed, ErrorInterval, HemoglobinTarget, MemberFile, Threshold
 from napari_caltomorph.encode import FeatureOrigin, Features
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
@@ -27,6 +34,37 @@ ORIGIN = FeatureOrigin(
     field_of_view_um=25.0,
 )
 
+SMALL = {
+    "transformer": {"depth": 3, "heads": 2, "width": 16, "mlp_width": 32},
+    "abmil": {"width": 16, "attention_width": 12},
+    "wbcmil": {"attention_width": 12},
+    "mean": {},
+    "max": {},
+}
+RECORD = TrainingRecord(
+    recipe="robust",
+    options={"learning_rate": 0.0005},
+    cohort="Clinic A",
+    patients={"mds": 7, "healthy": 9},
+    folds=(
+        FoldRecord(
+            patients=13,
+            validation_patients=3,
+            epochs=30,
+            best_epoch=21,
+            stopped_by="validation loss",
+            train_loss=(1.0,),
+        ),
+    ),
+    out_of_fold={
+        "pooled": {"balanced_accuracy": {"value": 0.5, "low": 0.4, "high": 0.6125}},
+        "per_fold": {"balanced_accuracy": [0.25, 0.75]},
+    },
+    notes=("Two patients were left out.",),
+    seconds=90,
+    machine="a laptop",
+)
+
 MakeMember = Callable[..., Member]
 MakeEnsemble = Callable[..., Ensemble]
 MakeFeatures = Callable[..., Features]
@@ -34,7 +72,7 @@ MakeFeatures = Callable[..., Features]
 
 @pytest.fixture(scope="session")
 def make_member() -> MakeMember:
-    """``make_member(seed=0, feature_width=24, **options)``: a member whose layers all matter."""
+    """``make_member(seed=0, feature_width=24, kind="transformer", **options)``: a member whose layers all matter."""
     return _member
 
 
@@ -59,13 +97,11 @@ def _ensemble(seed: int = 0, members: int = 3, **changes: Any) -> Ensemble:
         "encoder": ENCODER,
         "field_of_view_um": 25.0,
         "taxonomy": caltomorph_taxonomy(),
-        "hemoglobin": HemoglobinTarget(
-            mean=11.5, std=2.5, error=ErrorInterval(level=0.9, low=-3.0, high=3.5, patients=40)
-        ),
-        "aggregator": AggregatorOptions(depth=2, heads=2, width=16, mlp_width=32),
+        "hemoglobin": HemoglobinTarget(error=ErrorInterval(level=0.9, low=-3.0, high=3.5, patients=40)),
+        "aggregator": TransformerOptions(depth=2, heads=2, width=16, mlp_width=32),
         "classifier_width": 12,
         "threshold": Threshold(value=0.5, rule="the paper's"),
-        "training": {"seed": seed},
+        "training": RECORD,
         "members": (MemberFile(file="fold_0.safetensors", sha256="0" * 64),),
         "library_versions": {"torch": torch.__version__},
     }
@@ -74,12 +110,15 @@ def _ensemble(seed: int = 0, members: int = 3, **changes: Any) -> Ensemble:
     for k in range(members):
         torch.manual_seed(1000 * seed + k)
         voters.append(_enlivened(build_member(description)))
+        if description.hemoglobin is not None:
+            voters[-1].hemoglobin_mean.fill_(11.5 + k)
+            voters[-1].hemoglobin_std.fill_(2.5)
     return Ensemble(description, tuple(voters))
 
 
-def _member(seed: int = 0, feature_width: int = WIDTH, **options: Any) -> Member:
+def _member(seed: int = 0, feature_width: int = WIDTH, kind: str = "transformer", **options: Any) -> Member:
     torch.manual_seed(seed)
-    chosen = AggregatorOptions(**{"depth": 3, "heads": 2, "width": 16, "mlp_width": 32} | options)
+    chosen = AGGREGATOR_OPTIONS[kind](**SMALL[kind] | options)
     return _enlivened(Member(feature_width, 8, chosen, classifier_width=12, hemoglobin=True))
 
 

@@ -10,7 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_caltomorph.diagnose import AggregatorOptions, Ensemble, Prediction
+from napari_caltomorph.diagnose import (
+    AbmilOptions,
+    Ensemble,
+    MaxOptions,
+    MeanOptions,
+    Prediction,
+    TransformerOptions,
+    WbcmilOptions,
+)
 from napari_caltomorph.diagnose.model_file import HemoglobinTarget
 from napari_caltomorph.errors import FeaturesRefused
 from napari_caltomorph.progress import Cancelled
@@ -56,13 +64,13 @@ def test_hemoglobin_is_in_g_per_dl_and_its_interval_is_that_of_unseen_patients(m
     prediction = ensemble.predict(features)
     with torch.inference_mode():
         raw = [float(m(torch.tensor(features.values)[None]).hemoglobin) for m in ensemble.members]
-    assert prediction.member_hemoglobin == pytest.approx([11.5 + 2.5 * value for value in raw])
-    assert prediction.hemoglobin == pytest.approx(sum(11.5 + 2.5 * value for value in raw) / 3)
+    assert prediction.member_hemoglobin == pytest.approx([11.5 + k + 2.5 * raw[k] for k in range(3)])
+    assert prediction.hemoglobin == pytest.approx(12.5 + 2.5 * sum(raw) / 3)
     assert prediction.hemoglobin_range == pytest.approx((prediction.hemoglobin - 3.0, prediction.hemoglobin + 3.5))
 
 
 def test_hemoglobin_of_a_model_without_interval_has_none(make_ensemble, make_features):
-    prediction = make_ensemble(hemoglobin=HemoglobinTarget(mean=12, std=2)).predict(make_features())
+    prediction = make_ensemble(hemoglobin=HemoglobinTarget()).predict(make_features())
     assert prediction.hemoglobin is not None
     assert prediction.hemoglobin_range is None
 
@@ -135,7 +143,7 @@ def test_repeated_cells_are_attended_and_answered_alike(make_ensemble, make_feat
 
 
 def test_bag_of_five_thousand_cells_is_predicted(make_ensemble, make_features):
-    options = AggregatorOptions(depth=1, heads=2, width=16, mlp_width=32)
+    options = TransformerOptions(depth=1, heads=2, width=16, mlp_width=32)
     prediction = make_ensemble(members=1, aggregator=options).predict(make_features(5000))
     assert prediction.alone.shape == (5000, 8)
     assert prediction.attention.mean() == pytest.approx(1)
@@ -282,3 +290,28 @@ def test_members_in_training_mode_predict_as_in_evaluation(make_ensemble, make_f
     for member in ensemble.members:
         member.train()
     assert undated(ensemble.predict(features)) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        (TransformerOptions(depth=1, heads=2, width=16, mlp_width=32, pooling="mean"), "rollout"),
+        (AbmilOptions(width=16, attention_width=8), "weights"),
+        (WbcmilOptions(attention_width=8), "weights"),
+        (MeanOptions(), "none"),
+        (MaxOptions(), "none"),
+    ],
+)
+def test_any_aggregator_is_saved_loaded_and_predicts(make_ensemble, make_features, tmp_path, options, kind):
+    made, features = make_ensemble(aggregator=options), make_features(60)
+    made.save(tmp_path / "model")
+    prediction = Ensemble.load(tmp_path / "model").predict(features)
+    assert undated(prediction).probabilities == pytest.approx(made.predict(features).probabilities)
+    assert prediction.attention_kind == kind
+    assert prediction.attention.mean() == pytest.approx(1)
+    assert (prediction.attention == 1).all() == (kind == "none")
+    assert prediction.has_attention == (kind != "none")
+    if kind == "none":
+        assert prediction.order.tolist() == list(range(60))
+    prediction.save(tmp_path / "prediction.json")
+    assert Prediction.load(tmp_path / "prediction.json") == prediction

@@ -45,6 +45,13 @@ def test_added_model_is_found_by_name_with_its_private_part(folder):
     assert Ensemble.load(target).description == read_description(folder)
 
 
+def test_training_curves_come_along(folder, tmp_path):
+    (folder / "training_curves.png").write_bytes(b"a figure")
+    target = add_model(folder)
+    assert (target / "training_curves.png").read_bytes() == b"a figure"
+    assert (export_model("our_model", tmp_path / "out") / "training_curves.png").is_file()
+
+
 def test_model_may_be_added_under_another_name(folder):
     add_model(folder, "clinic A, 2026")
     assert list(installed_models()) == ["demo", "clinic A, 2026"]

@@ -10,7 +10,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from napari_caltomorph.diagnose import AggregatorOptions, Ensemble, read_description
+from napari_caltomorph.diagnose import (
+    AbmilOptions,
+    Ensemble,
+    MaxOptions,
+    MeanOptions,
+    TransformerOptions,
+    WbcmilOptions,
+    read_description,
+)
+from napari_caltomorph.diagnose.model_card import model_card
 from napari_caltomorph.diagnose.model_file import Threshold
 from napari_caltomorph.errors import ModelRefused, OutputRefused
 from napari_caltomorph.storage import file_sha256
@@ -93,8 +102,6 @@ def test_folder_holds_the_description_the_members_and_the_card(folder):
     [
         ("order of classes", lambda m: m["taxonomy"]["classes"].reverse()),
         ("a class that becomes benign", lambda m: m["taxonomy"]["classes"][2].update(malignant=False)),
-        ("mean of hemoglobin", lambda m: m["hemoglobin"].update(mean=13.0)),
-        ("standard deviation of hemoglobin", lambda m: m["hemoglobin"].update(std=1.0)),
         ("error of hemoglobin", lambda m: m["hemoglobin"]["error"].update(low=-0.1)),
         ("encoder", lambda m: m["encoder"].update(name="dinobloom-b")),
         ("encoder weights", lambda m: m["encoder"].update(weights_sha256="c" * 64)),
@@ -102,6 +109,7 @@ def test_folder_holds_the_description_the_members_and_the_card(folder):
         ("field of view", lambda m: m.update(field_of_view_um=12.5)),
         ("depth", lambda m: m["aggregator"].update(depth=3)),
         ("heads", lambda m: m["aggregator"].update(heads=4)),
+        ("pooling", lambda m: m["aggregator"].update(pooling="mean")),
         ("no hemoglobin", lambda m: m.update(hemoglobin=None)),
     ],
 )
@@ -128,10 +136,12 @@ def test_threshold_may_be_edited_and_is_then_used(folder, make_features):
         (lambda m: m.update(members=[]), "members: "),
         (lambda m: m.update(members=[m["members"][0]] * 2), r"fold_0\.safetensors is named twice"),
         (lambda m: m["threshold"].update(value=1.5), r"threshold\.value"),
-        (lambda m: m["hemoglobin"].update(std=0), r"hemoglobin\.std"),
-        (lambda m: m["hemoglobin"].update(mean=float("nan")), r"hemoglobin\.mean"),
+        (lambda m: m["hemoglobin"].update(std=1.0), r"hemoglobin\.std: Extra inputs are not permitted"),
         (lambda m: m.update(field_of_view_um=float("inf")), "field_of_view_um"),
-        (lambda m: m["aggregator"].update(kind="abmil"), r"aggregator\.kind"),
+        (lambda m: m["aggregator"].update(kind="abmil"), r"aggregator\.abmil\.depth: Extra inputs"),
+        (lambda m: m["aggregator"].update(kind="graph"), "aggregator: Input tag 'graph'"),
+        (lambda m: m["aggregator"].pop("kind"), "aggregator: Unable to extract tag"),
+        (lambda m: m["training"].update(seed=0), r"training\.seed: Extra inputs are not permitted"),
         (lambda m: m["members"][0].update(file="../../fold_0.safetensors"), r"members\.0\.file"),
         (lambda m: m["members"][0].update(file="/etc/passwd"), r"members\.0\.file"),
         (lambda m: m["members"][0].update(file="fold_0.safetensors\n"), r"members\.0\.file"),
@@ -222,7 +232,7 @@ def test_pickle_in_place_of_a_member_is_not_run(tmp_path, folder):
 
 
 def test_member_of_other_shapes_is_refused_before_memory_is_taken(tmp_path, folder, make_ensemble):
-    wide = AggregatorOptions(depth=1, heads=1, width=2**20, mlp_width=2**20)  # terabytes
+    wide = TransformerOptions(depth=1, heads=1, width=2**20, mlp_width=2**20)  # terabytes
     claims = make_ensemble().description.model_copy(update={"aggregator": wide})
     weights = load_file(folder / "fold_0.safetensors")
     save_file(weights, folder / "fold_0.safetensors", metadata={"seal": claims.seal})
@@ -276,7 +286,7 @@ def test_full_disk_leaves_nothing_behind_and_spares_the_old_model(tmp_path, make
 
 def test_card_is_made_from_the_description(tmp_path, make_ensemble):
     threshold = Threshold(value=0.37, rule="97 % sensitivity out of fold", cohort="Clinic A")
-    made = make_ensemble(name="our model", threshold=threshold, training={"learning_rate": 0.0005}).save(tmp_path / "m")
+    made = make_ensemble(name="our model", threshold=threshold).save(tmp_path / "m")
     card = (tmp_path / "m" / "README.md").read_text("utf-8")
     description = made.description
     for text in (
@@ -285,8 +295,16 @@ def test_card_is_made_from_the_description(tmp_path, make_ensemble):
         "Research use only. Not for diagnosis.",
         description.encoder.weights_sha256,
         "threshold 0.37: 97 % sensitivity out of fold, on Clinic A",
-        "3 members, each a transformer of 2 layers, 2 heads, width\n  16, MLP 32",
-        "- learning rate: 0.0005",
+        "3 members, each a transformer of 2 layers, 2 heads, width 16, MLP 32, read at a CLS token,",
+        "learning rate 0.0005",
+        "Recipe: robust. Cohort: Clinic A.",
+        "| MDS | malignant | MDS | 7 |",
+        "| 1 | 13 | 3 | 30 | 21 | validation loss |",
+        "![Loss of each member after each epoch](training_curves.png)",
+        "## Out-of-fold: single members, not the ensemble\n",
+        "| balanced accuracy | 0.500 (0.400 to 0.613) | 0.250, 0.750 |",
+        "- Two patients were left out.",
+        "2 min on a laptop",
         "not calibrated",
         "25.0 µm",
         "90% of 40 unseen patients measured between -3.0 and +3.5",
@@ -301,3 +319,35 @@ def test_card_of_a_model_of_real_cells_does_not_call_it_synthetic(tmp_path, make
     assert "ynthetic" not in card
     assert "hemoglobin" not in card
     assert "field of view unknown" in card
+
+
+def test_card_of_a_model_that_stopped_on_its_own_folds_calls_their_numbers_optimistic(make_ensemble):
+    description = make_ensemble().description
+    training = description.training.model_copy(update={"recipe": "paper"})
+    card = model_card(description.model_copy(update={"training": training}))
+    assert "## Out-of-fold: single members, not the ensemble; optimistic: stopped on the fold itself\n" in card
+
+
+def test_card_shows_no_curves_and_no_numbers_where_there_are_none(make_ensemble):
+    description = make_ensemble().description
+    training = description.training.model_copy(update={"folds": (), "out_of_fold": {}, "notes": ()})
+    card = model_card(description.model_copy(update={"training": training}))
+    assert "png" not in card
+    assert "ut-of-fold" not in card
+    assert "## Notes" not in card
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "limit"),
+    [
+        (TransformerOptions(pooling="mean"), "width 512, MLP 2048, read as the mean of the cells", "Attention says"),
+        (AbmilOptions(), "gated attention (ABMIL) of width 512, attention width 128", "Attention says"),
+        (WbcmilOptions(), "attention of its own for each class (as SCEMILA), attention width 128", "Attention says"),
+        (MeanOptions(), "the mean of the cells' features", "It has no attention"),
+        (MaxOptions(), "the largest value of each feature among the cells", "It has no attention"),
+    ],
+)
+def test_card_describes_any_aggregator(make_ensemble, options, words, limit):
+    card = model_card(make_ensemble().description.model_copy(update={"aggregator": options}))
+    assert f"{words}," in card
+    assert f"- {limit}" in card

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from napari_caltomorph.cli.console import console, say
-from napari_caltomorph.diagnose import Prediction
+from napari_caltomorph.diagnose import NO_ATTENTION, Prediction
 
 _BAR_WIDTH = 32
 
@@ -70,6 +70,8 @@ def _sentences(prediction: Prediction) -> list[tuple[str, str]]:
             low, high = prediction.hemoglobin_range
             text += f" ({prediction.hemoglobin_error.level:.0%} of unseen patients: {low:.1f} to {high:.1f})"
         found.append(("Hemoglobin", text))
+    if not prediction.has_attention:
+        found.append(("Attention", NO_ATTENTION))
     return found
 
 

@@ -5,11 +5,21 @@ Only the names that need no torch are imported here; `Ensemble` and `Predictor` 
 
 from typing import TYPE_CHECKING, Any
 
+from napari_caltomorph.diagnose.aggregator_options import (
+    AGGREGATOR_OPTIONS,
+    AbmilOptions,
+    AggregatorOptions,
+    MaxOptions,
+    MeanOptions,
+    TransformerOptions,
+    WbcmilOptions,
+)
 from napari_caltomorph.diagnose.installed import add_model, export_model, find_model, installed_models
-from napari_caltomorph.diagnose.model_file import AggregatorOptions, ModelDescription, read_description
+from napari_caltomorph.diagnose.model_file import ModelDescription, read_description
 from napari_caltomorph.diagnose.options import PredictOptions
-from napari_caltomorph.diagnose.prediction import Prediction
+from napari_caltomorph.diagnose.prediction import NO_ATTENTION, Prediction
 from napari_caltomorph.diagnose.tables import save_predictions
+from napari_caltomorph.diagnose.training_record import FoldRecord, TrainingRecord
 
 if TYPE_CHECKING:
     from napari_caltomorph.diagnose.ensemble import Ensemble
@@ -30,12 +40,21 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "AGGREGATOR_OPTIONS",
+    "NO_ATTENTION",
+    "AbmilOptions",
     "AggregatorOptions",
     "Ensemble",
+    "FoldRecord",
+    "MaxOptions",
+    "MeanOptions",
     "ModelDescription",
     "PredictOptions",
     "Prediction",
     "Predictor",
+    "TrainingRecord",
+    "TransformerOptions",
+    "WbcmilOptions",
     "add_model",
     "export_model",
     "find_model",

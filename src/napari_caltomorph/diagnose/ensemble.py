@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from napari_caltomorph.diagnose.aggregator import Member
+from napari_caltomorph.diagnose.member import Member
 from napari_caltomorph.diagnose.model_card import model_card
 from napari_caltomorph.diagnose.model_file import MemberFile, ModelDescription, read_description
 from napari_caltomorph.diagnose.prediction import Prediction
@@ -109,7 +109,7 @@ class Ensemble:
         target = description.hemoglobin
         hemoglobin = None
         if target is not None:
-            hemoglobin = np.array([v.hemoglobin for v in votes]) * target.std + target.mean
+            hemoglobin = np.array([v.hemoglobin for v in votes])
         return Prediction(
             patient_id=features.patient_id,
             smear_fingerprint=features.origin.smear_fingerprint,
@@ -127,6 +127,7 @@ class Ensemble:
             cells=features.cells,
             labels=(None,) * len(features),
             attention=np.mean([v.attention for v in votes], axis=0),
+            attention_kind=self.members[0].aggregator.attention_kind,
             alone=np.mean([v.alone for v in votes], axis=0),
             warnings=tuple(self._warnings(features)),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -138,19 +139,20 @@ class Ensemble:
         member = self.members[index].eval()
         stage, total = f"Member {index + 1} of {len(self.members)}", len(bag)
         progress(Progress(stage, 0, total))
-        bag = bag.to(member.aggregator.cls_token.device)
+        bag = bag.to(member.feature_mean.device)
         kept: list[Tensor] = []
         outputs = member(bag[None], keep=kept)
         progress(Progress(stage, 0, total))  # with thousands of cells, each of the two steps takes seconds
-        attention = member.aggregator.attention_rollout(kept).double().cpu().numpy()
+        attention = member.aggregator.attention(kept)
+        hemoglobin = member.hemoglobin_g_dl(outputs)
         alone = []
         for some in torch.split(bag[:, None], _ALONE):  # (<= 256, 1, D)
             alone.append(_softmax(member(some).logits))
             progress(Progress(stage, sum(map(len, alone)), total))
         return _Vote(
             probabilities=_softmax(outputs.logits)[0],
-            hemoglobin=None if outputs.hemoglobin is None else float(outputs.hemoglobin[0]),
-            attention=_ratio_to_mean(attention),
+            hemoglobin=None if hemoglobin is None else float(hemoglobin[0]),
+            attention=np.ones(total) if attention is None else _ratio_to_mean(attention.cpu().double().numpy()),
             alone=np.concatenate(alone),
         )
 
@@ -195,7 +197,7 @@ class Ensemble:
 @dataclass(frozen=True)
 class _Vote:
     probabilities: NDArray[np.float64]  # (C,)
-    hemoglobin: float | None  # standardised
+    hemoglobin: float | None  # g/dl
     attention: NDArray[np.float64]  # (N,) ratio to uniform
     alone: NDArray[np.float64]  # (N, C)
 
@@ -245,7 +247,7 @@ def _ratio_to_mean(attention: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _softmax(logits: Tensor) -> NDArray[np.float64]:
-    probabilities: NDArray[np.float64] = logits.double().softmax(-1).cpu().numpy()
+    probabilities: NDArray[np.float64] = logits.cpu().double().softmax(-1).numpy()  # MPS has no float64
     return probabilities
 
 

@@ -6,12 +6,16 @@ import importlib.resources
 import shutil
 from pathlib import Path
 
+from napari_caltomorph.diagnose.model_card import TRAINING_CURVES
 from napari_caltomorph.diagnose.model_file import read_description
 from napari_caltomorph.diagnose.tables import folder_name
 from napari_caltomorph.errors import ModelRefused
 from napari_caltomorph.storage import home, replacing_folder
 
 DEMO = "demo"
+
+# A model is complete without its card and the figure in it.
+_OPTIONAL = ("README.md", TRAINING_CURVES)
 
 
 def installed_models() -> dict[str, Path]:
@@ -87,9 +91,9 @@ def export_model(name: str, target: Path) -> Path:
 
 def _copy_public(folder: Path, target: Path) -> None:
     """Copy the files that a model consists of, and no others."""
-    names = ["model.json", "README.md", *(m.file for m in read_description(folder).members)]
+    names = ["model.json", *_OPTIONAL, *(m.file for m in read_description(folder).members)]
     for name in names:
         if (folder / name).is_file():
             shutil.copyfile(folder / name, target / name)
-        elif name != "README.md":
+        elif name not in _OPTIONAL:
             raise ModelRefused(f"{folder} lacks {name}; get the model again.")

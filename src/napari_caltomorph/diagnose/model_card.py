@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+
 from napari_caltomorph.diagnose.model_file import ModelDescription
+from napari_caltomorph.diagnose.training_record import TrainingRecord
+
+# Drawn by training, beside the card; the card cannot draw.
+TRAINING_CURVES = "training_curves.png"
 
 
 def model_card(model: ModelDescription) -> str:
     """Return the card as Markdown."""
-    rows = "\n".join(
-        f"| {c.name} | {'malignant' if c.malignant else 'not malignant'} | {', '.join(d.name for d in c.detailed)} |"
-        for c in model.taxonomy.classes
+    training = model.training
+    classes = _table(
+        ["class", "", "made of", "training patients"],
+        [
+            [
+                c.name,
+                "malignant" if c.malignant else "not malignant",
+                ", ".join(d.name for d in c.detailed),
+                str(training.patients.get(c.slug, "not recorded")),
+            ]
+            for c in model.taxonomy.classes
+        ],
     )
-    training = "\n".join(f"- {key.replace('_', ' ')}: {value}" for key, value in model.training.items())
-    network = model.aggregator
     versions = ", ".join(f"{name} {number}" for name, number in model.library_versions.items())
     return f"""# {model.name}
 
@@ -29,21 +44,25 @@ def model_card(model: ModelDescription) -> str:
   threshold {model.threshold.value:g}: {_rule(model)}){_hemoglobin(model)}.
 - Probabilities are {"calibrated" if model.calibration else "raw averaged softmax, not calibrated"}.
 
-| class | | made of |
-|---|---|---|
-{rows}
+{classes}
+
+## What it is for
+
+- {_INTENDED_SYNTHETIC if model.synthetic else _INTENDED}
 
 ## How it was made
 
-- {len(model.members)} members, each a transformer of {network.depth} layers, {network.heads} heads, width
-  {network.width}, MLP {network.mlp_width}, and a classifier with {model.classifier_width} hidden units.
-{training}
-- created {model.created}; {versions}
-
+- {len(model.members)} members, each {model.aggregator},
+  and heads with {model.classifier_width} hidden units.
+- Recipe: {training.recipe}. Cohort: {training.cohort}.
+- Options: {_options(training)}.
+- It took {_duration(training.seconds)} on {training.machine}.
+- Created {model.created}; {versions}.
+{_folds(training)}{_out_of_fold(training)}{_notes(training)}
 ## Limits
 
-- Attention says what the network looked at, not what made the disease; the response to a cell alone is not a
-  probability that the cell is a blast.
+- {_NO_ATTENTION if model.aggregator.attention_kind == "none" else _LOOKED}
+  The response to a cell alone is not a probability that the cell is a blast.
 - A smear from another scanner, stain or laboratory may be judged wrongly without looking unusual.
 """
 
@@ -52,6 +71,71 @@ _SYNTHETIC = """
 **Synthetic: it was trained on drawn cells and knows nothing about real blood. It shows how the software works, and
 nothing else.**
 """
+_INTENDED_SYNTHETIC = "Showing and testing the software with drawn smears. It must not be used on anybody's blood."
+_INTENDED = (
+    "Research on smears like those it was trained on: the same kind of images, the same classes. It knows no other "
+    "class, and names one of its own for every smear."
+)
+_LOOKED = "Attention says what the network looked at, not what made the disease."
+_NO_ATTENTION = "It has no attention: nothing says which cells mattered."
+
+
+def _options(training: TrainingRecord) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in training.options.items()) or "not recorded"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
+def _folds(training: TrainingRecord) -> str:
+    if not training.folds:
+        return ""
+    rows = [
+        [str(k + 1), *map(str, (f.patients, f.validation_patients, f.epochs, f.best_epoch)), f.stopped_by]
+        for k, f in enumerate(training.folds)
+    ]
+    heads = ["member", "patients", "validation patients", "epochs", "best epoch", "stopped by"]
+    has_curves = any(fold.train_loss for fold in training.folds)
+    curves = f"\n![Loss of each member after each epoch]({TRAINING_CURVES})\n" if has_curves else ""
+    return f"\n{_table(heads, rows)}\n{curves}"
+
+
+def _out_of_fold(training: TrainingRecord) -> str:
+    pooled, per_fold = (_mapping(training.out_of_fold.get(part)) for part in ("pooled", "per_fold"))
+    rows = [
+        [metric.replace("_", " "), _estimate(pooled.get(metric)), _each(per_fold.get(metric))]
+        for metric in dict.fromkeys([*pooled, *per_fold])
+    ]
+    if not rows:
+        return ""
+    optimistic = "; optimistic: stopped on the fold itself" if training.recipe == "paper" else ""
+    title = f"Out-of-fold: single members, not the ensemble{optimistic}"
+    return f"\n## {title}\n\n{_table(['', 'all folds (interval)', 'fold by fold'], rows)}\n"
+
+
+def _mapping(value: JsonValue) -> Mapping[str, JsonValue]:
+    return value if isinstance(value, dict) else {}
+
+
+def _estimate(estimate: JsonValue) -> str:
+    numbers = _mapping(estimate)
+    value, low, high = (_number(numbers.get(key)) for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})" if low and high else value
+
+
+def _each(values: JsonValue) -> str:
+    return ", ".join(_number(value) for value in values) if isinstance(values, list) else ""
+
+
+def _number(value: JsonValue) -> str:
+    return f"{value:.3f}" if isinstance(value, int | float) else ""
+
+
+def _notes(training: TrainingRecord) -> str:
+    if not training.notes:
+        return ""
+    return "\n## Notes\n\n" + "".join(f"- {note}\n" for note in training.notes)
 
 
 def _field_of_view(model: ModelDescription) -> str:
@@ -73,3 +157,9 @@ def _hemoglobin(model: ModelDescription) -> str:
         f", hemoglobin in g/dl ({error.level:.0%} of {error.patients} unseen patients measured between "
         f"{error.low:+.1f} and {error.high:+.1f} of the prediction)"
     )
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table; what stands in a cell may hold a bar."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)

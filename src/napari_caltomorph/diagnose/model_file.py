@@ -12,17 +12,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
+from napari_caltomorph.diagnose.aggregator_options import AggregatorOptions
+from napari_caltomorph.diagnose.part import Part
+from napari_caltomorph.diagnose.training_record import TrainingRecord
 from napari_caltomorph.errors import ModelRefused
 from napari_caltomorph.taxonomy import Taxonomy
 
@@ -34,27 +28,7 @@ _MAX_BYTES = 16 * 2**20
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class AggregatorOptions(_Part):
-    """The transformer that pools a bag of cells (paper, section 2.4); the defaults are the paper's."""
-
-    kind: Literal["transformer"] = "transformer"
-    depth: PositiveInt = Field(10, description="Transformer layers.")
-    heads: PositiveInt = Field(8, description="Attention heads.")
-    width: PositiveInt = Field(512, description="Embedding dimension.")
-    mlp_width: PositiveInt = Field(2048, description="Hidden dimension of each layer's MLP.")
-
-    @model_validator(mode="after")
-    def _heads_divide_the_width(self) -> AggregatorOptions:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is no multiple of {self.heads} heads")
-        return self
-
-
-class EncoderNeed(_Part):
+class EncoderNeed(Part):
     """The encoder whose features the members were trained on."""
 
     name: str
@@ -63,7 +37,7 @@ class EncoderNeed(_Part):
     width: PositiveInt
 
 
-class ErrorInterval(_Part):
+class ErrorInterval(Part):
     """Measured minus predicted hemoglobin on patients that the predicting members never saw: quantiles, in g/dl."""
 
     level: float = Field(gt=0, lt=1)
@@ -72,15 +46,13 @@ class ErrorInterval(_Part):
     patients: PositiveInt
 
 
-class HemoglobinTarget(_Part):
-    """How standardised hemoglobin becomes g/dl, and how far off it was on unseen patients."""
+class HemoglobinTarget(Part):
+    """That the members estimate hemoglobin, and how far off they were; each holds its own scale."""
 
-    mean: float
-    std: PositiveFloat
     error: ErrorInterval | None = None
 
 
-class Threshold(_Part):
+class Threshold(Part):
     """Above which malignancy a patient counts as malignant, and who says so."""
 
     value: float = Field(ge=0, le=1)
@@ -88,14 +60,14 @@ class Threshold(_Part):
     cohort: str | None = None
 
 
-class MemberFile(_Part):
+class MemberFile(Part):
     """One member's weights."""
 
     file: str = Field(pattern=r"^fold_\d+\.safetensors$")
     sha256: Sha256
 
 
-class ModelDescription(_Part):
+class ModelDescription(Part):
     """The content of ``model.json``."""
 
     schema_version: Literal[1] = 1
@@ -111,7 +83,7 @@ class ModelDescription(_Part):
     classifier_width: PositiveInt = 128
     threshold: Threshold
     calibration: None = None
-    training: dict[str, JsonValue]
+    training: TrainingRecord
     members: tuple[MemberFile, ...] = Field(min_length=1)
     library_versions: dict[str, str]
 

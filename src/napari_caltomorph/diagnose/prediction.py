@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, model_validator
 
+from napari_caltomorph.diagnose.aggregator_options import AttentionKind
 from napari_caltomorph.diagnose.model_file import ErrorInterval, Threshold
 from napari_caltomorph.errors import PredictionUnreadable
 from napari_caltomorph.storage import replacing
@@ -19,6 +20,7 @@ from napari_caltomorph.taxonomy import Taxonomy
 
 FILE_NAME = "prediction.json"
 SCHEMA_VERSION = 1
+NO_ATTENTION = "This model has no attention: its cells stand in the smear's order."
 
 
 def _numbers(values: Any) -> NDArray[np.float64]:
@@ -70,7 +72,10 @@ class Prediction(BaseModel):
     cells, labels : tuple
         The N cells of the bag, and their types where sub-folders named them.
     attention : (N,)
-        Attention rollout as a ratio to uniform: 1.0 means as much as an average cell. Mean over the members.
+        As a ratio to uniform: 1.0 means as much as an average cell. Mean over the members.
+    attention_kind : {"rollout", "weights", "none"}
+        Attention rollout, the aggregator's own weights, or none: then `attention` is 1.0 for all cells, and their
+        order is the smear's.
     alone : (N, C)
         The model's response to a bag of that one cell, mean over the members. No such bag was trained on: it is not
         a probability that the cell is anything.
@@ -100,6 +105,7 @@ class Prediction(BaseModel):
     cells: tuple[str, ...]
     labels: tuple[str | None, ...]
     attention: Numbers
+    attention_kind: AttentionKind = "rollout"
     alone: Numbers
     left_out: tuple[LeftOutCell, ...] = ()
     passed_over: int = 0
@@ -187,6 +193,11 @@ class Prediction(BaseModel):
         if self.hemoglobin is None or self.hemoglobin_error is None:
             return None
         return self.hemoglobin + self.hemoglobin_error.low, self.hemoglobin + self.hemoglobin_error.high
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether the model says which cells mattered; where not, everything that shows it says `NO_ATTENTION`."""
+        return self.attention_kind != "none"
 
     @cached_property
     def order(self) -> NDArray[np.intp]:

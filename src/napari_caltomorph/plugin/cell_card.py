@@ -49,7 +49,9 @@ class CellCard(QWidget):
         lines = [
             f"<b>#{position + 1}</b> of {len(prediction.cells)}",
             plain(cell, width=22),
-            f"attention <b>{prediction.attention[index]:.2f}x</b> of an average cell",
+            f"attention <b>{prediction.attention[index]:.2f}x</b> of an average cell"
+            if prediction.has_attention
+            else "the model has no attention",
         ]
         if label := prediction.labels[index]:
             lines.append(f"labelled <b>{plain(label, width=22)}</b>")

@@ -243,8 +243,10 @@ class RankedLayers(QObject):
             return
         strings = [""] * self.grid.count
         for position in wanted:
-            attention = self.prediction.attention[self.prediction.order[position]]
-            strings[position] = f"#{position + 1}   {attention:.1f}x"
+            strings[position] = f"#{position + 1}"
+            if self.prediction.has_attention:
+                attention = self.prediction.attention[self.prediction.order[position]]
+                strings[position] += f"   {attention:.1f}x"
         below = self.grid.pitch[0] / 2
         self.points.text = {
             "string": strings,

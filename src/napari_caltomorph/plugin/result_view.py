@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFrame, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_caltomorph.diagnose import Prediction
+from napari_caltomorph.diagnose import NO_ATTENTION, Prediction
 from napari_caltomorph.plugin.cell_card import CellCard
 from napari_caltomorph.plugin.parts import counted, line, plain
 from napari_caltomorph.plugin.theme import WARNING, colored
@@ -37,6 +37,7 @@ _MALIGNANCY_TIP = (
 _HEMOGLOBIN_TIP = (
     "Estimated from the cells, in g/dl. The line, where there is one, says how far off it was on patients never seen."
 )
+_SWARM_TITLE = "<b>Cells by attention</b>, coloured by the model's response to each cell alone"
 _SWARM_TIP = (
     "Each dot is a cell. Right of 1x the network attended to it more than to an average cell; its colour is the class "
     "it answers with to that cell alone. Click a dot to see its cell."
@@ -105,7 +106,8 @@ class ResultView(QWidget):
         self._warnings.setVisible(bool(prediction.warnings))
         lines = "".join(f"<br>&bull; {plain(warning)}" for warning in prediction.warnings)
         self._warnings.setText(f"<b>! {counted(len(prediction.warnings), 'warning')}</b>{lines}")
-        self._swarm_title.setText("<b>Cells by attention</b>, coloured by the model's response to each cell alone")
+        self._swarm_title.setText(_SWARM_TITLE if prediction.has_attention else plain(NO_ATTENTION))
+        self._swarm.setVisible(prediction.has_attention)
         self._card.clear()
         self.draw(look)
 
@@ -167,14 +169,14 @@ class ResultView(QWidget):
         figure.clear()
         axes = figure.add_axes((0.03, 0.26, 0.94, 0.72))
         self._dots = draw_attention_swarm(axes, prediction, self._look)
-        if self._position is not None:
+        if self._position is not None and prediction.has_attention:
             x, y = np.asarray(self._dots.get_offsets())[prediction.order[self._position]]
             axes.scatter([x], [y], s=70, facecolor="none", edgecolor=self._look.text, linewidth=1.5)
         self._swarm.draw_idle()
 
     def _on_swarm_click(self, event: object) -> None:
         axes = getattr(event, "inaxes", None)
-        if axes is None or self._prediction is None:
+        if axes is None or self._prediction is None or not self._prediction.has_attention:
             return
         places = axes.transData.transform(self._dots.get_offsets())
         distances = np.hypot(*(places - (event.x, event.y)).T)  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from napari_caltomorph.diagnose import Prediction
+from napari_caltomorph.diagnose import NO_ATTENTION, Prediction
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,14 @@ def draw_attention_swarm(axes: Axes, prediction: Prediction, look: Look = PAPER)
     Returns
     -------
     PathCollection
-        Its offsets are in the order of `prediction.cells`.
+        Its offsets are in the order of `prediction.cells`; there are none where the model has no attention, which is
+        then said in place of the dots.
     """
     look.prepare(axes)
+    if not prediction.has_attention:
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, NO_ATTENTION, ha="center", va="center", wrap=True, fontsize=8, color=look.text)
+        return axes.scatter([], [])
     logs = np.log10(np.maximum(prediction.attention, 1e-3))
     low, high = min(logs.min(), -0.3), max(logs.max(), 0.3)
     heights = _swarm_offsets((logs - low) / (high - low))

@@ -1,4 +1,4 @@
-"""The aggregator against a second implementation of it, in plain torch, that keeps every attention matrix."""
+"""The transformer against a second implementation of it, in plain torch, that keeps every attention matrix."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from napari_caltomorph.diagnose import AggregatorOptions
-from napari_caltomorph.diagnose.aggregator import Member
+from napari_caltomorph.diagnose import TransformerOptions
+from napari_caltomorph.diagnose.member import Member
 
 GARBAGE = st.sampled_from([0.0, -1.0, 1e4, 1e30, math.inf, -math.inf, math.nan])
 
@@ -44,7 +44,7 @@ def reference(member, bag):
         x = x + linear(f"{at}.mlp.fc2", hidden * (1 + torch.erf(hidden / math.sqrt(2))) / 2)
     embedding = normed("aggregator.norm", x)[0]
     hidden = linear("classifier.0", embedding)
-    return linear("classifier.2", hidden * (1 + torch.erf(hidden / math.sqrt(2))) / 2), attentions
+    return linear("classifier.3", hidden * (1 + torch.erf(hidden / math.sqrt(2))) / 2), attentions
 
 
 def full_rollout(attentions):
@@ -65,11 +65,11 @@ def rollout(member, bag):
     kept = []
     with torch.inference_mode():
         member(bag[None], keep=kept)
-    return member.aggregator.attention_rollout(kept)
+    return member.aggregator.attention(kept)
 
 
 def test_default_options_are_the_papers():
-    options = AggregatorOptions()
+    options = TransformerOptions()
     member = Member(768, 8, options, classifier_width=128, hemoglobin=True)
     assert (options.depth, options.heads, options.width, options.mlp_width) == (10, 8, 512, 2048)
     assert len(member.aggregator.blocks) == 10
@@ -88,7 +88,7 @@ def test_hidden_width_is_the_one_asked_for(make_member, width, mlp_width):
 
 def test_width_must_be_a_multiple_of_the_heads():
     with pytest.raises(ValueError, match="width 100 is no multiple of 8 heads"):
-        AggregatorOptions(width=100)
+        TransformerOptions(width=100)
 
 
 @pytest.mark.parametrize("cells", [1, 2, 60])
@@ -221,7 +221,7 @@ def test_gradients_reach_every_parameter(make_member):
 
 
 def test_member_without_hemoglobin_is_the_same_network_for_the_classes():
-    options = AggregatorOptions(depth=1, heads=2, width=16, mlp_width=32)
+    options = TransformerOptions(depth=1, heads=2, width=16, mlp_width=32)
     with_it = Member(24, 8, options, classifier_width=12, hemoglobin=True).eval()
     without = Member(24, 8, options, classifier_width=12, hemoglobin=False).eval()
     weights = {key: value for key, value in with_it.state_dict().items() if not key.startswith("hemoglobin")}
