@@ -2,90 +2,374 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
+import pandas as pd
 import pytest
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QDockWidget, QWidget
 
-from napari_caltomorph.cohort import read_cohort
+from napari_caltomorph.cohort import CohortOptions, read_cohort
 from napari_caltomorph.plugin.cohort_panel import CohortPanel
+from napari_caltomorph.plugin.table_view import TableView
+from napari_caltomorph.plugin.theme import look_of
 from napari_caltomorph.plugin.worker import Task
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
+from napari_caltomorph.taxonomy import SHIPPED_BOOKS
+
+PATIENTS, CELLS = 16, 5
+OpenCohortPanel = Callable[[], tuple[Viewer, CohortPanel]]
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cohorts") / "drawn"
-    synthesize_cohort(folder, SynthOptions(patients=16, cells=5, seed=1))
+    synthesize_cohort(folder, SynthOptions(patients=PATIENTS, cells=CELLS, seed=1))
     return folder
 
 
 @pytest.fixture
-def panel(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Iterator[CohortPanel]:
-    viewer = make_napari_viewer(show=True, strict_qt=True)
-    _, panel = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Open cohort")
-    qtbot.waitUntil(panel.isVisible)
-    yield panel
-    panel.run.cancel()
-    panel.encoding.cancel()
+def own(drawn: Path, tmp_path: Path) -> Path:
+    """A copy of `drawn` that a test may spoil."""
+    return Path(shutil.copytree(drawn, tmp_path / "own"))
+
+
+@pytest.fixture
+def open_cohort_panel(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Iterator[OpenCohortPanel]:
+    panels = []
+
+    def opened() -> tuple[Viewer, CohortPanel]:
+        viewer = make_napari_viewer(show=True, strict_qt=True)
+        viewer.window.resize(1280, 720)
+        dock, panel = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Open cohort")
+        viewer.window._qt_window.resizeDocks([dock], [360], Qt.Orientation.Horizontal)
+        panels.append(panel)
+        qtbot.waitUntil(panel.isVisible)
+        return viewer, panel
+
+    yield opened
+    for panel in panels:
+        panel.unbind()
     Task.await_workers(60_000)
     qtbot.wait(50)
 
 
-def read(qtbot: QtBot, panel: CohortPanel, place: Path, least: int = 5) -> None:
-    panel.place.setText(str(place))
-    panel.min_cells.setValue(least)
-    qtbot.mouseClick(panel.run.button, Qt.MouseButton.LeftButton)
+@pytest.fixture
+def panel(open_cohort_panel: OpenCohortPanel) -> CohortPanel:
+    return open_cohort_panel()[1]
+
+
+def click(qtbot: QtBot, widget: QWidget) -> None:
+    qtbot.mouseClick(widget, Qt.MouseButton.LeftButton)
+
+
+def read(qtbot: QtBot, panel: CohortPanel, place: Path, least: int = CELLS) -> None:
+    panel.chooser.place.setText(str(place))
+    panel.chooser.min_cells.setValue(least)
+    click(qtbot, panel.run.button)
     qtbot.waitUntil(lambda: not panel.run.is_busy, timeout=60_000)
 
 
+def encode(qtbot: QtBot, panel: CohortPanel, folder: Path) -> None:
+    panel.encoding.encoder.setCurrentText("demo-vit")
+    panel.encoding.features.setText(str(folder))
+    click(qtbot, panel.encoding.run.button)
+    qtbot.waitUntil(lambda: not panel.encoding.run.is_busy, timeout=120_000)
+
+
+def show_tab(qtbot: QtBot, panel: CohortPanel, number: int) -> None:
+    bar = panel.view.tabs.tabBar()
+    qtbot.mouseClick(bar, Qt.MouseButton.LeftButton, pos=bar.tabRect(number).center())
+
+
+def double_click(qtbot: QtBot, table: TableView, row: int) -> None:
+    # Two clicks of one place, as a hand makes them: Qt's table wants the press before the double click.
+    place = table.visualRect(table.model().index(row, 0)).center()
+    qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    qtbot.mouseDClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+
+
+def shown_rows(table: TableView) -> list[list[str | None]]:
+    model = table.model()
+    return [
+        [model.index(row, column).data() for column in range(model.columnCount())] for row in range(model.rowCount())
+    ]
+
+
+def dock_of(panel: QWidget) -> QDockWidget:
+    parent = panel.parentWidget()
+    while not isinstance(parent, QDockWidget):
+        parent = parent.parentWidget()
+    return parent
+
+
 def test_a_directory_is_read_shown_and_saved(qtbot: QtBot, panel: CohortPanel, drawn: Path, tmp_path: Path) -> None:
+    assert not panel.view.isVisible()
     read(qtbot, panel, drawn)
     assert panel.cohort is not None, panel.run.text
-    assert len(panel.cohort) == 16
-    assert panel.patients.model().rowCount() == 16
-    assert panel.tabs.isVisible()
+    assert "drawn: 16 of 16 patients" in panel.view.text
+    table = pd.read_csv(drawn / "patients.csv").set_index("patient_id")
+    show_tab(qtbot, panel, 2)
+    assert panel.view.patients.isVisible()
+    rows = shown_rows(panel.view.patients)
+    assert [row[:2] for row in rows] == [[one, table.loc[one, "coarse_class"]] for one in sorted(table.index)]
+    assert {row[4] for row in rows} == {str(CELLS)}
     panel.save(tmp_path / "cohort.json")
-    assert len(read_cohort(tmp_path / "cohort.json")) == 16
+    assert len(read_cohort(tmp_path / "cohort.json")) == PATIENTS
 
 
-def test_double_clicking_a_patient_opens_its_cells(qtbot: QtBot, panel: CohortPanel, drawn: Path) -> None:
+def test_double_clicking_a_patient_opens_its_cells(
+    qtbot: QtBot, open_cohort_panel: OpenCohortPanel, drawn: Path
+) -> None:
+    viewer, panel = open_cohort_panel()
     read(qtbot, panel, drawn)
-    panel.patients.sortByColumn(0, Qt.SortOrder.DescendingOrder)
-    first = panel.patients.model().index(0, 0)
-    panel.patients.doubleClicked.emit(first)
-    (layer,) = panel._viewer.layers
-    assert layer.name == first.data() == "synthetic_016"
-    assert layer.data.shape == (5, 144, 144, 3)
+    show_tab(qtbot, panel, 2)
+    table = panel.view.patients
+    table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
+    double_click(qtbot, table, 0)
+    (layer,) = viewer.layers
+    assert layer.name == "synthetic_016"
+    assert layer.data.shape == (CELLS, 144, 144, 3)
+    double_click(qtbot, table, 1)
+    assert {layer.name: layer.visible for layer in viewer.layers} == {"synthetic_016": False, "synthetic_015": True}
+    double_click(qtbot, table, 0)
+    assert {layer.name: layer.visible for layer in viewer.layers} == {"synthetic_016": True, "synthetic_015": False}
 
 
-def test_who_is_left_out_is_listed(qtbot: QtBot, panel: CohortPanel, drawn: Path) -> None:
-    read(qtbot, panel, drawn, least=500)
-    assert panel.cohort is None
+def test_a_patient_who_is_gone_is_said(qtbot: QtBot, open_cohort_panel: OpenCohortPanel, own: Path) -> None:
+    viewer, panel = open_cohort_panel()
+    read(qtbot, panel, own)
+    show_tab(qtbot, panel, 2)
+    shutil.rmtree(next(own.glob("*/synthetic_001")))
+    double_click(qtbot, panel.view.patients, 0)
+    assert "synthetic_001" in panel.run.text
+    assert not viewer.layers
+
+
+def test_who_is_left_out_is_listed_with_the_reason(qtbot: QtBot, panel: CohortPanel, own: Path) -> None:
+    for cell in sorted(next(own.glob("*/synthetic_003")).glob("*.TIF"))[1:]:
+        cell.unlink()
+    panel.chooser.more.set({"min_patients": 1})
+    read(qtbot, panel, own)
+    show_tab(qtbot, panel, 3)
+    ((patient, reason, rule, _),) = shown_rows(panel.view.left_out)
+    assert (patient, rule) == ("synthetic_003", "few cells")
+    assert reason
+    assert panel.view.tabs.tabText(3) == "Left out (1)"
+    read(qtbot, panel, own, least=500)
     assert "nobody is left (16 few cells)" in panel.run.text
 
 
 def test_what_is_no_cohort_is_said_in_one_sentence(qtbot: QtBot, panel: CohortPanel, tmp_path: Path) -> None:
     read(qtbot, panel, tmp_path)
     assert "holds no cohort" in panel.run.text
-    panel.place.clear()
-    qtbot.mouseClick(panel.run.button, Qt.MouseButton.LeftButton)
+    panel.chooser.place.clear()
+    click(qtbot, panel.run.button)
     assert "Choose a directory" in panel.run.text
+
+
+def test_every_option_of_a_cohort_can_be_chosen(qtbot: QtBot, panel: CohortPanel, drawn: Path) -> None:
+    assert panel.chooser.options() == CohortOptions()
+    click(qtbot, panel.chooser.fold.button)
+    more = panel.chooser.more
+    qtbot.keyClicks(more.widget("where"), "sex=female")
+    qtbot.mouseClick(more.widget("keep_unclear"), Qt.MouseButton.LeftButton, pos=QPoint(8, 8))
+    more.set({"folds": 2, "min_patients": 1})
+    assert panel.chooser.fold.button.text() == "▾ More options (4 changed)"
+    read(qtbot, panel, drawn)
+    assert panel.cohort is not None, panel.run.text
+    chosen = {"where": ("sex=female",), "keep_unclear": True, "folds": 2, "min_patients": 1, "min_cells": CELLS}
+    assert panel.cohort.options == CohortOptions(**chosen)
+    assert len(panel.cohort) == int((pd.read_csv(drawn / "patients.csv")["sex"] == "female").sum())
+    assert not panel.chooser.fold.is_open
+    assert panel.view.isVisible()
+
+
+def test_an_option_that_cannot_be_is_said_and_nothing_is_read(qtbot: QtBot, panel: CohortPanel, drawn: Path) -> None:
+    click(qtbot, panel.chooser.fold.button)
+    fraction = panel.chooser.more.widget("test_fraction")
+    fraction.selectAll()
+    qtbot.keyClicks(fraction, "1.5")
+    read(qtbot, panel, drawn)
+    assert panel.run.text == "Test fraction: input should be less than 1."
+    assert panel.cohort is None
 
 
 def test_all_patients_are_encoded_and_again_skips_them(
     qtbot: QtBot, panel: CohortPanel, drawn: Path, tmp_path: Path
 ) -> None:
     read(qtbot, panel, drawn)
-    panel.encoder.setCurrentText("demo-vit")
-    panel.features.setText(str(tmp_path / "features"))
     for said in ("16 patients encoded, 0 were done", "0 patients encoded, 16 were done"):
-        qtbot.mouseClick(panel.encoding.button, Qt.MouseButton.LeftButton)
-        qtbot.waitUntil(lambda: not panel.encoding.is_busy, timeout=120_000)
-        assert said in panel.encoding.text
+        encode(qtbot, panel, tmp_path / "features")
+        assert said in panel.encoding.run.text
+    assert not panel.view.failed.isVisible()
     with h5py.File(tmp_path / "features" / "synthetic_001.h5") as file:
-        assert file["features"].shape == (5, 128)
+        assert file["features"].shape == (CELLS, 128)
+
+
+def test_who_could_not_be_encoded_is_listed_with_the_reason(
+    qtbot: QtBot, panel: CohortPanel, own: Path, tmp_path: Path
+) -> None:
+    read(qtbot, panel, own)
+    shutil.rmtree(next(own.glob("*/synthetic_004")))
+    encode(qtbot, panel, tmp_path / "features")
+    assert panel.encoding.run.text.startswith("15 patients encoded, 0 were done already, 1 failed")
+    assert panel.view.failed.isVisible()
+    ((patient, reason),) = shown_rows(panel.view.failed)
+    assert patient == "synthetic_004"
+    assert reason
+    read(qtbot, panel, own)
+    assert not panel.view.failed.isVisible()
+
+
+def test_missing_weights_point_to_the_link(qtbot: QtBot, panel: CohortPanel, drawn: Path, tmp_path: Path) -> None:
+    read(qtbot, panel, drawn)
+    panel.encoding.encoder.setCurrentText("dinobloom-b")
+    panel.encoding.features.setText(str(tmp_path / "features"))
+    click(qtbot, panel.encoding.run.button)
+    assert not panel.encoding.run.is_busy
+    assert panel.encoding.run.text == (
+        'The weights of dinobloom-b are not on this machine: click "Get the encoder\'s weights" above.'
+    )
+    assert panel.encoding._weights.isVisible()
+    panel.encoding.encoder.setCurrentText("demo-vit")
+    assert not panel.encoding._weights.isVisible()
+
+
+def test_closing_the_dock_stops_reading_and_opening_it_again_works(
+    qtbot: QtBot, panel: CohortPanel, drawn: Path
+) -> None:
+    panel.chooser.place.setText(str(drawn))
+    panel.chooser.min_cells.setValue(CELLS)
+    click(qtbot, panel.run.button)
+    dock_of(panel).close()
+    qtbot.waitUntil(lambda: not panel.run.is_busy, timeout=60_000)
+    assert panel.cohort is None
+    assert panel.run.text == "Stopped, because the panel was closed."
+    dock_of(panel).show()
+    qtbot.waitUntil(panel.isVisible)
+    read(qtbot, panel, drawn)
+    assert panel.cohort is not None
+
+
+def test_closing_the_dock_stops_encoding_and_keeps_who_is_done(
+    qtbot: QtBot, panel: CohortPanel, drawn: Path, tmp_path: Path
+) -> None:
+    read(qtbot, panel, drawn)
+    panel.encoding.encoder.setCurrentText("demo-vit")
+    panel.encoding.features.setText(str(tmp_path / "features"))
+    click(qtbot, panel.encoding.run.button)
+    qtbot.waitUntil(lambda: any((tmp_path / "features").glob("*.h5")), timeout=60_000)
+    dock_of(panel).close()
+    qtbot.waitUntil(lambda: not panel.encoding.run.is_busy, timeout=60_000)
+    done = len(list((tmp_path / "features").glob("*.h5")))
+    assert 0 < done < PATIENTS
+    assert panel.encoding.run.text.startswith("Stopped, because the panel was closed.")
+    dock_of(panel).show()
+    qtbot.waitUntil(panel.isVisible)
+    encode(qtbot, panel, tmp_path / "features")
+    assert f"{PATIENTS - done} patients encoded, {done} were done" in panel.encoding.run.text
+
+
+def test_cancelling_says_that_who_is_done_is_kept(
+    qtbot: QtBot, panel: CohortPanel, drawn: Path, tmp_path: Path
+) -> None:
+    read(qtbot, panel, drawn)
+    panel.encoding.encoder.setCurrentText("demo-vit")
+    panel.encoding.features.setText(str(tmp_path / "features"))
+    click(qtbot, panel.encoding.run.button)
+    click(qtbot, panel.encoding.run.button)
+    qtbot.waitUntil(lambda: not panel.encoding.run.is_busy, timeout=60_000)
+    assert "who are done are kept" in panel.encoding.run.text
+
+
+def test_closing_the_window_while_it_reads_ends_quietly(
+    qtbot: QtBot, open_cohort_panel: OpenCohortPanel, drawn: Path
+) -> None:
+    viewer, panel = open_cohort_panel()
+    panel.chooser.place.setText(str(drawn))
+    click(qtbot, panel.run.button)
+    viewer.close()
+    Task.await_workers(60_000)
+    qtbot.wait(100)
+    assert panel.cohort is None
+
+
+def test_the_theme_is_followed_also_one_that_came_while_the_dock_was_closed(
+    qtbot: QtBot, open_cohort_panel: OpenCohortPanel, drawn: Path
+) -> None:
+    viewer, panel = open_cohort_panel()
+    viewer.theme = "dark"
+    read(qtbot, panel, drawn)
+
+    def drawn_in() -> set[str]:
+        canvases = (panel.view._classes, panel.view._cells, panel.view._flow)
+        return {axes.title.get_color() for canvas in canvases for axes in canvas.figure.axes}
+
+    assert drawn_in() == {look_of("dark").text}
+    viewer.theme = "light"
+    assert drawn_in() == {look_of("light").text}
+    dock_of(panel).close()
+    viewer.theme = "dark"
+    assert drawn_in() == {look_of("light").text}
+    dock_of(panel).show()
+    qtbot.waitUntil(panel.isVisible)
+    assert drawn_in() == {look_of("dark").text}
+
+
+def test_what_was_used_last_is_there_again(
+    qtbot: QtBot, open_cohort_panel: OpenCohortPanel, drawn: Path, tmp_path: Path
+) -> None:
+    _, panel = open_cohort_panel()
+    assert panel.chooser.place.text() == ""
+    mine = tmp_path / "mine.json"
+    mine.write_text("no taxonomy")
+    panel.chooser.choose_taxonomy(str(mine))
+    read(qtbot, panel, drawn)
+    assert "mine.json" in panel.run.text
+    panel.chooser.choose_taxonomy("none")
+    read(qtbot, panel, drawn)
+    encode(qtbot, panel, tmp_path / "features, mine")
+    panel.chooser.choose_taxonomy(str(mine))
+    read(qtbot, panel, drawn)
+    _, again = open_cohort_panel()
+    assert again.chooser.place.text() == str(drawn)
+    assert again.chooser.taxonomy.currentText() == "mine.json"
+    assert again.chooser.options().taxonomy == str(mine)
+    assert again.encoding.features.text() == str(tmp_path / "features, mine")
+    assert again.encoding.encoder.currentText() == "demo-vit"
+    assert [again.chooser.taxonomy.itemText(i) for i in range(3)] == list(SHIPPED_BOOKS)
+
+
+def test_everything_is_in_sight_on_a_small_screen(
+    qtbot: QtBot, open_cohort_panel: OpenCohortPanel, drawn: Path
+) -> None:
+    viewer, panel = open_cohort_panel()
+    window = viewer.window._qt_window
+    read(qtbot, panel, drawn)
+    for _ in range(2):
+        qtbot.wait(50)
+        assert (window.width(), window.height()) <= (1280, 720)
+        for widget in (panel.run.button, panel.encoding.run.button, panel.chooser.check_cells):
+            corner = widget.mapTo(window, widget.rect().bottomRight())
+            assert corner.x() <= window.width()
+            assert corner.y() <= window.height()
+        click(qtbot, panel.chooser.fold.button)
+    panel.view.show_failed({"p1": "why"})
+    bar = panel.view.tabs.tabBar()
+    qtbot.wait(50)
+    assert sum(bar.tabRect(i).width() for i in range(bar.count())) <= bar.width()
+
+
+def test_notes_that_take_room_stand_behind_a_link(qtbot: QtBot, panel: CohortPanel, drawn: Path) -> None:
+    read(qtbot, panel, drawn)
+    assert panel.cohort is not None
+    assert sum(map(len, panel.cohort.notes)) > 110
+    assert f"{len(panel.cohort.notes)} notes" in panel.view.text
+    panel.view._about.linkActivated.emit("#")
+    assert panel.view.text.count("&#8226;") == len(panel.cohort.notes)

@@ -9,39 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import napari
-import pandas as pd
-from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
-from matplotlib.figure import Figure
 from napari.layers import Layer
-from qtpy.QtCore import QModelIndex
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QFileDialog,
-    QFormLayout,
-    QHBoxLayout,
-    QLineEdit,
-    QMenu,
-    QPushButton,
-    QSpinBox,
-    QTabWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QFileDialog, QPushButton, QVBoxLayout, QWidget
 
-from napari_caltomorph.cohort import Cohort, CohortOptions, EncodeCohortOptions, read_cohort
-from napari_caltomorph.encode import ENCODERS
+from napari_caltomorph.cohort import Cohort, read_cohort
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.names import path_of
-from napari_caltomorph.plugin.beside_opengl import load_triton_privately
-from napari_caltomorph.plugin.parts import line, narrow_combo
-from napari_caltomorph.plugin.reader import smear_layer
-from napari_caltomorph.plugin.settings import preferences
-from napari_caltomorph.plugin.table_view import TableView
+from napari_caltomorph.plugin.cohort_chooser import CohortChooser
+from napari_caltomorph.plugin.cohort_encoding import CohortEncoding
+from napari_caltomorph.plugin.cohort_view import CohortView
+from napari_caltomorph.plugin.dock_panel import DockPanel
+from napari_caltomorph.plugin.parts import line
+from napari_caltomorph.plugin.reader import SMEAR_KEY, smear_layer
 from napari_caltomorph.plugin.task_row import TaskRow
 from napari_caltomorph.plugin.theme import look_of
 from napari_caltomorph.progress import OnProgress
-from napari_caltomorph.report import draw_classes, draw_flow
-from napari_caltomorph.smear import read_smear
+from napari_caltomorph.smear import Smear, read_smear
 
 if TYPE_CHECKING:
     from napari_caltomorph.cohort import EncodeSummary
@@ -50,11 +33,10 @@ _EMPTY = (
     "Choose a directory with a folder a diagnosis and in it a folder a patient, a directory of patients beside a "
     "table, or a table with the path of each patient; then click <b>Read cohort</b>. Nothing is changed."
 )
-_PATIENT_COLUMNS = ["patient_id", "coarse", "raw_label", "split", "fold", "n_cells", "hemoglobin_g_dl"]
 
 
-class CohortPanel(QWidget):
-    """Choose a directory or table, read it, and look at its patients.
+class CohortPanel(DockPanel):
+    """Choose a directory or table, read it, look at its patients, and encode them.
 
     Parameters
     ----------
@@ -66,56 +48,40 @@ class CohortPanel(QWidget):
         super().__init__()
         self._viewer = viewer
         self.cohort: Cohort | None = None
-        self.place = QLineEdit(placeholderText="directory, table or cohort.json")
-        self.taxonomy = narrow_combo()
-        self.taxonomy.addItems(["caltomorph", "aml-hehr", "apl-aml", "none"])
-        self.min_cells = QSpinBox(maximum=100_000, value=CohortOptions().min_cells)
-        self.check_cells = QCheckBox("look at every image")
-        self.check_cells.setChecked(True)
-        self.check_cells.setToolTip("Counts usable cells and finds images that two patients share; takes longer")
+        self.chooser = CohortChooser()
+        self.chooser.asked.connect(self.read)
+        self.chooser.fold.toggled.connect(self._arrange)
         self.run = TaskRow("Read cohort")
         self.run.asked.connect(self.read)
-        self._about = line(_EMPTY)
-        self.patients = TableView()
-        self.patients.doubleClicked.connect(self._on_double_click)
-        self.left_out = TableView()
-        self._classes = FigureCanvasQTAgg(Figure(layout="constrained"))
-        self._flow = FigureCanvasQTAgg(Figure(layout="constrained"))
-        self.tabs = QTabWidget(visible=False)
-        for name, widget in (
-            ("Classes", self._classes),
-            ("Patients", self.patients),
-            ("Left out", self.left_out),
-            ("Flow", self._flow),
-        ):
-            self.tabs.addTab(widget, name)
-        self._save = QPushButton("Save cohort ...", visible=False)
+        self.view = CohortView()
+        self.view.patient_asked.connect(self.open_patient)
+        self._save = QPushButton("Save cohort ...")
         self._save.setToolTip("Keep the patients, classes and splits in a file that later steps take")
         self._save.clicked.connect(self._save_dialog)
-        self.encoder = narrow_combo()
-        self.encoder.addItems(list(ENCODERS))
-        self.encoder.setCurrentText(EncodeCohortOptions().encoder)
-        self.features = QLineEdit(placeholderText="folder for one .h5 a patient")
-        self.encoding = TaskRow("Encode patients")
+        self.encoding = CohortEncoding()
         self.encoding.asked.connect(self.encode)
-        self._encode_part = QWidget(visible=False)
+        self.encoding.encoded.connect(self._on_encoded)
+        self._empty = line(_EMPTY)
         self._build()
-        viewer.events.theme.connect(self._draw)
+        self._arrange()
+        self.bind()
 
     def read(self) -> None:
         """Read what was chosen; a reading that still runs is cancelled first."""
-        place = self.place.text().strip()
+        self.bind()
+        place = self.chooser.place.text().strip()
         if not place:
             self.run.say("Choose a directory or a table first.", is_error=True)
             return
-        options = CohortOptions(
-            taxonomy=self.taxonomy.currentText(),
-            min_cells=self.min_cells.value(),
-            names_only=not self.check_cells.isChecked(),
-        )
+        try:
+            options = self.chooser.options()
+        except CaltomorphError as error:
+            self.run.say(str(error), is_error=True)
+            return
+        self.chooser.remember()
 
         def work(progress: OnProgress) -> Cohort:
-            return read_cohort(place, options, progress=progress)
+            return read_cohort(Path(place).expanduser(), options, progress=progress)
 
         self.run.start(work, self._show)
 
@@ -132,125 +98,88 @@ class CohortPanel(QWidget):
 
     def encode(self) -> None:
         """Encode all patients of the cohort into the chosen folder; run it again to resume."""
-        cohort, folder = self.cohort, self.features.text().strip()
-        if cohort is None or not folder:
-            self.encoding.say("Choose a folder for the features first.", is_error=True)
-            return
-        options = EncodeCohortOptions(encoder=self.encoder.currentText())
+        self.bind()
+        if self.cohort is not None:
+            self.encoding.start(self.cohort)
 
-        def work(progress: OnProgress) -> EncodeSummary:
-            load_triton_privately()
-            from napari_caltomorph.cohort import encode_cohort
-
-            return encode_cohort(cohort, Path(folder), options, progress=progress)
-
-        self.encoding.start(work, self._on_encoded)
-
-    def open_patient(self, row: int) -> None:
-        """Open the smear of the patient in a row as a layer."""
-        place = self.patients.frame["path"].iloc[row]
-        if pd.isna(place):
+    def open_patient(self, place: str) -> None:
+        """Show the smear at a path as a layer, in place of other patients' cells."""
+        if not place:
             self.run.say("This patient has features and no images.", is_error=True)
             return
         try:
             smear = read_smear(path_of(place))
         except CaltomorphError as error:
             self.run.say(str(error), is_error=True)
-        else:
-            self._viewer.add_layer(Layer.create(*smear_layer(smear)))
+            return
+        self.run.say("")
+        layers = self._viewer.layers
+        shown = next((layer for layer in layers if _is_of(layer, smear)), None)
+        for layer in layers:
+            if SMEAR_KEY in layer.metadata:
+                layer.visible = layer is shown
+        if shown is None:
+            shown = self._viewer.add_layer(Layer.create(*smear_layer(smear)))
+            self._viewer.reset_view()
+        layers.selection.active = shown
+        self._viewer.dims.set_point(0, 0)
+
+    def on_bound(self) -> None:
+        self._viewer.events.theme.connect(self._draw)
+        self._draw()
+
+    def on_unbound(self) -> None:
+        """Stop reading and encoding, and let go of the viewer."""
+        if self.run.is_busy:
+            self.run.cancel()
+            self.run.say("Stopped, because the panel was closed.")
+        self.encoding.stop("Stopped, because the panel was closed.")
+        self._viewer.events.theme.disconnect(self._draw)
 
     def _build(self) -> None:
-        chooser = QPushButton("Open")
-        menu = QMenu(self)
-        menu.addAction("Directory...", self._choose_directory)
-        menu.addAction("Table or cohort.json...", self._choose_file)
-        chooser.setMenu(menu)
-        where = QHBoxLayout()
-        where.addWidget(self.place, 1)
-        where.addWidget(chooser)
-        cells = QHBoxLayout()
-        cells.addWidget(self.min_cells)
-        cells.addWidget(self.check_cells, 1)
-        form = QFormLayout()
-        form.addRow("Cohort", where)
-        form.addRow("Classes", self.taxonomy)
-        form.addRow("Least cells", cells)
         column = QVBoxLayout(self)
         column.setContentsMargins(8, 4, 4, 4)
-        column.addLayout(form)
+        column.setSpacing(4)
+        column.addWidget(self.chooser)
         column.addWidget(self.run)
-        column.addWidget(self._about)
-        column.addWidget(self.tabs, 1)
+        column.addWidget(self._empty)
+        column.addWidget(self.view, 1)
         column.addWidget(self._save)
-        column.addWidget(self._encode_part)
-        column.addStretch()
+        column.addWidget(self.encoding)
+        self._rest = QWidget()
+        column.addWidget(self._rest, 1)
         column.addWidget(line("<b>Research use only. Not for diagnosis.</b>"))
-        encode = QVBoxLayout(self._encode_part)
-        encode.setContentsMargins(0, 0, 0, 0)
-        browse = QPushButton("Browse")
-        browse.clicked.connect(self._choose_features)
-        where = QHBoxLayout()
-        where.addWidget(self.features, 1)
-        where.addWidget(browse)
-        form = QFormLayout()
-        form.addRow("Encoder", self.encoder)
-        form.addRow("Features", where)
-        encode.addLayout(form)
-        encode.addWidget(self.encoding)
+        self._column = column
         self.setMinimumWidth(360)
 
-    def _on_encoded(self, summary: EncodeSummary) -> None:
-        failed = "".join(f"<br>&#8226; {record.patient_id}: {record.reason}" for record in summary.failed[:5])
-        self.encoding.say(
-            f"{summary.encoded} patients encoded, {summary.skipped} were done already, {len(summary.failed)} failed."
-            f"{failed}",
-            is_error=bool(summary.failed),
-        )
+    def _arrange(self) -> None:
+        """Show what there is, and the options in place of the cohort while they are unfolded: a dock is low."""
+        is_read, is_open = self.cohort is not None, self.chooser.fold.is_open
+        self._empty.setVisible(not is_read and not is_open)
+        self.view.setVisible(is_read and not is_open)
+        self._save.setVisible(is_read and not is_open)
+        self.encoding.setVisible(is_read)
+        self._rest.setVisible(not is_read and not is_open)
+        self._column.setStretchFactor(self.chooser, int(is_open))
 
     def _show(self, cohort: Cohort) -> None:
         self.cohort = cohort
-        found = len(cohort) + len(cohort.left_out)
-        notes = "".join(f"<br>&#8226; {note}" for note in cohort.notes)
-        self._about.setText(
-            f"<b>{len(cohort)} of {found} patients</b> are in ({cohort.layout} layout). Double-click one to open its "
-            f"cells.<span style='font-size:8pt'>{notes}</span>"
-        )
-        names = dict(zip(cohort.taxonomy.slugs, cohort.taxonomy.names, strict=True))
-        table = cohort.table.assign(coarse=cohort.table["coarse"].map(names))
-        self.patients.show_frame(table, _PATIENT_COLUMNS)
-        self.left_out.show_frame(cohort.left_out, ["patient_id", "rule", "reason", "raw_label"])
-        self.tabs.setTabText(2, f"Left out ({len(cohort.left_out)})")
-        self.tabs.show()
-        self._save.show()
-        self._encode_part.show()
-        self._draw()
+        self.view.show_cohort(cohort, look_of(self._viewer.theme))
+        self.chooser.fold.fold()
+        self._arrange()
+
+    def _on_encoded(self, summary: EncodeSummary) -> None:
+        self.view.show_failed({record.patient_id: record.reason or "" for record in summary.failed})
 
     def _draw(self, event: object = None) -> None:
-        if self.cohort is None:
-            return
-        for canvas, draw in ((self._classes, draw_classes), (self._flow, draw_flow)):
-            canvas.figure.clear()
-            draw(canvas.figure.add_subplot(), self.cohort, look_of(self._viewer.theme))
-            canvas.draw_idle()
-
-    def _on_double_click(self, index: QModelIndex) -> None:
-        self.open_patient(self.patients.row_of(index))
-
-    def _choose_directory(self) -> None:
-        if path := QFileDialog.getExistingDirectory(self, "Cohort", preferences().folder):
-            self.place.setText(path)
-
-    def _choose_file(self) -> None:
-        pattern = "Cohorts (*.csv *.tsv *.xlsx *.parquet *.json)"
-        path, _ = QFileDialog.getOpenFileName(self, "Cohort", preferences().folder, pattern)
-        if path:
-            self.place.setText(path)
-
-    def _choose_features(self) -> None:
-        if path := QFileDialog.getExistingDirectory(self, "Features", preferences().folder):
-            self.features.setText(path)
+        self.view.draw(look_of(self._viewer.theme))
 
     def _save_dialog(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, "Save cohort", "cohort.json", "Cohort (*.json)")
         if path:
             self.save(path)
+
+
+def _is_of(layer: Layer, smear: Smear) -> bool:
+    shown = layer.metadata.get(SMEAR_KEY)
+    return isinstance(shown, Smear) and shown.path == smear.path

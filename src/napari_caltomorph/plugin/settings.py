@@ -1,12 +1,24 @@
-"""What the panel remembers between sessions: the plugin's page in napari's Preferences, and nowhere else."""
+"""What the panels remember between sessions.
+
+What a person may want to look up or change stands on the plugin's page in napari's Preferences. What *Open cohort* was
+used with last is no preference, and stands in a file of its own.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from napari.settings import get_plugin_settings
+from qtpy.QtCore import QSettings
+
+from napari_caltomorph.storage import home
 
 
 def preferences() -> Any:
     """Return the settings of *Predict patient*; assigning to a field saves it."""
     return get_plugin_settings("napari-caltomorph").predict
+
+
+def last_cohort() -> QSettings:
+    """Return ``place``, ``taxonomy``, ``encoder`` and ``features`` of the last cohort; `setValue` saves one."""
+    return QSettings(str(home("panels") / "open_cohort.ini"), QSettings.Format.IniFormat)

@@ -75,7 +75,7 @@ def draw_cells(axes: Axes, cohort: Cohort, look: Look = PAPER) -> None:
     edges = low - 0.5 + width * np.arange((high - low) // width + 2)
     _draw_histograms(axes, cohort, cells, edges, look, digits=0)
     axes.xaxis.set_major_locator(MaxNLocator(3, integer=True, min_n_ticks=1))
-    axes.set_title("usable cells per patient, and median", fontsize=8, color=look.text)
+    axes.set_title("cells (median)", fontsize=8, color=look.text)
 
 
 def has_hemoglobin(cohort: Cohort) -> bool:
@@ -89,7 +89,7 @@ def draw_measured_hemoglobin(axes: Axes, cohort: Cohort, look: Look = PAPER) -> 
     low, high = (np.floor(values.min()), np.floor(values.max()) + 1) if has_hemoglobin(cohort) else (0.0, 20.0)
     _draw_histograms(axes, cohort, values, np.linspace(low, high, _BINS + 1), look, digits=1)
     axes.xaxis.set_major_locator(MaxNLocator(3))
-    axes.set_title("hemoglobin g/dl, and median", fontsize=8, color=look.text)
+    axes.set_title("Hb g/dl (median)", fontsize=8, color=look.text)
 
 
 def _draw_histograms(
