@@ -27,7 +27,7 @@ from tests.cohort.encoding import (
 )
 
 from napari_caltomorph.cohort import encode_cohort
-from napari_caltomorph.cohort.cluster import device_of
+from napari_caltomorph.dask_workers import device_of
 from napari_caltomorph.errors import ClusterMissing, OutputRefused
 from napari_caltomorph.progress import Cancelled
 

@@ -6,8 +6,6 @@ is imported only when it is asked for.
 
 from __future__ import annotations
 
-import logging
-import os
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -27,6 +25,7 @@ from napari_caltomorph.cohort.encode_patient import (
     look_at,
     made_with,
 )
+from napari_caltomorph.dask_workers import dask_client, device_of
 from napari_caltomorph.encode.load import LoadedEncoder, load_encoder
 from napari_caltomorph.encode.options import EncodeOptions
 from napari_caltomorph.errors import ClusterMissing, WeightsRefused
@@ -37,9 +36,6 @@ if TYPE_CHECKING:
 
 # How often whoever wants the work to stop is asked while it waits for workers.
 _POLL_SECONDS = 0.1
-_CONNECT_SECONDS = 10
-# The terminal sends Ctrl-C to all its processes; this one hears it, and closes the workers.
-_DEAF_TO_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
 
 @contextmanager
@@ -51,13 +47,7 @@ def on_cluster(options: EncodeCohortOptions, progress: OnProgress) -> Generator[
     ClusterMissing
         Dask is not installed, or nothing answers at the address.
     """
-    try:
-        import distributed  # noqa: F401
-    except ImportError as error:
-        raise ClusterMissing(
-            "Several workers need Dask, which is not installed: run `pip install 'napari-caltomorph[cluster]'`."
-        ) from error
-    with _client(options) as client:
+    with dask_client(options.scheduler, options.workers) as client:
         yield _Cluster(client, options, progress)
 
 
@@ -119,38 +109,6 @@ class _Cluster:
         return record
 
 
-@contextmanager
-def _client(options: EncodeCohortOptions) -> Generator[Any, None, None]:
-    from distributed import Client, LocalCluster
-
-    if options.scheduler is not None:
-        try:
-            client = Client(options.scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise ClusterMissing(
-                f"No Dask scheduler answers at {options.scheduler}; check the address, and that it runs."
-            ) from error
-        with client:
-            yield client
-        return
-    cluster = LocalCluster(
-        n_workers=options.workers,
-        threads_per_worker=1,
-        # Dask would kill workers whose memory grows; a large network's does.
-        memory_limit=0,
-        dashboard_address=None,
-        silence_logs=logging.CRITICAL,
-        preload=[_DEAF_TO_INTERRUPTS],
-        env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(_threads_each(options.workers)))},
-    )
-    with cluster, Client(cluster, set_as_default=False) as client:
-        yield client
-
-
-def _threads_each(workers: int) -> int:
-    return max(1, (os.cpu_count() or 1) // workers)
-
-
 def _describe(options: EncodeOptions) -> MadeWith:
     return made_with(_encoder(options))
 
@@ -179,14 +137,3 @@ def _encoder(options: EncodeOptions) -> LoadedEncoder:
 @cache
 def _load(options: EncodeOptions) -> LoadedEncoder:
     return load_encoder(options)
-
-
-def device_of(worker: object, device: str, gpus: int | None = None) -> str:
-    """Return the device of a worker: those of a `LocalCluster` are numbered, and take the GPUs in turn."""
-    if device not in ("auto", "cuda") or not isinstance(worker, int):
-        return device
-    if gpus is None:
-        import torch
-
-        gpus = torch.cuda.device_count()
-    return f"cuda:{worker % gpus}" if gpus > 1 else device

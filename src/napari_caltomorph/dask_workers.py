@@ -1,0 +1,72 @@
+"""Processes that share work: some on this machine, or those of a Dask scheduler that runs already.
+
+Dask is imported only when it is asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from napari_caltomorph.errors import ClusterMissing
+
+_CONNECT_SECONDS = 10
+# The terminal sends Ctrl-C to all its processes; this one hears it, and closes the workers.
+_DEAF_TO_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+
+
+@contextmanager
+def dask_client(scheduler: str | None, workers: int) -> Generator[Any, None, None]:
+    """Yield a Dask client of the scheduler at an address, or of so many processes on this machine.
+
+    Raises
+    ------
+    ClusterMissing
+        Dask is not installed, or nothing answers at the address.
+    """
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise ClusterMissing(
+            "Several workers need Dask, which is not installed: run `pip install 'napari-caltomorph[cluster]'`."
+        ) from error
+    if scheduler is not None:
+        try:
+            client = Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise ClusterMissing(
+                f"No Dask scheduler answers at {scheduler}; check the address, and that it runs."
+            ) from error
+        with client:
+            yield client
+        return
+    cluster = LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        # Dask would kill workers whose memory grows; a large network's does.
+        memory_limit=0,
+        dashboard_address=None,
+        silence_logs=logging.CRITICAL,
+        preload=[_DEAF_TO_INTERRUPTS],
+        env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(_threads_each(workers)))},
+    )
+    with cluster, Client(cluster, set_as_default=False) as client:
+        yield client
+
+
+def device_of(worker: object, device: str, gpus: int | None = None) -> str:
+    """Return the device of a worker: those of a `LocalCluster` are numbered, and take the GPUs in turn."""
+    if device not in ("auto", "cuda") or not isinstance(worker, int):
+        return device
+    if gpus is None:
+        import torch
+
+        gpus = torch.cuda.device_count()
+    return f"cuda:{worker % gpus}" if gpus > 1 else device
+
+
+def _threads_each(workers: int) -> int:
+    return max(1, (os.cpu_count() or 1) // workers)
