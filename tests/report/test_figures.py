@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from napari_caltomorph.cohort import Cohort, with_types
 from napari_caltomorph.diagnose import Prediction
+from napari_caltomorph.diagnose.calibration import Calibration
 from napari_caltomorph.diagnose.model_file import ErrorInterval, Threshold
 from napari_caltomorph.report import (
     PAPER,
@@ -101,6 +102,20 @@ def test_each_member_is_a_dot_on_the_bar_of_its_class():
     found = {(round(x, 12), int(y)) for x, y in dots.get_offsets()}
     members = prediction.member_probabilities
     assert found == {(round(members[m, c], 12), c) for m in range(5) for c in range(8)}
+
+
+def test_members_of_a_calibrated_model_stand_at_its_temperature():
+    slugs = caltomorph_taxonomy().slugs
+    calibration = Calibration(
+        temperature=3.0, quantiles=dict.fromkeys(slugs), patients=dict.fromkeys(slugs, 30), source="a split"
+    )
+    prediction = make_prediction(member_probabilities=0.9 * certain_of(2) + 0.1 / 8, calibration=calibration)
+    axes, _ = drawn(draw_probabilities, prediction)
+    # Members that agree stand where their bar ends, as they do without a calibration.
+    ends = [bar.get_width() for bar in axes.containers[-1]]
+    assert ends[2] < 0.5
+    (dots,) = axes.collections
+    assert dots.get_offsets()[:8, 0].tolist() == pytest.approx(ends)
 
 
 @pytest.mark.parametrize("winner", range(8))

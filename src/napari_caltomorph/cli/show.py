@@ -62,6 +62,7 @@ def _sentences(prediction: Prediction) -> list[tuple[str, str]]:
             "Diagnosis",
             f"{first} {p_first:.2f}, then {second} {p_second:.2f} (difference {prediction.delta_probability:.2f})",
         ),
+        *([("Not excluded", words)] if (words := prediction.prediction_set_in_words) else []),
         ("Malignant", f"{prediction.malignancy:.2f}, {side} the threshold {threshold.value:g} ({who})"),
     ]
     if prediction.hemoglobin is not None:
@@ -78,8 +79,10 @@ def _sentences(prediction: Prediction) -> list[tuple[str, str]]:
 def _model(prediction: Prediction) -> Text:
     name = prediction.model_name
     text = Text(name if "synthetic" in name or not prediction.synthetic else f"{name} (synthetic)")
-    if not prediction.calibrated:
+    if prediction.calibration is None:
         text.append("; probabilities are not calibrated")
+    else:
+        text.append(f"; probabilities are calibrated: {prediction.calibration.in_words}")
     if prediction.synthetic:
         text.append("\nSynthetic: trained on drawn cells, it knows nothing about real blood.", "yellow")
     return text

@@ -51,10 +51,20 @@ class Calibration(BaseModel):
             raise ValueError(f"{off[0]}: a score lies between 0 and 1, its quantile does not")
         return self
 
+    def refuse_other_classes(self, slugs: Sequence[str]) -> None:
+        """Raise ValueError unless it was fitted for exactly these classes."""
+        if other := self.quantiles.keys() ^ set(slugs):
+            raise ValueError(f"calibration and taxonomy differ in {', '.join(sorted(other))}")
+
     @property
     def without_claim(self) -> tuple[str, ...]:
         """Slugs of the classes that had too few patients: they are in every set."""
         return tuple(slug for slug, quantile in self.quantiles.items() if quantile is None)
+
+    @property
+    def in_words(self) -> str:
+        """How it was fitted, as the faces and the model card say it."""
+        return f"temperature {self.temperature:.2f}, fitted on {sum(self.patients.values())} patients ({self.source})"
 
     def apply(self, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return calibrated probabilities (..., C) of averaged softmax (..., C).

@@ -19,6 +19,7 @@ from napari_caltomorph.diagnose.member import Member
 from napari_caltomorph.diagnose.model_card import model_card
 from napari_caltomorph.diagnose.model_file import MemberFile, ModelDescription, read_description
 from napari_caltomorph.diagnose.prediction import Prediction
+from napari_caltomorph.diagnose.training_patients import TrainingPatients
 from napari_caltomorph.encode.features import Features, library_version
 from napari_caltomorph.encode.load import misfit
 from napari_caltomorph.errors import FeaturesRefused, ModelRefused, OutputRefused
@@ -35,10 +36,14 @@ _ALONE = 256
 
 @dataclass(frozen=True)
 class Ensemble:
-    """A model: its description and its members, which average their softmax (paper, section 2.4)."""
+    """A model: its description and its members, which average their softmax (paper, section 2.4).
+
+    `patients` are those it was trained on; only `train` fills it, and only `save` reads it.
+    """
 
     description: ModelDescription
     members: tuple[Member, ...]
+    patients: TrainingPatients | None = None
 
     @classmethod
     def load(cls, folder: Path, device: torch.device | str = "cpu") -> Ensemble:
@@ -54,7 +59,7 @@ class Ensemble:
         return cls(description, members)
 
     def save(self, folder: Path, *, overwrite: bool = False) -> Ensemble:
-        """Write the model folder: ``model.json``, one safetensors a member, and the model card.
+        """Write the model folder: ``model.json``, one safetensors a member, the model card, and ``private/``.
 
         Parameters
         ----------
@@ -84,7 +89,9 @@ class Ensemble:
             description = self.description.model_copy(update={"members": tuple(files)})
             (part / "model.json").write_text(description.model_dump_json(indent=1), "utf-8")
             (part / "README.md").write_text(model_card(description), "utf-8")
-        return Ensemble(description, self.members)
+            if self.patients is not None:
+                self.patients.save(part)
+        return Ensemble(description, self.members, self.patients)
 
     def predict(self, features: Features, *, progress: OnProgress = ignore) -> Prediction:
         """Diagnose one patient.
@@ -124,6 +131,7 @@ class Ensemble:
             member_hemoglobin=hemoglobin,
             hemoglobin_error=None if target is None else target.error,
             threshold=description.threshold,
+            calibration=description.calibration,
             cells=features.cells,
             labels=(None,) * len(features),
             attention=np.mean([v.attention for v in votes], axis=0),

@@ -42,7 +42,7 @@ def model_card(model: ModelDescription) -> str:
   field of view {_field_of_view(model)}.
 - Output: probabilities of {len(model.taxonomy.classes)} classes, malignancy (the sum of the malignant classes;
   threshold {model.threshold.value:g}: {_rule(model)}){_hemoglobin(model)}.
-- Probabilities are {"calibrated" if model.calibration else "raw averaged softmax, not calibrated"}.
+- Probabilities are {_calibration(model)}.
 
 {classes}
 
@@ -145,6 +145,19 @@ def _field_of_view(model: ModelDescription) -> str:
 def _rule(model: ModelDescription) -> str:
     cohort = model.threshold.cohort
     return model.threshold.rule if cohort is None else f"{model.threshold.rule}, on {cohort}"
+
+
+def _calibration(model: ModelDescription) -> str:
+    calibration = model.calibration
+    if calibration is None:
+        return "raw averaged softmax, not calibrated"
+    unclaimed = [one.name for one in model.taxonomy.classes if one.slug in calibration.without_claim]
+    exceptions = f"; no such claim for {', '.join(unclaimed)}: too few calibration patients" if unclaimed else ""
+    return (
+        f"calibrated: {calibration.in_words}. With them comes the set of classes that cannot be excluded: of each "
+        f"class's patients, at least {1 - calibration.alpha:.0%} have theirs in it{exceptions}. Both hold for patients "
+        "like those, and for no others"
+    )
 
 
 def _hemoglobin(model: ModelDescription) -> str:

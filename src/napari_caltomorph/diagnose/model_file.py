@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from napari_caltomorph.diagnose.aggregator_options import AggregatorOptions
+from napari_caltomorph.diagnose.calibration import Calibration
 from napari_caltomorph.diagnose.part import Part
 from napari_caltomorph.diagnose.training_record import TrainingRecord
 from napari_caltomorph.errors import ModelRefused
@@ -82,7 +83,7 @@ class ModelDescription(Part):
     aggregator: AggregatorOptions
     classifier_width: PositiveInt = 128
     threshold: Threshold
-    calibration: None = None
+    calibration: Calibration | None = None
     training: TrainingRecord
     members: tuple[MemberFile, ...] = Field(min_length=1)
     library_versions: dict[str, str]
@@ -91,6 +92,12 @@ class ModelDescription(Part):
     def _each_member_votes_once(self) -> ModelDescription:
         if shared := [file for file, count in Counter(m.file for m in self.members).items() if count > 1]:
             raise ValueError(f"{shared[0]} is named twice")
+        return self
+
+    @model_validator(mode="after")
+    def _calibration_is_of_these_classes(self) -> ModelDescription:
+        if self.calibration is not None:
+            self.calibration.refuse_other_classes(self.taxonomy.slugs)
         return self
 
     @property
@@ -104,8 +111,10 @@ class ModelDescription(Part):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the seal and of all members: what a prediction was made with."""
+        """SHA-256 of the seal, of all members and of the calibration: what a prediction was made with."""
         sums = [self.seal, *(m.sha256 for m in self.members)]
+        if self.calibration is not None:
+            sums.append(json.dumps(self.calibration.model_dump(mode="json"), sort_keys=True))
         return hashlib.sha256("\n".join(sums).encode()).hexdigest()
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, model_validator
 
 from napari_caltomorph.diagnose.aggregator_options import AttentionKind
+from napari_caltomorph.diagnose.calibration import Calibration
 from napari_caltomorph.diagnose.model_file import ErrorInterval, Threshold
 from napari_caltomorph.errors import PredictionUnreadable
 from napari_caltomorph.storage import replacing
@@ -61,14 +62,14 @@ class Prediction(BaseModel):
     taxonomy : Taxonomy
         The C classes.
     member_probabilities : (M, C)
-        Softmax of each member.
+        Softmax of each member, raw whether calibrated or not.
     member_hemoglobin : (M,) or None
         g/dl by each member.
     hemoglobin_error : ErrorInterval or None
         How far off hemoglobin was on unseen patients; never the spread of the members.
     threshold : Threshold
-    calibrated : bool
-        False: raw averaged softmax.
+    calibration : Calibration or None
+        What turns the members' average into `probabilities`; None: they are that average, raw.
     cells, labels : tuple
         The N cells of the bag, and their types where sub-folders named them.
     attention : (N,)
@@ -101,7 +102,7 @@ class Prediction(BaseModel):
     member_hemoglobin: Numbers | None
     hemoglobin_error: ErrorInterval | None = None
     threshold: Threshold
-    calibrated: bool = False
+    calibration: Calibration | None = None
     cells: tuple[str, ...]
     labels: tuple[str | None, ...]
     attention: Numbers
@@ -112,6 +113,22 @@ class Prediction(BaseModel):
     warnings: tuple[str, ...] = ()
     created: str
     library_version: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _calibrated_is_derived(cls, fields: Any) -> Any:
+        # Written before there was a calibration, when it could only be false.
+        if isinstance(fields, dict) and "calibrated" in fields:
+            if fields["calibrated"] is not False or fields.get("calibration") is not None:
+                raise ValueError("calibrated is no field; it follows from calibration")
+            return {name: value for name, value in fields.items() if name != "calibrated"}
+        return fields
+
+    @model_validator(mode="after")
+    def _calibration_is_of_these_classes(self) -> Prediction:
+        if self.calibration is not None:
+            self.calibration.refuse_other_classes(self.taxonomy.slugs)
+        return self
 
     @model_validator(mode="after")
     def _shapes_agree(self) -> Prediction:
@@ -152,9 +169,44 @@ class Prediction(BaseModel):
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:
-        """(C,) softmax averaged over the members (paper, section 2.4)."""
-        mean: NDArray[np.float64] = self.member_probabilities.mean(axis=0)
-        return mean
+        """(C,) softmax averaged over the members (paper, section 2.4), calibrated where the model is."""
+        return self._as_shown(self.member_probabilities.mean(axis=0))
+
+    @cached_property
+    def votes(self) -> NDArray[np.float64]:
+        """(M, C) each member's probabilities on the scale of `probabilities`: how far the members agree.
+
+        With a calibration, each member is shown at its temperature. `probabilities` is then the calibrated mean of the
+        raw ones, and not quite the mean of these.
+        """
+        return self._as_shown(self.member_probabilities)
+
+    def _as_shown(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+        return probabilities if self.calibration is None else self.calibration.apply(probabilities)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether `probabilities` are calibrated, or raw averaged softmax."""
+        return self.calibration is not None
+
+    @property
+    def prediction_set(self) -> tuple[str, ...] | None:
+        """Names of the classes that cannot be excluded; None without a calibration, and empty if all can."""
+        if self.calibration is None:
+            return None
+        slugs = self.calibration.prediction_set(self.probabilities, self.taxonomy.slugs)
+        return tuple(one.name for one in self.taxonomy.classes if one.slug in slugs)
+
+    @property
+    def prediction_set_in_words(self) -> str | None:
+        """The set and what it promises, as the faces say it; None without a calibration."""
+        if self.calibration is None or self.prediction_set is None:
+            return None
+        unclaimed = [one.name for one in self.taxonomy.classes if one.slug in self.calibration.without_claim]
+        likely = [name for name in self.prediction_set if name not in unclaimed]
+        words = ", ".join(likely) or "none, it is unlike the calibration patients of every class"
+        words += f" (of each class's patients, at least {1 - self.calibration.alpha:.0%} have theirs here)"
+        return f"{words}; nor {', '.join(unclaimed)}, by too few calibration patients" if unclaimed else words
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """Return the names and probabilities of the most probable classes, first first."""
@@ -244,6 +296,7 @@ class Prediction(BaseModel):
             "delta_probability": self.delta_probability,
             "n_cells": len(self.cells),
             "calibrated": self.calibrated,
+            **({} if self.prediction_set is None else {"prediction_set": "; ".join(self.prediction_set)}),
             "warnings": "; ".join(self.warnings),
         }
 

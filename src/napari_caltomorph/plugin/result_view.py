@@ -31,6 +31,10 @@ _SWARM_HEIGHT = 150
 # A click this far from a dot, in pixels, still means it.
 _REACH = 12
 _BARS_TIP = "Bar: the mean of the members' probabilities. Dot: one member; far-apart dots are members that disagree."
+_CALIBRATED_BARS_TIP = (
+    "Bar: the mean of the members' probabilities, calibrated. Dot: one member at the same temperature; far-apart dots "
+    "are members that disagree. The bar need not end at the mean of its dots."
+)
 _MALIGNANCY_TIP = (
     "Sum of the probabilities of the malignant classes. Red from the threshold (the tick) on, green below."
 )
@@ -149,7 +153,7 @@ class ResultView(QWidget):
             len(heights), 1, height_ratios=heights, hspace=0.36, left=left, right=right, top=0.99, bottom=0.07
         )
         drawn = [
-            (draw_probabilities, _BARS_TIP),
+            (draw_probabilities, _CALIBRATED_BARS_TIP if prediction.calibrated else _BARS_TIP),
             (draw_malignancy, _MALIGNANCY_TIP),
             (draw_hemoglobin, _HEMOGLOBIN_TIP),
         ]
@@ -195,7 +199,11 @@ def _notes(prediction: Prediction) -> str:
             f"Hemoglobin: as far off as on {error.level:.0%} of {error.patients} unseen patients, it is "
             f"{interval[0]:.1f} to {interval[1]:.1f} g/dl."
         )
-    notes.append("Probabilities are " + ("calibrated." if prediction.calibrated else "raw, not calibrated."))
+    if prediction.calibration is None:
+        notes.append("Probabilities are raw, not calibrated.")
+    else:
+        notes.append(f"Probabilities are calibrated: {plain(prediction.calibration.in_words)}.")
+        notes.append(f"Not excluded: {plain(prediction.prediction_set_in_words or '')}.")
     left_out = f", {len(prediction.left_out)} left out" if prediction.left_out else ""
     made = ", a synthetic model: it knows drawn cells only" if prediction.synthetic else ""
     notes.append(f"{counted(len(prediction.cells), 'cell')}{left_out}. Model {plain(prediction.model_name)}{made}.")

@@ -40,13 +40,17 @@ PAPER = Look()
 
 
 def draw_probabilities(axes: Axes, prediction: Prediction, look: Look = PAPER) -> None:
-    """Draw one bar a class, with the members' own probabilities as dots on it (paper, figure 5)."""
+    """Draw one bar a class, with the members' own probabilities as dots on it (paper, figure 5).
+
+    Where the model is calibrated, the dots stand at the same temperature as the bar, so that the two compare; the bar
+    is then the calibrated mean of the raw ones, and need not end at the mean of the dots.
+    """
     look.prepare(axes)
     taxonomy, mean = prediction.taxonomy, prediction.probabilities
     rows = np.arange(len(mean))
     axes.barh(rows, np.ones_like(mean), height=0.62, color=look.faint, alpha=0.35)
     axes.barh(rows, mean, height=0.62, color=taxonomy.colors)
-    members = prediction.member_probabilities
+    members = prediction.votes
     axes.scatter(
         members.ravel(),
         np.tile(rows, len(members)),

@@ -1,0 +1,41 @@
+"""A calibrated prediction as the terminal says it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_caltomorph.cli.show import show_prediction
+from napari_caltomorph.diagnose import Ensemble
+from napari_caltomorph.diagnose.calibration import Calibration
+from napari_caltomorph.diagnose.installed import find_model
+from napari_caltomorph.encode import FeatureOrigin, Features
+
+
+@pytest.fixture
+def prediction():
+    demo = Ensemble.load(find_model("demo"))
+    need = demo.description.encoder
+    origin = FeatureOrigin(need.name, need.weights_sha256, need.preprocessing, "float32", "f" * 64, 25.0)
+    values = np.random.default_rng(0).normal(size=(60, need.width)).astype(np.float32)
+    return demo.predict(Features("patient", values, tuple(f"{i}.tif" for i in range(60)), origin))
+
+
+def test_raw_probabilities_are_said_to_be_raw(prediction, capsys):
+    show_prediction(prediction)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "probabilities are not calibrated" in said
+    assert "Not excluded" not in said
+
+
+def test_calibrated_ones_come_with_their_set_and_how_they_were_fitted(prediction, capsys):
+    slugs = prediction.taxonomy.slugs
+    calibration = Calibration(
+        temperature=1.5, quantiles=dict.fromkeys(slugs, 0.999), patients=dict.fromkeys(slugs, 30), source="a split"
+    )
+    show_prediction(prediction.model_copy(update={"calibration": calibration}))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "probabilities are calibrated: temperature 1.50, fitted on 240 patients (a split)" in said
+    assert "not calibrated" not in said
+    assert f"Not excluded {prediction.predicted_class}" in said or f", {prediction.predicted_class}" in said
+    assert "at least 90% have theirs here" in said
