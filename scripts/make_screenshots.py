@@ -108,13 +108,20 @@ def main(out: Path) -> None:
 def save_cohort(cohort: Path, out: Path) -> None:
     """Take the pictures of the *Open cohort* panel."""
     viewer, panel = open_viewer(widget="Open cohort")
-    panel.place.setText(str(cohort))
-    panel.min_cells.setValue(10)
+    viewer.theme = "dark"
+    panel.chooser.place.setText(str(cohort))
+    panel.chooser.min_cells.setValue(10)
     panel.read()
     process_events(until=lambda: not panel.run.is_busy)
     save(viewer, out / "cohort.png")
-    panel.tabs.setCurrentIndex(3)
+    panel.view.tabs.setCurrentIndex(1)
+    panel.open_patient(panel.view.patients.frame["path"].iloc[0])
+    save(viewer, out / "cohort_cells.png")
+    viewer.layers.clear()
+    panel.view.tabs.setCurrentIndex(4)
     save(viewer, out / "cohort_flow.png")
+    panel.chooser.fold.button.click()
+    save(viewer, out / "cohort_options.png")
     viewer.close()
 
 
