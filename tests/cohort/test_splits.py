@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +47,9 @@ def test_every_patient_has_one_side_and_groups_stay_together(
     groups = data.draw(st.lists(st.sampled_from([None, "a", "b", "c"]), min_size=len(detailed), max_size=len(detailed)))
     cohort = split(make_cohort(detailed, groups, seed=seed, folds=folds))
     assert leak(cohort) == ""
+    independent = len({group or f"alone {i}" for i, group in enumerate(groups)})
+    assert len(cohort.table["fold"].dropna().unique()) in {0, *range(2, min(folds, independent) + 1)}
+    assert set(cohort.table["fold"].dropna()) == set(range(cohort.table["fold"].nunique()))
     assert set(cohort.table["split"]) <= {"train", "test"}
     again = split(make_cohort(detailed, groups, seed=seed, folds=folds))
     pd.testing.assert_frame_equal(cohort.table, again.table)
@@ -58,13 +62,13 @@ def test_a_class_with_fewer_patients_than_folds_is_said() -> None:
 
 def test_patients_that_share_an_image_stand_on_one_side() -> None:
     cohort = make_cohort(["aml"] * 40)
-    table = cohort.table.assign(twin=pd.array([None, "p0"] + [None] * 38, dtype="string"))
+    # Two with 1, two with 2: three patients, of whom the outer ones have no image in common.
+    table = cohort.table.assign(shared_images=pd.array(["1", "1 2", "2"] + [None] * 37, dtype="string"))
     for seed in range(8):
         options = CohortOptions(seed=seed)
         made = split(Cohort("made", Path("made"), "table", cohort.taxonomy, table, options=options))
-        one, other = made.table.iloc[0], made.table.iloc[1]
-        assert one["split"] == other["split"]
-        assert str(one["fold"]) == str(other["fold"])
+        assert made.table["split"].head(3).nunique() == 1
+        assert made.table["fold"].head(3).nunique(dropna=False) == 1
 
 
 def test_a_split_that_the_table_brings_is_kept_and_its_leaks_are_said() -> None:
@@ -79,3 +83,47 @@ def test_no_test_part_leaves_everybody_to_train() -> None:
     table = split(make_cohort(["aml"] * 10, test_fraction=0.0)).table
     assert set(table["split"]) == {"train"}
     assert np.isfinite(table["fold"].astype(float)).all()
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.3, 0.4, 0.6, 0.75, 0.9])
+def test_the_test_part_is_as_large_as_asked(fraction: float) -> None:
+    table = split(make_cohort(["aml"] * 60 + ["cll"] * 30 + ["mm"] * 10, test_fraction=fraction)).table
+    held_out = table[table["split"] == "test"]["detailed"].value_counts()
+    for name, size in (("aml", 60), ("cll", 30), ("mm", 10)):
+        assert abs(held_out[name] - fraction * size) <= 1
+
+
+def test_nobody_held_out_is_said() -> None:
+    cohort = split(make_cohort(["aml"] * 10, ["one site"] * 10))
+    assert set(cohort.table["split"]) == {"train"}
+    assert any("Nobody is held out" in note for note in cohort.notes)
+    assert any("No folds" in note for note in cohort.notes)
+
+
+def test_small_classes_are_spread_over_the_folds() -> None:
+    table = split(make_cohort(["aml"] * 40 + ["cll"] * 3 + ["mm"] * 2, test_fraction=0.0)).table
+    assert table[table["detailed"] == "cll"]["fold"].is_unique
+    assert table[table["detailed"] == "mm"]["fold"].is_unique
+
+
+def test_patients_that_the_tables_own_split_does_not_name_train() -> None:
+    cohort = make_cohort(["aml"] * 10)
+    table = cohort.table.assign(split=pd.array(["test"] * 3 + [None] * 7, dtype="string"))
+    made = split(Cohort("made", Path("made"), "table", cohort.taxonomy, table))
+    assert list(made.table["split"]) == ["test"] * 3 + ["train"] * 7
+    assert any("does not name 7 patients" in note for note in made.notes)
+
+
+def test_every_leak_is_found() -> None:
+    cohort = make_cohort(["aml"] * 4)
+    sides = {"split": pd.array(["train", "train", "test", "train"], dtype="string"), "fold": [0, 1, None, 1]}
+    table = with_types(cohort.table.assign(**sides))
+
+    def leak_with(**columns: list[str | None]) -> str:
+        return leak(Cohort("made", Path("made"), "table", cohort.taxonomy, with_types(table.assign(**columns))))
+
+    assert leak_with() == ""
+    assert leak_with(patient_id=["a", "b", "c", "a"]) == "a stands twice"
+    assert leak_with(shared_images=["1", "2", "3 1", "2"]) == "p0 and p2 share an image and stand on two sides"
+    assert leak_with(shared_images=["1", "2", "3", "2"]) == ""
+    assert leak_with(group=["g", "h", None, "g"]) == "group g stands on two sides"

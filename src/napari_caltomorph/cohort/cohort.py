@@ -5,7 +5,6 @@ A `Cohort` never changes; each step of reading, cleaning and splitting gives ano
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -37,7 +36,8 @@ COLUMNS = {
     "fingerprint": "string",
     "label_kind": "string",  # what the label book says: matched, double, follow_up, unclear, rare, unknown, unlabelled
     "problem": "string",  # why the files cannot be used; missing where they can
-    "twin": "string",  # the patient that this one shares images with; missing where there is none
+    "shared_images": "string",  # numbers of images that others have too: who has a number in common shares an image
+    "twin": "string",  # the patient above in the table that this one shares most images with; missing where none does
     "twin_share": "Float64",  # the part of this patient's images that the twin has too
 }
 """Columns of `Cohort.table` and their types; whatever else a table holds follows under its own names."""
@@ -111,7 +111,7 @@ class Cohort:
             "taxonomy": self.taxonomy.model_dump(mode="json"),
             "notes": list(self.notes),
             "options": self.options.model_dump(mode="json"),
-            "table": json.loads(self.table.to_json(orient="split", index=False)),
+            "table": json.loads(self.table.to_json(orient="split", index=False, date_format="iso")),
             "left_out": json.loads(self.left_out.to_json(orient="split", index=False)),
         }
         with replacing(path) as part:
@@ -132,8 +132,9 @@ class Cohort:
                 raise CohortUnreadable(
                     f"{path} has another schema ({content['schema_version']}) than this version reads; inspect again."
                 )
-            table = pd.read_json(io.StringIO(json.dumps(content["table"])), orient="split", dtype=False)
-            left_out = pd.read_json(io.StringIO(json.dumps(content["left_out"])), orient="split", dtype=False)
+            table, left_out = (
+                pd.DataFrame(content[name]["data"], columns=content[name]["columns"]) for name in ("table", "left_out")
+            )
             return cls(
                 name=content["name"],
                 source=Path(content["source"]),

@@ -6,8 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
-HemoglobinUnit = Literal["g/dl", "g/l", "mmol/l"]
-LayoutName = Literal["auto", "table", "folders", "aml-hehr", "apl-aml", "features"]
+HemoglobinUnit = Literal["auto", "g/dl", "g/l", "mmol/l"]
 
 
 class CohortOptions(BaseModel):
@@ -15,7 +14,9 @@ class CohortOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    layout: LayoutName = Field("auto", description="How the data lie; auto looks.")
+    layout: str = Field(
+        "auto", description="How the data lie: table, aml-hehr, apl-aml, features, folders; auto looks."
+    )
     where: tuple[str, ...] = Field((), description="Keep rows with COLUMN=VALUE; may be given again.")
     table: str | None = Field(
         None, description="Table of patients beside the folders, where it is not found by itself."
@@ -24,7 +25,9 @@ class CohortOptions(BaseModel):
     label_column: str | None = Field(None, description="Column with the diagnosis.")
     path_column: str | None = Field(None, description="Column with the folder of the patient's cells.")
     hemoglobin_column: str | None = Field(None, description="Column with measured hemoglobin.")
-    hemoglobin_unit: HemoglobinUnit = Field("g/dl", description="Unit of that column; converted to g/dl.")
+    hemoglobin_unit: HemoglobinUnit = Field(
+        "auto", description="Unit of that column; auto takes g/dl and uses nothing that looks otherwise."
+    )
     age_column: str | None = Field(None, description="Column with the age in years.")
     sex_column: str | None = Field(None, description="Column with the sex.")
     group_column: str | None = Field(
@@ -47,3 +50,7 @@ class CohortOptions(BaseModel):
     test_fraction: float = Field(0.2, ge=0, lt=1, description="Held-out part, unless the table brings its own.")
     folds: int = Field(5, ge=2, description="Cross-validation folds of the rest.")
     seed: NonNegativeInt = Field(0, description="The same seed gives the same split.")
+
+    def with_columns(self, **columns: str) -> CohortOptions:
+        """Return the options with these columns, where none was chosen."""
+        return self.model_copy(update={field: getattr(self, field) or column for field, column in columns.items()})

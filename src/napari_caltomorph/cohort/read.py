@@ -41,18 +41,24 @@ def read_cohort(path: str | Path, options: CohortOptions | None = None, *, progr
     TaxonomyUnreadable
         The taxonomy file is damaged.
     """
-    path, options = Path(path), options or CohortOptions()
+    # Absolute, so that a saved cohort can be used from anywhere.
+    path, options = Path(path).absolute(), options or CohortOptions()
     if path.suffix == ".json" and path.is_file():
-        return Cohort.load(path)
-    layout = find_layout(path, options.layout)
-    found = layout.read(path, options)
+        return _as_saved(Cohort.load(path), options)
+    try:
+        layout = find_layout(path, options.layout)
+        found = layout.read(path, options)
+    except OSError as error:
+        raise CohortUnreadable(
+            f"{error.filename or path} cannot be read ({error.strerror}); check the path."
+        ) from error
     book = load_book(options.taxonomy)
     if book is None:
         book = taxonomy_of_labels(found.table["raw_label"].dropna() if "raw_label" in found.table else [])
     left_out = pd.DataFrame(found.left_out, columns=list(LEFT_OUT_COLUMNS))
     cohort = Cohort(
-        name=path.absolute().stem,
-        source=path.absolute(),
+        name=path.name if path.is_dir() else path.stem,
+        source=path,
         layout=layout.name,
         taxonomy=book.taxonomy,
         table=with_types(found.table),
@@ -68,3 +74,18 @@ def read_cohort(path: str | Path, options: CohortOptions | None = None, *, progr
         counts = ", ".join(f"{count} {rule}" for rule, count in cohort.left_out_counts().items())
         raise CohortUnreadable(f"{path}: nobody is left ({counts}); see --help for the rules and their switches.")
     return split(cohort)
+
+
+def _as_saved(cohort: Cohort, options: CohortOptions) -> Cohort:
+    """Return a saved cohort, and say which options it does not follow."""
+    usual, saved = CohortOptions(), cohort.options
+    passed_over = [
+        f"--{field.replace('_', '-')}"
+        for field, value in options
+        if field != "names_only" and value not in (getattr(usual, field), getattr(saved, field))
+    ]
+    if not passed_over:
+        return cohort
+    return cohort.noting(
+        f"A saved cohort is taken as it is: {', '.join(passed_over)} passed over; inspect the data again."
+    )

@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from napari_caltomorph.cohort.cohort import COLUMNS
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.errors import CohortUnreadable
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".parquet"})
 
-# Column names, normalised, by what they mean. Where two columns of a table fit, the user must say which.
+# Column names, normalised and without a unit, by what they mean. Where two fit, the user must say which.
 _NAMES: Mapping[str, frozenset[str]] = {
     "id": frozenset({"patient id", "patient", "patientid", "pid", "id", "case", "case id", "slide id", "slide"}),
     "label": frozenset({"diagnosis", "label", "bag label", "class", "disease", "diagnose", "subtype"}),
     "path": frozenset({"path", "folder", "directory", "dir", "cells", "file", "filename"}),
-    "hemoglobin": frozenset(
-        {"hemoglobin", "haemoglobin", "hb", "hgb", "hamoglobin", "hemoglobin g dl", "haemoglobin g dl", "hb g dl"}
-    ),
-    "age": frozenset({"age", "age at diagnosis", "alter", "age years"}),
+    "hemoglobin": frozenset({"hemoglobin", "haemoglobin", "hb", "hgb", "hamoglobin"}),
+    "age": frozenset({"age", "age at diagnosis", "alter"}),
     "sex": frozenset({"sex", "gender", "geschlecht", "sex 1f 2m"}),
     "split": frozenset({"split"}),
     "group": frozenset(),
 }
-_SEXES = {"f": "female", "w": "female", "female": "female", "m": "male", "male": "male"}
+_UNIT = re.compile(r" (g dl|g l|mmol l|mmol|years|jahre)$")
+_TARGETS = {"id": "patient_id", "label": "raw_label", "hemoglobin": "hemoglobin_g_dl"}
+_SEXES = {
+    "f": "female", "w": "female", "female": "female", "weiblich": "female", "woman": "female",
+    "m": "male", "male": "male", "mannlich": "male", "man": "male",
+}  # fmt: skip
 _PER_G_DL = {"g/dl": 1.0, "g/l": 0.1, "mmol/l": 1.6114}
-# Nobody lives with more than 25 g/dl; a median above it is g/l.
-_HIGHEST_MEDIAN = 25.0
+# In g/dl. Nobody lives with less or more, and no cohort's median is lower: it would be of another unit.
+_POSSIBLE = (1.0, 25.0)
+_LOWEST_MEDIAN = 4.0
+# Of some hundred people somebody has 19 g/dl, which is 11.8 mmol/l. Where nobody has more than this, it may be either.
+_HIGHEST_MMOL = 12.0
+# Characters of a text table that tell its delimiter.
+_SAMPLE = 100_000
 
 
 @dataclass(frozen=True)
@@ -64,75 +76,148 @@ def read_table(path: Path) -> tuple[pd.DataFrame, list[str]]:
     Raises
     ------
     CohortUnreadable
-        No table, one column only (another delimiter), or no rows.
+        No table, one column only (another delimiter), two of one name, or no rows.
     """
-    notes: list[str] = []
     try:
-        if path.suffix.lower() == ".xlsx":
-            table = pd.read_excel(path)
-        elif path.suffix.lower() == ".parquet":
-            table = pd.read_parquet(path)
-        else:
-            table, notes = _read_text(path)
+        rows, notes = _read_rows(path)
     except CohortUnreadable:
         raise
-    except Exception as error:
+    except FileNotFoundError as error:
+        raise CohortUnreadable(f"{path} does not exist; check the path.") from error
+    except Exception as error:  # whatever a damaged file makes the libraries stumble over
         raise CohortUnreadable(f"{path} is no table that can be read ({str(error).splitlines()[0][:120]}).") from error
-    table.columns = pd.Index([str(column).strip() for column in table.columns])
-    for column in table.columns:
-        if pd.api.types.is_string_dtype(table[column]) or table[column].dtype == object:
-            table[column] = table[column].map(lambda value: value.strip() if isinstance(value, str) else value)
-            table[column] = table[column].replace("", None)
-    if twice := [column for column in table.columns if list(table.columns).count(column) > 1]:
-        raise CohortUnreadable(f"{path} has two columns {twice[0]!r}; rename one.")
+    table = _with_header(rows, path).map(_stripped)
     if table.empty:
         raise CohortUnreadable(f"{path} has no rows.")
+    if path.suffix.lower() not in (".xlsx", ".parquet") and _read_decimal_commas(table):
+        notes.append(f"{path.name} writes decimal commas.")
     return table, notes
 
 
-def canonical(table: pd.DataFrame, path: Path, options: CohortOptions) -> tuple[pd.DataFrame, list[str]]:
+def canonical(
+    table: pd.DataFrame, path: Path, options: CohortOptions, *, without: Collection[str] = ()
+) -> tuple[pd.DataFrame, list[str]]:
     """Add the cohort's own columns to a table, from those that were named or whose names say what they are.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `read_table` returns it.
+    path : Path
+        Where it stands, for messages.
+    options : CohortOptions
+    without : collection of str
+        What is not looked for, because the folders say it: "label", "path".
 
     Returns
     -------
     pandas.DataFrame, list of str
-        The table with ``patient_id``, ``raw_label``, ``path`` and so on, and what was guessed.
+        The table with ``patient_id``, ``raw_label``, ``path`` and so on, and what was guessed. The table's own columns
+        stay; one that bears a name of the cohort's and means something else gets ``_in_table`` behind it.
 
     Raises
     ------
     CohortUnreadable
-        A named column is not there, two fit, there is no id, or a ``--where`` cannot be followed.
+        A named column is not there, two fit, or there is no id.
     """
-    table = _keep_where(table, path, options)
-    found = {role: _find_column(table, role, getattr(options, f"{role}_column"), path) for role in _NAMES}
+    roles = [role for role in _NAMES if role not in without]
+    found = {role: _find_column(table, role, getattr(options, f"{role}_column"), path) for role in roles}
     if found["id"] is None:
         raise CohortUnreadable(
             f"{path}: no column looks like the patient's id (it has {_listed(table)}); name it with --id-column."
         )
     guessed = [f"{role} = {column!r}" for role, column in found.items() if column is not None]
     notes = [f"{path.name}: {', '.join(guessed)}."]
-    targets = {"id": "patient_id", "label": "raw_label", "hemoglobin": "hemoglobin_g_dl"}
-    own = table.rename(columns={column: column for column in table.columns})
+    own = table.rename(columns={column: f"{column}_in_table" for column in table.columns if column in COLUMNS})
     for role, column in found.items():
         if column is not None:
-            own[targets.get(role, role)] = table[column]
-    own["patient_id"] = own["patient_id"].map(_as_id)
-    own = own.loc[own["patient_id"].notna()].reset_index(drop=True)
-    if "sex" in own:
-        coded = {"1": "female", "2": "male"} if found["sex"] == "sex_1f_2m" else {}
-        own["sex"] = own["sex"].map(lambda value: (_SEXES | coded).get((_as_id(value) or "").lower()))
-    if "age" in own:
-        own["age"] = pd.to_numeric(own["age"], errors="coerce")
-    if "split" in own:
-        own["split"] = own["split"].map(lambda value: str(value).strip().lower())
-        if unknown := set(own["split"]) - {"train", "test"}:
-            raise CohortUnreadable(
-                f"{path}: column {found['split']!r} says {min(unknown)!r}; it must say train or test."
-            )
-    if found["hemoglobin"] is not None:
-        own["hemoglobin_g_dl"], note = _hemoglobin(own["hemoglobin_g_dl"], found["hemoglobin"], options)
-        notes += note
+            own[_TARGETS.get(role, role)] = table[column]
+    own["patient_id"] = own["patient_id"].map(as_id)
+    if nameless := int(own["patient_id"].isna().sum()):
+        notes.append(f"{path.name}: {nameless} row{'s' * (nameless > 1)} without an id passed over.")
+        own = own.loc[own["patient_id"].notna()].reset_index(drop=True)
+    if own.empty:
+        raise CohortUnreadable(f"{path}: column {found['id']!r} is empty; name another with --id-column.")
+    if column := found.get("sex"):
+        coded = {"1": "female", "2": "male"} if column == "sex_1f_2m" else {}
+        read = own["sex"].map(lambda value: (_SEXES | coded).get(_normalised(as_id(value) or "")))
+        notes += _lost(own["sex"], read, column, "neither male nor female")
+        own["sex"] = read
+    if column := found.get("age"):
+        read = _numbers(own["age"], 0, 130)
+        notes += _lost(own["age"], read, column, "no age")
+        own["age"] = read
+    if column := found.get("split"):
+        own["split"] = _sides(own["split"], column, path)
+    if column := found.get("hemoglobin"):
+        own["hemoglobin_g_dl"], said = _hemoglobin(own["hemoglobin_g_dl"], column, options)
+        notes += said
     return own, notes
+
+
+def ids_in(path: Path, options: CohortOptions, table: pd.DataFrame | None = None) -> set[str]:
+    """Return the ids of all rows of a table, which is read from the path unless it is given.
+
+    Raises
+    ------
+    CohortUnreadable
+        The table cannot be understood.
+    """
+    table = read_table(path)[0] if table is None else table
+    found, _ = canonical(table, path, options, without=[role for role in _NAMES if role != "id"])
+    return set(found["patient_id"])
+
+
+def columns_like(table: pd.DataFrame, role: str) -> list[str]:
+    """Return the columns whose names say that they are the id, the label, the age and so on."""
+    return [column for column in table.columns if _UNIT.sub("", _normalised(column)) in _NAMES[role]]
+
+
+def keep_where(table: pd.DataFrame, path: Path, options: CohortOptions) -> pd.DataFrame:
+    """Return the rows that every ``--where COLUMN=VALUE`` keeps.
+
+    Raises
+    ------
+    CohortUnreadable
+        One cannot be followed, or keeps nothing.
+    """
+    for condition in options.where:
+        column, equals, value = condition.partition("=")
+        if not equals:
+            raise CohortUnreadable(f"--where {condition} is not COLUMN=VALUE.")
+        if column not in table:
+            raise CohortUnreadable(f"{path} has no column {column!r} (--where); it has {_listed(table)}.")
+        table = table.loc[table[column].map(as_id) == value.strip()]
+        if table.empty:
+            raise CohortUnreadable(f"{path}: no row has {condition}.")
+    return table.reset_index(drop=True)
+
+
+def refuse_column_options(path: Path, options: CohortOptions) -> None:
+    """Refuse what speaks of a table's columns where there is no table, instead of passing over it.
+
+    Raises
+    ------
+    CohortUnreadable
+        An option names a column.
+    """
+    named = [field for field in CohortOptions.model_fields if field.endswith("_column") or field == "where"]
+    if asked := [field for field in named if getattr(options, field)]:
+        flag = f"--{asked[0].replace('_', '-')}"
+        raise CohortUnreadable(
+            f"{path}: {flag} is given, but there is no table beside the patients; name it with --table."
+        )
+
+
+def as_id(value: Any) -> str | None:
+    """Return what identifies a patient as text.
+
+    A number that a program took for 12.0 is "12"; an umlaut is one character, however a file system writes it.
+    """
+    if pd.isna(value):
+        return None
+    text = unicodedata.normalize("NFC", str(value).strip())
+    return re.sub(r"^(\d+)\.0$", r"\1", text) or None
 
 
 def find_table(folder: Path, options: CohortOptions) -> Path | None:
@@ -148,56 +233,90 @@ def find_table(folder: Path, options: CohortOptions) -> Path | None:
         if not path.is_file():
             raise CohortUnreadable(f"{options.table} does not exist; check --table.")
         return path
-    tables = sorted(path for path in folder.iterdir() if path.is_file() and is_table(path))
+    # A .txt beside the patients is more often a note than a table: it is read when it is named.
+    files = (path for path in folder.iterdir() if is_table(path) and path.suffix.lower() != ".txt")
+    tables = sorted(path for path in files if path.is_file())
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables[:4])
         raise CohortUnreadable(f"{folder} holds {len(tables)} tables ({names}); name the one with --table.")
     return tables[0] if tables else None
 
 
+def _read_rows(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Return all rows of a table, the header the first of them (pandas would rename what it holds), and notes."""
+    if path.suffix.lower() == ".parquet":
+        table = pd.read_parquet(path)
+        if table.index.name is not None:
+            table = table.reset_index()
+        header = pd.DataFrame([[str(column) for column in table.columns]], dtype=object)
+        return pd.concat([header, table.astype(object).set_axis(range(table.shape[1]), axis=1)], ignore_index=True), []
+    if path.suffix.lower() == ".xlsx":
+        with pd.ExcelFile(path) as book:
+            sheets = book.sheet_names
+            rows = pd.read_excel(book, header=None, dtype=object)
+        return rows, [f"{path.name} has {len(sheets)} sheets; {sheets[0]!r} was read."] if len(sheets) > 1 else []
+    return _read_text(path)
+
+
 def _read_text(path: Path) -> tuple[pd.DataFrame, list[str]]:
     notes = []
     raw = path.read_bytes()
-    encoding = "utf-8-sig"
+    encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
         text = raw.decode(encoding)
     except UnicodeDecodeError:
-        encoding = "latin-1"
-        text = raw.decode(encoding)
+        text = raw.decode("latin-1")
         notes.append(f"{path.name} is no UTF-8; it was read as Latin-1.")
-    header = text.split("\n", 1)[0]
-    delimiter = max(",;\t|", key=header.count)
-    if header.count(delimiter) == 0:
+    lines = [line for line in text[:_SAMPLE].splitlines() if line.strip()]
+    if not lines:
+        raise CohortUnreadable(f"{path} is empty; export the table again.")
+    delimiter = _delimiter(lines)
+    if delimiter is None:
         raise CohortUnreadable(
-            f"{path} has one column only ({header.strip()[:60]!r}); separate columns with , ; or tab."
+            f"{path} has one column only ({lines[0].strip()[:60]!r}); separate columns with , ; or tab."
         )
     if delimiter not in (",", "\t"):
         notes.append(f"{path.name} is separated by {delimiter!r}.")
-    table = pd.read_csv(
-        path, sep=delimiter, encoding=encoding, dtype=str, keep_default_na=True, quoting=csv.QUOTE_MINIMAL
-    )
+    return pd.read_csv(io.StringIO(text), sep=delimiter, dtype=str, header=None), notes
+
+
+def _delimiter(lines: list[str]) -> str | None:
+    """Return what separates the columns: what cuts most rows into as many fields as the header, then most fields."""
+    best: tuple[float, int, str] | None = None
+    for delimiter in ",;\t|":
+        header, *rows = (len(fields) for fields in csv.reader(lines[:50], delimiter=delimiter))
+        if header > 1:
+            agreeing = sum(count == header for count in rows) / max(1, len(rows))
+            best = max(best or (0.0, 0, ""), (agreeing, header, delimiter))
+    return best[2] if best else None
+
+
+def _with_header(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Return the table below the first row, which names the columns; empty columns without a name are dropped."""
+    if rows.empty:
+        raise CohortUnreadable(f"{path} is empty; export the table again.")
+    names = ["" if pd.isna(name) else str(name).strip() for name in rows.iloc[0]]
+    if twice := [name for name, count in Counter(names).items() if name and count > 1]:
+        raise CohortUnreadable(f"{path} has two columns {twice[0]!r}; rename one.")
+    table = rows.iloc[1:].reset_index(drop=True)
+    table.columns = pd.Index([name or f"column {number}" for number, name in enumerate(names, 1)])
+    is_kept = [bool(name) or bool(table.iloc[:, number].notna().any()) for number, name in enumerate(names)]
+    return table.loc[:, is_kept].dropna(how="all").reset_index(drop=True)
+
+
+def _stripped(value: Any) -> Any:
+    return (value.strip() or None) if isinstance(value, str) else value
+
+
+def _read_decimal_commas(table: pd.DataFrame) -> bool:
+    """Turn "9,5" into "9.5" in columns that hold nothing but such numbers; return whether there were any."""
     has_commas = False
     for column in table.columns:
         values = table[column].dropna()
-        if delimiter != "," and len(values) and values.str.fullmatch(r"\s*-?\d+,\d+\s*|\s*-?\d+\s*").all():
-            has_commas = has_commas or bool(values.str.contains(",").any())
+        if values.str.contains(",").any() and values.str.fullmatch(r"-?\d+(,\d+)?").all():
             table[column] = table[column].str.replace(",", ".", regex=False)
-    if has_commas:
-        notes.append(f"{path.name} writes decimal commas.")
-    return table, notes
-
-
-def _keep_where(table: pd.DataFrame, path: Path, options: CohortOptions) -> pd.DataFrame:
-    for condition in options.where:
-        column, equals, value = condition.partition("=")
-        if not equals:
-            raise CohortUnreadable(f"--where {condition} is not COLUMN=VALUE.")
-        if column not in table:
-            raise CohortUnreadable(f"{path} has no column {column!r} (--where); it has {_listed(table)}.")
-        table = table.loc[table[column].map(_as_id) == value.strip()]
-        if table.empty:
-            raise CohortUnreadable(f"{path}: no row has {condition}.")
-    return table.reset_index(drop=True)
+            has_commas = True
+    return has_commas
 
 
 def _find_column(table: pd.DataFrame, role: str, named: str | None, path: Path) -> str | None:
@@ -205,7 +324,7 @@ def _find_column(table: pd.DataFrame, role: str, named: str | None, path: Path) 
         if named not in table:
             raise CohortUnreadable(f"{path} has no column {named!r}; it has {_listed(table)}.")
         return named
-    fitting = [column for column in table.columns if _normalised(column) in _NAMES[role]]
+    fitting = columns_like(table, role)
     if len(fitting) > 1:
         exact = [column for column in fitting if _normalised(column) == f"patient {role}"]
         if len(exact) == 1:
@@ -215,26 +334,61 @@ def _find_column(table: pd.DataFrame, role: str, named: str | None, path: Path) 
     return fitting[0] if fitting else None
 
 
+def _sides(values: pd.Series, column: str, path: Path) -> pd.Series:
+    """Return a table's own split; a test part is too important to be guessed from other words."""
+    sides = values.map(lambda value: (as_id(value) or "").lower())
+    if not (empty := sides == "").all() and empty.any():
+        raise CohortUnreadable(
+            f"{path}: column {column!r} is empty in {int(empty.sum())} of {len(sides)} rows; it must say train or test."
+        )
+    if unknown := set(sides) - {"train", "test", ""}:
+        raise CohortUnreadable(f"{path}: column {column!r} says {min(unknown)!r}; it must say train or test.")
+    return sides.where(~empty, None)
+
+
 def _hemoglobin(values: pd.Series, column: str, options: CohortOptions) -> tuple[pd.Series, list[str]]:
+    """Return hemoglobin in g/dl; nothing where the unit is another one, or may be, and was not told."""
+    told = options.hemoglobin_unit
+    given = pd.to_numeric(values, errors="coerce")
+    numbers = given * _PER_G_DL["g/dl" if told == "auto" else told]
+    low, high = _POSSIBLE
+    named = _unit_in(column)
+    doubt = ""
+    is_possible = _LOWEST_MEDIAN <= numbers.median() <= high
+    if told == "auto" and (numbers.median() > high or named in ("g/l", "mmol/l")):
+        unit = "g/l" if numbers.median() > high else named
+        doubt = f"looks like {unit} ({{}}): not used; say --hemoglobin-unit {unit}."
+    elif told == "auto" and named is None and given.max() <= _HIGHEST_MMOL:
+        doubt = (
+            f"names no unit and may be mmol/l ({{}}, nobody above {_HIGHEST_MMOL:g}): not used; say --hemoglobin-unit "
+            "mmol/l or g/dl."
+        )
+    elif not is_possible:
+        doubt = f"({{}}) cannot be {named if told == 'auto' else told}: not used; correct --hemoglobin-unit."
+    if doubt and given.notna().any():
+        median = f"median {given.median():.1f}"
+        return pd.Series(float("nan"), index=values.index), [f"{column!r} {doubt.format(median)}"]
+    numbers = numbers.where(numbers.between(low, high))
+    return numbers, _lost(values, numbers, column, f"not between {low:g} and {high:g} g/dl")
+
+
+def _unit_in(column: str) -> str | None:
+    match = re.search(r"\b(g dl|g l|mmol)\b", _normalised(column))
+    return {"g dl": "g/dl", "g l": "g/l", "mmol": "mmol/l"}[match[1]] if match else None
+
+
+def _numbers(values: pd.Series, low: float, high: float) -> pd.Series:
     numbers = pd.to_numeric(values, errors="coerce")
-    lost = int(numbers.isna().sum() - values.isna().sum())
-    notes = [f"{lost} values of {column!r} are no numbers and were left empty."] if lost else []
-    numbers = numbers * _PER_G_DL[options.hemoglobin_unit]
-    says_mmol = "mmol" in column.lower() and options.hemoglobin_unit == "g/dl"
-    if numbers.median() > _HIGHEST_MEDIAN or says_mmol:
-        unit = "mmol/l" if says_mmol else "g/l"
-        median = f"{numbers.median():.1f}"
-        notes.append(f"{column!r} looks like {unit} (median {median}): not used; say --hemoglobin-unit {unit}.")
-        numbers = pd.Series(float("nan"), index=numbers.index)
-    return numbers, notes
+    return numbers.where(numbers.between(low, high))
 
 
-def _as_id(value: Any) -> str | None:
-    """Return what identifies a patient as text; a number read as 12.0 is "12"."""
-    if pd.isna(value):
-        return None
-    text = str(value).strip()
-    return re.sub(r"^(\d+)\.0$", r"\1", text)
+def _lost(values: pd.Series, read: pd.Series, column: str, why: str) -> list[str]:
+    """Say how many values came to nothing."""
+    lost = values.notna() & read.isna()
+    if not lost.any():
+        return []
+    first = values[lost].iloc[0]
+    return [f"{int(lost.sum())} values of {column!r} are {why} (first: {str(first)!r}) and were left empty."]
 
 
 def _normalised(name: str) -> str:

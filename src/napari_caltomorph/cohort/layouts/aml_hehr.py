@@ -5,13 +5,10 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-import pandas as pd
-
-from napari_caltomorph.cohort.layouts.folders import join
+from napari_caltomorph.cohort.layouts.folders import frame, join
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.tables import Found
 from napari_caltomorph.errors import CohortUnreadable
-from napari_caltomorph.names import printable
 
 
 def recognises(path: Path) -> bool:
@@ -35,12 +32,6 @@ def read(path: Path, options: CohortOptions) -> Found:
     if not data.is_dir():
         raise CohortUnreadable(f"{data} does not exist; unpack the cohort's images there.")
     labels = sorted(folder for folder in data.iterdir() if folder.is_dir())
-    rows = [
-        (printable(p.name), printable(label.name), printable(str(p)))
-        for label in labels
-        for p in sorted(label.iterdir())
-        if p.is_dir()
-    ]
-    found = pd.DataFrame(rows, columns=["patient_id", "raw_label", "path"])
-    columns = {"id_column": "patient_id", "label_column": "bag_label", "sex_column": "sex_1f_2m", "age_column": "age"}
-    return join(found, path / "metadata.csv", options.model_copy(update=columns), labels_from_table=True)
+    found = frame((p, label.name) for label in labels for p in sorted(label.iterdir()) if p.is_dir())
+    options = options.with_columns(id_column="patient_id", label_column="bag_label")
+    return join(found, path / "metadata.csv", options, labels_from_table=True)

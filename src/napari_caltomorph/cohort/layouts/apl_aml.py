@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
-from napari_caltomorph.cohort.layouts.folders import join
+from napari_caltomorph.cohort.layouts.folders import frame, join
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.tables import Found
 from napari_caltomorph.errors import CohortUnreadable
-from napari_caltomorph.names import printable
 
 
 def recognises(path: Path) -> bool:
@@ -29,12 +26,6 @@ def read(path: Path, options: CohortOptions) -> Found:
     images = path / "All"
     if not images.is_dir():
         raise CohortUnreadable(f"{images} does not exist; unpack the cohort's images there.")
-    rows = [(printable(p.name), None, printable(str(p))) for p in sorted(images.iterdir()) if p.is_dir()]
-    found = pd.DataFrame(rows, columns=["patient_id", "raw_label", "path"])
-    columns = {
-        "id_column": "Patient_ID",
-        "label_column": "Diagnosis",
-        "age_column": "Age at Diagnosis",
-        "sex_column": "Gender",
-    }
-    return join(found, path / "master.csv", options.model_copy(update=columns), labels_from_table=True)
+    found = frame((p, None) for p in sorted(images.iterdir()) if p.is_dir())
+    options = options.with_columns(id_column="Patient_ID", label_column="Diagnosis")
+    return join(found, path / "master.csv", options, labels_from_table=True)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import pandas as pd
 
-from napari_caltomorph.cohort.layouts.folders import join
+from napari_caltomorph.cohort.layouts import folders
 from napari_caltomorph.cohort.options import CohortOptions
-from napari_caltomorph.cohort.tables import Found, find_table
+from napari_caltomorph.cohort.tables import Found, as_id, find_table, refuse_column_options
 from napari_caltomorph.errors import CohortUnreadable
-from napari_caltomorph.names import printable
+from napari_caltomorph.names import path_of, printable
 
 _DATASETS = ("features", "feats")
 
 
 def recognises(path: Path) -> bool:
-    """Whether bags of features lie in the folder, or one level down."""
-    return path.is_dir() and bool(_bags(path))
+    """Whether bags of features lie in the folder, or one level down where no patient's images do."""
+    return path.is_dir() and (_holds_bags(path) or (bool(_bags(path)) and not folders.recognises(path)))
 
 
 def read(path: Path, options: CohortOptions) -> Found:
@@ -28,54 +29,93 @@ def read(path: Path, options: CohortOptions) -> Found:
     Raises
     ------
     CohortUnreadable
-        There is no bag, or bags bear no label.
+        There is no bag that can be read, or bags bear no label.
     """
     bags = _bags(path)
     if not bags:
         raise CohortUnreadable(f"{path} holds no .h5 file; name the folder of the feature files.")
-    is_labelled = all(bag.parent != path for bag in bags)
-    headers = [_header(bag) for bag in bags]
-    usual, _ = Counter(h[1:] for h in headers if isinstance(h, tuple)).most_common(1)[0] if headers else ((None, 0), 0)
-    rows, left_out = [], []
-    for bag, header in zip(bags, headers, strict=True):
-        patient, label = printable(bag.stem), printable(bag.parent.name) if is_labelled else None
-        if isinstance(header, str):
-            left_out.append((patient, label, "unreadable features", header))
-        elif header[1:] != usual:
-            what = f"{header[1]} wide, encoder {header[2]}; most are {usual[0]} wide, encoder {usual[1]}"
-            left_out.append((patient, label, "features of another encoder", what))
-        else:
-            rows.append((patient, label, str(bag), header[0]))
-    found = pd.DataFrame(rows, columns=["patient_id", "raw_label", "features", "n_cells"])
-    if found.empty:
-        raise CohortUnreadable(f"{path}: none of {len(bags)} feature files can be read (first: {left_out[0][3]}).")
+    is_labelled = not _holds_bags(path)
+    found = pd.DataFrame(
+        {
+            "patient_id": [as_id(printable(bag.stem)) for bag in bags],
+            "raw_label": [printable(bag.parent.name) if is_labelled else None for bag in bags],
+            "features": [printable(str(bag)) for bag in bags],
+        }
+    )
     table = find_table(path, options)
-    if table is None:
-        if not is_labelled:
-            raise CohortUnreadable(f"{path}: {len(bags)} bags without labels; name a table with --table.")
-        return Found(found, left_out)
-    joined = join(found, table, options, labels_from_table=not is_labelled)
-    return Found(joined.table, left_out + joined.left_out, joined.notes)
+    if table is not None:
+        return sort_out_features(folders.join(found, table, options, labels_from_table=not is_labelled))
+    if not is_labelled:
+        raise CohortUnreadable(f"{path}: {len(bags)} bags without labels; name a table with --table.")
+    refuse_column_options(path, options)
+    return sort_out_features(Found(found))
+
+
+def sort_out_features(found: Found) -> Found:
+    """Count the cells of bags by their headers, and leave out those that no model could take beside the others.
+
+    Raises
+    ------
+    CohortUnreadable
+        Nobody has images, and no bag can be read.
+    """
+    table = found.table
+    headers = [None if pd.isna(bag) else _header(path_of(bag)) for bag in table["features"]]
+    kinds = Counter(header.kind for header in headers if isinstance(header, _Header))
+    if headers and all(isinstance(header, str) for header in headers):
+        raise CohortUnreadable(
+            f"none of {len(headers)} feature files can be read (first: {table['features'].iloc[0]}, {headers[0]}); "
+            "encode the patients again."
+        )
+    usual = kinds.most_common(1)[0][0] if kinds else ""
+    left_out: list[tuple[str, str | None, str, str]] = []
+    for patient, label, header in zip(table["patient_id"], table["raw_label"], headers, strict=True):
+        raw_label = None if pd.isna(label) else str(label)
+        if isinstance(header, str):
+            left_out.append((patient, raw_label, "unreadable features", header))
+        elif header is not None and header.kind != usual:
+            left_out.append((patient, raw_label, "features of another encoder", f"{header.kind}; most are {usual}"))
+    fits = [header is None or (isinstance(header, _Header) and header.kind == usual) for header in headers]
+    cells = [header.cells if isinstance(header, _Header) else None for header in headers]
+    table = table.assign(n_cells=pd.array(cells, dtype="Int64"))
+    return Found(table.loc[fits].reset_index(drop=True), found.left_out + left_out, found.notes)
+
+
+@dataclass(frozen=True)
+class _Header:
+    cells: int
+    width: int
+    encoder: str
+
+    @property
+    def kind(self) -> str:
+        """What must be the same for all patients."""
+        return f"{self.width} wide, encoder {self.encoder}"
+
+
+def _holds_bags(path: Path) -> bool:
+    return next(path.glob("*.h5"), None) is not None
 
 
 def _bags(path: Path) -> list[Path]:
-    here = sorted(path.glob("*.h5"))
-    return here or sorted(path.glob("*/*.h5"))
+    return sorted(path.glob("*.h5")) or sorted(path.glob("*/*.h5"))
 
 
-def _header(path: Path) -> tuple[int, int, str] | str:
-    """Return (cells, width, encoder) of a bag from its header, or why it cannot be read."""
+def _header(path: Path) -> _Header | str:
+    """Return what a bag's header says, or why it cannot be read."""
     try:
         with h5py.File(path, "r") as file:
-            name = next((n for n in _DATASETS if n in file), None)
+            name = next((n for n in _DATASETS if isinstance(file.get(n), h5py.Dataset)), None)
             if name is None:
                 return f"no dataset 'features' or 'feats'; found {sorted(file)[:4]}"
-            shape = file[name].shape
+            shape: tuple[int, ...] = file[name].shape or ()
             encoder = str(file.attrs.get("encoder", "not named"))
+            if weights := file.attrs.get("weights_sha256"):
+                encoder += f" (weights {str(weights)[:12]})"
     except (OSError, RuntimeError, KeyError) as error:
         return f"no HDF5 file that can be read ({str(error).splitlines()[0][:80]})"
     if len(shape) == 3 and shape[0] == 1:
         shape = shape[1:]
     if len(shape) != 2 or 0 in shape:
         return f"shape {shape} is no bag of cells"
-    return int(shape[0]), int(shape[1]), encoder
+    return _Header(int(shape[0]), int(shape[1]), encoder)

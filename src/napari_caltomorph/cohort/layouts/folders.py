@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
 from napari_caltomorph.cohort.options import CohortOptions
-from napari_caltomorph.cohort.tables import Found, canonical, find_table, read_table
+from napari_caltomorph.cohort.tables import (
+    Found,
+    as_id,
+    canonical,
+    columns_like,
+    find_table,
+    ids_in,
+    keep_where,
+    read_table,
+    refuse_column_options,
+)
 from napari_caltomorph.errors import CohortUnreadable, SmearUnreadable
 from napari_caltomorph.names import printable
-from napari_caltomorph.smear import find_smears
+from napari_caltomorph.smear import find_smears, patient_id
+from napari_caltomorph.smear.cell_types import is_cell_type, is_label_root
 
 
 def recognises(path: Path) -> bool:
@@ -26,28 +38,32 @@ def read(path: Path, options: CohortOptions) -> Found:
     CohortUnreadable
         No patient is there, patients bear no label, or the table's ids match no folder.
     """
-    labelled = _labelled(path)
+    labelled = frame(_labelled(path))
+    flat = frame((patient, None) for patient in _patients(path))
+    if labelled.empty and flat.empty:
+        raise CohortUnreadable(f"{path} holds no folder with cell images; name the directory above the patients.")
     table = find_table(path, options)
-    if labelled:
-        rows = [(printable(p.name), printable(label.name), printable(str(p))) for label, ps in labelled for p in ps]
-        found = pd.DataFrame(rows, columns=["patient_id", "raw_label", "path"])
-    else:
-        patients = _patients(path)
-        if not patients:
-            raise CohortUnreadable(f"{path} holds no folder with cell images; name the directory above the patients.")
-        if table is None:
-            raise CohortUnreadable(
-                f"{path}: {len(patients)} patients without labels; sort them into a folder a diagnosis, or name a "
-                "table with --table."
-            )
-        found = pd.DataFrame(
-            {
-                "patient_id": [printable(p.name) for p in patients],
-                "raw_label": None,
-                "path": [printable(str(p)) for p in patients],
-            }
+    if table is None and labelled.empty:
+        raise CohortUnreadable(
+            f"{path}: {len(flat)} patients without labels; sort them into a folder a diagnosis, or name a table with "
+            "--table."
         )
-    return Found(found) if table is None else join(found, table, options, labels_from_table=not labelled)
+    if table is None:
+        refuse_column_options(path, options)
+        return Found(labelled)
+    # A patient's export may lie in a folder of its own, which looks like a label with one patient: the ids tell.
+    ids = ids_in(table, options)
+    is_flat = labelled.empty or flat["patient_id"].isin(ids).sum() > labelled["patient_id"].isin(ids).sum()
+    return join(flat if is_flat else labelled, table, options, labels_from_table=is_flat)
+
+
+def frame(patients: Iterable[tuple[Path, str | None]]) -> pd.DataFrame:
+    """Return ``patient_id``, ``raw_label`` and ``path`` of patients, each a path and what its folder says."""
+    rows = [
+        (as_id(patient_id(path)), None if label is None else printable(label), printable(str(path)))
+        for path, label in patients
+    ]
+    return pd.DataFrame(rows, columns=["patient_id", "raw_label", "path"])
 
 
 def join(found: pd.DataFrame, path: Path, options: CohortOptions, *, labels_from_table: bool) -> Found:
@@ -59,56 +75,70 @@ def join(found: pd.DataFrame, path: Path, options: CohortOptions, *, labels_from
         ``patient_id``, ``raw_label`` and where each patient is.
     path : Path
         The table.
+    options : CohortOptions
+        A label column that is named there wins over the folders' names.
     labels_from_table : bool
-        Take the diagnosis from the table; otherwise the folder's name is it.
+        Take the diagnosis from the table; otherwise the folder's name is it, and a patient needs no row.
+
+    Raises
+    ------
+    CohortUnreadable
+        The table cannot be understood, has no diagnosis, or none of its ids was found.
     """
-    raw, assumed = read_table(path)
-    table, guessed = canonical(raw, path, options)
-    if labels_from_table and "raw_label" not in table:
-        raise CohortUnreadable(f"{path}: no column looks like the diagnosis; name it with --label-column.")
-    places = [column for column in ("path", "features", "n_cells") if column in found]
-    if not labels_from_table and "raw_label" in table:
-        table = table.drop(columns="raw_label")
-    on_disk = found if not labels_from_table else found.drop(columns="raw_label")
-    table = table.drop(columns=[column for column in places if column in table])
-    both = table.merge(on_disk, on="patient_id", how="outer", indicator=True)
-    if not (both["_merge"] == "both").any():
+    labels_from_table = labels_from_table or options.label_column is not None
+    raw, notes = read_table(path)
+    ids = ids_in(path, options, raw)
+    # Where each patient is was found already, so a table's own column of files is nobody's business.
+    without = ("path",) if labels_from_table else ("path", "label")
+    table, guessed = canonical(keep_where(raw, path, options), path, options, without=without)
+    notes += guessed
+    if labels_from_table:
+        if "raw_label" not in table:
+            raise CohortUnreadable(f"{path}: no column looks like the diagnosis; name it with --label-column.")
+        on_disk = found.drop(columns="raw_label")
+    else:
+        on_disk = found
+        notes += [
+            f"The folders' names are the labels; {path.name}'s {column!r} is not used: say --label-column to use it."
+            for column in columns_like(raw, "label")[:1]
+        ]
+    is_found = table["patient_id"].isin(found["patient_id"])
+    if not is_found.any():
         raise CohortUnreadable(
-            f"{path}: no id matches a folder (first id {table['patient_id'].iloc[0]!r}, first folder "
+            f"{path}: no id matches a folder or file (first id {table['patient_id'].iloc[0]!r}, first found "
             f"{found['patient_id'].iloc[0]!r}); name another column with --id-column."
         )
-    absent = both["_merge"] == "left_only"
+    labels = table["raw_label"] if labels_from_table else pd.Series(None, index=table.index, dtype=object)
     left_out = [
-        (
-            str(row.patient_id),
-            _text(getattr(row, "raw_label", None)),
-            "missing files",
-            f"in {path.name}, but not on disk",
-        )
-        for row in both.loc[absent].itertuples()
+        (patient, None if pd.isna(label) else str(label), "missing files", f"in {path.name}, but not on disk")
+        for patient, label in zip(table["patient_id"][~is_found], labels[~is_found], strict=True)
     ]
-    if labels_from_table and not options.where:
-        left_out += [
-            (str(row.patient_id), None, "no row", f"on disk, but not in {path.name}")
-            for row in both.loc[both["_merge"] == "right_only"].itertuples()
-        ]
-    keep = both["_merge"] == "both" if labels_from_table or options.where else ~absent
-    return Found(both.loc[keep].drop(columns="_merge").reset_index(drop=True), left_out, assumed + guessed)
-
-
-def _text(value: object) -> str | None:
-    return None if value is None or pd.isna(value) else str(value)  # type: ignore[call-overload]
+    if labels_from_table:
+        strangers = found["patient_id"][~found["patient_id"].isin(ids)]
+        left_out += [(patient, None, "no row", f"on disk, but not in {path.name}") for patient in strangers]
+    if labels_from_table or options.where:
+        on_disk = on_disk[on_disk["patient_id"].isin(table["patient_id"])]
+    return Found(table.merge(on_disk, on="patient_id", how="right"), left_out, notes)
 
 
 def _patients(folder: Path) -> list[Path]:
     try:
-        return find_smears(folder)
+        return [path for path in find_smears(folder) if not _leads_back(path)]
     except (SmearUnreadable, OSError):
         return []
 
 
-def _labelled(path: Path) -> list[tuple[Path, list[Path]]]:
-    """Return (label folder, its patients) of a ``<label>/<patient>`` tree."""
-    folders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
-    found = [(folder, _patients(folder)) for folder in folders]
-    return [(folder, patients) for folder, patients in found if patients]
+def _labelled(path: Path) -> list[tuple[Path, str]]:
+    """Return the patients of a ``<label>/<patient>`` tree, each with its label."""
+    labels = sorted(p for p in path.iterdir() if not p.name.startswith(".") and p.is_dir() and not _leads_back(p))
+    return [(patient, label.name) for label in labels for patient in _patients(label) if not _is_part(patient)]
+
+
+def _leads_back(path: Path) -> bool:
+    """Whether a link leads to a folder that it lies in."""
+    return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
+
+
+def _is_part(path: Path) -> bool:
+    """Whether a folder holds some of a patient's cells, sorted by their type."""
+    return path.is_dir() and (is_cell_type(path.name) or is_label_root(path.name))
