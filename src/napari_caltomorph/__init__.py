@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from napari_caltomorph.diagnose import Ensemble, Prediction, PredictOptions, Predictor, save_predictions
     from napari_caltomorph.encode import EncodeOptions, Features, encode
     from napari_caltomorph.smear import Smear, check_smear, read_smear
+    from napari_caltomorph.train import TrainOptions, train
 
 _HOMES = {
     "Cohort": "cohort",
@@ -24,12 +25,14 @@ _HOMES = {
     "Prediction": "diagnose",
     "Predictor": "diagnose",
     "Smear": "smear",
+    "TrainOptions": "train",
     "check_smear": "smear",
     "encode": "encode",
     "encode_cohort": "cohort",
     "read_cohort": "cohort",
     "read_smear": "smear",
     "save_predictions": "diagnose",
+    "train": "train",
 }
 
 
@@ -49,10 +52,12 @@ __all__ = [
     "Prediction",
     "Predictor",
     "Smear",
+    "TrainOptions",
     "check_smear",
     "encode",
     "encode_cohort",
     "read_cohort",
     "read_smear",
     "save_predictions",
+    "train",
 ]

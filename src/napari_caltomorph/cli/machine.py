@@ -126,7 +126,7 @@ def look_at_weights() -> Iterator[Finding]:
     needed = {EncodeOptions().encoder}
     for folder in installed_models().values():
         with contextlib.suppress(ModelRefused):  # `look_at_models` tells
-            needed.add(read_description(folder).encoder.name)
+            needed.add(read_description(folder).encoder.name or "")
     for encoder in ENCODERS.values():
         try:
             path = find_weights(encoder)
@@ -152,7 +152,7 @@ def look_at_models() -> Iterator[Finding]:
             yield Finding(name, str(error), f"get it again, then: caltomorph models add FOLDER --name {name}")
         else:
             yield Finding(
-                name, f"{len(model.taxonomy.classes)} classes, {len(model.members)} members, {model.encoder.name}"
+                name, f"{len(model.taxonomy.classes)} classes, {len(model.members)} members, {model.encoder.name or 'features only'}"
             )
 
 

@@ -43,7 +43,7 @@ def list_models() -> None:
             name,
             str(len(model.taxonomy.classes)),
             str(len(model.members)),
-            model.encoder.name,
+            model.encoder.name or "unknown",
             Text("synthetic cells", "yellow") if model.synthetic else "patients",
         )
     console.print(overview)

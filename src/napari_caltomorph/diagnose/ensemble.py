@@ -169,16 +169,16 @@ class Ensemble:
         if features.values.shape[1] != need.width:
             raise FeaturesRefused(
                 f"{features.patient_id}: features are {features.values.shape[1]} wide, {self.description.name} takes "
-                f"{need.width} ({need.name}); encode the smear with {need.name}."
+                f"{need.width} ({need.name or 'unknown encoder'}); encode the smear with the model's own encoder."
             )
         for what, found, needed in self._made_by(features):
-            if found is not None and found != needed:
+            if found is not None and needed is not None and found != needed:
                 raise FeaturesRefused(
                     f"{features.patient_id}: {what} {_shortened(found)} made these features, {self.description.name} "
                     f"was trained on {_shortened(needed)}; encode the smear with the model's own encoder."
                 )
 
-    def _made_by(self, features: Features) -> list[tuple[str, str | None, str]]:
+    def _made_by(self, features: Features) -> list[tuple[str, str | None, str | None]]:
         """What, how these features have it, and how the members were trained."""
         need, origin = self.description.encoder, features.origin
         return [

@@ -37,8 +37,7 @@ def model_card(model: ModelDescription) -> str:
 
 ## What it takes and gives
 
-- Input: one patient's single-leukocyte images, encoded with **{model.encoder.name}** (weights SHA-256
-  `{model.encoder.weights_sha256}`, preprocessing `{model.encoder.preprocessing}`);
+- Input: one patient's single-leukocyte images, encoded with {_encoder(model)};
   field of view {_field_of_view(model)}.
 - Output: probabilities of {len(model.taxonomy.classes)} classes, malignancy (the sum of the malignant classes;
   threshold {model.threshold.value:g}: {_rule(model)}){_hemoglobin(model)}.
@@ -136,6 +135,13 @@ def _notes(training: TrainingRecord) -> str:
     if not training.notes:
         return ""
     return "\n## Notes\n\n" + "".join(f"- {note}\n" for note in training.notes)
+
+
+def _encoder(model: ModelDescription) -> str:
+    need = model.encoder
+    if need.name is None:
+        return f"an encoder that the feature files ({need.width} wide) do not name"
+    return f"**{need.name}** (weights SHA-256\n  `{need.weights_sha256}`, preprocessing `{need.preprocessing}`)"
 
 
 def _field_of_view(model: ModelDescription) -> str:

@@ -30,11 +30,11 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class EncoderNeed(Part):
-    """The encoder whose features the members were trained on."""
+    """The encoder whose features the members were trained on; None where the feature files did not say."""
 
-    name: str
-    weights_sha256: Sha256
-    preprocessing: str
+    name: str | None
+    weights_sha256: Sha256 | None
+    preprocessing: str | None
     width: PositiveInt
 
 
@@ -99,6 +99,16 @@ class ModelDescription(Part):
         if self.calibration is not None:
             self.calibration.refuse_other_classes(self.taxonomy.slugs)
         return self
+
+    @property
+    def encoder_name(self) -> str:
+        """Name of the encoder; `ModelRefused` where the members were trained on features that do not say it."""
+        if self.encoder.name is None:
+            raise ModelRefused(
+                f"{self.name} was trained on features that do not say which encoder made them, so no cell can be "
+                "encoded for it; train it on features of `caltomorph encode`."
+            )
+        return self.encoder.name
 
     @property
     def seal(self) -> str:

@@ -46,13 +46,13 @@ class Predictor:
         """The encoder that the model was trained with, on the device of `options`."""
         compute = self.options.model_dump(exclude={"model"})
         need = self.description.encoder
-        encoder = load_encoder(EncodeOptions(encoder=need.name, **compute))
-        if encoder.weights_sha256 != need.weights_sha256:
+        encoder = load_encoder(EncodeOptions(encoder=self.description.encoder_name, **compute))
+        if need.weights_sha256 is not None and encoder.weights_sha256 != need.weights_sha256:
             raise WeightsRefused(
                 f"The {need.name} weights are not those that {self.description.name} was trained with (SHA-256 "
                 f"{encoder.weights_sha256[:12]}..., not {need.weights_sha256[:12]}...); name that file with --weights."
             )
-        if str(encoder.preprocessing) != need.preprocessing:
+        if need.preprocessing is not None and str(encoder.preprocessing) != need.preprocessing:
             raise ModelRefused(
                 f"{self.description.name} was trained on cells prepared by {need.preprocessing}, this version prepares "
                 f"them for {need.name} by {encoder.preprocessing}; use the version that trained it, or train it again."

@@ -99,7 +99,7 @@ class ModelChooser(QWidget):
         self.description, self._missing = None, ""
         try:
             self.description = model = read_description(find_model(self._choice.currentData()))
-            encoder = find_encoder(model.encoder.name)
+            encoder = find_encoder(model.encoder_name)
             made = " &#183; <b>synthetic</b>" if model.synthetic else ""
             self._about.setText(
                 f"{len(model.taxonomy.names)} classes, {counted(len(model.members), 'member')}, {encoder.name}{made}"

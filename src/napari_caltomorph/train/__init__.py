@@ -1,0 +1,39 @@
+"""A cohort and its features -> an ensemble, and how the ways of training compare.
+
+Only the names that need no torch are imported here; `train` comes when first used.
+"""
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from napari_caltomorph.train.options import RECIPES, TrainOptions
+from napari_caltomorph.train.progress import KeepSoFar, TrainProgress
+
+if TYPE_CHECKING:
+    from napari_caltomorph.train.run import train, training_folder
+
+_LATE = {
+    "train": "napari_caltomorph.train.run",
+    "training_folder": "napari_caltomorph.train.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATE:
+        from importlib import import_module
+
+        return getattr(import_module(_LATE[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class _Room(ModuleType):
+    """What makes ``napari_caltomorph.train(cohort, features)`` work: this room hides its function's name there."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.train(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Room
+
+__all__ = ["RECIPES", "KeepSoFar", "TrainOptions", "TrainProgress", "train", "training_folder"]

@@ -1,0 +1,69 @@
+"""Who trains a member, who stops it, and who is kept from it: here it is decided how honest out-of-fold numbers are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_caltomorph.cohort.splits import deal_out
+from napari_caltomorph.train.bags import LabelledBags
+from napari_caltomorph.train.options import TrainOptions
+
+# Validation on fewer patients than these stops by chance: one patient more or less is then several per cent.
+LEAST_VALIDATION = 30
+LEAST_OF_A_CLASS = 5
+# A member's inner validation part is one of so many parts.
+_PARTS = 7
+
+
+@dataclass(frozen=True)
+class MemberSplit:
+    """The patients of one member, as indices.
+
+    Attributes
+    ----------
+    fold : int
+        Its own fold.
+    train, validation : (n,) int
+        Who it learns from, and whose loss stops it; nobody where it trains a fixed number of epochs.
+    own : (n,) int
+        The patients of its fold, of whom it makes the out-of-fold predictions.
+    note : str
+        Why it trains a fixed number of epochs; empty where it does not.
+    """
+
+    fold: int
+    train: NDArray[np.intp]
+    validation: NDArray[np.intp]
+    own: NDArray[np.intp]
+    note: str = ""
+
+    def epochs(self, options: TrainOptions) -> int:
+        """Return the most epochs of the member; where nobody can stop it, it takes all of them."""
+        return options.epochs if len(self.validation) else min(options.fixed_epochs, options.epochs)
+
+
+def member_split(bags: LabelledBags, fold: int, options: TrainOptions) -> MemberSplit:
+    """Return who trains the member of a fold.
+
+    ``paper`` stops on the fold itself, so what the member then says of the fold is optimistic. ``robust`` keeps the
+    fold away: nothing here, and nothing that the member is trained with, depends on the fold's labels.
+    """
+    own = np.flatnonzero(bags.folds == fold)
+    others = np.flatnonzero((bags.folds != fold) & (bags.folds >= 0))
+    if options.recipe == "paper":
+        return MemberSplit(fold, others, own, own)
+    nobody = np.array([], dtype=np.intp)
+    inner = next(deal_out(bags.table.iloc[others], _PARTS, options.seed), nobody)
+    validation = others[inner]
+    counts = np.bincount(bags.classes[validation], minlength=len(bags.taxonomy.classes))
+    smallest = counts[np.unique(bags.classes[others])].min()
+    if len(validation) >= LEAST_VALIDATION and smallest >= LEAST_OF_A_CLASS:
+        return MemberSplit(fold, np.setdiff1d(others, validation), validation, own)
+    note = (
+        f"Too few patients to stop on ({len(validation)}, {smallest} of the rarest class; {LEAST_VALIDATION} and "
+        f"{LEAST_OF_A_CLASS} are needed): each member trains {options.fixed_epochs} epochs."
+    )
+    return MemberSplit(fold, others, nobody, own, note)
