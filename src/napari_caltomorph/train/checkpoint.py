@@ -90,7 +90,9 @@ class FoldCheckpoint:
         self._write(self._state, tensors, history)
 
     def end(self, history: FoldHistory) -> None:
-        """Keep the history of a member that does not go on; its weights are those of the best epoch."""
+        """Keep the history of a member that does not go on, and of its weights only those of the best epoch."""
+        if not self._best.exists():  # nothing was validated on: they are those of the last finished epoch
+            self._write(self._best, _part(load_file(self._state), "member."), None)
         self._write(self._state, {}, history)
 
     def end_by_hand(self) -> None:

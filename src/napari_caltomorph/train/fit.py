@@ -125,15 +125,14 @@ def fit_member(
                 best_epoch=epoch if is_best else history.best_epoch,
                 seconds=history.seconds + time.monotonic() - start,
             )
-            if is_best:
+            if is_best and len(split.validation):
                 checkpoint.save_best(member)
             if epoch >= last:
                 history = history.ended("last epoch" if len(split.validation) else "fixed number of epochs")
             elif epoch - history.best_epoch >= options.patience:
                 history = history.ended("validation loss")
-            if history.stopped_by is None:
-                checkpoint.save(history, member, optimizer.optimizer)
-            else:
+            checkpoint.save(history, member, optimizer.optimizer)
+            if history.stopped_by is not None:
                 checkpoint.end(history)
             on_step(history, 0)
     except KeepSoFar:
