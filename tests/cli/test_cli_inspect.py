@@ -52,3 +52,38 @@ def test_what_is_no_cohort_is_one_line_and_exit_code_2(tmp_path: Path, capfd: py
     assert len(error.strip().splitlines()) == 1
     (tmp_path / "file").write_text("in the way")
     assert run(["inspect", str(tmp_path), "--save", str(tmp_path / "file" / "cohort.json")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("table", "words", "said"),
+    [
+        ("", (), "is empty; export the table again"),
+        ("patient_id,diagnosis\n", (), "has no rows"),
+        ("patient_id diagnosis\nsynthetic_001 AML\n", (), "separate columns with , ; or tab"),
+        ("patient_id,diagnosis\nnobody,AML\n", (), "no id matches"),
+        ("who,diagnosis\nsynthetic_001,AML\n", (), "name it with --id-column"),
+        ("patient_id,diagnosis,disease\nsynthetic_001,AML,AML\n", (), "name one with --label-column"),
+        ("patient_id,diagnosis,diagnosis\nsynthetic_001,AML,CLL\n", (), "rename one"),
+        ("patient_id,diagnosis,split\nsynthetic_001,AML,validation\n", (), "it must say train or test"),
+        ("patient_id,diagnosis,split\nsynthetic_001,AML,Train\nsynthetic_002,CLL,\n", (), "is empty in 1 of 2 rows"),
+        ("patient_id,diagnosis\nsynthetic_001,AML\n", ("--hemoglobin-column", "Hb"), "has no column 'Hb'"),
+        ("patient_id,diagnosis\nsynthetic_001,AML\n", ("--where", "Site"), "is not COLUMN=VALUE"),
+        ("patient_id,diagnosis\nsynthetic_001,AML\n", ("--where", "diagnosis=CLL"), "no row has diagnosis=CLL"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_one_line(
+    drawn: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    table: str,
+    words: tuple[str, ...],
+    said: str,
+) -> None:
+    for patient in drawn.glob("*/*/"):
+        (tmp_path / patient.name).symlink_to(patient)
+    (tmp_path / "patients.csv").write_text(table)
+    assert run(["inspect", str(tmp_path), "--min-cells", "5", "--min-patients", "1", *words]) == 2
+    output, error = capfd.readouterr()
+    assert output == ""
+    assert len(error.strip().splitlines()) == 1
+    assert said in error

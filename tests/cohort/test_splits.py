@@ -76,6 +76,7 @@ def test_a_split_that_the_table_brings_is_kept_and_its_leaks_are_said() -> None:
     table = cohort.table.assign(split=pd.array(["train", "test"] * 5, dtype="string"))
     made = split(Cohort("made", Path("made"), "table", cohort.taxonomy, table))
     assert list(made.table["split"]) == ["train", "test"] * 5
+    assert "The table's own split is kept." in made.notes
     assert any("leaks: group g stands on two sides" in note for note in made.notes)
 
 

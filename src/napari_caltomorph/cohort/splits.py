@@ -21,6 +21,7 @@ def split(cohort: Cohort) -> Cohort:
     """
     options, table, notes = cohort.options, cohort.table.copy(), []
     if brings_its_own := bool(table["split"].notna().any()):
+        notes.append("The table's own split is kept.")
         if unnamed := int(table["split"].isna().sum()):
             table["split"] = table["split"].fillna("train")
             notes.append(f"The table's own split does not name {unnamed} patients: they train.")

@@ -99,7 +99,7 @@ def join(found: pd.DataFrame, path: Path, options: CohortOptions, *, labels_from
     else:
         on_disk = found
         notes += [
-            f"The folders' names are the labels; {path.name}'s {column!r} is not used: say --label-column to use it."
+            f"The folders' names are the labels; {path.name}'s {column!r} is not used unless --label-column names it."
             for column in columns_like(raw, "label")[:1]
         ]
     is_found = table["patient_id"].isin(found["patient_id"])
