@@ -676,7 +676,7 @@ def test_images_shared_with_one_who_is_left_out_still_tie_the_others(flat: Path)
     for other in ("synthetic_004", "synthetic_009", "synthetic_015"):
         shutil.copy(cell, flat / other / "stray.TIF")
     for seed in range(5):
-        cohort = read_cohort(flat, with_options(seed=seed))
+        cohort = read_cohort(flat, with_options(split_seed=seed))
         assert rules(cohort) == {"follow-up after therapy": 1}
         three = cohort.table.set_index("patient_id").loc[["synthetic_004", "synthetic_009", "synthetic_015"]]
         assert three["split"].nunique() == 1

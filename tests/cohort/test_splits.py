@@ -45,13 +45,13 @@ def test_every_patient_has_one_side_and_groups_stay_together(
     detailed: list[str], seed: int, folds: int, data: st.DataObject
 ) -> None:
     groups = data.draw(st.lists(st.sampled_from([None, "a", "b", "c"]), min_size=len(detailed), max_size=len(detailed)))
-    cohort = split(make_cohort(detailed, groups, seed=seed, folds=folds))
+    cohort = split(make_cohort(detailed, groups, split_seed=seed, folds=folds))
     assert leak(cohort) == ""
     independent = len({group or f"alone {i}" for i, group in enumerate(groups)})
     assert len(cohort.table["fold"].dropna().unique()) in {0, *range(2, min(folds, independent) + 1)}
     assert set(cohort.table["fold"].dropna()) == set(range(cohort.table["fold"].nunique()))
     assert set(cohort.table["split"]) <= {"train", "test"}
-    again = split(make_cohort(detailed, groups, seed=seed, folds=folds))
+    again = split(make_cohort(detailed, groups, split_seed=seed, folds=folds))
     pd.testing.assert_frame_equal(cohort.table, again.table)
 
 
@@ -65,7 +65,7 @@ def test_patients_that_share_an_image_stand_on_one_side() -> None:
     # Two with 1, two with 2: three patients, of whom the outer ones have no image in common.
     table = cohort.table.assign(shared_images=pd.array(["1", "1 2", "2"] + [None] * 37, dtype="string"))
     for seed in range(8):
-        options = CohortOptions(seed=seed)
+        options = CohortOptions(split_seed=seed)
         made = split(Cohort("made", Path("made"), "table", cohort.taxonomy, table, options=options))
         assert made.table["split"].head(3).nunique() == 1
         assert made.table["fold"].head(3).nunique(dropna=False) == 1

@@ -49,7 +49,7 @@ class CohortOptions(BaseModel):
 
     test_fraction: float = Field(0.2, ge=0, lt=1, description="Held-out part, unless the table brings its own.")
     folds: int = Field(5, ge=2, description="Cross-validation folds of the rest.")
-    seed: NonNegativeInt = Field(0, description="The same seed gives the same split.")
+    split_seed: NonNegativeInt = Field(0, description="The same seed gives the same split.")
 
     def with_columns(self, **columns: str) -> CohortOptions:
         """Return the options with these columns, where none was chosen."""

@@ -26,7 +26,7 @@ def split(cohort: Cohort) -> Cohort:
             table["split"] = table["split"].fillna("train")
             notes.append(f"The table's own split does not name {unnamed} patients: they train.")
     else:
-        sides = _deal(table, (1 - options.test_fraction, options.test_fraction), options.seed)
+        sides = _deal(table, (1 - options.test_fraction, options.test_fraction), options.split_seed)
         table["split"] = pd.array(np.where(sides == 1, "test", "train"), dtype="string")
         if options.test_fraction > 0 and not (sides == 1).any():
             notes.append("Nobody is held out: there are too few independent patients; name a larger --test-fraction.")
@@ -35,7 +35,7 @@ def split(cohort: Cohort) -> Cohort:
     train = table.loc[is_train]
     folds = min(options.folds, len(set(_groups(train))))
     if folds >= 2:
-        table.loc[is_train, "fold"] = _deal(train, [1 / folds] * folds, options.seed)
+        table.loc[is_train, "fold"] = _deal(train, [1 / folds] * folds, options.split_seed)
     if folds < options.folds:
         count = f"Only {folds}" if folds >= 2 else "No"
         notes.append(f"{count} folds: there are no more independent training patients.")
