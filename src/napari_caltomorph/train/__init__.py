@@ -11,9 +11,13 @@ from napari_caltomorph.train.options import RECIPES, TrainOptions
 from napari_caltomorph.train.progress import KeepSoFar, TrainProgress
 
 if TYPE_CHECKING:
+    from napari_caltomorph.train.plan import TrainPlan, features_ready, plan_training
     from napari_caltomorph.train.run import train, training_folder
 
 _LATE = {
+    "TrainPlan": "napari_caltomorph.train.plan",
+    "features_ready": "napari_caltomorph.train.plan",
+    "plan_training": "napari_caltomorph.train.plan",
     "train": "napari_caltomorph.train.run",
     "training_folder": "napari_caltomorph.train.run",
 }
@@ -36,4 +40,14 @@ class _Room(ModuleType):
 
 sys.modules[__name__].__class__ = _Room
 
-__all__ = ["RECIPES", "KeepSoFar", "TrainOptions", "TrainProgress", "train", "training_folder"]
+__all__ = [
+    "RECIPES",
+    "KeepSoFar",
+    "TrainOptions",
+    "TrainPlan",
+    "TrainProgress",
+    "features_ready",
+    "plan_training",
+    "train",
+    "training_folder",
+]

@@ -106,7 +106,7 @@ def load_bags(
     FeaturesRefused
         A file is damaged, or files do not fit together: two encoders, or two widths.
     """
-    table, notes = _training_patients(cohort)
+    table, notes = training_patients(cohort)
     table, paths, missing = _with_features(table, folder, cohort, options)
     features = []
     for number, path in enumerate(paths):
@@ -131,7 +131,14 @@ def load_bags(
     return _setting_aside(bags, options) if options.calibration_split else bags
 
 
-def _training_patients(cohort: Cohort) -> tuple[pd.DataFrame, list[str]]:
+def training_patients(cohort: Cohort) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows of the patients that train, and what is to be said of those that do not.
+
+    Raises
+    ------
+    TrainingRefused
+        There are not two classes, or not two folds.
+    """
     table = cohort.table
     is_training = (table["split"] == "train").fillna(False) & table["fold"].notna()
     is_labelled = table["coarse"].notna()
