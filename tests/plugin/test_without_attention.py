@@ -1,0 +1,42 @@
+"""A model without attention: every place that shows attention says so instead."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+from tests.report.test_figures import make_prediction
+
+from napari_caltomorph.cli.show import _sentences
+from napari_caltomorph.diagnose import NO_ATTENTION
+from napari_caltomorph.plugin.result_view import ResultView
+from napari_caltomorph.report import Look, draw_attention_swarm
+
+
+def without_attention():
+    return make_prediction(12, attention=np.ones(12), attention_kind="none")
+
+
+def test_swarm_says_so_and_draws_no_dot():
+    axes = Figure().add_subplot()
+    assert len(draw_attention_swarm(axes, without_attention()).get_offsets()) == 0
+    assert [text.get_text() for text in axes.texts] == [NO_ATTENTION]
+
+
+def test_terminal_says_so():
+    assert ("Attention", NO_ATTENTION) in _sentences(without_attention())
+    assert "Attention" not in dict(_sentences(make_prediction(12)))
+
+
+def test_panel_says_so_and_still_shows_cells_and_other_predictions(qtbot):
+    view = ResultView()
+    qtbot.addWidget(view)
+    view.show_prediction(without_attention(), None, Look())
+    assert view._swarm.isHidden()
+    assert "no attention" in view._swarm_title.text()
+    view.select(3)
+    assert "#4" in view.card_text
+    assert "the model has no attention" in view.card_text
+    view.show_prediction(make_prediction(12), None, Look())
+    assert not view._swarm.isHidden()
+    view.select(3)
+    assert "of an average cell" in view.card_text
