@@ -34,6 +34,11 @@ class Progress:
     total: int
     unit: str = "cells"
 
+    @property
+    def in_words(self) -> str:
+        """E.g. ``"Encoding: 312/487 cells"``."""
+        return f"{self.stage}: {self.done}/{self.total} {self.unit}"
+
 
 OnProgress = Callable[[Progress], None]
 
@@ -58,7 +63,7 @@ class Pace:
         if progress.stage != self._stage or progress.done < self._last:
             self._stage, self._start, self._first = progress.stage, now, progress.done
         self._last = progress.done
-        text = f"{progress.stage}: {progress.done}/{progress.total} {progress.unit}"
+        text = progress.in_words
         elapsed = now - self._start
         fresh = progress.done - self._first
         if fresh <= 0 or elapsed < 0.3:

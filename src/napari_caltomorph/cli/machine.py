@@ -151,9 +151,8 @@ def look_at_models() -> Iterator[Finding]:
         except ModelRefused as error:
             yield Finding(name, str(error), f"get it again, then: caltomorph models add FOLDER --name {name}")
         else:
-            yield Finding(
-                name, f"{len(model.taxonomy.classes)} classes, {len(model.members)} members, {model.encoder.name or 'features only'}"
-            )
+            takes = model.encoder.name or "features only"
+            yield Finding(name, f"{len(model.taxonomy.classes)} classes, {len(model.members)} members, {takes}")
 
 
 def look_at_folders() -> Iterator[Finding]:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from pydantic import JsonValue
-
 from napari_caltomorph.diagnose.model_file import ModelDescription
 from napari_caltomorph.diagnose.training_record import TrainingRecord
 
@@ -101,34 +97,10 @@ def _folds(training: TrainingRecord) -> str:
 
 
 def _out_of_fold(training: TrainingRecord) -> str:
-    pooled, per_fold = (_mapping(training.out_of_fold.get(part)) for part in ("pooled", "per_fold"))
-    rows = [
-        [metric.replace("_", " "), _estimate(pooled.get(metric)), _each(per_fold.get(metric))]
-        for metric in dict.fromkeys([*pooled, *per_fold])
-    ]
+    rows = [list(row) for row in training.out_of_fold.rows()]
     if not rows:
         return ""
-    optimistic = "; optimistic: stopped on the fold itself" if training.recipe == "paper" else ""
-    title = f"Out-of-fold: single members, not the ensemble{optimistic}"
-    return f"\n## {title}\n\n{_table(['', 'all folds (interval)', 'fold by fold'], rows)}\n"
-
-
-def _mapping(value: JsonValue) -> Mapping[str, JsonValue]:
-    return value if isinstance(value, dict) else {}
-
-
-def _estimate(estimate: JsonValue) -> str:
-    numbers = _mapping(estimate)
-    value, low, high = (_number(numbers.get(key)) for key in ("value", "low", "high"))
-    return f"{value} ({low} to {high})" if low and high else value
-
-
-def _each(values: JsonValue) -> str:
-    return ", ".join(_number(value) for value in values) if isinstance(values, list) else ""
-
-
-def _number(value: JsonValue) -> str:
-    return f"{value:.3f}" if isinstance(value, int | float) else ""
+    return f"\n## {training.out_of_fold_title}\n\n{_table(['', 'all folds (95 %)', 'fold by fold'], rows)}\n"
 
 
 def _notes(training: TrainingRecord) -> str:

@@ -7,16 +7,18 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from napari_caltomorph.train.config import options_from
 from napari_caltomorph.train.options import RECIPES, TrainOptions
 from napari_caltomorph.train.progress import KeepSoFar, TrainProgress
 
 if TYPE_CHECKING:
-    from napari_caltomorph.train.plan import TrainPlan, features_ready, plan_training
+    from napari_caltomorph.train.bags import features_ready
+    from napari_caltomorph.train.plan import TrainPlan, plan_training
     from napari_caltomorph.train.run import train, training_folder
 
 _LATE = {
     "TrainPlan": "napari_caltomorph.train.plan",
-    "features_ready": "napari_caltomorph.train.plan",
+    "features_ready": "napari_caltomorph.train.bags",
     "plan_training": "napari_caltomorph.train.plan",
     "train": "napari_caltomorph.train.run",
     "training_folder": "napari_caltomorph.train.run",
@@ -47,6 +49,7 @@ __all__ = [
     "TrainPlan",
     "TrainProgress",
     "features_ready",
+    "options_from",
     "plan_training",
     "train",
     "training_folder",

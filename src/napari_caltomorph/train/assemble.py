@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pydantic import JsonValue
 
 from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.diagnose import Ensemble, FoldRecord, ModelDescription, TrainingRecord
@@ -19,6 +18,7 @@ from napari_caltomorph.diagnose.calibration import Calibration
 from napari_caltomorph.diagnose.member import Member
 from napari_caltomorph.diagnose.model_file import EncoderNeed, ErrorInterval, HemoglobinTarget, MemberFile, Threshold
 from napari_caltomorph.diagnose.training_patients import TrainingPatients
+from napari_caltomorph.diagnose.training_record import Estimate, OutOfFold
 from napari_caltomorph.encode.device import find_device
 from napari_caltomorph.evaluate import Interval, classification_metrics, hemoglobin_metrics
 from napari_caltomorph.evaluate.calibrate import fit_calibration
@@ -124,14 +124,14 @@ def _out_of_fold(bags: LabelledBags, splits: list[MemberSplit], members: list[Me
     return said
 
 
-def _out_of_fold_numbers(bags: LabelledBags, splits: list[MemberSplit], said: _Said) -> dict[str, JsonValue]:
+def _out_of_fold_numbers(bags: LabelledBags, splits: list[MemberSplit], said: _Said) -> OutOfFold:
     """Pooled over all folds, with intervals, and of each fold: folds differ, and pooling hides it."""
     pooled = _metrics(bags, said, np.flatnonzero(said.is_known), resamples=1000)
     per_fold = [_metrics(bags, said, split.own, resamples=0) for split in splits]
-    return {
-        "pooled": {n: {"value": i.value, "low": i.low, "high": i.high} for n, i in pooled.items()},
-        "per_fold": {n: [fold[n].value if n in fold else None for fold in per_fold] for n in pooled},
-    }
+    return OutOfFold(
+        pooled={n: Estimate(value=i.value, low=i.low, high=i.high) for n, i in pooled.items()},
+        per_fold={n: tuple(fold[n].value if n in fold else None for fold in per_fold) for n in pooled},
+    )
 
 
 def _metrics(bags: LabelledBags, said: _Said, patients: NDArray[np.intp], *, resamples: int) -> dict[str, Interval]:

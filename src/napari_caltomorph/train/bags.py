@@ -157,6 +157,22 @@ def training_patients(cohort: Cohort) -> tuple[pd.DataFrame, list[str]]:
     return chosen, notes
 
 
+def features_ready(cohort: Cohort, folder: Path | None) -> tuple[int, int]:
+    """Return how many training patients have a feature file, and how many training patients there are.
+
+    Raises
+    ------
+    TrainingRefused
+        There are not two classes, or not two folds.
+    """
+    table, _ = training_patients(cohort)
+    ready = 0
+    for patient, named in zip(table["patient_id"], table["features"], strict=True):
+        is_in_folder = folder is not None and feature_path(folder, patient).is_file()
+        ready += is_in_folder or (isinstance(named, str) and path_of(named).is_file())
+    return ready, len(table)
+
+
 def _with_features(
     table: pd.DataFrame, folder: Path | None, cohort: Cohort, options: TrainOptions
 ) -> tuple[pd.DataFrame, list[Path], list[str]]:

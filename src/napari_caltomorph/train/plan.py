@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_caltomorph.cohort import Cohort, feature_path
-from napari_caltomorph.names import path_of
+from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.progress import OnProgress, Progress, ignore
-from napari_caltomorph.train.bags import LabelledBags, load_bags, training_patients
+from napari_caltomorph.train.bags import LabelledBags, load_bags
 from napari_caltomorph.train.batches import steps_per_epoch
 from napari_caltomorph.train.checkpoint import FoldCheckpoint, FoldHistory
 from napari_caltomorph.train.fit import fit_member, new_member
@@ -86,16 +85,6 @@ def plan_training(
     )
 
 
-def features_ready(cohort: Cohort, folder: Path | None) -> tuple[int, int]:
-    """Return how many training patients have a feature file, and how many training patients there are."""
-    table, _ = training_patients(cohort)
-    ready = 0
-    for patient, named in zip(table["patient_id"], table["features"], strict=True):
-        is_in_folder = folder is not None and feature_path(folder, patient).is_file()
-        ready += is_in_folder or (isinstance(named, str) and path_of(named).is_file())
-    return ready, len(table)
-
-
 class _Timed(Exception):
     """Enough steps were timed."""
 
@@ -110,8 +99,7 @@ def _seconds_a_step(bags: LabelledBags, split: MemberSplit, options: TrainOption
         if len(moments) >= _WARM_UP + _TIMED:
             raise _Timed
 
-    with tempfile.TemporaryDirectory(prefix="caltomorph-") as scratch:
-        with contextlib.suppress(_Timed):
-            fit_member(bags, split, options, FoldCheckpoint(Path(scratch), split.fold), on_step=watch)
+    with tempfile.TemporaryDirectory(prefix="caltomorph-") as scratch, contextlib.suppress(_Timed):
+        fit_member(bags, split, options, FoldCheckpoint(Path(scratch), split.fold), on_step=watch)
     later = np.diff(moments[min(_WARM_UP, len(moments) - 1) :])
     return float(np.mean(later)) if len(later) else 0.0

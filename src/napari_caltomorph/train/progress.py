@@ -39,3 +39,13 @@ class TrainProgress(Progress):
     train_loss: float | None = None
     validation_loss: float | None = None
     best_epoch: int | None = None
+
+    @property
+    def in_words(self) -> str:
+        """E.g. ``"Fold 2/5, epoch 37/150, loss 0.31, validation 0.52 (best: epoch 31)"``."""
+        text = f"Fold {self.fold + 1}/{self.folds}, epoch {self.epoch}/{self.epochs}"
+        if self.train_loss is not None:
+            text += f", loss {self.train_loss:.3f}"
+        if self.validation_loss is not None:
+            text += f", validation {self.validation_loss:.3f} (best: epoch {self.best_epoch})"
+        return text

@@ -1,0 +1,146 @@
+"""``caltomorph train``: a cohort and its features -> an ensemble."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from napari_caltomorph.cli.console import console, progress_bar, say, say_files, table
+from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
+from napari_caltomorph.progress import format_seconds
+from napari_caltomorph.storage import refuse_unwritable
+from napari_caltomorph.train import TrainOptions, options_from
+
+if TYPE_CHECKING:
+    from napari_caltomorph.diagnose import Ensemble
+
+app = App(
+    name="train",
+    usage="Usage: caltomorph train COHORT --features DIR --out MODEL [OPTIONS]",
+    help_epilogue="""A cohort that was encoded with `caltomorph encode`:
+
+    caltomorph train cohort --features features --out my_model
+
+First what would be trained, and how long it takes; nothing is written:
+
+    caltomorph train cohort --features features --out my_model --dry-run
+
+As in the paper, with hemoglobin, and one number of its recipe changed:
+
+    caltomorph train cohort.json --features features --out my_model \\
+        --recipe paper --hemoglobin --batch-size 16
+
+Options from a file (YAML or TOML); those on the command line win:
+
+    caltomorph train cohort.json --features features --out my_model \\
+        --config train.yaml --seed 1
+
+After a stop or a crash, go on from the last finished epoch of each fold:
+
+    caltomorph train cohort.json --features features --out my_model --resume""",
+)
+
+
+@app.default
+def train(
+    cohort: Path,
+    /,
+    *,
+    features: Path | None = None,
+    out: Path,
+    config: Path | None = None,
+    resume: bool = False,
+    dry_run: bool = False,
+    options: Annotated[TrainOptions, Parameter(name="*")] = TrainOptions(),  # noqa: B008 (frozen)
+    patients: Annotated[CohortOptions, Parameter(name="*")] = CohortOptions(),  # noqa: B008 (frozen)
+) -> None:
+    """Train an ensemble on a cohort: one member a fold, each judged on the fold it never learnt from.
+
+    Parameters
+    ----------
+    cohort
+        A directory, a table, or a saved cohort.json.
+    features
+        Feature folder of `caltomorph encode`; not needed where the cohort is one.
+    out
+        New folder for the model.
+    config
+        YAML or TOML file with training options, e.g. `depth: 4`; those of the command line win.
+    resume
+        Go on with a training that was stopped.
+    dry_run
+        Say what would be trained and what it takes; write nothing.
+    """
+    if config is not None:
+        options = options_from(config, options)
+    if not dry_run:
+        refuse_unwritable(out.absolute().parent)
+    with progress_bar() as progress:
+        # Cells were looked at when they were encoded; a bag's numbers are checked when it is loaded.
+        found = read_cohort(cohort, patients.model_copy(update={"names_only": True}), progress=progress)
+    if dry_run:
+        _show_plan(found, features, options)
+        return
+    from napari_caltomorph.report.training_figures import save_training_curves
+    from napari_caltomorph.train import train as run  # torch comes when the cheap checks have passed
+
+    with progress_bar() as progress:
+        ensemble = run(found, features, options, out=out, resume=resume, progress=progress)
+    save_training_curves(ensemble.description, out)
+    _show(ensemble, out)
+
+
+def _show_plan(cohort: Cohort, features: Path | None, options: TrainOptions) -> None:
+    from napari_caltomorph.train import plan_training
+
+    with progress_bar() as progress:
+        plan = plan_training(cohort, features, options, progress=progress)
+    say(f"{cohort.source}: {sum(plan.patients.values())} training patients")
+    classes = table("class", "training patients")
+    for name, count in plan.patients.items():
+        classes.add_row(name, str(count))
+    console.print(classes)
+    say()
+    members = table("member", "learns from", "stopped by", "judged on", "epochs at most")
+    for number, (split, epochs) in enumerate(zip(plan.splits, plan.epochs, strict=True), start=1):
+        stopped_by = f"{len(split.validation)} patients" if len(split.validation) else "nobody"
+        members.add_row(str(number), str(len(split.train)), stopped_by, str(len(split.own)), str(epochs))
+    console.print(members)
+    for note in plan.notes:
+        say(f"- {note}")
+    say(
+        f"\n{plan.parameters / 1e6:.1f} million parameters a member; {plan.memory / 1e9:.1f} GB for features, weights "
+        "and optimizer, and what the layers need on top."
+    )
+    say(f"At most {plan.steps} steps, {format_seconds(plan.seconds)} on this device, measured over a few of them.")
+    say("Nothing was written.")
+
+
+def _show(ensemble: Ensemble, out: Path) -> None:
+    training = ensemble.description.training
+    folds = table("member", "patients", "epochs", "best", "stopped by", "train loss", "validation loss")
+    for number, fold in enumerate(training.folds, start=1):
+        validation = f"{fold.validation_loss[fold.best_epoch - 1]:.3f}" if fold.validation_loss else "-"
+        train_loss = f"{fold.train_loss[fold.best_epoch - 1]:.3f}"
+        folds.add_row(
+            str(number),
+            str(fold.patients),
+            str(fold.epochs),
+            str(fold.best_epoch),
+            fold.stopped_by,
+            train_loss,
+            validation,
+        )
+    console.print(folds)
+    say()
+    numbers = table("out-of-fold", "all folds (95 %)", "fold by fold")
+    for row in training.out_of_fold.rows():
+        numbers.add_row(*row)
+    console.print(numbers)
+    say(f"{training.out_of_fold_title}.")
+    for note in training.notes:
+        say(f"- {note}")
+    say(f"\nTrained in {format_seconds(training.seconds)}; use it with `--model {out}`.")
+    say_files([out / "README.md", out / "model.json"])
