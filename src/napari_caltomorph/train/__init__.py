@@ -13,15 +13,16 @@ from napari_caltomorph.train.progress import KeepSoFar, TrainProgress
 
 if TYPE_CHECKING:
     from napari_caltomorph.train.bags import features_ready
+    from napari_caltomorph.train.journal import training_folder
     from napari_caltomorph.train.plan import TrainPlan, plan_training
-    from napari_caltomorph.train.run import train, training_folder
+    from napari_caltomorph.train.run import train
 
 _LATE = {
     "TrainPlan": "napari_caltomorph.train.plan",
     "features_ready": "napari_caltomorph.train.bags",
     "plan_training": "napari_caltomorph.train.plan",
     "train": "napari_caltomorph.train.run",
-    "training_folder": "napari_caltomorph.train.run",
+    "training_folder": "napari_caltomorph.train.journal",
 }
 
 

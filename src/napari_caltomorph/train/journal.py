@@ -16,6 +16,11 @@ _FILE = "training.json"
 _MAY_DIFFER = {"device", "workers", "scheduler"}
 
 
+def training_folder(model_folder: Path) -> Path:
+    """Return where a training keeps what it needs to go on."""
+    return model_folder.with_name(f"{model_folder.name}.training")
+
+
 def begin_or_resume(work: Path, bags: LabelledBags, options: TrainOptions, *, resume: bool) -> None:
     """Note what a training is begun with, or check that the one to be resumed was begun with the same.
 

@@ -20,7 +20,7 @@ from napari_caltomorph.train.bags import LabelledBags, load_bags
 from napari_caltomorph.train.checkpoint import FoldCheckpoint, has_begun
 from napari_caltomorph.train.fit import fit_member
 from napari_caltomorph.train.folds import MemberSplit, member_split
-from napari_caltomorph.train.journal import begin_or_resume
+from napari_caltomorph.train.journal import begin_or_resume, training_folder
 from napari_caltomorph.train.options import TrainOptions
 from napari_caltomorph.train.progress import KeepSoFar
 from napari_caltomorph.train.steps import Steps
@@ -129,8 +129,3 @@ def _places(out: str | Path | None, resume: bool) -> Iterator[tuple[Path | None,
             shutil.rmtree(work, ignore_errors=True)
         raise
     shutil.rmtree(work, ignore_errors=True)
-
-
-def training_folder(model_folder: Path) -> Path:
-    """Return where a training keeps what it needs to go on."""
-    return model_folder.with_name(f"{model_folder.name}.training")
