@@ -1,4 +1,4 @@
-"""Figures of predictions and of cohorts."""
+"""Figures of predictions, of cohorts and of trainings."""
 
 from napari_caltomorph.report.cohort_figures import draw_classes, draw_flow, draw_preview
 from napari_caltomorph.report.figures import (
@@ -9,6 +9,11 @@ from napari_caltomorph.report.figures import (
     draw_malignancy,
     draw_probabilities,
 )
+from napari_caltomorph.report.training_figures import (
+    draw_loss_curves,
+    draw_out_of_fold_confusion,
+    save_training_curves,
+)
 
 __all__ = [
     "PAPER",
@@ -17,7 +22,10 @@ __all__ = [
     "draw_classes",
     "draw_flow",
     "draw_hemoglobin",
+    "draw_loss_curves",
     "draw_malignancy",
+    "draw_out_of_fold_confusion",
     "draw_preview",
     "draw_probabilities",
+    "save_training_curves",
 ]

@@ -1,0 +1,138 @@
+"""Figures of a training hold the numbers of the training: read back from what was drawn."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from PIL import Image
+
+from napari_caltomorph.diagnose import FoldRecord, ModelDescription, find_model, read_description
+from napari_caltomorph.diagnose.model_card import TRAINING_CURVES
+from napari_caltomorph.errors import OutputRefused
+from napari_caltomorph.report import (
+    Look,
+    draw_loss_curves,
+    draw_out_of_fold_confusion,
+    save_training_curves,
+)
+from napari_caltomorph.taxonomy import caltomorph_taxonomy
+
+DARK = Look(text="#e0e0e0", background="#262930", faint="#5a626c")
+
+
+def fold(train: list[float], validation: list[float], best: int) -> FoldRecord:
+    return FoldRecord(
+        patients=20,
+        validation_patients=5 if validation else 0,
+        epochs=len(train),
+        best_epoch=best,
+        stopped_by="last epoch",
+        train_loss=tuple(train),
+        validation_loss=tuple(validation),
+    )
+
+
+def new_axes():
+    figure = Figure(figsize=(3.4, 3.2), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure.subplots()
+
+
+def demo_with(*folds: FoldRecord) -> ModelDescription:
+    demo = read_description(find_model("demo"))
+    return demo.model_copy(update={"training": demo.training.model_copy(update={"folds": folds})})
+
+
+def lines_of(axes) -> dict[tuple[str, str], list[tuple[float, float]]]:
+    drawn = [line for line in axes.get_lines() if len(line.get_xdata())]
+    return {(line.get_color(), line.get_linestyle()): [tuple(p) for p in line.get_xydata()] for line in drawn}
+
+
+def test_each_fold_has_its_colour_training_solid_validation_dashed_and_the_best_epoch_marked() -> None:
+    axes = new_axes()
+    draw_loss_curves(axes, [fold([3, 2, 1], [4, 2.5, 3], 2), fold([6, 5], [7, 8], 1)], DARK)
+    lines = lines_of(axes)
+    assert len({color for color, _ in lines}) == 2
+    assert sorted(y for points in lines.values() for _, y in points) == [1, 2, 2.5, 3, 3, 4, 5, 6, 7, 8]
+    assert {style for _, style in lines} == {"-", "--"}
+    assert [tuple(dots.get_offsets()[0]) for dots in axes.collections] == [(2, 2.5), (1, 7)]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["1", "2"]
+
+
+def test_a_training_that_has_just_begun_is_drawn_and_unknown_epochs_are_bridged() -> None:
+    axes = new_axes()
+    draw_loss_curves(axes, [])
+    axes.figure.canvas.draw()
+    assert not axes.collections
+    begun = SimpleNamespace(train_loss=[5, np.nan, 3], validation_loss=[], best_epoch=3)
+    nothing = SimpleNamespace(train_loss=[], validation_loss=[], best_epoch=0)
+    axes = new_axes()
+    draw_loss_curves(axes, [begun, nothing, nothing])
+    axes.figure.canvas.draw()
+    assert list(lines_of(axes).values()) == [[(1, 5), (3, 3)]]
+    assert not axes.collections  # nothing was validated on, so no epoch was best
+
+
+def test_the_matrix_holds_the_counts_and_says_whose_rows_they_are() -> None:
+    taxonomy = caltomorph_taxonomy()
+    counts = np.random.default_rng(0).integers(0, 12, (8, 8))
+    counts[3] = 0  # a class whose patients nobody judged
+    axes = new_axes()
+    draw_out_of_fold_confusion(axes, taxonomy, counts, DARK)
+    written = np.zeros((8, 8), int)
+    for text in axes.texts:
+        column, row = (round(place) for place in text.get_position())
+        written[row, column] = int(text.get_text())
+    np.testing.assert_array_equal(written, counts)
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    assert rows == [f"{name} ({n})" for name, n in zip(taxonomy.names, counts.sum(axis=1), strict=True)]
+    assert [label.get_text() for label in axes.get_xticklabels()] == taxonomy.names
+
+
+def test_a_cell_is_the_deeper_the_larger_its_share_of_the_row() -> None:
+    taxonomy = caltomorph_taxonomy().model_copy(update={"classes": caltomorph_taxonomy().classes[:2]})
+    axes = new_axes()
+    draw_out_of_fold_confusion(axes, taxonomy, np.array([[10, 0], [30, 90]]), DARK)
+    image = np.asarray(axes.images[0].get_array())
+    np.testing.assert_allclose(image[0, 0], to_rgb(taxonomy.colors[0]))
+    distances = np.abs(image[1] - to_rgb(taxonomy.colors[1])).sum(axis=-1)
+    assert distances[1] < distances[0]
+    assert {text.get_text() for text in axes.texts} == {"10\n100%", "30\n25%", "90\n75%"}
+
+
+@pytest.mark.parametrize("look", [Look(), DARK])
+def test_names_do_not_touch_and_stay_inside_a_narrow_panel(look: Look) -> None:
+    axes = new_axes()
+    draw_out_of_fold_confusion(axes, caltomorph_taxonomy(), np.eye(8, dtype=int) * 120, look)
+    axes.figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+    assert all(left.x1 <= right.x0 for left, right in pairwise(boxes))
+    everything = [*boxes, *(label.get_window_extent() for label in axes.get_yticklabels())]
+    assert min(box.x0 for box in everything) >= 0
+    assert min(box.y0 for box in everything) >= 0
+    assert axes.get_window_extent().width > 150
+
+
+def test_the_card_gets_its_figure(tmp_path: Path) -> None:
+    description = demo_with(fold([3, 2], [4, 5], 1), fold([3, 2.5], [4, 3], 2))
+    path = save_training_curves(description, tmp_path)
+    assert path == tmp_path / TRAINING_CURVES
+    with Image.open(tmp_path / TRAINING_CURVES) as image:
+        assert image.format == "PNG"
+        assert image.width > 600
+    assert [file.name for file in tmp_path.iterdir()] == [TRAINING_CURVES]
+
+
+def test_no_figure_where_no_losses_are_known_and_a_sentence_where_it_cannot_be_written(tmp_path: Path) -> None:
+    assert save_training_curves(demo_with(), tmp_path) is None
+    assert not any(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputRefused, match="file"):
+        save_training_curves(demo_with(fold([1], [], 1)), tmp_path / "file")
