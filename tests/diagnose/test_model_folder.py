@@ -21,6 +21,7 @@ from napari_caltomorph.diagnose import (
 )
 from napari_caltomorph.diagnose.model_card import model_card
 from napari_caltomorph.diagnose.model_file import Threshold
+from napari_caltomorph.diagnose.training_record import OutOfFold
 from napari_caltomorph.errors import ModelRefused, OutputRefused
 from napari_caltomorph.storage import file_sha256
 
@@ -330,7 +331,7 @@ def test_card_of_a_model_that_stopped_on_its_own_folds_calls_their_numbers_optim
 
 def test_card_shows_no_curves_and_no_numbers_where_there_are_none(make_ensemble):
     description = make_ensemble().description
-    training = description.training.model_copy(update={"folds": (), "out_of_fold": {}, "notes": ()})
+    training = description.training.model_copy(update={"folds": (), "out_of_fold": OutOfFold(), "notes": ()})
     card = model_card(description.model_copy(update={"training": training}))
     assert "png" not in card
     assert "ut-of-fold" not in card

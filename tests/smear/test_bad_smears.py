@@ -136,6 +136,7 @@ def test_two_files_shown_under_one_name_are_refused(tmp_path, make_cell):
 def test_links_that_go_in_circles_end(tmp_path, make_export):
     folder = make_export(tmp_path / "p", cells=2)
     (folder / "self").symlink_to(folder, target_is_directory=True)
+    (folder / "itself").symlink_to(folder / "itself")
     (tmp_path / "loop").mkdir()
     (tmp_path / "loop" / "loop").symlink_to(tmp_path / "loop", target_is_directory=True)
     assert len(read_smear(folder)) == 2

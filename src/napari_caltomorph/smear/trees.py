@@ -52,9 +52,9 @@ class FolderTree:
         with os.scandir(self.root / folder) as entries:
             for entry in entries:
                 path = f"{folder}/{entry.name}" if folder else entry.name
-                if entry.is_dir():
+                if _is_folder(entry):
                     folders.append(path)
-                elif entry.is_file() or entry.is_symlink():  # opening a pipe would wait forever
+                elif entry.is_symlink() or entry.is_file():  # opening a pipe would wait forever
                     files.append(path)
         return files, folders
 
@@ -63,6 +63,13 @@ class FolderTree:
             return (self.root / path).open("rb")
         except OSError as error:
             raise CellUnreadable(error.strerror or str(error)) from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 class ZipTree:
