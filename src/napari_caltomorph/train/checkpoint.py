@@ -47,11 +47,6 @@ class FoldHistory:
         """Finished epochs."""
         return len(self.train_loss)
 
-    @property
-    def best_loss(self) -> float:
-        """Lowest validation loss so far."""
-        return min(self.validation_loss, default=float("inf"))
-
     def ended(self, stopped_by: StoppedBy) -> FoldHistory:
         """Return it with the reason why it does not go on."""
         return replace(self, stopped_by=stopped_by)
@@ -74,13 +69,11 @@ class FoldCheckpoint:
         try:
             with safe_open(self._state, framework="pt") as file:
                 content = json.loads(file.metadata()["history"])
+            return FoldHistory(**content | {name: tuple(content[name]) for name in ("train_loss", "validation_loss")})
         except FileNotFoundError:
             return FoldHistory()
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            raise TrainingRefused(f"{self._state} is damaged ({error}); remove it to train this fold anew.") from error
-        for name in ("train_loss", "validation_loss"):
-            content[name] = tuple(content[name])
-        return FoldHistory(**content)
+            raise self._damaged(self._state, error) from error
 
     def save(self, history: FoldHistory, member: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Keep all that the next epoch needs."""
@@ -107,7 +100,7 @@ class FoldCheckpoint:
 
     def restore(self, member: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Put the state after the last finished epoch into a member and its optimizer, on their device."""
-        tensors = load_file(self._state)
+        tensors = self._tensors(self._state)
         member.load_state_dict(_part(tensors, "member."))
         content = optimizer.state_dict()
         state: dict[int, dict[str, Tensor]] = {}
@@ -118,7 +111,16 @@ class FoldCheckpoint:
 
     def best(self) -> dict[str, Tensor]:
         """Return the weights at the best epoch."""
-        return load_file(self._best)
+        return self._tensors(self._best)
+
+    def _tensors(self, path: Path) -> dict[str, Tensor]:
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise self._damaged(path, error) from error
+
+    def _damaged(self, path: Path, error: Exception) -> TrainingRefused:
+        return TrainingRefused(f"{path} is damaged ({error}); remove {self._state} to train this fold anew.")
 
     @staticmethod
     def _write(path: Path, tensors: dict[str, Tensor], history: FoldHistory | None) -> None:

@@ -19,7 +19,6 @@ from napari_caltomorph.train.checkpoint import FoldCheckpoint, FoldHistory
 from napari_caltomorph.train.fit import fit_member
 from napari_caltomorph.train.folds import MemberSplit, member_split
 from napari_caltomorph.train.options import TrainOptions
-from napari_caltomorph.train.progress import KeepSoFar
 from napari_caltomorph.train.steps import Steps
 
 _POLL_SECONDS = 0.2
@@ -35,8 +34,8 @@ def fit_on_cluster(
     work: Path,
     *,
     progress: OnProgress,
-) -> list[MemberSplit]:
-    """Train all members on the workers of a cluster; return the splits of those that there are in the end.
+) -> None:
+    """Train all members on the workers of a cluster. However it ends, no worker writes to the folder any more.
 
     Raises
     ------
@@ -53,19 +52,15 @@ def fit_on_cluster(
         ]
         try:
             _watch(splits, futures, steps, work)
-        except Cancelled as stopped:
+        except ClusterMissing:  # nobody is there to be told
+            raise
+        except BaseException:
             (work / _STOP).touch()
-            wait(futures)  # nobody may write to the folder any more
-            kept = [s for s in splits if FoldCheckpoint(work, s.fold).history().epochs]
-            if not (isinstance(stopped, KeepSoFar) and kept):
-                raise
-            for split in kept:
-                FoldCheckpoint(work, split.fold).end_by_hand()
-            return kept
+            wait(futures)
+            raise
         finally:
             client.cancel(futures)
             (work / _STOP).unlink(missing_ok=True)
-    return splits
 
 
 def _watch(splits: list[MemberSplit], futures: list[Any], steps: Steps, work: Path) -> None:

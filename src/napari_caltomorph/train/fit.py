@@ -10,12 +10,14 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.wrappers import _FabricModule, _FabricOptimizer
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -28,7 +30,6 @@ from napari_caltomorph.train.batches import Batch, steps_per_epoch, training_ste
 from napari_caltomorph.train.checkpoint import FoldCheckpoint, FoldHistory
 from napari_caltomorph.train.folds import MemberSplit
 from napari_caltomorph.train.options import TrainOptions
-from napari_caltomorph.train.progress import KeepSoFar
 
 # Called after each step with the history so far and the steps of this epoch that are done.
 OnStep = Callable[[FoldHistory, int], None]
@@ -79,13 +80,12 @@ def fit_member(
     checkpoint : FoldCheckpoint
         Written after every epoch; at the end it holds the weights to keep.
     on_step : callable
-        Called after every step; raising `Cancelled` in it leaves the last finished epoch to go on from, raising
-        `KeepSoFar` ends the training with the weights so far.
+        Called after every step; whatever it raises leaves the last finished epoch to go on from.
 
     Raises
     ------
     TrainingRefused
-        The loss was not finite before one epoch was done, or memory ran out.
+        The loss was not finite before one epoch was done, memory ran out, or the checkpoint is damaged.
     OutputRefused
         The checkpoint cannot be written; the one of the epoch before stays.
     """
@@ -93,69 +93,137 @@ def fit_member(
     if history.stopped_by is not None:
         return history
     fabric = _fabric(options)
-    member = new_member(bags, split, options)
-    optimizer = torch.optim.AdamW(member.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
-    model, optimizer = fabric.setup(member, optimizer)
-    if history.epochs:
-        checkpoint.restore(member, optimizer.optimizer)
-    last = split.epochs(options)
-    weights = _class_weights(bags, split, options).to(fabric.device)
-    steps = steps_per_epoch(len(split.train), options)
-    try:
+    generators = [fabric.device] if fabric.device.type == "cuda" else []
+    with _memory_explained(options), torch.random.fork_rng(generators):  # the caller's random numbers stay the caller's
+        fit = _Fit.set_up(fabric, bags, split, options)
+        if history.epochs:
+            checkpoint.restore(fit.member, fit.optimizer.optimizer)
+        last = split.epochs(options)
         while history.stopped_by is None:
             epoch, start = history.epochs + 1, time.monotonic()
-            torch.manual_seed(_seed(options, split.fold, epoch))  # dropout's
-            rng = np.random.default_rng([options.seed, split.fold, epoch])
-            model.train()
-            losses = []
-            for step, batches in enumerate(training_steps(bags, split.train, options, rng)):
-                for group in optimizer.param_groups:
-                    group["lr"] = options.learning_rate * _rate(history.epochs * steps + step, steps, last, options)
-                losses.append(_step(fabric, model, optimizer, batches, weights, options))
-                on_step(history, step + 1)
-            train_loss = float(np.mean(losses))
-            validation = (*history.validation_loss, _validation_loss(fabric, model, bags, split, options))
-            if not math.isfinite(train_loss + validation[-1]):
-                return _ended_by_numbers(history, checkpoint, split)
-            is_best = validation[-1] <= min(validation)
+            train_loss = fit.train_epoch(history, last, on_step)
+            validation = (*history.validation_loss, *fit.validation_loss())
+            if not fit.is_finite(train_loss, *validation):
+                history = _ended_by_numbers(history, split)
+                checkpoint.end(history)
+                break
+            is_best = not validation or validation[-1] <= min(validation)
             history = replace(
                 history,
                 train_loss=(*history.train_loss, train_loss),
-                validation_loss=validation if len(split.validation) else (),
+                validation_loss=validation,
                 best_epoch=epoch if is_best else history.best_epoch,
                 seconds=history.seconds + time.monotonic() - start,
             )
-            if is_best and len(split.validation):
-                checkpoint.save_best(member)
+            if is_best:
+                checkpoint.save_best(fit.member)
             if epoch >= last:
-                history = history.ended("last epoch" if len(split.validation) else "fixed number of epochs")
+                history = history.ended("last epoch" if validation else "fixed number of epochs")
             elif epoch - history.best_epoch >= options.patience:
                 history = history.ended("validation loss")
-            checkpoint.save(history, member, optimizer.optimizer)
-            if history.stopped_by is not None:
+            if history.stopped_by is None:
+                checkpoint.save(history, fit.member, fit.optimizer.optimizer)
+            else:
                 checkpoint.end(history)
             on_step(history, 0)
-    except KeepSoFar:
-        if not history.epochs:
-            raise
-        history = history.ended("hand")
-        checkpoint.end(history)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        raise TrainingRefused(
-            f"Memory ran out with {options.batch_size} patients of up to {options.max_cells} cells at once; use a "
-            "smaller --batch-size (with --accumulate for steps of the same size), or fewer --max-cells."
-        ) from error
     return history
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What an epoch of a member needs: the member, as it is and as Fabric calls it, and its patients."""
+
+    fabric: Fabric
+    member: Member
+    model: _FabricModule
+    optimizer: _FabricOptimizer
+    class_weights: Tensor  # (C,)
+    bags: LabelledBags
+    split: MemberSplit
+    options: TrainOptions
+
+    @classmethod
+    def set_up(cls, fabric: Fabric, bags: LabelledBags, split: MemberSplit, options: TrainOptions) -> _Fit:
+        """Return it with a member that has learnt nothing."""
+        member = new_member(bags, split, options)
+        adamw = torch.optim.AdamW(member.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+        model, optimizer = fabric.setup(member, adamw)
+        weights = _class_weights(bags, split, options).to(fabric.device)
+        return cls(fabric, member, model, optimizer, weights, bags, split, options)
+
+    def train_epoch(self, history: FoldHistory, last: int, on_step: OnStep) -> float:
+        """Show every patient once; return the mean loss of a patient."""
+        options, split = self.options, self.split
+        torch.manual_seed(_seed(options, split.fold, history.epochs + 1))  # dropout's
+        rng = np.random.default_rng([options.seed, split.fold, history.epochs + 1])
+        steps = steps_per_epoch(len(split.train), options)
+        losses, patients = [], []
+        self.model.train()
+        for step, batches in enumerate(training_steps(self.bags, split.train, options, rng)):
+            for group in self.optimizer.param_groups:
+                group["lr"] = options.learning_rate * _rate(history.epochs * steps + step, steps, last, options)
+            losses.append(self.step(batches))
+            patients.append(sum(map(len, batches)))
+            on_step(history, step + 1)
+        return float(np.average(losses, weights=patients))
+
+    def step(self, batches: list[Batch]) -> float:
+        """Make one step over some batches; what they weigh in it depends on their patients, not on how they are cut."""
+        options = self.options
+        patients = sum(map(len, batches))
+        measured = sum(int(torch.isfinite(b.hemoglobin).sum()) for b in batches)
+        total = 0.0
+        self.optimizer.zero_grad()
+        for batch in batches:
+            batch = batch.to(self.fabric.device)
+            outputs = self.model(batch.bags, batch.mask)
+            entropy = functional.cross_entropy(
+                outputs.logits.float(), batch.classes, reduction="none", label_smoothing=options.label_smoothing
+            )
+            loss = (entropy * self.class_weights[batch.classes]).sum() / patients
+            if outputs.hemoglobin is not None and measured:
+                loss = loss + options.hemoglobin_weight * self.squared_errors(outputs, batch).sum() / measured
+            self.fabric.backward(loss)
+            total += float(loss.detach())
+        self.fabric.clip_gradients(self.model, self.optimizer, max_norm=options.clip, error_if_nonfinite=False)
+        self.optimizer.step()
+        return total
+
+    @torch.inference_mode()
+    def validation_loss(self) -> tuple[float, ...]:
+        """Return the plain loss over whole bags in eval mode; nothing where nobody is validated on."""
+        patients = self.split.validation
+        if not len(patients):
+            return ()
+        self.model.eval()
+        entropy, squares, measured = 0.0, 0.0, 0
+        for _, batch in whole_bags(self.bags, patients, self.options.batch_size):
+            batch = batch.to(self.fabric.device)
+            outputs = self.model(batch.bags, batch.mask)
+            entropy += float(functional.cross_entropy(outputs.logits.float(), batch.classes, reduction="sum"))
+            if outputs.hemoglobin is not None:
+                errors = self.squared_errors(outputs, batch)
+                squares, measured = squares + float(errors.sum()), measured + len(errors)
+        return (entropy / len(patients) + self.options.hemoglobin_weight * squares / max(measured, 1),)
+
+    def squared_errors(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """Return (n,) squared errors of standardised hemoglobin of those patients who have a value."""
+        assert outputs.hemoglobin is not None
+        has_value = torch.isfinite(batch.hemoglobin)
+        wanted = (batch.hemoglobin[has_value] - self.member.hemoglobin_mean) / self.member.hemoglobin_std
+        return (outputs.hemoglobin[has_value].float() - wanted) ** 2
+
+    def is_finite(self, *losses: float) -> bool:
+        """Whether losses and weights are numbers; where nobody is validated on, only weights show a bad last step."""
+        return all(map(math.isfinite, losses)) and all(bool(p.isfinite().all()) for p in self.member.parameters())
 
 
 def predict_bags(member: Member, bags: LabelledBags, patients: NDArray[np.intp], options: TrainOptions) -> Outputs:
     """Return a member's outputs for patients with all their cells, in float32 and in their order."""
     device = find_device(options.device)
-    member = member.to(device).eval()
     parts, order = [], []
-    with torch.inference_mode():
+    with _memory_explained(options), torch.inference_mode():
+        member = member.to(device).eval()
         for some, batch in whole_bags(bags, patients, options.batch_size):
             batch = batch.to(device)
             parts.append(member(batch.bags, batch.mask))
@@ -186,72 +254,26 @@ def _fabric(options: TrainOptions) -> Fabric:
         return Fabric(accelerator=device.type, devices=devices, precision="bf16-mixed" if is_bf16 else "32-true")
 
 
-def _step(
-    fabric: Fabric,
-    model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batches: list[Batch],
-    class_weights: Tensor,
-    options: TrainOptions,
-) -> float:
-    """Make one step over some batches; what they weigh in it depends on their patients, not on how they are cut."""
-    patients = sum(map(len, batches))
-    measured = sum(int(torch.isfinite(b.hemoglobin).sum()) for b in batches)
-    total = 0.0
-    optimizer.zero_grad()
-    for batch in batches:
-        batch = batch.to(fabric.device)
-        outputs = model(batch.bags, batch.mask)
-        entropy = functional.cross_entropy(
-            outputs.logits.float(), batch.classes, reduction="none", label_smoothing=options.label_smoothing
-        )
-        loss = (entropy * class_weights[batch.classes]).sum() / patients
-        if outputs.hemoglobin is not None and measured:
-            loss = loss + options.hemoglobin_weight * _squared_error(model, outputs, batch).sum() / measured
-        fabric.backward(loss)
-        total += float(loss.detach())
-    fabric.clip_gradients(model, optimizer, max_norm=options.clip, error_if_nonfinite=False)
-    optimizer.step()
-    return total
+@contextmanager
+def _memory_explained(options: TrainOptions) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingRefused(
+            f"Memory ran out with {options.batch_size} patients of up to {options.max_cells} cells at once; use a "
+            "smaller --batch-size (with --accumulate for steps of the same size), or fewer --max-cells."
+        ) from error
 
 
-def _squared_error(model: torch.nn.Module, outputs: Outputs, batch: Batch) -> Tensor:
-    """Return (n,) squared errors of standardised hemoglobin of those patients who have a value."""
-    assert outputs.hemoglobin is not None
-    has_value = torch.isfinite(batch.hemoglobin)
-    mean, std = model.get_buffer("hemoglobin_mean"), model.get_buffer("hemoglobin_std")
-    wanted = (batch.hemoglobin[has_value] - mean) / std
-    return (outputs.hemoglobin[has_value].float() - wanted) ** 2
-
-
-@torch.inference_mode()
-def _validation_loss(
-    fabric: Fabric, model: torch.nn.Module, bags: LabelledBags, split: MemberSplit, options: TrainOptions
-) -> float:
-    """Return the plain loss over whole bags in eval mode; 0 where nothing is validated on."""
-    if not len(split.validation):
-        return 0.0
-    model.eval()
-    entropy, squares, measured = 0.0, 0.0, 0
-    for _, batch in whole_bags(bags, split.validation, options.batch_size):
-        batch = batch.to(fabric.device)
-        outputs = model(batch.bags, batch.mask)
-        entropy += float(functional.cross_entropy(outputs.logits.float(), batch.classes, reduction="sum"))
-        if outputs.hemoglobin is not None:
-            errors = _squared_error(model, outputs, batch)
-            squares, measured = squares + float(errors.sum()), measured + len(errors)
-    return entropy / len(split.validation) + options.hemoglobin_weight * squares / max(measured, 1)
-
-
-def _ended_by_numbers(history: FoldHistory, checkpoint: FoldCheckpoint, split: MemberSplit) -> FoldHistory:
+def _ended_by_numbers(history: FoldHistory, split: MemberSplit) -> FoldHistory:
     if not history.epochs:
         raise TrainingRefused(
             f"The loss of fold {split.fold + 1} is not a number in the first epoch; use a smaller --learning-rate, or "
             "--scaling standardise."
         )
-    history = history.ended("not finite")
-    checkpoint.end(history)
-    return history
+    return history.ended("not finite")
 
 
 def _rate(step: int, steps_per_epoch: int, epochs: int, options: TrainOptions) -> float:

@@ -51,6 +51,11 @@ def begin_or_resume(work: Path, bags: LabelledBags, options: TrainOptions, *, re
         )
 
 
+def is_training(work: Path) -> bool:
+    """Whether a folder is that of a training."""
+    return (work / _FILE).is_file()
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text("utf-8"))

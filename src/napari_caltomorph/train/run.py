@@ -16,11 +16,11 @@ from napari_caltomorph.locks import only_run
 from napari_caltomorph.progress import OnProgress, ignore
 from napari_caltomorph.storage import refuse_unwritable
 from napari_caltomorph.train.assemble import assemble
-from napari_caltomorph.train.bags import LabelledBags, load_bags
+from napari_caltomorph.train.bags import load_bags
 from napari_caltomorph.train.checkpoint import FoldCheckpoint, has_begun
 from napari_caltomorph.train.fit import fit_member
 from napari_caltomorph.train.folds import MemberSplit, member_split
-from napari_caltomorph.train.journal import begin_or_resume, training_folder
+from napari_caltomorph.train.journal import begin_or_resume, is_training, training_folder
 from napari_caltomorph.train.options import TrainOptions
 from napari_caltomorph.train.progress import KeepSoFar
 from napari_caltomorph.train.steps import Steps
@@ -78,31 +78,32 @@ def train(
         bags = load_bags(cohort, place, options, progress=progress)
         begin_or_resume(work, bags, options, resume=resume)
         splits = [member_split(bags, fold, options) for fold in bags.fold_numbers]
-        if options.workers > 1 or options.scheduler is not None:
-            from napari_caltomorph.train.cluster import fit_on_cluster
+        spent = sum(FoldCheckpoint(work, split.fold).history().seconds for split in splits)
+        try:
+            if options.workers > 1 or options.scheduler is not None:
+                from napari_caltomorph.train.cluster import fit_on_cluster
 
-            splits = fit_on_cluster(cohort, place, splits, options, work, progress=progress)
-        else:
-            splits = _fit_here(bags, splits, options, work, progress)
-        ensemble = assemble(cohort, bags, splits, options, work, seconds=time.monotonic() - start)
+                fit_on_cluster(cohort, place, splits, options, work, progress=progress)
+            else:
+                steps = Steps(splits, options, work, progress)
+                for split in splits:
+                    fit_member(bags, split, options, FoldCheckpoint(work, split.fold), on_step=steps.of(split))
+        except KeepSoFar:
+            splits = _kept(splits, work)
+            if not splits:
+                raise
+        seconds = spent + time.monotonic() - start
+        ensemble = assemble(cohort, bags, splits, options, work, seconds=seconds)
         return ensemble if model_folder is None else ensemble.save(model_folder)
 
 
-def _fit_here(
-    bags: LabelledBags, splits: list[MemberSplit], options: TrainOptions, work: Path, progress: OnProgress
-) -> list[MemberSplit]:
-    """Train one member after the other; return the splits of those that there are in the end."""
-    steps = Steps(splits, options, work, progress)
-    for number, split in enumerate(splits):
-        try:
-            fit_member(bags, split, options, FoldCheckpoint(work, split.fold), on_step=steps.of(split))
-        except KeepSoFar:  # this member has no finished epoch
-            if not number:
-                raise
-            return splits[:number]
-        if steps.is_over:
-            return splits[: number + 1]
-    return splits
+def _kept(splits: list[MemberSplit], work: Path) -> list[MemberSplit]:
+    """End all members that have finished an epoch; return their splits."""
+    checkpoints = {split.fold: FoldCheckpoint(work, split.fold) for split in splits}
+    kept = [split for split in splits if checkpoints[split.fold].history().epochs]
+    for split in kept:
+        checkpoints[split.fold].end_by_hand()
+    return kept
 
 
 @contextmanager
@@ -117,15 +118,24 @@ def _places(out: str | Path | None, resume: bool) -> Iterator[tuple[Path | None,
     if model_folder.exists():
         raise OutputRefused(f"{model_folder} exists already; choose another name, or remove it first.")
     refuse_unwritable(model_folder.parent)
-    if not resume and work.exists():
+    with only_run(work, _LOCK, "another folder for the model"):
+        _refuse_used(work, resume)
+        try:
+            yield model_folder, work
+        except BaseException:
+            if not has_begun(work):
+                shutil.rmtree(work, ignore_errors=True)
+            raise
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _refuse_used(work: Path, resume: bool) -> None:
+    """Nothing is overwritten, and nothing removed at the end, that is not of the training that is gone on with."""
+    if not any(not path.name.startswith(".") for path in work.iterdir()):  # only a lock, and halves of files
+        return
+    if not is_training(work):
+        raise OutputRefused(f"{work} holds something else than a training; choose another name for the model.")
+    if not resume:
         raise OutputRefused(
             f"{work} keeps a training that was stopped; go on with --resume, or remove it to start anew."
         )
-    try:
-        with only_run(work, _LOCK, "another folder for the model"):
-            yield model_folder, work
-    except BaseException:
-        if not has_begun(work):
-            shutil.rmtree(work, ignore_errors=True)
-        raise
-    shutil.rmtree(work, ignore_errors=True)

@@ -10,7 +10,7 @@ from napari_caltomorph.train.batches import steps_per_epoch
 from napari_caltomorph.train.checkpoint import FoldCheckpoint, FoldHistory
 from napari_caltomorph.train.folds import MemberSplit
 from napari_caltomorph.train.options import TrainOptions
-from napari_caltomorph.train.progress import KeepSoFar, TrainProgress
+from napari_caltomorph.train.progress import TrainProgress
 
 
 class Steps:
@@ -19,7 +19,6 @@ class Steps:
     def __init__(self, splits: list[MemberSplit], options: TrainOptions, work: Path, progress: OnProgress) -> None:
         self._splits, self._options, self._progress = splits, options, progress
         self._histories = {s.fold: FoldCheckpoint(work, s.fold).history() for s in splits}
-        self.is_over = False
 
     def of(self, split: MemberSplit) -> Callable[[FoldHistory, int], None]:
         """Return what the member of a split calls after each step."""
@@ -35,25 +34,21 @@ class Steps:
         self._histories[split.fold] = history
         done = step + sum(self._steps(s) * self._histories[s.fold].epochs for s in self._splits)
         left = sum(self._steps(s) * self._epochs_left(s) for s in self._splits)
-        try:
-            self._progress(
-                TrainProgress(
-                    stage="Training",
-                    done=done,
-                    total=max(done, done - step + left),
-                    unit="steps",
-                    fold=self._splits.index(split),
-                    folds=len(self._splits),
-                    epoch=history.epochs,
-                    epochs=split.epochs(self._options),
-                    train_loss=history.train_loss[-1] if history.train_loss else None,
-                    validation_loss=history.validation_loss[-1] if history.validation_loss else None,
-                    best_epoch=history.best_epoch if history.validation_loss else None,
-                )
+        self._progress(
+            TrainProgress(
+                stage="Training",
+                done=done,
+                total=max(done, done - step + left),
+                unit="steps",
+                fold=self._splits.index(split),
+                folds=len(self._splits),
+                epoch=history.epochs,
+                epochs=split.epochs(self._options),
+                train_loss=history.train_loss[-1] if history.train_loss else None,
+                validation_loss=history.validation_loss[-1] if history.validation_loss else None,
+                best_epoch=history.best_epoch if history.validation_loss else None,
             )
-        except KeepSoFar:
-            self.is_over = True
-            raise
+        )
 
     def _steps(self, split: MemberSplit) -> int:
         return steps_per_epoch(len(split.train), self._options)
