@@ -1,25 +1,24 @@
 """Train the shipped demo: a small ViT that encodes synthetic cells, and five members that diagnose synthetic smears.
 
     python scripts/train_demo_model.py            (about ten minutes on 2 cores)
+    python scripts/train_demo_model.py --keep-encoder
 
 Writes `encode/demo_vit.safetensors` and `diagnose/demo/` in the package, and prints how well the ensemble does on
-synthetic patients of seeds that nothing was trained on. Both networks have only ever seen drawn cells.
+synthetic patients of seeds that nothing was trained on. Both networks have only ever seen drawn cells. The encoder's
+training is here; the ensemble's is the package's own `encode_cohort` and `train`.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
@@ -27,23 +26,44 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import napari_caltomorph
-from napari_caltomorph.diagnose import Ensemble, FoldRecord, ModelDescription, TrainingRecord, TransformerOptions
-from napari_caltomorph.diagnose.ensemble import build_member
-from napari_caltomorph.diagnose.member import Member
-from napari_caltomorph.diagnose.model_file import EncoderNeed, ErrorInterval, HemoglobinTarget, MemberFile, Threshold
-from napari_caltomorph.encode import ENCODERS, EncodeOptions, Features, load_encoder
-from napari_caltomorph.encode.features import FeatureOrigin
+from napari_caltomorph.cohort import Cohort, CohortOptions, EncodeCohortOptions, encode_cohort, feature_path, with_types
+from napari_caltomorph.cohort.splits import split
+from napari_caltomorph.diagnose import Ensemble
+from napari_caltomorph.encode import DEMO_ENCODER, ENCODERS, Features
 from napari_caltomorph.encode.load import LoadedEncoder, build_module
-from napari_caltomorph.synthetic import CELL_TYPES, COMPOSITIONS, Stain, SyntheticPatient, draw_cell, synthesize_patient
+from napari_caltomorph.report.training_figures import save_training_curves
+from napari_caltomorph.smear import Smear
+from napari_caltomorph.synthetic import (
+    CELL_TYPES,
+    SYNTHETIC_COLUMN,
+    Stain,
+    SyntheticPatient,
+    SynthOptions,
+    draw_cell,
+    drawn_smear,
+    invent_patients,
+)
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
+from napari_caltomorph.train import TrainOptions, train
 
 PACKAGE = Path(napari_caltomorph.__file__).parent
-ENCODER = ENCODERS["demo-vit"]
+ENCODER = ENCODERS[DEMO_ENCODER]
 TYPES = sorted(CELL_TYPES)
-TAXONOMY = caltomorph_taxonomy()
-FIELD_OF_VIEW_UM = 25.0
-FOLDS = 5
 BLASTS = {"myeloblast", "lymphoblast", "promyelocyte"}
+
+# Small, so that both networks together stay below 8 MB; hundreds of patients bear a higher learning rate than a few.
+OPTIONS = TrainOptions(
+    hemoglobin=True,
+    depth=2,
+    heads=4,
+    width=128,
+    mlp_width=256,
+    epochs=60,
+    learning_rate=5e-4,
+    batch_size=16,
+    precision="float32",
+    device="cpu",
+)
 
 
 def draw_one(seed: int) -> tuple[NDArray[np.uint8], int, float]:
@@ -53,10 +73,11 @@ def draw_one(seed: int) -> tuple[NDArray[np.uint8], int, float]:
     return draw_cell(TYPES[kind], rng, Stain.sample(rng), hemoglobin), kind, hemoglobin
 
 
-def train_encoder(pool: ProcessPoolExecutor, cells: int, epochs: int, file: Path) -> None:
+def train_encoder(cells: int, epochs: int, file: Path) -> None:
     """Train the ViT to name cell types and to read hemoglobin from the red cells; save its trunk."""
     torch.manual_seed(0)
-    drawn = list(pool.map(draw_one, range(cells), chunksize=64))
+    with ProcessPoolExecutor(2) as pool:
+        drawn = list(pool.map(draw_one, range(cells), chunksize=64))
     module = build_module(ENCODER)
     shell = LoadedEncoder(ENCODER, module, ENCODER.preprocessing, "", torch.device("cpu"), torch.float32)
     images = torch.cat([shell.preprocess([d[0] for d in drawn[i : i + 64]]) for i in range(0, cells, 64)])
@@ -105,136 +126,56 @@ def turn(images: Tensor) -> Tensor:
     return images.rot90(int(torch.randint(4, ())), (-2, -1))
 
 
-def invent_patients(per_class: int, cells: int, seed: int) -> list[SyntheticPatient]:
-    """Invent patients evenly over the coarse classes."""
-    patients = []
-    for coarse in TAXONOMY.classes:
-        detailed = [d.slug for d in coarse.detailed if d.slug in COMPOSITIONS]
-        for i in range(per_class):
-            patients.append(synthesize_patient(detailed[i % len(detailed)], cells=cells, seed=seed))
-            seed += 1
-    return patients
+def invented(patients: int, cells: int, seed: int) -> dict[str, SyntheticPatient]:
+    """Invent patients evenly over the coarse classes, by id."""
+    return {p.patient_id: p for p in invent_patients(SynthOptions(patients=patients, cells=cells, seed=seed))}
 
 
-def draw_patient(patient: SyntheticPatient) -> list[NDArray[np.uint8]]:
-    """Draw all cells of a patient."""
-    return list(patient.images())
+def cohort_of(patients: dict[str, SyntheticPatient], cells: int) -> Cohort:
+    """Return a cohort of patients of whom nothing is written; all of them train."""
+    columns = ("patient_id", "detailed", "coarse", "hemoglobin_g_dl")
+    table = pd.DataFrame([{name: getattr(p, name) for name in columns} for p in patients.values()])
+    table = with_types(table.assign(**{"n_images": cells, SYNTHETIC_COLUMN: "yes"}))
+    options = CohortOptions(test_fraction=0)
+    source = Path("synthetic")
+    return split(Cohort("synthetic patients", source, "table", caltomorph_taxonomy(), table, options=options))
 
 
-def encode_patients(
-    pool: ProcessPoolExecutor, encoder: LoadedEncoder, patients: Sequence[SyntheticPatient]
-) -> NDArray[np.float32]:
-    """Return (P, N, D) features."""
-    bags = []
-    for images in pool.map(draw_patient, patients):
-        bags.append(np.concatenate([encoder.features(images[i : i + 64]) for i in range(0, len(images), 64)]))
-        if len(bags) % 40 == 0:
-            print(f"encoded {len(bags)}/{len(patients)} patients", flush=True)
-    return np.stack(bags)
+def encoded(patients: dict[str, SyntheticPatient], cells: int, folder: Path, options: EncodeCohortOptions) -> Cohort:
+    """Encode patients into a feature folder as they are drawn."""
+
+    def open_smear(patient_id: str) -> Smear:
+        return drawn_smear(patients[patient_id])
+
+    cohort = cohort_of(patients, cells)
+    encode_cohort(cohort, folder, options, open_smear=open_smear)
+    print(f"drew and encoded {len(patients)} patients", flush=True)
+    return cohort
 
 
-def train_member(member: Member, bags: Tensor, classes: Tensor, hemoglobin: Tensor, epochs: int, seed: int) -> None:
-    """Train for a fixed number of epochs; nothing outside `bags` steers it."""
-    torch.manual_seed(seed)
-    optimizer = torch.optim.AdamW(member.parameters(), lr=5e-4, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-4, total_steps=epochs * -(-len(bags) // 16))
-    member.train()
-    for _ in range(epochs):
-        for some in torch.randperm(len(bags)).split(16):
-            kept = torch.randperm(bags.shape[1])[: int(torch.randint(bags.shape[1] // 2, bags.shape[1] + 1, ()))]
-            outputs = member(bags[some][:, kept])
-            loss = functional.cross_entropy(outputs.logits, classes[some], label_smoothing=0.05)
-            loss = loss + functional.mse_loss(outputs.hemoglobin, hemoglobin[some])
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(member.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-    member.eval()
-
-
-def train_ensemble(
-    encoder: LoadedEncoder,
-    patients: list[SyntheticPatient],
-    bags: NDArray[np.float32],
-    epochs: int,
-    record: TrainingRecord,
-) -> Ensemble:
-    """Train five members, each on four folds, and keep how far off each was on its own fold."""
-    truth = np.array([p.hemoglobin_g_dl for p in patients])
-    classes = torch.tensor([TAXONOMY.slugs.index(p.coarse) for p in patients])
-    scaled = torch.tensor((truth - truth.mean()) / truth.std(), dtype=torch.float32)
-    # Patients are ordered by class and detailed class, so that dealing them out in turn stratifies the folds.
-    fold = np.arange(len(patients)) % FOLDS
-    description = ModelDescription(
-        name="demo (synthetic)",
-        description="The first demo of napari-caltomorph: it diagnoses drawn smears.",
-        synthetic=True,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        encoder=EncoderNeed(
-            name=ENCODER.name,
-            weights_sha256=encoder.weights_sha256,
-            preprocessing=str(encoder.preprocessing),
-            width=encoder.width,
-        ),
-        field_of_view_um=FIELD_OF_VIEW_UM,
-        taxonomy=TAXONOMY,
-        hemoglobin=HemoglobinTarget(),
-        aggregator=TransformerOptions(depth=2, heads=4, width=128, mlp_width=256),
-        threshold=Threshold(value=0.5, rule="the paper's operating point (section 3.1), not chosen on this cohort"),
-        training=record,
-        members=(MemberFile(file="fold_0.safetensors", sha256="0" * 64),),
-        library_versions={name: version(name) for name in ("napari-caltomorph", "torch", "timm")},
-    )
-    data = torch.from_numpy(bags)
-    members, right, off = [], np.zeros(len(patients)), np.zeros(len(patients))
-    for k in range(FOLDS):
-        torch.manual_seed(k)
-        member, inside = build_member(description), torch.from_numpy(fold != k)
-        member.hemoglobin_mean.fill_(truth.mean())
-        member.hemoglobin_std.fill_(truth.std())
-        train_member(member, data[inside], classes[inside], scaled[inside], epochs, seed=k)
-        with torch.inference_mode():
-            outputs = member(data[~inside])
-        right[fold == k] = outputs.logits.argmax(1) == classes[~inside]
-        off[fold == k] = truth[fold == k] - member.hemoglobin_g_dl(outputs).numpy()
-        members.append(member)
-        print(f"member {k + 1}: accuracy on its own fold {right[fold == k].mean():.3f}", flush=True)
-    low, high = np.quantile(off, [0.05, 0.95])
-    error = ErrorInterval(level=0.9, low=round(low, 2), high=round(high, 2), patients=len(patients))
-    accuracy = {"value": round(float(right.mean()), 3)}
-    record = record.model_copy(update={"out_of_fold": {"pooled": {"accuracy": accuracy}, "per_fold": {}}})
-    hemoglobin = description.hemoglobin.model_copy(update={"error": error})
-    return Ensemble(description.model_copy(update={"hemoglobin": hemoglobin, "training": record}), tuple(members))
-
-
-def report(
-    ensemble: Ensemble, encoder: LoadedEncoder, patients: list[SyntheticPatient], bags: NDArray[np.float32]
-) -> None:
+def report(ensemble: Ensemble, patients: dict[str, SyntheticPatient], folder: Path) -> None:
     """Print what the ensemble does on patients that nothing was trained on."""
     from sklearn.metrics import roc_auc_score
 
-    origin = FeatureOrigin(encoder=ENCODER.name, field_of_view_um=FIELD_OF_VIEW_UM)
-    predictions = [
-        ensemble.predict(Features(p.patient_id, bag, tuple(map(str, range(len(bag)))), origin))
-        for p, bag in zip(patients, bags, strict=True)
-    ]
-    truth = [TAXONOMY.coarse(p.coarse) for p in patients]
+    taxonomy = ensemble.description.taxonomy
+    predictions = [ensemble.predict(Features.load(feature_path(folder, name))) for name in patients]
+    truth = [taxonomy.coarse(p.coarse) for p in patients.values()]
     right = np.array([p.predicted_class == t.name for p, t in zip(predictions, truth, strict=True)])
     print(f"\n{len(patients)} unseen synthetic patients: accuracy {right.mean():.3f}")
-    for c in TAXONOMY.classes:
+    for c in taxonomy.classes:
         of_class = np.array([t.slug == c.slug for t in truth])
         print(f"  {c.name:22} sensitivity {right[of_class].mean():.2f} of {of_class.sum()}")
     print(f"  malignant AUROC {roc_auc_score([t.malignant for t in truth], [p.malignancy for p in predictions]):.3f}")
-    measured = [p.hemoglobin_g_dl for p in patients]
+    measured = [p.hemoglobin_g_dl for p in patients.values()]
     print(f"  hemoglobin r {np.corrcoef(measured, [p.hemoglobin for p in predictions])[0, 1]:.2f}")
-    acute = TAXONOMY.slugs.index("acute_leukemia")
-    planted = [
-        (np.isin(p.cell_types, list(BLASTS)), q)
-        for p, q in zip(patients, predictions, strict=True)
-        if p.coarse == "acute_leukemia"
-    ]
-    planted = [(is_blast, q) for is_blast, q in planted if 0 < is_blast.sum() < len(is_blast)]
+    acute = taxonomy.slugs.index("acute_leukemia")
+    planted = []
+    for patient, prediction in zip(patients.values(), predictions, strict=True):
+        # Cells may have been left out; the names say which are there.
+        types = [patient.cell_types[int(cell.split(".")[0].removeprefix("Gal-")) - 1] for cell in prediction.cells]
+        is_blast = np.isin(types, list(BLASTS))
+        if patient.coarse == "acute_leukemia" and 0 < is_blast.sum() < len(is_blast):
+            planted.append((is_blast, prediction))
     for name, scores in (
         ("attention", [roc_auc_score(b, q.attention) for b, q in planted]),
         ("response to the cell alone", [roc_auc_score(b, q.alone[:, acute]) for b, q in planted]),
@@ -246,49 +187,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--encoder-cells", type=int, default=8000)
     parser.add_argument("--encoder-epochs", type=int, default=14)
-    parser.add_argument("--patients-per-class", type=int, default=40)
+    parser.add_argument("--patients", type=int, default=320)
     parser.add_argument("--cells", type=int, default=120)
-    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--keep-encoder", action="store_true", help="train only the ensemble")
-    options = parser.parse_args()
+    asked = parser.parse_args()
     start = time.time()
     shipped = PACKAGE / "encode" / "demo_vit.safetensors"
-    with ProcessPoolExecutor(2) as pool, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as scratch:
         # Both are shipped at the end and together: an ensemble takes features of its own encoder only.
-        file = Path(folder) / shipped.name
-        if options.keep_encoder:
+        file = Path(scratch) / shipped.name
+        if asked.keep_encoder:
             shutil.copyfile(shipped, file)
         else:
-            train_encoder(pool, options.encoder_cells, options.encoder_epochs, file)
-        encoder = load_encoder(EncodeOptions(encoder=ENCODER.name, weights=file, device="cpu", precision="float32"))
-        patients = invent_patients(options.patients_per_class, options.cells, seed=10_000)
-        unseen = invent_patients(10, options.cells, seed=900_000)
-        bags = encode_patients(pool, encoder, patients + unseen)
-        record = TrainingRecord(
-            recipe="scripts/train_demo_model.py",
-            options={"epochs": options.epochs, "optimizer": "AdamW", "learning_rate": 5e-4, "weight_decay": 0.05},
-            cohort=f"{len(patients)} synthetic patients, evenly of the coarse classes, {options.cells} cells each",
-            patients={c.slug: options.patients_per_class for c in TAXONOMY.classes},
-            folds=(
-                FoldRecord(
-                    patients=len(patients) - len(patients) // FOLDS,
-                    validation_patients=0,
-                    epochs=options.epochs,
-                    best_epoch=options.epochs,
-                    stopped_by="fixed number of epochs",
-                ),
-            )
-            * FOLDS,
-            notes=(
-                f"The encoder was trained on {options.encoder_cells} synthetic cells, {options.encoder_epochs} epochs.",
-            ),
-            seconds=time.time() - start,
-            machine=platform.processor() or platform.machine(),
+            train_encoder(asked.encoder_cells, asked.encoder_epochs, file)
+        options = EncodeCohortOptions(encoder=DEMO_ENCODER, weights=file, device="cpu", precision="float32", workers=1)
+        features = Path(scratch) / "features"
+        cohort = encoded(invented(asked.patients, asked.cells, seed=10_000), asked.cells, features / "train", options)
+        ensemble = train(cohort, features / "train", OPTIONS)
+        for line in ensemble.description.training.out_of_fold.rows():
+            print("  out of fold (single members):", *line, flush=True)
+        description = ensemble.description.model_copy(
+            update={
+                "name": "demo (synthetic)",
+                "description": "The demo of napari-caltomorph: it diagnoses drawn smears.",
+            }
         )
-        ensemble = train_ensemble(encoder, patients, bags[: len(patients)], options.epochs, record)
         shutil.copyfile(file, shipped)
-        ensemble.save(PACKAGE / "diagnose" / "demo", overwrite=True)
-    report(ensemble, encoder, unseen, bags[len(patients) :])
+        # Without the training patients: they can be drawn again, and the demo is to be small.
+        shown = Ensemble(description, ensemble.members).save(PACKAGE / "diagnose" / "demo", overwrite=True)
+        save_training_curves(shown.description, PACKAGE / "diagnose" / "demo")
+        unseen = invented(200, asked.cells, seed=900_000)
+        encoded(unseen, asked.cells, features / "unseen", options)
+        report(shown, unseen, features / "unseen")
     print(f"took {(time.time() - start) / 60:.0f} min")
 
 

@@ -51,7 +51,7 @@ def test_tiffs_state_the_pixel_size(tmp_path):
 def test_cohort_lies_on_disk_as_the_contract_says(tmp_path):
     synthesize_cohort(tmp_path / "cohort", SMALL)
     table = pd.read_csv(tmp_path / "cohort" / "patients.csv")
-    columns = ["patient_id", "diagnosis", "coarse_class", "hemoglobin_g_dl", "age", "sex", "split"]
+    columns = ["patient_id", "diagnosis", "coarse_class", "hemoglobin_g_dl", "age", "sex", "split", "synthetic"]
     assert list(table.columns) == columns
     slugs = {c.name: c.slug for c in caltomorph_taxonomy().classes}
     detailed = {c.name: [d.name for d in c.detailed] for c in caltomorph_taxonomy().classes}

@@ -18,7 +18,8 @@ app = App(
     caltomorph synth practice --patients 40 --cells 100 --seed 7
 
 A patient is a folder <class>/<patient_id> of TIFF images, with its cells'
-types in truth.csv; patients.csv holds diagnosis, hemoglobin, age, sex, split.
+types in truth.csv; patients.csv holds diagnosis, hemoglobin, age, sex, split,
+and that they are synthetic.
 Predict those of one class:
 
     caltomorph predict practice/healthy --each --model demo --out results

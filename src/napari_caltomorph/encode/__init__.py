@@ -7,7 +7,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from napari_caltomorph.encode.encoders import ENCODERS, Encoder, find_encoder
+from napari_caltomorph.encode.encoders import DEMO_ENCODER, ENCODERS, Encoder, find_encoder
 from napari_caltomorph.encode.features import FeatureOrigin, Features
 from napari_caltomorph.encode.options import ComputeOptions, EncodeOptions
 from napari_caltomorph.encode.weights import (
@@ -47,6 +47,7 @@ class _Room(ModuleType):
 sys.modules[__name__].__class__ = _Room
 
 __all__ = [
+    "DEMO_ENCODER",
     "ENCODERS",
     "ComputeOptions",
     "EncodeOptions",

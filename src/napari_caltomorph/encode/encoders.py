@@ -191,6 +191,9 @@ def _dinobloom(letter: str, architecture: str, width: int, *sums: str | None) ->
     )
 
 
+DEMO_ENCODER = "demo-vit"
+"""Has only ever seen drawn cells, so whatever is learnt from its features is synthetic."""
+
 ENCODERS: dict[str, Encoder] = {
     encoder.name: encoder
     for encoder in (
@@ -217,7 +220,7 @@ ENCODERS: dict[str, Encoder] = {
             translate=checkpoints.in_order_to_timm,
         ),
         Encoder(
-            name="demo-vit",
+            name=DEMO_ENCODER,
             architecture="vit_tiny_patch16_224",
             width=128,
             keeper=Shipped("encode/demo_vit.safetensors"),

@@ -7,11 +7,18 @@ from napari_caltomorph.synthetic.compositions import COMPOSITIONS, Composition
 from napari_caltomorph.synthetic.drawn import drawn_features, drawn_smear
 from napari_caltomorph.synthetic.patients import SyntheticPatient, UnknownClass, synthesize_patient
 from napari_caltomorph.synthetic.stain import Stain
-from napari_caltomorph.synthetic.write import SynthOptions, invent_patients, synthesize_cohort, write_smear
+from napari_caltomorph.synthetic.write import (
+    SYNTHETIC_COLUMN,
+    SynthOptions,
+    invent_patients,
+    synthesize_cohort,
+    write_smear,
+)
 
 __all__ = [
     "CELL_TYPES",
     "COMPOSITIONS",
+    "SYNTHETIC_COLUMN",
     "CellType",
     "Composition",
     "Stain",

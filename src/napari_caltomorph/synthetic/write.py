@@ -22,6 +22,8 @@ from napari_caltomorph.synthetic.shapes import FIELD_OF_VIEW_UM
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 
 PATIENTS = "patients.csv"
+SYNTHETIC_COLUMN = "synthetic"
+"""Holds "yes" in the table of a cohort that never was, so that a model trained on it can say so."""
 TEST_EVERY = 5  # Every fifth patient of the list ordered by class: 20 %, stratified.
 MICROMETRES_PER_CM = 10_000
 
@@ -121,12 +123,12 @@ def _write_patients(path: Path, patients: list[SyntheticPatient]) -> None:
     order = caltomorph_taxonomy().slugs
     by_class = sorted(patients, key=lambda one: (order.index(one.coarse), one.detailed, one.patient_id))
     test = {one.patient_id for one in by_class[TEST_EVERY // 2 :: TEST_EVERY]}
-    columns = ("patient_id", "diagnosis", "coarse_class", "hemoglobin_g_dl", "age", "sex", "split")
+    columns = ("patient_id", "diagnosis", "coarse_class", "hemoglobin_g_dl", "age", "sex", "split", SYNTHETIC_COLUMN)
     rows = []
     for one in patients:
         coarse, detailed = class_of(one.detailed)
         split = "test" if one.patient_id in test else "train"
-        rows.append((one.patient_id, detailed.name, coarse.name, one.hemoglobin_g_dl, one.age, one.sex, split))
+        rows.append((one.patient_id, detailed.name, coarse.name, one.hemoglobin_g_dl, one.age, one.sex, split, "yes"))
     _write_table(path, columns, rows)
 
 

@@ -19,9 +19,11 @@ from napari_caltomorph.diagnose.member import Member
 from napari_caltomorph.diagnose.model_file import EncoderNeed, ErrorInterval, HemoglobinTarget, MemberFile, Threshold
 from napari_caltomorph.diagnose.training_patients import TrainingPatients
 from napari_caltomorph.diagnose.training_record import Estimate, OutOfFold
+from napari_caltomorph.encode import DEMO_ENCODER
 from napari_caltomorph.encode.device import find_device
 from napari_caltomorph.evaluate import Interval, classification_metrics, hemoglobin_metrics
 from napari_caltomorph.evaluate.calibrate import fit_calibration
+from napari_caltomorph.synthetic import SYNTHETIC_COLUMN
 from napari_caltomorph.train.bags import LabelledBags
 from napari_caltomorph.train.checkpoint import FoldCheckpoint, FoldHistory
 from napari_caltomorph.train.fit import new_member, predict_bags
@@ -63,7 +65,7 @@ def assemble(
     description = ModelDescription(
         name=cohort.name,
         description=f"Trained by napari-caltomorph on the cohort {cohort.name}.",
-        synthetic=False,
+        synthetic=_is_synthetic(bags),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         encoder=EncoderNeed(
             name=bags.origin.encoder,
@@ -93,7 +95,7 @@ def assemble(
         library_versions={name: version(name) for name in _LIBRARIES},
     )
     patients = TrainingPatients(
-        table=_patient_table(bags, said),
+        table=_patient_table(bags, splits, said),
         embeddings=torch.stack([predict_bags(m, bags, np.arange(len(bags)), options).embedding for m in members]),
     )
     return Ensemble(description, tuple(members), patients)
@@ -167,6 +169,12 @@ def _calibration(
     )
 
 
+def _is_synthetic(bags: LabelledBags) -> bool:
+    """Whether only drawn cells were learnt from: the cohort says so, or its encoder has seen no others."""
+    says_so = SYNTHETIC_COLUMN in bags.table and bool(bags.table[SYNTHETIC_COLUMN].astype("string").eq("yes").all())
+    return says_so or bags.origin.encoder == DEMO_ENCODER
+
+
 def _fold_record(split: MemberSplit, history: FoldHistory) -> FoldRecord:
     assert history.stopped_by is not None
     return FoldRecord(
@@ -185,6 +193,9 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = [*bags.notes, *sorted({split.note for split in splits if split.note})]
     for split, history in zip(splits, histories, strict=True):
+        known = np.unique(bags.classes[split.train])
+        if unknown := [name for index, name in enumerate(bags.taxonomy.names) if index not in known]:
+            notes.append(f"The member of fold {split.fold + 1} learnt from no patient of {', '.join(unknown)}.")
         if history.stopped_by == "not finite":
             notes.append(
                 f"The loss of fold {split.fold + 1} was not a number in epoch {history.epochs + 1}; its member has the "
@@ -197,9 +208,11 @@ def _notes(
     return (*notes, *cohort.notes)
 
 
-def _patient_table(bags: LabelledBags, said: _Said) -> pd.DataFrame:
+def _patient_table(bags: LabelledBags, splits: list[MemberSplit], said: _Said) -> pd.DataFrame:
     columns = ["patient_id", "coarse", "detailed", "group", "hemoglobin_g_dl", "fingerprint"]
-    table = bags.table[columns].assign(fold=bags.folds)
+    # The member that did not learn from a patient, whichever fold that was; nobody's where its fold was not trained.
+    member_of = {-1: -1} | {split.fold: member for member, split in enumerate(splits)}
+    table = bags.table[columns].assign(fold=pd.array([member_of.get(int(f)) for f in bags.folds], dtype="Int64"))
     for index, slug in enumerate(bags.taxonomy.slugs):
         table[f"out_of_fold_p_{slug}"] = said.probabilities[:, index]
     if np.isfinite(said.hemoglobin).any():

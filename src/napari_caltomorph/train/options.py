@@ -33,7 +33,7 @@ AggregatorName = Literal["transformer", "abmil", "wbcmil", "mean", "max"]
 
 RECIPES: dict[Recipe, dict[str, Any]] = {
     "robust": {
-        "learning_rate": 1e-4,
+        "learning_rate": 3e-5,
         "weight_decay": 0.01,
         "schedule": "cosine",
         "warmup_epochs": 5,
@@ -82,8 +82,8 @@ class TrainOptions(BaseModel):
 
     epochs: PositiveInt = Field(150, description="Most epochs of a member.")
     patience: PositiveInt = Field(25, description="Stop when validation loss has not fallen for so many epochs.")
-    fixed_epochs: PositiveInt = Field(60, description="Epochs where too few patients are there to stop on.")
-    learning_rate: PositiveFloat = Field(1e-4, description="Of AdamW.")
+    fixed_epochs: PositiveInt = Field(30, description="Epochs where too few patients are there to stop on.")
+    learning_rate: PositiveFloat = Field(3e-5, description="Of AdamW.")
     weight_decay: NonNegativeFloat = Field(0.01, description="Of AdamW.")
     schedule: Literal["constant", "cosine"] = Field("cosine", description="Learning rate after the warm-up.")
     warmup_epochs: NonNegativeInt = Field(5, description="Epochs in which the learning rate rises.")
