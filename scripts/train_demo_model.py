@@ -36,6 +36,7 @@ from napari_caltomorph.smear import Smear
 from napari_caltomorph.synthetic import (
     CELL_TYPES,
     SYNTHETIC_COLUMN,
+    RedCells,
     Stain,
     SyntheticPatient,
     SynthOptions,
@@ -70,7 +71,7 @@ def draw_one(seed: int) -> tuple[NDArray[np.uint8], int, float]:
     """Draw one cell of a random type, stain and hemoglobin."""
     rng = np.random.default_rng([seed, 77])
     kind, hemoglobin = int(rng.integers(len(TYPES))), float(rng.uniform(5, 19))
-    return draw_cell(TYPES[kind], rng, Stain.sample(rng), hemoglobin), kind, hemoglobin
+    return draw_cell(TYPES[kind], rng, Stain.sample(rng), RedCells(hemoglobin)), kind, hemoglobin
 
 
 def train_encoder(cells: int, epochs: int, file: Path) -> None:

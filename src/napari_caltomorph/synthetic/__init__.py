@@ -1,6 +1,7 @@
 """Smears that never were, with known truth: for the demo, the tests and load."""
 
 from napari_caltomorph.synthetic.anatomy import CellType
+from napari_caltomorph.synthetic.background import RedCells
 from napari_caltomorph.synthetic.cell_types import CELL_TYPES
 from napari_caltomorph.synthetic.cells import UnknownCellType, draw_cell
 from napari_caltomorph.synthetic.compositions import COMPOSITIONS, Composition
@@ -15,12 +16,17 @@ from napari_caltomorph.synthetic.write import (
     write_smear,
 )
 
+GENERATOR_VERSION = "2"
+"""Goes up whenever the same seed draws another picture, or another patient."""
+
 __all__ = [
     "CELL_TYPES",
     "COMPOSITIONS",
+    "GENERATOR_VERSION",
     "SYNTHETIC_COLUMN",
     "CellType",
     "Composition",
+    "RedCells",
     "Stain",
     "SynthOptions",
     "SyntheticPatient",

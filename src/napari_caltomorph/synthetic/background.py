@@ -6,6 +6,8 @@ the more they differ in size.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from napari_caltomorph.synthetic.canvas import Canvas
@@ -19,8 +21,24 @@ RED_CELL_RADIUS_UM = 4.1
 NORMAL_HEMOGLOBIN = 14.0  # g/dl
 
 
+@dataclass(frozen=True)
+class RedCells:
+    """What one patient's red cells are like.
+
+    Attributes
+    ----------
+    hemoglobin_g_dl : float
+    rouleaux, teardrops : float
+        Fractions of the red cells, 0 to 1, that lie in stacks like coins, and that are drawn out into a tail.
+    """
+
+    hemoglobin_g_dl: float
+    rouleaux: float = 0.0
+    teardrops: float = 0.0
+
+
 def draw_background(
-    rng: np.random.Generator, canvas: Canvas, stain: Stain, hemoglobin: float, cell_radius: float
+    rng: np.random.Generator, canvas: Canvas, stain: Stain, red_cells: RedCells, cell_radius: float
 ) -> None:
     """Paint red cells and platelets around a cell of `cell_radius` micrometres in the centre.
 
@@ -31,12 +49,11 @@ def draw_background(
         Painted in place.
     stain : Stain
         Its `crowding` says how many red cells there are.
-    hemoglobin : float
-        g/dl.
+    red_cells : RedCells
     cell_radius : float
         Micrometres; red cells are pushed aside by the cell.
     """
-    filling = float(np.clip(hemoglobin / NORMAL_HEMOGLOBIN, 0.3, 1.3))
+    filling = float(np.clip(red_cells.hemoglobin_g_dl / NORMAL_HEMOGLOBIN, 0.3, 1.3))
     size_spread = 0.04 + 0.12 * max(1 - filling, 0)
     placed: list[tuple[complex, float]] = [(0j, cell_radius)]
     for _ in range(int(14 + 26 * stain.crowding)):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.synthetic.background import draw_background
+from napari_caltomorph.synthetic.background import RedCells, draw_background
 from napari_caltomorph.synthetic.canvas import Canvas
 from napari_caltomorph.synthetic.cell_types import CELL_TYPES
 from napari_caltomorph.synthetic.shapes import uniform
@@ -18,7 +18,7 @@ class UnknownCellType(CaltomorphError):
 
 
 def draw_cell(
-    cell_type: str, rng: np.random.Generator, stain: Stain, hemoglobin: float, size: int = 144
+    cell_type: str, rng: np.random.Generator, stain: Stain, red_cells: RedCells, size: int = 144
 ) -> NDArray[np.uint8]:
     """Draw one cell among red cells.
 
@@ -30,8 +30,8 @@ def draw_cell(
         Every draw is another cell of this type.
     stain : Stain
         The slide's look; one for all cells of a patient.
-    hemoglobin : float
-        g/dl; shows in the red cells alone.
+    red_cells : RedCells
+        What lies around the cell; their hemoglobin shows in them alone.
     size : int
         Side of the image, px; it is always 25 micrometres wide.
 
@@ -49,6 +49,6 @@ def draw_cell(
     kind = CELL_TYPES[cell_type]
     radius = uniform(rng, kind.diameter) / 2
     canvas = Canvas.empty(size)
-    draw_background(rng, canvas, stain, hemoglobin, radius)
+    draw_background(rng, canvas, stain, red_cells, radius)
     kind.paint(rng, canvas, radius)
     return stain.develop(rng, canvas.grid, canvas.densities)

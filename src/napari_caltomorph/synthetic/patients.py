@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.synthetic.background import RedCells
 from napari_caltomorph.synthetic.cells import draw_cell
 from napari_caltomorph.synthetic.compositions import COMPOSITIONS, NORMAL_CELLS, Composition
 from napari_caltomorph.synthetic.stain import Stain
@@ -65,7 +66,7 @@ class SyntheticPatient:
     def image(self, index: int, size: int = 144) -> NDArray[np.uint8]:
         """Draw cell `index`, (size, size, 3) uint8 RGB; always the same for the same patient."""
         rng = np.random.default_rng([self.seed, 1, index])
-        return draw_cell(self.cell_types[index], rng, self.stain, self.hemoglobin_g_dl, size)
+        return draw_cell(self.cell_types[index], rng, self.stain, RedCells(self.hemoglobin_g_dl), size)
 
     def images(self, size: int = 144) -> Iterator[NDArray[np.uint8]]:
         """Draw all cells in order, each (size, size, 3) uint8 RGB."""
