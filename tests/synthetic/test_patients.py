@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
+from dataclasses import fields
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.ensemble import RandomForestClassifier
 
-from napari_caltomorph.synthetic import CELL_TYPES, COMPOSITIONS, UnknownClass, synthesize_patient
-from napari_caltomorph.synthetic.compositions import NORMAL_CELLS
-from napari_caltomorph.taxonomy import caltomorph_taxonomy
+from napari_caltomorph.synthetic import (
+    AML_HEHR_COMPOSITIONS,
+    CELL_TYPES,
+    COMPOSITIONS,
+    Stain,
+    SyntheticPatient,
+    UnknownClass,
+    synthesize_patient,
+)
+from napari_caltomorph.synthetic.compositions import NORMAL_CELLS, SOURCES
+from napari_caltomorph.synthetic.patients import class_of
+from napari_caltomorph.taxonomy import caltomorph_taxonomy, load_book
+
+KNOWN = COMPOSITIONS | AML_HEHR_COMPOSITIONS
 
 
 def test_every_detailed_class_of_the_taxonomy_has_a_composition():
@@ -19,19 +33,107 @@ def test_every_detailed_class_of_the_taxonomy_has_a_composition():
     assert set(COMPOSITIONS) == detailed
 
 
+def test_every_class_of_aml_hehr_has_a_composition():
+    assert set(AML_HEHR_COMPOSITIONS) == set(load_book("aml-hehr").taxonomy.slugs)
+
+
+def test_every_composition_names_its_sources():
+    for row in KNOWN.values():
+        cited = [name for name in SOURCES if row.source.startswith(name) or f"; {name}" in row.source]
+        assert cited, row.detailed
+    assert all(any(name in row.source for row in KNOWN.values()) for name in SOURCES)
+
+
 def test_compositions_name_only_cell_types_that_can_be_drawn():
-    for cells in (NORMAL_CELLS, *(row.cells for row in COMPOSITIONS.values())):
+    for cells in (NORMAL_CELLS, *(row.cells for row in KNOWN.values())):
         assert set(cells) <= set(CELL_TYPES)
 
 
-@settings(deadline=None, max_examples=50)
-@given(detailed=st.sampled_from(sorted(COMPOSITIONS)), cells=st.integers(1, 400), seed=st.integers(0, 2**63))
-def test_any_seed_gives_a_plausible_patient(detailed, cells, seed):
-    patient = synthesize_patient(detailed, cells=cells, seed=seed)
+@settings(deadline=None, max_examples=100)
+@given(
+    detailed=st.sampled_from(sorted(KNOWN)),
+    cells=st.integers(1, 400),
+    seed=st.integers(0, 2**63),
+    shortcut=st.booleans(),
+)
+def test_any_seed_gives_a_plausible_patient(detailed, cells, seed, shortcut):
+    patient = synthesize_patient(detailed, cells=cells, seed=seed, shortcut=shortcut)
     assert len(patient) == len(patient.cell_types) == cells
+    assert set(patient.cell_types) <= set(CELL_TYPES)
     assert 4 < patient.hemoglobin_g_dl < 22
+    assert 0 <= patient.rouleaux <= 1
+    assert 0 <= patient.teardrops <= 1
     assert 18 <= patient.age <= 95
-    assert patient.detailed in {one.slug for one in caltomorph_taxonomy().coarse(patient.coarse).detailed}
+    coarse, fine = class_of(detailed)
+    assert (patient.coarse, patient.detailed) == (coarse.slug, fine.slug)
+    assert synthesize_patient(detailed, cells=cells, seed=seed, shortcut=shortcut) == patient
+
+
+@settings(deadline=None, max_examples=50)
+@given(detailed=st.sampled_from(sorted(KNOWN)), seed=st.integers(0, 2**63))
+def test_the_shortcut_changes_the_stain_and_nothing_else(detailed, seed):
+    honest, leaking = (synthesize_patient(detailed, cells=20, seed=seed, shortcut=on) for on in (False, True))
+    differing = {f.name for f in fields(SyntheticPatient) if getattr(honest, f.name) != getattr(leaking, f.name)}
+    assert differing == {"stain"}
+
+
+@settings(deadline=None, max_examples=50)
+@given(detailed=st.sampled_from(sorted(KNOWN)), seed=st.integers(0, 2**63), cells=st.integers(1, 50))
+def test_the_number_of_cells_does_not_change_who_the_patient_is(detailed, seed, cells):
+    few, many = (synthesize_patient(detailed, cells=n, seed=seed, patient_id="p") for n in (cells, 300))
+    for name in ("hemoglobin_g_dl", "rouleaux", "teardrops", "age", "sex"):
+        assert getattr(few, name) == getattr(many, name)
+
+
+def fingerprint(patient: SyntheticPatient) -> str:
+    told = (patient.patient_id, patient.hemoglobin_g_dl, patient.age, patient.sex, *patient.cell_types)
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:12]
+
+
+# When these change, so do the patients that the demo model was trained on: raise GENERATOR_VERSION.
+GOLDEN = {
+    ("aml", 0): "07e5de530ca8",
+    ("mds", 1): "9d67b68bc59c",
+    ("mm", 2): "58ec30f59a64",
+    ("reactive_changes", 3): "ef19078175dc",
+    ("stem_cell_donor", 4): "799d7d60c672",
+    ("npm1", 5): "461aac0a9aad",
+}
+
+
+@pytest.mark.parametrize(("detailed", "seed"), GOLDEN)
+def test_a_seed_is_the_same_patient_on_every_machine(detailed, seed):
+    assert fingerprint(synthesize_patient(detailed, cells=200, seed=seed)) == GOLDEN[detailed, seed]
+
+
+def class_told_by_the_stain(*, shortcut: bool) -> float:
+    """Accuracy over eight classes of a forest that knows the stain's numbers only."""
+    looks, classes = [], []
+    for seed in range(2400):
+        patient = synthesize_patient(sorted(COMPOSITIONS)[seed % 19], cells=1, seed=seed, shortcut=shortcut)
+        looks.append(np.hstack([np.ravel(getattr(patient.stain, f.name)) for f in fields(Stain)]))
+        classes.append(patient.coarse)
+    forest = RandomForestClassifier(60, min_samples_leaf=5, class_weight="balanced", random_state=0)
+    forest.fit(looks[:1600], classes[:1600])
+    said, truth = forest.predict(looks[1600:]), np.array(classes[1600:])
+    return float(np.mean([np.mean(said[truth == one] == one) for one in set(classes)]))
+
+
+def test_the_stain_knows_nothing_of_the_class_unless_asked():
+    # 800 patients of eight classes: chance is 0.125, and three standard errors are at most 0.04.
+    assert class_told_by_the_stain(shortcut=False) < 0.175
+    assert class_told_by_the_stain(shortcut=True) > 0.95
+
+
+def test_rolls_of_red_cells_and_drops_are_the_mark_of_some_diseases_and_of_not_all_their_patients():
+    def share(detailed: str, name: str, above: float) -> float:
+        values = [getattr(synthesize_patient(detailed, cells=1, seed=seed), name) for seed in range(200)]
+        return np.mean(np.array(values) > above)
+
+    assert 0.4 < share("mm", "rouleaux", 0.2) < 0.8
+    assert 0.4 < share("other_mpn", "teardrops", 0.05) < 0.85
+    assert share("stem_cell_donor", "rouleaux", 0.2) < 0.1
+    assert share("stem_cell_donor", "teardrops", 0.05) < 0.1
 
 
 def test_same_seed_is_the_same_patient_to_the_byte():
@@ -67,3 +169,9 @@ def test_hemoglobin_tells_classes_apart_only_in_part():
 def test_unknown_class_is_refused_and_the_known_ones_are_named():
     with pytest.raises(UnknownClass, match="reactive_changes"):
         synthesize_patient("leukemia", cells=1, seed=0)
+
+
+@pytest.mark.parametrize("cells", [0, -3])
+def test_a_patient_without_cells_is_refused(cells):
+    with pytest.raises(ValueError, match="one at least"):
+        synthesize_patient("aml", cells=cells, seed=0)

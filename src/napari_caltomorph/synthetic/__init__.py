@@ -4,7 +4,7 @@ from napari_caltomorph.synthetic.anatomy import CellType
 from napari_caltomorph.synthetic.background import RedCells
 from napari_caltomorph.synthetic.cell_types import CELL_TYPES
 from napari_caltomorph.synthetic.cells import UnknownCellType, draw_cell
-from napari_caltomorph.synthetic.compositions import COMPOSITIONS, Composition
+from napari_caltomorph.synthetic.compositions import AML_HEHR_COMPOSITIONS, COMPOSITIONS, Composition
 from napari_caltomorph.synthetic.drawn import drawn_features, drawn_smear
 from napari_caltomorph.synthetic.patients import SyntheticPatient, UnknownClass, synthesize_patient
 from napari_caltomorph.synthetic.stain import Stain
@@ -20,6 +20,7 @@ GENERATOR_VERSION = "2"
 """Goes up whenever the same seed draws another picture, or another patient."""
 
 __all__ = [
+    "AML_HEHR_COMPOSITIONS",
     "CELL_TYPES",
     "COMPOSITIONS",
     "GENERATOR_VERSION",

@@ -6,8 +6,11 @@ cell can be drawn again, alone and byte for byte.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +18,19 @@ from numpy.typing import NDArray
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.synthetic.background import RedCells
 from napari_caltomorph.synthetic.cells import draw_cell
-from napari_caltomorph.synthetic.compositions import COMPOSITIONS, NORMAL_CELLS, Composition
+from napari_caltomorph.synthetic.compositions import AML_HEHR_COMPOSITIONS, COMPOSITIONS, NORMAL_CELLS, Composition
 from napari_caltomorph.synthetic.stain import Stain
-from napari_caltomorph.taxonomy import CoarseClass, DetailedClass, caltomorph_taxonomy
+from napari_caltomorph.taxonomy import CoarseClass, DetailedClass, Taxonomy, caltomorph_taxonomy, load_book
 
-# Sum of the Dirichlet parameters: with 60, a type of 30 % varies by about 6 percent points between patients.
-CONCENTRATION = 60.0
+# Sum of the Dirichlet parameters of the normal differential: neutrophils vary by 6 percent points between patients.
+NORMAL_LIKENESS = 60.0
+# Of a slide whose stain gives the class away: how much of it is the class's, the rest the patient's own.
+SHORTCUT = 0.85
 SEX_SHIFT = 0.5  # g/dl of hemoglobin that men lie above and women below the mean.
 
 
 class UnknownClass(CaltomorphError):
-    """No detailed class with a composition has this slug."""
+    """No class with a composition has this slug."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class SyntheticPatient:
     detailed, coarse : str
         Slugs of the classes.
     hemoglobin_g_dl : float
+    rouleaux, teardrops : float
+        Fractions of the red cells, 0 to 1, that lie in rolls, and that are drawn out into a tail.
     age : int
         Years.
     sex : str
@@ -53,11 +60,18 @@ class SyntheticPatient:
     detailed: str
     coarse: str
     hemoglobin_g_dl: float
+    rouleaux: float
+    teardrops: float
     age: int
     sex: str
     cell_types: tuple[str, ...]
     stain: Stain
     seed: int
+
+    @property
+    def red_cells(self) -> RedCells:
+        """What lies around every cell."""
+        return RedCells(self.hemoglobin_g_dl, rouleaux=self.rouleaux, teardrops=self.teardrops)
 
     def __len__(self) -> int:
         """Return the number of cells."""
@@ -66,26 +80,31 @@ class SyntheticPatient:
     def image(self, index: int, size: int = 144) -> NDArray[np.uint8]:
         """Draw cell `index`, (size, size, 3) uint8 RGB; always the same for the same patient."""
         rng = np.random.default_rng([self.seed, 1, index])
-        return draw_cell(self.cell_types[index], rng, self.stain, RedCells(self.hemoglobin_g_dl), size)
+        return draw_cell(self.cell_types[index], rng, self.stain, self.red_cells, size)
 
     def images(self, size: int = 144) -> Iterator[NDArray[np.uint8]]:
         """Draw all cells in order, each (size, size, 3) uint8 RGB."""
         return (self.image(index, size) for index in range(len(self)))
 
 
-def synthesize_patient(detailed: str, *, cells: int, seed: int, patient_id: str | None = None) -> SyntheticPatient:
+def synthesize_patient(
+    detailed: str, *, cells: int, seed: int, patient_id: str | None = None, shortcut: bool = False
+) -> SyntheticPatient:
     """Invent one patient.
 
     Parameters
     ----------
     detailed : str
-        Slug of a detailed class, e.g. ``"cml"``.
+        Slug of a detailed class, e.g. ``"cml"``, or of a class of AML-Hehr, e.g. ``"npm1"``.
     cells : int
-        How many cells the smear has.
+        How many cells the smear has; one at least.
     seed : int
         Not negative; the same seed gives the same patient, to the byte of every image.
     patient_id : str, optional
         ``<detailed>_<seed>`` where not given.
+    shortcut : bool
+        Whether the stain gives the class away, as when each disease comes from another laboratory; otherwise it knows
+        nothing of the disease.
 
     Returns
     -------
@@ -95,40 +114,81 @@ def synthesize_patient(detailed: str, *, cells: int, seed: int, patient_id: str 
     ------
     UnknownClass
         The message lists the known ones.
+    ValueError
+        Fewer than one cell, or a negative seed.
     """
-    if detailed not in COMPOSITIONS:
-        raise UnknownClass(f"{detailed!r} is no detailed class; there are {', '.join(COMPOSITIONS)}.")
-    row = COMPOSITIONS[detailed]
+    known = COMPOSITIONS | AML_HEHR_COMPOSITIONS
+    if detailed not in known:
+        raise UnknownClass(f"{detailed!r} is no detailed class; there are {', '.join(known)}.")
+    if cells < 1:
+        raise ValueError(f"A smear of {cells} cells was asked for; it has one at least.")
+    row = known[detailed]
     rng = np.random.default_rng([seed, 0])
     is_male = bool(rng.random() < 0.5)
     hemoglobin = rng.normal(*row.hemoglobin) + (SEX_SHIFT if is_male else -SEX_SHIFT)
+    age = int(np.clip(rng.normal(*row.age), 18, 95))
+    rouleaux = rng.uniform(0.3, 0.9) if rng.random() < row.rouleaux else rng.uniform(0, 0.1)
+    teardrops = rng.uniform(0.08, 0.4) if rng.random() < row.teardrops else rng.uniform(0, 0.015)
+    coarse = class_of(detailed)[0].slug
+    cell_types = _draw_cell_types(rng, row, cells)
+    stain = Stain.sample(rng)  # Last: the patients stay who they are when stains are drawn in another way.
     return SyntheticPatient(
         patient_id=patient_id or f"{detailed}_{seed}",
         detailed=detailed,
-        coarse=class_of(detailed)[0].slug,
+        coarse=coarse,
         hemoglobin_g_dl=round(float(np.clip(hemoglobin, 4.5, 21.0)), 1),
-        age=int(np.clip(rng.normal(*row.age), 18, 95)),
+        rouleaux=float(rouleaux),
+        teardrops=float(teardrops),
+        age=age,
         sex="male" if is_male else "female",
-        cell_types=_draw_cell_types(rng, row, cells),
-        stain=Stain.sample(rng),
+        cell_types=cell_types,
+        stain=_stain_of_class(coarse, stain) if shortcut else stain,
         seed=seed,
     )
 
 
 def class_of(detailed: str) -> tuple[CoarseClass, DetailedClass]:
-    """Return the classes of the taxonomy that a detailed slug stands for."""
-    return next(
-        (coarse, one) for coarse in caltomorph_taxonomy().classes for one in coarse.detailed if one.slug == detailed
-    )
+    """Return the classes that a slug with a composition stands for, in the taxonomy that it belongs to."""
+    classes = _taxonomy_of(detailed).classes
+    return next((coarse, one) for coarse in classes for one in coarse.detailed if one.slug == detailed)
+
+
+def _taxonomy_of(detailed: str) -> Taxonomy:
+    if detailed in COMPOSITIONS:
+        return caltomorph_taxonomy()
+    return aml_hehr_taxonomy()
+
+
+@cache
+def aml_hehr_taxonomy() -> Taxonomy:
+    """Return the classes of the AML-Hehr cohort."""
+    book = load_book("aml-hehr")
+    if book is None:
+        raise RuntimeError("The shipped book aml-hehr has no taxonomy.")
+    return book.taxonomy
+
+
+def _stain_of_class(coarse: str, own: Stain) -> Stain:
+    """Mix a class's stain and a patient's own, number by number."""
+    of_class = Stain.sample(np.random.default_rng(zlib.crc32(coarse.encode())))
+    mixed: dict[str, Any] = {}
+    for one in fields(Stain):
+        theirs, ours = (np.array(getattr(stain, one.name)) for stain in (of_class, own))
+        value = SHORTCUT * theirs + (1 - SHORTCUT) * ours
+        mixed[one.name] = tuple(value.tolist()) if value.ndim else float(value)
+    return Stain(**mixed)
 
 
 def _draw_cell_types(rng: np.random.Generator, row: Composition, cells: int) -> tuple[str, ...]:
     burden = rng.beta(*row.burden)
     types: list[str] = []
     shares: list[float] = []
-    for frequencies, share in ((NORMAL_CELLS, 1 - burden), (row.cells, burden)):
+    for frequencies, likeness, share in (
+        (NORMAL_CELLS, NORMAL_LIKENESS, 1 - burden),
+        (row.cells, row.likeness, burden),
+    ):
         weights = np.array(list(frequencies.values()), float)
         types += list(frequencies)
-        shares += list(share * rng.dirichlet(CONCENTRATION * weights / weights.sum()))
+        shares += list(share * rng.dirichlet(likeness * weights / weights.sum()))
     drawn = rng.choice(len(types), size=cells, p=np.array(shares) / np.sum(shares))
     return tuple(types[index] for index in drawn)
