@@ -6,40 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_caltomorph.synthetic.shapes import FIELD_OF_VIEW_UM, Complex, Grid, grid
+from napari_caltomorph.synthetic.shapes import Grid, grid
 from napari_caltomorph.synthetic.texture import Field
 
 
 @dataclass(frozen=True)
-class Window:
-    """A rectangle of a canvas; painting in it costs what it covers.
-
-    Attributes
-    ----------
-    densities : (3, H, W) float32
-        View of the canvas.
-    z : (H, W) complex64
-        Positions of its pixels, micrometres.
-    """
-
-    densities: Field
-    z: Complex
-
-    def paint(self, color: Field, cover: Field) -> None:
-        """Lay a colour (optical density, (3, H, W) or (3, 1, 1)) over what is there, as opaque as `cover`."""
-        below = self.densities
-        below += cover * (color - below)
-
-
-@dataclass(frozen=True)
 class Canvas:
-    """The optical densities of one image.
+    """The optical densities of one image, or of a rectangle of it: painting costs what the rectangle covers.
 
     Attributes
     ----------
     grid : Grid
-    densities : (3, size, size) float32
-        0 is empty glass.
+        Where its pixels lie.
+    densities : (3, H, W) float32
+        0 is empty glass. A rectangle's are a view of the whole's.
     """
 
     grid: Grid
@@ -50,17 +30,34 @@ class Canvas:
         """Return a clean canvas of `size` px."""
         return cls(grid(size), np.zeros((3, size, size), np.float32))
 
-    @property
-    def whole(self) -> Window:
-        """The canvas as one window."""
-        return Window(self.densities, self.grid.z)
-
-    def window(self, centre: complex, reach: float) -> Window | None:
-        """Return the canvas within `reach` micrometres of `centre`; None where that lies outside."""
-        size, pixel = self.grid.size, self.grid.pixel
-        left, top = centre.real + FIELD_OF_VIEW_UM / 2, centre.imag + FIELD_OF_VIEW_UM / 2
-        columns = slice(max(int((left - reach) / pixel), 0), min(int((left + reach) / pixel) + 2, size))
-        rows = slice(max(int((top - reach) / pixel), 0), min(int((top + reach) / pixel) + 2, size))
+    def window(self, centre: complex, reach: float) -> Canvas | None:
+        """Return what lies within `reach` micrometres of `centre`, `centre` being its origin; None if nothing does."""
+        height, width = self.grid.shape
+        pixel = self.grid.pixel
+        left = centre.real - float(self.grid.x[0, 0]) + pixel / 2
+        top = centre.imag - float(self.grid.y[0, 0]) + pixel / 2
+        columns = slice(max(int((left - reach) / pixel), 0), min(int((left + reach) / pixel) + 2, width))
+        rows = slice(max(int((top - reach) / pixel), 0), min(int((top + reach) / pixel) + 2, height))
         if columns.start >= columns.stop or rows.start >= rows.stop:
             return None
-        return Window(self.densities[:, rows, columns], self.grid.z[rows, columns])
+        x, y = self.grid.x[:, columns], self.grid.y[rows]
+        moved = Grid(x - np.float32(centre.real), y - np.float32(centre.imag), pixel)
+        return Canvas(moved, self.densities[:, rows, columns])
+
+    def paint(self, color: Field, cover: Field) -> None:
+        """Lay a colour (optical density, (3, H, W) or (3, 1, 1)) over what is there, as opaque as `cover`."""
+        layer = color - self.densities
+        layer *= cover
+        below = self.densities
+        below += layer
+
+    def glaze(self, color: Field, amount: Field, overlap: float = 0.6) -> None:
+        """Lay a transparent colour (optical density, (3, 1, 1)) on: where two such overlap, it is darker.
+
+        With an `overlap` of 1 the densities of the two add up; with 0 only the denser is seen.
+        """
+        layer, below = color * amount, self.densities
+        both = np.minimum(layer, below)
+        both *= np.float32(overlap)
+        np.maximum(layer, below, out=below)
+        below += both

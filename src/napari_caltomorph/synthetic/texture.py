@@ -1,4 +1,4 @@
-"""Textures that cells are made of: cloudy noise and scattered dots.
+"""Textures that cells are made of: cloudy noise, nets and scattered dots.
 
 Each texture is a large tile computed once from a fixed seed; a cell takes a random, randomly turned window
 of it. Drawing from a tile costs microseconds where filtering fresh noise for every cell costs milliseconds.
@@ -13,59 +13,93 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 Field = NDArray[np.float32]
+Shape = tuple[int, int]
 
 TILE = 512  # Large against a cell of 144 px, so that two cells rarely show the same window.
 
 
-def clouds(rng: np.random.Generator, size: int, scale: float) -> Field:
+def clouds(rng: np.random.Generator, shape: Shape, scale: float) -> Field:
     """Return a window of smooth noise.
 
     Parameters
     ----------
     rng : numpy.random.Generator
-    size : int
-        Side of the window, px.
+    shape : (H, W)
+        Of the window, px.
     scale : float
-        Size of a cloud (sigma of the smoothing), px.
+        Size of a cloud (sigma of the smoothing), px; taken to the nearest half octave.
 
     Returns
     -------
-    (size, size) float32, mean 0 and standard deviation 1 over the tile.
+    (H, W) float32, mean 0 and standard deviation 1 over the tile.
     """
-    return _window(rng, _cloud_tile(max(round(scale, 2), 0.4)), size)
+    return _window(rng, _cloud_tile(_half_octave(scale)), shape)
 
 
-def dots(rng: np.random.Generator, size: int, diameter: float, spacing: float) -> Field:
-    """Return a window of scattered round dots.
+def veins(rng: np.random.Generator, shape: Shape, scale: float) -> Field:
+    """Return a window of a net: 1 on its threads, towards 0 in its meshes.
 
     Parameters
     ----------
     rng : numpy.random.Generator
-    size : int
-        Side of the window, px.
+    shape : (H, W)
+        Of the window, px.
+    scale : float
+        Size of a mesh, as that of `clouds`.
+    """
+    return _window(rng, _vein_tile(_half_octave(scale)), shape)
+
+
+def dots(rng: np.random.Generator, shape: Shape, diameter: float, spacing: float) -> Field:
+    """Return a window of scattered dots of varying size and strength.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    shape : (H, W)
+        Of the window, px.
     diameter, spacing : float
         Mean diameter of a dot and mean distance between two, px.
 
     Returns
     -------
-    (size, size) float32 in [0, 1], the opacity of the dots.
+    (H, W) float32 in [0, 1], the opacity of the dots.
     """
-    return _window(rng, _dot_tile(round(diameter, 2), max(round(spacing, 2), 1.0)), size)
+    return _window(rng, _dot_tile(round(diameter, 2), max(round(spacing, 2), 1.0)), shape)
 
 
-def _window(rng: np.random.Generator, tile: Field, size: int) -> Field:
-    if size > TILE:
-        tile = np.tile(tile, (-(-size // TILE) + 1,) * 2)
-    top, left = rng.integers(0, len(tile) - size + 1, 2)
-    window = np.rot90(tile[top : top + size, left : left + size], int(rng.integers(4)))
-    return window.T if rng.random() < 0.5 else window
+def _half_octave(scale: float) -> float:
+    """Round to one of few values, so that few tiles serve all sizes."""
+    return float(max(2.0 ** (round(2 * np.log2(max(scale, 0.1))) / 2), 0.5))
+
+
+def _window(rng: np.random.Generator, tile: Field, shape: Shape) -> Field:
+    height, width = shape
+    if max(shape) > TILE:
+        tile = np.tile(tile, (-(-max(shape) // TILE) + 1,) * 2)
+    turn, top, left = int(rng.integers(8)), rng.integers(len(tile) - height + 1), rng.integers(len(tile) - width + 1)
+    if turn & 1:
+        tile = tile.T
+    if turn & 2:
+        tile = tile[::-1]
+    if turn & 4:
+        tile = tile[:, ::-1]
+    return tile[top : top + height, left : left + width]
 
 
 @lru_cache(maxsize=64)
 def _cloud_tile(scale: float) -> Field:
-    noise = np.random.default_rng(1).standard_normal((TILE, TILE)).astype(np.float32)
+    noise = np.random.default_rng(1).standard_normal((TILE, TILE))
     smooth = ndimage.gaussian_filter(noise, scale, mode="wrap")
-    return np.asarray((smooth - smooth.mean()) / smooth.std(), np.float32)
+    return _kept((smooth - smooth.mean()) / smooth.std())
+
+
+@lru_cache(maxsize=64)
+def _vein_tile(scale: float) -> Field:
+    """Threads run where a field of clouds crosses zero."""
+    noise = np.random.default_rng(3).standard_normal((TILE, TILE))
+    smooth = ndimage.gaussian_filter(noise, scale, mode="wrap")
+    return _kept(1 / (1 + (smooth / smooth.std() / 0.7) ** 2))
 
 
 @lru_cache(maxsize=64)
@@ -73,17 +107,24 @@ def _dot_tile(diameter: float, spacing: float) -> Field:
     rng = np.random.default_rng(2)
     steps = np.arange(0, TILE, spacing)
     centres = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
-    centres = (centres + rng.uniform(-0.6, 0.6, centres.shape) * spacing) % TILE
-    radii = diameter / 2 * rng.uniform(0.7, 1.3, len(centres))
-    opacity = rng.uniform(0.55, 1.0, len(centres))
+    centres = (centres + rng.uniform(-0.9, 0.9, centres.shape) * spacing) % TILE
+    radii = diameter / 2 * np.clip(rng.normal(1, 0.28, len(centres)), 0.45, 1.8)
+    opacity = rng.uniform(0.35, 1.0, len(centres))
 
     reach = int(np.ceil(diameter)) + 1
     offsets = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 2), -1).reshape(-1, 2)
     pixels = np.floor(centres)[:, None] + offsets  # (dots, pixels near a dot, 2)
-    distance = np.linalg.norm(pixels - centres[:, None], axis=-1)
-    cover = np.clip(radii[:, None] - distance + 0.5, 0, 1) * opacity[:, None]
+    distance = np.sqrt(((pixels - centres[:, None]) ** 2).sum(-1))
+    cover = np.clip((radii[:, None] - distance) / 1.6 + 0.5, 0, 1) * opacity[:, None]
 
     tile = np.zeros((TILE, TILE), np.float32)
     columns, rows = (pixels.astype(int) % TILE).transpose(2, 0, 1)
     np.maximum.at(tile, (rows, columns), cover.astype(np.float32))
-    return tile
+    return _kept(tile)
+
+
+def _kept(tile: NDArray[np.float32] | NDArray[np.float64]) -> Field:
+    """Return a tile that nobody can paint over: every later cell is drawn from it."""
+    kept = tile.astype(np.float32)
+    kept.flags.writeable = False
+    return kept
