@@ -43,6 +43,6 @@ def synth(
         Folder for the cohort; new or empty.
     """
     with progress_bar() as progress:
-        synthesize_cohort(out, options, progress=progress)
+        table = synthesize_cohort(out, options, progress=progress)
     say(f"{options.patients} synthetic patients of {options.cells} cells each, with their truth:")
-    say_line(f"  {out / 'patients.csv'}")
+    say_line(f"  {table}")

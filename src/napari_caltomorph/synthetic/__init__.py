@@ -6,15 +6,11 @@ from napari_caltomorph.synthetic.cell_types import CELL_TYPES
 from napari_caltomorph.synthetic.cells import UnknownCellType, draw_cell
 from napari_caltomorph.synthetic.compositions import AML_HEHR_COMPOSITIONS, COMPOSITIONS, Composition
 from napari_caltomorph.synthetic.drawn import drawn_features, drawn_smear
+from napari_caltomorph.synthetic.layouts import SYNTHETIC_COLUMN
+from napari_caltomorph.synthetic.options import SynthOptions
 from napari_caltomorph.synthetic.patients import SyntheticPatient, UnknownClass, synthesize_patient
 from napari_caltomorph.synthetic.stain import Stain
-from napari_caltomorph.synthetic.write import (
-    SYNTHETIC_COLUMN,
-    SynthOptions,
-    invent_patients,
-    synthesize_cohort,
-    write_smear,
-)
+from napari_caltomorph.synthetic.write import invent_patients, synthesize_cohort, write_smear
 
 GENERATOR_VERSION = "2"
 """Goes up whenever the same seed draws another picture, or another patient."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_caltomorph.smear import Smear
+from napari_caltomorph.synthetic.layouts import METAFER_CELL
 from napari_caltomorph.synthetic.patients import SyntheticPatient
 from napari_caltomorph.synthetic.shapes import FIELD_OF_VIEW_UM
 
@@ -44,7 +45,7 @@ def drawn_smear(patient: SyntheticPatient) -> Smear:
     return Smear(
         patient_id=patient.patient_id,
         path=None,
-        cells=tuple(f"Gal-{number + 1:06d}.RGB.TIF" for number in range(len(patient))),
+        cells=tuple(METAFER_CELL.format(number + 1) for number in range(len(patient))),
         labels=(None,) * len(patient),
         source=_DrawnSource(patient),
         canvas=(_SIDE, _SIDE),
