@@ -31,6 +31,7 @@ from napari_caltomorph.synthetic.stain import Color, density, tint
 from napari_caltomorph.synthetic.texture import Field, dots, veins
 
 AUER_ROD = density((122, 26, 92))
+MEMBRANE_UM = 0.22  # The least cytoplasm between nucleus and border.
 
 
 @dataclass(frozen=True)
@@ -136,11 +137,14 @@ class Cytoplasm:
 
     def _clump(self, rng: np.random.Generator, grid: Grid, radius: float, count: int) -> Field:
         size = radius / math.sqrt(count)
-        bodies = []
-        for _ in range(count):
-            spot = (radius - size) * math.sqrt(rng.random()) * direction(rng)
-            bodies.append(blob(rng, grid, spot, size * rng.uniform(0.7, 1.25), rng.uniform(1, 1.6), self.waviness))
-        return union(bodies, 0.15)
+        spots: list[complex] = []
+        for _ in range(8 * count):
+            spot = 0.95 * radius * math.sqrt(rng.random()) * direction(rng)
+            if len(spots) < count and all(abs(spot - other) > 1.35 * size for other in spots):
+                spots.append(spot)
+        return union(
+            [blob(rng, grid, s, size * rng.uniform(0.8, 1.2), rng.uniform(1, 1.5), self.waviness) for s in spots], 0.1
+        )
 
     def _hairs(self, rng: np.random.Generator, grid: Grid, radius: float) -> Field:
         """Return hairs that stand out from the border: noise that depends on the direction alone, slightly curled."""
@@ -151,7 +155,7 @@ class Cytoplasm:
         profile = veins(rng, (side, side), 3.0)
         at = np.float32(side * 0.48) / away
         around: Field = profile[(y * at + side // 2).astype(np.intp), (x * at + side // 2).astype(np.intp)]
-        around *= np.float32(self.hairs)
+        around *= np.float32(self.hairs) * np.clip(np.float32(0.65) + np.float32(0.4) * grid.clouds(rng, 3.0), 0, 1)
         around *= np.clip(away * np.float32(2 / radius) - 1, 0, 1)
         return around
 
@@ -317,7 +321,7 @@ class CellType:
             area = uniform(rng, self.nucleus.share) * math.pi * radius**2
             nucleus = self.nucleus.shape.field(rng, grid, radius, area)
             nucleus += np.float32(0.05) * grid.clouds(rng, 0.25)
-            nucleus = fit_area(grid, nucleus, area, self._room(body))
+            nucleus = fit_area(grid, nucleus, area, self._room(grid, radius, body))
         if self.cytoplasm is not None and body is not None:
             self.cytoplasm.paint(rng, box, body, nucleus)
         if self.nucleus is not None:
@@ -332,11 +336,12 @@ class CellType:
                 _paint_auer_rod(rng, box, np.minimum(body, -nucleus))
         return Parts(grid, nucleus if body is None else body, nucleus, rods)
 
-    def _room(self, body: Field | None) -> Field | None:
+    def _room(self, grid: Grid, radius: float, body: Field | None) -> Field | None:
         """Return where the nucleus may lie: within the membrane, and not in the hairs."""
         if self.cytoplasm is None or body is None:
             return None
-        return body - np.float32(0.22 + 0.5 * self.cytoplasm.hairs)
+        room = body - np.float32(MEMBRANE_UM)
+        return within(room, disc(grid, 0j, 0.76 * radius), 0.5) if self.cytoplasm.hairs else room
 
     def _paint_granules_on_nucleus(self, rng: np.random.Generator, canvas: Canvas, nucleus: Field) -> None:
         for granules in self.cytoplasm.granules if self.cytoplasm else ():

@@ -17,7 +17,7 @@ from napari_caltomorph.synthetic.stain import Stain, density
 from napari_caltomorph.synthetic.texture import Field, dots
 
 RED_CELL = density((184, 138, 152))
-YOUNG_RED_CELL = density((166, 136, 168))  # Polychromatic: some RNA is left.
+YOUNG_RED_CELL = density((172, 136, 162))  # Polychromatic: some RNA is left.
 PLATELET = density((164, 120, 170))
 PLATELET_GRANULES = density((112, 52, 136))
 PRECIPITATE = density((60, 24, 78))
@@ -148,7 +148,7 @@ def _paint_red_cell(
     amount = (0.35 + 0.65 * filling) * stain.thickness * rng.normal(1, 0.06)
     pallor -= 1
     pallor *= box.grid.cover(field, 2.0) * np.float32(-amount)
-    color = YOUNG_RED_CELL if rng.random() < 0.015 else RED_CELL
+    color = YOUNG_RED_CELL if rng.random() < 0.006 else RED_CELL
     box.glaze(color, pallor, overlap=0.28 if cell.is_stacked else 0.6)
 
 

@@ -234,7 +234,7 @@ class Smudged:
     """
 
     elongation: Range = (1.0, 1.6)
-    tear: Range = (0.2, 1.4)
+    tear: Range = (0.2, 1.0)
     lobes: tuple[int, int] = (1, 1)
 
     def field(self, rng: np.random.Generator, grid: Grid, cell_radius: float, area: float) -> Field:

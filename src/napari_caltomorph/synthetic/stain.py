@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,20 +102,28 @@ class Stain:
     def develop(self, rng: np.random.Generator, grid: Grid, densities: Field) -> NDArray[np.uint8]:
         """Turn optical densities (3, size, size) into the picture (size, size, 3) that the camera saw."""
         blurred = _blur(densities, self.blur / grid.pixel * rng.uniform(0.7, 1.5))
-        # A table, not the exponential of each pixel: its last bit differs between processors, and it is slower.
-        steps = np.arange(int(DENSEST * LEVELS_PER_DENSITY) + 1) / LEVELS_PER_DENSITY
+        tables = _colors_of_densities(self.light, self.gain)
         blurred *= np.float32(LEVELS_PER_DENSITY)
-        levels = np.clip(blurred, 0, len(steps) - 1, out=blurred).astype(np.intp)
+        levels = np.clip(blurred, 0, tables.shape[1] - 1, out=blurred).astype(np.intp)
         shade = 1 + np.float32(self.unevenness / FIELD_OF_VIEW_UM) * grid.x
         noise = np.float32(self.noise) * clouds(rng, grid.shape, 0.5) + np.float32(0.5)
         picture = np.empty((*grid.shape, 3), np.uint8)
         for channel in range(3):
-            table = (self.light[channel] * np.exp(-self.gain[channel] * steps)).astype(np.float32)
-            seen = table[levels[channel]]
+            seen = tables[channel][levels[channel]]
             seen *= shade
             seen += noise
             picture[..., channel] = np.clip(seen, 0, 255, out=seen)
         return picture
+
+
+@lru_cache(maxsize=64)
+def _colors_of_densities(light: tuple[float, float, float], gain: tuple[float, float, float]) -> Field:
+    """Return what the camera sees of each density, (3, levels).
+
+    The exponential of each pixel would be slower, and its last bit differs between processors.
+    """
+    steps = np.arange(int(DENSEST * LEVELS_PER_DENSITY) + 1) / LEVELS_PER_DENSITY
+    return (np.array(light)[:, None] * np.exp(-np.array(gain)[:, None] * steps)).astype(np.float32)
 
 
 def _blur(densities: Field, sigma: float) -> Field:
