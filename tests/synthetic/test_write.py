@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import tifffile
 from pydantic import ValidationError
 
+from napari_caltomorph.cohort import CohortOptions, read_cohort
 from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.progress import Cancelled, Progress
-from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort, synthesize_patient, write_smear
+from napari_caltomorph.synthetic import (
+    SyntheticPatient,
+    SynthOptions,
+    invent_patients,
+    options,
+    synthesize_cohort,
+    synthesize_patient,
+    write_smear,
+)
+from napari_caltomorph.synthetic.drawing import CELLS_A_STRIP
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 
 SMALL = SynthOptions(patients=10, cells=3, seed=2)
+HEHR = SynthOptions(patients=10, cells=20, seed=4, layout="aml-hehr")
 
 
 def digest(folder: Path) -> str:
@@ -122,9 +140,18 @@ def test_filled_output_is_refused_and_left_alone_unless_overwriting(tmp_path):
 
 def test_overwriting_spares_what_is_no_cohort(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputRefused, match="no cohort"):
+    with pytest.raises(OutputRefused, match="holds no cohort"):
         synthesize_cohort(tmp_path, SMALL.model_copy(update={"overwrite": True}))
     assert (tmp_path / "thesis.txt").is_file()
+
+
+def test_overwriting_spares_a_cohort_of_real_patients(tmp_path):
+    for name in ("patients.csv", "metadata.csv"):
+        (tmp_path / name).write_text("patient_id,bag_label\nAQQ,NPM1\n")
+        with pytest.raises(OutputRefused, match="invented patients"):
+            synthesize_cohort(tmp_path, SMALL.model_copy(update={"overwrite": True}))
+        assert [p.name for p in tmp_path.iterdir()] == [name]
+        (tmp_path / name).unlink()
 
 
 def test_empty_folder_is_filled(tmp_path):
@@ -133,7 +160,144 @@ def test_empty_folder_is_filled(tmp_path):
     assert (tmp_path / "out" / "patients.csv").is_file()
 
 
-@pytest.mark.parametrize("bad", [{"cells": 0}, {"patients": -1}, {"seed": -1}, {"colour": "red"}])
+@pytest.mark.parametrize(
+    "bad",
+    [{"cells": 0}, {"patients": -1}, {"seed": -1}, {"colour": "red"}, {"workers": 0}, {"layout": "tcga"}],
+)
 def test_impossible_options_are_refused(bad):
     with pytest.raises(ValidationError):
         SynthOptions(**bad)
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Processes start however little there is to draw."""
+    monkeypatch.setattr(options, "CELLS_WORTH_A_PROCESS", 1)
+
+
+def test_the_bytes_are_the_same_whoever_draws_them(tmp_path, eager):
+    for workers in (1, 2, 3):
+        chosen = SynthOptions(patients=3, cells=CELLS_A_STRIP + 2, seed=2, workers=workers)
+        assert chosen.processes == workers
+        synthesize_cohort(tmp_path / str(workers), chosen)
+    assert len({digest(tmp_path / str(workers)) for workers in (1, 2, 3)}) == 1
+    assert multiprocessing.active_children() == []
+
+
+def test_no_process_is_started_for_a_handful_of_cells():
+    assert SynthOptions(patients=10, cells=3, workers=8).processes == 1
+    assert SynthOptions(patients=80, cells=200, workers=2).processes == 2
+
+
+def test_progress_of_several_processes_counts_every_cell(tmp_path, eager):
+    seen: list[Progress] = []
+    synthesize_cohort(tmp_path / "cohort", SMALL.model_copy(update={"workers": 2}), progress=seen.append)
+    assert [p.done for p in seen] == sorted(p.done for p in seen)
+    assert (seen[-1].done, {p.total for p in seen}) == (30, {30})
+
+
+def test_cancelling_several_processes_is_quick_and_leaves_nothing_behind(tmp_path, eager):
+    stopped = []
+
+    def stop(progress: Progress) -> None:
+        if progress.done:
+            stopped.append(time.monotonic())
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        synthesize_cohort(tmp_path / "out", SynthOptions(patients=8, cells=5_000, workers=2), progress=stop)
+    assert time.monotonic() - stopped[0] < 10  # 40,000 cells take minutes.
+    assert len(stopped) == 1
+    assert not list(tmp_path.iterdir())
+    assert multiprocessing.active_children() == []
+
+
+SCRIPT = """
+    import resource, sys
+    from pathlib import Path
+    from napari_caltomorph.errors import OutputRefused
+    from napari_caltomorph.synthetic import SynthOptions, options, synthesize_cohort
+    from napari_caltomorph.synthetic.drawing import WorkersLost
+
+    options.CELLS_WORTH_A_PROCESS = 1
+    {guard}
+        if {limit}:
+            resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+        try:
+            synthesize_cohort(Path(sys.argv[1]), SynthOptions(patients=4, cells=20, workers={workers}))
+        except (OutputRefused, WorkersLost) as error:
+            print(type(error).__name__, error)
+"""
+GUARD = 'if __name__ == "__main__":'
+
+
+def told_by_script(tmp_path: Path, **parts: object) -> str:
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(SCRIPT.format(**parts)))
+    command = [sys.executable, str(script), str(tmp_path / "cohort")]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["script.py"]
+    return output
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a limit on files is how a full disk is had, on POSIX")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_full_disk_says_so_and_leaves_nothing_behind(tmp_path, workers):
+    output = told_by_script(tmp_path, guard=GUARD, limit=30_000, workers=workers)
+    assert output.startswith("OutputRefused")
+    assert "cohort could not be written" in output
+    assert "free some space" in output
+
+
+def test_a_script_that_cannot_start_processes_is_told_how_to(tmp_path):
+    output = told_by_script(tmp_path, guard="if True:", limit=0, workers=2)
+    assert output.startswith("WorkersLost")
+    assert "__main__" in output
+
+
+def test_aml_hehr_lies_on_disk_as_the_public_cohort_does(tmp_path):
+    assert synthesize_cohort(tmp_path / "cohort", HEHR) == tmp_path / "cohort" / "metadata.csv"
+    table = pd.read_csv(tmp_path / "cohort" / "metadata.csv")
+    assert list(table.columns) == [
+        *("patient_id", "sex_1f_2m", "age", "bag_label", "instance_count", "leucocytes_per_µl"),
+        *("pb_myeloblast", "pb_promyelocyte", "pb_myelocyte", "pb_metamyelocyte", "pb_neutrophil_band"),
+        *("pb_neutrophil_segmented", "pb_eosinophil", "pb_basophil", "pb_monocyte", "pb_lymph_typ"),
+        *("pb_lymph_atyp_react", "pb_lymph_atyp_neopl", "pb_other", "pb_total"),
+    ]
+    assert set(table["bag_label"]) == {"PML_RARA", "NPM1", "CBFB_MYH11", "RUNX1_RUNX1T1", "control"}
+    assert set(table["sex_1f_2m"]) <= {1, 2}
+    for row in table.itertuples():
+        folder = tmp_path / "cohort" / "data" / row.bag_label / row.patient_id
+        assert {p.name for p in folder.glob("*.tif")} == {f"image_{n}.tif" for n in range(20)}
+        types = Counter(pd.read_csv(folder / "truth.csv")["type"])
+        assert row.instance_count == 20
+        assert row.pb_promyelocyte == 5 * types["promyelocyte"]
+        assert row.pb_monocyte == 5 * types["monocyte"]
+        assert row.pb_neutrophil_segmented == 5 * (types["segmented_neutrophil"] + types["dysplastic_neutrophil"])
+    shares = table.loc[:, "pb_myeloblast":"pb_other"].sum(axis=1)
+    assert list(shares.round(1)) == [100.0] * 10
+    assert list(table["pb_total"]) == [100.0] * 10
+
+
+def test_aml_hehr_is_read_without_options(tmp_path, monkeypatch):
+    def noise(patient: SyntheticPatient, index: int) -> np.ndarray:  # What the cells look like does not matter here.
+        return np.random.default_rng([patient.seed, index]).integers(0, 255, (144, 144, 3), np.uint8)
+
+    monkeypatch.setattr(SyntheticPatient, "image", noise)
+    synthesize_cohort(tmp_path / "cohort", HEHR.model_copy(update={"patients": 50, "cells": 50, "workers": 1}))
+    cohort = read_cohort(tmp_path / "cohort")
+    assert cohort.layout == "aml-hehr"
+    assert len(cohort) == 50
+    assert set(cohort.table["coarse"]) == {"acute_leukemia", "healthy"}
+    own = read_cohort(tmp_path / "cohort", CohortOptions(taxonomy="aml-hehr"))
+    assert sorted(own.table["coarse"].unique()) == ["cbfb_myh11", "control", "npm1", "pml_rara", "runx1_runx1t1"]
+    drawn = {p.patient_id: p for p in invent_patients(HEHR.model_copy(update={"patients": 50, "cells": 50}))}
+    for row in own.table.itertuples():
+        assert row.coarse == drawn[row.patient_id].coarse
+
+
+def test_what_was_written_is_read_again_with_its_classes(tmp_path):
+    synthesize_cohort(tmp_path / "cohort", SMALL.model_copy(update={"shortcut": True}))
+    cohort = read_cohort(tmp_path / "cohort", CohortOptions(min_cells=0, min_patients=1))
+    invented = {p.patient_id: p.coarse for p in invent_patients(SMALL)}
+    assert dict(zip(cohort.table["patient_id"], cohort.table["coarse"], strict=True)) == invented
