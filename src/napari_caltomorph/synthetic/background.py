@@ -141,10 +141,8 @@ def _paint_red_cell(
     out *= np.float32(1 / pallor_width)
     out *= out
     out *= out
-    # Coins seen from the side of the stack show no centre.
-    pallor: Field = np.float32(pallor_depth * (0.35 if cell.is_stacked else 1)) / (
-        1 + out + np.float32(0.6) * out * out
-    )
+    depth = pallor_depth * (0.35 if cell.is_stacked else 1)  # Coins seen from the side of the stack show no centre.
+    pallor: Field = np.float32(depth) / (1 + np.float32(0.4) * out + out * out)
     amount = (0.35 + 0.65 * filling) * stain.thickness * rng.normal(1, 0.06)
     pallor -= 1
     pallor *= box.grid.cover(field, 2.0) * np.float32(-amount)

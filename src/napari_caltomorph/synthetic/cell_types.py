@@ -10,13 +10,14 @@ from napari_caltomorph.synthetic.shapes import Band, Lobed, Round, Smudged
 
 PINK, PINK_RIM = (216, 178, 188), (198, 156, 178)
 DUST = Granules((166, 112, 160), 0.28, 0.4, (0.35, 0.75), patchiness=0.4)
+LAST_DUST = Granules((166, 112, 160), 0.28, 0.45, (0.0, 0.3), patchiness=1.0)
 NEUTROPHIL_GRANULES = Granules((120, 58, 138), 0.3, 0.85, (0.2, 0.9), patchiness=0.8)
 AZUROPHILIC = Granules((92, 24, 112), 0.42, 0.55, (0.6, 1.0), over_nucleus=0.5, patchiness=0.6)
 FEW_AZUROPHILIC = Granules((130, 46, 126), 0.42, 2.0, (0.0, 0.9), patchiness=1.0)
 MYELOCYTE_GRANULES = Granules((104, 40, 126), 0.34, 0.55, (0.3, 0.9), over_nucleus=0.2, patchiness=0.7)
 GROUND_GLASS = Granules((128, 88, 150), 0.26, 0.42, (0.25, 0.6), patchiness=0.5)
 EOSINOPHILIC = Granules((176, 82, 98), 0.6, 0.52, (0.8, 1.0), over_nucleus=0.12, patchiness=0.5)
-BASOPHILIC = Granules((58, 12, 92), 0.58, 0.58, (0.8, 1.0), over_nucleus=0.9, patchiness=0.4)
+BASOPHILIC = Granules((54, 12, 90), 0.6, 0.52, (0.85, 1.0), over_nucleus=0.9, patchiness=0.4)
 
 NEUTROPHIL_BODY = Cytoplasm(PINK, PINK_RIM, granules=(DUST, NEUTROPHIL_GRANULES))
 
@@ -25,18 +26,18 @@ _ROWS = (
         "segmented_neutrophil",
         (13.0, 16.5),
         NEUTROPHIL_BODY,
-        Nucleus(Lobed((2, 5)), share=(0.29, 0.4)),
+        Nucleus(Lobed((2, 5)), share=(0.29, 0.4), open=0.35),
     ),
     CellType(
         "band_neutrophil",
         (13.5, 16.5),
         NEUTROPHIL_BODY,
-        Nucleus(Band(), share=(0.3, 0.42)),
+        Nucleus(Band(), share=(0.3, 0.42), open=0.35),
     ),
     CellType(
         "dysplastic_neutrophil",  # Hypogranular pseudo-Pelger: two round, dense lobes in empty cytoplasm.
         (13.0, 15.5),
-        Cytoplasm((226, 200, 198), (206, 176, 190), mottle=0.04),
+        Cytoplasm((226, 200, 198), (206, 176, 190), granules=(LAST_DUST,), mottle=0.05),
         Nucleus(
             Lobed((1, 2), strand=(0.3, 0.5), elongation=(1.0, 1.2), waviness=0.05),
             share=(0.24, 0.33),
@@ -56,7 +57,7 @@ _ROWS = (
         (11.5, 15.0),
         Cytoplasm((202, 152, 182), (170, 112, 160), granules=(BASOPHILIC,), frill=0.16, vacuoles=(0, 5)),
         Nucleus(
-            Lobed((1, 3), strand=(0.6, 0.9)), share=(0.4, 0.55), dark=(84, 38, 128), light=(140, 96, 166), open=0.4
+            Lobed((1, 3), strand=(0.6, 0.9)), share=(0.4, 0.55), dark=(76, 30, 122), light=(140, 96, 166), open=0.4
         ),
     ),
     CellType(
@@ -77,13 +78,13 @@ _ROWS = (
         Nucleus(
             Round((1.1, 1.6), dent=(0.1, 0.75), eccentricity=(0.1, 0.6), waviness=0.09, dents=2, cleft=0.35),
             share=(0.4, 0.56),
-            dark=(66, 20, 114),
-            light=(136, 92, 166),
+            dark=(78, 28, 120),
+            light=(146, 100, 170),
             clump=0.22,
-            contrast=0.8,
-            open=0.5,
+            contrast=1.1,
+            open=0.56,
             blocks=0.3,
-            folds=0.6,
+            folds=0.7,
         ),
     ),
     CellType(
@@ -95,10 +96,10 @@ _ROWS = (
         Nucleus(
             Round((1.0, 1.25), dent=(-0.3, 0.3), waviness=0.04),
             share=(0.62, 0.88),
-            dark=(56, 16, 108),
-            light=(120, 76, 160),
+            dark=(64, 21, 113),
+            light=(126, 82, 162),
             clump=0.4,
-            open=0.26,
+            open=0.3,
             blocks=0.35,
         ),
     ),
@@ -119,8 +120,8 @@ _ROWS = (
         Nucleus(
             Round((1.1, 1.5), dent=(-0.2, 0.3), eccentricity=(0.2, 0.9), waviness=0.08),
             share=(0.3, 0.5),
-            dark=(70, 22, 114),
-            light=(134, 88, 164),
+            dark=(84, 32, 120),
+            light=(144, 98, 168),
             clump=0.3,
             open=0.35,
             folds=0.2,
@@ -222,7 +223,7 @@ _ROWS = (
             dark=(84, 36, 126),
             light=(150, 104, 176),
             clump=0.16,
-            contrast=0.55,
+            contrast=0.65,
             open=0.46,
             blocks=0.1,
             folds=0.12,
@@ -264,7 +265,7 @@ _ROWS = (
             dark=(68, 20, 114),
             light=(134, 88, 166),
             clump=0.2,
-            contrast=0.7,
+            contrast=0.95,
             open=0.42,
             nucleoli=(0, 2),
         ),

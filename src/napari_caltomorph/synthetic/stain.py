@@ -66,6 +66,8 @@ class Stain:
         Of the smear: how dense the red cells look, whatever their hemoglobin; 1 is the reference.
     flatness : float
         How drying shifted the central pallor of red cells, 0 not at all.
+    sharpening : float
+        How much the camera sharpens edges.
     dirt : float
         Mean number of specks of stain precipitate an image.
     """
@@ -78,6 +80,7 @@ class Stain:
     crowding: float
     thickness: float = 1.0
     flatness: float = 0.0
+    sharpening: float = 0.0
     dirt: float = 0.0
 
     @classmethod
@@ -96,12 +99,13 @@ class Stain:
             crowding=float(rng.uniform(0.3, 1.0)),
             thickness=float(np.clip(rng.normal(1.0, 0.1), 0.7, 1.3)),
             flatness=float(rng.normal(0, 0.08)),
+            sharpening=float(rng.uniform(0.0, 0.35)),
             dirt=float(min(rng.exponential(0.12), 1.0)),
         )
 
     def develop(self, rng: np.random.Generator, grid: Grid, densities: Field) -> NDArray[np.uint8]:
         """Turn optical densities (3, size, size) into the picture (size, size, 3) that the camera saw."""
-        blurred = _blur(densities, self.blur / grid.pixel * rng.uniform(0.7, 1.5))
+        blurred = _blur(densities, (self.blur / grid.pixel * rng.uniform(0.7, 1.5)) ** 2 - self.sharpening)
         tables = _colors_of_densities(self.light, self.gain)
         blurred *= np.float32(LEVELS_PER_DENSITY)
         levels = np.clip(blurred, 0, tables.shape[1] - 1, out=blurred).astype(np.intp)
@@ -126,10 +130,13 @@ def _colors_of_densities(light: tuple[float, float, float], gain: tuple[float, f
     return (np.array(light)[:, None] * np.exp(-np.array(gain)[:, None] * steps)).astype(np.float32)
 
 
-def _blur(densities: Field, sigma: float) -> Field:
-    """Blur (3, H, W) as a Gaussian of `sigma` px would, by few passes of three pixels each."""
-    passes = max(math.ceil(sigma**2 / 0.6), 1)
-    side = np.float32(sigma**2 / passes / 2)
+def _blur(densities: Field, variance: float) -> Field:
+    """Blur (3, H, W) as a Gaussian of this variance (px squared) would, by few passes of three pixels each.
+
+    A variance below zero sharpens.
+    """
+    passes = max(math.ceil(variance / 0.6), 1)
+    side = np.float32(variance / passes / 2)
     for _ in range(passes):
         for axis in (1, 2):
             ends = [slice(None)] * 3, [slice(None)] * 3

@@ -16,6 +16,7 @@ Field = NDArray[np.float32]
 Shape = tuple[int, int]
 
 TILE = 512  # Large against a cell of 144 px, so that two cells rarely show the same window.
+DOT_TILE = 320  # Dots take longer to make.
 
 
 def clouds(rng: np.random.Generator, shape: Shape, scale: float) -> Field:
@@ -75,8 +76,8 @@ def _half_octave(scale: float) -> float:
 
 def _window(rng: np.random.Generator, tile: Field, shape: Shape) -> Field:
     height, width = shape
-    if max(shape) > TILE:
-        tile = np.tile(tile, (-(-max(shape) // TILE) + 1,) * 2)
+    if max(shape) > len(tile):
+        tile = np.tile(tile, (-(-max(shape) // len(tile)) + 1,) * 2)
     turn, top, left = int(rng.integers(8)), rng.integers(len(tile) - height + 1), rng.integers(len(tile) - width + 1)
     if turn & 1:
         tile = tile.T
@@ -105,21 +106,22 @@ def _vein_tile(scale: float) -> Field:
 @lru_cache(maxsize=64)
 def _dot_tile(diameter: float, spacing: float) -> Field:
     rng = np.random.default_rng(2)
-    steps = np.arange(0, TILE, spacing)
+    steps = np.arange(0, DOT_TILE, spacing)
     centres = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
-    centres = (centres + rng.uniform(-0.9, 0.9, centres.shape) * spacing) % TILE
+    centres = (centres + rng.uniform(-0.9, 0.9, centres.shape) * spacing) % DOT_TILE
     radii = diameter / 2 * np.clip(rng.normal(1, 0.28, len(centres)), 0.45, 1.8)
     opacity = rng.uniform(0.35, 1.0, len(centres))
+    corner = np.floor(centres).astype(int)
+    reach = int(np.ceil(0.9 * diameter + 0.8))
 
-    reach = int(np.ceil(diameter)) + 1
-    offsets = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 2), -1).reshape(-1, 2)
-    pixels = np.floor(centres)[:, None] + offsets  # (dots, pixels near a dot, 2)
-    distance = np.sqrt(((pixels - centres[:, None]) ** 2).sum(-1))
-    cover = np.clip((radii[:, None] - distance) / 1.6 + 0.5, 0, 1) * opacity[:, None]
-
-    tile = np.zeros((TILE, TILE), np.float32)
-    columns, rows = (pixels.astype(int) % TILE).transpose(2, 0, 1)
-    np.maximum.at(tile, (rows, columns), cover.astype(np.float32))
+    tile = np.zeros((DOT_TILE, DOT_TILE))
+    for offset in np.ndindex(2 * reach + 1, 2 * reach + 1):
+        pixel = corner + np.array(offset) - reach
+        distance = np.sqrt(((pixel - centres) ** 2).sum(-1))
+        cover = np.clip((radii - distance) / 1.6 + 0.5, 0, 1) * opacity
+        touched = cover > 0
+        column, row = (pixel[touched] % DOT_TILE).T
+        np.maximum.at(tile, (row, column), cover[touched])
     return _kept(tile)
 
 
