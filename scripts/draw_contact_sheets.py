@@ -3,20 +3,23 @@
     python scripts/draw_contact_sheets.py                     (writes docs/images/synthetic_cells.png)
     python scripts/draw_contact_sheets.py --seed 5 --side 144 --out sheet.png
 
-Eight cells of each type, each from another patient's slide, named by its type; the last rows show what red cells tell.
+Eight cells of each type, each from another patient's slide, named by its type; the last rows show Auer rods and what
+red cells tell.
 Hold it beside a sheet of real cells when the drawings change, and raise `GENERATOR_VERSION`.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from napari_caltomorph.synthetic import CELL_TYPES, RedCells, Stain, draw_cell
+from napari_caltomorph.synthetic import CELL_TYPES, CellType, RedCells, Stain
+from napari_caltomorph.synthetic.cells import paint_cell
 
 OUT = Path(__file__).parents[1] / "docs" / "images" / "synthetic_cells.png"
 PER_ROW = 8
@@ -24,21 +27,27 @@ COLUMNS = 2
 LABEL = 14  # Height of a label, px.
 NORMAL = RedCells(13.5)
 
-ROWS: list[tuple[str, str, RedCells]] = [(slug.replace("_", " "), slug, NORMAL) for slug in CELL_TYPES]
+LYMPHOCYTE, MYELOBLAST = CELL_TYPES["lymphocyte"], CELL_TYPES["myeloblast"]
+ALL_WITH_AUER_RODS = replace(MYELOBLAST, cytoplasm=replace(MYELOBLAST.cytoplasm, auer_rods=1.0))
+
+ROWS: list[tuple[str, CellType, RedCells]] = [(slug.replace("_", " "), row, NORMAL) for slug, row in CELL_TYPES.items()]
 ROWS += [
-    ("hemoglobin 7 g/dl", "lymphocyte", RedCells(7.0)),
-    ("hemoglobin 17 g/dl", "lymphocyte", RedCells(17.0)),
-    ("rouleaux, 10 g/dl", "lymphocyte", RedCells(10.0, rouleaux=0.8)),
-    ("teardrops, 11 g/dl", "lymphocyte", RedCells(11.0, teardrops=0.4)),
+    ("myeloblast with Auer rod", ALL_WITH_AUER_RODS, NORMAL),
+    ("hemoglobin 7 g/dl", LYMPHOCYTE, RedCells(7.0)),
+    ("hemoglobin 17 g/dl", LYMPHOCYTE, RedCells(17.0)),
+    ("rouleaux, 10 g/dl", LYMPHOCYTE, RedCells(10.0, rouleaux=0.8)),
+    ("teardrops, 11 g/dl", LYMPHOCYTE, RedCells(11.0, teardrops=0.4)),
 ]
 
 
-def draw_row(number: int, slug: str, red_cells: RedCells, seed: int, side: int) -> NDArray[np.uint8]:
+def draw_row(number: int, kind: CellType, red_cells: RedCells, seed: int, side: int) -> NDArray[np.uint8]:
     """Return `PER_ROW` cells side by side, each of another patient."""
     cells = []
     for column in range(PER_ROW):
         stain = Stain.sample(np.random.default_rng([seed, column]))
-        image = draw_cell(slug, np.random.default_rng([seed, number, column]), stain, red_cells)
+        rng = np.random.default_rng([seed, number, column])
+        canvas, _ = paint_cell(kind, rng, stain, red_cells)
+        image = stain.develop(rng, canvas.grid, canvas.densities)
         cells.append(np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS)))
     return np.concatenate(cells, axis=1)
 
@@ -54,10 +63,10 @@ def main() -> None:
     width = PER_ROW * side
     sheet = Image.new("RGB", (COLUMNS * width + LABEL, down * (side + LABEL)), "white")
     pen = ImageDraw.Draw(sheet)
-    for number, (label, slug, red_cells) in enumerate(ROWS):
+    for number, (label, kind, red_cells) in enumerate(ROWS):
         left, top = number // down * (width + LABEL), number % down * (side + LABEL)
         pen.text((left + 2, top + 1), label, fill="black")
-        row = draw_row(number, slug, red_cells, options.seed, side)
+        row = draw_row(number, kind, red_cells, options.seed, side)
         sheet.paste(Image.fromarray(row), (left, top + LABEL))
     sheet.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(options.out, optimize=True)
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB")

@@ -267,7 +267,7 @@ class Lobed:
     """
 
     lobes: tuple[int, int] = (3, 5)
-    strand: Range = (0.4, 1.3)
+    strand: Range = (0.4, 1.0)
     bend: Range = (0.5, 1.5)
     elongation: Range = (1.0, 1.7)
     waviness: float = 0.1
