@@ -99,7 +99,7 @@ class Stain:
             crowding=float(rng.uniform(0.3, 1.0)),
             thickness=float(np.clip(rng.normal(1.0, 0.1), 0.7, 1.3)),
             flatness=float(rng.normal(0, 0.08)),
-            sharpening=float(rng.uniform(0.0, 0.35)),
+            sharpening=float(rng.uniform(0.0, 0.12)),
             dirt=float(min(rng.exponential(0.12), 1.0)),
         )
 
