@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,11 +46,20 @@ class MemberSplit:
         return options.epochs if len(self.validation) else min(options.fixed_epochs, options.epochs)
 
 
-def member_split(bags: LabelledBags, fold: int, options: TrainOptions) -> MemberSplit:
+def member_split(bags: LabelledBags, fold: int, options: TrainOptions, *, share: float = 1) -> MemberSplit:
     """Return who trains the member of a fold.
 
     ``paper`` stops on the fold itself, so what the member then says of the fold is optimistic. ``robust`` keeps the
     fold away: nothing here, and nothing that the member is trained with, depends on the fold's labels.
+
+    Parameters
+    ----------
+    bags : LabelledBags
+    fold : int
+    options : TrainOptions
+    share : float
+        Of the patients of each class that the member learns from, at least one; smaller shares lie within larger ones.
+        Who stops it, and its fold, stay whole.
 
     Raises
     ------
@@ -58,6 +67,8 @@ def member_split(bags: LabelledBags, fold: int, options: TrainOptions) -> Member
         Hemoglobin is to be learnt, and too few of those who train the member have a value, or all have the same.
     """
     split = _split(bags, fold, options)
+    if share < 1:
+        split = replace(split, train=_part_of(bags, split, share, options))
     if options.hemoglobin:
         _refuse_hemoglobin(bags.hemoglobin[split.train], fold)
     return split
@@ -80,6 +91,13 @@ def _split(bags: LabelledBags, fold: int, options: TrainOptions) -> MemberSplit:
         f"needed) train {min(options.fixed_epochs, options.epochs)} epochs."
     )
     return MemberSplit(fold, others, nobody, own, note)
+
+
+def _part_of(bags: LabelledBags, split: MemberSplit, share: float, options: TrainOptions) -> NDArray[np.intp]:
+    """Return the first of each class in an order that depends on seed and fold alone."""
+    order = np.random.default_rng([options.seed, split.fold]).permutation(split.train)
+    of_class = [order[bags.classes[order] == one] for one in np.unique(bags.classes[order])]
+    return np.sort(np.concatenate([some[: max(1, round(share * len(some)))] for some in of_class]))
 
 
 def _refuse_hemoglobin(values: NDArray[np.float64], fold: int) -> None:
