@@ -90,6 +90,14 @@ def test_a_file_of_options_that_are_none_is_refused_in_one_line(run, words, tmp_
     assert err.count("\n") == 1
 
 
+def test_options_that_do_not_fit_together_are_refused_in_one_line(run, words):
+    code, _, err = run(*words, "--width", "100", "--heads", "8")
+    assert (code, err) == (2, "caltomorph: 8 heads do not divide a width of 100. See `caltomorph train --help`.\n")
+    code, _, err = run(*words, "--learning-rate", "1e38")
+    assert code == 2
+    assert err.startswith("caltomorph: --learning-rate 1e")
+
+
 def test_a_model_that_is_there_is_not_overwritten(run, words, tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "precious").touch()

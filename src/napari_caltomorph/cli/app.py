@@ -94,6 +94,8 @@ def _one_line(error: CycloptsError) -> str:
         text = " ".join(str(error).split())
         return text if text.endswith((".", "?", "!")) else f"{text}."
     first = error.__cause__.errors()[0]
+    if not first["loc"]:  # not of one option, but of how several fit together
+        return f"{first['msg'][0].upper()}{first['msg'][1:]}."
     name = "--" + str(first["loc"][0]).replace("_", "-")
     why = "not one of its values" if first["type"] == "string_pattern_mismatch" else first["msg"]
     return f"{name} {first['input']}: {why}."

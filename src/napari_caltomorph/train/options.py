@@ -83,7 +83,7 @@ class TrainOptions(BaseModel):
     epochs: PositiveInt = Field(150, description="Most epochs of a member.")
     patience: PositiveInt = Field(25, description="Stop when validation loss has not fallen for so many epochs.")
     fixed_epochs: PositiveInt = Field(30, description="Epochs where too few patients are there to stop on.")
-    learning_rate: PositiveFloat = Field(3e-5, description="Of AdamW.")
+    learning_rate: PositiveFloat = Field(3e-5, le=1, description="Of AdamW.")
     weight_decay: NonNegativeFloat = Field(0.01, description="Of AdamW.")
     schedule: Literal["constant", "cosine"] = Field("cosine", description="Learning rate after the warm-up.")
     warmup_epochs: NonNegativeInt = Field(5, description="Epochs in which the learning rate rises.")
