@@ -72,11 +72,16 @@ def test_cancelled_workers_stop_and_what_they_leave_resumes_to_the_same_end(few,
 
 @pytest.fixture(scope="module")
 def scheduler():
-    """The address of a scheduler that runs already, with two processes that take two tasks each."""
+    """The address of a scheduler that runs already, with two workers in threads of this process."""
     import distributed
 
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=2, dashboard_address=None, silence_logs=logging.CRITICAL
+        n_workers=2,
+        threads_per_worker=1,
+        processes=False,
+        protocol="tcp",
+        dashboard_address=None,
+        silence_logs=logging.CRITICAL,
     ) as cluster:
         yield cluster.scheduler_address
 
@@ -113,7 +118,8 @@ def test_what_goes_wrong_on_one_worker_stops_the_others_before_it_is_said(few, t
 
 
 def test_what_cannot_be_learnt_is_refused_as_by_one_process(few, scheduler):
-    options = tiny(learning_rate=1e37, warmup_epochs=0, schedule="constant", scheduler=scheduler)
+    options = tiny(warmup_epochs=0, schedule="constant", scheduler=scheduler)
+    options = options.model_copy(update={"learning_rate": 1e37})  # beyond what the options allow
     with pytest.raises(TrainingRefused, match="is not a number in the first epoch; use a smaller --learning-rate"):
         train(read(few), None, options)
 
