@@ -228,7 +228,10 @@ def test_a_damaged_result_is_named_and_the_others_stay(few, done, tmp_path):
 
 
 def test_variants_that_fail_are_named_with_the_reason(few, tmp_path):
-    comparison = comparing(few, tmp_path / "out", CompareOptions(what=("sizes",), shares=(0.5,)), learning_rate=1e30)
+    # A rate beyond what the options allow, which `model_copy` does not check.
+    hopeless = tiny().model_copy(update={"learning_rate": 1e30})
+    options = CompareOptions(what=("sizes",), shares=(0.5,))
+    comparison = compare(read(few), few / "features", tmp_path / "out", options, hopeless)
     assert not comparison.results
     assert list(comparison.failed) == ["transformer-cls-1", "transformer-cls-1-share-0.5"]
     assert all("--learning-rate" in reason for reason in comparison.failed.values())
