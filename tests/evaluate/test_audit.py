@@ -32,6 +32,7 @@ SIDE = 64
 PALE = Stain(light=(250, 232, 210), gain=(0.95, 0.95, 0.95), blur=0.05, unevenness=0.02, noise=1.0, crowding=0.7)
 DARK = replace(PALE, light=(240, 215, 205), gain=(1.15, 1.1, 1.2))
 QUICK = AuditOptions(shufflings=80, cells=6)
+QUICKER = AuditOptions(shufflings=20)  # where p does not matter
 
 
 def cohort_of(classes: list[str], *, folds: int | None = 4, **columns: object) -> Cohort:
@@ -199,7 +200,7 @@ def test_nothing_is_found_in_noise_and_that_is_said_to_prove_nothing_else() -> N
 def test_numbers_are_those_of_scikit_learn() -> None:
     cohort = cohort_of(halves(40))
     traits = traits_of(cohort, np.random.default_rng(2), shift=1.0)
-    row = row_of(audit_of_traits(cohort, traits, QUICK), "borders")
+    row = row_of(audit_of_traits(cohort, traits, QUICKER), "borders")
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", tol=1e-3, max_iter=5000))
     truth = (cohort.table["coarse"] == "lymphoma").to_numpy(dtype=int)
     folds = PredefinedSplit(cohort.table["fold"].to_numpy(dtype=int))
@@ -211,7 +212,7 @@ def test_numbers_are_those_of_scikit_learn() -> None:
 
 def test_p_values_are_corrected_for_how_many_were_looked_at() -> None:
     cohort = cohort_of(halves(40), age=np.arange(40) % 7)
-    found = audit_of_traits(cohort, traits_of(cohort, np.random.default_rng(3), shift=0.5), QUICK)
+    found = audit_of_traits(cohort, traits_of(cohort, np.random.default_rng(3), shift=0.5), QUICKER)
     ordered = sorted(found.rows, key=lambda row: row.p)
     assert len(ordered) == 4
     assert ordered[0].p_corrected == pytest.approx(min(1, 4 * ordered[0].p))
@@ -220,7 +221,7 @@ def test_p_values_are_corrected_for_how_many_were_looked_at() -> None:
 
 def test_what_would_be_found_alone_is_called_a_hint() -> None:
     cohort = cohort_of(halves(40))
-    found = audit_of_traits(cohort, traits_of(cohort, np.random.default_rng(1)), QUICK)
+    found = audit_of_traits(cohort, traits_of(cohort, np.random.default_rng(1)), QUICKER)
     row = replace(found.rows[0], p=0.04, p_corrected=0.12)
     hinted = replace(found, rows=(row, *found.rows[1:]))
     assert row.is_hint
@@ -229,7 +230,7 @@ def test_what_would_be_found_alone_is_called_a_hint() -> None:
 
 
 def test_p_values_spread_evenly_where_there_is_nothing_to_find() -> None:
-    cohort = cohort_of(halves(20))
+    cohort = cohort_of(halves(20), folds=3)
     found = []
     for seed in range(30):
         borders = traits_of(cohort, np.random.default_rng(100 + seed)).borders
@@ -254,14 +255,14 @@ def test_three_classes_are_judged_by_macro_auroc_and_small_ones_left_out() -> No
 
 def test_patients_without_folds_are_dealt_out_and_groups_stay_together() -> None:
     cohort = cohort_of(halves(40), folds=None, group=[f"g{i // 2}" for i in range(40)])
-    found = audit_of_traits(cohort, traits_of(cohort, np.random.default_rng(5)), QUICK)
+    found = audit_of_traits(cohort, traits_of(cohort, np.random.default_rng(5)), QUICKER)
     assert found.folds == "folds dealt out for the audit"
     assert row_of(found, "borders").patients == 40
 
 
 def test_sites_that_are_classes_cannot_be_judged_and_that_is_said() -> None:
     cohort = cohort_of(halves(20), folds=None, group=halves(20))
-    found = audit_of_traits(cohort, traits_of(cohort, np.random.default_rng(6)), QUICK)
+    found = audit_of_traits(cohort, traits_of(cohort, np.random.default_rng(6)), QUICKER)
     assert found.rows == ()
     assert any("Every fold holds one class only" in note for note in found.notes)
     assert found.findings[0].startswith("Nothing could be audited")
@@ -284,11 +285,19 @@ def test_a_cohort_of_features_is_audited_by_what_its_table_says() -> None:
     assert any("no images, only features" in note for note in found.notes)
 
 
+def test_what_is_the_same_of_all_who_have_it_is_not_judged() -> None:
+    cohort = cohort_of(halves(20))
+    sizes = pd.DataFrame({"height": [144.0] * 19 + [np.nan]}, index=cohort.table["patient_id"].astype(str))
+    found = audit_of_traits(cohort, replace(nothing_measured(cohort), sizes=sizes), QUICK)
+    assert found.rows == ()
+    assert "Nothing differs in number of usable cells and size of their images" in " ".join(found.notes)
+
+
 def test_the_same_seed_gives_the_same_audit_and_json_brings_it_back() -> None:
     cohort = cohort_of(halves(20), age=[30.0, None] * 10, scanner=["a", "b"] * 10)
     traits = replace(nothing_measured(cohort), borders=traits_of(cohort, np.random.default_rng(7)).borders)
     said = predictions_of(cohort, np.random.default_rng(8), 1.0)
-    first, second = (audit_of_traits(cohort, traits, QUICK, predictions=said) for _ in range(2))
+    first, second = (audit_of_traits(cohort, traits, QUICKER, predictions=said) for _ in range(2))
     assert first == second
     written = json.loads(json.dumps(first.to_json(), allow_nan=False))
     assert Audit.from_json(written) == first
@@ -356,8 +365,8 @@ def test_images_that_add_to_routine_data_are_said_to_and_others_not() -> None:
     rng = np.random.default_rng(10)
     cohort = cohort_of(halves(60), age=50 + 10 * rng.standard_normal(60) + np.tile([0, 6], 30))
     traits = nothing_measured(cohort)
-    good = audit_of_traits(cohort, traits, QUICK, predictions=predictions_of(cohort, rng, 1.5))
-    poor = audit_of_traits(cohort, traits, QUICK, predictions=predictions_of(cohort, rng, 0.0))
+    good = audit_of_traits(cohort, traits, QUICKER, predictions=predictions_of(cohort, rng, 1.5))
+    poor = audit_of_traits(cohort, traits, QUICKER, predictions=predictions_of(cohort, rng, 0.0))
     assert good.added is not None
     assert good.added.gain is not None
     assert good.added.both is not None
@@ -368,7 +377,7 @@ def test_images_that_add_to_routine_data_are_said_to_and_others_not() -> None:
     assert any(sentence.startswith("The images add to routine data: AUROC") for sentence in good.findings)
     assert any(sentence.startswith("It is not shown that the images add") for sentence in poor.findings)
     said = predictions_of(cohort, np.random.default_rng(11), 1.5)
-    alone = audit_of_traits(cohort, traits, QUICK, predictions=said).added
+    alone = audit_of_traits(cohort, traits, QUICKER, predictions=said).added
     assert alone is not None
     truth = cohort.table["coarse"] == "lymphoma"
     assert alone.model["auroc"].value == pytest.approx(roc_auc_score(truth, said["p_lymphoma"]))
@@ -378,7 +387,7 @@ def test_without_routine_data_it_is_said_that_there_is_nothing_to_add_to() -> No
     cohort = cohort_of(halves(20))
     rng = np.random.default_rng(12)
     said = predictions_of(cohort, rng, 1.0)
-    found = audit_of_traits(cohort, nothing_measured(cohort), QUICK, predictions=said)
+    found = audit_of_traits(cohort, nothing_measured(cohort), QUICKER, predictions=said)
     assert found.added is not None
     assert found.added.gain is None
     assert "There are no routine data to say what the images add to." in found.findings
@@ -394,7 +403,7 @@ def test_a_scanner_on_which_the_model_fails_is_found() -> None:
             "p_lymphoma": [0.1, 0.9] * 10 + [0.1, 0.1, 0.9, 0.9] * 5,
         }
     )
-    found = audit_of_traits(cohort, nothing_measured(cohort), QUICK, predictions=said)
+    found = audit_of_traits(cohort, nothing_measured(cohort), QUICKER, predictions=said)
     (column,) = found.columns
     accuracies = {one.value: one.accuracy for one in column.values}
     assert {value: accuracy.value for value, accuracy in accuracies.items() if accuracy} == {"new": 0.5, "old": 1.0}
@@ -413,7 +422,7 @@ def test_a_site_with_the_harder_class_is_no_worse_for_that() -> None:
     classes = ["acute_leukemia"] * 20 + ["lymphoma"] * 20
     cohort = cohort_of(classes, site=["a"] * 16 + ["b"] * 4 + ["a"] * 4 + ["b"] * 16)
     said = pd.DataFrame({"patient_id": cohort.table["patient_id"], "p_acute_leukemia": 1.0, "p_lymphoma": 0.0})
-    found = audit_of_traits(cohort, nothing_measured(cohort), QUICK, predictions=said)
+    found = audit_of_traits(cohort, nothing_measured(cohort), QUICKER, predictions=said)
     (column,) = found.columns
     assert column.p_accuracy is not None
     assert column.p_accuracy < 0.01
@@ -425,7 +434,7 @@ def test_a_site_with_the_harder_class_is_no_worse_for_that() -> None:
 def test_columns_with_few_patients_a_value_are_shown_and_not_tested() -> None:
     cohort = cohort_of(halves(20), site=["a"] * 17 + ["b", "c", "d"])
     said = predictions_of(cohort, np.random.default_rng(15), 1.0)
-    found = audit_of_traits(cohort, nothing_measured(cohort), QUICK, predictions=said)
+    found = audit_of_traits(cohort, nothing_measured(cohort), QUICKER, predictions=said)
     (column,) = found.columns
     assert [one.patients for one in column.values] == [17, 1, 1, 1]
     assert column.p_accuracy is None
@@ -439,6 +448,6 @@ def test_two_predictions_of_one_patient_are_refused() -> None:
         audit_of_traits(
             cohort,
             nothing_measured(cohort),
-            QUICK,
+            QUICKER,
             predictions=pd.concat([said, said.iloc[:1]]),
         )

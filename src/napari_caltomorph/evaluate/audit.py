@@ -110,6 +110,7 @@ def audit_of_traits(
     """Audit a cohort whose images were measured already; `audit` tells the rest."""
     options = options or AuditOptions()
     patients = _patients(cohort, options)
+    predicted = None if predictions is None else _Predicted.of(cohort, predictions)
     notes = list(patients.notes)
     if traits.unreadable:
         patient, why = next(iter(traits.unreadable.items()))
@@ -130,13 +131,12 @@ def audit_of_traits(
             notes.append(judged)
         else:
             rows.append(judged)
-    predicted = None if predictions is None else _Predicted.of(cohort, predictions)
     columns, said = _columns(
         cohort.table if predicted is None else predicted.table, cohort.taxonomy, predicted, options
     )
     added = None
     if predicted is not None:
-        added, why = _added(cohort, predicted, options)
+        added, why = _added(cohort, predicted, options, progress)
         notes += [why] if why else []
     return Audit(
         cohort=cohort.name,
@@ -234,12 +234,9 @@ def _judge(
 ) -> TraitRow | str:
     """Return how well a set of traits tells the label, or a sentence why that cannot be said."""
     values = values.reindex(patients.table["patient_id"].astype(str))
-    # Of nobody, or the same of everybody: it tells nothing.
-    values = values.loc[
-        :, [column for column in values if values[column].nunique() > (0 if _has_gaps(values[column]) else 1)]
-    ]
     is_in = values.notna().any(axis=1).to_numpy()
     values, judged = values.loc[is_in], patients.of(is_in)
+    values = values.loc[:, values.nunique() > 1]  # what is the same of everybody tells nothing
     title = sees.rstrip(",")
     if values.empty:
         return f"Nothing differs in {title} between patients, or none could be measured."
@@ -271,10 +268,6 @@ def _judge(
         p=p,
         p_corrected=p,
     )
-
-
-def _has_gaps(values: pd.Series) -> bool:
-    return bool(values.isna().any())
 
 
 @dataclass(frozen=True)
@@ -354,7 +347,9 @@ class _Predicted:
         return np.where(total > 0, said / np.where(total > 0, total, 1), 1 / said.shape[1])
 
 
-def _added(cohort: Cohort, predicted: _Predicted, options: AuditOptions) -> tuple[Added | None, str]:
+def _added(
+    cohort: Cohort, predicted: _Predicted, options: AuditOptions, progress: OnProgress
+) -> tuple[Added | None, str]:
     """Return what predictions add to routine data, and a sentence where that cannot be said."""
     patients = _patients(cohort, options, among=predicted.table)
     if len(patients.names) < 2 or not len(patients):
@@ -375,11 +370,17 @@ def _added(cohort: Cohort, predicted: _Predicted, options: AuditOptions) -> tupl
         model=model,
         routine=patients.score(alone, 1000, options.seed),
         both=patients.score(both, 1000, options.seed),
-        gain=_gain(patients, alone, both, options.seed),
+        gain=_gain(patients, alone, both, options.seed, progress),
     ), ""
 
 
-def _gain(patients: _Patients, before: NDArray[np.float64], after: NDArray[np.float64], seed: int) -> Interval:
+def _gain(
+    patients: _Patients,
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+    seed: int,
+    progress: OnProgress,
+) -> Interval:
     """Return how much a metric gains, and percentile bounds over patients, resampled in pairs within classes."""
     rng = np.random.default_rng(seed)
     groups = [np.flatnonzero(patients.classes == c) for c in range(len(patients.names))]
@@ -389,10 +390,12 @@ def _gain(patients: _Patients, before: NDArray[np.float64], after: NDArray[np.fl
         first, second = (drawn.score(said[rows], 0, 0)[patients.metric].value for said in (before, after))
         return second - first
 
-    value = gained(np.arange(len(patients)))
-    drawn = [
-        gained(np.concatenate([rng.choice(rows, len(rows)) for rows in groups])) for _ in range(_RESAMPLES_OF_GAIN)
-    ]
+    value, drawn = gained(np.arange(len(patients))), []
+    for number in range(_RESAMPLES_OF_GAIN):
+        if number % 20 == 0:
+            progress(Progress("Resampling patients", number, _RESAMPLES_OF_GAIN, "samples"))
+        drawn.append(gained(np.concatenate([rng.choice(rows, len(rows)) for rows in groups])))
+    progress(Progress("Resampling patients", _RESAMPLES_OF_GAIN, _RESAMPLES_OF_GAIN, "samples"))
     low, high = np.quantile(drawn, [0.025, 0.975])
     return Interval(value, float(min(low, value)), float(max(high, value)))
 

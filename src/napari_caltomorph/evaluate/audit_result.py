@@ -79,14 +79,9 @@ class TraitRow:
     def in_numbers(self) -> str:
         """E.g. ``"AUROC 0.72, 95 % 0.60 to 0.83; shuffled labels 0.37 to 0.63; p = 0.007"``."""
         chance = self.chance[self.metric]
-        p = (
-            f"p < {1.01 / (chance.shufflings + 1):.1g}"
-            if self.p * (chance.shufflings + 1) < 1.5
-            else f"p = {self.p:.2g}"
-        )
         return (
-            f"{estimate(self.metric, self.estimates)}; shuffled labels {chance.low:.2f} to {chance.high:.2f}; {p}, "
-            f"corrected {self.p_corrected:.2g}"
+            f"{estimate(self.metric, self.estimates)}; shuffled labels {chance.low:.2f} to {chance.high:.2f}; "
+            f"p = {self.p:.2g}, corrected {self.p_corrected:.2g}"
         )
 
 
