@@ -144,8 +144,14 @@ class TrainPanel(DockPanel):
 
     def event(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.ParentChange and self.parentWidget() is None:
-            self.unbind()  # taken out of its dock, for good
+            self.unbind()
+            # The cross takes it out of its dock for good, and forgets to delete it.
+            QTimer.singleShot(0, self._delete_if_homeless)
         return super().event(event)
+
+    def _delete_if_homeless(self) -> None:
+        if self.parentWidget() is None:
+            self.deleteLater()
 
     def _build(self) -> None:
         column = QVBoxLayout(self)
@@ -197,8 +203,8 @@ class TrainPanel(DockPanel):
         if self._outcome is not None:
             kept = f" What was learnt is kept: {_GO_ON!r} continues." if self.setup.model.is_begun else ""
             self.run.say(self._outcome + kept)
-        if self.result.trained is None and not any(curves.train_loss for curves in self.training.curves):
-            self.fold.button.setChecked(True)  # there is nothing else to see
+        if self.result.trained is None and not self.training.has_begun:
+            self.fold.button.setChecked(True)  # there is nothing else to see, and something to change
         self._arrange()
 
     def _on_clicked(self) -> None:

@@ -22,6 +22,7 @@ class TrainingResult(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.trained: Trained | None = None
+        self.dialog: CardDialog | None = None
         self._about = line()
         self.confusion, self.losses = (FigureCanvasQTAgg(Figure(layout="constrained")) for _ in range(2))
         self.notes = line()
@@ -82,8 +83,8 @@ class TrainingResult(QWidget):
     def show_card(self) -> None:
         """Open the model card in a dialog."""
         if self.trained is not None:
-            self._dialog = CardDialog(self.trained.folder, self)
-            self._dialog.show()
+            self.dialog = CardDialog(self.trained.folder, self)
+            self.dialog.show()
 
     def _ask_to_predict(self) -> None:
         if self.trained is not None:

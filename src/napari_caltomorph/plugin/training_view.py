@@ -80,7 +80,10 @@ class TrainRow(TaskRow):
 
 
 class TrainingView(QWidget):
-    """Shows a training. `pause_asked` (whether to wait) and `keep_asked` follow the buttons."""
+    """Shows a training. `pause_asked` (whether to wait) and `keep_asked` follow the buttons.
+
+    `has_begun` says whether a member was trained since `begin`.
+    """
 
     pause_asked = Signal(bool)
     keep_asked = Signal()
@@ -89,6 +92,7 @@ class TrainingView(QWidget):
         super().__init__()
         self._curves: dict[int, Curves] = {}
         self._folds = 0
+        self.has_begun = False
         self._look = Look()
         self.canvas = FigureCanvasQTAgg(Figure(layout="constrained"))
         self.canvas.setMinimumHeight(140)
@@ -125,7 +129,7 @@ class TrainingView(QWidget):
         is_elsewhere : bool
             Whether other processes train, which do not wait when they are told to.
         """
-        self._curves, self._folds = {}, 0
+        self._curves, self._folds, self.has_begun = {}, 0, False
         self.pause.setChecked(False)
         self.pause.setEnabled(False)
         self.pause.setVisible(not is_elsewhere)
@@ -150,8 +154,8 @@ class TrainingView(QWidget):
                     self._curves[fold] = Curves(list(history.train_loss), list(history.validation_loss), best)
             self._timer.start()
         elif isinstance(progress, TrainProgress):
-            is_first = not self._folds
-            self._folds = progress.folds
+            is_first = not self.has_begun
+            self._folds, self.has_begun = progress.folds, True
             is_new = self._curves.setdefault(progress.fold, Curves()).hear(progress)
             self.pause.setEnabled(self.keep.text() == "Stop and keep")
             self.keep.setEnabled(self.pause.isEnabled() and any(c.train_loss for c in self._curves.values()))
