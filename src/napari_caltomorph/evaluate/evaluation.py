@@ -21,7 +21,7 @@ from napari_caltomorph.evaluate.hemoglobin import HemoglobinGroup, hemoglobin_gr
 from napari_caltomorph.evaluate.leakage import Check
 from napari_caltomorph.evaluate.malignancy import OperatingPoint, Screened
 from napari_caltomorph.evaluate.metric import Method, Metric
-from napari_caltomorph.evaluate.metrics import brier_score, class_metrics, classification_metrics
+from napari_caltomorph.evaluate.metrics import auroc, brier_score, class_metrics, classification_metrics
 from napari_caltomorph.evaluate.options import EvaluateOptions
 from napari_caltomorph.evaluate.reliability import Reliability, reliability
 from napari_caltomorph.evaluate.statements import statements
@@ -189,7 +189,8 @@ class Evaluation:
     @cached_property
     def malignancy(self) -> NDArray[np.float64]:
         """(P,) sum of the malignant classes' probabilities."""
-        return np.minimum(self.probabilities[:, self.taxonomy.is_malignant].sum(axis=1), 1.0)
+        malignancy: NDArray[np.float64] = self.probabilities[:, self.taxonomy.is_malignant].sum(axis=1)
+        return malignancy.clip(max=1.0)
 
     @cached_property
     def classes(self) -> NDArray[np.intp]:
@@ -300,17 +301,17 @@ class Evaluation:
         numbers = {}
         for c, (slug, name) in enumerate(zip(self.taxonomy.slugs, self.taxonomy.names, strict=True)):
             mine, called = classes == c, predicted == c
-            size, smallest = int(mine.sum()), self._smallest
+            size = int(mine.sum())
             none = f"no patient has {name}" if self.is_labelled else _NO_LABELS
             nobody = f"nobody is predicted as {name}" if who.any() else none
 
-            def scored(key: str, *, c: int = c, size: int = size, smallest: int = smallest, none: str = none) -> Metric:
-                if c in found.get(key, {}):
-                    return Metric.of(
-                        found[key][c], len(classes), "bootstrap", smallest=smallest if key == "auroc" else size
-                    )
-                return Metric.undefined("all patients are of this class" if size else none, len(classes))
-
+            if not size:
+                f1 = area = Metric.undefined(none)
+            else:
+                f1 = Metric.of(found["f1"][c], len(classes), "bootstrap", smallest=size)
+                area = Metric.undefined("all patients are of this class", len(classes))
+                if c in found["auroc"]:
+                    area = Metric.of(found["auroc"][c], len(classes), "Newcombe")
             precision = Metric.of_counts(int((mine & called).sum()), int(called.sum()), nobody)
             numbers[slug] = ClassNumbers(
                 slug=slug,
@@ -319,9 +320,9 @@ class Evaluation:
                 called=int(called.sum()),
                 sensitivity=Metric.of_counts(int((mine & called).sum()), size, none),
                 precision=precision,
-                f1=scored("f1"),
+                f1=f1,
                 fdr=precision.complement(),
-                auroc=scored("auroc"),
+                auroc=area,
                 top2=Metric.of_counts(int(in_top2[mine].sum()), size, none),
             )
         return numbers
@@ -527,6 +528,8 @@ class Evaluation:
             if name == "top2_accuracy":
                 in_top2 = (self.order[who, :2] == self.classes[who][:, None]).any(axis=1)
                 whole[name] = Metric.of_counts(int(in_top2.sum()), count, self._why_none)
+            elif name == "malignant_auroc" and (area := auroc(malignant, self.screened.malignancy)) is not None:
+                whole[name] = Metric.of(area, count, "Newcombe")
             elif name in found:
                 whole[name] = Metric.of(found[name], count, _METHODS.get(name, "bootstrap"), smallest=self._smallest)
             else:

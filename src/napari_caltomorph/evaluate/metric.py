@@ -7,7 +7,7 @@ from typing import Literal
 
 from napari_caltomorph.evaluate.metrics import Interval, proportion
 
-Method = Literal["Wilson", "MOVER", "Fisher", "bootstrap", "none"]
+Method = Literal["Wilson", "MOVER", "Fisher", "Newcombe", "bootstrap", "none"]
 
 FEW = 20
 """With fewer patients in a class its bootstrap intervals are too narrow."""
