@@ -12,7 +12,7 @@ from napari_caltomorph.cohort.cohort import Cohort, with_types
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.splits import split
 from napari_caltomorph.smear import Smear
-from napari_caltomorph.synthetic import SYNTHETIC_COLUMN, SynthOptions, SyntheticPatient, drawn_smear, invent_patients
+from napari_caltomorph.synthetic import SYNTHETIC_COLUMN, SyntheticPatient, SynthOptions, drawn_smear, invent_patients
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 
 
