@@ -63,6 +63,7 @@ def test_training_patients_are_one_line_and_out_of_fold_is_said(run, words, tmp_
     assert not (tmp_path / "out").exists()
     code, out, _ = run(*words, "--out", tmp_path / "out", "--split", "train", "--out-of-fold")
     assert code == 0
+    assert "27 patients judged out of fold, by single members" in out
     assert "Out of fold: patients that the model was trained on" in " ".join(out.split())
     assert set(pd.read_csv(tmp_path / "out" / "predictions.csv")["judged_by_member"]) == {0, 1, 2}
 

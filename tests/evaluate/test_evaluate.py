@@ -93,6 +93,14 @@ def test_a_calibrated_model_is_judged_by_the_probabilities_it_shows(ensemble, tr
     np.testing.assert_allclose(found.probabilities[0], prediction.probabilities, atol=1e-6)
     assert not np.allclose(found.probabilities[0], evaluation.probabilities[0], atol=1e-3)
     assert found.table()["calibrated"].all()
+    assert found.table()["prediction_set"].iloc[0] == "; ".join(prediction.prediction_set)
+    assert found.headline["set_coverage"].value == 1.0  # no class has a quantile, so that none is ever excluded
+    assert evaluation.headline["set_coverage"].remark == "the model is not calibrated"
+    sharp = calibration.model_copy(update={"quantiles": dict.fromkeys(slugs, 0.65)})
+    sharper = replace(ensemble, description=ensemble.description.model_copy(update={"calibration": sharp}))
+    found = evaluate(sharper, trained.cohort, trained.features, FAST)
+    own = found.probabilities[np.arange(len(found)), found.classes]
+    assert found.headline["set_coverage"].value == pytest.approx(np.mean(1 - own <= 0.65 + 1e-9))
 
 
 def test_training_patients_are_refused_by_id(ensemble, trained):
@@ -303,6 +311,7 @@ def test_classes_are_mapped_by_an_explicit_file(ensemble, strangers, tmp_path, n
     found = evaluate(ensemble, cohort, features, FAST.model_copy(update={"classes_map": tmp_path / name}))
     assert found.patients["truth"].fillna("-").tolist() == ["acute_leukemia", "acute_leukemia", "-", "healthy"]
     assert found.patients["row"].iloc[2] == "MPN"
+    assert "mds = acute_leukemia, mpn = none" in " ".join(found.statements)
 
 
 def test_sets_of_right_answers_go_through_the_map(ensemble, strangers, tmp_path):

@@ -31,6 +31,7 @@ _NAMES = {
     "sensitivity": "malignant sensitivity",
     "specificity": "malignant specificity",
     "several_right": "borderline: right",
+    "set_coverage": "true class in its set",
     "ece": "calibration error (ECE)",
     "brier": "Brier score",
     "malignant_brier": "Brier score, malignant",
@@ -157,7 +158,8 @@ def _decide(evaluation: Evaluation, rule: Rule, chosen_on: Path | None, model: P
 
 def _show(evaluation: Evaluation, prevalence: float | None, *, is_chosen: bool) -> None:
     provenance, counts = evaluation.provenance, evaluation.counts
-    say(f"{provenance.model_name} on {provenance.cohort_name}: {counts['judged']} patients judged", style="bold")
+    how = " out of fold, by single members" if evaluation.options.out_of_fold else ""
+    say(f"{provenance.model_name} on {provenance.cohort_name}: {counts['judged']} patients judged{how}", style="bold")
     if evaluation.is_labelled:
         console.print(_headline(evaluation))
         said = "as chosen above" if is_chosen else provenance.threshold.rule
@@ -210,7 +212,8 @@ def _show_hemoglobin(evaluation: Evaluation) -> None:
     for group in groups:
         keys = ("baseline_mae",) if group.name == "class means" else ("mae",)
         numbers = [group.numbers.get(key) for key in ("pearson_r", *keys, "bias")]
-        rows.add_row(group.name, str(group.patients), *("" if n is None else _short(n, " to ") for n in numbers))
+        label = "guessing the class's mean" if group.name == "class means" else group.name
+        rows.add_row(label, str(group.patients), *("" if n is None else _short(n, " to ") for n in numbers))
     console.print(rows)
     say()
 

@@ -272,7 +272,8 @@ class Evaluation:
 
         accuracy, balanced_accuracy, macro_f1, weighted_f1, top2_accuracy, macro_auroc, malignant_auroc, sensitivity,
         specificity and fdr of "malignant" at the threshold, fdr_without_healthy, several_right (borderline and double
-        diagnoses answered within their set), ece, brier, malignant_brier.
+        diagnoses answered within their set), set_coverage (patients whose class is in the set that a calibrated model
+        does not exclude), ece, brier, malignant_brier.
         """
         point = self.at()
         return {
@@ -286,8 +287,17 @@ class Evaluation:
                 int(self.has_several.sum()),
                 "no borderline or double diagnosis",
             ),
+            "set_coverage": self._set_coverage,
             **self._probability_numbers,
         }
+
+    @cached_property
+    def prediction_sets(self) -> tuple[tuple[str, ...], ...] | None:
+        """Slugs of the classes that cannot be excluded, of each patient; None without a calibration."""
+        calibration, slugs = self.provenance.calibration, self.taxonomy.slugs
+        if calibration is None:
+            return None
+        return tuple(calibration.prediction_set(one, slugs) for one in self.probabilities)
 
     @cached_property
     def by_class(self) -> dict[str, ClassNumbers]:
@@ -439,6 +449,11 @@ class Evaluation:
             "delta_probability": self.delta_probability,
             "n_cells": patients["n_cells"],
             "calibrated": self.provenance.calibration is not None,
+            **(
+                {}
+                if self.prediction_sets is None
+                else {"prediction_set": [self._named(s) for s in self.prediction_sets]}
+            ),
             "warnings": patients["warnings"],
             "split": patients["split"],
             "true_class": [names[c] if c >= 0 else None for c in self.classes],
@@ -492,6 +507,17 @@ class Evaluation:
         """Patients of the smallest class that has any."""
         sizes = np.bincount(self.classes[self.has_one_class])
         return int(sizes[sizes > 0].min()) if sizes.any() else 0
+
+    def _named(self, slugs: tuple[str, ...]) -> str:
+        return "; ".join(self.taxonomy.coarse(slug).name for slug in slugs)
+
+    @property
+    def _set_coverage(self) -> Metric:
+        if self.prediction_sets is None:
+            return Metric.undefined("the model is not calibrated")
+        truths = zip(self.patients["truth"], self.prediction_sets, self.has_one_class, strict=True)
+        held = [truth in said for truth, said, is_known in truths if is_known]
+        return Metric.of_counts(sum(held), len(held), self._why_none)
 
     @property
     def _why_none(self) -> str:

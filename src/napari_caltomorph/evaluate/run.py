@@ -118,7 +118,7 @@ def evaluate(
         raise EvaluationRefused(f"{cohort.source}: nobody can be judged ({unjudged[0][0]}: {unjudged[0][1]}).")
     chosen = table.loc[[one.row for one in judged]].reset_index(drop=True)
     patients = _patients(ensemble, chosen, judged, classes_map)
-    notes = _notes(judged, other_cells)
+    notes = (*_mapped(classes_map, options), *_notes(judged, other_cells))
     return Evaluation(
         patients=patients,
         taxonomy=ensemble.description.taxonomy,
@@ -270,6 +270,12 @@ def _embeddings(judged: list[_Judged], training: TrainingPatients | None, ids: s
     others = ~training.table["patient_id"].isin(list(ids)).to_numpy(dtype=bool)
     theirs = training.embeddings[_OWN_MEMBER].float().numpy()[others]
     return Embeddings(_OWN_MEMBER, mine, theirs, tuple(training.table["coarse"][others]))
+
+
+def _mapped(classes_map: ClassesMap, options: EvaluateOptions) -> Iterator[str]:
+    if classes_map.explicit:
+        pairs = ", ".join(f"{slug} = {target}" for slug, target in classes_map.explicit.items())
+        yield f"Classes are mapped by {options.classes_map}: {pairs}."
 
 
 def _notes(judged: list[_Judged], other_cells: int) -> tuple[str, ...]:
