@@ -31,13 +31,13 @@ from napari_caltomorph.train.bags import load_bags
 
 SHOWN = ("auroc", "balanced_accuracy")
 MEMBERS = (
-    ("transformer, 10 layers (default)", TrainOptions()),
-    ("transformer, 2 layers", TrainOptions(depth=2)),
-    ("transformer, 10 layers, recipe paper (optimistic)", TrainOptions(recipe="paper")),
+    ("transformer, 2 layers (default)", TrainOptions()),
     ("abmil", TrainOptions(aggregator="abmil")),
     ("wbcmil", TrainOptions(aggregator="wbcmil")),
     ("mean", TrainOptions(aggregator="mean")),
     ("max", TrainOptions(aggregator="max")),
+    ("transformer, 10 layers", TrainOptions(depth=10)),
+    ("transformer, 10 layers, recipe paper (optimistic)", TrainOptions(recipe="paper")),
 )
 
 

@@ -102,7 +102,9 @@ def main(out: Path) -> None:
         save(weights, out / "weights.png")
         weights.close()
         viewer.close()
-        save_cohort(labelled_cohort(Path(scratch)), out)
+        cohort = labelled_cohort(Path(scratch))
+        save_cohort(cohort, out)
+        save_training(cohort, out)
 
 
 def save_cohort(cohort: Path, out: Path) -> None:
@@ -122,6 +124,35 @@ def save_cohort(cohort: Path, out: Path) -> None:
     save(viewer, out / "cohort_flow.png")
     panel.chooser.fold.button.click()
     save(viewer, out / "cohort_options.png")
+    viewer.close()
+
+
+def save_training(cohort: Path, out: Path) -> None:
+    """Take the pictures of the *Train ensemble* panel: before, while and after a small model is trained."""
+    viewer, panel = open_viewer(widget="Train ensemble")
+    viewer.theme = "dark"
+    setup = panel.setup
+    setup.cohort.chooser.place.setText(str(cohort))
+    setup.cohort.chooser.min_cells.setValue(10)
+    setup.cohort.start_reading()
+    process_events(until=lambda: not setup.cohort.run.is_busy)
+    setup.encoding.encoder.setCurrentText("demo-vit")
+    setup.encoding.features.setText(str(cohort.parent / "features"))
+    process_events(until=lambda: "ready" in setup.text)
+    save(viewer, out / "train_setup.png")
+    setup.options.often[0].set({"recipe": "paper"})  # stops on the fold itself: a cohort this small has curves
+    setup.options.often[1].set({"epochs": 60})
+    setup.options.more.set({"depth": 2, "width": 64, "heads": 4, "mlp_width": 128, "learning_rate": 1e-3})
+    panel.train()
+    process_events(until=lambda: sum(bool(curves.train_loss) for curves in panel.training.curves) > 2)
+    process_events(2)
+    save(viewer, out / "train.png")
+    process_events(until=lambda: not panel.run.is_busy)
+    save(viewer, out / "train_result.png")
+    panel.result.show_card()
+    panel.result.dialog.text.verticalScrollBar().setValue(1000)
+    save(panel.result.dialog, out / "train_card.png")
+    panel.result.dialog.close()
     viewer.close()
 
 

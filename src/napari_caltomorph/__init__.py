@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from napari_caltomorph.cohort import Cohort, CohortOptions, encode_cohort, read_cohort
     from napari_caltomorph.diagnose import Ensemble, Prediction, PredictOptions, Predictor, save_predictions
     from napari_caltomorph.encode import EncodeOptions, Features, encode
+    from napari_caltomorph.evaluate import EvaluateOptions, Evaluation, evaluate
     from napari_caltomorph.smear import Smear, check_smear, read_smear
     from napari_caltomorph.train import TrainOptions, train
 
@@ -20,6 +21,8 @@ _HOMES = {
     "CohortOptions": "cohort",
     "EncodeOptions": "encode",
     "Ensemble": "diagnose",
+    "EvaluateOptions": "evaluate",
+    "Evaluation": "evaluate",
     "Features": "encode",
     "PredictOptions": "diagnose",
     "Prediction": "diagnose",
@@ -29,6 +32,7 @@ _HOMES = {
     "check_smear": "smear",
     "encode": "encode",
     "encode_cohort": "cohort",
+    "evaluate": "evaluate",
     "read_cohort": "cohort",
     "read_smear": "smear",
     "save_predictions": "diagnose",
@@ -47,6 +51,8 @@ __all__ = [
     "CohortOptions",
     "EncodeOptions",
     "Ensemble",
+    "EvaluateOptions",
+    "Evaluation",
     "Features",
     "PredictOptions",
     "Prediction",
@@ -56,6 +62,7 @@ __all__ = [
     "check_smear",
     "encode",
     "encode_cohort",
+    "evaluate",
     "read_cohort",
     "read_smear",
     "save_predictions",

@@ -77,3 +77,11 @@ class TrainingRefused(CaltomorphError):
 
 class CalibrationRefused(CaltomorphError):
     """Too few patients to calibrate on."""
+
+
+class EvaluationRefused(CaltomorphError):
+    """Nobody can be judged, or not honestly: the model was trained on these patients; the message says what to do."""
+
+
+class EvaluationUnreadable(CaltomorphError):
+    """A saved evaluation is damaged, or newer than this version."""

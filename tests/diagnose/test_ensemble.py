@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -20,6 +21,7 @@ from napari_caltomorph.diagnose import (
     WbcmilOptions,
 )
 from napari_caltomorph.diagnose.model_file import HemoglobinTarget
+from napari_caltomorph.diagnose.training_patients import TrainingPatients
 from napari_caltomorph.errors import FeaturesRefused
 from napari_caltomorph.progress import Cancelled
 from napari_caltomorph.taxonomy import Taxonomy, caltomorph_taxonomy
@@ -315,3 +317,35 @@ def test_any_aggregator_is_saved_loaded_and_predicts(make_ensemble, make_feature
         assert prediction.order.tolist() == list(range(60))
     prediction.save(tmp_path / "prediction.json")
     assert Prediction.load(tmp_path / "prediction.json") == prediction
+
+
+def test_votes_are_what_predict_averages(make_ensemble, make_features):
+    ensemble, features = make_ensemble(), make_features()
+    votes, prediction = ensemble.votes(features), ensemble.predict(features)
+    np.testing.assert_allclose(votes.probabilities, prediction.member_probabilities, atol=1e-6)
+    np.testing.assert_allclose(votes.hemoglobin, prediction.member_hemoglobin, atol=1e-5)
+    assert votes.embeddings.shape == (3, 16)
+    some = ensemble.votes(features, (2, 0))
+    np.testing.assert_array_equal(some.probabilities, votes.probabilities[[2, 0]])
+    np.testing.assert_array_equal(some.embeddings, votes.embeddings[[2, 0]])
+    assert make_ensemble(hemoglobin=None).votes(features).hemoglobin is None
+
+
+def test_votes_refuse_what_predict_refuses_and_answers_that_are_no_numbers(make_ensemble, make_features):
+    with pytest.raises(FeaturesRefused, match="was trained on"):
+        make_ensemble().votes(make_features(encoder="dinobloom-b"))
+    with pytest.raises(FeaturesRefused, match="no numbers"):
+        make_ensemble().votes(make_features(values=np.full((3, 24), 3e38, dtype=np.float32)))
+
+
+def test_a_loaded_model_knows_its_training_patients_only_where_they_are_at_hand(make_ensemble, tmp_path):
+    ensemble = make_ensemble()
+    assert ensemble.training_patients() is None
+    ensemble.save(tmp_path / "exported")
+    assert Ensemble.load(tmp_path / "exported").training_patients() is None
+    table = pd.DataFrame({"patient_id": ["a", "b"], "fold": [0, 1]})
+    Ensemble(ensemble.description, ensemble.members, TrainingPatients(table, torch.zeros(3, 2, 16))).save(
+        tmp_path / "m"
+    )
+    known = Ensemble.load(tmp_path / "m").training_patients()
+    assert list(known.table["patient_id"]) == ["a", "b"]

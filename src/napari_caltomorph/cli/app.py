@@ -21,6 +21,8 @@ VERBS = {
     "inspect": "Show a cohort: classes, splits, who was left out and why; nothing is changed.",
     "encode": "Turn the cells of a cohort into features, one file a patient; run it again to go on.",
     "train": "Train an ensemble on a cohort: one member a fold, each judged on the fold it never learnt from.",
+    "compare": "Compare ways of training on the same folds: aggregators, depths, numbers of patients, encoders.",
+    "evaluate": "Judge a model on patients whose diagnosis is known: every number with its interval.",
     "synth": "Draw a synthetic cohort with known truth, to practise and to test with.",
     "weights": "The encoders' weights: what is here, and how the rest comes here.",
     "models": "The models on this machine, and the encoders that they stand on.",
@@ -93,6 +95,8 @@ def _one_line(error: CycloptsError) -> str:
         text = " ".join(str(error).split())
         return text if text.endswith((".", "?", "!")) else f"{text}."
     first = error.__cause__.errors()[0]
+    if not first["loc"]:  # not of one option, but of how several fit together
+        return f"{first['msg'][0].upper()}{first['msg'][1:]}."
     name = "--" + str(first["loc"][0]).replace("_", "-")
     why = "not one of its values" if first["type"] == "string_pattern_mismatch" else first["msg"]
     return f"{name} {first['input']}: {why}."

@@ -43,6 +43,21 @@ def find_model(name: str) -> Path:
     raise ModelRefused(f"There is no model {name!r}; installed are {', '.join(installed)}. Or name a model folder.")
 
 
+def place_for(name: str) -> Path:
+    """Return the folder in which a model is found by this name, whether or not there is one.
+
+    Raises
+    ------
+    ModelRefused
+        The name is the demo's, or cannot be a folder's.
+    """
+    if name.casefold() == DEMO:
+        raise ModelRefused(f"{DEMO!r} is the shipped model's name; choose another name.")
+    if not name or name.startswith(".") or name != folder_name(name):
+        raise ModelRefused(f"{name!r} cannot be a model's name; choose one without slashes, and no dot in front.")
+    return home("models") / name
+
+
 def add_model(folder: Path, name: str | None = None) -> Path:
     """Copy a model folder to where it is found by name; `private/` comes along.
 
@@ -59,16 +74,11 @@ def add_model(folder: Path, name: str | None = None) -> Path:
     OutputRefused
         There is a model of this name, or the models folder cannot be written.
     """
-    name = folder.resolve().name if name is None else name
-    if name.casefold() == DEMO:
-        raise ModelRefused(f"{DEMO!r} is the shipped model's name; choose another with --name.")
-    if name.startswith(".") or name != folder_name(name):
-        raise ModelRefused(f"{name!r} cannot be a model's name; choose one without slashes, and no dot in front.")
+    target = place_for(folder.resolve().name if name is None else name)
     read_description(folder)  # says what is no model before torch is imported
     from napari_caltomorph.diagnose.ensemble import Ensemble
 
     Ensemble.load(folder)
-    target = home("models") / name
     with replacing_folder(target) as part:
         _copy_public(folder, part)
         if (folder / "private").is_dir():

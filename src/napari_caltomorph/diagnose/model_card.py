@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from napari_caltomorph.diagnose.model_file import ModelDescription
 from napari_caltomorph.diagnose.training_record import TrainingRecord
+from napari_caltomorph.progress import format_seconds
 
 # Drawn by training, beside the card; the card cannot draw.
 TRAINING_CURVES = "training_curves.png"
@@ -51,7 +52,7 @@ def model_card(model: ModelDescription) -> str:
   and heads with {model.classifier_width} hidden units.
 - Recipe: {training.recipe}. Cohort: {training.cohort}.
 - Options: {_options(training)}.
-- It took {_duration(training.seconds)} on {training.machine}.
+- It took {format_seconds(training.seconds)} on {training.machine}.
 - Created {model.created}; {versions}.
 {_folds(training)}{_out_of_fold(training)}{_notes(training)}
 ## Limits
@@ -77,10 +78,6 @@ _NO_ATTENTION = "It has no attention: nothing says which cells mattered."
 
 def _options(training: TrainingRecord) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in training.options.items()) or "not recorded"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
 def _folds(training: TrainingRecord) -> str:

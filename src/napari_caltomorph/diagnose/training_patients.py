@@ -25,8 +25,9 @@ class TrainingPatients:
     Attributes
     ----------
     table : pandas.DataFrame
-        patient_id, coarse, detailed, group, hemoglobin_g_dl, fingerprint of the smear, fold (-1: set aside to calibrate
-        on), and what the single member of that fold said: ``out_of_fold_p_<class slug>``.
+        patient_id, coarse, detailed, group, hemoglobin_g_dl, fingerprint of the smear, fold (the member that did not
+        learn from the patient; -1: set aside to calibrate on; missing: all members learnt from the patient), and what
+        that single member said: ``out_of_fold_p_<class slug>``.
     embeddings : (M, P, width) float32
         What each member makes of each patient.
     """

@@ -11,10 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, pearsonr
+from scipy.optimize import brentq
+from scipy.stats import beta, binomtest, norm, pearsonr
 
 _LEVEL = 0.95
 _HEMOGLOBIN_LEVEL = 0.9
+
+# Beside 1 itself, where the standard error is 0 and every area would be a solution.
+_LARGEST_AREA = 1 - 1e-9
 
 # Numbers held at once while resampling: 32 MB an array.
 _BLOCK = 4_000_000
@@ -82,12 +86,11 @@ def classification_metrics(
         return {}
     once = _scores(classes, probabilities, malignant, np.ones((len(classes), 1)))
     again = [
-        _scores(classes, probabilities, malignant, weights)
-        for weights in _stratified(classes, np.random.default_rng(seed), resamples)
+        _scores(classes, probabilities, malignant, weights) for weights in _resampled_classes(classes, seed, resamples)
     ]
     table = confusion(classes, probabilities.argmax(axis=1), len(malignant))
     return {
-        "accuracy": _wilson(int(np.trace(table)), len(classes)),
+        "accuracy": proportion(int(np.trace(table)), len(classes)),
         "balanced_accuracy": _balanced_accuracy(table),
         **{name: _percentiles(value[0], [block[name] for block in again]) for name, value in once.items()},
     }
@@ -134,6 +137,131 @@ def hemoglobin_metrics(
     return _correlation(measured, predicted) | found
 
 
+def class_metrics(
+    classes: NDArray[np.integer], probabilities: NDArray[np.floating], *, seed: int = 0, resamples: int = 1000
+) -> dict[str, dict[int, Interval]]:
+    """Return ``f1`` and one-vs-rest ``auroc`` of each class that patients have, by the class's number.
+
+    F1 is bootstrapped; AUROC has the interval of `auroc`.
+
+    Parameters
+    ----------
+    classes : (P,) int
+    probabilities : (P, C)
+    seed, resamples
+        Of the bootstrap, which is that of `classification_metrics`.
+
+    Returns
+    -------
+    dict of str to dict of int to Interval
+        ``auroc`` is empty where all patients are of one class.
+    """
+    classes, probabilities = np.asarray(classes), np.asarray(probabilities, float)
+    present = np.unique(classes)
+    once = _class_f1(classes, probabilities, np.ones((len(classes), 1)))
+    again = [_class_f1(classes, probabilities, weights) for weights in _resampled_classes(classes, seed, resamples)]
+    areas = {int(c): auroc(classes == c, probabilities[:, c]) for c in present}
+    return {
+        "f1": {int(c): _percentiles(float(once[i, 0]), [block[i] for block in again]) for i, c in enumerate(present)},
+        "auroc": {c: area for c, area in areas.items() if area is not None},
+    }
+
+
+def auroc(positive: NDArray[np.bool_], scores: NDArray[np.floating]) -> Interval | None:
+    """Return the area under the ROC curve with a closed interval; None without patients of both kinds.
+
+    Notes
+    -----
+    Newcombe's method 5 (Stat. Med. 25, 2006): the areas A that are within z standard errors of the one found, where
+    the standard error is that of Hanley and McNeil at A. As with Wilson's interval, a perfect result on few patients is
+    not certain; a bootstrap would find no spread there, and is too narrow below some 30 patients of a kind.
+    """
+    ours, theirs = int(positive.sum()), int((~positive).sum())
+    if not ours or not theirs:
+        return None
+    found = float(_auroc(positive, scores, np.ones((len(scores), 1)))[0])
+    half = (ours + theirs) / 2
+    z = norm.ppf((1 + _LEVEL) / 2)
+
+    def outside(area: float) -> float:
+        spread = 2 * half - 1 - (3 * half - 3) / ((2 - area) * (1 + area))
+        return float((area - found) ** 2 - z**2 * area * (1 - area) * spread / (ours * theirs))
+
+    low = 0.0 if found <= 0 else float(brentq(outside, 0.0, min(found, _LARGEST_AREA)))
+    high = 1.0 if found >= 1 else float(brentq(outside, max(found, 1 - _LARGEST_AREA), 1.0))
+    return Interval(found, min(low, found), max(high, found))
+
+
+def brier_score(
+    is_class: NDArray[np.floating],
+    probabilities: NDArray[np.floating],
+    strata: NDArray[np.integer],
+    *,
+    seed: int = 0,
+    resamples: int = 1000,
+) -> Interval:
+    """Return the mean squared distance of probabilities from what came true, summed over the K outcomes (Brier 1950).
+
+    Parameters
+    ----------
+    is_class, probabilities : (P, K)
+        1 for what is true and 0 for the rest, and what was said; K = 1 gives half of what the two outcomes of a yes
+        and its no give.
+    strata : (P,) int
+        What the bootstrap is stratified by.
+    seed, resamples
+        Of the bootstrap.
+    """
+    losses = ((np.asarray(probabilities, float) - np.asarray(is_class, float)) ** 2).sum(axis=1)
+    return mean(losses, strata, seed=seed, resamples=resamples)
+
+
+def mean(
+    values: NDArray[np.floating], strata: NDArray[np.integer], *, seed: int = 0, resamples: int = 1000
+) -> Interval:
+    """Return the mean of P >= 1 values, with a bootstrap interval stratified by (P,) strata."""
+    again = [values @ weights / len(values) for weights in _resampled_classes(strata, seed, resamples)]
+    return _percentiles(float(values.mean()), again)
+
+
+def within_class_correlation(
+    measured: NDArray[np.floating], predicted: NDArray[np.floating], classes: NDArray[np.integer]
+) -> Interval | None:
+    """Return Pearson's r of what is left of both once each class's mean is taken away; None where nothing is left.
+
+    Notes
+    -----
+    Knowing the class alone gives 0 here. The interval is Fisher's, with one patient less for each class but one.
+    """
+    centred = []
+    for values in (np.asarray(measured, float), np.asarray(predicted, float)):
+        sums = np.bincount(classes, weights=values)
+        centred.append(values - (sums / np.maximum(np.bincount(classes), 1))[classes])
+    effective = len(measured) - (len(np.unique(classes)) - 1)
+    if effective < 3 or min(np.abs(values).max() for values in centred) < 1e-12:
+        return None
+    r = float(np.clip(np.corrcoef(*centred)[0, 1], -1, 1))
+    if effective < 4 or abs(r) > 1 - 1e-12:
+        return Interval(r)
+    reach = norm.ppf((1 + _LEVEL) / 2) / np.sqrt(effective - 3)
+    return Interval(r, float(np.tanh(np.arctanh(r) - reach)), float(np.tanh(np.arctanh(r) + reach)))
+
+
+def proportion(right: int, patients: int) -> Interval:
+    """Return a share of at least one patient, with Wilson's interval (1927)."""
+    bounds = binomtest(right, patients).proportion_ci(_LEVEL, method="wilson")
+    value = right / patients
+    return Interval(value, min(float(bounds.low), value), max(float(bounds.high), value))
+
+
+def largest_share(found: int, patients: int) -> float:
+    """Return the upper 95 % bound of a share, one-sided (Clopper and Pearson 1934); 1 where there are no patients.
+
+    None of n gives 1 - 0.05^(1/n), of which the rule of three, 3 / n, is the rough form.
+    """
+    return 1.0 if found >= patients else float(beta.ppf(_LEVEL, found + 1, patients - found))
+
+
 def confusion(classes: NDArray[np.integer], predicted: NDArray[np.integer], n: int) -> NDArray[np.int64]:
     """Return (n, n) numbers of patients: rows are true classes, columns predicted ones."""
     cells = np.asarray(classes, dtype=np.int64) * n + np.asarray(predicted, dtype=np.int64)
@@ -165,6 +293,17 @@ def _scores(
         if count == 2:
             scores["auroc"] = _auroc(classes == 1, probabilities[:, 1], weights)
     return scores
+
+
+def _class_f1(
+    classes: NDArray[np.integer], probabilities: NDArray[np.floating], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(present classes, R), under the weights of `_scores`."""
+    predicted, f1 = probabilities.argmax(axis=1), []
+    for c in np.unique(classes):
+        is_true, is_said = classes == c, predicted == c
+        f1.append(2 * weights[is_true & is_said].sum(axis=0) / (weights[is_true].sum(0) + weights[is_said].sum(0)))
+    return np.array(f1)
 
 
 def _auroc(
@@ -206,7 +345,7 @@ def _correlation(measured: NDArray[np.floating], predicted: NDArray[np.floating]
 
 
 def _balanced_accuracy(table: NDArray[np.int64]) -> Interval:
-    recalls = [_wilson(int(row[c]), int(row.sum())) for c, row in enumerate(table) if row.any()]
+    recalls = [proportion(int(row[c]), int(row.sum())) for c, row in enumerate(table) if row.any()]
     value, low, high = (np.array([getattr(r, name) for r in recalls]) for name in ("value", "low", "high"))
     mean, share = float(value.mean()), 1 / len(recalls)
     return Interval(
@@ -214,12 +353,6 @@ def _balanced_accuracy(table: NDArray[np.int64]) -> Interval:
         max(0.0, mean - share * float(np.sqrt(((value - low) ** 2).sum()))),
         min(1.0, mean + share * float(np.sqrt(((high - value) ** 2).sum()))),
     )
-
-
-def _wilson(right: int, patients: int) -> Interval:
-    bounds = binomtest(right, patients).proportion_ci(_LEVEL, method="wilson")
-    value = right / patients
-    return Interval(value, min(float(bounds.low), value), max(float(bounds.high), value))
 
 
 def _percentiles(value: float, blocks: list[NDArray[np.float64]]) -> Interval:
@@ -231,12 +364,11 @@ def _percentiles(value: float, blocks: list[NDArray[np.float64]]) -> Interval:
     return Interval(float(value), float(min(low, value)), float(max(high, value)))
 
 
-def _stratified(
-    classes: NDArray[np.integer], rng: np.random.Generator, resamples: int
-) -> Iterator[NDArray[np.float64]]:
+def _resampled_classes(classes: NDArray[np.integer], seed: int, resamples: int) -> Iterator[NDArray[np.float64]]:
     """Yield (P, R) blocks: how often each patient is drawn when as many are drawn from each class as there are."""
+    rng = np.random.default_rng(seed)
     groups = [np.flatnonzero(classes == c) for c in np.unique(classes)]
-    for size in _blocks(len(classes), resamples):
+    for size in _blocks(len(classes), resamples) if groups else ():
         drawn = np.concatenate([rows[rng.integers(len(rows), size=(len(rows), size))] for rows in groups])  # (P, R)
         cells = drawn * size + np.arange(size)
         yield np.bincount(cells.ravel(), minlength=len(classes) * size).reshape(-1, size).astype(float)
@@ -248,6 +380,6 @@ def _resampled(patients: int, rng: np.random.Generator, resamples: int) -> Itera
 
 
 def _blocks(patients: int, resamples: int) -> Iterator[int]:
-    most = max(1, _BLOCK // patients)
+    most = max(1, _BLOCK // max(1, patients))
     for start in range(0, resamples, most):
         yield min(most, resamples - start)

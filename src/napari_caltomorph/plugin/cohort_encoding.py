@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QPu
 
 from napari_caltomorph.cohort import Cohort, EncodeCohortOptions
 from napari_caltomorph.encode import ENCODERS, find_encoder, find_weights
-from napari_caltomorph.errors import WeightsMissing
+from napari_caltomorph.errors import CaltomorphError, OutputRefused, WeightsMissing
 from napari_caltomorph.plugin.beside_opengl import load_triton_privately
 from napari_caltomorph.plugin.parts import counted, line, link, narrow_combo
 from napari_caltomorph.plugin.settings import last_cohort, preferences
@@ -54,21 +55,30 @@ class CohortEncoding(QWidget):
 
     def start(self, cohort: Cohort) -> None:
         """Encode all patients of a cohort."""
+        try:
+            work = self.task(cohort)
+        except CaltomorphError as error:
+            self.run.say(str(error), is_error=True)
+        else:
+            self.run.start(work, self._on_encoded)
+
+    def task(self, cohort: Cohort) -> Callable[[OnProgress], EncodeSummary]:
+        """Return the work of encoding all patients of a cohort, with what is chosen now.
+
+        Raises
+        ------
+        OutputRefused, WeightsMissing
+            There is no folder yet, or no weights; the message says what to click.
+        """
         folder = self.features.text().strip()
         if not folder:
-            self.run.say("Choose a folder for the features first.", is_error=True)
-            return
+            raise OutputRefused("Choose a folder for the features first.")
         self._look_for_weights()
         if self._missing:
-            self.run.say(
-                f'The weights of {self._missing} are not on this machine: click "{_GET}" above.', is_error=True
-            )
-            return
+            raise WeightsMissing(f'The weights of {self._missing} are not on this machine: click "{_GET}" above.')
         last_cohort().setValue("encoder", self.encoder.currentText())
         last_cohort().setValue("features", folder)
-        options = EncodeCohortOptions(
-            encoder=self.encoder.currentText(), device=preferences().device, precision=preferences().precision
-        )
+        options = self.options()
 
         def work(progress: OnProgress) -> EncodeSummary:
             load_triton_privately()
@@ -76,7 +86,12 @@ class CohortEncoding(QWidget):
 
             return encode_cohort(cohort, Path(folder).expanduser(), options, progress=progress)
 
-        self.run.start(work, self._on_encoded)
+        return work
+
+    def options(self) -> EncodeCohortOptions:
+        """Return what is chosen, here and in the Preferences."""
+        stored = preferences()
+        return EncodeCohortOptions(encoder=self.encoder.currentText(), device=stored.device, precision=stored.precision)
 
     def stop(self, reason: str) -> None:
         """Stop encoding, if it goes on, and say why."""

@@ -68,7 +68,7 @@ class CohortView(QWidget):
         self._say()
         self.patients.show_frame(_patients(cohort), _COLUMNS)
         left_out = cohort.left_out.rename(columns={"patient_id": "patient", "raw_label": "label"})
-        _show_reasons(self.left_out, left_out, ["patient", "reason", "rule", "label"])
+        show_reasons(self.left_out, left_out, ["patient", "reason", "rule", "label"])
         self.tabs.setTabText(self.tabs.indexOf(self.left_out), f"Left out ({len(left_out)})")
         self.show_failed({})
         self.draw(look)
@@ -76,7 +76,7 @@ class CohortView(QWidget):
     def show_failed(self, reasons: Mapping[str, str]) -> None:
         """List the patients who could not be encoded, each with the reason; no such table where there is none."""
         failed = pd.DataFrame({"patient": list(reasons), "reason": list(reasons.values())})
-        _show_reasons(self.failed, failed, ["patient", "reason"])
+        show_reasons(self.failed, failed, ["patient", "reason"])
         tab = self.tabs.indexOf(self.failed)
         self.tabs.setTabText(tab, f"Failed ({len(reasons)})")
         self.tabs.setTabVisible(tab, bool(reasons))
@@ -119,7 +119,7 @@ class CohortView(QWidget):
         self.patient_asked.emit("" if pd.isna(place) else place)
 
 
-def _show_reasons(view: TableView, table: pd.DataFrame, columns: list[str]) -> None:
+def show_reasons(view: TableView, table: pd.DataFrame, columns: list[str]) -> None:
     """Show a table whose reasons are sentences: in several lines rather than beyond the edge."""
     view.show_frame(table, columns)
     view.setColumnWidth(columns.index("reason"), _REASON_WIDTH)

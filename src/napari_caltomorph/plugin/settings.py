@@ -1,7 +1,7 @@
 """What the panels remember between sessions.
 
 What a person may want to look up or change stands on the plugin's page in napari's Preferences. What *Open cohort* was
-used with last is no preference, and stands in a file of its own.
+and *Train ensemble* were used with last is no preference, and stands in files of their own.
 """
 
 from __future__ import annotations
@@ -22,3 +22,8 @@ def preferences() -> Any:
 def last_cohort() -> QSettings:
     """Return ``place``, ``taxonomy``, ``encoder`` and ``features`` of the last cohort; `setValue` saves one."""
     return QSettings(str(home("panels") / "open_cohort.ini"), QSettings.Format.IniFormat)
+
+
+def last_training() -> QSettings:
+    """Return ``model``, ``options`` and ``cohort_options`` (JSON) of the last training; `setValue` saves one."""
+    return QSettings(str(home("panels") / "train.ini"), QSettings.Format.IniFormat)

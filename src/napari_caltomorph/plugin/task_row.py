@@ -20,11 +20,17 @@ from napari_caltomorph.progress import OnProgress, Pace, Progress
 class TaskRow(QWidget):
     """Runs one task at a time. Starting another cancels the first, and what that still brings back is dropped.
 
-    `asked` is emitted when the user clicks the button while nothing runs; `failed` when a task ended in an error.
+    `asked` is emitted when the user clicks the button while nothing runs; `progressed` (`Progress`) as the task
+    reports; `failed` when it ended in an error; `ended` however it ended.
     """
 
     asked = Signal()
+    progressed = Signal(object)
     failed = Signal()
+    ended = Signal()
+
+    # What is said when the user has cancelled.
+    cancelled = "Cancelled; nothing was changed."
 
     def __init__(self, title: str) -> None:
         super().__init__()
@@ -53,6 +59,12 @@ class TaskRow(QWidget):
     def text(self) -> str:
         """What was said last."""
         return self._said
+
+    def set_title(self, title: str) -> None:
+        """Name what the button starts."""
+        self._title = title
+        if self._job is None:
+            self.button.setText(title)
 
     def start(self, work: Callable[[OnProgress], Any], then: Callable[[Any], None]) -> None:
         """Run ``work(progress)`` in a thread, and hand its result to `then` on the main thread."""
@@ -89,12 +101,16 @@ class TaskRow(QWidget):
             self.asked.emit()
         else:
             self.cancel()
-            self.say("Cancelled; nothing was changed.")
+            self.say(self.cancelled)
 
     def _on_progress(self, progress: Progress) -> None:
         self._bar.setRange(0, progress.total if progress.total > 1 else 0)
         self._bar.setValue(progress.done)
-        self.say(self._pace.describe(progress))
+        self.say(self._sentence(progress))
+        self.progressed.emit(progress)
+
+    def _sentence(self, progress: Progress) -> str:
+        return self._pace.describe(progress)
 
     def _on_returned(self, then: Callable[[Any], None], result: Any) -> None:
         self.say("")
@@ -119,3 +135,4 @@ class TaskRow(QWidget):
             self._bar.hide()
             self.button.setText(self._title)
             self.button.setEnabled(True)
+            self.ended.emit()

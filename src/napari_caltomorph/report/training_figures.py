@@ -42,6 +42,10 @@ class Losses(Protocol):
 def draw_loss_curves(axes: Axes, folds: Sequence[Losses], look: Look = PAPER) -> None:
     """Draw each member's loss after each epoch: training solid, validation dashed, a dot where it was best."""
     look.prepare(axes)
+    if not any(len(fold.train_loss) for fold in folds):
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "no epoch is finished yet", ha="center", va="center", fontsize=8, color=look.text)
+        return
     for number, fold in enumerate(folds):
         color = _FOLD_COLORS[number % len(_FOLD_COLORS)]
         _draw_losses(axes, fold.train_loss, color, "-")
@@ -55,10 +59,8 @@ def draw_loss_curves(axes: Axes, folds: Sequence[Losses], look: Look = PAPER) ->
     axes.set_axisbelow(True)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    epochs = max((len(fold.train_loss) for fold in folds), default=0)
+    epochs = max(len(fold.train_loss) for fold in folds)
     axes.set_xlim(0.5, max(epochs, 5) + 0.5)
-    if not any(len(fold.train_loss) for fold in folds):
-        axes.set_yticks([])
     axes.set_xlabel("epoch")
     has_validation = any(len(fold.validation_loss) for fold in folds)
     axes.set_title("loss; dashed: validation, dot: best" if has_validation else "loss in training", fontsize=8)

@@ -39,12 +39,21 @@ _UNWRITTEN = "0" * 64
 
 
 def assemble(
-    cohort: Cohort, bags: LabelledBags, splits: list[MemberSplit], options: TrainOptions, work: Path, *, seconds: float
+    name: str,
+    cohort: Cohort,
+    bags: LabelledBags,
+    splits: list[MemberSplit],
+    options: TrainOptions,
+    work: Path,
+    *,
+    seconds: float,
 ) -> Ensemble:
     """Return the ensemble of the members whose weights stand in a training's folder.
 
     Parameters
     ----------
+    name : str
+        Of the model.
     cohort : Cohort
     bags : LabelledBags
     splits : list of MemberSplit
@@ -63,7 +72,7 @@ def assemble(
         histories.append(checkpoint.history())
     said = _out_of_fold(bags, splits, members, options)
     description = ModelDescription(
-        name=cohort.name,
+        name=name,
         description=f"Trained by napari-caltomorph on the cohort {cohort.name}.",
         synthetic=_is_synthetic(bags),
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,12 @@ from napari_caltomorph.train.options import TrainOptions
 
 # What must be the same of all bags; the cells and the field of view are each patient's own.
 _SHARED = ("encoder", "weights_sha256", "preprocessing", "precision")
+# What patients are dealt out by, besides their class.
+_DEALT_BY = ("detailed", "coarse_set", "group", "shared_images")
+# The squares of larger numbers do not fit float32 when they are summed; no encoder gives any near it.
+_LARGEST = 1e15
+# Patients are set aside in so many parts at most; finer ones would not be alike in their classes.
+_FINEST = 20
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,7 @@ class LabelledBags:
         """SHA-256 of all that training depends on."""
         digest = hashlib.sha256()
         digest.update("\n".join(self.table["patient_id"]).encode())
+        digest.update(self.table[list(_DEALT_BY)].to_json(orient="values").encode())
         digest.update(self.taxonomy.model_dump_json().encode())
         arrays: list[NDArray[Any]] = [self.classes, self.hemoglobin, self.folds, *self.values]
         for array in arrays:
@@ -112,6 +122,7 @@ def load_bags(
     for number, path in enumerate(paths):
         progress(Progress("Loading features", number, len(paths), "patients"))
         features.append(Features.load(path))
+        _refuse_unusable(features[-1], path)
     _refuse_mixture(features, paths)
     taxonomy = _occurring(cohort.taxonomy, table["coarse"])
     if absent := [c.name for c in cohort.taxonomy.classes if c not in taxonomy.classes]:
@@ -126,8 +137,6 @@ def load_bags(
         origin=_common_origin(features),
         notes=(*notes, *missing),
     )
-    if options.hemoglobin:
-        _refuse_hemoglobin(bags)
     return _setting_aside(bags, options) if options.calibration_split else bags
 
 
@@ -197,6 +206,14 @@ def _with_features(
     return kept, found, [f"{missing}; they were not learnt from."]
 
 
+def _refuse_unusable(features: Features, path: Path) -> None:
+    if (largest := float(np.abs(features.values).max())) > _LARGEST:
+        raise FeaturesRefused(f"{path} holds features as large as {largest:.0e}, which no encoder gives; encode again.")
+    sha256 = features.origin.weights_sha256
+    if sha256 is not None and not re.fullmatch("[0-9a-f]{64}", sha256):
+        raise FeaturesRefused(f"{path}: its weights_sha256 ({sha256[:70]}) is no SHA-256; encode again.")
+
+
 def _refuse_mixture(features: list[Features], paths: list[Path]) -> None:
     first = features[0]
     for other, path in zip(features, paths, strict=True):
@@ -216,11 +233,11 @@ def _refuse_mixture(features: list[Features], paths: list[Path]) -> None:
 
 def _common_origin(features: list[Features]) -> FeatureOrigin:
     first = features[0].origin
-    widths = {f.origin.field_of_view_um for f in features}
-    known = [w for w in widths if w is not None]
+    fields = [f.origin.field_of_view_um for f in features]
+    known = [field for field in fields if field is not None and 0 < field < math.inf]  # a file may say NaN
     # The median says what cells looked like; a few patients of another scale do not change it.
-    field = float(np.median([f.origin.field_of_view_um for f in features])) if known and None not in widths else None
-    return replace(FeatureOrigin(**{name: getattr(first, name) for name in _SHARED}), field_of_view_um=field)
+    median = float(np.median(known)) if len(known) == len(fields) else None
+    return replace(FeatureOrigin(**{name: getattr(first, name) for name in _SHARED}), field_of_view_um=median)
 
 
 def _occurring(taxonomy: Taxonomy, slugs: Iterable[str]) -> Taxonomy:
@@ -228,26 +245,11 @@ def _occurring(taxonomy: Taxonomy, slugs: Iterable[str]) -> Taxonomy:
     return Taxonomy(name=taxonomy.name, classes=tuple(c for c in taxonomy.classes if c.slug in present))
 
 
-def _refuse_hemoglobin(bags: LabelledBags) -> None:
-    for fold in bags.fold_numbers:
-        values = bags.hemoglobin[(bags.folds != fold) & np.isfinite(bags.hemoglobin)]
-        if len(values) < 2:
-            count = int(np.isfinite(bags.hemoglobin).sum())
-            raise TrainingRefused(
-                f"{count} of {len(bags)} training patients have a hemoglobin value, too few to learn from; name its "
-                "column with --hemoglobin-column, or train without --hemoglobin."
-            )
-        if np.ptp(values) == 0:
-            raise TrainingRefused(
-                f"Hemoglobin is {values[0]:g} for all training patients, which teaches nothing; train without "
-                "--hemoglobin."
-            )
-
-
 def _setting_aside(bags: LabelledBags, options: TrainOptions) -> LabelledBags:
     """Take a stratified part of the patients out of all folds, to calibrate on."""
-    parts = round(1 / options.calibration_split)
-    aside = next(deal_out(bags.table, parts, options.seed), np.array([], dtype=np.intp))
+    share = Fraction(options.calibration_split).limit_denominator(_FINEST)
+    parts = list(deal_out(bags.table, share.denominator, options.seed))[: share.numerator]
+    aside = np.sort(np.concatenate([*parts, np.array([], dtype=np.intp)]))
     if len(aside) < MIN_PATIENTS:
         raise CalibrationRefused(
             f"A calibration split of {options.calibration_split:.0%} has {len(aside)} of {len(bags)} training "

@@ -6,6 +6,7 @@ from their checkpoints, so nothing but the task and its end passes through the s
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from napari_caltomorph.train.steps import Steps
 _POLL_SECONDS = 0.2
 # Its presence in the training's folder tells workers to stop: a task that runs cannot be cancelled.
 _STOP = "stop"
+# Torch has one stream of random numbers a process: two members in two threads would draw each other's.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def fit_on_cluster(
@@ -42,8 +45,6 @@ def fit_on_cluster(
     ClusterMissing
         Dask is not installed, nothing answers at the address, or the workers do not see the training's folder.
     """
-    from distributed import wait
-
     steps = Steps(splits, options, work, progress)
     (work / _STOP).unlink(missing_ok=True)
     with dask_client(options.scheduler, min(options.workers, len(splits))) as client:
@@ -56,7 +57,8 @@ def fit_on_cluster(
             raise
         except BaseException:
             (work / _STOP).touch()
-            wait(futures)
+            while not all(future.done() for future in futures):
+                time.sleep(_POLL_SECONDS)
             raise
         finally:
             client.cancel(futures)
@@ -101,8 +103,8 @@ def _fit_on_worker(cohort: Cohort, features: Path | None, fold: int, options: Tr
         if (work / _STOP).exists():
             raise Cancelled
 
-    stop_when_told(FoldHistory(), 0)
-    bags = load_bags(cohort, features, options)
-    return fit_member(
-        bags, member_split(bags, fold, options), options, FoldCheckpoint(work, fold), on_step=stop_when_told
-    )
+    with _ONE_AT_A_TIME:
+        stop_when_told(FoldHistory(), 0)
+        bags = load_bags(cohort, features, options)
+        split = member_split(bags, fold, options)
+        return fit_member(bags, split, options, FoldCheckpoint(work, fold), on_step=stop_when_told)

@@ -213,13 +213,32 @@ class _Fit:
         wanted = (batch.hemoglobin[has_value] - self.member.hemoglobin_mean) / self.member.hemoglobin_std
         return (outputs.hemoglobin[has_value].float() - wanted) ** 2
 
+    @torch.inference_mode()
     def is_finite(self, *losses: float) -> bool:
-        """Whether losses and weights are numbers; where nobody is validated on, only weights show a bad last step."""
-        return all(map(math.isfinite, losses)) and all(bool(p.isfinite().all()) for p in self.member.parameters())
+        """Whether losses, and what the member now says of some patients, are numbers.
+
+        The training's loss was taken before the last step; where nobody is validated on, only asking shows what that
+        step has done.
+        """
+        if not all(map(math.isfinite, losses)):
+            return False
+        if len(self.split.validation):
+            return True
+        self.model.eval()
+        some = self.split.train[: self.options.batch_size]
+        _, batch = next(whole_bags(self.bags, some, len(some)))
+        batch = batch.to(self.fabric.device)
+        return _are_numbers(self.model(batch.bags, batch.mask))
 
 
 def predict_bags(member: Member, bags: LabelledBags, patients: NDArray[np.intp], options: TrainOptions) -> Outputs:
-    """Return a member's outputs for patients with all their cells, in float32 and in their order."""
+    """Return a member's outputs for patients with all their cells, in float32 and in their order.
+
+    Raises
+    ------
+    TrainingRefused
+        They are not numbers, or memory ran out.
+    """
     device = find_device(options.device)
     parts, order = [], []
     with _memory_explained(options), torch.inference_mode():
@@ -235,11 +254,18 @@ def predict_bags(member: Member, bags: LabelledBags, patients: NDArray[np.intp],
     def joined(tensors: list[Tensor]) -> Tensor:
         return torch.cat(tensors).cpu()[rows]
 
-    return Outputs(
+    outputs = Outputs(
         joined([p.logits for p in parts]),
         None if parts[0].hemoglobin is None else joined([p.hemoglobin for p in parts if p.hemoglobin is not None]),
         joined([p.embedding for p in parts]),
     )
+    if not _are_numbers(outputs):
+        raise TrainingRefused("A member answers with no numbers; train again with a smaller --learning-rate.")
+    return outputs
+
+
+def _are_numbers(outputs: Outputs) -> bool:
+    return all(bool(said.isfinite().all()) for said in outputs if said is not None)
 
 
 def _fabric(options: TrainOptions) -> Fabric:

@@ -18,7 +18,6 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    PrivateAttr,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -33,6 +32,7 @@ AggregatorName = Literal["transformer", "abmil", "wbcmil", "mean", "max"]
 
 RECIPES: dict[Recipe, dict[str, Any]] = {
     "robust": {
+        "depth": 2,
         "learning_rate": 3e-5,
         "weight_decay": 0.01,
         "schedule": "cosine",
@@ -46,6 +46,7 @@ RECIPES: dict[Recipe, dict[str, Any]] = {
         "scaling": "standardise",
     },
     "paper": {
+        "depth": 10,
         "learning_rate": 5e-5,
         "weight_decay": 0.01,
         "schedule": "constant",
@@ -73,7 +74,7 @@ class TrainOptions(BaseModel):
     hemoglobin: bool = Field(False, description="Also learn to estimate hemoglobin.")
 
     aggregator: AggregatorName = Field("transformer", description="What pools a patient's cells.")
-    depth: PositiveInt = Field(10, description="Layers of the transformer.")
+    depth: PositiveInt = Field(2, description="Layers of the transformer (paper: 10).")
     pooling: Literal["cls", "mean"] = Field("cls", description="How the transformer's cells become one vector.")
     width: PositiveInt = Field(512, description="Embedding dimension of transformer and abmil.")
     heads: PositiveInt = Field(8, description="Attention heads of the transformer.")
@@ -82,8 +83,8 @@ class TrainOptions(BaseModel):
 
     epochs: PositiveInt = Field(150, description="Most epochs of a member.")
     patience: PositiveInt = Field(25, description="Stop when validation loss has not fallen for so many epochs.")
-    fixed_epochs: PositiveInt = Field(30, description="Epochs where too few patients are there to stop on.")
-    learning_rate: PositiveFloat = Field(3e-5, description="Of AdamW.")
+    fixed_epochs: PositiveInt = Field(20, description="Epochs where too few patients are there to stop on.")
+    learning_rate: PositiveFloat = Field(3e-5, le=1, description="Of AdamW (paper: 5e-5).")
     weight_decay: NonNegativeFloat = Field(0.01, description="Of AdamW.")
     schedule: Literal["constant", "cosine"] = Field("cosine", description="Learning rate after the warm-up.")
     warmup_epochs: NonNegativeInt = Field(5, description="Epochs in which the learning rate rises.")
@@ -119,8 +120,6 @@ class TrainOptions(BaseModel):
         None, description="Address of a Dask scheduler whose workers train the folds, e.g. tcp://node:8786."
     )
 
-    _given: frozenset[str] = PrivateAttr(frozenset())
-
     @model_validator(mode="wrap")
     @classmethod
     def _filled_by_the_recipe(cls, values: Any, handler: ModelWrapValidatorHandler[TrainOptions]) -> TrainOptions:
@@ -128,7 +127,7 @@ class TrainOptions(BaseModel):
             return handler(values)
         row = RECIPES.get(values.get("recipe", "robust"), {})  # an unknown name is refused by its own field
         options = handler(row | dict(values))
-        options._given = frozenset(values)
+        options.model_fields_set.intersection_update(values)  # what the recipe filled in was not said
         return options
 
     @model_validator(mode="after")
@@ -147,7 +146,7 @@ class TrainOptions(BaseModel):
     @property
     def given(self) -> dict[str, Any]:
         """What was said, without what the recipe filled in."""
-        return {name: getattr(self, name) for name in type(self).model_fields if name in self._given}
+        return {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
 
     @property
     def changed(self) -> dict[str, Any]:

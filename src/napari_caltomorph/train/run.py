@@ -93,7 +93,8 @@ def train(
             if not splits:
                 raise
         seconds = spent + time.monotonic() - start
-        ensemble = assemble(cohort, bags, splits, options, work, seconds=seconds)
+        name = cohort.name if model_folder is None else model_folder.name
+        ensemble = assemble(name, cohort, bags, splits, options, work, seconds=seconds)
         return ensemble if model_folder is None else ensemble.save(model_folder)
 
 

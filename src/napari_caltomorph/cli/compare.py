@@ -1,0 +1,145 @@
+"""``caltomorph compare``: the paper's ablations on a cohort -> a table and a figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from napari_caltomorph.cli.console import console, fail, progress_bar, say, say_files, table
+from napari_caltomorph.cohort import CohortOptions, read_cohort
+from napari_caltomorph.progress import Cancelled
+from napari_caltomorph.storage import refuse_unwritable
+from napari_caltomorph.train import TrainOptions, options_from
+from napari_caltomorph.train.compare_options import CompareOptions
+
+if TYPE_CHECKING:
+    from napari_caltomorph.train.compare_options import GroupName
+    from napari_caltomorph.train.comparison import Comparison, Difference, Spread, Variant
+
+app = App(
+    name="compare",
+    usage="Usage: caltomorph compare COHORT --features DIR --out DIR [OPTIONS]",
+    help_epilogue="""Aggregators, pooling by depth, and training-set size, as in the paper:
+
+    caltomorph compare cohort --features features --out comparison
+
+Aggregators only, with smaller transformers than the paper's:
+
+    caltomorph compare cohort --features features --out comparison \\
+        --what aggregators --depth 2 --epochs 60
+
+Two encoders beside the one of --features:
+
+    caltomorph compare cohort --features features/dinobloom-b --out encoders \\
+        --what encoders --encoders dinobloom-s=features/dinobloom-s \\
+        --encoders lite=features/efficientnet-lite0
+
+Training options say what the reference is; each variant differs from it in one
+thing. After a stop, run the same again: what is done is not done again.""",
+)
+
+
+@app.default
+def compare(
+    cohort: Path,
+    /,
+    *,
+    features: Path | None = None,
+    out: Path,
+    config: Path | None = None,
+    comparison: Annotated[CompareOptions, Parameter(name="*")] = CompareOptions(),  # noqa: B008 (frozen)
+    options: Annotated[TrainOptions, Parameter(name="*")] = TrainOptions(),  # noqa: B008 (frozen)
+    patients: Annotated[CohortOptions, Parameter(name="*")] = CohortOptions(),  # noqa: B008 (frozen)
+) -> int:
+    """Compare ways of training on the same folds: aggregators, depths, numbers of patients, encoders.
+
+    Parameters
+    ----------
+    cohort
+        A directory, a table, or a saved cohort.json.
+    features
+        Feature folder of `caltomorph encode`; not needed where the cohort is one.
+    out
+        Folder for comparison.csv, folds.csv, comparison.png and what is needed to go on.
+    config
+        YAML or TOML file with training options, e.g. `depth: 4`; those of the command line win.
+    """
+    if config is not None:
+        options = options_from(config, options)
+    refuse_unwritable(out)
+    with progress_bar() as progress:
+        # Cells were looked at when they were encoded; a bag's numbers are checked when it is loaded.
+        found = read_cohort(cohort, patients.model_copy(update={"names_only": True}), progress=progress)
+    from napari_caltomorph.report.compare_figures import save_comparison_figure
+    from napari_caltomorph.train.compare import compare as run  # torch comes when the cheap checks have passed
+
+    try:
+        with progress_bar() as progress:
+            done = run(found, features, out, comparison, options, progress=progress)
+    except (KeyboardInterrupt, Cancelled):
+        fail(f"what is done is kept in {out}; run the same again to go on.", code=130)
+        raise
+    if done.results:
+        _show(done)
+        figure = save_comparison_figure(done, out / "comparison.png")
+        say_files([out / "comparison.csv", out / "folds.csv", *([figure] if figure else [])])
+    for slug, reason in done.failed.items():
+        fail(f"{slug}: {reason}", code=1)
+    if done.failed:
+        count, total = len(done.failed), len(done.failed) + len(done.results)
+        return fail(f"{count} of {total} variants failed.", code=1 if count < total else 2)
+    return 0
+
+
+def _show(comparison: Comparison) -> None:
+    from napari_caltomorph.train.comparison import METRICS
+
+    for group in comparison.groups:
+        if comparison.of_group(group):
+            console.print(_table(comparison, group, METRICS))
+            say()
+    say("First line: mean over folds (standard deviation between folds).")
+    say(
+        "Second line: difference to the reference, taken fold by fold: mean (standard deviation), and in how many "
+        "folds it was better."
+    )
+    for note in comparison.notes:
+        say(f"- {note}")
+    say()
+
+
+def _table(comparison: Comparison, group: GroupName, names: dict[str, str]) -> object:
+    made = table(group, *(names[metric] for metric in comparison.metrics))
+    for variant in comparison.of_group(group):
+        cells = [
+            f"{_mean(comparison.spread(variant, metric))}\n{_difference(comparison, variant, metric)}"
+            for metric in comparison.metrics
+        ]
+        made.add_row(_name(comparison, variant), *cells)
+    return made
+
+
+def _name(comparison: Comparison, variant: Variant) -> str:
+    if variant.group != "sizes":
+        return variant.name
+    patients = comparison.result(variant).patients
+    return f"{variant.name}, {sum(patients) / len(patients):.0f} patients"
+
+
+def _mean(spread: Spread | None) -> str:
+    return "-" if spread is None else f"{spread.mean:.3f}{_in_brackets(spread)}"
+
+
+def _difference(comparison: Comparison, variant: Variant, metric: str) -> str:
+    if variant.is_reference:
+        return "reference"
+    found: Difference | None = comparison.difference(variant, metric)
+    if found is None:
+        return "-"
+    return f"{found.spread.mean:+.3f}{_in_brackets(found.spread)} {found.better}/{found.folds}"
+
+
+def _in_brackets(spread: Spread) -> str:
+    return "" if spread.sd is None else f" ({spread.sd:.3f})"

@@ -1,0 +1,111 @@
+"""What is true of each patient, in the words of the model: one class, a set of right answers, or a row of its own.
+
+A class of the cohort is the model's class of the same slug, unless a file says otherwise; what is neither becomes a
+row of its own, which is counted and shown and enters no accuracy.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from napari_caltomorph.errors import EvaluationRefused
+from napari_caltomorph.taxonomy import Taxonomy
+
+OUTSIDE = "none"
+"""What a classes map writes for a class that is none of the model's."""
+
+
+@dataclass(frozen=True)
+class ClassesMap:
+    """From the slugs of a cohort's classes, coarse or detailed, to those of a model.
+
+    Attributes
+    ----------
+    cohort, model : Taxonomy
+    explicit : dict of str to str
+        Slug of the cohort -> slug of the model, or `OUTSIDE`.
+    """
+
+    cohort: Taxonomy
+    model: Taxonomy
+    explicit: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path | None, cohort: Taxonomy, model: Taxonomy) -> ClassesMap:
+        """Read a JSON or TOML file of ``cohort slug = model slug``; several may lead to one.
+
+        Raises
+        ------
+        EvaluationRefused
+            The file cannot be read, or names a class that there is not.
+        """
+        if path is None:
+            return cls(cohort, model)
+        explicit = _read(path)
+        known = {slug for c in cohort.classes for slug in (c.slug, *(d.slug for d in c.detailed))}
+        for slug, target in explicit.items():
+            if slug not in known:
+                raise EvaluationRefused(
+                    f"{path}: {slug!r} is no class of the cohort; its classes are {', '.join(cohort.slugs)}."
+                )
+            if target != OUTSIDE and target not in model.slugs:
+                raise EvaluationRefused(
+                    f"{path}: {target!r} is no class of the model; its classes are {', '.join(model.slugs)}, or "
+                    f"{OUTSIDE}."
+                )
+        return cls(cohort, model, explicit)
+
+    def of(self, coarse: str, detailed: str | None = None) -> str | None:
+        """Return the model's class, or None; a detailed class that the file names goes before its coarse one."""
+        for slug in (detailed, coarse):
+            if slug is not None and slug in self.explicit:
+                target = self.explicit[slug]
+                return None if target == OUTSIDE else target
+        return coarse if coarse in self.model.slugs else None
+
+    def apply(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return truth, coarse_set (slugs joined with ``|``) and row of each patient of a cohort's table.
+
+        `row` is how patients are called that have neither, and missing for all others and for those without a label.
+        """
+        columns = table[["coarse", "detailed", "coarse_set", "raw_label"]].itertuples(index=False)
+        found = [self._truth(*(None if pd.isna(value) else str(value) for value in row)) for row in columns]
+        names = ["truth", "coarse_set", "row"]
+        return pd.DataFrame(found, columns=names, index=table.index).astype("string")
+
+    def _truth(
+        self, coarse: str | None, detailed: str | None, coarse_set: str | None, label: str | None
+    ) -> tuple[str | None, str | None, str | None]:
+        if coarse is not None:
+            target = self.of(coarse, detailed)
+            return (target, None, None) if target else (None, None, self._name(coarse, detailed))
+        if coarse_set is not None:
+            slugs = coarse_set.split("|")
+            targets = [self.of(slug) for slug in slugs]
+            right = [slug for slug in self.model.slugs if slug in targets]
+            if None in targets:  # the model cannot give one of the answers
+                return None, None, " or ".join(self._name(slug, None) for slug in slugs)
+            return (right[0], None, None) if len(right) == 1 else (None, "|".join(right), None)
+        return None, None, label
+
+    def _name(self, coarse: str, detailed: str | None) -> str:
+        for one in self.cohort.classes:
+            if one.slug == coarse:
+                return next((d.name for d in one.detailed if d.slug == detailed), one.name)
+        return detailed or coarse
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        text = path.read_text("utf-8")
+        content = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+    except (OSError, ValueError) as error:
+        raise EvaluationRefused(f"{path} is no classes map that can be read ({error}); write JSON or TOML.") from error
+    if not isinstance(content, dict) or not all(isinstance(value, str | None) for value in content.values()):
+        raise EvaluationRefused(f"{path}: a classes map is one object, class of the cohort -> class of the model.")
+    return {slug: OUTSIDE if target is None else target for slug, target in content.items()}

@@ -1,0 +1,106 @@
+"""`caltomorph evaluate`: what it writes and says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from tests.cli.test_cli_train import TINY
+from tests.train.small import write_cohort
+
+from napari_caltomorph.cli import main
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A cohort, and a model trained on three quarters of it."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    write_cohort(folder / "cohort", {"aml": 12, "cll": 12, "stem_cell_donor": 12})
+    assert main([*map(str, ("train", *cohort_of(folder), "--out", folder / "model", "--hemoglobin", *TINY))]) == 0
+    return folder
+
+
+def cohort_of(folder: Path) -> tuple[object, ...]:
+    data = folder / "cohort"
+    table = ("--table", data / "patients.csv", "--min-cells", "1", "--folds", "3", "--test-fraction", "0.25")
+    return (data / "features", "--features", data / "features", *table)
+
+
+@pytest.fixture
+def words(made):
+    return ("evaluate", *cohort_of(made), "--model", made / "model", "--device", "cpu", "--resamples", "50")
+
+
+def test_the_test_split_becomes_numbers_with_intervals_and_files(run, words, tmp_path):
+    code, out, err = run(*words, "--out", tmp_path / "out", "--prevalence", "0.1")
+    assert (code, err) == (0, "")
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "evaluation.json",
+        "predictions.csv",
+        "embeddings.safetensors",
+    }
+    numbers = json.loads((tmp_path / "out" / "evaluation.json").read_text())["numbers"]["headline"]
+    accuracy = numbers["accuracy"]
+    assert f"{accuracy['value']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f})" in out
+    text = " ".join(out.split())
+    assert "9 patients judged" in text
+    assert "true, then predicted as 1 2 3" in text
+    assert "Undefined, all patients that are not malignant are healthy donors: malignant FDR, no donors." in text
+    assert "FDR where 10.0% are malignant" in text
+    assert "They leave out that the same training, done again" in text
+    assert "hemoglobin, g/dl" in text
+    assert "Research use only" in text
+    assert all(len(line) <= 80 for line in out.splitlines() if str(tmp_path) not in line)
+
+
+def test_training_patients_are_one_line_and_out_of_fold_is_said(run, words, tmp_path):
+    code, _, err = run(*words, "--out", tmp_path / "out", "--split", "train")
+    assert code == 2
+    assert "was trained on 27 of the 27 patients" in " ".join(err.split())
+    assert not (tmp_path / "out").exists()
+    code, out, _ = run(*words, "--out", tmp_path / "out", "--split", "train", "--out-of-fold")
+    assert code == 0
+    assert "27 patients judged out of fold, by single members" in out
+    assert "Out of fold: patients that the model was trained on" in " ".join(out.split())
+    assert set(pd.read_csv(tmp_path / "out" / "predictions.csv")["judged_by_member"]) == {0, 1, 2}
+
+
+def test_a_threshold_is_chosen_tried_elsewhere_and_stored(run, words, made, tmp_path):
+    model = shutil.copytree(made / "model", tmp_path / "model")
+    words = (*words[: words.index("--model")], "--model", model, "--device", "cpu", "--resamples", "0")
+    assert run(*words, "--out", tmp_path / "chosen", "--split", "train", "--out-of-fold").code == 0
+    rule = ("--choose-by", "none-missed=acute_leukemia")
+    code, out, err = run(
+        *words, "--out", tmp_path / "out", *rule, "--chosen-on", tmp_path / "chosen", "--store-threshold"
+    )
+    assert (code, err) == (0, "")
+    text = " ".join(out.split())
+    assert "0 of 9 were missed, by single members out of fold" in text
+    assert "which did not choose it: sensitivity" in text
+    stored = json.loads((model / "model.json").read_text())["threshold"]
+    written = json.loads((tmp_path / "out" / "evaluation.json").read_text())["provenance"]["threshold"]
+    assert stored == written
+    assert stored["rule"].startswith("no Acute leukemia missed; 0 of 9")
+    code, out, _ = run(*words, "--out", tmp_path / "again", *rule)
+    assert "of the patients that chose it: optimistic" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        (("--choose-by", "youden"), "is no rule"),
+        (("--store-threshold",), "add --choose-by"),
+        (("--prevalence", "2"), "between 0 and 1"),
+        (("--threshold", "2"), "--threshold 2"),
+        (("--split", "all"), "trained on 27 of the 36 patients"),
+        (("--classes-map", "nowhere.json"), "no classes map that can be read"),
+    ],
+)
+def test_bad_usage_is_one_line(run, words, tmp_path, flags, why):
+    code, out, err = run(*words, "--out", tmp_path / "out", *flags)
+    assert (code, out) == (2, "")
+    assert why in " ".join(err.split())
+    assert not (tmp_path / "out").exists()

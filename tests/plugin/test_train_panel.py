@@ -1,0 +1,522 @@
+"""The *Train ensemble* panel, clicked in a real window."""
+
+from __future__ import annotations
+
+import shlex
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.viewer import Viewer
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QEventLoop, Qt, QTimer
+from qtpy.QtWidgets import QApplication, QDockWidget, QLineEdit, QMessageBox, QPushButton, QWidget
+from tests.train.small import save_features, write_cohort
+
+from napari_caltomorph.cohort import CohortOptions
+from napari_caltomorph.diagnose import find_model, read_description
+from napari_caltomorph.diagnose.model_card import TRAINING_CURVES
+from napari_caltomorph.plugin.theme import look_of
+from napari_caltomorph.plugin.train_panel import TrainPanel
+from napari_caltomorph.plugin.training_control import TrainingControl
+from napari_caltomorph.plugin.training_view import Curves
+from napari_caltomorph.plugin.worker import Task
+from napari_caltomorph.progress import Cancelled, Progress
+from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
+from napari_caltomorph.train import RECIPES, KeepSoFar, TrainProgress, training_folder
+
+FOLDS = 2
+TINY = {"depth": 1, "width": 16, "heads": 2, "mlp_width": 16, "classifier_width": 8, "warmup_epochs": 1}
+# Long enough that a hand can come in between.
+LONG = 2000
+OpenTrainPanel = Callable[[], tuple[Viewer, TrainPanel]]
+
+
+@pytest.fixture(scope="module")
+def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 patients of two classes: features of a few cells each, and their table."""
+    return write_cohort(tmp_path_factory.mktemp("cohorts") / "bags", {"aml": 12, "stem_cell_donor": 12})
+
+
+@pytest.fixture
+def open_train_panel(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Iterator[OpenTrainPanel]:
+    panels = []
+
+    def opened() -> tuple[Viewer, TrainPanel]:
+        viewer = make_napari_viewer(show=True, strict_qt=True)
+        viewer.window.resize(1280, 720)
+        dock, panel = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Train ensemble")
+        viewer.window._qt_window.resizeDocks([dock], [360], Qt.Orientation.Horizontal)
+        panels.append(panel)
+        qtbot.waitUntil(panel.isVisible)
+        return viewer, panel
+
+    yield opened
+    for panel in panels:
+        panel.unbind()
+    Task.await_workers(60_000)
+    qtbot.wait(50)
+
+
+@pytest.fixture
+def panel(open_train_panel: OpenTrainPanel) -> TrainPanel:
+    return open_train_panel()[1]
+
+
+def click(qtbot: QtBot, widget: QWidget) -> None:
+    qtbot.mouseClick(widget, Qt.MouseButton.LeftButton)
+
+
+def write(qtbot: QtBot, edit: QLineEdit, text: str) -> None:
+    edit.selectAll()
+    qtbot.keyClicks(edit, text)
+
+
+def read(qtbot: QtBot, panel: TrainPanel, bags: Path, **options: Any) -> None:
+    chooser = panel.setup.cohort.chooser
+    chooser.place.setText(str(bags / "features"))
+    chooser.min_cells.setValue(1)
+    table = {"table": str(bags / "patients.csv"), "test_fraction": 0, "folds": FOLDS}
+    chooser.more.set(table | options)
+    click(qtbot, panel.setup.cohort.run.button)
+    qtbot.waitUntil(lambda: not panel.setup.cohort.run.is_busy, timeout=60_000)
+    assert panel.setup.cohort.cohort is not None, panel.setup.cohort.run.text
+
+
+def choose_tiny(panel: TrainPanel, epochs: int = 3, **options: Any) -> None:
+    panel.setup.options.often[1].set({"epochs": epochs})
+    panel.setup.options.more.set(TINY | {"fixed_epochs": epochs} | options)
+
+
+def start(qtbot: QtBot, panel: TrainPanel, least_epochs: int = 1) -> None:
+    """Click the button, and wait until some epochs are done."""
+    click(qtbot, panel.run.button)
+    qtbot.waitUntil(lambda: epochs_of(panel) >= least_epochs or not panel.run.is_busy, timeout=120_000)
+    assert panel.run.is_busy, panel.run.text
+
+
+def wait_until_over(qtbot: QtBot, panel: TrainPanel) -> None:
+    qtbot.waitUntil(lambda: not panel.run.is_busy, timeout=120_000)
+
+
+def epochs_of(panel: TrainPanel) -> int:
+    return sum(len(curves.train_loss) for curves in panel.training.curves)
+
+
+def answer(button: QMessageBox.StandardButton, act: Callable[[], Any]) -> list[str]:
+    """Do something, and click a button of each question that it asks; return the questions."""
+    asked: list[str] = []
+
+    def press() -> None:
+        box = QApplication.activeModalWidget()
+        if isinstance(box, QMessageBox):
+            asked.append(box.text())
+            box.button(button).click()
+
+    timer = QTimer(interval=50)
+    timer.timeout.connect(press)
+    timer.start()
+    act()
+    timer.stop()
+    return asked
+
+
+def in_event_loop(act: Callable[[], Any]) -> None:
+    """Do something as napari does it: what it asks in a loop of its own must not delete what is about to close."""
+    loop = QEventLoop()
+
+    def once() -> None:
+        act()
+        loop.quit()
+
+    QTimer.singleShot(0, once)
+    loop.exec()
+
+
+def dock_of(panel: QWidget) -> QDockWidget:
+    parent = panel.parentWidget()
+    while not isinstance(parent, QDockWidget):
+        parent = parent.parentWidget()
+    return parent
+
+
+def test_a_cohort_becomes_a_model_that_opens_in_predict_patient(
+    qtbot: QtBot, open_train_panel: OpenTrainPanel, bags: Path
+) -> None:
+    viewer, panel = open_train_panel()
+    read(qtbot, panel, bags)
+    qtbot.waitUntil(lambda: "24 of 24 patients ready" in panel.setup.text, timeout=30_000)
+    write(qtbot, panel.setup.model.edit, "mine")
+    choose_tiny(panel)
+    click(qtbot, panel.run.button)
+    assert not panel.setup.isEnabled()
+    assert panel.training.isVisible()
+    wait_until_over(qtbot, panel)
+    assert panel.result.trained is not None, panel.run.text
+    assert panel.result.isVisible()
+    folder = find_model("mine")
+    description = read_description(folder)
+    assert len(description.members) == FOLDS
+    assert (folder / TRAINING_CURVES).is_file()
+    assert "single members, not the ensemble" in panel.result.text
+    assert str(description.training.out_of_fold.pooled["balanced_accuracy"]) in panel.result.text
+    assert panel.result.trained.confusion.sum() == 24
+    (axes,) = panel.result.confusion.figure.axes
+    assert sum(int(text.get_text().split("\n")[0]) for text in axes.texts) == 24
+    assert axes.title.get_color() == look_of(viewer.theme).text
+    click(qtbot, panel.result.card)
+    card = panel.result.dialog
+    assert card is not None
+    assert "Research use only" in card.text.toPlainText()
+    card.close()
+    click(qtbot, panel.result.predict)
+    _, predict = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Predict patient")
+    qtbot.waitUntil(predict.isVisible)
+    assert predict.models.description == description
+    predict.unbind()
+
+
+def test_patients_without_features_are_encoded_first(qtbot: QtBot, panel: TrainPanel, tmp_path: Path) -> None:
+    drawn, features = tmp_path / "drawn", tmp_path / "features"
+    synthesize_cohort(drawn, SynthOptions(patients=16, cells=4, seed=2))
+    setup = panel.setup
+    setup.cohort.chooser.place.setText(str(drawn))
+    setup.cohort.chooser.min_cells.setValue(1)
+    setup.cohort.chooser.more.set({"folds": FOLDS, "min_patients": 1})
+    click(qtbot, setup.cohort.run.button)
+    qtbot.waitUntil(lambda: not setup.cohort.run.is_busy, timeout=60_000)
+    setup.encoding.encoder.setCurrentText("demo-vit")
+    setup.encoding.features.setText(str(features))
+    qtbot.waitUntil(lambda: setup.text.startswith("0 of "), timeout=30_000)
+    choose_tiny(panel, epochs=1)
+    said: set[str] = set()
+    panel.run.progressed.connect(lambda progress: said.add(progress.stage))
+    click(qtbot, panel.run.button)
+    wait_until_over(qtbot, panel)
+    assert panel.result.trained is not None, panel.run.text
+    assert {"Encoding", "Training"} <= said
+    assert len(list(features.glob("*.h5"))) == 16
+    assert panel.result.trained.description.encoder.name == "demo-vit"
+    assert panel.result.trained.folder.name == "drawn"  # the cohort's name was suggested
+
+
+def test_a_paused_training_waits_and_one_that_is_stopped_and_kept_is_a_model(
+    qtbot: QtBot, panel: TrainPanel, bags: Path
+) -> None:
+    read(qtbot, panel, bags)
+    choose_tiny(panel, epochs=LONG)
+    start(qtbot, panel, least_epochs=2)
+    click(qtbot, panel.training.pause)
+    assert panel.training.pause.text() == "Resume"
+    qtbot.wait(300)  # the step that it is at ends
+    waiting = epochs_of(panel)
+    qtbot.wait(500)
+    assert epochs_of(panel) == waiting
+    click(qtbot, panel.training.pause)
+    qtbot.waitUntil(lambda: epochs_of(panel) > waiting, timeout=30_000)
+    click(qtbot, panel.training.pause)
+    click(qtbot, panel.training.keep)  # also of one that waits
+    wait_until_over(qtbot, panel)
+    assert panel.result.trained is not None, panel.run.text
+    training = panel.result.trained.description.training
+    assert [fold.stopped_by for fold in training.folds] == ["hand"]
+    assert any("Stopped by hand" in note for note in training.notes)
+    assert "Stopped by hand" in panel.result.notes.text()
+
+
+def test_a_cancelled_training_goes_on_in_a_panel_that_is_opened_later(
+    qtbot: QtBot, open_train_panel: OpenTrainPanel, bags: Path
+) -> None:
+    _, panel = open_train_panel()
+    read(qtbot, panel, bags)
+    choose_tiny(panel, epochs=20)
+    assert panel.run.button.text() == "Train ensemble"
+    start(qtbot, panel, least_epochs=5)
+    click(qtbot, panel.run.button)
+    wait_until_over(qtbot, panel)
+    assert "What was learnt is kept" in panel.run.text
+    assert panel.run.button.text() == "Go on training"
+    done = epochs_of(panel)
+    assert training_folder(panel.setup.model.folder()).is_dir()
+    _, later = open_train_panel()
+    assert later.run.button.text() == "Go on training"
+    assert "A training of this model was stopped" in later.setup.model.text
+    read(qtbot, later, bags)
+    click(qtbot, later.run.button)
+    wait_until_over(qtbot, later)
+    assert later.result.trained is not None, later.run.text
+    training = later.result.trained.description.training
+    assert [fold.epochs for fold in training.folds] == [20, 20]
+    first = later.training.curves[0]
+    assert done > 4
+    np.testing.assert_array_equal(first.train_loss[:4], training.folds[0].train_loss[:4])  # of the first panel
+    assert not training_folder(later.result.trained.folder).exists()
+    assert later.run.button.text() == "Train ensemble"
+
+
+def test_a_stopped_training_is_not_gone_on_with_other_options_and_can_be_discarded(
+    qtbot: QtBot, panel: TrainPanel, bags: Path
+) -> None:
+    read(qtbot, panel, bags)
+    choose_tiny(panel, epochs=LONG)
+    start(qtbot, panel)
+    click(qtbot, panel.run.button)
+    wait_until_over(qtbot, panel)
+    panel.setup.options.more.set({"depth": 2})
+    click(qtbot, panel.run.button)
+    wait_until_over(qtbot, panel)
+    assert "begun with other options (--depth 1 then, 2 now)" in panel.run.text
+    assert panel.fold.is_open
+    work = training_folder(panel.setup.model.folder())
+    discard = panel.setup.model._note.linkActivated
+    assert answer(QMessageBox.StandardButton.No, lambda: discard.emit("#"))
+    assert work.is_dir()
+    assert answer(QMessageBox.StandardButton.Yes, lambda: discard.emit("#"))
+    assert not work.exists()
+    assert panel.run.button.text() == "Train ensemble"
+
+
+def test_the_copied_command_is_what_the_panel_would_train(
+    qtbot: QtBot, panel: TrainPanel, bags: Path, tmp_path: Path
+) -> None:
+    from napari_caltomorph.cli.train import app
+
+    read(qtbot, panel, bags)
+    choose_tiny(panel, epochs=7, dropout=0.25)
+    panel.setup.options.hemoglobin.setChecked(True)
+    panel.setup.options.often[0].set({"recipe": "paper"})
+    out = tmp_path / "a folder" / "model"
+    panel.setup.model.edit.setText(str(out))
+    panel.copy.linkActivated.emit("#")
+    line = QApplication.clipboard().text()
+    words = shlex.split(line)
+    assert words[:2] == ["caltomorph", "train"]
+    _, bound, _ = app.parse_args(words[2:])
+    assert bound.args == (bags / "features",)
+    said = bound.kwargs
+    assert said["out"] == out
+    assert said["options"].model_dump() == panel.setup.options.options().model_dump()
+    assert said["options"].recipe == "paper"
+    assert said["patients"] == CohortOptions(
+        min_cells=1, table=str(bags / "patients.csv"), test_fraction=0, folds=FOLDS
+    )
+    assert "resume" not in said or not said["resume"]
+
+
+def test_the_copied_command_encodes_who_has_no_features(qtbot: QtBot, panel: TrainPanel, tmp_path: Path) -> None:
+    from napari_caltomorph.cli.encode import app
+
+    drawn = tmp_path / "drawn"
+    synthesize_cohort(drawn, SynthOptions(patients=16, cells=2, seed=2))
+    chooser = panel.setup.cohort.chooser
+    chooser.place.setText(str(drawn))
+    chooser.min_cells.setValue(2)
+    click(qtbot, panel.setup.cohort.run.button)
+    qtbot.waitUntil(lambda: not panel.setup.cohort.run.is_busy, timeout=60_000)
+    panel.setup.encoding.encoder.setCurrentText("demo-vit")
+    panel.setup.encoding.features.setText(str(tmp_path / "features"))
+    qtbot.waitUntil(lambda: panel.setup.text.startswith("0 of "), timeout=30_000)
+    panel.copy_command()
+    encode, train = QApplication.clipboard().text().split(" && ")
+    assert shlex.split(train)[:3] == ["caltomorph", "train", str(drawn)]
+    _, bound, _ = app.parse_args(shlex.split(encode)[2:])
+    assert bound.kwargs["options"].encoder == "demo-vit"
+    assert bound.kwargs["features"] == tmp_path / "features"
+
+
+@pytest.mark.parametrize("how", ["dock", "cross", "window"])
+def test_closing_asks_and_keeps_what_was_learnt(
+    qtbot: QtBot, open_train_panel: OpenTrainPanel, bags: Path, how: str
+) -> None:
+    viewer, panel = open_train_panel()
+    read(qtbot, panel, bags)
+    choose_tiny(panel, epochs=LONG)
+    start(qtbot, panel)
+    dock = dock_of(panel)
+    model = panel.setup.model.folder()
+    (cross,) = dock.findChildren(QPushButton, "QTitleBarCloseButton")
+    close = {"dock": dock.close, "cross": lambda: click(qtbot, cross), "window": viewer.window._qt_window.close}[how]
+    (question,) = answer(QMessageBox.StandardButton.No, close)
+    assert "A training runs" in question
+    before = epochs_of(panel)
+    qtbot.waitUntil(lambda: epochs_of(panel) > before, timeout=30_000)
+    assert panel.isVisible()
+    if how == "window":
+        close = partial(in_event_loop, viewer.close)  # and napari's own leave-taking with it
+    assert len(answer(QMessageBox.StandardButton.Yes, close)) == 1
+    Task.await_workers(60_000)
+    qtbot.wait(100)
+    assert training_folder(model).is_dir()
+    assert not model.exists()
+    if how == "dock":
+        dock.show()
+        qtbot.waitUntil(panel.isVisible)
+        assert panel.run.text.startswith("Stopped, because the panel was closed. What was learnt is kept")
+        assert panel.run.button.text() == "Go on training"
+
+
+def test_nothing_is_asked_when_nothing_is_trained(qtbot: QtBot, panel: TrainPanel) -> None:
+    assert answer(QMessageBox.StandardButton.No, dock_of(panel).close) == []
+    assert not panel.isVisible()
+
+
+def test_what_is_missing_or_cannot_be_is_said_in_one_sentence(
+    qtbot: QtBot, panel: TrainPanel, bags: Path, tmp_path: Path
+) -> None:
+    def said() -> str:
+        click(qtbot, panel.run.button)
+        assert not panel.run.is_busy
+        return panel.run.text
+
+    assert said() == "Read a cohort first."
+    click(qtbot, panel.setup.cohort.run.button)
+    assert panel.setup.cohort.run.text == "Choose a directory or a table first."
+    read(qtbot, panel, bags)
+    for name, sentence in (
+        ("", "Give the model a name"),
+        ("demo", "'demo' is the shipped model's name"),
+        (".hidden", "'.hidden' cannot be a model's name"),
+        (str(tmp_path), f"{tmp_path} exists already"),
+    ):
+        panel.setup.model.edit.setText(name)
+        assert sentence in said()
+    panel.setup.model.edit.setText("mine")
+    dropout = panel.setup.options.widget("dropout")
+    assert isinstance(dropout, QLineEdit)
+    dropout.setText("much")
+    assert said().startswith("Dropout: input should be a valid number")
+    dropout.setText("0.1")
+    panel.setup.options.more.set({"width": 100, "heads": 8})
+    assert "8 heads do not divide a width of 100" in said()
+    choose_tiny(panel)
+    panel.setup.cohort.chooser.min_cells.setValue(2)
+    assert "read it again" in said()
+
+
+def test_what_cannot_be_trained_on_is_said_and_the_setup_comes_back(
+    qtbot: QtBot, panel: TrainPanel, tmp_path: Path
+) -> None:
+    bags = write_cohort(tmp_path / "plain", {"aml": 6, "stem_cell_donor": 6}, with_hemoglobin=False)
+    read(qtbot, panel, bags)
+    choose_tiny(panel)
+    panel.setup.options.hemoglobin.setChecked(True)
+    click(qtbot, panel.run.button)
+    wait_until_over(qtbot, panel)
+    assert "hemoglobin" in panel.run.text.lower()
+    assert panel.fold.is_open
+    assert panel.setup.isEnabled()
+    panel.setup.options.hemoglobin.setChecked(False)
+    save_features(bags, "aml-000", np.zeros((3, 5)))
+    click(qtbot, panel.run.button)
+    wait_until_over(qtbot, panel)
+    assert "wide" in panel.run.text
+
+
+def test_who_is_left_out_is_listed(qtbot: QtBot, panel: TrainPanel, bags: Path) -> None:
+    read(qtbot, panel, bags)
+    assert "why?" not in panel.setup.cohort.text
+    panel.setup.cohort.chooser.min_cells.setValue(5)
+    click(qtbot, panel.setup.cohort.run.button)
+    qtbot.waitUntil(lambda: not panel.setup.cohort.run.is_busy, timeout=60_000)
+    assert "left out" in panel.setup.cohort.text
+    panel.setup.cohort._about.linkActivated.emit("#")
+    dialog = panel.setup.cohort.dialog
+    assert dialog is not None
+    qtbot.waitUntil(dialog.isVisible)
+    cohort = panel.setup.cohort.cohort
+    assert cohort is not None
+    assert dialog.table.model().rowCount() == len(cohort.left_out) > 0
+    dialog.close()
+
+
+def test_a_recipe_brings_its_numbers_and_what_was_changed_stays(qtbot: QtBot, panel: TrainPanel) -> None:
+    options = panel.setup.options
+    assert options.options().changed == {}
+    options.more.set({"dropout": 0.3})
+    assert options.fold.button.text() == "▸ More options (1 changed)"
+    options.often[0].set({"recipe": "paper"})
+    chosen = options.options()
+    assert chosen.changed == {"recipe": "paper", "dropout": 0.3}
+    assert chosen.learning_rate == RECIPES["paper"]["learning_rate"]
+    options.often[0].set({"recipe": "robust"})
+    assert options.options().changed == {"dropout": 0.3}
+
+
+def test_what_was_chosen_last_is_there_again(
+    qtbot: QtBot, open_train_panel: OpenTrainPanel, bags: Path, tmp_path: Path
+) -> None:
+    _, panel = open_train_panel()
+    read(qtbot, panel, bags)
+    choose_tiny(panel, epochs=9)
+    panel.setup.model.edit.setText("mine")
+    panel.copy_command()
+    _, again = open_train_panel()
+    assert again.setup.model.edit.text() == "mine"
+    assert again.setup.options.options() == panel.setup.options.options()
+    assert again.setup.cohort.chooser.options() == panel.setup.cohort.chooser.options()
+    assert again.setup.cohort.chooser.place.text() == str(bags / "features")
+
+
+def test_everything_is_in_sight_on_a_small_screen(qtbot: QtBot, open_train_panel: OpenTrainPanel, bags: Path) -> None:
+    viewer, panel = open_train_panel()
+    window = viewer.window._qt_window
+    for is_read in (False, True):
+        if is_read:
+            read(qtbot, panel, bags)
+        qtbot.wait(50)
+        assert (window.width(), window.height()) <= (1280, 720)
+        assert panel.setup.minimumSizeHint().width() <= 340
+        corner = panel.run.button.mapTo(window, panel.run.button.rect().bottomRight())
+        assert corner.x() <= window.width()
+        assert corner.y() <= window.height()
+        for fold in (panel.setup.cohort.chooser.fold, panel.setup.options.fold):
+            click(qtbot, fold.button)
+            qtbot.wait(20)
+            assert panel.setup.height() <= panel.height()
+            click(qtbot, fold.button)
+
+
+def test_a_training_hears_pause_keep_and_cancel_in_its_own_thread() -> None:
+    control = TrainingControl()
+    heard: list[Progress] = []
+    report = control.heard(heard.append)
+    control.keep()
+    report(Progress("Loading features", 1, 2))  # nothing is learnt yet
+    with pytest.raises(KeepSoFar):
+        report(TrainProgress("Training", 1, 2))
+
+    paused = TrainingControl()
+    is_cancelled = threading.Event()
+
+    def progress(one: Progress) -> None:
+        if is_cancelled.is_set():
+            raise Cancelled
+
+    paused.pause()
+    ended: list[bool] = []
+
+    def work() -> None:
+        with pytest.raises(Cancelled):
+            paused.heard(progress)(TrainProgress("Training", 1, 2))
+        ended.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    time.sleep(0.3)
+    assert not ended
+    is_cancelled.set()
+    thread.join(10)
+    assert ended
+
+
+def test_curves_hold_each_epoch_once_and_leave_gaps_for_those_not_heard_of() -> None:
+    curves = Curves()
+    for epoch, loss in ((0, None), (1, 3.0), (1, 3.0), (4, 2.0)):
+        curves.hear(TrainProgress("Training", 0, 9, epoch=epoch, train_loss=loss))
+    np.testing.assert_array_equal(curves.train_loss, [3.0, np.nan, np.nan, 2.0])
+    assert curves.validation_loss == []
