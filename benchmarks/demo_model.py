@@ -29,7 +29,7 @@ from napari_caltomorph.evaluate import EvaluateOptions, Evaluation, evaluate
 from napari_caltomorph.synthetic import SynthOptions
 from napari_caltomorph.train import TrainOptions, train
 
-UNSEEN_SEED, TRAINING_SEED, TRAINING_PATIENTS = 900_000, 10_000, 320
+UNSEEN_SEED, TRAINING_SEED, TRAINING_PATIENTS = 900_000, 10_000, 480
 BLASTS = ("myeloblast", "lymphoblast", "promyelocyte")
 ENCODE = EncodeCohortOptions(encoder=DEMO_ENCODER, device="cpu", precision="float32")
 HEADLINE = ("accuracy", "balanced_accuracy", "top2_accuracy", "malignant_auroc", "sensitivity", "specificity")

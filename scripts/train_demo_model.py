@@ -47,6 +47,7 @@ OPTIONS = TrainOptions(
     width=128,
     mlp_width=192,
     epochs=60,
+    patience=15,
     learning_rate=5e-4,
     batch_size=16,
     precision="float32",
@@ -118,7 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--encoder-cells", type=int, default=8000)
     parser.add_argument("--encoder-epochs", type=int, default=14)
-    parser.add_argument("--patients", type=int, default=320)
+    parser.add_argument("--patients", type=int, default=480)
     parser.add_argument("--cells", type=int, default=120)
     parser.add_argument("--keep-encoder", action="store_true", help="train only the ensemble")
     asked = parser.parse_args()
