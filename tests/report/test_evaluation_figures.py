@@ -349,3 +349,15 @@ def test_class_names_are_not_read_as_mathematics():
             shown = [*axes.get_yticklabels(), *axes.get_xticklabels(), axes.title, axes.xaxis.label, *axes.texts]
             shown += legend.get_texts() if legend else []
             assert not any(text.get_parse_math() for text in shown if "$" in text.get_text())
+
+
+def test_long_class_names_leave_the_figures_room():
+    classes = tuple(
+        one.model_copy(update={"name": f"{i} {'very long ' * 12}"}) for i, one in enumerate(TAXONOMY.classes)
+    )
+    truth, probabilities = simulated((6, 6, 6, 6))
+    long = evaluation_of(truth, probabilities, taxonomy=TAXONOMY.model_copy(update={"classes": classes}))
+    for one in FIGURES.values():
+        figure = one.of(long)
+        figure.savefig(io.BytesIO(), format="png")
+        assert all(axes.get_window_extent().width > 100 for axes in figure.axes)

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from napari_caltomorph.evaluate import Evaluation
-from napari_caltomorph.report.drawing import legend_beside, prepare_plot, say_instead, title
+from napari_caltomorph.report.drawing import legend_beside, prepare_plot, say_instead, short, title
 from napari_caltomorph.report.figures import PAPER, Look
 
 
@@ -49,16 +49,18 @@ def draw_against(axes: Axes, evaluation: Evaluation, column: str, slug: str, loo
     probability = evaluation.probabilities[:, number]
     right = mine & evaluation.is_right
     axes.scatter(values[right], probability[right], s=18, color=one.color, edgecolor=look.background, linewidth=0.4)
-    handles = [Line2D([], [], linestyle="none", marker="o", color=one.color, label=f"{one.name} ({right.sum()})")]
+    handles = [
+        Line2D([], [], linestyle="none", marker="o", color=one.color, label=f"{short(one.name)} ({right.sum()})")
+    ]
     for other, wrong in enumerate(evaluation.taxonomy.classes):
         who = mine & ~evaluation.is_right & (evaluation.predicted == other)
         if who.any():
             axes.scatter(values[who], probability[who], s=24, color=wrong.color, marker="X", linewidth=0, zorder=3)
-            label = f"as {wrong.name} ({who.sum()})"
+            label = f"as {short(wrong.name)} ({who.sum()})"
             handles.append(Line2D([], [], linestyle="none", marker="X", color=wrong.color, label=label))
     axes.set_ylim(-0.02, 1.02)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel(column, parse_math=False)
-    axes.set_ylabel(f"probability of {one.name}", parse_math=False)
+    axes.set_ylabel(f"probability of {short(one.name)}", parse_math=False)
     legend_beside(axes, handles, look, heading="predicted")
     title(axes, f"{mine.sum()} patients with {one.name}", look)

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from napari_caltomorph.evaluate import Evaluation
 from napari_caltomorph.evaluate.confusion_matrix import Confusion
-from napari_caltomorph.report.drawing import mixed, readable_on, say_instead, title
+from napari_caltomorph.report.drawing import mixed, readable_on, say_instead, short, title
 from napari_caltomorph.report.figures import PAPER, Look
 
 # With more rows, share and count of a cell stand side by side.
@@ -69,13 +69,13 @@ def _draw(axes: Axes, evaluation: Evaluation, confusion: Confusion, look: Look) 
     if first_other:
         axes.axhline(first_other - 0.5, color=look.text, linewidth=1)
     labels = [
-        "\n".join(textwrap.wrap(f"{row.name} ({total})", 30))
+        "\n".join(textwrap.wrap(f"{short(row.name, 56)} ({total})", 34))
         for row, total in zip(confusion.rows, counts.sum(axis=1), strict=True)
     ]
     axes.set_yticks(range(len(labels)), labels, parse_math=False)
     axes.set_xticks(
         range(len(taxonomy.names)),
-        taxonomy.names,
+        [short(name) for name in taxonomy.names],
         rotation=35,
         ha="right",
         rotation_mode="anchor",

@@ -85,6 +85,11 @@ def legend_beside(axes: Axes, handles: list[Line2D], look: Look, *, heading: str
     return legend
 
 
+def short(name: str, longest: int = 28) -> str:
+    """Return a name that leaves a figure room; taxonomies are the user's."""
+    return name if len(name) <= longest else name[: longest - 1].rstrip() + "…"
+
+
 def mixed(background: str, color: str, share: float) -> NDArray[np.float64]:
     """Return a colour (3,) that lies so far from the background to another."""
     low, high = np.array(to_rgb(background)), np.array(to_rgb(color))

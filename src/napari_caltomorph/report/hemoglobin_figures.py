@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from napari_caltomorph.evaluate import Evaluation
-from napari_caltomorph.report.drawing import legend_beside, prepare_plot, say_instead, title
+from napari_caltomorph.report.drawing import legend_beside, prepare_plot, say_instead, short, title
 from napari_caltomorph.report.figures import PAPER, Look
 
 
@@ -36,7 +36,9 @@ def draw_hemoglobin_scatter(axes: Axes, evaluation: Evaluation, look: Look = PAP
             axes.scatter(
                 measured[who], predicted[who], s=16, color=color, edgecolor=look.background, linewidth=0.4, zorder=3
             )
-            handles.append(Line2D([], [], linestyle="none", marker="o", color=color, label=f"{name} ({who.sum()})"))
+            handles.append(
+                Line2D([], [], linestyle="none", marker="o", color=color, label=f"{short(name)} ({who.sum()})")
+            )
     legend_beside(axes, handles, look)
     axes.set(xlim=limits, ylim=limits)
     axes.xaxis.set_major_locator(MaxNLocator(6))

@@ -14,6 +14,7 @@ from napari_caltomorph.report.drawing import (
     prepare_plot,
     prepare_shares,
     say_instead,
+    short,
     title,
 )
 from napari_caltomorph.report.figures import PAPER, Look
@@ -69,7 +70,7 @@ def draw_class_rocs(axes: Axes, evaluation: Evaluation, look: Look = PAPER) -> N
         curve = curves[one.slug]
         if curve is not None:
             axes.plot(*curve, color=one.color, linewidth=1.4)
-            handles.append(Line2D([], [], color=one.color, linewidth=2, label=f"{one.name}\n{auroc.shown(2)}"))
+            handles.append(Line2D([], [], color=one.color, linewidth=2, label=f"{short(one.name)}\n{auroc.shown(2)}"))
     legend_beside(axes, handles, look, heading="AUROC")
     axes.set_xlabel("1 - specificity")
     axes.set_ylabel("sensitivity")
@@ -101,7 +102,7 @@ def draw_fdr(
     curve = evaluation.screened.curve()
     column = "fdr" if healthy else "fdr_without_healthy"
     present = [c for c in evaluation.taxonomy.classes if f"sensitivity_{c.slug}" in curve]
-    others = _others(evaluation, healthy=healthy)
+    others = not_malignant(evaluation, healthy=healthy)
     reach = max(0.1, float(np.nan_to_num(curve[column]).max()))
     if not present or not others:
         why = "no malignant patient" if not present else fdr.remark
@@ -127,11 +128,13 @@ def draw_fdr(
                 linestyle="none",
                 zorder=4,
             )
-        handles.append(Line2D([], [], color=one.color, marker=marker, label=f"{one.name}\n{sensitivity.shown(2)}"))
+        handles.append(
+            Line2D([], [], color=one.color, marker=marker, label=f"{short(one.name)}\n{sensitivity.shown(2)}")
+        )
     if fdr.value is not None:
         axes.axvline(fdr.value, color=look.text, linewidth=0.8, linestyle=":", zorder=0)
     legend_beside(axes, handles, look, heading=f"sensitivity at {point.threshold:.3g}")
-    axes.set_xlabel(f"false discovery rate, against {others}", parse_math=False)
+    axes.set_xlabel(short(f"false discovery rate, against {others}", 90), parse_math=False)
     axes.set_ylabel("sensitivity")
     title(axes, f"at {point.threshold:.3g}: FDR {fdr.shown(2)}, {_calls(point)}", look)
 
@@ -148,8 +151,11 @@ def _calls(point: OperatingPoint) -> str:
     return f"{missed} malignant missed" if missed else "no malignant missed"
 
 
-def _others(evaluation: Evaluation, *, healthy: bool) -> str:
-    """Who stands against the malignant patients, by name; empty where nobody does."""
+def not_malignant(evaluation: Evaluation, *, healthy: bool = True) -> str:
+    """Return who stands against the malignant patients, e.g. ``"9 Reactive changes, 14 Healthy"``; empty for nobody.
+
+    Without `healthy`, healthy donors are left out.
+    """
     screened = evaluation.screened
     who = ~screened.is_malignant & (healthy | ~screened.is_healthy_donor)
     counts = {c.name: int((screened.groups[who] == c.slug).sum()) for c in evaluation.taxonomy.classes}

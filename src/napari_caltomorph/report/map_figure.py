@@ -8,7 +8,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.lines import Line2D
 
 from napari_caltomorph.evaluate import Evaluation
-from napari_caltomorph.report.drawing import legend_beside, say_instead, title
+from napari_caltomorph.report.drawing import legend_beside, say_instead, short, title
 from napari_caltomorph.report.figures import PAPER, Look
 from napari_caltomorph.report.patient_map import patient_map
 
@@ -73,7 +73,7 @@ def _handles(evaluation: Evaluation, is_external: bool, has_far: bool, training:
             label=label,
         )
 
-    handles = [dot(one.name, one.color) for one in evaluation.taxonomy.classes if one.slug in shown]
+    handles = [dot(short(one.name), one.color) for one in evaluation.taxonomy.classes if one.slug in shown]
     if (evaluation.classes < 0).any():
         handles.append(dot("no one class", look.text))
     marker = "D" if is_external else "o"

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from napari_caltomorph.evaluate import Evaluation
-from napari_caltomorph.report.drawing import prepare_plot, say_instead, title
+from napari_caltomorph.report.drawing import prepare_plot, say_instead, short, title
 from napari_caltomorph.report.figures import PAPER, Look
 
 _BIN = 0.05
@@ -31,7 +31,7 @@ def draw_top2(axes: Axes, evaluation: Evaluation, look: Look = PAPER) -> None:
     for row, one in enumerate(numbers):
         said = "nobody" if one.top2.value is None else f"{one.sensitivity.value:.2f}, {one.top2.value:.2f}"
         axes.text(1.03, row, said, va="center", fontsize=8, color=look.text)
-    names = [f"{one.name} ({one.patients})" for one in numbers]
+    names = [f"{short(one.name)} ({one.patients})" for one in numbers]
     axes.set_yticks(rows, names, parse_math=False)
     axes.set(xticks=[0, 0.5, 1], xlim=(0, 1.3), ylim=(len(rows) - 0.5, -0.5))
     title(axes, "right at first (full), within the first two (pale)", look)
