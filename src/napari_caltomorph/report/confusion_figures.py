@@ -47,7 +47,15 @@ def _draw(axes: Axes, evaluation: Evaluation, confusion: Confusion, look: Look) 
             is_right = slug in meaning.slugs
             if is_right:
                 axes.add_patch(
-                    Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, fill=False, edgecolor=look.text, linewidth=0.8)
+                    Rectangle(
+                        (column - 0.47, row - 0.47),
+                        0.94,
+                        0.94,
+                        fill=False,
+                        edgecolor=look.text,
+                        linewidth=0.8,
+                        zorder=3,
+                    )
                 )
             if counts[row, column]:
                 axes.text(
@@ -81,4 +89,4 @@ def _draw(axes: Axes, evaluation: Evaluation, confusion: Confusion, look: Look) 
         rotation_mode="anchor",
         parse_math=False,
     )
-    title(axes, "patients and shares of the row; rows: true, columns: predicted", look)
+    title(axes, "patients and shares of the row\nrows: true, columns: predicted", look)

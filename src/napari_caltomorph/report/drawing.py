@@ -42,8 +42,8 @@ def say_instead(axes: Axes, sentence: str, look: Look) -> None:
 
 
 def title(axes: Axes, text: str, look: Look) -> None:
-    """Write what is shown above the axes."""
-    axes.set_title(text, fontsize=8, color=look.text, parse_math=False)
+    """Write what is shown above the axes, from their left: a long title then ends above the legend, uncut."""
+    axes.set_title(text, loc="left", fontsize=8, color=look.text, parse_math=False)
 
 
 def note(axes: Axes, text: str, look: Look, *, at: tuple[float, float] = (0.98, 0.02)) -> None:

@@ -47,7 +47,7 @@ def draw_hemoglobin_scatter(axes: Axes, evaluation: Evaluation, look: Look = PAP
     axes.set_ylabel("predicted, g/dl")
     title(
         axes,
-        f"r {overall['pearson_r'].shown(2)}; within classes {groups['within classes']['pearson_r'].shown(2)}\n"
-        f"mean error {overall['mae'].shown(2)}, bias {overall['bias'].shown(2)}",
+        f"r {overall['pearson_r'].shown(2)}\nwithin classes {groups['within classes']['pearson_r'].shown(2)}\n"
+        f"mean error {overall['mae'].shown(2)}\nbias {overall['bias'].shown(2)}",
         look,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -134,9 +136,10 @@ def draw_fdr(
     if fdr.value is not None:
         axes.axvline(fdr.value, color=look.text, linewidth=0.8, linestyle=":", zorder=0)
     legend_beside(axes, handles, look, heading=f"sensitivity at {point.threshold:.3g}")
-    axes.set_xlabel(short(f"false discovery rate, against {others}", 90), parse_math=False)
+    against = "\n".join(textwrap.wrap(short(f"against {others}", 120), 42))
+    axes.set_xlabel(f"false discovery rate\n{against}", loc="left", parse_math=False)
     axes.set_ylabel("sensitivity")
-    title(axes, f"at {point.threshold:.3g}: FDR {fdr.shown(2)}, {_calls(point)}", look)
+    title(axes, f"at {point.threshold:.3g}: FDR {fdr.shown(2)}\n{_calls(point)}", look)
 
 
 def draw_fdr_without_healthy(

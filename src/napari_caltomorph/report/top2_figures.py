@@ -34,7 +34,7 @@ def draw_top2(axes: Axes, evaluation: Evaluation, look: Look = PAPER) -> None:
     names = [f"{short(one.name)} ({one.patients})" for one in numbers]
     axes.set_yticks(rows, names, parse_math=False)
     axes.set(xticks=[0, 0.5, 1], xlim=(0, 1.3), ylim=(len(rows) - 0.5, -0.5))
-    title(axes, "right at first (full), within the first two (pale)", look)
+    title(axes, "full: right at first\npale: within the first two", look)
 
 
 def draw_delta(axes: Axes, evaluation: Evaluation, look: Look = PAPER) -> None:
