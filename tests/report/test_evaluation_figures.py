@@ -227,6 +227,13 @@ def test_map_without_training_patients_is_of_the_judged(mapped):
     assert not made.is_far.any()
 
 
+def test_it_is_said_when_judged_patients_taught_the_member_of_the_map(mapped):
+    folds = pd.array([1] * 20 + [0] * 30 + [None] * 3, dtype="Int64")
+    made = patient_map(replace(mapped, patients=mapped.patients.assign(fold=folds)))
+    assert "30 of the judged taught member 2" in made.in_words
+    assert "taught" not in patient_map(mapped).in_words
+
+
 def test_external_patients_are_diamonds(mapped):
     external = replace(mapped, options=mapped.options.model_copy(update={"lab": "other"}))
     shapes = [drawn(draw_map, one).collections[-1].get_paths()[0].vertices for one in (mapped, external)]

@@ -65,13 +65,15 @@ class PatientMap:
         if self.why_none:
             return f"No map: {self.why_none}."
         member = f"member {self.parameters['member'] + 1}"
+        learnt = self.parameters["judged_learnt_from"]
+        known = f" {learnt} of the judged taught {member}: new patients would not part so well." if learnt else ""
         if not len(self.training):
-            return f"UMAP of {len(self.judged)} judged patients by {member}."
+            return f"UMAP of {len(self.judged)} judged patients by {member}.{known}"
         far = int(self.is_far.sum())
         return (
             f"UMAP of {len(self.training)} training patients by {member}; {len(self.judged)} judged patients placed "
             f"beside their {self.parameters['placed_by_neighbours']} nearest. {far} are far from all (hollow): "
-            "farther from their nearest training patient than 99 % of the training patients are from theirs."
+            "farther from their nearest training patient than 99 % of the training patients are from theirs." + known
         )
 
     def save(self, folder: Path) -> Path:
@@ -128,7 +130,9 @@ def _make(evaluation: Evaluation) -> PatientMap:
         return _none(nowhere, "some embeddings are no numbers")
     if len(np.unique(base, axis=0)) < FEWEST:
         return _none(nowhere, "most patients have the same embedding")
+    fold = evaluation.patients["fold"]
     parameters: dict[str, Any] = {
+        "judged_learnt_from": int((fold.notna() & (fold != embeddings.member)).sum()),
         "method": f"UMAP (umap-learn {version('umap-learn')})",
         "member": embeddings.member,
         "n_neighbors": min(15, len(base) - 1),
