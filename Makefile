@@ -10,7 +10,7 @@ demo: $(VENV)/.ready
 	$(BIN)/caltomorph demo --out demo-output
 
 test: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check .

@@ -31,7 +31,7 @@ def cohort_of(folder: Path) -> tuple[object, ...]:
 
 @pytest.fixture
 def words(made):
-    return ("evaluate", *cohort_of(made), "--model", made / "model", "--device", "cpu", "--resamples", "50")
+    return ("evaluate", *cohort_of(made), "--model", made / "model", "--device", "cpu", "--resamples", "50", "--numbers-only")
 
 
 def test_the_test_split_becomes_numbers_with_intervals_and_files(run, words, tmp_path):
@@ -56,6 +56,17 @@ def test_the_test_split_becomes_numbers_with_intervals_and_files(run, words, tmp
     assert all(len(line) <= 80 for line in out.splitlines() if str(tmp_path) not in line)
 
 
+def test_figures_and_a_report_stand_beside_the_numbers(run, words, tmp_path):
+    code, out, err = run(*words[:-1], "--out", tmp_path / "out", "--audit")
+    assert (code, err) == (0, "")
+    assert {p.name for p in (tmp_path / "out").iterdir()} >= {"report.html", "figures", "audit.json"}
+    assert {"confusion.png", "confusion.pdf"} <= {p.name for p in (tmp_path / "out" / "figures").iterdir()}
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert "Research use only" in text
+    assert "Shortcut audit" in out
+    assert "report.html" in out
+
+
 def test_training_patients_are_one_line_and_out_of_fold_is_said(run, words, tmp_path):
     code, _, err = run(*words, "--out", tmp_path / "out", "--split", "train")
     assert code == 2
@@ -70,7 +81,7 @@ def test_training_patients_are_one_line_and_out_of_fold_is_said(run, words, tmp_
 
 def test_a_threshold_is_chosen_tried_elsewhere_and_stored(run, words, made, tmp_path):
     model = shutil.copytree(made / "model", tmp_path / "model")
-    words = (*words[: words.index("--model")], "--model", model, "--device", "cpu", "--resamples", "0")
+    words = (*words[: words.index("--model")], "--model", model, "--device", "cpu", "--resamples", "0", "--numbers-only")
     assert run(*words, "--out", tmp_path / "chosen", "--split", "train", "--out-of-fold").code == 0
     rule = ("--choose-by", "none-missed=acute_leukemia")
     code, out, err = run(

@@ -153,7 +153,7 @@ def test_any_dask_scheduler_will_do(own_images, reference, tmp_path):
 
 def test_a_scheduler_that_does_not_answer_is_one_sentence(images, tmp_path, monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("napari_caltomorph.cohort.cluster._CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr("napari_caltomorph.dask_workers._CONNECT_SECONDS", 0.3)
     options = OPTIONS.model_copy(update={"scheduler": "tcp://127.0.0.1:9"})
     with pytest.raises(ClusterMissing, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         encode_cohort(cohort_of(images), tmp_path / "f", options)

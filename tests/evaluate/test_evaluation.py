@@ -262,6 +262,16 @@ def test_one_class_one_patient_ties_and_nobody_malignant_are_said():
     assert "Nobody has Acute leukemia, MDS, Reactive" in said
 
 
+def test_why_there_is_no_false_discovery_rate_is_said():
+    def reasons(*truth):
+        point = evaluation_of(list(truth), np.eye(4)[[SLUGS.index(t) for t in truth]]).at(0.5)
+        return point.fdr.remark, point.fdr_without_healthy.remark
+
+    assert reasons("acute") == ("no patient that is not malignant",) * 2
+    assert reasons("acute", "healthy") == ("", "all patients that are not malignant are healthy donors")
+    assert reasons("reactive") == ("nobody is called malignant",) * 2
+
+
 def test_no_number_is_ever_nan():
     for truth in (["acute"], [None], ["healthy", "healthy"], ["acute", "healthy"]):
         evaluation = evaluation_of(truth, np.full((len(truth), 4), 0.25), measured=[None] * len(truth))

@@ -266,7 +266,7 @@ def test_an_edited_model_is_refused_in_one_sentence(
 ) -> None:
     folder = Path(shutil.copytree(installed_models()["demo"], tmp_path / "edited"))
     text = json.loads((folder / "model.json").read_text())
-    text["hemoglobin"]["mean"] += 3
+    text["field_of_view_um"] += 3
     (folder / "model.json").write_text(json.dumps(text))
     _, panel = open_panel()
     panel.smears.open(export)

@@ -54,7 +54,7 @@ def test_only_so_many_cells_are_kept_and_the_others_are_drawn_again(monkeypatch:
     monkeypatch.setattr(SyntheticPatient, "image", counting)
     smear = drawn_smear(patient)
     encode(smear, EncodeOptions(encoder="demo-vit", device="cpu"))
-    assert times_drawn == [1, 1, 3]
+    assert sorted(times_drawn) == [1, 1, 3]  # threads decide which cells come first
     smear.image(0)[:] = 0  # what a caller does to an image is the caller's own
     assert all(np.array_equal(smear.image(i), images[i]) for i in range(3))
 

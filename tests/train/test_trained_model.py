@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -14,6 +16,7 @@ from tests.train.small import (
     ORIGIN,
     WIDTH,
     are_same_members,
+    bags_of,
     names,
     read,
     tiny,
@@ -208,3 +211,13 @@ def test_it_learns_what_can_be_learnt(tmp_path):
     folder = write_cohort(tmp_path / "c", sizes, cells=(20, 30), origin=ORIGIN)
     ensemble = train(read(folder), None, tiny(fixed_epochs=20, epochs=20))
     assert ensemble.description.training.out_of_fold.pooled["balanced_accuracy"].value > 0.7
+
+
+def test_smears_learnt_from_are_known_again_where_the_cohort_was_read_by_names_only(few, tmp_path):
+    folder = tmp_path / "marked"
+    shutil.copytree(few, folder)
+    for number, path in enumerate(sorted((folder / "features").glob("*.h5"))):
+        bag = Features.load(path)
+        replace(bag, origin=replace(bag.origin, smear_fingerprint=f"smear {number}")).save(path)
+    table = bags_of(folder, names_only=True).table
+    assert sorted(table["fingerprint"]) == sorted(f"smear {n}" for n in range(len(table)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,14 +11,17 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from napari_caltomorph.cli.console import RESEARCH_USE, console, progress_bar, say, say_files, table
-from napari_caltomorph.cohort import CohortOptions, read_cohort
+from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
+from napari_caltomorph.command_line import shell_line
 from napari_caltomorph.diagnose import find_model, read_description
 from napari_caltomorph.errors import EvaluationRefused
 from napari_caltomorph.evaluate.options import EvaluateOptions
-from napari_caltomorph.storage import refuse_unwritable
+from napari_caltomorph.storage import refuse_unwritable, replacing
 
 if TYPE_CHECKING:
+    from napari_caltomorph.diagnose import Ensemble
     from napari_caltomorph.evaluate import Evaluation, Metric
+    from napari_caltomorph.evaluate.audit_result import Audit
     from napari_caltomorph.evaluate.confusion_matrix import Confusion
     from napari_caltomorph.evaluate.decisions import Rule
 
@@ -79,6 +84,8 @@ def evaluate(
     chosen_on: Path | None = None,
     store_threshold: bool = False,
     prevalence: float | None = None,
+    audit: bool = False,
+    numbers_only: bool = False,
     options: Annotated[EvaluateOptions, Parameter(name="*")] = EvaluateOptions(),  # noqa: B008 (frozen)
     patients: Annotated[CohortOptions, Parameter(name="*")] = CohortOptions(),  # noqa: B008 (frozen)
 ) -> None:
@@ -93,7 +100,7 @@ def evaluate(
     features
         Feature folder of `caltomorph encode`; not needed where the cohort is one.
     out
-        Folder for evaluation.json, predictions.csv and embeddings.safetensors.
+        Folder for evaluation.json, predictions.csv, figures and report.html.
     choose_by
         Rule that chooses the malignancy threshold; see below.
     chosen_on
@@ -102,6 +109,10 @@ def evaluate(
         Write the chosen threshold into the model.
     prevalence
         Share of malignant patients for which to say the false discovery rate.
+    audit
+        Ask as well how much stain, image size and routine data alone tell.
+    numbers_only
+        Draw no figures and write no report.
     """
     rule = _rule(choose_by, chosen_on, store_threshold)
     if prevalence is not None and not 0 <= prevalence <= 1:
@@ -115,14 +126,57 @@ def evaluate(
     from napari_caltomorph.diagnose import Ensemble  # torch comes when the cheap checks have passed
     from napari_caltomorph.evaluate import evaluate as run
 
+    ensemble = Ensemble.load(folder)
     with progress_bar() as progress:
-        evaluation = run(Ensemble.load(folder), found, features, options, progress=progress)
+        evaluation = run(ensemble, found, features, options, progress=progress)
     if rule is not None:
         evaluation = _decide(evaluation, rule, chosen_on, folder if store_threshold else None)
     files = evaluation.save(out)
     _show(evaluation, prevalence, is_chosen=rule is not None)
+    audited = _audit(found, evaluation, out) if audit else None
+    if not numbers_only:
+        files += _save_report(ensemble, evaluation, features, audited, out)
     say_files(files)
     say(RESEARCH_USE)
+
+
+def _audit(cohort: Cohort, evaluation: Evaluation, out: Path) -> Audit:
+    """Audit the cohort, say what was found, and keep it."""
+    from napari_caltomorph.evaluate.audit import audit
+
+    # What a model says of those it learnt from tells nothing; out of fold or of others it does.
+    with progress_bar() as progress:
+        found = audit(cohort, predictions=evaluation.patients, progress=progress)
+    with replacing(out / "audit.json") as part:
+        part.write_text(json.dumps(found.to_json(), indent=1), "utf-8")
+    say("\nShortcut audit", style="bold")
+    for sentence in found.findings:
+        say(f"- {sentence}")
+    return found
+
+
+def _save_report(
+    ensemble: Ensemble, evaluation: Evaluation, features: Path | None, audited: Audit | None, out: Path
+) -> list[Path]:
+    """Write the figures and the report; return those that a person opens first."""
+    from napari_caltomorph.report.evaluation_figures import save_figures
+    from napari_caltomorph.report.evaluation_report import save_report
+    from napari_caltomorph.report.top_cells import top_cells
+
+    figures = save_figures(evaluation, out / "figures")
+    cells = None
+    if features is not None:
+        with progress_bar() as progress:
+            cells = top_cells(ensemble, evaluation, features, progress=progress)
+    report = save_report(
+        evaluation,
+        out / "report.html",
+        audit=audited,
+        model=ensemble.description,
+        cells=cells,
+        command=shell_line(["caltomorph", *sys.argv[1:]]),
+    )
+    return [path for path in figures if path.suffix == ".png"] + [report]
 
 
 def _rule(choose_by: str | None, chosen_on: Path | None, store: bool) -> Rule | None:

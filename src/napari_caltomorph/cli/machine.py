@@ -22,7 +22,13 @@ from napari_caltomorph.storage import home
 
 _PACKAGE = "napari-caltomorph"
 # Modules whose name is not that of their package.
-_MODULES = {"pillow": "PIL", "scikit-image": "skimage", "scikit-learn": "sklearn"}
+_MODULES = {
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+    "scikit-image": "skimage",
+    "scikit-learn": "sklearn",
+    "umap-learn": "umap",
+}
 _QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5")
 _WANTED_GB = 4.0  # Memory for DinoBloom-B and an ensemble of the paper's size, on the CPU.
 

@@ -119,7 +119,10 @@ class OperatingPoint:
     @property
     def fdr_without_healthy(self) -> Metric:
         """The same as if the cohort had no healthy donors: nobody punctures their bone marrow."""
-        return self._false_share(~self.screened.is_malignant & ~self.screened.is_healthy_donor, _NO_OTHER_PATIENTS)
+        others = ~self.screened.is_malignant
+        return self._false_share(
+            others & ~self.screened.is_healthy_donor, _NO_OTHER_PATIENTS if others.any() else _NO_OTHERS
+        )
 
     @property
     def others_in_words(self) -> str:

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 import napari
 from napari.layers import Image
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QCheckBox,
-    QDockWidget,
     QFileDialog,
     QFrame,
     QHBoxLayout,
@@ -32,6 +31,7 @@ from napari_caltomorph.diagnose import Prediction, save_predictions
 from napari_caltomorph.diagnose.tables import folder_name
 from napari_caltomorph.errors import CaltomorphError, SmearUnreadable
 from napari_caltomorph.plugin.beside_opengl import load_triton_privately
+from napari_caltomorph.plugin.dock_panel import DockPanel
 from napari_caltomorph.plugin.gallery import compose_gallery
 from napari_caltomorph.plugin.layers import Picture, RankedLayers, ranked_order
 from napari_caltomorph.plugin.model_chooser import ModelChooser
@@ -67,7 +67,7 @@ class _Found:
     problem: str = ""
 
 
-class PredictPanel(QWidget):
+class PredictPanel(DockPanel):
     """Choose a smear and a model, predict, and read the result.
 
     Parameters
@@ -81,7 +81,6 @@ class PredictPanel(QWidget):
         self._viewer = viewer
         self._predictor: Predictor | None = None
         self._ranked: RankedLayers | None = None
-        self._is_bound = False
         self.smears = SmearChooser(viewer)
         self.run = TaskRow("Predict patient")
         self.run.asked.connect(self.predict)
@@ -94,11 +93,11 @@ class PredictPanel(QWidget):
         self.results = ResultView()
         self.results.cell_chosen.connect(partial(self.choose_cell, center=True))
         self._build()
-        self._bind()
+        self.bind()
 
     def predict(self) -> None:
         """Predict the chosen smear; a prediction that still runs is cancelled first, and its result dropped."""
-        self._bind()  # the user may have kept the window open when asked
+        self.bind()  # the user may have kept the window open when asked
         layer = self.smears.layer
         try:
             smear, options = self.smears.smear(), self.models.options()
@@ -192,46 +191,19 @@ class PredictPanel(QWidget):
         column.addWidget(line("<b>Research use only. Not for diagnosis.</b>"))
         self.setMinimumWidth(360)
 
-    # Closing a dock only hides it, and the Window menu shows it again: bind and unbind follow. Closing the window
-    # deletes the panel without telling it, while the worker may still run.
+    def on_bound(self) -> None:
+        self.smears.bind()
+        self.models.bind()
+        self._viewer.events.theme.connect(self._on_theme)
+        self._viewer.mouse_drag_callbacks.append(self._on_viewer_press)
 
-    def showEvent(self, event: QEvent) -> None:
-        super().showEvent(event)
-        self._bind()
-        for parent in self._closable_parents():
-            parent.installEventFilter(self)
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.Close and watched in self._closable_parents():
-            self.unbind()
-        return super().eventFilter(watched, event)
-
-    def _closable_parents(self) -> list[QWidget]:
-        parents = []
-        parent = self.parentWidget()
-        while parent is not None:
-            if parent.isWindow() or isinstance(parent, QDockWidget):
-                parents.append(parent)
-            parent = parent.parentWidget()
-        return parents
-
-    def _bind(self) -> None:
-        if not self._is_bound:
-            self._is_bound = True
-            self.smears.bind()
-            self.models.bind()
-            self._viewer.events.theme.connect(self._on_theme)
-            self._viewer.mouse_drag_callbacks.append(self._on_viewer_press)
-
-    def unbind(self) -> None:
+    def on_unbound(self) -> None:
         """Stop the worker and let go of the viewer."""
-        if self._is_bound:
-            self._is_bound = False
-            self.run.cancel()
-            self.smears.unbind()
-            self.models.unbind()
-            self._viewer.events.theme.disconnect(self._on_theme)
-            self._viewer.mouse_drag_callbacks.remove(self._on_viewer_press)
+        self.run.cancel()
+        self.smears.unbind()
+        self.models.unbind()
+        self._viewer.events.theme.disconnect(self._on_theme)
+        self._viewer.mouse_drag_callbacks.remove(self._on_viewer_press)
 
     def _on_found(self, layer: Image | None, found: _Found) -> None:
         if layer is not None and found.smear is not None:

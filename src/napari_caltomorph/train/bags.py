@@ -124,6 +124,9 @@ def load_bags(
         features.append(Features.load(path))
         _refuse_unusable(features[-1], path)
     _refuse_mixture(features, paths)
+    # Who was learnt from must be found again under another id, also where the cohort was read by names only.
+    smears = pd.Series([f.origin.smear_fingerprint for f in features], index=table.index, dtype="string")
+    table = table.assign(fingerprint=table["fingerprint"].fillna(smears))
     taxonomy = _occurring(cohort.taxonomy, table["coarse"])
     if absent := [c.name for c in cohort.taxonomy.classes if c not in taxonomy.classes]:
         notes.append(f"The model does not know {', '.join(absent)}: no training patient has it.")

@@ -1,0 +1,162 @@
+"""The figures of an evaluation as rows: what each is called, what it shows, and how it becomes a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from napari_caltomorph.evaluate import Evaluation
+from napari_caltomorph.report.calibration_figures import draw_malignancy_reliability, draw_reliability
+from napari_caltomorph.report.confusion_figures import draw_confusion, draw_detailed_confusion
+from napari_caltomorph.report.figures import PAPER, Look
+from napari_caltomorph.report.hemoglobin_figures import draw_hemoglobin_scatter
+from napari_caltomorph.report.malignancy_figures import draw_class_rocs, draw_fdr, draw_fdr_without_healthy, draw_roc
+from napari_caltomorph.report.map_figure import draw_map
+from napari_caltomorph.report.patient_map import patient_map
+from napari_caltomorph.report.top2_figures import draw_delta, draw_top2
+from napari_caltomorph.storage import replacing
+
+Draw = Callable[[Axes, Evaluation, Look], object]
+
+
+@dataclass(frozen=True)
+class EvaluationFigure:
+    """One figure.
+
+    Attributes
+    ----------
+    name : str
+        Of its files.
+    title, caption : str
+    panels : tuple of callable
+        Each draws an evaluation into axes of its own, side by side.
+    size : callable
+        Evaluation -> inches, wide and high.
+    """
+
+    name: str
+    title: str
+    caption: str
+    panels: tuple[Draw, ...]
+    size: Callable[[Evaluation], tuple[float, float]]
+
+    def of(self, evaluation: Evaluation, look: Look = PAPER) -> Figure:
+        """Return it, drawn."""
+        figure = Figure(figsize=self.size(evaluation), layout="constrained")
+        FigureCanvasAgg(figure)
+        for axes, draw in zip(figure.subplots(1, len(self.panels), squeeze=False)[0], self.panels, strict=True):
+            draw(axes, evaluation, look)
+        return figure
+
+
+def _matrix(rows: Callable[[Evaluation], int], row: float) -> Callable[[Evaluation], tuple[float, float]]:
+    def size(evaluation: Evaluation) -> tuple[float, float]:
+        return 2.6 + 0.62 * len(evaluation.taxonomy.classes), 1.6 + row * max(3, rows(evaluation))
+
+    return size
+
+
+def _fixed(width: float, height: float) -> Callable[[Evaluation], tuple[float, float]]:
+    return lambda _: (width, height)
+
+
+FIGURES = {
+    figure.name: figure
+    for figure in (
+        EvaluationFigure(
+            "confusion",
+            "Confusion",
+            "Patients by true class (rows; how many in brackets) and predicted class (columns), with shares of the "
+            "row. Framed: right answers. Below the line: several right answers, and classes unknown to the model.",
+            (draw_confusion,),
+            _matrix(lambda e: len(e.confusion.rows), 0.42),
+        ),
+        EvaluationFigure(
+            "confusion_detailed",
+            "Confusion by detailed class",
+            "The same with one row for each detailed class of the cohort.",
+            (draw_detailed_confusion,),
+            _matrix(lambda e: len(e.detailed_confusion.rows), 0.3),
+        ),
+        EvaluationFigure(
+            "roc",
+            "ROC",
+            "Malignancy, the sum of the malignant classes' probabilities, with the operating point; and each class "
+            "against the rest. In brackets: 95 % intervals.",
+            (draw_roc, draw_class_rocs),
+            _fixed(9.2, 3.9),
+        ),
+        EvaluationFigure(
+            "reliability",
+            "Calibration",
+            "How often it comes true, by what was said; lines: Wilson's 95 % intervals, bars: patients in a bin. ECE "
+            "stands beside what a perfectly calibrated model would show on as many patients: on few patients that is "
+            "far from 0.",
+            (draw_reliability, draw_malignancy_reliability),
+            _fixed(7.6, 4.1),
+        ),
+        EvaluationFigure(
+            "fdr",
+            "Sensitivity and false discovery rate",
+            "Each disease's sensitivity to be called malignant, against the share of those called who are not, over "
+            "all thresholds. Marks and dotted line: the operating point. The rate depends on who the others are and on "
+            "how many; in other places it is another.",
+            (draw_fdr,),
+            _fixed(6.6, 3.9),
+        ),
+        EvaluationFigure(
+            "fdr_without_healthy",
+            "The same without healthy donors",
+            "As if no healthy donor were tested: their bone marrow would not be punctured.",
+            (draw_fdr_without_healthy,),
+            _fixed(6.6, 3.9),
+        ),
+        EvaluationFigure(
+            "hemoglobin",
+            "Hemoglobin",
+            "One dot a patient. Classes differ in hemoglobin, so that whoever knows the class already correlates: the "
+            "correlation within classes is free of that.",
+            (draw_hemoglobin_scatter,),
+            _fixed(6.4, 4.4),
+        ),
+        EvaluationFigure(
+            "top2",
+            "The second class",
+            "How often the true class is the first or among the first two, by class; and for those whose class came "
+            "second, by how much the first led.",
+            (draw_top2, draw_delta),
+            _fixed(8.8, 3.4),
+        ),
+        EvaluationFigure(
+            "map",
+            "Map of patients",
+            "Near each other: patients who look alike to one member. Distances between groups mean little.",
+            (draw_map,),
+            _fixed(6.8, 4.6),
+        ),
+    )
+}
+
+
+def save_figures(evaluation: Evaluation, folder: str | Path, look: Look = PAPER) -> list[Path]:
+    """Write every figure as PNG and PDF, and the map's coordinates; return the paths.
+
+    Raises
+    ------
+    OutputRefused
+        The folder cannot be written.
+    """
+    folder, written = Path(folder), []
+    for name, one in FIGURES.items():
+        figure = one.of(evaluation, look)
+        for kind in ("png", "pdf"):
+            path = folder / f"{name}.{kind}"
+            with replacing(path) as part:
+                figure.savefig(part, format=kind, dpi=200)
+            written.append(path)
+    return [*written, patient_map(evaluation).save(folder)]

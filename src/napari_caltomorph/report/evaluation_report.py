@@ -1,0 +1,274 @@
+"""An evaluation as one HTML file that can be handed on: numbers, figures and what must be said beside them.
+
+It asks no network for anything, and no text in it is read as HTML: ids, labels and names may hold what they will.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment
+from markupsafe import Markup
+from numpy.typing import NDArray
+from PIL import Image
+
+from napari_caltomorph.diagnose import ModelDescription
+from napari_caltomorph.diagnose.model_card import model_card
+from napari_caltomorph.evaluate import Evaluation
+from napari_caltomorph.evaluate.audit_result import Audit
+from napari_caltomorph.names import printable
+from napari_caltomorph.report.audit_tables import column_table, trait_table
+from napari_caltomorph.report.evaluation_figures import FIGURES, EvaluationFigure
+from napari_caltomorph.report.evaluation_tables import (
+    class_table,
+    flow_table,
+    headline_table,
+    hemoglobin_table,
+    prevalence_table,
+    screening_table,
+    undefined_table,
+    wrong_table,
+)
+from napari_caltomorph.report.malignancy_figures import not_malignant
+from napari_caltomorph.report.patient_map import patient_map
+from napari_caltomorph.storage import replacing
+
+FILE_NAME = "report.html"
+RESEARCH_USE = "Research use only. Not for diagnosis."
+
+_CARDS = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "malignant_auroc": "Malignant AUROC",
+    "sensitivity": "Malignant: sensitivity",
+    "specificity": "Malignant: specificity",
+    "ece": "ECE",
+}
+# Vector figures of thousands of patients would be slow to open.
+_LARGEST_VECTOR = 800_000
+
+# Sorts a table by the column whose head is clicked: by the key where there is one, undefined ones last.
+_SCRIPT = """
+for (const head of document.querySelectorAll("table.sortable th")) {
+  const sort = () => {
+    const body = head.closest("table").tBodies[0], at = head.cellIndex;
+    const up = head.getAttribute("aria-sort") !== "ascending";
+    for (const other of head.parentNode.cells) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", up ? "ascending" : "descending");
+    const value = row => {
+      const key = row.cells[at].dataset.key;
+      return key === undefined ? row.cells[at].textContent : Number(key);
+    };
+    const compare = (a, b) => {
+      const x = value(a), y = value(b), none = Number.isNaN(x) - Number.isNaN(y);
+      if (none) return none;
+      const order = typeof x === "number" && typeof y === "number" ? x - y
+        : String(x).localeCompare(String(y), "en", { numeric: true });
+      return up ? order : -order;
+    };
+    body.append(...[...body.rows].sort(compare));
+  };
+  head.addEventListener("click", sort);
+  head.addEventListener("keydown", event => {
+    if (event.key === "Enter" || event.key === " ") { event.preventDefault(); sort(); }
+  });
+}
+"""
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A figure inside the page."""
+
+    name: str
+    title: str
+    caption: str
+    image: str
+    width: float
+
+
+def save_report(
+    evaluation: Evaluation,
+    path: str | Path,
+    *,
+    audit: Audit | None = None,
+    model: ModelDescription | None = None,
+    cells: Mapping[str, Sequence[NDArray[np.uint8]]] | None = None,
+    command: str = "",
+) -> Path:
+    """Write the report as one HTML file; return where it stands.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    path : str or Path
+        The file.
+    audit : Audit, optional
+        Of the same cohort; without one the report says that there was none.
+    model : ModelDescription, optional
+        Its card is shown in full; what the evaluation knows of the model is shown anyway.
+    cells : mapping, optional
+        Patient -> (H, W, 3) uint8 images, shown as thumbnails for patients whose prediction was wrong.
+    command : str
+        Command line that made the evaluation.
+
+    Raises
+    ------
+    OutputRefused
+        It cannot be written.
+    """
+    html = report_html(evaluation, audit=audit, model=model, cells=cells, command=command)
+    with replacing(path := Path(path)) as part:
+        part.write_text(html, "utf-8")
+    return path
+
+
+def report_html(
+    evaluation: Evaluation,
+    *,
+    audit: Audit | None = None,
+    model: ModelDescription | None = None,
+    cells: Mapping[str, Sequence[NDArray[np.uint8]]] | None = None,
+    command: str = "",
+) -> str:
+    """Return the text of `save_report`."""
+    environment = Environment(autoescape=True, trim_blocks=True)
+    source = resources.files(__package__).joinpath("evaluation.html.j2").read_text("utf-8")
+    wrong = wrong_table(evaluation)
+    headline = evaluation.headline
+    values = {
+        "provenance": evaluation.provenance,
+        "counts": evaluation.counts,
+        "statements": evaluation.statements,
+        "is_labelled": evaluation.is_labelled,
+        "cards": [(name, headline[key]) for key, name in _CARDS.items() if headline[key].is_defined],
+        "headline": headline_table(evaluation),
+        "flow": flow_table(evaluation),
+        "classes": class_table(evaluation),
+        "screening": screening_table(evaluation),
+        "others": not_malignant(evaluation),
+        "missed": evaluation.at().missed,
+        "prevalence": prevalence_table(evaluation),
+        "hemoglobin": hemoglobin_table(evaluation),
+        "figures": [_shown(evaluation, figure) for figure in FIGURES.values()],
+        "wrong": wrong,
+        "has_right_answers": bool((evaluation.has_one_class | evaluation.has_several).any()),
+        "cells": [(p, [_thumbnail(one) for one in cells[p]]) for p in evaluation.wrong if p in cells] if cells else [],
+        "audit": audit,
+        "traits": None if audit is None else trait_table(audit),
+        "columns": None if audit is None else column_table(audit),
+        "undefined": undefined_table(evaluation),
+        "provenance_facts": _facts(evaluation, printable(command)),
+        "card": "" if model is None else model_card(model),
+        "research_use": RESEARCH_USE,
+        "script": Markup(_SCRIPT),  # ours, and nothing of the evaluation is in it
+        "script_hash": _script_hash(),
+    }
+    values["sections"] = _sections(evaluation, values)
+    return environment.from_string(source).render(values)
+
+
+def _sections(evaluation: Evaluation, values: Mapping[str, object]) -> list[tuple[str, str]]:
+    names = {
+        "numbers": "Numbers",
+        "cohort": "Who was judged",
+        "classes": "Classes",
+        "threshold": "Threshold",
+        "hemoglobin": "Hemoglobin",
+        "figures": "Figures",
+        "wrong": "Wrong",
+        "audit": "Audit",
+        "undefined": "Undefined",
+        "provenance": "Model and provenance",
+    }
+    absent = set() if evaluation.is_labelled else {"classes", "threshold", "hemoglobin", "wrong"}
+    absent |= {name for name in ("hemoglobin", "undefined") if not values[name].rows}  # type: ignore[attr-defined]
+    return [(link, name) for link, name in names.items() if link not in absent]
+
+
+def _facts(evaluation: Evaluation, command: str) -> list[tuple[str, list[tuple[str, str]]]]:
+    """What was judged, on whom, how and by which versions."""
+    known, options = evaluation.provenance, evaluation.options
+    classes = ", ".join(f"{c.name}{' (malignant)' if c.malignant else ''}" for c in evaluation.taxonomy.classes)
+    threshold = known.threshold
+    model = [
+        ("name", known.model_name),
+        ("fingerprint", known.model_fingerprint),
+        ("members", str(known.members)),
+        ("classes", classes),
+        ("encoder", f"{known.encoder or 'not named'}, weights SHA-256 {known.encoder_weights_sha256 or 'unknown'}"),
+        ("trained on", f"{known.training_cohort}, recipe {known.training_recipe}"),
+        ("trained on drawn cells", "yes: it knows nothing about real blood" if known.model_synthetic else "no"),
+        (
+            "probabilities",
+            "not calibrated" if known.calibration is None else f"calibrated: {known.calibration.in_words}",
+        ),
+        (
+            "threshold",
+            f"{threshold.value:.6g}: {threshold.rule}" + (f" ({threshold.cohort})" if threshold.cohort else ""),
+        ),
+    ]
+    cohort = [
+        ("name", known.cohort_name),
+        ("source", known.cohort_source),
+        ("layout", known.cohort_layout),
+        ("fingerprint", known.cohort_fingerprint),
+        ("training patients looked for", known.training_check),
+        ("laboratory of the training", {"same": "yes", "other": "no"}.get(options.lab, "unknown")),
+        ("seen by the encoder in its training", options.encoder_overlap),
+    ]
+    chosen = options.model_dump(mode="json")
+    run = [
+        ("made", f"{known.created}, {known.seconds:g} s on {known.device}"),
+        ("versions", ", ".join(f"{name} {number}" for name, number in known.library_versions.items())),
+        ("options", ", ".join(f"{name} = {_plain(value)}" for name, value in chosen.items())),
+        ("map", patient_map(evaluation).in_words),
+        ("report by", f"napari-caltomorph {version('napari-caltomorph')}"),
+    ]
+    if command:
+        run.insert(0, ("command", command))
+    return [("Model", model), ("Cohort", cohort), ("Evaluation", run)]
+
+
+def _plain(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _shown(evaluation: Evaluation, one: EvaluationFigure) -> _Shown:
+    figure = one.of(evaluation)
+    caption = one.caption
+    if one.name == "map":
+        caption = f"{patient_map(evaluation).in_words} {caption}"
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    kind, content = "svg+xml", buffer.getvalue()
+    if len(content) > _LARGEST_VECTOR:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=160)
+        kind, content = "png", buffer.getvalue()
+    return _Shown(one.name, one.title, caption, _data_uri(kind, content), round(float(figure.get_figwidth()), 2))
+
+
+def _thumbnail(cell: NDArray[np.uint8]) -> str:
+    image = Image.fromarray(np.asarray(cell, dtype=np.uint8))
+    image.thumbnail((112, 112))
+    buffer = io.BytesIO()
+    image.save(buffer, format="jpeg", quality=88)
+    return _data_uri("jpeg", buffer.getvalue())
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _script_hash() -> str:
+    """What lets browsers run this script in the page, and no other that a text might smuggle in."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode("ascii")

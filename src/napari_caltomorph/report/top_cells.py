@@ -1,0 +1,105 @@
+"""The cells that a model looked at most in patients whom it got wrong, as thumbnails for the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_caltomorph.cohort import feature_path
+from napari_caltomorph.diagnose import Ensemble
+from napari_caltomorph.encode import Features
+from napari_caltomorph.errors import CellUnreadable, FeaturesRefused, SmearUnreadable
+from napari_caltomorph.evaluate import Evaluation
+from napari_caltomorph.names import path_of
+from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.smear import Smear, read_smear
+
+
+def top_cells(
+    ensemble: Ensemble,
+    evaluation: Evaluation,
+    features: str | Path,
+    *,
+    patients: int = 30,
+    cells: int = 8,
+    progress: OnProgress = ignore,
+) -> dict[str, list[NDArray[np.uint8]]]:
+    """Return the images of the cells with the highest attention, of the patients who were judged wrong.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        The model that was judged.
+    evaluation : Evaluation
+    features : str or Path
+        The feature folder it was judged on.
+    patients, cells : int
+        At most so many, the surest mistakes first; and of each so many.
+    progress : callable
+        Called with a `Progress` in patients; raising `Cancelled` in it stops cleanly.
+
+    Returns
+    -------
+    dict of str to list of (H, W, 3) uint8
+        Without those whose images or features are not at hand; empty for a model without attention.
+
+    Notes
+    -----
+    Out of fold, the attention is that of the member that judged.
+    """
+    found: dict[str, list[NDArray[np.uint8]]] = {}
+    if ensemble.members[0].aggregator.attention_kind == "none":
+        return found
+    rows = {row["patient_id"]: row for row in evaluation.patients.to_dict("records")}
+    wrong = evaluation.wrong[:patients]
+    for number, patient in enumerate(wrong):
+        progress(Progress("Looking at cells", number, len(wrong), "patients"))
+        place, fold = rows[patient]["path"], rows[patient]["fold"]
+        if pd.isna(place):
+            continue
+        try:
+            bag = Features.load(feature_path(Path(features), patient))
+            smear = read_smear(path_of(str(place)))
+        except (FeaturesRefused, SmearUnreadable):
+            continue  # the report is the same without thumbnails
+        members = range(len(ensemble.members)) if pd.isna(fold) else [int(fold)]
+        attention = _attention(ensemble, bag, list(members))
+        if images := _images(smear, [bag.cells[i] for i in np.argsort(-attention, kind="stable")], cells):
+            found[patient] = images
+    return found
+
+
+def _attention(ensemble: Ensemble, bag: Features, members: list[int]) -> NDArray[np.float64]:
+    """(N,) ratios to the mean, averaged over members, as a `Prediction` has them."""
+    import torch
+
+    ratios = []
+    for number in members:
+        member = ensemble.members[number].eval()
+        kept: list[torch.Tensor] = []
+        with torch.inference_mode():
+            member(torch.from_numpy(bag.values).float()[None].to(member.feature_mean.device), keep=kept)
+            attention = member.aggregator.attention(kept)
+        assert attention is not None
+        values = attention.cpu().double().numpy()
+        ratios.append(values / values.mean())
+    mean: NDArray[np.float64] = np.mean(ratios, axis=0)
+    return mean
+
+
+def _images(smear: Smear, names: list[str], count: int) -> list[NDArray[np.uint8]]:
+    """The first so many that can be read."""
+    places = {name: i for i, name in enumerate(smear.cells)}
+    images: list[NDArray[np.uint8]] = []
+    for name in names:
+        if len(images) == count:
+            break
+        if name in places:
+            try:
+                images.append(smear.image(places[name]))
+            except CellUnreadable:
+                continue
+    return images

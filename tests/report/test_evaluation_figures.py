@@ -1,0 +1,377 @@
+"""Figures of an evaluation show its numbers: read back from what was drawn. What is undefined is said in a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+from tests.evaluate.made import TAXONOMY, evaluation_of, simulated
+
+from napari_caltomorph.evaluate import Embeddings
+from napari_caltomorph.report.against_figure import draw_against, numeric_covariates
+from napari_caltomorph.report.calibration_figures import draw_malignancy_reliability, draw_reliability
+from napari_caltomorph.report.confusion_figures import draw_confusion, draw_detailed_confusion
+from napari_caltomorph.report.evaluation_figures import FIGURES, save_figures
+from napari_caltomorph.report.figures import PAPER, Look
+from napari_caltomorph.report.hemoglobin_figures import draw_hemoglobin_scatter
+from napari_caltomorph.report.malignancy_figures import draw_class_rocs, draw_fdr, draw_fdr_without_healthy, draw_roc
+from napari_caltomorph.report.map_figure import draw_map
+from napari_caltomorph.report.patient_map import PatientMap, patient_map
+from napari_caltomorph.report.top2_figures import draw_delta, draw_top2
+
+DARK = Look(text="#e0e0e0", background="#262930", faint="#5a626c")
+SLUGS = TAXONOMY.slugs
+
+
+@pytest.fixture(scope="module")
+def evaluation():
+    """Patients of all four classes, two with several right answers, one of another class."""
+    truth, probabilities = simulated((14, 9, 11, 16), separation=2.0)
+    rng = np.random.default_rng(1)
+    probabilities = np.concatenate([probabilities, rng.dirichlet(np.ones(4), size=3)])
+    measured = rng.normal(11, 2, size=53)
+    return evaluation_of(
+        [*truth, None, None, None],
+        probabilities,
+        coarse_set=[None] * 50 + ["acute|mds", "acute|mds", None],
+        row=[None] * 52 + ["MGUS"],
+        detailed=["aml" if i < 8 else "all" if i < 14 else None for i in range(53)],
+        measured=[None, *measured[1:]],
+        hemoglobin=list(measured + rng.normal(0, 1, size=53)),
+        threshold=0.4,
+    )
+
+
+@pytest.fixture(scope="module")
+def mapped(evaluation):
+    """The same with embeddings: 30 training patients around three centres; patient 0 far from all."""
+    rng = np.random.default_rng(0)
+    classes = np.arange(30) % 3
+    training = (8 * np.eye(3, 6)[classes] + rng.normal(size=(30, 6))).astype(np.float32)
+    judged = (training[np.arange(53) % 30] + 0.01).astype(np.float32)
+    judged[0] = 500
+    embeddings = Embeddings(1, judged, training, tuple(SLUGS[c] for c in classes))
+    return replace(evaluation, embeddings=embeddings)
+
+
+def drawn(draw, evaluation, look=PAPER, *, size=(5, 4), **options):
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    draw(axes, evaluation, look=look, **options)
+    figure.draw_without_rendering()
+    return axes
+
+
+def texts(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+def offsets(axes):
+    """(dots, 2) of all collections."""
+    return np.concatenate([np.asarray(dots.get_offsets()) for dots in axes.collections])
+
+
+def legend_of(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_cells_of_the_matrix_hold_counts_and_shares_of_the_row(evaluation):
+    axes = drawn(draw_confusion, evaluation)
+    found = {(round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in axes.texts}
+    counts = evaluation.confusion.counts
+    assert counts.sum() == 53
+    expected = {
+        (r, c): f"{counts[r, c]}\n{counts[r, c] / counts[r].sum():.0%}" for r, c in zip(*counts.nonzero(), strict=True)
+    }
+    assert found == expected
+
+
+def test_rows_name_classes_sets_of_right_answers_and_other_classes_with_their_patients(evaluation):
+    axes = drawn(draw_confusion, evaluation)
+    labels = [label.get_text().replace("\n", " ") for label in axes.get_yticklabels()]
+    assert labels == [
+        "Acute leukemia (14)", "MDS (9)", "Reactive (11)", "Healthy (16)", "Acute leukemia or MDS (2)", "MGUS (1)",
+    ]  # fmt: skip
+
+
+def test_right_answers_are_framed(evaluation):
+    axes = drawn(draw_confusion, evaluation)
+    frames = {(round(p.get_y() + 0.47), round(p.get_x() + 0.47)) for p in axes.patches if isinstance(p, Rectangle)}
+    assert frames == {(0, 0), (1, 1), (2, 2), (3, 3), (4, 0), (4, 1)}
+
+
+def test_detailed_classes_have_rows_of_their_own(evaluation):
+    axes = drawn(draw_detailed_confusion, evaluation)
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels[:2] == ["AML (8)", "ALL (6)"]
+
+
+def test_roc_is_the_evaluations_with_its_auroc_and_point(evaluation):
+    axes = drawn(draw_roc, evaluation)
+    assert np.array_equal(axes.lines[1].get_xydata().T, evaluation.roc())
+    (words,) = texts(axes)
+    assert f"AUROC {evaluation.headline['malignant_auroc'].shown()}" in words
+    point = evaluation.at(0.4)
+    assert axes.collections[0].get_offsets()[0].tolist() == pytest.approx(
+        [1 - point.specificity.value, point.sensitivity.value]
+    )
+
+
+def test_a_moved_threshold_moves_the_operating_point_only(evaluation):
+    axes = drawn(draw_roc, evaluation, threshold=0.9)
+    assert np.array_equal(axes.lines[1].get_xydata().T, evaluation.roc())
+    point = evaluation.at(0.9)
+    assert axes.collections[0].get_offsets()[0].tolist() == pytest.approx(
+        [1 - point.specificity.value, point.sensitivity.value]
+    )
+    assert "at 0.9:" in texts(axes)[0]
+
+
+def test_each_class_is_named_with_its_auroc(evaluation):
+    axes = drawn(draw_class_rocs, evaluation)
+    assert legend_of(axes) == [f"{c.name}\n{evaluation.by_class[c.slug].auroc.shown(2)}" for c in TAXONOMY.classes]
+    assert [to_hex(line.get_color()) for line in axes.lines[1:]] == TAXONOMY.colors
+
+
+@pytest.mark.parametrize(("draw", "column"), [(draw_fdr, "fdr"), (draw_fdr_without_healthy, "fdr_without_healthy")])
+def test_fdr_curves_are_the_evaluations(evaluation, draw, column):
+    axes = drawn(draw, evaluation)
+    curve = evaluation.screened.curve()
+    assert np.array_equal(axes.lines[0].get_xdata(), curve[column], equal_nan=True)
+    assert np.array_equal(axes.lines[0].get_ydata(), curve["sensitivity_acute"])
+    point = evaluation.at()
+    fdr = point.fdr if column == "fdr" else point.fdr_without_healthy
+    assert axes.lines[1].get_xydata()[0].tolist() == [fdr.value, point.sensitivity_of("acute").value]
+    assert f"FDR {fdr.shown(2)}" in axes.get_title(loc="left")
+    others = "against 11 Reactive, 16 Healthy" if column == "fdr" else "against 11 Reactive"
+    assert axes.get_xlabel().endswith(others)
+
+
+def test_ece_stands_beside_what_a_calibrated_model_would_show(evaluation):
+    for draw, found in (
+        (draw_reliability, evaluation.reliability),
+        (draw_malignancy_reliability, evaluation.malignancy_reliability),
+    ):
+        axes = drawn(draw, evaluation)
+        assert f"ECE {found.ece:.3f}" in axes.get_title(loc="left")
+        assert f"perfectly calibrated: {found.chance.value:.3f}" in axes.get_title(loc="left")
+        dots = offsets(axes)
+        bins = [one for one in found.bins if one.patients]
+        assert dots.tolist() == [[one.said, one.came_true.value] for one in bins]
+
+
+def test_hemoglobin_dots_are_the_patients_who_have_both(evaluation):
+    axes = drawn(draw_hemoglobin_scatter, evaluation)
+    dots = offsets(axes)
+    table = evaluation.table().dropna(subset=["hemoglobin_g_dl", "measured_hemoglobin_g_dl"])
+    expected = table[["measured_hemoglobin_g_dl", "hemoglobin_g_dl"]].to_numpy(dtype=float)
+    assert len(dots) == 52
+    assert np.sort(dots[:, 0]) == pytest.approx(np.sort(expected[:, 0]))
+    overall = evaluation.hemoglobin[0].numbers
+    assert overall["pearson_r"].shown(2) in axes.get_title(loc="left")
+    assert overall["bias"].shown(2) in axes.get_title(loc="left")
+
+
+def test_top2_bars_are_the_class_numbers(evaluation):
+    axes = drawn(draw_top2, evaluation)
+    _, second, first = axes.containers
+    numbers = list(evaluation.by_class.values())
+    assert [bar.get_width() for bar in second] == [one.top2.value for one in numbers]
+    assert [bar.get_width() for bar in first] == [one.sensitivity.value for one in numbers]
+
+
+def test_deltas_are_of_those_whose_class_came_second(evaluation):
+    axes = drawn(draw_delta, evaluation)
+    table = evaluation.table()
+    second = table[(table["second_class"] == table["true_class"])]
+    assert sum(bar.get_height() for bar in axes.patches) == len(second)
+    assert np.sort(offsets(axes.figure.axes[1])[:, 0]) == pytest.approx(np.sort(second["delta_probability"]))
+
+
+def test_map_places_the_judged_at_their_neighbours_and_the_far_hollow(mapped, tmp_path):
+    axes = drawn(draw_map, mapped)
+    made = patient_map(mapped)
+    training, judged = axes.collections
+    assert np.allclose(training.get_offsets(), made.training)
+    assert np.allclose(judged.get_offsets(), made.judged)
+    near = np.linalg.norm(made.judged[1:30] - made.training[1:30], axis=1)
+    assert np.median(near) < 0.2 * np.ptp(made.training)
+    assert made.is_far.tolist() == [True] + [False] * 52
+    faces = judged.get_facecolors()
+    assert faces[0, 3] == 0
+    assert to_hex(faces[1]) == TAXONOMY.colors[0]
+    assert "judged, far from all" in legend_of(axes)
+    assert made.parameters["member"] == 1
+    assert "by member 2" in made.in_words
+
+    read = PatientMap.load(made.save(tmp_path))
+    assert np.array_equal(read.judged, made.judged)
+    assert np.array_equal(read.is_far, made.is_far)
+    assert read.parameters == made.parameters
+
+
+def test_map_without_training_patients_is_of_the_judged(mapped):
+    alone = replace(mapped, embeddings=replace(mapped.embeddings, training=None, training_classes=()))
+    made = patient_map(alone)
+    assert made.training.shape == (0, 2)
+    assert np.isfinite(made.judged).all()
+    assert not made.is_far.any()
+
+
+def test_it_is_said_when_judged_patients_taught_the_member_of_the_map(mapped):
+    folds = pd.array([1] * 20 + [0] * 30 + [None] * 3, dtype="Int64")
+    made = patient_map(replace(mapped, patients=mapped.patients.assign(fold=folds)))
+    assert "30 of the judged taught member 2" in made.in_words
+    assert "taught" not in patient_map(mapped).in_words
+
+
+def test_external_patients_are_diamonds(mapped):
+    external = replace(mapped, options=mapped.options.model_copy(update={"lab": "other"}))
+    shapes = [drawn(draw_map, one).collections[-1].get_paths()[0].vertices for one in (mapped, external)]
+    assert len(shapes[1]) == 5
+    assert len(shapes[0]) > 5
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "why"),
+    [
+        (None, "the evaluation holds no embeddings"),
+        (Embeddings(0, np.zeros((53, 4), np.float32)), "most patients have the same embedding"),
+        (Embeddings(0, np.full((53, 4), np.nan, np.float32)), "some embeddings are no numbers"),
+    ],
+)
+def test_where_there_is_no_map_it_is_said(evaluation, embeddings, why):
+    axes = drawn(draw_map, replace(evaluation, embeddings=embeddings))
+    assert texts(axes) == [f"No map: {why}."]
+
+
+def test_probability_against_a_column_shows_the_classes_patients(evaluation):
+    blasts = np.linspace(0, 0.9, 53)
+    with_ratio = replace(evaluation, covariates=pd.DataFrame({"blasts": blasts, "sex": ["m"] * 53}))
+    assert numeric_covariates(with_ratio) == ("blasts",)
+    axes = drawn(lambda axes, e, look: draw_against(axes, e, "blasts", "acute", look), with_ratio)
+    dots = offsets(axes)
+    expected = np.column_stack([blasts[:14], evaluation.probabilities[:14, 0]])
+    assert dots[np.argsort(dots[:, 0])] == pytest.approx(expected)
+
+
+NOBODY = evaluation_of([None, None], np.full((2, 4), 0.25))
+ONE = evaluation_of(["healthy"], np.array([[0.1, 0.1, 0.1, 0.7]]))
+ALL_MALIGNANT = evaluation_of(["acute"] * 3, np.tile([0.7, 0.1, 0.1, 0.1], (3, 1)))
+OTHERS_ONLY = evaluation_of([None] * 3, np.full((3, 4), 0.25), row=["MGUS"] * 3)
+
+
+@pytest.mark.parametrize("case", [NOBODY, ONE, ALL_MALIGNANT, OTHERS_ONLY])
+def test_no_panel_is_left_empty(case):
+    for one in FIGURES.values():
+        figure = one.of(case)
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            assert axes.has_data() or (len(axes.texts) == 1 and axes.texts[0].get_text().startswith("No "))
+
+
+def test_sentences_say_why(evaluation):
+    assert texts(drawn(draw_roc, NOBODY)) == ["No ROC curve: the cohort has no labels."]
+    assert texts(drawn(draw_roc, ONE)) == ["No ROC curve: no malignant patient."]
+    assert texts(drawn(draw_fdr, ONE)) == ["No false discovery rate: no malignant patient."]
+    assert texts(drawn(draw_fdr, ALL_MALIGNANT)) == ["No false discovery rate: no patient that is not malignant."]
+    assert texts(drawn(draw_hemoglobin_scatter, ONE)) == [
+        "No hemoglobin: the model does not estimate hemoglobin."
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if name != "map"])
+def test_texts_lie_within_the_figure_and_labels_do_not_touch(evaluation, name):
+    figure = FIGURES[name].of(evaluation)
+    figure.draw_without_rendering()
+    assert_readable(figure)
+
+
+@pytest.mark.parametrize("draw", [draw for name in FIGURES if name != "map" for draw in FIGURES[name].panels])
+def test_panels_are_readable_in_a_dock(evaluation, draw):
+    assert_readable(drawn(draw, evaluation, DARK, size=(3.8, 3.8)).figure)
+
+
+def assert_readable(figure):
+    """All texts lie within the figure; labels of rows do not touch, nor do those of cells."""
+    renderer = figure.canvas.get_renderer()
+    whole = figure.bbox.padded(1)
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        ticks_x, ticks_y = (_within_view(axis) for axis in (axes.xaxis, axes.yaxis))
+        shown = [axes._left_title, axes.xaxis.label, axes.yaxis.label, *ticks_x, *ticks_y]
+        shown += [*axes.texts, *(legend.get_texts() if legend else [])]
+        boxes = {text.get_text(): text.get_window_extent(renderer) for text in shown if text.get_text()}
+        assert {t for t, box in boxes.items() if not _is_within(box, whole)} == set()
+        for labels in (ticks_y, axes.texts):
+            boxes = [label.get_window_extent(renderer) for label in labels if label.get_text()]
+            assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+def _within_view(axis):
+    """Labels of the ticks that are drawn."""
+    low, high = sorted(axis.get_view_interval())
+    return [
+        tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high and tick.label1.get_visible()
+    ]
+
+
+def _is_within(box, whole):
+    return box.x0 >= whole.x0 and box.x1 <= whole.x1 and box.y0 >= whole.y0 and box.y1 <= whole.y1
+
+
+def test_dark_figures_have_the_themes_background_and_text(evaluation):
+    axes = drawn(draw_confusion, evaluation, DARK)
+    assert to_rgba(axes.figure.get_facecolor()) == to_rgba(DARK.background)
+    assert axes.get_yticklabels()[0].get_color() == DARK.text
+    assert axes._left_title.get_color() == DARK.text
+
+
+def test_files_are_written_as_png_and_pdf_with_the_maps_coordinates(mapped, tmp_path):
+    written = save_figures(mapped, tmp_path / "figures")
+    assert {path.name for path in written} == {
+        *(f"{name}.{kind}" for name in FIGURES for kind in ("png", "pdf")),
+        "map.safetensors",
+    }
+    for path in written:
+        if path.suffix == ".png":
+            with Image.open(path) as image:
+                assert image.width > 800
+        elif path.suffix == ".pdf":
+            assert path.read_bytes().startswith(b"%PDF")
+
+
+def test_class_names_are_not_read_as_mathematics():
+    classes = tuple(one.model_copy(update={"name": f"t($x_{i}$) & <b>"}) for i, one in enumerate(TAXONOMY.classes))
+    taxonomy = TAXONOMY.model_copy(update={"classes": classes})
+    truth, probabilities = simulated((6, 6, 6, 6))
+    odd = evaluation_of(truth, probabilities, taxonomy=taxonomy)
+    for one in FIGURES.values():
+        figure = one.of(odd)
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            legend = axes.get_legend()
+            shown = [*axes.get_yticklabels(), *axes.get_xticklabels(), axes._left_title, axes.xaxis.label, *axes.texts]
+            shown += legend.get_texts() if legend else []
+            assert not any(text.get_parse_math() for text in shown if "$" in text.get_text())
+
+
+def test_long_class_names_leave_the_figures_room():
+    classes = tuple(
+        one.model_copy(update={"name": f"{i} {'very long ' * 12}"}) for i, one in enumerate(TAXONOMY.classes)
+    )
+    truth, probabilities = simulated((6, 6, 6, 6))
+    long = evaluation_of(truth, probabilities, taxonomy=TAXONOMY.model_copy(update={"classes": classes}))
+    for one in FIGURES.values():
+        figure = one.of(long)
+        figure.draw_without_rendering()
+        assert all(axes.get_window_extent().width > 100 for axes in figure.axes)
