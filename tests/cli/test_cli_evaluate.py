@@ -31,7 +31,17 @@ def cohort_of(folder: Path) -> tuple[object, ...]:
 
 @pytest.fixture
 def words(made):
-    return ("evaluate", *cohort_of(made), "--model", made / "model", "--device", "cpu", "--resamples", "50", "--numbers-only")
+    return (
+        "evaluate",
+        *cohort_of(made),
+        "--model",
+        made / "model",
+        "--device",
+        "cpu",
+        "--resamples",
+        "50",
+        "--numbers-only",
+    )
 
 
 def test_the_test_split_becomes_numbers_with_intervals_and_files(run, words, tmp_path):
@@ -81,7 +91,16 @@ def test_training_patients_are_one_line_and_out_of_fold_is_said(run, words, tmp_
 
 def test_a_threshold_is_chosen_tried_elsewhere_and_stored(run, words, made, tmp_path):
     model = shutil.copytree(made / "model", tmp_path / "model")
-    words = (*words[: words.index("--model")], "--model", model, "--device", "cpu", "--resamples", "0", "--numbers-only")
+    words = (
+        *words[: words.index("--model")],
+        "--model",
+        model,
+        "--device",
+        "cpu",
+        "--resamples",
+        "0",
+        "--numbers-only",
+    )
     assert run(*words, "--out", tmp_path / "chosen", "--split", "train", "--out-of-fold").code == 0
     rule = ("--choose-by", "none-missed=acute_leukemia")
     code, out, err = run(
