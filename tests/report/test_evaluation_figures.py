@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
@@ -199,7 +200,9 @@ def test_deltas_are_of_those_whose_class_came_second(evaluation):
 
 def test_map_places_the_judged_at_their_neighbours_and_the_far_hollow(mapped, tmp_path):
     axes = drawn(draw_map, mapped)
+    threads = torch.get_num_threads()
     made = patient_map(mapped)
+    assert torch.get_num_threads() == threads  # numba would change it, and so the weights of a later training
     training, judged = axes.collections
     assert np.allclose(training.get_offsets(), made.training)
     assert np.allclose(judged.get_offsets(), made.judged)

@@ -162,8 +162,12 @@ def _none(nowhere: NDArray[np.float32], why: str) -> PatientMap:
 
 def _umap(base: NDArray[np.float32], parameters: dict[str, Any]) -> NDArray[np.float32]:
     """(B, 2)"""
+    import torch
     from umap import UMAP  # compiles for seconds when imported
 
+    # numba sets the number of OpenMP's threads, which are torch's too; with another number the same seed trains other
+    # weights.
+    threads = torch.get_num_threads()
     # Of few patients, the spectrum that UMAP otherwise starts from is not defined well.
     start = "spectral" if len(base) > 3 * parameters["n_neighbors"] else "pca"
     parameters["init"] = start
@@ -175,7 +179,10 @@ def _umap(base: NDArray[np.float32], parameters: dict[str, Any]) -> NDArray[np.f
         init=start,
         n_jobs=1,
     )
-    places: NDArray[np.float32] = np.asarray(made.fit_transform(base), dtype=np.float32)
+    try:
+        places: NDArray[np.float32] = np.asarray(made.fit_transform(base), dtype=np.float32)
+    finally:
+        torch.set_num_threads(threads)
     return places
 
 
