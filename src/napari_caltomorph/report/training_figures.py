@@ -9,7 +9,6 @@ from typing import Protocol
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from napari_caltomorph.diagnose import ModelDescription
 from napari_caltomorph.diagnose.model_card import TRAINING_CURVES
+from napari_caltomorph.report.drawing import mixed, readable_on
 from napari_caltomorph.report.figures import PAPER, Look
 from napari_caltomorph.storage import replacing
 from napari_caltomorph.taxonomy import Taxonomy
@@ -82,8 +82,8 @@ def draw_out_of_fold_confusion(axes: Axes, taxonomy: Taxonomy, counts: NDArray[n
     look.prepare(axes)
     totals = counts.sum(axis=1)
     shares = counts / np.maximum(totals, 1)[:, None]  # (C, C)
-    empty = _mixed(look.background, look.faint, 0.35)
-    colors = np.array([_mixed(look.background, color, 1.0) for color in taxonomy.colors])  # (C, 3)
+    empty = mixed(look.background, look.faint, 0.35)
+    colors = np.array([mixed(look.background, color, 1.0) for color in taxonomy.colors])  # (C, 3)
     image = empty + shares[..., None] * (colors[:, None] - empty)  # (C, C, 3)
     axes.imshow(image, aspect="auto", interpolation="nearest")
     places = range(len(counts))
@@ -97,7 +97,7 @@ def draw_out_of_fold_confusion(axes: Axes, taxonomy: Taxonomy, counts: NDArray[n
                 ha="center",
                 va="center",
                 fontsize=8,
-                color=_readable_on(image[row, column]),
+                color=readable_on(image[row, column]),
                 weight="bold" if row == column else "normal",
             )
     axes.set_xticks(np.arange(len(counts)) - 0.5, minor=True)
@@ -158,14 +158,3 @@ def _name_folds(axes: Axes, folds: int, look: Look) -> None:
         borderaxespad=0,
     )
     legend.get_title().set_color(look.text)
-
-
-def _mixed(background: str, color: str, share: float) -> NDArray[np.float64]:
-    low, high = np.array(to_rgb(background)), np.array(to_rgb(color))
-    mixed: NDArray[np.float64] = low + share * (high - low)
-    return mixed
-
-
-def _readable_on(color: NDArray[np.float64]) -> str:
-    # Perceived lightness (ITU-R BT.601).
-    return "#000000" if color @ (0.299, 0.587, 0.114) > 0.55 else "#ffffff"
