@@ -3,10 +3,9 @@
 Only the names that need no torch are imported here; `encode` and `load_encoder` come when first used.
 """
 
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from napari_caltomorph.callable_room import make_callable
 from napari_caltomorph.encode.encoders import DEMO_ENCODER, ENCODERS, Encoder, find_encoder
 from napari_caltomorph.encode.features import FeatureOrigin, Features
 from napari_caltomorph.encode.options import ComputeOptions, EncodeOptions
@@ -37,14 +36,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-class _Room(ModuleType):
-    """What makes ``napari_caltomorph.encode(smear)`` work: once imported, this room hides its function's name there."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Features:
-        return self.encode(*args, **kwargs)  # type: ignore[no-any-return]
-
-
-sys.modules[__name__].__class__ = _Room
+make_callable(__name__)
 
 __all__ = [
     "DEMO_ENCODER",

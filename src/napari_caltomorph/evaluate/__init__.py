@@ -3,10 +3,9 @@
 Only the names that need no torch are imported here; `evaluate` comes when first used.
 """
 
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from napari_caltomorph.callable_room import make_callable
 from napari_caltomorph.evaluate.calibrate import fit_calibration
 from napari_caltomorph.evaluate.evaluation import ClassNumbers, Embeddings, Evaluation, Provenance
 from napari_caltomorph.evaluate.malignancy import OperatingPoint
@@ -29,14 +28,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-class _Room(ModuleType):
-    """What makes ``napari_caltomorph.evaluate(ensemble, cohort)`` work: this room hides its function's name there."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.evaluate(*args, **kwargs)
-
-
-sys.modules[__name__].__class__ = _Room
+make_callable(__name__)
 
 __all__ = [
     "ClassNumbers",

@@ -3,10 +3,9 @@
 Only the names that need no torch are imported here; `train` comes when first used.
 """
 
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from napari_caltomorph.callable_room import make_callable
 from napari_caltomorph.train.config import options_from
 from napari_caltomorph.train.options import RECIPES, TrainOptions
 from napari_caltomorph.train.progress import KeepSoFar, TrainProgress
@@ -34,14 +33,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-class _Room(ModuleType):
-    """What makes ``napari_caltomorph.train(cohort, features)`` work: this room hides its function's name there."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.train(*args, **kwargs)
-
-
-sys.modules[__name__].__class__ = _Room
+make_callable(__name__)
 
 __all__ = [
     "RECIPES",
