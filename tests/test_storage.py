@@ -30,6 +30,16 @@ def test_file_appears_whole_when_the_block_ends(tmp_path):
     assert names(target.parent) == ["result.csv"]
 
 
+def test_folder_is_written_in_the_scratch_folder_that_was_named(tmp_path):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with replacing_folder(tmp_path / "model", scratch=scratch) as part:
+        assert part.parent == scratch
+        (part / "a").write_text("x")
+    assert names(tmp_path / "model") == ["a"]
+    assert names(scratch) == []
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
 def test_failing_block_leaves_the_old_file_and_nothing_else(tmp_path, error):
     target = tmp_path / "result.csv"

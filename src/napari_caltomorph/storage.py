@@ -49,8 +49,17 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def replacing_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a temporary folder beside `target` that takes its place when the block ends without an error.
+def replacing_folder(target: Path, *, overwrite: bool = False, scratch: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary folder that takes the place of `target` when the block ends without an error.
+
+    Parameters
+    ----------
+    target : Path
+    overwrite : bool
+        Whether a folder at `target` is replaced with all that stands in it.
+    scratch : Path or None
+        An existing folder on the same disk in which the temporary one is made; None is beside `target`. A process that
+        is killed leaves the temporary folder, so a caller who removes `scratch` later on names it.
 
     Raises
     ------
@@ -62,7 +71,7 @@ def replacing_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]
         raise OutputRefused(f"{target} exists already; choose another name, or remove it first.")
     with _explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = _beside(target, "part")
+        part = _beside(target if scratch is None else scratch / target.name, "part")
         part.mkdir()
         try:
             yield part
@@ -86,7 +95,7 @@ def refuse_unwritable(folder: Path) -> None:
         existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
         if not existing.is_dir():
             raise OutputRefused(f"{existing} is a file, not a folder; choose another folder for the results.")
-        with tempfile.TemporaryDirectory(prefix=".caltomorph-", dir=existing):
+        with tempfile.TemporaryFile(dir=existing):  # never has a name (Linux), so even a kill leaves nothing
             pass
 
 

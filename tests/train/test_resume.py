@@ -79,7 +79,8 @@ def test_killed_at_random_moments_and_resumed_it_ends_as_if_never_killed(few, tm
     assert killed >= 4
     if not out.exists():
         train(read(few), None, OPTIONS, out=out, resume=True)
-    assert names(tmp_path) == ["model"]
+    # Killed after the model took its place, the last process may not have come to removing its training.
+    assert set(names(tmp_path)) - {"model.training"} == {"model"}
     assert are_same_members(Ensemble.load(out), undisturbed)
     mine = json.loads((out / "model.json").read_text())["training"]
     theirs = json.loads(undisturbed.description.model_dump_json())["training"]

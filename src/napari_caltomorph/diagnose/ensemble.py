@@ -60,7 +60,7 @@ class Ensemble:
         members = tuple(_load_member(folder, description, m).to(device) for m in description.members)
         return cls(description, members, folder=folder)
 
-    def save(self, folder: Path, *, overwrite: bool = False) -> Ensemble:
+    def save(self, folder: Path, *, overwrite: bool = False, scratch: Path | None = None) -> Ensemble:
         """Write the model folder: ``model.json``, one safetensors a member, the model card, and ``private/``.
 
         Parameters
@@ -68,6 +68,8 @@ class Ensemble:
         folder : Path
         overwrite : bool
             Whether the folder, if it is a model's, is replaced with all that stands in it.
+        scratch : Path or None
+            Where it is written before it takes its place (see `storage.replacing_folder`).
 
         Returns
         -------
@@ -81,7 +83,7 @@ class Ensemble:
         """
         if overwrite and folder.is_dir() and any(folder.iterdir()) and not (folder / "model.json").is_file():
             raise OutputRefused(f"{folder} is not empty and holds no model to overwrite; choose another name.")
-        with replacing_folder(folder, overwrite=overwrite) as part:
+        with replacing_folder(folder, overwrite=overwrite, scratch=scratch) as part:
             files = []
             for index, member in enumerate(self.members):
                 path = part / f"fold_{index}.safetensors"

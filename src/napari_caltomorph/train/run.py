@@ -95,7 +95,8 @@ def train(
         seconds = spent + time.monotonic() - start
         name = cohort.name if model_folder is None else model_folder.name
         ensemble = assemble(name, cohort, bags, splits, options, work, seconds=seconds)
-        return ensemble if model_folder is None else ensemble.save(model_folder)
+        # Half a model of a killed process stands in the training's folder, which the resumed training removes.
+        return ensemble if model_folder is None else ensemble.save(model_folder, scratch=work)
 
 
 def _kept(splits: list[MemberSplit], work: Path) -> list[MemberSplit]:
