@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment
 from markupsafe import Markup
 from numpy.typing import NDArray
-from PIL import Image
 
 from napari_caltomorph.diagnose import ModelDescription
 from napari_caltomorph.diagnose.model_card import model_card
@@ -37,12 +33,12 @@ from napari_caltomorph.report.evaluation_tables import (
     undefined_table,
     wrong_table,
 )
+from napari_caltomorph.report.html import RESEARCH_USE, figure_uri, render, thumbnail_uri
 from napari_caltomorph.report.malignancy_figures import not_malignant
 from napari_caltomorph.report.patient_map import patient_map
 from napari_caltomorph.storage import replacing
 
 FILE_NAME = "report.html"
-RESEARCH_USE = "Research use only. Not for diagnosis."
 
 _CARDS = {
     "accuracy": "Accuracy",
@@ -52,8 +48,6 @@ _CARDS = {
     "specificity": "Malignant: specificity",
     "ece": "ECE",
 }
-# Vector figures of thousands of patients would be slow to open.
-_LARGEST_VECTOR = 800_000
 
 # Sorts a table by the column whose head is clicked: by the key where there is one, undefined ones last.
 _SCRIPT = """
@@ -140,9 +134,7 @@ def report_html(
     command: str = "",
 ) -> str:
     """Return the text of `save_report`."""
-    environment = Environment(autoescape=True, trim_blocks=True)
-    source = resources.files(__package__).joinpath("evaluation.html.j2").read_text("utf-8")
-    wrong = wrong_table(evaluation)
+    wrong, shown = wrong_table(evaluation), cells or {}
     headline = evaluation.headline
     values = {
         "provenance": evaluation.provenance,
@@ -161,7 +153,7 @@ def report_html(
         "figures": [_shown(evaluation, figure) for figure in FIGURES.values()],
         "wrong": wrong,
         "has_right_answers": bool((evaluation.has_one_class | evaluation.has_several).any()),
-        "cells": [(p, [_thumbnail(one) for one in cells[p]]) for p in evaluation.wrong if p in cells] if cells else [],
+        "cells": [(p, [thumbnail_uri(one) for one in shown[p]]) for p in evaluation.wrong if p in shown],
         "audit": audit,
         "traits": None if audit is None else trait_table(audit),
         "columns": None if audit is None else column_table(audit),
@@ -173,7 +165,7 @@ def report_html(
         "script_hash": _script_hash(),
     }
     values["sections"] = _sections(evaluation, values)
-    return environment.from_string(source).render(values)
+    return render("evaluation.html.j2", values)
 
 
 def _sections(evaluation: Evaluation, values: Mapping[str, object]) -> list[tuple[str, str]]:
@@ -247,26 +239,7 @@ def _shown(evaluation: Evaluation, one: EvaluationFigure) -> _Shown:
     caption = one.caption
     if one.name == "map":
         caption = f"{patient_map(evaluation).in_words} {caption}"
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    kind, content = "svg+xml", buffer.getvalue()
-    if len(content) > _LARGEST_VECTOR:
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=160)
-        kind, content = "png", buffer.getvalue()
-    return _Shown(one.name, one.title, caption, _data_uri(kind, content), round(float(figure.get_figwidth()), 2))
-
-
-def _thumbnail(cell: NDArray[np.uint8]) -> str:
-    image = Image.fromarray(np.asarray(cell, dtype=np.uint8))
-    image.thumbnail((112, 112))
-    buffer = io.BytesIO()
-    image.save(buffer, format="jpeg", quality=88)
-    return _data_uri("jpeg", buffer.getvalue())
-
-
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+    return _Shown(one.name, one.title, caption, figure_uri(figure), round(float(figure.get_figwidth()), 2))
 
 
 def _script_hash() -> str:
