@@ -85,3 +85,7 @@ class EvaluationRefused(CaltomorphError):
 
 class EvaluationUnreadable(CaltomorphError):
     """A saved evaluation is damaged, or newer than this version."""
+
+
+class ExplanationRefused(CaltomorphError):
+    """What was asked about cells has no answer, e.g. what the model says when the only cell is taken out."""

@@ -124,7 +124,7 @@ class Ensemble:
         FeaturesRefused
             The features come from another encoder than the ensemble's; both are named.
         """
-        self._refuse_other_features(features)
+        self.refuse_other_features(features)
         description = self.description
         bag = _bag(features)
         asked = [self._ask(i, bag, progress) for i in range(len(self.members))]
@@ -170,7 +170,7 @@ class Ensemble:
         FeaturesRefused
             The features come from another encoder than the ensemble's, or are so large that a member has no answer.
         """
-        self._refuse_other_features(features)
+        self.refuse_other_features(features)
         bag = _bag(features)
         asked = [self.members[i].eval() for i in (range(len(self.members)) if members is None else members)]
         outputs = [member(bag[None].to(member.feature_mean.device)) for member in asked]
@@ -200,7 +200,8 @@ class Ensemble:
             alone=np.concatenate(alone),
         )
 
-    def _refuse_other_features(self, features: Features) -> None:
+    def refuse_other_features(self, features: Features) -> None:
+        """Raise `FeaturesRefused` where the features come from another encoder than the ensemble's; both are named."""
         need = self.description.encoder
         if features.values.shape[1] != need.width:
             raise FeaturesRefused(

@@ -87,12 +87,15 @@ class TransformerAggregator(Aggregator):
             row[0] = 1
         for block, x in zip(reversed(self.blocks), reversed(kept), strict=True):
             assert isinstance(block, Block)
-            row = (row + _through_attention(block.attn, block.norm1(x), row)) / 2
+            row = (row + through_attention(block.attn, block.norm1(x), row)) / 2
         return row if self.cls_token is None else row[1:]
 
 
-def _through_attention(attention: Attention, x: Tensor, row: Tensor) -> Tensor:
-    """Return ``row @ A`` where A is the head mean of a layer's attention on x (1, T, width)."""
+def through_attention(attention: Attention, x: Tensor, row: Tensor) -> Tensor:
+    """Return ``row @ A`` where A is the head mean of a layer's attention on its normalised input x (1, T, width).
+
+    The attention is computed anew here, because fused attention keeps none: what the layer itself computes is untouched.
+    """
     _, tokens, _ = x.shape
     qkv = attention.qkv(x).reshape(tokens, 3, attention.num_heads, attention.head_dim).permute(1, 2, 0, 3)
     queries, keys = attention.q_norm(qkv[0]), attention.k_norm(qkv[1])  # (heads, T, head width)
