@@ -28,6 +28,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_caltomorph.diagnose import Prediction, save_predictions
+from napari_caltomorph.diagnose.find_smear import find_smear
 from napari_caltomorph.diagnose.tables import folder_name
 from napari_caltomorph.errors import CaltomorphError, SmearUnreadable
 from napari_caltomorph.plugin.beside_opengl import load_triton_privately
@@ -36,7 +37,6 @@ from napari_caltomorph.plugin.gallery import compose_gallery
 from napari_caltomorph.plugin.layers import Picture, RankedLayers, ranked_order
 from napari_caltomorph.plugin.model_chooser import ModelChooser
 from napari_caltomorph.plugin.parts import line
-from napari_caltomorph.plugin.reader import find_smear
 from napari_caltomorph.plugin.result_view import ResultView
 from napari_caltomorph.plugin.settings import preferences
 from napari_caltomorph.plugin.smear_chooser import SmearChooser

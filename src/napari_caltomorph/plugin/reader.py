@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_caltomorph.diagnose import Prediction
-from napari_caltomorph.errors import CaltomorphError, SmearUnreadable
-from napari_caltomorph.names import path_of
+from napari_caltomorph.diagnose.find_smear import find_smear
+from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.stack import CellStack
 from napari_caltomorph.smear import Smear, read_smear
 
@@ -40,25 +40,6 @@ def get_prediction_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | N
     except CaltomorphError:
         return None
     return lambda _: ranked_layer_data(smear, prediction)
-
-
-def find_smear(prediction: Prediction) -> Smear:
-    """Open the smear that a prediction was made of, where it still is.
-
-    Raises
-    ------
-    SmearUnreadable
-        It was not read from disk, or is gone; the message says where it was.
-    """
-    if prediction.smear_path is None:
-        raise SmearUnreadable(f"{prediction.patient_id} was predicted from a layer; its images are not on disk.")
-    smear = read_smear(path_of(prediction.smear_path))
-    if missing := set(prediction.cells) - set(smear.cells):
-        raise SmearUnreadable(
-            f"{prediction.smear_path} lacks {len(missing)} of the cells that were predicted (first: {min(missing)}); "
-            "bring the export back to this place."
-        )
-    return smear
 
 
 def smear_layer(smear: Smear) -> LayerData:

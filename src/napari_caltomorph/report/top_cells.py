@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,8 +68,8 @@ def top_cells(
             continue  # the report is the same without thumbnails
         members = range(len(ensemble.members)) if pd.isna(fold) else [int(fold)]
         attention = _attention(ensemble, bag, list(members))
-        if images := _images(smear, [bag.cells[i] for i in np.argsort(-attention, kind="stable")], cells):
-            found[patient] = images
+        if images := cell_images(smear, [bag.cells[i] for i in np.argsort(-attention, kind="stable")], cells):
+            found[patient] = list(images.values())
     return found
 
 
@@ -90,16 +91,16 @@ def _attention(ensemble: Ensemble, bag: Features, members: list[int]) -> NDArray
     return mean
 
 
-def _images(smear: Smear, names: list[str], count: int) -> list[NDArray[np.uint8]]:
-    """The first so many that can be read."""
+def cell_images(smear: Smear, names: Sequence[str], count: int) -> dict[str, NDArray[np.uint8]]:
+    """Return the images, (H, W, 3) uint8, of the first so many of these cells that can be read."""
     places = {name: i for i, name in enumerate(smear.cells)}
-    images: list[NDArray[np.uint8]] = []
+    images: dict[str, NDArray[np.uint8]] = {}
     for name in names:
         if len(images) == count:
             break
         if name in places:
             try:
-                images.append(smear.image(places[name]))
+                images[name] = smear.image(places[name])
             except CellUnreadable:
                 continue
     return images
