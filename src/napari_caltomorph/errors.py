@@ -83,6 +83,14 @@ class EvaluationRefused(CaltomorphError):
     """Nobody can be judged, or not honestly: the model was trained on these patients; the message says what to do."""
 
 
+class TrainingPatientsFound(EvaluationRefused):
+    """The model was trained on some of the patients; out of fold each could be judged honestly."""
+
+
+class FeaturesMissing(EvaluationRefused):
+    """Some of the patients to judge have no features yet."""
+
+
 class EvaluationUnreadable(CaltomorphError):
     """A saved evaluation is damaged, or newer than this version."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,10 +15,9 @@ from napari_caltomorph.command_line import shell_line
 from napari_caltomorph.diagnose import find_model, read_description
 from napari_caltomorph.errors import EvaluationRefused
 from napari_caltomorph.evaluate.options import EvaluateOptions
-from napari_caltomorph.storage import refuse_unwritable, replacing
+from napari_caltomorph.storage import refuse_unwritable
 
 if TYPE_CHECKING:
-    from napari_caltomorph.diagnose import Ensemble
     from napari_caltomorph.evaluate import Evaluation, Metric
     from napari_caltomorph.evaluate.audit_result import Audit
     from napari_caltomorph.evaluate.confusion_matrix import Confusion
@@ -131,52 +129,39 @@ def evaluate(
         evaluation = run(ensemble, found, features, options, progress=progress)
     if rule is not None:
         evaluation = _decide(evaluation, rule, chosen_on, folder if store_threshold else None)
-    files = evaluation.save(out)
     _show(evaluation, prevalence, is_chosen=rule is not None)
-    audited = _audit(found, evaluation, out) if audit else None
+    files = evaluation.save(out)  # before the audit, which takes long
+    audited = _audit(found, evaluation) if audit else None
+    from napari_caltomorph.report.evaluation_folder import save_audit, save_evaluation_folder
+
+    if audited is not None:
+        files.append(save_audit(audited, out))
     if not numbers_only:
-        files += _save_report(ensemble, evaluation, features, audited, out)
+        with progress_bar() as progress:
+            files = save_evaluation_folder(
+                evaluation,
+                out,
+                ensemble,
+                features=features,
+                audit=audited,
+                command=shell_line(["caltomorph", *sys.argv[1:]]),
+                progress=progress,
+            )
     say_files(files)
     say(RESEARCH_USE)
 
 
-def _audit(cohort: Cohort, evaluation: Evaluation, out: Path) -> Audit:
-    """Audit the cohort, say what was found, and keep it."""
+def _audit(cohort: Cohort, evaluation: Evaluation) -> Audit:
+    """Audit the cohort, and say what was found."""
     from napari_caltomorph.evaluate.audit import audit
 
     # What a model says of those it learnt from tells nothing; out of fold or of others it does.
     with progress_bar() as progress:
         found = audit(cohort, predictions=evaluation.patients, progress=progress)
-    with replacing(out / "audit.json") as part:
-        part.write_text(json.dumps(found.to_json(), indent=1), "utf-8")
     say("\nShortcut audit", style="bold")
     for sentence in found.findings:
         say(f"- {sentence}")
     return found
-
-
-def _save_report(
-    ensemble: Ensemble, evaluation: Evaluation, features: Path | None, audited: Audit | None, out: Path
-) -> list[Path]:
-    """Write the figures and the report; return those that a person opens first."""
-    from napari_caltomorph.report.evaluation_figures import save_figures
-    from napari_caltomorph.report.evaluation_report import save_report
-    from napari_caltomorph.report.top_cells import top_cells
-
-    figures = save_figures(evaluation, out / "figures")
-    cells = None
-    if features is not None:
-        with progress_bar() as progress:
-            cells = top_cells(ensemble, evaluation, features, progress=progress)
-    report = save_report(
-        evaluation,
-        out / "report.html",
-        audit=audited,
-        model=ensemble.description,
-        cells=cells,
-        command=shell_line(["caltomorph", *sys.argv[1:]]),
-    )
-    return [path for path in figures if path.suffix == ".png"] + [report]
 
 
 def _rule(choose_by: str | None, chosen_on: Path | None, store: bool) -> Rule | None:

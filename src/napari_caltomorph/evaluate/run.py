@@ -9,31 +9,26 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 
 from napari_caltomorph.cohort import Cohort, feature_path
 from napari_caltomorph.diagnose import Ensemble
-from napari_caltomorph.diagnose.ensemble import Votes
 from napari_caltomorph.diagnose.model_file import Threshold
-from napari_caltomorph.diagnose.training_patients import TrainingPatients
 from napari_caltomorph.encode.device import find_device
 from napari_caltomorph.encode.features import Features
-from napari_caltomorph.errors import EvaluationRefused
-from napari_caltomorph.evaluate.evaluation import COLUMNS, UNJUDGED_COLUMNS, Embeddings, Evaluation, Provenance
-from napari_caltomorph.evaluate.leakage import Honest, TrainedOn
+from napari_caltomorph.errors import EvaluationRefused, FeaturesMissing, TrainingPatientsFound
+from napari_caltomorph.evaluate.evaluation import UNJUDGED_COLUMNS, Evaluation
+from napari_caltomorph.evaluate.judging import Judged, embeddings_of, judge, patient_rows
+from napari_caltomorph.evaluate.leakage import TrainedOn
 from napari_caltomorph.evaluate.options import EvaluateOptions
+from napari_caltomorph.evaluate.provenance import Provenance
 from napari_caltomorph.evaluate.truth import ClassesMap
 from napari_caltomorph.names import path_of
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 
 _LIBRARIES = ("napari-caltomorph", "torch", "numpy", "scipy", "scikit-learn")
-_OWN_MEMBER = 0
-"""Whose embeddings are kept: members have different latent spaces."""
 # What `Evaluation.patients` says already, or what says nothing of the patient.
 _NO_COVARIATES = {
     *("patient_id", "path", "features", "raw_label", "detailed", "coarse", "coarse_set", "hemoglobin_g_dl", "split"),
@@ -80,7 +75,8 @@ def evaluate(
     Raises
     ------
     EvaluationRefused
-        Nobody is left to judge, features are missing, or the model was trained on some of the patients.
+        Nobody is left to judge; as `FeaturesMissing` features are missing, as `TrainingPatientsFound` the model was
+        trained on some of the patients.
     FeaturesRefused
         Features are damaged, or come from another encoder than the model's.
     ModelRefused
@@ -97,7 +93,7 @@ def evaluate(
     _refuse_training_patients(table, trained_on, cohort, options)
     places, unjudged = _places(table, None if features is None else Path(features), options)
     marks = dict(zip(table.index, _texts(table["fingerprint"]), strict=True))
-    judged: list[_Judged] = []
+    judged: list[Judged] = []
     other_cells = 0
     with _on(device, ensemble):
         for number, (row, path) in enumerate(places):
@@ -108,16 +104,16 @@ def evaluate(
             patient = str(table.at[row, "patient_id"])
             honest = trained_on.judges(patient, theirs or mine)
             if honest.is_known and not options.out_of_fold:
-                raise EvaluationRefused(_known_sentence(ensemble, [(patient, honest.how)], len(table)))
+                raise TrainingPatientsFound(_known_sentence(ensemble, [(patient, honest.how)], len(table)))
             if honest.problem:
                 unjudged.append((patient, honest.problem))
                 continue
-            judged.append(_judge(ensemble, row, bag, honest))
+            judged.append(judge(ensemble, row, bag, honest))
         progress(Progress("Judging", len(places), len(places), "patients"))
     if not judged:
         raise EvaluationRefused(f"{cohort.source}: nobody can be judged ({unjudged[0][0]}: {unjudged[0][1]}).")
     chosen = table.loc[[one.row for one in judged]].reset_index(drop=True)
-    patients = _patients(ensemble, chosen, judged, classes_map)
+    patients = patient_rows(ensemble, chosen, judged, classes_map)
     notes = (*_mapped(classes_map, options), *_notes(judged, other_cells))
     return Evaluation(
         patients=patients,
@@ -125,7 +121,7 @@ def evaluate(
         cohort_taxonomy=cohort.taxonomy,
         provenance=_provenance(ensemble, cohort, patients, options, trained_on, device, time.monotonic() - start),
         options=options,
-        embeddings=_embeddings(judged, training, set(patients["patient_id"])),
+        embeddings=embeddings_of(judged, training, set(patients["patient_id"])),
         covariates=chosen[[column for column in chosen.columns if column not in _NO_COVARIATES]],
         unjudged=pd.DataFrame(unjudged, columns=list(UNJUDGED_COLUMNS)),
         notes=notes,
@@ -134,16 +130,6 @@ def evaluate(
 
 def _texts(column: pd.Series[str]) -> list[str | None]:
     return [None if pd.isna(value) else str(value) for value in column]
-
-
-class _Judged(NamedTuple):
-    row: int
-    cells: int
-    fingerprint: str | None
-    warnings: tuple[str, ...]
-    honest: Honest
-    votes: Votes  # of the members that may judge
-    embedding: NDArray[np.float32]  # (width,) of the one member whose space is used for all
 
 
 def _chosen(cohort: Cohort, options: EvaluateOptions) -> pd.DataFrame:
@@ -171,7 +157,7 @@ def _refuse_training_patients(
         if (honest := trained_on.judges(str(patient), mark)).is_known
     ]
     if found and not options.out_of_fold:
-        raise EvaluationRefused(_known_sentence(None, found, len(table)))
+        raise TrainingPatientsFound(_known_sentence(None, found, len(table)))
     if options.out_of_fold and trained_on.table is None:
         raise EvaluationRefused(
             "The model does not bring the list of its training patients (private/), so nobody can be judged out of "
@@ -215,61 +201,11 @@ def _places(
             found.append((row, place))
     if missing and (not found or not options.skip_missing):
         where = f"in {folder}" if folder is not None else "named by the cohort"
-        raise EvaluationRefused(
+        raise FeaturesMissing(
             f"{len(missing)} of {len(table)} patients have no features {where} (first: {missing[0][0]}); run "
             "`caltomorph encode`" + (", or judge the others with --skip-missing." if found else ".")
         )
     return found, missing
-
-
-def _judge(ensemble: Ensemble, row: int, bag: Features, honest: Honest) -> _Judged:
-    if honest.member is None:
-        votes = ensemble.votes(bag)
-        embedding = votes.embeddings[_OWN_MEMBER]
-    else:
-        both = ensemble.votes(bag, (honest.member, _OWN_MEMBER))
-        hemoglobin = None if both.hemoglobin is None else both.hemoglobin[:1]
-        votes = Votes(both.probabilities[:1], hemoglobin, both.embeddings[:1])
-        embedding = both.embeddings[1]
-    return _Judged(row, len(bag), bag.origin.smear_fingerprint, ensemble.warnings(bag), honest, votes, embedding)
-
-
-def _patients(ensemble: Ensemble, chosen: pd.DataFrame, judged: list[_Judged], classes_map: ClassesMap) -> pd.DataFrame:
-    truth = classes_map.apply(chosen)
-    hemoglobin = [None if one.votes.hemoglobin is None else one.votes.hemoglobin.mean() for one in judged]
-    fingerprints = [one.fingerprint for one in judged]
-    columns: dict[str, object] = {
-        "patient_id": chosen["patient_id"],
-        "split": chosen["split"],
-        "raw_label": chosen["raw_label"],
-        "detailed": chosen["detailed"],
-        "truth": truth["truth"],
-        "coarse_set": truth["coarse_set"],
-        "row": truth["row"],
-        "measured_hemoglobin_g_dl": chosen["hemoglobin_g_dl"],
-        "hemoglobin_g_dl": pd.array(hemoglobin, dtype="Float64"),
-        "n_cells": pd.array([one.cells for one in judged], dtype="Int64"),
-        "fold": pd.array([one.honest.member for one in judged], dtype="Int64"),
-        "path": chosen["path"],
-        "smear_fingerprint": pd.array(fingerprints, dtype="string").fillna(chosen["fingerprint"].array),
-        "warnings": pd.array(["; ".join(one.warnings) for one in judged], dtype="string"),
-    }
-    table = pd.DataFrame(columns).astype(COLUMNS)
-    calibration = ensemble.description.calibration
-    raw = np.stack([one.votes.probabilities.mean(axis=0) for one in judged])
-    shown = raw if calibration is None else calibration.apply(raw)  # as `Prediction.probabilities`
-    for index, slug in enumerate(ensemble.description.taxonomy.slugs):
-        table[f"p_{slug}"] = shown[:, index]
-    return table
-
-
-def _embeddings(judged: list[_Judged], training: TrainingPatients | None, ids: set[str]) -> Embeddings:
-    mine = np.stack([one.embedding for one in judged])
-    if training is None:
-        return Embeddings(_OWN_MEMBER, mine)
-    others = ~training.table["patient_id"].isin(list(ids)).to_numpy(dtype=bool)
-    theirs = training.embeddings[_OWN_MEMBER].float().numpy()[others]
-    return Embeddings(_OWN_MEMBER, mine, theirs, tuple(training.table["coarse"][others]))
 
 
 def _mapped(classes_map: ClassesMap, options: EvaluateOptions) -> Iterator[str]:
@@ -278,7 +214,7 @@ def _mapped(classes_map: ClassesMap, options: EvaluateOptions) -> Iterator[str]:
         yield f"Classes are mapped by {options.classes_map}: {pairs}."
 
 
-def _notes(judged: list[_Judged], other_cells: int) -> tuple[str, ...]:
+def _notes(judged: list[Judged], other_cells: int) -> tuple[str, ...]:
     notes = []
     aside = sum(one.honest.is_known and one.honest.member is None for one in judged)
     if aside:

@@ -32,6 +32,7 @@ _HEADLINE = {
     "brier": ("Brier score", "squared error of all probabilities (0 to 2)"),
     "malignant_brier": ("Brier score, malignant", "squared error of the malignancy (0 to 1)"),
 }
+_AT_THRESHOLD = ("sensitivity", "specificity", "fdr", "fdr_without_healthy")
 _NUMBERS = {
     "sensitivity": "sensitivity",
     "precision": "precision",
@@ -67,10 +68,15 @@ class ReportTable:
     is_sortable: bool = True
 
 
-def headline_table(evaluation: Evaluation) -> ReportTable:
-    """Return each number about the model as a whole that is defined, with its interval and what it is of."""
+def headline_table(evaluation: Evaluation, *, threshold: float | None = None) -> ReportTable:
+    """Return each number about the model as a whole that is defined, with its interval and what it is of.
+
+    Those of "malignant" are at a threshold: that of the evaluation where not given.
+    """
     table = ReportTable(("", "value", "95 % interval", "interval by", "patients", "what it is of"), is_sortable=False)
-    for name, metric in evaluation.headline.items():
+    point = evaluation.at(threshold)
+    for name, of_evaluation in evaluation.headline.items():
+        metric: Metric = getattr(point, name) if name in _AT_THRESHOLD else of_evaluation
         if metric.value is None:
             continue
         shown, of = _HEADLINE.get(name, (name.replace("_", " "), ""))
@@ -81,7 +87,7 @@ def headline_table(evaluation: Evaluation) -> ReportTable:
                 Cell(_interval(metric)),
                 Cell("" if metric.method == "none" else metric.method),
                 Cell(str(metric.patients), key=metric.patients),
-                Cell(_of(name, of, evaluation), metric.remark),
+                Cell(_of(name, of, evaluation, point.threshold), metric.remark),
             )
         )
     return table
@@ -96,10 +102,10 @@ def class_table(evaluation: Evaluation) -> ReportTable:
     return table
 
 
-def screening_table(evaluation: Evaluation) -> ReportTable:
-    """Return each malignant class's sensitivity at the threshold."""
+def screening_table(evaluation: Evaluation, *, threshold: float | None = None) -> ReportTable:
+    """Return each malignant class's sensitivity at a threshold: that of the evaluation where not given."""
     table = ReportTable(("malignant class", "patients", "called malignant"))
-    point = evaluation.at()
+    point = evaluation.at(threshold)
     for one in evaluation.taxonomy.classes:
         if one.malignant and (sensitivity := point.sensitivity_of(one.slug)).is_defined:
             table.rows.append(
@@ -108,10 +114,10 @@ def screening_table(evaluation: Evaluation) -> ReportTable:
     return table
 
 
-def prevalence_table(evaluation: Evaluation) -> ReportTable:
-    """Return the false discovery rate where other shares of patients are malignant."""
+def prevalence_table(evaluation: Evaluation, *, threshold: float | None = None) -> ReportTable:
+    """Return the false discovery rate where other shares of patients are malignant, at a threshold."""
     table = ReportTable(("malignant among the tested", "FDR, others as here", "FDR, without healthy donors"))
-    point = evaluation.at()
+    point = evaluation.at(threshold)
     for prevalence in PREVALENCES:
         rates = (point.fdr_at(prevalence), point.fdr_at(prevalence, healthy=False))
         cells = (Cell("undefined" if rate is None else f"{rate:.3f}", key=rate) for rate in rates)
@@ -202,9 +208,9 @@ def _to_judge(counts: dict[str, int]) -> int:
     return counts["judged"] + counts["not judged"]
 
 
-def _of(name: str, of: str, evaluation: Evaluation) -> str:
-    if name in {"sensitivity", "specificity", "fdr", "fdr_without_healthy"}:
-        of += f"; threshold {evaluation.provenance.threshold.value:.4g}"
+def _of(name: str, of: str, evaluation: Evaluation, threshold: float) -> str:
+    if name in _AT_THRESHOLD:
+        of += f"; threshold {threshold:.4g}"
     if name in {"malignant_auroc", "specificity", "fdr"}:
         of += f"; others: {not_malignant(evaluation)}"
     if name == "fdr_without_healthy":
