@@ -15,7 +15,7 @@ from tests.evaluate.made import PROVENANCE, TAXONOMY, evaluation_of, simulated
 
 from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.evaluate.audit_result import Audit, Chance, ColumnRow, ColumnValue, TraitRow
-from napari_caltomorph.evaluate.metrics import Interval
+from napari_caltomorph.evaluate.interval import Interval
 from napari_caltomorph.report.evaluation_figures import FIGURES
 from napari_caltomorph.report.evaluation_report import report_html, save_report
 

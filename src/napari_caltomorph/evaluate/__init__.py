@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from napari_caltomorph.callable_room import make_callable
 from napari_caltomorph.evaluate.calibrate import fit_calibration
-from napari_caltomorph.evaluate.evaluation import ClassNumbers, Embeddings, Evaluation, Provenance
+from napari_caltomorph.evaluate.class_numbers import ClassNumbers
+from napari_caltomorph.evaluate.embeddings import Embeddings
+from napari_caltomorph.evaluate.evaluation import Evaluation
+from napari_caltomorph.evaluate.hemoglobin_metrics import hemoglobin_metrics
+from napari_caltomorph.evaluate.interval import Interval
 from napari_caltomorph.evaluate.malignancy import OperatingPoint
 from napari_caltomorph.evaluate.metric import Metric
-from napari_caltomorph.evaluate.metrics import Interval, classification_metrics, confusion, hemoglobin_metrics
+from napari_caltomorph.evaluate.metrics import classification_metrics, confusion
 from napari_caltomorph.evaluate.options import EvaluateOptions
 from napari_caltomorph.evaluate.out_of_fold import out_of_fold_confusion
+from napari_caltomorph.evaluate.provenance import Provenance
 
 if TYPE_CHECKING:
     from napari_caltomorph.evaluate.run import evaluate

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from napari_caltomorph.evaluate.metrics import Interval
+from napari_caltomorph.evaluate.interval import Interval
 
 LEVEL = 0.05
 """Below it, after Holm's correction, something counts as found."""

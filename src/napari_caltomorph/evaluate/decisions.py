@@ -18,8 +18,8 @@ from napari_caltomorph.diagnose.model_card import model_card
 from napari_caltomorph.diagnose.model_file import ModelDescription, Threshold, read_description
 from napari_caltomorph.errors import EvaluationRefused, ModelRefused
 from napari_caltomorph.evaluate.evaluation import Evaluation
+from napari_caltomorph.evaluate.interval import largest_share
 from napari_caltomorph.evaluate.malignancy import OperatingPoint, Screened
-from napari_caltomorph.evaluate.metrics import largest_share
 from napari_caltomorph.storage import replacing
 
 

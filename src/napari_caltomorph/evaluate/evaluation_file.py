@@ -17,9 +17,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
 from napari_caltomorph.errors import EvaluationUnreadable
-from napari_caltomorph.evaluate.evaluation import COLUMNS, Embeddings, Evaluation, Provenance
+from napari_caltomorph.evaluate.embeddings import Embeddings
+from napari_caltomorph.evaluate.evaluation import COLUMNS, Evaluation
 from napari_caltomorph.evaluate.metric import Metric
 from napari_caltomorph.evaluate.options import EvaluateOptions
+from napari_caltomorph.evaluate.provenance import Provenance
 from napari_caltomorph.storage import file_sha256, replacing
 from napari_caltomorph.taxonomy import Taxonomy
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_caltomorph.evaluate.hemoglobin_metrics import hemoglobin_metrics, within_class_correlation
+from napari_caltomorph.evaluate.interval import Interval
 from napari_caltomorph.evaluate.metric import FEW, Metric
-from napari_caltomorph.evaluate.metrics import Interval, hemoglobin_metrics, mean, within_class_correlation
+from napari_caltomorph.evaluate.metrics import mean
 
 _FEWEST = 3
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from napari_caltomorph.evaluate.metrics import Interval, proportion
+from napari_caltomorph.evaluate.interval import Interval, proportion
 
 Method = Literal["Wilson", "MOVER", "Fisher", "Newcombe", "bootstrap", "none"]
+
+NO_LABELS = "the cohort has no labels"
+"""Why a number is undefined where no truth is known."""
 
 FEW = 20
 """With fewer patients in a class its bootstrap intervals are too narrow."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_caltomorph.evaluate.metrics import Interval, proportion
+from napari_caltomorph.evaluate.interval import Interval, proportion
 
 
 @dataclass(frozen=True)

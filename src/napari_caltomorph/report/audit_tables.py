@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from napari_caltomorph.evaluate.audit_result import METRIC_NAMES, Audit
-from napari_caltomorph.evaluate.metrics import Interval
+from napari_caltomorph.evaluate.interval import Interval
 from napari_caltomorph.report.evaluation_tables import Cell, ReportTable
 
 
