@@ -97,3 +97,11 @@ class EvaluationUnreadable(CaltomorphError):
 
 class ExplanationRefused(CaltomorphError):
     """What was asked about cells has no answer, e.g. what the model says when the only cell is taken out."""
+
+
+class LabelsUnreadable(CaltomorphError):
+    """A table of labelled cells is damaged, or its columns are others."""
+
+
+class ProbeRefused(CaltomorphError):
+    """A file is no probe, is damaged, or was written by a newer version."""
