@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from functools import cache
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from napari_caltomorph.cli.console import RESEARCH_USE, fail, progress_bar, say, say_files
-from napari_caltomorph.cli.interrupt import uninterrupted
-from napari_caltomorph.cli.show import show_prediction
-from napari_caltomorph.diagnose import Prediction, PredictOptions, find_model, read_description
-from napari_caltomorph.diagnose.tables import prediction_file, refuse_repeated_ids, save_tables
+from napari_caltomorph.cli.show import show_known, show_prediction
+from napari_caltomorph.cohort import find_patients
+from napari_caltomorph.diagnose import (
+    PatientProgress,
+    PatientResult,
+    PredictOptions,
+    find_model,
+    read_description,
+)
+from napari_caltomorph.diagnose.tables import CELL_TABLE, PATIENT_TABLE, refuse_repeated_ids
 from napari_caltomorph.encode import ComputeOptions
-from napari_caltomorph.errors import FeaturesRefused, SmearUnreadable
-from napari_caltomorph.smear import find_smears, patient_id, read_smear
+from napari_caltomorph.progress import Progress
+from napari_caltomorph.smear import patient_id
 from napari_caltomorph.storage import refuse_unwritable
-
-if TYPE_CHECKING:
-    from napari_caltomorph.diagnose import Predictor
 
 app = App(
     name="predict",
@@ -35,6 +38,8 @@ Every patient folder in a folder, with a model of your own:
 In the folder "results" then stand predictions.csv (one row a patient),
 cells.csv (one row a cell, most attended first) and prediction.json
 (everything; napari opens it), in a folder a patient where there are several.
+Run it again to go on: a prediction that is there is kept, if the same model
+made it of the same images.
 
 {RESEARCH_USE}""",
 )
@@ -59,73 +64,63 @@ def predict(
     out
         Folder for the results; made if needed.
     each
-        SMEAR holds many patients: predict every patient folder in it.
+        SMEAR holds many patients: every folder in it is one, also below folders of diagnoses; or it is a table or a
+        cohort.json that names them.
     """
     options = PredictOptions(model=model, **compute.model_dump())
     refuse_unwritable(out)
     read_description(find_model(model))
-    paths = [smear for path in smears for smear in (find_smears(path) if each else [path])]
-    refuse_repeated_ids([patient_id(path) for path in paths])
+    found = [one for path in smears for one in (find_patients(path) if each else {patient_id(path): path}).items()]
+    refuse_repeated_ids([patient for patient, _ in found])
+    patients = dict(found)
+    from napari_caltomorph.diagnose import Predictor, predict_each  # torch comes when the cheap checks have passed
 
-    @cache
-    def predictor() -> Predictor:
-        from napari_caltomorph.diagnose import Predictor  # torch comes when the cheap checks have passed
+    predictor = Predictor(options)
+    results: list[PatientResult] = []
+    with ExitStack() as stack:
+        bar = stack.enter_context(progress_bar())
 
-        return Predictor(options)
+        def show(progress: Progress) -> None:
+            nonlocal bar
+            bar(progress)
+            if isinstance(progress, PatientProgress) and progress.result is not None:
+                stack.close()  # the bar leaves the screen before something is written
+                results.append(progress.result)
+                _show_result(progress.result)
+                bar = stack.enter_context(progress_bar())
 
-    done: list[Prediction] = []
-    failed: list[_Failure] = []
-    try:
-        for number, path in enumerate(paths, start=1):
-            label = f"{number} of {len(paths)}" if len(paths) > 1 else ""
-            try:
-                with progress_bar(label) as progress:
-                    _, prediction = predictor().predict(read_smear(path), progress=progress)
-            except Exception as error:
-                if (failure := _failure(patient_id(path), error)) is None:
-                    raise
-                failed.append(failure)
-                fail(failure.why, code=failure.code)
-                continue
-            with uninterrupted():
-                prediction.save(prediction_file(out, prediction.patient_id, patients=len(paths)))
-                done.append(prediction)
-            show_prediction(prediction)
-    except BaseException:
-        if done:
-            say(f"\nStopped; {len(done)} of {len(paths)} smears were predicted.")
-            _write_tables(done, out, patients=len(paths))
-        raise
+        try:
+            predict_each(patients, out, predictor, progress=show)
+        except BaseException:
+            stack.close()
+            if done := [one for one in results if one.prediction is not None]:
+                say(f"\nStopped; {len(done)} of {len(patients)} smears were predicted.")
+                _say_written(done, out, patients=len(patients))
+            raise
+    done = [one for one in results if one.prediction is not None]
+    failed = [one for one in results if one.prediction is None]
     if done:
-        _write_tables(done, out, patients=len(paths))
+        _say_written(done, out, patients=len(patients))
         say(RESEARCH_USE)
-    if failed and len(paths) > 1:
-        fail(f"{len(failed)} of {len(paths)} smears failed: {', '.join(f.patient_id for f in failed)}", code=1)
-    return 1 if failed and done else max((f.code for f in failed), default=0)
+    if failed and len(patients) > 1:
+        fail(f"{len(failed)} of {len(patients)} smears failed: {', '.join(one.patient_id for one in failed)}", code=1)
+    return 1 if failed and done else max(map(_exit_code, failed), default=0)
 
 
-class _Failure(NamedTuple):
-    """Why one patient has no prediction; the others go on."""
-
-    patient_id: str
-    why: str
-    code: int
-
-
-def _failure(patient: str, error: Exception) -> _Failure | None:
-    """Return what to say of an error that concerns one patient only, or None when it ends the run."""
-    if isinstance(error, (SmearUnreadable, FeaturesRefused)):
-        return _Failure(patient, str(error), 2)
-    from napari_caltomorph.encode.device import is_out_of_memory
-
-    if is_out_of_memory(error):
-        why = f"{patient}: memory ran out; close other programs, or use --device cpu or a smaller --batch-size."
-        return _Failure(patient, why, 1)
-    return None
+def _show_result(result: PatientResult) -> None:
+    if result.prediction is None:
+        fail(result.problem, code=_exit_code(result))
+    elif result.was_done:
+        show_known(result.prediction, result.file)
+    else:
+        show_prediction(result.prediction)
 
 
-def _write_tables(predictions: list[Prediction], out: Path, *, patients: int) -> None:
-    with uninterrupted():
-        tables = save_tables(predictions, out)
+def _exit_code(result: PatientResult) -> int:
+    return 1 if result.ran_out_of_memory else 2
+
+
+def _say_written(done: list[PatientResult], out: Path, *, patients: int) -> None:
     say()
-    say_files([prediction_file(out, predictions[0].patient_id, patients=1), *tables] if patients == 1 else tables)
+    tables = [out / name for name in (PATIENT_TABLE, CELL_TABLE)]
+    say_files([file for one in done if (file := one.file) is not None] + tables if patients == 1 else tables)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from napari_caltomorph.cli.console import console, say
+from napari_caltomorph.cli.console import console, say, say_line
 from napari_caltomorph.diagnose import NO_ATTENTION, Prediction
 
 _BAR_WIDTH = 32
@@ -26,6 +27,15 @@ def show_prediction(prediction: Prediction) -> None:
     for warning in prediction.warnings:
         rows.add_row(Text("Warning", "yellow"), Text(f"{warning}.", "yellow"))
     console.print(rows)
+
+
+def show_known(prediction: Prediction, file: Path | None) -> None:
+    """Write in one line that a patient was done before, and what to do to have it computed again."""
+    name, probability = prediction.top(1)[0]
+    say_line(
+        f"{prediction.patient_id}: {name} {probability:.2f}, as predicted on {prediction.created[:10]}; to predict it "
+        f"again, remove {file}"
+    )
 
 
 def _bag(prediction: Prediction) -> str:
@@ -79,10 +89,7 @@ def _sentences(prediction: Prediction) -> list[tuple[str, str]]:
 def _model(prediction: Prediction) -> Text:
     name = prediction.model_name
     text = Text(name if "synthetic" in name or not prediction.synthetic else f"{name} (synthetic)")
-    if prediction.calibration is None:
-        text.append("; probabilities are not calibrated")
-    else:
-        text.append(f"; probabilities are calibrated: {prediction.calibration.in_words}")
+    text.append(f"; {prediction.calibration_in_words[0].lower()}{prediction.calibration_in_words[1:]}")
     if prediction.synthetic:
         text.append("\nSynthetic: trained on drawn cells, it knows nothing about real blood.", "yellow")
     return text

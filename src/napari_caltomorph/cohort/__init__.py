@@ -9,12 +9,14 @@ from napari_caltomorph.cohort.options import CohortOptions
 if TYPE_CHECKING:
     from napari_caltomorph.cohort.encode import EncodeSummary, encode_cohort
     from napari_caltomorph.cohort.encode_folder import feature_path
+    from napari_caltomorph.cohort.patients import find_patients
     from napari_caltomorph.cohort.read import read_cohort
 
 _LATE = {
     "EncodeSummary": "napari_caltomorph.cohort.encode",
     "encode_cohort": "napari_caltomorph.cohort.encode",
     "feature_path": "napari_caltomorph.cohort.encode_folder",
+    "find_patients": "napari_caltomorph.cohort.patients",
     "read_cohort": "napari_caltomorph.cohort.read",
 }
 
@@ -35,6 +37,7 @@ __all__ = [
     "EncodeSummary",
     "encode_cohort",
     "feature_path",
+    "find_patients",
     "read_cohort",
     "with_types",
 ]

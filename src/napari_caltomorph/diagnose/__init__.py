@@ -17,17 +17,20 @@ from napari_caltomorph.diagnose.aggregator_options import (
 from napari_caltomorph.diagnose.installed import add_model, export_model, find_model, installed_models
 from napari_caltomorph.diagnose.model_file import ModelDescription, read_description
 from napari_caltomorph.diagnose.options import PredictOptions
+from napari_caltomorph.diagnose.patient_result import PatientProgress, PatientResult
 from napari_caltomorph.diagnose.prediction import NO_ATTENTION, Prediction
 from napari_caltomorph.diagnose.tables import save_predictions
 from napari_caltomorph.diagnose.training_record import FoldRecord, TrainingRecord
 
 if TYPE_CHECKING:
     from napari_caltomorph.diagnose.ensemble import Ensemble
+    from napari_caltomorph.diagnose.many import predict_each
     from napari_caltomorph.diagnose.predict import Predictor
 
 _LATE = {
     "Ensemble": "napari_caltomorph.diagnose.ensemble",
     "Predictor": "napari_caltomorph.diagnose.predict",
+    "predict_each": "napari_caltomorph.diagnose.many",
 }
 
 
@@ -49,6 +52,8 @@ __all__ = [
     "MaxOptions",
     "MeanOptions",
     "ModelDescription",
+    "PatientProgress",
+    "PatientResult",
     "PredictOptions",
     "Prediction",
     "Predictor",
@@ -59,6 +64,7 @@ __all__ = [
     "export_model",
     "find_model",
     "installed_models",
+    "predict_each",
     "read_description",
     "save_predictions",
 ]

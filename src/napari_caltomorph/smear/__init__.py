@@ -3,7 +3,7 @@
 from napari_caltomorph.names import printable
 from napari_caltomorph.smear.check import QUALITY_RULES, check_smear
 from napari_caltomorph.smear.read import find_smears, patient_id, read_smear
-from napari_caltomorph.smear.smear import Grade, LeftOut, Reason, Smear, smear_from_array
+from napari_caltomorph.smear.smear import Grade, LeftOut, Reason, Smear, smear_fingerprint, smear_from_array
 
 __all__ = [
     "QUALITY_RULES",
@@ -16,5 +16,6 @@ __all__ = [
     "patient_id",
     "printable",
     "read_smear",
+    "smear_fingerprint",
     "smear_from_array",
 ]

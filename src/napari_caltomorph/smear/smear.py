@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_caltomorph.errors import SmearUnreadable
+from napari_caltomorph.errors import CellUnreadable, SmearUnreadable
+from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear.sources import ArraySource, CellSource
 
 
@@ -144,8 +145,7 @@ class Smear:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the sorted (cell, SHA-256 of its bytes) of all cells. Needs `check_smear` first."""
-        lines = sorted(f"{cell}\0{grade.digest}" for cell, grade in zip(self.cells, self._checked, strict=True))
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        return _fingerprint(self.cells, [grade.digest for grade in self._checked])
 
     def choosing(self, *, take_back: Iterable[str] = (), set_aside: Iterable[str] = ()) -> Smear:
         """Return the smear with the user's own choice of cells; an unreadable cell cannot be taken back.
@@ -166,6 +166,27 @@ class Smear:
         if self.grades is None:
             raise ValueError("call check_smear first: this smear's cells are not graded")
         return self.grades
+
+
+def smear_fingerprint(smear: Smear, *, progress: OnProgress = ignore) -> str:
+    """Return the `fingerprint` of a smear that need not be graded: every file is read, no image is decoded.
+
+    `progress` is called often; raising `Cancelled` in it stops cleanly.
+    """
+    digests = []
+    for index in range(len(smear)):
+        if index % 32 == 0:
+            progress(Progress("Comparing", index, len(smear)))
+        try:
+            digests.append(smear.source.digest(index))
+        except CellUnreadable:
+            digests.append("")
+    return _fingerprint(smear.cells, digests)
+
+
+def _fingerprint(cells: Sequence[str], digests: Sequence[str]) -> str:
+    lines = sorted(f"{cell}\0{digest}" for cell, digest in zip(cells, digests, strict=True))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def smear_from_array(array: NDArray[np.uint8], patient_id: str, pixel_size_um: float | None = None) -> Smear:
