@@ -37,7 +37,7 @@ def headline(evaluation: Evaluation) -> dict[str, Metric]:
 
 
 def classification_numbers(evaluation: Evaluation) -> dict[str, Metric]:
-    """Return the numbers about predicted classes and malignancy; those at a threshold and of calibration stand apart."""
+    """Return the numbers of predicted classes and of malignancy that need no threshold."""
     who, count = evaluation.has_one_class, int(evaluation.has_one_class.sum())
     names = (
         "accuracy",
