@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 
 from napari_caltomorph.diagnose.ensemble import Ensemble
-from napari_caltomorph.diagnose.installed import find_model
+from napari_caltomorph.diagnose.installed import find_model, installed_models
 from napari_caltomorph.diagnose.model_file import ModelDescription, read_description
 from napari_caltomorph.diagnose.options import PredictOptions
 from napari_caltomorph.diagnose.prediction import LeftOutCell, Prediction
 from napari_caltomorph.encode.device import find_device
+from napari_caltomorph.encode.features import Features
 from napari_caltomorph.encode.load import LoadedEncoder, load_encoder
 from napari_caltomorph.encode.options import EncodeOptions
-from napari_caltomorph.encode.run import encode
-from napari_caltomorph.errors import ModelRefused, WeightsRefused
+from napari_caltomorph.encode.run import encode, kept_features
+from napari_caltomorph.errors import FeaturesRefused, ModelRefused, WeightsRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import Smear, check_smear, printable
 from napari_caltomorph.storage import home
@@ -30,6 +32,27 @@ class Predictor:
     def __init__(self, options: PredictOptions) -> None:
         self.options = options
         self._folder = find_model(options.model)
+
+    @classmethod
+    def of(cls, prediction: Prediction, options: PredictOptions) -> Predictor:
+        """Return the model that made a prediction: the one of `options`, or an installed one.
+
+        Raises
+        ------
+        ModelRefused
+            It is not on this machine.
+        """
+        for name in (options.model, *installed_models()):
+            try:
+                found = cls(options.model_copy(update={"model": name}))
+                if found.description.fingerprint == prediction.model_fingerprint:
+                    return found
+            except ModelRefused:
+                continue  # another model, and damaged
+        raise ModelRefused(
+            f"{prediction.patient_id} was predicted by {prediction.model_name}, which is not on this machine as it was "
+            "then; get it with `caltomorph models add`, or predict again."
+        )
 
     @cached_property
     def description(self) -> ModelDescription:
@@ -83,9 +106,7 @@ class Predictor:
         encoder, ensemble = self.encoder, self.ensemble
         if smear.grades is None:
             smear = check_smear(smear, progress=progress)
-        compute = EncodeOptions(encoder=encoder.encoder.name, batch_size=self.options.batch_size)
-        features = encode(smear, compute, encoder=encoder, cache=home("cache") / "features", progress=progress)
-        prediction = ensemble.predict(features, progress=progress)
+        prediction = ensemble.predict(self._encode(smear, encoder, progress), progress=progress)
         return smear, prediction.model_copy(
             update={
                 "smear_path": None if smear.path is None else printable(str(smear.path)),
@@ -96,3 +117,54 @@ class Predictor:
                 "passed_over": len(smear.passed_over),
             }
         )
+
+    def features_of(
+        self, prediction: Prediction, smear: Smear | None = None, *, progress: OnProgress = ignore
+    ) -> Features:
+        """Return the features that a prediction was made of: those that were kept, or its cells encoded again.
+
+        Parameters
+        ----------
+        prediction : Prediction
+        smear : Smear, optional
+            Its images, where they are at hand.
+        progress : callable
+            Called often; raising `Cancelled` in it stops cleanly.
+
+        Returns
+        -------
+        Features
+            In the order of `prediction.cells`.
+
+        Raises
+        ------
+        FeaturesRefused
+            They were not kept, and the images are not there, or are no longer the same.
+        CaltomorphError
+            They cannot be encoded; the message says how to mend it.
+        """
+        weights, fingerprint = prediction.encoder_weights_sha256, prediction.smear_fingerprint
+        if weights is not None and fingerprint is not None:
+            for kept in kept_features(_cache(), weights, fingerprint):
+                if set(prediction.cells) <= set(kept.cells):
+                    return kept.of_cells(prediction.cells)
+        if smear is None:
+            raise FeaturesRefused(
+                f"The features of {prediction.patient_id} were not kept on this machine, and its images are not there "
+                "to be encoded again; bring them back."
+            )
+        if smear.grades is None:
+            smear = check_smear(smear, progress=progress)
+        if fingerprint is not None and smear.fingerprint != fingerprint:
+            raise FeaturesRefused(f"The images of {prediction.patient_id} are no longer those it was predicted from.")
+        others = set(smear.cells) - set(prediction.cells)
+        chosen = smear.choosing(take_back=prediction.cells, set_aside=others)
+        return self._encode(chosen, self.encoder, progress).of_cells(prediction.cells)
+
+    def _encode(self, smear: Smear, encoder: LoadedEncoder, progress: OnProgress) -> Features:
+        compute = EncodeOptions(encoder=encoder.encoder.name, batch_size=self.options.batch_size)
+        return encode(smear, compute, encoder=encoder, cache=_cache(), progress=progress)
+
+
+def _cache() -> Path:
+    return home("cache") / "features"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,11 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def of_cells(self, cells: Sequence[str]) -> Features:
+        """Return the features of some of the cells, in this order; `KeyError` where there is none of such a name."""
+        rows = {cell: row for row, cell in enumerate(self.cells)}
+        return replace(self, values=self.values[[rows[cell] for cell in cells]], cells=tuple(cells))
 
     def save(self, path: Path) -> None:
         """Write ``<patient_id>.h5`` under a temporary name, then rename; `OutputRefused` when it cannot be."""

@@ -65,11 +65,7 @@ def encode(
         smear = check_smear(smear, progress=progress)
     encoder = encoder or load_encoder(options)
     origin = _origin(smear, encoder)
-    path = (
-        None
-        if cache is None
-        else cache / f"{encoder.weights_sha256[:16]}-{encoder.precision}" / f"{smear.fingerprint}.h5"
-    )
+    path = None if cache is None else _place(cache, encoder.weights_sha256, encoder.precision, smear.fingerprint)
     known = _reusable(path, origin)
     missing = [int(i) for i in smear.usable if smear.cells[i] not in known]
     values = _encode_cells(smear, missing, encoder, options.batch_size, progress)
@@ -78,6 +74,22 @@ def encode(
         _keep(Features(smear.patient_id, np.stack(list(known.values())), tuple(known), origin), path)
     cells = tuple(smear.cells[i] for i in smear.usable)
     return Features(smear.patient_id, np.stack([known[cell] for cell in cells]), cells, origin)
+
+
+def kept_features(cache: Path, weights_sha256: str, smear_fingerprint: str) -> Iterator[Features]:
+    """Yield what `encode` kept of a smear with these weights, one a precision; the latest first."""
+    pattern = _place(cache, weights_sha256, "*", smear_fingerprint).relative_to(cache)
+    for path in sorted(cache.glob(str(pattern)), key=lambda path: -path.stat().st_mtime):
+        try:
+            found = Features.load(path)
+        except FeaturesRefused:
+            continue  # damaged: as good as not kept
+        if found.origin.weights_sha256 == weights_sha256:
+            yield found
+
+
+def _place(cache: Path, weights_sha256: str, precision: str, smear_fingerprint: str) -> Path:
+    return cache / f"{weights_sha256[:16]}-{precision}" / f"{smear_fingerprint}.h5"
 
 
 def _origin(smear: Smear, encoder: LoadedEncoder) -> FeatureOrigin:

@@ -5,6 +5,7 @@ Everything here runs on the main thread; the picture is composed in the worker b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import napari
@@ -113,6 +114,7 @@ class RankedLayers(QObject):
         assert isinstance(self.image, Image)
         assert isinstance(self.points, Points)
         self.stack: Image | None = None
+        self._overlays: dict[str, tuple[Image, int]] = {}
         self._texts: tuple[int, ...] = ()
         # Zooming fires many events; one update when it comes to rest is enough.
         self._settle = QTimer(self, singleShot=True, interval=120)
@@ -166,6 +168,48 @@ class RankedLayers(QObject):
         elif center and not self._is_in_view(position):
             self.viewer.scene.camera.center = (0.0, *self.points.data_to_world(self.points.data[position])[-2:])
             self._write_ranks_in_view()
+
+    def bind_key(self, key: str, function: Callable[[], None]) -> None:
+        """Call a function when a key is pressed over the picture, whatever napari's layers do with that key."""
+        for layer in (self.image, self.points):
+            layer.bind_key(key, lambda _layer: function(), overwrite=True)
+
+    def add_overlay(self, cell: int, name: str, image: NDArray[Any], **options: Any) -> Image | None:
+        """Lay an image over a cell (an index into the prediction's cells), in place of the one of this name.
+
+        Parameters
+        ----------
+        cell : int
+        name : str
+            Of the layer.
+        image : (H, W) or (H, W, 3) array
+            Of any size: it is stretched over the cell.
+        **options
+            Of napari's image layer.
+
+        Returns
+        -------
+        Image or None
+            None where the picture was deleted by hand.
+        """
+        if name in self._overlays and self._overlays[name][0] in self.viewer.layers:
+            self.viewer.layers.remove(self._overlays[name][0])
+        if not self.is_shown:
+            return None
+        active = self.viewer.layers.selection.active
+        layer = self.viewer.add_image(image, name=name, units=self.points.units, **options)
+        self._overlays[name] = layer, cell
+        self._place_overlays()
+        self.viewer.layers.selection.active = active
+        return layer
+
+    def _place_overlays(self) -> None:
+        pixel = np.array(self.points.scale[-2:])
+        for layer, cell in self._overlays.values():
+            position = int(self.prediction.ranks[cell]) - 1
+            step = np.array(self.grid.cell) / layer.data.shape[:2]
+            layer.scale = pixel * step
+            layer.translate = pixel * (np.array(self.grid.corner(position)) + (step - 1) / 2)
 
     def show_as_stack(self, on: bool) -> None:
         """Show the same cells one at a time, by rank, instead of all at once."""

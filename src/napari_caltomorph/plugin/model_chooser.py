@@ -61,7 +61,7 @@ class ModelChooser(QWidget):
         """
         if self._missing:
             raise WeightsMissing(f'The weights of {self._missing} are not on this machine: click "{_GET}" above.')
-        return self._options()
+        return self.chosen()
 
     def bind(self) -> None:
         """Follow what is changed in napari's Preferences."""
@@ -72,7 +72,8 @@ class ModelChooser(QWidget):
         """Let go of the Preferences."""
         preferences().events.disconnect(self._on_preferences)
 
-    def _options(self) -> PredictOptions:
+    def chosen(self) -> PredictOptions:
+        """What was chosen, whether or not the encoder's weights are here."""
         stored = preferences()
         return PredictOptions(
             model=self._choice.currentData(),
@@ -104,7 +105,7 @@ class ModelChooser(QWidget):
             self._about.setText(
                 f"{len(model.taxonomy.names)} classes, {counted(len(model.members), 'member')}, {encoder.name}{made}"
             )
-            find_weights(encoder, self._options().weights)
+            find_weights(encoder, self.chosen().weights)
         except WeightsMissing:
             self._missing = encoder.name
             self._weights.setText(link(f"{_GET} ..."))

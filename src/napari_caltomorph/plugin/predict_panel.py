@@ -34,6 +34,7 @@ from napari_caltomorph.errors import CaltomorphError, SmearUnreadable
 from napari_caltomorph.plugin.beside_opengl import load_triton_privately
 from napari_caltomorph.plugin.dock_panel import DockPanel
 from napari_caltomorph.plugin.gallery import compose_gallery
+from napari_caltomorph.plugin.inspected import Inspected, inspection_of
 from napari_caltomorph.plugin.layers import Picture, RankedLayers, ranked_order
 from napari_caltomorph.plugin.model_chooser import ModelChooser
 from napari_caltomorph.plugin.parts import line
@@ -64,6 +65,7 @@ class _Found:
     prediction: Prediction
     smear: Smear | None = None
     picture: Picture | None = None
+    predictor: Predictor | None = None
     problem: str = ""
 
 
@@ -121,7 +123,7 @@ class PredictPanel(DockPanel):
             picture = compose_gallery(graded, ranked_order(graded, prediction), progress=progress)
             is_gone = graded.path is not None and not graded.path.exists()
             problem = f"The cells cannot be shown: {graded.path} is gone; bring it back." if is_gone else ""
-            return _Found(prediction, graded, picture, problem)
+            return _Found(prediction, graded, picture, predictor, problem)
 
         self.run.start(work, partial(self._on_found, layer))
 
@@ -149,6 +151,12 @@ class PredictPanel(DockPanel):
         else:
             show_info(f"Saved prediction.json, predictions.csv and cells.csv in {folder}")
 
+    def inspect(self) -> None:
+        """Open *Inspect cells* beside this panel."""
+        dock, _ = self._viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells", tabify=True)
+        dock.show()
+        dock.raise_()
+
     def choose_cell(self, position: int, *, center: bool = False) -> None:
         """Show the cell at a position (rank - 1) enlarged, and mark it in the picture and the plot."""
         self.results.select(position)
@@ -163,6 +171,9 @@ class PredictPanel(DockPanel):
         self.as_stack = QCheckBox("One cell at a time")
         self.as_stack.setToolTip("Scroll the same cells as a stack, most attended first, with the slider of the viewer")
         self.as_stack.toggled.connect(self._on_as_stack)
+        inspect = QPushButton("Inspect ...")
+        inspect.setToolTip("Sort, filter, mark and leave out cells, and ask why")
+        inspect.clicked.connect(self.inspect)
         save = QPushButton("Save ...")
         save.setToolTip("Save prediction.json, predictions.csv and cells.csv in a folder of the patient's name")
         save.clicked.connect(self._save_dialog)
@@ -176,6 +187,7 @@ class PredictPanel(DockPanel):
         tools.setContentsMargins(0, 0, 0, 0)
         tools.addWidget(self.as_stack)
         tools.addStretch()
+        tools.addWidget(inspect)
         tools.addWidget(save)
         self.stale = line()
         self.stale.setStyleSheet(f"color: {WARNING}")
@@ -216,6 +228,15 @@ class PredictPanel(DockPanel):
             self._ranked = RankedLayers(self._viewer, found.smear, found.prediction, found.picture)
             self._ranked.scrolled.connect(self.results.select)
             self._ranked.changed.connect(self._on_layers_changed)
+        inspection_of(self).show(
+            Inspected(
+                found.prediction,
+                found.smear,
+                options=self.models.chosen(),
+                predictor=found.predictor,
+                gallery=self._ranked,
+            )
+        )
         self._on_layers_changed()
         self._empty.hide()
         self._scroll.show()

@@ -1,0 +1,26 @@
+"""The tabs of *Inspect cells*, a row a tab; each is imported when it is first looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+
+from napari_caltomorph.plugin.inspect_tab import InspectTab
+
+
+@dataclass(frozen=True)
+class TabRow:
+    """A tab: its title, what it answers, and where its class is (``"module:Class"`` in this package)."""
+
+    title: str
+    tip: str
+    where: str
+
+    def make(self) -> InspectTab:
+        """Make the tab."""
+        module, name = self.where.split(":")
+        tab: InspectTab = getattr(import_module(f"napari_caltomorph.plugin.{module}"), name)()
+        return tab
+
+
+TABS = (TabRow("Table", "All cells with their numbers, to sort and export", "cell_table:CellTableTab"),)
