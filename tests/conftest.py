@@ -8,9 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
 PIXEL_SIZE_UM = 25 / 144
+
+# Time is measured in benchmarks, and no test fails because the machine is busy.
+settings.register_profile(
+    "timeless", settings(deadline=None, suppress_health_check=[*settings().suppress_health_check, HealthCheck.too_slow])
+)
+settings.load_profile("timeless")
 
 MakeCell = Callable[..., NDArray[np.uint8]]
 MakeExport = Callable[..., Path]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from napari_caltomorph.cohort.found import Found
 from napari_caltomorph.cohort.layouts.folders import frame, join
 from napari_caltomorph.cohort.options import CohortOptions
-from napari_caltomorph.cohort.tables import Found
 from napari_caltomorph.errors import CohortUnreadable
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import h5py
 import pandas as pd
 
+from napari_caltomorph.cohort.found import Found
 from napari_caltomorph.cohort.layouts import folders
 from napari_caltomorph.cohort.options import CohortOptions
-from napari_caltomorph.cohort.tables import Found, as_id, find_table, refuse_column_options
+from napari_caltomorph.cohort.table_columns import as_id, refuse_column_options
+from napari_caltomorph.cohort.table_file import find_table
 from napari_caltomorph.errors import CohortUnreadable
 from napari_caltomorph.names import path_of, printable
 

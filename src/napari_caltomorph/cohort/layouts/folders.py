@@ -7,18 +7,17 @@ from pathlib import Path
 
 import pandas as pd
 
+from napari_caltomorph.cohort.found import Found
 from napari_caltomorph.cohort.options import CohortOptions
-from napari_caltomorph.cohort.tables import (
-    Found,
+from napari_caltomorph.cohort.table_columns import (
     as_id,
     canonical,
     columns_like,
-    find_table,
     ids_in,
     keep_where,
-    read_table,
     refuse_column_options,
 )
+from napari_caltomorph.cohort.table_file import find_table, read_table
 from napari_caltomorph.errors import CohortUnreadable, SmearUnreadable
 from napari_caltomorph.names import printable
 from napari_caltomorph.smear import find_smears, patient_id

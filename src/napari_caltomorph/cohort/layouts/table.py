@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from napari_caltomorph.cohort.found import Found
 from napari_caltomorph.cohort.layouts.features import sort_out_features
 from napari_caltomorph.cohort.options import CohortOptions
-from napari_caltomorph.cohort.tables import Found, canonical, is_table, keep_where, read_table
+from napari_caltomorph.cohort.table_columns import canonical, keep_where
+from napari_caltomorph.cohort.table_file import is_table, read_table
 from napari_caltomorph.errors import CohortUnreadable
 from napari_caltomorph.names import printable
 
