@@ -1,7 +1,7 @@
 """What the panels remember between sessions.
 
-What a person may want to look up or change stands on the plugin's page in napari's Preferences. What *Open cohort* was
-and *Train ensemble* were used with last is no preference, and stands in files of their own.
+What a person may want to look up or change stands on the plugin's page in napari's Preferences. What *Open cohort*,
+*Train ensemble* and *Evaluate ensemble* were used with last is no preference, and stands in files of their own.
 """
 
 from __future__ import annotations
@@ -27,3 +27,8 @@ def last_cohort() -> QSettings:
 def last_training() -> QSettings:
     """Return ``model``, ``options`` and ``cohort_options`` (JSON) of the last training; `setValue` saves one."""
     return QSettings(str(home("panels") / "train.ini"), QSettings.Format.IniFormat)
+
+
+def last_evaluation() -> QSettings:
+    """Return ``options``, ``cohort_options``, ``audit`` (JSON) of the last evaluation; `setValue` saves one."""
+    return QSettings(str(home("panels") / "evaluate.ini"), QSettings.Format.IniFormat)

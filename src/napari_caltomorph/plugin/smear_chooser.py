@@ -75,6 +75,11 @@ class SmearChooser(QWidget):
         preferences().folder = printable(str(Path(path).parent))
         self._viewer.add_layer(Layer.create(*smear_layer(smear)))
 
+    def choose(self, layer: Image) -> None:
+        """Choose a layer that is open, and show it alone."""
+        self._choice.setCurrentIndex(self._choice.findData(layer))
+        hide_all_but(self._viewer, layer)
+
     def keep(self, layer: Image, graded: Smear) -> None:
         """Remember a layer's graded smear."""
         if layer in self._viewer.layers:
