@@ -4,8 +4,9 @@ from napari_caltomorph.synthetic.anatomy import CellType
 from napari_caltomorph.synthetic.background import RedCells
 from napari_caltomorph.synthetic.cell_types import CELL_TYPES
 from napari_caltomorph.synthetic.cells import UnknownCellType, draw_cell
-from napari_caltomorph.synthetic.compositions import AML_HEHR_COMPOSITIONS, COMPOSITIONS, Composition
+from napari_caltomorph.synthetic.compositions import COMPOSITIONS, Composition
 from napari_caltomorph.synthetic.drawn import drawn_features, drawn_smear
+from napari_caltomorph.synthetic.gene_compositions import AML_HEHR_COMPOSITIONS
 from napari_caltomorph.synthetic.layouts import SYNTHETIC_COLUMN
 from napari_caltomorph.synthetic.options import SynthOptions
 from napari_caltomorph.synthetic.patients import SyntheticPatient, UnknownClass, synthesize_patient

@@ -5,7 +5,9 @@ A new type is a new row; nothing else in the code knows the names.
 
 from __future__ import annotations
 
-from napari_caltomorph.synthetic.anatomy import CellType, Cytoplasm, Granules, Nucleus
+from napari_caltomorph.synthetic.anatomy import CellType
+from napari_caltomorph.synthetic.cytoplasm import Cytoplasm, Granules
+from napari_caltomorph.synthetic.nucleus import Nucleus
 from napari_caltomorph.synthetic.shapes import Band, Lobed, Round, Smudged
 
 PINK, PINK_RIM = (216, 178, 188), (198, 156, 178)

@@ -13,7 +13,8 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from napari_caltomorph.synthetic.compositions import AML_HEHR_COMPOSITIONS, COMPOSITIONS
+from napari_caltomorph.synthetic.compositions import COMPOSITIONS
+from napari_caltomorph.synthetic.gene_compositions import AML_HEHR_COMPOSITIONS
 from napari_caltomorph.synthetic.patients import SyntheticPatient, class_of
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.synthetic.background import RedCells
 from napari_caltomorph.synthetic.cells import draw_cell
-from napari_caltomorph.synthetic.compositions import AML_HEHR_COMPOSITIONS, COMPOSITIONS, NORMAL_CELLS, Composition
+from napari_caltomorph.synthetic.compositions import COMPOSITIONS, NORMAL_CELLS, Composition
+from napari_caltomorph.synthetic.gene_compositions import AML_HEHR_COMPOSITIONS
 from napari_caltomorph.synthetic.stain import Stain
 from napari_caltomorph.taxonomy import CoarseClass, DetailedClass, Taxonomy, caltomorph_taxonomy, load_book
 

@@ -1,0 +1,194 @@
+"""Cytoplasm and its granules, and how they paint themselves onto a canvas."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_caltomorph.synthetic.background import Place
+from napari_caltomorph.synthetic.canvas import Canvas
+from napari_caltomorph.synthetic.shapes import (
+    Grid,
+    Range,
+    blob,
+    direction,
+    disc,
+    fit_area,
+    some,
+    uniform,
+    union,
+    within,
+)
+from napari_caltomorph.synthetic.stain import Color, density, tint
+from napari_caltomorph.synthetic.texture import Field, dots, veins
+
+
+@dataclass(frozen=True)
+class Granules:
+    """Granules of one kind.
+
+    Attributes
+    ----------
+    color : Color
+    diameter, spacing : float
+        Micrometres.
+    amount : (low, high)
+        Opacity of the whole, 0 to 1.
+    over_nucleus : float
+        How much of it also lies on the nucleus.
+    patchiness : float
+        0 is spread evenly, 1 lies in heaps.
+    margin : float
+        How far from the border they keep, micrometres.
+    """
+
+    color: Color
+    diameter: float
+    spacing: float
+    amount: Range
+    over_nucleus: float = 0.0
+    patchiness: float = 0.3
+    margin: float = 0.2
+
+    def cover(self, rng: np.random.Generator, grid: Grid) -> Field:
+        """Return the opacity of granules (H, W) as if the cell filled the canvas."""
+        heaps = np.float32(self.patchiness) * grid.clouds(rng, 1.3)
+        heaps += 1
+        np.clip(heaps, 0, 1, out=heaps)
+        heaps *= dots(rng, grid.shape, self.diameter / grid.pixel, self.spacing / grid.pixel)
+        heaps *= np.float32(uniform(rng, self.amount))
+        return heaps
+
+
+@dataclass(frozen=True)
+class Cytoplasm:
+    """The body of the cell.
+
+    Attributes
+    ----------
+    color, rim : Color
+        Inside, and at the border (basophilic cells are deeper there).
+    ripe : Color, optional
+        What the whole turns to as the cell matures; each cell stands somewhere on the way.
+    granules : tuple of Granules
+    mottle : float
+        Unevenness of the colour as a fraction.
+    vacuoles : (fewest, most)
+    hof : float
+        Pallor of the Golgi zone beside the nucleus, 0 to 1.
+    elongation : (low, high)
+    waviness, frill, hairs : float
+        Irregularity of the border: smooth (fraction of the radius), fine, and hairs (their length); micrometres.
+    corners : (fewest, most)
+        Sides on which the cell is pressed flat.
+    pieces : (fewest, most)
+        Clumped bodies that make the whole.
+    gives_way : bool
+        Whether the cell is indented by red cells around it.
+    auer_rods : float
+        How often there are Auer rods, 0 to 1.
+    """
+
+    color: Color
+    rim: Color
+    ripe: Color | None = None
+    granules: tuple[Granules, ...] = ()
+    mottle: float = 0.08
+    vacuoles: tuple[int, int] = (0, 0)
+    hof: float = 0.0
+    elongation: Range = (1.0, 1.15)
+    waviness: float = 0.03
+    frill: float = 0.035
+    hairs: float = 0.0
+    corners: tuple[int, int] = (0, 2)
+    pieces: tuple[int, int] = (1, 1)
+    gives_way: bool = False
+    auer_rods: float = 0.0
+
+    def outline(self, rng: np.random.Generator, grid: Grid, radius: float, red_cells: list[Place]) -> Field:
+        """Return the distance field of the cell's border; the cell encloses the area of a disc of `radius`."""
+        count = some(rng, self.pieces)
+        if count == 1:
+            body = blob(rng, grid, 0j, radius, uniform(rng, self.elongation), self.waviness)
+        else:
+            body = self._clump(rng, grid, radius, count)
+        for _ in range(some(rng, self.corners)):
+            u, _ = grid.along(0j, direction(rng))
+            body = within(body, np.float32(radius * rng.uniform(0.78, 0.98)) - u, 0.25 * radius)
+        if self.hairs:
+            body += self._hairs(rng, grid, radius)
+        body += np.float32(self.frill) * grid.clouds(rng, 0.3)
+        if self.gives_way:
+            for centre, size in red_cells:
+                if abs(centre) < radius + size + 1.5:
+                    body = within(body, np.float32(-0.1) - disc(grid, centre, size), 1.2)
+        return fit_area(grid, body, math.pi * radius**2)
+
+    def _clump(self, rng: np.random.Generator, grid: Grid, radius: float, count: int) -> Field:
+        size = radius / math.sqrt(count)
+        spots: list[complex] = []
+        for _ in range(8 * count):
+            spot = 0.95 * radius * math.sqrt(rng.random()) * direction(rng)
+            if len(spots) < count and all(abs(spot - other) > 1.35 * size for other in spots):
+                spots.append(spot)
+        return union(
+            [blob(rng, grid, s, size * rng.uniform(0.8, 1.2), rng.uniform(1, 1.5), self.waviness) for s in spots], 0.1
+        )
+
+    def _hairs(self, rng: np.random.Generator, grid: Grid, radius: float) -> Field:
+        """Return hairs that stand out from the border: noise that depends on the direction alone, slightly curled."""
+        x = grid.x + np.float32(0.35) * grid.clouds(rng, 1.2)
+        y = grid.y + np.float32(0.35) * grid.clouds(rng, 1.2)
+        away = np.sqrt(x * x + y * y) + np.float32(0.1)
+        side = 192
+        profile = veins(rng, (side, side), 3.0)
+        at = np.float32(side * 0.48) / away
+        around: Field = profile[(y * at + side // 2).astype(np.intp), (x * at + side // 2).astype(np.intp)]
+        around *= np.float32(self.hairs) * np.clip(np.float32(0.65) + np.float32(0.4) * grid.clouds(rng, 3.0), 0, 1)
+        around *= np.clip(away * np.float32(2 / radius) - 1, 0, 1)
+        return around
+
+    def paint(self, rng: np.random.Generator, canvas: Canvas, body: Field, nucleus: Field) -> None:
+        """Paint the body, around the nucleus whose field is given (all negative where there is none)."""
+        grid = canvas.grid
+        dye = tint(rng, 0.1, 0.04)
+        inner, rim = density(self.color) * dye, density(self.rim) * dye
+        if self.ripe is not None:
+            ripeness, ripe = np.float32(rng.random()), density(self.ripe) * dye
+            inner, rim = inner + (ripe - inner) * ripeness, rim + (ripe * np.float32(1.1) - rim) * ripeness
+        strength = grid.clouds(rng, 0.2) + grid.clouds(rng, 1.2)
+        strength *= np.float32(self.mottle)
+        strength += 1
+        if self.hof:
+            pallor: Field = 1 - np.float32(self.hof) * _golgi(grid, nucleus)
+            strength *= pallor
+        depth: Field = np.maximum(body, 0) * np.float32(1 / 0.5)
+        at_rim = np.float32(1) / (1 + depth * depth)
+        canvas.paint((inner + (rim - inner) * at_rim) * strength, grid.cover(body))
+        for granules in self.granules:
+            inside = grid.cover(body - np.float32(granules.margin), softness=8 * granules.margin)
+            canvas.paint(density(granules.color), granules.cover(rng, grid) * inside)
+
+    def paint_vacuoles(self, rng: np.random.Generator, canvas: Canvas, body: Field) -> None:
+        """Paint vacuoles, some of which lie on the nucleus."""
+        reach, color = float(np.max(body)), density(self.color) * np.float32(0.2)
+        for _ in range(some(rng, self.vacuoles)):
+            size = min(rng.exponential(0.25) + 0.25, 1.1)
+            spot = rng.uniform(0.5, 0.92) * reach * direction(rng)
+            box = canvas.window(spot, size + 0.5)
+            if box is not None:
+                box.paint(color, box.grid.cover(disc(box.grid, 0j, size)) * np.float32(rng.uniform(0.5, 0.95)))
+
+
+def _golgi(grid: Grid, nucleus: Field) -> Field:
+    """Return where the Golgi zone lies: beside the nucleus, towards the middle of the cell."""
+    inside = nucleus > 0
+    count = max(int(np.count_nonzero(inside)), 1)
+    x = float((grid.x[0] * inside.sum(0)).sum(dtype=float)) / count
+    y = float((grid.y[:, 0] * inside.sum(1)).sum(dtype=float)) / count
+    centre = complex(x, y)
+    towards = -centre / max(abs(centre), 1e-3)
+    spot = centre + towards * (float(nucleus.max()) + 1.0)
+    return grid.cover(disc(grid, spot, 1.9), softness=14)
