@@ -89,7 +89,7 @@ class _Said:
 
 
 def _predict_one(patient: str, path: Path, file: Path, predictor: Predictor, progress: OnProgress) -> PatientResult:
-    progress(Progress("Starting", 0, 1))
+    progress(Progress("Reading", 0, 1, "smears"))
     try:
         smear = replace(read_smear(path), patient_id=patient)
         known = _known(file, smear, predictor.description, progress)

@@ -1,0 +1,69 @@
+"""The patients at a place: every folder is one, below diagnoses too, and labels are not asked for."""
+
+from __future__ import annotations
+
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from napari_caltomorph.cohort import CohortOptions, find_patients, read_cohort
+from napari_caltomorph.encode import FeatureOrigin, Features
+from napari_caltomorph.errors import CohortUnreadable, OutputRefused
+
+
+@pytest.fixture
+def made(make_export, tmp_path):
+    """Make a folder with these patients, two cells each."""
+
+    def make(*places):
+        for seed, place in enumerate(places):
+            make_export(tmp_path / "here" / place, cells=2, seed=seed)
+        return tmp_path / "here"
+
+    return make
+
+
+def test_every_folder_is_one_patient(made):
+    here = made("p2", "p10", "p1")
+    assert find_patients(here) == {name: here / name for name in ("p1", "p2", "p10")}
+
+
+def test_patients_are_found_below_their_diagnoses(made):
+    here = made("AML/p1", "AML/p2", "MDS/p3")
+    assert find_patients(here) == {"p1": here / "AML/p1", "p2": here / "AML/p2", "p3": here / "MDS/p3"}
+
+
+def test_an_export_in_a_folder_of_its_own_is_one_patient(made):
+    here = made("p1/Export", "p2/Export")
+    assert list(find_patients(here)) == ["p1", "p2"]
+
+
+def test_a_table_and_a_saved_cohort_name_their_patients_also_those_that_a_cohort_leaves_out(made, tmp_path):
+    here = made("a", "b", "c")
+    table = pd.DataFrame({"patient_id": ["1", "2", "3"], "path": ["a", "b", "c"], "diagnosis": ["AML", "MDS", "?"]})
+    table.to_csv(here / "table.csv", index=False)
+    found = find_patients(here / "table.csv")
+    assert {name: path.name for name, path in found.items()} == {"1": "a", "2": "b", "3": "c"}
+    options = CohortOptions(min_cells=1, min_patients=1)
+    read_cohort(here / "table.csv", options).save(tmp_path / "cohort.json")
+    assert {name: path.name for name, path in find_patients(tmp_path / "cohort.json").items()} == {"1": "a", "2": "b"}
+
+
+def test_two_patients_of_one_name_are_refused(made):
+    with pytest.raises(OutputRefused, match="Two smears are called p1"):
+        find_patients(made("AML/p1", "AML/p2", "MDS/p1", "MDS/p2"))
+
+
+def test_a_place_without_patients_is_said(tmp_path):
+    with pytest.raises(CohortUnreadable, match="holds no cohort"):
+        find_patients(tmp_path)
+    with pytest.raises(CohortUnreadable, match="does not exist"):
+        find_patients(tmp_path / "gone")
+
+
+def test_patients_with_features_only_are_said(tmp_path):
+    Features("p1", np.zeros((2, 4), np.float32), ("a", "b"), FeatureOrigin()).save(tmp_path / "f" / "p1.h5")
+    pd.DataFrame({"patient_id": ["p1"], "diagnosis": ["AML"]}).to_csv(tmp_path / "f" / "table.csv", index=False)
+    with pytest.raises(CohortUnreadable, match="only features"):
+        find_patients(tmp_path / "f")
