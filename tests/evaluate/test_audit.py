@@ -18,13 +18,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from napari_caltomorph.cohort import Cohort, with_types
-from napari_caltomorph.errors import SmearUnreadable
+from napari_caltomorph.errors import CellUnreadable, SmearUnreadable
 from napari_caltomorph.evaluate.audit import AuditOptions, audit, audit_of_traits
 from napari_caltomorph.evaluate.audit_columns import origin_columns, origins, routine_columns, routine_table
 from napari_caltomorph.evaluate.audit_result import Audit
 from napari_caltomorph.evaluate.image_traits import ImageTraits, border_traits, colour_traits, image_traits
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.smear import Smear, smear_from_array
+from napari_caltomorph.smear.sources import ArraySource
 from napari_caltomorph.synthetic import Stain, synthesize_patient
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 
@@ -147,6 +148,28 @@ def test_whole_fields_and_repeats_are_not_measured_and_patients_without_images_a
     assert found.borders.loc["p000"].to_dict() == found.borders.loc["p001"].to_dict()
     assert found.borders.loc["p002"].isna().all()
     assert found.sizes.loc["p000", "height"] == 144
+
+
+class OneIsBroken(ArraySource):
+    """Cells in memory, of which the first cannot be decoded."""
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        if index == 0:
+            raise CellUnreadable("cell 0 is broken")
+        return super().image(index)
+
+
+def test_single_images_that_cannot_be_read_are_counted_and_said() -> None:
+    cells = np.stack([a_cell(), a_cell()[::-1], a_cell()[:, ::-1]])
+    cohort = cohort_of(halves(20))
+    broken = replace(smear_from_array(cells, "p003"), source=OneIsBroken(cells))
+    found = image_traits(
+        cohort.table, open_smear=lambda patient: broken if patient == "p003" else smear_from_array(cells, patient)
+    )
+    assert found.passed_over == {"p003": 1}
+    assert found.unreadable == {}
+    notes = " ".join(audit_of_traits(cohort, found, QUICKER).notes)
+    assert "1 single images of 1 patients could not be read and were passed over (first: p003)" in notes
 
 
 # The audit of images

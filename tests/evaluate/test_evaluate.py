@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from tests.conftest import write_cell_tiff
 from tests.evaluate.made import FAST, cohort_of
 from tests.train.small import ORIGIN, save_features, with_column
 
@@ -322,6 +323,39 @@ def test_sets_of_right_answers_go_through_the_map(ensemble, strangers, tmp_path)
     assert found.patients["truth"].fillna("-").tolist() == ["acute_leukemia", "-", "-"]
     assert found.patients["coarse_set"].fillna("-").tolist() == ["-", "acute_leukemia|lymphoma", "-"]
     assert found.patients["row"].fillna("-").tolist() == ["-", "-", "Acute leukemia or MPN"]
+
+
+def test_labels_of_no_class_are_grouped_by_the_file_and_by_their_spelling(ensemble, strangers, tmp_path):
+    labels = ["MGUS IgG", "MGUS, IgM", "Mastocytosis", "mastocytosis", "Mastocytosis", "AML NOS", "MPN"]
+    (tmp_path / "map.toml").write_text(
+        '"mgus IgG" = "none: MGUS"\n"MGUS IgM" = "none: MGUS"\n"AML NOS" = "acute_leukemia"\nmpn = "none: Other MPN"'
+    )
+    cohort, features = strangers(*[None] * 6, "mpn", raw_label=labels)
+    found = evaluate(ensemble, cohort, features, FAST.model_copy(update={"classes_map": tmp_path / "map.toml"}))
+    assert found.patients["row"].fillna("-").tolist() == [
+        "MGUS", "MGUS", "Mastocytosis", "Mastocytosis", "Mastocytosis", "-", "Other MPN",
+    ]  # fmt: skip
+    assert found.patients["truth"].dropna().tolist() == ["acute_leukemia"]
+    assert [(row.name, row.kind) for row in found.confusion.rows[3:]] == [
+        ("Mastocytosis", "other"), ("MGUS", "other"), ("Other MPN", "other"),
+    ]  # fmt: skip
+
+
+def test_predictions_are_shown_against_a_column_or_the_share_of_a_cell_type(ensemble, strangers, tmp_path, make_cell):
+    paths = []
+    for number, kind in enumerate(("Myeloblast", "Lymphocyte", "Myeloblast")):
+        place = tmp_path / "cells" / f"new-{number}" / kind
+        place.mkdir(parents=True)
+        write_cell_tiff(place / "1.tif", make_cell(number))
+        paths.append(str(place.parent))
+    cohort, features = strangers("acute_leukemia", "lymphoma", "healthy", path=[*paths[:2], None], wbc=[3, 9, 5])
+    against = FAST.model_copy(update={"against": ("wbc", "myeloblast")})
+    found = evaluate(ensemble, cohort, features, against)
+    assert [one.column for one in found.against] == ["wbc", "share of labelled cells: myeloblast"]
+    assert [one.patients for one in found.against] == [3, 2]
+    assert found.covariates["share of labelled cells: myeloblast"].fillna(-1).tolist() == [1, 0, -1]
+    with pytest.raises(EvaluationRefused, match=r"--against blasts: .* labelled are Lymphocyte, Myeloblast"):
+        evaluate(ensemble, cohort, features, FAST.model_copy(update={"against": ("blasts",)}))
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,20 @@ def test_several_right_answers_and_other_classes_are_rows_of_their_own_and_enter
     assert csv_of(evaluation)["is_right"].tolist()[:3] == [True, True, False]
 
 
+def test_rows_stay_few_however_many_classes_the_model_does_not_know():
+    names = [f"disease {i}" for i in range(30) for _ in range(1 + (i < 9))]
+    sets = [f"{one}|{other}" for one in SLUGS for other in SLUGS if one < other]
+    several = [None] * len(names) + sets * 2
+    row = names + [None] * (2 * len(sets))
+    probabilities = np.tile([0.4, 0.3, 0.2, 0.1], (len(row), 1))
+    confusion = evaluation_of([None] * len(row), probabilities, row=row, coarse_set=several).confusion
+    others = [one for one in confusion.rows if one.kind == "other"]
+    assert [one.name for one in others] == [*(f"disease {i}" for i in range(9)), "21 other classes"]
+    assert confusion.counts[-1].sum() == len(confusion.patients(len(confusion.rows) - 1)) == 21
+    assert confusion.counts.sum() == len(row)
+    assert sum(one.kind == "several" for one in confusion.rows) == len(sets)
+
+
 def test_detailed_rows_stand_by_their_coarse_class():
     _, probabilities = simulated((2, 1, 1, 0))
     evaluation = evaluation_of(["acute", "mds", "acute", "acute"], probabilities, detailed=["all", None, "aml", "aml"])

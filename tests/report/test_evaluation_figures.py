@@ -17,10 +17,10 @@ from PIL import Image
 from tests.evaluate.made import TAXONOMY, evaluation_of, simulated
 
 from napari_caltomorph.evaluate import Embeddings
-from napari_caltomorph.report.against_figure import draw_against, numeric_covariates
+from napari_caltomorph.report.against_figure import draw_against, draw_errors_by
 from napari_caltomorph.report.calibration_figures import draw_malignancy_reliability, draw_reliability
 from napari_caltomorph.report.confusion_figures import draw_confusion, draw_detailed_confusion
-from napari_caltomorph.report.evaluation_figures import FIGURES, save_figures
+from napari_caltomorph.report.evaluation_figures import FIGURES, figures_of, save_figures
 from napari_caltomorph.report.figures import PAPER, Look
 from napari_caltomorph.report.hemoglobin_figures import draw_hemoglobin_scatter
 from napari_caltomorph.report.malignancy_figures import draw_class_rocs, draw_fdr, draw_fdr_without_healthy, draw_roc
@@ -61,6 +61,14 @@ def mapped(evaluation):
     judged[0] = 500
     embeddings = Embeddings(1, judged, training, tuple(SLUGS[c] for c in classes))
     return replace(evaluation, embeddings=embeddings)
+
+
+@pytest.fixture(scope="module")
+def against(evaluation):
+    """The same beside a ratio that is high in acute leukemia; one patient has none."""
+    blasts = [None, *np.round(np.random.default_rng(2).beta(1 + 4 * evaluation.probabilities[1:, 0], 4), 3)]
+    options = evaluation.options.model_copy(update={"against": ("blasts",)})
+    return replace(evaluation, options=options, covariates=pd.DataFrame({"blasts": blasts}))
 
 
 def drawn(draw, evaluation, look=PAPER, *, size=(5, 4), **options):
@@ -260,11 +268,33 @@ def test_where_there_is_no_map_it_is_said(evaluation, embeddings, why):
 def test_probability_against_a_column_shows_the_classes_patients(evaluation):
     blasts = np.linspace(0, 0.9, 53)
     with_ratio = replace(evaluation, covariates=pd.DataFrame({"blasts": blasts, "sex": ["m"] * 53}))
-    assert numeric_covariates(with_ratio) == ("blasts",)
     axes = drawn(lambda axes, e, look: draw_against(axes, e, "blasts", "acute", look), with_ratio)
     dots = offsets(axes)
     expected = np.column_stack([blasts[:14], evaluation.probabilities[:14, 0]])
     assert dots[np.argsort(dots[:, 0])] == pytest.approx(expected)
+
+
+def test_errors_by_a_column_are_drawn_with_their_patients(against):
+    axes = drawn(lambda axes, e, look: draw_errors_by(axes, e, "blasts", look), against)
+    (found,) = against.against
+    lines, intervals, _ = (axes.lines[part::3] for part in range(3))
+    assert [(*line.get_xdata(), line.get_ydata()[0]) for line in lines] == [
+        (part.low, part.high, part.error.value) for part in found.bins
+    ]
+    assert [tuple(line.get_ydata()) for line in intervals] == [(p.error.low, p.error.high) for p in found.bins]
+    known = (against.has_one_class | against.has_several)[1:]  # the first has no number
+    right, wrong = (len(ticks.get_segments()) for ticks in axes.collections)
+    assert (right, wrong) == ((known & against.is_right[1:]).sum(), (known & ~against.is_right[1:]).sum())
+
+
+def test_what_was_asked_for_becomes_a_figure_of_its_own(against, evaluation):
+    assert figures_of(evaluation) == tuple(FIGURES.values())
+    one = figures_of(against)[-1]
+    assert (one.name, one.title, len(one.panels)) == ("against_1", "Against blasts", 5)
+    figure = one.of(against)
+    figure.draw_without_rendering()
+    assert [axes.get_xlabel() for axes in figure.axes] == ["blasts"] * 5
+    assert_readable(figure)
 
 
 NOBODY = evaluation_of([None, None], np.full((2, 4), 0.25))

@@ -93,6 +93,12 @@ def audit_of_traits(
     if traits.unreadable:
         patient, why = next(iter(traits.unreadable.items()))
         notes.append(f"Of {len(traits.unreadable)} patients no image could be measured (first: {patient}, {why}).")
+    if traits.passed_over:
+        count, patient = sum(traits.passed_over.values()), next(iter(traits.passed_over))
+        notes.append(
+            f"{count} single images of {len(traits.passed_over)} patients could not be read and were passed over "
+            f"(first: {patient})."
+        )
     routine = routine_columns(patients.table, options.routine)
     sets = {"borders": traits.borders, "colours": traits.colours, "sizes": traits.sizes}
     sees = dict(_SEES)

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_caltomorph.diagnose.model_file import Threshold
+from napari_caltomorph.evaluate.against import SHARE, Against, against
 from napari_caltomorph.evaluate.class_numbers import ClassNumbers, class_numbers
 from napari_caltomorph.evaluate.confusion_matrix import Confusion
 from napari_caltomorph.evaluate.confusion_rows import coarse_confusion, detailed_confusion
@@ -255,6 +256,12 @@ class Evaluation:
     def detailed_confusion(self) -> Confusion:
         """Detailed classes of the cohort by the model's coarse ones (paper, figure 3A), then the same other rows."""
         return detailed_confusion(self)
+
+    @cached_property
+    def against(self) -> tuple[Against, ...]:
+        """Errors and probabilities beside each number of `options.against` (paper, figures 3B and 3C)."""
+        columns = (name if name in self.covariates else SHARE + name for name in self.options.against)
+        return tuple(against(self, column) for column in columns)
 
     def roc(self, slug: str | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """Return false and true positive rates of a class against the rest, or of malignancy; None where undefined."""

@@ -158,6 +158,15 @@ def numbers_of(evaluation: Evaluation) -> dict[str, Any]:
         },
         "reliability": None if reliability is None else asdict(reliability),
         "malignancy_reliability": None if (found := evaluation.malignancy_reliability) is None else asdict(found),
+        "against": [
+            {
+                "column": one.column,
+                "patients": one.patients,
+                "bins": [asdict(part) for part in one.bins],
+                "spearman_r": _metrics(one.correlations),
+            }
+            for one in evaluation.against
+        ],
         "hemoglobin": [{"group": g.name, "patients": g.patients, **_metrics(g.numbers)} for g in evaluation.hemoglobin],
     }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -51,12 +51,15 @@ class ImageTraits:
         A patient of whom nothing could be measured has NaN; `sizes` knows a number of cells without images too.
     unreadable : dict of str to str
         Patients whose images could not be read, each with the reason.
+    passed_over : dict of str to int
+        Patients of whom single images could not be read, and how many; other images were drawn in their place.
     """
 
     borders: pd.DataFrame
     colours: pd.DataFrame
     sizes: pd.DataFrame
     unreadable: dict[str, str]
+    passed_over: dict[str, int] = field(default_factory=dict)
 
 
 def image_traits(
@@ -84,6 +87,7 @@ def image_traits(
     """
     found: dict[str, tuple[Traits, Traits, Traits]] = {}
     unreadable: dict[str, str] = {}
+    passed_over: dict[str, int] = {}
     places = zip(table["patient_id"], table["path"], table["n_cells"], strict=True)
     for number, (patient, path, n_cells) in enumerate(places):
         progress(Progress("Measuring images", number, len(table), "patients"))
@@ -94,9 +98,10 @@ def image_traits(
             if open_smear is not None or pd.notna(path):
                 smear = open_smear(patient) if open_smear is not None else read_smear(path_of(path))
                 n_cells = len(smear) if pd.isna(n_cells) else n_cells
-                borders, colours, sizes = _patient(
-                    smear, cells, np.random.default_rng([seed, zlib.crc32(patient.encode())])
-                )
+                rng = np.random.default_rng([seed, zlib.crc32(patient.encode())])
+                borders, colours, sizes, bad = _patient(smear, cells, rng)
+                if bad:
+                    passed_over[patient] = bad
             else:
                 unreadable[patient] = "no images, only features"
         except SmearUnreadable as error:
@@ -109,7 +114,7 @@ def image_traits(
         pd.DataFrame.from_dict({patient: parts[i] for patient, parts in found.items()}, orient="index", dtype=float)
         for i in range(3)
     )
-    return ImageTraits(of_borders, of_colours, of_sizes, unreadable)
+    return ImageTraits(of_borders, of_colours, of_sizes, unreadable, passed_over)
 
 
 def border_traits(image: NDArray[np.uint8]) -> Traits:
@@ -172,7 +177,9 @@ def _summary(levels: NDArray[np.uint8], shares: tuple[float, ...]) -> tuple[floa
     return mean, spread, {f"{share:g}": float(_DENSITY[np.searchsorted(darkest_first, 1 - share)]) for share in shares}
 
 
-def _patient(smear: Smear, cells: int, rng: np.random.Generator) -> tuple[Traits, Traits, Traits]:
+def _patient(smear: Smear, cells: int, rng: np.random.Generator) -> tuple[Traits, Traits, Traits, int]:
+    """Return traits of borders, colours and sizes, and how many images could not be read on the way."""
+    unreadable = 0
     digests: set[str] = set()
     sizes: list[Traits] = []
     borders: list[Traits] = []
@@ -184,6 +191,7 @@ def _patient(smear: Smear, cells: int, rng: np.random.Generator) -> tuple[Traits
                 continue
             image = smear.image(int(index))
         except CellUnreadable:
+            unreadable += 1
             continue
         digests.add(digest)
         sizes.append({"height": float(image.shape[0]), "width": float(image.shape[1])})
@@ -195,7 +203,7 @@ def _patient(smear: Smear, cells: int, rng: np.random.Generator) -> tuple[Traits
         raise SmearUnreadable(f"{smear.path or smear.patient_id}: no image can be read; export the smear again.")
     long_sides = np.array([max(size.values()) for size in sizes])
     is_cell = long_sides <= WHOLE_FIELD * np.sort(long_sides)[(len(long_sides) - 1) // 2]
-    return _over_cells(borders, is_cell), _over_cells(colours, is_cell), _over_cells(sizes, is_cell)
+    return _over_cells(borders, is_cell), _over_cells(colours, is_cell), _over_cells(sizes, is_cell), unreadable
 
 
 def _over_cells(traits: list[Traits], is_cell: NDArray[np.bool_]) -> Traits:

@@ -35,7 +35,12 @@ class EvaluateOptions(BaseModel):
         "unknown", description="Whether the encoder has seen these images in its own training: yes, no, unknown."
     )
     classes_map: Path | None = Field(
-        None, description='JSON or TOML: class slug of the cohort = class slug of the model, or "none".'
+        None,
+        description='JSON or TOML: class or label of the cohort = class of the model, "none", or "none: NAME OF ROW".',
+    )
+    against: tuple[str, ...] = Field(
+        (),
+        description="Numbers to show predictions against: columns of the table, or cell types of labelled sub-folders.",
     )
     healthy: tuple[str, ...] = Field(
         ("healthy", "stem_cell_donor", "control"), description="Slugs of the classes that are healthy donors."

@@ -14,11 +14,13 @@ import pandas as pd
 import torch
 
 from napari_caltomorph.cohort import Cohort, feature_path
+from napari_caltomorph.cohort.cell_shares import cell_shares
 from napari_caltomorph.diagnose import Ensemble
 from napari_caltomorph.diagnose.model_file import Threshold
 from napari_caltomorph.encode.device import find_device
 from napari_caltomorph.encode.features import Features
 from napari_caltomorph.errors import EvaluationRefused, FeaturesMissing, TrainingPatientsFound
+from napari_caltomorph.evaluate.against import with_cell_shares
 from napari_caltomorph.evaluate.evaluation import UNJUDGED_COLUMNS, Evaluation
 from napari_caltomorph.evaluate.judging import Judged, embeddings_of, judge, patient_rows
 from napari_caltomorph.evaluate.leakage import TrainedOn
@@ -75,8 +77,8 @@ def evaluate(
     Raises
     ------
     EvaluationRefused
-        Nobody is left to judge; as `FeaturesMissing` features are missing, as `TrainingPatientsFound` the model was
-        trained on some of the patients.
+        Nobody is left to judge, or nobody has numbers for `options.against`; as `FeaturesMissing` features are missing,
+        as `TrainingPatientsFound` the model was trained on some of the patients.
     FeaturesRefused
         Features are damaged, or come from another encoder than the model's.
     ModelRefused
@@ -86,14 +88,18 @@ def evaluate(
     """
     options, start = options or EvaluateOptions(), time.monotonic()
     device = find_device(options.device)
-    classes_map = ClassesMap.load(options.classes_map, cohort.taxonomy, ensemble.description.taxonomy)
+    classes_map = ClassesMap.load(
+        options.classes_map, cohort.taxonomy, ensemble.description.taxonomy, cohort.table["raw_label"].dropna()
+    )
     table = _chosen(cohort, options)
     training = ensemble.training_patients()
     trained_on = TrainedOn(None if training is None else training.table, cohort)
     _refuse_training_patients(table, trained_on, cohort, options)
     places, unjudged = _places(table, None if features is None else Path(features), options)
-    marks = dict(zip(table.index, _texts(table["fingerprint"]), strict=True))
+    marks, smears = (dict(zip(table.index, _texts(table[name]), strict=True)) for name in ("fingerprint", "path"))
     judged: list[Judged] = []
+    shares: list[dict[str, float]] = []
+    has_cell_types = any(name not in table for name in options.against)
     other_cells = 0
     with _on(device, ensemble):
         for number, (row, path) in enumerate(places):
@@ -109,6 +115,8 @@ def evaluate(
                 unjudged.append((patient, honest.problem))
                 continue
             judged.append(judge(ensemble, row, bag, honest))
+            there = smears[row]
+            shares.append(cell_shares(path_of(there), bag.cells) if has_cell_types and there is not None else {})
         progress(Progress("Judging", len(places), len(places), "patients"))
     if not judged:
         raise EvaluationRefused(f"{cohort.source}: nobody can be judged ({unjudged[0][0]}: {unjudged[0][1]}).")
@@ -122,7 +130,12 @@ def evaluate(
         provenance=_provenance(ensemble, cohort, patients, options, trained_on, device, time.monotonic() - start),
         options=options,
         embeddings=embeddings_of(judged, training, set(patients["patient_id"])),
-        covariates=chosen[[column for column in chosen.columns if column not in _NO_COVARIATES]],
+        covariates=with_cell_shares(
+            chosen[[column for column in chosen.columns if column not in _NO_COVARIATES]],
+            shares,
+            options.against,
+            cohort.source,
+        ),
         unjudged=pd.DataFrame(unjudged, columns=list(UNJUDGED_COLUMNS)),
         notes=notes,
     )

@@ -1,13 +1,16 @@
 """What is true of each patient, in the words of the model: one class, a set of right answers, or a row of its own.
 
 A class of the cohort is the model's class of the same slug, unless a file says otherwise; what is neither becomes a
-row of its own, which is counted and shown and enters no accuracy.
+row of its own, which is counted and shown and enters no accuracy. Rows are detailed classes, then labels in one of
+their spellings, and the file may put several under one name (paper, figure 4D).
 """
 
 from __future__ import annotations
 
 import json
 import tomllib
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,20 +18,21 @@ import pandas as pd
 
 from napari_caltomorph.errors import EvaluationRefused
 from napari_caltomorph.taxonomy import Taxonomy
+from napari_caltomorph.taxonomy.spelling import key
 
 OUTSIDE = "none"
-"""What a classes map writes for a class that is none of the model's."""
+"""What a classes map writes for a class that is none of the model's; ``"none: NAME"`` says what its row is called."""
 
 
 @dataclass(frozen=True)
 class ClassesMap:
-    """From the slugs of a cohort's classes, coarse or detailed, to those of a model.
+    """From the classes and labels of a cohort to the classes of a model, or to rows beside them.
 
     Attributes
     ----------
     cohort, model : Taxonomy
     explicit : dict of str to str
-        Slug of the cohort -> slug of the model, or `OUTSIDE`.
+        Slug of a class of the cohort, coarse or detailed, or a label of no class -> slug of the model, or `OUTSIDE`.
     """
 
     cohort: Taxonomy
@@ -36,8 +40,10 @@ class ClassesMap:
     explicit: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, path: Path | None, cohort: Taxonomy, model: Taxonomy) -> ClassesMap:
+    def load(cls, path: Path | None, cohort: Taxonomy, model: Taxonomy, labels: Iterable[str] = ()) -> ClassesMap:
         """Read a JSON or TOML file of ``cohort slug = model slug``; several may lead to one.
+
+        `labels` are those of the cohort's patients: a label that is of no class of the cohort may stand for a slug.
 
         Raises
         ------
@@ -47,16 +53,18 @@ class ClassesMap:
         if path is None:
             return cls(cohort, model)
         explicit = _read(path)
-        known = {slug for c in cohort.classes for slug in (c.slug, *(d.slug for d in c.detailed))}
+        slugs = {slug for c in cohort.classes for slug in (c.slug, *(d.slug for d in c.detailed))}
+        given = {key(label) for label in labels}
         for slug, target in explicit.items():
-            if slug not in known:
+            if slug not in slugs and key(slug) not in given:
                 raise EvaluationRefused(
-                    f"{path}: {slug!r} is no class of the cohort; its classes are {', '.join(cohort.slugs)}."
+                    f"{path}: {slug!r} is no class of the cohort and no patient's label; its classes are "
+                    f"{', '.join(cohort.slugs)}."
                 )
-            if target != OUTSIDE and target not in model.slugs:
+            if not _is_outside(target) and target not in model.slugs:
                 raise EvaluationRefused(
                     f"{path}: {target!r} is no class of the model; its classes are {', '.join(model.slugs)}, or "
-                    f"{OUTSIDE}."
+                    f'"{OUTSIDE}", or "{OUTSIDE}: NAME" for a row of that name.'
                 )
         return cls(cohort, model, explicit)
 
@@ -65,7 +73,7 @@ class ClassesMap:
         for slug in (detailed, coarse):
             if slug is not None and slug in self.explicit:
                 target = self.explicit[slug]
-                return None if target == OUTSIDE else target
+                return None if _is_outside(target) else target
         return coarse if coarse in self.model.slugs else None
 
     def apply(self, table: pd.DataFrame) -> pd.DataFrame:
@@ -76,7 +84,12 @@ class ClassesMap:
         columns = table[["coarse", "detailed", "coarse_set", "raw_label"]].itertuples(index=False)
         found = [self._truth(*(None if pd.isna(value) else str(value) for value in row)) for row in columns]
         names = ["truth", "coarse_set", "row"]
-        return pd.DataFrame(found, columns=names, index=table.index).astype("string")
+        truth = pd.DataFrame(found, columns=names, index=table.index).astype("string")
+        spellings = Counter(truth["row"].dropna())
+        commonest: dict[str, str] = {}
+        for row, _ in spellings.most_common():
+            commonest.setdefault(key(row), row)
+        return truth.assign(row=truth["row"].map(lambda row: commonest[key(row)], na_action="ignore").astype("string"))
 
     def _truth(
         self, coarse: str | None, detailed: str | None, coarse_set: str | None, label: str | None
@@ -91,13 +104,28 @@ class ClassesMap:
             if None in targets:  # the model cannot give one of the answers
                 return None, None, " or ".join(self._name(slug, None) for slug in slugs)
             return (right[0], None, None) if len(right) == 1 else (None, "|".join(right), None)
-        return None, None, label
+        if label is None:
+            return None, None, None
+        target = next((to for name, to in self.explicit.items() if key(name) == key(label)), f"{OUTSIDE}: {label}")
+        return (None, None, _row_of(target) or label) if _is_outside(target) else (target, None, None)
 
     def _name(self, coarse: str, detailed: str | None) -> str:
+        for slug in (detailed, coarse):
+            if slug is not None and (name := _row_of(self.explicit.get(slug, ""))):
+                return name
         for one in self.cohort.classes:
             if one.slug == coarse:
                 return next((d.name for d in one.detailed if d.slug == detailed), one.name)
         return detailed or coarse
+
+
+def _is_outside(target: str) -> bool:
+    return target.partition(":")[0].strip() == OUTSIDE
+
+
+def _row_of(target: str) -> str:
+    """Return the name that a target gives a row; empty where it gives none."""
+    return target.partition(":")[2].strip() if _is_outside(target) else ""
 
 
 def _read(path: Path) -> dict[str, str]:

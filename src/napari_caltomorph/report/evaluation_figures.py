@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from napari_caltomorph.evaluate import Evaluation
+from napari_caltomorph.evaluate.against import Against
+from napari_caltomorph.report.against_figure import draw_against, draw_errors_by
 from napari_caltomorph.report.calibration_figures import draw_malignancy_reliability, draw_reliability
 from napari_caltomorph.report.confusion_figures import draw_confusion, draw_detailed_confusion
 from napari_caltomorph.report.figures import PAPER, Look
@@ -23,6 +26,9 @@ from napari_caltomorph.storage import replacing
 
 Draw = Callable[[Axes, Evaluation, Look], object]
 
+_ACROSS = 3
+_MOST_CLASSES = 8
+
 
 @dataclass(frozen=True)
 class EvaluationFigure:
@@ -34,7 +40,7 @@ class EvaluationFigure:
         Of its files.
     title, caption : str
     panels : tuple of callable
-        Each draws an evaluation into axes of its own, side by side.
+        Each draws an evaluation into axes of its own, side by side, three in a row.
     size : callable
         Evaluation -> inches, wide and high.
     """
@@ -49,8 +55,12 @@ class EvaluationFigure:
         """Return it, drawn."""
         figure = Figure(figsize=self.size(evaluation), layout="constrained")
         FigureCanvasAgg(figure)
-        for axes, draw in zip(figure.subplots(1, len(self.panels), squeeze=False)[0], self.panels, strict=True):
+        across = min(_ACROSS, len(self.panels))
+        places = figure.subplots(math.ceil(len(self.panels) / across), across, squeeze=False).ravel()
+        for axes, draw in zip(places, self.panels, strict=False):
             draw(axes, evaluation, look)
+        for axes in places[len(self.panels) :]:
+            axes.remove()
         return figure
 
 
@@ -143,6 +153,32 @@ FIGURES = {
 }
 
 
+def figures_of(evaluation: Evaluation) -> tuple[EvaluationFigure, ...]:
+    """Return those of `FIGURES`, and one for each number that predictions are shown against."""
+    return (*FIGURES.values(), *(_against(number, one, evaluation) for number, one in enumerate(evaluation.against, 1)))
+
+
+def _against(number: int, one: Against, evaluation: Evaluation) -> EvaluationFigure:
+    sizes = {slug: correlation.patients for slug, correlation in one.correlations.items()}
+    shown = sorted(sizes, key=lambda slug: -sizes[slug])[:_MOST_CLASSES]
+    panels: list[Draw] = [lambda axes, e, look: draw_errors_by(axes, e, one.column, look)]
+    panels += [_draw_class_against(one.column, slug) for slug in evaluation.taxonomy.slugs if slug in shown]
+    across, down = min(_ACROSS, len(panels)), math.ceil(len(panels) / _ACROSS)
+    left_out = f" The {_MOST_CLASSES} largest classes are shown." if len(sizes) > len(shown) else ""
+    return EvaluationFigure(
+        name=f"against_{number}",
+        title=f"Against {one.column}",
+        caption=f"Share of wrong predictions by quarters of the patients (lines: Wilson's 95 % intervals), then the "
+        f"probability of each class for its patients, by {one.column}. Crosses: predicted as another class.{left_out}",
+        panels=tuple(panels),
+        size=_fixed(4.1 * across, 3.1 * down),
+    )
+
+
+def _draw_class_against(column: str, slug: str) -> Draw:
+    return lambda axes, evaluation, look: draw_against(axes, evaluation, column, slug, look)
+
+
 def save_figures(evaluation: Evaluation, folder: str | Path, look: Look = PAPER) -> list[Path]:
     """Write every figure as PNG and PDF, and the map's coordinates; return the paths.
 
@@ -152,10 +188,10 @@ def save_figures(evaluation: Evaluation, folder: str | Path, look: Look = PAPER)
         The folder cannot be written.
     """
     folder, written = Path(folder), []
-    for name, one in FIGURES.items():
+    for one in figures_of(evaluation):
         figure = one.of(evaluation, look)
         for kind in ("png", "pdf"):
-            path = folder / f"{name}.{kind}"
+            path = folder / f"{one.name}.{kind}"
             with replacing(path) as part:
                 figure.savefig(part, format=kind, dpi=200)
             written.append(path)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
@@ -22,8 +23,9 @@ from napari_caltomorph.evaluate import Evaluation
 from napari_caltomorph.evaluate.audit_result import Audit
 from napari_caltomorph.names import printable
 from napari_caltomorph.report.audit_tables import column_table, trait_table
-from napari_caltomorph.report.evaluation_figures import FIGURES, EvaluationFigure
+from napari_caltomorph.report.evaluation_figures import EvaluationFigure, figures_of
 from napari_caltomorph.report.evaluation_tables import (
+    against_table,
     class_table,
     flow_table,
     headline_table,
@@ -33,10 +35,15 @@ from napari_caltomorph.report.evaluation_tables import (
     undefined_table,
     wrong_table,
 )
+from napari_caltomorph.report.explain_figures import faithfulness_figure
+from napari_caltomorph.report.explain_tables import faithfulness_table
 from napari_caltomorph.report.html import RESEARCH_USE, figure_uri, render, thumbnail_uri
 from napari_caltomorph.report.malignancy_figures import not_malignant
 from napari_caltomorph.report.patient_map import patient_map
 from napari_caltomorph.storage import replacing
+
+if TYPE_CHECKING:
+    from napari_caltomorph.evaluate.faithfulness import CohortFaithfulness
 
 FILE_NAME = "report.html"
 
@@ -96,6 +103,7 @@ def save_report(
     audit: Audit | None = None,
     model: ModelDescription | None = None,
     cells: Mapping[str, Sequence[NDArray[np.uint8]]] | None = None,
+    faithfulness: CohortFaithfulness | None = None,
     command: str = "",
 ) -> Path:
     """Write the report as one HTML file; return where it stands.
@@ -111,6 +119,8 @@ def save_report(
         Its card is shown in full; what the evaluation knows of the model is shown anyway.
     cells : mapping, optional
         Patient -> (H, W, 3) uint8 images, shown as thumbnails for patients whose prediction was wrong.
+    faithfulness : CohortFaithfulness, optional
+        Of the same patients.
     command : str
         Command line that made the evaluation.
 
@@ -119,7 +129,7 @@ def save_report(
     OutputRefused
         It cannot be written.
     """
-    html = report_html(evaluation, audit=audit, model=model, cells=cells, command=command)
+    html = report_html(evaluation, audit=audit, model=model, cells=cells, faithfulness=faithfulness, command=command)
     with replacing(path := Path(path)) as part:
         part.write_text(html, "utf-8")
     return path
@@ -131,6 +141,7 @@ def report_html(
     audit: Audit | None = None,
     model: ModelDescription | None = None,
     cells: Mapping[str, Sequence[NDArray[np.uint8]]] | None = None,
+    faithfulness: CohortFaithfulness | None = None,
     command: str = "",
 ) -> str:
     """Return the text of `save_report`."""
@@ -150,13 +161,17 @@ def report_html(
         "missed": evaluation.at().missed,
         "prevalence": prevalence_table(evaluation),
         "hemoglobin": hemoglobin_table(evaluation),
-        "figures": [_shown(evaluation, figure) for figure in FIGURES.values()],
+        "figures": [_shown(evaluation, figure) for figure in figures_of(evaluation)],
+        "against": [(one, against_table(one)) for one in evaluation.against],
         "wrong": wrong,
         "has_right_answers": bool((evaluation.has_one_class | evaluation.has_several).any()),
         "cells": [(p, [thumbnail_uri(one) for one in shown[p]]) for p in evaluation.wrong if p in shown],
         "audit": audit,
         "traits": None if audit is None else trait_table(audit),
         "columns": None if audit is None else column_table(audit),
+        "faithfulness": faithfulness,
+        "gains": None if faithfulness is None else faithfulness_table(faithfulness),
+        "gain_figure": None if faithfulness is None else figure_uri(faithfulness_figure(faithfulness)),
         "undefined": undefined_table(evaluation),
         "provenance_facts": _facts(evaluation, printable(command)),
         "card": "" if model is None else model_card(model),
@@ -177,12 +192,14 @@ def _sections(evaluation: Evaluation, values: Mapping[str, object]) -> list[tupl
         "hemoglobin": "Hemoglobin",
         "figures": "Figures",
         "wrong": "Wrong",
+        "faithfulness": "Faithfulness",
         "audit": "Audit",
         "undefined": "Undefined",
         "provenance": "Model and provenance",
     }
     absent = set() if evaluation.is_labelled else {"classes", "threshold", "hemoglobin", "wrong"}
     absent |= {name for name in ("hemoglobin", "undefined") if not values[name].rows}  # type: ignore[attr-defined]
+    absent |= set() if values["faithfulness"] else {"faithfulness"}
     return [(link, name) for link, name in names.items() if link not in absent]
 
 

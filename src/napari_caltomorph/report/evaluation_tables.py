@@ -9,6 +9,7 @@ from typing import Literal
 import pandas as pd
 
 from napari_caltomorph.evaluate import Evaluation, Metric
+from napari_caltomorph.evaluate.against import Against
 from napari_caltomorph.report.malignancy_figures import not_malignant
 
 PREVALENCES = (0.01, 0.05, 0.1, 0.2, 0.5)
@@ -132,6 +133,15 @@ def hemoglobin_table(evaluation: Evaluation) -> ReportTable:
         if any(metric.is_defined for metric in group.numbers.values()):
             numbers = (_cell(group.numbers[name]) if name in group.numbers else Cell("") for name in _HEMOGLOBIN)
             table.rows.append((Cell(group.name), Cell(str(group.patients), key=group.patients), *numbers))
+    return table
+
+
+def against_table(found: Against) -> ReportTable:
+    """Return the share of wrong predictions by quarters of the patients."""
+    table = ReportTable((found.column, "patients", "predicted wrong"), is_sortable=False)
+    for part in found.bins:
+        count = part.error.patients
+        table.rows.append((Cell(f"{part.low:.3g} to {part.high:.3g}"), Cell(str(count), key=count), _cell(part.error)))
     return table
 
 
