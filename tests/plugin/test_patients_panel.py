@@ -1,0 +1,247 @@
+"""The *Predict patients* panel, clicked in a real window."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from napari.viewer import Viewer
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QWidget
+
+from napari_caltomorph.diagnose import Prediction
+from napari_caltomorph.plugin.patients_panel import PatientsPanel
+from napari_caltomorph.plugin.patients_table import COLUMNS, PatientsTable
+from napari_caltomorph.plugin.worker import Task
+from napari_caltomorph.synthetic import synthesize_patient, write_smear
+
+DISEASES = ("cll", "aml", "stem_cell_donor", "cml")
+OpenPatientsPanel = Callable[[], tuple[Viewer, PatientsPanel]]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("patients") / "ward"
+    for number, disease in enumerate(DISEASES, start=1):
+        write_smear(synthesize_patient(disease, cells=5, seed=number), folder / f"p{number}")
+    return folder
+
+
+@pytest.fixture
+def ward(drawn: Path, tmp_path: Path) -> Path:
+    """Four patients, of whom p3 has no readable image."""
+    folder = Path(shutil.copytree(drawn, tmp_path / "ward"))
+    for cell in (folder / "p3").glob("*.TIF"):
+        cell.write_bytes(b"")
+    return folder
+
+
+@pytest.fixture
+def open_patients_panel(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Iterator[OpenPatientsPanel]:
+    panels = []
+
+    def opened() -> tuple[Viewer, PatientsPanel]:
+        viewer = make_napari_viewer(show=True, strict_qt=True)
+        viewer.window.resize(1280, 720)
+        dock, panel = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Predict patients")
+        viewer.window._qt_window.resizeDocks([dock], [380], Qt.Orientation.Horizontal)
+        panels.append(panel)
+        qtbot.waitUntil(panel.isVisible)
+        panel.models.choose("demo")
+        return viewer, panel
+
+    yield opened
+    for panel in panels:
+        panel.unbind()
+    Task.await_workers(60_000)
+    qtbot.wait(50)
+
+
+@pytest.fixture
+def panel(open_patients_panel: OpenPatientsPanel) -> PatientsPanel:
+    return open_patients_panel()[1]
+
+
+def click(qtbot: QtBot, widget: QWidget) -> None:
+    qtbot.mouseClick(widget, Qt.MouseButton.LeftButton)
+
+
+def wait(qtbot: QtBot, panel: PatientsPanel) -> None:
+    qtbot.waitUntil(lambda: not panel.run.is_busy, timeout=120_000)
+
+
+def add(qtbot: QtBot, panel: PatientsPanel, place: Path) -> None:
+    panel.add(place)
+    wait(qtbot, panel)
+
+
+def predict(qtbot: QtBot, panel: PatientsPanel) -> None:
+    click(qtbot, panel.run.button)
+    wait(qtbot, panel)
+
+
+def shown(table: PatientsTable, column: str) -> list[str | None]:
+    model, place = table.model(), COLUMNS.index(column)
+    return [model.index(row, place).data() for row in range(model.rowCount())]
+
+
+def click_header(qtbot: QtBot, table: PatientsTable, column: str) -> None:
+    header = table.horizontalHeader()
+    place = header.sectionViewportPosition(COLUMNS.index(column)) + 8
+    qtbot.mouseClick(header.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(place, 8))
+
+
+def double_click(qtbot: QtBot, table: PatientsTable, patient: str) -> None:
+    row = shown(table, "patient").index(patient)
+    place = table.visualRect(table.model().index(row, 0)).center()
+    qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    qtbot.mouseDClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+
+
+def test_the_table_fills_goes_on_after_a_failure_and_says_the_reason(
+    qtbot: QtBot, panel: PatientsPanel, ward: Path
+) -> None:
+    assert not panel.table.isVisible()
+    add(qtbot, panel, ward)
+    assert panel.text == "4 patients"
+    assert shown(panel.table, "class") == ["waiting"] * 4
+    predict(qtbot, panel)
+    assert shown(panel.table, "patient") == ["p1", "p2", "p3", "p4"]
+    assert [state[:6] for state in shown(panel.table, "state")] == ["done", "done", "failed", "done"]
+    assert "1 failed" in panel.text
+    assert panel.run.text.startswith("3 patients predicted; 1 failed")
+    panel.table.selectRow(2)
+    assert "none usable" in panel.detail
+    for row in panel.table.rows:
+        if row.prediction is not None:
+            assert row.prediction == Prediction.load(ward.parent / "ward_predicted_demo" / row.patient_id)
+    table = pd.read_csv(ward.parent / "ward_predicted_demo" / "predictions.csv")
+    assert list(table["patient_id"]) == ["p1", "p2", "p4"]
+    assert shown(panel.table, "malign.")[:2] == [f"{value:.2f}" for value in table["malignancy"][:2]]
+
+
+def test_a_click_on_malignancy_sorts_by_it_and_patients_without_stand_last(
+    qtbot: QtBot, panel: PatientsPanel, ward: Path
+) -> None:
+    add(qtbot, panel, ward)
+    predict(qtbot, panel)
+    orders = []
+    for _ in range(2):
+        click_header(qtbot, panel.table, "malign.")
+        values = shown(panel.table, "malign.")
+        assert values[-1] is None
+        orders.append([float(value) for value in values if value is not None])
+    assert sorted(orders, key=lambda order: order[0]) == [sorted(orders[0]), sorted(orders[0], reverse=True)]
+
+
+def test_a_double_click_opens_the_saved_prediction_in_predict_patient(
+    qtbot: QtBot, open_patients_panel: OpenPatientsPanel, ward: Path
+) -> None:
+    viewer, panel = open_patients_panel()
+    add(qtbot, panel, ward)
+    double_click(qtbot, panel.table, "p1")
+    assert panel.run.text == "p1 is not predicted yet."
+    predict(qtbot, panel)
+    double_click(qtbot, panel.table, "p3")
+    assert "none usable" in panel.run.text
+    double_click(qtbot, panel.table, "p2")
+    _, single = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Predict patient")
+    wait(qtbot, single)
+    assert single.results.prediction == Prediction.load(ward.parent / "ward_predicted_demo" / "p2")
+    assert "p2 ranked cells" in [layer.name for layer in viewer.layers]
+    single.unbind()
+
+
+def test_cancelling_keeps_who_is_done_and_another_click_goes_on(qtbot: QtBot, panel: PatientsPanel, ward: Path) -> None:
+    add(qtbot, panel, ward)
+    click(qtbot, panel.run.button)
+    qtbot.waitUntil(lambda: panel.table.rows[0].prediction is not None, timeout=120_000)
+    click(qtbot, panel.run.button)
+    wait(qtbot, panel)
+    assert "are kept" in panel.run.text
+    states = shown(panel.table, "state")
+    assert states[0] == "done"
+    assert "waiting" in states
+    assert not any("..." in str(state) for state in states)
+    predict(qtbot, panel)
+    assert shown(panel.table, "state")[0] == "was done before"
+    assert "of them before" in panel.run.text
+
+
+def test_all_are_exported_as_the_terminal_writes_them(
+    qtbot: QtBot, panel: PatientsPanel, ward: Path, tmp_path: Path
+) -> None:
+    add(qtbot, panel, ward)
+    assert not panel._export.isEnabled()
+    predict(qtbot, panel)
+    assert panel._export.isEnabled()
+    panel.export(tmp_path / "exported")
+    results = ward.parent / "ward_predicted_demo"
+    names = {str(path.relative_to(results)) for path in results.rglob("*") if path.is_file()}
+    assert names == {"predictions.csv", "cells.csv", *(f"p{i}/prediction.json" for i in (1, 2, 4))}
+    for name in names:
+        assert (tmp_path / "exported" / name).read_bytes() == (results / name).read_bytes()
+
+
+def test_patients_of_several_places_stand_in_one_table(
+    qtbot: QtBot, panel: PatientsPanel, ward: Path, tmp_path: Path
+) -> None:
+    add(qtbot, panel, ward)
+    panel.results.setText(str(tmp_path / "mine"))
+    other = tmp_path / "other"
+    shutil.move(ward / "p4", other / "p5")
+    shutil.copytree(ward / "p2", other / "p6")
+    add(qtbot, panel, other)
+    assert shown(panel.table, "patient") == ["p1", "p2", "p3", "p4", "p5", "p6"]
+    assert panel.results.text() == str(tmp_path / "mine")
+    shutil.copytree(ward / "p1", tmp_path / "third" / "p1")
+    shutil.copytree(ward / "p1", tmp_path / "third" / "p9")
+    add(qtbot, panel, tmp_path / "third")
+    assert "Two smears are called p1" in panel.run.text
+    click(qtbot, panel._clear)
+    assert not panel.table.isVisible()
+
+
+def test_what_is_missing_is_said_in_one_sentence(
+    qtbot: QtBot, panel: PatientsPanel, ward: Path, tmp_path: Path
+) -> None:
+    click(qtbot, panel.run.button)
+    assert "no patient yet" in panel.run.text
+    add(qtbot, panel, tmp_path / "gone")
+    assert "does not exist" in panel.run.text
+    add(qtbot, panel, ward)
+    panel.results.clear()
+    click(qtbot, panel.run.button)
+    assert "Choose a folder" in panel.run.text
+
+
+def test_closing_the_window_while_it_predicts_ends_quietly(
+    qtbot: QtBot, open_patients_panel: OpenPatientsPanel, ward: Path
+) -> None:
+    viewer, panel = open_patients_panel()
+    add(qtbot, panel, ward)
+    click(qtbot, panel.run.button)
+    viewer.close()
+    Task.await_workers(60_000)
+    qtbot.wait(100)
+    assert all(row.prediction is None for row in panel.table.rows)
+
+
+def test_everything_is_in_sight_on_a_small_screen(
+    qtbot: QtBot, open_patients_panel: OpenPatientsPanel, ward: Path
+) -> None:
+    viewer, panel = open_patients_panel()
+    window = viewer.window._qt_window
+    add(qtbot, panel, ward)
+    predict(qtbot, panel)
+    panel.table.selectRow(2)
+    qtbot.wait(50)
+    assert (window.width(), window.height()) <= (1280, 720)
+    for widget in (panel.run.button, panel._opener, panel._export, panel.table):
+        corner = widget.mapTo(window, widget.rect().bottomRight())
+        assert corner.x() <= window.width()
+        assert corner.y() <= window.height()
