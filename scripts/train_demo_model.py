@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,6 @@ from torch.nn import functional
 import napari_caltomorph
 from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions, encode_cohort
 from napari_caltomorph.cohort.drawn import DrawnPatients
-from napari_caltomorph.diagnose import Ensemble
 from napari_caltomorph.encode import DEMO_ENCODER, ENCODERS
 from napari_caltomorph.encode.load import LoadedEncoder, build_module
 from napari_caltomorph.report.training_figures import save_training_curves
@@ -147,7 +147,8 @@ def main() -> None:
         description = ensemble.description.model_copy(update=update)
         shutil.copyfile(file, shipped)
         # Without its patients: they can be drawn again, and the demo is to be small.
-        shown = Ensemble(description, ensemble.members).save(PACKAGE / "diagnose" / "demo", overwrite=True)
+        shown = replace(ensemble, description=description, patients=None)
+        shown = shown.save(PACKAGE / "diagnose" / "demo", overwrite=True)
         save_training_curves(shown.description, PACKAGE / "diagnose" / "demo")
     print(f"took {(time.time() - start) / 60:.0f} min")
 

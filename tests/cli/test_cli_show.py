@@ -24,7 +24,7 @@ def prediction():
 def test_raw_probabilities_are_said_to_be_raw(prediction, capsys):
     show_prediction(prediction)
     said = " ".join(capsys.readouterr().out.split())
-    assert "probabilities are not calibrated" in said
+    assert "probabilities are raw, not calibrated" in said
     assert "Not excluded" not in said
 
 

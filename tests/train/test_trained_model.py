@@ -49,6 +49,7 @@ def test_the_model_that_is_loaded_is_the_one_that_was_trained(model):
     assert json.loads((folder / "model.json").read_text())["training"]["recipe"] == "robust"
     assert names(folder) == [
         "README.md",
+        "domain.safetensors",
         "fold_0.safetensors",
         "fold_1.safetensors",
         "fold_2.safetensors",

@@ -15,9 +15,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from napari_caltomorph.diagnose.domain import DOMAIN_FILE, Domain
+from napari_caltomorph.diagnose.domain_result import WITHDRAWN, DomainResult
 from napari_caltomorph.diagnose.member import Member, Outputs
 from napari_caltomorph.diagnose.model_card import model_card
-from napari_caltomorph.diagnose.model_file import MemberFile, ModelDescription, read_description
+from napari_caltomorph.diagnose.model_file import DomainFile, MemberFile, ModelDescription, read_description
 from napari_caltomorph.diagnose.prediction import Prediction
 from napari_caltomorph.diagnose.training_patients import TrainingPatients
 from napari_caltomorph.encode.features import Features, library_version
@@ -39,13 +41,14 @@ class Ensemble:
     """A model: its description and its members, which average their softmax (paper, section 2.4).
 
     `patients` are those it was trained on, as `train` fills them in for `save`; of a model that was loaded,
-    `training_patients` reads them from its `folder`.
+    `training_patients` reads them from its `folder`. `domain` is what their smears looked like, where it is known.
     """
 
     description: ModelDescription
     members: tuple[Member, ...]
     patients: TrainingPatients | None = None
     folder: Path | None = field(default=None, compare=False)
+    domain: Domain | None = field(default=None, compare=False)
 
     @classmethod
     def load(cls, folder: Path, device: torch.device | str = "cpu") -> Ensemble:
@@ -58,10 +61,10 @@ class Ensemble:
         """
         description = read_description(folder)
         members = tuple(_load_member(folder, description, m).to(device) for m in description.members)
-        return cls(description, members, folder=folder)
+        return cls(description, members, folder=folder, domain=_load_domain(folder, description))
 
     def save(self, folder: Path, *, overwrite: bool = False, scratch: Path | None = None) -> Ensemble:
-        """Write the model folder: ``model.json``, one safetensors a member, the model card, and ``private/``.
+        """Write the model folder: ``model.json``, one safetensors a member, the domain, the card, and ``private/``.
 
         Parameters
         ----------
@@ -90,12 +93,16 @@ class Ensemble:
                 weights = {key: value.detach().cpu().contiguous() for key, value in member.state_dict().items()}
                 path.write_bytes(save(weights, metadata={"seal": self.description.seal}))
                 files.append(MemberFile(file=path.name, sha256=file_sha256(path)))
-            description = self.description.model_copy(update={"members": tuple(files)})
+            domain = None
+            if self.domain is not None:
+                (part / DOMAIN_FILE).write_bytes(self.domain.to_bytes(self.description.seal))
+                domain = DomainFile(sha256=file_sha256(part / DOMAIN_FILE))
+            description = self.description.model_copy(update={"members": tuple(files), "domain": domain})
             (part / "model.json").write_text(description.model_dump_json(indent=1), "utf-8")
             (part / "README.md").write_text(model_card(description), "utf-8")
             if self.patients is not None:
                 self.patients.save(part)
-        return Ensemble(description, self.members, self.patients, folder)
+        return Ensemble(description, self.members, self.patients, folder, self.domain)
 
     def training_patients(self) -> TrainingPatients | None:
         """Return who the model was trained on; None where the model does not bring its ``private/``.
@@ -109,13 +116,17 @@ class Ensemble:
             return self.patients
         return TrainingPatients.load(self.folder)
 
-    def predict(self, features: Features, *, progress: OnProgress = ignore) -> Prediction:
+    def predict(
+        self, features: Features, *, alone: NDArray[np.float64] | None = None, progress: OnProgress = ignore
+    ) -> Prediction:
         """Diagnose one patient.
 
         Parameters
         ----------
         features : Features
             A bag of N >= 1 cells.
+        alone : (N, C), optional
+            `Prediction.alone` of these cells, where it is known: no other cell has a part in it.
         progress : callable
             Called with a `Progress` for each member and its single cells; raising `Cancelled` in it stops cleanly.
 
@@ -127,9 +138,10 @@ class Ensemble:
         self.refuse_other_features(features)
         description = self.description
         bag = _bag(features)
-        asked = [self._ask(i, bag, progress) for i in range(len(self.members))]
+        asked = [self._ask(i, bag, progress, alone is None) for i in range(len(self.members))]
         votes = Votes.of([one.outputs for one in asked], self.members)
         target = description.hemoglobin
+        domain = self.domain_of(features, votes)
         return Prediction(
             patient_id=features.patient_id,
             smear_fingerprint=features.origin.smear_fingerprint,
@@ -149,8 +161,9 @@ class Ensemble:
             labels=(None,) * len(features),
             attention=np.mean([one.attention for one in asked], axis=0),
             attention_kind=self.members[0].aggregator.attention_kind,
-            alone=np.mean([one.alone for one in asked], axis=0),
-            warnings=self.warnings(features),
+            alone=np.mean([one.alone for one in asked], axis=0) if alone is None else alone,
+            domain=domain,
+            warnings=self.warnings(features, domain),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             library_version=library_version(),
         )
@@ -181,7 +194,7 @@ class Ensemble:
         return Votes.of(outputs, asked)
 
     @torch.inference_mode()
-    def _ask(self, index: int, bag: Tensor, progress: OnProgress) -> _Asked:
+    def _ask(self, index: int, bag: Tensor, progress: OnProgress, each_alone: bool) -> _Asked:
         member = self.members[index].eval()
         stage, total = f"Member {index + 1} of {len(self.members)}", len(bag)
         progress(Progress(stage, 0, total))
@@ -190,8 +203,8 @@ class Ensemble:
         outputs = member(bag[None], keep=kept)
         progress(Progress(stage, 0, total))  # with thousands of cells, each of the two steps takes seconds
         attention = member.aggregator.attention(kept)
-        alone = []
-        for some in torch.split(bag[:, None], _ALONE):  # (<= 256, 1, D)
+        alone = [np.empty((0, outputs.logits.shape[-1]))]
+        for some in torch.split(bag[:, None], _ALONE) if each_alone else ():  # (<= 256, 1, D)
             alone.append(_softmax(member(some).logits))
             progress(Progress(stage, sum(map(len, alone)), total))
         return _Asked(
@@ -224,11 +237,25 @@ class Ensemble:
             ("preprocessing", origin.preprocessing, need.preprocessing),
         ]
 
-    def warnings(self, features: Features) -> tuple[str, ...]:
-        """Return what is to be said of these features before anybody believes the answer."""
-        return tuple(self._warnings(features))
+    def domain_of(self, features: Features, votes: Votes) -> DomainResult | None:
+        """Say whether a smear is like the training cohort; None where the model does not know what that looked like.
 
-    def _warnings(self, features: Features) -> Iterator[str]:
+        Parameters
+        ----------
+        features : Features
+        votes : Votes
+            What all members say of them.
+        """
+        return None if self.domain is None else self.domain.judge(features.values, votes.embeddings)
+
+    def warnings(self, features: Features, domain: DomainResult | None = None) -> tuple[str, ...]:
+        """Return what is to be said of these features, and of their domain, before anybody believes the answer."""
+        return tuple(self._warnings(features, domain))
+
+    def _warnings(self, features: Features, domain: DomainResult | None) -> Iterator[str]:
+        if domain is not None and domain.is_outside:
+            claims = f"; {WITHDRAWN}" if self.description.calibration is not None else ""
+            yield domain.in_words + claims
         if (count := len(features)) < _FEW_CELLS:
             cells = "cell" if count == 1 else "cells"
             yield f"Only {count} {cells}: the method was made for about 500, and left out patients below {_FEW_CELLS}"
@@ -277,7 +304,7 @@ class Votes:
 class _Asked:
     outputs: Outputs
     attention: NDArray[np.float64]  # (N,) ratio to uniform
-    alone: NDArray[np.float64]  # (N, C)
+    alone: NDArray[np.float64]  # (N, C), (0, C) where it was not asked for
 
 
 def build_member(description: ModelDescription) -> Member:
@@ -316,6 +343,17 @@ def _load_member(folder: Path, description: ModelDescription, file: MemberFile) 
         raise ModelRefused(f"{path} does not fit model.json: {problem}; get the model again.")
     member.to_empty(device="cpu").load_state_dict(weights)
     return member.eval().requires_grad_(False)
+
+
+def _load_domain(folder: Path, description: ModelDescription) -> Domain | None:
+    if description.domain is None:
+        return None
+    path = folder / DOMAIN_FILE
+    if not path.is_file():
+        raise ModelRefused(f"{folder} lacks {DOMAIN_FILE}, which its model.json names; get the model again.")
+    if file_sha256(path) != description.domain.sha256:
+        raise ModelRefused(f"{path} is not the file that model.json names (its SHA-256 differs); get the model again.")
+    return Domain.load(path, description.seal, len(description.members))
 
 
 def _bag(features: Features) -> Tensor:

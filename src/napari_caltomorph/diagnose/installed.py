@@ -6,6 +6,7 @@ import importlib.resources
 import shutil
 from pathlib import Path
 
+from napari_caltomorph.diagnose.domain import DOMAIN_FILE
 from napari_caltomorph.diagnose.model_card import TRAINING_CURVES
 from napari_caltomorph.diagnose.model_file import read_description
 from napari_caltomorph.diagnose.tables import folder_name
@@ -101,7 +102,9 @@ def export_model(name: str, target: Path) -> Path:
 
 def _copy_public(folder: Path, target: Path) -> None:
     """Copy the files that a model consists of, and no others."""
-    names = ["model.json", *_OPTIONAL, *(m.file for m in read_description(folder).members)]
+    description = read_description(folder)
+    names = ["model.json", *_OPTIONAL, *(m.file for m in description.members)]
+    names += [DOMAIN_FILE] if description.domain is not None else []
     for name in names:
         if (folder / name).is_file():
             shutil.copyfile(folder / name, target / name)

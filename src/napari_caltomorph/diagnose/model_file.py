@@ -68,6 +68,12 @@ class MemberFile(Part):
     sha256: Sha256
 
 
+class DomainFile(Part):
+    """What the training cohort looked like: ``domain.safetensors``."""
+
+    sha256: Sha256
+
+
 class ModelDescription(Part):
     """The content of ``model.json``."""
 
@@ -86,6 +92,7 @@ class ModelDescription(Part):
     calibration: Calibration | None = None
     training: TrainingRecord
     members: tuple[MemberFile, ...] = Field(min_length=1)
+    domain: DomainFile | None = None
     library_versions: dict[str, str]
 
     @model_validator(mode="after")
@@ -121,8 +128,10 @@ class ModelDescription(Part):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the seal, of all members and of the calibration: what a prediction was made with."""
+        """SHA-256 of the seal, of all members, of domain and calibration: what a prediction was made with."""
         sums = [self.seal, *(m.sha256 for m in self.members)]
+        if self.domain is not None:
+            sums.append(self.domain.sha256)
         if self.calibration is not None:
             sums.append(json.dumps(self.calibration.model_dump(mode="json"), sort_keys=True))
         return hashlib.sha256("\n".join(sums).encode()).hexdigest()

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Va
 
 from napari_caltomorph.diagnose.aggregator_options import AttentionKind
 from napari_caltomorph.diagnose.calibration import Calibration
+from napari_caltomorph.diagnose.domain_result import WITHDRAWN, DomainResult
 from napari_caltomorph.diagnose.model_file import ErrorInterval, Threshold
 from napari_caltomorph.errors import PredictionUnreadable
 from napari_caltomorph.storage import replacing
@@ -69,7 +70,10 @@ class Prediction(BaseModel):
         How far off hemoglobin was on unseen patients; never the spread of the members.
     threshold : Threshold
     calibration : Calibration or None
-        What turns the members' average into `probabilities`; None: they are that average, raw.
+        What turns the members' average into `probabilities`; None: they are that average, raw. It is withdrawn from
+        a smear outside the training domain.
+    domain : DomainResult or None
+        Whether the smear is like those of the training cohort; None where the model does not know them.
     cells, labels : tuple
         The N cells of the bag, and their types where sub-folders named them.
     attention : (N,)
@@ -82,6 +86,8 @@ class Prediction(BaseModel):
         a probability that the cell is anything.
     left_out, passed_over
         Cells that are not in the bag, and how many files were no cells.
+    original : Prediction or None
+        What the same model said before the user left some of its cells out, whole; None where that did not happen.
     warnings : tuple of str
     """
 
@@ -103,6 +109,7 @@ class Prediction(BaseModel):
     hemoglobin_error: ErrorInterval | None = None
     threshold: Threshold
     calibration: Calibration | None = None
+    domain: DomainResult | None = None
     cells: tuple[str, ...]
     labels: tuple[str | None, ...]
     attention: Numbers
@@ -110,6 +117,7 @@ class Prediction(BaseModel):
     alone: Numbers
     left_out: tuple[LeftOutCell, ...] = ()
     passed_over: int = 0
+    original: Prediction | None = None
     warnings: tuple[str, ...] = ()
     created: str
     library_version: str
@@ -142,6 +150,19 @@ class Prediction(BaseModel):
             raise ValueError(f"member_hemoglobin: {self.member_hemoglobin.shape} for {members} members")
         if self.attention.shape != (cells,) or self.alone.shape != (cells, classes) or len(self.labels) != cells:
             raise ValueError(f"attention, alone or labels do not fit {cells} cells")
+        if self.domain is not None and len(self.domain.cell_tails) != cells:
+            raise ValueError(f"domain: {len(self.domain.cell_tails)} cells, the prediction has {cells}")
+        return self
+
+    @model_validator(mode="after")
+    def _original_is_of_these_cells(self) -> Prediction:
+        if (before := self.original) is None:
+            return self
+        if before.original is not None or before.model_fingerprint != self.model_fingerprint:
+            raise ValueError("original is no plain prediction of the same model")
+        by_hand = {one.cell for one in self.left_out if one.by == "user"}
+        if not set(before.cells) - set(self.cells) <= by_hand or not set(self.cells) < set(before.cells):
+            raise ValueError("original is of other cells than these and those left out by hand")
         return self
 
     @model_validator(mode="after")
@@ -182,24 +203,43 @@ class Prediction(BaseModel):
         return self._as_shown(self.member_probabilities)
 
     def _as_shown(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-        return probabilities if self.calibration is None else self.calibration.apply(probabilities)
+        return probabilities if self.calibration_in_force is None else self.calibration_in_force.apply(probabilities)
+
+    @property
+    def is_outside_domain(self) -> bool:
+        """Whether the smear is known to be unlike the training cohort; nothing that was measured there holds of it."""
+        return self.domain is not None and self.domain.is_outside
+
+    @property
+    def calibration_in_force(self) -> Calibration | None:
+        """The model's calibration, unless the smear is outside the training domain."""
+        return None if self.is_outside_domain else self.calibration
 
     @property
     def calibrated(self) -> bool:
         """Whether `probabilities` are calibrated, or raw averaged softmax."""
-        return self.calibration is not None
+        return self.calibration_in_force is not None
+
+    @property
+    def calibration_in_words(self) -> str:
+        """What kind of numbers `probabilities` are, as the faces say it, without a full stop."""
+        if self.calibration is None:
+            return "Probabilities are raw, not calibrated"
+        if self.is_outside_domain:
+            return f"Probabilities are raw: the smear is unlike the training cohort, so {WITHDRAWN}"
+        return f"Probabilities are calibrated: {self.calibration.in_words}"
 
     @property
     def prediction_set(self) -> tuple[str, ...] | None:
-        """Names of the classes that cannot be excluded; None without a calibration, and empty if all can."""
-        if self.calibration is None:
+        """Names of the classes that cannot be excluded; None without a calibration in force, and empty if all can."""
+        if self.calibration_in_force is None:
             return None
-        slugs = self.calibration.prediction_set(self.probabilities, self.taxonomy.slugs)
+        slugs = self.calibration_in_force.prediction_set(self.probabilities, self.taxonomy.slugs)
         return tuple(one.name for one in self.taxonomy.classes if one.slug in slugs)
 
     @property
     def prediction_set_in_words(self) -> str | None:
-        """The set and what it promises, as the faces say it; None without a calibration."""
+        """The set and what it promises, as the faces say it; None without a calibration in force."""
         if self.calibration is None or self.prediction_set is None:
             return None
         unclaimed = [one.name for one in self.taxonomy.classes if one.slug in self.calibration.without_claim]
@@ -241,8 +281,11 @@ class Prediction(BaseModel):
 
     @property
     def hemoglobin_range(self) -> tuple[float, float] | None:
-        """Where the measured value lay for unseen patients at the level of `hemoglobin_error`, in g/dl."""
-        if self.hemoglobin is None or self.hemoglobin_error is None:
+        """Where the measured value lay for unseen patients at the level of `hemoglobin_error`, in g/dl.
+
+        None outside the training domain: those patients were of it.
+        """
+        if self.hemoglobin is None or self.hemoglobin_error is None or self.is_outside_domain:
             return None
         return self.hemoglobin + self.hemoglobin_error.low, self.hemoglobin + self.hemoglobin_error.high
 
@@ -270,14 +313,25 @@ class Prediction(BaseModel):
         classes: NDArray[np.intp] = self.alone.argmax(axis=1)
         return classes
 
+    @property
+    def original_in_words(self) -> str | None:
+        """What was left out by hand after the prediction, and what it said before; None where nothing was."""
+        if (before := self.original) is None:
+            return None
+        count = len(before.cells) - len(self.cells)
+        (first, p), *_ = before.top(1)
+        numbers = [f"{first} {p:.2f}", f"malignant {before.malignancy:.2f}"]
+        numbers += [] if before.hemoglobin is None else [f"hemoglobin {before.hemoglobin:.1f} g/dl"]
+        return f"{count} {'cell was' if count == 1 else 'cells were'} left out by hand; before: {', '.join(numbers)}"
+
     def cell_table(self) -> pd.DataFrame:
-        """One row a cell, most attended first, with the columns of ``cells.csv``."""
+        """One row a cell, most attended first, with the columns of ``cells.csv``; without attention there is none."""
         order = self.order
         columns: dict[str, Any] = {
             "patient_id": self.patient_id,
             "cell": [self.cells[i] for i in order],
             "rank": self.ranks[order],
-            "attention": self.attention[order],
+            "attention": self.attention[order] if self.has_attention else np.nan,
             "alone_class": [self.taxonomy.names[i] for i in self.alone_class[order]],
         }
         columns |= {f"alone_p_{slug}": self.alone[order, i] for i, slug in enumerate(self.taxonomy.slugs)}

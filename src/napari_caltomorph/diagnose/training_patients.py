@@ -15,7 +15,7 @@ from napari_caltomorph.errors import ModelRefused
 PRIVATE = "private"
 _TABLE = "patients.csv"
 _EMBEDDINGS = "embeddings.safetensors"
-_TEXT = ("patient_id", "coarse", "detailed", "group", "fingerprint")
+_TEXT = ("patient_id", "coarse", "detailed", "group", "fingerprint", "path")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class TrainingPatients:
     Attributes
     ----------
     table : pandas.DataFrame
-        patient_id, coarse, detailed, group, hemoglobin_g_dl, fingerprint of the smear, fold (the member that did not
+        patient_id, coarse, detailed, group, hemoglobin_g_dl, fingerprint and path of the smear (models made before it
+        was kept have no path), fold (the member that did not
         learn from the patient; -1: set aside to calibrate on; missing: all members learnt from the patient), and what
         that single member said: ``out_of_fold_p_<class slug>``.
     embeddings : (M, P, width) float32

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.diagnose import Ensemble, FoldRecord, ModelDescription, TrainingRecord
 from napari_caltomorph.diagnose.calibration import Calibration
+from napari_caltomorph.diagnose.domain_fit import fit_domain
 from napari_caltomorph.diagnose.member import Member
 from napari_caltomorph.diagnose.model_file import EncoderNeed, ErrorInterval, HemoglobinTarget, MemberFile, Threshold
 from napari_caltomorph.diagnose.training_patients import TrainingPatients
@@ -107,7 +108,9 @@ def assemble(
         table=_patient_table(bags, splits, said),
         embeddings=torch.stack([predict_bags(m, bags, np.arange(len(bags)), options).embedding for m in members]),
     )
-    return Ensemble(description, tuple(members), patients)
+    judge = patients.table["fold"].fillna(-2).to_numpy(dtype=np.intp)  # -2: all members learnt from the patient
+    domain = fit_domain(bags.values, patients.embeddings.float().numpy(), judge)
+    return Ensemble(description, tuple(members), patients, domain=domain)
 
 
 class _Said:
@@ -218,7 +221,7 @@ def _notes(
 
 
 def _patient_table(bags: LabelledBags, splits: list[MemberSplit], said: _Said) -> pd.DataFrame:
-    columns = ["patient_id", "coarse", "detailed", "group", "hemoglobin_g_dl", "fingerprint"]
+    columns = ["patient_id", "coarse", "detailed", "group", "hemoglobin_g_dl", "fingerprint", "path"]
     # The member that did not learn from a patient, whichever fold that was; nobody's where its fold was not trained.
     member_of = {-1: -1} | {split.fold: member for member, split in enumerate(splits)}
     table = bags.table[columns].assign(fold=pd.array([member_of.get(int(f)) for f in bags.folds], dtype="Int64"))
