@@ -5,8 +5,7 @@ from __future__ import annotations
 import napari
 
 from napari_caltomorph.names import path_of
-from napari_caltomorph.plugin.reader import SMEAR_KEY
-from napari_caltomorph.smear import Smear, read_smear
+from napari_caltomorph.smear import read_smear
 
 
 def open_in_predict(viewer: napari.viewer.Viewer, place: str, model: str) -> None:
@@ -31,13 +30,5 @@ def open_in_predict(viewer: napari.viewer.Viewer, place: str, model: str) -> Non
     dock.raise_()
     panel.bind()  # it may be behind another tab, where Qt has not shown it yet
     panel.models.choose(model)
-    shown = next((layer for layer in viewer.layers if _is_of(layer.metadata.get(SMEAR_KEY), smear)), None)
-    if shown is None:
-        panel.smears.open(place)
-    else:
-        panel.smears.choose(shown)
+    panel.smears.show_smear(smear)
     panel.predict()
-
-
-def _is_of(shown: object, smear: Smear) -> bool:
-    return isinstance(shown, Smear) and shown.path == smear.path

@@ -75,10 +75,14 @@ class SmearChooser(QWidget):
         preferences().folder = printable(str(Path(path).parent))
         self._viewer.add_layer(Layer.create(*smear_layer(smear)))
 
-    def choose(self, layer: Image) -> None:
-        """Choose a layer that is open, and show it alone."""
-        self._choice.setCurrentIndex(self._choice.findData(layer))
-        hide_all_but(self._viewer, layer)
+    def show_smear(self, smear: Smear) -> None:
+        """Choose the layer of an export, which is opened if it is not, and show it alone."""
+        for layer in self._viewer.layers:
+            if _is_smear(layer) and SMEAR_KEY in layer.metadata and layer.metadata[SMEAR_KEY].path == smear.path:
+                self._choice.setCurrentIndex(self._choice.findData(layer))
+                hide_all_but(self._viewer, layer)
+                return
+        self._viewer.add_layer(Layer.create(*smear_layer(smear)))
 
     def keep(self, layer: Image, graded: Smear) -> None:
         """Remember a layer's graded smear."""
