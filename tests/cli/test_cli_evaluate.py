@@ -134,3 +134,23 @@ def test_bad_usage_is_one_line(run, words, tmp_path, flags, why):
     assert (code, out) == (2, "")
     assert why in " ".join(err.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_faithfulness_is_said_saved_and_reported(run, words, tmp_path):
+    code, out, err = run(*words[:-1], "--out", tmp_path / "out", "--faithfulness")
+    assert (code, err) == (0, "")
+    text = " ".join(out.split())
+    assert "Faithfulness: area better than random orders, 9 patients" in text
+    assert all(order in text for order in ("attention", "contribution", "alone"))
+    saved = json.loads((tmp_path / "out" / "faithfulness.json").read_text())
+    assert f"{saved['gain_over_random']['deletion_alone']['value']:.3f} (" in text
+    assert len(pd.read_csv(tmp_path / "out" / "faithfulness.csv")) == 9
+    assert 'id="faithfulness"' in (tmp_path / "out" / "report.html").read_text()
+    assert all(len(line) <= 80 for line in out.splitlines() if str(tmp_path) not in line)
+
+
+def test_faithfulness_without_a_feature_folder_is_refused(run, words, tmp_path):
+    at = words.index("--features")
+    code, _, err = run(*words[:at], *words[at + 2 :], "--out", tmp_path / "out", "--faithfulness")
+    assert code == 2
+    assert "name it with --features" in " ".join(err.split())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_caltomorph.diagnose import Ensemble
 from napari_caltomorph.evaluate import Evaluation
@@ -16,6 +17,9 @@ from napari_caltomorph.report.evaluation_figures import save_figures
 from napari_caltomorph.report.evaluation_report import FILE_NAME, save_report
 from napari_caltomorph.report.top_cells import top_cells
 from napari_caltomorph.storage import replacing
+
+if TYPE_CHECKING:
+    from napari_caltomorph.evaluate.faithfulness import CohortFaithfulness
 
 AUDIT_NAME = "audit.json"
 
@@ -27,6 +31,7 @@ def save_evaluation_folder(
     *,
     features: str | Path | None = None,
     audit: Audit | None = None,
+    faithfulness: CohortFaithfulness | None = None,
     command: str = "",
     progress: OnProgress = ignore,
 ) -> list[Path]:
@@ -44,6 +49,8 @@ def save_evaluation_folder(
         The feature folder it was judged on; with it, the report shows cells of patients who were judged wrong.
     audit : Audit, optional
         Of the same cohort.
+    faithfulness : CohortFaithfulness, optional
+        Of the same patients; written as ``faithfulness.json`` and ``faithfulness.csv``.
     command : str
         Command line that made the evaluation.
     progress : callable
@@ -58,12 +65,20 @@ def save_evaluation_folder(
     written = evaluation.save(folder)
     if audit is not None:
         written.append(save_audit(audit, folder))
+    if faithfulness is not None:
+        written += faithfulness.save(folder)
     progress(Progress("Drawing figures", 0, 1, "sets"))
     figures = save_figures(evaluation, folder / "figures")
     cells = None if features is None else top_cells(ensemble, evaluation, features, progress=progress)
     progress(Progress("Writing the report", 0, 1, "files"))
     report = save_report(
-        evaluation, folder / FILE_NAME, audit=audit, model=ensemble.description, cells=cells, command=command
+        evaluation,
+        folder / FILE_NAME,
+        audit=audit,
+        model=ensemble.description,
+        cells=cells,
+        faithfulness=faithfulness,
+        command=command,
     )
     return [*written, *(path for path in figures if path.suffix == ".png"), report]
 

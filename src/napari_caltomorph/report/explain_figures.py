@@ -44,14 +44,13 @@ def draw_contributions(axes: Axes, prediction: Prediction, found: Contributions,
         Its offsets are in the order of `prediction.cells`.
     """
     prepare_plot(axes, look)
-    name = _class_name(prediction, found.slug)
     colors = np.array(prediction.taxonomy.colors)[prediction.alone_class]
     if prediction.has_attention:
         places = np.log10(np.maximum(prediction.attention, 1e-3))
         axes.set_xlabel("attention (1x: an average cell)")
     else:
         places = prediction.alone[:, prediction.taxonomy.slugs.index(found.slug)]
-        axes.set_xlabel(f"response to the cell alone, {name} (no attention)", parse_math=False)
+        axes.set_xlabel("response to the cell alone (no attention)")
     axes.axhline(0, color=look.text, linewidth=0.8)
     dots = axes.scatter(places, found.values, s=16, c=colors, edgecolor=look.background, linewidth=0.3, zorder=3)
     if prediction.has_attention:
@@ -62,7 +61,7 @@ def draw_contributions(axes: Axes, prediction: Prediction, found: Contributions,
         axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{10**place:g}x"))
     reach = 1.15 * max(float(np.abs(found.values).max()), 1e-6)
     axes.set_ylim(-reach, reach)
-    axes.set_ylabel(f"contribution to {name}, log-odds", parse_math=False)
+    axes.set_ylabel("contribution (log-odds)")
     for text in (axes.xaxis.label, axes.yaxis.label):
         text.set_color(look.text)
         text.set_fontsize(8)
@@ -94,7 +93,7 @@ def draw_strongest(
     axes.set_yticks(rows, names, fontsize=7, parse_math=False)
     axes.set_ylim(len(cells) - 0.4, -0.6)
     axes.margins(x=0.08)
-    axes.set_xlabel(f"contribution to {_class_name(prediction, found.slug)}, log-odds", parse_math=False)
+    axes.set_xlabel("against   |   contribution (log-odds)   |   for")
     axes.xaxis.label.set_color(look.text)
     return cells
 
@@ -116,8 +115,7 @@ def draw_leave_one_out(
     axes.set_yticks(rows, names, fontsize=7, parse_math=False)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.margins(x=0.08)
-    name = _class_name(prediction, found.slug)
-    axes.set_xlabel(f"change of {name} without the cell, log-odds", parse_math=False)
+    axes.set_xlabel("change without the cell (log-odds)")
     axes.xaxis.label.set_color(look.text)
 
 
@@ -169,10 +167,6 @@ def _finish_curves(axes: Axes, kind: CurveKind, look: Look) -> None:
 
 def _color(order: str) -> str:
     return ORDER_COLORS.get(order, _OTHER_COLOR)
-
-
-def _class_name(prediction: Prediction, slug: str) -> str:
-    return prediction.taxonomy.names[prediction.taxonomy.slugs.index(slug)]
 
 
 def _short(cell: str, longest: int = 18) -> str:
