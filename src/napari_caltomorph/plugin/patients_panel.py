@@ -205,7 +205,7 @@ class PatientsPanel(DockPanel):
         rows = self.table.rows
         done = sum(row.prediction is not None for row in rows)
         failed = sum(bool(row.problem) for row in rows)
-        said = [counted(len(rows), "patient"), *([f"{done} done"] if done else [])]
+        said = [counted(len(rows), "patient") if rows else "none yet", *([f"{done} done"] if done else [])]
         self._about.setText(", ".join(said + ([colored(f"{failed} failed", ERROR)] if failed else [])))
         self._empty.setVisible(not rows)
         self.table.setVisible(bool(rows))
