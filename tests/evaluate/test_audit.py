@@ -17,7 +17,8 @@ from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from napari_caltomorph.cohort import Cohort, with_types
+from napari_caltomorph.cohort import Cohort, CohortOptions, with_types
+from napari_caltomorph.cohort.drawn import DrawnPatients
 from napari_caltomorph.errors import CellUnreadable, SmearUnreadable
 from napari_caltomorph.evaluate.audit import AuditOptions, audit, audit_of_traits
 from napari_caltomorph.evaluate.audit_columns import origin_columns, origins, routine_columns, routine_table
@@ -26,7 +27,7 @@ from napari_caltomorph.evaluate.image_traits import ImageTraits, border_traits, 
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.smear import Smear, smear_from_array
 from napari_caltomorph.smear.sources import ArraySource
-from napari_caltomorph.synthetic import Stain, synthesize_patient
+from napari_caltomorph.synthetic import Stain, SynthOptions, synthesize_patient
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 
 SIDE = 64
@@ -193,6 +194,17 @@ def test_no_shortcut_is_found_where_the_stain_knows_nothing_of_the_class() -> No
     found = audit_of_stains([Stain.sample(rng) for _ in range(20)])
     assert "borders" not in [row.name for row in found.shortcuts]
     assert "Nothing differs in number of usable cells and size of their images" in " ".join(found.notes)
+
+
+@pytest.mark.parametrize("shortcut", [True, False])
+def test_a_synthetic_cohort_has_the_shortcut_that_it_was_given_and_no_other(shortcut: bool) -> None:
+    drawn = DrawnPatients.invent(SynthOptions(patients=40, cells=4, seed=1, shortcut=shortcut))
+    cohort = drawn.cohort(CohortOptions(test_fraction=0, folds=4))
+    found = audit(cohort, QUICK, open_smear=drawn.open_smear)
+    assert len(found.classes) == 8
+    assert [row.name for row in found.shortcuts] == (["borders", "colours"] if shortcut else [])
+    assert ("The borders of the images" in found.findings[0]) == shortcut
+    assert any(sentence.startswith("No shortcut was found") for sentence in found.findings) != shortcut
 
 
 def test_the_audit_stops_when_asked_to() -> None:
