@@ -158,4 +158,6 @@ def test_description_keeps_the_sum_of_the_domain(ensemble, tmp_path):
     ensemble.save(folder)
     described = ModelDescription.model_validate_json((folder / "model.json").read_text())
     assert described.domain is not None
+    assert described.domain.patients == 60
+    assert "It warns of smears unlike those that it was trained on, scaled on 60" in (folder / "README.md").read_text()
     assert described == Ensemble.load(folder).description

@@ -48,7 +48,7 @@ class Ensemble:
     members: tuple[Member, ...]
     patients: TrainingPatients | None = None
     folder: Path | None = field(default=None, compare=False)
-    domain: Domain | None = field(default=None, compare=False)
+    domain: Domain | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def load(cls, folder: Path, device: torch.device | str = "cpu") -> Ensemble:
@@ -96,7 +96,7 @@ class Ensemble:
             domain = None
             if self.domain is not None:
                 (part / DOMAIN_FILE).write_bytes(self.domain.to_bytes(self.description.seal))
-                domain = DomainFile(sha256=file_sha256(part / DOMAIN_FILE))
+                domain = DomainFile(sha256=file_sha256(part / DOMAIN_FILE), patients=self.domain.patients)
             description = self.description.model_copy(update={"members": tuple(files), "domain": domain})
             (part / "model.json").write_text(description.model_dump_json(indent=1), "utf-8")
             (part / "README.md").write_text(model_card(description), "utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from napari_caltomorph.diagnose.domain_result import LEVEL
 from napari_caltomorph.diagnose.model_file import ModelDescription
 from napari_caltomorph.diagnose.training_record import TrainingRecord
 from napari_caltomorph.progress import format_seconds
@@ -39,6 +40,7 @@ def model_card(model: ModelDescription) -> str:
 - Output: probabilities of {len(model.taxonomy.classes)} classes, malignancy (the sum of the malignant classes;
   threshold {model.threshold.value:g}: {_rule(model)}){_hemoglobin(model)}.
 - Probabilities are {_calibration(model)}.
+- {_domain(model)}.
 
 {classes}
 
@@ -132,6 +134,15 @@ def _calibration(model: ModelDescription) -> str:
         f"calibrated: {calibration.in_words}. With them comes the set of classes that cannot be excluded: of each "
         f"class's patients, at least {1 - calibration.alpha:.0%} have theirs in it{exceptions}. Both hold for patients "
         "like those, and for no others"
+    )
+
+
+def _domain(model: ModelDescription) -> str:
+    if model.domain is None:
+        return "Whether a smear is like those that it was trained on, it cannot tell"
+    return (
+        f"It warns of smears unlike those that it was trained on, scaled on {model.domain.patients} patients that the "
+        f"judging members had not seen; about {LEVEL:.0%} of smears like those are warned of as well"
     )
 
 

@@ -69,9 +69,10 @@ class MemberFile(Part):
 
 
 class DomainFile(Part):
-    """What the training cohort looked like: ``domain.safetensors``."""
+    """What the training cohort looked like: ``domain.safetensors``; and on how many unseen patients it was scaled."""
 
     sha256: Sha256
+    patients: PositiveInt
 
 
 class ModelDescription(Part):
