@@ -1,0 +1,114 @@
+"""The types of cells that a differential counts: their names, keys and colours, and which of them are no leukocytes.
+
+A type is known by any of its usual spellings; any other name is a type of the user's own, and counted as a leukocyte.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+
+from napari_caltomorph.names import printable
+
+
+@dataclass(frozen=True)
+class CellType:
+    """One type of cell.
+
+    Attributes
+    ----------
+    name : str
+        As it is shown and written in tables.
+    color : str
+        ``#rrggbb``. Granulocytes run from blue (mature) to red (blast), what is not counted is grey.
+    key : str
+        The letter that labels a selected cell; empty for none.
+    is_counted : bool
+        Whether it is in the denominator of percentages. Nucleated red cells, smudge cells, platelets and artefacts are
+        not (see `Differential`).
+    is_blast : bool
+        Whether it counts as a blast: blasts of any lineage, and promonocytes, which are blast equivalents (WHO).
+    spellings : tuple of str
+        Other names for it.
+    """
+
+    name: str
+    color: str
+    key: str = ""
+    is_counted: bool = True
+    is_blast: bool = False
+    spellings: tuple[str, ...] = ()
+
+
+_ROWS = (
+    CellType("segmented neutrophil", "#4c78a8", "n", spellings=("neutrophil", "polymorphonuclear neutrophil")),
+    CellType("band neutrophil", "#72a3d4", "b"),
+    CellType("metamyelocyte", "#9d8bd0", "t"),
+    CellType("myelocyte", "#b06fc0", "y"),
+    CellType("promyelocyte", "#d6569b", "p", spellings=("promyelocyte bilobed", "faggot cell")),
+    CellType(
+        "blast",
+        "#d62728",
+        "k",
+        is_blast=True,
+        spellings=("blast no lineage spec", "myeloblast", "undifferentiated blast"),
+    ),
+    CellType("promonocyte", "#a8323a", "o", is_blast=True),
+    CellType("monocyte", "#2f9e6e", "m"),
+    CellType("eosinophil", "#f28e2b", "e"),
+    CellType("basophil", "#4b3a8f", "a"),
+    CellType("lymphocyte", "#17a2b8", "l", spellings=("typical lymphocyte",)),
+    CellType("reactive lymphocyte", "#7fd0c8", "r", spellings=("atypical lymphocyte", "lymphocyte variant")),
+    CellType("plasma cell", "#8c564b", "c"),
+    CellType(
+        "erythroblast", "#8f8f8f", "x", False, spellings=("normoblast", "proerythroblast", "basophilic erythroblast")
+    ),
+    CellType("smudge cell", "#6f6f6f", "u", False, spellings=("basket cell", "gumprecht shadow")),
+    CellType(
+        "platelet",
+        "#b0b0b0",
+        "g",
+        False,
+        spellings=(
+            "giant platelet",
+            "platelet clump",
+            "thrombocyte",
+            "giant thrombocyte",
+            "thrombocyte aggregation",
+        ),
+    ),
+    CellType("artefact", "#505050", "z", False, spellings=("artifact",)),
+    CellType("lymphoblast", "#e4573d", is_blast=True),
+    CellType("monoblast", "#b5473a", is_blast=True),
+    CellType("megakaryocyte", "#a0a0a0", is_counted=False),
+)
+
+CELL_TYPES = {row.name: row for row in _ROWS}
+"""Name -> type, in the order in which a differential is read: granulocytes by age, then the others."""
+
+# Of types that nobody foresaw; chosen by the name, so that one type has one colour everywhere.
+_OWN_COLORS = ("#bcbd22", "#e377c2", "#7b9e3b", "#c49a3a", "#5f9ea0", "#9c755f", "#d4a6c8", "#6b8e23")
+
+
+def cell_type(name: str) -> CellType:
+    """Return the type of this name, in any case, number, order of words or spelling of the gaps; or one of its own."""
+    found = _SPELLINGS.get(_folded(name))
+    if found is not None:
+        return found
+    own = " ".join(re.sub(r"[_\s]+", " ", printable(name)).split())
+    return CellType(own, _OWN_COLORS[zlib.crc32(_folded(own).encode()) % len(_OWN_COLORS)])
+
+
+def in_reading_order(names: set[str]) -> tuple[str, ...]:
+    """Return names of types as a differential is read: the usual ones first, then the user's own by the alphabet."""
+    return (*(name for name in CELL_TYPES if name in names), *sorted(names - CELL_TYPES.keys()))
+
+
+def _folded(name: str) -> str:
+    """``"Segmented neutrophils"`` and ``"neutrophil_segmented"`` are one."""
+    words = re.findall(r"[^\W_]+", name.casefold())
+    return " ".join(sorted(word.removesuffix("s") for word in words))
+
+
+_SPELLINGS = {_folded(name): row for row in _ROWS for name in (row.name, *row.spellings)}

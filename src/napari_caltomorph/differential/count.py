@@ -1,0 +1,240 @@
+"""A differential count: how many cells of one smear are of each type, and how sure that is.
+
+Two errors are told apart. The counting error comes from looking at some hundred cells of all the blood. The classifier
+error comes from the probe calling cells wrongly; the confusion of its cross-validation corrects the counts for it, and
+says how far the correction can be off. The interval of a share holds both.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_caltomorph.differential.cell_types import CELL_TYPES, cell_type, in_reading_order
+from napari_caltomorph.differential.corrected_count import DRAWS, corrected_counts
+
+LEVEL = 0.95
+_TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of the leukocytes, 0 to 1, with 95 % intervals; of cells that are none, a ratio to them.
+
+    Attributes
+    ----------
+    cells : int
+        Cells that are called so, or said to be so by hand.
+    called : float
+        Their share, uncorrected.
+    value : float
+        The share corrected for what the probe confuses.
+    low, high : float
+        Of the share in the patient's blood: counting and classifier error together.
+    classifier : (float, float)
+        Of the share among these very cells: classifier error alone. No wider than the value where all is by hand.
+    counting : (float, float)
+        Of the uncorrected share in the blood, had the probe made no error (Wilson 1927).
+    """
+
+    cells: int
+    called: float
+    value: float
+    low: float
+    high: float
+    classifier: tuple[float, float]
+    counting: tuple[float, float]
+
+    @property
+    def in_words(self) -> str:
+        """E.g. ``"62.1 % (48.0 to 74.9)"``."""
+        return f"{100 * self.value:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
+
+
+@dataclass(frozen=True)
+class Differential:
+    """The cells of one smear by type.
+
+    Nucleated red cells, smudge cells, platelets and artefacts are in no denominator: a differential is of leukocytes,
+    and what is not is given for each 100 of them, as nucleated red cells are in the clinic. The docs say what else is
+    done with smudge cells.
+
+    Attributes
+    ----------
+    patient_id, smear_fingerprint, probe_fingerprint
+        Whose cells these are, and what called them.
+    types : tuple of str
+        The K types that the probe tells apart.
+    confusion : (K, K) tuple of int
+        The probe's, out of fold: true by called type.
+    correlation : float or None
+        The probe's, of how cells of one patient are called.
+    cells, called, certainty : tuple
+        The N cells, the type that the probe calls each, and its probability.
+    by_hand : mapping
+        Cell -> its type as a person says.
+    warnings : tuple of str
+    """
+
+    patient_id: str
+    smear_fingerprint: str | None
+    probe_fingerprint: str
+    types: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...] = field(repr=False)
+    correlation: float | None
+    cells: tuple[str, ...] = field(repr=False)
+    called: tuple[str, ...] = field(repr=False)
+    certainty: tuple[float, ...] = field(repr=False)
+    by_hand: Mapping[str, str] = field(repr=False)
+    warnings: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    @cached_property
+    def cell_types(self) -> tuple[str, ...]:
+        """(N,) type of each cell: as a person says, else as the probe calls it."""
+        return tuple(self.by_hand.get(cell, called) for cell, called in zip(self.cells, self.called, strict=True))
+
+    @cached_property
+    def all_types(self) -> tuple[str, ...]:
+        """The probe's types and those that cells have by hand only, in the order in which a differential is read."""
+        return in_reading_order({*self.types, *self.by_hand.values()})
+
+    @cached_property
+    def blasts(self) -> Share:
+        """Blasts of any lineage and promonocytes. In APL promyelocytes count as well: `share_of` takes any types."""
+        return self.share_of(*(name for name in self.all_types if cell_type(name).is_blast))
+
+    @property
+    def leukocytes(self) -> int:
+        """Cells in the denominator, as they are called."""
+        return sum(cell_type(name).is_counted for name in self.cell_types)
+
+    def share_of(self, *types: str) -> Share:
+        """Return the share of some types together; for a type that is no leukocyte, its ratio to the leukocytes.
+
+        Parameters
+        ----------
+        *types : str
+            Names; a type that neither the probe nor a person knows has no cells.
+        """
+        is_meant = np.array([name in types for name in self.all_types])
+        is_rest = np.array([cell_type(name).is_counted for name in self.all_types]) & ~is_meant
+        is_ratio = bool(types) and not any(CELL_TYPES.get(name, cell_type(name)).is_counted for name in types)
+        shown = np.array([self._counts[name] for name in self.all_types])
+        cells, others = int(shown[is_meant].sum()), int(shown[is_rest].sum())
+        true, rest = self._draws[:, is_meant].sum(axis=1), self._draws[:, is_rest].sum(axis=1)
+        in_smear = true / np.maximum(true + rest, 1)
+        # The shares' Jeffreys posterior, of counts that are themselves drawn: both errors, one after the other.
+        in_blood = np.random.default_rng(1).beta(true + 0.5, rest + 0.5)
+        called, counting = cells / max(cells + others, 1), np.array(_wilson(cells, cells + others))
+        if is_ratio:
+            in_smear, in_blood = true / np.maximum(rest, 1), _odds(in_blood)
+            called, counting = cells / max(others, 1), _odds(counting)
+        classifier, both = np.quantile(in_smear, _TAILS), np.quantile(in_blood, _TAILS)
+        return Share(
+            cells=cells,
+            called=float(called),
+            value=float(in_smear.mean()),
+            # Of none or all of the cells, Jeffreys' interval leaves out the bound itself (Brown, Cai, DasGupta 2001).
+            low=float(min(both[0], classifier[0])),
+            high=float(max(both[1], classifier[1])),
+            classifier=_pair(classifier),
+            counting=_pair(counting),
+        )
+
+    def table(self) -> pd.DataFrame:
+        """One row a type, with the columns of ``differential.csv``, in percent; blasts are a row of their own."""
+        rows = [(name, cell_type(name).is_counted, self.share_of(name)) for name in self.all_types]
+        rows.append(("all blasts", True, self.blasts))
+        hand = Counter(self.by_hand.values())
+        hand["all blasts"] = sum(hand[name] for name in self.all_types if cell_type(name).is_blast)
+        return pd.DataFrame(
+            {
+                "patient_id": self.patient_id,
+                "type": name,
+                "is_counted": is_counted,
+                "cells": share.cells,
+                "by_hand": hand[name],
+                "percent_called": 100 * share.called,
+                "percent": 100 * share.value,
+                "percent_low": 100 * share.low,
+                "percent_high": 100 * share.high,
+                "classifier_low": 100 * share.classifier[0],
+                "classifier_high": 100 * share.classifier[1],
+                "counting_low": 100 * share.counting[0],
+                "counting_high": 100 * share.counting[1],
+            }
+            for name, is_counted, share in rows
+        )
+
+    def cell_table(self) -> pd.DataFrame:
+        """One row a cell, with the columns of ``cell_types.csv``."""
+        return pd.DataFrame(
+            {
+                "patient_id": self.patient_id,
+                "cell": self.cells,
+                "type": self.cell_types,
+                "by_hand": [cell in self.by_hand for cell in self.cells],
+                "called": self.called,
+                "p_called": self.certainty,
+            }
+        )
+
+    def for_report(self) -> dict[str, Any]:
+        """Return what a patient's report shows, as plain numbers and texts."""
+        return {
+            "patient_id": self.patient_id,
+            "smear_fingerprint": self.smear_fingerprint,
+            "probe_fingerprint": self.probe_fingerprint,
+            "cells": len(self),
+            "leukocytes": self.leukocytes,
+            "by_hand": len(self.by_hand),
+            "types": self.table().drop(columns="patient_id").to_dict("records"),
+            "blasts": self.blasts.in_words,
+            "warnings": list(self.warnings),
+        }
+
+    @cached_property
+    def _counts(self) -> Counter[str]:
+        return Counter(self.cell_types)
+
+    @cached_property
+    def _draws(self) -> NDArray[np.int64]:
+        """(DRAWS, all types) true counts: those by hand are known, the others are drawn."""
+        unsure = Counter(
+            called for cell, called in zip(self.cells, self.called, strict=True) if cell not in self.by_hand
+        )
+        called = np.array([unsure[name] for name in self.types])
+        drawn = np.zeros((DRAWS, len(self.all_types)), dtype=np.int64)
+        if called.any():
+            places = [self.all_types.index(name) for name in self.types]
+            drawn[:, places] = corrected_counts(called, np.array(self.confusion), self.correlation or 0.0)
+        known = Counter(self.by_hand.values())
+        drawn += np.array([known[name] for name in self.all_types])
+        return drawn
+
+
+def _wilson(cells: int, total: int) -> tuple[float, float]:
+    from scipy.stats import binomtest
+
+    if not total:
+        return 0.0, 1.0
+    bounds = binomtest(cells, total).proportion_ci(LEVEL, method="wilson")
+    return min(float(bounds.low), cells / total), max(float(bounds.high), cells / total)
+
+
+def _odds(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    return shares / np.maximum(1 - shares, 1e-3)  # a smear of nothing but platelets has no end of them
+
+
+def _pair(bounds: NDArray[np.float64]) -> tuple[float, float]:
+    return float(bounds[0]), float(bounds[1])

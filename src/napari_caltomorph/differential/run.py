@@ -1,0 +1,130 @@
+"""From smears to their differentials in one call: what both the panel's buttons and the terminal's verb do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from napari_caltomorph.differential.count import Differential
+from napari_caltomorph.differential.labels import CellLabels
+from napari_caltomorph.differential.options import ProbeOptions
+from napari_caltomorph.differential.probe import Probe
+from napari_caltomorph.differential.training import train_probe
+from napari_caltomorph.encode import EncodeOptions, Features, LoadedEncoder, encode, load_encoder
+from napari_caltomorph.errors import FeaturesRefused, ProbeRefused, SmearUnreadable, TrainingRefused
+from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.smear import Smear, check_smear
+from napari_caltomorph.storage import home, replacing
+
+TYPE_TABLE = "differential.csv"
+CELL_TABLE = "cell_types.csv"
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What became of some smears.
+
+    Attributes
+    ----------
+    probe : Probe
+        The one given, or the one trained.
+    labels : CellLabels
+        Those given, and those of sub-folders.
+    differentials : tuple of Differential
+    failed : dict of str to str
+        Patient -> why there is no differential; the others are not concerned.
+    """
+
+    probe: Probe
+    labels: CellLabels
+    differentials: tuple[Differential, ...]
+    failed: dict[str, str]
+
+
+def count_smears(
+    smears: Sequence[Smear],
+    labels: CellLabels,
+    probe: Probe | None,
+    compute: EncodeOptions,
+    options: ProbeOptions | None = None,
+    *,
+    progress: OnProgress = ignore,
+) -> Counted:
+    """Encode smears, train a probe on their labelled cells unless there is one, and count all their cells.
+
+    Parameters
+    ----------
+    smears : sequence of Smear
+        Graded first where they are not.
+    labels : CellLabels
+        Types given by hand; types that sub-folders say are added. Whatever the probe says, these stand.
+    probe : Probe or None
+    compute : EncodeOptions
+        Its encoder is that of the probe, where there is one.
+    options : ProbeOptions
+    progress : callable
+        Called often; raising `Cancelled` in it stops cleanly.
+
+    Raises
+    ------
+    CaltomorphError
+        What concerns all smears: no weights, too few labels, or no smear that could be encoded.
+    """
+    encoder = probe_encoder(probe, compute)
+    failed: dict[str, str] = {}
+    encoded: list[Features] = []
+    for smear in smears:
+        try:
+            graded = check_smear(smear, progress=progress) if smear.grades is None else smear
+            encoded.append(encode_smear(graded, encoder, compute, progress=progress))
+        except (SmearUnreadable, FeaturesRefused) as error:
+            failed[smear.patient_id] = str(error)
+            continue
+        labels = CellLabels.of_folders(graded).merged(labels)
+    if not encoded:
+        raise TrainingRefused(next(iter(failed.values()), "No smear was named; name one or more."))
+    probe = probe or train_probe(encoded, labels, options, progress=progress)
+    differentials = []
+    for number, features in enumerate(encoded):
+        progress(Progress("Counting", number, len(encoded), "smears"))
+        differentials.append(probe.differential(features, labels.of(features)))
+    return Counted(probe, labels, tuple(differentials), failed)
+
+
+def probe_encoder(probe: Probe | None, compute: EncodeOptions) -> LoadedEncoder:
+    """Load the encoder of a probe, or the one of the options where there is no probe yet.
+
+    Raises
+    ------
+    ProbeRefused
+        The probe does not say which encoder it needs.
+    WeightsMissing, WeightsRefused, DeviceMissing
+    """
+    if probe is None:
+        return load_encoder(compute)
+    if probe.description.encoder is None:
+        raise ProbeRefused("The probe was trained on features that do not say their encoder; train it on smears.")
+    return load_encoder(compute.model_copy(update={"encoder": probe.description.encoder}))
+
+
+def encode_smear(
+    smear: Smear, encoder: LoadedEncoder, compute: EncodeOptions, *, progress: OnProgress = ignore
+) -> Features:
+    """Encode a graded smear, or take its features from the cache that predictions fill."""
+    compute = compute.model_copy(update={"encoder": encoder.encoder.name})
+    return encode(smear, compute, encoder=encoder, cache=home("cache") / "features", progress=progress)
+
+
+def save_differentials(differentials: Sequence[Differential], folder: Path) -> list[Path]:
+    """Write one row a type and one row a cell of some smears, and return the files; `OutputRefused` when it fails."""
+    tables = {
+        TYPE_TABLE: pd.concat([one.table() for one in differentials]),
+        CELL_TABLE: pd.concat([one.cell_table() for one in differentials]),
+    }
+    for name, table in tables.items():
+        with replacing(folder / name) as part:
+            table.to_csv(part, index=False, float_format="%.6g")
+    return [folder / name for name in tables]

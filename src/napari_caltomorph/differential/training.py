@@ -1,0 +1,202 @@
+"""Labelled cells -> a probe, and how it errs on patients that it has not seen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold
+
+from napari_caltomorph.differential.cell_types import in_reading_order
+from napari_caltomorph.differential.corrected_count import correlation_within_patients
+from napari_caltomorph.differential.labels import CellLabels
+from napari_caltomorph.differential.options import ProbeOptions
+from napari_caltomorph.differential.probe import Probe, ProbeDescription
+from napari_caltomorph.encode import Features
+from napari_caltomorph.encode.features import library_version
+from napari_caltomorph.errors import FeaturesRefused, TrainingRefused
+from napari_caltomorph.progress import OnProgress, Progress, ignore
+
+STAGE = "Training the probe"
+
+
+def train_probe(
+    features: Sequence[Features],
+    labels: CellLabels,
+    options: ProbeOptions | None = None,
+    *,
+    progress: OnProgress = ignore,
+) -> Probe:
+    """Train a probe on the labelled cells of some smears, and cross-validate it.
+
+    Parameters
+    ----------
+    features : sequence of Features
+        One a smear, all of one encoder; cells without a label are not looked at.
+    labels : CellLabels
+        Labels of other smears do no harm.
+    options : ProbeOptions
+    progress : callable
+        Called with a `Progress` before every fit; raising `Cancelled` in it stops cleanly.
+
+    Raises
+    ------
+    TrainingRefused
+        No cell is labelled, all are of one type, or only one type has enough of them.
+    FeaturesRefused
+        The smears were encoded with different encoders.
+
+    Notes
+    -----
+    Multinomial logistic regression with an L2 penalty on standardised features, as encoders are probed (DinoBloom,
+    Koch et al. 2024). Cross-validation holds out whole patients, since cells of one patient share their stain; with one
+    patient, and for types that one patient only has, it holds out cells.
+    """
+    options = options or ProbeOptions()
+    _refuse_mixed(features)
+    cells = _gather(features, labels, options)
+    folds = _folds(cells, options)
+    called = np.empty_like(cells.type)
+    for number, (learn, judge) in enumerate(folds):
+        progress(Progress(STAGE, number, len(folds) + 1, "fits"))
+        weights, bias = _fit(cells.values[learn], cells.type[learn], len(cells.types), options)
+        called[judge] = (cells.values[judge] @ weights.T + bias).argmax(axis=1)
+    progress(Progress(STAGE, len(folds), len(folds) + 1, "fits"))
+    weights, bias = _fit(cells.values, cells.type, len(cells.types), options)
+    progress(Progress(STAGE, len(folds) + 1, len(folds) + 1, "fits"))
+    return Probe(_describe(features, cells, called, options), weights, bias)
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """N labelled cells: features (N, D), type (N,) as a place in `types`, patient (N,)."""
+
+    values: NDArray[np.float64]
+    type: NDArray[np.intp]
+    patient: NDArray[np.intp]
+    types: tuple[str, ...]
+    left_out: dict[str, int]
+
+    @property
+    def of_one_patient(self) -> NDArray[np.bool_]:
+        """(K,) which types one patient only has."""
+        return np.array([len(np.unique(self.patient[self.type == one])) < 2 for one in range(len(self.types))])
+
+
+def _gather(features: Sequence[Features], labels: CellLabels, options: ProbeOptions) -> _Cells:
+    values, names, patients = [], [], []
+    for number, one in enumerate(features):
+        known = labels.of(one)
+        rows = [row for row, cell in enumerate(one.cells) if cell in known]
+        values.append(one.values[rows])
+        names += [known[one.cells[row]] for row in rows]
+        patients += [number] * len(rows)
+    counts = Counter(names)
+    if not counts:
+        raise TrainingRefused("No cell of these smears is labelled; label some cells of at least two types.")
+    types = in_reading_order({name for name, count in counts.items() if count >= options.min_cells})
+    if len(types) < 2:
+        found = ", ".join(f"{count} {name}" for name, count in counts.most_common())
+        raise TrainingRefused(
+            f"A probe tells types apart, and only {found} are labelled: label at least {options.min_cells} cells of "
+            "each of two types or more."
+        )
+    place = {name: i for i, name in enumerate(types)}
+    kept = np.array([name in place for name in names])
+    return _Cells(
+        values=np.concatenate(values).astype(np.float64)[kept],
+        type=np.array([place[name] for name in names if name in place], dtype=np.intp),
+        patient=np.array(patients, dtype=np.intp)[kept],
+        types=types,
+        left_out={name: counts[name] for name in in_reading_order(counts.keys() - place.keys())},
+    )
+
+
+def _folds(cells: _Cells, options: ProbeOptions) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Pairs of rows to learn from and rows to judge; each cell is judged once."""
+    by_cell = cells.of_one_patient[cells.type]  # (N,)
+    folds = []
+    for one_patient, parts in ((False, _parts_of_patients), (True, _parts_of_cells)):
+        mine = by_cell == one_patient
+        if mine.any():
+            part = parts(cells, options)
+            pairs = ((np.flatnonzero(part != i), np.flatnonzero((part == i) & mine)) for i in range(part.max() + 1))
+            folds += [(learn, judge) for learn, judge in pairs if len(judge)]
+    return folds
+
+
+def _parts_of_patients(cells: _Cells, options: ProbeOptions) -> NDArray[np.intp]:
+    """(N,) part of each cell; patients stay whole, and parts are of about one size."""
+    part = np.empty_like(cells.type)
+    split = GroupKFold(min(options.folds, len(np.unique(cells.patient))))
+    for number, (_, judge) in enumerate(split.split(cells.values, groups=cells.patient)):
+        part[judge] = number
+    return part
+
+
+def _parts_of_cells(cells: _Cells, options: ProbeOptions) -> NDArray[np.intp]:
+    """(N,) part of each cell; the cells of one type are dealt out in turn."""
+    shuffled = np.random.default_rng(options.seed).permutation(len(cells.type))
+    order = shuffled[np.argsort(cells.type[shuffled], kind="stable")]
+    part = np.empty_like(cells.type)
+    part[order] = np.arange(len(order)) % options.folds
+    return part
+
+
+def _fit(
+    values: NDArray[np.float64], types: NDArray[np.intp], count: int, options: ProbeOptions
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return weights (K, D) and bias (K,) for features as they come; a type without cells is never called."""
+    known = np.unique(types)
+    weights, bias = np.zeros((count, values.shape[1])), np.full(count, -np.inf)
+    bias[known] = 0
+    if len(known) > 1:
+        mean, scale = values.mean(axis=0), values.std(axis=0)
+        scale[scale < 1e-9] = 1.0  # a feature that never varies
+        # Over the width: wide features tell types apart with smaller weights.
+        model = LogisticRegression(C=options.strength / values.shape[1], max_iter=1000)
+        model.fit((values - mean) / scale, types)
+        rows = known if len(known) > 2 else known[1:]  # of two types, scikit-learn scores the second against 0
+        weights[rows] = model.coef_ / scale
+        bias[rows] = model.intercept_ - weights[rows] @ mean
+    return weights, bias
+
+
+def _describe(
+    features: Sequence[Features], cells: _Cells, called: NDArray[np.intp], options: ProbeOptions
+) -> ProbeDescription:
+    types = len(cells.types)
+    confusion = np.zeros((types, types), dtype=np.int64)
+    np.add.at(confusion, (cells.type, called), 1)
+    by_cell = cells.of_one_patient
+    shared = ~by_cell[cells.type]
+    origin = features[0].origin
+    return ProbeDescription(
+        encoder=origin.encoder,
+        encoder_weights_sha256=origin.weights_sha256,
+        preprocessing=origin.preprocessing,
+        width=cells.values.shape[1],
+        types=cells.types,
+        cells=tuple(np.bincount(cells.type, minlength=types).tolist()),
+        left_out=cells.left_out,
+        patients=len(np.unique(cells.patient)),
+        validation="cell" if by_cell.all() else "patient",
+        by_cell=tuple(name for name, alone in zip(cells.types, by_cell, strict=True) if alone),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        correlation=correlation_within_patients(cells.type[shared], called[shared], cells.patient[shared], types),
+        options=options,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        library_version=library_version(),
+    )
+
+
+def _refuse_mixed(features: Sequence[Features]) -> None:
+    made = {(f.values.shape[1], f.origin.encoder, f.origin.weights_sha256, f.origin.preprocessing) for f in features}
+    if len(made) > 1:
+        names = " and ".join(sorted({str(encoder or f"{width} numbers a cell") for width, encoder, *_ in made}))
+        raise FeaturesRefused(f"A probe takes features of one encoder, these are of {names}; encode all with one.")

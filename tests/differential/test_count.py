@@ -1,0 +1,123 @@
+"""A differential: its denominator, its two errors, and what a person says standing above what the probe says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+from tests.differential.made import TYPES, features, labelled, truth
+
+from napari_caltomorph.differential import Differential, Probe, train_probe
+from napari_caltomorph.differential.run import save_differentials
+
+
+@pytest.fixture(scope="module")
+def probe() -> Probe:
+    learnt = [features(patient=f"p{i}", seed=i, shift=0.2) for i in range(3)]
+    return train_probe(learnt, labelled(*learnt))
+
+
+@pytest.fixture(scope="module")
+def counted(probe) -> Differential:
+    return probe.differential(features((30, 10, 40, 20), patient="new", seed=8))
+
+
+def test_smudge_cells_are_in_no_denominator(counted):
+    rows = counted.table().set_index("type")
+    leukocytes = rows[rows["is_counted"]].drop("all blasts")
+    assert leukocytes["percent"].sum() == pytest.approx(100)
+    assert leukocytes["percent_called"].sum() == pytest.approx(100)
+    assert leukocytes["cells"].sum() == counted.leukocytes == 100 - rows.loc["smudge cell", "cells"]
+    assert rows.loc["smudge cell", "percent_called"] == pytest.approx(
+        100 * rows.loc["smudge cell", "cells"] / counted.leukocytes
+    )
+
+
+def test_intervals_hold_the_truth_that_was_put_in(counted):
+    for name, share in zip(TYPES[:3], (30 / 80, 10 / 80, 40 / 80), strict=True):
+        found = counted.share_of(name)
+        assert found.classifier[0] <= share <= found.classifier[1]
+        assert found.low <= found.classifier[0] <= found.value <= found.classifier[1] <= found.high
+
+
+def test_counting_alone_is_wilsons_interval(counted):
+    found = counted.share_of("lymphocyte")
+    bounds = binomtest(found.cells, counted.leukocytes).proportion_ci(method="wilson")
+    assert found.counting == pytest.approx((bounds.low, bounds.high))
+
+
+def test_when_all_is_by_hand_only_the_counting_error_is_left(probe):
+    new = features((30, 10, 40, 20), patient="new", seed=8)
+    by_hand = probe.differential(new, truth((30, 10, 40, 20)))
+    blasts = by_hand.blasts
+    assert blasts.value == blasts.called == 10 / 80
+    assert blasts.classifier == (10 / 80, 10 / 80)
+    assert (blasts.low, blasts.high) == pytest.approx(blasts.counting, abs=0.01)
+    nothing = by_hand.share_of("monocyte")
+    assert (nothing.value, nothing.low) == (0, 0)
+    assert 0 < nothing.high < 0.05
+
+
+@settings(max_examples=15)
+@given(st.dictionaries(st.sampled_from([f"cell_{i:03d}" for i in range(100)]), st.sampled_from(TYPES), max_size=30))
+def test_what_a_person_says_stands(probe, by_hand):
+    found = probe.differential(features((30, 10, 40, 20), patient="new", seed=8), by_hand)
+    said = dict(zip(found.cells, found.cell_types, strict=True))
+    assert all(said[cell] == name for cell, name in by_hand.items())
+    called = dict(zip(found.cells, found.called, strict=True))
+    assert all(said[cell] == called[cell] for cell in found.cells if cell not in by_hand)
+    drawn = found._draws
+    assert (drawn.sum(axis=1) == 100).all()
+    for name in TYPES:
+        assert drawn[:, found.all_types.index(name)].min() >= sum(said == name for said in by_hand.values())
+
+
+def test_a_type_of_ones_own_counts_though_the_probe_does_not_know_it(probe):
+    found = probe.differential(features(), {"cell_000": "faggot of rods", "cell_001": "Promonocytes"})
+    assert found.share_of("faggot of rods").cells == 1
+    assert "promonocyte" in found.all_types
+    assert found.blasts.cells == found.share_of("blast").cells + 1
+
+
+def test_labels_of_cells_that_are_left_out_do_no_harm(probe, counted):
+    found = probe.differential(features((30, 10, 40, 20), patient="new", seed=8), {"not there": "blast"})
+    assert found.table().equals(counted.table())
+
+
+def test_a_confused_probe_is_less_sure(counted):
+    blurred = replace(counted, confusion=tuple(tuple(c // 2 + 8 for c in row) for row in counted.confusion))
+    assert np.ptp(blurred.blasts.classifier) > np.ptp(counted.blasts.classifier)
+
+
+def test_a_smear_of_smudge_cells_alone_says_that_nothing_is_known(probe):
+    found = probe.differential(features((0, 0, 0, 6)), dict.fromkeys(features((0, 0, 0, 6)).cells, "smudge cell"))
+    assert found.leukocytes == 0
+    assert found.blasts.high - found.blasts.low > 0.9
+    assert np.isfinite(found.table().drop(columns=["patient_id", "type"]).to_numpy(float)).all()
+
+
+def test_one_cell_has_a_differential(probe):
+    found = probe.differential(features((1, 0, 0, 0)))
+    assert len(found) == 1
+    assert 0 <= found.blasts.low <= found.blasts.value <= found.blasts.high <= 1
+
+
+def test_the_report_gets_plain_numbers_that_say_the_same(counted):
+    reported = json.loads(json.dumps(counted.for_report()))
+    assert reported["blasts"] == counted.blasts.in_words
+    assert [row["type"] for row in reported["types"]] == [*counted.all_types, "all blasts"]
+
+
+def test_tables_hold_one_row_a_type_and_one_row_a_cell(counted, probe, tmp_path):
+    other = probe.differential(features(patient="other"), {"cell_000": "blast"})
+    types, cells = save_differentials([counted, other], tmp_path)
+    lines = types.read_text().splitlines()
+    assert lines[0].startswith("patient_id,type,is_counted,cells,by_hand,percent_called,percent,percent_low")
+    assert len(lines) == 1 + 5 + 5
+    assert len(cells.read_text().splitlines()) == 1 + 100 + 70
+    assert "other,cell_000,blast,True" in cells.read_text()

@@ -1,0 +1,171 @@
+"""A probe: what it learns, how it is judged, what it refuses, and that it comes back from its file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from tests.differential.made import TYPES, features, labelled, truth
+
+from napari_caltomorph.differential import CellLabels, Probe, ProbeOptions, train_probe
+from napari_caltomorph.errors import FeaturesRefused, ProbeRefused, TrainingRefused
+from napari_caltomorph.progress import Cancelled
+
+
+@pytest.fixture(scope="module")
+def three():
+    """Smears of three patients, each with its own shift."""
+    return [features(patient=f"p{i}", seed=i, shift=0.2) for i in range(3)]
+
+
+@pytest.fixture(scope="module")
+def probe(three) -> Probe:
+    return train_probe(three, labelled(*three))
+
+
+def test_cells_of_another_patient_are_called_by_their_types(probe):
+    new = features(patient="new", seed=9)
+    called = probe.probabilities(new).argmax(axis=1)
+    right = [probe.description.types[k] == name for k, name in zip(called, truth().values(), strict=True)]
+    assert np.mean(right) > 0.85
+
+
+def test_it_answers_as_scikit_learn_does_on_standardised_features(probe, three):
+    values = np.concatenate([one.values for one in three]).astype(float)
+    names = [name for _ in three for name in truth().values()]
+    scaler = StandardScaler().fit(values)
+    model = LogisticRegression(C=10 / 6, max_iter=1000).fit(scaler.transform(values), names)
+    new = features(seed=9)
+    expected = model.predict_proba(scaler.transform(new.values.astype(float)))
+    order = [list(model.classes_).index(name) for name in probe.description.types]
+    np.testing.assert_allclose(probe.probabilities(new), expected[:, order], atol=1e-6)
+
+
+def test_each_patient_is_judged_by_a_probe_that_has_not_seen_them(three):
+    # One feature names the patient: who has learnt from the patient's own cells calls them all by it.
+    given_away = []
+    for number, one in enumerate(three):
+        values = one.values.copy()
+        values[:, -1] = 50.0 * number
+        given_away.append(replace(one, values=values))
+    labels = CellLabels()
+    for number, one in enumerate(given_away):  # of patient i, all cells are of one type and some of the next
+        names = dict.fromkeys(one.cells[:40], TYPES[number]) | dict.fromkeys(one.cells[40:], TYPES[(number + 1) % 3])
+        labels = labels.labelled(one, names)
+    described = train_probe(given_away, labels).description
+    assert described.validation == "patient"
+    assert described.accuracy < 0.7
+
+
+def test_every_labelled_cell_is_judged_once(probe):
+    described = probe.description
+    assert described.validation == "patient"
+    assert described.patients == 3
+    assert np.array(described.confusion).sum(axis=1).tolist() == list(described.cells) == [60, 60, 60, 30]
+    assert described.correlation is not None
+    assert described.warnings == ()
+
+
+def test_with_one_patient_it_is_judged_cell_by_cell_and_says_so(three):
+    described = train_probe(three[:1], labelled(three[0])).description
+    assert described.validation == "cell"
+    assert described.correlation is None
+    assert np.array(described.confusion).sum() == 70
+    assert any("one patient" in warning for warning in described.warnings)
+
+
+def test_a_type_of_one_patient_is_judged_cell_by_cell(three):
+    labels = labelled(*three)
+    for one in three[1:]:
+        labels = labels.without(one, [cell for cell, name in truth().items() if name == "blast"])
+    described = train_probe(three, labels).description
+    assert described.validation == "patient"
+    assert described.by_cell == ("blast",)
+    assert described.recalls["blast"] > 0.5
+    assert any("blast" in warning for warning in described.warnings)
+
+
+def test_a_type_with_few_cells_is_left_out_and_named(three):
+    labels = labelled(*three).labelled(three[0], {"cell_000": "basophil", "cell_001": "basophil"})
+    described = train_probe(three, labels).description
+    assert "basophil" not in described.types
+    assert described.left_out == {"basophil": 2}
+    assert any("basophil (2)" in warning for warning in described.warnings)
+
+
+def test_one_type_only_is_refused_kindly(three):
+    labels = CellLabels().labelled(three[0], dict.fromkeys(three[0].cells[:8], "blast"))
+    with pytest.raises(TrainingRefused, match=r"only 8 blast are labelled: label at least 5 cells of each of two"):
+        train_probe(three, labels)
+
+
+def test_no_label_is_refused_kindly(three):
+    with pytest.raises(TrainingRefused, match="label some cells of at least two types"):
+        train_probe(three, CellLabels())
+
+
+def test_smears_of_two_encoders_are_refused(three):
+    other = features(patient="p9", encoder="dinobloom-b")
+    with pytest.raises(FeaturesRefused, match="of one encoder, these are of demo-vit"):
+        train_probe([three[0], other], labelled(three[0], other))
+
+
+def test_features_of_another_encoder_are_refused(probe):
+    with pytest.raises(FeaturesRefused, match="encoder dinobloom-b, the probe was trained on demo-vit"):
+        probe.differential(features(encoder="dinobloom-b"))
+    with pytest.raises(FeaturesRefused, match="width 4"):
+        probe.differential(replace(features(), values=features().values[:, :4]))
+
+
+def test_training_stops_when_asked(three):
+    def stop(_):
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        train_probe(three, labelled(*three), progress=stop)
+
+
+def test_the_same_labels_give_the_same_probe(probe, three):
+    again = train_probe(three, labelled(*three), ProbeOptions())
+    np.testing.assert_array_equal(again.weights, probe.weights)
+    assert again.description.confusion == probe.description.confusion
+
+
+def test_a_saved_probe_comes_back(probe, tmp_path):
+    probe.save(tmp_path / "probe.safetensors")
+    loaded = Probe.load(tmp_path / "probe.safetensors")
+    assert loaded.description == probe.description
+    assert loaded.fingerprint == probe.fingerprint
+    np.testing.assert_array_equal(loaded.probabilities(features()), probe.probabilities(features()))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08" * 64, b"PK\x03\x04 a pickle in a zip"])
+def test_what_is_no_probe_is_refused(tmp_path, content):
+    (tmp_path / "no.safetensors").write_bytes(content)
+    with pytest.raises(ProbeRefused, match=r"no\.safetensors is no probe"):
+        Probe.load(tmp_path / "no.safetensors")
+
+
+def test_weights_of_something_else_are_refused(tmp_path):
+    save_file({"weights": np.zeros((2, 2))}, tmp_path / "w.safetensors")
+    with pytest.raises(ProbeRefused, match="not those of a probe"):
+        Probe.load(tmp_path / "w.safetensors")
+
+
+def test_a_newer_or_a_changed_probe_is_refused(probe, tmp_path):
+    path = tmp_path / "p.safetensors"
+    described = probe.description.model_dump_json()
+    for header, complaint in (
+        (described.replace('"schema_version":1', '"schema_version":2'), "schema_version"),
+        (described.replace('"types":["segmented neutrophil",', '"types":['), "counts of cells"),
+    ):
+        save_file({"weights": probe.weights, "bias": probe.bias}, path, metadata={"probe": header})
+        with pytest.raises(ProbeRefused, match=complaint):
+            Probe.load(path)
+    save_file({"weights": probe.weights[:, :3].copy(), "bias": probe.bias}, path, metadata={"probe": described})
+    with pytest.raises(ProbeRefused, match="do not fit"):
+        Probe.load(path)
