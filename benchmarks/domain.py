@@ -1,0 +1,151 @@
+"""How large a shift of stain, blur or scale must be before a smear is called unlike the training cohort.
+
+    python benchmarks/domain.py [--model demo] [--patients 100] [--shifted 40] [--cells 60] [--metafer DIR]
+
+Synthetic patients of seeds that nothing was trained on, as they are and shifted in steps; then real smears, which a
+model of drawn cells must be warned of. Every smear is judged from its features alone, as if no file told its scale.
+Prints Markdown; docs/trust.md holds one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from speed import machine
+
+from napari_caltomorph.cohort.drawn import DrawnPatients
+from napari_caltomorph.diagnose import Ensemble, find_model
+from napari_caltomorph.diagnose.domain_result import DomainResult
+from napari_caltomorph.encode import EncodeOptions, FeatureOrigin, Features, encode
+from napari_caltomorph.encode.load import LoadedEncoder, load_encoder
+from napari_caltomorph.smear import read_smear
+from napari_caltomorph.synthetic import SynthOptions
+from napari_caltomorph.synthetic.patients import SyntheticPatient
+
+UNSEEN_SEED, SIDE, AT_ONCE = 900_000, 144, 30
+
+
+def hue(patient: SyntheticPatient, size: float) -> SyntheticPatient:
+    """Less dye seen in red, more in blue."""
+    red, green, blue = patient.stain.gain
+    return replace(patient, stain=replace(patient.stain, gain=(red * (1 - size), green, blue * (1 + size))))
+
+
+def strength(patient: SyntheticPatient, size: float) -> SyntheticPatient:
+    """More dye."""
+    red, green, blue = (gain * (1 + size) for gain in patient.stain.gain)
+    return replace(patient, stain=replace(patient.stain, gain=(red, green, blue)))
+
+
+def blur(patient: SyntheticPatient, size: float) -> SyntheticPatient:
+    """More defocus, in micrometres."""
+    return replace(patient, stain=replace(patient.stain, blur=patient.stain.blur + size))
+
+
+def same(patient: SyntheticPatient, size: float) -> SyntheticPatient:
+    """Nothing; `scale` shifts the picture."""
+    del size
+    return patient
+
+
+Shift = Callable[[SyntheticPatient, float], SyntheticPatient]
+SHIFTS: dict[str, tuple[Shift, tuple[float, ...], str]] = {
+    "hue of the stain": (hue, (0.05, 0.1, 0.2, 0.3), "{:.0%} (training patients: standard deviation 6 %)"),
+    "strength of the stain": (strength, (0.1, 0.2, 0.4), "+{:.0%} (training patients: standard deviation 8 %)"),
+    "blur": (blur, (0.1, 0.2, 0.4, 0.8), "+{:.1f} µm (training patients: 0.03 to 0.13 µm)"),
+    "scale": (same, (0.05, 0.1, 0.2, 0.4), "cells {:.0%} larger (training patients: all the same)"),
+}
+
+
+def picture(patient: SyntheticPatient, index: int, zoom: float) -> NDArray[np.uint8]:
+    """Draw a cell as a scanner with smaller pixels would see it: (144, 144, 3), `zoom` times as large."""
+    size = round(SIDE * zoom)
+    edge = (size - SIDE) // 2
+    return np.ascontiguousarray(patient.image(index, size)[edge : edge + SIDE, edge : edge + SIDE])
+
+
+def encoded(patient: SyntheticPatient, encoder: LoadedEncoder, zoom: float) -> Features:
+    """Encode a drawn patient's cells; the origin does not tell the field of view."""
+    starts = range(0, len(patient), AT_ONCE)
+    values = np.concatenate(
+        [
+            encoder.features([picture(patient, i, zoom) for i in range(start, min(start + AT_ONCE, len(patient)))])
+            for start in starts
+        ]
+    )
+    origin = FeatureOrigin(
+        encoder=encoder.encoder.name,
+        weights_sha256=encoder.weights_sha256,
+        preprocessing=str(encoder.preprocessing),
+        precision=encoder.precision,
+    )
+    return Features(patient.patient_id, values, tuple(f"cell_{i + 1}" for i in range(len(patient))), origin)
+
+
+def judged(ensemble: Ensemble, features: Features) -> DomainResult:
+    """Ask the model whether a smear is like its training cohort."""
+    result = ensemble.domain_of(features, ensemble.votes(features))
+    if result is None:
+        raise SystemExit(f"{ensemble.description.name} does not bring its training domain; train it again.")
+    return result
+
+
+def row(name: str, results: list[DomainResult]) -> str:
+    """Return what share was warned of, with a Wilson interval, and by which aspect."""
+    warned = sum(one.is_outside for one in results)
+    interval = binomtest(warned, len(results)).proportion_ci(method="wilson")
+    shares = [np.mean([one.aspects[i].p_value <= one.level for one in results]) for i in range(3)]
+    shown = " | ".join(f"{share:.0%}" for share in shares)
+    unusual = np.mean([one.unusual_share for one in results])
+    return (
+        f"| {name} | {warned / len(results):.0%} ({interval.low:.0%} to {interval.high:.0%}) | {shown} | "
+        f"{unusual:.1%} | {len(results)} |"
+    )
+
+
+def real_smears(place: Path, encoder: LoadedEncoder) -> Iterator[tuple[str, Features]]:
+    """Encode every smear in a folder."""
+    for folder in sorted(path for path in place.iterdir() if path.is_dir()):
+        smear = read_smear(folder)
+        yield smear.patient_id, encode(smear, EncodeOptions(encoder=encoder.encoder.name), encoder=encoder)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--patients", type=int, default=100)
+    parser.add_argument("--shifted", type=int, default=40)
+    parser.add_argument("--cells", type=int, default=60)
+    parser.add_argument("--metafer", type=Path, help="a folder of real smears")
+    asked = parser.parse_args()
+    ensemble = Ensemble.load(find_model(asked.model))
+    compute = EncodeOptions(encoder=ensemble.description.encoder_name, device="cpu", precision="float32")
+    encoder = load_encoder(compute)
+    drawn = DrawnPatients.invent(SynthOptions(patients=asked.patients, cells=asked.cells, seed=UNSEEN_SEED))
+    patients = list(drawn.patients.values())
+    domain = ensemble.description.domain
+    print(f"{machine()}; {asked.cells} cells a patient; scaled on {domain.patients if domain else 0} patients\n")
+    print("| shift | warned of (95 %) | cells | average | embedding | unusual cells | patients |", flush=True)
+    print("|---|---|---|---|---|---|---|")
+    print(row("none", [judged(ensemble, encoded(one, encoder, 1)) for one in patients]), flush=True)
+    for name, (shift, sizes, words) in SHIFTS.items():
+        for size in sizes:
+            zoom = 1 + size if name == "scale" else 1
+            results = [judged(ensemble, encoded(shift(one, size), encoder, zoom)) for one in patients[: asked.shifted]]
+            print(row(f"{name}: {words.format(size)}", results), flush=True)
+    if asked.metafer is not None:
+        print("\n| real smear | p | scores (cells, average, embedding) | unusual cells |\n|---|---|---|---|")
+        for name, features in real_smears(asked.metafer, encoder):
+            result = judged(ensemble, features)
+            scores = ", ".join(f"{one.score:.1f}" for one in result.aspects)
+            print(f"| {name} | {result.p_value:.3f} | {scores} | {result.unusual_share:.0%} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
