@@ -23,6 +23,7 @@ VERBS = {
     "train": "Train an ensemble on a cohort: one member a fold, each judged on the fold it never learnt from.",
     "compare": "Compare ways of training on the same folds: aggregators, depths, numbers of patients, encoders.",
     "evaluate": "Judge a model on patients whose diagnosis is known: every number with its interval.",
+    "differential": "Count the cells of smears by type, with the error of counting and of the classifier.",
     "synth": "Draw a synthetic cohort with known truth, to practise and to test with.",
     "weights": "The encoders' weights: what is here, and how the rest comes here.",
     "models": "The models on this machine, and the encoders that they stand on.",

@@ -1,0 +1,119 @@
+"""``caltomorph differential``: labelled cells -> a probe -> differential counts with their error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+from rich.text import Text
+
+from napari_caltomorph.cli.console import RESEARCH_USE, console, fail, progress_bar, say, say_files, table
+from napari_caltomorph.cli.interrupt import uninterrupted
+from napari_caltomorph.diagnose.tables import refuse_repeated_ids
+from napari_caltomorph.differential import CellLabels, Probe, ProbeOptions, read_labels, save_labels
+from napari_caltomorph.encode import EncodeOptions
+from napari_caltomorph.smear import find_smears, patient_id, read_smear
+from napari_caltomorph.storage import refuse_unwritable
+
+if TYPE_CHECKING:
+    from napari_caltomorph.differential import Differential, ProbeDescription
+
+app = App(
+    name="differential",
+    usage="Usage: caltomorph differential SMEAR... --out DIR [OPTIONS]",
+    help_epilogue=f"""Train a probe on labelled cells, and count all cells with it:
+
+    caltomorph differential smear_a smear_b --labels labels.csv --out results
+
+Cells in sub-folders named after types are labelled already:
+
+    caltomorph differential cohort --each --encoder demo-vit --out results
+
+Count other smears with a probe:
+
+    caltomorph differential smear_c --probe results/probe.safetensors --out more
+
+In the folder then stand differential.csv (one row a type), cell_types.csv
+(one row a cell), labels.csv and, where it was trained, probe.safetensors.
+labels.csv has the columns patient_id, cell and label; others are optional.
+
+{RESEARCH_USE}""",
+)
+
+
+@app.default
+def differential(
+    smears: Annotated[tuple[Path, ...], Parameter(name="SMEAR", negative="")],
+    /,
+    *,
+    out: Path,
+    labels: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
+    probe: Path | None = None,
+    each: bool = False,
+    compute: Annotated[EncodeOptions, Parameter(name="*")] = EncodeOptions(),  # noqa: B008 (frozen)
+    options: Annotated[ProbeOptions, Parameter(name="*")] = ProbeOptions(),  # noqa: B008 (frozen)
+) -> int:
+    """Count the cells of smears by type, with the error of counting and of the classifier.
+
+    Parameters
+    ----------
+    smears
+        One patient's cells: a folder of images, a zip archive of one, or a multi-page TIFF.
+    out
+        Folder for the results; made if needed.
+    labels
+        Tables of labelled cells; where two label one cell, the later one wins. Labels stand whatever the probe says.
+    probe
+        A saved probe, which brings its encoder; without it, one is trained on the labelled cells.
+    each
+        SMEAR holds many patients: count every patient folder in it.
+    """
+    refuse_unwritable(out)
+    given = read_labels(labels) if labels else CellLabels()
+    saved = None if probe is None else Probe.load(probe)
+    paths = [smear for path in smears for smear in (find_smears(path) if each else [path])]
+    refuse_repeated_ids([patient_id(path) for path in paths])
+    read = [read_smear(path) for path in paths]
+    from napari_caltomorph.differential.run import count_smears, save_differentials  # torch comes late
+
+    with progress_bar() as progress:
+        counted = count_smears(read, given, saved, compute, options, progress=progress)
+    with uninterrupted():
+        files = save_differentials(counted.differentials, out)
+        save_labels(counted.labels, out / "labels.csv")
+        if saved is None:
+            counted.probe.save(out / "probe.safetensors")
+    _show_probe(counted.probe.description)
+    for one in counted.differentials:
+        _show(one)
+    for warning in counted.probe.description.warnings:
+        say(f"Warning: {warning}.", style="yellow")
+    say()
+    say_files([*files, out / "labels.csv", *([out / "probe.safetensors"] if saved is None else [])])
+    say(RESEARCH_USE)
+    for why in counted.failed.values():
+        fail(why, code=1)
+    return 1 if counted.failed else 0
+
+
+def _show_probe(probe: ProbeDescription) -> None:
+    held_out = f"{probe.patients} patients" if probe.validation == "patient" else "one patient, cell by cell"
+    say(
+        f"Probe on {probe.encoder}: {len(probe.types)} types from {sum(probe.cells)} labelled cells. Cross-validated "
+        f"on {held_out}, {probe.accuracy:.0%} are called as labelled."
+    )
+
+
+def _show(one: Differential) -> None:
+    say()
+    say(f"{one.patient_id}: {one.leukocytes} leukocytes of {len(one)} cells, {len(one.by_hand)} by hand", style="bold")
+    rows = table("type", "cells", "called %", "corrected % (95 %)")
+    for name in one.all_types:
+        share = one.share_of(name)
+        if share.cells or share.value >= 0.005:
+            rows.add_row(Text(name), str(share.cells), f"{100 * share.called:.1f}", share.in_words)
+    rows.add_row(
+        Text("all blasts", "bold"), str(one.blasts.cells), f"{100 * one.blasts.called:.1f}", one.blasts.in_words
+    )
+    console.print(rows)

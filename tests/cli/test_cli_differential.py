@@ -1,0 +1,71 @@
+"""`caltomorph differential`: label tables in, differentials out."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from napari_caltomorph.differential import Probe, read_labels
+from napari_caltomorph.synthetic import synthesize_patient, write_smear
+
+COMPUTE = ("--encoder", "demo-vit", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory) -> Path:
+    """Three patients of 30 cells, and labels.csv with the truth of the first two."""
+    folder = tmp_path_factory.mktemp("drawn")
+    lines = ["patient_id,cell,label"]
+    for number in range(3):
+        patient = synthesize_patient("aml", cells=30, seed=number, patient_id=f"p{number}")
+        write_smear(patient, folder / "smears" / patient.patient_id)
+        if number < 2:
+            with (folder / "smears" / patient.patient_id / "truth.csv").open() as file:
+                lines += [f"p{number},{row['cell']},{row['type']}" for row in csv.DictReader(file)]
+    (folder / "labels.csv").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def smears(drawn) -> list[Path]:
+    return sorted((drawn / "smears").iterdir())
+
+
+def test_labels_make_a_probe_that_counts_other_smears(run, drawn, smears, tmp_path):
+    code, out, err = run("differential", *smears, "--labels", drawn / "labels.csv", "--out", tmp_path / "a", *COMPUTE)
+    assert (code, err) == (0, "")
+    assert "p2: " in out
+    assert "all blasts" in out
+    assert "Research use only" in out
+    types = pd.read_csv(tmp_path / "a" / "differential.csv")
+    assert set(types["patient_id"]) == {"p0", "p1", "p2"}
+    cells = pd.read_csv(tmp_path / "a" / "cell_types.csv")
+    assert cells.groupby("patient_id")["by_hand"].sum().to_dict() == {"p0": 30, "p1": 30, "p2": 0}
+    assert len(read_labels(tmp_path / "a" / "labels.csv")) == 60
+    probe = Probe.load(tmp_path / "a" / "probe.safetensors")
+
+    code, out, err = run(
+        "differential", smears[2], "--probe", tmp_path / "a" / "probe.safetensors", "--out", tmp_path / "b"
+    )
+    assert (code, err) == (0, "")
+    again = pd.read_csv(tmp_path / "b" / "differential.csv")
+    assert again["cells"].tolist() == types.loc[types["patient_id"] == "p2", "cells"].tolist()
+    assert not (tmp_path / "b" / "probe.safetensors").exists()
+    assert probe.description.patients == 2
+
+
+def test_nothing_labelled_is_one_line(run, smears, tmp_path):
+    code, _, err = run("differential", smears[0], "--out", tmp_path / "a", *COMPUTE)
+    assert code == 2
+    assert "No cell of these smears is labelled" in err
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_bad_table_is_named_before_anything_is_read(run, tmp_path):
+    (tmp_path / "bad.csv").write_text("cell\nc1\n")
+    code, _, err = run("differential", tmp_path / "none", "--labels", tmp_path / "bad.csv", "--out", tmp_path / "a")
+    assert code == 2
+    assert "no column 'patient_id' nor 'label'" in " ".join(err.split())
