@@ -119,3 +119,10 @@ def test_the_fingerprint_of_a_smear_is_the_same_whether_it_is_graded_or_not(pati
     (patients["p1"] / "empty.tif").write_bytes(b"")
     smear = read_smear(patients["p1"])
     assert smear_fingerprint(smear) == check_smear(smear).fingerprint
+
+
+def test_features_that_were_kept_are_found_again_under_the_patients_name(predictor, patients, tmp_path):
+    (result,) = predict_each({"patient 7": patients["p1"]}, tmp_path / "out", predictor)
+    features = predictor.features_of(result.prediction)
+    assert (features.patient_id, features.cells) == ("patient 7", result.prediction.cells)
+    assert predictor.ensemble.predict(features).patient_id == "patient 7"

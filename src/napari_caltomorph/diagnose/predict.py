@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -147,7 +148,7 @@ class Predictor:
         if weights is not None and fingerprint is not None:
             for kept in kept_features(_cache(), weights, fingerprint):
                 if set(prediction.cells) <= set(kept.cells):
-                    return kept.of_cells(prediction.cells)
+                    return replace(kept.of_cells(prediction.cells), patient_id=prediction.patient_id)
         if smear is None:
             raise FeaturesRefused(
                 f"The features of {prediction.patient_id} were not kept on this machine, and its images are not there "
@@ -159,7 +160,8 @@ class Predictor:
             raise FeaturesRefused(f"The images of {prediction.patient_id} are no longer those it was predicted from.")
         others = set(smear.cells) - set(prediction.cells)
         chosen = smear.choosing(take_back=prediction.cells, set_aside=others)
-        return self._encode(chosen, self.encoder, progress).of_cells(prediction.cells)
+        made = self._encode(chosen, self.encoder, progress).of_cells(prediction.cells)
+        return replace(made, patient_id=prediction.patient_id)
 
     def _encode(self, smear: Smear, encoder: LoadedEncoder, progress: OnProgress) -> Features:
         compute = EncodeOptions(encoder=encoder.encoder.name, batch_size=self.options.batch_size)
