@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_caltomorph.plugin import gallery
-from napari_caltomorph.plugin.gallery import Grid, compose_gallery
+from napari_caltomorph.plugin.gallery import Grid, read_pictures
 from napari_caltomorph.plugin.stack import CellStack
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.smear import read_smear
@@ -38,10 +38,10 @@ def test_nothing_is_found_outside_the_picture() -> None:
     assert grid.at(0, 5_000) is None
 
 
-def test_cells_stand_in_rank_order(export: Path) -> None:
+def test_cells_stand_in_the_order_asked_for(export: Path) -> None:
     smear = read_smear(export)
-    order = np.arange(len(smear))[::-1]
-    picture, grid = compose_gallery(smear, order), Grid(len(smear), smear.canvas)
+    order, grid = np.arange(len(smear))[::-1], Grid(len(smear), smear.canvas)
+    picture = read_pictures(smear, np.arange(len(smear))).arranged(order, grid)
     for position in (0, 7, len(smear) - 1):
         top, left = grid.corner(position)
         shown = picture[top : top + 144, left : left + 144, :3]
@@ -51,10 +51,11 @@ def test_cells_stand_in_rank_order(export: Path) -> None:
 
 def test_levels_of_a_large_gallery_show_what_the_whole_shows(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     smear = read_smear(export)
-    order = np.arange(len(smear))
-    whole = compose_gallery(smear, order)
+    cells = np.arange(len(smear))
+    order, grid = cells[3:37:2], Grid(17, smear.canvas, across=7)
+    whole = read_pictures(smear, cells).arranged(order, grid)
     monkeypatch.setattr(gallery, "_EAGER_CELLS", 10)
-    levels = compose_gallery(smear, order)
+    levels = read_pictures(smear, cells).arranged(order, grid)
     finest, *coarser = levels
     assert finest.shape == whole.shape
     assert np.array_equal(finest[100:400, 37:900], whole[100:400, 37:900])
@@ -77,7 +78,7 @@ def test_composing_can_be_cancelled(export: Path) -> None:
         raise Cancelled
 
     with pytest.raises(Cancelled):
-        compose_gallery(smear, np.arange(len(smear)), progress=stop)
+        read_pictures(smear, np.arange(len(smear)), progress=stop)
 
 
 def test_a_stack_gives_what_an_array_would(export: Path) -> None:

@@ -118,12 +118,12 @@ def test_layers_deleted_by_hand_are_not_missed(open_panel: OpenPanel, qtbot: QtB
     panel.as_stack.setChecked(False)
     qtbot.waitUntil(lambda: not panel.as_stack.isEnabled())
     assert STACK not in viewer.layers
-    panel.choose_cell(2, center=True)
+    panel.choose_cell(2)
     predict(qtbot, panel)
     assert panel.as_stack.isEnabled()
     viewer.layers.clear()
     qtbot.waitUntil(lambda: not panel.as_stack.isEnabled())
-    panel.choose_cell(3, center=True)
+    panel.choose_cell(3)
     assert "#4</b>" in panel.results.card_text
 
 
@@ -134,12 +134,11 @@ def test_a_theme_keeps_the_ring_and_recolours_the_ranks(open_panel: OpenPanel, q
     predict(qtbot, panel)
     squares = viewer.layers[SQUARES]
     viewer.scene.camera.zoom = 200 / 25
-    panel.choose_cell(0, center=True)
+    panel.choose_cell(0)
     qtbot.waitUntil(lambda: np.atleast_1d(squares.text.values).any(), timeout=5_000)
     viewer.theme = "light"
     assert to_hex(squares.text.color.constant) == look_of("light").text
-    (axes,) = panel.results._swarm.figure.axes
-    assert len(axes.collections) == 2
+    assert len(panel.results.swarm.ringed) == 1
 
 
 def test_a_cell_in_view_is_chosen_without_moving_the_picture(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
@@ -148,11 +147,11 @@ def test_a_cell_in_view_is_chosen_without_moving_the_picture(open_panel: OpenPan
     predict(qtbot, panel)
     qtbot.wait(100)
     before = viewer.scene.camera.center
-    panel.choose_cell(0, center=True)
+    panel.choose_cell(0)
     assert viewer.scene.camera.center == before
     viewer.scene.camera.zoom = 200 / 25
     qtbot.wait(100)
-    panel.choose_cell(0, center=True)
+    panel.choose_cell(1)
     assert viewer.scene.camera.center != before
 
 
@@ -228,7 +227,7 @@ def test_the_rows_of_the_result_explain_themselves(open_panel: OpenPanel, qtbot:
         "Sum of the probabilities of the malignant classes. Red from the threshold (the tick) on",
         "Estimated from the cells",
     ]
-    assert panel.results._swarm.toolTip()
+    assert panel.results.swarm.toolTip()
     assert panel.models.device.toolTip()
 
 

@@ -8,8 +8,9 @@ from tests.report.test_figures import make_prediction
 
 from napari_caltomorph.cli.show import _sentences
 from napari_caltomorph.diagnose import NO_ATTENTION
+from napari_caltomorph.plugin.inspected import Inspected
 from napari_caltomorph.plugin.result_view import ResultView
-from napari_caltomorph.report import Look, draw_attention_swarm
+from napari_caltomorph.report import draw_attention_swarm
 
 
 def without_attention():
@@ -30,13 +31,16 @@ def test_terminal_says_so():
 def test_panel_says_so_and_still_shows_cells_and_other_predictions(qtbot):
     view = ResultView()
     qtbot.addWidget(view)
-    view.show_prediction(without_attention(), None, Look())
-    assert view._swarm.isHidden()
+    view.show()
+    without = Inspected(without_attention())
+    view.show_inspected(without)
+    assert view.swarm.isHidden()
     assert "no attention" in view._swarm_title.text()
-    view.select(3)
+    without.cells.select([3])
     assert "#4" in view.card_text
     assert "the model has no attention" in view.card_text
-    view.show_prediction(make_prediction(12), None, Look())
-    assert not view._swarm.isHidden()
-    view.select(3)
+    usual = Inspected(make_prediction(12))
+    view.show_inspected(usual)
+    assert not view.swarm.isHidden()
+    usual.cells.select([3])
     assert "of an average cell" in view.card_text

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from qtpy.QtCore import QAbstractTableModel, QItemSelection, QItemSelectionModel, QModelIndex, QSignalBlocker, Qt
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QTableView, QVBoxLayout
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QTableView, QVBoxLayout, QWidget
 
 from napari_caltomorph.diagnose.tables import folder_name
 from napari_caltomorph.errors import CaltomorphError
@@ -54,6 +54,9 @@ class CellTableTab(InspectTab):
         column.setContentsMargins(0, 4, 0, 0)
         column.addWidget(self.table, 1)
         column.addLayout(below)
+
+    def key_widgets(self) -> list[QWidget]:
+        return [self.table]
 
     def export(self, path: Path) -> None:
         """Write the cells that are shown, in their order, with all columns."""
@@ -223,5 +226,5 @@ def _state(cells: CellSelection, cell: int) -> str:
 
 def _shown(value: Any) -> str:
     if isinstance(value, float):  # NumPy's float64 is one
-        return "" if np.isnan(value) else f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
+        return "" if np.isnan(value) else f"{value:.2f}" if abs(value) >= 0.01 or not value else f"{value:.1g}"
     return str(value)

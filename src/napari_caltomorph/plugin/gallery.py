@@ -1,12 +1,12 @@
-"""All cells of a prediction as one picture: rows of cells, most attended first.
+"""The cells of a prediction as one picture: rows of cells, in any order.
 
-A usual smear's picture is made at once. A large one is a pyramid whose finest levels decode the cells in view, and
-whose coarse levels are made of thumbnails.
+Cells are decoded once. Of a usual smear they are kept, and its picture is laid out at once. Of a large one thumbnails
+are kept: its picture is a pyramid whose finest levels decode the cells in view, and whose coarse levels are made of
+thumbnails. So another order is there in a moment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,23 +26,26 @@ _FIRST_THUMBNAIL_LEVEL = 2
 
 @dataclass(frozen=True)
 class Grid:
-    """Where each cell stands, in pixels: rank 1 at the top left, then to the right.
+    """Where each cell stands, in pixels: the first at the top left, the next to its right.
 
     Attributes
     ----------
     count : int
     cell : (int, int)
         Height and width of a cell.
+    across : int or None
+        Cells a row; None: about the shape of a screen.
     """
 
     count: int
     cell: tuple[int, int]
+    across: int | None = None
 
     @property
     def columns(self) -> int:
-        """Cells a row: about the shape of a screen."""
+        """Cells a row."""
         height, width = self.pitch
-        return max(1, round((self.count * 1.15 * height / width) ** 0.5))
+        return max(1, self.across or round((self.count * 1.15 * height / width) ** 0.5))
 
     @property
     def pitch(self) -> tuple[int, int]:
@@ -56,56 +59,81 @@ class Grid:
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of the whole picture."""
-        rows = -(-self.count // self.columns)
+        rows = max(1, -(-self.count // self.columns))
         return rows * self.pitch[0], self.columns * self.pitch[1]
 
     def corner(self, position: int) -> tuple[int, int]:
-        """Return the top left pixel of the cell at a position (rank - 1)."""
+        """Return the top left pixel of the cell at a position, 0 for the first."""
         row, column = divmod(position, self.columns)
         return row * self.pitch[0], column * self.pitch[1]
 
     def centers(self) -> NDArray[np.float64]:
-        """(N, 2) middle of each cell, in pixels, in rank order."""
-        corners = np.array([self.corner(position) for position in range(self.count)], dtype=float)
-        return corners + (np.array(self.cell) - 1) / 2
+        """(N, 2) middle of each cell, in pixels."""
+        places = np.stack(np.divmod(np.arange(self.count), self.columns), axis=1)
+        return places * np.array(self.pitch, dtype=float) + (np.array(self.cell) - 1) / 2
 
     def at(self, row: float, column: float) -> int | None:
-        """Return the position (rank - 1) of the cell at a pixel, or None between cells."""
+        """Return the position of the cell at a pixel, or None between cells."""
         (down, y), (across, x) = divmod(row + 0.5, self.pitch[0]), divmod(column + 0.5, self.pitch[1])
         position = int(down) * self.columns + int(across)
         inside = y < self.cell[0] and x < self.cell[1] and 0 <= across < self.columns
         return position if inside and 0 <= position < self.count else None
 
 
-def compose_gallery(
-    smear: Smear, order: NDArray[np.intp], *, progress: OnProgress = ignore
-) -> NDArray[np.uint8] | list[GalleryLevel]:
-    """Put cells into one picture.
+@dataclass(frozen=True)
+class CellPictures:
+    """What is kept of N cells to lay them out in any order.
+
+    Attributes
+    ----------
+    stack : CellStack
+        The cells, decoded when asked for.
+    kept : (N, h, w, 3) uint8
+        The cells as they are; thumbnails of them where `is_large`.
+    is_large : bool
+        Whether a picture of all would be too large to be made at once.
+    """
+
+    stack: CellStack
+    kept: NDArray[np.uint8]
+    is_large: bool
+
+    def arranged(self, order: NDArray[np.intp], grid: Grid) -> NDArray[np.uint8] | list[GalleryLevel]:
+        """Lay cells out in this order.
+
+        Returns
+        -------
+        (H, W, 4) uint8 RGBA
+            Transparent between the cells; of a large smear a list of lazily composed levels, finest first.
+        """
+        if self.is_large:
+            return [GalleryLevel(self, order, grid, level) for level in range(_LEVELS)]
+        picture = np.zeros((*grid.shape, 4), np.uint8)
+        for position, cell in enumerate(order):
+            _paste(picture, grid.corner(position), self.kept[cell])
+        return picture
+
+
+def read_pictures(smear: Smear, cells: NDArray[np.intp], *, progress: OnProgress = ignore) -> CellPictures:
+    """Decode cells for the gallery.
 
     Parameters
     ----------
     smear : Smear
-    order : (N,) int
-        Indices of cells in rank order.
+    cells : (N,) int
+        Indices of the smear's cells; their order is that of the `CellPictures`.
     progress : callable
         Called with a `Progress`; raising `Cancelled` in it stops cleanly.
-
-    Returns
-    -------
-    (H, W, 4) uint8 RGBA
-        Transparent between the cells; for a large smear a list of lazily composed levels, finest first.
     """
-    stack, grid = CellStack(smear, order), Grid(len(order), smear.canvas)
-    if len(order) <= _EAGER_CELLS:
-        picture = np.zeros((*grid.shape, 4), np.uint8)
-        for position, cell in _cells(stack, progress):
-            _paste(picture, grid.corner(position), cell)
-        return picture
-    size = max(1, grid.cell[0] >> _FIRST_THUMBNAIL_LEVEL), max(1, grid.cell[1] >> _FIRST_THUMBNAIL_LEVEL)
-    thumbnails = np.empty((len(order), *size, 3), np.uint8)
-    for position, cell in _cells(stack, progress):
-        thumbnails[position] = _shrunk(cell, size)
-    return [GalleryLevel(stack, grid, level, thumbnails) for level in range(_LEVELS)]
+    stack, is_large = CellStack(smear, cells), len(cells) > _EAGER_CELLS
+    shift = _FIRST_THUMBNAIL_LEVEL if is_large else 0
+    size = max(1, smear.canvas[0] >> shift), max(1, smear.canvas[1] >> shift)
+    kept = np.empty((len(cells), *size, 3), np.uint8)
+    for cell in range(len(cells)):
+        if cell % 32 == 0:
+            progress(Progress("Arranging cells", cell, len(cells)))
+        kept[cell] = _shrunk(stack.cell(cell), size) if is_large else stack.cell(cell)
+    return CellPictures(stack, kept, is_large)
 
 
 class GalleryLevel:
@@ -114,8 +142,8 @@ class GalleryLevel:
     dtype = np.dtype(np.uint8)
     ndim = 3
 
-    def __init__(self, stack: CellStack, grid: Grid, level: int, thumbnails: NDArray[np.uint8]) -> None:
-        self._stack, self._grid, self._level, self._thumbnails = stack, grid, level, thumbnails
+    def __init__(self, pictures: CellPictures, order: NDArray[np.intp], grid: Grid, level: int) -> None:
+        self._pictures, self._order, self._grid, self._level = pictures, order, grid, level
         height, width = grid.shape
         self.shape = (height >> level, width >> level, 4)
 
@@ -139,27 +167,24 @@ class GalleryLevel:
             for column in range(first_column, last_column + 1):
                 position = row * self._grid.columns + column
                 if position < self._grid.count:
-                    _paste(picture, (row * pitch[0] - top, column * pitch[1] - left), self._cell(position))
+                    _paste(
+                        picture,
+                        (row * pitch[0] - top, column * pitch[1] - left),
+                        self._cell(int(self._order[position])),
+                    )
         crop = picture[rows[0] - top : rows[-1] - top + 1, columns[0] - left : columns[-1] - left + 1]
         return crop[:: rows.step, :: columns.step, slices[2]]
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> NDArray[np.uint8]:
         return self[:, :].astype(dtype or self.dtype, copy=False)
 
-    def _cell(self, position: int) -> NDArray[np.uint8]:
+    def _cell(self, cell: int) -> NDArray[np.uint8]:
         size = [max(1, n >> self._level) for n in self._grid.cell]
         if self._level >= _FIRST_THUMBNAIL_LEVEL:
             step = 1 << (self._level - _FIRST_THUMBNAIL_LEVEL)
-            return self._thumbnails[position, ::step, ::step][: size[0], : size[1]]
-        cell = self._stack.cell(position)
-        return cell if self._level == 0 else _shrunk(cell, (size[0], size[1]))
-
-
-def _cells(stack: CellStack, progress: OnProgress) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    for position in range(len(stack)):
-        if position % 32 == 0:
-            progress(Progress("Arranging cells", position, len(stack)))
-        yield position, stack.cell(position)
+            return self._pictures.kept[cell, ::step, ::step][: size[0], : size[1]]
+        image = self._pictures.stack.cell(cell)
+        return image if self._level == 0 else _shrunk(image, (size[0], size[1]))
 
 
 def _paste(picture: NDArray[np.uint8], corner: tuple[int, int], cell: NDArray[np.uint8]) -> None:

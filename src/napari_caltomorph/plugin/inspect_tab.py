@@ -25,6 +25,10 @@ class InspectTab(QWidget):
         self.look = Look()
         self._untold: dict[Callable[[], None], None] = {}  # an ordered set
 
+    def key_widgets(self) -> list[QWidget]:
+        """Return the widgets in which the keys for cells work as over the picture; none that takes typing."""
+        return []
+
     def on_inspected(self) -> None:
         """Show another prediction, or none; its cells may be selected, sorted and left out already."""
 
@@ -39,6 +43,9 @@ class InspectTab(QWidget):
 
     def on_columns(self) -> None:
         """Show other columns."""
+
+    def on_colors(self) -> None:
+        """Show the cells in other colours: `Inspected.colors`."""
 
     def on_answer(self) -> None:
         """Show what the model says without the cells that are left out."""
@@ -84,6 +91,7 @@ class InspectTab(QWidget):
             (cells.order_changed, self._tell_order),
             (cells.edited, self._tell_edits),
             (cells.columns_changed, self._tell_columns),
+            (inspected.colors_changed, self._tell_colors),
             (inspected.answer_changed, self._tell_answer),
         ):
             getattr(signal, how)(told)
@@ -105,6 +113,9 @@ class InspectTab(QWidget):
 
     def _tell_columns(self) -> None:
         self._tell(self.on_columns)
+
+    def _tell_colors(self) -> None:
+        self._tell(self.on_colors)
 
     def _tell_answer(self) -> None:
         self._tell(self.on_answer)

@@ -23,4 +23,8 @@ class TabRow:
         return tab
 
 
-TABS = (TabRow("Table", "All cells with their numbers, to sort and export", "cell_table:CellTableTab"),)
+TABS = (
+    TabRow("Plot", "The cells as dots, by attention or by their features", "cell_scatter:CellScatterTab"),
+    TabRow("Table", "All cells with their numbers, to sort and export", "cell_table:CellTableTab"),
+    TabRow("What if", "What the model says without some of the cells", "what_if_tab:WhatIfTab"),
+)

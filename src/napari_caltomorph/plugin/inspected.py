@@ -5,20 +5,23 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from psygnal import Signal
 from qtpy.QtCore import QObject, Qt
 from qtpy.QtWidgets import QWidget
 
 from napari_caltomorph.diagnose import Prediction, PredictOptions
 from napari_caltomorph.plugin.beside_opengl import load_triton_privately
+from napari_caltomorph.plugin.cell_colors import BY_CLASS, colors_by
 from napari_caltomorph.plugin.selection import CellSelection
 from napari_caltomorph.progress import OnProgress, ignore
 from napari_caltomorph.smear import Smear
 
 if TYPE_CHECKING:
     from napari_caltomorph.diagnose import Ensemble, Predictor
-    from napari_caltomorph.encode import Features
-    from napari_caltomorph.plugin.layers import RankedLayers
+    from napari_caltomorph.encode import Features, LoadedEncoder
+    from napari_caltomorph.plugin.ranked_layers import RankedLayers
 
 
 class Inspected:
@@ -35,9 +38,6 @@ class Inspected:
         How to compute, and the model to try first where `predictor` is not given.
     predictor : Predictor or None
         What predicted, where it is loaded; otherwise the model is found when needed.
-    gallery : RankedLayers or None
-        The layers in the viewer; None without images.
-
     Attributes
     ----------
     cells : CellSelection
@@ -45,9 +45,12 @@ class Inspected:
     answer : Prediction
         What the model says without the cells that are left out; `prediction` where none are. `answer_changed` says
         that it is another. This is what is saved and reported.
+    gallery : RankedLayers or None
+        The layers in the viewer; None without images.
     """
 
     answer_changed = Signal()
+    colors_changed = Signal()
 
     def __init__(
         self,
@@ -56,25 +59,63 @@ class Inspected:
         *,
         options: PredictOptions | None = None,
         predictor: Predictor | None = None,
-        gallery: RankedLayers | None = None,
     ) -> None:
-        self.prediction, self.smear, self.gallery = prediction, smear, gallery
+        self.prediction, self.smear = prediction, smear
+        self.gallery: RankedLayers | None = None
         self.cells = CellSelection.of(prediction, smear)
         self._answer = prediction
+        self._coloring = BY_CLASS
         self._options, self._predictor = options or PredictOptions(), predictor
         self._features: Features | None = None
         # Two tabs may ask for the features at once.
         self._lock = Lock()
+
+    @classmethod
+    def of(
+        cls,
+        prediction: Prediction,
+        smear: Smear | None = None,
+        *,
+        options: PredictOptions | None = None,
+        predictor: Predictor | None = None,
+    ) -> Inspected:
+        """Inspect a prediction; of one that was saved after cells were left out, the original, with those left out."""
+        made = cls(prediction.original or prediction, smear, options=options, predictor=predictor)
+        kept = set(prediction.cells)
+        made.cells.start_without(i for i, cell in enumerate(made.prediction.cells) if cell not in kept)
+        made.set_answer(prediction)
+        return made
 
     @property
     def answer(self) -> Prediction:
         """What the model says without the cells that are left out."""
         return self._answer
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether `answer` is that to the cells that are left out now; if not, it is on its way, or cannot be had."""
+        others = set(self.prediction.cells) - set(self._answer.cells)
+        return others == {self.prediction.cells[i] for i in self.cells.left_out}
+
     def set_answer(self, answer: Prediction) -> None:
         """Show and save this from now on."""
         self._answer = answer
         self.answer_changed.emit()
+
+    @property
+    def coloring(self) -> str:
+        """What colours stand for in every view: ``"alone_class"`` or ``"label"``."""
+        return self._coloring
+
+    @property
+    def colors(self) -> NDArray[np.str_]:
+        """(N,) ``#rrggbb`` of each cell."""
+        return colors_by(self._coloring, self.prediction, self.cells.labels)
+
+    def color_by(self, coloring: str) -> None:
+        """Colour the cells by this, in every view; `colors_changed` says so."""
+        self._coloring = coloring
+        self.colors_changed.emit()
 
     def ensemble(self) -> Ensemble:
         """Return the model that predicted.
@@ -85,6 +126,16 @@ class Inspected:
             It is not on this machine.
         """
         return self._loaded().ensemble
+
+    def encoder(self) -> LoadedEncoder:
+        """Return the encoder of the model.
+
+        Raises
+        ------
+        ModelRefused, WeightsMissing, WeightsRefused
+            Model or weights are not on this machine, or are others.
+        """
+        return self._loaded().encoder
 
     def features(self, progress: OnProgress = ignore) -> Features:
         """Return the features that the prediction was made of, in the order of its cells.

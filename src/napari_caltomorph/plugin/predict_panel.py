@@ -6,11 +6,10 @@ The panel holds no logic of its own: it makes a `PredictOptions`, calls `Predict
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import napari
 from napari.layers import Image
@@ -33,11 +32,12 @@ from napari_caltomorph.diagnose.tables import folder_name
 from napari_caltomorph.errors import CaltomorphError, SmearUnreadable
 from napari_caltomorph.plugin.beside_opengl import load_triton_privately
 from napari_caltomorph.plugin.dock_panel import DockPanel
-from napari_caltomorph.plugin.gallery import compose_gallery
+from napari_caltomorph.plugin.gallery import CellPictures, read_pictures
 from napari_caltomorph.plugin.inspected import Inspected, inspection_of
-from napari_caltomorph.plugin.layers import Picture, RankedLayers, ranked_order
+from napari_caltomorph.plugin.layers import ranked_order
 from napari_caltomorph.plugin.model_chooser import ModelChooser
 from napari_caltomorph.plugin.parts import line
+from napari_caltomorph.plugin.ranked_layers import RankedLayers
 from napari_caltomorph.plugin.result_view import ResultView
 from napari_caltomorph.plugin.settings import preferences
 from napari_caltomorph.plugin.smear_chooser import SmearChooser
@@ -45,7 +45,7 @@ from napari_caltomorph.plugin.stale import stale_note
 from napari_caltomorph.plugin.task_row import TaskRow
 from napari_caltomorph.plugin.theme import WARNING, look_of
 from napari_caltomorph.progress import OnProgress
-from napari_caltomorph.smear import Smear
+from napari_caltomorph.smear import Smear, check_smear
 
 if TYPE_CHECKING:
     from napari_caltomorph.diagnose import Predictor
@@ -54,8 +54,9 @@ _EMPTY = (
     "Open the folder that the scanner exported for one patient, or a synthetic smear from "
     "<i>File &#8594; Open Sample &#8594; cAItomorph</i>, then click <b>Predict patient</b>."
 )
-# A press that moves further than this, in pixels, pans the view and is no click.
-_CLICK = 4
+_UNANSWERED = (
+    "There is no answer yet without the cells that were left out: wait until it is there, or take them back in."
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class _Found:
 
     prediction: Prediction
     smear: Smear | None = None
-    picture: Picture | None = None
+    pictures: CellPictures | None = None
     predictor: Predictor | None = None
     problem: str = ""
 
@@ -82,7 +83,7 @@ class PredictPanel(DockPanel):
         super().__init__()
         self._viewer = viewer
         self._predictor: Predictor | None = None
-        self._ranked: RankedLayers | None = None
+        self.inspected: Inspected | None = None
         self.smears = SmearChooser(viewer)
         self.run = TaskRow("Predict patient")
         self.run.asked.connect(self.predict)
@@ -93,7 +94,9 @@ class PredictPanel(DockPanel):
         self.smears.changed.connect(self._mark_if_stale)
         self.models.changed.connect(self._mark_if_stale)
         self.results = ResultView()
-        self.results.cell_chosen.connect(partial(self.choose_cell, center=True))
+        # The card takes its new height only when the layout has run.
+        self._reveal = QTimer(self, singleShot=True, interval=0)
+        self._reveal.timeout.connect(lambda: self._scroll.ensureWidgetVisible(self.results.card))
         self._build()
         self.bind()
 
@@ -120,10 +123,10 @@ class PredictPanel(DockPanel):
                 predictor = Predictor(options)
             graded, prediction = predictor.predict(smear, progress=progress)
             self._predictor = predictor
-            picture = compose_gallery(graded, ranked_order(graded, prediction), progress=progress)
+            pictures = read_pictures(graded, ranked_order(graded, prediction), progress=progress)
             is_gone = graded.path is not None and not graded.path.exists()
             problem = f"The cells cannot be shown: {graded.path} is gone; bring it back." if is_gone else ""
-            return _Found(prediction, graded, picture, predictor, problem)
+            return _Found(prediction, graded, pictures, predictor, problem)
 
         self.run.start(work, partial(self._on_found, layer))
 
@@ -132,20 +135,25 @@ class PredictPanel(DockPanel):
 
         def work(progress: OnProgress) -> _Found:
             prediction = Prediction.load(Path(path))
+            cells = prediction.original or prediction  # cells that were left out can be taken back in
             try:
-                smear = find_smear(prediction)
+                smear = find_smear(cells)
             except SmearUnreadable as error:
                 return _Found(prediction, problem=f"The cells cannot be shown: {error}")
-            return _Found(prediction, smear, compose_gallery(smear, ranked_order(smear, prediction), progress=progress))
+            smear = check_smear(smear, progress=progress)
+            return _Found(prediction, smear, read_pictures(smear, ranked_order(smear, cells), progress=progress))
 
         self.run.start(work, partial(self._on_found, None))
 
     def save(self, folder: str | Path) -> None:
         """Save the shown prediction: prediction.json, predictions.csv and cells.csv."""
-        if self.results.prediction is None:
+        if self.inspected is None:
+            return
+        if not self.inspected.is_answered:
+            self.run.say(_UNANSWERED, is_error=True)
             return
         try:
-            save_predictions([self.results.prediction], Path(folder))
+            save_predictions([self.inspected.answer], Path(folder))
         except CaltomorphError as error:
             self.run.say(str(error), is_error=True)
         else:
@@ -157,13 +165,10 @@ class PredictPanel(DockPanel):
         dock.show()
         dock.raise_()
 
-    def choose_cell(self, position: int, *, center: bool = False) -> None:
-        """Show the cell at a position (rank - 1) enlarged, and mark it in the picture and the plot."""
-        self.results.select(position)
-        # The card takes its new height only when the layout has run.
-        QTimer.singleShot(0, lambda: self._scroll.ensureWidgetVisible(self.results.card))
-        if self._ranked is not None:
-            self._ranked.select(position, center=center)
+    def choose_cell(self, position: int) -> None:
+        """Select the cell at a position (rank - 1), here and everywhere."""
+        if self.inspected is not None:
+            self.inspected.cells.select([int(self.inspected.prediction.order[position])], reveal=True)
 
     def _build(self) -> None:
         self._empty = line(_EMPTY)
@@ -207,7 +212,6 @@ class PredictPanel(DockPanel):
         self.smears.bind()
         self.models.bind()
         self._viewer.events.theme.connect(self._on_theme)
-        self._viewer.mouse_drag_callbacks.append(self._on_viewer_press)
 
     def on_unbound(self) -> None:
         """Stop the worker and let go of the viewer."""
@@ -215,47 +219,55 @@ class PredictPanel(DockPanel):
         self.smears.unbind()
         self.models.unbind()
         self._viewer.events.theme.disconnect(self._on_theme)
-        self._viewer.mouse_drag_callbacks.remove(self._on_viewer_press)
 
     def _on_found(self, layer: Image | None, found: _Found) -> None:
         if layer is not None and found.smear is not None:
             self.smears.keep(layer, found.smear)
         self.as_stack.setChecked(False)
-        if self._ranked is not None:
-            self._ranked.close()
-            self._ranked = None
-        if found.smear is not None and found.picture is not None:
-            self._ranked = RankedLayers(self._viewer, found.smear, found.prediction, found.picture)
-            self._ranked.scrolled.connect(self.results.select)
-            self._ranked.changed.connect(self._on_layers_changed)
-        inspection_of(self).show(
-            Inspected(
-                found.prediction,
-                found.smear,
-                options=self.models.chosen(),
-                predictor=found.predictor,
-                gallery=self._ranked,
-            )
-        )
+        inspected = Inspected.of(found.prediction, found.smear, options=self.models.chosen(), predictor=found.predictor)
+        self._let_go()
+        self.inspected = inspected
+        inspected.cells.selection_changed.connect(self._on_selection)
+        if found.smear is not None and found.pictures is not None:
+            RankedLayers(self._viewer, inspected, found.pictures).changed.connect(self._on_layers_changed)
+        inspection_of(self).show(inspected)
         self._on_layers_changed()
         self._empty.hide()
         self._scroll.show()
         self._tools.show()
-        self.results.show_prediction(found.prediction, found.smear, look_of(self._viewer.theme))
+        self.results.draw(look_of(self._viewer.theme))
+        self.results.show_inspected(inspected)
         self._scroll.verticalScrollBar().setValue(0)
         self._mark_if_stale()
         self.run.say(found.problem, is_error=True)
 
     def _mark_if_stale(self) -> None:
-        note = stale_note(self.results.prediction, self.smears.smear(), self.models.description)
+        shown = None if self.inspected is None else self.inspected.prediction
+        note = stale_note(shown, self.smears.smear(), self.models.description)
         self.stale.setText(note)
         self.stale.setVisible(bool(note))
 
+    def _let_go(self) -> None:
+        """Stop following the prediction that was shown; its layers stay."""
+        if self.inspected is not None:
+            self.inspected.cells.selection_changed.disconnect(self._on_selection)
+            if self._gallery is not None:
+                self._gallery.close()
+                self.inspected.gallery = None
+            self.inspected = None
+
+    @property
+    def _gallery(self) -> RankedLayers | None:
+        return None if self.inspected is None else self.inspected.gallery
+
+    def _on_selection(self) -> None:
+        self._reveal.start()
+
     def _on_layers_changed(self) -> None:
         """Layers may be deleted by hand, or replaced from another panel."""
-        ranked = self._ranked
-        self.as_stack.setChecked(ranked is not None and ranked.has_stack)
-        self.as_stack.setEnabled(ranked is not None and (ranked.is_shown or ranked.has_stack))
+        gallery = self._gallery
+        self.as_stack.setChecked(gallery is not None and gallery.has_stack)
+        self.as_stack.setEnabled(gallery is not None and (gallery.is_shown or gallery.has_stack))
 
     def _forget_predictor(self) -> None:
         """Let the models go: a device that ran out of memory needs it back."""
@@ -267,21 +279,9 @@ class PredictPanel(DockPanel):
         if path and self.results.prediction is not None:
             self.save(Path(path) / folder_name(self.results.prediction.patient_id))
 
-    def _on_viewer_press(self, viewer: object, event: Any) -> Iterator[None]:
-        """Choose the cell under a click; a drag pans, as always."""
-        start = event.pos
-        yield
-        while event.type == "mouse_move":
-            yield
-        moved = max(abs(a - b) for a, b in zip(start, event.pos, strict=True))
-        if self._ranked is not None and moved <= _CLICK:
-            position = self._ranked.position_at(event.position)
-            if position is not None:
-                self.choose_cell(position)
-
     def _on_as_stack(self, is_on: bool) -> None:
-        if self._ranked is not None:
-            self._ranked.show_as_stack(is_on)
+        if self._gallery is not None:
+            self._gallery.show_as_stack(is_on)
 
     def _on_theme(self, event: object = None) -> None:
         self.results.draw(look_of(self._viewer.theme))

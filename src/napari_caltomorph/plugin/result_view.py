@@ -4,32 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
-from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFrame, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_caltomorph.diagnose import NO_ATTENTION, Prediction
 from napari_caltomorph.plugin.cell_card import CellCard
+from napari_caltomorph.plugin.cell_dots import CellDots
+from napari_caltomorph.plugin.inspect_tab import InspectTab
 from napari_caltomorph.plugin.parts import counted, line, plain
 from napari_caltomorph.plugin.theme import WARNING, colored
 from napari_caltomorph.report import (
-    Look,
     draw_attention_swarm,
     draw_hemoglobin,
     draw_malignancy,
     draw_probabilities,
 )
-from napari_caltomorph.smear import Smear
 
 _BARS_HEIGHT = 262
 _NAMES_WIDTH = 134
 _NUMBERS_WIDTH = 40
 _SWARM_HEIGHT = 150
-# A click this far from a dot, in pixels, still means it.
-_REACH = 12
 _BARS_TIP = "Bar: the mean of the members' probabilities. Dot: one member; far-apart dots are members that disagree."
 _CALIBRATED_BARS_TIP = (
     "Bar: the mean of the members' probabilities, calibrated. Dot: one member at the same temperature; far-apart dots "
@@ -44,35 +40,30 @@ _HEMOGLOBIN_TIP = (
 _SWARM_TITLE = "<b>Cells by attention</b>, coloured by the model's response to each cell alone"
 _SWARM_TIP = (
     "Each dot is a cell. Right of 1x the network attended to it more than to an average cell; its colour is the class "
-    "it answers with to that cell alone. Click a dot to see its cell."
+    "it answers with to that cell alone. Click a dot to see its cell, draw around dots to select theirs."
 )
 
 
-class ResultView(QWidget):
-    """Shows one `Prediction`; `cell_chosen` carries the position (rank - 1) of a dot that was clicked."""
-
-    cell_chosen = Signal(int)
+class ResultView(InspectTab):
+    """Shows one `Inspected`."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._prediction: Prediction | None = None
-        self._smear: Smear | None = None
-        self._look = Look()
-        self._position: int | None = None
         self._tips: list[tuple[Axes, str]] = []
         self._patient = line()
         self._headline = line()
         self._second = line()
-        self.bars = _canvas(_BARS_HEIGHT)
+        self.bars = FigureCanvasQTAgg(Figure())
+        _fix_height(self.bars, _BARS_HEIGHT)
         self._notes = line()
         self._warnings = line()
         self._warnings.setStyleSheet(f"color: {WARNING}")
         self._swarm_title = line()
-        self._swarm = _canvas(_SWARM_HEIGHT)
-        self._swarm.setToolTip(_SWARM_TIP)
-        self.bars.mpl_connect("resize_event", lambda _: self.draw(self._look))
+        self.swarm = CellDots()
+        _fix_height(self.swarm, _SWARM_HEIGHT)
+        self.swarm.setToolTip(_SWARM_TIP)
+        self.bars.mpl_connect("resize_event", lambda _: self._on_resized())
         self.bars.mpl_connect("motion_notify_event", self._on_hover)
-        self._swarm.mpl_connect("button_press_event", self._on_swarm_click)
         self._card = CellCard()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 6, 0)
@@ -86,7 +77,7 @@ class ResultView(QWidget):
             self._notes,
             _rule(),
             self._swarm_title,
-            self._swarm,
+            self.swarm,
             self._card,
         ):
             column.addWidget(widget)
@@ -94,12 +85,23 @@ class ResultView(QWidget):
 
     @property
     def prediction(self) -> Prediction | None:
-        """What is shown."""
-        return self._prediction
+        """What is shown: without the cells that are left out."""
+        return None if self.inspected is None else self.inspected.answer
 
-    def show_prediction(self, prediction: Prediction, smear: Smear | None, look: Look) -> None:
-        """Show a prediction; without its smear, cells have numbers and no picture."""
-        self._prediction, self._smear, self._position = prediction, smear, None
+    def on_inspected(self) -> None:
+        if self.inspected is None:
+            return
+        self._card.clear()
+        has_attention = self.inspected.prediction.has_attention
+        self._swarm_title.setText(_SWARM_TITLE if has_attention else plain(NO_ATTENTION))
+        self.swarm.setVisible(has_attention)
+        self.on_answer()
+        self.on_look()
+
+    def on_answer(self) -> None:
+        prediction = self.prediction
+        if prediction is None:
+            return
         self._patient.setText(f"<b>{plain(prediction.patient_id)}</b>")
         (first, p), (second, q) = prediction.top(2)
         color = prediction.taxonomy.colors[prediction.taxonomy.names.index(first)]
@@ -110,26 +112,29 @@ class ResultView(QWidget):
         self._warnings.setVisible(bool(prediction.warnings))
         lines = "".join(f"<br>&bull; {plain(warning)}" for warning in prediction.warnings)
         self._warnings.setText(f"<b>! {counted(len(prediction.warnings), 'warning')}</b>{lines}")
-        self._swarm_title.setText(_SWARM_TITLE if prediction.has_attention else plain(NO_ATTENTION))
-        self._swarm.setVisible(prediction.has_attention)
-        self._card.clear()
-        self.draw(look)
+        self._draw_bars(prediction)
 
-    def draw(self, look: Look) -> None:
-        """Draw the figures in these colours."""
-        self._look = look
-        if self._prediction is None:
+    def on_look(self) -> None:
+        if self.inspected is None:
             return
-        self._draw_bars(self._prediction)
-        self._draw_swarm(self._prediction)
+        self._draw_bars(self.inspected.answer)
+        base, look = self.inspected.prediction, self.look
+        self.swarm.show_dots(self.inspected, lambda axes: draw_attention_swarm(axes, base, look), look)
 
-    def select(self, position: int) -> None:
-        """Show one cell, and ring its dot."""
-        if self._prediction is None:
-            return
-        self._position = position
-        self._card.show_cell(self._prediction, self._smear, position)
-        self._draw_swarm(self._prediction)
+    def on_selection(self) -> None:
+        if self.inspected is not None:
+            self._card.show_current(self.inspected)
+            self.swarm.show_selection()
+
+    def on_order(self) -> None:
+        self.swarm.show_state()
+
+    def on_edits(self) -> None:
+        self.swarm.show_state()
+        self.on_selection()
+
+    def on_colors(self) -> None:
+        self.swarm.show_state()
 
     @property
     def card_text(self) -> str:
@@ -160,33 +165,17 @@ class ResultView(QWidget):
         self._tips = []
         for place, (draw, tip) in zip(grid, drawn, strict=False):
             axes = figure.add_subplot(place)
-            draw(axes, prediction, self._look)
+            draw(axes, prediction, self.look)
             self._tips.append((axes, tip))
         self.bars.draw_idle()
+
+    def _on_resized(self) -> None:
+        if self.inspected is not None:
+            self._draw_bars(self.inspected.answer)
 
     def _on_hover(self, event: Any) -> None:
         """Explain the row under the mouse, its name and its number included."""
         self.bars.setToolTip(next((tip for axes, tip in self._tips if axes.bbox.y0 <= event.y <= axes.bbox.y1), ""))
-
-    def _draw_swarm(self, prediction: Prediction) -> None:
-        figure = self._swarm.figure
-        figure.clear()
-        axes = figure.add_axes((0.03, 0.26, 0.94, 0.72))
-        self._dots = draw_attention_swarm(axes, prediction, self._look)
-        if self._position is not None and prediction.has_attention:
-            x, y = np.asarray(self._dots.get_offsets())[prediction.order[self._position]]
-            axes.scatter([x], [y], s=70, facecolor="none", edgecolor=self._look.text, linewidth=1.5)
-        self._swarm.draw_idle()
-
-    def _on_swarm_click(self, event: object) -> None:
-        axes = getattr(event, "inaxes", None)
-        if axes is None or self._prediction is None or not self._prediction.has_attention:
-            return
-        places = axes.transData.transform(self._dots.get_offsets())
-        distances = np.hypot(*(places - (event.x, event.y)).T)  # type: ignore[attr-defined]
-        nearest = int(distances.argmin())
-        if distances[nearest] <= _REACH * self._swarm.device_pixel_ratio:
-            self.cell_chosen.emit(int(self._prediction.ranks[nearest]) - 1)
 
 
 def _notes(prediction: Prediction) -> str:
@@ -199,23 +188,21 @@ def _notes(prediction: Prediction) -> str:
             f"Hemoglobin: as far off as on {error.level:.0%} of {error.patients} unseen patients, it is "
             f"{interval[0]:.1f} to {interval[1]:.1f} g/dl."
         )
-    if prediction.calibration is None:
-        notes.append("Probabilities are raw, not calibrated.")
-    else:
-        notes.append(f"Probabilities are calibrated: {plain(prediction.calibration.in_words)}.")
-        notes.append(f"Not excluded: {plain(prediction.prediction_set_in_words or '')}.")
+    notes.append(f"{plain(prediction.calibration_in_words)}.")
+    if prediction.prediction_set_in_words is not None:
+        notes.append(f"Not excluded: {plain(prediction.prediction_set_in_words)}.")
     left_out = f", {len(prediction.left_out)} left out" if prediction.left_out else ""
     made = ", a synthetic model: it knows drawn cells only" if prediction.synthetic else ""
+    if prediction.original_in_words is not None:
+        notes.append(f"<b>What if</b> (outlined: before): {plain(prediction.original_in_words)}.")
     notes.append(f"{counted(len(prediction.cells), 'cell')}{left_out}. Model {plain(prediction.model_name)}{made}.")
     return "<span style='font-size:8pt'>" + "<br>".join(notes) + "</span>"
 
 
-def _canvas(height: int) -> FigureCanvasQTAgg:
-    canvas = FigureCanvasQTAgg(Figure())
+def _fix_height(canvas: FigureCanvasQTAgg, height: int) -> None:
     canvas.setFixedHeight(height)
     canvas.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     canvas.setMinimumWidth(300)
-    return canvas
 
 
 def _rule() -> QFrame:

@@ -12,46 +12,14 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from natsort import natsort_keygen
 from numpy.typing import NDArray
 from psygnal import Signal, SignalInstance
 
 from napari_caltomorph.diagnose.prediction import Prediction
+from napari_caltomorph.differential.cell_types import cell_type
 from napari_caltomorph.errors import ExplanationRefused
+from napari_caltomorph.plugin.cell_columns import CellFilter, Column, Sort, cell_columns, shown_order
 from napari_caltomorph.smear import Smear
-
-Column = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class CellFilter:
-    """Which cells are shown: those for which all of this holds.
-
-    Attributes
-    ----------
-    search : str
-        Stands in the cell's name, small or capital.
-    alone_class, label : str or None
-        The class that the model answers with to the cell alone, and the cell's label; ``""``: has none.
-    quality : float
-        At least this sharp, 0 ... 1; cells that were not graded stay.
-    top : int or None
-        No more than the first so many, as they are sorted.
-    """
-
-    search: str = ""
-    alone_class: str | None = None
-    label: str | None = None
-    quality: float = 0.0
-    top: int | None = None
-
-
-@dataclass(frozen=True)
-class Sort:
-    """By which column cells are ordered; unknown values come last, ties in the order of attention."""
-
-    column: str = "attention"
-    descending: bool = True
 
 
 @dataclass(frozen=True)
@@ -85,8 +53,7 @@ class CellSelection:
 
     def __init__(self, columns: Mapping[str, Column], labels: Sequence[str]) -> None:
         self._columns = dict(columns)
-        self._first = Edits(frozenset(), frozenset(), tuple(labels))
-        self._edits = self._first
+        self._edits = Edits(frozenset(), frozenset(), tuple(labels))
         self._past: list[Edits] = []
         self._future: list[Edits] = []
         self._sort, self._filter = Sort(), CellFilter()
@@ -98,7 +65,8 @@ class CellSelection:
     @classmethod
     def of(cls, prediction: Prediction, smear: Smear | None = None) -> CellSelection:
         """Return the cells of a prediction; their quality is known where the graded smear is at hand."""
-        return cls(cell_columns(prediction, smear), [label or "" for label in prediction.labels])
+        labels = [cell_type(label).name if label else "" for label in prediction.labels]  # labs spell them variously
+        return cls(cell_columns(prediction, smear), labels)
 
     def __len__(self) -> int:
         return len(self._edits.labels)
@@ -256,11 +224,21 @@ class CellSelection:
             raise ExplanationRefused("A diagnosis needs at least one cell: leave one in.")
         self._edit(replace(self._edits, left_out=left_out))
 
+    def start_without(self, cells: Iterable[int]) -> None:
+        """Begin with these cells left out already; there is nothing to undo."""
+        self._edits = replace(self._edits, left_out=frozenset(cells))
+
     def label(self, name: str, cells: Iterable[int] | None = None) -> None:
         """Say what cells are, the selected where none are given; empty takes their labels away."""
         chosen = self._chosen(cells)
         labels = tuple(name if i in chosen else old for i, old in enumerate(self.labels))
         self._edit(replace(self._edits, labels=labels))
+
+    def set_labels(self, labels: Sequence[str]) -> None:
+        """Say what all N cells are at once, so that one undo takes it back; empty where there is no label."""
+        if len(labels) != len(self):
+            raise ValueError(f"{len(labels)} labels for {len(self)} cells")
+        self._edit(replace(self._edits, labels=tuple(labels)))
 
     def undo(self) -> None:
         """Take back the last edit."""
@@ -318,50 +296,4 @@ class CellSelection:
             signal.emit()
 
     def _ordered(self) -> NDArray[np.intp]:
-        columns, wanted = self.columns, self._filter
-        shown = np.ones(len(self), dtype=bool)
-        if wanted.search:
-            search = wanted.search.casefold()
-            shown &= np.array([search in cell.casefold() for cell in columns["cell"]], dtype=bool)
-        if wanted.alone_class is not None:
-            shown &= columns["alone_class"] == wanted.alone_class
-        if wanted.label is not None:
-            shown &= columns["label"] == wanted.label
-        if wanted.quality > 0:
-            shown &= ~(columns["quality"] < wanted.quality)  # NaN is not known to be worse
-        by_attention = np.argsort(columns["rank"], kind="stable")
-        order = by_attention[_sorted(columns[self._sort.column][by_attention], descending=self._sort.descending)]
-        order = order[shown[order]]
-        return order if wanted.top is None else order[: wanted.top]
-
-
-def cell_columns(prediction: Prediction, smear: Smear | None = None) -> dict[str, Column]:
-    """Return what is known of each cell, in the order of `Prediction.cells`; labels are the selection's."""
-    sharpness = {}
-    if smear is not None and smear.grades is not None:
-        sharpness = {cell: 1 - grade.blur for cell, grade in zip(smear.cells, smear.grades, strict=True)}
-    taxonomy = prediction.taxonomy
-    return {
-        "cell": np.array(prediction.cells, dtype=object),
-        "rank": prediction.ranks,
-        "attention": prediction.attention,
-        "alone_class": np.array(taxonomy.names, dtype=object)[prediction.alone_class],
-        "quality": np.array([sharpness.get(cell, np.nan) for cell in prediction.cells]),
-        **{f"alone_p_{slug}": prediction.alone[:, i] for i, slug in enumerate(taxonomy.slugs)},
-    }
-
-
-def _sorted(values: Column, *, descending: bool) -> NDArray[np.intp]:
-    """Return a stable order; texts as a person counts (cell 2 before cell 10), unknown values last."""
-    if values.dtype.kind in "fiub":
-        keys = values.astype(float)
-        unknown = np.isnan(keys)
-    else:
-        texts = [str(value) for value in values]
-        natural = natsort_keygen()
-        places = {text: place for place, text in enumerate(sorted(set(texts), key=natural))}
-        keys = np.array([places[text] for text in texts], dtype=float)
-        unknown = np.array([not text for text in texts], dtype=bool)
-    keys = -keys if descending else keys
-    order: NDArray[np.intp] = np.argsort(np.where(unknown, np.inf, keys), kind="stable")
-    return order
+        return shown_order(self.columns, self._sort, self._filter)
