@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -379,6 +380,13 @@ def test_none_missed_of_46_still_allows_six_percent():
     rng = np.random.default_rng(0)
     held = [largest_share(int(rng.binomial(46, 0.1)), 46) >= 0.1 for _ in range(2000)]
     assert np.mean(held) >= 0.94
+
+
+def test_synthetic_patients_are_said_to_be():
+    evaluation = evaluation_of(["acute"], np.array([[0.7, 0.1, 0.1, 0.1]]))
+    said = " ".join(replace(evaluation, covariates=pd.DataFrame({"synthetic": ["yes"]})).statements)
+    assert "The patients are synthetic" in said
+    assert "synthetic" not in " ".join(evaluation.statements)
 
 
 def test_small_classes_are_flagged():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_caltomorph.evaluate.metric import FEW
+from napari_caltomorph.synthetic import SYNTHETIC_COLUMN
 
 if TYPE_CHECKING:
     from napari_caltomorph.evaluate.evaluation import Evaluation
@@ -33,6 +34,9 @@ def _model(evaluation: Evaluation) -> Iterator[str]:
     provenance = evaluation.provenance
     if provenance.model_synthetic:
         yield "The model was trained on drawn cells: it knows nothing about real blood."
+    drawn = evaluation.covariates.get(SYNTHETIC_COLUMN)
+    if drawn is not None and drawn.astype("string").eq("yes").any():
+        yield "The patients are synthetic: these numbers show how the software works, and nothing about real blood."
     if evaluation.options.out_of_fold:
         yield (
             "Out of fold: patients that the model was trained on are judged by the one member that did not learn from "

@@ -24,7 +24,7 @@ def trait_table(audit: Audit) -> ReportTable:
         chance, found = row.chance[row.metric], row.estimates[row.metric]
         table.rows.append(
             (
-                Cell(row.sees),
+                Cell(row.sees.rstrip(",")),
                 Cell(str(row.patients), key=row.patients),
                 Cell(str(row.traits), key=row.traits),
                 Cell(METRIC_NAMES[row.metric]),

@@ -238,7 +238,7 @@ def _facts(evaluation: Evaluation, command: str) -> list[tuple[str, list[tuple[s
     run = [
         ("made", f"{known.created}, {known.seconds:g} s on {known.device}"),
         ("versions", ", ".join(f"{name} {number}" for name, number in known.library_versions.items())),
-        ("options", ", ".join(f"{name} = {_plain(value)}" for name, value in chosen.items())),
+        ("options", "; ".join(f"{name} = {_plain(value)}" for name, value in chosen.items())),
         ("map", patient_map(evaluation).in_words),
         ("report by", f"napari-caltomorph {version('napari-caltomorph')}"),
     ]
@@ -248,7 +248,7 @@ def _facts(evaluation: Evaluation, command: str) -> list[tuple[str, list[tuple[s
 
 
 def _plain(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return (", ".join(map(str, value)) or "none") if isinstance(value, list | tuple) else str(value)
 
 
 def _shown(evaluation: Evaluation, one: EvaluationFigure) -> _Shown:
