@@ -78,6 +78,14 @@ def test_patient_without_hemoglobin_has_an_empty_field(tmp_path, prediction):
     assert np.isnan(pd.read_csv(tmp_path / "predictions.csv")["hemoglobin_g_dl"][0])
 
 
+def test_cells_of_a_model_without_attention_have_an_empty_field(tmp_path, prediction):
+    assert pd.read_csv(save_predictions([prediction], tmp_path)[-1])["attention"].mean() == pytest.approx(1, abs=1e-3)
+    none = prediction.model_copy(update={"attention_kind": "none", "attention": np.ones(60)})
+    cells = pd.read_csv(save_predictions([none], tmp_path)[-1])
+    assert cells["attention"].isna().all()
+    assert cells["rank"].tolist() == list(range(1, 61))
+
+
 def test_one_patients_prediction_stands_beside_the_tables(tmp_path, prediction):
     written = save_predictions([prediction], tmp_path / "new" / "folder")
     assert everything_below(tmp_path / "new" / "folder") == {"prediction.json", "predictions.csv", "cells.csv"}
