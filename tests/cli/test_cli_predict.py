@@ -82,6 +82,40 @@ def test_each_predicts_every_patient_folder(run, patients, tmp_path):
     assert "p2: 6 cells" in out
 
 
+def test_a_second_run_keeps_what_is_done_and_says_so(run, patients, tmp_path):
+    arguments = ["predict", patients, "--each", "--model", "demo", "--out", tmp_path / "results"]
+    run(*arguments)
+    before = (tmp_path / "results" / "predictions.csv").read_bytes()
+    (tmp_path / "results" / "p2" / "prediction.json").unlink()
+    code, out, err = run(*arguments)
+    assert (code, err) == (0, "")
+    assert f"to predict it again, remove {tmp_path / 'results' / 'p1' / 'prediction.json'}\n" in out
+    assert "p1: 6 cells" not in out
+    assert "p2: 6 cells" in out
+    assert (tmp_path / "results" / "predictions.csv").read_bytes() == before
+
+
+def test_each_finds_patients_below_their_diagnoses(run, patients, tmp_path):
+    for name in ("p1", "p2"):
+        shutil.copytree(patients / name, tmp_path / "cohort" / "cll" / name)
+    code, _, err = run("predict", tmp_path / "cohort", "--each", "--model", "demo", "--out", tmp_path / "results")
+    assert (code, err) == (0, "")
+    assert list(pd.read_csv(tmp_path / "results" / "predictions.csv")["patient_id"]) == ["p1", "p2"]
+
+
+def test_reports_stand_beside_the_predictions(run, patients, tmp_path):
+    arguments = ["--model", "demo", "--report", "--out"]
+    code, out, err = run("predict", patients, "--each", *arguments, tmp_path / "results")
+    assert (code, err) == (0, "")
+    for patient in ("p1", "p2"):
+        report = tmp_path / "results" / patient / "report.html"
+        assert f"Report: {report}\n" in out
+        assert report.read_text("utf-8").count("data:image/jpeg") == 6
+    code, _, _ = run("predict", patients / "p1", *arguments, tmp_path / "one")
+    assert code == 0
+    assert names(tmp_path / "one") == RESULTS | {"report.html"}
+
+
 def test_a_folder_of_patients_without_each_is_refused(run, patients, tmp_path):
     code, out, err = run("predict", patients, "--model", "demo", "--out", tmp_path / "results")
     assert (code, out) == (2, "")

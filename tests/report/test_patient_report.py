@@ -189,6 +189,35 @@ def test_outside_the_training_domain_no_claim_is_made():
     assert "Not excluded" not in text
 
 
+def make_what_if(cells=30):
+    """An answer without three cells, beside the original."""
+    original = make_prediction(cells, member_probabilities=np.tile([0.9, 0.1, 0, 0, 0, 0, 0, 0], (5, 1)))
+    return original.model_copy(
+        update={
+            "member_probabilities": np.tile([0.1, 0.1, 0, 0, 0, 0, 0, 0.8], (5, 1)),
+            "cells": original.cells[3:],
+            "labels": original.labels[3:],
+            "attention": original.attention[3:],
+            "alone": original.alone[3:],
+            "left_out": tuple(
+                LeftOutCell(cell=cell, reason="left out by hand", note="", by="user") for cell in original.cells[:3]
+            ),
+            "original": original,
+        }
+    )
+
+
+def test_what_a_person_left_out_and_what_it_changed_stand_beside_the_original():
+    answer = make_what_if()
+    page = Page(patient_report(answer))
+    assert "Healthy 0.80 then" in page.text
+    assert "3 cells were left out by hand; before: Acute leukemia 0.90, malignant 1.00" in page.text
+    assert "3 left out by hand a person 0.tif" in page.text
+    assert "Diagnosis: Healthy 0.80 instead of Acute leukemia 0.90" in page.text
+    assert sum("the original as outlines" in one["alt"] for one in page.of("img")) == 1
+    assert "outlines" not in patient_report(answer.original)
+
+
 def test_pictures_are_inside_and_nothing_is_fetched():
     prediction, trust, differential = make_full()
     html = patient_report(prediction, smear=make_smear(prediction), trust=trust, differential=differential)
@@ -233,9 +262,11 @@ def test_it_is_one_file(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no browser to print with")
-@pytest.mark.parametrize("case", ["full", "long", "bare"])
+@pytest.mark.parametrize("case", ["full", "what if", "long", "bare"])
 def test_it_prints_on_two_pages(case, tmp_path):
     prediction, trust, differential = make_full(500)
+    if case == "what if":
+        prediction, trust, differential = make_what_if(500), None, replace(differential, by_hand={})
     if case == "bare":
         prediction, trust, differential = make_prediction(1), None, None
     if case == "long":

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from napari_caltomorph.cli.console import RESEARCH_USE, fail, progress_bar, say, say_files
+from napari_caltomorph.cli.console import RESEARCH_USE, fail, progress_bar, say, say_files, say_line
 from napari_caltomorph.cli.show import show_known, show_prediction
 from napari_caltomorph.cohort import find_patients
 from napari_caltomorph.diagnose import (
@@ -23,6 +23,9 @@ from napari_caltomorph.encode import ComputeOptions
 from napari_caltomorph.progress import Progress
 from napari_caltomorph.smear import patient_id
 from napari_caltomorph.storage import refuse_unwritable
+
+if TYPE_CHECKING:
+    from napari_caltomorph.diagnose import Predictor
 
 app = App(
     name="predict",
@@ -39,7 +42,8 @@ In the folder "results" then stand predictions.csv (one row a patient),
 cells.csv (one row a cell, most attended first) and prediction.json
 (everything; napari opens it), in a folder a patient where there are several.
 Run it again to go on: a prediction that is there is kept, if the same model
-made it of the same images.
+made it of the same images. With --report, report.html stands beside each
+prediction.json: one page of result, one of what it rests on, to be printed.
 
 {RESEARCH_USE}""",
 )
@@ -53,6 +57,7 @@ def predict(
     model: Annotated[str, Parameter(help=PredictOptions.model_fields["model"].description)],
     out: Path,
     each: bool = False,
+    report: bool = False,
     compute: Annotated[ComputeOptions, Parameter(name="*")] = ComputeOptions(),  # noqa: B008 (frozen)
 ) -> int:
     """Diagnose smears, and rank the cells that made the diagnosis.
@@ -66,6 +71,8 @@ def predict(
     each
         SMEAR holds many patients: every folder in it is one, also below folders of diagnoses; or it is a table or a
         cohort.json that names them.
+    report
+        Write a report.html beside each prediction.json; it prints on two pages.
     """
     options = PredictOptions(model=model, **compute.model_dump())
     refuse_unwritable(out)
@@ -82,12 +89,15 @@ def predict(
 
         def show(progress: Progress) -> None:
             nonlocal bar
-            bar(progress)
-            if isinstance(progress, PatientProgress) and progress.result is not None:
-                stack.close()  # the bar leaves the screen before something is written
-                results.append(progress.result)
-                _show_result(progress.result)
-                bar = stack.enter_context(progress_bar())
+            if not isinstance(progress, PatientProgress) or progress.result is None:
+                bar(progress)
+                return
+            stack.close()  # the bar leaves the screen before something is written
+            results.append(progress.result)
+            _show_result(progress.result)
+            if report:
+                _write_report(progress.result, predictor)
+            bar = stack.enter_context(progress_bar())
 
         try:
             predict_each(patients, out, predictor, progress=show)
@@ -114,6 +124,16 @@ def _show_result(result: PatientResult) -> None:
         show_known(result.prediction, result.file)
     else:
         show_prediction(result.prediction)
+
+
+def _write_report(result: PatientResult, predictor: Predictor) -> None:
+    if result.prediction is None or result.file is None:
+        return
+    from napari_caltomorph.report.patient_report import FILE_NAME, save_patient_report, trust_by
+
+    path = result.file.with_name(FILE_NAME)
+    save_patient_report(result.prediction, path, trust=trust_by(predictor, result.prediction))
+    say_line(f"Report: {path}")
 
 
 def _exit_code(result: PatientResult) -> int:

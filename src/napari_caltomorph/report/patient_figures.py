@@ -20,6 +20,7 @@ from napari_caltomorph.report.figures import (
 )
 from napari_caltomorph.report.html import figure_uri, thumbnail_uri
 from napari_caltomorph.report.top_cells import cell_images
+from napari_caltomorph.report.what_if_figure import draw_what_if
 from napari_caltomorph.smear import Smear
 
 CELLS = 20
@@ -81,6 +82,16 @@ def swarm_uri(prediction: Prediction) -> str:
     """Return the cells by attention; only where the model has any."""
     figure = Figure(figsize=(7.3, 1.3))
     draw_attention_swarm(figure.add_axes((0.01, 0.28, 0.98, 0.71)), prediction)
+    return figure_uri(figure)
+
+
+def what_if_uri(prediction: Prediction) -> str:
+    """Return the answer beside the original, where a person left cells out."""
+    names = len(prediction.taxonomy.names) + 1
+    figure = Figure(figsize=(3.5, min(0.17 * names + 0.1, _LONGEST)))
+    axes = figure.add_axes((0.37, 0.02, 0.42, 0.96))
+    draw_what_if(axes, prediction)
+    _shorten_names(axes, fontsize=7)
     return figure_uri(figure)
 
 

@@ -9,14 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from napari_caltomorph.diagnose import NO_ATTENTION, Prediction
+from napari_caltomorph.diagnose import NO_ATTENTION, Prediction, Predictor
 from napari_caltomorph.diagnose.find_smear import find_smear
 from napari_caltomorph.differential import Differential
-from napari_caltomorph.errors import SmearUnreadable
+from napari_caltomorph.errors import FeaturesRefused, SmearUnreadable
 from napari_caltomorph.explain.trust import Trust
+from napari_caltomorph.explain.trust import trust as find_trust
 from napari_caltomorph.report.drawing import short
 from napari_caltomorph.report.html import RESEARCH_USE, render
-from napari_caltomorph.report.patient_figures import alone_counts, bars_uri, first_cells, swarm_uri, unusual_cells
+from napari_caltomorph.report.patient_figures import (
+    alone_counts,
+    bars_uri,
+    first_cells,
+    swarm_uri,
+    unusual_cells,
+    what_if_uri,
+)
 from napari_caltomorph.report.patient_tables import (
     Listed,
     differential_rows,
@@ -26,6 +34,7 @@ from napari_caltomorph.report.patient_tables import (
     notes,
     provenance,
 )
+from napari_caltomorph.report.what_if_figure import what_if_in_words
 from napari_caltomorph.smear import Smear
 from napari_caltomorph.storage import replacing
 
@@ -64,6 +73,23 @@ def save_patient_report(
     with replacing(path := Path(path)) as part:
         part.write_text(html, "utf-8")
     return path
+
+
+def trust_by(predictor: Predictor, prediction: Prediction, smear: Smear | None = None) -> Trust:
+    """Return what speaks for and against a prediction, with the model's training patients where they are at hand.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        The model that made it.
+    prediction : Prediction
+    smear : Smear, optional
+        The images, where features were not kept.
+    """
+    try:
+        return find_trust(prediction, predictor.ensemble, predictor.features_of(prediction, smear))
+    except FeaturesRefused:
+        return find_trust(prediction)
 
 
 def patient_report(
@@ -118,6 +144,8 @@ def patient_report(
             "statements": [one for one in trust.statements if one.about not in _ON_FIRST_PAGE_ALREADY],
             "similar": trust.similar,
             "left_out": left_out_rows(prediction),
+            "what_if": "" if prediction.original is None else what_if_uri(prediction),
+            "changes": what_if_in_words(prediction),
             "differential": differential,
             "differential_rows": Listed((), 0) if differential is None else listed(differential_rows(differential), 16),
             "provenance": provenance(prediction),
