@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import napari.settings
 import pytest
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
+from qtpy.QtCore import Qt
 
 from napari_caltomorph.plugin.beside_opengl import load_triton_privately
 from napari_caltomorph.plugin.predict_panel import PredictPanel
@@ -24,6 +27,7 @@ load_triton_privately()
 
 CELLS = 40
 OpenPanel = Callable[[], tuple[Viewer, PredictPanel]]
+OpenWidget = Callable[[str], tuple[Viewer, Any]]
 
 
 @pytest.fixture(scope="session")
@@ -50,14 +54,15 @@ def own_preferences(tmp_path: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def open_panel(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Iterator[OpenPanel]:
-    """``open_panel()``: a shown window and the *Predict patient* panel in it."""
+def open_widget(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Iterator[OpenWidget]:
+    """``open_widget("Train ensemble")``: a shown window of 1280 x 720, and one of our panels in a narrow dock of it."""
     panels = []
 
-    def opened() -> tuple[Viewer, PredictPanel]:
+    def opened(name: str) -> tuple[Viewer, Any]:
         viewer = make_napari_viewer(show=True, strict_qt=True)
         viewer.window.resize(1280, 720)
-        _, panel = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Predict patient")
+        dock, panel = viewer.window.add_plugin_dock_widget("napari-caltomorph", name)
+        viewer.window._qt_window.resizeDocks([dock], [360], Qt.Orientation.Horizontal)
         panels.append(panel)
         qtbot.waitUntil(panel.isVisible)
         return viewer, panel
@@ -67,3 +72,9 @@ def open_panel(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Itera
         panel.unbind()
     Task.await_workers(60_000)
     qtbot.wait(50)
+
+
+@pytest.fixture
+def open_panel(open_widget: OpenWidget) -> OpenPanel:
+    """``open_panel()``: the *Predict patient* panel in a window."""
+    return partial(open_widget, "Predict patient")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -13,6 +14,7 @@ from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QDockWidget, QWidget
+from tests.plugin.conftest import OpenWidget
 
 from napari_caltomorph.cohort import CohortOptions, read_cohort
 from napari_caltomorph.plugin.cohort_panel import CohortPanel
@@ -40,23 +42,8 @@ def own(drawn: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def open_cohort_panel(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Iterator[OpenCohortPanel]:
-    panels = []
-
-    def opened() -> tuple[Viewer, CohortPanel]:
-        viewer = make_napari_viewer(show=True, strict_qt=True)
-        viewer.window.resize(1280, 720)
-        dock, panel = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Open cohort")
-        viewer.window._qt_window.resizeDocks([dock], [360], Qt.Orientation.Horizontal)
-        panels.append(panel)
-        qtbot.waitUntil(panel.isVisible)
-        return viewer, panel
-
-    yield opened
-    for panel in panels:
-        panel.unbind()
-    Task.await_workers(60_000)
-    qtbot.wait(50)
+def open_cohort_panel(open_widget: OpenWidget) -> OpenCohortPanel:
+    return partial(open_widget, "Open cohort")
 
 
 @pytest.fixture

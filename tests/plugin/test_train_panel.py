@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 from qtpy.QtWidgets import QApplication, QDockWidget, QLineEdit, QMessageBox, QPushButton, QWidget
+from tests.plugin.conftest import OpenWidget
 from tests.train.small import save_features, write_cohort
 
 from napari_caltomorph.cohort import CohortOptions
@@ -44,23 +45,8 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def open_train_panel(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Iterator[OpenTrainPanel]:
-    panels = []
-
-    def opened() -> tuple[Viewer, TrainPanel]:
-        viewer = make_napari_viewer(show=True, strict_qt=True)
-        viewer.window.resize(1280, 720)
-        dock, panel = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Train ensemble")
-        viewer.window._qt_window.resizeDocks([dock], [360], Qt.Orientation.Horizontal)
-        panels.append(panel)
-        qtbot.waitUntil(panel.isVisible)
-        return viewer, panel
-
-    yield opened
-    for panel in panels:
-        panel.unbind()
-    Task.await_workers(60_000)
-    qtbot.wait(50)
+def open_train_panel(open_widget: OpenWidget) -> OpenTrainPanel:
+    return partial(open_widget, "Train ensemble")
 
 
 @pytest.fixture

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, QObject
+from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QDockWidget, QWidget
 
 
 class DockPanel(QWidget):
     """Calls `on_bound` when it is shown, and `on_unbound` when its dock or its window closes.
 
-    Closing a dock only hides it, and the Window menu shows it again. Closing the window deletes the panel without
-    telling it, while a worker may still run. Hiding alone, such as behind another tab, is no closing.
+    Closing a dock only hides it, and the Window menu shows it again. The cross in its title removes it for good.
+    Closing the window deletes the panel without telling it, while a worker may still run. Hiding alone, such as
+    behind another tab, is no closing.
     """
 
     def __init__(self) -> None:
@@ -45,6 +46,17 @@ class DockPanel(QWidget):
         if event.type() == QEvent.Type.Close and watched in self._closable_parents():
             self.unbind()
         return super().eventFilter(watched, event)
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ParentChange and self.parentWidget() is None:
+            self.unbind()
+            # The cross of a dock takes it out of there for good, and forgets to delete it.
+            QTimer.singleShot(0, self._delete_if_homeless)
+        return super().event(event)
+
+    def _delete_if_homeless(self) -> None:
+        if self.parentWidget() is None:
+            self.deleteLater()
 
     def _closable_parents(self) -> list[QWidget]:
         parents = []

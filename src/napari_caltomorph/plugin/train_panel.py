@@ -142,17 +142,6 @@ class TrainPanel(DockPanel):
             self.unbind()
         return super().eventFilter(watched, event)
 
-    def event(self, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.ParentChange and self.parentWidget() is None:
-            self.unbind()
-            # The cross takes it out of its dock for good, and forgets to delete it.
-            QTimer.singleShot(0, self._delete_if_homeless)
-        return super().event(event)
-
-    def _delete_if_homeless(self) -> None:
-        if self.parentWidget() is None:
-            self.deleteLater()
-
     def _build(self) -> None:
         column = QVBoxLayout(self)
         column.setContentsMargins(8, 4, 4, 4)
