@@ -16,6 +16,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_caltomorph.evaluate import Evaluation
+from napari_caltomorph.evaluate.confusion_matrix import Confusion
 from napari_caltomorph.plugin.evaluate_pages import Page
 from napari_caltomorph.plugin.parts import counted, narrow_combo, plain
 from napari_caltomorph.report import Look
@@ -23,7 +24,6 @@ from napari_caltomorph.report.drawing import short
 
 # Within how many pixels a click hits a dot.
 _REACH = 7
-_MARK = "#d55e00"
 # Characters in a line of a row's name.
 _WIDEST_NAME = 21
 
@@ -54,6 +54,7 @@ class FigureTab(QWidget):
         super().__init__()
         self._pages = tuple(pages)
         self._evaluation: Evaluation | None = None
+        self._look = Look()
         self._marks: list[Any] = []
         self.choice = narrow_combo()
         self.choice.addItems([page.title for page in pages])
@@ -80,7 +81,7 @@ class FigureTab(QWidget):
 
     def draw(self, evaluation: Evaluation, look: Look, threshold: float) -> None:
         """Draw the page anew."""
-        self._evaluation, self._marks = evaluation, []
+        self._evaluation, self._look, self._marks = evaluation, look, []
         self._hint.setText(self.page.hint)
         self._hint.setVisible(bool(self.page.hint))
         self.canvas.setMinimumHeight(round(self.page.least_height * self.page.size(evaluation)[1]))
@@ -101,15 +102,22 @@ class FigureTab(QWidget):
             self._marks = self._mark(self.canvas.figure.axes[0], self._evaluation, picked)
         self.canvas.draw_idle()
 
+    def pick_cell(self, row: int, column: int) -> None:
+        """Pick the patients in a cell of the matrix."""
+        if self._evaluation is not None and self.page.matrix is not None:
+            self.picked.emit(self._in_cell(self._evaluation, self.page.matrix(self._evaluation), row, column))
+
     def _mark(self, axes: Axes, evaluation: Evaluation, picked: Picked) -> list[Any]:
         if picked.page is self.page and picked.cell is not None:
             row, column = picked.cell
-            frame = Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=_MARK, linewidth=2.5, zorder=5)
+            frame = Rectangle(
+                (column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=self._look.text, linewidth=3, zorder=5
+            )
             return [axes.add_patch(frame)]
         if self.page.points is not None:
             is_in = evaluation.patients["patient_id"].isin(picked.patients).to_numpy(dtype=bool)
             x, y = self.page.points(evaluation)[is_in].T
-            return [axes.scatter(x, y, s=110, facecolor="none", edgecolor=_MARK, linewidth=1.8, zorder=6)]
+            return [axes.scatter(x, y, s=110, facecolor="none", edgecolor=self._look.text, linewidth=1.8, zorder=6)]
         return []
 
     def _on_press(self, event: Any) -> None:
@@ -120,7 +128,7 @@ class FigureTab(QWidget):
             row, column = round(event.ydata), round(event.xdata)
             counts = self.page.matrix(evaluation).counts
             if counts.any() and 0 <= row < counts.shape[0] and 0 <= column < counts.shape[1]:
-                self.picked.emit(self._in_cell(evaluation, row, column))
+                self.pick_cell(row, column)
         elif self.page.points is not None:
             places = event.inaxes.transData.transform(self.page.points(evaluation))  # (P, 2) pixels
             distances = np.nan_to_num(np.hypot(*(places - (event.x, event.y)).T), nan=np.inf)
@@ -129,12 +137,10 @@ class FigureTab(QWidget):
                 ids = tuple(evaluation.patients["patient_id"].iloc[near[np.argsort(distances[near])]])
                 self.picked.emit(Picked(f"{self.page.title}: {counted(len(ids), 'patient')} there", ids))
 
-    def _in_cell(self, evaluation: Evaluation, row: int, column: int) -> Picked:
-        assert self.page.matrix is not None
-        confusion = self.page.matrix(evaluation)
+    def _in_cell(self, evaluation: Evaluation, confusion: Confusion, row: int, column: int) -> Picked:
         ids = confusion.patients(row, column)
         predicted = evaluation.taxonomy.coarse(confusion.columns[column]).name
-        title = f"{short(confusion.rows[row].name)} predicted as {short(predicted)}: {counted(len(ids), 'patient')}"
+        title = f"{short(confusion.rows[row].name)} → {short(predicted)}: {counted(len(ids), 'patient')}"
         return Picked(title, ids, self.page, (row, column))
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Iterable, Sequence
 
 from qtpy.QtWidgets import QFrame, QTextBrowser
 
@@ -29,18 +28,16 @@ class NumbersView(QTextBrowser):
     def __init__(self) -> None:
         super().__init__()
         self.setFrameShape(QFrame.Shape.NoFrame)
-        self._rest: tuple[Evaluation, Audit | None, str] | None = None
+        self._rest: tuple[Evaluation, str] | None = None
 
     def draw(self, evaluation: Evaluation, audit: Audit | None, look: Look, threshold: float) -> None:
         """Show the numbers at a threshold, without moving what is in sight."""
         place = self.verticalScrollBar().value()
         self.setStyleSheet(f"QTextBrowser {{ background: {look.background}; color: {look.text}; }}")
-        if self._rest is None or self._rest[:2] != (evaluation, audit):
-            self._rest = evaluation, audit, _rest(evaluation, audit)
-        style = (
-            f"<style>td, th {{ padding: 1px 5px 1px 0 }} th {{ text-align: left }} .s {{ color: {look.text} }}</style>"
-        )
-        self.setHtml(f"{style}{_at_threshold(evaluation, threshold)}{self._rest[2]}")
+        if self._rest is None or self._rest[0] is not evaluation:
+            self._rest = evaluation, _rest(evaluation, audit)
+        style = "<style>td, th { padding: 1px 5px 1px 0 } th { text-align: left }</style>"
+        self.setHtml(f"{style}{_at_threshold(evaluation, threshold)}{self._rest[1]}")
         self.verticalScrollBar().setValue(place)
 
 
@@ -82,7 +79,7 @@ def _table(title: str, table: ReportTable, columns: Sequence[int]) -> str:
     return f"<h4>{title}</h4><table width='100%'><tr>{heads}</tr>{rows}</table>"
 
 
-def _list(title: str, sentences: Sequence[str] | chain[str] | map[str]) -> str:
+def _list(title: str, sentences: Iterable[str]) -> str:
     return f"<h4>{title}</h4>" + "".join(f"<p>{plain(sentence)}</p>" for sentence in sentences)
 
 

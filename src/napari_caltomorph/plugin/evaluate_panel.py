@@ -6,7 +6,9 @@ worker, and shows the `Evaluation` that comes back. torch is imported in the wor
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import napari
 from qtpy.QtCore import QTimer, QUrl
@@ -46,6 +48,7 @@ class EvaluatePanel(DockPanel):
         self.setup = EvaluateSetup()
         self.fold = Fold("Setup", self.setup)
         self.run = TaskRow("Evaluate")
+        self.run.cancelled = "Cancelled. What was encoded or saved by then is kept."
         self.offer = line(
             f"{link('Judge the training patients out of fold')}: each by the member that did not learn from them."
         )
@@ -86,8 +89,8 @@ class EvaluatePanel(DockPanel):
             except CaltomorphError as error:
                 raise type(error)(in_panel_words(str(error))) from error
 
-        self.run.start(work, self._on_judged)
         self.setup.setEnabled(False)
+        self._start(work, self._on_judged)
 
     def evaluate_out_of_fold(self) -> None:
         """Judge the training patients, each by the member that did not learn from them."""
@@ -115,7 +118,7 @@ class EvaluatePanel(DockPanel):
             self.run.say(f"Saved in {folder}")
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(files[-1])))
 
-        self.run.start(lambda progress: save_judged(judged, folder, threshold, progress), show)
+        self._start(lambda progress: save_judged(judged, folder, threshold, progress), show)
 
     def save_figure(self, path: Path) -> None:
         """Write the figure in front; the name's ending (pdf, svg, png) says how."""
@@ -134,7 +137,7 @@ class EvaluatePanel(DockPanel):
         """Write all figures into a folder, as PDF and PNG."""
         judged, threshold = self.result.judged, self.result.moved_to
         if judged is not None:
-            self.run.start(
+            self._start(
                 lambda progress: save_all_figures(judged.evaluation, threshold, folder, progress),
                 lambda files: self.run.say(f"Saved {len(files)} files in {folder}"),
             )
@@ -205,6 +208,10 @@ class EvaluatePanel(DockPanel):
         self._column.setStretchFactor(self.fold, int(is_setup or not has_result))
         self._mark_if_stale()
 
+    def _start(self, work: Callable[[OnProgress], Any], then: Callable[[Any], None]) -> None:
+        self._tools.setEnabled(False)  # a second task would cancel the first
+        self.run.start(work, then)
+
     def _on_judged(self, judged: Judged | LearntFrom) -> None:
         if isinstance(judged, LearntFrom):
             self.run.say(in_panel_words(judged.sentence), is_error=True)
@@ -216,6 +223,7 @@ class EvaluatePanel(DockPanel):
 
     def _on_ended(self) -> None:
         self.setup.setEnabled(True)
+        self._tools.setEnabled(True)
         self._mark_if_stale()
 
     def _on_setup_changed(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from qtpy.QtCore import QModelIndex, Signal
@@ -17,7 +18,9 @@ _COLUMNS = ["patient", "true", "predicted", "malig."]
 
 
 class PatientsList(QWidget):
-    """A table. `opened` carries the id of a patient that was double-clicked, `asked` the link that was clicked."""
+    """A table. `opened` carries the path of the smear of a patient that was double-clicked, "" where there are no
+    images; `asked` the link that was clicked.
+    """
 
     opened = Signal(str)
     asked = Signal(str)
@@ -62,8 +65,13 @@ class PatientsList(QWidget):
         self.table.setColumnWidth(0, min(max(self.table.columnWidth(0), 50), _WIDEST_ID))
         self.table.setColumnWidth(3, 50)
 
+    def place_of(self, patient: str) -> str:
+        """Return the path of a patient's smear; "" where there are no images."""
+        place: Any = self._described.at[patient, "path"]
+        return "" if pd.isna(place) else str(place)
+
     def _on_double_click(self, index: QModelIndex) -> None:
-        self.opened.emit(str(self.table.frame["patient"].iloc[self.table.row_of(index)]))
+        self.opened.emit(self.place_of(self.table.frame["patient"].iloc[self.table.row_of(index)]))
 
 
 def describe(evaluation: Evaluation) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pandas as pd
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QSplitter, QTabWidget, QVBoxLayout, QWidget
 
@@ -40,7 +39,7 @@ class EvaluateResult(QWidget):
         self.tabs.tabBar().setUsesScrollButtons(False)
         self.tabs.addTab(self.numbers, "Numbers")
         for title, tab in zip(TABS, self.figures, strict=True):
-            self.tabs.addTab(tab, title)
+            self.tabs.setTabToolTip(self.tabs.addTab(tab, title), tab.page.figure.title)
             tab.picked.connect(self.pick)
             tab.turned.connect(self._draw_soon)
         self.tabs.currentChanged.connect(self._draw_soon)
@@ -48,7 +47,7 @@ class EvaluateResult(QWidget):
         self.threshold.moved.connect(self._on_moved)
         self.patients = PatientsList()
         self.patients.asked.connect(self.follow)
-        self.patients.opened.connect(self._on_opened)
+        self.patients.opened.connect(self.opened)
         self._timer, self._list_soon = (QTimer(self, singleShot=True, interval=_DRAW_AFTER_MS) for _ in range(2))
         self._timer.timeout.connect(self._draw_now)
         self._list_soon.timeout.connect(self._list)
@@ -174,17 +173,12 @@ class EvaluateResult(QWidget):
         if self.shown is not None:
             self.shown.mark(self._picked)
 
-    def _on_opened(self, patient: str) -> None:
-        assert self.judged is not None
-        table = self.judged.evaluation.patients
-        place = table.loc[table["patient_id"] == patient, "path"].iloc[0]
-        self.opened.emit("" if pd.isna(place) else str(place))
-
 
 def _about(evaluation: Evaluation) -> str:
     known, counts = evaluation.provenance, evaluation.counts
     how = ", out of fold, by single members" if evaluation.options.out_of_fold else ""
-    made = " &#183; <b>synthetic</b>" if known.model_synthetic else ""
+    is_said = "synthetic" in known.model_name.casefold()
+    made = " &#183; <b>synthetic</b>" if known.model_synthetic and not is_said else ""
     others = f"; {counts['not judged']} not judged" if counts["not judged"] else ""
     return (
         f"<b>{plain(known.model_name)}</b> on <b>{plain(known.cohort_name)}</b>: "
