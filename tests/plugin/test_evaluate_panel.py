@@ -30,6 +30,7 @@ from napari_caltomorph.plugin.evaluate_patients import describe
 from napari_caltomorph.plugin.evaluate_work import Judged
 from napari_caltomorph.plugin.theme import look_of
 from napari_caltomorph.plugin.worker import Task
+from napari_caltomorph.report.evaluation_figures import FIGURES
 from napari_caltomorph.report.patient_map import patient_map
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
 
@@ -477,6 +478,11 @@ def test_patients_are_described_by_what_is_true_and_what_is_said(evaluation: Eva
     assert list(described["true"]) == list(table["true_class"])
     assert list(described["predicted"]) == list(table["predicted_class"])
     np.testing.assert_allclose(described["malig."].astype(float), table["malignancy"], atol=5e-4)
+
+
+def test_each_panel_of_each_figure_of_the_report_has_a_page() -> None:
+    panels = [(name, number) for name, figure in FIGURES.items() for number in range(len(figure.panels))]
+    assert sorted((page.name, page.panel) for page in PAGES) == sorted(panels)
 
 
 def test_flags_are_called_as_the_form_calls_them() -> None:
