@@ -1,4 +1,4 @@
-"""Colours of cells in the gallery and in the plots: by the class of the cell alone, or by its label."""
+"""Colours of cells in the gallery and in the plots: by the class of the cell alone, its label, or what a probe says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from napari_caltomorph.diagnose.prediction import Prediction
 from napari_caltomorph.differential.cell_types import cell_type
 
-BY_CLASS, BY_LABEL = "alone_class", "label"
+BY_CLASS, BY_LABEL, BY_TYPE = "alone_class", "label", "cell_type"
 UNLABELLED = "#8a8a8a"
 
 

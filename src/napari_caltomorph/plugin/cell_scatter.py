@@ -116,7 +116,7 @@ class CellScatterTab(InspectTab):
     def _show_legend(self) -> None:
         if self.inspected is None:
             return
-        shown = legend(self.inspected.coloring, self.inspected.prediction, self.inspected.cells.labels)
+        shown = legend(self.inspected.coloring, self.inspected.prediction, self.inspected.types)
         words = [
             f"{colored('&#9632;', color)}&nbsp;{plain(name).replace(' ', '&nbsp;')}&nbsp;{count:,}"
             for name, color, count in shown

@@ -9,6 +9,7 @@ from matplotlib.colors import to_rgba, to_rgba_array
 from napari.layers import Points
 from numpy.typing import NDArray
 
+from napari_caltomorph.plugin.cell_colors import BY_CLASS
 from napari_caltomorph.plugin.gallery import Grid
 from napari_caltomorph.plugin.inspected import Inspected
 from napari_caltomorph.report import Look
@@ -58,16 +59,17 @@ def readable_positions(points: Points, grid: Grid, places: NDArray[np.float64], 
 
 
 def write_ranks(points: Points, inspected: Inspected, cells: list[int], grid: Grid, look: Look) -> None:
-    """Write rank and attention below these cells, and the label where the frames are coloured by it."""
+    """Write rank and attention below these cells, and the type where the frames are coloured by it."""
     prediction = inspected.prediction
     strings = [""] * len(prediction.cells)
+    types = () if inspected.coloring == BY_CLASS else inspected.types
     for cell in cells:
         rank = int(prediction.ranks[cell])
         more = f"{prediction.attention[cell]:.1f}x" if prediction.has_attention else ""
         if cell in inspected.cells.left_out:
             more = "left out"
-        elif inspected.coloring == "label" and inspected.cells.labels[cell]:
-            more = inspected.cells.labels[cell]
+        elif types and types[cell]:
+            more = types[cell]
         strings[rank - 1] = f"#{rank}   {more}".rstrip()
     text: dict[str, Any] = {
         "string": strings,

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from napari_caltomorph.plugin.cell_colors import BY_CLASS, BY_LABEL
+from napari_caltomorph.plugin.cell_colors import BY_CLASS, BY_LABEL, BY_TYPE
 from napari_caltomorph.plugin.inspect_filter import FilterButton
 from napari_caltomorph.plugin.inspect_keys import ACTIONS, CellAction
 from napari_caltomorph.plugin.inspect_tab import InspectTab
@@ -60,8 +60,10 @@ class InspectBar(InspectTab):
         self.colors = QComboBox()
         self.colors.addItem("class", BY_CLASS)
         self.colors.addItem("label", BY_LABEL)
+        self.colors.addItem("type", BY_TYPE)
         self.colors.setToolTip(
-            "Frames and dots are coloured by the class that the model answers with to the cell alone, or by its label"
+            "Frames and dots are coloured by the class that the model answers with to the cell alone, by its label, "
+            "or by the type that a differential counts it as"
         )
         self.colors.activated.connect(self._on_colors)
         self.heat = QCheckBox("Heat")

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_caltomorph.diagnose import Prediction, PredictOptions
 from napari_caltomorph.plugin.beside_opengl import load_triton_privately
-from napari_caltomorph.plugin.cell_colors import BY_CLASS, colors_by
+from napari_caltomorph.plugin.cell_colors import BY_CLASS, BY_TYPE, colors_by
 from napari_caltomorph.plugin.selection import CellSelection
 from napari_caltomorph.progress import OnProgress, ignore
 from napari_caltomorph.smear import Smear
@@ -104,13 +104,19 @@ class Inspected:
 
     @property
     def coloring(self) -> str:
-        """What colours stand for in every view: ``"alone_class"`` or ``"label"``."""
+        """What colours stand for in every view: ``"alone_class"``, ``"label"`` or ``"cell_type"``."""
         return self._coloring
 
     @property
     def colors(self) -> NDArray[np.str_]:
         """(N,) ``#rrggbb`` of each cell."""
-        return colors_by(self._coloring, self.prediction, self.cells.labels)
+        return colors_by(self._coloring, self.prediction, self.types)
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """(N,) what colours stand for where it is no class: labels, or the types that a differential counts."""
+        called = self.cells.columns.get(BY_TYPE) if self._coloring == BY_TYPE else None
+        return self.cells.labels if called is None else tuple(called)
 
     def color_by(self, coloring: str) -> None:
         """Colour the cells by this, in every view; `colors_changed` says so."""
