@@ -125,6 +125,7 @@ def test_a_threshold_is_chosen_tried_elsewhere_and_stored(run, words, made, tmp_
         (("--store-threshold",), "add --choose-by"),
         (("--prevalence", "2"), "between 0 and 1"),
         (("--threshold", "2"), "--threshold 2"),
+        (("--against", "blasts"), "no such column or labelled cell type"),
         (("--split", "all"), "trained on 27 of the 36 patients"),
         (("--classes-map", "nowhere.json"), "no classes map that can be read"),
     ],

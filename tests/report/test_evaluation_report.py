@@ -258,6 +258,21 @@ def test_cells_of_wrong_patients_are_thumbnails(evaluation):
     assert [one["alt"] for one in shown] == [f"cell 1 of {first}", f"cell 2 of {first}"]
 
 
+def test_what_predictions_were_set_against_has_a_table_and_a_figure(evaluation):
+    ratio = np.linspace(0, 1, len(evaluation)).round(2)
+    options = evaluation.options.model_copy(update={"against": ("blasts",)})
+    beside = replace(evaluation, options=options, covariates=pd.DataFrame({"blasts": ratio}))
+    page = Page(report_html(beside))
+    (found,) = beside.against
+    assert "Errors by blasts" in page.text
+    for part in found.bins:
+        error = part.error
+        shown = f"{error.patients} {error.value:.2f} {error.low:.2f} to {error.high:.2f}"
+        assert f"{part.low:.3g} to {part.high:.3g} {shown}" in page.text
+    assert "figure-against_1" in [one.get("id") for one in page.of("figure")]
+    assert "caltomorph compare" in page.text
+
+
 def test_it_is_one_file_also_where_the_command_holds_bytes_that_are_no_text(evaluation, tmp_path):
     path = save_report(evaluation, tmp_path / "out" / "report.html", command="caltomorph evaluate clinic\udcff")
     assert "clinic%FF" in path.read_text("utf-8")
