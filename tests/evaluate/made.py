@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from napari_caltomorph.cohort import Cohort, with_types
 from napari_caltomorph.diagnose.model_file import Threshold
 from napari_caltomorph.evaluate import EvaluateOptions, Evaluation, Provenance
-from napari_caltomorph.evaluate.evaluation import COLUMNS
+from napari_caltomorph.evaluate.columns import COLUMNS
 from napari_caltomorph.taxonomy import CoarseClass, DetailedClass, Taxonomy, caltomorph_taxonomy
 
 TAXONOMY = Taxonomy(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from napari_caltomorph.diagnose.model_file import Threshold
 from napari_caltomorph.evaluate.against import SHARE, Against, against
 from napari_caltomorph.evaluate.class_numbers import ClassNumbers, class_numbers
+from napari_caltomorph.evaluate.columns import UNJUDGED_COLUMNS
 from napari_caltomorph.evaluate.confusion_matrix import Confusion
 from napari_caltomorph.evaluate.confusion_rows import coarse_confusion, detailed_confusion
 from napari_caltomorph.evaluate.embeddings import Embeddings
@@ -30,26 +31,6 @@ from napari_caltomorph.evaluate.reliability import Reliability, reliability
 from napari_caltomorph.evaluate.roc_area import roc_curve
 from napari_caltomorph.evaluate.statements import statements
 from napari_caltomorph.taxonomy import Taxonomy
-
-COLUMNS = {
-    "patient_id": "string",
-    "split": "string",
-    "raw_label": "string",
-    "detailed": "string",  # slug in the cohort's taxonomy
-    "truth": "string",  # slug in the model's taxonomy; missing for several right answers, other classes and no label
-    "coarse_set": "string",  # the model's slugs joined with '|' where more than one answer is right
-    "row": "string",  # what a patient of none of the model's classes is called
-    "measured_hemoglobin_g_dl": "Float64",
-    "hemoglobin_g_dl": "Float64",  # what the model says
-    "n_cells": "Int64",
-    "fold": "Int64",  # the one member that judged, out of fold; missing: the whole ensemble did
-    "path": "string",  # of the smear, where its images are at hand
-    "smear_fingerprint": "string",
-    "warnings": "string",
-}
-"""Columns of `Evaluation.patients`; ``p_<class slug>`` of the model's classes follow."""
-
-UNJUDGED_COLUMNS = ("patient_id", "reason")
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,8 +17,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
 from napari_caltomorph.errors import EvaluationUnreadable
+from napari_caltomorph.evaluate.columns import COLUMNS
 from napari_caltomorph.evaluate.embeddings import Embeddings
-from napari_caltomorph.evaluate.evaluation import COLUMNS, Evaluation
+from napari_caltomorph.evaluate.evaluation import Evaluation
 from napari_caltomorph.evaluate.metric import Metric
 from napari_caltomorph.evaluate.options import EvaluateOptions
 from napari_caltomorph.evaluate.provenance import Provenance

@@ -12,8 +12,8 @@ from napari_caltomorph.diagnose import Ensemble
 from napari_caltomorph.diagnose.ensemble import Votes
 from napari_caltomorph.diagnose.training_patients import TrainingPatients
 from napari_caltomorph.encode.features import Features
+from napari_caltomorph.evaluate.columns import COLUMNS
 from napari_caltomorph.evaluate.embeddings import Embeddings
-from napari_caltomorph.evaluate.evaluation import COLUMNS
 from napari_caltomorph.evaluate.leakage import Honest
 from napari_caltomorph.evaluate.truth import ClassesMap
 

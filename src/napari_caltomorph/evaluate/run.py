@@ -21,7 +21,8 @@ from napari_caltomorph.encode.device import find_device
 from napari_caltomorph.encode.features import Features
 from napari_caltomorph.errors import EvaluationRefused, FeaturesMissing, TrainingPatientsFound
 from napari_caltomorph.evaluate.against import with_cell_shares
-from napari_caltomorph.evaluate.evaluation import UNJUDGED_COLUMNS, Evaluation
+from napari_caltomorph.evaluate.columns import UNJUDGED_COLUMNS
+from napari_caltomorph.evaluate.evaluation import Evaluation
 from napari_caltomorph.evaluate.judging import Judged, embeddings_of, judge, patient_rows
 from napari_caltomorph.evaluate.leakage import TrainedOn
 from napari_caltomorph.evaluate.options import EvaluateOptions
