@@ -82,9 +82,14 @@ class DomainResult(Part):
         return order
 
     @property
+    def unusual_cells(self) -> NDArray[np.intp]:
+        """Those cells that lie as far out as only `RARE` of the training cells, the most unusual first."""
+        return self.unusual[: int((np.array(self.cell_tails) <= RARE).sum())]
+
+    @property
     def unusual_share(self) -> float:
-        """Share of the cells that lie as far out as only `RARE` of the training cells."""
-        return float(np.mean(np.array(self.cell_tails) <= RARE))
+        """Share of the cells that are unusual."""
+        return len(self.unusual_cells) / len(self.cell_tails)
 
     @property
     def as_far_out(self) -> int:
@@ -95,8 +100,8 @@ class DomainResult(Part):
     def in_words(self) -> str:
         """Where the smear stands, in a sentence without its full stop."""
         rank = (
-            f"{self.as_far_out} of {self.patients} training patients lie as far out, each as seen by a member that did "
-            f"not learn from them; {self.unusual_share:.0%} of the cells are unusual ({RARE:.0%} expected)"
+            f"{self.as_far_out} of {self.patients} training patients lie as far out or farther, each seen by a member "
+            f"that did not learn from them; {self.unusual_share:.0%} of the cells are unusual ({RARE:.0%} expected)"
         )
         if not self.is_outside:
             return f"Like the training cohort: {rank}"

@@ -150,11 +150,11 @@ class Trust:
             return Statement("Certainty", f"{text} How usual that is on unseen patients is not known here.")
         share = self.unseen.share_as_unsure(self.member_entropy)
         right, count = self.unseen.right_nearby(self.member_entropy)
-        grade = "surer than most" if share > 0.5 else "as unsure as few" if share <= 0.1 else "less sure than most"
+        grade = "surer than most" if share > 0.5 else "unusually unsure" if share <= 0.1 else "less sure than most"
         return Statement(
             "Certainty",
-            f"{text} The members are {grade}: {share:.0%} of the training patients left a member that did not know "
-            f"them at least as unsure; of the {count} who came nearest, it named {right} right.",
+            f"{text} The members are {grade}: of {share:.0%} of the training patients, a member that had not seen "
+            f"them was at least as unsure; of the {count} nearest in this, {right} were named right.",
             share <= 0.1,
         )
 
@@ -178,7 +178,7 @@ class Trust:
         name, nearest = self.prediction.predicted_class, self.similar.patients[0]
         text = (
             f"{labels.count(name)} of the {len(labels)} nearest training patients have {name}; the nearest "
-            f"({nearest.label}) is {nearest.distance:.1f} times as far as training patients are from each other."
+            f"({nearest.label}) is at distance {nearest.distance:.1f} (1: typical of neighbours in training)."
         )
         return Statement("Similar patients", text, name not in labels)
 

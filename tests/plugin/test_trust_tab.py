@@ -1,0 +1,128 @@
+"""The tab *Trust* in a real window: it says what the library says, and what is clicked in it is selected everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from qtpy.QtCore import Qt
+
+from napari_caltomorph.diagnose import Ensemble, find_model
+from napari_caltomorph.diagnose.domain_fit import fit_domain
+from napari_caltomorph.diagnose.training_patients import TrainingPatients
+from napari_caltomorph.explain.trust import NO_PATIENTS, trust
+from napari_caltomorph.synthetic import synthesize_patient, write_smear
+
+LONG = 120_000
+PATIENTS = 45
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """The demo's members, as if they had learnt from 45 patients whose cells are random numbers."""
+    demo = Ensemble.load(find_model("demo"))
+    folder = tmp_path_factory.mktemp("models")
+    write_smear(synthesize_patient("cll", cells=30, seed=3), folder / "known")
+    rng = np.random.default_rng(0)
+    bags = [(0.2 * rng.normal(size=(20, demo.description.encoder.width))).astype(np.float32) for _ in range(PATIENTS)]
+    with torch.inference_mode():
+        embeddings = torch.stack([member(torch.tensor(np.stack(bags))).embedding for member in demo.members])
+    slugs = demo.description.taxonomy.slugs
+    judge = np.arange(PATIENTS) % len(demo.members)
+    text = {
+        "patient_id": [f"patient_{i}" for i in range(PATIENTS)],
+        "coarse": [slugs[i % len(slugs)] for i in range(PATIENTS)],
+        "detailed": [None] * PATIENTS,
+        "fingerprint": [f"{i:064d}" for i in range(PATIENTS)],
+        "path": [str(folder / ("known" if i % 2 else "gone")) for i in range(PATIENTS)],
+    }
+    table = pd.DataFrame({name: pd.array(values, dtype="string") for name, values in text.items()})
+    table = table.assign(hemoglobin_g_dl=12.5, fold=pd.array(judge, dtype="Int64"))
+    said = rng.dirichlet(np.ones(len(slugs)), PATIENTS)
+    for index, slug in enumerate(slugs):
+        table[f"out_of_fold_p_{slug}"] = said[:, index]
+    domain = fit_domain(bags, embeddings.numpy(), judge)
+    replace(demo, patients=TrainingPatients(table, embeddings), domain=domain).save(folder / "model")
+    return folder / "model"
+
+
+@pytest.fixture
+def predicted(open_panel, export, qtbot):
+    """``predicted(model)``: viewer, panel and tab in a shown *Inspect cells*, once all has been compared."""
+    opened = []
+
+    def shown(model):
+        viewer, panel = open_panel()
+        panel.models.choose(str(model))
+        panel.smears.open(export)
+        qtbot.waitUntil(lambda: panel.run.button.isEnabled() and not panel.run.is_busy, timeout=LONG)
+        with qtbot.waitSignal(panel.run.ended, timeout=LONG):
+            qtbot.mouseClick(panel.run.button, Qt.MouseButton.LeftButton)
+        _, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells")
+        opened.append(inspect)
+        qtbot.waitUntil(lambda: inspect.inspected is not None, timeout=LONG)
+        tab = inspect.tab("Trust")
+        qtbot.waitUntil(lambda: tab.isVisible() and tab.found is not None and not tab.run.isVisible(), timeout=LONG)
+        return viewer, panel, tab
+
+    yield shown
+    for inspect in opened:
+        inspect.unbind()
+
+
+def test_everything_known_is_said_shown_and_linked(predicted, model, qtbot):
+    _, panel, tab = predicted(model)
+    inspected = tab.inspected
+    expected = trust(inspected.prediction, inspected.ensemble(), inspected.features())
+    assert [one.text for one in tab.found.statements] == [one.text for one in expected.statements]
+    assert "Unlike the training cohort" in tab._said["Training cohort"].text()
+    assert tab.certainty.isVisible()
+    assert len(tab.members.figure.axes[0].patches) == 6 * 8
+
+    # The most unusual cells are selected by a click, and can be sorted by.
+    domain = inspected.prediction.domain
+    assert tab.unusual.item(0).data(Qt.ItemDataRole.UserRole) == domain.unusual[0]
+    assert not tab.unusual.item(0).icon().isNull()
+    at = tab.unusual.visualItemRect(tab.unusual.item(2)).center()
+    qtbot.mouseClick(tab.unusual.viewport(), Qt.MouseButton.LeftButton, pos=at)
+    assert inspected.cells.selected == {int(domain.unusual[2])}
+    tab.select_all.click()
+    assert inspected.cells.selected == {int(cell) for cell in domain.unusual_cells}
+    assert inspected.cells.columns["unusual"] == pytest.approx(1 - np.array(domain.cell_tails), abs=1e-3)
+
+    # Similar patients stand in the table; one whose images are there is opened and predicted, the other says why not.
+    shown = tab.similar.frame
+    assert list(shown["patient"]) == [one.patient_id for one in expected.similar.patients]
+    assert list(shown["distance"]) == sorted(shown["distance"])
+    gone = next((i for i, path in enumerate(shown["path"]) if not path), None)
+    if gone is not None:
+        tab.similar.doubleClicked.emit(tab.similar.model().index(gone, 0))
+        assert "not where they were" in tab._problem.text()
+    there = next(i for i, path in enumerate(shown["path"]) if path)
+    tab.similar.doubleClicked.emit(tab.similar.model().index(there, 0))
+    qtbot.waitUntil(lambda: not panel.run.is_busy and inspected is not tab.inspected, timeout=LONG)
+    assert tab.inspected.prediction.patient_id == "known"
+
+
+def test_a_model_without_patients_says_so_in_one_sentence(predicted, model, qtbot, tmp_path):
+    ensemble = replace(Ensemble.load(model), folder=None, patients=None, domain=None)
+    ensemble.save(tmp_path / "bare")
+    _, _, tab = predicted(tmp_path / "bare")
+    assert NO_PATIENTS.split(",")[0].split("(")[0] in tab._similar_said.text()
+    assert "unknown" in tab._said["Training cohort"].text()
+    for widget in (tab.domain, tab.unusual, tab.select_all, tab.certainty, tab.similar):
+        assert not widget.isVisible()
+    assert tab.members.isVisible()
+
+
+def test_trust_is_about_the_cells_that_are_left(predicted, model, qtbot):
+    _, _, tab = predicted(model)
+    before = tab.found.prediction
+    with qtbot.waitSignal(tab.inspected.answer_changed, timeout=LONG):
+        tab.inspected.cells.leave_out([0, 1, 2])
+    qtbot.waitUntil(lambda: not tab.run.isVisible(), timeout=LONG)
+    assert len(tab.found.prediction.cells) == len(before.cells) - 3
+    assert len(tab.found.prediction.domain.cell_tails) == len(before.cells) - 3
