@@ -37,6 +37,16 @@ class PatchAttention:
     patches: NDArray[np.float32]
     pixels: NDArray[np.float32]
 
+    def on_canvas(self, canvas: tuple[int, int]) -> NDArray[np.float32]:
+        """Return `pixels` where `smear.on_canvas` puts the image: centred, shrunk if larger, NaN beyond it."""
+        height, width = self.pixels.shape
+        scale = min(1.0, canvas[0] / height, canvas[1] / width)
+        size = (max(1, int(height * scale)), max(1, int(width * scale))) if scale < 1 else (height, width)
+        shown = np.full(canvas, np.nan, dtype=np.float32)
+        top, left = ((full - n) // 2 for full, n in zip(canvas, size, strict=True))
+        shown[top : top + size[0], left : left + size[1]] = _stretched(self.patches, size)
+        return shown
+
 
 def patch_attention(encoder: LoadedEncoder, image: NDArray[np.uint8]) -> PatchAttention:
     """Return where the encoder looked in one cell.
@@ -73,8 +83,15 @@ def patch_attention(encoder: LoadedEncoder, image: NDArray[np.uint8]) -> PatchAt
     grid = row[prefix:].reshape(*module.patch_embed.grid_size)
     # A network may look at its CLS token alone: then every patch matters as much as the average one.
     grid = grid / grid.mean() if grid.mean() > 0 else torch.ones_like(grid)
-    pixels = functional.interpolate(grid[None, None], image.shape[:2], mode="bilinear", align_corners=False)[0, 0]
-    return PatchAttention(grid.float().cpu().numpy(), pixels.float().cpu().numpy())
+    patches = grid.float().cpu().numpy()
+    return PatchAttention(patches, _stretched(patches, image.shape[:2]))
+
+
+def _stretched(patches: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return patches (h, w) on (H, W) pixels, linear between their centres."""
+    pixels = functional.interpolate(torch.from_numpy(patches)[None, None], size, mode="bilinear", align_corners=False)
+    stretched: NDArray[np.float32] = pixels[0, 0].numpy()
+    return stretched
 
 
 def _where_it_is_read(module: nn.Module, name: str) -> slice:

@@ -1,0 +1,156 @@
+"""The tab *Why* in a real window: what it says is what the library says, and selecting in it selects everywhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.layers import Image
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QScrollArea
+
+from napari_caltomorph.plugin.pixel_question import LAYER
+
+LONG = 120_000
+
+
+@pytest.fixture
+def why(open_panel, export, qtbot):
+    """``viewer, tab``: a predicted smear, and the tab in a shown *Inspect cells*."""
+    viewer, panel = open_panel()
+    panel.smears.open(export)
+    qtbot.waitUntil(lambda: panel.run.button.isEnabled() and not panel.run.is_busy, timeout=LONG)
+    with qtbot.waitSignal(panel.run.ended, timeout=LONG):
+        qtbot.mouseClick(panel.run.button, Qt.MouseButton.LeftButton)
+    _, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells", tabify=True)
+    qtbot.waitUntil(lambda: inspect.inspected is not None, timeout=LONG)
+    tab = inspect.tab("Why")
+    qtbot.waitUntil(tab.isVisible)
+    yield viewer, tab
+    inspect.unbind()
+
+
+@pytest.fixture
+def ask(qtbot):
+    """``ask(question)``: click its button, and wait for the answer or the error."""
+
+    def asked(question):
+        with qtbot.waitSignal(question.run.ended, timeout=LONG):
+            qtbot.mouseClick(question.run.button, Qt.MouseButton.LeftButton)
+        qtbot.waitUntil(lambda: not question.run.is_busy)
+
+    return asked
+
+
+def expected(tab, without=frozenset()):
+    from napari_caltomorph.explain.contribution import contributions
+
+    cells = tab.inspected.prediction.cells
+    kept = [cell for i, cell in enumerate(cells) if i not in without]
+    bag = tab.inspected.features().of_cells(kept)
+    found = contributions(tab.inspected.ensemble(), bag, tab.slug)
+    by_cell = dict(zip(kept, found.values, strict=True))
+    return np.array([by_cell.get(cell, 0) for cell in cells])
+
+
+def test_contributions_are_asked_shown_and_linked(why, ask, qtbot):
+    _, tab = why
+    cells, prediction = tab.inspected.cells, tab.inspected.prediction
+    assert tab.slug == prediction.taxonomy.slugs[int(prediction.probabilities.argmax())]
+    assert not tab.dots.isVisible()
+
+    ask(tab.contribution)
+    values = expected(tab)
+    np.testing.assert_allclose(cells.columns["contribution"], values, atol=1e-6)
+    assert tab.dots.places[:, 1] == pytest.approx(values, abs=1e-6)
+    assert f"{(values > 0).sum()} cells speak for {prediction.predicted_class}" in tab.contribution.said
+
+    # A click on the uppermost bar selects its cell, here and in the gallery.
+    axes = tab.contribution.canvas.figure.axes[0]
+    tab.contribution.canvas.draw()
+    x, y = axes.transData.transform((values.max() / 2, 0)) / tab.contribution.canvas.device_pixel_ratio
+    at = QPoint(round(x), round(tab.contribution.canvas.height() - y))
+    qtbot.mouseClick(tab.contribution.canvas, Qt.MouseButton.LeftButton, pos=at)
+    assert cells.selected == {int(values.argmax())}
+    ranked = tab.inspected.gallery.points.selected_data
+    assert set(ranked) == {int(prediction.ranks[values.argmax()]) - 1}
+    assert tab.dots.ringed == pytest.approx(tab.dots.places[[values.argmax()]])
+    cells.select([int(values.argmin())])
+    edged = [bar for bar in axes.patches if bar.get_edgecolor()[3] > 0]
+    assert [bar.get_width() for bar in edged] == pytest.approx([values.min()])
+
+    qtbot.mouseClick(tab.sort, Qt.MouseButton.LeftButton)
+    np.testing.assert_array_equal(cells.order[[0, -1]], [values.argmax(), values.argmin()])
+
+    # Another class is asked about at once; of an older one nothing stays.
+    with qtbot.waitSignal(tab.contribution.run.ended, timeout=LONG):
+        tab.classes.setCurrentIndex(3)
+    qtbot.waitUntil(lambda: bool(tab.contribution.said))
+    np.testing.assert_allclose(cells.columns["contribution"], expected(tab), atol=1e-6)
+
+    # Cells that are left out add nothing, and the tab says that it is out of date until it is asked again.
+    cells.leave_out([0, 5])
+    assert "ask again" in tab._stale.text()
+    ask(tab.contribution)
+    assert tab._stale.text() == ""
+    np.testing.assert_allclose(cells.columns["contribution"], expected(tab, {0, 5}), atol=1e-6)
+    assert cells.columns["contribution"][5] == 0
+
+
+def test_selected_cells_are_left_out_one_at_a_time(why, ask):
+    _, tab = why
+    tab.inspected.cells.select([])
+    ask_without = tab.without
+    ask_without.run.button.click()
+    assert "Select one or more cells first" in ask_without.run.text
+    tab.inspected.cells.select([3, 7, 11])
+    tab.inspected.cells.leave_out([0])
+    ask(ask_without)
+    widths = [bar.get_width() for bar in ask_without.canvas.figure.axes[0].patches]
+    cells = [name for i, name in enumerate(tab.inspected.prediction.cells) if i != 0]
+    from napari_caltomorph.explain.leave_one_out import leave_one_out
+
+    bag = tab.inspected.features().of_cells(cells)
+    change = leave_one_out(tab.inspected.ensemble(), bag, tab.slug, [2, 6, 10]).change
+    assert sorted(widths) == pytest.approx(sorted(change), abs=1e-5)
+    most = [3, 7, 11][int(np.abs(change).argmax())]
+    assert f"Without cell #{tab.inspected.prediction.ranks[most]} " in ask_without.said
+
+
+def test_curves_are_drawn_on_demand_and_can_be_cancelled(why, ask, qtbot):
+    _, tab = why
+    tab.curves.run.button.click()
+    qtbot.waitUntil(lambda: "Asking with fewer cells" in tab.curves.run.text, timeout=LONG)
+    tab.curves.run.button.click()
+    qtbot.waitUntil(lambda: not tab.curves.run.is_busy, timeout=LONG)
+    assert not tab.curves.is_answered
+    ask(tab.curves)
+    assert [axes.get_title(loc="left").split(":")[0] for axes in tab.curves.canvas.figure.axes] == [
+        "Deletion",
+        "Insertion",
+    ]
+    assert "Better than nearly all random orders" in tab.curves.said
+
+
+def test_attention_over_the_pixels_lies_on_the_cell(why, ask):
+    viewer, tab = why
+    tab.inspected.cells.select([4])
+    ask(tab.pixels)
+    layer = viewer.layers[LAYER]
+    assert isinstance(layer, Image)
+    assert layer.data.shape == tab.inspected.smear.canvas
+    points = tab.inspected.gallery.points
+    centre = points.data_to_world(points.data[int(tab.inspected.prediction.ranks[4]) - 1])[-2:]
+    middle = layer.data_to_world((np.array(layer.data.shape) - 1) / 2)[-2:]
+    assert middle == pytest.approx(centre, abs=float(points.scale[-1]))
+    assert f"#{tab.inspected.prediction.ranks[4]}" in tab.pixels.said
+    tab.inspected.cells.select([])
+    assert not tab.pixels.run.button.isEnabled()
+
+
+def test_a_narrow_low_dock_scrolls_and_never_sideways(why, ask, qtbot):
+    _, tab = why
+    ask(tab.contribution)
+    area = tab.findChild(QScrollArea)
+    assert area.verticalScrollBar().maximum() > 0
+    assert area.horizontalScrollBar().maximum() == 0
+    assert tab.width() <= 380
