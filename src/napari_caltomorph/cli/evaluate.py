@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
-from rich.table import Table
 
 from napari_caltomorph.cli.console import RESEARCH_USE, console, progress_bar, say, say_files, table
+from napari_caltomorph.cli.evaluate_numbers import show_evaluation
 from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
 from napari_caltomorph.command_line import shell_line
 from napari_caltomorph.diagnose import find_model, read_description
@@ -18,27 +18,12 @@ from napari_caltomorph.evaluate.options import EvaluateOptions
 from napari_caltomorph.storage import refuse_unwritable
 
 if TYPE_CHECKING:
-    from napari_caltomorph.evaluate import Evaluation, Metric
+    from napari_caltomorph.diagnose import Ensemble
+    from napari_caltomorph.evaluate import Evaluation
     from napari_caltomorph.evaluate.audit_result import Audit
-    from napari_caltomorph.evaluate.confusion_matrix import Confusion
     from napari_caltomorph.evaluate.decisions import Rule
+    from napari_caltomorph.evaluate.faithfulness import CohortFaithfulness
 
-_NAMES = {
-    "top2_accuracy": "top-2 accuracy",
-    "macro_f1": "macro F1",
-    "weighted_f1": "weighted F1",
-    "macro_auroc": "macro AUROC",
-    "malignant_auroc": "malignant AUROC",
-    "fdr": "malignant FDR",
-    "fdr_without_healthy": "malignant FDR, no donors",
-    "sensitivity": "malignant sensitivity",
-    "specificity": "malignant specificity",
-    "several_right": "borderline: right",
-    "set_coverage": "true class in its set",
-    "ece": "calibration error (ECE)",
-    "brier": "Brier score",
-    "malignant_brier": "Brier score, malignant",
-}
 
 app = App(
     name="evaluate",
@@ -83,6 +68,7 @@ def evaluate(
     store_threshold: bool = False,
     prevalence: float | None = None,
     audit: bool = False,
+    faithfulness: bool = False,
     numbers_only: bool = False,
     options: Annotated[EvaluateOptions, Parameter(name="*")] = EvaluateOptions(),  # noqa: B008 (frozen)
     patients: Annotated[CohortOptions, Parameter(name="*")] = CohortOptions(),  # noqa: B008 (frozen)
@@ -109,12 +95,16 @@ def evaluate(
         Share of malignant patients for which to say the false discovery rate.
     audit
         Ask as well how much stain, image size and routine data alone tell.
+    faithfulness
+        Ask as well whether attention and contributions show what the model goes by.
     numbers_only
         Draw no figures and write no report.
     """
     rule = _rule(choose_by, chosen_on, store_threshold)
     if prevalence is not None and not 0 <= prevalence <= 1:
         raise EvaluationRefused(f"--prevalence {prevalence:g}: a share lies between 0 and 1.")
+    if faithfulness and features is None:
+        raise EvaluationRefused("--faithfulness needs the feature folder; name it with --features.")
     refuse_unwritable(out)
     folder = find_model(model)
     read_description(folder)
@@ -129,13 +119,16 @@ def evaluate(
         evaluation = run(ensemble, found, features, options, progress=progress)
     if rule is not None:
         evaluation = _decide(evaluation, rule, chosen_on, folder if store_threshold else None)
-    _show(evaluation, prevalence, is_chosen=rule is not None)
+    show_evaluation(evaluation, prevalence, is_chosen=rule is not None)
     files = evaluation.save(out)  # before the audit, which takes long
     audited = _audit(found, evaluation) if audit else None
+    faithful = _faithfulness(ensemble, evaluation, features) if faithfulness and features is not None else None
     from napari_caltomorph.report.evaluation_folder import save_audit, save_evaluation_folder
 
     if audited is not None:
         files.append(save_audit(audited, out))
+    if faithful is not None:
+        files += faithful.save(out)
     if not numbers_only:
         with progress_bar() as progress:
             files = save_evaluation_folder(
@@ -144,6 +137,7 @@ def evaluate(
                 ensemble,
                 features=features,
                 audit=audited,
+                faithfulness=faithful,
                 command=shell_line(["caltomorph", *sys.argv[1:]]),
                 progress=progress,
             )
@@ -161,6 +155,22 @@ def _audit(cohort: Cohort, evaluation: Evaluation) -> Audit:
     say("\nShortcut audit", style="bold")
     for sentence in found.findings:
         say(f"- {sentence}")
+    return found
+
+
+def _faithfulness(ensemble: Ensemble, evaluation: Evaluation, features: Path) -> CohortFaithfulness:
+    """Take cells out of the patients, put them in, and say which order of cells shows what the model goes by."""
+    from napari_caltomorph.evaluate.faithfulness import cohort_faithfulness
+
+    with progress_bar() as progress:
+        found = cohort_faithfulness(ensemble, evaluation, features, progress=progress)
+    say(f"\nFaithfulness: area better than random orders, {len(found)} patients", style="bold")
+    rows = table("order of cells", "deletion", "insertion")
+    for order in found.orders:
+        rows.add_row(order, found.gain("deletion", order).shown(), found.gain("insertion", order).shown())
+    console.print(rows)
+    for note in found.notes:
+        say(f"- {note}.")
     return found
 
 
@@ -193,110 +203,3 @@ def _decide(evaluation: Evaluation, rule: Rule, chosen_on: Path | None, model: P
         say(f"- Stored in {model}.")
     say()
     return evaluation.with_threshold(decision.as_threshold(applied))
-
-
-def _show(evaluation: Evaluation, prevalence: float | None, *, is_chosen: bool) -> None:
-    provenance, counts = evaluation.provenance, evaluation.counts
-    how = " out of fold, by single members" if evaluation.options.out_of_fold else ""
-    say(f"{provenance.model_name} on {provenance.cohort_name}: {counts['judged']} patients judged{how}", style="bold")
-    if evaluation.is_labelled:
-        console.print(_headline(evaluation))
-        said = "as chosen above" if is_chosen else provenance.threshold.rule
-        say(f"Malignant: from {provenance.threshold.value:.4g} ({said}); {evaluation.at().others_in_words}.")
-        if prevalence is not None:
-            _show_prevalence(evaluation, prevalence)
-        say()
-        console.print(_by_class(evaluation))
-        say()
-        console.print(_confusion(evaluation.confusion, evaluation.taxonomy.names))
-        say()
-        _show_hemoglobin(evaluation)
-        _show_undefined(evaluation)
-    for sentence in evaluation.statements:
-        say(f"- {sentence}")
-
-
-def _headline(evaluation: Evaluation) -> Table:
-    rows = table("", "95 % interval", "by", "patients")
-    for name, metric in evaluation.headline.items():
-        if metric.is_defined:
-            rows.add_row(
-                _name(name), metric.shown(), "-" if metric.method == "none" else metric.method, str(metric.patients)
-            )
-    return rows
-
-
-def _by_class(evaluation: Evaluation) -> Table:
-    rows = table("class", "n", "sensitivity", "precision", "F1", "AUROC", "top-2")
-    for one in evaluation.by_class.values():
-        numbers = (one.sensitivity, one.precision, one.f1, one.auroc, one.top2)
-        rows.add_row(one.name, str(one.patients), *(_short(number) for number in numbers))
-    return rows
-
-
-def _confusion(confusion: Confusion, names: list[str]) -> Table:
-    """Rows are true, columns predicted; columns bear numbers, since names have no room."""
-    rows = table("true, then predicted as", *(str(i) for i in range(1, len(names) + 1)))
-    for number, (row, counts) in enumerate(zip(confusion.rows, confusion.counts, strict=True), start=1):
-        label = f"{number} {row.name}" if row.kind == "class" else row.name
-        rows.add_row(label, *("." if count == 0 else str(count) for count in counts))
-    return rows
-
-
-def _show_hemoglobin(evaluation: Evaluation) -> None:
-    groups = [g for g in evaluation.hemoglobin if any(metric.is_defined for metric in g.numbers.values())]
-    if not groups:
-        return
-    rows = table("hemoglobin, g/dl", "n", "r", "mean error", "bias")
-    for group in groups:
-        keys = ("baseline_mae",) if group.name == "class means" else ("mae",)
-        numbers = [group.numbers.get(key) for key in ("pearson_r", *keys, "bias")]
-        label = "guessing the class's mean" if group.name == "class means" else group.name
-        rows.add_row(label, str(group.patients), *("" if n is None else _short(n, " to ") for n in numbers))
-    console.print(rows)
-    say()
-
-
-def _show_prevalence(evaluation: Evaluation, prevalence: float) -> None:
-    point = evaluation.at()
-    shown = [
-        f"{'undefined' if fdr is None else f'{fdr:.3f}'} {words}"
-        for words, fdr in (
-            ("with all others as here", point.fdr_at(prevalence)),
-            ("without healthy donors", point.fdr_at(prevalence, healthy=False)),
-        )
-    ]
-    say(f"FDR where {prevalence:.1%} are malignant: {', '.join(shown)}.")
-
-
-def _show_undefined(evaluation: Evaluation) -> None:
-    """Say which numbers do not exist, those of one reason together."""
-    reasons: dict[str, list[str]] = {}
-    for name, metric in evaluation.headline.items():
-        if not metric.is_defined:
-            reasons.setdefault(metric.remark, []).append(_name(name))
-    for one in evaluation.by_class.values():
-        for name, metric in one.numbers.items():
-            if not metric.is_defined:
-                reasons.setdefault(metric.remark, []).append(f"{one.name} {name}")
-    overall = evaluation.hemoglobin[0].numbers["mae"]
-    if not overall.is_defined:
-        reasons.setdefault(overall.remark, []).append("hemoglobin")
-    for reason, names in reasons.items():
-        say(f"- Undefined, {reason}: {', '.join(names)}.")
-    if not evaluation.headline["ece"].is_defined:
-        return
-    say(f"- ECE: {evaluation.headline['ece'].remark}.")
-
-
-def _short(metric: Metric, between: str = "-") -> str:
-    """The interval stands below the number: eighty columns hold no more."""
-    if metric.value is None:
-        return "-"
-    if metric.low is None or metric.high is None:
-        return f"{metric.value:.2f}"
-    return f"{metric.value:.2f}\n{metric.low:.2f}{between}{metric.high:.2f}"
-
-
-def _name(name: str) -> str:
-    return _NAMES.get(name, name.replace("_", " "))
