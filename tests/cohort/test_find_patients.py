@@ -23,14 +23,18 @@ def made(make_export, tmp_path):
     return make
 
 
+def paths(place):
+    return {name: one.path for name, one in find_patients(place).items()}
+
+
 def test_every_folder_is_one_patient(made):
     here = made("p2", "p10", "p1")
-    assert find_patients(here) == {name: here / name for name in ("p1", "p2", "p10")}
+    assert paths(here) == {name: here / name for name in ("p1", "p2", "p10")}
 
 
 def test_patients_are_found_below_their_diagnoses(made):
     here = made("AML/p1", "AML/p2", "MDS/p3")
-    assert find_patients(here) == {"p1": here / "AML/p1", "p2": here / "AML/p2", "p3": here / "MDS/p3"}
+    assert paths(here) == {"p1": here / "AML/p1", "p2": here / "AML/p2", "p3": here / "MDS/p3"}
 
 
 def test_an_export_in_a_folder_of_its_own_is_one_patient(made):
@@ -42,11 +46,24 @@ def test_a_table_and_a_saved_cohort_name_their_patients_also_those_that_a_cohort
     here = made("a", "b", "c")
     table = pd.DataFrame({"patient_id": ["1", "2", "3"], "path": ["a", "b", "c"], "diagnosis": ["AML", "MDS", "?"]})
     table.to_csv(here / "table.csv", index=False)
-    found = find_patients(here / "table.csv")
+    found = paths(here / "table.csv")
     assert {name: path.name for name, path in found.items()} == {"1": "a", "2": "b", "3": "c"}
     options = CohortOptions(min_cells=1, min_patients=1)
     read_cohort(here / "table.csv", options).save(tmp_path / "cohort.json")
-    assert {name: path.name for name, path in find_patients(tmp_path / "cohort.json").items()} == {"1": "a", "2": "b"}
+    assert {name: path.name for name, path in paths(tmp_path / "cohort.json").items()} == {"1": "a", "2": "b"}
+
+
+@pytest.mark.parametrize("place", ["", "table.csv"])
+def test_what_a_table_says_of_a_patient_comes_along(made, place):
+    here = made("p1", "p2", "p3")
+    table = pd.DataFrame({"patient_id": ["p1", "p2"], "path": ["p1", "p2"], "diagnosis": ["AML", "MDS"]})
+    table.assign(age=[61, None], sex=["f", "m"], hemoglobin_g_dl=[9.3, 12]).to_csv(here / "table.csv", index=False)
+    found = find_patients(here / place)
+    assert found["p1"].facts["diagnosis given"] == "AML"
+    assert found["p1"].facts["age"] == "61"
+    assert found["p1"].facts["hemoglobin measured"] == "9.3 g/dl"
+    assert "age" not in found["p2"].facts
+    assert place or not found["p3"].facts
 
 
 def test_two_patients_of_one_name_are_refused(made):

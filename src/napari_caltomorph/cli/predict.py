@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 
 from napari_caltomorph.cli.console import RESEARCH_USE, fail, progress_bar, say, say_files, say_line
 from napari_caltomorph.cli.show import show_known, show_prediction
-from napari_caltomorph.cohort import find_patients
+from napari_caltomorph.cohort import FoundPatient, find_patients
 from napari_caltomorph.diagnose import (
     PatientProgress,
     PatientResult,
@@ -77,8 +77,12 @@ def predict(
     options = PredictOptions(model=model, **compute.model_dump())
     refuse_unwritable(out)
     read_description(find_model(model))
-    found = [one for path in smears for one in (find_patients(path) if each else {patient_id(path): path}).items()]
-    refuse_repeated_ids([patient for patient, _ in found])
+    found = [
+        patient
+        for path in smears
+        for patient in (find_patients(path) if each else {patient_id(path): FoundPatient(path)}).items()
+    ]
+    refuse_repeated_ids([name for name, _ in found])
     patients = dict(found)
     from napari_caltomorph.diagnose import Predictor, predict_each  # torch comes when the cheap checks have passed
 
@@ -96,11 +100,11 @@ def predict(
             results.append(progress.result)
             _show_result(progress.result)
             if report:
-                _write_report(progress.result, predictor)
+                _write_report(progress.result, predictor, patients[progress.result.patient_id])
             bar = stack.enter_context(progress_bar())
 
         try:
-            predict_each(patients, out, predictor, progress=show)
+            predict_each({name: one.path for name, one in patients.items()}, out, predictor, progress=show)
         except BaseException:
             stack.close()
             if done := [one for one in results if one.prediction is not None]:
@@ -126,13 +130,14 @@ def _show_result(result: PatientResult) -> None:
         show_prediction(result.prediction)
 
 
-def _write_report(result: PatientResult, predictor: Predictor) -> None:
+def _write_report(result: PatientResult, predictor: Predictor, patient: FoundPatient) -> None:
     if result.prediction is None or result.file is None:
         return
     from napari_caltomorph.report.patient_report import FILE_NAME, save_patient_report, trust_by
 
     path = result.file.with_name(FILE_NAME)
-    save_patient_report(result.prediction, path, trust=trust_by(predictor, result.prediction))
+    trust = trust_by(predictor, result.prediction)
+    save_patient_report(result.prediction, path, trust=trust, metadata=patient.facts)
     say_line(f"Report: {path}")
 
 

@@ -9,11 +9,12 @@ from napari_caltomorph.cohort.options import CohortOptions
 if TYPE_CHECKING:
     from napari_caltomorph.cohort.encode import EncodeSummary, encode_cohort
     from napari_caltomorph.cohort.encode_folder import feature_path
-    from napari_caltomorph.cohort.patients import find_patients
+    from napari_caltomorph.cohort.patients import FoundPatient, find_patients
     from napari_caltomorph.cohort.read import read_cohort
 
 _LATE = {
     "EncodeSummary": "napari_caltomorph.cohort.encode",
+    "FoundPatient": "napari_caltomorph.cohort.patients",
     "encode_cohort": "napari_caltomorph.cohort.encode",
     "feature_path": "napari_caltomorph.cohort.encode_folder",
     "find_patients": "napari_caltomorph.cohort.patients",
@@ -35,6 +36,7 @@ __all__ = [
     "CohortOptions",
     "EncodeCohortOptions",
     "EncodeSummary",
+    "FoundPatient",
     "encode_cohort",
     "feature_path",
     "find_patients",

@@ -1,12 +1,15 @@
-"""The patients at a place, by id, whatever their diagnosis: what there is to predict."""
+"""The patients at a place, whatever their diagnosis: whom there is to predict, and what is known of them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from napari_caltomorph.cohort.cohort import Cohort
+from napari_caltomorph.cohort.cohort import Cohort, with_types
 from napari_caltomorph.cohort.layouts import find_layout
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.diagnose.tables import refuse_repeated_ids
@@ -15,7 +18,23 @@ from napari_caltomorph.names import path_of
 from napari_caltomorph.smear import find_smears, patient_id
 
 
-def find_patients(place: Path) -> dict[str, Path]:
+@dataclass(frozen=True)
+class FoundPatient:
+    """One patient with images.
+
+    Attributes
+    ----------
+    path : Path
+        The folder, archive or stack of the patient's cells.
+    facts : mapping of str to str
+        What a table says besides, as a report shows it: age, sex, diagnosis, measured hemoglobin.
+    """
+
+    path: Path
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+def find_patients(place: Path) -> dict[str, FoundPatient]:
     """Return every patient whose images a place holds or names; labels are not asked for, and nobody is left out.
 
     Parameters
@@ -26,8 +45,8 @@ def find_patients(place: Path) -> dict[str, Path]:
 
     Returns
     -------
-    dict of str to Path
-        Patient id -> the folder, archive or stack of the patient's cells.
+    dict of str to FoundPatient
+        By patient id.
 
     Raises
     ------
@@ -41,22 +60,44 @@ def find_patients(place: Path) -> dict[str, Path]:
     layout = find_layout(place, "auto")
     if layout.name != "folders":
         return _with_images(layout.read(place, CohortOptions()).table, place)
+    found = _in_folders(place)
+    try:
+        table = with_types(layout.read(place, CohortOptions()).table).drop_duplicates("patient_id")
+    except CohortUnreadable:  # no labels, which a cohort needs and a prediction does not
+        return found
+    facts = {str(row["patient_id"]): _facts(row) for row in table.to_dict("records")}
+    return {patient: FoundPatient(one.path, facts.get(patient, {})) for patient, one in found.items()}
+
+
+def _in_folders(place: Path) -> dict[str, FoundPatient]:
     smears = _smears(place)
     below = [smear for folder in sorted(place.iterdir()) if folder.is_dir() for smear in _smears(folder)]
     # A diagnosis with one patient looks like a patient whose export lies in a folder of its own: the others tell.
     found = below if len(below) > len(smears) else smears
     refuse_repeated_ids([patient_id(smear) for smear in found])
-    return {patient_id(smear): smear for smear in found}
+    return {patient_id(smear): FoundPatient(smear) for smear in found}
 
 
-def _with_images(table: pd.DataFrame, place: Path) -> dict[str, Path]:
-    known = table if "path" in table else table.assign(path=None)
+def _with_images(table: pd.DataFrame, place: Path) -> dict[str, FoundPatient]:
+    known = with_types(table)
     known = known[known["path"].notna()].drop_duplicates("patient_id")
     if known.empty:
         raise CohortUnreadable(
             f"{place}: its {len(table)} patients have no images, only features; predict needs cells."
         )
-    return {str(row["patient_id"]): path_of(str(row["path"])) for row in known.to_dict("records")}
+    return {
+        str(row["patient_id"]): FoundPatient(path_of(str(row["path"])), _facts(row)) for row in known.to_dict("records")
+    }
+
+
+def _facts(row: Mapping[Any, Any]) -> dict[str, str]:
+    shown = {
+        "age": ("age", "{:g}"),
+        "sex": ("sex", "{}"),
+        "raw_label": ("diagnosis given", "{}"),
+        "hemoglobin_g_dl": ("hemoglobin measured", "{:.1f} g/dl"),
+    }
+    return {name: form.format(row[column]) for column, (name, form) in shown.items() if not pd.isna(row[column])}
 
 
 def _smears(folder: Path) -> list[Path]:

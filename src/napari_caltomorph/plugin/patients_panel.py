@@ -6,6 +6,7 @@ does; a row is opened in *Predict patient* from the prediction that was written.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QMenu, QPushButton, QVBoxLayout
 
-from napari_caltomorph.cohort import find_patients
+from napari_caltomorph.cohort import FoundPatient, find_patients
 from napari_caltomorph.diagnose import PatientProgress, PatientResult, save_predictions
 from napari_caltomorph.diagnose.tables import folder_name, refuse_repeated_ids
 from napari_caltomorph.errors import CaltomorphError
@@ -23,11 +24,11 @@ from napari_caltomorph.names import path_of, printable
 from napari_caltomorph.plugin.beside_opengl import load_triton_privately
 from napari_caltomorph.plugin.dock_panel import DockPanel
 from napari_caltomorph.plugin.model_chooser import ModelChooser
-from napari_caltomorph.plugin.parts import counted, line, plain
-from napari_caltomorph.plugin.patients_table import PatientRow, PatientsTable
+from napari_caltomorph.plugin.parts import counted, line
+from napari_caltomorph.plugin.patients_table import PatientRow, PatientsTable, described
 from napari_caltomorph.plugin.settings import preferences
 from napari_caltomorph.plugin.task_row import TaskRow
-from napari_caltomorph.plugin.theme import ERROR, WARNING, colored
+from napari_caltomorph.plugin.theme import ERROR, colored
 from napari_caltomorph.progress import OnProgress, Progress
 
 if TYPE_CHECKING:
@@ -156,14 +157,14 @@ class PatientsPanel(DockPanel):
     def _build(self) -> None:
         self._add = QPushButton("Add")
         menu = QMenu(self)
-        menu.addAction("Folder of patients or cohort...", self._add_folder)
+        menu.addAction("Folder of patients or cohort...", partial(self._ask_folder, "Folder of patients", self.add))
         menu.addAction("Table or cohort.json...", self._add_file)
         self._add.setMenu(menu)
         self._clear = QPushButton("Clear")
         self._clear.setToolTip("Take all patients off the table; nothing is removed from disk")
         self._clear.clicked.connect(self.clear)
         browse = QPushButton("Browse")
-        browse.clicked.connect(self._choose_results)
+        browse.clicked.connect(lambda: self._ask_folder("Write the predictions to", self.results.setText))
         self._about = line()
         top = QGridLayout()
         top.setColumnStretch(1, 1)
@@ -184,7 +185,7 @@ class PatientsPanel(DockPanel):
         self._opener.clicked.connect(lambda: self.open(self.table.chosen) if self.table.chosen else None)
         self._export = QPushButton("Export all ...")
         self._export.setToolTip("Write predictions.csv, cells.csv and each prediction.json into another folder")
-        self._export.clicked.connect(self._export_dialog)
+        self._export.clicked.connect(lambda: self._ask_folder("Export to", self.export))
         tools = QHBoxLayout()
         tools.addWidget(self._opener)
         tools.addStretch()
@@ -212,9 +213,9 @@ class PatientsPanel(DockPanel):
         self._export.setEnabled(bool(done) and not self.run.is_busy)
         self._describe()
 
-    def _on_found(self, place: Path, found: dict[str, Path]) -> None:
+    def _on_found(self, place: Path, found: dict[str, FoundPatient]) -> None:
         patients = {row.patient_id: row.path for row in self.table.rows}
-        new = {patient: path for patient, path in found.items() if path not in patients.values()}
+        new = {patient: one.path for patient, one in found.items() if one.path not in patients.values()}
         try:
             refuse_repeated_ids([*patients, *new])
         except CaltomorphError as error:
@@ -274,20 +275,9 @@ class PatientsPanel(DockPanel):
 
     def _describe(self, *_: object) -> None:
         row = self.table.chosen
-        said, prediction = "", None
-        if row is not None:
-            said, prediction = f"<b>{plain(row.patient_id)}</b>", row.prediction
-            if row.problem:
-                said += f": {colored(plain(row.problem), ERROR)}"
-            elif prediction is None:
-                said += f": {plain(row.state)}"
-            else:
-                (first, p), (second, q) = prediction.top(2)
-                said += f": {plain(first)} {p:.2f}, then {plain(second)} {q:.2f}"
-                said += "".join(f"<br>{colored('! ' + plain(text), WARNING)}" for text in prediction.warnings[:3])
-        self._detail.setText(said)
-        self._detail.setVisible(bool(said))
-        self._opener.setEnabled(prediction is not None)
+        self._detail.setText("" if row is None else described(row))
+        self._detail.setVisible(row is not None)
+        self._opener.setEnabled(row is not None and row.prediction is not None)
 
     def _on_double_click(self, index: QModelIndex) -> None:
         row = self.table.row_at(index)
@@ -298,21 +288,12 @@ class PatientsPanel(DockPanel):
         else:
             self.open(row)
 
-    def _add_folder(self) -> None:
-        if path := QFileDialog.getExistingDirectory(self, "Folder of patients", preferences().folder):
-            self.add(path)
+    def _ask_folder(self, title: str, then: Callable[[str], object]) -> None:
+        if path := QFileDialog.getExistingDirectory(self, title, preferences().folder):
+            then(path)
 
     def _add_file(self) -> None:
         pattern = "Cohorts (*.csv *.tsv *.xlsx *.parquet *.json)"
         path, _ = QFileDialog.getOpenFileName(self, "Cohort", preferences().folder, pattern)
         if path:
             self.add(path)
-
-    def _choose_results(self) -> None:
-        start = self.results.text().strip() or preferences().folder
-        if path := QFileDialog.getExistingDirectory(self, "Write the predictions to", start):
-            self.results.setText(path)
-
-    def _export_dialog(self) -> None:
-        if path := QFileDialog.getExistingDirectory(self, "Export to", preferences().folder):
-            self.export(path)

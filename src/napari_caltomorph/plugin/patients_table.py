@@ -12,7 +12,8 @@ from qtpy.QtGui import QBrush, QColor
 from qtpy.QtWidgets import QTableView
 
 from napari_caltomorph.diagnose import PatientResult, Prediction
-from napari_caltomorph.plugin.theme import ERROR, WARNING
+from napari_caltomorph.plugin.parts import plain
+from napari_caltomorph.plugin.theme import ERROR, WARNING, colored
 
 COLUMNS = ("patient", "class", "p", "malign.", "Hb g/dl", "cells", "left out", "warn.", "state")
 _TIPS = {
@@ -36,6 +37,8 @@ _WIDTHS = {
 }
 _MALIGNANT = "#e0563f"
 _ROW_HEIGHT = 22
+# The table needs the room.
+_WARNINGS = 2
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,22 @@ class PatientRow:
     def problem(self) -> str:
         """Why there is no prediction, if it failed."""
         return "" if self.result is None else self.result.problem
+
+
+def described(row: PatientRow) -> str:
+    """Say in HTML what is known of a patient: the diagnosis and its warnings, or why there is none."""
+    said, prediction = f"<b>{plain(row.patient_id)}</b>: ", row.prediction
+    if row.problem:
+        return said + colored(plain(row.problem), ERROR)
+    if prediction is None:
+        return said + plain(row.state)
+    (first, p), (second, q) = prediction.top(2)
+    warnings = prediction.warnings[:_WARNINGS]
+    more = len(prediction.warnings) - len(warnings)
+    lines = [*warnings, *([f"and {more} more"] if more else [])]
+    return f"{said}{plain(first)} {p:.2f}, then {plain(second)} {q:.2f}" + "".join(
+        f"<br>{colored('! ' + plain(text), WARNING)}" for text in lines
+    )
 
 
 class PatientsTable(QTableView):
