@@ -78,13 +78,14 @@ class InspectPanel(DockPanel):
         return self._said
 
     def on_bound(self) -> None:
-        inspection_of(self).changed.connect(self._on_inspection)
+        self._inspection = inspection_of(self)  # when it unbinds, the panel may stand in no window any more
+        self._inspection.changed.connect(self._on_inspection)
         self._viewer.events.theme.connect(self._on_theme)
         self._on_inspection()
 
     def on_unbound(self) -> None:
         """Stop what runs in the tabs, and let go of the viewer and of the prediction."""
-        inspection_of(self).changed.disconnect(self._on_inspection)
+        self._inspection.changed.disconnect(self._on_inspection)
         self._viewer.events.theme.disconnect(self._on_theme)
         for view in (self.bar, *self._tabs.values()):
             view.close_inspected()
@@ -137,7 +138,7 @@ class InspectPanel(DockPanel):
 
     def _on_inspection(self) -> None:
         self._let_go()
-        found = self.inspected = inspection_of(self).inspected
+        found = self.inspected = self._inspection.inspected
         self._title.setText("" if found is None else f"<b>{plain(found.prediction.patient_id)}</b>")
         self._empty.setVisible(found is None)
         self._controls.setVisible(found is not None)

@@ -212,6 +212,7 @@ class PredictPanel(DockPanel):
         self.smears.bind()
         self.models.bind()
         self._viewer.events.theme.connect(self._on_theme)
+        self._follow()
 
     def on_unbound(self) -> None:
         """Stop the worker and let go of the viewer."""
@@ -219,15 +220,17 @@ class PredictPanel(DockPanel):
         self.smears.unbind()
         self.models.unbind()
         self._viewer.events.theme.disconnect(self._on_theme)
+        self._unfollow()
 
     def _on_found(self, layer: Image | None, found: _Found) -> None:
         if layer is not None and found.smear is not None:
             self.smears.keep(layer, found.smear)
         self.as_stack.setChecked(False)
         inspected = Inspected.of(found.prediction, found.smear, options=self.models.chosen(), predictor=found.predictor)
-        self._let_go()
+        self._unfollow()
+        if self._gallery is not None:
+            self._gallery.close()
         self.inspected = inspected
-        inspected.cells.selection_changed.connect(self._on_selection)
         if found.smear is not None and found.pictures is not None:
             RankedLayers(self._viewer, inspected, found.pictures).changed.connect(self._on_layers_changed)
         inspection_of(self).show(inspected)
@@ -235,8 +238,7 @@ class PredictPanel(DockPanel):
         self._empty.hide()
         self._scroll.show()
         self._tools.show()
-        self.results.draw(look_of(self._viewer.theme))
-        self.results.show_inspected(inspected)
+        self._follow()
         self._scroll.verticalScrollBar().setValue(0)
         self._mark_if_stale()
         self.run.say(found.problem, is_error=True)
@@ -247,14 +249,17 @@ class PredictPanel(DockPanel):
         self.stale.setText(note)
         self.stale.setVisible(bool(note))
 
-    def _let_go(self) -> None:
-        """Stop following the prediction that was shown; its layers stay."""
+    def _follow(self) -> None:
+        """Show what is inspected, and what is selected and left out of it in any panel."""
+        if self.inspected is not None:
+            self.inspected.cells.selection_changed.connect(self._on_selection)
+            self.results.draw(look_of(self._viewer.theme))
+            self.results.show_inspected(self.inspected)
+
+    def _unfollow(self) -> None:
         if self.inspected is not None:
             self.inspected.cells.selection_changed.disconnect(self._on_selection)
-            if self._gallery is not None:
-                self._gallery.close()
-                self.inspected.gallery = None
-            self.inspected = None
+            self.results.close_inspected()
 
     @property
     def _gallery(self) -> RankedLayers | None:

@@ -82,6 +82,7 @@ class RankedLayers(QObject):
         for key in list(self._keys):
             self.bind_key(key, None)
         self._mouse.close()
+        self.inspected.gallery = None
 
     @property
     def is_shown(self) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QBoxLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout
 
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.inspect_tab import InspectTab
@@ -17,8 +18,10 @@ _EMPTY = (
     "without them, from the features it has. Nothing is lost; take them back in, or undo."
 )
 _NAMES_WIDTH = 138
-_NUMBERS_WIDTH = 74
-_HEIGHT = 250
+_NUMBERS_WIDTH = 86
+_HEIGHT = 196
+# Wider than this, bars stand beside the words: the panel is docked below.
+_WIDE = 640
 
 
 class WhatIfTab(InspectTab):
@@ -26,13 +29,14 @@ class WhatIfTab(InspectTab):
 
     def __init__(self) -> None:
         super().__init__()
-        self.without = QPushButton("Leave out marked")
+        self.without = QPushButton("Leave out")
         self.without.clicked.connect(lambda: self._leave_out(keep=False))
-        self.only = QPushButton("Keep only marked")
+        self.only = QPushButton("Keep only")
         self.only.clicked.connect(lambda: self._leave_out(keep=True))
         self.back = QPushButton("Take all back")
         self.back.clicked.connect(self._take_back)
         row = QHBoxLayout()
+        row.addWidget(QLabel("Marked cells"))
         for button in (self.without, self.only, self.back):
             row.addWidget(button)
         self.words = line()
@@ -40,13 +44,20 @@ class WhatIfTab(InspectTab):
         self.canvas.setFixedHeight(_HEIGHT)
         self.canvas.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.canvas.mpl_connect("resize_event", lambda _: self._draw())
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 4, 0, 0)
-        column.setSpacing(4)
-        column.addLayout(row)
-        column.addWidget(self.words)
-        column.addWidget(self.canvas)
-        column.addStretch()
+        told = QVBoxLayout()
+        told.addLayout(row)
+        told.addWidget(self.words)
+        told.addStretch()
+        self._box = QBoxLayout(QBoxLayout.Direction.TopToBottom, self)
+        self._box.setContentsMargins(0, 4, 0, 0)
+        self._box.addLayout(told)
+        self._box.addWidget(self.canvas, 1)
+        self._box.addStretch()
+
+    def resizeEvent(self, event: QEvent) -> None:
+        super().resizeEvent(event)
+        is_wide = self.width() > _WIDE
+        self._box.setDirection(QBoxLayout.Direction.LeftToRight if is_wide else QBoxLayout.Direction.TopToBottom)
 
     def on_inspected(self) -> None:
         self._show()

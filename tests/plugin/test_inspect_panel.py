@@ -1,0 +1,321 @@
+"""*Inspect cells*, clicked in a real window: what is done in one view is seen in all, and what if is answered."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QWidget
+from tests.plugin.conftest import CELLS, OpenPanel, OpenWidget
+from tests.plugin.test_predict_panel import RANKED, SQUARES, predict, wait
+
+from napari_caltomorph.diagnose import Prediction, PredictOptions, Predictor
+from napari_caltomorph.plugin.cell_scatter import ATTENTION, PCA
+from napari_caltomorph.plugin.gallery import read_pictures
+from napari_caltomorph.plugin.inspect_panel import InspectPanel
+from napari_caltomorph.plugin.inspected import Inspected, inspection_of
+from napari_caltomorph.plugin.layers import ranked_order
+from napari_caltomorph.plugin.ranked_layers import RankedLayers
+from napari_caltomorph.smear import Smear, read_smear
+
+OpenInspected = Callable[..., tuple[InspectPanel, Inspected]]
+
+
+@pytest.fixture(scope="module")
+def predicted(drawn_smear: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Smear, Prediction, Predictor]:
+    """The drawn leukemia, diagnosed once; its features stay in the predictor's cache."""
+    os.environ["CALTOMORPH_HOME"] = str(tmp_path_factory.mktemp("home"))
+    predictor = Predictor(PredictOptions(model="demo"))
+    smear, prediction = predictor.predict(read_smear(drawn_smear))
+    return smear, prediction, predictor
+
+
+@pytest.fixture
+def open_inspected(open_widget: OpenWidget, predicted: tuple[Smear, Prediction, Predictor]) -> OpenInspected:
+    """``open_inspected(images=True)``: the panel in a window, and what it shows."""
+
+    def opened(*, images: bool = True) -> tuple[InspectPanel, Inspected]:
+        smear, prediction, predictor = predicted
+        viewer, panel = open_widget("Inspect cells")
+        inspected = Inspected.of(prediction, smear if images else None, predictor=predictor)
+        if images:
+            # The panel keeps what is inspected, which keeps its layers.
+            RankedLayers(viewer, inspected, read_pictures(smear, ranked_order(smear, prediction)))
+        inspection_of(panel).show(inspected)
+        return panel, inspected
+
+    return opened
+
+
+def squares_of(inspected: Inspected) -> set[int]:
+    """The selected points as cells."""
+    ranked = inspected.prediction.order
+    return {int(ranked[point]) for point in inspected.gallery.points.selected_data}
+
+
+def at(dots: QWidget, place: np.ndarray) -> QPoint:
+    """Where a dot of a plot is on its widget."""
+    (axes,) = dots.figure.axes
+    x, y = axes.transData.transform(place) / dots.device_pixel_ratio
+    return QPoint(round(x), round(dots.height() - y))
+
+
+def drag(qtbot: QtBot, widget: QWidget, corners: list[QPoint]) -> None:
+    qtbot.mousePress(widget, Qt.MouseButton.LeftButton, pos=corners[0])
+    for corner in corners[1:]:
+        qtbot.mouseMove(widget, corner)
+        qtbot.wait(20)
+    qtbot.mouseRelease(widget, Qt.MouseButton.LeftButton, pos=corners[-1])
+
+
+def test_a_row_of_the_table_selects_in_the_picture_and_in_the_plot(open_inspected: OpenInspected, qtbot: QtBot) -> None:
+    panel, inspected = open_inspected()
+    table = panel.tab("Table").table
+    row = table.visualRect(table.model().index(3, 1)).center()
+    qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=row)
+    cell = int(inspected.prediction.order[3])
+    assert squares_of(inspected) == {cell}
+    assert "<b>#4</b>" in panel.card.text
+    dots = panel.tab("Plot").dots
+    assert np.allclose(dots.ringed, dots.places[[cell]])
+    qtbot.keyClick(panel.tab("Table").table, Qt.Key.Key_Down)
+    assert inspected.cells.current == int(inspected.prediction.order[4])
+
+
+def test_a_click_and_a_lasso_in_the_plot_select_in_the_table_and_in_the_picture(
+    open_inspected: OpenInspected, qtbot: QtBot
+) -> None:
+    panel, inspected = open_inspected()
+    tab = panel.tab("Plot")
+    tab.view.setCurrentText(PCA)
+    qtbot.waitUntil(
+        lambda: tab.dots.isVisible() and "component 1" in tab.dots.figure.axes[0].get_xlabel(), timeout=60_000
+    )
+    qtbot.wait(300)
+    places = tab.dots.places
+    qtbot.mouseClick(tab.dots, Qt.MouseButton.LeftButton, pos=at(tab.dots, places[7]))
+    (chosen,) = inspected.cells.selected
+    assert np.allclose(places[chosen], places[7], atol=np.ptp(places) / 20)
+    corners = [at(tab.dots, np.array([x, y])) for x, y in ((-9, -9), (9, -9), (9, 9), (-9, 9))]
+    (axes,) = tab.dots.figure.axes
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    middle = (left + right) / 2
+    corners = [at(tab.dots, np.array(c)) for c in ((left, low), (middle, low), (middle, high), (left, high))]
+    drag(qtbot, tab.dots, corners)
+    expected = set(np.flatnonzero(places[:, 0] < middle).tolist())
+    assert len(expected ^ inspected.cells.selected) <= 1
+    assert squares_of(inspected) == inspected.cells.selected
+    table = panel.tab("Table").table
+    assert len(table.selectionModel().selectedRows()) == len(inspected.cells.selected)
+    panel.tab("Plot").view.setCurrentText(ATTENTION)
+    assert len(tab.dots.ringed) == len(inspected.cells.selected)
+
+
+def test_sorting_and_filtering_move_the_cells_in_picture_and_table(
+    open_inspected: OpenInspected, qtbot: QtBot, tmp_path: Path
+) -> None:
+    panel, inspected = open_inspected()
+    gallery, bar = inspected.gallery, panel.bar
+    name = "alone_p_acute_leukemia"
+    bar.sort.setCurrentIndex(bar.sort.findData(name))
+    bar.sort.activated.emit(bar.sort.currentIndex())
+    responses = inspected.cells.columns[name]
+    order = inspected.cells.order
+    assert np.all(np.diff(responses[order]) <= 0)
+    first = gallery.points.data[inspected.prediction.ranks[order[0]] - 1]
+    assert inspected.gallery.cell_at(tuple(gallery.points.data_to_world(first))) == order[0]
+    assert np.array_equal(gallery.image.data[:144, :144, :3], inspected.smear.image(_index(inspected, int(order[0]))))
+    qtbot.mouseClick(bar.way, Qt.MouseButton.LeftButton)
+    assert np.array_equal(inspected.cells.order[:3], order[::-1][:3])
+    bar.filter.top.setValue(5)
+    assert gallery.points.shown.sum() == 5
+    tab = panel.tab("Table")
+    assert tab.model.rowCount() == 5
+    assert "5 of 40" in bar._counts.text()
+    tab.export(tmp_path / "cells.csv")
+    assert list(pd.read_csv(tmp_path / "cells.csv")["cell"]) == [
+        inspected.prediction.cells[i] for i in inspected.cells.order
+    ]
+    qtbot.keyClicks(bar.search, "no such cell")
+    qtbot.waitUntil(lambda: len(inspected.cells.order) == 0, timeout=5_000)
+    bar.search.clear()
+    qtbot.waitUntil(lambda: len(inspected.cells.order) == 5, timeout=5_000)
+    inspected.cells.select([int(order[0])], reveal=True)
+    assert len(inspected.cells.order) == CELLS
+    assert bar.filter.top.value() == 0
+
+
+def test_keys_step_mark_leave_out_and_undo(open_inspected: OpenInspected, qtbot: QtBot) -> None:
+    panel, inspected = open_inspected()
+    cells, gallery, ranked = inspected.cells, inspected.gallery, inspected.prediction.order
+    canvas = gallery.viewer.window._qt_viewer.canvas.native
+    canvas.setFocus()
+    cells.select([int(ranked[0])])
+    for key, rank in (
+        (Qt.Key.Key_Right, 2),
+        (Qt.Key.Key_Down, 2 + gallery.columns),
+        (Qt.Key.Key_Left, 1 + gallery.columns),
+    ):
+        qtbot.keyClick(canvas, key)
+        assert inspected.prediction.ranks[cells.current] == rank
+    qtbot.keyClick(canvas, Qt.Key.Key_Return)
+    assert cells.marked == {cells.current}
+    qtbot.keyClick(canvas, Qt.Key.Key_Delete)
+    assert cells.left_out == {cells.current}
+    assert len(gallery.points.data) == CELLS
+    qtbot.waitUntil(lambda: inspected.is_answered, timeout=60_000)
+    qtbot.keyClick(canvas, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert not cells.left_out
+    qtbot.keyClick(canvas, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
+    assert cells.left_out
+    table = panel.tab("Table").table
+    table.setFocus()
+    qtbot.keyClick(table, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert not cells.left_out
+    gallery.close()
+    current = cells.current
+    qtbot.keyClick(canvas, Qt.Key.Key_Right)
+    assert cells.current == current
+
+
+def test_shift_and_a_drag_select_a_rectangle_of_cells(open_inspected: OpenInspected, qtbot: QtBot) -> None:
+    _, inspected = open_inspected()
+    gallery = inspected.gallery
+    qtbot.wait(200)
+    before = gallery.viewer.scene.camera.center
+    corners = [gallery.points.data[0] - 60, gallery.points.data[gallery.columns + 1] + 60]
+    middle = gallery.cells_between(*(tuple(gallery.points.data_to_world(corner)) for corner in corners))
+    ranks = inspected.prediction.ranks[middle] - 1
+    assert set(ranks.tolist()) == {0, 1, gallery.columns, gallery.columns + 1}
+    canvas = gallery.viewer.window._qt_viewer.canvas.native
+    shift = Qt.KeyboardModifier.ShiftModifier
+    qtbot.mousePress(canvas, Qt.MouseButton.LeftButton, shift, pos=QPoint(5, 5))
+    for step in (0.3, 0.6, 0.98):
+        qtbot.mouseMove(canvas, QPoint(int(canvas.width() * step), int(canvas.height() * step)))
+        qtbot.wait(30)
+    qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, shift, pos=QPoint(canvas.width() - 5, canvas.height() - 5))
+    assert gallery.viewer.scene.camera.center == before
+    assert gallery.viewer.scene.camera.mouse_pan
+
+
+def test_marked_cells_left_out_change_the_answer_as_a_direct_prediction_says(
+    open_inspected: OpenInspected, qtbot: QtBot, predicted: tuple[Smear, Prediction, Predictor]
+) -> None:
+    panel, inspected = open_inspected()
+    smear, prediction, predictor = predicted
+    tab, cells = panel.tab("What if"), inspected.cells
+    assert not tab.without.isEnabled()
+    out = [int(cell) for cell in prediction.order[:4]]
+    cells.mark(out)
+    qtbot.mouseClick(tab.without, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: inspected.is_answered, timeout=60_000)
+    _, direct = predictor.predict(smear.choosing(set_aside=[prediction.cells[i] for i in out]))
+    assert inspected.answer.cells == direct.cells
+    np.testing.assert_allclose(inspected.answer.probabilities, direct.probabilities, rtol=0, atol=1e-6)
+    assert inspected.answer.hemoglobin == pytest.approx(direct.hemoglobin, abs=1e-6)
+    assert "4 cells left out" in tab.words.text()
+    qtbot.mouseClick(tab.only, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: inspected.is_answered, timeout=60_000)
+    assert set(inspected.answer.cells) == {prediction.cells[i] for i in out}
+    cells.select(range(CELLS))
+    panel.do(next(action for action in _actions() if action.key == "Delete"))
+    assert "at least one cell" in panel.text
+    qtbot.mouseClick(tab.back, Qt.MouseButton.LeftButton)
+    assert inspected.answer is prediction
+
+
+def test_without_images_there_is_all_but_the_picture(open_inspected: OpenInspected, qtbot: QtBot) -> None:
+    panel, inspected = open_inspected(images=False)
+    assert panel.tab("Table").model.rowCount() == CELLS
+    assert len(panel.tab("Plot").dots.places) == CELLS
+    inspected.cells.select([3])
+    assert "attention" in panel.card.text
+    assert not panel.bar.width.isEnabled()
+
+
+def test_without_images_and_without_features_one_sentence_says_so(
+    open_widget: OpenWidget, qtbot: QtBot, predicted: tuple[Smear, Prediction, Predictor], home: Path
+) -> None:
+    _, panel = open_widget("Inspect cells")
+    assert panel._empty.isVisible()
+    inspected = Inspected(predicted[1])
+    inspection_of(panel).show(inspected)
+    tab = panel.tab("Plot")
+    tab.view.setCurrentText(PCA)
+    qtbot.waitUntil(lambda: "were not kept on this machine" in tab.state.text(), timeout=60_000)
+    inspected.cells.leave_out([0])
+    qtbot.waitUntil(lambda: "were not kept" in panel.text, timeout=60_000)
+    assert not inspected.is_answered
+    inspected.cells.undo()
+    assert inspected.is_answered
+    assert not panel.text
+
+
+def test_what_was_left_out_is_saved_and_taken_up_again(
+    open_panel: OpenPanel, qtbot: QtBot, export: Path, tmp_path: Path
+) -> None:
+    viewer, panel = open_panel()
+    panel.smears.open(export)
+    before = predict(qtbot, panel)
+    panel.inspect()
+    _, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells")
+    cells = panel.inspected.cells
+    cells.leave_out(before.order[:3])
+    panel.save(tmp_path / "too early")
+    assert "no answer yet" in panel.run.text
+    assert not (tmp_path / "too early").exists()
+    qtbot.waitUntil(lambda: panel.inspected.is_answered, timeout=60_000)
+    panel.save(tmp_path / "out")
+    saved = Prediction.load(tmp_path / "out")
+    assert len(saved.cells) == CELLS - 3
+    assert saved.original == before
+    assert len(pd.read_csv(tmp_path / "out" / "cells.csv")) == CELLS - 3
+    assert not panel.stale.isVisible()
+    viewer.layers.clear()
+    panel.open_prediction(tmp_path / "out" / "prediction.json")
+    wait(qtbot, panel)
+    assert panel.results.prediction == saved
+    assert len(viewer.layers[SQUARES].data) == CELLS
+    assert RANKED in viewer.layers
+    assert panel.inspected.cells.left_out == set(before.order[:3].tolist())
+    assert inspect.inspected is panel.inspected
+    panel.inspected.cells.set_left_out(())
+    qtbot.waitUntil(lambda: panel.inspected.is_answered, timeout=60_000)
+    assert panel.results.prediction == before
+    shutil.rmtree(export)
+
+
+def test_one_cell_is_inspected_like_many(
+    open_widget: OpenWidget, qtbot: QtBot, predicted: tuple[Smear, Prediction, Predictor]
+) -> None:
+    smear, prediction, predictor = predicted
+    one = smear.choosing(set_aside=prediction.cells[1:])
+    viewer, panel = open_widget("Inspect cells")
+    inspected = Inspected(predictor.predict(one)[1], one, predictor=predictor)
+    RankedLayers(viewer, inspected, read_pictures(one, ranked_order(one, inspected.prediction)))
+    inspection_of(panel).show(inspected)
+    for title in ("Plot", "Table", "What if"):
+        panel.tab(title)
+    tab = panel.tab("Plot")
+    tab.view.setCurrentText(PCA)
+    qtbot.waitUntil(lambda: len(tab.dots.places) == 1 and tab.dots.isVisible(), timeout=60_000)
+    inspected.cells.step(1)
+    panel.do(next(action for action in _actions() if action.key == "Delete"))
+    assert "at least one cell" in panel.text
+
+
+def _actions():
+    from napari_caltomorph.plugin.inspect_keys import ACTIONS
+
+    return ACTIONS
+
+
+def _index(inspected: Inspected, cell: int) -> int:
+    return inspected.smear.cells.index(inspected.prediction.cells[cell])
