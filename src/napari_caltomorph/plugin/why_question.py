@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
+from qtpy.QtCore import Signal
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
@@ -24,7 +25,7 @@ class ScrolledCanvas(FigureCanvasQTAgg):
 
 
 class Question(QWidget):
-    """Shows its figure once there is an answer.
+    """Shows its figure once there is an answer; `answered` says so.
 
     Parameters
     ----------
@@ -34,6 +35,8 @@ class Question(QWidget):
     height : int
         Of the figure, in pixels; 0 where the answer is words alone.
     """
+
+    answered = Signal()
 
     def __init__(self, title: str, tip: str, height: int = 0) -> None:
         super().__init__()
@@ -76,6 +79,7 @@ class Question(QWidget):
         self._draw = draw
         self.canvas.setVisible(draw is not None)
         self.draw_again()
+        self.answered.emit()
 
     def draw_again(self) -> None:
         """Draw the figure in other colours, or with other cells selected."""

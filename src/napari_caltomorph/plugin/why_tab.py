@@ -147,13 +147,20 @@ class WhyTab(InspectTab):
         ):
             column.addWidget(widget)
         column.addStretch()
-        area = QScrollArea(widgetResizable=True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(inside)
+        self._area = QScrollArea(widgetResizable=True)
+        self._area.setFrameShape(QFrame.Shape.NoFrame)
+        self._area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._area.setWidget(inside)
+        for question in (self.contribution, self.without, self.curves, self.pixels):
+            question.answered.connect(partial(self._scroll_to, question))
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 4, 0, 0)
-        whole.addWidget(area)
+        whole.addWidget(self._area)
+
+    def _scroll_to(self, question: Question) -> None:
+        """Bring an answer into view, with its button on top."""
+        self._area.widget().adjustSize()  # it has just grown; the scroll bar is told now
+        self._area.verticalScrollBar().setValue(question.y())
 
     def _clear(self) -> None:
         self._found = None

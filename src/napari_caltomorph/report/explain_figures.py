@@ -125,7 +125,7 @@ def draw_curves(axes: Axes, found: Faithfulness, kind: CurveKind, look: Look = P
     several = np.array([getattr(one, kind) for one in found.random])
     low, high = np.quantile(several, [0.025, 0.975], axis=0)
     axes.fill_between(
-        shares, low, high, color=look.faint, alpha=0.45, linewidth=0, label=f"{len(several)} random orders"
+        shares, low, high, color=look.faint, alpha=0.7, linewidth=0, label=f"{len(several)} random orders"
     )
     axes.plot(shares, several.mean(axis=0), color=look.text, linewidth=1, linestyle=":", label="their mean")
     for order, curve in found.orders.items():
