@@ -9,17 +9,22 @@ import os
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import tifffile
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QScrollArea, QWidget
 
+from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions, read_cohort
 from napari_caltomorph.encode import ENCODERS
+from napari_caltomorph.plugin.beside_opengl import load_triton_privately
 from napari_caltomorph.plugin.demo_window import open_viewer, process_events
 from napari_caltomorph.plugin.left_out_dialog import LeftOutDialog
+from napari_caltomorph.plugin.samples import sample_smear
 from napari_caltomorph.plugin.weights_dialog import WeightsDialog
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort, synthesize_patient, write_smear
 
@@ -88,7 +93,7 @@ def main(out: Path) -> None:
         save(viewer, out / "predicted.png")
         viewer.scene.camera.zoom = 150 / 25
         process_events(0.3)
-        panel.choose_cell(8, center=True)
+        panel.choose_cell(8)
         save(viewer, out / "zoomed.png")
         panel.as_stack.setChecked(True)
         viewer.dims.set_point(0, 8)
@@ -102,9 +107,43 @@ def main(out: Path) -> None:
         save(weights, out / "weights.png")
         weights.close()
         viewer.close()
+        save_inspection(out)
+        save_why(smear, out)
         cohort = labelled_cohort(Path(scratch))
         save_cohort(cohort, out)
         save_training(cohort, out)
+        save_evaluation(Path(scratch), out)
+        save_trust(Path(scratch), out)
+
+
+def save_inspection(out: Path) -> None:
+    """Take the pictures of the *Inspect cells* panel, of an acute leukemia."""
+    viewer, panel = open_viewer()
+    viewer.theme = "dark"
+    panel.smears.open(sample_smear("aml"))
+    panel.predict()
+    process_events(until=lambda: not panel.run.is_busy)
+    panel.inspect()
+    _, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells")
+    cells = inspect.inspected.cells
+    plot = inspect.tab("Plot")
+    plot.view.setCurrentText("Features, PCA")
+    process_events(until=lambda: plot.dots.isVisible() and len(plot.dots.figure.axes[0].get_xlabel()) > 0)
+    cells.select(cells.order[:6])
+    save(viewer, out / "inspect_plot.png")
+    inspect.tab("Table")
+    cells.sort_by("alone_p_acute_leukemia", descending=True)
+    inspect.bar.width.setValue(84)
+    save(viewer, out / "inspect_table.png")
+    blasts = [i for i, name in enumerate(cells.columns["alone_class"]) if name == "Acute leukemia"]
+    cells.mark(blasts)
+    inspect.tab("What if").without.click()
+    process_events(until=lambda: inspect.inspected.is_answered)
+    cells.select([])
+    save(viewer, out / "inspect_what_if.png")
+    viewer.theme = "light"
+    save(viewer, out / "inspect_light.png")
+    viewer.close()
 
 
 def save_cohort(cohort: Path, out: Path) -> None:
@@ -153,6 +192,113 @@ def save_training(cohort: Path, out: Path) -> None:
     panel.result.dialog.text.verticalScrollBar().setValue(1000)
     save(panel.result.dialog, out / "train_card.png")
     panel.result.dialog.close()
+    viewer.close()
+
+
+def save_why(smear: Path, out: Path) -> None:
+    """Take the pictures of the tab *Why* of *Inspect cells*."""
+    viewer, panel = open_viewer()
+    viewer.theme = "dark"
+    panel.models.choose("demo")
+    panel.smears.open(smear)
+    process_events(until=lambda: "usable" in panel.smears.text or "left out" in panel.smears.text)
+    panel.predict()
+    process_events(until=lambda: not panel.run.is_busy)
+    dock, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells", tabify=True)
+    viewer.window._qt_window.resizeDocks([dock], [400], Qt.Orientation.Horizontal)
+    tab = inspect.tab("Why")
+
+    def ask(question: QWidget) -> None:
+        question.run.button.click()
+        process_events(until=lambda: not question.run.is_busy)
+
+    ask(tab.contribution)
+    speak_for = [int(cell) for cell in np.argsort(-tab.inspected.cells.columns["contribution"])[:6]]
+    tab.inspected.cells.select(speak_for, current=speak_for[0])
+    save(viewer, out / "why.png")
+    ask(tab.without)
+    save(tab, out / "why_without.png")
+    ask(tab.curves)
+    save(tab, out / "why_curves.png")
+    viewer.scene.camera.zoom = 150 / 25
+    tab.inspected.cells.select([])
+    tab.inspected.cells.select(speak_for[:1])  # brings it into view
+    ask(tab.pixels)
+    save(viewer, out / "why_pixels.png")
+    viewer.close()
+
+
+def save_evaluation(folder: Path, out: Path) -> None:
+    """Take the pictures of the *Evaluate ensemble* panel: the demo model on patients that it has not seen."""
+    load_triton_privately()  # torch is imported before the window is drawn
+    from napari_caltomorph.cohort import encode_cohort
+
+    clinic, features = folder / "clinic_b", folder / "features_b"
+    synthesize_cohort(clinic, SynthOptions(patients=80, cells=40, seed=90))
+    patients = CohortOptions(min_cells=10, test_fraction=0)
+    encode_cohort(read_cohort(clinic, patients), features, EncodeCohortOptions(encoder="demo-vit"))
+    viewer, panel = open_viewer(widget="Evaluate ensemble")
+    viewer.theme = "dark"
+    panel.setup.models.choose("demo")
+    panel.setup.chooser.place.setText(str(clinic))
+    panel.setup.chooser.min_cells.setValue(patients.min_cells)
+    panel.setup.chooser.more.set(patients.model_dump())
+    panel.setup.features.setText(str(features))
+    panel.setup.options.set(split="all", lab="other")
+    save(viewer, out / "evaluate_setup.png")
+    panel.evaluate()
+    process_events(until=lambda: not panel.run.is_busy)
+    result = panel.result
+    save(viewer, out / "evaluate.png")
+    tab = result.show_tab("Confusion")
+    confusion = result.judged.evaluation.confusion
+    wrong = confusion.counts - np.diag(np.diag(confusion.counts))
+    tab.pick_cell(*np.unravel_index(wrong.argmax(), wrong.shape))
+    save(viewer, out / "evaluate_confusion.png")
+    result.show_tab("FDR")
+    result.threshold.slider.setValue(300)
+    save(viewer, out / "evaluate_threshold.png")
+    viewer.theme = "light"
+    result.show_tab("Map")
+    save(viewer, out / "evaluate_map.png")
+    viewer.theme = "dark"
+    patient = result.judged.evaluation.at(0.3).missed[0]
+    panel.open_patient(result.patients.place_of(patient))
+    _, predict = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Predict patient")
+    process_events(until=lambda: not predict.run.is_busy)
+    save(viewer, out / "evaluate_opened.png")
+    viewer.close()
+
+
+def save_trust(folder: Path, out: Path) -> None:
+    """Take the pictures of the tab *Trust*: a slide of another stain, judged by a model that brings its patients."""
+    from napari_caltomorph.train import TrainOptions, train
+
+    options = TrainOptions(depth=1, width=64, heads=4, mlp_width=64, learning_rate=1e-3, fixed_epochs=15, device="cpu")
+    known = read_cohort(folder / "clinic_b", CohortOptions(min_cells=10, test_fraction=0))
+    train(known, folder / "features_b", options, out=folder / "model_b")
+    patient = synthesize_patient("cml", cells=80, seed=12, patient_id="patient_012")
+    red, green, blue = patient.stain.gain
+    stain = replace(patient.stain, gain=(0.75 * red, green, 1.25 * blue))
+    write_smear(replace(patient, stain=stain), folder / "other_stain" / "patient_012")
+    viewer, panel = open_viewer()
+    viewer.theme = "dark"
+    panel.models.choose(str(folder / "model_b"))
+    panel.smears.open(folder / "other_stain" / "patient_012")
+    process_events(until=lambda: "usable" in panel.smears.text)
+    panel.predict()
+    process_events(until=lambda: not panel.run.is_busy)
+    save(viewer, out / "outside.png")
+    dock, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells", tabify=True)
+    viewer.window._qt_window.resizeDocks([dock], [400], Qt.Orientation.Horizontal)
+    dock.raise_()
+    tab = inspect.tab("Trust")
+    process_events(until=lambda: tab.found is not None and tab.found.similar is not None)
+    tab.select_all.click()
+    save(viewer, out / "trust.png")
+    area = tab.findChild(QScrollArea)
+    area.verticalScrollBar().setValue(area.verticalScrollBar().maximum())
+    save(viewer, out / "trust_patients.png")
     viewer.close()
 
 
