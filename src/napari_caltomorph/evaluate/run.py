@@ -19,7 +19,7 @@ from napari_caltomorph.diagnose import Ensemble
 from napari_caltomorph.diagnose.model_file import Threshold
 from napari_caltomorph.encode.device import find_device
 from napari_caltomorph.encode.features import Features
-from napari_caltomorph.errors import EvaluationRefused, FeaturesMissing, TrainingPatientsFound
+from napari_caltomorph.errors import EvaluationRefused, FeaturesMissing, SmearUnreadable, TrainingPatientsFound
 from napari_caltomorph.evaluate.against import with_cell_shares
 from napari_caltomorph.evaluate.columns import UNJUDGED_COLUMNS
 from napari_caltomorph.evaluate.evaluation import Evaluation
@@ -116,8 +116,7 @@ def evaluate(
                 unjudged.append((patient, honest.problem))
                 continue
             judged.append(judge(ensemble, row, bag, honest))
-            there = smears[row]
-            shares.append(cell_shares(path_of(there), bag.cells) if has_cell_types and there is not None else {})
+            shares.append(_cell_shares(smears[row], bag.cells) if has_cell_types else {})
         progress(Progress("Judging", len(places), len(places), "patients"))
     if not judged:
         raise EvaluationRefused(f"{cohort.source}: nobody can be judged ({unjudged[0][0]}: {unjudged[0][1]}).")
@@ -140,6 +139,14 @@ def evaluate(
         unjudged=pd.DataFrame(unjudged, columns=list(UNJUDGED_COLUMNS)),
         notes=notes,
     )
+
+
+def _cell_shares(path: str | None, cells: tuple[str, ...]) -> dict[str, float]:
+    """Return the shares of labelled cell types; empty too where the images are no longer at hand."""
+    try:
+        return {} if path is None else cell_shares(path_of(path), cells)
+    except SmearUnreadable:
+        return {}
 
 
 def _texts(column: pd.Series[str]) -> list[str | None]:
