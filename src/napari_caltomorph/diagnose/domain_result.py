@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -75,7 +74,7 @@ class DomainResult(Part):
         """Whether the smear is called unlike the training cohort."""
         return self.p_value <= self.level
 
-    @cached_property
+    @property
     def unusual(self) -> NDArray[np.intp]:
         """(N,) indices of the cells, the most unusual first; ties in the smear's order."""
         order: NDArray[np.intp] = np.argsort(np.array(self.cell_tails), kind="stable")
