@@ -1,6 +1,6 @@
 """How well the shipped demo model does on synthetic patients of seeds that nothing was trained on.
 
-    python benchmarks/demo_model.py [--patients 200] [--cells 120] [--depth-10]
+    python benchmarks/demo_model.py [--patients 200] [--cells 200] [--depth-10]
 
 Patients are drawn, encoded and judged. Once more with their backgrounds exchanged: each keeps its cells, and gets red
 cells and stain of another patient, whatever the other's disease. With --depth-10, an ensemble of ten layers that was
@@ -95,7 +95,7 @@ def planted(ensemble: Ensemble, drawn: DrawnPatients, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--patients", type=int, default=200)
-    parser.add_argument("--cells", type=int, default=120)
+    parser.add_argument("--cells", type=int, default=200)
     parser.add_argument("--depth-10", action="store_true", help="train and judge an ensemble of ten layers as well")
     asked = parser.parse_args()
     demo = Ensemble.load(find_model("demo"))

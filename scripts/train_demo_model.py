@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--encoder-cells", type=int, default=8000)
     parser.add_argument("--encoder-epochs", type=int, default=14)
     parser.add_argument("--patients", type=int, default=480)
-    parser.add_argument("--cells", type=int, default=120)
+    parser.add_argument("--cells", type=int, default=200)
     parser.add_argument("--keep-encoder", action="store_true", help="train only the ensemble")
     asked = parser.parse_args()
     start = time.time()
