@@ -27,5 +27,6 @@ TABS = (
     TabRow("Plot", "The cells as dots, by attention or by their features", "cell_scatter:CellScatterTab"),
     TabRow("Table", "All cells with their numbers, to sort and export", "cell_table:CellTableTab"),
     TabRow("Why", "Which cells speak for a class or against it, and whether to believe it", "why_tab:WhyTab"),
+    TabRow("Trust", "Whether to believe it: training cohort, members, similar patients", "trust_tab:TrustTab"),
     TabRow("What if", "What the model says without some of the cells", "what_if_tab:WhatIfTab"),
 )
