@@ -35,6 +35,7 @@ _WIDTHS = {
     "left out": 54,
     "warn.": 42,
 }
+Value = str | float | int | None
 _MALIGNANT = "#e0563f"
 _ROW_HEIGHT = 22
 # The table needs the room.
@@ -83,8 +84,7 @@ class PatientsTable(QTableView):
     def __init__(self) -> None:
         super().__init__()
         self._model = _PatientsModel(self)
-        self._sorted = _EmptyLast(self)
-        self._sorted.setSourceModel(self._model)
+        self._sorted = _EmptyLast(self._model, self)
         self.setModel(self._sorted)
         self.setSortingEnabled(True)
         self.sortByColumn(-1, Qt.SortOrder.AscendingOrder)  # as they were added
@@ -132,17 +132,19 @@ class _PatientsModel(QAbstractTableModel):
     def __init__(self, parent: QTableView) -> None:
         super().__init__(parent)
         self.rows: list[PatientRow] = []
+        self.values: list[tuple[Value, ...]] = []  # derived once a row: sorting asks for them often
         self._places: dict[str, int] = {}
 
     def reset(self, rows: list[PatientRow]) -> None:
         self.beginResetModel()
-        self.rows = rows
+        self.rows, self.values = rows, [_values(row) for row in rows]
         self._places = {row.patient_id: place for place, row in enumerate(rows)}
         self.endResetModel()
 
     def change(self, patient_id: str, **changes: Any) -> None:
         place = self._places[patient_id]
         self.rows[place] = replace(self.rows[place], **changes)
+        self.values[place] = _values(self.rows[place])
         self.dataChanged.emit(self.index(place, 0), self.index(place, len(COLUMNS) - 1))
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:
@@ -160,11 +162,9 @@ class _PatientsModel(QAbstractTableModel):
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         row, column = self.rows[index.row()], COLUMNS[index.column()]
-        value = _value(row, column)
+        value = self.values[index.row()][index.column()]
         if role == Qt.ItemDataRole.DisplayRole:
             return f"{value:.{_DIGITS[column]}f}" if isinstance(value, float) else None if value is None else str(value)
-        if role == Qt.ItemDataRole.UserRole:
-            return value
         if role == Qt.ItemDataRole.ToolTipRole:
             return _tip(row, column)
         if role == Qt.ItemDataRole.TextAlignmentRole:
@@ -182,37 +182,44 @@ class _PatientsModel(QAbstractTableModel):
 class _EmptyLast(QSortFilterProxyModel):
     """Sorts by numbers as numbers; patients without one stand last, whichever way it is sorted."""
 
+    def __init__(self, model: _PatientsModel, parent: QTableView) -> None:
+        super().__init__(parent)
+        self._model = model
+        self.setSourceModel(model)
+
     def lessThan(self, left: QModelIndex, right: QModelIndex) -> bool:
-        a, b = (self.sourceModel().data(index, Qt.ItemDataRole.UserRole) for index in (left, right))
+        column, values = left.column(), self._model.values
+        a, b = values[left.row()][column], values[right.row()][column]
         if a is None or b is None:
             is_ascending = self.sortOrder() == Qt.SortOrder.AscendingOrder
             return (a is not None) if is_ascending else (b is not None and a is None)
-        return bool(a.casefold() < b.casefold() if isinstance(a, str) else a < b)
+        if isinstance(a, str) or isinstance(b, str):
+            return str(a).casefold() < str(b).casefold()
+        return a < b
 
 
 _TEXTS = {"patient", "class", "state"}
 _DIGITS = {"p": 2, "malign.": 2, "Hb g/dl": 1}
 
 
-def _value(row: PatientRow, column: str) -> str | float | int | None:
-    """Return what a column holds, None where it is not known."""
-    if column == "patient":
-        return row.patient_id
-    if column == "state":
-        return f"failed: {row.problem}" if row.problem else row.state
+def _values(row: PatientRow) -> tuple[Value, ...]:
+    """Return what stands in the columns, None where it is not known."""
+    state = f"failed: {row.problem}" if row.problem else row.state
     prediction = row.prediction
     if prediction is None:
-        return ("failed" if row.problem else row.state) if column == "class" else None
-    values: dict[str, str | float | int | None] = {
-        "class": prediction.predicted_class,
-        "p": prediction.top(1)[0][1],
-        "malign.": prediction.malignancy,
-        "Hb g/dl": prediction.hemoglobin,
-        "cells": len(prediction.cells),
-        "left out": len(prediction.left_out),
-        "warn.": len(prediction.warnings),
-    }
-    return values[column]
+        return row.patient_id, "failed" if row.problem else row.state, *(None,) * (len(COLUMNS) - 3), state
+    name, probability = prediction.top(1)[0]
+    return (
+        row.patient_id,
+        name,
+        probability,
+        prediction.malignancy,
+        prediction.hemoglobin,
+        len(prediction.cells),
+        len(prediction.left_out),
+        len(prediction.warnings),
+        state,
+    )
 
 
 def _tip(row: PatientRow, column: str) -> str | None:
