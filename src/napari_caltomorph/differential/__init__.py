@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_caltomorph.differential.cell_types import CELL_TYPES, CellType, cell_type
 from napari_caltomorph.differential.count import Differential, Share
-from napari_caltomorph.differential.labels import CellLabel, CellLabels
+from napari_caltomorph.differential.labels import FOLDER, CellLabel, CellLabels, SmearId
 from napari_caltomorph.differential.labels_file import read_labels, save_labels
 from napari_caltomorph.differential.options import ProbeOptions
 from napari_caltomorph.differential.probe import Probe, ProbeDescription
@@ -26,6 +26,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "CELL_TYPES",
+    "FOLDER",
     "CellLabel",
     "CellLabels",
     "CellType",
@@ -34,6 +35,7 @@ __all__ = [
     "ProbeDescription",
     "ProbeOptions",
     "Share",
+    "SmearId",
     "cell_type",
     "read_labels",
     "save_labels",

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import NamedTuple
 
 from napari_caltomorph.differential.cell_types import cell_type, in_reading_order
 from napari_caltomorph.encode import Features
@@ -19,6 +20,16 @@ from napari_caltomorph.smear import Smear
 
 FOLDER = "folder"
 """Who gave a label that was taken over from the name of a sub-folder."""
+
+
+class SmearId(NamedTuple):
+    """Whose cells these are, where neither images nor features are at hand; no fingerprint is an empty one."""
+
+    patient_id: str
+    fingerprint: str
+
+
+AnySmear = Smear | Features | SmearId
 
 
 @dataclass(frozen=True)
@@ -71,18 +82,18 @@ class CellLabels:
         types = {cell: cell_type(label).name for cell, label in pairs if label is not None}
         return cls().labelled(smear, types, by=FOLDER, when="")
 
-    def of(self, smear: Smear | Features) -> dict[str, str]:
+    def of(self, smear: AnySmear) -> dict[str, str]:
         """Return cell -> name of its type, for one smear, whether or not the cells are in its bag."""
         return {row.cell: row.label for row in self._rows_of(smear)}
 
     def labelled(
-        self, smear: Smear | Features, types: Mapping[str, str], *, by: str | None = None, when: str | None = None
+        self, smear: AnySmear, types: Mapping[str, str], *, by: str | None = None, when: str | None = None
     ) -> CellLabels:
         """Return the table with these cells labelled.
 
         Parameters
         ----------
-        smear : Smear or Features
+        smear : Smear, Features or SmearId
         types : mapping
             Cell -> name of its type, in any spelling.
         by, when : str, optional
@@ -96,7 +107,7 @@ class CellLabels:
         )
         return CellLabels((*self.without(smear, types).rows, *new)) if new else self
 
-    def without(self, smear: Smear | Features, cells: Iterable[str]) -> CellLabels:
+    def without(self, smear: AnySmear, cells: Iterable[str]) -> CellLabels:
         """Return the table without the labels of these cells of a smear."""
         cells = set(cells)
         gone = {id(row) for row in self._rows_of(smear) if row.cell in cells}
@@ -123,7 +134,7 @@ class CellLabels:
         found = Counter(row.label for row in self.rows)
         return {name: found[name] for name in in_reading_order(set(found))}
 
-    def _rows_of(self, smear: Smear | Features) -> list[CellLabel]:
+    def _rows_of(self, smear: AnySmear) -> list[CellLabel]:
         """Rows of a smear; one that names its very bytes comes after one that names the patient only, and so wins."""
         patient, fingerprint = _whose(smear)
         named = self._by_patient.get(patient, [])
@@ -140,9 +151,11 @@ class CellLabels:
         return _grouped((row.smear_fingerprint, row) for row in self.rows if row.smear_fingerprint)
 
 
-def _whose(smear: Smear | Features) -> tuple[str, str]:
+def _whose(smear: AnySmear) -> SmearId:
+    if isinstance(smear, SmearId):
+        return smear
     fingerprint = smear.fingerprint if isinstance(smear, Smear) else smear.origin.smear_fingerprint
-    return smear.patient_id, fingerprint or ""
+    return SmearId(smear.patient_id, fingerprint or "")
 
 
 def _place(row: CellLabel) -> tuple[str, str]:

@@ -28,5 +28,10 @@ TABS = (
     TabRow("Table", "All cells with their numbers, to sort and export", "cell_table:CellTableTab"),
     TabRow("Why", "Which cells speak for a class or against it, and whether to believe it", "why_tab:WhyTab"),
     TabRow("Trust", "Whether to believe it: training cohort, members, similar patients", "trust_tab:TrustTab"),
+    TabRow(
+        "Differential",
+        "Label cells, train a probe on them, and count what there is",
+        "differential_tab:DifferentialTab",
+    ),
     TabRow("What if", "What the model says without some of the cells", "what_if_tab:WhatIfTab"),
 )

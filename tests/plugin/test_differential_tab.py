@@ -1,0 +1,187 @@
+"""The tab *Differential* in a real window: keys label, a probe counts, a person's word stands, undo takes it back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pandas as pd
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog, QTabWidget
+
+from napari_caltomorph.diagnose import PredictOptions, Predictor
+from napari_caltomorph.differential import CellLabels, SmearId, read_labels, save_labels
+from napari_caltomorph.plugin.cell_colors import BY_LABEL, BY_TYPE
+from napari_caltomorph.plugin.gallery import read_pictures
+from napari_caltomorph.plugin.inspected import Inspected, inspection_of
+from napari_caltomorph.plugin.layers import ranked_order
+from napari_caltomorph.plugin.ranked_layers import RankedLayers
+from napari_caltomorph.smear import read_smear
+
+LONG = 120_000
+
+
+@pytest.fixture(scope="module")
+def predicted(drawn_smear, tmp_path_factory):
+    """The drawn leukemia, diagnosed once; its features stay in the predictor's cache."""
+    os.environ["CALTOMORPH_HOME"] = str(tmp_path_factory.mktemp("home"))
+    predictor = Predictor(PredictOptions(model="demo"))
+    return *predictor.predict(read_smear(drawn_smear)), predictor
+
+
+@pytest.fixture
+def opened(open_widget, predicted, qtbot):
+    """``panel, tab``: *Inspect cells* with the leukemia of 40 cells, and the tab in sight."""
+    smear, prediction, predictor = predicted
+    viewer, panel = open_widget("Inspect cells")
+    inspected = Inspected.of(prediction, smear, predictor=predictor)
+    RankedLayers(viewer, inspected, read_pictures(smear, ranked_order(smear, prediction)))
+    inspection_of(panel).show(inspected)
+    tab = panel.tab("Differential")
+    qtbot.waitUntil(tab.isVisible)
+    return panel, tab
+
+
+@pytest.fixture
+def press(opened, qtbot):
+    """``press(key)``: a key pressed over the picture."""
+    canvas = opened[1].inspected.gallery.viewer.window._qt_viewer.canvas.native
+    canvas.setFocus()
+    return lambda key: qtbot.keyClick(canvas, key)
+
+
+def label_some(tab) -> None:
+    """Label the first 32 cells with buttons."""
+    for name, cells in (("blast", range(20)), ("lymphocyte", range(20, 32))):
+        tab.inspected.cells.select(cells)
+        tab.keys.buttons[name].click()
+
+
+def train(tab, qtbot) -> None:
+    with qtbot.waitSignal(tab.task.ended, timeout=LONG):
+        qtbot.mouseClick(tab.task.button, Qt.MouseButton.LeftButton)
+
+
+def wait_for_count(tab, qtbot, until) -> None:
+    qtbot.waitUntil(lambda: not tab._pause.isActive() and until(), timeout=LONG)
+
+
+def test_a_letter_labels_the_cell_and_goes_on_to_the_next(opened, press):
+    _, tab = opened
+    cells = tab.inspected.cells
+    first, second = (int(cell) for cell in cells.order[:2])
+    cells.select([first])
+    press(Qt.Key.Key_K)
+    assert cells.labels[first] == "blast"
+    assert cells.selected == {second}
+    assert tab.inspected.coloring == BY_LABEL
+    assert "K blast  1" in tab.keys.buttons["blast"].text()
+    press(Qt.Key.Key_N)
+    assert tab.book.labels.counts == {"segmented neutrophil": 1, "blast": 1}
+    cells.undo()
+    assert tab.book.labels.counts == {"blast": 1}
+    cells.select([first])
+    press(Qt.Key.Key_Backspace)
+    assert len(tab.book.labels) == 0
+
+
+def test_letters_label_nothing_while_the_tab_is_out_of_sight_or_nothing_is_selected(opened, press, qtbot):
+    panel, tab = opened
+    press(Qt.Key.Key_K)
+    assert "Select cells first" in tab.task.text
+    tab.inspected.cells.select([3])
+    panel.findChild(QTabWidget).setCurrentIndex(0)
+    qtbot.waitUntil(lambda: not tab.isVisible())
+    press(Qt.Key.Key_K)
+    assert not any(tab.inspected.cells.labels)
+
+
+def test_too_few_labels_are_refused_kindly(opened, qtbot):
+    _, tab = opened
+    train(tab, qtbot)
+    assert "No cell of these smears is labelled" in tab.task.text
+    tab.inspected.cells.select(range(8))
+    tab.keys.buttons["blast"].click()
+    train(tab, qtbot)
+    assert "only 8 blast are labelled" in tab.task.text
+
+
+def test_a_probe_counts_and_a_correction_counts_at_once(opened, qtbot, tmp_path, monkeypatch):
+    _, tab = opened
+    inspected = tab.inspected
+    label_some(tab)
+    train(tab, qtbot)
+    assert tab.task.text == ""
+    shown = tab.view.shown
+    assert (len(shown), len(shown.by_hand)) == (40, 32)
+    assert inspected.coloring == BY_TYPE
+    called = dict(zip(shown.cells, shown.cell_types, strict=True))
+    assert [called[cell] for cell in inspected.prediction.cells] == list(inspected.cells.columns[BY_TYPE])
+    assert shown.blasts.in_words in tab.view.words.text()
+    assert "held out by cell" in tab.about.text()
+
+    last = len(inspected.prediction.cells) - 1
+    inspected.cells.select([last])
+    tab.keys.buttons["plasma cell"].click()
+    wait_for_count(tab, qtbot, lambda: len(tab.view.shown.by_hand) == 33)
+    assert tab.view.shown.share_of("plasma cell").cells == 1
+    assert inspected.cells.columns[BY_TYPE][last] == "plasma cell"
+    inspected.cells.undo()
+    wait_for_count(tab, qtbot, lambda: len(tab.view.shown.by_hand) == 32)
+    inspected.cells.select(range(32, 40))
+    tab.buttons["Confirm calls"].click()
+    wait_for_count(tab, qtbot, lambda: len(tab.view.shown.by_hand) == 40)
+    assert tab.view.shown.blasts.classifier[0] == tab.view.shown.blasts.classifier[1]
+
+    for kind in tab.view.kinds.values():
+        kind.click()
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "counts"))
+    tab.buttons["Export"].click()
+    assert len(pd.read_csv(tmp_path / "counts" / "cell_types.csv")) == 40
+
+
+def test_labels_and_probe_are_saved_come_back_and_count_another_smear(
+    opened, drawn_smear, qtbot, tmp_path, monkeypatch
+):
+    _, tab = opened
+    label_some(tab)
+    train(tab, qtbot)
+    for name, file in (("Save labels", "labels.csv"), ("Save probe", "probe.safetensors")):
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, file=file: (str(tmp_path / file), ""))
+        tab.buttons[name].click()
+    assert read_labels(tmp_path / "labels.csv") == tab.book.labels
+
+    cells = tab.inspected.cells
+    before = cells.labels
+    cells.label("", range(40))
+    assert len(tab.book.labels) == 0
+    for name, file in (("Load labels", "labels.csv"), ("Load probe", "probe.safetensors")):
+        monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, file=file: (str(tmp_path / file), ""))
+        tab.buttons[name].click()
+    assert cells.labels == before
+    wait_for_count(tab, qtbot, lambda: tab.view.shown is not None and len(tab.view.shown.by_hand) == 32)
+
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    for file in sorted(drawn_smear.glob("*.TIF"))[:6]:
+        shutil.copy(file, other)
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(other))
+    with qtbot.waitSignal(tab.task.ended, timeout=LONG):
+        tab.buttons["Count others"].click()
+    assert (tab.view.shown.patient_id, len(tab.view.shown)) == ("elsewhere", 6)
+    assert tab.view.smears.count() == 2
+
+
+def test_a_file_that_is_none_is_one_sentence_and_labels_of_another_smear_wait_for_it(opened, tmp_path, monkeypatch):
+    _, tab = opened
+    (tmp_path / "no.csv").write_text("a,b\n1,2\n")
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "no.csv"), ""))
+    tab.buttons["Load labels"].click()
+    assert "has no column 'patient_id'" in tab.task.text
+    tab.buttons["Load probe"].click()
+    assert "is no probe" in tab.task.text
+    save_labels(CellLabels().labelled(SmearId("other", "ff"), {"c1": "blast"}), tmp_path / "labels.csv")
+    tab.load_labels(tmp_path / "labels.csv")
+    assert not any(tab.inspected.cells.labels)
+    assert "1 cell of other smears" in tab.words.text()
