@@ -27,6 +27,8 @@ from napari_caltomorph.report import Look
 _CLICK = 4
 _REACH = 12
 _FAINT = 0.1
+# Above these, dots and rings shrink, or they would hide each other.
+_MANY_DOTS, _MANY_RINGS = 800, 60
 
 
 class CellDots(FigureCanvasQTAgg):
@@ -104,7 +106,9 @@ class CellDots(FigureCanvasQTAgg):
         edges[hidden, 3] *= _FAINT
         self._dots.set_facecolor(faces)
         self._dots.set_edgecolor(edges)
-        self._dots.set_linewidth(np.where(np.isin(np.arange(len(faces)), out), 1.2, 0.3).tolist())
+        outline = 0.3 if len(faces) <= _MANY_DOTS else 0.0
+        self._dots.set_linewidth(np.where(np.isin(np.arange(len(faces)), out), 1.2, outline).tolist())
+        self._dots.set_sizes([14 * _shrunk(len(faces), _MANY_DOTS)])
         self._ring_selected()
         self.draw_idle()
 
@@ -124,6 +128,9 @@ class CellDots(FigureCanvasQTAgg):
         assert self._inspected is not None
         cells, places = self._inspected.cells, self.places
         self._rings.set_offsets(places[sorted(cells.selected)])
+        shrunk = _shrunk(len(cells.selected), _MANY_RINGS)
+        self._rings.set_sizes([42 * shrunk])
+        self._rings.set_linewidth(shrunk)
         self._ring.set_offsets(places[[] if cells.current is None else [cells.current]])
 
     def _draw_rings(self) -> None:
@@ -158,3 +165,8 @@ class CellDots(FigureCanvasQTAgg):
         kept = cells.selected if adds else frozenset()
         cells.select(kept | set(chosen.tolist()), current=int(chosen[0]) if len(chosen) else None)
         self.show_selection()
+
+
+def _shrunk(count: int, many: int) -> float:
+    """Return by how much to shrink so many things, at most to a fifth."""
+    return float(np.clip((many / max(count, 1)) ** 0.5, 0.2, 1.0))

@@ -117,10 +117,7 @@ class CellScatterTab(InspectTab):
         if self.inspected is None:
             return
         shown = legend(self.inspected.coloring, self.inspected.prediction, self.inspected.types)
-        words = [
-            f"{colored('&#9632;', color)}&nbsp;{plain(name).replace(' ', '&nbsp;')}&nbsp;{count:,}"
-            for name, color, count in shown
-        ]
+        words = [f"{colored('&#9632;', color)}&nbsp;{_unbroken(name)}&nbsp;{count:,}" for name, color, count in shown]
         more = len(words) - _MOST_IN_LEGEND
         self._legend.setText("&nbsp; ".join(words[:_MOST_IN_LEGEND]) + (f"&nbsp; and {more} more" if more > 0 else ""))
 
@@ -180,3 +177,8 @@ def _draw_map(axes: Axes, *, places: NDArray[np.float64], names: tuple[str, str]
     axes.set_ylabel(names[1], color=look.text, fontsize=8)
     axes.margins(0.06)
     return axes.scatter(places[:, 0], places[:, 1], s=14)
+
+
+def _unbroken(name: str) -> str:
+    """Qt breaks lines at spaces and slashes."""
+    return plain(name).replace(" ", "&nbsp;").replace("/", "/\u2060")

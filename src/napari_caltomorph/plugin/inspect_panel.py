@@ -123,6 +123,7 @@ class InspectPanel(DockPanel):
         controls.setSpacing(3)
         for widget in (self._title, self.bar, self._state, self.card):
             controls.addWidget(widget)
+        controls.addStretch()
         self._column = QBoxLayout(QBoxLayout.Direction.TopToBottom)
         self._column.setSpacing(4)
         self._column.addWidget(self._controls, 0, Qt.AlignmentFlag.AlignTop)

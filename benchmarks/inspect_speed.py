@@ -1,0 +1,159 @@
+"""How quickly *Inspect cells* answers: a real window, on cells that repeat a few drawn ones.
+
+    xvfb-run -a -s '-screen 0 1280x720x24' python benchmarks/inspect_speed.py [--cells 500 20000] [--paper 500]
+
+Times end when the window has drawn. Attention, responses, labels and features are random numbers: speed does not depend on
+them. Prints Markdown tables; docs/benchmarks.md holds them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_caltomorph.plugin.beside_opengl import load_triton_privately
+
+load_triton_privately()
+
+from speed import machine, paper_size_ensemble  # noqa: E402
+
+from napari_caltomorph.diagnose import Ensemble, Prediction, installed_models  # noqa: E402
+from napari_caltomorph.encode import Features  # noqa: E402
+from napari_caltomorph.explain.cell_map import pca  # noqa: E402
+from napari_caltomorph.explain.what_if import what_if  # noqa: E402
+from napari_caltomorph.plugin.cell_columns import CellFilter  # noqa: E402
+from napari_caltomorph.plugin.demo_window import open_viewer, process_events  # noqa: E402
+from napari_caltomorph.plugin.gallery import read_pictures  # noqa: E402
+from napari_caltomorph.plugin.inspected import Inspected, inspection_of  # noqa: E402
+from napari_caltomorph.plugin.layers import ranked_order  # noqa: E402
+from napari_caltomorph.plugin.ranked_layers import RankedLayers  # noqa: E402
+from napari_caltomorph.smear import Grade, Smear, smear_from_array  # noqa: E402
+from napari_caltomorph.synthetic import synthesize_patient, write_smear  # noqa: E402
+
+TYPES = ("", "blast", "lymphocyte", "smudge cell")
+
+
+class Repeated:
+    """Many cells made of few, as an array."""
+
+    ndim, dtype = 4, np.dtype(np.uint8)
+
+    def __init__(self, images: NDArray[np.uint8], count: int) -> None:
+        self._images = images
+        self.shape = (count, *images.shape[1:])
+
+    def __getitem__(self, cell: int) -> NDArray[np.uint8]:
+        return self._images[cell % len(self._images)]
+
+
+def many_cells(folder: Path, count: int) -> tuple[Smear, Prediction, Features]:
+    """Return a smear, and a random prediction of it."""
+    rng = np.random.default_rng(0)
+    if not folder.exists():
+        write_smear(synthesize_patient("aml", cells=60, seed=7), folder)
+    images = np.stack([tifffile.imread(path) for path in sorted(folder.glob("*.TIF"))])
+    smear = smear_from_array(Repeated(images, count), f"{count} cells", 25 / 144)
+    grades = tuple(Grade(str(i), blur=float(blur)) for i, blur in enumerate(rng.random(count)))
+    ensemble = Ensemble.load(installed_models()["demo"])
+    classes = len(ensemble.description.taxonomy.names)
+    features = Features(
+        "many", rng.normal(size=(count, ensemble.description.encoder.width)).astype(np.float32), smear.cells
+    )
+    few = ensemble.predict(features.of_cells(features.cells[:10]))
+    attention = rng.lognormal(0, 0.5, count)
+    prediction = few.model_copy(
+        update={
+            "cells": smear.cells,
+            "labels": tuple(TYPES[i] for i in rng.integers(0, len(TYPES), count)),
+            "attention": attention / attention.mean(),
+            "alone": rng.dirichlet(np.full(classes, 0.4), size=count),
+            "domain": None,
+        }
+    )
+    return dataclasses.replace(smear, grades=grades), prediction, features
+
+
+def inspect_many(folder: Path, count: int) -> dict[str, float]:
+    """Do in a window what a user does; seconds each."""
+    smear, prediction, features = many_cells(folder, count)
+    pictures = read_pictures(smear, ranked_order(smear, prediction))
+    viewer, panel = open_viewer()
+    panel.inspect()
+    _, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells")
+    inspected = Inspected(prediction, smear)
+    RankedLayers(viewer, inspected, pictures)
+    process_events(1)
+    took: dict[str, float] = {}
+
+    def timed(what: str, act: Callable[[], object]) -> None:
+        start = time.perf_counter()
+        act()
+        process_events()
+        viewer.window._qt_window.grab()  # everything that is dirty is drawn
+        took[what] = time.perf_counter() - start
+
+    cells = inspected.cells
+    timed("show in the panel, with the attention swarm", lambda: inspection_of(inspect).show(inspected))
+    cells.step(1)
+    process_events(1)
+    timed("next cell", lambda: cells.step(1))
+    timed("select 500 cells", lambda: cells.select(cells.order[:500]))
+    timed("sort by a class", lambda: cells.sort_by("alone_p_mds", descending=True))
+    timed("filter by a class", lambda: cells.set_filter(CellFilter(alone_class="MDS")))
+    timed("show all again", lambda: cells.set_filter(CellFilter()))
+    timed("mark", cells.mark)
+    timed("colour by label", lambda: inspected.color_by("label"))
+    timed("another cell size", lambda: inspected.gallery and inspected.gallery.show_width(60))
+    inspect.tab("Table")
+    process_events(1)
+    timed("sort, with the table in sight", lambda: cells.sort_by("quality", descending=True))
+    timed("next cell, with the table in sight", lambda: cells.step(1))
+    start = time.perf_counter()
+    pca(features.values)
+    took["PCA of the features (in a worker)"] = time.perf_counter() - start
+    viewer.close()
+    return took
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cells", type=int, nargs="+", default=[500, 20_000])
+    parser.add_argument(
+        "--paper", type=int, default=500, help="cells of the what-if with an ensemble of the paper's size"
+    )
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["CALTOMORPH_HOME"] = f"{scratch}/home"
+        columns = {count: inspect_many(Path(scratch) / "cells", count) for count in options.cells}
+        _, prediction, features = many_cells(Path(scratch) / "cells", 500)
+        demo = Ensemble.load(installed_models()["demo"])
+        rows = [("500", "demo", demo, prediction, features)]
+        if options.paper:
+            wide = Features(
+                "many", np.random.default_rng(0).normal(size=(options.paper, 768)).astype(np.float32), features.cells
+            )
+            rows.append((f"{options.paper}", "paper size", paper_size_ensemble(), prediction, wide))
+        print(f"\n{machine()}; load {os.getloadavg()[0]:.0f}\n")
+        print("| step | " + " | ".join(f"{count:,} cells" for count in columns) + " |")
+        print("|---|" + "---|" * len(columns))
+        for step in next(iter(columns.values())):
+            print(f"| {step} | " + " | ".join(f"{took[step] * 1e3:,.0f} ms" for took in columns.values()) + " |")
+        print("\n| what if, 5 members | cells | time |\n|---|---|---|")
+        for count, name, ensemble, of, values in rows:
+            what_if(ensemble, of, values, [0])
+            start = time.perf_counter()
+            what_if(ensemble, of, values, [0, 1, 2])
+            print(f"| {name} | {count} | {time.perf_counter() - start:.2f} s |")
+
+
+if __name__ == "__main__":
+    main()
