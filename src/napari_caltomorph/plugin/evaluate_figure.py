@@ -50,15 +50,13 @@ class FigureTab(QWidget):
     picked = Signal(object)
     turned = Signal()
 
-    def __init__(self, pages: Sequence[Page]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._pages = tuple(pages)
+        self._pages: tuple[Page, ...] = ()
         self._evaluation: Evaluation | None = None
         self._look = Look()
         self._marks: list[Any] = []
         self.choice = narrow_combo()
-        self.choice.addItems([page.title for page in pages])
-        self.choice.setVisible(len(self._pages) > 1)
         self.choice.currentIndexChanged.connect(lambda _: self.turned.emit())
         self._hint = QLabel()
         self.canvas = _Canvas(Figure(layout="constrained"))
@@ -73,6 +71,15 @@ class FigureTab(QWidget):
         column.addWidget(self.choice)
         column.addWidget(self._hint)
         column.addWidget(area, 1)
+
+    def set_pages(self, pages: Sequence[Page]) -> None:
+        """Show these pages, the first in front."""
+        self._pages = tuple(pages)
+        self.choice.blockSignals(True)
+        self.choice.clear()
+        self.choice.addItems([page.title for page in pages])
+        self.choice.blockSignals(False)
+        self.choice.setVisible(len(self._pages) > 1)
 
     @property
     def page(self) -> Page:

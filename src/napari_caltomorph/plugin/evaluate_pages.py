@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_caltomorph.evaluate import Evaluation
 from napari_caltomorph.evaluate.confusion_matrix import Confusion
 from napari_caltomorph.report import Look
-from napari_caltomorph.report.evaluation_figures import FIGURES, EvaluationFigure
+from napari_caltomorph.report.evaluation_figures import FIGURES, EvaluationFigure, figures_of
 from napari_caltomorph.report.patient_map import patient_map
 
 
@@ -25,10 +25,10 @@ class Page:
     ----------
     tab, title : str
         A tab with several pages lets the user choose among their titles.
-    name : str
-        In `FIGURES`.
+    figure : EvaluationFigure
+        Whose panel it is.
     panel : int
-        Which of its panels.
+        Which one.
     has_threshold : bool
         Whether it shows the operating point.
     matrix : callable, optional
@@ -43,18 +43,13 @@ class Page:
 
     tab: str
     title: str
-    name: str
+    figure: EvaluationFigure
     panel: int = 0
     has_threshold: bool = False
     matrix: Callable[[Evaluation], Confusion] | None = None
     points: Callable[[Evaluation], NDArray[np.floating[Any]]] | None = None
     says: Callable[[Evaluation], str] | None = None
     least_height: int = 48
-
-    @property
-    def figure(self) -> EvaluationFigure:
-        """The figure that it is a part of."""
-        return FIGURES[self.name]
 
     @property
     def hint(self) -> str:
@@ -70,8 +65,8 @@ class Page:
 
     def size(self, evaluation: Evaluation) -> tuple[float, float]:
         """Return inches, wide and high, on paper."""
-        wide, high = self.figure.size(evaluation)
-        return wide / len(self.figure.panels), high
+        (wide, high), (down, across) = self.figure.size(evaluation), self.figure.grid
+        return wide / across, high / down
 
     def draw(self, axes: Axes, evaluation: Evaluation, look: Look, threshold: float) -> None:
         """Draw it."""
@@ -85,25 +80,51 @@ def _hemoglobin(evaluation: Evaluation) -> NDArray[np.float64]:
 
 
 PAGES = (
-    Page("Confusion", "Classes", "confusion", matrix=lambda e: e.confusion, least_height=55),
-    Page("Confusion", "Detailed classes", "confusion_detailed", matrix=lambda e: e.detailed_confusion, least_height=76),
-    Page("Confusion", "Within the first two classes", "top2"),
-    Page("Confusion", "By how much the first class led", "top2", 1),
-    Page("ROC", "Malignant or not", "roc", has_threshold=True),
-    Page("ROC", "Each class against the rest", "roc", 1, least_height=84),
-    Page("Calibration", "Predicted class", "reliability"),
-    Page("Calibration", "Malignancy", "reliability", 1),
-    Page("FDR", "Against all others", "fdr", has_threshold=True, least_height=72),
-    Page("FDR", "Against others without healthy donors", "fdr_without_healthy", has_threshold=True, least_height=72),
-    Page("Hb", "Hemoglobin", "hemoglobin", points=_hemoglobin),
+    Page("Confusion", "Classes", FIGURES["confusion"], matrix=lambda e: e.confusion, least_height=55),
+    Page(
+        "Confusion",
+        "Detailed classes",
+        FIGURES["confusion_detailed"],
+        matrix=lambda e: e.detailed_confusion,
+        least_height=76,
+    ),
+    Page("Confusion", "Within the first two classes", FIGURES["top2"]),
+    Page("Confusion", "By how much the first class led", FIGURES["top2"], 1),
+    Page("ROC", "Malignant or not", FIGURES["roc"], has_threshold=True),
+    Page("ROC", "Each class against the rest", FIGURES["roc"], 1, least_height=84),
+    Page("Calibration", "Predicted class", FIGURES["reliability"]),
+    Page("Calibration", "Malignancy", FIGURES["reliability"], 1),
+    Page("FDR", "Against all others", FIGURES["fdr"], has_threshold=True, least_height=72),
+    Page(
+        "FDR",
+        "Against others without healthy donors",
+        FIGURES["fdr_without_healthy"],
+        has_threshold=True,
+        least_height=72,
+    ),
+    Page("Hb", "Hemoglobin", FIGURES["hemoglobin"], points=_hemoglobin),
     Page(
         "Map",
         "Map of patients",
-        "map",
+        FIGURES["map"],
         points=lambda e: patient_map(e).judged,
         says=lambda e: patient_map(e).in_words,
     ),
 )
-"""In the order in which they are shown."""
+"""Those of every evaluation, in the order in which they are shown."""
 
-TABS = tuple(dict.fromkeys(page.tab for page in PAGES))
+AGAINST = "Against"
+TABS = (*dict.fromkeys(page.tab for page in PAGES), AGAINST)
+
+
+def pages_of(evaluation: Evaluation) -> tuple[Page, ...]:
+    """Return `PAGES`, and one for each panel in which predictions are shown against a number."""
+    further = [figure for figure in figures_of(evaluation) if figure.name not in FIGURES]
+    return (
+        *PAGES,
+        *(
+            Page(AGAINST, f"{one.title}, {panel + 1} of {len(one.panels)}", one, panel, least_height=72)
+            for one in further
+            for panel in range(len(one.panels))
+        ),
+    )

@@ -246,7 +246,7 @@ class EvaluatePanel(DockPanel):
 
     def _figure_dialog(self) -> None:
         tab = self.result.shown
-        name = "figure" if tab is None else tab.page.name
+        name = "figure" if tab is None else tab.page.figure.name
         kinds = "PDF, vector (*.pdf);;SVG, vector (*.svg);;PNG (*.png)"
         path, kind = QFileDialog.getSaveFileName(self, "Save figure", f"{name}.pdf", kinds)
         if path:

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QSplitter, QTabWidget, QVBoxLayout, QWidget
 from napari_caltomorph.evaluate import Evaluation
 from napari_caltomorph.plugin.evaluate_figure import FigureTab, Picked
 from napari_caltomorph.plugin.evaluate_numbers import NumbersView
-from napari_caltomorph.plugin.evaluate_pages import PAGES, TABS
+from napari_caltomorph.plugin.evaluate_pages import TABS, pages_of
 from napari_caltomorph.plugin.evaluate_patients import PatientsList
 from napari_caltomorph.plugin.evaluate_threshold import ThresholdRow
 from napari_caltomorph.plugin.evaluate_work import Judged
@@ -32,14 +32,13 @@ class EvaluateResult(QWidget):
         self._picked: Picked | None = None
         self._about = line()
         self.numbers = NumbersView()
-        self.figures = [FigureTab([page for page in PAGES if page.tab == tab]) for tab in TABS]
+        self.figures = [FigureTab() for _ in TABS]
         self.tabs = QTabWidget()
         # Seven tabs side by side in a dock of 360 px.
         self.tabs.tabBar().setStyleSheet("QTabBar::tab { padding-left: 3px; padding-right: 3px; min-width: 0px; }")
-        self.tabs.tabBar().setUsesScrollButtons(False)
         self.tabs.addTab(self.numbers, "Numbers")
         for title, tab in zip(TABS, self.figures, strict=True):
-            self.tabs.setTabToolTip(self.tabs.addTab(tab, title), tab.page.figure.title)
+            self.tabs.addTab(tab, title)
             tab.picked.connect(self.pick)
             tab.turned.connect(self._draw_soon)
         self.tabs.currentChanged.connect(self._draw_soon)
@@ -84,6 +83,11 @@ class EvaluateResult(QWidget):
         evaluation = judged.evaluation
         self._about.setText(_about(evaluation))
         set_by = evaluation.provenance.threshold
+        pages = pages_of(evaluation)
+        for number, (title, tab) in enumerate(zip(TABS, self.figures, strict=True), start=1):
+            tab.set_pages(mine := [page for page in pages if page.tab == title])
+            self.tabs.setTabVisible(number, bool(mine))
+            self.tabs.setTabToolTip(number, mine[0].figure.title if mine else "")
         self.threshold.begin(set_by.value, set_by.rule)
         self.threshold.setEnabled(evaluation.is_labelled)
         self.patients.begin(evaluation)

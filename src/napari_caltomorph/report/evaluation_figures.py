@@ -51,12 +51,17 @@ class EvaluationFigure:
     panels: tuple[Draw, ...]
     size: Callable[[Evaluation], tuple[float, float]]
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of its panels."""
+        across = min(_ACROSS, len(self.panels))
+        return math.ceil(len(self.panels) / across), across
+
     def of(self, evaluation: Evaluation, look: Look = PAPER) -> Figure:
         """Return it, drawn."""
         figure = Figure(figsize=self.size(evaluation), layout="constrained")
         FigureCanvasAgg(figure)
-        across = min(_ACROSS, len(self.panels))
-        places = figure.subplots(math.ceil(len(self.panels) / across), across, squeeze=False).ravel()
+        places = figure.subplots(*self.grid, squeeze=False).ravel()
         for axes, draw in zip(places, self.panels, strict=False):
             draw(axes, evaluation, look)
         for axes in places[len(self.panels) :]:
