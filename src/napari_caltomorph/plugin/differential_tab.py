@@ -22,7 +22,7 @@ from napari_caltomorph.plugin.differential_view import DifferentialView
 from napari_caltomorph.plugin.inspect_tab import InspectTab
 from napari_caltomorph.plugin.inspected import Inspected
 from napari_caltomorph.plugin.label_book import Counts, LabelBook, Trained, show_calls, smear_of
-from napari_caltomorph.plugin.label_keys import LabelKeys
+from napari_caltomorph.plugin.label_keys import NARROW, LabelKeys
 from napari_caltomorph.plugin.parts import counted, line, plain
 from napari_caltomorph.plugin.task_row import TaskRow
 from napari_caltomorph.plugin.theme import WARNING, colored
@@ -251,6 +251,7 @@ class DifferentialTab(InspectTab):
         for text, tip, act in buttons:
             button = self.buttons[text] = QPushButton(text)
             button.setToolTip(tip)
+            button.setStyleSheet(NARROW)
             button.clicked.connect(partial(self._dare, act))
             row.addWidget(button)
         return row

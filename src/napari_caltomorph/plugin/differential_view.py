@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
+import pandas as pd
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QButtonGroup, QComboBox, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_caltomorph.differential import Differential, Probe, SmearId
+from napari_caltomorph.plugin.label_keys import NARROW
 from napari_caltomorph.plugin.parts import line, narrow_combo
 from napari_caltomorph.plugin.table_view import TableView
 from napari_caltomorph.report import Look
 from napari_caltomorph.report.differential_figures import draw_differential, draw_probe_confusion, shown_rows
 
 _BARS, _TABLE, _CONFUSION = "Bars", "Table", "Confusion"
-_NAMES_WIDTH, _NUMBERS_WIDTH = 142, 82
+_NAMES_WIDTH, _NUMBERS_WIDTH = 150, 72
+_CONFUSED = "Labelled cells, called while they were held out: rows as labelled, columns as called."
 _ROW, _AXIS = 21, 44
 _SLANTED = 92
-_COLUMNS = {
-    "type": "type",
-    "cells": "cells",
-    "by_hand": "by hand",
-    "percent_called": "called %",
-    "percent": "corrected %",
-    "percent_low": "low",
-    "percent_high": "high",
-}
+_HEADS = ["type", "cells", "hand", "called", "%", "95 %"]
 
 
 class DifferentialView(QWidget):
@@ -43,7 +38,9 @@ class DifferentialView(QWidget):
         group = QButtonGroup(self)
         row = QHBoxLayout()
         row.addWidget(self.smears, 1)
+        row.setSpacing(2)
         for button in self.kinds.values():
+            button.setStyleSheet(NARROW)
             group.addButton(button)
             row.addWidget(button)
         self.kinds[_BARS].setChecked(True)
@@ -54,6 +51,7 @@ class DifferentialView(QWidget):
         self.canvas.mpl_connect("resize_event", lambda _: self._draw())
         self.table = TableView()
         self.table.setSortingEnabled(False)
+        self.table.setStyleSheet("font-size: 11px;")
         self.table.verticalHeader().setDefaultSectionSize(_ROW)
         self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         column = QVBoxLayout(self)
@@ -90,14 +88,13 @@ class DifferentialView(QWidget):
         shown = self.shown
         if shown is None:
             return
-        self.words.setText(_in_words(shown))
+        self.words.setText(_CONFUSED if self.kinds[_CONFUSION].isChecked() else _in_words(shown))
         is_table = self.kinds[_TABLE].isChecked()
         self.canvas.setVisible(not is_table)
         self.table.setVisible(is_table)
-        frame = shown.table().rename(columns=_COLUMNS)
-        for name in frame.columns[[kind.kind == "f" for kind in frame.dtypes]]:
-            frame[name] = frame[name].map("{:.1f}".format)
-        self.table.show_frame(frame, list(_COLUMNS.values()))
+        frame = _as_texts(shown)
+        self.table.show_frame(frame, _HEADS)
+        self.table.sortByColumn(-1, Qt.SortOrder.AscendingOrder)  # as a differential is read
         self.table.setFixedHeight(_ROW * (len(frame) + 2))
         is_confusion = self.kinds[_CONFUSION].isChecked() and self._probe is not None
         rows = len(self._probe.description.types) if is_confusion and self._probe else len(shown_rows(shown))
@@ -121,6 +118,21 @@ class DifferentialView(QWidget):
             else:
                 draw_differential(axes, shown, self._look)
         self.canvas.draw_idle()
+
+
+def _as_texts(shown: Differential) -> pd.DataFrame:
+    table = shown.table()
+    spans = zip(table["percent_low"], table["percent_high"], strict=True)
+    return pd.DataFrame(
+        {
+            "type": table["type"],
+            "cells": table["cells"],
+            "hand": table["by_hand"],
+            "called": table["percent_called"].map("{:.1f}".format),
+            "%": table["percent"].map("{:.1f}".format),
+            "95 %": [f"{low:.1f}-{high:.1f}" for low, high in spans],
+        }
+    )
 
 
 def _in_words(shown: Differential) -> str:

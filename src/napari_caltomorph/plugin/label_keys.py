@@ -8,11 +8,23 @@ from functools import partial
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QPushButton, QShortcut, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QGridLayout,
+    QHBoxLayout,
+    QPushButton,
+    QShortcut,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_caltomorph.differential import CELL_TYPES, CellType, cell_type
 
 CLEAR = "Backspace"
+# Three or four buttons a row must fit into a dock of 360 px.
+NARROW = "QPushButton { padding: 3px 2px; }"
+_STYLE = "QPushButton { text-align: left; font-size: 11px; padding: 3px 2px; }"
 _ACROSS = 3
 _KEYED = tuple(one for one in CELL_TYPES.values() if one.key)
 _UNKEYED = tuple(one for one in CELL_TYPES.values() if not one.key)
@@ -34,9 +46,8 @@ class LabelKeys(QWidget):
         for place, one in enumerate(_KEYED):
             button = self.buttons[one.name] = QPushButton()
             button.setToolTip(f"Label the selected cells: {one.name} (key {one.key.upper()}){_remark(one)}")
-            button.setStyleSheet(
-                f"QPushButton {{ text-align: left; padding: 2px 3px; border-left: 5px solid {one.color}; }}"
-            )
+            button.setStyleSheet(_STYLE + f"QPushButton {{ border-left: 5px solid {one.color}; }}")
+            button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             button.clicked.connect(partial(self._ask, one.name))
             grid.addWidget(button, place // _ACROSS, place % _ACROSS)
         self.other = QComboBox(editable=True)
@@ -44,7 +55,9 @@ class LabelKeys(QWidget):
         self.other.lineEdit().setPlaceholderText("another type, or your own")
         self.other.lineEdit().returnPressed.connect(self._ask_other)
         self.other.activated.connect(self._ask_other)
+        self.other.setMinimumContentsLength(12)
         self.clear = QPushButton("No label")
+        self.clear.setStyleSheet(NARROW)
         self.clear.setToolTip("Take the labels of the selected cells away (key Backspace)")
         self.clear.clicked.connect(partial(self._ask, ""))
         row = QHBoxLayout()
@@ -88,7 +101,7 @@ class LabelKeys(QWidget):
 
 
 def _short(name: str) -> str:
-    return name.removesuffix(" neutrophil").replace(" lymphocyte", " lymph.").removesuffix(" cell")
+    return name.removesuffix(" neutrophil").removesuffix(" lymphocyte").removesuffix(" cell")
 
 
 def _remark(one: CellType) -> str:

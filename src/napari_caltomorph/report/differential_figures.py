@@ -63,7 +63,7 @@ def draw_differential(axes: Axes, differential: Differential, look: Look = PAPER
             label.set_fontweight("bold")
     axes.set_xlim(0, reach)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel("% of leukocytes; below the line: per 100 of them" if counted < len(rows) else "% of leukocytes")
+    axes.set_xlabel("% of leukocytes (below: per 100 of them)" if counted < len(rows) else "% of leukocytes")
     return len(rows)
 
 
