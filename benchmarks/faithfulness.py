@@ -43,6 +43,7 @@ from napari_caltomorph.encode import Features
 from napari_caltomorph.evaluate import EvaluateOptions, Metric, evaluate
 from napari_caltomorph.evaluate.faithfulness import CohortFaithfulness, cohort_faithfulness
 from napari_caltomorph.evaluate.metrics import mean
+from napari_caltomorph.explain.added_cell import add_cells, patient_as_background
 from napari_caltomorph.explain.faithfulness import cell_scores
 from napari_caltomorph.explain.leave_one_out import leave_one_out
 from napari_caltomorph.smear import read_smear
@@ -94,16 +95,23 @@ def synthetic(patients: int, cells: int) -> None:
     """Print the rows of the demo model."""
     demo = Ensemble.load(find_model("demo"))
     drawn = DrawnPatients.invent(SynthOptions(patients=patients, cells=cells, seed=UNSEEN_SEED))
+    donor = next(name for name, one in drawn.patients.items() if one.coarse == "healthy")
+    healthy = DrawnPatients({donor: drawn.patients[donor]})
     drawn = DrawnPatients({name: one for name, one in drawn.patients.items() if one.coarse == ACUTE})
     cohort = drawn.cohort(CohortOptions(test_fraction=0))
     with tempfile.TemporaryDirectory() as scratch:
-        encode_cohort(cohort, Path(scratch), ENCODE, open_smear=drawn.open_smear)
+        for some in (drawn, healthy):
+            everybody = some.cohort(CohortOptions(test_fraction=0))
+            encode_cohort(everybody, Path(scratch), ENCODE, open_smear=some.open_smear)
+        background = patient_as_background(Features.load(feature_path(Path(scratch), donor)), "healthy donor")
+        print(f"\nCells are added to {background.in_words} (drawn).")
 
         def asked(patient: str) -> tuple[Scores, NDArray[np.bool_]]:
             bag = Features.load(feature_path(Path(scratch), patient))
             types = drawn.patients[patient].cell_types
             numbers = [int(cell.split(".")[0].removeprefix("Gal-")) - 1 for cell in bag.cells]
-            return all_scores(demo, bag, ACUTE), np.isin([types[i] for i in numbers], BLASTS)
+            added = {"added to a healthy donor": add_cells(demo, bag, ACUTE, background).change}
+            return all_scores(demo, bag, ACUTE) | added, np.isin([types[i] for i in numbers], BLASTS)
 
         ranking([asked(patient) for patient in drawn.patients], "Planted blasts of synthetic acute leukemia", top=False)
         evaluation = evaluate(demo, cohort, scratch, EvaluateOptions(split="all"))

@@ -13,6 +13,7 @@ from napari_caltomorph.encode.encoders import Added, Encoder, Preprocessing
 from napari_caltomorph.encode.load import LoadedEncoder
 from napari_caltomorph.errors import ExplanationRefused
 from napari_caltomorph.explain.patches import patch_attention
+from napari_caltomorph.smear.smear import on_canvas
 
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 4}
 
@@ -74,6 +75,18 @@ def test_pixels_lie_on_the_image(make_cell):
             centre = found.pixels[12 * y + 5 : 12 * y + 7, 24 * x + 11 : 24 * x + 13].mean()
             assert centre == pytest.approx(found.patches[y, x], abs=0.02)
     assert found.patches.mean() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("height", "width", "box"), [(20, 30, (10, 5, 20, 30)), (80, 40, (0, 10, 40, 20))])
+def test_on_a_canvas_the_map_lies_where_the_image_does(make_cell, height, width, box):
+    """Smaller images stand in the middle of the canvas of 40 x 40, larger ones are shrunk into it."""
+    top, left, high, wide = box
+    shown = patch_attention(encoder_of(**SMALL), make_cell(7, height, width)).on_canvas((40, 40))
+    inside = np.zeros((40, 40), bool)
+    inside[top : top + high, left : left + wide] = True
+    np.testing.assert_array_equal(np.isfinite(shown), inside)
+    white = on_canvas(np.zeros((height, width, 3), np.uint8), (40, 40))[..., 0] > 0
+    np.testing.assert_array_equal(white, ~inside)
 
 
 def test_a_patch_that_alone_differs_is_where_it_stands():

@@ -112,9 +112,10 @@ def evaluate(
         # As training reads it: so the splits are the same.
         found = read_cohort(cohort, patients.model_copy(update={"names_only": True}), progress=progress)
     from napari_caltomorph.diagnose import Ensemble  # torch comes when the cheap checks have passed
+    from napari_caltomorph.encode.device import find_device
     from napari_caltomorph.evaluate import evaluate as run
 
-    ensemble = Ensemble.load(folder)
+    ensemble = Ensemble.load(folder, find_device(options.device))
     with progress_bar() as progress:
         evaluation = run(ensemble, found, features, options, progress=progress)
     if rule is not None:

@@ -117,8 +117,8 @@ def _of_member(member: Member, bag: Tensor, index: int) -> tuple[NDArray[np.floa
         odds = member_log_odds(member(cells[None]).logits, index)[0]
         (gradient,) = torch.autograd.grad(odds, cells)
         # d/dx is d/dz over std, and z times std is x less the mean: the scales cancel.
-        values = ((cells - member.feature_mean) * gradient).detach().double().sum(1)
+        values = ((cells - member.feature_mean) * gradient).detach().cpu().double().sum(1)  # MPS has no float64
         with torch.no_grad():
             average = member.feature_mean.expand_as(cells)[None]
             baseline = member_log_odds(member(average).logits, index)[0]
-    return values.cpu().numpy(), float(odds.detach()), float(baseline)
+    return values.numpy(), float(odds.detach()), float(baseline)
