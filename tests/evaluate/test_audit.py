@@ -419,6 +419,19 @@ def test_images_that_add_to_routine_data_are_said_to_and_others_not() -> None:
     assert alone.model["auroc"].value == pytest.approx(roc_auc_score(truth, said["p_lymphoma"]))
 
 
+def test_predictions_stand_beside_what_shortcuts_reach() -> None:
+    cohort, rng = cohort_of(halves(40)), np.random.default_rng(3)
+    said = rng.random(40)
+    predictions = pd.DataFrame(
+        {"patient_id": cohort.table["patient_id"], "p_acute_leukemia": said, "p_lymphoma": 1 - said}
+    )
+    found = audit_of_traits(cohort, traits_of(cohort, rng, shift=3), QUICK, predictions=predictions)
+    borders, model = row_of(found, "borders").estimates["auroc"].value, found.added.model["auroc"].value
+    (sentence,) = (one for one in found.findings if one.startswith("The given predictions"))
+    assert f"reach AUROC {model:.2f}" in sentence
+    assert f"the borders alone {borders:.2f} (40 patients): a model that reads cells should do better" in sentence
+
+
 def test_without_routine_data_it_is_said_that_there_is_nothing_to_add_to() -> None:
     cohort = cohort_of(halves(20))
     rng = np.random.default_rng(12)

@@ -312,6 +312,11 @@ def test_no_panel_is_left_empty(case):
             assert axes.has_data() or (len(axes.texts) == 1 and axes.texts[0].get_text().startswith("No "))
 
 
+def test_a_sentence_takes_no_room_of_a_figure(evaluation):
+    assert FIGURES["fdr"].of(ONE).get_figheight() < 1 < FIGURES["fdr"].of(evaluation).get_figheight()
+    assert FIGURES["map"].of(evaluation).get_figheight() < 1
+
+
 def test_sentences_say_why(evaluation):
     assert texts(drawn(draw_roc, NOBODY)) == ["No ROC curve: the cohort has no labels."]
     assert texts(drawn(draw_roc, ONE)) == ["No ROC curve: no malignant patient."]

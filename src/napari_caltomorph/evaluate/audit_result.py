@@ -222,11 +222,15 @@ class Audit:
     def _about_images(self, added: Added) -> list[str]:
         model = estimate(added.metric, added.model)
         sentences = []
-        borders = next((row for row in self.shortcuts if row.name == "borders"), None)
-        if borders is not None and borders.metric == added.metric:
+        beside = [
+            f"the {row.name} alone {row.estimates[added.metric].value:.2f} ({row.patients} patients)"
+            for row in self.shortcuts
+            if row.metric == added.metric
+        ]
+        if beside:
             sentences.append(
-                f"The given predictions reach {model} ({added.patients} patients), the borders alone "
-                f"{borders.estimates[added.metric].value:.2f} ({borders.patients} patients)."
+                f"The given predictions reach {model} ({added.patients} patients), {', '.join(beside)}: a model that "
+                "reads cells should do better."
             )
         if added.gain is None or added.routine is None or added.both is None:
             return [*sentences, "There are no routine data to say what the images add to."]

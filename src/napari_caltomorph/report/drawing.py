@@ -17,6 +17,9 @@ MARKERS = "osD^vPX*<>hp"
 """One a class beside its colour, where many lines or dots share axes."""
 
 
+_SENTENCE = "sentence"
+
+
 def prepare_plot(axes: Axes, look: Look) -> None:
     """Prepare axes with two spines and a faint grid."""
     look.prepare(axes)
@@ -37,8 +40,14 @@ def say_instead(axes: Axes, sentence: str, look: Look) -> None:
     """Write why there is no figure where it would be."""
     look.prepare(axes)
     axes.set_axis_off()
+    axes.set_gid(_SENTENCE)
     where: dict[str, Any] = {"ha": "center", "va": "center", "transform": axes.transAxes}
     axes.text(0.5, 0.5, sentence, wrap=True, fontsize=8, color=look.text, parse_math=False, **where)
+
+
+def says_instead(axes: Axes) -> bool:
+    """Whether there is a sentence in place of a figure."""
+    return bool(axes.get_gid() == _SENTENCE)
 
 
 def title(axes: Axes, text: str, look: Look) -> None:

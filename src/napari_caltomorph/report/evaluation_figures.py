@@ -16,6 +16,7 @@ from napari_caltomorph.evaluate.against import Against
 from napari_caltomorph.report.against_figure import draw_against, draw_errors_by
 from napari_caltomorph.report.calibration_figures import draw_malignancy_reliability, draw_reliability
 from napari_caltomorph.report.confusion_figures import draw_confusion, draw_detailed_confusion
+from napari_caltomorph.report.drawing import says_instead
 from napari_caltomorph.report.figures import PAPER, Look
 from napari_caltomorph.report.hemoglobin_figures import draw_hemoglobin_scatter
 from napari_caltomorph.report.malignancy_figures import draw_class_rocs, draw_fdr, draw_fdr_without_healthy, draw_roc
@@ -27,6 +28,7 @@ from napari_caltomorph.storage import replacing
 Draw = Callable[[Axes, Evaluation, Look], object]
 
 _ACROSS = 3
+_SENTENCE_HEIGHT = 0.8
 _MOST_CLASSES = 8
 
 
@@ -66,6 +68,8 @@ class EvaluationFigure:
             draw(axes, evaluation, look)
         for axes in places[len(self.panels) :]:
             axes.remove()
+        if all(says_instead(axes) for axes in figure.axes):
+            figure.set_figheight(_SENTENCE_HEIGHT)
         return figure
 
 
