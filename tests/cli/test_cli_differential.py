@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from napari_caltomorph.differential import Probe, read_labels
+from napari_caltomorph.differential import Probe, cell_type, read_labels
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
 
 COMPUTE = ("--encoder", "demo-vit", "--device", "cpu")
@@ -55,6 +55,14 @@ def test_labels_make_a_probe_that_counts_other_smears(run, drawn, smears, tmp_pa
     assert again["cells"].tolist() == types.loc[types["patient_id"] == "p2", "cells"].tolist()
     assert not (tmp_path / "b" / "probe.safetensors").exists()
     assert probe.description.patients == 2
+
+    # The same probe fills the report of a prediction on the same encoder.
+    saved = tmp_path / "a" / "probe.safetensors"
+    asked = ("predict", smears[2], "--model", "demo", "--device", "cpu", "--probe", saved, "--out", tmp_path / "c")
+    assert "add --report" in run(*asked).err
+    assert run(*asked, "--report").code == 0
+    leukocytes = f"{cells[cells['patient_id'] == 'p2']['type'].map(lambda name: cell_type(name).is_counted).sum()}"
+    assert f"{leukocytes} leukocytes, 0 cells called by a person" in (tmp_path / "c" / "report.html").read_text()
 
 
 def test_nothing_labelled_is_one_line(run, smears, tmp_path):

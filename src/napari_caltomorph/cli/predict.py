@@ -19,6 +19,7 @@ from napari_caltomorph.diagnose import (
     read_description,
 )
 from napari_caltomorph.diagnose.tables import CELL_TABLE, PATIENT_TABLE, refuse_repeated_ids
+from napari_caltomorph.differential import Probe
 from napari_caltomorph.encode import ComputeOptions
 from napari_caltomorph.progress import Progress
 from napari_caltomorph.smear import patient_id
@@ -58,6 +59,7 @@ def predict(
     out: Path,
     each: bool = False,
     report: bool = False,
+    probe: Path | None = None,
     compute: Annotated[ComputeOptions, Parameter(name="*")] = ComputeOptions(),  # noqa: B008 (frozen)
 ) -> int:
     """Diagnose smears, and rank the cells that made the diagnosis.
@@ -73,10 +75,15 @@ def predict(
         cohort.json that names them.
     report
         Write a report.html beside each prediction.json; it prints on two pages.
+    probe
+        A probe of `caltomorph differential`: the report then holds a differential.
     """
+    if probe is not None and not report:
+        return fail("--probe counts cells for the report: add --report, or use `caltomorph differential`.", code=2)
     options = PredictOptions(model=model, **compute.model_dump())
     refuse_unwritable(out)
     read_description(find_model(model))
+    saved = None if probe is None else Probe.load(probe)
     found = [
         patient
         for path in smears
@@ -100,7 +107,7 @@ def predict(
             results.append(progress.result)
             _show_result(progress.result)
             if report:
-                _write_report(progress.result, predictor, patients[progress.result.patient_id])
+                _write_report(progress.result, predictor, patients[progress.result.patient_id], saved)
             bar = stack.enter_context(progress_bar())
 
         try:
@@ -130,14 +137,19 @@ def _show_result(result: PatientResult) -> None:
         show_prediction(result.prediction)
 
 
-def _write_report(result: PatientResult, predictor: Predictor, patient: FoundPatient) -> None:
+def _write_report(result: PatientResult, predictor: Predictor, patient: FoundPatient, probe: Probe | None) -> None:
     if result.prediction is None or result.file is None:
         return
     from napari_caltomorph.report.patient_report import FILE_NAME, save_patient_report, trust_by
 
     path = result.file.with_name(FILE_NAME)
     trust = trust_by(predictor, result.prediction)
-    save_patient_report(result.prediction, path, trust=trust, metadata=patient.facts)
+    counted = None
+    if probe is not None:
+        pairs = zip(result.prediction.cells, result.prediction.labels, strict=True)
+        by_hand = {cell: label for cell, label in pairs if label is not None}
+        counted = probe.differential(predictor.features_of(result.prediction), by_hand)
+    save_patient_report(result.prediction, path, trust=trust, differential=counted, metadata=patient.facts)
     say_line(f"Report: {path}")
 
 

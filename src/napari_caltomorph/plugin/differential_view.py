@@ -16,7 +16,7 @@ from napari_caltomorph.report import Look
 from napari_caltomorph.report.differential_figures import draw_differential, draw_probe_confusion, shown_rows
 
 _BARS, _TABLE, _CONFUSION = "Bars", "Table", "Confusion"
-_NAMES_WIDTH, _NUMBERS_WIDTH = 150, 72
+_NAMES_WIDTH, _NUMBERS_WIDTH = 153, 72
 _CONFUSED = "Labelled cells, called while they were held out: rows as labelled, columns as called."
 _ROW, _AXIS = 21, 44
 _SLANTED = 92

@@ -20,6 +20,7 @@ from napari_caltomorph.smear import Smear
 
 if TYPE_CHECKING:
     from napari_caltomorph.diagnose import Ensemble, Predictor
+    from napari_caltomorph.differential import Differential
     from napari_caltomorph.encode import Features, LoadedEncoder
     from napari_caltomorph.plugin.ranked_layers import RankedLayers
 
@@ -47,6 +48,8 @@ class Inspected:
         that it is another. This is what is saved and reported.
     gallery : RankedLayers or None
         The layers in the viewer; None without images.
+    differential : Differential or None
+        The count of its cells, once the tab *Differential* has made one.
     """
 
     answer_changed = Signal()
@@ -62,6 +65,7 @@ class Inspected:
     ) -> None:
         self.prediction, self.smear = prediction, smear
         self.gallery: RankedLayers | None = None
+        self.differential: Differential | None = None
         self.cells = CellSelection.of(prediction, smear)
         self._answer = prediction
         self._coloring = BY_CLASS

@@ -128,7 +128,8 @@ def smear_of(inspected: Inspected) -> SmearId:
 
 
 def show_calls(inspected: Inspected, counted: Differential) -> None:
-    """Let the table, the order and the frames know what each cell is taken for, and how surely."""
+    """Let the table, the order, the frames and the report know what each cell is taken for, and how surely."""
+    inspected.differential = counted
     place = {cell: i for i, cell in enumerate(counted.cells)}
     rows = [place[cell] for cell in inspected.prediction.cells]
     types = np.array(counted.cell_types, dtype=object)[rows]
