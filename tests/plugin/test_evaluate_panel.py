@@ -252,6 +252,8 @@ def test_the_threshold_moves_numbers_operating_point_and_list(
     assert not result.figures[TABS.index("FDR")].canvas.figure.axes  # only what is in front is drawn
     result.patients.asked.emit("false_alarms")
     assert sorted(result.patients.patients) == sorted(evaluation.at(0.0).false_alarms)
+    result.patients.asked.emit("wrong")
+    assert sorted(result.patients.patients) == sorted(evaluation.wrong)
     click_tab(qtbot, panel, 0)
     assert "threshold 0" in result.numbers.toPlainText()
     click(qtbot, result.threshold.reset)

@@ -101,7 +101,9 @@ class EvaluateResult(QWidget):
         self._draw_now()
 
     def follow(self, who: str) -> None:
-        """List whom the threshold misses (``"missed"``), or calls wrongly (``"false_alarms"``), as it moves."""
+        """List whom the threshold misses (``"missed"``) or calls wrongly (``"false_alarms"``) as it moves, or who is
+        predicted as another class (``"wrong"``).
+        """
         self._follows, self._picked = who, None
         self._list()
         self._mark()
@@ -145,6 +147,7 @@ class EvaluateResult(QWidget):
         lists = {
             "missed": (f"missed {len(point.missed)} of {point.sensitivity.patients}", point.missed),
             "false_alarms": (counted(len(point.false_alarms), "false alarm"), point.false_alarms),
+            "wrong": (f"{len(evaluation.wrong)} wrong", evaluation.wrong),
         }
         if not evaluation.is_labelled:
             ids = tuple(evaluation.patients["patient_id"])
