@@ -348,7 +348,8 @@ def test_predictions_are_shown_against_a_column_or_the_share_of_a_cell_type(ense
         place.mkdir(parents=True)
         write_cell_tiff(place / "1.tif", make_cell(number))
         paths.append(str(place.parent))
-    cohort, features = strangers("acute_leukemia", "lymphoma", "healthy", path=[*paths[:2], str(tmp_path / "gone")], wbc=[3, 9, 5])
+    paths[2] = str(tmp_path / "gone")
+    cohort, features = strangers("acute_leukemia", "lymphoma", "healthy", path=paths, wbc=[3, 9, 5])
     against = FAST.model_copy(update={"against": ("wbc", "myeloblast")})
     found = evaluate(ensemble, cohort, features, against)
     assert [one.column for one in found.against] == ["wbc", "share of labelled cells: myeloblast"]
