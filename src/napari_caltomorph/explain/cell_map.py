@@ -77,8 +77,8 @@ def _components(values: NDArray[np.float32], count: int) -> tuple[NDArray[np.flo
 
     fitting = min(count, *values.shape)
     places, shares = np.zeros((len(values), count)), np.zeros(count)
-    if len(values) > 1:
+    if len(np.unique(values, axis=0)) > 1:  # else there is no direction in which they differ
         made = PCA(fitting, random_state=0)
         places[:, :fitting] = made.fit_transform(values.astype(np.float64))
-        shares[:fitting] = np.nan_to_num(made.explained_variance_ratio_)  # all cells may be the same
+        shares[:fitting] = made.explained_variance_ratio_
     return places, shares

@@ -49,7 +49,7 @@ class CellScatterTab(InspectTab):
         self.state = line()
         self.dots = CellDots()
         self.dots.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)  # as high as there is room
-        self.dots.setMinimumHeight(120)
+        self.dots.setMinimumHeight(80)
         self.dots.setToolTip("Click a dot, or draw around dots, to select their cells; with Shift, these too")
         self._legend = line()
         row = QHBoxLayout()

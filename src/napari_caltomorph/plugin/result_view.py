@@ -53,6 +53,8 @@ class ResultView(InspectTab):
         self._patient = line()
         self._headline = line()
         self._second = line()
+        self._what_if = line()
+        self._what_if.setStyleSheet(f"color: {WARNING}")
         self.bars = FigureCanvasQTAgg(Figure())
         _fix_height(self.bars, _BARS_HEIGHT)
         self._notes = line()
@@ -72,6 +74,7 @@ class ResultView(InspectTab):
             self._patient,
             self._headline,
             self._second,
+            self._what_if,
             self._warnings,
             self.bars,
             self._notes,
@@ -108,6 +111,8 @@ class ResultView(InspectTab):
         diagnosis = f"{colored('&#9632;', color)} <b>{plain(first)}</b> {p:.2f}"
         self._headline.setText(f"<span style='font-size:15pt'>{diagnosis}</span>")
         self._second.setText(f"then {plain(second)} {q:.2f} (difference {prediction.delta_probability:.2f})")
+        self._what_if.setVisible(prediction.original is not None)
+        self._what_if.setText(f"<b>What if:</b> {plain(prediction.original_in_words or '')} (outlined).")
         self._notes.setText(_notes(prediction))
         self._warnings.setVisible(bool(prediction.warnings))
         lines = "".join(f"<br>&bull; {plain(warning)}" for warning in prediction.warnings)
@@ -193,8 +198,6 @@ def _notes(prediction: Prediction) -> str:
         notes.append(f"Not excluded: {plain(prediction.prediction_set_in_words)}.")
     left_out = f", {len(prediction.left_out)} left out" if prediction.left_out else ""
     made = ", a synthetic model: it knows drawn cells only" if prediction.synthetic else ""
-    if prediction.original_in_words is not None:
-        notes.append(f"<b>What if</b> (outlined: before): {plain(prediction.original_in_words)}.")
     notes.append(f"{counted(len(prediction.cells), 'cell')}{left_out}. Model {plain(prediction.model_name)}{made}.")
     return "<span style='font-size:8pt'>" + "<br>".join(notes) + "</span>"
 

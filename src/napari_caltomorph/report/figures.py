@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from napari_caltomorph.diagnose import NO_ATTENTION, Prediction
 
@@ -43,13 +43,16 @@ def draw_probabilities(axes: Axes, prediction: Prediction, look: Look = PAPER) -
     """Draw one bar a class, with the members' own probabilities as dots on it (paper, figure 5).
 
     Where the model is calibrated, the dots stand at the same temperature as the bar, so that the two compare; the bar
-    is then the calibrated mean of the raw ones, and need not end at the mean of the dots.
+    is then the calibrated mean of the raw ones, and need not end at the mean of the dots. Where cells were left out by
+    hand, what was said before is outlined.
     """
     look.prepare(axes)
     taxonomy, mean = prediction.taxonomy, prediction.probabilities
     rows = np.arange(len(mean))
     axes.barh(rows, np.ones_like(mean), height=0.62, color=look.faint, alpha=0.35)
     axes.barh(rows, mean, height=0.62, color=taxonomy.colors)
+    if prediction.original is not None:
+        outline(axes, rows, prediction.original.probabilities, 0.62, look)
     members = prediction.votes
     axes.scatter(
         members.ravel(),
@@ -77,6 +80,8 @@ def draw_malignancy(axes: Axes, prediction: Prediction, look: Look = PAPER) -> N
     value, threshold = prediction.malignancy, prediction.threshold.value
     axes.barh(0, 1, height=0.5, color=look.faint, alpha=0.35)
     axes.barh(0, value, height=0.5, color="#b3261e" if prediction.is_malignant else "#009e73")
+    if prediction.original is not None:
+        outline(axes, 0, prediction.original.malignancy, 0.5, look)
     axes.plot([threshold, threshold], [-0.45, 0.45], color=look.text, linewidth=1.5)
     axes.text(1.03, 0, _probability(value), va="center", fontsize=8, color=look.text, weight="bold")
     axes.set_yticks([0], ["Malignant"])
@@ -91,10 +96,14 @@ def draw_hemoglobin(axes: Axes, prediction: Prediction, look: Look = PAPER) -> N
     value, interval = prediction.hemoglobin, prediction.hemoglobin_range
     assert value is not None
     # The scale holds every living patient; a model far off is shown as it is.
-    low, high = (f(4.0, 20.0, value, *(interval or ())) for f in (min, max))
+    before = None if prediction.original is None else prediction.original.hemoglobin
+    shown = [value, *(interval or ()), *([] if before is None else [before])]
+    low, high = (f(4.0, 20.0, *shown) for f in (min, max))
     axes.barh(0, high - low, left=low, height=0.12, color=look.faint, alpha=0.6)
     if interval is not None:
         axes.plot(interval, [0, 0], color=look.text, linewidth=3, alpha=0.6, solid_capstyle="butt")
+    if before is not None:
+        axes.scatter([before], [0], s=36, facecolor="none", edgecolor=look.text, linewidth=1.1, zorder=2)
     axes.scatter([value], [0], s=36, color="#d1495b", edgecolor=look.background, linewidth=0.8, zorder=3)
     reach = high + 0.02 * (high - low)
     axes.text(reach + 0.01 * (high - low), 0, f"{value:.1f}", va="center", fontsize=8, color=look.text, weight="bold")
@@ -147,6 +156,11 @@ def _swarm_offsets(places: NDArray[np.float64]) -> NDArray[np.float64]:
         steps = np.arange(len(inside))
         offsets[inside] = np.where(steps % 2, 1, -1) * ((steps + 1) // 2)
     return offsets
+
+
+def outline(axes: Axes, rows: ArrayLike, values: ArrayLike, height: float, look: Look) -> None:
+    """Draw bars of what was said before cells were left out."""
+    axes.barh(rows, values, height=height + 0.14, facecolor="none", edgecolor=look.text, linewidth=1.1)
 
 
 def _probability(value: float) -> str:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from napari_caltomorph.diagnose import Prediction
 from napari_caltomorph.report.drawing import short
-from napari_caltomorph.report.figures import PAPER, Look
+from napari_caltomorph.report.figures import PAPER, Look, outline
 
 
 def draw_what_if(axes: Axes, prediction: Prediction, look: Look = PAPER) -> None:
@@ -31,7 +31,7 @@ def draw_what_if(axes: Axes, prediction: Prediction, look: Look = PAPER) -> None
     axes.barh(rows, now, height=0.62, color=colors)
     axes.set_yticks(rows, names, parse_math=False)
     if prediction.original is not None:
-        axes.barh(rows, then, height=0.76, facecolor="none", edgecolor=look.text, linewidth=1.1)
+        outline(axes, rows, then, 0.62, look)
     for row, value, change in zip(rows, now, now - then, strict=True):
         written = f"{value:.2f}" if prediction.original is None else f"{value:.2f} {_signed(change)}"
         weight = "bold" if abs(change) >= 0.005 else "normal"
