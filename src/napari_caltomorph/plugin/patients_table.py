@@ -26,10 +26,10 @@ _TIPS = {
     "warn.": "How many warnings there are; the pointer on it shows them",
 }
 _WIDTHS = {
-    "patient": 104,
-    "class": 112,
-    "p": 38,
-    "malign.": 52,
+    "patient": 98,
+    "class": 128,
+    "p": 36,
+    "malign.": 64,
     "Hb g/dl": 54,
     "cells": 44,
     "left out": 54,

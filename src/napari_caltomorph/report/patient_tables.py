@@ -80,9 +80,10 @@ def notes(prediction: Prediction) -> list[tuple[str, str]]:
     """Return what must be known to read the figure: heading and sentence."""
     threshold = prediction.threshold
     where = f", on {threshold.cohort}" if threshold.cohort else ""
+    outline = " Outline: with all cells." if prediction.original is not None else ""
     others = [one.name for one in prediction.taxonomy.classes if not one.malignant]
     said = [
-        ("Bars", "The mean of the members. Each dot is one of them."),
+        ("Bars", f"The mean of the members. Each dot is one of them.{outline}"),
         ("Probabilities", f"{prediction.calibration_in_words}."),
         (
             "Malignant",
