@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from dataclasses import replace
@@ -26,6 +27,7 @@ from napari_caltomorph.plugin.demo_window import open_viewer, process_events
 from napari_caltomorph.plugin.left_out_dialog import LeftOutDialog
 from napari_caltomorph.plugin.samples import sample_smear
 from napari_caltomorph.plugin.weights_dialog import WeightsDialog
+from napari_caltomorph.smear import read_smear
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort, synthesize_patient, write_smear
 
 
@@ -114,6 +116,8 @@ def main(out: Path) -> None:
         save_training(cohort, out)
         save_evaluation(Path(scratch), out)
         save_trust(Path(scratch), out)
+        save_patients(Path(scratch), out)
+        save_report(Path(scratch), out)
 
 
 def save_inspection(out: Path) -> None:
@@ -136,6 +140,7 @@ def save_inspection(out: Path) -> None:
     inspect.bar.width.setValue(84)
     save(viewer, out / "inspect_table.png")
     blasts = [i for i, name in enumerate(cells.columns["alone_class"]) if name == "Acute leukemia"]
+    inspect.bar.width.setValue(0)
     cells.mark(blasts)
     inspect.tab("What if").without.click()
     process_events(until=lambda: inspect.inspected.is_answered)
@@ -300,6 +305,54 @@ def save_trust(folder: Path, out: Path) -> None:
     area.verticalScrollBar().setValue(area.verticalScrollBar().maximum())
     save(viewer, out / "trust_patients.png")
     viewer.close()
+
+
+def save_patients(folder: Path, out: Path) -> None:
+    """Take the picture of the *Predict patients* panel, with one patient that fails."""
+    ward = folder / "ward"
+    synthesize_cohort(ward, SynthOptions(patients=16, cells=80, seed=5))
+    for cell in sorted(ward.glob("*/*/"))[4].glob("*.TIF"):
+        cell.write_bytes(b"")
+    viewer, panel = open_viewer(widget="Predict patients")
+    viewer.theme = "dark"
+    panel.models.choose("demo")
+    panel.add(ward)
+    process_events(until=lambda: not panel.run.is_busy)
+    panel.results.setText(str(folder / "ward_predicted"))
+    panel.predict()
+    process_events(until=lambda: not panel.run.is_busy)
+    panel.table.sortByColumn(3, Qt.SortOrder.DescendingOrder)
+    panel.table.selectRow(len(panel.table.rows) - 1)
+    panel.table.scrollToBottom()
+    save(viewer, out / "patients.png")
+    viewer.close()
+
+
+def save_report(folder: Path, out: Path) -> None:
+    """Print the report of an acute leukemia with Chromium, where there is one, and take a picture of each page."""
+    browser, pictures = shutil.which("chromium"), shutil.which("pdftoppm")
+    if browser is None or pictures is None:
+        print("No chromium or no pdftoppm: the pictures of the report stay as they are.")
+        return
+    from napari_caltomorph.diagnose import PredictOptions, Predictor
+    from napari_caltomorph.explain.what_if import what_if
+    from napari_caltomorph.report.patient_report import save_patient_report, trust_by
+
+    smear = folder / "patient_031"
+    write_smear(synthesize_patient("aml", cells=300, seed=31), smear)
+    predictor = Predictor(PredictOptions(model="demo"))
+    _, prediction = predictor.predict(read_smear(smear))
+    features = predictor.features_of(prediction)
+    answer = what_if(predictor.ensemble, prediction, features, [int(i) for i in prediction.order[:6]])
+    page, pdf = folder / "report.html", folder / "report.pdf"
+    metadata = {"age": "61", "sex": "female", "diagnosis given": "AML", "hemoglobin measured": "8.9 g/dl"}
+    save_patient_report(answer, page, trust=trust_by(predictor, answer), metadata=metadata)
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"]
+    subprocess.run([browser, *options, f"--print-to-pdf={pdf}", page.as_uri()], check=True, capture_output=True)
+    subprocess.run([pictures, "-r", "100", "-png", str(pdf), str(out / "report_")], check=True)
+    for number in (1, 2):
+        (out / f"report_-{number}.png").replace(out / f"report_{number}.png")
+        print(out / f"report_{number}.png")
 
 
 if __name__ == "__main__":
