@@ -21,6 +21,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QScrollArea, QWidget
 
 from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions, read_cohort
+from napari_caltomorph.differential import cell_type
 from napari_caltomorph.encode import ENCODERS
 from napari_caltomorph.plugin.beside_opengl import load_triton_privately
 from napari_caltomorph.plugin.demo_window import open_viewer, process_events
@@ -111,6 +112,7 @@ def main(out: Path) -> None:
         viewer.close()
         save_inspection(out)
         save_why(smear, out)
+        save_differential(Path(scratch), out)
         cohort = labelled_cohort(Path(scratch))
         save_cohort(cohort, out)
         save_training(cohort, out)
@@ -230,6 +232,41 @@ def save_why(smear: Path, out: Path) -> None:
     tab.inspected.cells.select(speak_for[:1])  # brings it into view
     ask(tab.pixels)
     save(viewer, out / "why_pixels.png")
+    viewer.close()
+
+
+def save_differential(folder: Path, out: Path) -> None:
+    """Take the picture of the tab *Differential* of *Inspect cells*: two smears labelled, and the second counted."""
+    viewer, panel = open_viewer()
+    viewer.theme = "dark"
+    panel.models.choose("demo")
+    tab = None
+    for seed in (7, 8):
+        smear = folder / f"smear_{seed}"
+        write_smear(synthesize_patient("aml", cells=120, seed=seed), smear)
+        panel.smears.open(smear)
+        process_events(until=lambda: "usable" in panel.smears.text)
+        panel.predict()
+        process_events(until=lambda: not panel.run.is_busy)
+        if tab is None:
+            dock, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells", tabify=True)
+            viewer.window._qt_window.resizeDocks([dock], [380], Qt.Orientation.Horizontal)
+            dock.raise_()
+            tab = inspect.tab("Differential")
+        truth = pd.read_csv(smear / "truth.csv").set_index("cell")["type"]
+        types = [cell_type(truth[cell]).name for cell in tab.inspected.prediction.cells]
+        for name in set(types):
+            tab.inspected.cells.select([i for i in range(0, 120, 2) if types[i] == name])
+            tab.label(name)
+    tab.task.button.click()
+    process_events(until=lambda: not tab.task.is_busy)
+    tab.inspected.gallery.show_width(0)
+    process_events(0.5)
+    tab.inspected.cells.select([int(tab.inspected.cells.order[8])])
+    save(tab, out / "differential_tab.png")
+    scrolled = inspect.tabs.currentWidget().verticalScrollBar()
+    scrolled.setValue(scrolled.maximum())
+    save(viewer, out / "differential.png")
     viewer.close()
 
 
