@@ -148,8 +148,6 @@ def save_inspection(out: Path) -> None:
     process_events(until=lambda: inspect.inspected.is_answered)
     cells.select([])
     save(viewer, out / "inspect_what_if.png")
-    viewer.theme = "light"
-    save(viewer, out / "inspect_light.png")
     viewer.close()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -30,10 +29,11 @@ OpenInspected = Callable[..., tuple[InspectPanel, Inspected]]
 
 @pytest.fixture(scope="module")
 def predicted(drawn_smear: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Smear, Prediction, Predictor]:
-    """The drawn leukemia, diagnosed once; its features stay in the predictor's cache."""
-    os.environ["CALTOMORPH_HOME"] = str(tmp_path_factory.mktemp("home"))
-    predictor = Predictor(PredictOptions(model="demo"))
-    smear, prediction = predictor.predict(read_smear(drawn_smear))
+    """The drawn leukemia, diagnosed once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CALTOMORPH_HOME", str(tmp_path_factory.mktemp("home")))
+        predictor = Predictor(PredictOptions(model="demo"))
+        smear, prediction = predictor.predict(read_smear(drawn_smear))
     return smear, prediction, predictor
 
 
@@ -103,7 +103,6 @@ def test_a_click_and_a_lasso_in_the_plot_select_in_the_table_and_in_the_picture(
     qtbot.mouseClick(tab.dots, Qt.MouseButton.LeftButton, pos=at(tab.dots, places[7]))
     (chosen,) = inspected.cells.selected
     assert np.allclose(places[chosen], places[7], atol=np.ptp(places) / 20)
-    corners = [at(tab.dots, np.array([x, y])) for x, y in ((-9, -9), (9, -9), (9, 9), (-9, 9))]
     (axes,) = tab.dots.figure.axes
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     middle = (left + right) / 2
