@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QTabWidget
+from tests.differential.made import features, labelled
 
 from napari_caltomorph.diagnose import PredictOptions, Predictor
-from napari_caltomorph.differential import CellLabels, SmearId, read_labels, save_labels
+from napari_caltomorph.differential import CellLabels, SmearId, read_labels, save_labels, train_probe
 from napari_caltomorph.plugin.cell_colors import BY_LABEL, BY_TYPE
 from napari_caltomorph.plugin.gallery import read_pictures
 from napari_caltomorph.plugin.inspected import Inspected, inspection_of
@@ -173,7 +174,7 @@ def test_labels_and_probe_are_saved_come_back_and_count_another_smear(
     assert tab.view.smears.count() == 2
 
 
-def test_a_file_that_is_none_is_one_sentence_and_labels_of_another_smear_wait_for_it(opened, tmp_path, monkeypatch):
+def test_bad_files_are_one_sentence_and_labels_of_another_smear_wait_for_it(opened, qtbot, tmp_path, monkeypatch):
     _, tab = opened
     (tmp_path / "no.csv").write_text("a,b\n1,2\n")
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "no.csv"), ""))
@@ -181,6 +182,10 @@ def test_a_file_that_is_none_is_one_sentence_and_labels_of_another_smear_wait_fo
     assert "has no column 'patient_id'" in tab.task.text
     tab.buttons["Load probe"].click()
     assert "is no probe" in tab.task.text
+    learnt = features(encoder="dinobloom-b")
+    train_probe([learnt], labelled(learnt)).save(tmp_path / "other.safetensors")
+    tab.load_probe(tmp_path / "other.safetensors")
+    qtbot.waitUntil(lambda: "encode the smear with that encoder" in tab.task.text, timeout=LONG)
     save_labels(CellLabels().labelled(SmearId("other", "ff"), {"c1": "blast"}), tmp_path / "labels.csv")
     tab.load_labels(tmp_path / "labels.csv")
     assert not any(tab.inspected.cells.labels)

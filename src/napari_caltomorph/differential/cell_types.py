@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import zlib
 from dataclasses import dataclass
+from functools import cache
 
 from napari_caltomorph.names import printable
 
@@ -91,6 +92,7 @@ CELL_TYPES = {row.name: row for row in _ROWS}
 _OWN_COLORS = ("#bcbd22", "#e377c2", "#7b9e3b", "#c49a3a", "#5f9ea0", "#9c755f", "#d4a6c8", "#6b8e23")
 
 
+@cache
 def cell_type(name: str) -> CellType:
     """Return the type of this name, in any case, number, order of words or spelling of the gaps; or one of its own."""
     found = _SPELLINGS.get(_folded(name))
