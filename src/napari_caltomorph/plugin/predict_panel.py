@@ -38,6 +38,7 @@ from napari_caltomorph.plugin.layers import ranked_order
 from napari_caltomorph.plugin.model_chooser import ModelChooser
 from napari_caltomorph.plugin.parts import line
 from napari_caltomorph.plugin.ranked_layers import RankedLayers
+from napari_caltomorph.plugin.report_button import UNANSWERED, ReportButton
 from napari_caltomorph.plugin.result_view import ResultView
 from napari_caltomorph.plugin.settings import preferences
 from napari_caltomorph.plugin.smear_chooser import SmearChooser
@@ -53,9 +54,6 @@ if TYPE_CHECKING:
 _EMPTY = (
     "Open the folder that the scanner exported for one patient, or a synthetic smear from "
     "<i>File &#8594; Open Sample &#8594; cAItomorph</i>, then click <b>Predict patient</b>."
-)
-_UNANSWERED = (
-    "There is no answer yet without the cells that were left out: wait until it is there, or take them back in."
 )
 
 
@@ -150,7 +148,7 @@ class PredictPanel(DockPanel):
         if self.inspected is None:
             return
         if not self.inspected.is_answered:
-            self.run.say(_UNANSWERED, is_error=True)
+            self.run.say(UNANSWERED, is_error=True)
             return
         try:
             save_predictions([self.inspected.answer], Path(folder))
@@ -182,6 +180,7 @@ class PredictPanel(DockPanel):
         save = QPushButton("Save ...")
         save.setToolTip("Save prediction.json, predictions.csv and cells.csv in a folder of the patient's name")
         save.clicked.connect(self._save_dialog)
+        self.report = ReportButton(self.run, lambda: self.inspected)
         self._scroll = QScrollArea(widgetResizable=True, visible=False)
         self._scroll.setFrameShape(QFrame.Shape.NoFrame)
         self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -190,9 +189,11 @@ class PredictPanel(DockPanel):
         self._tools = QWidget(visible=False)
         tools = QHBoxLayout(self._tools)
         tools.setContentsMargins(0, 0, 0, 0)
+        tools.setSpacing(2)
         tools.addWidget(self.as_stack)
         tools.addStretch()
         tools.addWidget(inspect)
+        tools.addWidget(self.report)
         tools.addWidget(save)
         self.stale = line()
         self.stale.setStyleSheet(f"color: {WARNING}")
