@@ -190,3 +190,16 @@ def test_bad_files_are_one_sentence_and_labels_of_another_smear_wait_for_it(open
     tab.load_labels(tmp_path / "labels.csv")
     assert not any(tab.inspected.cells.labels)
     assert "1 cell of other smears" in tab.words.text()
+
+
+def test_without_images_cells_are_labelled_all_the_same_and_what_is_missing_is_said(open_widget, predicted, qtbot):
+    _, prediction, predictor = predicted
+    _, panel = open_widget("Inspect cells")
+    inspection_of(panel).show(Inspected.of(prediction, None, predictor=predictor))
+    tab = panel.tab("Differential")
+    qtbot.waitUntil(tab.isVisible)
+    label_some(tab)
+    assert tab.book.labels.counts == {"blast": 20, "lymphocyte": 12}
+    train(tab, qtbot)  # the features were kept in another home
+    assert "features" in tab.task.text
+    assert tab.view.shown is None
