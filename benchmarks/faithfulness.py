@@ -44,6 +44,7 @@ from napari_caltomorph.evaluate import EvaluateOptions, Metric, evaluate
 from napari_caltomorph.evaluate.faithfulness import CohortFaithfulness, cohort_faithfulness
 from napari_caltomorph.evaluate.metrics import mean
 from napari_caltomorph.explain.added_cell import add_cells, patient_as_background
+from napari_caltomorph.explain.contribution import contributions
 from napari_caltomorph.explain.faithfulness import cell_scores
 from napari_caltomorph.explain.leave_one_out import leave_one_out
 from napari_caltomorph.smear import read_smear
@@ -57,7 +58,10 @@ Scores = Mapping[str, NDArray[np.float64]]
 
 def all_scores(ensemble: Ensemble, bag: Features, slug: str) -> Scores:
     """Return every order that there is; leaving a cell out that speaks for the class lowers its log-odds."""
-    return cell_scores(ensemble, bag, slug) | {"leave-one-out": -leave_one_out(ensemble, bag, slug).change}
+    return cell_scores(ensemble, bag, slug) | {
+        "contribution without the path": contributions(ensemble, bag, slug, along_path=False).values,
+        "leave-one-out": -leave_one_out(ensemble, bag, slug).change,
+    }
 
 
 def averaged(values: list[float]) -> str:

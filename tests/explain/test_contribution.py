@@ -31,7 +31,7 @@ def log_odds(ensemble, values, index):
 def test_contribution_is_the_slope_towards_the_average_cell(every_kind, make_features):
     """Moving one cell a little towards the members' average cell changes the log-odds by that share of its number."""
     features, index = make_features(cells=9), every_kind.description.taxonomy.slugs.index(SLUG)
-    found = contributions(every_kind, features, SLUG)
+    found = contributions(every_kind, features, SLUG, along_path=False)
     step = 1e-6
     for cell in range(9):
         slopes = []
@@ -89,7 +89,7 @@ def test_order_of_cells_does_not_matter(every_kind, make_features):
 
 def test_padding_neither_contributes_nor_changes_what_others_do(every_kind, make_features):
     features = make_features(cells=7)
-    found = contributions(replace(every_kind, members=every_kind.members[:1]), features, SLUG)
+    found = contributions(replace(every_kind, members=every_kind.members[:1]), features, SLUG, along_path=False)
     bag = torch.from_numpy(features.values)
     padded = pad_sequence([bag, torch.full((10, bag.shape[1]), 9.0)], batch_first=True).requires_grad_()
     mask = torch.arange(10)[None] < torch.tensor([[7], [10]])
@@ -112,8 +112,33 @@ def test_a_linear_model_is_accounted_for_to_the_last_bit(make_ensemble, make_fea
     ensemble = make_ensemble(members=2, aggregator=MeanOptions(), taxonomy=two)
     for member in ensemble.members:
         member.classifier[1] = torch.nn.Identity()  # the activation between the two layers
-    found = contributions(ensemble, make_features(cells=30), two.slugs[0])
-    assert found.unaccounted == pytest.approx(0, abs=1e-5)
+    for along_path in (True, False):
+        found = contributions(ensemble, make_features(cells=30), two.slugs[0], along_path=along_path)
+        assert found.unaccounted == pytest.approx(0, abs=1e-5)
+
+
+def test_contributions_add_up_along_the_path(every_kind, make_features):
+    """To what lies between the bag and as many average cells; kinks and layer norms near nothing make the sum coarse."""
+    features = make_features(values=make_features(cells=25).values + np.float32(0.6))
+    found = contributions(every_kind, features, SLUG)
+    size = np.abs(found.values).sum()
+    assert size > 0.2  # or there would be nothing to add up to
+    assert found.unaccounted == pytest.approx(0, abs=0.15 * size)
+
+
+def test_contributions_of_a_sure_model_do_not_vanish(make_ensemble, make_features):
+    """Where the slope at the bag is flat, the way there was not."""
+    from napari_caltomorph.diagnose import AbmilOptions
+
+    ensemble = make_ensemble(members=1, aggregator=AbmilOptions(width=16, attention_width=12))
+    head = ensemble.members[0].classifier
+    ensemble.members[0].classifier = torch.nn.Sequential(head[0], torch.nn.Tanh(), head[2], head[3])  # it saturates
+    head[0].weight.data.mul_(30)
+    features = make_features(cells=25)
+    flat = contributions(ensemble, features, SLUG, along_path=False)
+    path = contributions(ensemble, features, SLUG)
+    assert abs(flat.unaccounted) > 0.9 * abs(flat.log_odds - flat.baseline_log_odds)
+    assert abs(path.unaccounted) < 0.5 * abs(path.log_odds - path.baseline_log_odds)
 
 
 def test_strongest_cells_are_those_for_and_those_against(make_ensemble, make_features):

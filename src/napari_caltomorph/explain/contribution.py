@@ -1,7 +1,7 @@
-"""How much each cell speaks for or against a class, to first order: gradient times input, with its sign.
+"""How much each cell speaks for or against a class: gradient times input, with its sign.
 
-One backward pass a member gives the number for all cells at once. It describes the network at this bag; what happens
-when a cell is really taken out, `leave_one_out` measures.
+A few backward passes a member give the numbers of all cells at once. Where a model is sure its gradient is flat, and
+says little of how the model became sure; so the gradient is averaged on the way from average cells to these.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from napari_caltomorph.encode.features import Features
 from napari_caltomorph.errors import FeaturesRefused
 from napari_caltomorph.explain.asking import as_bag, class_index, member_log_odds
 from napari_caltomorph.progress import OnProgress, Progress, ignore
+
+# Where the gradient is taken on the way; how well 12 places do, `unaccounted` says each time.
+_PLACES = 12
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Contributions:
 
     @property
     def unaccounted(self) -> float:
-        """What the cells' sum leaves unexplained; 0 only if the network were linear."""
+        """What the cells' sum leaves unexplained: along the path next to nothing; at the bag, all that is bent."""
         return self.log_odds - self.baseline_log_odds - float(self.values.sum())
 
     def strongest(self, count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -56,7 +59,14 @@ class Contributions:
         return speak_for, against
 
 
-def contributions(ensemble: Ensemble, features: Features, slug: str, *, progress: OnProgress = ignore) -> Contributions:
+def contributions(
+    ensemble: Ensemble,
+    features: Features,
+    slug: str,
+    *,
+    along_path: bool = True,
+    progress: OnProgress = ignore,
+) -> Contributions:
     """Return each cell's signed contribution to a class.
 
     Parameters
@@ -67,8 +77,10 @@ def contributions(ensemble: Ensemble, features: Features, slug: str, *, progress
         N cells.
     slug : str
         The class that is asked about.
+    along_path : bool
+        Whether the gradient is averaged on the way from average cells to these, or taken at these cells alone.
     progress : callable
-        Called with a `Progress` before each member; raising `Cancelled` in it stops cleanly.
+        Called with a `Progress` before each pass; raising `Cancelled` in it stops cleanly.
 
     Raises
     ------
@@ -78,19 +90,27 @@ def contributions(ensemble: Ensemble, features: Features, slug: str, *, progress
     Notes
     -----
     For each member, z = (x - mean) / std are the cell's features on the member's own scales, and L the log-odds of the
-    class under that member's softmax, log p / (1 - p). The contribution of a cell is sum_d z_d dL / dz_d: gradient
-    times input (Shrikumar et al. 2016), where the input is counted from the average training cell of the member
-    (z = 0), which therefore contributes nothing. Members are averaged.
+    class under that member's softmax, log p / (1 - p). The contribution of a cell is sum_d z_d g_d, where the input
+    is counted from the average training cell of the member (z = 0), which therefore contributes nothing. g is the
+    mean of dL / dz over the bags a z of all cells, a from 0 to 1 (integrated gradients; Sundararajan, Taly and Yan
+    2017), so that the contributions add up to L(z) - L(0) but for the error of the sum over 12 places (Gauss and
+    Legendre). Without the path, g is dL / dz at the bag (gradient times input; Shrikumar et al. 2016). Members are
+    averaged.
 
     On one CPU with one thread the same numbers come out each time. Taking the maximum passes the gradient to the cells
     that hold it, in equal parts where several do.
     """
     index = class_index(ensemble, slug)
     bag = as_bag(ensemble, features)
+    nodes, weights = np.polynomial.legendre.leggauss(_PLACES)
+    places = list(zip((nodes + 1) / 2, weights / 2, strict=True)) if along_path else [(1.0, 1.0)]
     values, odds, baselines = [], [], []
+    total = len(ensemble.members) * len(places)
     for number, member in enumerate(ensemble.members):
-        progress(Progress("Contributions", number, len(ensemble.members), "members"))
-        own, at_bag, at_mean = _of_member(member, bag, index)
+        own, at_bag, at_mean = np.zeros(len(features)), *_at_ends(member, bag, index)
+        for step, (place, weight) in enumerate(places):
+            progress(Progress("Contributions", number * len(places) + step, total, "passes"))
+            own += weight * _gradient_times_input(member, bag, index, float(place))
         if not (np.isfinite(own).all() and np.isfinite(at_bag)):
             raise FeaturesRefused(
                 f"{features.patient_id}: a member answers these features with no numbers; encode the smear again."
@@ -98,7 +118,7 @@ def contributions(ensemble: Ensemble, features: Features, slug: str, *, progress
         values.append(own)
         odds.append(at_bag)
         baselines.append(at_mean)
-    progress(Progress("Contributions", len(ensemble.members), len(ensemble.members), "members"))
+    progress(Progress("Contributions", total, total, "passes"))
     return Contributions(
         features.patient_id,
         slug,
@@ -109,16 +129,23 @@ def contributions(ensemble: Ensemble, features: Features, slug: str, *, progress
     )
 
 
-def _of_member(member: Member, bag: Tensor, index: int) -> tuple[NDArray[np.float64], float, float]:
-    """Contributions (N,), log-odds of the bag, and of N average cells."""
+@torch.inference_mode()
+def _at_ends(member: Member, bag: Tensor, index: int) -> tuple[float, float]:
+    """Log-odds of the bag, and of as many average cells."""
+    average = member.feature_mean.expand(len(bag), -1)
+    bags = torch.stack([bag.to(average.device), average])
+    at_bag, at_mean = member_log_odds(member.eval()(bags).logits, index).tolist()
+    return at_bag, at_mean
+
+
+def _gradient_times_input(member: Member, bag: Tensor, index: int, place: float) -> NDArray[np.float64]:
+    """(N,) by the gradient at a place between average cells (0) and these (1)."""
     member = member.eval()
     with torch.inference_mode(False), torch.enable_grad():
-        cells = bag.to(member.feature_mean.device).clone().requires_grad_()  # (N, D)
+        away = bag.to(member.feature_mean.device) - member.feature_mean  # (N, D)
+        cells = (member.feature_mean + place * away).requires_grad_()
         odds = member_log_odds(member(cells[None]).logits, index)[0]
         (gradient,) = torch.autograd.grad(odds, cells)
         # d/dx is d/dz over std, and z times std is x less the mean: the scales cancel.
-        values = ((cells - member.feature_mean) * gradient).detach().cpu().double().sum(1)  # MPS has no float64
-        with torch.no_grad():
-            average = member.feature_mean.expand_as(cells)[None]
-            baseline = member_log_odds(member(average).logits, index)[0]
-    return values.numpy(), float(odds.detach()), float(baseline)
+        values: NDArray[np.float64] = (away * gradient).cpu().double().sum(1).numpy()  # MPS has no float64
+    return values

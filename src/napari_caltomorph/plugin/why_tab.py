@@ -50,7 +50,9 @@ class WhyTab(InspectTab):
         self.classes = narrow_combo()
         self.classes.currentIndexChanged.connect(self._on_class)
         self.contribution = Question(
-            "Which cells speak for it?", "Gradient times input of each cell: to first order, and with its sign", 250
+            "Which cells speak for it?",
+            "Gradient times input of each cell, with its sign: for the class or against",
+            250,
         )
         self.contribution.run.asked.connect(self._ask_contributions)
         self.contribution.canvas.mpl_connect("button_press_event", self._on_bar)
@@ -207,8 +209,8 @@ class WhyTab(InspectTab):
         between, total = found.log_odds - found.baseline_log_odds, float(found.values.sum())
         self.contribution.answer(
             f"{counted(int((found.values > 0).sum()), 'cell')} speak for {name}, "
-            f"{int((found.values < 0).sum())} against. Together, to first order, they make {total:+.2f} of the "
-            f"{between:+.2f} log-odds between this smear and one of average cells.",
+            f"{int((found.values < 0).sum())} against. Together they make {total:+.2f} of the {between:+.2f} "
+            "log-odds between this smear and one of average cells.",
             self._draw_bars,
         )
         self._draw_contributions()
