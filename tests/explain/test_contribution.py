@@ -118,7 +118,7 @@ def test_a_linear_model_is_accounted_for_to_the_last_bit(make_ensemble, make_fea
 
 
 def test_contributions_add_up_along_the_path(every_kind, make_features):
-    """To what lies between the bag and as many average cells; kinks and layer norms near nothing make the sum coarse."""
+    """To what lies between the bag and as many average cells; kinks and norms near nothing make the sum coarse."""
     features = make_features(values=make_features(cells=25).values + np.float32(0.6))
     found = contributions(every_kind, features, SLUG)
     size = np.abs(found.values).sum()
