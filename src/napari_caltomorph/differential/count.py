@@ -63,8 +63,8 @@ class Differential:
     """The cells of one smear by type.
 
     Nucleated red cells, smudge cells, platelets and artefacts are in no denominator: a differential is of leukocytes,
-    and what is not is given for each 100 of them, as nucleated red cells are in the clinic. The docs say what else is
-    done with smudge cells.
+    and what is not is given for each 100 of them, as the clinic counts nucleated red cells. Smudge cells that are burst
+    lymphocytes, as in chronic lymphocytic leukemia, can be labelled so.
 
     Attributes
     ----------
