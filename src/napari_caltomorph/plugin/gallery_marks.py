@@ -9,10 +9,11 @@ from matplotlib.colors import to_rgba, to_rgba_array
 from napari.layers import Points
 from numpy.typing import NDArray
 
-from napari_caltomorph.plugin.cell_colors import BY_CLASS
+from napari_caltomorph.plugin.cell_colors import BY_LABEL
 from napari_caltomorph.plugin.gallery import Grid
 from napari_caltomorph.plugin.inspected import Inspected
 from napari_caltomorph.report import Look
+from napari_caltomorph.report.drawing import short
 
 FRAME = 0.035
 _MARKED_FRAME = 0.12
@@ -21,6 +22,8 @@ _HOTTEST = 0.45
 # A cell must be this wide on the screen, in pixels, for its rank to be written below it.
 _READABLE = 110
 _MOST_TEXTS = 150
+# Letters that fit below such a cell.
+_LONGEST = 13
 
 
 def paint(points: Points, inspected: Inspected, look: Look, *, heat: bool) -> None:
@@ -61,16 +64,18 @@ def readable_positions(points: Points, grid: Grid, places: NDArray[np.float64], 
 def write_ranks(points: Points, inspected: Inspected, cells: list[int], grid: Grid, look: Look) -> None:
     """Write rank and attention below these cells, and the type where the frames are coloured by it."""
     prediction = inspected.prediction
+    labels = inspected.cells.labels if inspected.coloring == BY_LABEL else None
     strings = [""] * len(prediction.cells)
-    types = () if inspected.coloring == BY_CLASS else inspected.types
     for cell in cells:
         rank = int(prediction.ranks[cell])
-        more = f"{prediction.attention[cell]:.1f}x" if prediction.has_attention else ""
+        said = f"#{rank}"
         if cell in inspected.cells.left_out:
-            more = "left out"
-        elif types and types[cell]:
-            more = types[cell]
-        strings[rank - 1] = f"#{rank}   {more}".rstrip()
+            said += "   left out"
+        elif labels and labels[cell]:
+            said = short(labels[cell], _LONGEST)
+        elif prediction.has_attention:
+            said += f"   {prediction.attention[cell]:.1f}x"
+        strings[rank - 1] = said
     text: dict[str, Any] = {
         "string": strings,
         "size": 9,
