@@ -27,7 +27,7 @@ CELLS = 20
 """So many cells are shown: two rows on a page of paper."""
 
 _WIDTH, _NAMES, _NUMBERS = 4.5, 1.55, 0.42  # inches
-_LONGEST = 2.4
+_LONGEST = 2.9
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def bars_uri(prediction: Prediction) -> str:
     for row, draw in enumerate([draw_probabilities, *small]):
         axes = figure.add_subplot(grid[row])
         draw(axes, prediction)
-        _shorten_names(axes, fontsize=min(8.0, 72 * bars / len(prediction.taxonomy.names)))
+        _shorten_names(axes, fontsize=min(8.0, 62 * bars / len(prediction.taxonomy.names)))
     return figure_uri(figure)
 
 
@@ -129,9 +129,9 @@ def _shown(prediction: Prediction, smear: Smear | None, places: NDArray[np.intp]
 
 
 def _shorten_names(axes: Axes, fontsize: float) -> None:
-    """Leave the bars room; taxonomies are the user's."""
-    for label in axes.get_yticklabels():
-        label.set_fontsize(fontsize)
+    """Leave the bars room, and the rows theirs; taxonomies are the user's."""
+    for text in axes.texts:
+        text.set_fontsize(min(fontsize, text.get_fontsize()))
     ticks, names = axes.get_yticks(), [label.get_text() for label in axes.get_yticklabels()]
     bold = [label.get_fontweight() for label in axes.get_yticklabels()]
     axes.set_yticks(ticks, [short(name, 24) for name in names], parse_math=False)
