@@ -110,7 +110,8 @@ def test_reports_stand_beside_the_predictions(run, patients, tmp_path):
     for patient in ("p1", "p2"):
         report = tmp_path / "results" / patient / "report.html"
         assert f"Report: {report}\n" in out
-        assert report.read_text("utf-8").count("data:image/jpeg") == 6
+        # All six cells twice: by attention, and by how unusual they are.
+        assert report.read_text("utf-8").count("data:image/jpeg") == 12
     code, _, _ = run("predict", patients / "p1", *arguments, tmp_path / "one")
     assert code == 0
     assert names(tmp_path / "one") == RESULTS | {"report.html"}
