@@ -11,8 +11,10 @@ from qtpy.QtWidgets import QFrame, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_caltomorph.diagnose import NO_ATTENTION, Prediction
 from napari_caltomorph.plugin.cell_card import CellCard
+from napari_caltomorph.plugin.cell_colors import BY_CLASS, BY_LABEL, BY_TYPE
 from napari_caltomorph.plugin.cell_dots import CellDots
 from napari_caltomorph.plugin.inspect_tab import InspectTab
+from napari_caltomorph.plugin.inspected import Inspected
 from napari_caltomorph.plugin.parts import counted, line, plain
 from napari_caltomorph.plugin.theme import WARNING, colored
 from napari_caltomorph.report import (
@@ -37,7 +39,11 @@ _MALIGNANCY_TIP = (
 _HEMOGLOBIN_TIP = (
     "Estimated from the cells, in g/dl. The line, where there is one, says how far off it was on patients never seen."
 )
-_SWARM_TITLE = "<b>Cells by attention</b>, coloured by the model's response to each cell alone"
+_COLORED_BY = {
+    BY_CLASS: "the model's response to each cell alone",
+    BY_LABEL: "their labels",
+    BY_TYPE: "the types that the differential counts",
+}
 _SWARM_TIP = (
     "Each dot is a cell. Right of 1x the network attended to it more than to an average cell; its colour is the class "
     "it answers with to that cell alone. Click a dot to see its cell, draw around dots to select theirs."
@@ -95,9 +101,8 @@ class ResultView(InspectTab):
         if self.inspected is None:
             return
         self._card.clear()
-        has_attention = self.inspected.prediction.has_attention
-        self._swarm_title.setText(_SWARM_TITLE if has_attention else plain(NO_ATTENTION))
-        self.swarm.setVisible(has_attention)
+        self._say_colors(self.inspected)
+        self.swarm.setVisible(self.inspected.prediction.has_attention)
         self.on_answer()
         self.on_look()
 
@@ -140,6 +145,8 @@ class ResultView(InspectTab):
 
     def on_colors(self) -> None:
         self.swarm.show_state()
+        if self.inspected is not None:
+            self._say_colors(self.inspected)
 
     @property
     def card_text(self) -> str:
@@ -150,6 +157,10 @@ class ResultView(InspectTab):
     def card(self) -> QWidget:
         """The widget that shows the selected cell, for scrolling to it."""
         return self._card
+
+    def _say_colors(self, inspected: Inspected) -> None:
+        title = f"<b>Cells by attention</b>, coloured by {_COLORED_BY[inspected.coloring]}"
+        self._swarm_title.setText(title if inspected.prediction.has_attention else plain(NO_ATTENTION))
 
     def _draw_bars(self, prediction: Prediction) -> None:
         figure = self.bars.figure
