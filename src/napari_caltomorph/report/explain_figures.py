@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from napari_caltomorph.diagnose import Prediction
@@ -93,6 +93,7 @@ def draw_strongest(
     axes.set_yticks(rows, names, fontsize=7, parse_math=False)
     axes.set_ylim(len(cells) - 0.4, -0.6)
     axes.margins(x=0.08)
+    axes.xaxis.set_major_locator(MaxNLocator(3))  # in a narrow dock, more of them touch
     axes.set_xlabel("against   |   contribution (log-odds)   |   for")
     axes.xaxis.label.set_color(look.text)
     return cells
@@ -115,6 +116,7 @@ def draw_leave_one_out(
     axes.set_yticks(rows, names, fontsize=7, parse_math=False)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.margins(x=0.08)
+    axes.xaxis.set_major_locator(MaxNLocator(3))  # in a narrow dock, more of them touch
     axes.set_xlabel("change without the cell (log-odds)")
     axes.xaxis.label.set_color(look.text)
 
