@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_caltomorph.diagnose import Ensemble, Prediction, export_model
+from napari_caltomorph.diagnose import Ensemble, Prediction, export_model, find_model
 from napari_caltomorph.diagnose.calibration import Calibration
 from napari_caltomorph.diagnose.domain import DOMAIN_FILE
 from napari_caltomorph.diagnose.domain_fit import fit_domain
@@ -162,3 +162,10 @@ def test_description_keeps_the_sum_of_the_domain(ensemble, tmp_path):
     assert described.domain.patients == 60
     assert "It warns of smears unlike those that it was trained on, scaled on 60" in (folder / "README.md").read_text()
     assert described == Ensemble.load(folder).description
+
+
+def test_the_shipped_demo_knows_its_domain_and_stays_small():
+    demo = find_model("demo")
+    assert Ensemble.load(demo).domain.patients == 480
+    shipped = [*demo.iterdir(), *demo.parents[1].glob("encode/*.safetensors")]
+    assert sum(path.stat().st_size for path in shipped) < 8_000_000
