@@ -94,7 +94,7 @@ class TransformerAggregator(Aggregator):
 def through_attention(attention: Attention, x: Tensor, row: Tensor) -> Tensor:
     """Return ``row @ A`` where A is the head mean of a layer's attention on its normalised input x (1, T, width).
 
-    The attention is computed anew here, because fused attention keeps none: what the layer itself computes is untouched.
+    The attention is computed anew here, because fused attention keeps none; what the layer itself computes stays.
     """
     _, tokens, _ = x.shape
     qkv = attention.qkv(x).reshape(tokens, 3, attention.num_heads, attention.head_dim).permute(1, 2, 0, 3)
