@@ -11,6 +11,8 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.report.test_figures import make_prediction
 
 from napari_caltomorph.diagnose import NO_ATTENTION
@@ -22,6 +24,7 @@ from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.explain.similar import Similar, SimilarPatient
 from napari_caltomorph.explain.trust import Trust
 from napari_caltomorph.report.patient_report import patient_report, save_patient_report
+from napari_caltomorph.report.patient_tables import listed
 from napari_caltomorph.smear import smear_from_array
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 
@@ -250,6 +253,15 @@ def test_no_text_is_taken_for_html():
     assert not page.of("script")
     assert all(one["src"].startswith("data:image/svg+xml;base64,") for one in page.of("img"))
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+
+
+@given(st.lists(st.integers(), max_size=30), st.integers(1, 10))
+def test_what_a_list_does_not_show_it_counts(things, most):
+    short = listed(things, most)
+    assert list(short.shown) == things[: len(short.shown)]
+    assert len(short.shown) + short.more == len(things)
+    assert len(short.shown) <= most + 1
+    assert short.more != 1
 
 
 def test_it_is_one_file(tmp_path):
