@@ -16,8 +16,9 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_caltomorph.plugin.cell_overlays import CellOverlays
 from napari_caltomorph.plugin.gallery import CellPictures, Grid
-from napari_caltomorph.plugin.gallery_marks import paint, readable_positions, write_ranks
+from napari_caltomorph.plugin.gallery_marks import paint
 from napari_caltomorph.plugin.gallery_mouse import GalleryMouse
+from napari_caltomorph.plugin.gallery_texts import RanksInView
 from napari_caltomorph.plugin.inspected import Inspected
 from napari_caltomorph.plugin.layers import PREDICTION_KEY, hide_all_but, ranked_layer_data, ranked_order, whose
 from napari_caltomorph.plugin.stack import CellStack
@@ -37,6 +38,11 @@ class RankedLayers(QObject):
         With its smear; it learns of these layers.
     pictures : CellPictures
         Of the cells in rank order.
+
+    Attributes
+    ----------
+    grid : Grid
+        Where cells stand.
     """
 
     changed = Signal()
@@ -57,13 +63,10 @@ class RankedLayers(QObject):
         self.points.editable = False  # a square that is dragged or deleted would belong to no cell
         self.stack: Image | None = None
         self._heat, self._width = False, 0
-        self._grid = Grid(len(inspected.cells.order), self._smear.canvas)
+        self.grid = Grid(len(inspected.cells.order), self._smear.canvas)
         self._overlays = CellOverlays(viewer, self.points)
         self._keys: set[str] = set()
-        self._texts: tuple[int, ...] = ()
-        # Zooming fires many events; one update when it comes to rest is enough.
-        self._settle = QTimer(self, singleShot=True, interval=120)
-        self._settle.timeout.connect(self._write_ranks_in_view)
+        self._ranks_in_view = RanksInView(self)
         # When all layers are cleared, each goes by itself.
         self._removed = QTimer(self, singleShot=True, interval=0)
         self._removed.timeout.connect(self._on_removed)
@@ -76,7 +79,7 @@ class RankedLayers(QObject):
 
     def close(self) -> None:
         """Let go of the viewer and of the cells; the layers stay."""
-        self._settle.stop()
+        self._ranks_in_view.stop()
         self._removed.stop()
         self._connect("disconnect")
         for key in list(self._keys):
@@ -97,14 +100,14 @@ class RankedLayers(QObject):
     @property
     def columns(self) -> int:
         """Cells a row."""
-        return self._grid.columns
+        return self.grid.columns
 
     def cell_at(self, world: tuple[float, ...]) -> int | None:
         """Return the cell at a place in the world, or None."""
         if not self.is_shown or not self.points.visible:
             return None
         row, column = self.points.world_to_data(world[-2:])
-        position = self._grid.at(float(row), float(column))
+        position = self.grid.at(float(row), float(column))
         return None if position is None else int(self.inspected.cells.order[position])
 
     def cells_between(self, one: tuple[float, ...], other: tuple[float, ...]) -> NDArray[np.intp]:
@@ -136,7 +139,7 @@ class RankedLayers(QObject):
         if not self.is_shown:
             return None
         layer = self._overlays.add(cell, name, image, **options)
-        self._overlays.place(self.inspected.cells, self._grid)
+        self._overlays.place(self.inspected.cells, self.grid)
         return layer
 
     def show_as_stack(self, on: bool) -> None:
@@ -163,8 +166,8 @@ class RankedLayers(QObject):
             (cells.edited, self._on_marks),
             (self.inspected.colors_changed, self._on_marks),
             (self.points.selected_data.events.items_changed, self._on_points_selected),
-            (viewer.scene.camera.events.zoom, self._on_camera),
-            (viewer.scene.camera.events.center, self._on_camera),
+            (viewer.scene.camera.events.zoom, self._ranks_in_view.on_camera),
+            (viewer.scene.camera.events.center, self._ranks_in_view.on_camera),
             (viewer.layers.events.removed, self._on_layer_removed),
             (viewer.events.theme, self._on_marks),
             (viewer.dims.events.current_step, self._on_scroll),
@@ -181,21 +184,20 @@ class RankedLayers(QObject):
         order = self.inspected.cells.order
         across = None
         if self._width:
-            pitch = self._grid.pitch[1] / self._grid.cell[1] * self._width
+            pitch = self.grid.pitch[1] / self.grid.cell[1] * self._width
             across = max(1, int(self.viewer.canvas.size[1] / pitch))
-        self._grid = Grid(len(order), self._smear.canvas, across)
+        self.grid = Grid(len(order), self._smear.canvas, across)
         ranks = self._ranks(order)
-        self.image.data = self._pictures.arranged(ranks, self._grid)
+        self.image.data = self._pictures.arranged(ranks, self.grid)
         places, shown = np.zeros((len(self.points.data), 2)), np.zeros(len(self.points.data), dtype=bool)
-        places[ranks], shown[ranks] = self._grid.centers(), True
+        places[ranks], shown[ranks] = self.grid.centers(), True
         self.points.data = places
         self.points.shown = shown
         if self.stack is not None and self.has_stack:
             self.stack.data = self._stack()
-        self._overlays.place(self.inspected.cells, self._grid)
-        self._texts = ()
+        self._overlays.place(self.inspected.cells, self.grid)
         self._look_at_order()
-        self._settle.start()
+        self._ranks_in_view.write_anew()
 
     def _look_at_order(self) -> None:
         """Bring all cells into view, or as many as their size lets, the current one among them."""
@@ -205,12 +207,12 @@ class RankedLayers(QObject):
             self._fit()
             return
         camera, pixel = self.viewer.scene.camera, float(self.points.scale[-1])
-        camera.zoom = self._width / (self._grid.cell[1] * pixel)
+        camera.zoom = self._width / (self.grid.cell[1] * pixel)
         current = self.inspected.cells.current
         row = 0 if current is None else self.points.data[int(self._ranks([current])[0]), 0]
         half = self.viewer.canvas.size[0] / camera.zoom / pixel / 2
-        row = np.clip(row, min(half, self._grid.shape[0] / 2), max(self._grid.shape[0] - half, half))
-        camera.center = (0.0, *self.points.data_to_world((row, self._grid.shape[1] / 2))[-2:])
+        row = np.clip(row, min(half, self.grid.shape[0] / 2), max(self.grid.shape[0] - half, half))
+        camera.center = (0.0, *self.points.data_to_world((row, self.grid.shape[1] / 2))[-2:])
 
     def _on_selection(self) -> None:
         cells = self.inspected.cells
@@ -237,8 +239,7 @@ class RankedLayers(QObject):
     def _on_marks(self, event: object = None) -> None:
         if self.is_shown:
             paint(self.points, self.inspected, look_of(self.viewer.theme), heat=self._heat)
-            self._texts = ()
-            self._write_ranks_in_view()
+            self._ranks_in_view.write_anew()
 
     def _stack(self) -> CellStack:
         in_smear = ranked_order(self._smear, self.inspected.prediction)
@@ -286,24 +287,6 @@ class RankedLayers(QObject):
         step, cells = int(self.viewer.dims.current_step[0]), self.inspected.cells
         if self.has_stack and step < len(cells.order):
             cells.select([int(cells.order[step])])
-
-    def _on_camera(self, event: object = None) -> None:
-        self._settle.start()
-
-    def _write_ranks_in_view(self) -> None:
-        if not self.is_shown:
-            return
-        order = self.inspected.cells.order
-        places = self.points.data[self._ranks(order)]
-        wanted = readable_positions(self.points, self._grid, places, self.viewer.scene.camera.zoom)
-        if wanted == self._texts:
-            return
-        self._texts = wanted
-        if wanted:
-            cells = [int(order[position]) for position in wanted]
-            write_ranks(self.points, self.inspected, cells, self._grid, look_of(self.viewer.theme))
-        else:
-            self.points.text.visible = False
 
     def _is_in_view(self, place: NDArray[np.float64]) -> bool:
         # The corners are whole pixels, and never lie beyond the middles of the outermost cells.
