@@ -88,6 +88,7 @@ def evaluation_of(
             "fold": None,
             "path": None,
             "smear_fingerprint": None,
+            "is_outside_domain": None,
             "warnings": "",
         }
     ).astype(COLUMNS)

@@ -16,6 +16,7 @@ from tests.train.small import ORIGIN, save_features, with_column
 import napari_caltomorph
 from napari_caltomorph.diagnose import Ensemble, Prediction
 from napari_caltomorph.diagnose.calibration import Calibration
+from napari_caltomorph.diagnose.domain_fit import fit_domain
 from napari_caltomorph.diagnose.training_patients import TrainingPatients
 from napari_caltomorph.encode import Features
 from napari_caltomorph.errors import EvaluationRefused, EvaluationUnreadable, FeaturesRefused
@@ -102,6 +103,37 @@ def test_a_calibrated_model_is_judged_by_the_probabilities_it_shows(ensemble, tr
     found = evaluate(sharper, trained.cohort, trained.features, FAST)
     own = found.probabilities[np.arange(len(found)), found.classes]
     assert found.headline["set_coverage"].value == pytest.approx(np.mean(1 - own <= 0.65 + 1e-9))
+
+
+def test_a_smear_unlike_the_training_cohort_is_judged_raw_as_predict_would(ensemble, strangers):
+    slugs = ensemble.description.taxonomy.slugs
+    calibration = Calibration(
+        temperature=2.0, alpha=0.1, quantiles=dict.fromkeys(slugs), patients=dict.fromkeys(slugs, 0), source="made"
+    )
+    rng = np.random.default_rng(0)
+    learnt = [rng.normal(size=(6, 8)).astype(np.float32) for _ in range(30)]
+    embeddings = np.stack([ensemble.votes(Features.load(strangers(None)[1] / "new-0.h5")).embeddings] * 30, axis=1)
+    embeddings += rng.normal(size=embeddings.shape).astype(np.float32)
+    knowing = replace(
+        ensemble,
+        description=ensemble.description.model_copy(update={"calibration": calibration}),
+        domain=fit_domain(learnt, embeddings, np.arange(30) % len(ensemble.members)),
+    )
+    cohort, features = strangers(slugs[0], slugs[0])
+    save_features(features.parent, "new-1", rng.normal(size=(6, 8)) + 9, replace(ORIGIN, smear_fingerprint="f" * 64))
+    found = evaluate(knowing, cohort, features, ALL)
+    assert list(found.is_outside_domain) == [False, True]
+    for i in range(2):
+        prediction = knowing.predict(Features.load(features / f"new-{i}.h5"))
+        assert prediction.is_outside_domain == found.is_outside_domain[i]
+        np.testing.assert_allclose(found.probabilities[i], prediction.probabilities, atol=1e-6)
+    table = found.table()
+    assert list(table["calibrated"]) == [True, False]
+    assert table["prediction_set"].iloc[0]
+    assert pd.isna(table["prediction_set"].iloc[1])
+    assert "Unlike the training cohort" in table["warnings"].iloc[1]
+    assert found.headline["set_coverage"].patients == 1
+    assert any("1 of 2 smears are unlike the training cohort" in said for said in found.statements)
 
 
 def test_training_patients_are_refused_by_id(ensemble, trained):

@@ -14,6 +14,7 @@ COLUMNS = {
     "fold": "Int64",  # the one member that judged, out of fold; missing: the whole ensemble did
     "path": "string",  # of the smear, where its images are at hand
     "smear_fingerprint": "string",
+    "is_outside_domain": "boolean",  # unlike the training cohort: calibration is withdrawn; missing: not known
     "warnings": "string",
 }
 """Columns of `Evaluation.patients`; ``p_<class slug>`` of the model's classes follow."""

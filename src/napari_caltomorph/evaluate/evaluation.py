@@ -175,12 +175,26 @@ class Evaluation:
         return headline(self)
 
     @cached_property
-    def prediction_sets(self) -> tuple[tuple[str, ...], ...] | None:
-        """Slugs of the classes that cannot be excluded, of each patient; None without a calibration."""
+    def is_outside_domain(self) -> NDArray[np.bool_]:
+        """(P,) whether the smear is known to be unlike the training cohort."""
+        outside: NDArray[np.bool_] = self.patients["is_outside_domain"].fillna(False).to_numpy(dtype=bool)
+        return outside
+
+    @cached_property
+    def is_calibrated(self) -> NDArray[np.bool_]:
+        """(P,) whether the probabilities are calibrated; never outside the training domain."""
+        return ~self.is_outside_domain & (self.provenance.calibration is not None)
+
+    @cached_property
+    def prediction_sets(self) -> tuple[tuple[str, ...] | None, ...] | None:
+        """Slugs of the classes that cannot be excluded, of each patient; None without a calibration in force."""
         calibration, slugs = self.provenance.calibration, self.taxonomy.slugs
         if calibration is None:
             return None
-        return tuple(calibration.prediction_set(one, slugs) for one in self.probabilities)
+        return tuple(
+            calibration.prediction_set(one, slugs) if is_calibrated else None
+            for one, is_calibrated in zip(self.probabilities, self.is_calibrated, strict=True)
+        )
 
     @cached_property
     def by_class(self) -> dict[str, ClassNumbers]:

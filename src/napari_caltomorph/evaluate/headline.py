@@ -80,7 +80,7 @@ def _set_coverage(evaluation: Evaluation) -> Metric:
     if evaluation.prediction_sets is None:
         return Metric.undefined("the model is not calibrated")
     truths = zip(evaluation.patients["truth"], evaluation.prediction_sets, evaluation.has_one_class, strict=True)
-    held = [truth in said for truth, said, is_known in truths if is_known]
+    held = [truth in said for truth, said, is_known in truths if is_known and said is not None]
     return Metric.of_counts(sum(held), len(held), _why_none(evaluation))
 
 

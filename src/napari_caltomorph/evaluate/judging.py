@@ -28,22 +28,37 @@ class Judged(NamedTuple):
     cells: int
     fingerprint: str | None
     warnings: tuple[str, ...]
+    is_outside_domain: bool | None  # None: not known
     honest: Honest
     votes: Votes  # of the members that may judge
     embedding: NDArray[np.float32]  # (width,) of the one member whose space is used for all
 
 
 def judge(ensemble: Ensemble, row: int, bag: Features, honest: Honest) -> Judged:
-    """Ask the members that have not learnt from the patient."""
+    """Ask the members that have not learnt from the patient.
+
+    Whether the smear is like the training cohort is asked of the whole ensemble only: a training patient belongs to it.
+    """
+    domain = None
     if honest.member is None:
         votes = ensemble.votes(bag)
+        domain = ensemble.domain_of(bag, votes)
         embedding = votes.embeddings[_OWN_MEMBER]
     else:
         both = ensemble.votes(bag, (honest.member, _OWN_MEMBER))
         hemoglobin = None if both.hemoglobin is None else both.hemoglobin[:1]
         votes = Votes(both.probabilities[:1], hemoglobin, both.embeddings[:1])
         embedding = both.embeddings[1]
-    return Judged(row, len(bag), bag.origin.smear_fingerprint, ensemble.warnings(bag), honest, votes, embedding)
+    return Judged(
+        row=row,
+        cells=len(bag),
+        fingerprint=bag.origin.smear_fingerprint,
+        warnings=ensemble.warnings(bag, domain),
+        is_outside_domain=None if domain is None else domain.is_outside,
+        honest=honest,
+        votes=votes,
+        embedding=embedding,
+    )
 
 
 def patient_rows(
@@ -66,12 +81,16 @@ def patient_rows(
         "fold": pd.array([one.honest.member for one in judged], dtype="Int64"),
         "path": chosen["path"],
         "smear_fingerprint": pd.array(fingerprints, dtype="string").fillna(chosen["fingerprint"].array),
+        "is_outside_domain": pd.array([one.is_outside_domain for one in judged], dtype="boolean"),
         "warnings": pd.array(["; ".join(one.warnings) for one in judged], dtype="string"),
     }
     table = pd.DataFrame(columns).astype(COLUMNS)
     calibration = ensemble.description.calibration
     raw = np.stack([one.votes.probabilities.mean(axis=0) for one in judged])
-    shown = raw if calibration is None else calibration.apply(raw)  # as `Prediction.probabilities`
+    shown = raw
+    if calibration is not None:  # as `Prediction.probabilities`
+        is_outside = np.array([bool(one.is_outside_domain) for one in judged])
+        shown = np.where(is_outside[:, None], raw, calibration.apply(raw))
     for index, slug in enumerate(ensemble.description.taxonomy.slugs):
         table[f"p_{slug}"] = shown[:, index]
     return table

@@ -24,11 +24,11 @@ def patient_table(evaluation: Evaluation) -> pd.DataFrame:
         "second_class": names[evaluation.order[:, 1]],
         "delta_probability": evaluation.delta_probability,
         "n_cells": patients["n_cells"],
-        "calibrated": evaluation.provenance.calibration is not None,
+        "calibrated": evaluation.is_calibrated,
         **(
             {}
             if evaluation.prediction_sets is None
-            else {"prediction_set": [_named(evaluation, s) for s in evaluation.prediction_sets]}
+            else {"prediction_set": [None if s is None else _named(evaluation, s) for s in evaluation.prediction_sets]}
         ),
         "warnings": patients["warnings"],
         "split": patients["split"],

@@ -23,6 +23,7 @@ def statements(evaluation: Evaluation) -> Iterator[str]:
     """Yield them, the weightiest first, each a sentence."""
     yield from _model(evaluation)
     yield from _independence(evaluation)
+    yield from _domain(evaluation)
     yield from _patients(evaluation)
     yield from evaluation.notes
     if evaluation.has_one_class.any():
@@ -46,6 +47,13 @@ def _model(evaluation: Evaluation) -> Iterator[str]:
             yield "They are optimistic: the paper's recipe stops each member on the very fold it is judged on."
         if provenance.calibration is not None:
             yield "The temperature was fitted on the ensemble's mean, and is applied to single members here."
+
+
+def _domain(evaluation: Evaluation) -> Iterator[str]:
+    if not (outside := int(evaluation.is_outside_domain.sum())):
+        return
+    raw = "" if evaluation.provenance.calibration is None else "; their probabilities are raw and they have no set"
+    yield f"{outside} of {len(evaluation)} smears are unlike the training cohort{raw}."
 
 
 def _independence(evaluation: Evaluation) -> Iterator[str]:
