@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QWidget
@@ -16,6 +17,8 @@ from tests.plugin.conftest import CELLS, OpenPanel, OpenWidget
 from tests.plugin.test_predict_panel import RANKED, SQUARES, predict, wait
 
 from napari_caltomorph.diagnose import Prediction, PredictOptions, Predictor
+from napari_caltomorph.differential import cell_type
+from napari_caltomorph.plugin.cell_columns import CellFilter
 from napari_caltomorph.plugin.cell_scatter import ATTENTION, PCA
 from napari_caltomorph.plugin.gallery import read_pictures
 from napari_caltomorph.plugin.inspect_panel import InspectPanel
@@ -184,6 +187,37 @@ def test_keys_step_mark_leave_out_and_undo(open_inspected: OpenInspected, qtbot:
     current = cells.current
     qtbot.keyClick(canvas, Qt.Key.Key_Right)
     assert cells.current == current
+
+
+def test_what_was_done_is_painted_on_the_squares_and_an_overlay_stays_on_its_cell(
+    open_inspected: OpenInspected,
+) -> None:
+    panel, inspected = open_inspected()
+    cells, gallery, ranked = inspected.cells, inspected.gallery, inspected.prediction.order
+    points = gallery.points
+    colors = np.array(inspected.prediction.taxonomy.colors)[inspected.prediction.alone_class]
+    assert [to_hex(color) for color in points.border_color] == list(colors[ranked])
+    cells.mark([int(ranked[2])])
+    assert np.flatnonzero(points.border_width > points.border_width.min()).tolist() == [2]
+    panel.bar.heat.setChecked(True)
+    heat = points.face_color[:, 3]
+    assert heat.argmax() == 0
+    assert not heat[inspected.prediction.attention[ranked] < 1].any()
+    cells.leave_out([int(ranked[5])])
+    assert points.face_color[5, 3] > heat.max()
+    cells.label("blast", [int(ranked[1])])
+    panel.bar.colors.setCurrentIndex(1)
+    panel.bar.colors.activated.emit(1)
+    assert to_hex(points.border_color[1]) == cell_type("blast").color
+    assert "blast 1" in panel.tab("Plot")._legend.text().replace("&nbsp;", " ")
+    overlay = gallery.add_overlay(int(ranked[3]), "heat", np.ones((16, 16)))
+    for column in ("attention", "cell"):
+        cells.sort_by(column, descending=False)
+        middle = overlay.data_to_world((7.5, 7.5))
+        assert gallery.cell_at(tuple(middle)) == ranked[3]
+    cells.set_filter(CellFilter(label="blast"))
+    assert not overlay.visible
+    assert points.shown.tolist() == [rank == 1 for rank in range(CELLS)]
 
 
 def test_shift_and_a_drag_select_a_rectangle_of_cells(open_inspected: OpenInspected, qtbot: QtBot) -> None:
