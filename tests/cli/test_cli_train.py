@@ -36,7 +36,8 @@ def test_a_cohort_becomes_a_model_with_card_curves_and_honest_numbers(run, words
     assert (code, err) == (0, "")
     model = tmp_path / "model"
     assert {p.name for p in model.iterdir()} == {
-        "model.json", "README.md", "training_curves.png", "private", *(f"fold_{k}.safetensors" for k in range(3))
+        "model.json", "README.md", "training_curves.png", "private", "domain.safetensors",
+        *(f"fold_{k}.safetensors" for k in range(3)),
     }  # fmt: skip
     assert "Out-of-fold: single members, not the ensemble." in out
     assert "balanced accuracy" in out
