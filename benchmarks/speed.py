@@ -30,6 +30,8 @@ from napari_caltomorph.diagnose.model_file import EncoderNeed
 from napari_caltomorph.encode import ENCODERS, EncodeOptions, Features, load_encoder
 from napari_caltomorph.encode.device import find_device, find_precision
 from napari_caltomorph.encode.load import LoadedEncoder, build_module
+from napari_caltomorph.explain.contribution import contributions
+from napari_caltomorph.explain.leave_one_out import leave_one_out
 from napari_caltomorph.plugin.gallery import Grid, read_pictures
 from napari_caltomorph.smear import check_smear, read_smear
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
@@ -135,11 +137,17 @@ def main() -> None:
             with timed(f"DinoBloom-B, {str(dtype).removeprefix('torch.')}, {device.type}", len(images)):
                 for start in range(0, len(images), size):
                     encoder.features(images[start : start + size])
-        ensemble = paper_size_ensemble()
+        with torch.inference_mode(False):  # explanations need gradients
+            ensemble = paper_size_ensemble()
         bag = np.random.default_rng(0).normal(size=(options.cells, 768)).astype(np.float32)
         features = Features("random", bag, tuple(map(str, range(options.cells))))
         with timed(f"ensemble of paper size (5 members, depth 10), {options.cells} cells, float32, cpu"):
             ensemble.predict(features)
+        asked = ensemble.description.taxonomy.slugs[0]
+        with timed(f"contributions of {options.cells} cells to a class, paper size"):
+            contributions(ensemble, features, asked)
+        with timed("leave-one-out of 5 cells, paper size"):
+            leave_one_out(ensemble, features, asked, range(5))
 
         if options.large:
             large_smear(folder, Path(scratch) / "large", options.large)
