@@ -100,7 +100,7 @@ class ResultView(InspectTab):
     def on_inspected(self) -> None:
         if self.inspected is None:
             return
-        self._card.clear()
+        self._card.show_current(self.inspected)
         self._say_colors(self.inspected)
         self.swarm.setVisible(self.inspected.prediction.has_attention)
         self.on_answer()
