@@ -189,10 +189,13 @@ class RankedLayers(QObject):
         self.grid = Grid(len(order), self._smear.canvas, across)
         ranks = self._ranks(order)
         self.image.data = self._pictures.arranged(ranks, self.grid)
-        places, shown = np.zeros((len(self.points.data), 2)), np.zeros(len(self.points.data), dtype=bool)
-        places[ranks], shown[ranks] = self.grid.centers(), True
-        self.points.data = places
+        shown = np.zeros(len(self.points.data), dtype=bool)
+        shown[ranks] = True
+        # What is hidden waits below the first cell: napari may go on marking a point that was under the pointer.
+        places = np.broadcast_to(Grid(1, self.grid.cell).centers(), (len(shown), 2)).copy()
+        places[ranks] = self.grid.centers()
         self.points.shown = shown
+        self.points.data = places
         if self.stack is not None and self.has_stack:
             self.stack.data = self._stack()
         self._overlays.place(self.inspected.cells, self.grid)
