@@ -218,6 +218,7 @@ def test_what_was_done_is_painted_on_the_squares_and_an_overlay_stays_on_its_cel
     cells.set_filter(CellFilter(label="blast"))
     assert not overlay.visible
     assert points.shown.tolist() == [rank == 1 for rank in range(CELLS)]
+    assert np.array_equal(points.size > 0, points.shown)
 
 
 def test_shift_and_a_drag_select_a_rectangle_of_cells(open_inspected: OpenInspected, qtbot: QtBot) -> None:

@@ -16,6 +16,9 @@ from napari_caltomorph.plugin.gallery import CellPictures, Grid, read_pictures
 from napari_caltomorph.plugin.reader import SMEAR_KEY, LayerData
 from napari_caltomorph.smear import Smear
 
+SQUARE = 1.05
+"""How much larger a square is than its cell."""
+
 PREDICTION_KEY = "caltomorph_prediction"
 """Where the metadata of our layers keep the `Prediction` that they show."""
 
@@ -55,7 +58,8 @@ def ranked_layer_data(smear: Smear, prediction: Prediction, pictures: CellPictur
         "name": f"{prediction.patient_id} predictions",
         "features": _features(smear, prediction),
         "symbol": "square",
-        "size": 1.05 * max(grid.cell),
+        "size": SQUARE * max(grid.cell),
+        "canvas_size_limits": (0, 10_000),  # a cell that is filtered away has no size, and no dot either
         "face_color": "transparent",
         "border_color": colors,
         "border_width": 0.035,

@@ -20,7 +20,7 @@ from napari_caltomorph.plugin.gallery_marks import paint
 from napari_caltomorph.plugin.gallery_mouse import GalleryMouse
 from napari_caltomorph.plugin.gallery_texts import RanksInView
 from napari_caltomorph.plugin.inspected import Inspected
-from napari_caltomorph.plugin.layers import PREDICTION_KEY, hide_all_but, ranked_layer_data, ranked_order, whose
+from napari_caltomorph.plugin.layers import PREDICTION_KEY, SQUARE, hide_all_but, ranked_layer_data, ranked_order, whose
 from napari_caltomorph.plugin.stack import CellStack
 from napari_caltomorph.plugin.theme import look_of
 from napari_caltomorph.smear import Smear
@@ -191,7 +191,8 @@ class RankedLayers(QObject):
         self.image.data = self._pictures.arranged(ranks, self.grid)
         shown = np.zeros(len(self.points.data), dtype=bool)
         shown[ranks] = True
-        # What is hidden waits below the first cell: napari may go on marking a point that was under the pointer.
+        # napari 0.9 heeds `shown` only where some dimension is sliced, so what is hidden has no size either.
+        self.points.size = np.where(shown, SQUARE * max(self.grid.cell), 0)
         places = np.broadcast_to(Grid(1, self.grid.cell).centers(), (len(shown), 2)).copy()
         places[ranks] = self.grid.centers()
         self.points.shown = shown
