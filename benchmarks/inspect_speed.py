@@ -31,12 +31,12 @@ from napari_caltomorph.diagnose import Ensemble, Prediction, installed_models  #
 from napari_caltomorph.encode import Features  # noqa: E402
 from napari_caltomorph.explain.cell_map import pca  # noqa: E402
 from napari_caltomorph.explain.what_if import what_if  # noqa: E402
-from napari_caltomorph.plugin.cell_columns import CellFilter  # noqa: E402
 from napari_caltomorph.plugin.demo_window import open_viewer, process_events  # noqa: E402
-from napari_caltomorph.plugin.gallery import read_pictures  # noqa: E402
-from napari_caltomorph.plugin.inspected import Inspected, inspection_of  # noqa: E402
-from napari_caltomorph.plugin.layers import ranked_order  # noqa: E402
-from napari_caltomorph.plugin.ranked_layers import RankedLayers  # noqa: E402
+from napari_caltomorph.plugin.gallery.gallery import read_pictures  # noqa: E402
+from napari_caltomorph.plugin.gallery.layers import ranked_order  # noqa: E402
+from napari_caltomorph.plugin.gallery.ranked_layers import RankedLayers  # noqa: E402
+from napari_caltomorph.plugin.inspect.cell_columns import CellFilter  # noqa: E402
+from napari_caltomorph.plugin.inspect.inspected import Inspected, inspection_of  # noqa: E402
 from napari_caltomorph.smear import Grade, Smear, smear_from_array  # noqa: E402
 from napari_caltomorph.synthetic import synthesize_patient, write_smear  # noqa: E402
 

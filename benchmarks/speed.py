@@ -32,7 +32,7 @@ from napari_caltomorph.encode.device import find_device, find_precision
 from napari_caltomorph.encode.load import LoadedEncoder, build_module
 from napari_caltomorph.explain.contribution import contributions
 from napari_caltomorph.explain.leave_one_out import leave_one_out
-from napari_caltomorph.plugin.gallery import Grid, read_pictures
+from napari_caltomorph.plugin.gallery.gallery import Grid, read_pictures
 from napari_caltomorph.smear import check_smear, read_smear
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
 

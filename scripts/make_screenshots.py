@@ -25,9 +25,9 @@ from napari_caltomorph.differential import cell_type
 from napari_caltomorph.encode import ENCODERS
 from napari_caltomorph.plugin.beside_opengl import load_triton_privately
 from napari_caltomorph.plugin.demo_window import open_viewer, process_events
-from napari_caltomorph.plugin.left_out_dialog import LeftOutDialog
 from napari_caltomorph.plugin.samples import sample_smear
-from napari_caltomorph.plugin.weights_dialog import WeightsDialog
+from napari_caltomorph.plugin.widgets.left_out_dialog import LeftOutDialog
+from napari_caltomorph.plugin.widgets.weights_dialog import WeightsDialog
 from napari_caltomorph.smear import read_smear
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort, synthesize_patient, write_smear
 

@@ -16,8 +16,8 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 
 from napari_caltomorph.plugin.beside_opengl import load_triton_privately
-from napari_caltomorph.plugin.predict_panel import PredictPanel
-from napari_caltomorph.plugin.worker import Task
+from napari_caltomorph.plugin.predict.panel import PredictPanel
+from napari_caltomorph.plugin.widgets.worker import Task
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
 
 # torch's threads and the window's wait for each other; see tests/cli/conftest.py.

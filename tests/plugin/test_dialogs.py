@@ -12,9 +12,9 @@ from qtpy.QtCore import Qt
 
 from napari_caltomorph.encode import ENCODERS
 from napari_caltomorph.encode.encoders import Added, Source
-from napari_caltomorph.plugin.left_out_dialog import LeftOutDialog
-from napari_caltomorph.plugin.weights_dialog import WeightsDialog
-from napari_caltomorph.plugin.worker import Task
+from napari_caltomorph.plugin.widgets.left_out_dialog import LeftOutDialog
+from napari_caltomorph.plugin.widgets.weights_dialog import WeightsDialog
+from napari_caltomorph.plugin.widgets.worker import Task
 from napari_caltomorph.smear import Smear, check_smear, read_smear
 from napari_caltomorph.storage import home as home_folder
 

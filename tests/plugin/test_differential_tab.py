@@ -13,11 +13,11 @@ from tests.differential.made import features, labelled
 
 from napari_caltomorph.diagnose import PredictOptions, Predictor
 from napari_caltomorph.differential import CellLabels, SmearId, read_labels, save_labels, train_probe
-from napari_caltomorph.plugin.cell_colors import BY_LABEL, BY_TYPE
-from napari_caltomorph.plugin.gallery import read_pictures
-from napari_caltomorph.plugin.inspected import Inspected, inspection_of
-from napari_caltomorph.plugin.layers import ranked_order
-from napari_caltomorph.plugin.ranked_layers import RankedLayers
+from napari_caltomorph.plugin.gallery.colors import BY_LABEL, BY_TYPE
+from napari_caltomorph.plugin.gallery.gallery import read_pictures
+from napari_caltomorph.plugin.gallery.layers import ranked_order
+from napari_caltomorph.plugin.gallery.ranked_layers import RankedLayers
+from napari_caltomorph.plugin.inspect.inspected import Inspected, inspection_of
 from napari_caltomorph.smear import read_smear
 
 LONG = 120_000

@@ -24,14 +24,14 @@ from tests.train.small import tiny, write_cohort
 from napari_caltomorph.cohort import CohortOptions, read_cohort
 from napari_caltomorph.diagnose import Ensemble
 from napari_caltomorph.evaluate import EvaluateOptions, Evaluation, evaluate
-from napari_caltomorph.plugin.evaluate_figure import FigureTab
-from napari_caltomorph.plugin.evaluate_options_form import in_panel_words
-from napari_caltomorph.plugin.evaluate_pages import PAGES, TABS
-from napari_caltomorph.plugin.evaluate_panel import EvaluatePanel
-from napari_caltomorph.plugin.evaluate_patients import describe
-from napari_caltomorph.plugin.evaluate_work import Judged
-from napari_caltomorph.plugin.theme import look_of
-from napari_caltomorph.plugin.worker import Task
+from napari_caltomorph.plugin.evaluate.figure import FigureTab
+from napari_caltomorph.plugin.evaluate.options_form import in_panel_words
+from napari_caltomorph.plugin.evaluate.pages import PAGES, TABS
+from napari_caltomorph.plugin.evaluate.panel import EvaluatePanel
+from napari_caltomorph.plugin.evaluate.patients import describe
+from napari_caltomorph.plugin.evaluate.work import Judged
+from napari_caltomorph.plugin.widgets.theme import look_of
+from napari_caltomorph.plugin.widgets.worker import Task
 from napari_caltomorph.report.evaluation_figures import FIGURES
 from napari_caltomorph.report.patient_map import patient_map
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
@@ -516,6 +516,6 @@ def test_opening_the_panel_loads_no_torch() -> None:
     import sys
 
     code = (
-        "import sys, napari_caltomorph.plugin.evaluate_panel; sys.exit('torch' in sys.modules or 'umap' in sys.modules)"
+        "import sys, napari_caltomorph.plugin.evaluate.panel; sys.exit('torch' in sys.modules or 'umap' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_caltomorph.plugin import gallery
-from napari_caltomorph.plugin.gallery import Grid, read_pictures
-from napari_caltomorph.plugin.stack import CellStack
+from napari_caltomorph.plugin.gallery import gallery
+from napari_caltomorph.plugin.gallery.gallery import Grid, read_pictures
+from napari_caltomorph.plugin.gallery.stack import CellStack
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.smear import read_smear
 

@@ -18,13 +18,13 @@ from tests.plugin.test_predict_panel import RANKED, SQUARES, predict, wait
 
 from napari_caltomorph.diagnose import Prediction, PredictOptions, Predictor
 from napari_caltomorph.differential import cell_type
-from napari_caltomorph.plugin.cell_columns import CellFilter
-from napari_caltomorph.plugin.cell_scatter import ATTENTION, PCA
-from napari_caltomorph.plugin.gallery import read_pictures
-from napari_caltomorph.plugin.inspect_panel import InspectPanel
-from napari_caltomorph.plugin.inspected import Inspected, inspection_of
-from napari_caltomorph.plugin.layers import ranked_order
-from napari_caltomorph.plugin.ranked_layers import RankedLayers
+from napari_caltomorph.plugin.gallery.gallery import read_pictures
+from napari_caltomorph.plugin.gallery.layers import ranked_order
+from napari_caltomorph.plugin.gallery.ranked_layers import RankedLayers
+from napari_caltomorph.plugin.inspect.cell_columns import CellFilter
+from napari_caltomorph.plugin.inspect.cell_scatter import ATTENTION, PCA
+from napari_caltomorph.plugin.inspect.inspected import Inspected, inspection_of
+from napari_caltomorph.plugin.inspect.panel import InspectPanel
 from napari_caltomorph.smear import Smear, read_smear
 
 OpenInspected = Callable[..., tuple[InspectPanel, Inspected]]
@@ -348,7 +348,7 @@ def test_one_cell_is_inspected_like_many(
 
 
 def _actions():
-    from napari_caltomorph.plugin.inspect_keys import ACTIONS
+    from napari_caltomorph.plugin.inspect.keys import ACTIONS
 
     return ACTIONS
 

@@ -15,7 +15,7 @@ from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication, QCheckBox, QComboBox, QFormLayout, QLabel, QLineEdit, QSpinBox
 
 from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions
-from napari_caltomorph.plugin.options_form import OptionRefused, OptionsForm
+from napari_caltomorph.plugin.widgets.options_form import OptionRefused, OptionsForm
 
 
 class Recipe(BaseModel, frozen=True, extra="forbid"):

@@ -17,11 +17,11 @@ from tests.plugin.test_predict_panel import RANKED, SQUARES, click, predict
 
 from napari_caltomorph.diagnose import installed_models
 from napari_caltomorph.encode import ENCODERS
-from napari_caltomorph.plugin.left_out_dialog import LeftOutDialog
-from napari_caltomorph.plugin.parts import plain
-from napari_caltomorph.plugin.predict_panel import PredictPanel
-from napari_caltomorph.plugin.settings import preferences
-from napari_caltomorph.plugin.theme import look_of
+from napari_caltomorph.plugin.predict.panel import PredictPanel
+from napari_caltomorph.plugin.widgets.left_out_dialog import LeftOutDialog
+from napari_caltomorph.plugin.widgets.parts import plain
+from napari_caltomorph.plugin.widgets.settings import preferences
+from napari_caltomorph.plugin.widgets.theme import look_of
 
 STACK = "patient_7 cells by rank"
 

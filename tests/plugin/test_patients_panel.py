@@ -14,9 +14,9 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QWidget
 
 from napari_caltomorph.diagnose import Prediction
-from napari_caltomorph.plugin.patients_panel import PatientsPanel
-from napari_caltomorph.plugin.patients_table import COLUMNS, PatientsTable
-from napari_caltomorph.plugin.worker import Task
+from napari_caltomorph.plugin.patients.panel import PatientsPanel
+from napari_caltomorph.plugin.patients.table import COLUMNS, PatientsTable
+from napari_caltomorph.plugin.widgets.worker import Task
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
 
 DISEASES = ("cll", "aml", "stem_cell_donor", "cml")

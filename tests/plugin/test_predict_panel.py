@@ -16,9 +16,9 @@ from qtpy.QtCore import QPoint, Qt
 from tests.plugin.conftest import CELLS, OpenPanel
 
 from napari_caltomorph.diagnose import Prediction, installed_models
-from napari_caltomorph.plugin.predict_panel import PredictPanel
-from napari_caltomorph.plugin.settings import preferences
-from napari_caltomorph.plugin.worker import Task
+from napari_caltomorph.plugin.predict.panel import PredictPanel
+from napari_caltomorph.plugin.widgets.settings import preferences
+from napari_caltomorph.plugin.widgets.worker import Task
 
 RANKED, SQUARES = "patient_7 ranked cells", "patient_7 predictions"
 

@@ -106,7 +106,10 @@ def test_the_manifest_names_things_that_exist() -> None:
     assert Path("napari.yaml").is_symlink() or Path(__file__).parents[2].joinpath("napari.yaml").is_symlink()
 
 
-@pytest.mark.parametrize("module", ["reader", "writer", "samples", "predict_panel", "cohort_panel", "train_panel"])
+PANELS = ("predict", "inspect", "patients", "cohort", "train", "evaluate")
+
+
+@pytest.mark.parametrize("module", ["reader", "writer", "samples", *(f"{panel}.panel" for panel in PANELS)])
 def test_importing_the_plugin_loads_no_torch(module: str) -> None:
     code = f"import sys, napari_caltomorph.plugin.{module}; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

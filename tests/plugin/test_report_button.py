@@ -12,7 +12,7 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog
 from tests.plugin.conftest import OpenPanel
 
-from napari_caltomorph.plugin.predict_panel import PredictPanel
+from napari_caltomorph.plugin.predict.panel import PredictPanel
 
 
 def wait(qtbot: QtBot, panel: PredictPanel) -> None:

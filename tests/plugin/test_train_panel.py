@@ -22,11 +22,11 @@ from tests.train.small import save_features, write_cohort
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.diagnose import find_model, read_description
 from napari_caltomorph.diagnose.model_card import TRAINING_CURVES
-from napari_caltomorph.plugin.theme import look_of
-from napari_caltomorph.plugin.train_panel import TrainPanel
-from napari_caltomorph.plugin.training_control import TrainingControl
-from napari_caltomorph.plugin.training_view import Curves
-from napari_caltomorph.plugin.worker import Task
+from napari_caltomorph.plugin.train.control import TrainingControl
+from napari_caltomorph.plugin.train.panel import TrainPanel
+from napari_caltomorph.plugin.train.view import Curves
+from napari_caltomorph.plugin.widgets.theme import look_of
+from napari_caltomorph.plugin.widgets.worker import Task
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
 from napari_caltomorph.train import RECIPES, KeepSoFar, TrainProgress, training_folder

@@ -8,7 +8,7 @@ from napari.layers import Image
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QScrollArea
 
-from napari_caltomorph.plugin.pixel_question import LAYER
+from napari_caltomorph.plugin.inspect.pixel_question import LAYER
 
 LONG = 120_000
 

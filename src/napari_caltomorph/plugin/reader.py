@@ -9,7 +9,7 @@ from typing import Any
 from napari_caltomorph.diagnose import Prediction
 from napari_caltomorph.diagnose.find_smear import find_smear
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.plugin.stack import CellStack
+from napari_caltomorph.plugin.gallery.stack import CellStack
 from napari_caltomorph.smear import Smear, read_smear
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -30,7 +30,7 @@ def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
 
 def get_prediction_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
     """Return a reader for a saved prediction, or None when the file is none."""
-    from napari_caltomorph.plugin.layers import ranked_layer_data
+    from napari_caltomorph.plugin.gallery.layers import ranked_layer_data
 
     if not isinstance(path, str):
         return None

@@ -9,9 +9,9 @@ import numpy as np
 import tifffile
 
 from napari_caltomorph.errors import OutputRefused
-from napari_caltomorph.plugin.layers import PREDICTION_KEY, ranked_order
+from napari_caltomorph.plugin.gallery.layers import PREDICTION_KEY, ranked_order
+from napari_caltomorph.plugin.gallery.stack import CellStack
 from napari_caltomorph.plugin.reader import SMEAR_KEY
-from napari_caltomorph.plugin.stack import CellStack
 from napari_caltomorph.storage import replacing
 
 

@@ -1,0 +1,160 @@
+"""One tab of figures: the page that is chosen, drawn in napari's theme, and the patients that are clicked on it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
+
+from napari_caltomorph.evaluate import Evaluation
+from napari_caltomorph.evaluate.confusion_matrix import Confusion
+from napari_caltomorph.plugin.evaluate.pages import Page
+from napari_caltomorph.plugin.widgets.parts import counted, narrow_combo, plain
+from napari_caltomorph.report import Look
+from napari_caltomorph.report.drawing import short
+
+# Within how many pixels a click hits a dot.
+_REACH = 7
+# Characters in a line of a row's name.
+_WIDEST_NAME = 21
+
+
+@dataclass(frozen=True)
+class Picked:
+    """Patients that were clicked on, what they have in common, and in which cell of which page that was."""
+
+    title: str
+    patients: tuple[str, ...]
+    page: Page | None = None
+    cell: tuple[int, int] | None = None
+
+
+class _Canvas(FigureCanvasQTAgg):
+    def wheelEvent(self, event: Any) -> None:
+        """Let the page scroll: matplotlib would keep the wheel to itself."""
+        event.ignore()
+
+
+class FigureTab(QWidget):
+    """Shows one of several pages; `picked` (`Picked`) follows a click, `turned` the choice of another page."""
+
+    picked = Signal(object)
+    turned = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pages: tuple[Page, ...] = ()
+        self._evaluation: Evaluation | None = None
+        self._look = Look()
+        self._marks: list[Any] = []
+        self.choice = narrow_combo()
+        self.choice.currentIndexChanged.connect(lambda _: self.turned.emit())
+        self._hint = QLabel()
+        self.canvas = _Canvas(Figure(layout="constrained"))
+        self.canvas.mpl_connect("button_press_event", self._on_press)
+        area = QScrollArea(widgetResizable=True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(self.canvas)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 2, 0, 0)
+        column.setSpacing(2)
+        column.addWidget(self.choice)
+        column.addWidget(self._hint)
+        column.addWidget(area, 1)
+
+    def set_pages(self, pages: Sequence[Page]) -> None:
+        """Show these pages, the first in front."""
+        self._pages = tuple(pages)
+        self.choice.blockSignals(True)
+        self.choice.clear()
+        self.choice.addItems([page.title for page in pages])
+        self.choice.blockSignals(False)
+        self.choice.setVisible(len(self._pages) > 1)
+
+    @property
+    def page(self) -> Page:
+        """The page that is shown."""
+        return self._pages[self.choice.currentIndex()]
+
+    def draw(self, evaluation: Evaluation, look: Look, threshold: float) -> None:
+        """Draw the page anew."""
+        self._evaluation, self._look, self._marks = evaluation, look, []
+        self._hint.setText(self.page.hint)
+        self._hint.setVisible(bool(self.page.hint))
+        self.canvas.setMinimumHeight(round(self.page.least_height * self.page.size(evaluation)[1]))
+        self.canvas.setToolTip(f"<p>{plain(self.page.caption(evaluation))}</p>")
+        self.canvas.figure.clear()
+        axes = self.canvas.figure.subplots()
+        self.page.draw(axes, evaluation, look, threshold)
+        if self.page.matrix is not None:
+            _narrow(axes)
+        self.canvas.draw_idle()
+
+    def mark(self, picked: Picked | None) -> None:
+        """Frame the cell, or ring the dots, of patients who were picked."""
+        for mark in self._marks:
+            mark.remove()
+        self._marks = []
+        if self._evaluation is not None and picked is not None and self.canvas.figure.axes:
+            self._marks = self._mark(self.canvas.figure.axes[0], self._evaluation, picked)
+        self.canvas.draw_idle()
+
+    def pick_cell(self, row: int, column: int) -> None:
+        """Pick the patients in a cell of the matrix."""
+        if self._evaluation is not None and self.page.matrix is not None:
+            self.picked.emit(self._in_cell(self._evaluation, self.page.matrix(self._evaluation), row, column))
+
+    def _mark(self, axes: Axes, evaluation: Evaluation, picked: Picked) -> list[Any]:
+        if picked.page is self.page and picked.cell is not None:
+            row, column = picked.cell
+            frame = Rectangle(
+                (column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=self._look.text, linewidth=3, zorder=5
+            )
+            return [axes.add_patch(frame)]
+        if self.page.points is not None:
+            is_in = evaluation.patients["patient_id"].isin(picked.patients).to_numpy(dtype=bool)
+            x, y = self.page.points(evaluation)[is_in].T
+            return [axes.scatter(x, y, s=110, facecolor="none", edgecolor=self._look.text, linewidth=1.8, zorder=6)]
+        return []
+
+    def _on_press(self, event: Any) -> None:
+        evaluation = self._evaluation
+        if evaluation is None or event.inaxes is None or event.button != 1:
+            return
+        if self.page.matrix is not None:
+            row, column = round(event.ydata), round(event.xdata)
+            counts = self.page.matrix(evaluation).counts
+            if counts.any() and 0 <= row < counts.shape[0] and 0 <= column < counts.shape[1]:
+                self.pick_cell(row, column)
+        elif self.page.points is not None:
+            places = event.inaxes.transData.transform(self.page.points(evaluation))  # (P, 2) pixels
+            distances = np.nan_to_num(np.hypot(*(places - (event.x, event.y)).T), nan=np.inf)
+            near = np.flatnonzero(distances <= _REACH * self.canvas.device_pixel_ratio)
+            if len(near):
+                ids = tuple(evaluation.patients["patient_id"].iloc[near[np.argsort(distances[near])]])
+                self.picked.emit(Picked(f"{self.page.title}: {counted(len(ids), 'patient')} there", ids))
+
+    def _in_cell(self, evaluation: Evaluation, confusion: Confusion, row: int, column: int) -> Picked:
+        ids = confusion.patients(row, column)
+        predicted = evaluation.taxonomy.coarse(confusion.columns[column]).name
+        title = f"{short(confusion.rows[row].name)} → {short(predicted)}: {counted(len(ids), 'patient')}"
+        return Picked(title, ids, self.page, (row, column))
+
+
+def _narrow(axes: Axes) -> None:
+    """Leave a matrix the width of a dock: its rows' names in several lines, its title said by the hint."""
+    axes.set_title("", loc="left")
+    labels = [label.get_text().replace("\n", " ").replace(" (", "\u00a0(") for label in axes.get_yticklabels()]
+    axes.set_yticks(
+        axes.get_yticks(), ["\n".join(textwrap.wrap(one, _WIDEST_NAME)) for one in labels], parse_math=False
+    )

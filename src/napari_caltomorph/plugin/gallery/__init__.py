@@ -1,0 +1,1 @@
+"""The cells of a prediction as layers in the viewer."""

@@ -1,0 +1,88 @@
+"""A prediction as napari layers: the ranked cells as one picture, and a square on each with the model's answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import napari
+import numpy as np
+import pandas as pd
+from napari.layers import Layer
+from numpy.typing import NDArray
+
+from napari_caltomorph.diagnose import Prediction
+from napari_caltomorph.plugin.gallery.gallery import CellPictures, Grid, read_pictures
+from napari_caltomorph.plugin.inspect.cell_columns import cell_columns
+from napari_caltomorph.plugin.reader import SMEAR_KEY, LayerData
+from napari_caltomorph.smear import Smear
+
+SQUARE = 1.05
+"""How much larger a square is than its cell."""
+
+PREDICTION_KEY = "caltomorph_prediction"
+"""Where the metadata of our layers keep the `Prediction` that they show."""
+
+
+def ranked_order(smear: Smear, prediction: Prediction) -> NDArray[np.intp]:
+    """Return indices into the smear's cells, in rank order."""
+    index = {cell: i for i, cell in enumerate(smear.cells)}
+    return np.array([index[prediction.cells[i]] for i in prediction.order], dtype=np.intp)
+
+
+def ranked_layer_data(smear: Smear, prediction: Prediction, pictures: CellPictures | None = None) -> list[LayerData]:
+    """Return the *ranked cells* and the *predictions* layer.
+
+    Parameters
+    ----------
+    smear, prediction
+    pictures : CellPictures, optional
+        Of the cells in rank order, where they are decoded already.
+    """
+    if pictures is None:
+        pictures = read_pictures(smear, ranked_order(smear, prediction))
+    grid = Grid(len(prediction.cells), smear.canvas)
+    picture = pictures.arranged(np.arange(grid.count), grid)
+    shared: dict[str, Any] = {"metadata": {PREDICTION_KEY: prediction, SMEAR_KEY: smear}, "axis_labels": ("y", "x")}
+    if smear.pixel_size_um is not None:
+        shared |= {"scale": (smear.pixel_size_um,) * 2, "units": ("um", "um")}
+    image = {
+        "name": f"{prediction.patient_id} ranked cells",
+        "rgb": True,
+        "multiscale": isinstance(picture, list),
+        "interpolation2d": "linear",
+        **shared,
+    }
+    ranked = prediction.order
+    colors = np.array(prediction.taxonomy.colors)[prediction.alone_class[ranked]]
+    points = {
+        "name": f"{prediction.patient_id} predictions",
+        "features": _features(smear, prediction),
+        "symbol": "square",
+        "size": SQUARE * max(grid.cell),
+        "canvas_size_limits": (0, 10_000),  # a cell that is filtered away has no size, and no dot either
+        "face_color": "transparent",
+        "border_color": colors,
+        "border_width": 0.035,
+        **shared,
+    }
+    return [(picture, image, "image"), (grid.centers(), points, "points")]
+
+
+def _features(smear: Smear, prediction: Prediction) -> pd.DataFrame:
+    table = prediction.cell_table()[["cell", "rank", "attention", "alone_class"]]
+    ranked = prediction.order
+    table["label"] = [prediction.labels[i] or "" for i in ranked]
+    table["quality"] = cell_columns(prediction, smear)["quality"][ranked]
+    return table
+
+
+def whose(prediction: Prediction) -> tuple[str, str | None]:
+    """Return whose cells these are: two exports may bear one name, but their folders differ."""
+    return prediction.patient_id, prediction.smear_path
+
+
+def hide_all_but(viewer: napari.viewer.Viewer, *shown: Layer) -> None:
+    """Hide every other smear and prediction: two patients' cells on top of each other would read as one."""
+    for layer in viewer.layers:
+        if layer not in shown and (SMEAR_KEY in layer.metadata or PREDICTION_KEY in layer.metadata):
+            layer.visible = False

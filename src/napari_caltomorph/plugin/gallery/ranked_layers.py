@@ -1,0 +1,305 @@
+"""The layers of one prediction in a viewer: they show the inspected cells, and selecting in them selects everywhere.
+
+The points stand in rank order for good; another order moves them, and a filter hides some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import napari
+import numpy as np
+from napari.layers import Image, Layer, Points
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_caltomorph.plugin.gallery.gallery import CellPictures, Grid
+from napari_caltomorph.plugin.gallery.layers import (
+    PREDICTION_KEY,
+    SQUARE,
+    hide_all_but,
+    ranked_layer_data,
+    ranked_order,
+    whose,
+)
+from napari_caltomorph.plugin.gallery.marks import paint
+from napari_caltomorph.plugin.gallery.mouse import GalleryMouse
+from napari_caltomorph.plugin.gallery.overlays import CellOverlays
+from napari_caltomorph.plugin.gallery.stack import CellStack
+from napari_caltomorph.plugin.gallery.texts import RanksInView
+from napari_caltomorph.plugin.inspect.inspected import Inspected
+from napari_caltomorph.plugin.widgets.theme import look_of
+from napari_caltomorph.smear import Smear
+
+
+class RankedLayers(QObject):
+    """The picture of the cells and a square on each; made again, they replace themselves and nobody else's.
+
+    `changed` says that some of the layers were deleted by hand.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    inspected : Inspected
+        With its smear; it learns of these layers.
+    pictures : CellPictures
+        Of the cells in rank order.
+
+    Attributes
+    ----------
+    grid : Grid
+        Where cells stand.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: napari.viewer.Viewer, inspected: Inspected, pictures: CellPictures) -> None:
+        super().__init__()
+        assert inspected.smear is not None
+        self.viewer, self.inspected = viewer, inspected
+        self._smear: Smear = inspected.smear
+        self._pictures = pictures
+        self._remove_of_same_patient()
+        self.image, self.points = (
+            viewer.add_layer(Layer.create(*data))
+            for data in ranked_layer_data(self._smear, inspected.prediction, pictures)
+        )
+        assert isinstance(self.image, Image)
+        assert isinstance(self.points, Points)
+        self.points.editable = False  # a square that is dragged or deleted would belong to no cell
+        self.stack: Image | None = None
+        self._heat, self._width = False, 0
+        self.grid = Grid(len(inspected.cells.order), self._smear.canvas)
+        self._overlays = CellOverlays(viewer, self.points)
+        self._keys: set[str] = set()
+        self._ranks_in_view = RanksInView(self)
+        # When all layers are cleared, each goes by itself.
+        self._removed = QTimer(self, singleShot=True, interval=0)
+        self._removed.timeout.connect(self._on_removed)
+        viewer.layers.selection.active = self.points
+        hide_all_but(viewer, self.image, self.points)
+        inspected.gallery = self
+        self._connect("connect")
+        self._mouse = GalleryMouse(self)
+        self._fit()
+
+    def close(self) -> None:
+        """Let go of the viewer and of the cells; the layers stay."""
+        self._ranks_in_view.stop()
+        self._removed.stop()
+        self._connect("disconnect")
+        for key in list(self._keys):
+            self.bind_key(key, None)
+        self._mouse.close()
+        self.inspected.gallery = None
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether both layers are still in the viewer."""
+        return self.image in self.viewer.layers and self.points in self.viewer.layers
+
+    @property
+    def has_stack(self) -> bool:
+        """Whether the cells are shown one at a time."""
+        return self.stack is not None and self.stack in self.viewer.layers
+
+    @property
+    def columns(self) -> int:
+        """Cells a row."""
+        return self.grid.columns
+
+    def cell_at(self, world: tuple[float, ...]) -> int | None:
+        """Return the cell at a place in the world, or None."""
+        if not self.is_shown or not self.points.visible:
+            return None
+        row, column = self.points.world_to_data(world[-2:])
+        position = self.grid.at(float(row), float(column))
+        return None if position is None else int(self.inspected.cells.order[position])
+
+    def cells_between(self, one: tuple[float, ...], other: tuple[float, ...]) -> NDArray[np.intp]:
+        """Return the cells whose middle lies in the rectangle between two places in the world."""
+        if not self.is_shown:
+            return np.zeros(0, dtype=np.intp)
+        corners = np.array([self.points.world_to_data(place[-2:]) for place in (one, other)])
+        inside = ((self.points.data >= corners.min(axis=0)) & (self.points.data <= corners.max(axis=0))).all(axis=1)
+        return self.inspected.prediction.order[inside & self.points.shown]
+
+    def show_heat(self, on: bool) -> None:
+        """Tint the cells that were attended to more than an average one."""
+        self._heat = on
+        self._on_marks()
+
+    def show_width(self, width: int) -> None:
+        """Show cells so wide on the screen, in pixels, and as many in a row as fit; 0: all of them in view."""
+        self._width = width
+        self._on_order()
+
+    def bind_key(self, key: str, function: Callable[[], None] | None) -> None:
+        """Call a function when a key is pressed over the picture, whatever napari does with it; None: as it was."""
+        (self._keys.discard if function is None else self._keys.add)(key)
+        for layer in (self.image, self.points):
+            layer.bind_key(key, None if function is None else lambda _: function(), overwrite=True)
+
+    def add_overlay(self, cell: int, name: str, image: NDArray[Any], **options: Any) -> Image | None:
+        """Lay an image over a cell; see `CellOverlays.add`. None where the picture was deleted by hand."""
+        if not self.is_shown:
+            return None
+        layer = self._overlays.add(cell, name, image, **options)
+        self._overlays.place(self.inspected.cells, self.grid)
+        return layer
+
+    def show_as_stack(self, on: bool) -> None:
+        """Show the cells of the gallery one at a time, in its order, instead of all at once."""
+        if on == (self.stack is not None) or (on and not self.is_shown):
+            return
+        if on:
+            self._add_stack()
+        else:
+            if self.has_stack:
+                self.viewer.layers.remove(self.stack)
+            self.stack = None
+        if not self.is_shown:
+            return
+        self.image.visible = self.points.visible = not on
+        self.viewer.layers.selection.active = self.stack if on else self.points
+        self._fit()
+
+    def _connect(self, how: str) -> None:
+        viewer, cells = self.viewer, self.inspected.cells
+        for signal, told in (
+            (cells.selection_changed, self._on_selection),
+            (cells.order_changed, self._on_order),
+            (cells.edited, self._on_marks),
+            (self.inspected.colors_changed, self._on_marks),
+            (self.points.selected_data.events.items_changed, self._on_points_selected),
+            (viewer.scene.camera.events.zoom, self._ranks_in_view.on_camera),
+            (viewer.scene.camera.events.center, self._ranks_in_view.on_camera),
+            (viewer.layers.events.removed, self._on_layer_removed),
+            (viewer.events.theme, self._on_marks),
+            (viewer.dims.events.current_step, self._on_scroll),
+        ):
+            getattr(signal, how)(told)
+
+    def _ranks(self, cells: NDArray[np.intp] | list[int]) -> NDArray[np.intp]:
+        """Return the places of cells among the points."""
+        return self.inspected.prediction.ranks[cells] - 1
+
+    def _on_order(self) -> None:
+        if not self.is_shown:
+            return
+        order = self.inspected.cells.order
+        across = None
+        if self._width:
+            pitch = self.grid.pitch[1] / self.grid.cell[1] * self._width
+            across = max(1, int(self.viewer.canvas.size[1] / pitch))
+        self.grid = Grid(len(order), self._smear.canvas, across)
+        ranks = self._ranks(order)
+        self.image.data = self._pictures.arranged(ranks, self.grid)
+        shown = np.zeros(len(self.points.data), dtype=bool)
+        shown[ranks] = True
+        # napari 0.9 heeds `shown` only where some dimension is sliced, so what is hidden has no size either.
+        self.points.size = np.where(shown, SQUARE * max(self.grid.cell), 0)
+        places = np.broadcast_to(Grid(1, self.grid.cell).centers(), (len(shown), 2)).copy()
+        places[ranks] = self.grid.centers()
+        self.points.shown = shown
+        self.points.data = places
+        if self.stack is not None and self.has_stack:
+            self.stack.data = self._stack()
+        self._overlays.place(self.inspected.cells, self.grid)
+        self._look_at_order()
+        self._ranks_in_view.write_anew()
+
+    def _look_at_order(self) -> None:
+        """Bring all cells into view, or as many as their size lets, the current one among them."""
+        if self.stack is not None:
+            return
+        if not self._width:
+            self._fit()
+            return
+        camera, pixel = self.viewer.scene.camera, float(self.points.scale[-1])
+        camera.zoom = self._width / (self.grid.cell[1] * pixel)
+        current = self.inspected.cells.current
+        row = 0 if current is None else self.points.data[int(self._ranks([current])[0]), 0]
+        half = self.viewer.canvas.size[0] / camera.zoom / pixel / 2
+        row = np.clip(row, min(half, self.grid.shape[0] / 2), max(self.grid.shape[0] - half, half))
+        camera.center = (0.0, *self.points.data_to_world((row, self.grid.shape[1] / 2))[-2:])
+
+    def _on_selection(self) -> None:
+        cells = self.inspected.cells
+        if not self.is_shown:
+            return
+        wanted = set(self._ranks(list(cells.selected)).tolist())
+        if wanted != set(self.points.selected_data):
+            self.points.selected_data = wanted
+        if cells.current is None:
+            return
+        place = self.points.data[int(self._ranks([cells.current])[0])]
+        if self.has_stack:
+            self.viewer.dims.set_point(0, cells.position(cells.current))
+        elif not self._is_in_view(place):
+            self.viewer.scene.camera.center = (0.0, *self.points.data_to_world(place)[-2:])
+
+    def _on_points_selected(self, event: object = None) -> None:
+        """Follow who selects points with napari's own tools, such as the features table."""
+        ranked, chosen = self.inspected.prediction.order, self.points.selected_data
+        wanted = frozenset(int(ranked[point]) for point in chosen)
+        if wanted != self.inspected.cells.selected:
+            self.inspected.cells.select(wanted, current=self.inspected.cells.current)
+
+    def _on_marks(self, event: object = None) -> None:
+        if self.is_shown:
+            paint(self.points, self.inspected, look_of(self.viewer.theme), heat=self._heat)
+            self._ranks_in_view.write_anew()
+
+    def _stack(self) -> CellStack:
+        in_smear = ranked_order(self._smear, self.inspected.prediction)
+        return CellStack(self._smear, in_smear[self._ranks(self.inspected.cells.order)])
+
+    def _add_stack(self) -> None:
+        options: dict[str, Any] = {
+            "name": f"{self.inspected.prediction.patient_id} cells by rank",
+            "rgb": True,
+            "interpolation2d": "linear",
+            "metadata": self.image.metadata,
+            "axis_labels": ("rank", "y", "x"),
+        }
+        if self._smear.pixel_size_um is not None:
+            size = self._smear.pixel_size_um
+            options |= {"scale": (1.0, size, size), "units": ("pixel", "um", "um")}
+        self.stack = self.viewer.add_image(self._stack(), **options)
+        self.viewer.dims.set_point(0, 0)
+
+    def _fit(self) -> None:
+        """Bring what is shown into view, whatever size another patient's hidden picture has."""
+        # napari wants one layer with all of the viewer's dimensions; a smear is no larger than a cell of our picture.
+        fitted = [
+            layer
+            for layer in self.viewer.layers
+            if layer.ndim > 2 or layer == self.image or PREDICTION_KEY not in layer.metadata
+        ]
+        self.viewer.reset_view(layers=fitted if self.stack is None else [self.stack])
+
+    def _remove_of_same_patient(self) -> None:
+        for layer in list(self.viewer.layers):
+            found = layer.metadata.get(PREDICTION_KEY)
+            if found is not None and whose(found) == whose(self.inspected.prediction):
+                self.viewer.layers.remove(layer)
+
+    def _on_layer_removed(self, event: object = None) -> None:
+        self._removed.start()
+
+    def _on_removed(self) -> None:
+        if self.stack is not None and not self.has_stack:
+            self.show_as_stack(False)
+        self.changed.emit()
+
+    def _on_scroll(self, event: object = None) -> None:
+        step, cells = int(self.viewer.dims.current_step[0]), self.inspected.cells
+        if self.has_stack and step < len(cells.order):
+            cells.select([int(cells.order[step])])
+
+    def _is_in_view(self, place: NDArray[np.float64]) -> bool:
+        # The corners are whole pixels, and never lie beyond the middles of the outermost cells.
+        top_left, bottom_right = self.points.corner_pixels[:, -2:]
+        return bool(np.all((place >= top_left - 1) & (place <= bottom_right + 1)))

@@ -1,0 +1,1 @@
+"""The panel *Inspect cells*: one selection model, and tabs that follow it."""

@@ -1,0 +1,172 @@
+"""Cells as dots of a plot: a click or a lasso selects, the selected are ringed, what is filtered away is faint.
+
+The dots are drawn once; rings are drawn over a copy of them, so that selecting among thousands of cells stays fluid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import MouseButton
+from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_rgba, to_rgba_array
+from matplotlib.figure import Figure
+from matplotlib.path import Path
+from matplotlib.widgets import LassoSelector
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+from napari_caltomorph.plugin.inspect.inspected import Inspected
+from napari_caltomorph.report import Look
+
+# A lasso smaller than this, in pixels, is a click; a click this far from a dot still means it.
+_CLICK = 4
+_REACH = 12
+_FAINT = 0.1
+# Above these, dots and rings shrink, or they would hide each other.
+_MANY_DOTS, _MANY_RINGS = 800, 60
+
+
+class CellDots(FigureCanvasQTAgg):
+    """A canvas with one dot a cell, linked to the selection."""
+
+    def __init__(self) -> None:
+        super().__init__(Figure())
+        self._inspected: Inspected | None = None
+        self._dots: PathCollection | None = None
+        self._look = Look()
+        self.mpl_connect("draw_event", self._on_drawn)
+
+    def show_dots(
+        self,
+        inspected: Inspected,
+        draw: Callable[[Axes], PathCollection],
+        look: Look,
+        *,
+        place: tuple[float, float, float, float] = (0.03, 0.26, 0.94, 0.72),
+    ) -> None:
+        """Draw the cells.
+
+        Parameters
+        ----------
+        inspected : Inspected
+        draw : callable
+            Draws into axes, and returns dots whose offsets are in the order of the prediction's cells; none where it
+            says why there are none.
+        look : Look
+        place : tuple of float
+            Of the axes in the figure: left, bottom, width, height.
+        """
+        self._inspected, self._look = inspected, look
+        self.figure.clear()
+        self._axes = axes = self.figure.add_axes(place)
+        self._dots = draw(axes)
+        self._background: Any = None
+        self._rings = axes.scatter([], [], s=42, facecolor="none", edgecolor=look.text, linewidth=1.0, animated=True)
+        self._ring = axes.scatter([], [], s=110, facecolor="none", edgecolor=look.text, linewidth=1.8, animated=True)
+        # Kept, or it would be gone.
+        self._lasso = LassoSelector(
+            axes,
+            self._on_lasso,
+            useblit=True,
+            button=[MouseButton.LEFT],
+            props={"color": look.text, "linewidth": 1, "alpha": 0.8},
+        )
+        self.show_state()
+
+    @property
+    def places(self) -> np.ndarray:
+        """(N, 2) where each cell's dot is, in the axes' units; (0, 2) where there are none."""
+        found = np.zeros((0, 2)) if self._dots is None else np.asarray(self._dots.get_offsets(), dtype=float)
+        return found.reshape(-1, 2)
+
+    @property
+    def ringed(self) -> np.ndarray:
+        """(K, 2) the rings' places."""
+        return np.asarray(self._rings.get_offsets(), dtype=float).reshape(-1, 2)
+
+    def show_state(self) -> None:
+        """Show colours, and which cells are filtered away (faint) or left out (hollow)."""
+        if self._inspected is None or self._dots is None or not len(self.places):
+            self.draw_idle()
+            return
+        cells = self._inspected.cells
+        faces = to_rgba_array(self._inspected.colors)
+        edges = np.broadcast_to(to_rgba(self._look.background), faces.shape).copy()
+        out = list(cells.left_out)
+        edges[out] = faces[out]
+        faces[out, 3] = 0
+        hidden = np.ones(len(faces), dtype=bool)
+        hidden[cells.order] = False
+        faces[hidden, 3] *= _FAINT
+        edges[hidden, 3] *= _FAINT
+        self._dots.set_facecolor(faces)
+        self._dots.set_edgecolor(edges)
+        outline = 0.3 if len(faces) <= _MANY_DOTS else 0.0
+        self._dots.set_linewidth(np.where(np.isin(np.arange(len(faces)), out), 1.2, outline).tolist())
+        self._dots.set_sizes([14 * _shrunk(len(faces), _MANY_DOTS)])
+        self._ring_selected()
+        self.draw_idle()
+
+    def show_selection(self) -> None:
+        """Ring the selected cells."""
+        if self._inspected is None or not len(self.places):
+            return
+        self._ring_selected()
+        if self._background is None:
+            self.draw_idle()
+            return
+        self.restore_region(self._background)
+        self._draw_rings()
+        self.blit(self._axes.bbox)
+
+    def _ring_selected(self) -> None:
+        assert self._inspected is not None
+        cells, places = self._inspected.cells, self.places
+        self._rings.set_offsets(places[sorted(cells.selected)])
+        shrunk = _shrunk(len(cells.selected), _MANY_RINGS)
+        self._rings.set_sizes([42 * shrunk])
+        self._rings.set_linewidth(shrunk)
+        self._ring.set_offsets(places[[] if cells.current is None else [cells.current]])
+
+    def _draw_rings(self) -> None:
+        for ring in (self._rings, self._ring):
+            self._axes.draw_artist(ring)
+
+    def _on_drawn(self, event: object) -> None:
+        if self._inspected is not None:
+            self._background = self.copy_from_bbox(self._axes.bbox)
+            self._draw_rings()
+
+    def _on_lasso(self, corners: list[tuple[float, float]]) -> None:
+        places = self.places
+        if self._inspected is None or not len(places):
+            return
+        to_pixels = self._axes.transData.transform
+        line = to_pixels(corners)
+        if np.ptp(line, axis=0).max() > _CLICK * self.device_pixel_ratio:
+            self._choose(np.flatnonzero(Path(corners).contains_points(places)))
+            return
+        shown = self._inspected.cells.order
+        distances = np.hypot(*(to_pixels(places[shown]) - line[0]).T)
+        if len(shown) and distances.min() <= _REACH * self.device_pixel_ratio:
+            self._choose(shown[[int(distances.argmin())]])
+
+    def _choose(self, chosen: np.ndarray) -> None:
+        """Select these cells; with Shift or Ctrl, these too."""
+        assert self._inspected is not None
+        cells = self._inspected.cells
+        held = QApplication.keyboardModifiers()
+        adds = held & (Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.ControlModifier)
+        kept = cells.selected if adds else frozenset()
+        cells.select(kept | set(chosen.tolist()), current=int(chosen[0]) if len(chosen) else None)
+        self.show_selection()
+
+
+def _shrunk(count: int, many: int) -> float:
+    """Return by how much to shrink so many things, at most to a fifth."""
+    return float(np.clip((many / max(count, 1)) ** 0.5, 0.2, 1.0))

@@ -1,0 +1,184 @@
+"""The inspected cells as dots: by attention, or by their features (PCA, UMAP on demand)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from numpy.typing import NDArray
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.explain.cell_map import pca, umap
+from napari_caltomorph.plugin.beside_opengl import load_triton_privately
+from napari_caltomorph.plugin.gallery.colors import legend
+from napari_caltomorph.plugin.inspect.cell_dots import CellDots
+from napari_caltomorph.plugin.inspect.inspected import Inspected
+from napari_caltomorph.plugin.inspect.tab import InspectTab
+from napari_caltomorph.plugin.widgets.parts import line, plain
+from napari_caltomorph.plugin.widgets.theme import ERROR, colored
+from napari_caltomorph.plugin.widgets.worker import Job
+from napari_caltomorph.progress import OnProgress, Progress
+from napari_caltomorph.report import Look, draw_attention_swarm
+
+ATTENTION, PCA, UMAP = "Attention", "Features, PCA", "Features, UMAP"
+_TIPS = {
+    ATTENTION: "Right of 1x the network attended to the cell more than to an average one.",
+    PCA: "Near each other are cells that the encoder describes alike, along the two directions of most difference.",
+    UMAP: "Near each other are cells that the encoder describes alike; distances between groups mean little.",
+}
+_MOST_IN_LEGEND = 12
+_Map = tuple[NDArray[np.float64], tuple[str, str]]
+
+
+class CellScatterTab(InspectTab):
+    """One plot of all cells; a click or a lasso selects in every view."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._maps: dict[str, _Map] = {}
+        self._job: Job | None = None
+        self.view = QComboBox()
+        self.view.addItems(list(_TIPS))
+        for row, tip in enumerate(_TIPS.values()):
+            self.view.setItemData(row, tip, 3)  # Qt.ToolTipRole
+        self.view.currentTextChanged.connect(lambda _: self._show())
+        self.state = line()
+        self.dots = CellDots()
+        self.dots.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)  # as high as there is room
+        self.dots.setMinimumHeight(80)
+        self.dots.setToolTip("Click a dot, or draw around dots, to select their cells; with Shift, these too")
+        self._legend = line()
+        row = QHBoxLayout()
+        row.addWidget(QLabel("Cells by"))
+        row.addWidget(self.view, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 4, 0, 0)
+        column.setSpacing(4)
+        column.addLayout(row)
+        column.addWidget(self.state)
+        column.addWidget(self.dots, 1)
+        column.addWidget(self._legend)
+
+    def key_widgets(self) -> list[QWidget]:
+        return [self.dots]
+
+    def on_inspected(self) -> None:
+        self._stop()
+        self._maps = {}
+        self._show()
+
+    def on_look(self) -> None:
+        self._show()
+
+    def on_selection(self) -> None:
+        self.dots.show_selection()
+
+    def on_order(self) -> None:
+        self.dots.show_state()
+
+    def on_edits(self) -> None:
+        self._show_colors()
+
+    def on_colors(self) -> None:
+        self._show_colors()
+
+    def on_closed(self) -> None:
+        self._stop()
+
+    def _show_colors(self) -> None:
+        self.dots.show_state()
+        self._show_legend()
+
+    def _show(self) -> None:
+        """Draw the chosen view, as soon as its places are known."""
+        inspected, chosen = self.inspected, self.view.currentText()
+        if inspected is None:
+            return
+        self._say("")
+        if chosen == ATTENTION:
+            base, look = inspected.prediction, self.look
+            self._draw(inspected, lambda axes: draw_attention_swarm(axes, base, look))
+        elif chosen in self._maps:
+            places, names = self._maps[chosen]
+            self._draw(inspected, partial(_draw_map, places=places, names=names, look=self.look))
+        elif self._job is None:
+            self._start(inspected, chosen)
+
+    def _draw(self, inspected: Inspected, draw: Any) -> None:
+        self.dots.setVisible(True)
+        self.dots.show_dots(inspected, draw, self.look, place=(0.06, 0.14, 0.91, 0.84))
+        self._show_legend()
+
+    def _show_legend(self) -> None:
+        if self.inspected is None:
+            return
+        shown = legend(self.inspected.coloring, self.inspected.prediction, self.inspected.types)
+        words = [f"{colored('&#9632;', color)}&nbsp;{_unbroken(name)}&nbsp;{count:,}" for name, color, count in shown]
+        more = len(words) - _MOST_IN_LEGEND
+        self._legend.setText("&nbsp; ".join(words[:_MOST_IN_LEGEND]) + (f"&nbsp; and {more} more" if more > 0 else ""))
+
+    def _start(self, inspected: Inspected, chosen: str) -> None:
+        def work(progress: OnProgress) -> _Map:
+            load_triton_privately()
+            progress(Progress("Loading features", 0, 1, "smears"))
+            values = inspected.features(progress).values
+            if chosen == PCA:
+                places, shares = pca(values)
+                return places, (f"component 1 ({shares[0]:.0%})", f"component 2 ({shares[1]:.0%})")
+            return umap(values, progress=progress), ("UMAP 1", "UMAP 2")
+
+        self._job = job = Job(self, work)
+        job.progressed.connect(self._on_progress)
+        job.returned.connect(partial(self._on_placed, chosen))
+        job.errored.connect(self._on_failed)
+        job.ended.connect(partial(self._on_ended, job))
+        self._say("Placing the cells ...")
+        self.dots.setVisible(False)
+        job.start()
+
+    def _on_progress(self, progress: Progress) -> None:
+        self._say(progress.in_words if progress.unit == "cells" else f"{progress.stage} ...")
+
+    def _on_placed(self, chosen: str, found: _Map) -> None:
+        self._maps[chosen] = found
+        self._job = None
+        self._show()
+
+    def _on_failed(self, error: Exception) -> None:
+        self.dots.setVisible(False)
+        if isinstance(error, CaltomorphError):
+            self._say(str(error), is_error=True)
+        else:
+            raise error
+
+    def _on_ended(self, job: Job) -> None:
+        if job is self._job:
+            self._job = None
+
+    def _stop(self) -> None:
+        if self._job is not None:
+            self._job.drop()
+            self._job = None
+
+    def _say(self, text: str, *, is_error: bool = False) -> None:
+        self.state.setText(colored(plain(text), ERROR) if is_error else plain(text))
+        self.state.setVisible(bool(text))
+
+
+def _draw_map(axes: Axes, *, places: NDArray[np.float64], names: tuple[str, str], look: Look) -> PathCollection:
+    look.prepare(axes)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_xlabel(names[0], color=look.text, fontsize=8)
+    axes.set_ylabel(names[1], color=look.text, fontsize=8)
+    axes.margins(0.06)
+    return axes.scatter(places[:, 0], places[:, 1], s=14)
+
+
+def _unbroken(name: str) -> str:
+    """Qt breaks lines at spaces and slashes."""
+    return plain(name).replace(" ", "&nbsp;").replace("/", "/\u2060")

@@ -1,0 +1,230 @@
+"""All cells of the inspected prediction with their numbers; a head sorts every view, a row selects in all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from qtpy.QtCore import QAbstractTableModel, QItemSelection, QItemSelectionModel, QModelIndex, QSignalBlocker, Qt
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QTableView, QVBoxLayout, QWidget
+
+from napari_caltomorph.diagnose.tables import folder_name
+from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.plugin.inspect.selection import CellSelection
+from napari_caltomorph.plugin.inspect.tab import InspectTab
+from napari_caltomorph.plugin.widgets.parts import line, plain
+from napari_caltomorph.plugin.widgets.settings import preferences
+from napari_caltomorph.plugin.widgets.theme import ERROR, colored
+from napari_caltomorph.storage import replacing
+
+_STATE = "state"
+_FIRST = ("rank", "attention", "alone_class", "label", "quality", _STATE, "cell")
+_HEADS = {"alone_class": "cell alone"}
+
+
+class CellTableTab(InspectTab):
+    """The table of the cells that are shown, as they are sorted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = CellTableModel()
+        self.table = QTableView()
+        self.table.setModel(self.model)
+        self.table.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
+        self.table.setSelectionMode(QTableView.SelectionMode.ExtendedSelection)
+        self.table.setWordWrap(False)
+        self.table.verticalHeader().hide()
+        self.table.verticalHeader().setDefaultSectionSize(22)
+        head = self.table.horizontalHeader()
+        head.setSectionsClickable(True)
+        head.setSortIndicatorShown(True)
+        head.setHighlightSections(False)
+        head.sectionClicked.connect(self._on_head_clicked)
+        self.table.selectionModel().selectionChanged.connect(self._on_rows_chosen)
+        export = QPushButton("Export ...")
+        export.setToolTip("Write the cells that are shown, in this order, with all their numbers, into a CSV file")
+        export.clicked.connect(self._export_dialog)
+        self._said = line()
+        below = QHBoxLayout()
+        below.addWidget(self._said, 1)
+        below.addWidget(export)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 4, 0, 0)
+        column.addWidget(self.table, 1)
+        column.addLayout(below)
+
+    def key_widgets(self) -> list[QWidget]:
+        return [self.table]
+
+    def export(self, path: Path) -> None:
+        """Write the cells that are shown, in their order, with all columns."""
+        if self.inspected is None:
+            return
+        try:
+            with replacing(path) as part:
+                table_of(self.inspected.cells).to_csv(part, index=False)
+        except CaltomorphError as error:
+            self._said.setText(colored(plain(str(error)), ERROR))
+        else:
+            self._said.setText(plain(f"Written: {path.name}"))
+
+    def on_inspected(self) -> None:
+        self._said.clear()
+        self.model.show_cells(None if self.inspected is None else self.inspected.cells)
+        self.table.resizeColumnsToContents()
+        self._show_sort()
+        self.on_selection()
+
+    def on_order(self) -> None:
+        self.model.show_order()
+        self._show_sort()
+        self.on_selection()
+
+    def on_columns(self) -> None:
+        self.model.show_order()
+        self._show_sort()
+        self.on_selection()
+
+    def on_edits(self) -> None:
+        self.model.show_values()
+
+    def on_selection(self) -> None:
+        if self.inspected is None:
+            return
+        cells = self.inspected.cells
+        rows = np.flatnonzero(np.isin(cells.order, list(cells.selected)))
+        chosen = QItemSelection()
+        for run in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1):
+            if len(run):
+                first, last = self.model.index(int(run[0]), 0), self.model.index(int(run[-1]), 0)
+                chosen.select(first, last)
+        rows_of = self.table.selectionModel()
+        with QSignalBlocker(rows_of):  # nothing new was chosen
+            rows_of.select(
+                chosen, QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
+            )
+            place = None if cells.current is None else cells.position(cells.current)
+            if place is not None:
+                index = self.model.index(place, max(0, self.table.currentIndex().column()))
+                rows_of.setCurrentIndex(index, QItemSelectionModel.SelectionFlag.NoUpdate)
+                self.table.scrollTo(index)
+        self.table.viewport().update()
+
+    def _on_rows_chosen(self) -> None:
+        if self.inspected is None:
+            return
+        cells, chosen = self.inspected.cells, self.table.selectionModel()
+        rows = [range(one.top(), one.bottom() + 1) for one in chosen.selection()]
+        current = chosen.currentIndex().row()
+        cells.select(
+            (int(cell) for one in rows for cell in cells.order[one.start : one.stop]),
+            current=int(cells.order[current]) if 0 <= current < len(cells.order) else None,
+        )
+
+    def _on_head_clicked(self, section: int) -> None:
+        name = self.model.names[section]
+        if self.inspected is None or name == _STATE:
+            self._show_sort()
+            return
+        cells = self.inspected.cells
+        numbers = cells.columns[name].dtype.kind in "fiu" and name != "rank"
+        cells.sort_by(name, descending=not cells.sort.descending if cells.sort.column == name else numbers)
+        self._show_sort()
+
+    def _show_sort(self) -> None:
+        if self.inspected is None:
+            return
+        sort = self.inspected.cells.sort
+        place = self.model.names.index(sort.column) if sort.column in self.model.names else -1
+        way = Qt.SortOrder.DescendingOrder if sort.descending else Qt.SortOrder.AscendingOrder
+        self.table.horizontalHeader().setSortIndicator(place, way)
+
+    def _export_dialog(self) -> None:
+        if self.inspected is None:
+            return
+        name = f"{folder_name(self.inspected.prediction.patient_id)}_cells.csv"
+        where = str(Path(preferences().folder) / name)
+        path, _ = QFileDialog.getSaveFileName(self, "Export the cells", where, "Tables (*.csv)")
+        if path:
+            self.export(Path(path))
+
+
+class CellTableModel(QAbstractTableModel):
+    """The shown cells as Qt's tables want them: a value is asked for only when its row is in sight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cells: CellSelection | None = None
+        self._columns: dict[str, Any] = {}
+        self.names: list[str] = []
+
+    def show_cells(self, cells: CellSelection | None) -> None:
+        """Show other cells."""
+        self._cells = cells
+        self.show_order()
+
+    def show_order(self) -> None:
+        """Show the cells anew: others, in another order, or with other columns."""
+        self.beginResetModel()
+        if self._cells is None:
+            self._columns, self.names = {}, []
+        else:
+            self._columns = dict(self._cells.columns)
+            by = self._cells.sort.column
+            more = [name for name in self._columns if name not in _FIRST and not name.startswith("alone_p_")]
+            more += [by] if by.startswith("alone_p_") else []
+            self.names = [*_FIRST[:-1], *more, _FIRST[-1]]
+        self.endResetModel()
+
+    def show_values(self) -> None:
+        """Show other marks and labels on the same rows."""
+        if self._cells is not None:
+            self._columns = dict(self._cells.columns)
+            self.dataChanged.emit(self.index(0, 0), self.index(self.rowCount() - 1, self.columnCount() - 1))
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:
+        inside = parent is not None and parent.isValid()
+        return 0 if self._cells is None or inside else len(self._cells.order)
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:
+        return len(self.names)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
+            name = self.names[section]
+            return _HEADS.get(name, name.removeprefix("alone_p_").replace("_", " "))
+        return None
+
+    def data(self, index: QModelIndex, role: int = 0) -> Any:
+        if self._cells is None:
+            return None
+        cell, name = int(self._cells.order[index.row()]), self.names[index.column()]
+        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
+            return _state(self._cells, cell) if name == _STATE else _shown(self._columns[name][cell])
+        if role == Qt.ItemDataRole.TextAlignmentRole and name != _STATE and self._columns[name].dtype.kind in "fiu":
+            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        return None
+
+
+def table_of(cells: CellSelection) -> pd.DataFrame:
+    """Return the shown cells, in their order, with all columns and what the user did to them."""
+    order = cells.order
+    columns = {name: values[order] for name, values in cells.columns.items()}
+    columns |= {name: np.isin(order, list(those)) for name, those in _edits(cells).items()}
+    return pd.DataFrame(columns)
+
+
+def _edits(cells: CellSelection) -> dict[str, frozenset[int]]:
+    return {"marked": cells.marked, "left_out": cells.left_out}
+
+
+def _state(cells: CellSelection, cell: int) -> str:
+    return ", ".join(name.replace("_", " ") for name, those in _edits(cells).items() if cell in those)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):  # NumPy's float64 is one
+        return "" if np.isnan(value) else f"{value:.2f}" if abs(value) >= 0.01 or not value else f"{value:.1g}"
+    return str(value)

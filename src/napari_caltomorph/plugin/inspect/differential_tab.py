@@ -1,0 +1,299 @@
+"""The *Differential* tab: label cells with keys, train a probe on them in seconds, and count what there is.
+
+Labels are the selection model's, so that its undo takes them back; the `LabelBook` writes them down for all smears of
+the window. The probe counts anew whenever a label changes: a correction by hand is a label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout
+
+from napari_caltomorph.differential import Differential, Probe, SmearId, read_labels, save_labels
+from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.plugin.gallery.colors import BY_CLASS, BY_LABEL, BY_TYPE
+from napari_caltomorph.plugin.inspect.differential_view import DifferentialView
+from napari_caltomorph.plugin.inspect.inspected import Inspected
+from napari_caltomorph.plugin.inspect.label_book import Counts, LabelBook, Trained, show_calls, smear_of
+from napari_caltomorph.plugin.inspect.label_keys import NARROW, LabelKeys
+from napari_caltomorph.plugin.inspect.tab import InspectTab
+from napari_caltomorph.plugin.widgets.ask_path import ask_file, ask_folder, ask_new_file
+from napari_caltomorph.plugin.widgets.parts import counted, line, plain
+from napari_caltomorph.plugin.widgets.task_row import TaskRow
+from napari_caltomorph.plugin.widgets.theme import WARNING, colored
+from napari_caltomorph.plugin.widgets.worker import Job
+
+_EMPTY = "Select cells and label them: with a letter over the picture, or with a button."
+_PROBES, _TABLES = "Probes (*.safetensors)", "Tables (*.csv)"
+
+
+class DifferentialTab(InspectTab):
+    """Labels, probe and counts of the smears that are inspected in a window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.book = LabelBook()
+        self._counts: dict[SmearId, Differential] = {}
+        self._recounting: Job | None = None
+        self._bound: Inspected | None = None
+        # One count when labelling pauses, not one a cell.
+        self._pause = QTimer(self, singleShot=True, interval=250)
+        self._pause.timeout.connect(self._count_again)
+        self.keys = LabelKeys()
+        self.keys.asked.connect(self.label)
+        self.words, self.about = line(), line()
+        self.task = TaskRow("Train probe")
+        self.task.button.setToolTip("Learn from the labelled cells of all smears inspected here, and count them")
+        self.task.asked.connect(self._train)
+        self.view = DifferentialView()
+        self.buttons: dict[str, QPushButton] = {}
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 4, 0, 0)
+        column.setSpacing(4)
+        column.addWidget(self.keys)
+        column.addWidget(self.words)
+        column.addLayout(
+            self._row(
+                ("Load labels", "Labelled cells from a table, of this smear or of others", self._ask_labels),
+                ("Save labels", "All labelled cells as a table that others can reuse", self._ask_where_labels),
+                ("Confirm calls", "Label the selected cells as the probe calls them", self.confirm_calls),
+            )
+        )
+        column.addWidget(self.task)
+        column.addWidget(self.about)
+        column.addLayout(
+            self._row(
+                ("Load probe", "Count with a saved probe", self._ask_probe),
+                ("Save probe", "The probe, to count other smears with", self._ask_where_probe),
+                ("Count others", "Count another smear, or all smears in a folder", self._ask_others),
+                ("Export", "The counts of all smears as CSV tables", self._ask_where_counts),
+            )
+        )
+        column.addWidget(self.view)
+        column.addStretch()
+
+    def on_inspected(self) -> None:
+        self._stop()
+        self.view.draw(self.look)
+        self._bind_keys(self.inspected if self.isVisible() else None)
+        if self.inspected is not None:
+            self.book.open(self.inspected)
+            if self.book.probe is not None:
+                self._pause.start()
+        self._show()
+
+    def on_edits(self) -> None:
+        if self.inspected is not None and self.book.keep(self.inspected):
+            self._show_labels()
+            if self.book.probe is not None:
+                self._pause.start()
+
+    def on_selection(self) -> None:
+        cells = None if self.inspected is None else self.inspected.cells
+        can_confirm = cells is not None and bool(cells.selected) and BY_TYPE in cells.columns
+        self.buttons["Confirm calls"].setEnabled(can_confirm)
+
+    def on_look(self) -> None:
+        self.view.draw(self.look)
+
+    def on_closed(self) -> None:
+        self._bind_keys(None)
+        self._stop()
+
+    def show_inspected(self, inspected: Inspected | None) -> None:
+        self._keep_what_was_missed()
+        super().show_inspected(inspected)
+
+    def close_inspected(self) -> None:
+        self._keep_what_was_missed()
+        super().close_inspected()
+
+    def showEvent(self, event: Any) -> None:
+        super().showEvent(event)
+        self._bind_keys(self.inspected)
+
+    def hideEvent(self, event: Any) -> None:
+        super().hideEvent(event)
+        self._bind_keys(None)  # a letter labels only where it can be seen
+
+    def label(self, name: str) -> None:
+        """Label the selected cells; after a single one, the next is selected."""
+        if self.inspected is None:
+            return
+        cells = self.inspected.cells
+        if not cells.selected:
+            self.task.say("Select cells first: click one in the picture, or drag over several.")
+            return
+        self.task.say("")
+        if self.inspected.coloring == BY_CLASS:
+            self.inspected.color_by(BY_LABEL)
+        cells.label(name)
+        if len(cells.selected) == 1:
+            cells.step(1)
+
+    def confirm_calls(self) -> None:
+        """Label the selected cells as the probe calls them."""
+        if self.inspected is not None:
+            cells = self.inspected.cells
+            called = cells.columns[BY_TYPE]
+            cells.set_labels([str(called[i]) if i in cells.selected else old for i, old in enumerate(cells.labels)])
+
+    def load_labels(self, path: Path) -> None:
+        """Add labelled cells from a table; `LabelsUnreadable` where it is none."""
+        self.book.add(read_labels(path))
+        if self.inspected is not None:
+            self.book.show(self.inspected)
+            if self.book.probe is not None:
+                self._pause.start()
+        self._show_labels()
+
+    def load_probe(self, path: Path) -> None:
+        """Count with a saved probe from now on; `ProbeRefused` where it is none."""
+        self.book.probe = Probe.load(path)
+        self._counts = {}
+        self._pause.start()
+        self._show()
+
+    def count_others(self, path: Path) -> None:
+        """Count another smear, or all smears in a folder."""
+        if self.inspected is not None:
+            self.task.start(partial(self.book.count_others, self.inspected, path), self._on_counts)
+
+    def export(self, folder: Path) -> None:
+        """Write the counts of all smears; `OutputRefused` where that fails."""
+        from napari_caltomorph.differential.run import save_differentials
+
+        files = save_differentials(list(self._counts.values()), folder)
+        self.task.say(f"Written: {', '.join(map(str, files))}")
+
+    def _train(self) -> None:
+        if self.inspected is not None:
+            self._stop()
+            self.task.start(self.book.train, self._on_trained)
+
+    def _on_trained(self, trained: Trained) -> None:
+        self.book.probe = trained.probe
+        self._counts = dict(trained.counts)
+        self._show()
+
+    def _on_counts(self, counts: Counts) -> None:
+        self._counts |= counts
+        self._show(next(iter(counts)))
+
+    def _count_again(self) -> None:
+        """Count the inspected smear with its labels as they are now."""
+        if self.inspected is None or self.book.probe is None:
+            return
+        if self._recounting is not None:
+            self._recounting.drop()
+        self._recounting = job = Job(self, partial(self.book.count, self.inspected))
+        job.returned.connect(self._on_counts)
+        job.errored.connect(self._on_failed)
+        job.start()
+
+    def _on_failed(self, error: Exception) -> None:
+        if not isinstance(error, CaltomorphError):
+            raise error
+        self.task.say(str(error), is_error=True)
+
+    def _show(self, chosen: SmearId | None = None) -> None:
+        here = None if self.inspected is None else smear_of(self.inspected)
+        probe = self.book.probe
+        self.view.show_counts(self._counts, probe, chosen or here)
+        if self.inspected is not None and here in self._counts:
+            show_calls(self.inspected, self._counts[here])
+        self.about.setText("" if probe is None else _in_words(probe))
+        self.about.setVisible(probe is not None)
+        for name in ("Save probe", "Count others"):
+            self.buttons[name].setEnabled(probe is not None)
+        self.buttons["Export"].setEnabled(bool(self._counts))
+        self._show_labels()
+        self.on_selection()
+
+    def _show_labels(self) -> None:
+        labels = () if self.inspected is None else self.inspected.cells.labels
+        self.keys.show_counts(labels)
+        self.buttons["Save labels"].setEnabled(len(self.book.labels) > 0)
+        if self.inspected is None:
+            return
+        here = sum(map(bool, labels))
+        elsewhere = len(self.book.labels) - len(self.book.labels.of(smear_of(self.inspected)))
+        words = f"<b>{counted(here, 'cell')} labelled</b> of {len(labels):,}" if here else _EMPTY
+        self.words.setText(f"{words}; {counted(elsewhere, 'cell')} of other smears" if elsewhere else words)
+
+    def _bind_keys(self, inspected: Inspected | None) -> None:
+        for one in (self._bound, inspected):
+            if one is not None and one.gallery is not None:
+                for key, name in self.keys.keys.items():
+                    one.gallery.bind_key(key, partial(self.label, name) if one is inspected else None)
+        self._bound = inspected
+
+    def _keep_what_was_missed(self) -> None:
+        """Write down what was labelled, or taken back, while the tab was out of sight."""
+        if self.inspected is not None and self.inspected in self.book:
+            self.book.keep(self.inspected)
+
+    def _stop(self) -> None:
+        self._pause.stop()
+        self.task.cancel()
+        if self._recounting is not None:
+            self._recounting.drop()
+            self._recounting = None
+
+    def _row(self, *buttons: tuple[str, str, Callable[[], None]]) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setSpacing(2)
+        for text, tip, act in buttons:
+            button = self.buttons[text] = QPushButton(text)
+            button.setToolTip(tip)
+            button.setStyleSheet(NARROW)
+            button.clicked.connect(partial(self._dare, act))
+            row.addWidget(button)
+        return row
+
+    def _dare(self, act: Callable[[], None], _: bool = False) -> None:
+        """Do what may fail by what a person gave, and say so."""
+        try:
+            act()
+        except CaltomorphError as error:
+            self.task.say(str(error), is_error=True)
+
+    def _ask_labels(self) -> None:
+        if path := ask_file(self, "Labelled cells", _TABLES):
+            self.load_labels(path)
+
+    def _ask_where_labels(self) -> None:
+        if path := ask_new_file(self, "Save the labelled cells", "labels.csv", _TABLES):
+            save_labels(self.book.labels, path)
+
+    def _ask_probe(self) -> None:
+        if path := ask_file(self, "Probe", _PROBES):
+            self.load_probe(path)
+
+    def _ask_where_probe(self) -> None:
+        path = ask_new_file(self, "Save the probe", "probe.safetensors", _PROBES)
+        if path and self.book.probe is not None:
+            self.book.probe.save(path)
+
+    def _ask_others(self) -> None:
+        if path := ask_folder(self, "A smear, or a folder of smears"):
+            self.count_others(path)
+
+    def _ask_where_counts(self) -> None:
+        if folder := ask_folder(self, "Export the counts into"):
+            self.export(folder)
+
+
+def _in_words(probe: Probe) -> str:
+    described = probe.description
+    held_out = "patient" if described.validation == "patient" else "cell"
+    words = (
+        f"{counted(len(described.types), 'type')} from {counted(sum(described.cells), 'cell')} of "
+        f"{counted(described.patients, 'patient')}; {described.accuracy:.0%} called as labelled, held out by {held_out}"
+    )
+    return "<br>".join([words, *(colored(plain(f"! {one}"), WARNING) for one in described.warnings)])

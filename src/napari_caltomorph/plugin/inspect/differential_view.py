@@ -1,0 +1,143 @@
+"""A differential as the panel shows it: bars with intervals, the same as a table, and what the probe confuses."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+from matplotlib.figure import Figure
+from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtWidgets import QButtonGroup, QComboBox, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_caltomorph.differential import Differential, Probe, SmearId
+from napari_caltomorph.plugin.inspect.label_keys import NARROW
+from napari_caltomorph.plugin.widgets.parts import line, narrow_combo
+from napari_caltomorph.plugin.widgets.table_view import TableView
+from napari_caltomorph.report import Look
+from napari_caltomorph.report.differential_figures import draw_differential, draw_probe_confusion, shown_rows
+
+_BARS, _TABLE, _CONFUSION = "Bars", "Table", "Confusion"
+_NAMES_WIDTH, _NUMBERS_WIDTH = 153, 72
+_CONFUSED = "Labelled cells, called while they were held out: rows as labelled, columns as called."
+_ROW, _AXIS = 21, 44
+_SLANTED = 92
+_HEADS = ["type", "cells", "hand", "called", "%", "95 %"]
+
+
+class DifferentialView(QWidget):
+    """Shows one of several differentials, chosen by its smear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counts: dict[SmearId, Differential] = {}
+        self._probe: Probe | None = None
+        self._look = Look()
+        self.smears: QComboBox = narrow_combo()
+        self.smears.setToolTip("The smears that were counted")
+        self.smears.currentIndexChanged.connect(lambda _: self._show())
+        self.kinds = {name: QPushButton(name, checkable=True) for name in (_BARS, _TABLE, _CONFUSION)}
+        group = QButtonGroup(self)
+        row = QHBoxLayout()
+        row.addWidget(self.smears, 1)
+        row.setSpacing(2)
+        for button in self.kinds.values():
+            button.setStyleSheet(NARROW)
+            group.addButton(button)
+            row.addWidget(button)
+        self.kinds[_BARS].setChecked(True)
+        group.buttonClicked.connect(lambda _: self._show())
+        self.words = line()
+        self.canvas = FigureCanvasQTAgg(Figure())
+        self.canvas.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.canvas.mpl_connect("resize_event", lambda _: self._draw())
+        self.table = TableView()
+        self.table.setSortingEnabled(False)
+        self.table.setStyleSheet("font-size: 11px;")
+        self.table.verticalHeader().setDefaultSectionSize(_ROW)
+        self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addLayout(row)
+        for widget in (self.words, self.canvas, self.table):
+            column.addWidget(widget)
+        self.setVisible(False)
+
+    @property
+    def shown(self) -> Differential | None:
+        """The differential that is in sight."""
+        return self._counts.get(self.smears.currentData())
+
+    def show_counts(self, counts: dict[SmearId, Differential], probe: Probe | None, chosen: SmearId | None) -> None:
+        """Show these differentials, the chosen one first."""
+        self._counts, self._probe = counts, probe
+        with QSignalBlocker(self.smears):
+            self.smears.clear()
+            for smear in counts:
+                self.smears.addItem(smear.patient_id, smear)
+            if chosen in counts:
+                self.smears.setCurrentIndex(list(counts).index(chosen))
+        self.setVisible(bool(counts))
+        self._show()
+
+    def draw(self, look: Look) -> None:
+        """Draw in other colours."""
+        self._look = look
+        self._draw()
+
+    def _show(self) -> None:
+        shown = self.shown
+        if shown is None:
+            return
+        self.words.setText(_CONFUSED if self.kinds[_CONFUSION].isChecked() else _in_words(shown))
+        is_table = self.kinds[_TABLE].isChecked()
+        self.canvas.setVisible(not is_table)
+        self.table.setVisible(is_table)
+        frame = _as_texts(shown)
+        self.table.show_frame(frame, _HEADS)
+        self.table.sortByColumn(-1, Qt.SortOrder.AscendingOrder)  # as a differential is read
+        self.table.setFixedHeight(_ROW * (len(frame) + 2))
+        is_confusion = self.kinds[_CONFUSION].isChecked() and self._probe is not None
+        rows = len(self._probe.description.types) if is_confusion and self._probe else len(shown_rows(shown))
+        self.canvas.setFixedHeight(rows * _ROW + (_SLANTED if is_confusion else _AXIS))
+        self._draw()
+
+    def _draw(self) -> None:
+        shown, figure = self.shown, self.canvas.figure
+        if shown is None or self.canvas.isHidden():
+            return
+        width, height = self.canvas.width(), self.canvas.height()
+        figure.clear()
+        is_confusion = self.kinds[_CONFUSION].isChecked()
+        left = _NAMES_WIDTH / width
+        right = 4 / width if is_confusion else _NUMBERS_WIDTH / width
+        bottom = (_SLANTED if is_confusion else _AXIS - 4) / height
+        if left + right < 0.9 and bottom < 0.9:  # else it is being laid out
+            axes = figure.add_axes((left, bottom, 1 - left - right, 1 - bottom - 3 / height))
+            if is_confusion and self._probe is not None:
+                draw_probe_confusion(axes, self._probe.description, self._look)
+            else:
+                draw_differential(axes, shown, self._look)
+        self.canvas.draw_idle()
+
+
+def _as_texts(shown: Differential) -> pd.DataFrame:
+    table = shown.table()
+    spans = zip(table["percent_low"], table["percent_high"], strict=True)
+    return pd.DataFrame(
+        {
+            "type": table["type"],
+            "cells": table["cells"],
+            "hand": table["by_hand"],
+            "called": table["percent_called"].map("{:.1f}".format),
+            "%": table["percent"].map("{:.1f}".format),
+            "95 %": [f"{low:.1f}-{high:.1f}" for low, high in spans],
+        }
+    )
+
+
+def _in_words(shown: Differential) -> str:
+    by_hand = f", {len(shown.by_hand):,} by hand" if shown.by_hand else ""
+    return (
+        f"<b>Blasts {shown.blasts.in_words}</b>, called {100 * shown.blasts.called:.1f} %<br>"
+        f"{shown.leukocytes:,} leukocytes of {len(shown):,} cells{by_hand}"
+    )

@@ -1,0 +1,37 @@
+"""The tabs of *Inspect cells*, a row a tab; each is imported when it is first looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+
+from napari_caltomorph.plugin.inspect.tab import InspectTab
+
+
+@dataclass(frozen=True)
+class TabRow:
+    """A tab: its title, what it answers, and where its class is (``"module:Class"`` beside this file)."""
+
+    title: str
+    tip: str
+    where: str
+
+    def make(self) -> InspectTab:
+        """Make the tab."""
+        module, name = self.where.split(":")
+        tab: InspectTab = getattr(import_module(f"napari_caltomorph.plugin.inspect.{module}"), name)()
+        return tab
+
+
+TABS = (
+    TabRow("Plot", "The cells as dots, by attention or by their features", "cell_scatter:CellScatterTab"),
+    TabRow("Table", "All cells with their numbers, to sort and export", "cell_table:CellTableTab"),
+    TabRow("Why", "Which cells speak for a class or against it, and whether to believe it", "why_tab:WhyTab"),
+    TabRow("Trust", "Whether to believe it: training cohort, members, similar patients", "trust_tab:TrustTab"),
+    TabRow(
+        "Differential",
+        "Label cells, train a probe on them, and count what there is",
+        "differential_tab:DifferentialTab",
+    ),
+    TabRow("What if", "What the model says without some of the cells", "what_if_tab:WhatIfTab"),
+)

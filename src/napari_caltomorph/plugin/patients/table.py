@@ -1,0 +1,240 @@
+"""Many patients as a table that fills while they are predicted, a row a patient, sorted by a click on a column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, QSortFilterProxyModel, Qt
+from qtpy.QtGui import QBrush, QColor
+from qtpy.QtWidgets import QTableView
+
+from napari_caltomorph.diagnose import PatientResult, Prediction
+from napari_caltomorph.plugin.widgets.parts import plain
+from napari_caltomorph.plugin.widgets.theme import ERROR, WARNING, colored
+
+COLUMNS = ("patient", "class", "p", "malign.", "Hb g/dl", "cells", "left out", "warn.", "state")
+_TIPS = {
+    "class": "The most probable class",
+    "p": "Its probability",
+    "malign.": "Probability of malignancy; red from the model's threshold on",
+    "Hb g/dl": "Hemoglobin, estimated from the cells",
+    "cells": "Cells that made the diagnosis",
+    "left out": "Cells that are not among them",
+    "warn.": "How many warnings there are; the pointer on it shows them",
+}
+_WIDTHS = {
+    "patient": 98,
+    "class": 128,
+    "p": 36,
+    "malign.": 64,
+    "Hb g/dl": 54,
+    "cells": 44,
+    "left out": 54,
+    "warn.": 42,
+}
+Value = str | float | int | None
+_MALIGNANT = "#e0563f"
+_ROW_HEIGHT = 22
+# The table needs the room.
+_WARNINGS = 2
+
+
+@dataclass(frozen=True)
+class PatientRow:
+    """One patient of the table; `state` is what is going on, `result` what came of it."""
+
+    patient_id: str
+    path: Path
+    state: str = "waiting"
+    result: PatientResult | None = None
+
+    @property
+    def prediction(self) -> Prediction | None:
+        """What was predicted, if it was."""
+        return None if self.result is None else self.result.prediction
+
+    @property
+    def problem(self) -> str:
+        """Why there is no prediction, if it failed."""
+        return "" if self.result is None else self.result.problem
+
+
+def described(row: PatientRow) -> str:
+    """Say in HTML what is known of a patient: the diagnosis and its warnings, or why there is none."""
+    said, prediction = f"<b>{plain(row.patient_id)}</b>: ", row.prediction
+    if row.problem:
+        return said + colored(plain(row.problem), ERROR)
+    if prediction is None:
+        return said + plain(row.state)
+    (first, p), (second, q) = prediction.top(2)
+    warnings = prediction.warnings[:_WARNINGS]
+    more = len(prediction.warnings) - len(warnings)
+    lines = [*warnings, *([f"and {more} more"] if more else [])]
+    return f"{said}{plain(first)} {p:.2f}, then {plain(second)} {q:.2f}" + "".join(
+        f"<br>{colored('! ' + plain(text), WARNING)}" for text in lines
+    )
+
+
+class PatientsTable(QTableView):
+    """Shows patients; `rows` are they, in the order in which they were added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._model = _PatientsModel(self)
+        self._sorted = _EmptyLast(self._model, self)
+        self.setModel(self._sorted)
+        self.setSortingEnabled(True)
+        self.sortByColumn(-1, Qt.SortOrder.AscendingOrder)  # as they were added
+        self.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QTableView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QTableView.EditTrigger.NoEditTriggers)
+        self.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self.setIconSize(QSize(10, 10))
+        self.setWordWrap(False)
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
+        self.horizontalHeader().setStretchLastSection(True)
+        for name, width in _WIDTHS.items():
+            self.setColumnWidth(COLUMNS.index(name), width)
+
+    @property
+    def rows(self) -> list[PatientRow]:
+        """All patients."""
+        return list(self._model.rows)
+
+    @property
+    def chosen(self) -> PatientRow | None:
+        """The patient whose row is selected."""
+        return self.row_at(self.currentIndex())
+
+    def row_at(self, index: QModelIndex) -> PatientRow | None:
+        """Return the patient who is shown at an index."""
+        return self._model.rows[self._sorted.mapToSource(index).row()] if index.isValid() else None
+
+    def show_patients(self, patients: Mapping[str, Path]) -> None:
+        """Show these patients, of whom nothing is known yet."""
+        self._model.reset([PatientRow(patient, path) for patient, path in patients.items()])
+
+    def set_state(self, patient_id: str, state: str) -> None:
+        """Say what is going on with a patient."""
+        self._model.change(patient_id, state=state)
+
+    def set_result(self, result: PatientResult) -> None:
+        """Show what came of a patient."""
+        state = "failed" if result.prediction is None else "was done before" if result.was_done else "done"
+        self._model.change(result.patient_id, state=state, result=result)
+
+
+class _PatientsModel(QAbstractTableModel):
+    def __init__(self, parent: QTableView) -> None:
+        super().__init__(parent)
+        self.rows: list[PatientRow] = []
+        self.values: list[tuple[Value, ...]] = []  # derived once a row: sorting asks for them often
+        self._places: dict[str, int] = {}
+
+    def reset(self, rows: list[PatientRow]) -> None:
+        self.beginResetModel()
+        self.rows, self.values = rows, [_values(row) for row in rows]
+        self._places = {row.patient_id: place for place, row in enumerate(rows)}
+        self.endResetModel()
+
+    def change(self, patient_id: str, **changes: Any) -> None:
+        place = self._places[patient_id]
+        self.rows[place] = replace(self.rows[place], **changes)
+        self.values[place] = _values(self.rows[place])
+        self.dataChanged.emit(self.index(place, 0), self.index(place, len(COLUMNS) - 1))
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:
+        return 0 if parent is not None and parent.isValid() else len(self.rows)
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:
+        return len(COLUMNS)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
+            return COLUMNS[section]
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.ToolTipRole:
+            return _TIPS.get(COLUMNS[section])
+        return None
+
+    def data(self, index: QModelIndex, role: int = 0) -> Any:
+        row, column = self.rows[index.row()], COLUMNS[index.column()]
+        value = self.values[index.row()][index.column()]
+        if role == Qt.ItemDataRole.DisplayRole:
+            return f"{value:.{_DIGITS[column]}f}" if isinstance(value, float) else None if value is None else str(value)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return _tip(row, column)
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            side = Qt.AlignmentFlag.AlignLeft if column in _TEXTS else Qt.AlignmentFlag.AlignRight
+            return side | Qt.AlignmentFlag.AlignVCenter
+        if role == Qt.ItemDataRole.ForegroundRole:
+            color = _color(row, column)
+            return None if color is None else QBrush(QColor(color))
+        if role == Qt.ItemDataRole.DecorationRole and column == "class" and row.prediction is not None:
+            taxonomy = row.prediction.taxonomy
+            return QColor(taxonomy.colors[taxonomy.names.index(row.prediction.predicted_class)])
+        return None
+
+
+class _EmptyLast(QSortFilterProxyModel):
+    """Sorts by numbers as numbers; patients without one stand last, whichever way it is sorted."""
+
+    def __init__(self, model: _PatientsModel, parent: QTableView) -> None:
+        super().__init__(parent)
+        self._model = model
+        self.setSourceModel(model)
+
+    def lessThan(self, left: QModelIndex, right: QModelIndex) -> bool:
+        column, values = left.column(), self._model.values
+        a, b = values[left.row()][column], values[right.row()][column]
+        if a is None or b is None:
+            is_ascending = self.sortOrder() == Qt.SortOrder.AscendingOrder
+            return (a is not None) if is_ascending else (b is not None and a is None)
+        if isinstance(a, str) or isinstance(b, str):
+            return str(a).casefold() < str(b).casefold()
+        return a < b
+
+
+_TEXTS = {"patient", "class", "state"}
+_DIGITS = {"p": 2, "malign.": 2, "Hb g/dl": 1}
+
+
+def _values(row: PatientRow) -> tuple[Value, ...]:
+    """Return what stands in the columns, None where it is not known."""
+    state = f"failed: {row.problem}" if row.problem else row.state
+    prediction = row.prediction
+    if prediction is None:
+        return row.patient_id, "failed" if row.problem else row.state, *(None,) * (len(COLUMNS) - 3), state
+    name, probability = prediction.top(1)[0]
+    return (
+        row.patient_id,
+        name,
+        probability,
+        prediction.malignancy,
+        prediction.hemoglobin,
+        len(prediction.cells),
+        len(prediction.left_out),
+        len(prediction.warnings),
+        state,
+    )
+
+
+def _tip(row: PatientRow, column: str) -> str | None:
+    if row.problem:
+        return row.problem
+    if column == "warn." and row.prediction is not None:
+        return "\n".join(row.prediction.warnings) or None
+    return f"{row.patient_id}\n{row.path}" if column == "patient" else None
+
+
+def _color(row: PatientRow, column: str) -> str | None:
+    if row.problem and column in ("class", "state"):
+        return ERROR
+    if row.prediction is None:
+        return None
+    if column == "malign.":
+        return _MALIGNANT if row.prediction.is_malignant else None
+    return WARNING if column == "warn." and row.prediction.warnings else None

@@ -1,0 +1,293 @@
+"""The *Predict patient* panel: choose a smear and a model, predict, and read the result.
+
+The panel holds no logic of its own: it makes a `PredictOptions`, calls `Predictor` in a worker, and shows the
+`Prediction` that comes back. torch is imported in the worker, never here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import napari
+from napari.layers import Image
+from napari.utils.notifications import show_info
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_caltomorph.diagnose import Prediction, save_predictions
+from napari_caltomorph.diagnose.find_smear import find_smear
+from napari_caltomorph.diagnose.tables import folder_name
+from napari_caltomorph.errors import CaltomorphError, SmearUnreadable
+from napari_caltomorph.plugin.beside_opengl import load_triton_privately
+from napari_caltomorph.plugin.gallery.gallery import CellPictures, read_pictures
+from napari_caltomorph.plugin.gallery.layers import ranked_order
+from napari_caltomorph.plugin.gallery.ranked_layers import RankedLayers
+from napari_caltomorph.plugin.inspect.inspected import Inspected, inspection_of
+from napari_caltomorph.plugin.predict.report_button import UNANSWERED, ReportButton
+from napari_caltomorph.plugin.predict.result_view import ResultView
+from napari_caltomorph.plugin.predict.stale import stale_note
+from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
+from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
+from napari_caltomorph.plugin.widgets.parts import line
+from napari_caltomorph.plugin.widgets.settings import preferences
+from napari_caltomorph.plugin.widgets.smear_chooser import SmearChooser
+from napari_caltomorph.plugin.widgets.task_row import TaskRow
+from napari_caltomorph.plugin.widgets.theme import WARNING, look_of
+from napari_caltomorph.progress import OnProgress
+from napari_caltomorph.smear import Smear, check_smear
+
+if TYPE_CHECKING:
+    from napari_caltomorph.diagnose import Predictor
+
+_EMPTY = (
+    "Open the folder that the scanner exported for one patient, or a synthetic smear from "
+    "<i>File &#8594; Open Sample &#8594; cAItomorph</i>, then click <b>Predict patient</b>."
+)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the worker brings back; without the smear there is nothing to show in the viewer, and `problem` says why."""
+
+    prediction: Prediction
+    smear: Smear | None = None
+    pictures: CellPictures | None = None
+    predictor: Predictor | None = None
+    problem: str = ""
+
+
+class PredictPanel(DockPanel):
+    """Choose a smear and a model, predict, and read the result.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Given by napari.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._predictor: Predictor | None = None
+        self.inspected: Inspected | None = None
+        self.smears = SmearChooser(viewer)
+        self.run = TaskRow("Predict patient")
+        self.run.asked.connect(self.predict)
+        self.run.failed.connect(self._forget_predictor)
+        self.smears.problem.connect(partial(self.run.say, is_error=True))
+        self.smears.prediction_asked.connect(self.open_prediction)
+        self.models = ModelChooser()
+        self.smears.changed.connect(self._mark_if_stale)
+        self.models.changed.connect(self._mark_if_stale)
+        self.results = ResultView()
+        # The card takes its new height only when the layout has run.
+        self._reveal = QTimer(self, singleShot=True, interval=0)
+        self._reveal.timeout.connect(lambda: self._scroll.ensureWidgetVisible(self.results.card))
+        self._build()
+        self.bind()
+
+    def predict(self) -> None:
+        """Predict the chosen smear; a prediction that still runs is cancelled first, and its result dropped."""
+        self.bind()  # the user may have kept the window open when asked
+        layer = self.smears.layer
+        try:
+            smear, options = self.smears.smear(), self.models.options()
+        except CaltomorphError as error:
+            self.run.say(str(error), is_error=True)
+            return
+        if smear is None or layer is None:
+            self.run.say("There is no smear yet: open one, or a sample.", is_error=True)
+            return
+        self.smears.stop_checking()
+
+        def work(progress: OnProgress) -> _Found:
+            load_triton_privately()
+            from napari_caltomorph.diagnose import Predictor
+
+            predictor = self._predictor
+            if predictor is None or predictor.options != options:
+                predictor = Predictor(options)
+            graded, prediction = predictor.predict(smear, progress=progress)
+            self._predictor = predictor
+            pictures = read_pictures(graded, ranked_order(graded, prediction), progress=progress)
+            is_gone = graded.path is not None and not graded.path.exists()
+            problem = f"The cells cannot be shown: {graded.path} is gone; bring it back." if is_gone else ""
+            return _Found(prediction, graded, pictures, predictor, problem)
+
+        self.run.start(work, partial(self._on_found, layer))
+
+    def open_prediction(self, path: str | Path) -> None:
+        """Show a saved prediction, with its layers where its smear still is."""
+
+        def work(progress: OnProgress) -> _Found:
+            prediction = Prediction.load(Path(path))
+            cells = prediction.original or prediction  # cells that were left out can be taken back in
+            try:
+                smear = find_smear(cells)
+            except SmearUnreadable as error:
+                return _Found(prediction, problem=f"The cells cannot be shown: {error}")
+            smear = check_smear(smear, progress=progress)
+            return _Found(prediction, smear, read_pictures(smear, ranked_order(smear, cells), progress=progress))
+
+        self.run.start(work, partial(self._on_found, None))
+
+    def save(self, folder: str | Path) -> None:
+        """Save the shown prediction: prediction.json, predictions.csv and cells.csv."""
+        if self.inspected is None:
+            return
+        if not self.inspected.is_answered:
+            self.run.say(UNANSWERED, is_error=True)
+            return
+        try:
+            save_predictions([self.inspected.answer], Path(folder))
+        except CaltomorphError as error:
+            self.run.say(str(error), is_error=True)
+        else:
+            show_info(f"Saved prediction.json, predictions.csv and cells.csv in {folder}")
+
+    def inspect(self) -> None:
+        """Open *Inspect cells* beside this panel."""
+        dock, _ = self._viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells", tabify=True)
+        dock.show()
+        dock.raise_()
+
+    def choose_cell(self, position: int) -> None:
+        """Select the cell at a position (rank - 1), here and everywhere."""
+        if self.inspected is not None:
+            self.inspected.cells.select([int(self.inspected.prediction.order[position])], reveal=True)
+
+    def _build(self) -> None:
+        self._empty = line(_EMPTY)
+        self._empty.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.as_stack = QCheckBox("One cell at a time")
+        self.as_stack.setToolTip("Scroll the same cells as a stack, most attended first, with the slider of the viewer")
+        self.as_stack.toggled.connect(self._on_as_stack)
+        inspect = QPushButton("Inspect ...")
+        inspect.setToolTip("Sort, filter, mark and leave out cells, and ask why")
+        inspect.clicked.connect(self.inspect)
+        save = QPushButton("Save ...")
+        save.setToolTip("Save prediction.json, predictions.csv and cells.csv in a folder of the patient's name")
+        save.clicked.connect(self._save_dialog)
+        self.report = ReportButton(self.run, lambda: self.inspected)
+        self._scroll = QScrollArea(widgetResizable=True, visible=False)
+        self._scroll.setFrameShape(QFrame.Shape.NoFrame)
+        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._scroll.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
+        self._scroll.setWidget(self.results)
+        self._tools = QWidget(visible=False)
+        tools = QHBoxLayout(self._tools)
+        tools.setContentsMargins(0, 0, 0, 0)
+        tools.setSpacing(2)
+        tools.addWidget(self.as_stack)
+        tools.addStretch()
+        tools.addWidget(inspect)
+        tools.addWidget(self.report)
+        tools.addWidget(save)
+        self.stale = line()
+        self.stale.setStyleSheet(f"color: {WARNING}")
+        self.stale.hide()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(8, 4, 4, 4)
+        column.setSpacing(4)
+        for widget in (self.smears, self.models, self.run, self.stale):
+            column.addWidget(widget)
+        column.addWidget(self._empty, 1)
+        column.addWidget(self._scroll, 1)
+        column.addWidget(self._tools)
+        column.addWidget(line("<b>Research use only. Not for diagnosis.</b>"))
+        self.setMinimumWidth(360)
+
+    def on_bound(self) -> None:
+        self.smears.bind()
+        self.models.bind()
+        self._viewer.events.theme.connect(self._on_theme)
+        self._follow()
+
+    def on_unbound(self) -> None:
+        """Stop the worker and let go of the viewer."""
+        self.run.cancel()
+        self.smears.unbind()
+        self.models.unbind()
+        self._viewer.events.theme.disconnect(self._on_theme)
+        self._unfollow()
+
+    def _on_found(self, layer: Image | None, found: _Found) -> None:
+        if layer is not None and found.smear is not None:
+            self.smears.keep(layer, found.smear)
+        self.as_stack.setChecked(False)
+        inspected = Inspected.of(found.prediction, found.smear, options=self.models.chosen(), predictor=found.predictor)
+        self._unfollow()
+        if self._gallery is not None:
+            self._gallery.close()
+        self.inspected = inspected
+        if found.smear is not None and found.pictures is not None:
+            RankedLayers(self._viewer, inspected, found.pictures).changed.connect(self._on_layers_changed)
+        inspection_of(self).show(inspected)
+        self._on_layers_changed()
+        self._empty.hide()
+        self._scroll.show()
+        self._tools.show()
+        self._follow()
+        self._scroll.verticalScrollBar().setValue(0)
+        self._mark_if_stale()
+        self.run.say(found.problem, is_error=True)
+
+    def _mark_if_stale(self) -> None:
+        shown = None if self.inspected is None else self.inspected.prediction
+        note = stale_note(shown, self.smears.smear(), self.models.description)
+        self.stale.setText(note)
+        self.stale.setVisible(bool(note))
+
+    def _follow(self) -> None:
+        """Show what is inspected, and what is selected and left out of it in any panel."""
+        if self.inspected is not None:
+            self.inspected.cells.selection_changed.connect(self._on_selection)
+            self.results.draw(look_of(self._viewer.theme))
+            self.results.show_inspected(self.inspected)
+
+    def _unfollow(self) -> None:
+        if self.inspected is not None:
+            self.inspected.cells.selection_changed.disconnect(self._on_selection)
+            self.results.close_inspected()
+
+    @property
+    def _gallery(self) -> RankedLayers | None:
+        return None if self.inspected is None else self.inspected.gallery
+
+    def _on_selection(self) -> None:
+        self._reveal.start()
+
+    def _on_layers_changed(self) -> None:
+        """Layers may be deleted by hand, or replaced from another panel."""
+        gallery = self._gallery
+        self.as_stack.setChecked(gallery is not None and gallery.has_stack)
+        self.as_stack.setEnabled(gallery is not None and (gallery.is_shown or gallery.has_stack))
+
+    def _forget_predictor(self) -> None:
+        """Let the models go: a device that ran out of memory needs it back."""
+        self._predictor = None
+
+    def _save_dialog(self) -> None:
+        """Ask for a folder; in it, each patient has its own, so that saving one never replaces another."""
+        path = QFileDialog.getExistingDirectory(self, "Save the prediction in", preferences().folder)
+        if path and self.results.prediction is not None:
+            self.save(Path(path) / folder_name(self.results.prediction.patient_id))
+
+    def _on_as_stack(self, is_on: bool) -> None:
+        if self._gallery is not None:
+            self._gallery.show_as_stack(is_on)
+
+    def _on_theme(self, event: object = None) -> None:
+        self.results.draw(look_of(self._viewer.theme))

@@ -1,0 +1,77 @@
+"""The button that writes the report of the patient in *Predict patient*, as ``caltomorph predict --report`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from qtpy.QtCore import QUrl
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import QFileDialog, QPushButton
+
+from napari_caltomorph.diagnose.tables import folder_name
+from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.plugin.inspect.inspected import Inspected
+from napari_caltomorph.plugin.widgets.settings import preferences
+from napari_caltomorph.plugin.widgets.task_row import TaskRow
+from napari_caltomorph.progress import OnProgress
+
+UNANSWERED = (
+    "There is no answer yet without the cells that were left out: wait until it is there, or take them back in."
+)
+
+
+class ReportButton(QPushButton):
+    """Writes the report of what is inspected, with its trust and differential; `run` shows how far it is.
+
+    Parameters
+    ----------
+    run : TaskRow
+    inspected : callable
+        Returns what is shown now.
+    """
+
+    def __init__(self, run: TaskRow, inspected: Callable[[], Inspected | None]) -> None:
+        super().__init__("Report ...")
+        self.setToolTip("One HTML file of this patient that prints on two pages")
+        self._run, self._inspected = run, inspected
+        self.clicked.connect(self._ask)
+
+    def save(self, path: str | Path, then: Callable[[Path], None] | None = None) -> None:
+        """Write the report; `then` is called with its path."""
+        shown = self._inspected()
+        if shown is None:
+            return
+        if not shown.is_answered:
+            self._run.say(UNANSWERED, is_error=True)
+            return
+        answer, smear, differential = shown.answer, shown.smear, shown.differential
+
+        def work(progress: OnProgress) -> Path:
+            from napari_caltomorph.explain.trust import trust
+            from napari_caltomorph.report.patient_report import save_patient_report
+
+            try:
+                features = shown.features(progress).of_cells(answer.cells)
+                found = trust(answer, shown.ensemble(), features)
+            except CaltomorphError:  # the model, or what the cells were encoded to, is gone: the report says so
+                found = trust(answer)
+            return save_patient_report(answer, path, smear=smear, trust=found, differential=differential)
+
+        def saved(written: Path) -> None:
+            self._run.say(f"Report: {written}")
+            if then is not None:
+                then(written)
+
+        self._run.start(work, saved)
+
+    def _ask(self) -> None:
+        """Ask for a place, write the report there, and open it in the browser, from where it is printed."""
+        shown = self._inspected()
+        if shown is None:
+            return
+        name = f"{folder_name(shown.answer.patient_id)}_report.html"
+        start = str(Path(preferences().folder) / name)
+        path, _ = QFileDialog.getSaveFileName(self, "Report", start, "Web page (*.html)")
+        if path:
+            self.save(path, lambda written: QDesktopServices.openUrl(QUrl.fromLocalFile(str(written))))

@@ -1,0 +1,225 @@
+"""One prediction as a person reads it: diagnosis, malignancy, hemoglobin, warnings, and the swarm of its cells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+from matplotlib.figure import Figure
+from qtpy.QtWidgets import QFrame, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_caltomorph.diagnose import NO_ATTENTION, Prediction
+from napari_caltomorph.plugin.gallery.colors import BY_CLASS, BY_LABEL, BY_TYPE
+from napari_caltomorph.plugin.inspect.cell_dots import CellDots
+from napari_caltomorph.plugin.inspect.inspected import Inspected
+from napari_caltomorph.plugin.inspect.tab import InspectTab
+from napari_caltomorph.plugin.widgets.cell_card import CellCard
+from napari_caltomorph.plugin.widgets.parts import counted, line, plain
+from napari_caltomorph.plugin.widgets.theme import WARNING, colored
+from napari_caltomorph.report import (
+    draw_attention_swarm,
+    draw_hemoglobin,
+    draw_malignancy,
+    draw_probabilities,
+)
+
+_BARS_HEIGHT = 262
+_NAMES_WIDTH = 134
+_NUMBERS_WIDTH = 40
+_SWARM_HEIGHT = 150
+_BARS_TIP = "Bar: the mean of the members' probabilities. Dot: one member; far-apart dots are members that disagree."
+_CALIBRATED_BARS_TIP = (
+    "Bar: the mean of the members' probabilities, calibrated. Dot: one member at the same temperature; far-apart dots "
+    "are members that disagree. The bar need not end at the mean of its dots."
+)
+_MALIGNANCY_TIP = (
+    "Sum of the probabilities of the malignant classes. Red from the threshold (the tick) on, green below."
+)
+_HEMOGLOBIN_TIP = (
+    "Estimated from the cells, in g/dl. The line, where there is one, says how far off it was on patients never seen."
+)
+_COLORED_BY = {
+    BY_CLASS: "the model's response to each cell alone",
+    BY_LABEL: "their labels",
+    BY_TYPE: "the types that the differential counts",
+}
+_SWARM_TIP = (
+    "Each dot is a cell. Right of 1x the network attended to it more than to an average cell; its colour is the class "
+    "it answers with to that cell alone. Click a dot to see its cell, draw around dots to select theirs."
+)
+
+
+class ResultView(InspectTab):
+    """Shows one `Inspected`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tips: list[tuple[Axes, str]] = []
+        self._patient = line()
+        self._headline = line()
+        self._second = line()
+        self._what_if = line()
+        self._what_if.setStyleSheet(f"color: {WARNING}")
+        self.bars = FigureCanvasQTAgg(Figure())
+        _fix_height(self.bars, _BARS_HEIGHT)
+        self._notes = line()
+        self._warnings = line()
+        self._warnings.setStyleSheet(f"color: {WARNING}")
+        self._swarm_title = line()
+        self.swarm = CellDots()
+        _fix_height(self.swarm, _SWARM_HEIGHT)
+        self.swarm.setToolTip(_SWARM_TIP)
+        self.bars.mpl_connect("resize_event", lambda _: self._on_resized())
+        self.bars.mpl_connect("motion_notify_event", self._on_hover)
+        self._card = CellCard()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 6, 0)
+        column.setSpacing(4)
+        for widget in (
+            self._patient,
+            self._headline,
+            self._second,
+            self._what_if,
+            self._warnings,
+            self.bars,
+            self._notes,
+            _rule(),
+            self._swarm_title,
+            self.swarm,
+            self._card,
+        ):
+            column.addWidget(widget)
+        column.addStretch()
+
+    @property
+    def prediction(self) -> Prediction | None:
+        """What is shown: without the cells that are left out."""
+        return None if self.inspected is None else self.inspected.answer
+
+    def on_inspected(self) -> None:
+        if self.inspected is None:
+            return
+        self._card.show_current(self.inspected)
+        self._say_colors(self.inspected)
+        self.swarm.setVisible(self.inspected.prediction.has_attention)
+        self.on_answer()
+        self.on_look()
+
+    def on_answer(self) -> None:
+        prediction = self.prediction
+        if prediction is None:
+            return
+        self._patient.setText(f"<b>{plain(prediction.patient_id)}</b>")
+        (first, p), (second, q) = prediction.top(2)
+        color = prediction.taxonomy.colors[prediction.taxonomy.names.index(first)]
+        diagnosis = f"{colored('&#9632;', color)} <b>{plain(first)}</b> {p:.2f}"
+        self._headline.setText(f"<span style='font-size:15pt'>{diagnosis}</span>")
+        self._second.setText(f"then {plain(second)} {q:.2f} (difference {prediction.delta_probability:.2f})")
+        self._what_if.setVisible(prediction.original is not None)
+        self._what_if.setText(f"<b>What if:</b> {plain(prediction.original_in_words or '')} (outlined).")
+        self._notes.setText(_notes(prediction))
+        self._warnings.setVisible(bool(prediction.warnings))
+        lines = "".join(f"<br>&bull; {plain(warning)}" for warning in prediction.warnings)
+        self._warnings.setText(f"<b>! {counted(len(prediction.warnings), 'warning')}</b>{lines}")
+        self._draw_bars(prediction)
+
+    def on_look(self) -> None:
+        if self.inspected is None:
+            return
+        self._draw_bars(self.inspected.answer)
+        base, look = self.inspected.prediction, self.look
+        self.swarm.show_dots(self.inspected, lambda axes: draw_attention_swarm(axes, base, look), look)
+
+    def on_selection(self) -> None:
+        if self.inspected is not None:
+            self._card.show_current(self.inspected)
+            self.swarm.show_selection()
+
+    def on_order(self) -> None:
+        self.swarm.show_state()
+
+    def on_edits(self) -> None:
+        self.swarm.show_state()
+        self.on_selection()
+
+    def on_colors(self) -> None:
+        self.swarm.show_state()
+        if self.inspected is not None:
+            self._say_colors(self.inspected)
+
+    @property
+    def card_text(self) -> str:
+        """What is said about the selected cell."""
+        return self._card.text
+
+    @property
+    def card(self) -> QWidget:
+        """The widget that shows the selected cell, for scrolling to it."""
+        return self._card
+
+    def _say_colors(self, inspected: Inspected) -> None:
+        title = f"<b>Cells by attention</b>, coloured by {_COLORED_BY[inspected.coloring]}"
+        self._swarm_title.setText(title if inspected.prediction.has_attention else plain(NO_ATTENTION))
+
+    def _draw_bars(self, prediction: Prediction) -> None:
+        figure = self.bars.figure
+        figure.clear()
+        has_hemoglobin = prediction.hemoglobin is not None
+        heights = [8, 1.6, 1.6] if has_hemoglobin else [8, 1.6]
+        # The class names and the numbers need their pixels, however wide the panel is.
+        width = self.bars.width()
+        left, right = _NAMES_WIDTH / width, 1 - _NUMBERS_WIDTH / width
+        grid = figure.add_gridspec(
+            len(heights), 1, height_ratios=heights, hspace=0.36, left=left, right=right, top=0.99, bottom=0.07
+        )
+        drawn = [
+            (draw_probabilities, _CALIBRATED_BARS_TIP if prediction.calibrated else _BARS_TIP),
+            (draw_malignancy, _MALIGNANCY_TIP),
+            (draw_hemoglobin, _HEMOGLOBIN_TIP),
+        ]
+        self._tips = []
+        for place, (draw, tip) in zip(grid, drawn, strict=False):
+            axes = figure.add_subplot(place)
+            draw(axes, prediction, self.look)
+            self._tips.append((axes, tip))
+        self.bars.draw_idle()
+
+    def _on_resized(self) -> None:
+        if self.inspected is not None:
+            self._draw_bars(self.inspected.answer)
+
+    def _on_hover(self, event: Any) -> None:
+        """Explain the row under the mouse, its name and its number included."""
+        self.bars.setToolTip(next((tip for axes, tip in self._tips if axes.bbox.y0 <= event.y <= axes.bbox.y1), ""))
+
+
+def _notes(prediction: Prediction) -> str:
+    threshold = prediction.threshold
+    where = f", on {threshold.cohort}" if threshold.cohort else ""
+    notes = [f"Malignancy threshold {threshold.value:g}: {plain(threshold.rule + where)}."]
+    error, interval = prediction.hemoglobin_error, prediction.hemoglobin_range
+    if error is not None and interval is not None:
+        notes.append(
+            f"Hemoglobin: as far off as on {error.level:.0%} of {error.patients} unseen patients, it is "
+            f"{interval[0]:.1f} to {interval[1]:.1f} g/dl."
+        )
+    notes.append(f"{plain(prediction.calibration_in_words)}.")
+    if prediction.prediction_set_in_words is not None:
+        notes.append(f"Not excluded: {plain(prediction.prediction_set_in_words)}.")
+    left_out = f", {len(prediction.left_out)} left out" if prediction.left_out else ""
+    made = ", a synthetic model: it knows drawn cells only" if prediction.synthetic else ""
+    notes.append(f"{counted(len(prediction.cells), 'cell')}{left_out}. Model {plain(prediction.model_name)}{made}.")
+    return "<span style='font-size:8pt'>" + "<br>".join(notes) + "</span>"
+
+
+def _fix_height(canvas: FigureCanvasQTAgg, height: int) -> None:
+    canvas.setFixedHeight(height)
+    canvas.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    canvas.setMinimumWidth(300)
+
+
+def _rule() -> QFrame:
+    rule = QFrame()
+    rule.setFrameShape(QFrame.Shape.HLine)
+    return rule

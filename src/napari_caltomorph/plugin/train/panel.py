@@ -1,0 +1,223 @@
+"""The *Train ensemble* panel: a labelled cohort -> a model, watched while it learns.
+
+The panel makes `CohortOptions` and `TrainOptions`, calls `read_cohort`, `encode_cohort` and `train` in a worker, and
+shows what comes back. torch is imported in the worker, never here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import napari
+from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtWidgets import QApplication, QDockWidget, QMessageBox, QPushButton, QVBoxLayout
+
+from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.plugin.train.control import TrainingControl
+from napari_caltomorph.plugin.train.result import TrainingResult
+from napari_caltomorph.plugin.train.setup import TrainSetup
+from napari_caltomorph.plugin.train.view import TrainingView, TrainRow
+from napari_caltomorph.plugin.train.work import Trained, train_as_ordered
+from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
+from napari_caltomorph.plugin.widgets.fold import Fold
+from napari_caltomorph.plugin.widgets.parts import line, link
+from napari_caltomorph.plugin.widgets.theme import look_of
+from napari_caltomorph.progress import OnProgress
+from napari_caltomorph.storage import home
+
+_TRAIN, _GO_ON = "Train ensemble", "Go on training"
+_CLOSE_BUTTON = "QTitleBarCloseButton"  # napari's name of the cross in a dock's title
+
+
+class TrainPanel(DockPanel):
+    """Choose a cohort and options, train, and look at what came out.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Given by napari.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._control = TrainingControl()
+        self._outcome: str | None = None
+        self.setup = TrainSetup()
+        self.fold = Fold("Setup", self.setup)
+        self.run = TrainRow(_TRAIN)
+        self.training = TrainingView()
+        self.result = TrainingResult()
+        self.copy = line(link("Copy as command"))
+        self._copied = QTimer(self, singleShot=True, interval=3000)
+        self._copied.timeout.connect(lambda: self.copy.setText(link("Copy as command")))
+        self.setup.model.changed.connect(self._name_button)
+        self.fold.toggled.connect(self._arrange)
+        self.run.asked.connect(self.train)
+        self.run.button.clicked.connect(self._on_clicked)
+        self.run.failed.connect(self._on_failed)
+        self.run.progressed.connect(self.training.hear)
+        self.run.ended.connect(self._on_ended)
+        self.training.pause_asked.connect(self._on_pause)
+        self.training.keep_asked.connect(lambda: self._control.keep())
+        self.result.predict_asked.connect(self.open_in_predict)
+        self.copy.linkActivated.connect(lambda _: self.copy_command())
+        self._build()
+        self._name_button()
+        self.fold.button.setChecked(True)
+        self.bind()
+
+    def train(self) -> None:
+        """Train as it is chosen; patients without features are encoded first."""
+        self.bind()
+        if self.run.is_busy:
+            return
+        self.setup.model.look()
+        try:
+            order = self.setup.order()
+        except CaltomorphError as error:
+            self.run.say(str(error), is_error=True)
+            return
+        control = self._control = TrainingControl()
+        self._outcome = "Stopped."
+        self.result.trained = None
+        self.training.begin(
+            look_of(self._viewer.theme),
+            is_elsewhere=order.options.workers > 1 or order.options.scheduler is not None,
+        )
+        self.run.forget_pace()
+
+        def work(progress: OnProgress) -> Trained | None:
+            return train_as_ordered(order, control, progress)
+
+        self.run.start(work, self._on_trained)
+        self.setup.setEnabled(False)
+        self.fold.fold()
+        self._arrange()
+        self._watch_crosses()
+
+    def copy_command(self) -> None:
+        """Put the line for a terminal on the clipboard."""
+        try:
+            command = self.setup.command()
+        except CaltomorphError as error:
+            self.run.say(str(error), is_error=True)
+            return
+        QApplication.clipboard().setText(command)
+        self.copy.setText(f"{link('Copy as command')} (copied)")
+        self._copied.start()
+
+    def open_in_predict(self, folder: Path) -> None:
+        """Choose a model in *Predict patient*, which is opened if it is not."""
+        is_installed = folder.parent == home("models").absolute()
+        dock, panel = self._viewer.window.add_plugin_dock_widget("napari-caltomorph", "Predict patient", tabify=True)
+        panel.models.choose(folder.name if is_installed else str(folder))
+        dock.show()
+        dock.raise_()
+
+    def on_bound(self) -> None:
+        self._viewer.events.theme.connect(self._draw)
+        self._draw()
+
+    def on_unbound(self) -> None:
+        """Stop what runs, and let go of the viewer."""
+        self.setup.cohort.stop("Stopped, because the panel was closed.")
+        if self.run.is_busy:
+            self._outcome = "Stopped, because the panel was closed."
+            self.training.end()
+            self.run.cancel()
+        self._viewer.events.theme.disconnect(self._draw)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Ask before a dock or window closes on a training; the cross of a dock removes it without closing it."""
+        is_cross = watched.objectName() == _CLOSE_BUTTON and event.type() == QEvent.Type.MouseButtonRelease
+        is_closing = event.type() == QEvent.Type.Close and watched in self._closable_parents()
+        if is_closing and self.run.is_busy and self._is_bound and not self._may_stop():
+            event.ignore()
+            return True
+        if is_cross and self.run.is_busy:
+            if not self._may_stop():
+                watched.setDown(False)
+                return True
+            self.unbind()
+        return super().eventFilter(watched, event)
+
+    def _build(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(8, 4, 4, 4)
+        column.setSpacing(4)
+        column.addWidget(self.fold, 1)
+        column.addWidget(self.run)
+        column.addWidget(self.training, 1)
+        column.addWidget(self.result, 1)
+        column.addWidget(self.copy)
+        column.addWidget(line("<b>Research use only. Not for diagnosis.</b>"))
+        self._column = column
+        self.setMinimumWidth(360)
+
+    def _arrange(self) -> None:
+        """Show the setup, or the training, or what came out of it: one at a time, as a dock is low."""
+        is_setup, has_result = self.fold.is_open, self.result.trained is not None
+        self.training.setVisible(not is_setup and not has_result)
+        self.result.setVisible(not is_setup and has_result)
+        self._column.setStretchFactor(self.fold, int(is_setup))
+        cohort = self.setup.cohort.cohort
+        title = "Setup" if is_setup or cohort is None else f"Setup: {cohort.name}, {len(cohort)} patients"
+        self.fold.set_title(title)
+
+    def _name_button(self) -> None:
+        self.run.set_title(_GO_ON if self.setup.model.is_begun else _TRAIN)
+
+    def _on_pause(self, is_paused: bool) -> None:
+        if is_paused:
+            self._control.pause()
+        else:
+            self._control.resume()
+            self.run.forget_pace()
+
+    def _on_trained(self, trained: Trained | None) -> None:
+        if trained is None:
+            self._outcome = "Ended before an epoch was finished: there is no model."
+            return
+        self._outcome = None
+        self.result.show_trained(trained, look_of(self._viewer.theme))
+        self.fold.fold()
+        self._arrange()
+
+    def _on_ended(self) -> None:
+        self.setup.setEnabled(True)
+        self.setup.model.look()
+        self.setup.count_features()
+        self.training.end()
+        if self._outcome is not None:
+            kept = f" What was learnt is kept: {_GO_ON!r} continues." if self.setup.model.is_begun else ""
+            self.run.say(self._outcome + kept)
+        if self.result.trained is None and not self.training.has_begun:
+            self.fold.button.setChecked(True)  # there is nothing else to see, and something to change
+        self._arrange()
+
+    def _on_clicked(self) -> None:
+        if not self.run.button.isEnabled():  # the click cancelled
+            self.training.end()
+
+    def _on_failed(self) -> None:
+        self._outcome = None  # the error is said
+
+    def _may_stop(self) -> bool:
+        answer = QMessageBox.question(
+            self,
+            "Stop training?",
+            "A training runs. Stop it? The last finished epoch is kept, and the panel can go on from there.",
+        )
+        return bool(answer == QMessageBox.StandardButton.Yes)
+
+    def _watch_crosses(self) -> None:
+        for parent in self._closable_parents():
+            if isinstance(parent, QDockWidget):
+                for cross in parent.findChildren(QPushButton, _CLOSE_BUTTON):
+                    cross.installEventFilter(self)
+
+    def _draw(self, event: object = None) -> None:
+        look = look_of(self._viewer.theme)
+        for part in (self.setup.cohort, self.training, self.result):
+            part.draw(look)
