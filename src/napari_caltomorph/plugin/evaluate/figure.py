@@ -152,8 +152,14 @@ class FigureTab(QWidget):
 
 
 def _narrow(axes: Axes) -> None:
-    """Leave a matrix the width of a dock: its rows' names in several lines, its title said by the hint."""
+    """Leave a matrix the width of a dock: its rows' names in several lines, its title said by the hint.
+
+    A cell has room for its count; its shade and the saved figure tell the share.
+    """
     axes.set_title("", loc="left")
+    for text in axes.texts:
+        text.set_text(text.get_text().split()[0])
+        text.set_fontsize(8)
     labels = [label.get_text().replace("\n", " ").replace(" (", "\u00a0(") for label in axes.get_yticklabels()]
     axes.set_yticks(
         axes.get_yticks(), ["\n".join(textwrap.wrap(one, _WIDEST_NAME)) for one in labels], parse_math=False
