@@ -55,7 +55,7 @@ class Page:
     def hint(self) -> str:
         """How it is read, and what a click does."""
         if self.matrix is not None:
-            return "Rows: true, columns: predicted; shade: share of the row. Click a cell."
+            return "Rows: true, columns: predicted. Click a cell."
         return "Click a dot to see which patient it is." if self.points is not None else ""
 
     def caption(self, evaluation: Evaluation) -> str:
