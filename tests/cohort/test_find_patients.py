@@ -78,6 +78,11 @@ def test_a_place_without_patients_is_said(tmp_path):
         find_patients(tmp_path / "gone")
 
 
+def test_the_folder_of_one_patient_is_called_so(made):
+    with pytest.raises(CohortUnreadable, match="is one patient's smear; name the folder above it"):
+        find_patients(made("p1") / "p1")
+
+
 def test_patients_with_features_only_are_said(tmp_path):
     Features("p1", np.zeros((2, 4), np.float32), ("a", "b"), FeatureOrigin()).save(tmp_path / "f" / "p1.h5")
     pd.DataFrame({"patient_id": ["p1"], "diagnosis": ["AML"]}).to_csv(tmp_path / "f" / "table.csv", index=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -105,12 +104,6 @@ def test_one_cell_has_a_differential(probe):
     found = probe.differential(features((1, 0, 0, 0)))
     assert len(found) == 1
     assert 0 <= found.blasts.low <= found.blasts.value <= found.blasts.high <= 1
-
-
-def test_the_report_gets_plain_numbers_that_say_the_same(counted):
-    reported = json.loads(json.dumps(counted.for_report()))
-    assert reported["blasts"] == counted.blasts.in_words
-    assert [row["type"] for row in reported["types"]] == [*counted.all_types, "all blasts"]
 
 
 def test_tables_hold_one_row_a_type_and_one_row_a_cell(counted, probe, tmp_path):

@@ -15,7 +15,7 @@ from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.diagnose.tables import refuse_repeated_ids
 from napari_caltomorph.errors import CohortUnreadable, SmearUnreadable
 from napari_caltomorph.names import path_of
-from napari_caltomorph.smear import find_smears, patient_id
+from napari_caltomorph.smear import find_smears, patient_id, read_smear
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,20 @@ def find_patients(place: Path) -> dict[str, FoundPatient]:
     Raises
     ------
     CohortUnreadable
-        There is no patient with images.
+        There is no patient with images, or the place is one patient's smear.
     OutputRefused
         Two patients bear one id.
     """
     if place.suffix == ".json" and place.is_file():
         return _with_images(Cohort.load(place).table, place)
-    layout = find_layout(place, "auto")
+    try:
+        layout = find_layout(place, "auto")
+    except CohortUnreadable as error:
+        if not _is_smear(place):
+            raise
+        raise CohortUnreadable(
+            f"{place} is one patient's smear; name the folder above it, or predict it by itself (without --each)."
+        ) from error
     if layout.name != "folders":
         return _with_images(layout.read(place, CohortOptions()).table, place)
     found = _in_folders(place)
@@ -98,6 +105,14 @@ def _facts(row: Mapping[Any, Any]) -> dict[str, str]:
         "hemoglobin_g_dl": ("hemoglobin measured", "{:.1f} g/dl"),
     }
     return {name: form.format(row[column]) for column, (name, form) in shown.items() if not pd.isna(row[column])}
+
+
+def _is_smear(place: Path) -> bool:
+    try:
+        read_smear(place)
+    except SmearUnreadable:
+        return False
+    return True
 
 
 def _smears(folder: Path) -> list[Path]:

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -188,20 +187,6 @@ class Differential:
                 "p_called": self.certainty,
             }
         )
-
-    def for_report(self) -> dict[str, Any]:
-        """Return what a patient's report shows, as plain numbers and texts."""
-        return {
-            "patient_id": self.patient_id,
-            "smear_fingerprint": self.smear_fingerprint,
-            "probe_fingerprint": self.probe_fingerprint,
-            "cells": len(self),
-            "leukocytes": self.leukocytes,
-            "by_hand": len(self.by_hand),
-            "types": self.table().drop(columns="patient_id").to_dict("records"),
-            "blasts": self.blasts.in_words,
-            "warnings": list(self.warnings),
-        }
 
     @cached_property
     def _counts(self) -> Counter[str]:

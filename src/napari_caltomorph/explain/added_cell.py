@@ -86,9 +86,7 @@ def least_attended(features: Features, attention: NDArray[np.floating], share: f
         )
     count = max(1, int(np.ceil(share * len(features))))
     rows = np.sort(np.argsort(attention, kind="stable")[:count])
-    chosen = Features(
-        features.patient_id, features.values[rows], tuple(features.cells[i] for i in rows), features.origin
-    )
+    chosen = features.of_cells([features.cells[i] for i in rows])
     return Background(chosen, f"the {count} least attended of {len(features)} cells of {features.patient_id} itself")
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import napari
-from qtpy.QtCore import QTimer, QUrl
+from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.evaluate.open import open_in_predict
@@ -22,6 +22,7 @@ from napari_caltomorph.plugin.evaluate.result import EvaluateResult
 from napari_caltomorph.plugin.evaluate.save import folder_for, save_all_figures, save_page
 from napari_caltomorph.plugin.evaluate.setup import EvaluateSetup
 from napari_caltomorph.plugin.evaluate.work import Judged, LearntFrom, evaluate_as_ordered, save_judged
+from napari_caltomorph.plugin.widgets.copy_link import CopyLink
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
 from napari_caltomorph.plugin.widgets.fold import Fold
 from napari_caltomorph.plugin.widgets.parts import line, link
@@ -29,8 +30,6 @@ from napari_caltomorph.plugin.widgets.settings import preferences
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.plugin.widgets.theme import WARNING, look_of
 from napari_caltomorph.progress import OnProgress
-
-_COPY = "Copy as command"
 
 
 class EvaluatePanel(DockPanel):
@@ -56,9 +55,7 @@ class EvaluatePanel(DockPanel):
         self.result = EvaluateResult()
         self.save_button = QPushButton("Save figures")
         self.report_button = QPushButton("Report ...")
-        self.copy = line(link(_COPY))
-        self._copied = QTimer(self, singleShot=True, interval=3000)
-        self._copied.timeout.connect(lambda: self.copy.setText(link(_COPY)))
+        self.copy = CopyLink()
         self.setup.asked.connect(self.evaluate)
         self.setup.changed.connect(self._on_setup_changed)
         self.fold.toggled.connect(self._arrange)
@@ -151,9 +148,7 @@ class EvaluatePanel(DockPanel):
             return
         is_shown = self.result.judged is not None and self.result.judged.order == order
         command = order.command(Path("results"), self.result.moved_to if is_shown else None)
-        QApplication.clipboard().setText(command)
-        self.copy.setText(f"{link(_COPY)} (copied)")
-        self._copied.start()
+        self.copy.copy(command)
 
     def on_bound(self) -> None:
         self.setup.models.bind()

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import napari
-from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtWidgets import QApplication, QDockWidget, QMessageBox, QPushButton, QVBoxLayout
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtWidgets import QDockWidget, QMessageBox, QPushButton, QVBoxLayout
 
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.train.control import TrainingControl
@@ -18,9 +18,10 @@ from napari_caltomorph.plugin.train.result import TrainingResult
 from napari_caltomorph.plugin.train.setup import TrainSetup
 from napari_caltomorph.plugin.train.view import TrainingView, TrainRow
 from napari_caltomorph.plugin.train.work import Trained, train_as_ordered
+from napari_caltomorph.plugin.widgets.copy_link import CopyLink
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
 from napari_caltomorph.plugin.widgets.fold import Fold
-from napari_caltomorph.plugin.widgets.parts import line, link
+from napari_caltomorph.plugin.widgets.parts import line
 from napari_caltomorph.plugin.widgets.theme import look_of
 from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.storage import home
@@ -48,9 +49,7 @@ class TrainPanel(DockPanel):
         self.run = TrainRow(_TRAIN)
         self.training = TrainingView()
         self.result = TrainingResult()
-        self.copy = line(link("Copy as command"))
-        self._copied = QTimer(self, singleShot=True, interval=3000)
-        self._copied.timeout.connect(lambda: self.copy.setText(link("Copy as command")))
+        self.copy = CopyLink()
         self.setup.model.changed.connect(self._name_button)
         self.fold.toggled.connect(self._arrange)
         self.run.asked.connect(self.train)
@@ -103,9 +102,7 @@ class TrainPanel(DockPanel):
         except CaltomorphError as error:
             self.run.say(str(error), is_error=True)
             return
-        QApplication.clipboard().setText(command)
-        self.copy.setText(f"{link('Copy as command')} (copied)")
-        self._copied.start()
+        self.copy.copy(command)
 
     def open_in_predict(self, folder: Path) -> None:
         """Choose a model in *Predict patient*, which is opened if it is not."""
