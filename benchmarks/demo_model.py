@@ -23,11 +23,11 @@ from speed import machine
 
 from napari_caltomorph.cohort import Cohort, CohortOptions, EncodeCohortOptions, encode_cohort, feature_path
 from napari_caltomorph.cohort.drawn import DrawnPatients
-from napari_caltomorph.diagnose import Ensemble, find_model
-from napari_caltomorph.encode import DEMO_ENCODER, Features
-from napari_caltomorph.evaluate import EvaluateOptions, Evaluation, evaluate
+from napari_caltomorph.diagnosis import Ensemble, find_model
+from napari_caltomorph.encoding import DEMO_ENCODER, Features
+from napari_caltomorph.evaluation import EvaluateOptions, Evaluation, evaluate
 from napari_caltomorph.synthetic import SynthOptions
-from napari_caltomorph.train import TrainOptions, train
+from napari_caltomorph.training import TrainOptions, train
 
 UNSEEN_SEED, TRAINING_SEED, TRAINING_PATIENTS = 900_000, 10_000, 480
 BLASTS = ("myeloblast", "lymphoblast", "promyelocyte")

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from speed import machine
 
 from napari_caltomorph.differential import CellLabels, Probe, cell_type, train_probe
-from napari_caltomorph.encode import EncodeOptions, Features, LoadedEncoder, encode, load_encoder
+from napari_caltomorph.encoding import EncodeOptions, Features, LoadedEncoder, encode, load_encoder
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.smear import check_smear, read_smear, smear_from_array
 from napari_caltomorph.synthetic import synthesize_patient

@@ -22,10 +22,10 @@ from scipy.stats import binomtest
 from speed import machine
 
 from napari_caltomorph.cohort.drawn import DrawnPatients
-from napari_caltomorph.diagnose import Ensemble, find_model
-from napari_caltomorph.diagnose.domain_result import DomainResult
-from napari_caltomorph.encode import EncodeOptions, FeatureOrigin, Features, encode
-from napari_caltomorph.encode.load import LoadedEncoder, load_encoder
+from napari_caltomorph.diagnosis import Ensemble, find_model
+from napari_caltomorph.diagnosis.domain_result import DomainResult
+from napari_caltomorph.encoding import EncodeOptions, FeatureOrigin, Features, encode
+from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder
 from napari_caltomorph.smear import read_smear
 from napari_caltomorph.synthetic import SynthOptions
 from napari_caltomorph.synthetic.patients import SyntheticPatient

@@ -38,18 +38,19 @@ from napari_caltomorph.cohort import (
     read_cohort,
 )
 from napari_caltomorph.cohort.drawn import DrawnPatients
-from napari_caltomorph.diagnose import Ensemble, find_model
-from napari_caltomorph.encode import Features
-from napari_caltomorph.evaluate import EvaluateOptions, Metric, evaluate
-from napari_caltomorph.evaluate.faithfulness import CohortFaithfulness, cohort_faithfulness
-from napari_caltomorph.evaluate.metrics import mean
-from napari_caltomorph.explain.added_cell import add_cells, patient_as_background
-from napari_caltomorph.explain.contribution import contributions
-from napari_caltomorph.explain.faithfulness import cell_scores
-from napari_caltomorph.explain.leave_one_out import leave_one_out
+from napari_caltomorph.diagnosis import Ensemble, find_model
+from napari_caltomorph.encoding import Features
+from napari_caltomorph.evaluation import EvaluateOptions, evaluate
+from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness, cohort_faithfulness
+from napari_caltomorph.explanation.added_cell import add_cells, patient_as_background
+from napari_caltomorph.explanation.contribution import contributions
+from napari_caltomorph.explanation.faithfulness import cell_scores
+from napari_caltomorph.explanation.leave_one_out import leave_one_out
 from napari_caltomorph.smear import read_smear
+from napari_caltomorph.statistics import Metric
+from napari_caltomorph.statistics.metrics import mean
 from napari_caltomorph.synthetic import SynthOptions
-from napari_caltomorph.train import TrainOptions, train
+from napari_caltomorph.training import TrainOptions, train
 
 TOP = 20
 ACUTE = "acute_leukemia"

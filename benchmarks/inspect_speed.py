@@ -27,16 +27,16 @@ load_triton_privately()
 
 from speed import machine, paper_size_ensemble  # noqa: E402
 
-from napari_caltomorph.diagnose import Ensemble, Prediction, installed_models  # noqa: E402
-from napari_caltomorph.encode import Features  # noqa: E402
-from napari_caltomorph.explain.cell_map import pca  # noqa: E402
-from napari_caltomorph.explain.what_if import what_if  # noqa: E402
+from napari_caltomorph.diagnosis import Ensemble, Prediction, installed_models  # noqa: E402
+from napari_caltomorph.encoding import Features  # noqa: E402
+from napari_caltomorph.explanation.cell_map import pca  # noqa: E402
+from napari_caltomorph.explanation.what_if import what_if  # noqa: E402
 from napari_caltomorph.plugin.demo_window import open_viewer, process_events  # noqa: E402
 from napari_caltomorph.plugin.gallery.gallery import read_pictures  # noqa: E402
 from napari_caltomorph.plugin.gallery.layers import ranked_order  # noqa: E402
 from napari_caltomorph.plugin.gallery.ranked_layers import RankedLayers  # noqa: E402
-from napari_caltomorph.plugin.inspect.cell_columns import CellFilter  # noqa: E402
-from napari_caltomorph.plugin.inspect.inspected import Inspected, inspection_of  # noqa: E402
+from napari_caltomorph.plugin.session.cell_columns import CellFilter  # noqa: E402
+from napari_caltomorph.plugin.session.inspected import Inspected, inspection_of  # noqa: E402
 from napari_caltomorph.smear import Grade, Smear, smear_from_array  # noqa: E402
 from napari_caltomorph.synthetic import synthesize_patient, write_smear  # noqa: E402
 

@@ -21,10 +21,10 @@ from pathlib import Path
 import pandas as pd
 from speed import machine
 
+from napari_caltomorph.audit.result import METRIC_NAMES
+from napari_caltomorph.audit.run import AuditOptions, audit
 from napari_caltomorph.cohort import CohortOptions, read_cohort
 from napari_caltomorph.cohort.drawn import DrawnPatients
-from napari_caltomorph.evaluate.audit import AuditOptions, audit
-from napari_caltomorph.evaluate.audit_result import METRIC_NAMES
 from napari_caltomorph.synthetic import SynthOptions
 
 

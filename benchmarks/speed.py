@@ -23,15 +23,15 @@ import psutil
 import tifffile
 import torch
 
-from napari_caltomorph.diagnose import Ensemble, PredictOptions, Predictor, TransformerOptions, read_description
-from napari_caltomorph.diagnose.ensemble import build_member
-from napari_caltomorph.diagnose.installed import installed_models
-from napari_caltomorph.diagnose.model_file import EncoderNeed
-from napari_caltomorph.encode import ENCODERS, EncodeOptions, Features, load_encoder
-from napari_caltomorph.encode.device import find_device, find_precision
-from napari_caltomorph.encode.load import LoadedEncoder, build_module
-from napari_caltomorph.explain.contribution import contributions
-from napari_caltomorph.explain.leave_one_out import leave_one_out
+from napari_caltomorph.diagnosis import Ensemble, PredictOptions, Predictor, TransformerOptions, read_description
+from napari_caltomorph.diagnosis.ensemble import build_member
+from napari_caltomorph.diagnosis.installed import installed_models
+from napari_caltomorph.diagnosis.model_file import EncoderNeed
+from napari_caltomorph.encoding import ENCODERS, EncodeOptions, Features, load_encoder
+from napari_caltomorph.encoding.device import find_device, find_precision
+from napari_caltomorph.encoding.load import LoadedEncoder, build_module
+from napari_caltomorph.explanation.contribution import contributions
+from napari_caltomorph.explanation.leave_one_out import leave_one_out
 from napari_caltomorph.plugin.gallery.gallery import Grid, read_pictures
 from napari_caltomorph.smear import check_smear, read_smear
 from napari_caltomorph.synthetic import synthesize_patient, write_smear

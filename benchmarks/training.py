@@ -24,15 +24,15 @@ import torch
 from speed import machine
 from torch.nn import functional
 
-from napari_caltomorph.encode.device import find_device
-from napari_caltomorph.encode.features import FeatureOrigin
+from napari_caltomorph.encoding.device import find_device
+from napari_caltomorph.encoding.features import FeatureOrigin
 from napari_caltomorph.synthetic import SynthOptions, drawn_features, invent_patients
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
-from napari_caltomorph.train import TrainOptions
-from napari_caltomorph.train.bags import LabelledBags
-from napari_caltomorph.train.checkpoint import FoldCheckpoint, FoldHistory
-from napari_caltomorph.train.fit import fit_member, new_member
-from napari_caltomorph.train.folds import MemberSplit
+from napari_caltomorph.training import TrainOptions
+from napari_caltomorph.training.bags import LabelledBags
+from napari_caltomorph.training.checkpoint import FoldCheckpoint, FoldHistory
+from napari_caltomorph.training.fit import fit_member, new_member
+from napari_caltomorph.training.folds import MemberSplit
 
 PATIENTS, FOLDS, EPOCHS = 1634, 5, 150
 CELLS, WIDTH = 500, 768

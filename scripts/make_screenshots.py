@@ -22,7 +22,7 @@ from qtpy.QtWidgets import QScrollArea, QWidget
 
 from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions, read_cohort
 from napari_caltomorph.differential import cell_type
-from napari_caltomorph.encode import ENCODERS
+from napari_caltomorph.encoding import ENCODERS
 from napari_caltomorph.plugin.beside_opengl import load_triton_privately
 from napari_caltomorph.plugin.demo_window import open_viewer, process_events
 from napari_caltomorph.plugin.samples import sample_smear
@@ -312,7 +312,7 @@ def save_evaluation(folder: Path, out: Path) -> None:
 
 def save_trust(folder: Path, out: Path) -> None:
     """Take the pictures of the tab *Trust*: a slide of another stain, judged by a model that brings its patients."""
-    from napari_caltomorph.train import TrainOptions, train
+    from napari_caltomorph.training import TrainOptions, train
 
     options = TrainOptions(depth=1, width=64, heads=4, mlp_width=64, learning_rate=1e-3, fixed_epochs=15, device="cpu")
     known = read_cohort(folder / "clinic_b", CohortOptions(min_cells=10, test_fraction=0))
@@ -369,8 +369,8 @@ def save_report(folder: Path, out: Path) -> None:
     if browser is None or pictures is None:
         print("No chromium or no pdftoppm: the pictures of the report stay as they are.")
         return
-    from napari_caltomorph.diagnose import PredictOptions, Predictor
-    from napari_caltomorph.explain.what_if import what_if
+    from napari_caltomorph.diagnosis import PredictOptions, Predictor
+    from napari_caltomorph.explanation.what_if import what_if
     from napari_caltomorph.report.patient_report import save_patient_report, trust_by
 
     smear = folder / "patient_031"

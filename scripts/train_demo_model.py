@@ -28,11 +28,11 @@ from torch.nn import functional
 import napari_caltomorph
 from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions, encode_cohort
 from napari_caltomorph.cohort.drawn import DrawnPatients
-from napari_caltomorph.encode import DEMO_ENCODER, ENCODERS
-from napari_caltomorph.encode.load import LoadedEncoder, build_module
+from napari_caltomorph.encoding import DEMO_ENCODER, ENCODERS
+from napari_caltomorph.encoding.load import LoadedEncoder, build_module
 from napari_caltomorph.report.training_figures import save_training_curves
 from napari_caltomorph.synthetic import CELL_TYPES, RedCells, Stain, SynthOptions, draw_cell
-from napari_caltomorph.train import TrainOptions, train
+from napari_caltomorph.training import TrainOptions, train
 
 PACKAGE = Path(napari_caltomorph.__file__).parent
 ENCODER = ENCODERS[DEMO_ENCODER]

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("module", ["napari_caltomorph", "napari_caltomorph.smear", "napari_caltomorph.encode"])
+@pytest.mark.parametrize("module", ["napari_caltomorph", "napari_caltomorph.smear", "napari_caltomorph.encoding"])
 def test_importing_loads_no_torch(module):
     script = f"import sys, {module}; print('torch' in sys.modules, 'napari' in sys.modules, 'timm' in sys.modules)"
     command = [sys.executable, "-c", script]

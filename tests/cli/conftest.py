@@ -12,9 +12,9 @@ from typing import NamedTuple
 import pytest
 
 from napari_caltomorph.cli import main
-from napari_caltomorph.diagnose import ModelDescription, TrainingRecord, TransformerOptions
-from napari_caltomorph.diagnose.model_file import EncoderNeed, MemberFile, Threshold
-from napari_caltomorph.encode import ENCODERS, verify_weights
+from napari_caltomorph.diagnosis import ModelDescription, TrainingRecord, TransformerOptions
+from napari_caltomorph.diagnosis.model_file import EncoderNeed, MemberFile, Threshold
+from napari_caltomorph.encoding import ENCODERS, verify_weights
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 
@@ -113,8 +113,8 @@ def dinobloom_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _make_model(folder: Path, encoder: str, weights_sha256: str) -> Path:
-    from napari_caltomorph.diagnose import Ensemble
-    from napari_caltomorph.diagnose.ensemble import build_member
+    from napari_caltomorph.diagnosis import Ensemble
+    from napari_caltomorph.diagnosis.ensemble import build_member
 
     known = ENCODERS[encoder]
     assert known.width is not None

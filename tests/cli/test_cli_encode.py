@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_caltomorph.encode import FeatureOrigin, Features
+from napari_caltomorph.encoding import FeatureOrigin, Features
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
 
 ENCODE = ("--encoder", "demo-vit", "--device", "cpu", "--min-cells", "0", "--min-patients", "1")

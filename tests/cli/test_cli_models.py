@@ -66,7 +66,7 @@ def test_what_is_no_model_is_refused_and_a_broken_one_is_listed_as_such(run, tin
 
 
 def test_encoders_lists_all(run):
-    from napari_caltomorph.encode import ENCODERS
+    from napari_caltomorph.encoding import ENCODERS
 
     code, out, _ = run("models", "encoders")
     assert code == 0

@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from napari_caltomorph.diagnose import Prediction
+from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.errors import FeaturesRefused
 
 RESULTS = {"prediction.json", "predictions.csv", "cells.csv"}
@@ -180,7 +180,7 @@ def test_what_is_done_is_kept_when_the_run_breaks_off(run, patients, tmp_path, m
 
 def at_bag(monkeypatch, number, error):
     """Let the n-th bag of the run end in an error."""
-    from napari_caltomorph.diagnose import Ensemble
+    from napari_caltomorph.diagnosis import Ensemble
 
     predict, bags = Ensemble.predict, itertools.count(1)
 
@@ -238,7 +238,7 @@ def test_weights_that_the_model_was_not_trained_with_are_refused_before_encoding
     import torch
     from safetensors.torch import load_file, save_file
 
-    from napari_caltomorph.encode import ENCODERS, find_weights
+    from napari_caltomorph.encoding import ENCODERS, find_weights
 
     weights = load_file(find_weights(ENCODERS["demo-vit"]))
     save_file({key: value + torch.ones(()) for key, value in weights.items()}, tmp_path / "other.safetensors")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from napari_caltomorph.cli.show import show_prediction
-from napari_caltomorph.diagnose import Ensemble
-from napari_caltomorph.diagnose.calibration import Calibration
-from napari_caltomorph.diagnose.installed import find_model
-from napari_caltomorph.encode import FeatureOrigin, Features
+from napari_caltomorph.diagnosis import Ensemble
+from napari_caltomorph.diagnosis.calibration import Calibration
+from napari_caltomorph.diagnosis.installed import find_model
+from napari_caltomorph.encoding import FeatureOrigin, Features
 
 
 @pytest.fixture

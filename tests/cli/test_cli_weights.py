@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from napari_caltomorph.encode import ENCODERS, find_weights
+from napari_caltomorph.encoding import ENCODERS, find_weights
 
 SHIPPED = find_weights(ENCODERS["demo-vit"])
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from tests.cohort import encoding
 
-from napari_caltomorph.encode import EncodeOptions, FeatureOrigin, Features, encode
+from napari_caltomorph.encoding import EncodeOptions, FeatureOrigin, Features, encode
 from napari_caltomorph.smear import read_smear
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from napari_caltomorph.cohort import Cohort, EncodeCohortOptions, with_types
-from napari_caltomorph.encode import Features
+from napari_caltomorph.encoding import Features
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 
 PATIENTS, CELLS = 8, 12

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from napari_caltomorph.cohort import CohortOptions, find_patients, read_cohort
-from napari_caltomorph.encode import FeatureOrigin, Features
+from napari_caltomorph.encoding import FeatureOrigin, Features
 from napari_caltomorph.errors import CohortUnreadable, OutputRefused
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
-from tests.differential.made import TYPES, features, labelled, truth
+from tests.differential.factories import TYPES, features, labelled, truth
 
 from napari_caltomorph.differential import Differential, Probe, train_probe
 from napari_caltomorph.differential.run import save_differentials

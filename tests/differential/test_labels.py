@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.differential.made import features, labelled
+from tests.differential.factories import features, labelled
 
 from napari_caltomorph.differential import CELL_TYPES, CellLabel, CellLabels, cell_type, read_labels, save_labels
 from napari_caltomorph.errors import LabelsUnreadable

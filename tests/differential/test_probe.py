@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-from tests.differential.made import TYPES, features, labelled, truth
+from tests.differential.factories import TYPES, features, labelled, truth
 
 from napari_caltomorph.differential import CellLabels, Probe, ProbeOptions, train_probe
 from napari_caltomorph.errors import FeaturesRefused, ProbeRefused, TrainingRefused

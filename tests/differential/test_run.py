@@ -9,7 +9,7 @@ import pytest
 
 from napari_caltomorph.differential import CellLabels, Probe
 from napari_caltomorph.differential.run import count_smears
-from napari_caltomorph.encode import EncodeOptions
+from napari_caltomorph.encoding import EncodeOptions
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.smear import Smear, check_smear, read_smear
 from napari_caltomorph.synthetic import synthesize_patient, write_smear

@@ -10,8 +10,8 @@ import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 
-from napari_caltomorph.encode import ENCODERS
-from napari_caltomorph.encode.encoders import Added, Source
+from napari_caltomorph.encoding import ENCODERS
+from napari_caltomorph.encoding.encoders import Added, Source
 from napari_caltomorph.plugin.widgets.left_out_dialog import LeftOutDialog
 from napari_caltomorph.plugin.widgets.weights_dialog import WeightsDialog
 from napari_caltomorph.plugin.widgets.worker import Task

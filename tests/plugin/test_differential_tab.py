@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QTabWidget
-from tests.differential.made import features, labelled
+from tests.differential.factories import features, labelled
 
-from napari_caltomorph.diagnose import PredictOptions, Predictor
+from napari_caltomorph.diagnosis import PredictOptions, Predictor
 from napari_caltomorph.differential import CellLabels, SmearId, read_labels, save_labels, train_probe
 from napari_caltomorph.plugin.gallery.colors import BY_LABEL, BY_TYPE
 from napari_caltomorph.plugin.gallery.gallery import read_pictures
 from napari_caltomorph.plugin.gallery.layers import ranked_order
 from napari_caltomorph.plugin.gallery.ranked_layers import RankedLayers
-from napari_caltomorph.plugin.inspect.inspected import Inspected, inspection_of
+from napari_caltomorph.plugin.session.inspected import Inspected, inspection_of
 from napari_caltomorph.smear import read_smear
 
 LONG = 120_000

@@ -19,11 +19,11 @@ from qtpy.QtCore import QObject, QPoint, Qt, QUrl, Slot
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QApplication, QDockWidget, QPushButton, QWidget
 from tests.plugin.conftest import OpenWidget
-from tests.train.small import tiny, write_cohort
+from tests.training.small import tiny, write_cohort
 
 from napari_caltomorph.cohort import CohortOptions, read_cohort
-from napari_caltomorph.diagnose import Ensemble
-from napari_caltomorph.evaluate import EvaluateOptions, Evaluation, evaluate
+from napari_caltomorph.diagnosis import Ensemble
+from napari_caltomorph.evaluation import EvaluateOptions, Evaluation, evaluate
 from napari_caltomorph.plugin.evaluate.figure import FigureTab
 from napari_caltomorph.plugin.evaluate.options_form import in_panel_words
 from napari_caltomorph.plugin.evaluate.pages import PAGES, TABS
@@ -51,7 +51,7 @@ class Trained(NamedTuple):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """Two members, trained on half of 40 patients of three classes."""
-    from napari_caltomorph.train import train
+    from napari_caltomorph.training import train
 
     folder = tmp_path_factory.mktemp("evaluate")
     data = write_cohort(folder / "cohort", {"aml": 14, "cll": 12, "stem_cell_donor": 14})
@@ -485,7 +485,7 @@ def test_numbers_that_predictions_are_set_against_have_a_tab(
     blasts = pd.DataFrame({"blasts": np.linspace(0, 1, len(evaluation))})
     show(panel, trained, replace(evaluation, options=options, covariates=blasts))
     assert len(tabs_in_sight(panel)) == len(TABS) + 1
-    tab = panel.result.show_tab("Against")
+    tab = panel.result.show_tab("CovariateAssociation")
     assert tab.choice.count() > 1
     for place in range(tab.choice.count()):
         tab.choice.setCurrentIndex(place)

@@ -16,15 +16,15 @@ from qtpy.QtWidgets import QWidget
 from tests.plugin.conftest import CELLS, OpenPanel, OpenWidget
 from tests.plugin.test_predict_panel import RANKED, SQUARES, predict, wait
 
-from napari_caltomorph.diagnose import Prediction, PredictOptions, Predictor
+from napari_caltomorph.diagnosis import Prediction, PredictOptions, Predictor
 from napari_caltomorph.differential import cell_type
 from napari_caltomorph.plugin.gallery.gallery import read_pictures
 from napari_caltomorph.plugin.gallery.layers import ranked_order
 from napari_caltomorph.plugin.gallery.ranked_layers import RankedLayers
-from napari_caltomorph.plugin.inspect.cell_columns import CellFilter
 from napari_caltomorph.plugin.inspect.cell_scatter import ATTENTION, PCA
-from napari_caltomorph.plugin.inspect.inspected import Inspected, inspection_of
 from napari_caltomorph.plugin.inspect.panel import InspectPanel
+from napari_caltomorph.plugin.session.cell_columns import CellFilter
+from napari_caltomorph.plugin.session.inspected import Inspected, inspection_of
 from napari_caltomorph.smear import Smear, read_smear
 
 OpenInspected = Callable[..., tuple[InspectPanel, Inspected]]

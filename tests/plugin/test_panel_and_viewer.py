@@ -15,8 +15,8 @@ from qtpy.QtWidgets import QLabel
 from tests.plugin.conftest import CELLS, OpenPanel
 from tests.plugin.test_predict_panel import RANKED, SQUARES, click, predict
 
-from napari_caltomorph.diagnose import installed_models
-from napari_caltomorph.encode import ENCODERS
+from napari_caltomorph.diagnosis import installed_models
+from napari_caltomorph.encoding import ENCODERS
 from napari_caltomorph.plugin.predict.panel import PredictPanel
 from napari_caltomorph.plugin.widgets.left_out_dialog import LeftOutDialog
 from napari_caltomorph.plugin.widgets.parts import plain

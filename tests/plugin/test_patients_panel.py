@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QWidget
 
-from napari_caltomorph.diagnose import Prediction
+from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.plugin.patients.panel import PatientsPanel
 from napari_caltomorph.plugin.patients.table import COLUMNS, PatientsTable
 from napari_caltomorph.plugin.widgets.worker import Task

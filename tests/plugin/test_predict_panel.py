@@ -15,7 +15,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
 from tests.plugin.conftest import CELLS, OpenPanel
 
-from napari_caltomorph.diagnose import Prediction, installed_models
+from napari_caltomorph.diagnosis import Prediction, installed_models
 from napari_caltomorph.plugin.predict.panel import PredictPanel
 from napari_caltomorph.plugin.widgets.settings import preferences
 from napari_caltomorph.plugin.widgets.worker import Task

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from napari_caltomorph.errors import ExplanationRefused
-from napari_caltomorph.plugin.inspect.cell_columns import CellFilter, Sort, shown_order
-from napari_caltomorph.plugin.inspect.selection import CellSelection
+from napari_caltomorph.plugin.session.cell_columns import CellFilter, Sort, shown_order
+from napari_caltomorph.plugin.session.selection import CellSelection
 
 CLASSES = ("Acute leukemia", "Healthy")
 TYPES = ("", "blast", "smudge cell")

@@ -17,11 +17,11 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 from qtpy.QtWidgets import QApplication, QDockWidget, QLineEdit, QMessageBox, QPushButton, QWidget
 from tests.plugin.conftest import OpenWidget
-from tests.train.small import save_features, write_cohort
+from tests.training.small import save_features, write_cohort
 
 from napari_caltomorph.cohort import CohortOptions
-from napari_caltomorph.diagnose import find_model, read_description
-from napari_caltomorph.diagnose.model_card import TRAINING_CURVES
+from napari_caltomorph.diagnosis import find_model, read_description
+from napari_caltomorph.diagnosis.model_card import TRAINING_CURVES
 from napari_caltomorph.plugin.train.control import TrainingControl
 from napari_caltomorph.plugin.train.panel import TrainPanel
 from napari_caltomorph.plugin.train.view import Curves
@@ -29,7 +29,7 @@ from napari_caltomorph.plugin.widgets.theme import look_of
 from napari_caltomorph.plugin.widgets.worker import Task
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
-from napari_caltomorph.train import RECIPES, KeepSoFar, TrainProgress, training_folder
+from napari_caltomorph.training import RECIPES, KeepSoFar, TrainProgress, training_folder
 
 FOLDS = 2
 TINY = {"depth": 1, "width": 16, "heads": 2, "mlp_width": 16, "classifier_width": 8, "warmup_epochs": 1}

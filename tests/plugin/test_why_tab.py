@@ -42,7 +42,7 @@ def ask(qtbot):
 
 
 def expected(tab, without=frozenset()):
-    from napari_caltomorph.explain.contribution import contributions
+    from napari_caltomorph.explanation.contribution import contributions
 
     cells = tab.inspected.prediction.cells
     kept = [cell for i, cell in enumerate(cells) if i not in without]
@@ -107,7 +107,7 @@ def test_selected_cells_are_left_out_one_at_a_time(why, ask):
     ask(ask_without)
     widths = [bar.get_width() for bar in ask_without.canvas.figure.axes[0].patches]
     cells = [name for i, name in enumerate(tab.inspected.prediction.cells) if i != 0]
-    from napari_caltomorph.explain.leave_one_out import leave_one_out
+    from napari_caltomorph.explanation.leave_one_out import leave_one_out
 
     bag = tab.inspected.features().of_cells(cells)
     change = leave_one_out(tab.inspected.ensemble(), bag, tab.slug, [2, 6, 10]).change

@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 from tests.report.test_figures import make_prediction
 
 from napari_caltomorph.cli.show import _sentences
-from napari_caltomorph.diagnose import NO_ATTENTION
-from napari_caltomorph.plugin.inspect.inspected import Inspected
+from napari_caltomorph.diagnosis import NO_ATTENTION
 from napari_caltomorph.plugin.predict.result_view import ResultView
+from napari_caltomorph.plugin.session.inspected import Inspected
 from napari_caltomorph.report import draw_attention_swarm
 
 

@@ -10,9 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from napari_caltomorph.report.compare_figures import comparison_figure, draw_group, save_comparison_figure
-from napari_caltomorph.train import TrainOptions
-from napari_caltomorph.train.compare_options import CompareOptions
-from napari_caltomorph.train.comparison import Comparison, VariantResult, variants
+from napari_caltomorph.training import TrainOptions
+from napari_caltomorph.training.compare_options import CompareOptions
+from napari_caltomorph.training.comparison import Comparison, VariantResult, variants
 
 FOLDS = 5
 OPTIONS = CompareOptions(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from tests.differential.made import features, labelled
+from tests.differential.factories import features, labelled
 
 from napari_caltomorph.differential import Differential, Probe, train_probe
 from napari_caltomorph.report.differential_figures import (

@@ -14,12 +14,12 @@ from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
-from tests.evaluate.made import TAXONOMY, evaluation_of, simulated
+from tests.evaluation.factories import TAXONOMY, evaluation_of, simulated
 
-from napari_caltomorph.evaluate import Embeddings
-from napari_caltomorph.report.against_figure import draw_against, draw_errors_by
+from napari_caltomorph.evaluation import Embeddings
 from napari_caltomorph.report.calibration_figures import draw_malignancy_reliability, draw_reliability
 from napari_caltomorph.report.confusion_figures import draw_confusion, draw_detailed_confusion
+from napari_caltomorph.report.covariate_figures import draw_against, draw_errors_by
 from napari_caltomorph.report.evaluation_figures import FIGURES, figures_of, save_figures
 from napari_caltomorph.report.figures import PAPER, Look
 from napari_caltomorph.report.hemoglobin_figures import draw_hemoglobin_scatter
@@ -290,7 +290,7 @@ def test_errors_by_a_column_are_drawn_with_their_patients(against):
 def test_what_was_asked_for_becomes_a_figure_of_its_own(against, evaluation):
     assert figures_of(evaluation) == tuple(FIGURES.values())
     one = figures_of(against)[-1]
-    assert (one.name, one.title, len(one.panels)) == ("against_1", "Against blasts", 5)
+    assert (one.name, one.title, len(one.panels)) == ("against_1", "CovariateAssociation blasts", 5)
     figure = one.of(against)
     figure.draw_without_rendering()
     assert [axes.get_xlabel() for axes in figure.axes] == ["blasts"] * 5

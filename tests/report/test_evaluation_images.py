@@ -17,9 +17,9 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import NullFormatter
-from tests.evaluate.made import evaluation_of, simulated
+from tests.evaluation.factories import evaluation_of, simulated
 
-from napari_caltomorph.evaluate.against import SHARE
+from napari_caltomorph.evaluation.covariate_association import SHARE
 from napari_caltomorph.report.confusion_figures import draw_confusion
 from napari_caltomorph.report.evaluation_figures import FIGURES, figures_of
 from napari_caltomorph.report.figures import Look

@@ -11,13 +11,13 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
-from tests.evaluate.made import PROVENANCE, TAXONOMY, evaluation_of, simulated
+from tests.evaluation.factories import PROVENANCE, TAXONOMY, evaluation_of, simulated
 
+from napari_caltomorph.audit.result import Audit, Chance, ColumnRow, ColumnValue, TraitRow
 from napari_caltomorph.errors import OutputRefused
-from napari_caltomorph.evaluate.audit_result import Audit, Chance, ColumnRow, ColumnValue, TraitRow
-from napari_caltomorph.evaluate.interval import Interval
 from napari_caltomorph.report.evaluation_figures import FIGURES
 from napari_caltomorph.report.evaluation_report import report_html, save_report
+from napari_caltomorph.statistics.interval import Interval
 
 EVIL = "<script>alert('x')</script><img src=\"http://evil.example/x.png\" onerror=alert(1)>"
 

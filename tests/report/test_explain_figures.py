@@ -8,13 +8,13 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from tests.diagnose.conftest import make_ensemble, make_features  # noqa: F401 (fixtures)
+from tests.diagnosis.conftest import make_ensemble, make_features  # noqa: F401 (fixtures)
 
-from napari_caltomorph.diagnose import MeanOptions
-from napari_caltomorph.evaluate.faithfulness import CohortFaithfulness
-from napari_caltomorph.explain.contribution import Contributions, contributions
-from napari_caltomorph.explain.faithfulness import cell_scores, faithfulness
-from napari_caltomorph.explain.leave_one_out import leave_one_out
+from napari_caltomorph.diagnosis import MeanOptions
+from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness
+from napari_caltomorph.explanation.contribution import Contributions, contributions
+from napari_caltomorph.explanation.faithfulness import cell_scores, faithfulness
+from napari_caltomorph.explanation.leave_one_out import leave_one_out
 from napari_caltomorph.report import Look
 from napari_caltomorph.report.explain_figures import (
     SPEAKS_AGAINST,

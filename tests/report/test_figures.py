@@ -17,9 +17,9 @@ from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
 
 from napari_caltomorph.cohort import Cohort, with_types
-from napari_caltomorph.diagnose import Prediction
-from napari_caltomorph.diagnose.calibration import Calibration
-from napari_caltomorph.diagnose.model_file import ErrorInterval, Threshold
+from napari_caltomorph.diagnosis import Prediction
+from napari_caltomorph.diagnosis.calibration import Calibration
+from napari_caltomorph.diagnosis.model_file import ErrorInterval, Threshold
 from napari_caltomorph.report import (
     PAPER,
     Look,

@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.report.test_figures import make_prediction
 
-from napari_caltomorph.diagnose import NO_ATTENTION
-from napari_caltomorph.diagnose.calibration import Calibration
-from napari_caltomorph.diagnose.domain_result import AspectResult, DomainResult
-from napari_caltomorph.diagnose.prediction import LeftOutCell
+from napari_caltomorph.diagnosis import NO_ATTENTION
+from napari_caltomorph.diagnosis.calibration import Calibration
+from napari_caltomorph.diagnosis.domain_result import AspectResult, DomainResult
+from napari_caltomorph.diagnosis.prediction import LeftOutCell
 from napari_caltomorph.differential import CELL_TYPES, Differential
 from napari_caltomorph.errors import OutputRefused
-from napari_caltomorph.explain.similar import Similar, SimilarPatient
-from napari_caltomorph.explain.trust import Trust
+from napari_caltomorph.explanation.similar import Similar, SimilarPatient
+from napari_caltomorph.explanation.trust import Trust
 from napari_caltomorph.report.patient_report import patient_report, save_patient_report
 from napari_caltomorph.report.patient_tables import listed
 from napari_caltomorph.smear import smear_from_array

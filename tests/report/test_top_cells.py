@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from tests.evaluate.made import evaluation_of
+from tests.evaluation.factories import evaluation_of
 
-from napari_caltomorph.diagnose import Ensemble, find_model
-from napari_caltomorph.encode import FeatureOrigin, Features
+from napari_caltomorph.diagnosis import Ensemble, find_model
+from napari_caltomorph.encoding import FeatureOrigin, Features
 from napari_caltomorph.report.top_cells import top_cells
 from napari_caltomorph.smear import read_smear
 from napari_caltomorph.synthetic import drawn_features, synthesize_patient

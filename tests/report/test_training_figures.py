@@ -13,8 +13,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from napari_caltomorph.diagnose import FoldRecord, ModelDescription, find_model, read_description
-from napari_caltomorph.diagnose.model_card import TRAINING_CURVES
+from napari_caltomorph.diagnosis import FoldRecord, ModelDescription, find_model, read_description
+from napari_caltomorph.diagnosis.model_card import TRAINING_CURVES
 from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.report import (
     Look,

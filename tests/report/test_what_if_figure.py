@@ -6,8 +6,8 @@ import pytest
 from matplotlib.figure import Figure
 from tests.report.test_figures import make_prediction
 
-from napari_caltomorph.diagnose import Prediction
-from napari_caltomorph.diagnose.prediction import LeftOutCell
+from napari_caltomorph.diagnosis import Prediction
+from napari_caltomorph.diagnosis.prediction import LeftOutCell
 from napari_caltomorph.report.figures import draw_hemoglobin, draw_malignancy, draw_probabilities
 from napari_caltomorph.report.what_if_figure import draw_what_if, what_if_in_words
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from napari_caltomorph.errors import LooksLikeCohort, SmearUnreadable
-from napari_caltomorph.smear import check_smear, find_smears, patient_id, printable, read_smear
+from napari_caltomorph.names import printable
+from napari_caltomorph.smear import check_smear, find_smears, patient_id, read_smear
 from napari_caltomorph.smear.read import _natural
 
 

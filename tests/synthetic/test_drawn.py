@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_caltomorph.encode import EncodeOptions, encode
+from napari_caltomorph.encoding import EncodeOptions, encode
 from napari_caltomorph.smear import check_smear, read_smear
 from napari_caltomorph.synthetic import (
     SyntheticPatient,

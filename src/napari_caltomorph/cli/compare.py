@@ -11,12 +11,12 @@ from napari_caltomorph.cli.console import console, fail, progress_bar, say, say_
 from napari_caltomorph.cohort import CohortOptions, read_cohort
 from napari_caltomorph.progress import Cancelled
 from napari_caltomorph.storage import refuse_unwritable
-from napari_caltomorph.train import TrainOptions, options_from
-from napari_caltomorph.train.compare_options import CompareOptions
+from napari_caltomorph.training import TrainOptions, options_from
+from napari_caltomorph.training.compare_options import CompareOptions
 
 if TYPE_CHECKING:
-    from napari_caltomorph.train.compare_options import GroupName
-    from napari_caltomorph.train.comparison import Comparison, Difference, Spread, Variant
+    from napari_caltomorph.training.compare_options import GroupName
+    from napari_caltomorph.training.comparison import Comparison, Difference, Spread, Variant
 
 app = App(
     name="compare",
@@ -73,7 +73,7 @@ def compare(
         # Cells were looked at when they were encoded; a bag's numbers are checked when it is loaded.
         found = read_cohort(cohort, patients.model_copy(update={"names_only": True}), progress=progress)
     from napari_caltomorph.report.compare_figures import save_comparison_figure
-    from napari_caltomorph.train.compare import compare as run  # torch comes when the cheap checks have passed
+    from napari_caltomorph.training.compare import compare as run  # torch comes when the cheap checks have passed
 
     try:
         with progress_bar() as progress:
@@ -94,7 +94,7 @@ def compare(
 
 
 def _show(comparison: Comparison) -> None:
-    from napari_caltomorph.train.comparison import METRICS
+    from napari_caltomorph.training.comparison import METRICS
 
     for group in comparison.groups:
         if comparison.of_group(group):

@@ -12,7 +12,7 @@ from napari_caltomorph.cli import window
 from napari_caltomorph.cli.console import RESEARCH_USE, fail, progress_bar, say, say_files
 from napari_caltomorph.cli.interrupt import uninterrupted
 from napari_caltomorph.cli.show import show_prediction
-from napari_caltomorph.diagnose import PredictOptions, save_predictions
+from napari_caltomorph.diagnosis import PredictOptions, save_predictions
 from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.smear import read_smear
@@ -55,7 +55,7 @@ def demo(*, out: Path = Path("demo-output"), no_window: bool = False) -> int:
     patient = synthesize_patient("aml", cells=200, seed=4, patient_id="smear")
     with progress_bar() as progress:
         _draw(patient, out / "smear", progress)
-        from napari_caltomorph.diagnose import Predictor  # brings torch, which takes seconds: under the bar
+        from napari_caltomorph.diagnosis import Predictor  # brings torch, which takes seconds: under the bar
 
         _, prediction = Predictor(PredictOptions(model="demo")).predict(read_smear(out / "smear"), progress=progress)
     with uninterrupted():

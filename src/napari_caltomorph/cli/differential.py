@@ -10,9 +10,9 @@ from rich.text import Text
 
 from napari_caltomorph.cli.console import RESEARCH_USE, console, fail, progress_bar, say, say_files, table
 from napari_caltomorph.cli.interrupt import uninterrupted
-from napari_caltomorph.diagnose.tables import refuse_repeated_ids
+from napari_caltomorph.diagnosis.tables import refuse_repeated_ids
 from napari_caltomorph.differential import CellLabels, Probe, ProbeOptions, read_labels, save_labels
-from napari_caltomorph.encode import EncodeOptions
+from napari_caltomorph.encoding import EncodeOptions
 from napari_caltomorph.smear import find_smears, patient_id, read_smear
 from napari_caltomorph.storage import refuse_unwritable
 

@@ -12,17 +12,17 @@ from napari_caltomorph.cli.console import RESEARCH_USE, console, progress_bar, s
 from napari_caltomorph.cli.evaluate_numbers import show_evaluation
 from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
 from napari_caltomorph.command_line import shell_line
-from napari_caltomorph.diagnose import find_model, read_description
+from napari_caltomorph.diagnosis import find_model, read_description
 from napari_caltomorph.errors import EvaluationRefused
-from napari_caltomorph.evaluate.options import EvaluateOptions
+from napari_caltomorph.evaluation.options import EvaluateOptions
 from napari_caltomorph.storage import refuse_unwritable
 
 if TYPE_CHECKING:
-    from napari_caltomorph.diagnose import Ensemble
-    from napari_caltomorph.evaluate import Evaluation
-    from napari_caltomorph.evaluate.audit_result import Audit
-    from napari_caltomorph.evaluate.decisions import Rule
-    from napari_caltomorph.evaluate.faithfulness import CohortFaithfulness
+    from napari_caltomorph.audit.result import Audit
+    from napari_caltomorph.diagnosis import Ensemble
+    from napari_caltomorph.evaluation import Evaluation
+    from napari_caltomorph.evaluation.decisions import Rule
+    from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness
 
 
 app = App(
@@ -111,9 +111,9 @@ def evaluate(
     with progress_bar() as progress:
         # As training reads it: so the splits are the same.
         found = read_cohort(cohort, patients.model_copy(update={"names_only": True}), progress=progress)
-    from napari_caltomorph.diagnose import Ensemble  # torch comes when the cheap checks have passed
-    from napari_caltomorph.encode.device import find_device
-    from napari_caltomorph.evaluate import evaluate as run
+    from napari_caltomorph.diagnosis import Ensemble  # torch comes when the cheap checks have passed
+    from napari_caltomorph.encoding.device import find_device
+    from napari_caltomorph.evaluation import evaluate as run
 
     ensemble = Ensemble.load(folder, find_device(options.device))
     with progress_bar() as progress:
@@ -148,7 +148,7 @@ def evaluate(
 
 def _audit(cohort: Cohort, evaluation: Evaluation) -> Audit:
     """Audit the cohort, and say what was found."""
-    from napari_caltomorph.evaluate.audit import audit
+    from napari_caltomorph.audit.run import audit
 
     # What a model says of those it learnt from tells nothing; out of fold or of others it does.
     with progress_bar() as progress:
@@ -161,7 +161,7 @@ def _audit(cohort: Cohort, evaluation: Evaluation) -> Audit:
 
 def _faithfulness(ensemble: Ensemble, evaluation: Evaluation, features: Path) -> CohortFaithfulness:
     """Take cells out of the patients, put them in, and say which order of cells shows what the model goes by."""
-    from napari_caltomorph.evaluate.faithfulness import cohort_faithfulness
+    from napari_caltomorph.evaluation.faithfulness import cohort_faithfulness
 
     with progress_bar() as progress:
         found = cohort_faithfulness(ensemble, evaluation, features, progress=progress)
@@ -180,15 +180,15 @@ def _rule(choose_by: str | None, chosen_on: Path | None, store: bool) -> Rule | 
         if chosen_on is not None or store:
             raise EvaluationRefused("--chosen-on and --store-threshold need a rule to choose by; add --choose-by.")
         return None
-    from napari_caltomorph.evaluate.decisions import rule_from
+    from napari_caltomorph.evaluation.decisions import rule_from
 
     return rule_from(choose_by)
 
 
 def _decide(evaluation: Evaluation, rule: Rule, chosen_on: Path | None, model: Path | None) -> Evaluation:
     """Choose a threshold, apply it, store it where a model is given, and say what it rests on."""
-    from napari_caltomorph.evaluate import Evaluation
-    from napari_caltomorph.evaluate.decisions import choose_threshold, store_threshold
+    from napari_caltomorph.evaluation import Evaluation
+    from napari_caltomorph.evaluation.decisions import choose_threshold, store_threshold
 
     decision = choose_threshold(evaluation if chosen_on is None else Evaluation.load(chosen_on), rule)
     applied = None if chosen_on is None else decision.apply(evaluation)

@@ -9,9 +9,10 @@ from rich.table import Table
 from napari_caltomorph.cli.console import console, say, table
 
 if TYPE_CHECKING:
-    from napari_caltomorph.evaluate import Evaluation, Metric
-    from napari_caltomorph.evaluate.against import Against
-    from napari_caltomorph.evaluate.confusion_matrix import Confusion
+    from napari_caltomorph.evaluation import Evaluation
+    from napari_caltomorph.evaluation.confusion_matrix import Confusion
+    from napari_caltomorph.evaluation.covariate_association import CovariateAssociation
+    from napari_caltomorph.statistics import Metric
 
 _NAMES = {
     "top2_accuracy": "top-2 accuracy",
@@ -97,7 +98,7 @@ def _show_hemoglobin(evaluation: Evaluation) -> None:
     say()
 
 
-def _errors(found: Against) -> Table:
+def _errors(found: CovariateAssociation) -> Table:
     rows = table(found.column, "n", "predicted wrong")
     for part in found.bins:
         rows.add_row(f"{part.low:.3g} to {part.high:.3g}", str(part.error.patients), part.error.shown(2))

@@ -76,7 +76,7 @@ def look_at_computing() -> Iterator[Finding]:
     import psutil
     import torch
 
-    from napari_caltomorph.encode.device import find_device, find_precision
+    from napari_caltomorph.encoding.device import find_device, find_precision
 
     device = find_device("auto")
     if device.type == "cuda":
@@ -125,8 +125,8 @@ def look_at_window() -> Iterator[Finding]:
 
 def look_at_weights() -> Iterator[Finding]:
     """Say for each encoder whether its weights are here; those of the default and of the models' must be."""
-    from napari_caltomorph.diagnose import installed_models, read_description
-    from napari_caltomorph.encode import ENCODERS, EncodeOptions, find_weights
+    from napari_caltomorph.diagnosis import installed_models, read_description
+    from napari_caltomorph.encoding import ENCODERS, EncodeOptions, find_weights
     from napari_caltomorph.errors import ModelRefused, WeightsMissing
 
     needed = {EncodeOptions().encoder}
@@ -148,7 +148,7 @@ def look_at_weights() -> Iterator[Finding]:
 
 def look_at_models() -> Iterator[Finding]:
     """Say for each installed model whether it can be used."""
-    from napari_caltomorph.diagnose import installed_models, read_description
+    from napari_caltomorph.diagnosis import installed_models, read_description
     from napari_caltomorph.errors import ModelRefused
 
     for name, folder in installed_models().items():

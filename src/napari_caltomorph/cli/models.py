@@ -9,9 +9,9 @@ from rich.markdown import Markdown
 from rich.text import Text
 
 from napari_caltomorph.cli.console import console, say, say_line, table
-from napari_caltomorph.diagnose import add_model, export_model, find_model, installed_models, read_description
-from napari_caltomorph.diagnose.model_card import model_card
-from napari_caltomorph.encode import ENCODERS, find_weights
+from napari_caltomorph.diagnosis import add_model, export_model, find_model, installed_models, read_description
+from napari_caltomorph.diagnosis.model_card import model_card
+from napari_caltomorph.encoding import ENCODERS, find_weights
 from napari_caltomorph.errors import ModelRefused, WeightsMissing
 
 app = App(

@@ -11,22 +11,22 @@ from cyclopts import App, Parameter
 from napari_caltomorph.cli.console import RESEARCH_USE, fail, progress_bar, say, say_files, say_line
 from napari_caltomorph.cli.show import show_known, show_prediction
 from napari_caltomorph.cohort import FoundPatient, find_patients
-from napari_caltomorph.diagnose import (
+from napari_caltomorph.diagnosis import (
     PatientProgress,
     PatientResult,
     PredictOptions,
     find_model,
     read_description,
 )
-from napari_caltomorph.diagnose.tables import CELL_TABLE, PATIENT_TABLE, refuse_repeated_ids
+from napari_caltomorph.diagnosis.tables import CELL_TABLE, PATIENT_TABLE, refuse_repeated_ids
 from napari_caltomorph.differential import Probe
-from napari_caltomorph.encode import ComputeOptions
+from napari_caltomorph.encoding import ComputeOptions
 from napari_caltomorph.progress import Progress
 from napari_caltomorph.smear import patient_id
 from napari_caltomorph.storage import refuse_unwritable
 
 if TYPE_CHECKING:
-    from napari_caltomorph.diagnose import Predictor
+    from napari_caltomorph.diagnosis import Predictor
 
 app = App(
     name="predict",
@@ -91,7 +91,7 @@ def predict(
     ]
     refuse_repeated_ids([name for name, _ in found])
     patients = dict(found)
-    from napari_caltomorph.diagnose import Predictor, predict_each  # torch comes when the cheap checks have passed
+    from napari_caltomorph.diagnosis import Predictor, predict_each  # torch comes when the cheap checks have passed
 
     predictor = Predictor(options)
     results: list[PatientResult] = []

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from napari_caltomorph.cli.console import console, say, say_line
-from napari_caltomorph.diagnose import NO_ATTENTION, Prediction
+from napari_caltomorph.diagnosis import NO_ATTENTION, Prediction
 
 _BAR_WIDTH = 32
 

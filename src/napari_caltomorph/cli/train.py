@@ -11,10 +11,10 @@ from napari_caltomorph.cli.console import console, progress_bar, say, say_files,
 from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
 from napari_caltomorph.progress import format_seconds
 from napari_caltomorph.storage import refuse_unwritable
-from napari_caltomorph.train import TrainOptions, options_from
+from napari_caltomorph.training import TrainOptions, options_from
 
 if TYPE_CHECKING:
-    from napari_caltomorph.diagnose import Ensemble
+    from napari_caltomorph.diagnosis import Ensemble
 
 app = App(
     name="train",
@@ -84,7 +84,7 @@ def train(
         _show_plan(found, features, options)
         return
     from napari_caltomorph.report.training_figures import save_training_curves
-    from napari_caltomorph.train import train as run  # torch comes when the cheap checks have passed
+    from napari_caltomorph.training import train as run  # torch comes when the cheap checks have passed
 
     with progress_bar() as progress:
         ensemble = run(found, features, options, out=out, resume=resume, progress=progress)
@@ -93,7 +93,7 @@ def train(
 
 
 def _show_plan(cohort: Cohort, features: Path | None, options: TrainOptions) -> None:
-    from napari_caltomorph.train import plan_training
+    from napari_caltomorph.training import plan_training
 
     with progress_bar() as progress:
         plan = plan_training(cohort, features, options, progress=progress)

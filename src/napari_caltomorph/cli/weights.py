@@ -8,7 +8,7 @@ from cyclopts import App
 from rich.text import Text
 
 from napari_caltomorph.cli.console import console, fail, progress_bar, say, say_line, table
-from napari_caltomorph.encode import (
+from napari_caltomorph.encoding import (
     ENCODERS,
     Encoder,
     add_weights,
@@ -17,7 +17,7 @@ from napari_caltomorph.encode import (
     find_weights,
     verify_weights,
 )
-from napari_caltomorph.encode.weights import WeightsReport
+from napari_caltomorph.encoding.weights import WeightsReport
 from napari_caltomorph.errors import WeightsMissing, WeightsRefused
 from napari_caltomorph.storage import file_sha256
 

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_caltomorph.cohort.cohort import COLUMNS, Cohort
-from napari_caltomorph.encode import Features
+from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import FeaturesRefused, SmearUnreadable
 from napari_caltomorph.names import path_of
 from napari_caltomorph.progress import OnProgress, Progress, ignore

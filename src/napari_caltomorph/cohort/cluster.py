@@ -26,8 +26,8 @@ from napari_caltomorph.cohort.encode_patient import (
     made_with,
 )
 from napari_caltomorph.dask_workers import dask_client, device_of
-from napari_caltomorph.encode.load import LoadedEncoder, load_encoder
-from napari_caltomorph.encode.options import EncodeOptions
+from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder
+from napari_caltomorph.encoding.options import EncodeOptions
 from napari_caltomorph.errors import ClusterMissing, WeightsRefused
 from napari_caltomorph.progress import OnProgress, Progress
 

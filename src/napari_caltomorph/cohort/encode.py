@@ -30,7 +30,7 @@ from napari_caltomorph.cohort.encode_patient import (
     look_at,
     made_with,
 )
-from napari_caltomorph.encode.load import LoadedEncoder, load_encoder
+from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder
 from napari_caltomorph.progress import Cancelled, OnProgress, Progress, ignore
 from napari_caltomorph.smear import Smear
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from napari_caltomorph.encode.options import EncodeOptions
+from napari_caltomorph.encoding.options import EncodeOptions
 
 
 class EncodeCohortOptions(EncodeOptions):

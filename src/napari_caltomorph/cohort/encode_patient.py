@@ -19,10 +19,10 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from napari_caltomorph.cohort.encode_folder import PatientToEncode
-from napari_caltomorph.encode.features import FeatureOrigin, Features
-from napari_caltomorph.encode.load import LoadedEncoder
-from napari_caltomorph.encode.options import EncodeOptions
-from napari_caltomorph.encode.run import encode
+from napari_caltomorph.encoding.features import FeatureOrigin, Features
+from napari_caltomorph.encoding.load import LoadedEncoder
+from napari_caltomorph.encoding.options import EncodeOptions
+from napari_caltomorph.encoding.run import encode
 from napari_caltomorph.errors import CellUnreadable, FeaturesRefused, SmearUnreadable
 from napari_caltomorph.names import path_of
 from napari_caltomorph.progress import OnProgress, ignore

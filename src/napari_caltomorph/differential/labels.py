@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from napari_caltomorph.differential.cell_types import cell_type, in_reading_order
-from napari_caltomorph.encode import Features
+from napari_caltomorph.encoding import Features
 from napari_caltomorph.smear import Smear
 
 FOLDER = "folder"

@@ -21,7 +21,7 @@ from safetensors.numpy import save
 from napari_caltomorph.differential.cell_types import cell_type
 from napari_caltomorph.differential.count import Differential
 from napari_caltomorph.differential.options import ProbeOptions
-from napari_caltomorph.encode import Features
+from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import FeaturesRefused, ProbeRefused
 from napari_caltomorph.storage import replacing
 

@@ -13,7 +13,7 @@ from napari_caltomorph.differential.labels import CellLabels
 from napari_caltomorph.differential.options import ProbeOptions
 from napari_caltomorph.differential.probe import Probe
 from napari_caltomorph.differential.training import train_probe
-from napari_caltomorph.encode import EncodeOptions, Features, LoadedEncoder, encode, load_encoder
+from napari_caltomorph.encoding import EncodeOptions, Features, LoadedEncoder, encode, load_encoder
 from napari_caltomorph.errors import FeaturesRefused, ProbeRefused, SmearUnreadable, TrainingRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import Smear, check_smear

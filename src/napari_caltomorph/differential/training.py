@@ -17,8 +17,8 @@ from napari_caltomorph.differential.corrected_count import correlation_within_pa
 from napari_caltomorph.differential.labels import CellLabels
 from napari_caltomorph.differential.options import ProbeOptions
 from napari_caltomorph.differential.probe import Probe, ProbeDescription
-from napari_caltomorph.encode import Features
-from napari_caltomorph.encode.features import library_version
+from napari_caltomorph.encoding import Features
+from napari_caltomorph.encoding.features import library_version
 from napari_caltomorph.errors import FeaturesRefused, TrainingRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 

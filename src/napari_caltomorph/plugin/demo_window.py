@@ -12,7 +12,7 @@ from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_caltomorph.diagnose.prediction import FILE_NAME, Prediction
+from napari_caltomorph.diagnosis.prediction import FILE_NAME, Prediction
 from napari_caltomorph.storage import replacing
 
 _SIZE = (1280, 720)

@@ -1,31 +1,5 @@
 """Figures of predictions, of cohorts and of trainings."""
 
-from napari_caltomorph.report.cohort_figures import draw_classes, draw_flow, draw_preview
-from napari_caltomorph.report.figures import (
-    PAPER,
-    Look,
-    draw_attention_swarm,
-    draw_hemoglobin,
-    draw_malignancy,
-    draw_probabilities,
-)
-from napari_caltomorph.report.training_figures import (
-    draw_loss_curves,
-    draw_out_of_fold_confusion,
-    save_training_curves,
-)
+import lazy_loader
 
-__all__ = [
-    "PAPER",
-    "Look",
-    "draw_attention_swarm",
-    "draw_classes",
-    "draw_flow",
-    "draw_hemoglobin",
-    "draw_loss_curves",
-    "draw_malignancy",
-    "draw_out_of_fold_confusion",
-    "draw_preview",
-    "draw_probabilities",
-    "save_training_curves",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from napari_caltomorph.evaluate.audit_result import METRIC_NAMES, Audit
-from napari_caltomorph.evaluate.interval import Interval
+from napari_caltomorph.audit.result import METRIC_NAMES, Audit
 from napari_caltomorph.report.evaluation_tables import Cell, ReportTable
+from napari_caltomorph.statistics.interval import Interval
 
 
 def trait_table(audit: Audit) -> ReportTable:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from napari_caltomorph.evaluate import Evaluation
-from napari_caltomorph.evaluate.reliability import Reliability
+from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.report.drawing import prepare_shares, say_instead, title
 from napari_caltomorph.report.figures import PAPER, Look
+from napari_caltomorph.statistics.reliability import Reliability
 
 # How high the bar of the fullest bin stands.
 _TALLEST = 0.16

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from napari_caltomorph.report.figures import PAPER, Look
 from napari_caltomorph.storage import replacing
-from napari_caltomorph.train.compare_options import GroupName
-from napari_caltomorph.train.comparison import METRICS, OPTIMISTIC, Comparison, Variant
+from napari_caltomorph.training.compare_options import GroupName
+from napari_caltomorph.training.comparison import METRICS, OPTIMISTIC, Comparison, Variant
 
 TITLES: dict[GroupName, str] = {
     "aggregators": "aggregator",

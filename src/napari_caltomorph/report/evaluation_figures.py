@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from napari_caltomorph.evaluate import Evaluation
-from napari_caltomorph.evaluate.against import Against
-from napari_caltomorph.report.against_figure import draw_against, draw_errors_by
+from napari_caltomorph.evaluation import Evaluation
+from napari_caltomorph.evaluation.covariate_association import CovariateAssociation
 from napari_caltomorph.report.calibration_figures import draw_malignancy_reliability, draw_reliability
 from napari_caltomorph.report.confusion_figures import draw_confusion, draw_detailed_confusion
+from napari_caltomorph.report.covariate_figures import draw_against, draw_errors_by
 from napari_caltomorph.report.drawing import says_instead
 from napari_caltomorph.report.figures import PAPER, Look
 from napari_caltomorph.report.hemoglobin_figures import draw_hemoglobin_scatter
@@ -167,7 +167,7 @@ def figures_of(evaluation: Evaluation) -> tuple[EvaluationFigure, ...]:
     return (*FIGURES.values(), *(_against(number, one, evaluation) for number, one in enumerate(evaluation.against, 1)))
 
 
-def _against(number: int, one: Against, evaluation: Evaluation) -> EvaluationFigure:
+def _against(number: int, one: CovariateAssociation, evaluation: Evaluation) -> EvaluationFigure:
     sizes = {slug: correlation.patients for slug, correlation in one.correlations.items()}
     shown = sorted(sizes, key=lambda slug: -sizes[slug])[:_MOST_CLASSES]
     panels: list[Draw] = [lambda axes, e, look: draw_errors_by(axes, e, one.column, look)]
@@ -176,7 +176,7 @@ def _against(number: int, one: Against, evaluation: Evaluation) -> EvaluationFig
     left_out = f" The {_MOST_CLASSES} largest classes are shown." if len(sizes) > len(shown) else ""
     return EvaluationFigure(
         name=f"against_{number}",
-        title=f"Against {one.column}",
+        title=f"CovariateAssociation {one.column}",
         caption=f"Share of wrong predictions by quarters of the patients (lines: Wilson's 95 % intervals), then the "
         f"probability of each class for its patients, by {one.column}. Crosses: predicted as another class.{left_out}",
         panels=tuple(panels),

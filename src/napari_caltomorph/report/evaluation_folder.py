@@ -9,9 +9,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_caltomorph.diagnose import Ensemble
-from napari_caltomorph.evaluate import Evaluation
-from napari_caltomorph.evaluate.audit_result import Audit
+from napari_caltomorph.audit.result import Audit
+from napari_caltomorph.diagnosis import Ensemble
+from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.report.evaluation_figures import save_figures
 from napari_caltomorph.report.evaluation_report import FILE_NAME, save_report
@@ -19,7 +19,7 @@ from napari_caltomorph.report.top_cells import top_cells
 from napari_caltomorph.storage import replacing
 
 if TYPE_CHECKING:
-    from napari_caltomorph.evaluate.faithfulness import CohortFaithfulness
+    from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness
 
 AUDIT_NAME = "audit.json"
 

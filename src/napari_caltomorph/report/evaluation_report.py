@@ -17,10 +17,10 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from napari_caltomorph.diagnose import ModelDescription
-from napari_caltomorph.diagnose.model_card import model_card
-from napari_caltomorph.evaluate import Evaluation
-from napari_caltomorph.evaluate.audit_result import Audit
+from napari_caltomorph.audit.result import Audit
+from napari_caltomorph.diagnosis import ModelDescription
+from napari_caltomorph.diagnosis.model_card import model_card
+from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.names import printable
 from napari_caltomorph.report.audit_tables import column_table, trait_table
 from napari_caltomorph.report.evaluation_figures import EvaluationFigure, figures_of
@@ -43,7 +43,7 @@ from napari_caltomorph.report.patient_map import patient_map
 from napari_caltomorph.storage import replacing
 
 if TYPE_CHECKING:
-    from napari_caltomorph.evaluate.faithfulness import CohortFaithfulness
+    from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness
 
 FILE_NAME = "report.html"
 

@@ -8,9 +8,10 @@ from typing import Literal
 
 import pandas as pd
 
-from napari_caltomorph.evaluate import Evaluation, Metric
-from napari_caltomorph.evaluate.against import Against
+from napari_caltomorph.evaluation import Evaluation
+from napari_caltomorph.evaluation.covariate_association import CovariateAssociation
 from napari_caltomorph.report.malignancy_figures import not_malignant
+from napari_caltomorph.statistics import Metric
 
 PREVALENCES = (0.01, 0.05, 0.1, 0.2, 0.5)
 
@@ -136,7 +137,7 @@ def hemoglobin_table(evaluation: Evaluation) -> ReportTable:
     return table
 
 
-def against_table(found: Against) -> ReportTable:
+def against_table(found: CovariateAssociation) -> ReportTable:
     """Return the share of wrong predictions by quarters of the patients."""
     table = ReportTable((found.column, "patients", "predicted wrong"), is_sortable=False)
     for part in found.bins:

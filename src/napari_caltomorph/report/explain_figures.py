@@ -16,15 +16,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from napari_caltomorph.diagnose import Prediction
+from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.report.drawing import prepare_plot, say_instead, title
 from napari_caltomorph.report.figures import PAPER, Look
 
 if TYPE_CHECKING:
-    from napari_caltomorph.evaluate.faithfulness import CohortFaithfulness
-    from napari_caltomorph.explain.contribution import Contributions
-    from napari_caltomorph.explain.faithfulness import CurveKind, Faithfulness
-    from napari_caltomorph.explain.leave_one_out import LeaveOneOut
+    from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness
+    from napari_caltomorph.explanation.contribution import Contributions
+    from napari_caltomorph.explanation.faithfulness import CurveKind, Faithfulness
+    from napari_caltomorph.explanation.leave_one_out import LeaveOneOut
 
 SPEAKS_FOR, SPEAKS_AGAINST = "#d55e00", "#0072b2"
 ORDER_COLORS = {"attention": "#0072b2", "contribution": "#d55e00", "alone": "#009e73"}

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from napari_caltomorph.report.evaluation_tables import Cell, ReportTable
 
 if TYPE_CHECKING:
-    from napari_caltomorph.evaluate import Metric
-    from napari_caltomorph.evaluate.faithfulness import CohortFaithfulness
+    from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness
+    from napari_caltomorph.statistics import Metric
 
 
 def faithfulness_table(found: CohortFaithfulness) -> ReportTable:

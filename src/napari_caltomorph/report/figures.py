@@ -14,7 +14,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from napari_caltomorph.diagnose import NO_ATTENTION, Prediction
+from napari_caltomorph.diagnosis import NO_ATTENTION, Prediction
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from napari_caltomorph.evaluate import Evaluation
+from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.report.drawing import legend_beside, prepare_plot, say_instead, short, title
 from napari_caltomorph.report.figures import PAPER, Look
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from napari_caltomorph.evaluate import Evaluation, OperatingPoint
+from napari_caltomorph.evaluation import Evaluation, OperatingPoint
 from napari_caltomorph.report.drawing import (
     MARKERS,
     legend_beside,

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.lines import Line2D
 
-from napari_caltomorph.evaluate import Evaluation
+from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.report.drawing import legend_beside, say_instead, short, title
 from napari_caltomorph.report.figures import PAPER, Look
 from napari_caltomorph.report.patient_map import patient_map

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from napari_caltomorph.diagnose import Prediction
+from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.report.drawing import short
 from napari_caltomorph.report.figures import (
     draw_attention_swarm,

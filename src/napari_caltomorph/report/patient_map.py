@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
 from napari_caltomorph.errors import EvaluationUnreadable
-from napari_caltomorph.evaluate import Evaluation
+from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.storage import replacing
 
 FILE_NAME = "map.safetensors"

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from napari_caltomorph.diagnose import NO_ATTENTION, Prediction, Predictor
-from napari_caltomorph.diagnose.find_smear import find_smear
+from napari_caltomorph.diagnosis import NO_ATTENTION, Prediction, Predictor
+from napari_caltomorph.diagnosis.find_smear import find_smear
 from napari_caltomorph.differential import Differential
 from napari_caltomorph.errors import FeaturesRefused, SmearUnreadable
-from napari_caltomorph.explain.trust import Trust
-from napari_caltomorph.explain.trust import trust as find_trust
+from napari_caltomorph.explanation.trust import Trust
+from napari_caltomorph.explanation.trust import trust as find_trust
 from napari_caltomorph.report.drawing import short
 from napari_caltomorph.report.html import RESEARCH_USE, render
 from napari_caltomorph.report.patient_figures import (

@@ -10,10 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_caltomorph.cohort import feature_path
-from napari_caltomorph.diagnose import Ensemble
-from napari_caltomorph.encode import Features
+from napari_caltomorph.diagnosis import Ensemble
+from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import CellUnreadable, FeaturesRefused, SmearUnreadable
-from napari_caltomorph.evaluate import Evaluation
+from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.names import path_of
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import Smear, read_smear

@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from napari_caltomorph.diagnose import ModelDescription
-from napari_caltomorph.diagnose.model_card import TRAINING_CURVES
+from napari_caltomorph.diagnosis import ModelDescription
+from napari_caltomorph.diagnosis.model_card import TRAINING_CURVES
 from napari_caltomorph.report.drawing import mixed, readable_on
 from napari_caltomorph.report.figures import PAPER, Look
 from napari_caltomorph.storage import replacing

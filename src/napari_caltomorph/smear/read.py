@@ -16,11 +16,11 @@ from natsort import natsort_keygen, ns
 
 from napari_caltomorph.errors import CellUnreadable, LooksLikeCohort, SmearUnreadable
 from napari_caltomorph.names import printable
+from napari_caltomorph.smear.archives import FolderTree, Tree, ZipTree
 from napari_caltomorph.smear.cell_types import is_cell_type, is_label_root
 from napari_caltomorph.smear.images import Header, is_image, is_tiff, read_header
 from napari_caltomorph.smear.smear import Smear
 from napari_caltomorph.smear.sources import CellSource, FileSource, StackSource
-from napari_caltomorph.smear.trees import FolderTree, Tree, ZipTree
 
 # Headers tell the canvas and the pixel size. Up to this many are read all; of a larger smear this many, evenly
 # spaced, so that 20,000 cells on a network drive open as fast as 500.

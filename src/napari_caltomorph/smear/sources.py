@@ -12,8 +12,8 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_caltomorph.errors import CellUnreadable
+from napari_caltomorph.smear.archives import Tree
 from napari_caltomorph.smear.images import decode, decode_page
-from napari_caltomorph.smear.trees import Tree
 
 
 class CellSource(Protocol):

@@ -23,6 +23,9 @@ from napari_caltomorph.synthetic.gene_compositions import AML_HEHR_COMPOSITIONS
 from napari_caltomorph.synthetic.stain import Stain
 from napari_caltomorph.taxonomy import CoarseClass, DetailedClass, Taxonomy, caltomorph_taxonomy, load_book
 
+GENERATOR_VERSION = "2"
+"""Goes up whenever the same seed draws another picture, or another patient."""
+
 # Sum of the Dirichlet parameters of the normal differential: neutrophils vary by 6 percent points between patients.
 NORMAL_LIKENESS = 60.0
 # Of a slide whose stain gives the class away: how much of it is the class's, the rest the patient's own.

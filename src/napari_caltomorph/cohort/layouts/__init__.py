@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_caltomorph.cohort.found import Found
+from napari_caltomorph.cohort.layout_result import Found
 from napari_caltomorph.cohort.layouts import aml_hehr, apl_aml, features, folders, table
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.errors import CohortUnreadable

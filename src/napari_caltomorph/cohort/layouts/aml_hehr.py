@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from napari_caltomorph.cohort.found import Found
+from napari_caltomorph.cohort.layout_result import Found
 from napari_caltomorph.cohort.layouts.folders import frame, join
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.errors import CohortUnreadable

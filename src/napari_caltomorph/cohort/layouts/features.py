@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import pandas as pd
 
-from napari_caltomorph.cohort.found import Found
+from napari_caltomorph.cohort.layout_result import Found
 from napari_caltomorph.cohort.layouts import folders
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.table_columns import as_id, refuse_column_options

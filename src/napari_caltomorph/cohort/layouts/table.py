@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from napari_caltomorph.cohort.found import Found
+from napari_caltomorph.cohort.layout_result import Found
 from napari_caltomorph.cohort.layouts.features import sort_out_features
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.table_columns import canonical, keep_where

@@ -10,7 +10,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_caltomorph.cohort import Cohort, EncodeCohortOptions
-from napari_caltomorph.encode import ENCODERS, find_encoder, find_weights
+from napari_caltomorph.encoding import ENCODERS, find_encoder, find_weights
 from napari_caltomorph.errors import CaltomorphError, OutputRefused, WeightsMissing
 from napari_caltomorph.plugin.beside_opengl import load_triton_privately
 from napari_caltomorph.plugin.widgets.parts import counted, line, link, narrow_combo

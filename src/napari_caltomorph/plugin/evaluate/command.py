@@ -6,7 +6,7 @@ from pathlib import Path
 
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.command_line import flags, shell_line
-from napari_caltomorph.evaluate import EvaluateOptions
+from napari_caltomorph.evaluation import EvaluateOptions
 
 
 def evaluate_command(

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from qtpy.QtWidgets import QFrame, QTextBrowser
 
-from napari_caltomorph.evaluate import Evaluation
-from napari_caltomorph.evaluate.audit_result import Audit
+from napari_caltomorph.audit.result import Audit
+from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.plugin.evaluate.options_form import in_panel_words
 from napari_caltomorph.plugin.widgets.parts import plain
 from napari_caltomorph.report import Look

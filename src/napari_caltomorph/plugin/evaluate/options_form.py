@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
 
-from napari_caltomorph.evaluate import EvaluateOptions
+from napari_caltomorph.evaluation import EvaluateOptions
 from napari_caltomorph.plugin.widgets.fold import Fold
 from napari_caltomorph.plugin.widgets.options_form import OptionRefused, OptionsForm, title_of
 from napari_caltomorph.plugin.widgets.settings import last_evaluation, preferences

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from napari_caltomorph.evaluate import Evaluation
-from napari_caltomorph.evaluate.confusion_matrix import Confusion
+from napari_caltomorph.evaluation import Evaluation
+from napari_caltomorph.evaluation.confusion_matrix import Confusion
 from napari_caltomorph.report import Look
 from napari_caltomorph.report.evaluation_figures import FIGURES, EvaluationFigure, figures_of
 from napari_caltomorph.report.patient_map import patient_map
@@ -94,10 +94,10 @@ PAGES = (
     Page("ROC", "Each class against the rest", FIGURES["roc"], 1, least_height=84),
     Page("Calibration", "Predicted class", FIGURES["reliability"]),
     Page("Calibration", "Malignancy", FIGURES["reliability"], 1),
-    Page("FDR", "Against all others", FIGURES["fdr"], has_threshold=True, least_height=72),
+    Page("FDR", "CovariateAssociation all others", FIGURES["fdr"], has_threshold=True, least_height=72),
     Page(
         "FDR",
-        "Against others without healthy donors",
+        "CovariateAssociation others without healthy donors",
         FIGURES["fdr_without_healthy"],
         has_threshold=True,
         least_height=72,
@@ -113,7 +113,7 @@ PAGES = (
 )
 """Those of every evaluation, in the order in which they are shown."""
 
-AGAINST = "Against"
+AGAINST = "CovariateAssociation"
 TABS = (*dict.fromkeys(page.tab for page in PAGES), AGAINST)
 
 

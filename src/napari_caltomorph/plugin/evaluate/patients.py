@@ -9,7 +9,7 @@ import pandas as pd
 from qtpy.QtCore import QModelIndex, Signal
 from qtpy.QtWidgets import QHeaderView, QVBoxLayout, QWidget
 
-from napari_caltomorph.evaluate import Evaluation
+from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.plugin.widgets.parts import line
 from napari_caltomorph.plugin.widgets.table_view import TableView
 

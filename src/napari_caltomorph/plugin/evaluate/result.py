@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QSplitter, QTabWidget, QVBoxLayout, QWidget
 
-from napari_caltomorph.evaluate import Evaluation
+from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.plugin.evaluate.figure import FigureTab, Picked
 from napari_caltomorph.plugin.evaluate.numbers import NumbersView
 from napari_caltomorph.plugin.evaluate.pages import TABS, pages_of

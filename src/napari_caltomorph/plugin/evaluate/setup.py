@@ -9,7 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions
-from napari_caltomorph.diagnose import find_model, read_description
+from napari_caltomorph.diagnosis import find_model, read_description
 from napari_caltomorph.errors import CaltomorphError, EvaluationRefused, WeightsMissing
 from napari_caltomorph.names import path_of
 from napari_caltomorph.plugin.evaluate.options_form import EvaluateOptionsForm

@@ -5,8 +5,9 @@ from __future__ import annotations
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
 
-from napari_caltomorph.evaluate import Metric, OperatingPoint
+from napari_caltomorph.evaluation import OperatingPoint
 from napari_caltomorph.plugin.widgets.parts import line, plain
+from napari_caltomorph.statistics import Metric
 
 _STEPS = 1000
 
@@ -72,7 +73,7 @@ class ThresholdRow(QWidget):
         self._says.setToolTip(
             f"Sensitivity {plain(_shown(point.sensitivity))}<br>Specificity {plain(_shown(point.specificity))}<br>"
             f"FDR {plain(_shown(point.fdr))}<br>FDR without healthy donors {plain(_shown(point.fdr_without_healthy))}"
-            f"<br>Against {plain(point.others_in_words)}"
+            f"<br>CovariateAssociation {plain(point.others_in_words)}"
         )
 
     def _set(self, value: float) -> None:

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_caltomorph.cohort import Cohort, CohortOptions, EncodeCohortOptions, read_cohort
-from napari_caltomorph.diagnose import find_model
-from napari_caltomorph.diagnose.model_file import Threshold
+from napari_caltomorph.diagnosis import find_model
+from napari_caltomorph.diagnosis.model_file import Threshold
 from napari_caltomorph.errors import EvaluationRefused, FeaturesMissing, TrainingPatientsFound, WeightsMissing
-from napari_caltomorph.evaluate import EvaluateOptions, Evaluation
+from napari_caltomorph.evaluation import EvaluateOptions, Evaluation
 from napari_caltomorph.plugin.beside_opengl import load_triton_privately
 from napari_caltomorph.plugin.evaluate.command import evaluate_command
 from napari_caltomorph.progress import OnProgress, Progress
 
 if TYPE_CHECKING:
-    from napari_caltomorph.diagnose import Ensemble
-    from napari_caltomorph.evaluate.audit_result import Audit
+    from napari_caltomorph.audit.result import Audit
+    from napari_caltomorph.diagnosis import Ensemble
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def evaluate_as_ordered(order: EvaluateOrder, progress: OnProgress) -> Judged | 
         What a person can mend; the message says how.
     """
     load_triton_privately()
-    from napari_caltomorph.diagnose import Ensemble
+    from napari_caltomorph.diagnosis import Ensemble
 
     folder = find_model(order.model)
     # As training reads it: so the splits are the same.
@@ -116,7 +116,7 @@ def save_judged(judged: Judged, folder: Path, threshold: float | None, progress:
     CaltomorphError
         The folder cannot be written, or the model is no longer the one that was judged.
     """
-    from napari_caltomorph.diagnose import Ensemble
+    from napari_caltomorph.diagnosis import Ensemble
     from napari_caltomorph.report.evaluation_folder import save_evaluation_folder
 
     ensemble = Ensemble.load(judged.folder)
@@ -141,7 +141,7 @@ def at_threshold(evaluation: Evaluation, threshold: float | None) -> Evaluation:
 
 
 def _evaluate(order: EvaluateOrder, ensemble: Ensemble, cohort: Cohort, progress: OnProgress) -> Evaluation:
-    from napari_caltomorph.evaluate import evaluate
+    from napari_caltomorph.evaluation import evaluate
 
     try:
         return evaluate(ensemble, cohort, order.features, order.options, progress=progress)
@@ -177,7 +177,7 @@ def _to_judge(cohort: Cohort, options: EvaluateOptions) -> Cohort:
 
 
 def _audit(cohort: Cohort, evaluation: Evaluation, progress: OnProgress) -> Audit:
-    from napari_caltomorph.evaluate.audit import audit
+    from napari_caltomorph.audit.run import audit
 
     return audit(cohort, predictions=evaluation.patients, progress=progress)
 

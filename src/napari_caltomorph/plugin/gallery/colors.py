@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_caltomorph.diagnose.prediction import Prediction
+from napari_caltomorph.diagnosis.prediction import Prediction
 from napari_caltomorph.differential.cell_types import cell_type
 
 BY_CLASS, BY_LABEL, BY_TYPE = "alone_class", "label", "cell_type"

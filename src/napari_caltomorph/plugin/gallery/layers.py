@@ -10,10 +10,10 @@ import pandas as pd
 from napari.layers import Layer
 from numpy.typing import NDArray
 
-from napari_caltomorph.diagnose import Prediction
+from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.plugin.gallery.gallery import CellPictures, Grid, read_pictures
-from napari_caltomorph.plugin.inspect.cell_columns import cell_columns
 from napari_caltomorph.plugin.reader import SMEAR_KEY, LayerData
+from napari_caltomorph.plugin.session.cell_columns import cell_columns
 from napari_caltomorph.smear import Smear
 
 SQUARE = 1.05

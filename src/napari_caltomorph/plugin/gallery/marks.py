@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgba, to_rgba_array
 from napari.layers import Points
 from numpy.typing import NDArray
 
-from napari_caltomorph.plugin.inspect.inspected import Inspected
+from napari_caltomorph.plugin.session.inspected import Inspected
 from napari_caltomorph.report import Look
 
 FRAME = 0.035

@@ -10,7 +10,7 @@ from napari.layers import Image, Points
 from numpy.typing import NDArray
 
 from napari_caltomorph.plugin.gallery.gallery import Grid
-from napari_caltomorph.plugin.inspect.selection import CellSelection
+from napari_caltomorph.plugin.session.selection import CellSelection
 
 
 class CellOverlays:

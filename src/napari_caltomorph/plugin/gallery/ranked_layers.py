@@ -28,7 +28,7 @@ from napari_caltomorph.plugin.gallery.mouse import GalleryMouse
 from napari_caltomorph.plugin.gallery.overlays import CellOverlays
 from napari_caltomorph.plugin.gallery.stack import CellStack
 from napari_caltomorph.plugin.gallery.texts import RanksInView
-from napari_caltomorph.plugin.inspect.inspected import Inspected
+from napari_caltomorph.plugin.session.inspected import Inspected
 from napari_caltomorph.plugin.widgets.theme import look_of
 from napari_caltomorph.smear import Smear
 

@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_caltomorph.plugin.gallery.colors import BY_LABEL
 from napari_caltomorph.plugin.gallery.gallery import Grid
-from napari_caltomorph.plugin.inspect.inspected import Inspected
+from napari_caltomorph.plugin.session.inspected import Inspected
 from napari_caltomorph.plugin.widgets.theme import look_of
 from napari_caltomorph.report import Look
 from napari_caltomorph.report.drawing import short

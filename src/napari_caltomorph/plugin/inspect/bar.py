@@ -21,8 +21,8 @@ from qtpy.QtWidgets import (
 from napari_caltomorph.plugin.gallery.colors import BY_CLASS, BY_LABEL, BY_TYPE
 from napari_caltomorph.plugin.inspect.filter import FilterButton
 from napari_caltomorph.plugin.inspect.keys import ACTIONS, CellAction
-from napari_caltomorph.plugin.inspect.selection import CellSelection
 from napari_caltomorph.plugin.inspect.tab import InspectTab
+from napari_caltomorph.plugin.session.selection import CellSelection
 from napari_caltomorph.plugin.widgets.parts import line, link, narrow_combo
 
 _SORTS = {

@@ -20,7 +20,7 @@ from matplotlib.widgets import LassoSelector
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_caltomorph.plugin.inspect.inspected import Inspected
+from napari_caltomorph.plugin.session.inspected import Inspected
 from napari_caltomorph.report import Look
 
 # A lasso smaller than this, in pixels, is a click; a click this far from a dot still means it.

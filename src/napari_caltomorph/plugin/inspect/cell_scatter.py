@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.explain.cell_map import pca, umap
+from napari_caltomorph.explanation.cell_map import pca, umap
 from napari_caltomorph.plugin.beside_opengl import load_triton_privately
 from napari_caltomorph.plugin.gallery.colors import legend
 from napari_caltomorph.plugin.inspect.cell_dots import CellDots
-from napari_caltomorph.plugin.inspect.inspected import Inspected
 from napari_caltomorph.plugin.inspect.tab import InspectTab
+from napari_caltomorph.plugin.session.inspected import Inspected
 from napari_caltomorph.plugin.widgets.parts import line, plain
 from napari_caltomorph.plugin.widgets.theme import ERROR, colored
 from napari_caltomorph.plugin.widgets.worker import Job

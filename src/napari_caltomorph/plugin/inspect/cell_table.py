@@ -10,10 +10,10 @@ import pandas as pd
 from qtpy.QtCore import QAbstractTableModel, QItemSelection, QItemSelectionModel, QModelIndex, QSignalBlocker, Qt
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QTableView, QVBoxLayout, QWidget
 
-from napari_caltomorph.diagnose.tables import folder_name
+from napari_caltomorph.diagnosis.tables import folder_name
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.plugin.inspect.selection import CellSelection
 from napari_caltomorph.plugin.inspect.tab import InspectTab
+from napari_caltomorph.plugin.session.selection import CellSelection
 from napari_caltomorph.plugin.widgets.parts import line, plain
 from napari_caltomorph.plugin.widgets.settings import preferences
 from napari_caltomorph.plugin.widgets.theme import ERROR, colored

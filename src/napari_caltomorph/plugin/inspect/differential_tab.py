@@ -18,10 +18,10 @@ from napari_caltomorph.differential import Differential, Probe, SmearId, read_la
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.gallery.colors import BY_CLASS, BY_LABEL, BY_TYPE
 from napari_caltomorph.plugin.inspect.differential_view import DifferentialView
-from napari_caltomorph.plugin.inspect.inspected import Inspected
 from napari_caltomorph.plugin.inspect.label_book import Counts, LabelBook, Trained, show_calls, smear_of
 from napari_caltomorph.plugin.inspect.label_keys import NARROW, LabelKeys
 from napari_caltomorph.plugin.inspect.tab import InspectTab
+from napari_caltomorph.plugin.session.inspected import Inspected
 from napari_caltomorph.plugin.widgets.ask_path import ask_file, ask_folder, ask_new_file
 from napari_caltomorph.plugin.widgets.parts import counted, line, plain
 from napari_caltomorph.plugin.widgets.task_row import TaskRow

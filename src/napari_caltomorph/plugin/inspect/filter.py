@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QFormLayout, QMenu, QPushButton, QSlider, QSpinBox, QToolButton, QWidget, QWidgetAction
 
-from napari_caltomorph.plugin.inspect.cell_columns import CellFilter
+from napari_caltomorph.plugin.session.cell_columns import CellFilter
 from napari_caltomorph.plugin.widgets.parts import narrow_combo
 
 _ANY = "any"

@@ -11,7 +11,7 @@ import numpy as np
 from napari_caltomorph.differential import FOLDER, CellLabels, Differential, Probe, SmearId, cell_type
 from napari_caltomorph.errors import LooksLikeCohort
 from napari_caltomorph.plugin.gallery.colors import BY_TYPE
-from napari_caltomorph.plugin.inspect.inspected import Inspected
+from napari_caltomorph.plugin.session.inspected import Inspected
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.smear import find_smears, read_smear
 
@@ -103,7 +103,7 @@ class LabelBook:
         """
         assert self.probe is not None
         from napari_caltomorph.differential.run import encode_smear
-        from napari_caltomorph.encode import EncodeOptions
+        from napari_caltomorph.encoding import EncodeOptions
         from napari_caltomorph.smear import check_smear
 
         try:

@@ -15,11 +15,11 @@ from qtpy.QtWidgets import QBoxLayout, QFrame, QPushButton, QScrollArea, QShortc
 
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.inspect.bar import InspectBar
-from napari_caltomorph.plugin.inspect.inspected import Inspected, inspection_of
 from napari_caltomorph.plugin.inspect.keys import ACTIONS, CellAction
 from napari_caltomorph.plugin.inspect.tab import InspectTab
 from napari_caltomorph.plugin.inspect.tabs import TABS, TabRow
 from napari_caltomorph.plugin.inspect.what_if_run import WhatIfRun
+from napari_caltomorph.plugin.session.inspected import Inspected, inspection_of
 from napari_caltomorph.plugin.widgets.cell_card import CellCard
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
 from napari_caltomorph.plugin.widgets.parts import line, plain

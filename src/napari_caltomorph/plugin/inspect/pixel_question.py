@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from napari.utils import Colormap
 
 from napari_caltomorph.errors import ExplanationRefused
-from napari_caltomorph.plugin.inspect.inspected import Inspected
 from napari_caltomorph.plugin.inspect.why_question import Question
+from napari_caltomorph.plugin.session.inspected import Inspected
 from napari_caltomorph.progress import OnProgress, Progress
 
 if TYPE_CHECKING:
-    from napari_caltomorph.explain.patches import PatchAttention
+    from napari_caltomorph.explanation.patches import PatchAttention
 
 LAYER = "encoder attention"
 # From nothing at an average patch to yellow, which neither stain nor glass is.
@@ -74,7 +74,7 @@ def ask_pixels(inspected: Inspected, cell: int, progress: OnProgress) -> PatchAt
         raise ExplanationRefused("The images of these cells are not at hand; open the smear to see where it looked.")
     progress(Progress("Loading the encoder", 0, 1, "encoders"))
     encoder = inspected.encoder()
-    from napari_caltomorph.explain.patches import patch_attention
+    from napari_caltomorph.explanation.patches import patch_attention
 
     smear = inspected.smear
     return patch_attention(encoder, smear.image(smear.cells.index(inspected.prediction.cells[cell])))

@@ -8,7 +8,7 @@ from typing import Any
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QWidget
 
-from napari_caltomorph.plugin.inspect.inspected import Inspected
+from napari_caltomorph.plugin.session.inspected import Inspected
 from napari_caltomorph.report import Look
 
 

@@ -15,13 +15,13 @@ from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtWidgets import QFrame, QHeaderView, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.explain.trust import Trust, trust
+from napari_caltomorph.explanation.trust import Trust, trust
 from napari_caltomorph.names import printable
 from napari_caltomorph.plugin.evaluate.open import open_in_predict
-from napari_caltomorph.plugin.inspect.inspected import Inspected
 from napari_caltomorph.plugin.inspect.tab import InspectTab
 from napari_caltomorph.plugin.inspect.unusual_cells import UnusualCells
 from napari_caltomorph.plugin.inspect.why_question import ScrolledCanvas
+from napari_caltomorph.plugin.session.inspected import Inspected
 from napari_caltomorph.plugin.widgets.parts import line, plain
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.plugin.widgets.task_row import TaskRow

@@ -8,7 +8,7 @@ from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QIcon, QWheelEvent
 from qtpy.QtWidgets import QListView, QListWidget, QListWidgetItem
 
-from napari_caltomorph.diagnose import Prediction
+from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.errors import CellUnreadable
 from napari_caltomorph.plugin.widgets.theme import pixmap
 from napari_caltomorph.smear import Smear

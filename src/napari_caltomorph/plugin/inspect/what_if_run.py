@@ -6,9 +6,9 @@ from functools import partial
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_caltomorph.diagnose import Prediction
+from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.plugin.inspect.inspected import Inspected
+from napari_caltomorph.plugin.session.inspected import Inspected
 from napari_caltomorph.plugin.widgets.worker import Job
 from napari_caltomorph.progress import OnProgress, Progress
 
@@ -63,7 +63,7 @@ class WhatIfRun(QObject):
         def work(progress: OnProgress) -> Prediction:
             progress(Progress("Loading features", 0, 1, "smears"))
             features, ensemble = inspected.features(progress), inspected.ensemble()
-            from napari_caltomorph.explain.what_if import what_if
+            from napari_caltomorph.explanation.what_if import what_if
 
             return what_if(ensemble, inspected.prediction, features, left_out, progress=progress)
 

@@ -30,9 +30,9 @@ from napari_caltomorph.report.explain_figures import (
 )
 
 if TYPE_CHECKING:
-    from napari_caltomorph.explain.contribution import Contributions
-    from napari_caltomorph.explain.faithfulness import Faithfulness
-    from napari_caltomorph.explain.leave_one_out import LeaveOneOut
+    from napari_caltomorph.explanation.contribution import Contributions
+    from napari_caltomorph.explanation.faithfulness import Faithfulness
+    from napari_caltomorph.explanation.leave_one_out import LeaveOneOut
 
 COLUMN = "contribution"
 _LIMITS = (

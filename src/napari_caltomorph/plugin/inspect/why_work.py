@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_caltomorph.plugin.inspect.inspected import Inspected
+from napari_caltomorph.plugin.session.inspected import Inspected
 from napari_caltomorph.progress import OnProgress
 
 if TYPE_CHECKING:
-    from napari_caltomorph.encode import Features
-    from napari_caltomorph.explain.contribution import Contributions
-    from napari_caltomorph.explain.faithfulness import Faithfulness
-    from napari_caltomorph.explain.leave_one_out import LeaveOneOut
+    from napari_caltomorph.encoding import Features
+    from napari_caltomorph.explanation.contribution import Contributions
+    from napari_caltomorph.explanation.faithfulness import Faithfulness
+    from napari_caltomorph.explanation.leave_one_out import LeaveOneOut
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Asked:
 def ask_contributions(asked: Asked, progress: OnProgress) -> tuple[Asked, Contributions]:
     """Return each cell's contribution; cells that are left out contribute nothing."""
     bag, ensemble = asked.bag(progress), asked.inspected.ensemble()
-    from napari_caltomorph.explain.contribution import contributions
+    from napari_caltomorph.explanation.contribution import contributions
 
     found = contributions(ensemble, bag, asked.slug, progress=progress)
     cells = asked.inspected.prediction.cells
@@ -51,7 +51,7 @@ def ask_contributions(asked: Asked, progress: OnProgress) -> tuple[Asked, Contri
 def ask_without(asked: Asked, chosen: tuple[int, ...], progress: OnProgress) -> LeaveOneOut:
     """Return what changes without each of these cells."""
     bag, ensemble = asked.bag(progress), asked.inspected.ensemble()
-    from napari_caltomorph.explain.leave_one_out import leave_one_out
+    from napari_caltomorph.explanation.leave_one_out import leave_one_out
 
     rows = np.searchsorted(asked.kept, chosen)
     found = leave_one_out(ensemble, bag, asked.slug, rows, progress=progress)
@@ -61,7 +61,7 @@ def ask_without(asked: Asked, chosen: tuple[int, ...], progress: OnProgress) -> 
 def ask_faithfulness(asked: Asked, progress: OnProgress) -> Faithfulness:
     """Return the curves of each order, and of random ones."""
     bag, ensemble = asked.bag(progress), asked.inspected.ensemble()
-    from napari_caltomorph.explain.faithfulness import cell_scores, faithfulness
+    from napari_caltomorph.explanation.faithfulness import cell_scores, faithfulness
 
     scores = cell_scores(ensemble, bag, asked.slug, progress=progress)
     return faithfulness(ensemble, bag, asked.slug, scores, progress=progress)

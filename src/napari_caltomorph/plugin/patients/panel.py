@@ -17,8 +17,8 @@ from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QMenu, QPushButton, QVBoxLayout
 
 from napari_caltomorph.cohort import FoundPatient, find_patients
-from napari_caltomorph.diagnose import PatientProgress, PatientResult, save_predictions
-from napari_caltomorph.diagnose.tables import folder_name, refuse_repeated_ids
+from napari_caltomorph.diagnosis import PatientProgress, PatientResult, save_predictions
+from napari_caltomorph.diagnosis.tables import folder_name, refuse_repeated_ids
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.names import path_of, printable
 from napari_caltomorph.plugin.beside_opengl import load_triton_privately
@@ -32,7 +32,7 @@ from napari_caltomorph.plugin.widgets.theme import ERROR, colored
 from napari_caltomorph.progress import OnProgress, Progress
 
 if TYPE_CHECKING:
-    from napari_caltomorph.diagnose import Predictor
+    from napari_caltomorph.diagnosis import Predictor
 
 _EMPTY = (
     "Add a folder in which every folder is one patient's smear, or a cohort. Then click <b>Predict patients</b>; "
@@ -116,7 +116,7 @@ class PatientsPanel(DockPanel):
 
         def work(progress: OnProgress) -> list[PatientResult]:
             load_triton_privately()
-            from napari_caltomorph.diagnose import Predictor, predict_each
+            from napari_caltomorph.diagnosis import Predictor, predict_each
 
             if self._predictor is None or self._predictor.options != options:
                 self._predictor = Predictor(options)

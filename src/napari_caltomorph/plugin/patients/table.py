@@ -11,7 +11,7 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, QSortFilterProx
 from qtpy.QtGui import QBrush, QColor
 from qtpy.QtWidgets import QTableView
 
-from napari_caltomorph.diagnose import PatientResult, Prediction
+from napari_caltomorph.diagnosis import PatientResult, Prediction
 from napari_caltomorph.plugin.widgets.parts import plain
 from napari_caltomorph.plugin.widgets.theme import ERROR, WARNING, colored
 

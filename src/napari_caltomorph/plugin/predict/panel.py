@@ -26,18 +26,18 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_caltomorph.diagnose import Prediction, save_predictions
-from napari_caltomorph.diagnose.find_smear import find_smear
-from napari_caltomorph.diagnose.tables import folder_name
+from napari_caltomorph.diagnosis import Prediction, save_predictions
+from napari_caltomorph.diagnosis.find_smear import find_smear
+from napari_caltomorph.diagnosis.tables import folder_name
 from napari_caltomorph.errors import CaltomorphError, SmearUnreadable
 from napari_caltomorph.plugin.beside_opengl import load_triton_privately
 from napari_caltomorph.plugin.gallery.gallery import CellPictures, read_pictures
 from napari_caltomorph.plugin.gallery.layers import ranked_order
 from napari_caltomorph.plugin.gallery.ranked_layers import RankedLayers
-from napari_caltomorph.plugin.inspect.inspected import Inspected, inspection_of
 from napari_caltomorph.plugin.predict.report_button import UNANSWERED, ReportButton
 from napari_caltomorph.plugin.predict.result_view import ResultView
 from napari_caltomorph.plugin.predict.stale import stale_note
+from napari_caltomorph.plugin.session.inspected import Inspected, inspection_of
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
 from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
 from napari_caltomorph.plugin.widgets.parts import line
@@ -49,7 +49,7 @@ from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.smear import Smear, check_smear
 
 if TYPE_CHECKING:
-    from napari_caltomorph.diagnose import Predictor
+    from napari_caltomorph.diagnosis import Predictor
 
 _EMPTY = (
     "Open the folder that the scanner exported for one patient, or a synthetic smear from "
@@ -114,7 +114,7 @@ class PredictPanel(DockPanel):
 
         def work(progress: OnProgress) -> _Found:
             load_triton_privately()
-            from napari_caltomorph.diagnose import Predictor
+            from napari_caltomorph.diagnosis import Predictor
 
             predictor = self._predictor
             if predictor is None or predictor.options != options:

@@ -9,9 +9,9 @@ from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QPushButton
 
-from napari_caltomorph.diagnose.tables import folder_name
+from napari_caltomorph.diagnosis.tables import folder_name
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.plugin.inspect.inspected import Inspected
+from napari_caltomorph.plugin.session.inspected import Inspected
 from napari_caltomorph.plugin.widgets.settings import preferences
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.progress import OnProgress
@@ -48,7 +48,7 @@ class ReportButton(QPushButton):
         answer, smear, differential = shown.answer, shown.smear, shown.differential
 
         def work(progress: OnProgress) -> Path:
-            from napari_caltomorph.explain.trust import trust
+            from napari_caltomorph.explanation.trust import trust
             from napari_caltomorph.report.patient_report import save_patient_report
 
             try:

@@ -9,11 +9,11 @@ from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from qtpy.QtWidgets import QFrame, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_caltomorph.diagnose import NO_ATTENTION, Prediction
+from napari_caltomorph.diagnosis import NO_ATTENTION, Prediction
 from napari_caltomorph.plugin.gallery.colors import BY_CLASS, BY_LABEL, BY_TYPE
 from napari_caltomorph.plugin.inspect.cell_dots import CellDots
-from napari_caltomorph.plugin.inspect.inspected import Inspected
 from napari_caltomorph.plugin.inspect.tab import InspectTab
+from napari_caltomorph.plugin.session.inspected import Inspected
 from napari_caltomorph.plugin.widgets.cell_card import CellCard
 from napari_caltomorph.plugin.widgets.parts import counted, line, plain
 from napari_caltomorph.plugin.widgets.theme import WARNING, colored

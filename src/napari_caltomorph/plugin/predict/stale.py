@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_caltomorph.diagnose import ModelDescription, Prediction
+from napari_caltomorph.diagnosis import ModelDescription, Prediction
 from napari_caltomorph.plugin.widgets.parts import plain
 from napari_caltomorph.smear import Smear
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions
 from napari_caltomorph.command_line import flags, shell_line
-from napari_caltomorph.train import TrainOptions
+from napari_caltomorph.training import TrainOptions
 
 
 def train_command(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from napari_caltomorph.progress import OnProgress, Progress
-from napari_caltomorph.train import KeepSoFar, TrainProgress
+from napari_caltomorph.training import KeepSoFar, TrainProgress
 
 _POLL_SECONDS = 0.2
 

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from napari_caltomorph.plugin.widgets.fold import Fold
 from napari_caltomorph.plugin.widgets.options_form import OptionRefused, OptionsForm
 from napari_caltomorph.plugin.widgets.settings import last_training, preferences
-from napari_caltomorph.train import RECIPES, TrainOptions
+from napari_caltomorph.training import RECIPES, TrainOptions
 
 _FIELDS = TrainOptions.model_fields
 _IN_SIGHT = ("recipe", "epochs")

@@ -22,7 +22,7 @@ from napari_caltomorph.plugin.widgets.parts import counted, line, plain
 from napari_caltomorph.plugin.widgets.theme import ERROR, colored
 from napari_caltomorph.plugin.widgets.worker import Job
 from napari_caltomorph.progress import OnProgress
-from napari_caltomorph.train import features_ready
+from napari_caltomorph.training import features_ready
 
 if TYPE_CHECKING:
     from napari_caltomorph.cohort import EncodeSummary

@@ -16,7 +16,7 @@ from napari_caltomorph.plugin.widgets.parts import line
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.progress import Progress, format_seconds
 from napari_caltomorph.report import Look, draw_loss_curves
-from napari_caltomorph.train import TrainProgress
+from napari_caltomorph.training import TrainProgress
 
 # Drawing takes some 50 ms; epochs of a small cohort are faster.
 _DRAW_EVERY_MS = 400

@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_caltomorph.cohort import Cohort
-from napari_caltomorph.diagnose import ModelDescription
+from napari_caltomorph.diagnosis import ModelDescription
 from napari_caltomorph.errors import OutputRefused, TrainingRefused
 from napari_caltomorph.plugin.beside_opengl import load_triton_privately
 from napari_caltomorph.plugin.train.control import TrainingControl
 from napari_caltomorph.progress import OnProgress, Progress
-from napari_caltomorph.train import KeepSoFar, TrainOptions, features_ready, training_folder
+from napari_caltomorph.training import KeepSoFar, TrainOptions, features_ready, training_folder
 
 if TYPE_CHECKING:
     from napari_caltomorph.cohort import EncodeSummary
-    from napari_caltomorph.train.checkpoint import FoldHistory
+    from napari_caltomorph.training.checkpoint import FoldHistory
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ def train_as_ordered(order: Order, control: TrainingControl, progress: OnProgres
     """Encode whose features are missing, train, and save; None where it was ended before anything was learnt."""
     load_triton_privately()
     _encode_missing(order, progress)
-    from napari_caltomorph.evaluate import out_of_fold_confusion
+    from napari_caltomorph.evaluation import out_of_fold_confusion
     from napari_caltomorph.report import save_training_curves
-    from napari_caltomorph.train import train
+    from napari_caltomorph.training import train
 
     if order.resume:
         progress(_earlier_epochs(order))
@@ -117,7 +117,7 @@ def _encode_missing(order: Order, progress: OnProgress) -> None:
 
 
 def _earlier_epochs(order: Order) -> EarlierEpochs:
-    from napari_caltomorph.train.checkpoint import FoldCheckpoint
+    from napari_caltomorph.training.checkpoint import FoldCheckpoint
 
     table, work = order.cohort.table, training_folder(order.out)
     folds = sorted({int(fold) for fold in table.loc[table["split"] == "train", "fold"].dropna()})

@@ -7,7 +7,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
 from napari_caltomorph.errors import CellUnreadable
-from napari_caltomorph.plugin.inspect.inspected import Inspected
+from napari_caltomorph.plugin.session.inspected import Inspected
 from napari_caltomorph.plugin.widgets.parts import plain
 from napari_caltomorph.plugin.widgets.theme import pixmap
 from napari_caltomorph.smear import Smear

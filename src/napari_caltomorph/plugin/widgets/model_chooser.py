@@ -7,8 +7,8 @@ from pathlib import Path
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushButton, QWidget
 
-from napari_caltomorph.diagnose import ModelDescription, PredictOptions, find_model, installed_models, read_description
-from napari_caltomorph.encode import find_encoder, find_weights
+from napari_caltomorph.diagnosis import ModelDescription, PredictOptions, find_model, installed_models, read_description
+from napari_caltomorph.encoding import find_encoder, find_weights
 from napari_caltomorph.errors import CaltomorphError, WeightsMissing
 from napari_caltomorph.plugin.widgets.parts import chooser_grid, counted, line, link, narrow_combo, plain
 from napari_caltomorph.plugin.widgets.settings import preferences

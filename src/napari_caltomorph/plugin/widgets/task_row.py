@@ -121,7 +121,7 @@ class TaskRow(QWidget):
         if isinstance(error, CaltomorphError):
             self.say(str(error), is_error=True)
             return
-        from napari_caltomorph.encode.device import is_out_of_memory
+        from napari_caltomorph.encoding.device import is_out_of_memory
 
         if is_out_of_memory(error):
             self.say("Memory ran out; choose the device cpu, or close other programs, and try again.", is_error=True)

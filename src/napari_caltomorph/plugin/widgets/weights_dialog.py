@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_caltomorph.encode import Encoder, WeightsReport, add_weights, download_weights
+from napari_caltomorph.encoding import Encoder, WeightsReport, add_weights, download_weights
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.widgets.parts import link, plain
 from napari_caltomorph.plugin.widgets.theme import ERROR, colored

@@ -1,0 +1,137 @@
+"""Whom a shortcut audit is about: patients of one class each, in folds, and what a model said of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_caltomorph.audit.options import AuditOptions
+from napari_caltomorph.cohort.cohort import Cohort
+from napari_caltomorph.cohort.splits import deal_out
+from napari_caltomorph.statistics.interval import Interval
+from napari_caltomorph.statistics.metrics import classification_metrics
+
+# A class with fewer cannot be in every fold's training patients and be judged too.
+MIN_CLASS = 5
+
+
+@dataclass(frozen=True)
+class AuditedPatients:
+    """Who is audited: P patients with one class each, and in which fold."""
+
+    table: pd.DataFrame
+    classes: NDArray[np.intp]  # (P,) indices into names
+    folds: NDArray[np.intp]  # (P,)
+    names: tuple[str, ...]
+    slugs: tuple[str, ...]
+    malignant: NDArray[np.bool_]
+    how: str
+    notes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def metric(self) -> str:
+        return "auroc" if len(self.names) == 2 else "macro_auroc"
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {name: int((self.classes == c).sum()) for c, name in enumerate(self.names)}
+
+    def of(self, is_in: NDArray[np.bool_]) -> AuditedPatients:
+        return replace(self, table=self.table.loc[is_in], classes=self.classes[is_in], folds=self.folds[is_in])
+
+    def score(self, said: NDArray[np.float64], resamples: int, seed: int) -> dict[str, Interval]:
+        """Return the metric and balanced accuracy of (P, C) probabilities."""
+        found = classification_metrics(self.classes, said, self.malignant, seed=seed, resamples=resamples)
+        return {name: found[name] for name in (self.metric, "balanced_accuracy") if name in found}
+
+
+def audited_patients(cohort: Cohort, options: AuditOptions, *, among: pd.DataFrame | None = None) -> AuditedPatients:
+    """Choose who is audited: of these patients, or of those with folds, who have one class that others have too."""
+    table, notes = cohort.table if among is None else among, []
+    own = table["fold"].notna()
+    is_own = (among is None or bool(own.all())) and table["fold"].nunique() >= 2
+    if among is None and is_own:
+        if left := int((~own).sum()):
+            notes.append(f"{left} patients without a fold, such as those held out, are not audited.")
+        table = table.loc[own]
+    is_one = table["coarse"].notna()
+    if unclear := int((~is_one).sum()):
+        notes.append(f"{unclear} patients without a single class are left out.")
+    sizes = table["coarse"].value_counts()
+    kept = [one for one in cohort.taxonomy.classes if sizes.get(one.slug, 0) >= MIN_CLASS]
+    few = [
+        f"{one.name} ({sizes[one.slug]})" for one in cohort.taxonomy.classes if 0 < sizes.get(one.slug, 0) < MIN_CLASS
+    ]
+    if few:
+        notes.append(f"Classes with fewer than {MIN_CLASS} patients are left out: {', '.join(few)}.")
+    slugs = tuple(one.slug for one in kept)
+    table = table.loc[is_one & table["coarse"].isin(slugs)].reset_index(drop=True)
+    folds = table["fold"].to_numpy(dtype=np.intp) if is_own and len(table) else _deal(table, options)
+    how = "the cohort's own folds" if is_own else "folds dealt out for the audit"
+    is_dealt = folds >= 0
+    return AuditedPatients(
+        table=table.loc[is_dealt].reset_index(drop=True),
+        classes=np.array([slugs.index(slug) for slug in table["coarse"][is_dealt]], dtype=np.intp),
+        folds=folds[is_dealt],
+        names=tuple(one.name for one in kept),
+        slugs=slugs,
+        malignant=np.array([one.malignant for one in kept], dtype=bool),
+        how=how,
+        notes=tuple(notes),
+    )
+
+
+def _deal(table: pd.DataFrame, options: AuditOptions) -> NDArray[np.intp]:
+    """Return the fold of each patient; -1 for all where there are no two independent ones."""
+    folds = np.full(len(table), -1, dtype=np.intp)
+    for count in range(options.folds, 1, -1):
+        for fold, rows in enumerate(deal_out(table, count, options.seed)):
+            folds[rows] = fold
+        if (folds >= 0).any():
+            break
+    return folds
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Patients of a cohort who were predicted: their rows, and (P, S) probabilities of S slugs."""
+
+    table: pd.DataFrame
+    slugs: tuple[str, ...]
+    said: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, cohort: Cohort, predictions: pd.DataFrame) -> Predicted:
+        columns = [str(column) for column in predictions.columns if str(column).startswith("p_")]
+        table = cohort.table.loc[cohort.table["coarse"].notna()]
+        by_id = predictions.set_index(predictions["patient_id"].astype(str))[columns].astype(float)
+        if by_id.index.has_duplicates:
+            raise ValueError(f"two predictions of one patient: {by_id.index[by_id.index.duplicated()][0]}")
+        by_id = by_id.reindex(table["patient_id"].astype(str))
+        is_known = by_id.notna().all(axis=1).to_numpy() if columns else np.zeros(len(table), dtype=bool)
+        slugs = tuple(column.removeprefix("p_") for column in columns)
+        return cls(table.loc[is_known].reset_index(drop=True), slugs, by_id.to_numpy()[is_known])
+
+    @property
+    def is_right(self) -> NDArray[np.bool_]:
+        """(P,) whether the most probable class is the patient's."""
+        if not len(self.table):
+            return np.zeros(0, dtype=bool)
+        said = np.array(self.slugs)[self.said.argmax(axis=1)]
+        return np.asarray(said == self.table["coarse"].to_numpy(dtype=str), dtype=bool)
+
+    def among(self, patients: AuditedPatients) -> NDArray[np.float64]:
+        """(P, C) probabilities of some of these patients among their classes alone."""
+        rows = pd.Index(self.table["patient_id"]).get_indexer(pd.Index(patients.table["patient_id"]))
+        said = np.zeros((len(patients), len(patients.slugs)))
+        for c, slug in enumerate(patients.slugs):
+            if slug in self.slugs:
+                said[:, c] = self.said[rows, self.slugs.index(slug)]
+        total = said.sum(axis=1, keepdims=True)
+        return np.where(total > 0, said / np.where(total > 0, total, 1), 1 / said.shape[1])

@@ -1,0 +1,297 @@
+"""What an audit found: numbers by set of traits and by column, and what they mean in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from napari_caltomorph.statistics.interval import Interval
+
+LEVEL = 0.05
+"""Below it, after Holm's correction, something counts as found."""
+
+METRIC_NAMES = {"auroc": "AUROC", "macro_auroc": "macro AUROC", "balanced_accuracy": "balanced accuracy"}
+
+_WARNINGS = {
+    "borders": "a result on this cohort may rest on stain, background or red cells",
+    "colours": "that may be the cells' own colour, and it may be the stain",
+    "sizes": "a result on this cohort may rest on how images were chosen, cut or exported",
+    "routine": "what images add has to be judged beside that",
+}
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What a metric is when labels are shuffled: the middle 95 % and the median of so many shufflings."""
+
+    low: float
+    median: float
+    high: float
+    shufflings: int
+
+
+@dataclass(frozen=True)
+class TraitRow:
+    """How well one set of traits predicts the label, out of fold.
+
+    Attributes
+    ----------
+    name : str
+        ``borders``, ``colours``, ``sizes`` or ``routine``.
+    sees : str
+        What the classifier was given, in words.
+    patients, traits : int
+        How many it was fitted and judged on, and how many numbers of each.
+    metric : str
+        ``auroc`` with two classes, otherwise ``macro_auroc``: what `p` is about.
+    estimates : dict of str to Interval
+        The metric and ``balanced_accuracy``.
+    chance : dict of str to Chance
+        Of the same.
+    p, p_corrected : float
+        Share of shufflings (and the true labels) that do as well or better; Holm's correction is over the rows.
+    """
+
+    name: str
+    sees: str
+    patients: int
+    traits: int
+    metric: str
+    estimates: dict[str, Interval]
+    chance: dict[str, Chance]
+    p: float
+    p_corrected: float
+
+    @property
+    def is_found(self) -> bool:
+        """Whether the label can be told from these traits better than chance explains."""
+        return self.p_corrected < LEVEL
+
+    @property
+    def is_hint(self) -> bool:
+        """Whether it would have been found, had nothing else been looked at."""
+        return self.p < LEVEL <= self.p_corrected
+
+    @property
+    def in_numbers(self) -> str:
+        """E.g. ``"AUROC 0.72, 95 % 0.60 to 0.83; shuffled labels 0.37 to 0.63; p = 0.007"``."""
+        chance = self.chance[self.metric]
+        return (
+            f"{estimate(self.metric, self.estimates)}; shuffled labels {chance.low:.2f} to {chance.high:.2f}; "
+            f"p = {self.p:.2g}, corrected {self.p_corrected:.2g}"
+        )
+
+
+@dataclass(frozen=True)
+class ColumnValue:
+    """Patients with one value of a column; `accuracy` is None where no predictions were given."""
+
+    value: str
+    patients: int
+    classes: dict[str, int]
+    accuracy: Interval | None = None
+
+
+@dataclass(frozen=True)
+class ColumnRow:
+    """What a column such as the site has to do with the label and with being right.
+
+    Attributes
+    ----------
+    column : str
+    is_guessed : bool
+        It was found by its name.
+    values : tuple of ColumnValue
+    p_classes : float or None
+        Whether the classes are spread unevenly over the values.
+    p_accuracy : float or None
+        Whether accuracy differs; None without predictions.
+    p_accuracy_within_classes : float or None
+        The same among patients of the same class: a site with many patients of a hard class is no worse for that.
+    p_accuracy_corrected : float or None
+        The latter, by Holm over the columns.
+    note : str
+        How it was tested, and what numbers are too small for.
+    """
+
+    column: str
+    is_guessed: bool
+    values: tuple[ColumnValue, ...]
+    p_classes: float | None = None
+    p_accuracy: float | None = None
+    p_accuracy_within_classes: float | None = None
+    p_accuracy_corrected: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Added:
+    """What given predictions add to routine data, on the patients who have both.
+
+    `gain` is the metric of both together less that of routine data alone; None where routine data are missing.
+    """
+
+    patients: int
+    metric: str
+    model: dict[str, Interval]
+    routine: dict[str, Interval] | None = None
+    both: dict[str, Interval] | None = None
+    gain: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Audit:
+    """How far the labels of a cohort can be told without its cells.
+
+    Attributes
+    ----------
+    cohort : str
+    classes : dict of str to int
+        Names of the classes that were audited, and their patients.
+    folds : str
+        How patients were dealt out, in words.
+    rows : tuple of TraitRow
+    columns : tuple of ColumnRow
+    added : Added or None
+    notes : tuple of str
+        Who and what was left out, and which columns were taken, each a sentence.
+    """
+
+    cohort: str
+    classes: dict[str, int]
+    folds: str
+    rows: tuple[TraitRow, ...] = ()
+    columns: tuple[ColumnRow, ...] = ()
+    added: Added | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shortcuts(self) -> tuple[TraitRow, ...]:
+        """Rows of image traits that tell the label."""
+        return tuple(row for row in self.rows if row.is_found and row.name != "routine")
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What it means, each a plain sentence; the gravest first."""
+        if not self.rows and not self.columns and self.added is None:
+            return ("Nothing could be audited: " + (self.notes[-1] if self.notes else "there is nothing to look at."),)
+        found = [self._finding(row) for row in sorted(self.rows, key=lambda row: row.is_hint) if row.p < LEVEL]
+        found += [sentence for column in self.columns for sentence in _about(column)]
+        if self.added is not None:
+            found += self._about_images(self.added)
+        return (*found, *self._not_found())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what can be written as JSON; the findings are in it for readers, and are made anew from the rest."""
+        content: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")
+        return content | {"findings": list(self.findings)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Audit:
+        """Read what `to_json` returned; pydantic's ValidationError, a ValueError, where it is something else."""
+        return _ADAPTER.validate_python({name: value for name, value in content.items() if name != "findings"})
+
+    def _finding(self, row: TraitRow) -> str:
+        if row.is_hint:
+            return (
+                f"{_upper(row.sees)} alone may tell {self._what} ({row.in_numbers}): a hint, which with so many looks "
+                f"can be chance; if it is none, {_WARNINGS[row.name]}."
+            )
+        return f"{_upper(row.sees)} alone tell {self._what} ({row.in_numbers}): {_WARNINGS[row.name]}."
+
+    def _not_found(self) -> list[str]:
+        looked_at = [row for row in self.rows if row.name != "routine"]
+        silent = [row for row in looked_at if row.p >= LEVEL]
+        sentences = [
+            f"It is not shown that {row.sees} tell {self._what} ({row.in_numbers}){_not_excluded(row)}."
+            for row in silent
+        ]
+        if not looked_at:
+            sentences.append("No image was looked at, so nothing is said of stain, background or size.")
+        elif not any(row.p < LEVEL for row in looked_at):
+            named = "; ".join(row.sees for row in looked_at)
+            sentences.append(
+                f"No shortcut was found. Looked at: {named}. That proves nothing about other shortcuts, nor about weak "
+                "ones: few patients hide them."
+            )
+        return sentences
+
+    def _about_images(self, added: Added) -> list[str]:
+        model = estimate(added.metric, added.model)
+        sentences = []
+        beside = [
+            f"the {row.name} alone {row.estimates[added.metric].value:.2f} ({row.patients} patients)"
+            for row in self.shortcuts
+            if row.metric == added.metric
+        ]
+        if beside:
+            sentences.append(
+                f"The given predictions reach {model} ({added.patients} patients), {', '.join(beside)}: a model that "
+                "reads cells should do better."
+            )
+        if added.gain is None or added.routine is None or added.both is None:
+            return [*sentences, "There are no routine data to say what the images add to."]
+        gain = added.gain
+        is_shown = gain.low is not None and gain.low > 0
+        verdict = (
+            "The images add to routine data" if is_shown else "It is not shown that the images add to routine data"
+        )
+        return [
+            *sentences,
+            f"{verdict}: {METRIC_NAMES[added.metric]} {added.routine[added.metric].value:.2f} with routine data alone, "
+            f"{added.model[added.metric].value:.2f} with the predictions alone, {added.both[added.metric].value:.2f} "
+            f"with both, a gain of {_number(gain, signed=True)} ({added.patients} patients).",
+        ]
+
+    @property
+    def _what(self) -> str:
+        names = list(self.classes)
+        return f"{names[0]} from {names[1]}" if len(names) == 2 else f"the {len(names)} classes apart"
+
+
+def estimate(metric: str, estimates: Mapping[str, Interval]) -> str:
+    """Return e.g. ``"AUROC 0.72, 95 % 0.60 to 0.83"``."""
+    return f"{METRIC_NAMES[metric]} {_number(estimates[metric])}"
+
+
+def _number(interval: Interval, *, signed: bool = False) -> str:
+    sign = "+" if signed else ""
+    value = f"{interval.value:{sign}.2f}"
+    if interval.low is None or interval.high is None:
+        return value
+    return f"{value}, 95 % {interval.low:{sign}.2f} to {interval.high:{sign}.2f}"
+
+
+def _not_excluded(row: TraitRow) -> str:
+    high = row.estimates[row.metric].high
+    return f"; up to {high:.2f} is not excluded" if high is not None else ""
+
+
+def _about(column: ColumnRow) -> list[str]:
+    sentences = []
+    if column.p_classes is not None and column.p_classes < LEVEL:
+        sentences.append(
+            f"The classes are spread unevenly over {column.column!r} (p = {column.p_classes:.2g}): what differs "
+            "between its values can stand in for the diagnosis."
+        )
+    if column.p_accuracy_corrected is not None and column.p_accuracy_corrected < LEVEL:
+        by_value = ", ".join(
+            f"{one.value} {one.accuracy.value:.0%} of {one.patients}"
+            for one in column.values
+            if one.accuracy is not None
+        )
+        sentences.append(
+            f"Accuracy differs by {column.column!r} beyond what the classes explain ({by_value}; corrected "
+            f"p = {column.p_accuracy_corrected:.2g})."
+        )
+    return sentences
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+_ADAPTER = TypeAdapter(Audit)

@@ -1,0 +1,21 @@
+from .cohort import COLUMNS, Cohort, with_types
+from .encode import EncodeSummary, encode_cohort
+from .encode_folder import feature_path
+from .encode_options import EncodeCohortOptions
+from .options import CohortOptions
+from .patients import FoundPatient, find_patients
+from .read import read_cohort
+
+__all__ = [
+    "COLUMNS",
+    "Cohort",
+    "CohortOptions",
+    "EncodeCohortOptions",
+    "EncodeSummary",
+    "FoundPatient",
+    "encode_cohort",
+    "feature_path",
+    "find_patients",
+    "read_cohort",
+    "with_types",
+]

@@ -1,0 +1,46 @@
+from .aggregator_options import (
+    AGGREGATOR_OPTIONS,
+    AbmilOptions,
+    AggregatorOptions,
+    MaxOptions,
+    MeanOptions,
+    TransformerOptions,
+    WbcmilOptions,
+)
+from .batch import predict_each
+from .ensemble import Ensemble
+from .installed import add_model, export_model, find_model, installed_models
+from .model_file import ModelDescription, read_description
+from .options import PredictOptions
+from .patient_result import PatientProgress, PatientResult
+from .predict import Predictor
+from .prediction import NO_ATTENTION, Prediction
+from .tables import save_predictions
+from .training_record import FoldRecord, TrainingRecord
+
+__all__ = [
+    "AGGREGATOR_OPTIONS",
+    "NO_ATTENTION",
+    "AbmilOptions",
+    "AggregatorOptions",
+    "Ensemble",
+    "FoldRecord",
+    "MaxOptions",
+    "MeanOptions",
+    "ModelDescription",
+    "PatientProgress",
+    "PatientResult",
+    "PredictOptions",
+    "Prediction",
+    "Predictor",
+    "TrainingRecord",
+    "TransformerOptions",
+    "WbcmilOptions",
+    "add_model",
+    "export_model",
+    "find_model",
+    "installed_models",
+    "predict_each",
+    "read_description",
+    "save_predictions",
+]

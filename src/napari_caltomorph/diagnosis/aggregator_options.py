@@ -1,0 +1,109 @@
+"""What there is to choose about each kind of aggregator. No torch here: `model.json` is read without it.
+
+An aggregator's options are a class in the union below and a row in `AGGREGATOR_OPTIONS`; its network is a file in
+`aggregators/` and a row in `AGGREGATORS`. As text, options say what the network is; the model card does.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from napari_caltomorph.diagnosis.frozen_model import Part
+
+# How an aggregator says which cells mattered: attention rollout, its own weights, or not at all.
+AttentionKind = Literal["rollout", "weights", "none"]
+
+
+class _Options(Part):
+    """Options of one kind; its aggregator takes `attention_kind` from here."""
+
+    attention_kind: ClassVar[AttentionKind]
+
+
+class TransformerOptions(_Options):
+    """Transformer layers over the cells (paper, section 2.4); the defaults are the paper's."""
+
+    attention_kind: ClassVar[AttentionKind] = "rollout"
+
+    kind: Literal["transformer"] = "transformer"
+    depth: PositiveInt = Field(10, description="Transformer layers.")
+    heads: PositiveInt = Field(8, description="Attention heads.")
+    width: PositiveInt = Field(512, description="Embedding dimension.")
+    mlp_width: PositiveInt = Field(2048, description="Hidden dimension of each layer's MLP.")
+    pooling: Literal["cls", "mean"] = Field("cls", description="Read a CLS token, or the mean of the cells.")
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> TransformerOptions:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is no multiple of {self.heads} heads")
+        return self
+
+    def __str__(self) -> str:
+        read = "read at a CLS token" if self.pooling == "cls" else "read as the mean of the cells"
+        size = f"{self.depth} layers, {self.heads} heads, width {self.width}, MLP {self.mlp_width}"
+        return f"a transformer of {size}, {read}"
+
+
+class AbmilOptions(_Options):
+    """Gated attention over the cells (Ilse et al. 2018)."""
+
+    attention_kind: ClassVar[AttentionKind] = "weights"
+
+    kind: Literal["abmil"] = "abmil"
+    width: PositiveInt = Field(512, description="Embedding dimension.")
+    attention_width: PositiveInt = Field(128, description="Hidden dimension of the attention.")
+
+    def __str__(self) -> str:
+        return f"gated attention (ABMIL) of width {self.width}, attention width {self.attention_width}"
+
+
+class WbcmilOptions(_Options):
+    """Attention of its own for each class, as in SCEMILA (Hehr et al. 2023)."""
+
+    attention_kind: ClassVar[AttentionKind] = "weights"
+
+    kind: Literal["wbcmil"] = "wbcmil"
+    attention_width: PositiveInt = Field(128, description="Hidden dimension of the attention.")
+
+    def __str__(self) -> str:
+        return f"attention of its own for each class (as SCEMILA), attention width {self.attention_width}"
+
+
+class MeanOptions(_Options):
+    """The mean of the cells' features."""
+
+    attention_kind: ClassVar[AttentionKind] = "none"
+
+    kind: Literal["mean"] = "mean"
+
+    def __str__(self) -> str:
+        return "the mean of the cells' features"
+
+
+class MaxOptions(_Options):
+    """The largest value of each feature among the cells."""
+
+    attention_kind: ClassVar[AttentionKind] = "none"
+
+    kind: Literal["max"] = "max"
+
+    def __str__(self) -> str:
+        return "the largest value of each feature among the cells"
+
+
+AggregatorOptions = Annotated[
+    TransformerOptions | AbmilOptions | WbcmilOptions | MeanOptions | MaxOptions, Field(discriminator="kind")
+]
+
+AGGREGATOR_OPTIONS: dict[
+    str,
+    type[TransformerOptions] | type[AbmilOptions] | type[WbcmilOptions] | type[MeanOptions] | type[MaxOptions],
+] = {
+    "transformer": TransformerOptions,
+    "abmil": AbmilOptions,
+    "wbcmil": WbcmilOptions,
+    "mean": MeanOptions,
+    "max": MaxOptions,
+}

@@ -1,0 +1,222 @@
+"""What a model's training cohort looked like, and how far a smear lies from it.
+
+Each member knows those patients it learnt from as three clouds: of cells around the commonest looks, of smears (their
+average cell) and of its own embeddings. How far is far is told by the patients that it did not learn from: each was
+measured by its own member, as a new smear is. No number in here belongs to one patient: means and variances over many,
+and scores that are sorted one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from napari_caltomorph.diagnosis.domain_result import Aspect, AspectResult, DomainResult
+from napari_caltomorph.errors import ModelRefused
+
+DOMAIN_FILE = "domain.safetensors"
+ASPECTS: tuple[Aspect, ...] = ("cells", "smear", "embedding")
+TAILS = np.concatenate([np.linspace(1, 0.05, 20), np.linspace(0.045, 0.005, 9), [0.002, 0.001, 0.0005, 0.0]])
+"""(T,) the shares of training cells at which the distance that so many exceed is kept; 0 is the farthest cell."""
+_STEPS = 41
+_TINY = 1e-12
+_ORDINARY = -1.0
+
+Numbers = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class MemberDomain:
+    """The patients that one member learnt from.
+
+    Attributes
+    ----------
+    centre : (D,)
+        Mean cell, each patient counting once.
+    axes : (D, D)
+        Directions of length 1 along which cells of one smear vary independently, as the smears' averages do.
+    within, between : (D,)
+        Variance along each: of the cells of one smear, and of the smears' true averages.
+    looks : (K, D)
+        Centres of the commonest looks of a cell, along the axes and divided by the root of `within`.
+    embedding_centre : (E,)
+    embedding_basis : (E, R)
+        Orthonormal directions of the largest variance of the embeddings.
+    embedding_variances : (R + 1,)
+        Along each, and at last along any other direction.
+    """
+
+    centre: Numbers
+    axes: Numbers
+    within: Numbers
+    between: Numbers
+    looks: Numbers
+    embedding_centre: Numbers
+    embedding_basis: Numbers
+    embedding_variances: Numbers
+
+    def distances(self, values: Numbers, embedding: Numbers) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return how far a smear lies out in each aspect, (A,), and each of its cells, (N,): logs of squared distances.
+
+        Parameters
+        ----------
+        values : (N, D)
+            Features of its cells.
+        embedding : (E,)
+            What this member makes of it.
+
+        Notes
+        -----
+        A cell is as far out as it is from the nearest look, so that another mixture of known cells is nothing unusual.
+        A smear's average varies as patients do, and by chance as the average of N cells does: smears of few cells are
+        measured with a wider rule. Mahalanobis distances all, divided by the number of directions.
+        """
+        placed = (values.astype(np.float64) - self.centre) @ self.axes.astype(np.float64)  # (N, D)
+        cells = squared_distances(placed / np.sqrt(self.within), self.looks).min(axis=1) / len(self.centre)
+        smear = (placed.mean(axis=0) ** 2 / (self.between + self.within / len(values))).mean()
+        shift = embedding.astype(np.float64) - self.embedding_centre
+        along = shift @ self.embedding_basis.astype(np.float64)  # (R,)
+        rest = max(float(shift @ shift - along @ along), 0.0) / self.embedding_variances[-1]
+        embedded = ((along**2 / self.embedding_variances[:-1]).sum() + rest) / len(shift)
+        return np.log(np.array([cells.mean(), smear, embedded]) + _TINY), np.log(cells + _TINY)
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What M members know of their training cohort.
+
+    Attributes
+    ----------
+    members : tuple of MemberDomain
+    scale : (A, 2)
+        Median and robust standard deviation of `MemberDomain.distances` of patients unseen by the measuring member.
+    unseen : tuple of (A + 1, n)
+        For each member the scores of the n patients that it did not learn from, and in the last row each patient's
+        total; every row is sorted by itself.
+    cell_distances : (T,)
+        Which distance the shares `TAILS` of the unseen patients' cells exceed.
+    """
+
+    members: tuple[MemberDomain, ...]
+    scale: Numbers
+    unseen: tuple[Numbers, ...]
+    cell_distances: Numbers
+
+    @property
+    def patients(self) -> int:
+        """How many patients were measured by a member that did not learn from them."""
+        return sum(rows.shape[1] for rows in self.unseen)
+
+    def judge(self, values: Numbers, embeddings: Numbers) -> DomainResult:
+        """Say where a smear stands.
+
+        Parameters
+        ----------
+        values : (N, D)
+            Features of its cells.
+        embeddings : (M, E)
+            What each member makes of it.
+
+        Notes
+        -----
+        Cross-conformal p-values (Vovk 2015): each member ranks the smear among the patients it did not learn from. A
+        smear of the training domain is called outside at about the level asked for; at most at twice that, proven.
+        """
+        measured = [m.distances(values, e) for m, e in zip(self.members, embeddings, strict=True)]
+        scores = np.stack([with_total((aspects - self.scale[:, 0]) / self.scale[:, 1]) for aspects, _ in measured])
+        as_far = np.array(
+            [
+                [len(row) - np.searchsorted(row, score, side="left") for row, score in zip(rows, mine, strict=True)]
+                for rows, mine in zip(self.unseen, scores, strict=True)
+            ]
+        ).sum(axis=0)
+        p_values = (as_far + 1) / (self.patients + 1)  # (A + 1,)
+        pooled = np.concatenate(self.unseen, axis=1)
+        aspects = tuple(
+            AspectResult(
+                aspect=aspect,
+                p_value=float(p_values[i]),
+                score=float(scores[:, i].mean()),
+                reference=tuple(np.quantile(pooled[i], np.linspace(0, 1, _STEPS)).round(4).tolist()),
+            )
+            for i, aspect in enumerate(ASPECTS)
+        )
+        cells = np.mean([cells for _, cells in measured], axis=0)
+        tails = np.interp(cells, self.cell_distances, TAILS, right=0.0)
+        return DomainResult(
+            p_value=float(p_values[-1]),
+            patients=self.patients,
+            aspects=aspects,
+            cell_tails=tuple(tails.round(6).tolist()),
+        )
+
+    def to_bytes(self, seal: str) -> bytes:
+        """Return the content of ``domain.safetensors``, bound to a model by its seal."""
+        tensors = {
+            "scale": self.scale.astype(np.float32),
+            "cell_distances": self.cell_distances.astype(np.float32),
+            **{f"unseen.{k}": rows.astype(np.float32) for k, rows in enumerate(self.unseen)},
+        }
+        for name in _MEMBER_TENSORS:
+            # A distance is not changed by three digits less; the file is halved.
+            kind = np.float16 if name in ("axes", "looks", "embedding_basis") else np.float32
+            for k, member in enumerate(self.members):
+                tensors[f"{name}.{k}"] = getattr(member, name).astype(kind)
+        return bytes(save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata={"seal": seal}))
+
+    @classmethod
+    def load(cls, path: Path, seal: str, members: int) -> Domain:
+        """Read a model's ``domain.safetensors``.
+
+        Raises
+        ------
+        ModelRefused
+            It is damaged, or of another model.
+        """
+        try:
+            with safe_open(path, framework="np") as opened:
+                found = (opened.metadata() or {}).get("seal")
+                tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+            domain = cls(
+                tuple(MemberDomain(*(tensors[f"{name}.{k}"] for name in _MEMBER_TENSORS)) for k in range(members)),
+                tensors["scale"],
+                tuple(tensors[f"unseen.{k}"] for k in range(members)),
+                tensors["cell_distances"],
+            )
+        except (OSError, KeyError, ValueError, SafetensorError) as error:
+            raise ModelRefused(f"{path} is damaged ({error}); get the model again.") from error
+        if found != seal:
+            raise ModelRefused(f"{path} is of another model than the model.json beside it; get the model again.")
+        return domain
+
+
+def squared_distances(points: Numbers, centres: Numbers) -> NDArray[np.float64]:
+    """Return the squared distances, (N, K), of points (N, D) from centres (K, D)."""
+    centres = centres.astype(np.float64)
+    squares = (points**2).sum(axis=1)[:, None] + (centres**2).sum(axis=1) - 2 * points @ centres.T
+    return np.asarray(np.maximum(squares, 0), dtype=np.float64)
+
+
+def with_total(scores: Numbers) -> NDArray[np.float64]:
+    """Append to scores (..., A) how far out each smear is in all: shifts show a little everywhere.
+
+    That a smear is very ordinary in one aspect hides nothing that it is in another.
+    """
+    return np.concatenate([scores, np.maximum(scores, _ORDINARY).sum(axis=-1, keepdims=True)], axis=-1)
+
+
+def robust_scale(distances: Sequence[Numbers]) -> NDArray[np.float64]:
+    """Return median and robust standard deviation, (A, 2), of the distances (A,) of many smears."""
+    all_of_them = np.stack(distances)
+    median = np.median(all_of_them, axis=0)
+    spread = 1.4826 * np.median(np.abs(all_of_them - median), axis=0)
+    return np.stack([median, np.maximum(spread, 1e-6)], axis=1)
+
+
+_MEMBER_TENSORS = tuple(MemberDomain.__dataclass_fields__)

@@ -1,0 +1,130 @@
+"""A training cohort's features -> the `Domain` of its members, summed up patient by patient: nothing is copied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_caltomorph.diagnosis.domain import TAILS, Domain, MemberDomain, robust_scale, with_total
+
+LEAST_PATIENTS = 19
+"""With fewer, not even a smear farther out than all of them is rarer than 5 %."""
+
+_EMBEDDING_RANK = 32
+_LOOKS = 16
+_LEAST_OF_A_LOOK = 50
+# Of all cells, for the looks; of each smear, for the distances that cells lie at. All cells count in everything else.
+_CELLS_FOR_LOOKS = 20_000
+_CELLS_KEPT = 500
+
+
+def fit_domain(
+    bags: Sequence[NDArray[np.float32]], embeddings: NDArray[np.float32], judge: NDArray[np.integer]
+) -> Domain | None:
+    """Measure what a training cohort looks like.
+
+    Parameters
+    ----------
+    bags : sequence of (N, D)
+        Cells of each of P patients.
+    embeddings : (M, P, E)
+        What each member makes of each patient.
+    judge : (P,) int
+        The member that did not learn from the patient; -1 where none learnt from them, and -2 where all did.
+
+    Returns
+    -------
+    Domain or None
+        None where fewer than `LEAST_PATIENTS` patients have a member that did not learn from them.
+
+    Notes
+    -----
+    Patients count alike, however many cells they have. Within-smear covariance is shrunk towards a ball the more, the
+    fewer cells there are; between-smear covariance and that of the embeddings as Ledoit and Wolf (2004) have it.
+    """
+    if (judge >= 0).sum() < LEAST_PATIENTS:
+        return None
+    counts = np.array([len(bag) for bag in bags])
+    means = np.stack([bag.mean(axis=0, dtype=np.float64) for bag in bags])  # (P, D)
+    scatter = _scatter_of_groups(bags, means, judge)
+    members = []
+    for k, made in enumerate(embeddings):
+        learnt = (judge != k) & (judge != -1)
+        parts = [part for group, part in scatter.items() if group not in (k, -1)]
+        within = np.sum([matrix for matrix, _ in parts], axis=0) / max(sum(count for _, count in parts), 1)
+        some = [bags[int(p)] for p in np.flatnonzero(learnt)]
+        members.append(_member(some, means[learnt], counts[learnt], within, made[learnt]))
+    known = [int(p) for p in np.flatnonzero(judge >= 0)]
+    measured = [members[judge[p]].distances(bags[p], embeddings[judge[p], p]) for p in known]
+    scale = robust_scale([aspects for aspects, _ in measured])
+    scores = with_total((np.stack([aspects for aspects, _ in measured]) - scale[:, 0]) / scale[:, 1])
+    unseen = tuple(np.sort(scores[judge[known] == k].T, axis=1) for k in range(len(members)))
+    cells = np.concatenate([cells[:: max(1, len(cells) // _CELLS_KEPT)] for _, cells in measured])
+    return Domain(tuple(members), scale, unseen, np.quantile(cells, 1 - TAILS))
+
+
+def _scatter_of_groups(
+    bags: Sequence[NDArray[np.float32]], means: NDArray[np.float64], judge: NDArray[np.integer]
+) -> dict[int, tuple[NDArray[np.float64], int]]:
+    """Return for the patients of each judge the sum of their within-smear covariances, and how many have one."""
+    width = means.shape[1]
+    found: dict[int, tuple[NDArray[np.float64], int]] = {}
+    for bag, mean, group in zip(bags, means, judge.tolist(), strict=True):
+        total, count = found.get(group, (np.zeros((width, width)), 0))
+        if len(bag) > 1:
+            centred = bag - mean.astype(np.float32)
+            total += (centred.T @ centred) / (len(bag) - 1)
+            count += 1
+        found[group] = total, count
+    return found
+
+
+def _member(
+    bags: Sequence[NDArray[np.float32]],
+    means: NDArray[np.float64],
+    counts: NDArray[np.integer],
+    within: NDArray[np.float64],
+    made: NDArray[np.float32],
+) -> MemberDomain:
+    from sklearn.covariance import ledoit_wolf
+
+    width = means.shape[1]
+    share = width / (width + counts.sum())
+    within = (1 - share) * within + (share * np.trace(within) / width + 1e-12) * np.eye(width)
+    variances, directions = np.linalg.eigh(within)
+    whitening = directions / np.sqrt(variances)
+    centre = means.mean(axis=0)
+    between, turn = np.linalg.eigh(ledoit_wolf((means - centre) @ whitening, assume_centered=True)[0])
+    embedding_centre = made.mean(axis=0, dtype=np.float64)
+    spread, basis = np.linalg.eigh(ledoit_wolf(made - embedding_centre, assume_centered=True)[0])
+    rank = min(_EMBEDDING_RANK, len(spread) - 1)
+    spread = np.maximum(spread[::-1], 1e-12)
+    axes = whitening @ turn  # along these, cells of one smear vary by 1
+    lengths = np.linalg.norm(axes, axis=0)
+    return MemberDomain(
+        centre=centre,
+        axes=axes / lengths,
+        within=lengths**-2,
+        between=np.maximum(between - np.mean(1 / counts), 0) * lengths**-2,
+        looks=_looks(bags, centre, axes),
+        embedding_centre=embedding_centre,
+        embedding_basis=basis[:, ::-1][:, :rank],
+        embedding_variances=np.append(spread[:rank], spread[rank:].mean()),
+    )
+
+
+def _looks(
+    bags: Sequence[NDArray[np.float32]], centre: NDArray[np.float64], axes: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the commonest looks, (K, D): each the mean of many cells."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    step = max(1, sum(map(len, bags)) // _CELLS_FOR_LOOKS)
+    some = np.concatenate([bag[::step] for bag in bags])
+    placed = ((some - centre) @ axes).astype(np.float32)
+    count = max(1, min(_LOOKS, len(placed) // _LEAST_OF_A_LOOK))
+    found = MiniBatchKMeans(count, random_state=0, n_init=3, batch_size=2048).fit(placed)
+    looks: NDArray[np.float64] = found.cluster_centers_
+    return looks

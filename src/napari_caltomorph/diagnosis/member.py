@@ -1,0 +1,89 @@
+"""One of an ensemble's models: scales, an aggregator, and a head for each target.
+
+The scales are those of the member's own training patients and stand among its weights, so that nobody else's patients,
+its own fold's above all, can influence what it says.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from napari_caltomorph.diagnosis.aggregator_options import AggregatorOptions
+from napari_caltomorph.diagnosis.aggregators import build_aggregator, mlp
+
+
+class Outputs(NamedTuple):
+    """What a member says of B bags: logits (B, C), standardised hemoglobin (B,) or None, embedding (B, width)."""
+
+    logits: Tensor
+    hemoglobin: Tensor | None
+    embedding: Tensor
+
+
+class Member(nn.Module):
+    """An aggregator, a class head and, if trained for it, a hemoglobin head.
+
+    The paper's "2 layered" MLP with 128 hidden units stands on the pooled vector, once for each target, so that a
+    model without hemoglobin is the same network for the classes.
+
+    Parameters
+    ----------
+    feature_width, classes : int
+    options : AggregatorOptions
+    classifier_width : int
+        Hidden units of the heads.
+    hemoglobin : bool
+    dropout : float
+        In the layers and heads, while training; not part of what is saved.
+
+    Attributes
+    ----------
+    feature_mean, feature_std : (D,)
+        Features are shifted and scaled by these first; 0 and 1 unless training sets them.
+    hemoglobin_mean, hemoglobin_std : ()
+        Scale of the hemoglobin head, in g/dl; only with that head.
+    """
+
+    feature_mean: Tensor
+    feature_std: Tensor
+    hemoglobin_mean: Tensor
+    hemoglobin_std: Tensor
+
+    def __init__(
+        self,
+        feature_width: int,
+        classes: int,
+        options: AggregatorOptions,
+        *,
+        classifier_width: int,
+        hemoglobin: bool,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("feature_mean", torch.zeros(feature_width))
+        self.register_buffer("feature_std", torch.ones(feature_width))
+        self.aggregator = build_aggregator(feature_width, classes, options, dropout=dropout)
+        self.classifier = self.aggregator.classifier(classifier_width, classes, dropout=dropout)
+        self.hemoglobin = mlp(self.aggregator.width, classifier_width, 1, dropout=dropout) if hemoglobin else None
+        if hemoglobin:
+            self.register_buffer("hemoglobin_mean", torch.zeros(()))
+            self.register_buffer("hemoglobin_std", torch.ones(()))
+
+    def forward(self, bags: Tensor, mask: Tensor | None = None, *, keep: list[Tensor] | None = None) -> Outputs:
+        """Diagnose B bags (B, N, D); `mask` and `keep` as in `Aggregator.forward`."""
+        scaled = (bags - self.feature_mean) / self.feature_std
+        embedding = self.aggregator(scaled, mask, keep=keep)
+        hemoglobin = None if self.hemoglobin is None else self.hemoglobin(embedding)[:, 0]
+        return Outputs(self.classifier(embedding), hemoglobin, embedding)
+
+    def hemoglobin_g_dl(self, outputs: Outputs) -> Tensor | None:
+        """Hemoglobin of B bags in g/dl, (B,) float64 on the CPU; None without that head."""
+        if outputs.hemoglobin is None:
+            return None
+        standardised, std, mean = (
+            x.cpu().double() for x in (outputs.hemoglobin, self.hemoglobin_std, self.hemoglobin_mean)
+        )
+        return standardised * std + mean

@@ -1,0 +1,164 @@
+"""The model card: a folder's README.md, made from its description whenever a model is saved."""
+
+from __future__ import annotations
+
+from napari_caltomorph.diagnosis.domain_result import LEVEL
+from napari_caltomorph.diagnosis.model_file import ModelDescription
+from napari_caltomorph.diagnosis.training_record import TrainingRecord
+from napari_caltomorph.progress import format_seconds
+
+# Drawn by training, beside the card; the card cannot draw.
+TRAINING_CURVES = "training_curves.png"
+
+
+def model_card(model: ModelDescription) -> str:
+    """Return the card as Markdown."""
+    training = model.training
+    classes = _table(
+        ["class", "", "made of", "training patients"],
+        [
+            [
+                c.name,
+                "malignant" if c.malignant else "not malignant",
+                ", ".join(d.name for d in c.detailed),
+                str(training.patients.get(c.slug, "not recorded")),
+            ]
+            for c in model.taxonomy.classes
+        ],
+    )
+    versions = ", ".join(f"{name} {number}" for name, number in model.library_versions.items())
+    return f"""# {model.name}
+
+{model.description}
+{_SYNTHETIC if model.synthetic else ""}
+**Research use only. Not for diagnosis.**
+
+## What it takes and gives
+
+- Input: one patient's single-leukocyte images, encoded with {_encoder(model)};
+  field of view {_field_of_view(model)}.
+- Output: probabilities of {len(model.taxonomy.classes)} classes, malignancy (the sum of the malignant classes;
+  threshold {model.threshold.value:g}: {_rule(model)}){_hemoglobin(model)}.
+- Probabilities are {_calibration(model)}.
+- {_domain(model)}.
+
+{classes}
+
+## What it is for
+
+- {_INTENDED_SYNTHETIC if model.synthetic else _INTENDED}
+
+## How it was made
+
+- {len(model.members)} members, each {model.aggregator},
+  and heads with {model.classifier_width} hidden units.
+- Recipe: {training.recipe}. Cohort: {training.cohort}.
+- Options: {_options(training)}.
+- It took {format_seconds(training.seconds)} on {training.machine}.
+- Created {model.created}; {versions}.
+{_folds(training)}{_out_of_fold(training)}{_notes(training)}
+## Limits
+
+- {_NO_ATTENTION if model.aggregator.attention_kind == "none" else _LOOKED}
+  The response to a cell alone is not a probability that the cell is a blast.
+- A smear from another scanner, stain or laboratory may be judged wrongly without looking unusual.
+"""
+
+
+_SYNTHETIC = """
+**Synthetic: it was trained on drawn cells and knows nothing about real blood. It shows how the software works, and
+nothing else.**
+"""
+_INTENDED_SYNTHETIC = "Showing and testing the software with drawn smears. It must not be used on anybody's blood."
+_INTENDED = (
+    "Research on smears like those it was trained on: the same kind of images, the same classes. It knows no other "
+    "class, and names one of its own for every smear."
+)
+_LOOKED = "Attention says what the network looked at, not what made the disease."
+_NO_ATTENTION = "It has no attention: nothing says which cells mattered."
+
+
+def _options(training: TrainingRecord) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in training.options.items()) or "not recorded"
+
+
+def _folds(training: TrainingRecord) -> str:
+    if not training.folds:
+        return ""
+    rows = [
+        [str(k + 1), *map(str, (f.patients, f.validation_patients, f.epochs, f.best_epoch)), f.stopped_by]
+        for k, f in enumerate(training.folds)
+    ]
+    heads = ["member", "patients", "validation patients", "epochs", "best epoch", "stopped by"]
+    has_curves = any(fold.train_loss for fold in training.folds)
+    curves = f"\n![Loss of each member after each epoch]({TRAINING_CURVES})\n" if has_curves else ""
+    return f"\n{_table(heads, rows)}\n{curves}"
+
+
+def _out_of_fold(training: TrainingRecord) -> str:
+    rows = [list(row) for row in training.out_of_fold.rows()]
+    if not rows:
+        return ""
+    return f"\n## {training.out_of_fold_title}\n\n{_table(['', 'all folds (95 %)', 'fold by fold'], rows)}\n"
+
+
+def _notes(training: TrainingRecord) -> str:
+    if not training.notes:
+        return ""
+    return "\n## Notes\n\n" + "".join(f"- {note}\n" for note in training.notes)
+
+
+def _encoder(model: ModelDescription) -> str:
+    need = model.encoder
+    if need.name is None:
+        return f"an encoder that the feature files ({need.width} wide) do not name"
+    return f"**{need.name}** (weights SHA-256\n  `{need.weights_sha256}`, preprocessing `{need.preprocessing}`)"
+
+
+def _field_of_view(model: ModelDescription) -> str:
+    return "unknown" if model.field_of_view_um is None else f"{model.field_of_view_um:.1f} µm"
+
+
+def _rule(model: ModelDescription) -> str:
+    cohort = model.threshold.cohort
+    return model.threshold.rule if cohort is None else f"{model.threshold.rule}, on {cohort}"
+
+
+def _calibration(model: ModelDescription) -> str:
+    calibration = model.calibration
+    if calibration is None:
+        return "raw averaged softmax, not calibrated"
+    unclaimed = [one.name for one in model.taxonomy.classes if one.slug in calibration.without_claim]
+    exceptions = f"; no such claim for {', '.join(unclaimed)}: too few calibration patients" if unclaimed else ""
+    return (
+        f"calibrated: {calibration.in_words}. With them comes the set of classes that cannot be excluded: of each "
+        f"class's patients, at least {1 - calibration.alpha:.0%} have theirs in it{exceptions}. Both hold for patients "
+        "like those, and for no others"
+    )
+
+
+def _domain(model: ModelDescription) -> str:
+    if model.domain is None:
+        return "Whether a smear is like those that it was trained on, it cannot tell"
+    return (
+        f"It warns of smears unlike those that it was trained on, scaled on {model.domain.patients} patients that the "
+        f"judging members had not seen; about {LEVEL:.0%} of smears like those are warned of as well"
+    )
+
+
+def _hemoglobin(model: ModelDescription) -> str:
+    if model.hemoglobin is None:
+        return ""
+    error = model.hemoglobin.error
+    if error is None:
+        return ", hemoglobin in g/dl without an interval"
+    return (
+        f", hemoglobin in g/dl ({error.level:.0%} of {error.patients} unseen patients measured between "
+        f"{error.low:+.1f} and {error.high:+.1f} of the prediction)"
+    )
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table; what stands in a cell may hold a bar."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)

@@ -1,0 +1,176 @@
+"""``model.json``: everything that must be known to use a model, and how it came to be.
+
+Each member's file carries a seal, the SHA-256 of those parts that give its numbers their meaning (encoder, classes,
+targets, architecture). So an edited ``model.json`` is noticed, and a member of another model is too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+
+from napari_caltomorph.diagnosis.aggregator_options import AggregatorOptions
+from napari_caltomorph.diagnosis.calibration import Calibration
+from napari_caltomorph.diagnosis.frozen_model import Part
+from napari_caltomorph.diagnosis.training_record import TrainingRecord
+from napari_caltomorph.errors import ModelRefused
+from napari_caltomorph.taxonomy import Taxonomy
+
+SCHEMA_VERSION = 1
+
+# A real one has a few kilobytes; whatever is this large is not read into memory.
+_MAX_BYTES = 16 * 2**20
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class EncoderNeed(Part):
+    """The encoder whose features the members were trained on; None where the feature files did not say."""
+
+    name: str | None
+    weights_sha256: Sha256 | None
+    preprocessing: str | None
+    width: PositiveInt
+
+
+class ErrorInterval(Part):
+    """Measured minus predicted hemoglobin on patients that the predicting members never saw: quantiles, in g/dl."""
+
+    level: float = Field(gt=0, lt=1)
+    low: float
+    high: float
+    patients: PositiveInt
+
+
+class HemoglobinTarget(Part):
+    """That the members estimate hemoglobin, and how far off they were; each holds its own scale."""
+
+    error: ErrorInterval | None = None
+
+
+class Threshold(Part):
+    """Above which malignancy a patient counts as malignant, and who says so."""
+
+    value: float = Field(ge=0, le=1)
+    rule: str
+    cohort: str | None = None
+
+
+class MemberFile(Part):
+    """One member's weights."""
+
+    file: str = Field(pattern=r"^fold_\d+\.safetensors$")
+    sha256: Sha256
+
+
+class DomainFile(Part):
+    """What the training cohort looked like: ``domain.safetensors``; and on how many unseen patients it was scaled."""
+
+    sha256: Sha256
+    patients: PositiveInt
+
+
+class ModelDescription(Part):
+    """The content of ``model.json``."""
+
+    schema_version: Literal[1] = 1
+    name: str = Field(min_length=1)
+    description: str
+    synthetic: bool
+    created: str
+    encoder: EncoderNeed
+    field_of_view_um: PositiveFloat | None
+    taxonomy: Taxonomy
+    hemoglobin: HemoglobinTarget | None
+    aggregator: AggregatorOptions
+    classifier_width: PositiveInt = 128
+    threshold: Threshold
+    calibration: Calibration | None = None
+    training: TrainingRecord
+    members: tuple[MemberFile, ...] = Field(min_length=1)
+    domain: DomainFile | None = None
+    library_versions: dict[str, str]
+
+    @model_validator(mode="after")
+    def _each_member_votes_once(self) -> ModelDescription:
+        if shared := [file for file, count in Counter(m.file for m in self.members).items() if count > 1]:
+            raise ValueError(f"{shared[0]} is named twice")
+        return self
+
+    @model_validator(mode="after")
+    def _calibration_is_of_these_classes(self) -> ModelDescription:
+        if self.calibration is not None:
+            self.calibration.refuse_other_classes(self.taxonomy.slugs)
+        return self
+
+    @property
+    def encoder_name(self) -> str:
+        """Name of the encoder; `ModelRefused` where the members were trained on features that do not say it."""
+        if self.encoder.name is None:
+            raise ModelRefused(
+                f"{self.name} was trained on features that do not say which encoder made them, so no cell can be "
+                "encoded for it; train it on features of `caltomorph encode`."
+            )
+        return self.encoder.name
+
+    @property
+    def seal(self) -> str:
+        """SHA-256 of the parts that give the members' numbers their meaning."""
+        sealed = self.model_dump(
+            mode="json",
+            include={"encoder", "field_of_view_um", "taxonomy", "hemoglobin", "aggregator", "classifier_width"},
+        )
+        return hashlib.sha256(json.dumps(sealed, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the seal, of all members, of domain and calibration: what a prediction was made with."""
+        sums = [self.seal, *(m.sha256 for m in self.members)]
+        if self.domain is not None:
+            sums.append(self.domain.sha256)
+        if self.calibration is not None:
+            sums.append(json.dumps(self.calibration.model_dump(mode="json"), sort_keys=True))
+        return hashlib.sha256("\n".join(sums).encode()).hexdigest()
+
+
+def read_description(folder: Path) -> ModelDescription:
+    """Read a model folder's ``model.json``.
+
+    Raises
+    ------
+    ModelRefused
+        No model there, newer than this version, or not as it must be; the message names the field.
+    """
+    path = folder / "model.json"
+    raw = _read_json(path)
+    newer = raw.get("schema_version") if isinstance(raw, dict) else None
+    if isinstance(newer, int) and newer > SCHEMA_VERSION:
+        raise ModelRefused(
+            f"{path} has schema version {newer}, this version reads {SCHEMA_VERSION}; "
+            "run `pip install --upgrade napari-caltomorph`."
+        )
+    try:
+        return ModelDescription.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "model.json"
+        raise ModelRefused(f"{path} is not as it must be: {where}: {first['msg']}. Get the model again.") from error
+
+
+def _read_json(path: Path) -> object:
+    try:
+        size = path.stat().st_size
+        if size > _MAX_BYTES:
+            raise ModelRefused(f"{path} is {size / 2**20:.0f} MB large, which no model.json is; get the model again.")
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise ModelRefused(f"{path.parent} is no model folder: there is no {path.name} in it.") from None
+    except OSError as error:
+        raise ModelRefused(f"{path} cannot be read ({error.strerror}); get the model again.") from error
+    except (ValueError, RecursionError) as error:  # no JSON, no text, or brackets nested a thousand deep
+        raise ModelRefused(f"{path} is damaged ({error}); get the model again.") from error

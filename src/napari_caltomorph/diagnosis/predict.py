@@ -1,0 +1,173 @@
+"""From a smear to its prediction in one call: what both the panel's button and the terminal's verb do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from napari_caltomorph.diagnosis.ensemble import Ensemble
+from napari_caltomorph.diagnosis.installed import find_model, installed_models
+from napari_caltomorph.diagnosis.model_file import ModelDescription, read_description
+from napari_caltomorph.diagnosis.options import PredictOptions
+from napari_caltomorph.diagnosis.prediction import LeftOutCell, Prediction
+from napari_caltomorph.encoding.device import find_device
+from napari_caltomorph.encoding.features import Features
+from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder
+from napari_caltomorph.encoding.options import EncodeOptions
+from napari_caltomorph.encoding.run import encode, kept_features
+from napari_caltomorph.errors import FeaturesRefused, ModelRefused, WeightsRefused
+from napari_caltomorph.names import printable
+from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.smear import Smear, check_smear
+from napari_caltomorph.storage import home
+
+
+class Predictor:
+    """Diagnoses smears; the ensemble and the encoder are loaded once, when first needed.
+
+    Parameters
+    ----------
+    options : PredictOptions
+    """
+
+    def __init__(self, options: PredictOptions) -> None:
+        self.options = options
+        self._folder = find_model(options.model)
+
+    @classmethod
+    def of(cls, prediction: Prediction, options: PredictOptions) -> Predictor:
+        """Return the model that made a prediction: the one of `options`, or an installed one.
+
+        Raises
+        ------
+        ModelRefused
+            It is not on this machine.
+        """
+        for name in (options.model, *installed_models()):
+            try:
+                found = cls(options.model_copy(update={"model": name}))
+                if found.description.fingerprint == prediction.model_fingerprint:
+                    return found
+            except ModelRefused:
+                continue  # another model, and damaged
+        raise ModelRefused(
+            f"{prediction.patient_id} was predicted by {prediction.model_name}, which is not on this machine as it was "
+            "then; get it with `caltomorph models add`, or predict again."
+        )
+
+    @cached_property
+    def description(self) -> ModelDescription:
+        """The model's description; `ModelRefused` when it cannot be used."""
+        return read_description(self._folder)
+
+    @cached_property
+    def ensemble(self) -> Ensemble:
+        """The ensemble, on the device of `options`."""
+        return Ensemble.load(self._folder, find_device(self.options.device))
+
+    @cached_property
+    def encoder(self) -> LoadedEncoder:
+        """The encoder that the model was trained with, on the device of `options`."""
+        compute = self.options.model_dump(exclude={"model"})
+        need = self.description.encoder
+        encoder = load_encoder(EncodeOptions(encoder=self.description.encoder_name, **compute))
+        if need.weights_sha256 is not None and encoder.weights_sha256 != need.weights_sha256:
+            raise WeightsRefused(
+                f"The {need.name} weights are not those that {self.description.name} was trained with (SHA-256 "
+                f"{encoder.weights_sha256[:12]}..., not {need.weights_sha256[:12]}...); name that file with --weights."
+            )
+        if need.preprocessing is not None and str(encoder.preprocessing) != need.preprocessing:
+            raise ModelRefused(
+                f"{self.description.name} was trained on cells prepared by {need.preprocessing}, this version prepares "
+                f"them for {need.name} by {encoder.preprocessing}; use the version that trained it, or train it again."
+            )
+        return encoder
+
+    def predict(self, smear: Smear, *, progress: OnProgress = ignore) -> tuple[Smear, Prediction]:
+        """Grade, encode and diagnose one patient.
+
+        Parameters
+        ----------
+        smear : Smear
+            Graded first if it is not; a user's choice of cells is kept.
+        progress : callable
+            Called often; raising `Cancelled` in it stops cleanly.
+
+        Returns
+        -------
+        Smear, Prediction
+            The graded smear, and the diagnosis of its usable cells.
+
+        Raises
+        ------
+        CaltomorphError
+            What a person can mend; the message says how.
+        """
+        progress(Progress("Loading the model", 0, 1, "models"))
+        encoder, ensemble = self.encoder, self.ensemble
+        if smear.grades is None:
+            smear = check_smear(smear, progress=progress)
+        prediction = ensemble.predict(self._encode(smear, encoder, progress), progress=progress)
+        return smear, prediction.model_copy(
+            update={
+                "smear_path": None if smear.path is None else printable(str(smear.path)),
+                "labels": tuple(smear.labels[i] for i in smear.usable),
+                "left_out": tuple(
+                    LeftOutCell(cell=c.cell, reason=str(c.reason), note=c.note, by=c.by) for c in smear.left_out
+                ),
+                "passed_over": len(smear.passed_over),
+            }
+        )
+
+    def features_of(
+        self, prediction: Prediction, smear: Smear | None = None, *, progress: OnProgress = ignore
+    ) -> Features:
+        """Return the features that a prediction was made of: those that were kept, or its cells encoded again.
+
+        Parameters
+        ----------
+        prediction : Prediction
+        smear : Smear, optional
+            Its images, where they are at hand.
+        progress : callable
+            Called often; raising `Cancelled` in it stops cleanly.
+
+        Returns
+        -------
+        Features
+            In the order of `prediction.cells`.
+
+        Raises
+        ------
+        FeaturesRefused
+            They were not kept, and the images are not there, or are no longer the same.
+        CaltomorphError
+            They cannot be encoded; the message says how to mend it.
+        """
+        weights, fingerprint = prediction.encoder_weights_sha256, prediction.smear_fingerprint
+        if weights is not None and fingerprint is not None:
+            for kept in kept_features(_cache(), weights, fingerprint):
+                if set(prediction.cells) <= set(kept.cells):
+                    return replace(kept.of_cells(prediction.cells), patient_id=prediction.patient_id)
+        if smear is None:
+            raise FeaturesRefused(
+                f"The features of {prediction.patient_id} were not kept on this machine, and its images are not there "
+                "to be encoded again; bring them back."
+            )
+        if smear.grades is None:
+            smear = check_smear(smear, progress=progress)
+        if fingerprint is not None and smear.fingerprint != fingerprint:
+            raise FeaturesRefused(f"The images of {prediction.patient_id} are no longer those it was predicted from.")
+        others = set(smear.cells) - set(prediction.cells)
+        chosen = smear.choosing(take_back=prediction.cells, set_aside=others)
+        made = self._encode(chosen, self.encoder, progress).of_cells(prediction.cells)
+        return replace(made, patient_id=prediction.patient_id)
+
+    def _encode(self, smear: Smear, encoder: LoadedEncoder, progress: OnProgress) -> Features:
+        compute = EncodeOptions(encoder=encoder.encoder.name, batch_size=self.options.batch_size)
+        return encode(smear, compute, encoder=encoder, cache=_cache(), progress=progress)
+
+
+def _cache() -> Path:
+    return home("cache") / "features"

@@ -1,0 +1,388 @@
+"""What a model says of one patient. Layers, tables, plots, files and reports all derive from this one object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, model_validator
+
+from napari_caltomorph.diagnosis.aggregator_options import AttentionKind
+from napari_caltomorph.diagnosis.calibration import Calibration
+from napari_caltomorph.diagnosis.domain_result import WITHDRAWN, DomainResult
+from napari_caltomorph.diagnosis.model_file import ErrorInterval, Threshold
+from napari_caltomorph.errors import PredictionUnreadable
+from napari_caltomorph.storage import replacing
+from napari_caltomorph.taxonomy import Taxonomy
+
+FILE_NAME = "prediction.json"
+SCHEMA_VERSION = 1
+NO_ATTENTION = "This model has no attention: its cells stand in the smear's order."
+
+
+def _numbers(values: Any) -> NDArray[np.float64]:
+    try:
+        numbers = np.array(values, dtype=np.float64)
+    except (TypeError, OverflowError) as error:
+        raise ValueError("no array of numbers") from error
+    if not np.isfinite(numbers).all():
+        raise ValueError("a number is missing or not finite")
+    numbers.setflags(write=False)  # what everything shown derives from is changed by none of it
+    return numbers
+
+
+# Float64 written by JSON's shortest representation comes back as the same number.
+Numbers = Annotated[NDArray[np.float64], BeforeValidator(_numbers), PlainSerializer(lambda values: values.tolist())]
+
+
+class LeftOutCell(BaseModel):
+    """A cell that is not in the bag, why, and by whom: ``"rule"`` or ``"user"``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cell: str
+    reason: str
+    note: str
+    by: Literal["rule", "user"]
+
+
+class Prediction(BaseModel):
+    """The diagnosis of one patient.
+
+    Attributes
+    ----------
+    patient_id, smear_path, smear_fingerprint
+        Whose cells these are, and where they were read.
+    encoder, encoder_weights_sha256, model_name, model_fingerprint, synthetic
+        What predicted. `synthetic`: the model was trained on drawn cells only.
+    taxonomy : Taxonomy
+        The C classes.
+    member_probabilities : (M, C)
+        Softmax of each member, raw whether calibrated or not.
+    member_hemoglobin : (M,) or None
+        g/dl by each member.
+    hemoglobin_error : ErrorInterval or None
+        How far off hemoglobin was on unseen patients; never the spread of the members.
+    threshold : Threshold
+    calibration : Calibration or None
+        What turns the members' average into `probabilities`; None: they are that average, raw. It is withdrawn from
+        a smear outside the training domain.
+    domain : DomainResult or None
+        Whether the smear is like those of the training cohort; None where the model does not know them.
+    cells, labels : tuple
+        The N cells of the bag, and their types where sub-folders named them.
+    attention : (N,)
+        As a ratio to uniform: 1.0 means as much as an average cell. Mean over the members.
+    attention_kind : {"rollout", "weights", "none"}
+        Attention rollout, the aggregator's own weights, or none: then `attention` is 1.0 for all cells, and their
+        order is the smear's.
+    alone : (N, C)
+        The model's response to a bag of that one cell, mean over the members. No such bag was trained on: it is not
+        a probability that the cell is anything.
+    left_out, passed_over
+        Cells that are not in the bag, and how many files were no cells.
+    original : Prediction or None
+        What the same model said before the user left some of its cells out, whole; None where that did not happen.
+    warnings : tuple of str
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+
+    schema_version: Literal[1] = 1
+    patient_id: str
+    smear_path: str | None = None
+    smear_fingerprint: str | None = None
+    field_of_view_um: float | None = None
+    encoder: str | None
+    encoder_weights_sha256: str | None
+    model_name: str
+    model_fingerprint: str
+    synthetic: bool
+    taxonomy: Taxonomy
+    member_probabilities: Numbers
+    member_hemoglobin: Numbers | None
+    hemoglobin_error: ErrorInterval | None = None
+    threshold: Threshold
+    calibration: Calibration | None = None
+    domain: DomainResult | None = None
+    cells: tuple[str, ...]
+    labels: tuple[str | None, ...]
+    attention: Numbers
+    attention_kind: AttentionKind = "rollout"
+    alone: Numbers
+    left_out: tuple[LeftOutCell, ...] = ()
+    passed_over: int = 0
+    original: Prediction | None = None
+    warnings: tuple[str, ...] = ()
+    created: str
+    library_version: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _calibrated_is_derived(cls, fields: Any) -> Any:
+        # Written before there was a calibration, when it could only be false.
+        if isinstance(fields, dict) and "calibrated" in fields:
+            if fields["calibrated"] is not False or fields.get("calibration") is not None:
+                raise ValueError("calibrated is no field; it follows from calibration")
+            return {name: value for name, value in fields.items() if name != "calibrated"}
+        return fields
+
+    @model_validator(mode="after")
+    def _calibration_is_of_these_classes(self) -> Prediction:
+        if self.calibration is not None:
+            self.calibration.refuse_other_classes(self.taxonomy.slugs)
+        return self
+
+    @model_validator(mode="after")
+    def _shapes_agree(self) -> Prediction:
+        classes, cells = len(self.taxonomy.classes), len(self.cells)
+        members = len(self.member_probabilities) if self.member_probabilities.ndim else 0
+        if not members or not cells:
+            raise ValueError(f"{members} members and {cells} cells make no prediction")
+        if self.member_probabilities.shape != (members, classes):
+            raise ValueError(f"member_probabilities: {self.member_probabilities.shape} for {classes} classes")
+        if self.member_hemoglobin is not None and self.member_hemoglobin.shape != (members,):
+            raise ValueError(f"member_hemoglobin: {self.member_hemoglobin.shape} for {members} members")
+        if self.attention.shape != (cells,) or self.alone.shape != (cells, classes) or len(self.labels) != cells:
+            raise ValueError(f"attention, alone or labels do not fit {cells} cells")
+        if self.domain is not None and len(self.domain.cell_tails) != cells:
+            raise ValueError(f"domain: {len(self.domain.cell_tails)} cells, the prediction has {cells}")
+        return self
+
+    @model_validator(mode="after")
+    def _original_is_of_these_cells(self) -> Prediction:
+        if (before := self.original) is None:
+            return self
+        if before.original is not None or before.model_fingerprint != self.model_fingerprint:
+            raise ValueError("original is no plain prediction of the same model")
+        by_hand = {one.cell for one in self.left_out if one.by == "user"}
+        if not set(before.cells) - set(self.cells) <= by_hand or not set(self.cells) < set(before.cells):
+            raise ValueError("original is of other cells than these and those left out by hand")
+        return self
+
+    @model_validator(mode="after")
+    def _probabilities_are_some(self) -> Prediction:
+        for name, values in (("member_probabilities", self.member_probabilities), ("alone", self.alone)):
+            if values.min() < 0 or np.abs(values.sum(axis=1) - 1).max() > 1e-6:
+                raise ValueError(f"{name} are no probabilities that sum to 1")
+        if self.attention.min() < 0:
+            raise ValueError("attention is negative")
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Prediction):
+            return NotImplemented
+        return all(np.array_equal(getattr(self, f), getattr(other, f)) for f in type(self).model_fields)
+
+    def __hash__(self) -> int:
+        return hash((self.patient_id, self.smear_fingerprint, self.model_fingerprint, self.created))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Prediction:
+        """Return a copy with other values in some fields, validated, and with nothing derived from the old ones."""
+        del deep  # nothing in it can be changed
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self).model_validate(fields | dict(update or {}))
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float64]:
+        """(C,) softmax averaged over the members (paper, section 2.4), calibrated where the model is."""
+        return self._as_shown(self.member_probabilities.mean(axis=0))
+
+    @cached_property
+    def votes(self) -> NDArray[np.float64]:
+        """(M, C) each member's probabilities on the scale of `probabilities`: how far the members agree.
+
+        With a calibration, each member is shown at its temperature. `probabilities` is then the calibrated mean of the
+        raw ones, and not quite the mean of these.
+        """
+        return self._as_shown(self.member_probabilities)
+
+    def _as_shown(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+        return probabilities if self.calibration_in_force is None else self.calibration_in_force.apply(probabilities)
+
+    @property
+    def is_outside_domain(self) -> bool:
+        """Whether the smear is known to be unlike the training cohort; nothing that was measured there holds of it."""
+        return self.domain is not None and self.domain.is_outside
+
+    @property
+    def calibration_in_force(self) -> Calibration | None:
+        """The model's calibration, unless the smear is outside the training domain."""
+        return None if self.is_outside_domain else self.calibration
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether `probabilities` are calibrated, or raw averaged softmax."""
+        return self.calibration_in_force is not None
+
+    @property
+    def calibration_in_words(self) -> str:
+        """What kind of numbers `probabilities` are, as the faces say it, without a full stop."""
+        if self.calibration is None:
+            return "Probabilities are raw, not calibrated"
+        if self.is_outside_domain:
+            return f"Probabilities are raw: the smear is unlike the training cohort, so {WITHDRAWN}"
+        return f"Probabilities are calibrated: {self.calibration.in_words}"
+
+    @property
+    def prediction_set(self) -> tuple[str, ...] | None:
+        """Names of the classes that cannot be excluded; None without a calibration in force, and empty if all can."""
+        if self.calibration_in_force is None:
+            return None
+        slugs = self.calibration_in_force.prediction_set(self.probabilities, self.taxonomy.slugs)
+        return tuple(one.name for one in self.taxonomy.classes if one.slug in slugs)
+
+    @property
+    def prediction_set_in_words(self) -> str | None:
+        """The set and what it promises, as the faces say it; None without a calibration in force."""
+        if self.calibration is None or self.prediction_set is None:
+            return None
+        unclaimed = [one.name for one in self.taxonomy.classes if one.slug in self.calibration.without_claim]
+        likely = [name for name in self.prediction_set if name not in unclaimed]
+        words = ", ".join(likely) or "none, it is unlike the calibration patients of every class"
+        words += f" (of each class's patients, at least {1 - self.calibration.alpha:.0%} have theirs here)"
+        return f"{words}; nor {', '.join(unclaimed)}, by too few calibration patients" if unclaimed else words
+
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """Return the names and probabilities of the most probable classes, first first."""
+        order = np.argsort(-self.probabilities, kind="stable")[:count]
+        return [(self.taxonomy.names[i], float(self.probabilities[i])) for i in order]
+
+    @property
+    def predicted_class(self) -> str:
+        """Name of the most probable class."""
+        return self.top(1)[0][0]
+
+    @property
+    def delta_probability(self) -> float:
+        """First minus second probability (paper, supplementary figure 1)."""
+        (_, first), (_, second) = self.top(2)
+        return first - second
+
+    @property
+    def malignancy(self) -> float:
+        """Sum of the malignant classes' probabilities (paper, section 2.4)."""
+        return min(float(self.probabilities[self.taxonomy.is_malignant].sum()), 1.0)
+
+    @property
+    def is_malignant(self) -> bool:
+        """Whether malignancy reaches the threshold."""
+        return self.malignancy >= self.threshold.value
+
+    @property
+    def hemoglobin(self) -> float | None:
+        """Mean over the members, in g/dl; None when the model was not trained for it."""
+        return None if self.member_hemoglobin is None else float(self.member_hemoglobin.mean())
+
+    @property
+    def hemoglobin_range(self) -> tuple[float, float] | None:
+        """Where the measured value lay for unseen patients at the level of `hemoglobin_error`, in g/dl.
+
+        None outside the training domain: those patients were of it.
+        """
+        if self.hemoglobin is None or self.hemoglobin_error is None or self.is_outside_domain:
+            return None
+        return self.hemoglobin + self.hemoglobin_error.low, self.hemoglobin + self.hemoglobin_error.high
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether the model says which cells mattered; where not, everything that shows it says `NO_ATTENTION`."""
+        return self.attention_kind != "none"
+
+    @cached_property
+    def order(self) -> NDArray[np.intp]:
+        """(N,) indices of the cells, most attended first; ties in the smear's order."""
+        order: NDArray[np.intp] = np.argsort(-self.attention, kind="stable")
+        return order
+
+    @cached_property
+    def ranks(self) -> NDArray[np.intp]:
+        """(N,) rank of each cell, 1 for the most attended."""
+        ranks = np.empty(len(self.cells), dtype=np.intp)
+        ranks[self.order] = np.arange(1, len(self.cells) + 1)
+        return ranks
+
+    @cached_property
+    def alone_class(self) -> NDArray[np.intp]:
+        """(N,) index of the class that the model answers with to each cell alone."""
+        classes: NDArray[np.intp] = self.alone.argmax(axis=1)
+        return classes
+
+    @property
+    def original_in_words(self) -> str | None:
+        """What was left out by hand after the prediction, and what it said before; None where nothing was."""
+        if (before := self.original) is None:
+            return None
+        count = len(before.cells) - len(self.cells)
+        (first, p), *_ = before.top(1)
+        numbers = [f"{first} {p:.2f}", f"malignant {before.malignancy:.2f}"]
+        numbers += [] if before.hemoglobin is None else [f"hemoglobin {before.hemoglobin:.1f} g/dl"]
+        return f"{count} {'cell was' if count == 1 else 'cells were'} left out by hand; before: {', '.join(numbers)}"
+
+    def cell_table(self) -> pd.DataFrame:
+        """One row a cell, most attended first, with the columns of ``cells.csv``; without attention there is none."""
+        order = self.order
+        columns: dict[str, Any] = {
+            "patient_id": self.patient_id,
+            "cell": [self.cells[i] for i in order],
+            "rank": self.ranks[order],
+            "attention": self.attention[order] if self.has_attention else np.nan,
+            "alone_class": [self.taxonomy.names[i] for i in self.alone_class[order]],
+        }
+        columns |= {f"alone_p_{slug}": self.alone[order, i] for i, slug in enumerate(self.taxonomy.slugs)}
+        return pd.DataFrame(columns)
+
+    def patient_row(self) -> dict[str, Any]:
+        """The row of ``predictions.csv``."""
+        (first, _), (second, _) = self.top(2)
+        return {
+            "patient_id": self.patient_id,
+            "predicted_class": first,
+            **{f"p_{slug}": p for slug, p in zip(self.taxonomy.slugs, self.probabilities, strict=True)},
+            "malignancy": self.malignancy,
+            "hemoglobin_g_dl": self.hemoglobin,
+            "second_class": second,
+            "delta_probability": self.delta_probability,
+            "n_cells": len(self.cells),
+            "calibrated": self.calibrated,
+            **({} if self.prediction_set is None else {"prediction_set": "; ".join(self.prediction_set)}),
+            "warnings": "; ".join(self.warnings),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write ``prediction.json``; `OutputRefused` when it cannot be written."""
+        with replacing(path) as part:
+            part.write_text(self.model_dump_json(indent=1), "utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Prediction:
+        """Read a saved prediction: the file, or the folder that holds ``prediction.json``.
+
+        Raises
+        ------
+        PredictionUnreadable
+            No prediction there, damaged, or written by a newer version.
+        """
+        path = path / FILE_NAME if path.is_dir() else path
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise PredictionUnreadable(f"{path} cannot be read ({error.strerror}).") from error
+        except ValidationError as error:
+            problems = error.errors(include_url=False)
+            newer = next((p["input"] for p in problems if p["loc"] == ("schema_version",)), None)
+            if isinstance(newer, int) and newer > SCHEMA_VERSION:
+                raise PredictionUnreadable(
+                    f"{path} has schema version {newer}, this version reads {SCHEMA_VERSION}; "
+                    "run `pip install --upgrade napari-caltomorph`."
+                ) from error
+            first = problems[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise PredictionUnreadable(
+                f"{path} is no prediction that this version reads ({where}: {first['msg']}); predict the smear again."
+            ) from error

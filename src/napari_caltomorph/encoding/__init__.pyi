@@ -1,0 +1,25 @@
+from .encoders import DEMO_ENCODER, ENCODERS, Encoder, find_encoder
+from .features import FeatureOrigin, Features
+from .load import LoadedEncoder, load_encoder
+from .options import ComputeOptions, EncodeOptions
+from .run import encode
+from .weights import WeightsReport, add_weights, download_weights, find_weights, verify_weights
+
+__all__ = [
+    "DEMO_ENCODER",
+    "ENCODERS",
+    "ComputeOptions",
+    "EncodeOptions",
+    "Encoder",
+    "FeatureOrigin",
+    "Features",
+    "LoadedEncoder",
+    "WeightsReport",
+    "add_weights",
+    "download_weights",
+    "encode",
+    "find_encoder",
+    "find_weights",
+    "load_encoder",
+    "verify_weights",
+]

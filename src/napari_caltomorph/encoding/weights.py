@@ -1,0 +1,222 @@
+"""Where an encoder's weights are, how they come here, and whether they are what they claim to be."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_caltomorph.encoding.encoders import ENCODERS, WEIGHT_SUFFIXES, Added, Encoder, find_encoder
+from napari_caltomorph.errors import OutputRefused, WeightsMissing, WeightsRefused
+from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.storage import file_sha256, home, replacing
+
+_CHUNK = 2**16
+
+
+@dataclass(frozen=True)
+class WeightsReport:
+    """What was found out about one weights file.
+
+    Attributes
+    ----------
+    encoder : str
+    path : Path
+    file_sha256 : str
+        SHA-256 of the file.
+    weights_sha256 : str
+        SHA-256 of the weights in it, the same for every file form.
+    is_known : bool
+        The file's sum is one that its authors published.
+    """
+
+    encoder: str
+    path: Path
+    file_sha256: str
+    weights_sha256: str
+    is_known: bool
+
+
+def find_weights(encoder: Encoder, given: Path | None = None) -> Path:
+    """Return the weights file: the given one, or the one kept for this encoder.
+
+    Raises
+    ------
+    WeightsMissing
+        It is not on this machine; the message says how to get it.
+    """
+    if given is not None:
+        if not given.is_file():
+            raise WeightsMissing(f"{given} does not exist; check the path of the {encoder.name} weights.")
+        return given
+    path = encoder.keeper.find(encoder.name)
+    if path is None:
+        raise WeightsMissing(
+            f"The weights of {encoder.name} are not on this machine. {encoder.keeper.mend(encoder.name)}"
+        )
+    return path
+
+
+def verify_weights(encoder: Encoder, given: Path | None = None) -> WeightsReport:
+    """Load a weights file, strictly, and sum it up.
+
+    Raises
+    ------
+    WeightsMissing, WeightsRefused
+    """
+    from napari_caltomorph.encoding.load import build_module, load_weights
+
+    path = find_weights(encoder, given)
+    weights_sha256 = load_weights(build_module(encoder), encoder, path)
+    found = file_sha256(path)
+    return WeightsReport(encoder.name, path, found, weights_sha256, found in {s.sha256 for s in encoder.sources})
+
+
+def add_weights(file: Path, encoder: Encoder | None = None) -> WeightsReport:
+    """Copy a weights file to where it is found from now on.
+
+    Parameters
+    ----------
+    file : Path
+        ``.pth``, ``.bin``, ``.pt`` or ``.safetensors``.
+    encoder : Encoder, optional
+        Which one it is for; otherwise the shapes in it tell.
+
+    Raises
+    ------
+    WeightsMissing, WeightsRefused, OutputRefused
+    """
+    if not file.is_file():
+        raise WeightsMissing(f"{file} does not exist; check the path.")
+    if file.suffix.lower() not in WEIGHT_SUFFIXES:
+        raise WeightsRefused(f"{file} is no weights file; it ends with one of {', '.join(WEIGHT_SUFFIXES)}.")
+    encoder = encoder or _recognise(file)
+    if not isinstance(encoder.keeper, Added):
+        raise WeightsRefused(f"{encoder.name} keeps no weights of yours. {encoder.keeper.mend(encoder.name)}")
+    report = verify_weights(encoder, file)
+    target = home("weights") / f"{encoder.name}{file.suffix.lower()}"
+    with replacing(target) as part:
+        shutil.copyfile(file, part)
+    for suffix in WEIGHT_SUFFIXES:
+        if suffix != target.suffix:
+            target.with_name(f"{encoder.name}{suffix}").unlink(missing_ok=True)
+    return dataclasses.replace(report, path=target)
+
+
+def download_weights(encoder: Encoder, *, progress: OnProgress = ignore) -> WeightsReport:
+    """Download an encoder's weights from its authors, check them, and keep them.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    progress : callable
+        Called with a `Progress` in kilobytes; raising `Cancelled` in it stops cleanly.
+
+    Raises
+    ------
+    WeightsMissing
+        No network, or the server broke off; the message says which file to get and what to do with it.
+    WeightsRefused
+        The file is not the one its authors published, or does not fit.
+    """
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel("WARNING")  # it announces each download on standard error; `progress` tells
+    if not encoder.sources:
+        raise WeightsMissing(f"{encoder.name} is not downloaded. {encoder.keeper.mend(encoder.name)}")
+    source = encoder.sources[0]
+    with _beside_the_weights() as folder:
+        try:
+            file = pooch.retrieve(
+                source.url,
+                known_hash=source.sha256,
+                fname=source.file,
+                path=folder,
+                downloader=_fetch(progress),
+            )
+        except requests.RequestException as error:
+            raise WeightsMissing(
+                f"{source.url} could not be downloaded ({_short(error)}); get that file on another machine and run "
+                f"`caltomorph weights add {source.file}`."
+            ) from error
+        except ValueError as error:  # pooch's word for a wrong sum
+            raise WeightsRefused(
+                f"{source.url} gave another file than its authors published (wrong SHA-256); nothing was kept. "
+                "Try again later, or get it from another place."
+            ) from error
+        try:
+            return add_weights(Path(file), encoder)
+        except WeightsRefused as error:
+            raise WeightsRefused(
+                f"{source.url} gave a file that holds no weights of {encoder.name}; nothing was kept. Try again later, "
+                "or get it from another place."
+            ) from error
+
+
+@contextlib.contextmanager
+def _beside_the_weights() -> Iterator[Path]:
+    """Yield a folder on the disk where the weights will stand: they may be larger than the system's own for such."""
+    folder = home("weights")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as name:
+            yield Path(name)
+    except OSError as error:
+        raise OutputRefused(f"{folder} could not be written ({error.strerror or error}); free some space.") from error
+
+
+def _fetch(progress: OnProgress) -> Callable[[str, str, object], None]:
+    """Make what pooch calls to download: unlike its own, it tells how far it is and hangs up when it is cancelled."""
+    import requests
+
+    def fetch(url: str, path: str, pooch: object) -> None:
+        with Path(path).open("wb") as file, requests.get(url, stream=True, timeout=30) as response:
+            response.raise_for_status()
+            done, total = 0, int(response.headers.get("content-length", 0))
+            for chunk in response.iter_content(_CHUNK):
+                file.write(chunk)
+                done += len(chunk)
+                progress(Progress("Downloading", done // 1000, max(done, total) // 1000, "kB"))
+
+    return fetch
+
+
+def _recognise(file: Path) -> Encoder:
+    """Return the encoder whose network a file fits; only those kept in the weights folder are asked."""
+    import torch
+
+    from napari_caltomorph.encoding.checkpoints import read_checkpoint
+    from napari_caltomorph.encoding.load import build_module, misfit
+
+    weights = read_checkpoint(file)
+    candidates = [e for e in ENCODERS.values() if isinstance(e.keeper, Added)]
+    for encoder in candidates:
+        with torch.device("meta"):
+            module = build_module(encoder)
+        if not misfit(encoder.translate(weights, encoder), module):
+            return encoder
+    names = ", ".join(e.name for e in candidates)
+    raise WeightsRefused(
+        f"{file} fits none of {names}; for another network, use the encoder timm:<architecture> with --weights FILE."
+    )
+
+
+def _short(error: Exception) -> str:
+    name = type(error).__name__
+    known = {"ConnectionError": "no connection", "ConnectTimeout": "no answer", "ReadTimeout": "no answer"}
+    return known.get(name) or (str(error).splitlines() or [name])[0][:120]
+
+
+__all__ = [
+    "WeightsReport",
+    "add_weights",
+    "download_weights",
+    "find_encoder",
+    "find_weights",
+    "verify_weights",
+]

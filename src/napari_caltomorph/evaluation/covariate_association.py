@@ -1,0 +1,154 @@
+"""Predictions beside something that was measured, such as the ratio of myeloblasts (paper, figures 3B and 3C).
+
+A model that reads cells should be sure where there are many of the disease's cells, and err where there are few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import norm, spearmanr
+
+from napari_caltomorph.errors import EvaluationRefused
+from napari_caltomorph.statistics.interval import LEVEL, Interval
+from napari_caltomorph.statistics.metric import Metric
+
+if TYPE_CHECKING:
+    from napari_caltomorph.evaluation.evaluation import Evaluation
+
+SHARE = "share of labelled cells: "
+"""Begins the name of a covariate that was counted from cell labels."""
+
+_BINS = 4
+# With fewer patients, a bin's share of errors has an interval from nearly 0 to nearly 1.
+_LEAST = 5
+_FEWEST = 4
+
+
+@dataclass(frozen=True)
+class ErrorBin:
+    """Patients whose number lies from `low` up to and with `high`, and the share of them that is predicted wrong."""
+
+    low: float
+    high: float
+    middle: float
+    error: Metric
+
+
+@dataclass(frozen=True)
+class CovariateAssociation:
+    """Predictions beside one number of each patient.
+
+    Attributes
+    ----------
+    column : str
+        Of `Evaluation.covariates`.
+    patients : int
+        Who have the number and a right answer.
+    bins : tuple of ErrorBin
+        Quarters of these patients by the number; fewer where many have the same.
+    correlations : dict of str to Metric
+        Class slug -> Spearman's r of the class's probability and the number, over the patients of the class.
+    """
+
+    column: str
+    patients: int
+    bins: tuple[ErrorBin, ...]
+    correlations: dict[str, Metric]
+
+
+def numbers_in(evaluation: Evaluation, column: str) -> NDArray[np.float64]:
+    """(P,) the numbers of a column of `Evaluation.covariates`; NaN where a patient has none."""
+    if column not in evaluation.covariates:
+        return np.full(len(evaluation), np.nan)
+    values = pd.to_numeric(evaluation.covariates[column], errors="coerce")
+    numbers: NDArray[np.float64] = values.to_numpy(dtype=float, na_value=np.nan)
+    return numbers
+
+
+def against(evaluation: Evaluation, column: str) -> CovariateAssociation:
+    """Return how errors and probabilities go with a column of `Evaluation.covariates`.
+
+    Notes
+    -----
+    Bins are cut at quantiles; errors have Wilson's interval. Spearman's r has Fisher's interval with the standard
+    error of Bonett and Wright (Psychometrika 65, 2000).
+    """
+    values = numbers_in(evaluation, column)
+    judged = np.isfinite(values) & (evaluation.has_one_class | evaluation.has_several)
+    bins = []
+    if judged.any():
+        for place in _quarters(values[judged]):
+            inside, wrong = values[judged][place], ~evaluation.is_right[judged][place]
+            error = Metric.of_counts(int(wrong.sum()), len(inside), "")
+            bins.append(ErrorBin(float(inside.min()), float(inside.max()), float(np.median(inside)), error))
+    correlations = {}
+    for number, slug in enumerate(evaluation.taxonomy.slugs):
+        mine = np.isfinite(values) & (evaluation.classes == number)
+        if mine.any():
+            correlations[slug] = _spearman(values[mine], evaluation.probabilities[mine, number])
+    return CovariateAssociation(column, int(judged.sum()), tuple(bins), correlations)
+
+
+def with_cell_shares(
+    covariates: pd.DataFrame, shares: Sequence[dict[str, float]], asked: Sequence[str], source: object
+) -> pd.DataFrame:
+    """Return the covariates of P patients with a column of shares for each name that is none of the table's columns.
+
+    Parameters
+    ----------
+    covariates : pandas.DataFrame
+    shares : sequence of dict
+        Of each patient, cell type -> share; empty where no cell is labelled.
+    asked : sequence of str
+        Columns of the table, or cell types, in any case.
+    source : object
+        What to name where a name is neither.
+
+    Raises
+    ------
+    EvaluationRefused
+        A name is neither, or its column holds no numbers.
+    """
+    types = sorted({name for one in shares for name in one})
+    added = covariates.copy()
+    for name in asked:
+        if name in covariates:
+            if pd.to_numeric(covariates[name], errors="coerce").notna().sum() == 0:
+                raise EvaluationRefused(f"--against {name}: that column of {source} holds no numbers; name another.")
+            continue
+        mine = [one for one in types if one.lower() == name.lower()]
+        if not mine:
+            numeric = [c for c in covariates if pd.to_numeric(covariates[c], errors="coerce").notna().any()]
+            raise EvaluationRefused(
+                f"--against {name}: {source} has no such column or labelled cell type; numbers are in "
+                f"{', '.join(map(str, numeric)) or 'no column'}, labelled are {', '.join(types) or 'no cells'}."
+            )
+        added[SHARE + name] = [sum(one.get(m, 0.0) for m in mine) if one else np.nan for one in shares]
+    return added
+
+
+def _quarters(values: NDArray[np.float64]) -> list[NDArray[np.intp]]:
+    """Places of P values in up to four groups of about as many each; equal values stay together."""
+    count = max(1, min(_BINS, len(values) // _LEAST))
+    edges = np.unique(np.quantile(values, np.arange(1, count) / count))
+    group = np.searchsorted(edges, values, side="left")
+    return [np.flatnonzero(group == one) for one in np.unique(group)]
+
+
+def _spearman(values: NDArray[np.float64], probabilities: NDArray[np.float64]) -> Metric:
+    count = len(values)
+    if count < _FEWEST or np.ptp(values) < 1e-12 or np.ptp(probabilities) < 1e-12:
+        why = f"fewer than {_FEWEST} patients" if count < _FEWEST else "one of the two does not vary"
+        return Metric.undefined(why, count)
+    r = float(np.clip(spearmanr(values, probabilities).statistic, -1, 1))
+    if abs(r) > 1 - 1e-12:
+        return Metric(r, patients=count, remark="no interval: both have the same order")
+    reach = norm.ppf((1 + LEVEL) / 2) * np.sqrt((1 + r**2 / 2) / (count - 3))
+    low, high = (float(np.tanh(np.arctanh(r) + sign * reach)) for sign in (-1, 1))
+    return Metric.of(Interval(r, low, high), count, "Fisher")

@@ -1,0 +1,168 @@
+"""Malignant or not, at a threshold: who is called, who is missed, and how many of those called are not malignant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_caltomorph.statistics.metric import Metric
+
+_NO_MALIGNANT = "no malignant patient"
+_NO_OTHERS = "no patient that is not malignant"
+_NO_OTHER_PATIENTS = "all patients that are not malignant are healthy donors"
+_NOBODY_CALLED = "nobody is called malignant"
+
+
+@dataclass(frozen=True)
+class Screened:
+    """P patients of known truth, and what a model says of their malignancy.
+
+    Attributes
+    ----------
+    patient_ids : tuple of str
+    malignancy : (P,)
+    is_malignant, is_healthy_donor : (P,) bool
+        The truth; healthy donors are some of those that are not malignant.
+    groups : (P,) str
+        Slug of each patient's class.
+    """
+
+    patient_ids: tuple[str, ...]
+    malignancy: NDArray[np.float64]
+    is_malignant: NDArray[np.bool_]
+    is_healthy_donor: NDArray[np.bool_]
+    groups: NDArray[np.str_]
+
+    def at(self, threshold: float) -> OperatingPoint:
+        """Return what a threshold does."""
+        return OperatingPoint(self, threshold)
+
+    def curve(self) -> pd.DataFrame:
+        """One row for each threshold that changes anything, falling, from "nobody is called" on.
+
+        Returns
+        -------
+        pandas.DataFrame
+            threshold; sensitivity, specificity, fdr, fdr_without_healthy; sensitivity_<slug> of each malignant class.
+            NaN where undefined.
+        """
+        values = np.unique(self.malignancy)[::-1]
+        thresholds = np.concatenate([[np.inf], values])
+
+        def called(who: NDArray[np.bool_]) -> NDArray[np.intp]:
+            scores = np.sort(self.malignancy[who])
+            return len(scores) - np.searchsorted(scores, thresholds, side="left")
+
+        def share(who: NDArray[np.bool_]) -> NDArray[np.float64]:
+            return called(who) / who.sum() if who.any() else np.full(len(thresholds), np.nan)
+
+        others, true = ~self.is_malignant, called(self.is_malignant)
+
+        def fdr(who: NDArray[np.bool_]) -> NDArray[np.float64]:
+            false = called(who)
+            result: NDArray[np.float64] = np.where(true + false > 0, false / np.maximum(true + false, 1), np.nan)
+            return result
+
+        columns = {
+            "threshold": thresholds,
+            "sensitivity": share(self.is_malignant),
+            "specificity": 1 - share(others),
+            "fdr": fdr(others),
+            "fdr_without_healthy": fdr(others & ~self.is_healthy_donor),
+        }
+        for slug in dict.fromkeys(self.groups[self.is_malignant]):
+            columns[f"sensitivity_{slug}"] = share(self.is_malignant & (self.groups == slug))
+        return pd.DataFrame(columns)
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """What a threshold does to some patients: at or above it, a patient is called malignant."""
+
+    screened: Screened
+    threshold: float
+
+    @property
+    def is_called(self) -> NDArray[np.bool_]:
+        """(P,) who is called malignant."""
+        called: NDArray[np.bool_] = self.screened.malignancy >= self.threshold
+        return called
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """Malignant patients below the threshold."""
+        return self._ids(self.screened.is_malignant & ~self.is_called)
+
+    @property
+    def false_alarms(self) -> tuple[str, ...]:
+        """Patients at or above it that are not malignant."""
+        return self._ids(~self.screened.is_malignant & self.is_called)
+
+    @property
+    def sensitivity(self) -> Metric:
+        """Share of the malignant patients that are called."""
+        return self._share(self.screened.is_malignant, _NO_MALIGNANT)
+
+    @property
+    def specificity(self) -> Metric:
+        """Share of the others that are not called."""
+        return self._share(~self.screened.is_malignant, _NO_OTHERS).complement()
+
+    @property
+    def fdr(self) -> Metric:
+        """Share of those called that are not malignant; it depends on how many such patients the cohort has."""
+        return self._false_share(~self.screened.is_malignant, _NO_OTHERS)
+
+    @property
+    def fdr_without_healthy(self) -> Metric:
+        """The same as if the cohort had no healthy donors: nobody punctures their bone marrow."""
+        others = ~self.screened.is_malignant
+        return self._false_share(
+            others & ~self.screened.is_healthy_donor, _NO_OTHER_PATIENTS if others.any() else _NO_OTHERS
+        )
+
+    @property
+    def others_in_words(self) -> str:
+        """Who stands against the malignant patients, e.g. ``"112 not malignant: 42 reactive_changes, 70 healthy"``."""
+        groups = pd.Series(self.screened.groups[~self.screened.is_malignant]).value_counts()
+        counts = ", ".join(f"{count} {slug}" for slug, count in groups.items())
+        return f"{int(groups.sum())} not malignant" + (f": {counts}" if counts else "")
+
+    def sensitivity_of(self, group: str) -> Metric:
+        """Sensitivity for one malignant class by its slug."""
+        who = self.screened.is_malignant & (self.screened.groups == group)
+        return self._share(who, "no patient of this class")
+
+    def fdr_at(self, prevalence: float, *, healthy: bool = True) -> float | None:
+        """Return the FDR where this share of patients is malignant; None where it is undefined.
+
+        Parameters
+        ----------
+        prevalence
+            Of malignant patients among those who would be screened.
+        healthy
+            Whether the others are as this cohort's, or as those of them that are no healthy donors.
+        """
+        if not 0 <= prevalence <= 1:
+            raise ValueError(f"a prevalence lies between 0 and 1, not {prevalence}")
+        others = ~self.screened.is_malignant & (healthy | ~self.screened.is_healthy_donor)
+        if not others.any() or not self.screened.is_malignant.any():
+            return None
+        false = (1 - prevalence) * float(self.is_called[others].mean())
+        true = prevalence * float(self.is_called[self.screened.is_malignant].mean())
+        return false / (false + true) if false + true > 0 else None
+
+    def _share(self, who: NDArray[np.bool_], if_none: str) -> Metric:
+        return Metric.of_counts(int(self.is_called[who].sum()), int(who.sum()), if_none)
+
+    def _false_share(self, others: NDArray[np.bool_], if_none: str) -> Metric:
+        false, true = (int(self.is_called[who].sum()) for who in (others, self.screened.is_malignant))
+        if not others.any():
+            return Metric.undefined(if_none)
+        return Metric.of_counts(false, false + true, _NOBODY_CALLED)
+
+    def _ids(self, who: NDArray[np.bool_]) -> tuple[str, ...]:
+        return tuple(self.screened.patient_ids[i] for i in np.flatnonzero(who))

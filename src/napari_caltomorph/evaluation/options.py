@@ -1,0 +1,52 @@
+"""What a person may choose about an evaluation; the terminal's flags and the panel's fields are made from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+
+from napari_caltomorph.encoding.options import Device
+
+Lab = Literal["same", "other", "unknown"]
+Overlap = Literal["yes", "no", "unknown"]
+
+
+class EvaluateOptions(BaseModel):
+    """Whom a model is judged on, and how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    split: Literal["test", "train", "all"] = Field(
+        "test", description="Whom to judge; all patients where the cohort has no splits."
+    )
+    out_of_fold: bool = Field(
+        False,
+        description="Judge patients that the model was trained on, each by the member that did not learn from it.",
+    )
+    threshold: float | None = Field(
+        None, ge=0, le=1, description="Malignancy from which a patient counts as malignant; otherwise the model's."
+    )
+    lab: Lab = Field(
+        "unknown", description="Whether the smears come from the laboratory of the training: same, other, unknown."
+    )
+    encoder_overlap: Overlap = Field(
+        "unknown", description="Whether the encoder has seen these images in its own training: yes, no, unknown."
+    )
+    classes_map: Path | None = Field(
+        None,
+        description='JSON or TOML: class or label of the cohort = class of the model, "none", or "none: NAME OF ROW".',
+    )
+    against: tuple[str, ...] = Field(
+        (),
+        description="Numbers to show predictions against: columns of the table, or cell types of labelled sub-folders.",
+    )
+    healthy: tuple[str, ...] = Field(
+        ("healthy", "stem_cell_donor", "control"), description="Slugs of the classes that are healthy donors."
+    )
+    skip_missing: bool = Field(False, description="Judge the others where patients have no features.")
+    bins: PositiveInt = Field(15, description="Bins of equal width of the expected calibration error.")
+    resamples: NonNegativeInt = Field(1000, description="Of the bootstrap; 0 for no such intervals.")
+    seed: NonNegativeInt = Field(0, description="The same seed gives the same intervals.")
+    device: Device = Field("auto", description="Where to compute: auto, cpu, cuda, cuda:N or mps.")

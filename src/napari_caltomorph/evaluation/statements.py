@@ -1,0 +1,115 @@
+"""What must be said beside the numbers of an evaluation, wherever they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_caltomorph.statistics.metric import FEW
+from napari_caltomorph.synthetic import SYNTHETIC_COLUMN
+
+if TYPE_CHECKING:
+    from napari_caltomorph.evaluation.evaluation import Evaluation
+
+INTERVALS = (
+    "Intervals (95 %) say how much other patients of the same kind would change a number. They leave out that the same "
+    "training, done again, would give another model."
+)
+
+
+def statements(evaluation: Evaluation) -> Iterator[str]:
+    """Yield them, the weightiest first, each a sentence."""
+    yield from _model(evaluation)
+    yield from _independence(evaluation)
+    yield from _domain(evaluation)
+    yield from _patients(evaluation)
+    yield from evaluation.notes
+    if evaluation.has_one_class.any():
+        yield INTERVALS
+        yield from _small_classes(evaluation)
+
+
+def _model(evaluation: Evaluation) -> Iterator[str]:
+    provenance = evaluation.provenance
+    if provenance.model_synthetic:
+        yield "The model was trained on drawn cells: it knows nothing about real blood."
+    drawn = evaluation.covariates.get(SYNTHETIC_COLUMN)
+    if drawn is not None and drawn.astype("string").eq("yes").any():
+        yield "The patients are synthetic: these numbers show how the software works, and nothing about real blood."
+    if evaluation.options.out_of_fold:
+        yield (
+            "Out of fold: patients that the model was trained on are judged by the one member that did not learn from "
+            "them. These are numbers of single members, not of the ensemble, which is usually better."
+        )
+        if provenance.training_recipe == "paper":
+            yield "They are optimistic: the paper's recipe stops each member on the very fold it is judged on."
+        if provenance.calibration is not None:
+            yield "The temperature was fitted on the ensemble's mean, and is applied to single members here."
+
+
+def _domain(evaluation: Evaluation) -> Iterator[str]:
+    if not (outside := int(evaluation.is_outside_domain.sum())):
+        return
+    raw = "" if evaluation.provenance.calibration is None else "; their probabilities are raw and they have no set"
+    yield f"{outside} of {len(evaluation)} smears are unlike the training cohort{raw}."
+
+
+def _independence(evaluation: Evaluation) -> Iterator[str]:
+    options, provenance = evaluation.options, evaluation.provenance
+    if provenance.training_check == "not possible":
+        yield (
+            "Whether the model was trained on any of these patients could not be checked: it does not bring the list "
+            "of its training patients (private/)."
+        )
+    elif provenance.training_check == "ids and shared images":
+        yield (
+            "The model does not know all of its training patients' smears: one of these patients under another id "
+            "would not be found."
+        )
+    lab = {
+        "same": "The smears come from the laboratory of the training; another laboratory's may look different.",
+        "other": "The smears come from another laboratory than those of the training.",
+        "unknown": "Whether the smears come from the laboratory of the training is not said (--lab).",
+    }
+    yield lab[options.lab]
+    overlap = {
+        "yes": "The encoder has seen these images in its own training: the numbers may be optimistic.",
+        "no": "",
+        "unknown": "Whether the encoder has seen these images in its own training is unknown (--encoder-overlap).",
+    }
+    if overlap[options.encoder_overlap]:
+        yield overlap[options.encoder_overlap]
+
+
+def _patients(evaluation: Evaluation) -> Iterator[str]:
+    counts = evaluation.counts
+    if not evaluation.is_labelled:
+        yield "The cohort has no labels: there are predictions, and nothing that they could be compared with."
+    elif counts["no label"]:
+        yield f"{counts['no label']} patients have no label: they are predicted and not judged."
+    if counts["several right answers"]:
+        yield (
+            f"{counts['several right answers']} borderline or double diagnoses have several right answers: they are "
+            "rows of their own, and enter no other number than several_right."
+        )
+    if counts["other classes"]:
+        yield (
+            f"{counts['other classes']} patients are of classes that the model does not know: they are rows of their "
+            "own, and enter no number; whatever the model says of them is wrong."
+        )
+    if counts["not judged"]:
+        first = evaluation.unjudged["reason"].iloc[0]
+        yield f"{counts['not judged']} patients were not judged (first: {first})."
+    if tied := int((evaluation.delta_probability < 1e-12).sum()):
+        yield f"Of {tied} patients two classes are equally probable: the first in the taxonomy's order is taken."
+
+
+def _small_classes(evaluation: Evaluation) -> Iterator[str]:
+    sizes = np.bincount(evaluation.classes[evaluation.has_one_class], minlength=len(evaluation.taxonomy.classes))
+    names = evaluation.taxonomy.names
+    if small := [f"{names[c]} ({n})" for c, n in enumerate(sizes) if 0 < n < FEW]:
+        yield f"Bootstrap intervals are too narrow below {FEW} patients a class: {', '.join(small)}."
+    if absent := [names[c] for c, n in enumerate(sizes) if n == 0]:
+        yield f"Nobody has {', '.join(absent)}: macro averages are over the other classes."

@@ -1,0 +1,236 @@
+"""Should this prediction be believed? What speaks for and against it, said in sentences and backed by numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_caltomorph.diagnosis.domain_result import UNKNOWN
+from napari_caltomorph.diagnosis.prediction import Prediction
+from napari_caltomorph.encoding.features import Features
+from napari_caltomorph.explanation.similar import Similar, similar_patients
+from napari_caltomorph.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    from napari_caltomorph.diagnosis.ensemble import Ensemble
+
+NO_PATIENTS = "The model does not bring its training patients (private/), so none can be compared with this smear."
+NO_MODEL = "The model is not at hand, so its training patients cannot be compared with this smear."
+
+# Of fewer unseen patients, those about as unsure as this one say nothing.
+_LEAST_UNSEEN = 40
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One reason to believe a prediction or not.
+
+    Attributes
+    ----------
+    about : str
+        Its heading.
+    text : str
+        A sentence.
+    is_warning : bool
+        Whether it speaks against believing.
+    """
+
+    about: str
+    text: str
+    is_warning: bool = False
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """How unsure single members were of the P training patients they did not learn from.
+
+    Attributes
+    ----------
+    entropies : (P,)
+        0 to 1, ascending.
+    is_right : (P,) bool
+        Whether the most probable class was the patient's.
+    """
+
+    entropies: NDArray[np.float64]
+    is_right: NDArray[np.bool_]
+
+    def share_as_unsure(self, entropy: float) -> float:
+        """Return the share of patients of whom a member was at least as unsure."""
+        return float(np.mean(self.entropies >= entropy))
+
+    def right_nearby(self, entropy: float) -> tuple[int, int]:
+        """Return how many of how many patients, those about as unsure, were named right."""
+        count = max(20, len(self.entropies) // 10)
+        nearest = np.argsort(np.abs(self.entropies - entropy), kind="stable")[:count]
+        return int(self.is_right[nearest].sum()), count
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What there is to be said for and against a prediction.
+
+    Attributes
+    ----------
+    prediction : Prediction
+        With the domain result, from which the most unusual cells derive.
+    similar : Similar or None
+        Training patients that it resembles; None where they are not at hand, for the reason in `why_none_similar`.
+    unseen : Unseen or None
+        How sure members are of patients they do not know; None where that is not at hand.
+    why_none_similar : str
+    """
+
+    prediction: Prediction
+    similar: Similar | None = None
+    unseen: Unseen | None = None
+    why_none_similar: str = ""
+
+    @property
+    def entropy(self) -> float:
+        """Entropy of the probabilities, 0 (one class is certain) to 1 (all are equally probable)."""
+        return float(entropies(self.prediction.probabilities))
+
+    @property
+    def member_entropy(self) -> float:
+        """Mean entropy of the members' own raw probabilities, 0 to 1: what `Unseen` holds of single members."""
+        return float(entropies(self.prediction.member_probabilities).mean())
+
+    @property
+    def disagreement(self) -> float:
+        """The part of the raw entropy that comes from members contradicting each other, 0 to 1 (mutual information)."""
+        mean = self.prediction.member_probabilities.mean(axis=0)
+        return max(float(entropies(mean)) - self.member_entropy, 0.0)
+
+    @property
+    def members_for(self) -> int:
+        """How many members give the predicted class the highest probability."""
+        winner = int(self.prediction.probabilities.argmax())
+        return int((self.prediction.member_probabilities.argmax(axis=1) == winner).sum())
+
+    @cached_property
+    def statements(self) -> tuple[Statement, ...]:
+        """All that is to be said, each with its heading."""
+        said = [self._training_cohort(), self._members(), self._certainty(), self._calibration()]
+        said += [Statement("Warning", f"{text}.", True) for text in self.prediction.warnings if not self._is_said(text)]
+        return (*said, self._similar())
+
+    @property
+    def warnings(self) -> tuple[Statement, ...]:
+        """The statements that speak against believing."""
+        return tuple(one for one in self.statements if one.is_warning)
+
+    def _is_said(self, warning: str) -> bool:
+        return self.prediction.domain is not None and warning.startswith(self.prediction.domain.in_words)
+
+    def _training_cohort(self) -> Statement:
+        domain = self.prediction.domain
+        if domain is None:
+            return Statement("Training cohort", UNKNOWN)
+        return Statement("Training cohort", f"{domain.in_words}.", domain.is_outside)
+
+    def _members(self) -> Statement:
+        members, most = len(self.prediction.member_probabilities), self.members_for
+        name = self.prediction.predicted_class
+        if members == 1:
+            return Statement("Members", "The model has one member: nobody could contradict it.")
+        who = f"All {members} members" if most == members else f"{most} of {members} members"
+        verb = "names" if most == 1 else "name"
+        text = f"{who} {verb} {name} first; disagreement {self.disagreement:.2f} (0: none)."
+        return Statement("Members", text, most <= members / 2)
+
+    def _certainty(self) -> Statement:
+        text = f"Entropy {self.entropy:.2f} (0: one class is certain, 1: all are equally probable)."
+        if self.unseen is None:
+            return Statement("Certainty", f"{text} How usual that is on unseen patients is not known here.")
+        share = self.unseen.share_as_unsure(self.member_entropy)
+        right, count = self.unseen.right_nearby(self.member_entropy)
+        grade = "surer than most" if share > 0.5 else "unusually unsure" if share <= 0.1 else "less sure than most"
+        return Statement(
+            "Certainty",
+            f"{text} The members are {grade}: of {share:.0%} of the training patients, a member that had not seen "
+            f"them was at least as unsure; of the {count} nearest in this, {right} were named right.",
+            share <= 0.1,
+        )
+
+    def _calibration(self) -> Statement:
+        prediction = self.prediction
+        text = f"{prediction.calibration_in_words}."
+        if prediction.prediction_set_in_words is not None:
+            text += f" Not excluded: {prediction.prediction_set_in_words}."
+        return Statement("Probabilities", text, prediction.calibration is not None and not prediction.calibrated)
+
+    def _similar(self) -> Statement:
+        if self.similar is None:
+            return Statement("Similar patients", self.why_none_similar)
+        if self.similar.was_trained_on:
+            return Statement(
+                "Similar patients", "The model was trained on this very patient: that it is right proves nothing.", True
+            )
+        if not self.similar.patients:
+            return Statement("Similar patients", NO_PATIENTS)
+        labels = [one.label for one in self.similar.patients]
+        name, nearest = self.prediction.predicted_class, self.similar.patients[0]
+        text = (
+            f"{labels.count(name)} of the {len(labels)} nearest training patients have {name}; the nearest "
+            f"({nearest.label}) is at distance {nearest.distance:.1f} (1: typical of neighbours in training)."
+        )
+        return Statement("Similar patients", text, name not in labels)
+
+
+def trust(prediction: Prediction, ensemble: Ensemble | None = None, features: Features | None = None) -> Trust:
+    """Say whether a prediction should be believed.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    ensemble : Ensemble or None
+        The model that made it; without it nothing is said of its training patients.
+    features : Features or None
+        The cells that it was made of.
+
+    Raises
+    ------
+    FeaturesRefused, ModelRefused
+        The features are no input of this model, or its ``private/`` is damaged.
+    """
+    if ensemble is None or features is None:
+        return Trust(prediction, why_none_similar=NO_MODEL)
+    training = ensemble.training_patients()
+    if training is None:
+        return Trust(prediction, why_none_similar=NO_PATIENTS)
+    similar = similar_patients(
+        training,
+        ensemble.votes(features).embeddings,
+        prediction.taxonomy,
+        patient_id=prediction.patient_id,
+        smear_fingerprint=prediction.smear_fingerprint,
+    )
+    return Trust(prediction, similar, unseen_patients(training.table, prediction.taxonomy))
+
+
+def unseen_patients(table: pd.DataFrame, taxonomy: Taxonomy) -> Unseen | None:
+    """Return how unsure single members were of their own folds; None where too few patients tell."""
+    columns = [f"out_of_fold_p_{slug}" for slug in taxonomy.slugs]
+    if not set(columns) <= set(table.columns):
+        return None
+    said = table[columns].to_numpy(dtype=float, na_value=np.nan)  # (P, C)
+    is_known = np.isfinite(said).all(axis=1)
+    if is_known.sum() < _LEAST_UNSEEN:
+        return None
+    truth = np.array([taxonomy.slugs.index(slug) for slug in table["coarse"][is_known]])
+    unsure = entropies(said[is_known])
+    order = np.argsort(unsure, kind="stable")
+    return Unseen(unsure[order], (said[is_known].argmax(axis=1) == truth)[order])
+
+
+def entropies(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the entropy of each distribution (..., C) as a share of the largest one."""
+    safe = np.where(probabilities > 0, probabilities, 1)
+    nats = -(probabilities * np.log(safe)).sum(axis=-1)
+    return np.asarray(nats / np.log(max(probabilities.shape[-1], 2)), dtype=np.float64)

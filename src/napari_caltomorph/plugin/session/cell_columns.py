@@ -1,0 +1,97 @@
+"""What is known of each cell as columns, and which cells a filter shows in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from natsort import natsort_keygen
+from numpy.typing import NDArray
+
+from napari_caltomorph.diagnosis.prediction import Prediction
+from napari_caltomorph.smear import Smear
+
+Column = NDArray[Any]
+_natural = natsort_keygen()
+
+
+@dataclass(frozen=True)
+class CellFilter:
+    """Which cells are shown: those for which all of this holds.
+
+    Attributes
+    ----------
+    search : str
+        Stands in the cell's name, small or capital.
+    alone_class, label : str or None
+        The class that the model answers with to the cell alone, and the cell's label; ``""``: has none.
+    quality : float
+        At least this sharp, 0 ... 1; cells that were not graded stay.
+    top : int or None
+        No more than the first so many, as they are sorted.
+    """
+
+    search: str = ""
+    alone_class: str | None = None
+    label: str | None = None
+    quality: float = 0.0
+    top: int | None = None
+
+
+@dataclass(frozen=True)
+class Sort:
+    """By which column cells are ordered; unknown values come last, ties in the order of attention."""
+
+    column: str = "attention"
+    descending: bool = True
+
+
+def cell_columns(prediction: Prediction, smear: Smear | None = None) -> dict[str, Column]:
+    """Return what is known of each cell, in the order of `Prediction.cells`; labels are the selection's."""
+    sharpness = {}
+    if smear is not None and smear.grades is not None:
+        sharpness = {cell: 1 - grade.blur for cell, grade in zip(smear.cells, smear.grades, strict=True)}
+    taxonomy = prediction.taxonomy
+    return {
+        "cell": np.array(prediction.cells, dtype=object),
+        "rank": prediction.ranks,
+        "attention": prediction.attention,
+        "alone_class": np.array(taxonomy.names, dtype=object)[prediction.alone_class],
+        "quality": np.array([sharpness.get(cell, np.nan) for cell in prediction.cells]),
+        **{f"alone_p_{slug}": prediction.alone[:, i] for i, slug in enumerate(taxonomy.slugs)},
+    }
+
+
+def shown_order(columns: Mapping[str, Column], sort: Sort, wanted: CellFilter) -> NDArray[np.intp]:
+    """Return (K,) the cells that a filter shows, as they are sorted."""
+    shown = np.ones(len(columns["rank"]), dtype=bool)
+    if wanted.search:
+        search = wanted.search.casefold()
+        shown &= np.array([search in cell.casefold() for cell in columns["cell"]], dtype=bool)
+    if wanted.alone_class is not None:
+        shown &= columns["alone_class"] == wanted.alone_class
+    if wanted.label is not None:
+        shown &= columns["label"] == wanted.label
+    if wanted.quality > 0:
+        shown &= ~(columns["quality"] < wanted.quality)  # NaN is not known to be worse
+    by_attention = np.argsort(columns["rank"], kind="stable")
+    order = by_attention[_sorted(columns[sort.column][by_attention], descending=sort.descending)]
+    order = order[shown[order]]
+    return order if wanted.top is None else order[: wanted.top]
+
+
+def _sorted(values: Column, *, descending: bool) -> NDArray[np.intp]:
+    """Return a stable order; texts as a person counts (cell 2 before cell 10), unknown values last."""
+    if values.dtype.kind in "fiub":
+        keys = values.astype(float)
+        unknown = np.isnan(keys)
+    else:
+        texts = [str(value) for value in values]
+        places = {text: place for place, text in enumerate(sorted(set(texts), key=_natural))}
+        keys = np.array([places[text] for text in texts], dtype=float)
+        unknown = np.array([not text for text in texts], dtype=bool)
+    keys = -keys if descending else keys
+    order: NDArray[np.intp] = np.argsort(np.where(unknown, np.inf, keys), kind="stable")
+    return order

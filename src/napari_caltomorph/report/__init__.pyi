@@ -1,0 +1,18 @@
+from .cohort_figures import draw_classes, draw_flow, draw_preview
+from .figures import PAPER, Look, draw_attention_swarm, draw_hemoglobin, draw_malignancy, draw_probabilities
+from .training_figures import draw_loss_curves, draw_out_of_fold_confusion, save_training_curves
+
+__all__ = [
+    "PAPER",
+    "Look",
+    "draw_attention_swarm",
+    "draw_classes",
+    "draw_flow",
+    "draw_hemoglobin",
+    "draw_loss_curves",
+    "draw_malignancy",
+    "draw_out_of_fold_confusion",
+    "draw_preview",
+    "draw_probabilities",
+    "save_training_curves",
+]

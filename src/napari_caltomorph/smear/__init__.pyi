@@ -1,0 +1,17 @@
+from .check import QUALITY_RULES, check_smear
+from .read import find_smears, patient_id, read_smear
+from .smear import Grade, LeftOut, Reason, Smear, smear_fingerprint, smear_from_array
+
+__all__ = [
+    "QUALITY_RULES",
+    "Grade",
+    "LeftOut",
+    "Reason",
+    "Smear",
+    "check_smear",
+    "find_smears",
+    "patient_id",
+    "read_smear",
+    "smear_fingerprint",
+    "smear_from_array",
+]

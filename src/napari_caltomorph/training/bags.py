@@ -1,0 +1,264 @@
+"""The training patients of a cohort: their bags, classes, hemoglobin and folds, checked before anything is trained."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_caltomorph.cohort import Cohort, feature_path
+from napari_caltomorph.cohort.splits import deal_out
+from napari_caltomorph.encoding.features import FeatureOrigin, Features
+from napari_caltomorph.errors import CalibrationRefused, FeaturesRefused, TrainingRefused
+from napari_caltomorph.evaluation.calibrate import MIN_PATIENTS
+from napari_caltomorph.names import path_of
+from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.taxonomy import Taxonomy
+from napari_caltomorph.training.options import TrainOptions
+
+# What must be the same of all bags; the cells and the field of view are each patient's own.
+_SHARED = ("encoder", "weights_sha256", "preprocessing", "precision")
+# What patients are dealt out by, besides their class.
+_DEALT_BY = ("detailed", "coarse_set", "group", "shared_images")
+# The squares of larger numbers do not fit float32 when they are summed; no encoder gives any near it.
+_LARGEST = 1e15
+# Patients are set aside in so many parts at most; finer ones would not be alike in their classes.
+_FINEST = 20
+
+
+@dataclass(frozen=True)
+class LabelledBags:
+    """P patients to learn from.
+
+    Attributes
+    ----------
+    taxonomy : Taxonomy
+        The C classes that occur.
+    values : tuple of (N, D) float32
+        One bag a patient.
+    classes : (P,) int
+        Indices into the taxonomy.
+    hemoglobin : (P,) float
+        g/dl, NaN where it was not measured.
+    folds : (P,) int
+        Which member does not learn from whom; -1 for the patients set aside to calibrate on.
+    table : pandas.DataFrame
+        The rows of the cohort, in this order.
+    origin : FeatureOrigin
+        What all bags have in common.
+    notes : tuple of str
+        What was left out, each a sentence.
+    """
+
+    taxonomy: Taxonomy
+    values: tuple[NDArray[np.float32], ...]
+    classes: NDArray[np.intp]
+    hemoglobin: NDArray[np.float64]
+    folds: NDArray[np.intp]
+    table: pd.DataFrame
+    origin: FeatureOrigin
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return int(self.values[0].shape[1])
+
+    @property
+    def fold_numbers(self) -> list[int]:
+        """The folds that there are, ascending."""
+        return sorted(int(fold) for fold in np.unique(self.folds) if fold >= 0)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that training depends on."""
+        digest = hashlib.sha256()
+        digest.update("\n".join(self.table["patient_id"]).encode())
+        digest.update(self.table[list(_DEALT_BY)].to_json(orient="values").encode())
+        digest.update(self.taxonomy.model_dump_json().encode())
+        arrays: list[NDArray[Any]] = [self.classes, self.hemoglobin, self.folds, *self.values]
+        for array in arrays:
+            digest.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+
+def load_bags(
+    cohort: Cohort, folder: Path | None, options: TrainOptions, *, progress: OnProgress = ignore
+) -> LabelledBags:
+    """Load the features of a cohort's training patients.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        Its test split is not looked at.
+    folder : Path or None
+        Feature folder of `encode_cohort`; None where the cohort itself names feature files.
+    options : TrainOptions
+    progress : callable
+
+    Raises
+    ------
+    TrainingRefused
+        Too few classes, folds, or values to learn from, or features are missing; the message says what to do.
+    FeaturesRefused
+        A file is damaged, or files do not fit together: two encoders, or two widths.
+    """
+    table, notes = training_patients(cohort)
+    table, paths, missing = _with_features(table, folder, cohort, options)
+    features = []
+    for number, path in enumerate(paths):
+        progress(Progress("Loading features", number, len(paths), "patients"))
+        features.append(Features.load(path))
+        _refuse_unusable(features[-1], path)
+    _refuse_mixture(features, paths)
+    # Who was learnt from must be found again under another id, also where the cohort was read by names only.
+    smears = pd.Series([f.origin.smear_fingerprint for f in features], index=table.index, dtype="string")
+    table = table.assign(fingerprint=table["fingerprint"].fillna(smears))
+    taxonomy = _occurring(cohort.taxonomy, table["coarse"])
+    if absent := [c.name for c in cohort.taxonomy.classes if c not in taxonomy.classes]:
+        notes.append(f"The model does not know {', '.join(absent)}: no training patient has it.")
+    bags = LabelledBags(
+        taxonomy=taxonomy,
+        values=tuple(f.values for f in features),
+        classes=np.array([taxonomy.slugs.index(slug) for slug in table["coarse"]], dtype=np.intp),
+        hemoglobin=table["hemoglobin_g_dl"].to_numpy(dtype=float, na_value=np.nan),
+        folds=table["fold"].to_numpy(dtype=np.intp),
+        table=table,
+        origin=_common_origin(features),
+        notes=(*notes, *missing),
+    )
+    return _setting_aside(bags, options) if options.calibration_split else bags
+
+
+def training_patients(cohort: Cohort) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows of the patients that train, and what is to be said of those that do not.
+
+    Raises
+    ------
+    TrainingRefused
+        There are not two classes, or not two folds.
+    """
+    table = cohort.table
+    is_training = (table["split"] == "train").fillna(False) & table["fold"].notna()
+    is_labelled = table["coarse"].notna()
+    notes = []
+    if several := int((is_training & ~is_labelled).sum()):
+        notes.append(f"{several} training patients of no class, or of several, were not learnt from.")
+    chosen = table.loc[is_training & is_labelled].reset_index(drop=True)
+    if chosen["coarse"].nunique() < 2:
+        found = ", ".join(sorted(set(chosen["coarse"]))) or "none"
+        raise TrainingRefused(
+            f"{cohort.source} has training patients of one class only ({found}), and nothing to tell apart; "
+            "check --taxonomy, or add patients of another class."
+        )
+    if chosen["fold"].nunique() < 2:
+        raise TrainingRefused(f"{cohort.source} has no two folds to train on; it needs more training patients.")
+    return chosen, notes
+
+
+def features_ready(cohort: Cohort, folder: Path | None) -> tuple[int, int]:
+    """Return how many training patients have a feature file, and how many training patients there are.
+
+    Raises
+    ------
+    TrainingRefused
+        There are not two classes, or not two folds.
+    """
+    table, _ = training_patients(cohort)
+    ready = 0
+    for patient, named in zip(table["patient_id"], table["features"], strict=True):
+        is_in_folder = folder is not None and feature_path(folder, patient).is_file()
+        ready += is_in_folder or (isinstance(named, str) and path_of(named).is_file())
+    return ready, len(table)
+
+
+def _with_features(
+    table: pd.DataFrame, folder: Path | None, cohort: Cohort, options: TrainOptions
+) -> tuple[pd.DataFrame, list[Path], list[str]]:
+    paths = []
+    for patient, named in zip(table["patient_id"], table["features"], strict=True):
+        place = feature_path(folder, patient) if folder is not None else None
+        if place is None or (pd.notna(named) and not place.is_file()):
+            place = path_of(named) if pd.notna(named) else None
+        paths.append(place)
+    is_there = np.array([path is not None and path.is_file() for path in paths])
+    if is_there.all():
+        return table, [p for p in paths if p is not None], []
+    where = f"in {folder}" if folder is not None else "named by the cohort"
+    first = table["patient_id"].iloc[int(np.argmin(is_there))]
+    missing = f"{int((~is_there).sum())} of {len(table)} training patients have no features {where} (first: {first})"
+    if not options.skip_missing:
+        raise TrainingRefused(f"{missing}; run `caltomorph encode`, or train without them with --skip-missing.")
+    kept = table.loc[is_there].reset_index(drop=True)
+    if kept["coarse"].nunique() < 2 or kept["fold"].nunique() < 2:
+        raise TrainingRefused(f"{missing}, and too few are left; run `caltomorph encode {cohort.source}`.")
+    found = [path for path in paths if path is not None and path.is_file()]
+    return kept, found, [f"{missing}; they were not learnt from."]
+
+
+def _refuse_unusable(features: Features, path: Path) -> None:
+    if (largest := float(np.abs(features.values).max())) > _LARGEST:
+        raise FeaturesRefused(f"{path} holds features as large as {largest:.0e}, which no encoder gives; encode again.")
+    sha256 = features.origin.weights_sha256
+    if sha256 is not None and not re.fullmatch("[0-9a-f]{64}", sha256):
+        raise FeaturesRefused(f"{path}: its weights_sha256 ({sha256[:70]}) is no SHA-256; encode again.")
+
+
+def _refuse_mixture(features: list[Features], paths: list[Path]) -> None:
+    first = features[0]
+    for other, path in zip(features, paths, strict=True):
+        if other.values.shape[1] != first.values.shape[1]:
+            raise FeaturesRefused(
+                f"{paths[0]} is {first.values.shape[1]} wide, {path} {other.values.shape[1]}: they are of two "
+                "encoders; encode all patients with one."
+            )
+        for name in _SHARED:
+            mine, theirs = getattr(first.origin, name), getattr(other.origin, name)
+            if mine != theirs:
+                what = name.replace("_sha256", "")
+                raise FeaturesRefused(
+                    f"{paths[0]} and {path} differ in their {what} ({mine} and {theirs}); encode all patients with one."
+                )
+
+
+def _common_origin(features: list[Features]) -> FeatureOrigin:
+    first = features[0].origin
+    fields = [f.origin.field_of_view_um for f in features]
+    known = [field for field in fields if field is not None and 0 < field < math.inf]  # a file may say NaN
+    # The median says what cells looked like; a few patients of another scale do not change it.
+    median = float(np.median(known)) if len(known) == len(fields) else None
+    return replace(FeatureOrigin(**{name: getattr(first, name) for name in _SHARED}), field_of_view_um=median)
+
+
+def _occurring(taxonomy: Taxonomy, slugs: Iterable[str]) -> Taxonomy:
+    present = set(slugs)
+    return Taxonomy(name=taxonomy.name, classes=tuple(c for c in taxonomy.classes if c.slug in present))
+
+
+def _setting_aside(bags: LabelledBags, options: TrainOptions) -> LabelledBags:
+    """Take a stratified part of the patients out of all folds, to calibrate on."""
+    share = Fraction(options.calibration_split).limit_denominator(_FINEST)
+    parts = list(deal_out(bags.table, share.denominator, options.seed))[: share.numerator]
+    aside = np.sort(np.concatenate([*parts, np.array([], dtype=np.intp)]))
+    if len(aside) < MIN_PATIENTS:
+        raise CalibrationRefused(
+            f"A calibration split of {options.calibration_split:.0%} has {len(aside)} of {len(bags)} training "
+            f"patients; {MIN_PATIENTS} are needed for a calibration that holds. Use a larger --calibration-split, or "
+            "none."
+        )
+    folds = bags.folds.copy()
+    folds[aside] = -1
+    return replace(bags, folds=folds)

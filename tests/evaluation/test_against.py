@@ -1,0 +1,114 @@
+"""Predictions beside a ratio of cells: where the ratio comes from, and what is counted by it, by a second route."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+from tests.conftest import write_cell_tiff
+from tests.evaluation.factories import FAST, TAXONOMY, evaluation_of, predictions, simulated
+
+from napari_caltomorph.cohort.cell_shares import cell_shares
+from napari_caltomorph.errors import EvaluationRefused
+from napari_caltomorph.evaluation.covariate_association import SHARE, numbers_in, with_cell_shares
+
+
+def beside(evaluation, numbers, column="blasts"):
+    options = evaluation.options.model_copy(update={"against": (column,)})
+    return replace(evaluation, options=options, covariates=pd.DataFrame({column: numbers}))
+
+
+@settings(deadline=None, max_examples=40)
+@given(predictions(least=1, most=40), st.data())
+def test_errors_by_a_number_are_those_of_a_loop_over_the_patients(made, data):
+    truth, probabilities = made
+    some = st.one_of(st.none(), st.integers(0, 5).map(float))
+    numbers = data.draw(st.lists(some, min_size=len(truth), max_size=len(truth)))
+    (found,) = beside(evaluation_of(truth, probabilities), numbers).against
+    right = [TAXONOMY.slugs[p.argmax()] == slug for p, slug in zip(probabilities, truth, strict=True)]
+    assert found.patients == sum(number is not None for number in numbers)
+    assert sum(part.error.patients for part in found.bins) == found.patients
+    for part in found.bins:
+        inside = [not r for n, r in zip(numbers, right, strict=True) if n is not None and part.low <= n <= part.high]
+        assert len(inside) == part.error.patients
+        assert part.error.value == pytest.approx(sum(inside) / len(inside))
+        assert part.error.low <= part.error.value <= part.error.high
+    assert all(one.high < other.low for one, other in zip(found.bins, found.bins[1:], strict=False))
+
+
+def test_the_correlation_is_spearmans_within_the_class():
+    truth, probabilities = simulated((30, 12, 3, 10))
+    numbers = np.random.default_rng(0).random(55)
+    (found,) = beside(evaluation_of(truth, probabilities), numbers).against
+    for number, slug in enumerate(TAXONOMY.slugs):
+        mine = np.array(truth) == slug
+        if mine.sum() >= 4:
+            expected = spearmanr(numbers[mine], probabilities[mine, number]).statistic
+            assert found.correlations[slug].value == pytest.approx(expected)
+    assert found.correlations["reactive"].remark == "fewer than 4 patients"
+
+
+@pytest.mark.parametrize("patients", [12, 22, 46])
+def test_the_interval_of_spearmans_r_holds_the_truth(patients):
+    true = 6 / np.pi * np.arcsin(0.6 / 2)  # of two normal variables with Pearson's r = 0.6
+    rng, held = np.random.default_rng(patients), []
+    for _ in range(400):
+        one, other = rng.multivariate_normal([0, 0], [[1, 0.6], [0.6, 1]], patients).T
+        likely = 1 / (1 + np.exp(-other))[:, None]
+        evaluation = evaluation_of(["acute"] * patients, np.hstack([likely, (1 - likely) * [0.5, 0.25, 0.25]]))
+        r = beside(evaluation, one).against[0].correlations["acute"]
+        held.append(r.low <= true <= r.high)
+    assert 0.92 <= np.mean(held) <= 0.99
+
+
+def test_numbers_stand_in_the_file_and_come_back(tmp_path):
+    truth, probabilities = simulated((12, 8, 8, 8))
+    evaluation = beside(evaluation_of(truth, probabilities), [*np.linspace(0, 1, 35), None])
+    evaluation.save(tmp_path)
+    again = type(evaluation).load(tmp_path)
+    assert again.against == evaluation.against
+    assert again.against[0].patients == 35
+
+
+def smear_with_types(folder: Path, make_cell, counts: dict[str, int]) -> Path:
+    """Cells in labelled sub-folders, and two without a label."""
+    number = 0
+    for name, count in (counts | {"": 2}).items():
+        place = folder / ("Unsigned slides" if not name else f"Signed slides/{name}")
+        place.mkdir(parents=True)
+        for _ in range(count):
+            number += 1
+            write_cell_tiff(place / f"{number:03d}.tif", make_cell(number))
+    return folder
+
+
+def test_shares_are_of_the_labelled_cells_that_were_judged(tmp_path, make_cell):
+    folder = smear_with_types(tmp_path / "p", make_cell, {"Myeloblast": 3, "Lymphocyte": 1})
+    assert cell_shares(folder) == {"Myeloblast": 0.75, "Lymphocyte": 0.25}
+    judged = ["Signed slides/Myeloblast/001.tif", "Signed slides/Lymphocyte/004.tif", "Unsigned slides/005.tif"]
+    assert cell_shares(folder, judged) == {"Myeloblast": 0.5, "Lymphocyte": 0.5}
+    assert cell_shares(folder, ["other names"]) == cell_shares(folder)
+
+
+def test_a_name_is_a_column_or_a_cell_type_in_any_case():
+    table = pd.DataFrame({"wbc": [1, 2, 3], "site": ["a", "b", "c"]})
+    shares = [{"Myeloblast": 0.25, "Lymphocyte": 0.75}, {}, {"Lymphocyte": 1.0}]
+    found = with_cell_shares(table, shares, ("wbc", "myeloblast"), "clinic")
+    assert list(found.columns) == ["wbc", "site", f"{SHARE}myeloblast"]
+    assert found[f"{SHARE}myeloblast"].fillna(-1).tolist() == [0.25, -1, 0]
+    for name, why in (("blasts", "labelled are Lymphocyte, Myeloblast"), ("site", "holds no numbers")):
+        with pytest.raises(EvaluationRefused, match=why):
+            with_cell_shares(table, shares, (name,), "clinic")
+
+
+def test_a_column_that_is_not_there_has_no_numbers():
+    evaluation = evaluation_of(["acute"], np.array([[0.7, 0.1, 0.1, 0.1]]), options=FAST)
+    assert np.isnan(numbers_in(evaluation, "blasts")).all()
+    (found,) = replace(evaluation, options=FAST.model_copy(update={"against": ("blasts",)})).against
+    assert (found.patients, found.bins, found.correlations) == (0, (), {})

@@ -1,0 +1,169 @@
+"""Contributions: the derivative that they claim to be, the same each time, and nothing of what is not in the bag."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from napari_caltomorph.diagnosis.inference import member_log_odds
+from napari_caltomorph.errors import FeaturesRefused
+from napari_caltomorph.explanation.contribution import contributions
+from napari_caltomorph.progress import Cancelled
+
+SLUG = "acute_leukemia"
+
+
+def log_odds(ensemble, values, index):
+    """Each member's own log-odds, computed from probabilities in double precision: (M,)."""
+    found = []
+    for member in ensemble.members:
+        with torch.inference_mode():
+            p = member.double()(torch.as_tensor(values, dtype=torch.float64)[None]).logits.softmax(-1)[0, index].item()
+        member.float()
+        found.append(np.log(p / (1 - p)))
+    return np.array(found)
+
+
+def test_contribution_is_the_slope_towards_the_average_cell(every_kind, make_features):
+    """Moving one cell a little towards the members' average cell changes the log-odds by that share of its number."""
+    features, index = make_features(cells=9), every_kind.description.taxonomy.slugs.index(SLUG)
+    found = contributions(every_kind, features, SLUG, along_path=False)
+    step = 1e-6
+    for cell in range(9):
+        slopes = []
+        for member in every_kind.members:
+            alone = replace(every_kind, members=(member,))
+            mean = member.feature_mean.double().numpy()
+            higher, lower = (features.values.astype(float) for _ in range(2))
+            higher[cell] += step * (higher[cell] - mean)
+            lower[cell] -= step * (lower[cell] - mean)
+            difference = log_odds(alone, higher, index) - log_odds(alone, lower, index)
+            slopes.append(difference[0] / (2 * step))
+        assert found.values[cell] == pytest.approx(np.mean(slopes), rel=2e-3, abs=2e-5)
+    assert found.log_odds == pytest.approx(log_odds(every_kind, features.values, index).mean(), abs=1e-4)
+
+
+def test_scales_of_the_members_do_not_change_what_a_cell_is_worth(make_ensemble, make_features):
+    """The number is about standardised features: the same bag on another scale gives the same."""
+    ensemble, scaled = make_ensemble(members=1), make_ensemble(members=1)
+    scaled.members[0].feature_mean.fill_(3.0)
+    scaled.members[0].feature_std.fill_(7.0)
+    features = make_features(cells=12)
+    moved = make_features(values=(features.values * 7 + 3).astype(np.float32))
+    expected = contributions(ensemble, features, SLUG)
+    assert contributions(scaled, moved, SLUG).values == pytest.approx(expected.values, abs=1e-4)
+
+
+def test_an_average_cell_contributes_nothing(every_kind, make_features):
+    for member in every_kind.members:
+        member.feature_mean.fill_(0.25)
+    try:
+        values = make_features(cells=6).values.copy()
+        values[2] = 0.25
+        assert contributions(every_kind, make_features(values=values), SLUG).values[2] == 0
+    finally:
+        for member in every_kind.members:
+            member.feature_mean.zero_()
+
+
+def test_asking_twice_gives_the_same_and_leaves_the_model_as_it_was(every_kind, make_features):
+    features = make_features(cells=20)
+    before = every_kind.votes(features).probabilities
+    first = contributions(every_kind, features, SLUG)
+    np.testing.assert_array_equal(contributions(every_kind, features, SLUG).values, first.values)
+    np.testing.assert_array_equal(every_kind.votes(features).probabilities, before)
+    assert all(parameter.grad is None for member in every_kind.members for parameter in member.parameters())
+
+
+def test_order_of_cells_does_not_matter(every_kind, make_features):
+    features = make_features(cells=15)
+    shuffle = np.random.default_rng(3).permutation(15)
+    moved = make_features(values=features.values[shuffle])
+    found = contributions(every_kind, features, SLUG).values
+    assert contributions(every_kind, moved, SLUG).values == pytest.approx(found[shuffle], abs=1e-4)
+
+
+def test_padding_neither_contributes_nor_changes_what_others_do(every_kind, make_features):
+    features = make_features(cells=7)
+    found = contributions(replace(every_kind, members=every_kind.members[:1]), features, SLUG, along_path=False)
+    bag = torch.from_numpy(features.values)
+    padded = pad_sequence([bag, torch.full((10, bag.shape[1]), 9.0)], batch_first=True).requires_grad_()
+    mask = torch.arange(10)[None] < torch.tensor([[7], [10]])
+    member = every_kind.members[0]
+    odds = member_log_odds(member(padded, mask).logits, every_kind.description.taxonomy.slugs.index(SLUG))
+    (gradient,) = torch.autograd.grad(odds[0], padded)
+    values = (padded * gradient).detach().sum(-1)
+    assert (gradient[0, 7:] == 0).all()
+    assert (gradient[1] == 0).all()
+    assert values[0, :7].numpy() == pytest.approx(found.values, abs=1e-4)
+
+
+def test_a_linear_model_is_accounted_for_to_the_last_bit(make_ensemble, make_features):
+    """Mean pooling and a linear head: then the sum of the cells is the log-odds less the baseline's, by definition."""
+    from napari_caltomorph.diagnosis import MeanOptions
+    from napari_caltomorph.taxonomy import Taxonomy, caltomorph_taxonomy
+
+    known = caltomorph_taxonomy()
+    two = Taxonomy(name="two", classes=known.classes[:2])
+    ensemble = make_ensemble(members=2, aggregator=MeanOptions(), taxonomy=two)
+    for member in ensemble.members:
+        member.classifier[1] = torch.nn.Identity()  # the activation between the two layers
+    for along_path in (True, False):
+        found = contributions(ensemble, make_features(cells=30), two.slugs[0], along_path=along_path)
+        assert found.unaccounted == pytest.approx(0, abs=1e-5)
+
+
+def test_contributions_add_up_along_the_path(every_kind, make_features):
+    """To what lies between the bag and as many average cells; kinks and norms near nothing make the sum coarse."""
+    features = make_features(values=make_features(cells=25).values + np.float32(0.6))
+    found = contributions(every_kind, features, SLUG)
+    size = np.abs(found.values).sum()
+    assert size > 0.2  # or there would be nothing to add up to
+    assert found.unaccounted == pytest.approx(0, abs=0.15 * size)
+
+
+def test_contributions_of_a_sure_model_do_not_vanish(make_ensemble, make_features):
+    """Where the slope at the bag is flat, the way there was not."""
+    from napari_caltomorph.diagnosis import AbmilOptions
+
+    ensemble = make_ensemble(members=1, aggregator=AbmilOptions(width=16, attention_width=12))
+    head = ensemble.members[0].classifier
+    ensemble.members[0].classifier = torch.nn.Sequential(head[0], torch.nn.Tanh(), head[2], head[3])  # it saturates
+    head[0].weight.data.mul_(30)
+    features = make_features(cells=25)
+    flat = contributions(ensemble, features, SLUG, along_path=False)
+    path = contributions(ensemble, features, SLUG)
+    assert abs(flat.unaccounted) > 0.9 * abs(flat.log_odds - flat.baseline_log_odds)
+    assert abs(path.unaccounted) < 0.5 * abs(path.log_odds - path.baseline_log_odds)
+
+
+def test_strongest_cells_are_those_for_and_those_against(make_ensemble, make_features):
+    found = contributions(make_ensemble(), make_features(cells=40), SLUG)
+    speak_for, against = found.strongest(5)
+    assert list(found.values[speak_for]) == sorted(found.values[found.values > 0], reverse=True)[:5]
+    assert list(found.values[against]) == sorted(found.values[found.values < 0])[:5]
+    speak_for, against = found.strongest(1000)
+    assert len(speak_for) + len(against) == np.count_nonzero(found.values)
+
+
+def test_one_cell_is_a_bag(every_kind, make_features):
+    assert contributions(every_kind, make_features(cells=1), SLUG).values.shape == (1,)
+
+
+def test_other_features_and_unknown_classes_are_refused(make_ensemble, make_features):
+    with pytest.raises(FeaturesRefused, match="made these features"):
+        contributions(make_ensemble(), make_features(encoder="dinobloom-b"), SLUG)
+    with pytest.raises(ValueError, match="nowhere"):
+        contributions(make_ensemble(), make_features(), "nowhere")
+
+
+def test_cancelling_stops(make_ensemble, make_features):
+    def stop(progress):
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        contributions(make_ensemble(), make_features(), SLUG, progress=stop)

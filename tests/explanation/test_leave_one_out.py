@@ -1,0 +1,121 @@
+"""Leave-one-out and added cells: each number is that of two plain predictions, one with the cell and one without."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_caltomorph.diagnosis import inference
+from napari_caltomorph.encoding import Features
+from napari_caltomorph.errors import ExplanationRefused, FeaturesRefused
+from napari_caltomorph.explanation.added_cell import Background, add_cells, least_attended, patient_as_background
+from napari_caltomorph.explanation.leave_one_out import leave_one_out
+from napari_caltomorph.progress import Cancelled
+
+SLUG = "mds"
+
+
+def log_odds(ensemble, values):
+    """By the way of `Ensemble.votes`: the averaged softmax, and its log-odds."""
+    features = Features("other", values, tuple(map(str, range(len(values)))))
+    p = ensemble.votes(features).probabilities.mean(axis=0)[ensemble.description.taxonomy.slugs.index(SLUG)]
+    return np.log(p) - np.log1p(-p)
+
+
+def test_change_is_that_of_predicting_without_the_cell(every_kind, make_features):
+    features = make_features(cells=11)
+    found = leave_one_out(every_kind, features, SLUG, [4, 0, 10])
+    assert found.cells == tuple(features.cells[i] for i in (4, 0, 10))
+    whole = log_odds(every_kind, features.values)
+    assert found.log_odds == pytest.approx(whole, abs=1e-5)
+    assert found.probability == pytest.approx(1 / (1 + np.exp(-whole)), abs=1e-6)
+    for row, change in zip(found.rows, found.change, strict=True):
+        without = log_odds(every_kind, np.delete(features.values, row, axis=0))
+        assert change == pytest.approx(without - whole, abs=2e-5)
+
+
+def test_how_many_go_through_at_once_does_not_matter(make_ensemble, make_features, monkeypatch):
+    ensemble, features = make_ensemble(), make_features(cells=30)
+    expected = leave_one_out(ensemble, features, SLUG)
+    monkeypatch.setattr(inference, "_CELLS_AT_ONCE", 1)
+    one_by_one = leave_one_out(ensemble, features, SLUG)
+    assert list(one_by_one.rows) == list(range(30))
+    assert one_by_one.change == pytest.approx(expected.change, abs=2e-5)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(2, 12), st.integers(0, 5))
+def test_a_twin_makes_up_for_its_loss(make_ensemble, make_features, cells, seed):
+    """Two equal cells: taking either out changes the same."""
+    features = make_features(cells=cells, seed=seed)
+    values = np.concatenate([features.values, features.values[:1]])
+    found = leave_one_out(make_ensemble(), make_features(values=values), SLUG, [0, cells])
+    assert found.change[0] == pytest.approx(found.change[1], abs=2e-5)
+
+
+def test_the_only_cell_cannot_be_left_out(make_ensemble, make_features):
+    with pytest.raises(ExplanationRefused, match="one cell only"):
+        leave_one_out(make_ensemble(), make_features(cells=1), SLUG)
+
+
+def test_nothing_selected_is_nothing_changed(make_ensemble, make_features):
+    found = leave_one_out(make_ensemble(), make_features(), SLUG, [])
+    assert len(found.change) == len(found.cells) == 0
+    assert 0 < found.probability < 1
+
+
+def test_change_where_the_model_is_all_but_certain_is_still_a_number(make_ensemble, make_features):
+    ensemble = make_ensemble()
+    for member in ensemble.members:
+        member.classifier[-1].weight.data.mul_(500)
+    found = leave_one_out(ensemble, make_features(), SLUG)
+    assert np.isfinite(found.change).all()
+    assert abs(found.log_odds) > 40  # beyond what a probability in double precision tells from 1
+
+
+def test_added_cells_are_compared_with_the_background_alone(every_kind, make_features):
+    features, donor = make_features(cells=8), make_features(cells=5, seed=9, patient_id="donor")
+    found = add_cells(every_kind, features, SLUG, patient_as_background(donor, "healthy donor"), [7, 2])
+    assert found.background == "all 5 cells of healthy donor donor"
+    assert found.background_cells == 5
+    before = log_odds(every_kind, donor.values)
+    assert found.background_log_odds == pytest.approx(before, abs=1e-5)
+    for row, change in zip(found.rows, found.change, strict=True):
+        both = np.concatenate([donor.values, features.values[row : row + 1]])
+        assert change == pytest.approx(log_odds(every_kind, both) - before, abs=2e-5)
+
+
+def test_own_least_attended_cells_are_a_background(make_ensemble, make_features):
+    ensemble, features = make_ensemble(), make_features(cells=9)
+    attention = ensemble.predict(features).attention
+    background = least_attended(features, attention, 0.3)
+    assert set(background.features.cells) == {features.cells[i] for i in np.argsort(attention)[:3]}
+    assert background.in_words == "the 3 least attended of 9 cells of patient itself"
+    assert add_cells(ensemble, features, SLUG, background).change.shape == (9,)
+
+
+def test_without_attention_no_cell_is_the_least_attended(make_features):
+    with pytest.raises(ExplanationRefused, match="same attention"):
+        least_attended(make_features(cells=3), np.ones(3))
+
+
+def test_a_background_of_another_encoder_is_refused(make_ensemble, make_features):
+    other = Background(make_features(weights_sha256="b" * 64), "others")
+    with pytest.raises(FeaturesRefused):
+        add_cells(make_ensemble(), make_features(), SLUG, other)
+
+
+def test_cancelling_stops_between_passes(make_ensemble, make_features, monkeypatch):
+    monkeypatch.setattr(inference, "_CELLS_AT_ONCE", 1)
+    seen = []
+
+    def stop(progress):
+        seen.append(progress.done)
+        if progress.done == 3:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        leave_one_out(make_ensemble(), make_features(), SLUG, progress=stop)
+    assert max(seen) == 3

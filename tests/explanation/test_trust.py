@@ -1,0 +1,150 @@
+"""What is said for and against a prediction: members, certainty, training domain, similar patients."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from napari_caltomorph.diagnosis.domain_fit import fit_domain
+from napari_caltomorph.diagnosis.domain_result import UNKNOWN
+from napari_caltomorph.diagnosis.training_patients import TrainingPatients
+from napari_caltomorph.explanation.trust import NO_MODEL, NO_PATIENTS, Unseen, entropies, trust, unseen_patients
+
+COUNT = 60
+
+
+@pytest.fixture(scope="module")
+def patients(make_features):
+    marks = {seed: {"patient_id": f"p{seed}", "smear_fingerprint": f"{seed:064d}"} for seed in range(COUNT)}
+    return [make_features(40, seed=seed, **mark) for seed, mark in marks.items()]
+
+
+@pytest.fixture(scope="module")
+def ensemble(make_ensemble, patients):
+    """Three members that know 60 patients and who they were."""
+    made = make_ensemble()
+    votes = [made.votes(one) for one in patients]
+    embeddings = np.stack([one.embeddings for one in votes], axis=1)
+    judge = np.arange(COUNT) % 3
+    said = np.stack([one.probabilities[member] for one, member in zip(votes, judge, strict=True)])
+    slugs = made.description.taxonomy.slugs
+    table = pd.DataFrame(
+        {
+            "patient_id": pd.array([one.patient_id for one in patients], dtype="string"),
+            "coarse": pd.array([slugs[i % 8] for i in range(COUNT)], dtype="string"),
+            "detailed": pd.array([None] * COUNT, dtype="string"),
+            "hemoglobin_g_dl": [12.0] * COUNT,
+            "fingerprint": pd.array([one.origin.smear_fingerprint for one in patients], dtype="string"),
+            "fold": pd.array(judge, dtype="Int64"),
+        }
+        | {f"out_of_fold_p_{slug}": said[:, i] for i, slug in enumerate(slugs)}
+    )
+    domain = fit_domain([one.values for one in patients], embeddings, judge)
+    return replace(made, patients=TrainingPatients(table, torch.tensor(embeddings)), domain=domain)
+
+
+def statement(found, about):
+    return next(one for one in found.statements if one.about == about)
+
+
+def of_members(prediction, *rows):
+    return prediction.model_copy(update={"member_probabilities": rows, "member_hemoglobin": None})
+
+
+def rows_for(*classes, sure=0.86):
+    rest = (1 - sure) / 7
+    return [[sure if i == one else rest for i in range(8)] for one in classes]
+
+
+def test_everything_is_said_of_a_smear_with_its_model(ensemble, make_features):
+    features = make_features(60, seed=700)
+    found = trust(ensemble.predict(features), ensemble, features)
+    assert [one.about for one in found.statements] == [
+        "Training cohort",
+        "Members",
+        "Certainty",
+        "Probabilities",
+        "Similar patients",
+    ]
+    assert found.similar is not None
+    assert len(found.similar.patients) == 5
+    assert "a member that had not seen them was at least as unsure" in statement(found, "Certainty").text
+    assert all(one.text.endswith(".") for one in found.statements)
+
+
+def test_outside_the_domain_is_a_warning_and_said_once(ensemble, make_features):
+    features = make_features(values=make_features(60, seed=1).values + 3)
+    found = trust(ensemble.predict(features), ensemble, features)
+    assert statement(found, "Training cohort").is_warning
+    assert sum("Unlike the training cohort" in one.text for one in found.statements) == 1
+
+
+def test_other_warnings_of_the_prediction_are_passed_on(ensemble, make_features):
+    features = make_features(20, seed=2)
+    texts = [one.text for one in trust(ensemble.predict(features), ensemble, features).warnings]
+    assert any(text.startswith("Only 20 cells") for text in texts)
+
+
+def test_a_training_patient_is_told_that_being_right_proves_nothing(ensemble, patients):
+    found = trust(ensemble.predict(patients[5]), ensemble, patients[5])
+    said = statement(found, "Similar patients")
+    assert said.is_warning
+    assert "trained on this very patient" in said.text
+
+
+def test_without_model_private_or_domain_one_sentence_says_so(ensemble, make_features):
+    features = make_features(60, seed=3)
+    prediction = replace(ensemble, domain=None).predict(features)
+    assert statement(trust(prediction), "Similar patients").text == NO_MODEL
+    bare = replace(ensemble, patients=None, domain=None)
+    found = trust(prediction, bare, features)
+    assert statement(found, "Similar patients").text == NO_PATIENTS
+    assert statement(found, "Training cohort").text == UNKNOWN
+    assert "not known here" in statement(found, "Certainty").text
+    assert not found.warnings
+
+
+def test_members_that_agree_do_not_disagree(ensemble, make_features):
+    prediction = of_members(ensemble.predict(make_features(60)), *rows_for(2, 2, 2))
+    found = trust(prediction)
+    assert found.members_for == 3
+    assert found.disagreement == pytest.approx(0, abs=1e-12)
+    assert statement(found, "Members").text.startswith("All 3 members name MDS first")
+
+
+def test_members_that_contradict_each_other_warn(ensemble, make_features):
+    prediction = of_members(ensemble.predict(make_features(60)), *rows_for(0, 1, 2))
+    found = trust(prediction)
+    assert found.members_for == 1
+    assert found.disagreement > 0.2
+    assert statement(found, "Members").is_warning
+
+
+def test_entropy_is_between_certain_and_undecided():
+    assert entropies(np.array([1.0, 0, 0, 0])) == 0
+    assert entropies(np.full(4, 0.25)) == pytest.approx(1)
+    halves = np.array([0.5, 0.5, 0, 0])
+    assert entropies(halves) == pytest.approx(0.5)  # one bit of two
+
+
+def test_unseen_patients_about_as_unsure_tell_how_often_that_was_right():
+    unseen = Unseen(np.linspace(0, 1, 100), np.arange(100) < 50)
+    assert unseen.right_nearby(0.0) == (20, 20)
+    assert unseen.right_nearby(1.0) == (0, 20)
+    assert unseen.share_as_unsure(0.9) == pytest.approx(0.1)
+    assert unseen.share_as_unsure(-1) == 1
+
+
+def test_unsureness_of_unseen_patients_is_that_of_the_members_that_did_not_know_them(ensemble, patients):
+    taxonomy = ensemble.description.taxonomy
+    unseen = unseen_patients(ensemble.patients.table, taxonomy)
+    assert unseen is not None
+    said = [ensemble.votes(one, (i % 3,)).probabilities[0] for i, one in enumerate(patients)]
+    expected = sorted(float(entropies(one)) for one in said)
+    assert unseen.entropies == pytest.approx(expected)
+    assert unseen_patients(ensemble.patients.table.iloc[:39], taxonomy) is None
+    assert unseen_patients(ensemble.patients.table[["patient_id", "coarse"]], taxonomy) is None

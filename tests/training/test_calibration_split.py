@@ -1,0 +1,82 @@
+"""Patients set aside to calibrate on: as many as asked for, seen by no member, and enough of them or none."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from tests.training.small import are_same, bags_of, read, save_features, tiny, weights_of, with_column, write_cohort
+
+from napari_caltomorph.diagnosis import Ensemble
+from napari_caltomorph.encoding import Features
+from napari_caltomorph.errors import CalibrationRefused
+from napari_caltomorph.progress import Progress
+from napari_caltomorph.training import TrainProgress, train
+
+OPTIONS = tiny(calibration_split=0.4, batch_size=64, epochs=2, fixed_epochs=2, hemoglobin=True)
+
+
+def nothing_is_trained(progress: Progress) -> None:
+    assert not isinstance(progress, TrainProgress)
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.2, 104), (0.3, 156)])
+def test_fewer_than_200_patients_are_refused_before_anything_is_trained(many, tmp_path, share, count):
+    options = OPTIONS.model_copy(update={"calibration_split": share})
+    message = rf"calibration split of {share:.0%} has {count} of 520 training patients; 200 are needed .* Use a larger"
+    with pytest.raises(CalibrationRefused, match=message):
+        train(read(many), None, options, out=tmp_path / "model", progress=nothing_is_trained)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("share", [0.39, 0.4, 0.45, 0.49])
+def test_the_share_that_is_asked_for_is_set_aside_alike_in_all_classes(many, share):
+    bags = bags_of(many, OPTIONS.model_copy(update={"calibration_split": share}))
+    aside = bags.folds < 0
+    assert aside.mean() == pytest.approx(share, abs=0.02)
+    sizes, set_aside = (np.bincount(bags.classes[rows]) for rows in (np.ones(520, dtype=bool), aside))
+    np.testing.assert_allclose(set_aside / sizes, share, atol=0.03)
+    assert bags.fold_numbers == [0, 1, 2]
+
+
+def test_no_member_has_seen_them(tmp_path):
+    """Whatever their labels, hemoglobin and features are: the members stay the same to the last bit."""
+    folder = write_cohort(tmp_path / "c", {"aml": 180, "cll": 170, "stem_cell_donor": 170}, cells=(2, 4))
+    cohort = read(folder)
+    before = train(cohort, None, OPTIONS)
+    bags = bags_of(folder, OPTIONS)
+    aside = list(bags.table.loc[bags.folds < 0, "patient_id"])
+    coarse = dict(zip(cohort.table["patient_id"], cohort.table["coarse"], strict=True))
+    # The detailed class decides who is set aside, and stays: who is in which part is held fixed here.
+    other = with_column(cohort, "coarse", {p: coarse[q] for p, q in zip(aside, reversed(aside), strict=True)})
+    other = with_column(other, "hemoglobin_g_dl", dict.fromkeys(aside, 3.0))
+    for patient in aside:
+        save_features(folder, patient, 1 - Features.load(folder / "features" / f"{patient}.h5").values)
+    after = train(other, None, OPTIONS)
+    assert list(after.patients.table.loc[after.patients.table["fold"] < 0, "patient_id"]) == aside
+    assert all(are_same(weights_of(before, i), weights_of(after, i)) for i in range(3))
+    assert before.description.calibration != after.description.calibration
+    assert before.description.training.out_of_fold == after.description.training.out_of_fold
+
+
+def test_model_and_prediction_say_calibrated_and_by_whom(many, tmp_path):
+    train(read(many), None, OPTIONS, out=tmp_path / "model")
+    ensemble = Ensemble.load(tmp_path / "model")
+    calibration = ensemble.description.calibration
+    assert sum(calibration.patients.values()) == 208
+    assert "208 patients of features that no member has seen" in calibration.source
+    assert "calibrated: " in (tmp_path / "model" / "README.md").read_text()
+    assert json.loads((tmp_path / "model" / "model.json").read_text())["calibration"]["temperature"] > 0
+    prediction = ensemble.predict(Features.load(many / "features" / "aml-000.h5"))
+    assert prediction.calibration == calibration
+    np.testing.assert_allclose(
+        prediction.probabilities, calibration.apply(prediction.member_probabilities.mean(axis=0)[None])[0]
+    )
+    assert not np.allclose(prediction.probabilities, prediction.member_probabilities.mean(axis=0))
+
+
+def test_without_a_split_the_model_says_raw(few):
+    ensemble = train(read(few), None, tiny())
+    assert ensemble.description.calibration is None
+    assert ensemble.predict(Features.load(few / "features" / "aml-000.h5")).calibration is None

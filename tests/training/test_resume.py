@@ -1,0 +1,349 @@
+"""A training that is killed, cancelled, stopped by hand or begun twice: nothing is lost, nothing is half done."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from tests.training.small import (
+    are_same,
+    are_same_members,
+    names,
+    read,
+    save_features,
+    tiny,
+    weights_of,
+    with_column,
+)
+
+from napari_caltomorph.diagnosis import Ensemble
+from napari_caltomorph.encoding import Features
+from napari_caltomorph.errors import OutputRefused, TrainingRefused
+from napari_caltomorph.progress import Cancelled, Progress
+from napari_caltomorph.training import KeepSoFar, TrainOptions, TrainProgress, train, training_folder
+
+# Forked from a server that has torch loaded, a process starts in a blink; so one test can kill many.
+PROCESSES = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+if os.name == "posix":
+    PROCESSES.set_forkserver_preload(["napari_caltomorph.training.run", "napari_caltomorph.cohort.read"])
+
+# Long enough to be disturbed: 3 members of 6 epochs of 3 steps.
+OPTIONS = tiny(fixed_epochs=6, epochs=6, dropout=0.2, hemoglobin=True)
+
+
+def train_slowly(folder: Path, out: Path, options: TrainOptions = OPTIONS, wait: float = 0.02) -> None:
+    train(read(folder), None, options, out=out, resume=True, progress=lambda _: time.sleep(wait))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(few) -> Ensemble:
+    return train(read(few), None, OPTIONS)
+
+
+class Stop:
+    """Raises an error when a training has come to some epoch of some fold, or at the so many-th call."""
+
+    def __init__(self, error: type[Exception], *, fold: int = 0, epoch: int = 0, calls: int = 10**9) -> None:
+        self._error, self._fold, self._epoch, self._calls = error, fold, epoch, calls
+        self.seen: list[TrainProgress] = []
+
+    def __call__(self, progress: Progress) -> None:
+        if isinstance(progress, TrainProgress):
+            self.seen.append(progress)
+            if (progress.fold, progress.epoch) >= (self._fold, self._epoch) and self._calls == 10**9:
+                raise self._error
+        if len(self.seen) > self._calls:
+            raise self._error
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no SIGKILL there")
+def test_killed_at_random_moments_and_resumed_it_ends_as_if_never_killed(few, tmp_path, undisturbed):
+    out, moments, killed = tmp_path / "model", random.Random(1), 0
+    for _ in range(7):
+        process = PROCESSES.Process(target=train_slowly, args=(few, out))
+        process.start()
+        while process.is_alive() and not (training_folder(out) / "training.json").exists():
+            time.sleep(0.001)
+        process.join(moments.uniform(0, 0.4))
+        process.kill()
+        process.join()
+        killed += process.exitcode == -9
+        if out.exists():
+            break
+    assert killed >= 4
+    if not out.exists():
+        train(read(few), None, OPTIONS, out=out, resume=True)
+    # Killed after the model took its place, the last process may not have come to removing its training.
+    assert set(names(tmp_path)) - {"model.training"} == {"model"}
+    assert are_same_members(Ensemble.load(out), undisturbed)
+    mine = json.loads((out / "model.json").read_text())["training"]
+    theirs = json.loads(undisturbed.description.model_dump_json())["training"]
+    assert mine["folds"] == theirs["folds"]
+    assert mine["out_of_fold"] == theirs["out_of_fold"]
+
+
+def test_killed_between_the_best_weights_and_the_state_it_ends_the_same(few, tmp_path, undisturbed):
+    """The best weights are written first: a kill right after leaves them one epoch ahead."""
+    with pytest.raises(Cancelled):
+        train(read(few), None, OPTIONS, out=tmp_path / "m", progress=Stop(Cancelled, fold=1, epoch=3))
+    work = training_folder(tmp_path / "m")
+    ahead = (work / "fold_1.best.safetensors").read_bytes()
+    train_two = tmp_path / "m2"
+    with pytest.raises(Cancelled):
+        train(read(few), None, OPTIONS, out=train_two, progress=Stop(Cancelled, fold=1, epoch=2))
+    (training_folder(train_two) / "fold_1.best.safetensors").write_bytes(ahead)
+    assert are_same_members(train(read(few), None, OPTIONS, out=train_two, resume=True), undisturbed)
+
+
+@pytest.mark.parametrize("stop_at", [0, 1, 2, 4, 7, 20, 23, 30, 55, 70])
+def test_cancelling_at_any_moment_leaves_what_resumes_to_the_same_end(few, tmp_path, undisturbed, stop_at):
+    out = tmp_path / "model"
+    with pytest.raises(Cancelled):
+        train(read(few), None, OPTIONS, out=out, progress=Stop(Cancelled, calls=stop_at))
+    assert not out.exists()
+    assert names(tmp_path) in ([], ["model.training"])
+    resumed = train(read(few), None, OPTIONS, out=out, resume=True)
+    assert are_same_members(resumed, undisturbed)
+    assert names(tmp_path) == ["model"]
+
+
+def test_cancelled_before_an_epoch_is_done_nothing_remains(few, tmp_path):
+    with pytest.raises(Cancelled):
+        train(read(few), None, OPTIONS, out=tmp_path / "model", progress=Stop(Cancelled, calls=2))
+    assert names(tmp_path) == []
+
+    def at_once(progress: Progress) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        train(read(few), None, OPTIONS, out=tmp_path / "model", progress=at_once)
+    assert names(tmp_path) == []
+
+
+def test_a_resumed_training_does_no_epoch_twice_and_counts_the_time_of_all_runs(few, tmp_path):
+    out = tmp_path / "model"
+
+    def slowly(progress: Progress) -> None:
+        time.sleep(0.02)
+        stop(progress)
+
+    stop = Stop(Cancelled, fold=2, epoch=3)
+    with pytest.raises(Cancelled):
+        train(read(few), None, OPTIONS, out=out, progress=slowly)
+    again = Stop(Cancelled, fold=99)
+    start = time.monotonic()
+    ensemble = train(read(few), None, OPTIONS, out=out, resume=True, progress=again)
+    seconds = time.monotonic() - start
+    assert (again.seen[0].fold, again.seen[0].epoch) == (0, 6)
+    assert min(p.epoch for p in again.seen if p.fold == 2) == 3
+    assert again.seen[-1].done == again.seen[-1].total == 3 * 6 * 3
+    assert [p.done for p in again.seen] == sorted(p.done for p in again.seen)
+    assert ensemble.description.training.seconds > seconds + 14 * 3 * 0.02
+
+
+def test_kept_so_far_the_members_that_have_an_epoch_make_the_ensemble(few, tmp_path, undisturbed):
+    ensemble = train(read(few), None, OPTIONS, out=tmp_path / "m", progress=Stop(KeepSoFar, fold=1, epoch=2))
+    training = ensemble.description.training
+    assert [(fold.epochs, fold.stopped_by) for fold in training.folds] == [(6, "fixed number of epochs"), (2, "hand")]
+    assert "Stopped by hand: 2 of 3 members were trained." in training.notes
+    assert are_same(weights_of(ensemble, 0), weights_of(undisturbed, 0))
+    assert not are_same(weights_of(ensemble, 1), weights_of(undisturbed, 1))
+    assert names(tmp_path) == ["m"]
+    loaded = Ensemble.load(tmp_path / "m")
+    assert are_same_members(loaded, ensemble)
+    patients = ensemble.patients.table
+    assert patients["fold"].isna().sum() == 10  # those of the third fold
+    assert patients.loc[patients["fold"].isna()].filter(like="out_of_fold_p_").isna().all(axis=None)
+    assert patients.loc[patients["fold"].notna()].filter(like="out_of_fold_p_").notna().all(axis=None)
+    assert len(training.out_of_fold.per_fold["accuracy"]) == 2
+
+
+def test_kept_so_far_within_the_first_epoch_of_a_later_member_it_is_left_out(few):
+    ensemble = train(read(few), None, OPTIONS, progress=Stop(KeepSoFar, fold=1))
+    assert [fold.stopped_by for fold in ensemble.description.training.folds] == ["fixed number of epochs"]
+    assert any("1 of 3 members" in note for note in ensemble.description.training.notes)
+
+
+def test_a_member_at_its_end_is_not_called_stopped_by_hand(few):
+    ensemble = train(read(few), None, OPTIONS, progress=Stop(KeepSoFar, fold=0, epoch=6))
+    assert ensemble.description.training.folds[0].stopped_by == "fixed number of epochs"
+
+
+def test_kept_so_far_before_any_epoch_is_a_cancelled_like_any_other(few, tmp_path):
+    with pytest.raises(Cancelled):
+        train(read(few), None, OPTIONS, out=tmp_path / "m", progress=Stop(KeepSoFar, calls=1))
+    assert names(tmp_path) == []
+
+
+@pytest.fixture
+def stopped(few, tmp_path) -> Path:
+    """The name of a model whose training was stopped in the second member."""
+    with pytest.raises(Cancelled):
+        train(read(few), None, OPTIONS, out=tmp_path / "model", progress=Stop(Cancelled, fold=1, epoch=2))
+    return tmp_path / "model"
+
+
+def test_without_resume_a_training_that_was_stopped_is_not_overwritten(few, stopped):
+    kept = sorted(training_folder(stopped).glob("[!.]*"))  # not the lock, which says who tried last
+    before = [path.read_bytes() for path in kept]
+    with pytest.raises(OutputRefused, match=r"model\.training keeps a training that was stopped; go on with --resume"):
+        train(read(few), None, OPTIONS, out=stopped)
+    assert sorted(training_folder(stopped).glob("[!.]*")) == kept
+    assert [path.read_bytes() for path in kept] == before
+
+
+def test_other_options_are_refused_with_the_difference(few, stopped):
+    other = OPTIONS.model_copy(update={"learning_rate": 0.5, "seed": 3})
+    with pytest.raises(
+        TrainingRefused, match=r"other options \(--learning-rate 0\.003 then, 0\.5 now; --seed 0 then, 3"
+    ):
+        train(read(few), None, other, out=stopped, resume=True)
+    assert (training_folder(stopped) / "fold_0.state.safetensors").is_file()
+
+
+def relabel(cohort, folder):
+    return with_column(cohort, "coarse", {"aml-000": "lymphoma"})
+
+
+def remove_one(cohort, folder):
+    (folder / "features" / "aml-000.h5").unlink()
+    return read(folder)
+
+
+def spoil_features(cohort, folder):
+    save_features(folder, "aml-000", Features.load(folder / "features" / "aml-000.h5").values + 1)
+    return cohort
+
+
+def regroup(cohort, folder):  # changes who stops a member, and nothing else
+    return with_column(cohort, "group", dict.fromkeys(cohort.table["patient_id"][:9], "one"))
+
+
+def refold(cohort, folder):
+    return with_column(cohort, "fold", {"aml-000": 1 if cohort.table["fold"][0] != 1 else 2})
+
+
+@pytest.mark.parametrize("change", [relabel, remove_one, spoil_features, regroup, refold])
+def test_other_data_are_refused(own, tmp_path, change):
+    cohort, out = read(own), tmp_path / "model"
+    with pytest.raises(Cancelled):
+        train(cohort, None, OPTIONS, out=out, progress=Stop(Cancelled, fold=1, epoch=2))
+    with pytest.raises(TrainingRefused, match="begun with other patients, labels, folds or features; resume with"):
+        train(change(cohort, own), None, OPTIONS, out=out, resume=True)
+    assert (training_folder(out) / "fold_0.state.safetensors").is_file()
+
+
+@pytest.mark.parametrize("file", ["fold_1.state.safetensors", "fold_1.best.safetensors", "training.json"])
+@pytest.mark.parametrize("damage", ["cut", "other", "empty"])
+def test_a_damaged_checkpoint_is_one_sentence_that_says_what_to_remove(few, stopped, undisturbed, file, damage):
+    path = training_folder(stopped) / file
+    content = path.read_bytes()
+    path.write_bytes({"cut": content[: len(content) // 2], "other": b"PK\x03\x04" + content, "empty": b""}[damage])
+    if file == "fold_1.best.safetensors":
+        # It is written anew where an epoch is the best so far, as all are that nobody is validated on.
+        assert are_same_members(train(read(few), None, OPTIONS, out=stopped, resume=True), undisturbed)
+        return
+    with pytest.raises(TrainingRefused, match=rf"{file} is damaged \(.*\); remove .*(anew)\.") as refused:
+        train(read(few), None, OPTIONS, out=stopped, resume=True)
+    assert "\n" not in str(refused.value)
+    if file == "fold_1.state.safetensors":
+        path.unlink()
+        assert are_same_members(train(read(few), None, OPTIONS, out=stopped, resume=True), undisturbed)
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_damaged_weights_of_a_member_at_its_end_are_one_sentence(few, stopped, undisturbed, damage):
+    path = training_folder(stopped) / "fold_0.best.safetensors"
+    path.write_bytes(path.read_bytes()[:100]) if damage == "cut" else path.unlink()
+    with pytest.raises(
+        TrainingRefused, match=r"fold_0\.best\.safetensors is damaged .*; remove .*fold_0\.state"
+    ) as error:
+        train(read(few), None, OPTIONS, out=stopped, resume=True)
+    assert "\n" not in str(error.value)
+    (training_folder(stopped) / "fold_0.state.safetensors").unlink()
+    assert are_same_members(train(read(few), None, OPTIONS, out=stopped, resume=True), undisturbed)
+
+
+def test_two_trainings_of_one_model_at_once_the_second_is_refused_and_spares_the_first(few, tmp_path, undisturbed):
+    out = tmp_path / "model"
+    process = PROCESSES.Process(target=train_slowly, args=(few, out))
+    process.start()
+    while not (training_folder(out) / "training.json").exists():
+        assert process.is_alive()
+        time.sleep(0.001)
+    for resume in (True, False):  # the first has no finished epoch yet
+        with pytest.raises(OutputRefused, match=rf"Another run writes to .*process {process.pid} on "):
+            train(read(few), None, OPTIONS, out=out, resume=resume)
+    process.join()
+    assert process.exitcode == 0
+    assert are_same_members(Ensemble.load(out), undisturbed)
+
+
+def test_a_model_that_exists_is_refused_before_anything_is_trained(few, tmp_path):
+    (tmp_path / "model").mkdir()
+    with pytest.raises(OutputRefused, match="model exists already; choose another name"):
+        train(read(few), None, OPTIONS, out=tmp_path / "model", progress=Stop(AssertionError))
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_of_somebody_elses_is_not_taken_for_a_training(few, tmp_path, resume):
+    theirs = tmp_path / "model.training" / "thesis.docx"
+    theirs.parent.mkdir()
+    theirs.write_text("three years")
+    with pytest.raises(OutputRefused, match=r"model\.training holds something else than a training; choose another"):
+        train(read(few), None, OPTIONS, out=tmp_path / "model", resume=resume)
+    assert names(theirs.parent) == [".caltomorph-train.lock", "thesis.docx"]
+
+
+def test_resume_without_a_training_begins_one(few, tmp_path, undisturbed):
+    assert are_same_members(train(read(few), None, OPTIONS, out=tmp_path / "model", resume=True), undisturbed)
+
+
+def train_on_a_disk_that_fills(folder: Path, out: Path, said: Path) -> None:
+    """The largest size of files comes down after two epochs of the second member."""
+    import resource
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    def fill(progress: Progress) -> None:
+        if isinstance(progress, TrainProgress) and (progress.fold, progress.epoch) == (1, 2):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+
+    try:
+        train(read(folder), None, OPTIONS, out=out, progress=fill)
+    except OutputRefused as error:
+        said.write_text(str(error))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no such limit there")
+def test_a_disk_that_fills_leaves_the_epoch_before_to_go_on_from(few, tmp_path, undisturbed):
+    said, out = tmp_path / "said", tmp_path / "model"
+    process = PROCESSES.Process(target=train_on_a_disk_that_fills, args=(few, out, said))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    sentence = said.read_text()
+    assert "model.training/fold_1." in sentence
+    assert "could not be written (File too large); free some space" in sentence
+    assert not [name for name in names(training_folder(out)) if name.endswith(".part")]
+    seen = Stop(Cancelled, fold=99)
+    resumed = train(read(few), None, OPTIONS, out=out, resume=True, progress=seen)
+    assert min(p.epoch for p in seen.seen if p.fold == 1) == 2
+    assert are_same_members(resumed, undisturbed)
+
+
+def test_progress_counts_to_its_end_and_says_where_it_is(few):
+    seen = Stop(Cancelled, fold=99)
+    train(read(few), None, OPTIONS, progress=seen)
+    assert [p.done for p in seen.seen] == sorted(p.done for p in seen.seen)
+    assert {p.total for p in seen.seen} == {3 * 6 * 3}
+    assert seen.seen[-1].done == 3 * 6 * 3
+    assert {(p.fold, p.epoch) for p in seen.seen} == {(fold, epoch) for fold in range(3) for epoch in range(7)}
+    assert all(p.train_loss is None for p in seen.seen if p.epoch == 0)
+    assert all(p.validation_loss is None and p.best_epoch is None for p in seen.seen)  # nobody is validated on
