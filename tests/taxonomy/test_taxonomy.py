@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -71,3 +72,15 @@ def test_ambiguous_or_unknown_entries_are_refused(changes, words):
 def test_one_class_is_no_taxonomy():
     with pytest.raises(ValidationError):
         Taxonomy(name="t", classes=classes()[:1])
+
+
+def test_malignancy_sums_the_malignant_classes_of_one_and_of_many_patients():
+    taxonomy = caltomorph_taxonomy()
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(8), size=5)
+    expected = [sum(p for p, one in zip(row, taxonomy.classes, strict=True) if one.malignant) for row in probabilities]
+    np.testing.assert_allclose(taxonomy.malignancy(probabilities), expected)
+    assert taxonomy.malignancy(probabilities[2]) == pytest.approx(expected[2])
+
+
+def test_malignancy_is_at_most_one_whatever_rounding_does():
+    assert caltomorph_taxonomy().malignancy(np.full(8, 0.2)) == 1

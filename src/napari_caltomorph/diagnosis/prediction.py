@@ -267,7 +267,7 @@ class Prediction(BaseModel):
     @property
     def malignancy(self) -> float:
         """Sum of the malignant classes' probabilities (paper, section 2.4)."""
-        return min(float(self.probabilities[self.taxonomy.is_malignant].sum()), 1.0)
+        return float(self.taxonomy.malignancy(self.probabilities))
 
     @property
     def is_malignant(self) -> bool:

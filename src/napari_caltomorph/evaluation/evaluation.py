@@ -86,8 +86,7 @@ class Evaluation:
     @cached_property
     def malignancy(self) -> NDArray[np.float64]:
         """(P,) sum of the malignant classes' probabilities."""
-        malignancy: NDArray[np.float64] = self.probabilities[:, self.taxonomy.is_malignant].sum(axis=1)
-        return malignancy.clip(max=1.0)
+        return self.taxonomy.malignancy(self.probabilities)
 
     @cached_property
     def classes(self) -> NDArray[np.intp]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_caltomorph.statistics.bootstrap import percentiles, resampled_classes
 from napari_caltomorph.statistics.interval import Interval, proportion
 from napari_caltomorph.statistics.roc import auroc, weighted_auroc
+from napari_caltomorph.taxonomy import malignancy
 
 
 def classification_metrics(
@@ -156,9 +157,7 @@ def _scores(
 
     is_malignant = malignant[classes]
     if is_malignant.any() and not is_malignant.all():
-        # Sums that differ from 1 by rounding are ties, not an order.
-        malignancy = np.minimum(probabilities[:, malignant].sum(axis=1), 1.0)
-        scores["malignant_auroc"] = weighted_auroc(is_malignant, malignancy, weights)
+        scores["malignant_auroc"] = weighted_auroc(is_malignant, malignancy(probabilities, malignant), weights)
     if len(present) > 1:
         scores["macro_auroc"] = np.mean(
             [weighted_auroc(classes == c, probabilities[:, c], weights) for c in present], axis=0

@@ -1,4 +1,4 @@
-from .classes import CoarseClass, DetailedClass, Taxonomy, caltomorph_taxonomy
+from .classes import CoarseClass, DetailedClass, Taxonomy, caltomorph_taxonomy, malignancy
 from .labels import LabelBook, Match, MatchKind
 from .load import SHIPPED_BOOKS, load_book, taxonomy_of_labels
 
@@ -12,5 +12,6 @@ __all__ = [
     "Taxonomy",
     "caltomorph_taxonomy",
     "load_book",
+    "malignancy",
     "taxonomy_of_labels",
 ]

@@ -72,12 +72,25 @@ class Taxonomy(BaseModel):
         """(C,) which classes count as malignant (paper, section 2.4)."""
         return np.array([c.malignant for c in self.classes])
 
+    def malignancy(self, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the sum of the malignant classes' probabilities (..., C), at most 1: (...)."""
+        return malignancy(probabilities, self.is_malignant)
+
     def coarse(self, slug: str) -> CoarseClass:
         """Return the coarse class with this slug; KeyError names the known ones."""
         for one in self.classes:
             if one.slug == slug:
                 return one
         raise KeyError(f"{slug!r} is no class of {self.name}; it has {', '.join(self.slugs)}")
+
+
+def malignancy(probabilities: NDArray[np.floating], is_malignant: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the malignancy (...) of probabilities (..., C) where (C,) classes are malignant (paper, section 2.4).
+
+    It is at most 1: sums that differ from 1 by rounding are equal, and not an order of patients.
+    """
+    total: NDArray[np.float64] = probabilities[..., is_malignant].sum(axis=-1)
+    return np.minimum(total, 1.0)
 
 
 @cache
