@@ -485,7 +485,7 @@ def test_numbers_that_predictions_are_set_against_have_a_tab(
     blasts = pd.DataFrame({"blasts": np.linspace(0, 1, len(evaluation))})
     show(panel, trained, replace(evaluation, options=options, covariates=blasts))
     assert len(tabs_in_sight(panel)) == len(TABS) + 1
-    tab = panel.result.show_tab("CovariateAssociation")
+    tab = panel.result.show_tab("Against")
     assert tab.choice.count() > 1
     for place in range(tab.choice.count()):
         tab.choice.setCurrentIndex(place)

@@ -290,7 +290,7 @@ def test_errors_by_a_column_are_drawn_with_their_patients(against):
 def test_what_was_asked_for_becomes_a_figure_of_its_own(against, evaluation):
     assert figures_of(evaluation) == tuple(FIGURES.values())
     one = figures_of(against)[-1]
-    assert (one.name, one.title, len(one.panels)) == ("against_1", "CovariateAssociation blasts", 5)
+    assert (one.name, one.title, len(one.panels)) == ("against_1", "Against blasts", 5)
     figure = one.of(against)
     figure.draw_without_rendering()
     assert [axes.get_xlabel() for axes in figure.axes] == ["blasts"] * 5

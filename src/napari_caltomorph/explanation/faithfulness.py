@@ -37,9 +37,9 @@ class Gain:
     Attributes
     ----------
     value : float
-        CovariateAssociation the mean random order, in probability.
+        Against the mean random order, in probability.
     low, high : float
-        CovariateAssociation the middle 95 % of random orders; both above 0: better than nearly all of them.
+        Against the middle 95 % of random orders; both above 0: better than nearly all of them.
     """
 
     value: float

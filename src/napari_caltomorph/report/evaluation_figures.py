@@ -176,7 +176,7 @@ def _against(number: int, one: CovariateAssociation, evaluation: Evaluation) -> 
     left_out = f" The {_MOST_CLASSES} largest classes are shown." if len(sizes) > len(shown) else ""
     return EvaluationFigure(
         name=f"against_{number}",
-        title=f"CovariateAssociation {one.column}",
+        title=f"Against {one.column}",
         caption=f"Share of wrong predictions by quarters of the patients (lines: Wilson's 95 % intervals), then the "
         f"probability of each class for its patients, by {one.column}. Crosses: predicted as another class.{left_out}",
         panels=tuple(panels),

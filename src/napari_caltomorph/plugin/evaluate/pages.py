@@ -94,10 +94,10 @@ PAGES = (
     Page("ROC", "Each class against the rest", FIGURES["roc"], 1, least_height=84),
     Page("Calibration", "Predicted class", FIGURES["reliability"]),
     Page("Calibration", "Malignancy", FIGURES["reliability"], 1),
-    Page("FDR", "CovariateAssociation all others", FIGURES["fdr"], has_threshold=True, least_height=72),
+    Page("FDR", "Against all others", FIGURES["fdr"], has_threshold=True, least_height=72),
     Page(
         "FDR",
-        "CovariateAssociation others without healthy donors",
+        "Against others without healthy donors",
         FIGURES["fdr_without_healthy"],
         has_threshold=True,
         least_height=72,
@@ -113,7 +113,7 @@ PAGES = (
 )
 """Those of every evaluation, in the order in which they are shown."""
 
-AGAINST = "CovariateAssociation"
+AGAINST = "Against"
 TABS = (*dict.fromkeys(page.tab for page in PAGES), AGAINST)
 
 

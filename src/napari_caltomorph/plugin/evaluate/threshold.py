@@ -73,7 +73,7 @@ class ThresholdRow(QWidget):
         self._says.setToolTip(
             f"Sensitivity {plain(_shown(point.sensitivity))}<br>Specificity {plain(_shown(point.specificity))}<br>"
             f"FDR {plain(_shown(point.fdr))}<br>FDR without healthy donors {plain(_shown(point.fdr_without_healthy))}"
-            f"<br>CovariateAssociation {plain(point.others_in_words)}"
+            f"<br>Against {plain(point.others_in_words)}"
         )
 
     def _set(self, value: float) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from napari.qt.threading import WorkerBaseSignals
 from qtpy.QtCore import QObject, Signal
 from superqt.utils import FunctionWorker
-from superqt.utils._qthreading import WorkerBaseSignals
 
 from napari_caltomorph.progress import Cancelled, OnProgress, Progress
 
