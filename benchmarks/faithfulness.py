@@ -48,7 +48,7 @@ from napari_caltomorph.explanation.faithfulness import cell_scores
 from napari_caltomorph.explanation.leave_one_out import leave_one_out
 from napari_caltomorph.smear import read_smear
 from napari_caltomorph.statistics import Metric
-from napari_caltomorph.statistics.metrics import mean
+from napari_caltomorph.statistics.classification import mean
 from napari_caltomorph.synthetic import SynthOptions
 from napari_caltomorph.training import TrainOptions, train
 

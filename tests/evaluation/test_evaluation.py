@@ -27,8 +27,8 @@ from tests.evaluation.factories import FAST, TAXONOMY, evaluation_of, prediction
 
 from napari_caltomorph.evaluation.headline import classification_numbers
 from napari_caltomorph.statistics import Metric
-from napari_caltomorph.statistics.hemoglobin_metrics import within_class_correlation
-from napari_caltomorph.statistics.interval import largest_share, proportion
+from napari_caltomorph.statistics.hemoglobin import within_class_correlation
+from napari_caltomorph.statistics.interval import proportion, share_upper_bound
 from napari_caltomorph.statistics.reliability import reliability
 
 SLUGS, NAMES = TAXONOMY.slugs, TAXONOMY.names
@@ -374,11 +374,11 @@ def test_intervals_of_a_whole_evaluation_hold_the_truth(patients):
 
 
 def test_none_missed_of_46_still_allows_six_percent():
-    assert largest_share(0, 46) == pytest.approx(1 - 0.05 ** (1 / 46))
-    assert 0.06 < largest_share(0, 46) < 3 / 46
-    assert largest_share(0, 0) == largest_share(5, 5) == 1.0
+    assert share_upper_bound(0, 46) == pytest.approx(1 - 0.05 ** (1 / 46))
+    assert 0.06 < share_upper_bound(0, 46) < 3 / 46
+    assert share_upper_bound(0, 0) == share_upper_bound(5, 5) == 1.0
     rng = np.random.default_rng(0)
-    held = [largest_share(int(rng.binomial(46, 0.1)), 46) >= 0.1 for _ in range(2000)]
+    held = [share_upper_bound(int(rng.binomial(46, 0.1)), 46) >= 0.1 for _ in range(2000)]
     assert np.mean(held) >= 0.94
 
 

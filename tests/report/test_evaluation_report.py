@@ -13,11 +13,12 @@ import pandas as pd
 import pytest
 from tests.evaluation.factories import PROVENANCE, TAXONOMY, evaluation_of, simulated
 
-from napari_caltomorph.audit.result import Audit, Chance, ColumnRow, ColumnValue, TraitRow
+from napari_caltomorph.audit.result import Audit, ColumnRow, ColumnValue, TraitRow
 from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.report.evaluation_figures import FIGURES
 from napari_caltomorph.report.evaluation_report import report_html, save_report
 from napari_caltomorph.statistics.interval import Interval
+from napari_caltomorph.statistics.permutation import Chance
 
 EVIL = "<script>alert('x')</script><img src=\"http://evil.example/x.png\" onerror=alert(1)>"
 

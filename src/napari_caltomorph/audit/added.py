@@ -14,7 +14,7 @@ from napari_caltomorph.audit.result import Added
 from napari_caltomorph.audit.traits import OutOfFold
 from napari_caltomorph.cohort.cohort import Cohort
 from napari_caltomorph.progress import OnProgress, Progress
-from napari_caltomorph.statistics.interval import Interval
+from napari_caltomorph.statistics.interval import TAILS, Interval
 
 _RESAMPLES_OF_GAIN = 400
 
@@ -68,5 +68,5 @@ def _gain(
             progress(Progress("Resampling patients", number, _RESAMPLES_OF_GAIN, "samples"))
         drawn.append(gained(np.concatenate([rng.choice(rows, len(rows)) for rows in groups])))
     progress(Progress("Resampling patients", _RESAMPLES_OF_GAIN, _RESAMPLES_OF_GAIN, "samples"))
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    low, high = np.quantile(drawn, TAILS)
     return Interval(value, float(min(low, value)), float(max(high, value)))

@@ -15,7 +15,7 @@ from napari_caltomorph.audit.options import AuditOptions
 from napari_caltomorph.audit.patients import Predicted
 from napari_caltomorph.audit.result import ColumnRow, ColumnValue
 from napari_caltomorph.statistics.interval import proportion
-from napari_caltomorph.statistics.shuffling import holm, share_as_large, shuffled_within
+from napari_caltomorph.statistics.permutation import holm, share_as_large, shuffled_within
 from napari_caltomorph.taxonomy import Taxonomy
 
 # Values of a column with fewer patients are shown, but not tested.

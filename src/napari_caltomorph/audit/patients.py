@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from napari_caltomorph.audit.options import AuditOptions
 from napari_caltomorph.cohort.cohort import Cohort
 from napari_caltomorph.cohort.splits import deal_out
+from napari_caltomorph.statistics.classification import classification_metrics
 from napari_caltomorph.statistics.interval import Interval
-from napari_caltomorph.statistics.metrics import classification_metrics
 
 # A class with fewer cannot be in every fold's training patients and be judged too.
 MIN_CLASS = 5

@@ -9,9 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from napari_caltomorph.statistics.interval import Interval
-
-LEVEL = 0.05
-"""Below it, after Holm's correction, something counts as found."""
+from napari_caltomorph.statistics.permutation import ALPHA, Chance
 
 METRIC_NAMES = {"auroc": "AUROC", "macro_auroc": "macro AUROC", "balanced_accuracy": "balanced accuracy"}
 
@@ -21,16 +19,6 @@ _WARNINGS = {
     "sizes": "a result on this cohort may rest on how images were chosen, cut or exported",
     "routine": "what images add has to be judged beside that",
 }
-
-
-@dataclass(frozen=True)
-class Chance:
-    """What a metric is when labels are shuffled: the middle 95 % and the median of so many shufflings."""
-
-    low: float
-    median: float
-    high: float
-    shufflings: int
 
 
 @dataclass(frozen=True)
@@ -68,12 +56,12 @@ class TraitRow:
     @property
     def is_found(self) -> bool:
         """Whether the label can be told from these traits better than chance explains."""
-        return self.p_corrected < LEVEL
+        return self.p_corrected < ALPHA
 
     @property
     def is_hint(self) -> bool:
         """Whether it would have been found, had nothing else been looked at."""
-        return self.p < LEVEL <= self.p_corrected
+        return self.p < ALPHA <= self.p_corrected
 
     @property
     def in_numbers(self) -> str:
@@ -178,7 +166,7 @@ class Audit:
         """What it means, each a plain sentence; the gravest first."""
         if not self.rows and not self.columns and self.added is None:
             return ("Nothing could be audited: " + (self.notes[-1] if self.notes else "there is nothing to look at."),)
-        found = [self._finding(row) for row in sorted(self.rows, key=lambda row: row.is_hint) if row.p < LEVEL]
+        found = [self._finding(row) for row in sorted(self.rows, key=lambda row: row.is_hint) if row.p < ALPHA]
         found += [sentence for column in self.columns for sentence in _about(column)]
         if self.added is not None:
             found += self._about_images(self.added)
@@ -204,14 +192,14 @@ class Audit:
 
     def _not_found(self) -> list[str]:
         looked_at = [row for row in self.rows if row.name != "routine"]
-        silent = [row for row in looked_at if row.p >= LEVEL]
+        silent = [row for row in looked_at if row.p >= ALPHA]
         sentences = [
             f"It is not shown that {row.sees} tell {self._what} ({row.in_numbers}){_not_excluded(row)}."
             for row in silent
         ]
         if not looked_at:
             sentences.append("No image was looked at, so nothing is said of stain, background or size.")
-        elif not any(row.p < LEVEL for row in looked_at):
+        elif not any(row.p < ALPHA for row in looked_at):
             named = "; ".join(row.sees for row in looked_at)
             sentences.append(
                 f"No shortcut was found. Looked at: {named}. That proves nothing about other shortcuts, nor about weak "
@@ -272,12 +260,12 @@ def _not_excluded(row: TraitRow) -> str:
 
 def _about(column: ColumnRow) -> list[str]:
     sentences = []
-    if column.p_classes is not None and column.p_classes < LEVEL:
+    if column.p_classes is not None and column.p_classes < ALPHA:
         sentences.append(
             f"The classes are spread unevenly over {column.column!r} (p = {column.p_classes:.2g}): what differs "
             "between its values can stand in for the diagnosis."
         )
-    if column.p_accuracy_corrected is not None and column.p_accuracy_corrected < LEVEL:
+    if column.p_accuracy_corrected is not None and column.p_accuracy_corrected < ALPHA:
         by_value = ", ".join(
             f"{one.value} {one.accuracy.value:.0%} of {one.patients}"
             for one in column.values

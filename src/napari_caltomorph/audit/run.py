@@ -20,7 +20,7 @@ from napari_caltomorph.audit.result import Audit
 from napari_caltomorph.audit.traits import judge_traits
 from napari_caltomorph.cohort.cohort import Cohort
 from napari_caltomorph.progress import OnProgress, ignore
-from napari_caltomorph.statistics.shuffling import holm
+from napari_caltomorph.statistics.permutation import holm
 
 __all__ = ["AuditOptions", "audit", "audit_of_traits"]
 

@@ -12,7 +12,7 @@ from napari_caltomorph.audit.options import AuditOptions
 from napari_caltomorph.audit.patients import AuditedPatients
 from napari_caltomorph.audit.result import TraitRow
 from napari_caltomorph.progress import OnProgress, Progress
-from napari_caltomorph.statistics.shuffling import chance_of, share_as_large, shuffled_within
+from napari_caltomorph.statistics.permutation import chance_of, share_as_large, shuffled_within
 
 
 def judge_traits(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_caltomorph.statistics.classification import class_metrics
 from napari_caltomorph.statistics.metric import NO_LABELS, Metric
-from napari_caltomorph.statistics.metrics import class_metrics
 
 if TYPE_CHECKING:
     from napari_caltomorph.evaluation.evaluation import Evaluation

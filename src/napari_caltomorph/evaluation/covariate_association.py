@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm, spearmanr
 
 from napari_caltomorph.errors import EvaluationRefused
-from napari_caltomorph.statistics.interval import LEVEL, Interval
+from napari_caltomorph.statistics.interval import TAILS, Interval
 from napari_caltomorph.statistics.metric import Metric
 
 if TYPE_CHECKING:
@@ -149,6 +149,6 @@ def _spearman(values: NDArray[np.float64], probabilities: NDArray[np.float64]) -
     r = float(np.clip(spearmanr(values, probabilities).statistic, -1, 1))
     if abs(r) > 1 - 1e-12:
         return Metric(r, patients=count, remark="no interval: both have the same order")
-    reach = norm.ppf((1 + LEVEL) / 2) * np.sqrt((1 + r**2 / 2) / (count - 3))
+    reach = norm.ppf(TAILS[1]) * np.sqrt((1 + r**2 / 2) / (count - 3))
     low, high = (float(np.tanh(np.arctanh(r) + sign * reach)) for sign in (-1, 1))
     return Metric.of(Interval(r, low, high), count, "Fisher")

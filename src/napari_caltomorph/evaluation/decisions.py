@@ -19,7 +19,7 @@ from napari_caltomorph.diagnosis.model_file import ModelDescription, Threshold, 
 from napari_caltomorph.errors import EvaluationRefused, ModelRefused
 from napari_caltomorph.evaluation.evaluation import Evaluation
 from napari_caltomorph.evaluation.malignancy import OperatingPoint, Screened
-from napari_caltomorph.statistics.interval import largest_share
+from napari_caltomorph.statistics.interval import share_upper_bound
 from napari_caltomorph.storage import replacing
 
 
@@ -186,7 +186,7 @@ class Decision:
         for a rule that takes one of their own values: the share of others below the (k + 1)-th smallest of n values
         is Beta(k + 1, n - k), whose 95 % quantile is this bound (Wilks 1941). For an FDR rule it is approximate.
         """
-        return largest_share(self.missed, self.cases)
+        return share_upper_bound(self.missed, self.cases)
 
     def apply(self, evaluation: Evaluation) -> AppliedDecision:
         """Return what the threshold does to another cohort.

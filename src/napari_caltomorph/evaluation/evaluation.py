@@ -27,9 +27,9 @@ from napari_caltomorph.evaluation.options import EvaluateOptions
 from napari_caltomorph.evaluation.patient_table import patient_table
 from napari_caltomorph.evaluation.provenance import Provenance
 from napari_caltomorph.evaluation.statements import statements
+from napari_caltomorph.statistics.classification import roc_curve
 from napari_caltomorph.statistics.metric import Metric
 from napari_caltomorph.statistics.reliability import Reliability, reliability
-from napari_caltomorph.statistics.roc import roc_curve
 from napari_caltomorph.taxonomy import Taxonomy
 
 

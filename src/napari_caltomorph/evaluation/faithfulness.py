@@ -22,8 +22,8 @@ from napari_caltomorph.errors import EvaluationRefused, FeaturesRefused
 from napari_caltomorph.evaluation.evaluation import Evaluation
 from napari_caltomorph.explanation.faithfulness import CurveKind, Faithfulness, cell_scores, faithfulness
 from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.statistics.classification import mean
 from napari_caltomorph.statistics.metric import Metric
-from napari_caltomorph.statistics.metrics import mean
 from napari_caltomorph.storage import replacing
 
 FILE_NAME = "faithfulness.json"

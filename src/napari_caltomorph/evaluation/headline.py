@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_caltomorph.statistics.classification import auroc, brier_score, classification_metrics
 from napari_caltomorph.statistics.metric import NO_LABELS, Method, Metric
-from napari_caltomorph.statistics.metrics import brier_score, classification_metrics
-from napari_caltomorph.statistics.roc import auroc
 
 if TYPE_CHECKING:
     from napari_caltomorph.evaluation.evaluation import Evaluation

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_caltomorph.statistics.hemoglobin_metrics import hemoglobin_metrics, within_class_correlation
+from napari_caltomorph.statistics.classification import mean
+from napari_caltomorph.statistics.hemoglobin import hemoglobin_metrics, within_class_correlation
 from napari_caltomorph.statistics.interval import Interval
 from napari_caltomorph.statistics.metric import FEW, Metric
-from napari_caltomorph.statistics.metrics import mean
 
 _FEWEST = 3
 

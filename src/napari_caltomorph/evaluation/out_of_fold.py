@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_caltomorph.statistics.metrics import confusion
+from napari_caltomorph.statistics.classification import confusion
 from napari_caltomorph.taxonomy import Taxonomy
 
 

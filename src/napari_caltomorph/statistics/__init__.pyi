@@ -1,7 +1,7 @@
-from .hemoglobin_metrics import hemoglobin_metrics
+from .classification import classification_metrics, confusion
+from .hemoglobin import hemoglobin_metrics
 from .interval import Interval
 from .metric import Metric
-from .metrics import classification_metrics, confusion
 
 __all__ = [
     "Interval",

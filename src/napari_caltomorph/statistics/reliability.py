@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_caltomorph.statistics.interval import Interval, proportion
+from napari_caltomorph.statistics.interval import TAILS, Interval, proportion
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def reliability(
     ]
     chance = None
     if simulated:
-        low, high = np.quantile(simulated, [0.025, 0.975])
+        low, high = np.quantile(simulated, TAILS)
         middle = float(np.mean(simulated))
         chance = Interval(middle, min(float(low), middle), max(float(high), middle))
     found = []

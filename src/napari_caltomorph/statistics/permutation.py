@@ -1,13 +1,27 @@
-"""What chance makes of a number: labels are shuffled, and the truth counts as one of the shufflings."""
+"""Permutation tests: a number next to those of shuffled labels, and p values corrected for their number."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_caltomorph.audit.result import Chance
+from napari_caltomorph.statistics.interval import TAILS
+
+ALPHA = 0.05
+"""Significance level of tests: below it, after Holm's correction, an effect counts as found."""
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What a metric is when labels are shuffled: the middle 95 % and the median of so many shufflings."""
+
+    low: float
+    median: float
+    high: float
+    shufflings: int
 
 
 def share_as_large(value: float, by_chance: Sequence[float]) -> float:
@@ -26,7 +40,7 @@ def shuffled_within(labels: NDArray[np.intp], strata: NDArray[np.intp], rng: np.
 
 def chance_of(values: Sequence[float]) -> Chance:
     """Return the middle 95 % and the median of what shufflings gave."""
-    low, median, high = (float(value) for value in np.quantile(values, [0.025, 0.5, 0.975]))
+    low, median, high = (float(value) for value in np.quantile(values, [TAILS[0], 0.5, TAILS[1]]))
     return Chance(low, median, high, len(values))
 
 

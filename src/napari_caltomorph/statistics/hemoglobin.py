@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, pearsonr
 
-from napari_caltomorph.statistics.bootstrap import percentiles, resampled
-from napari_caltomorph.statistics.interval import LEVEL, Interval
+from napari_caltomorph.statistics.interval import CONFIDENCE, TAILS, Interval, percentiles, resampled
 
 _ERROR_LEVEL = 0.9
 
@@ -72,7 +71,7 @@ def within_class_correlation(
     r = float(np.clip(np.corrcoef(*centred)[0, 1], -1, 1))
     if effective < 4 or abs(r) > 1 - 1e-12:
         return Interval(r)
-    reach = norm.ppf((1 + LEVEL) / 2) / np.sqrt(effective - 3)
+    reach = norm.ppf(TAILS[1]) / np.sqrt(effective - 3)
     return Interval(r, float(np.tanh(np.arctanh(r) - reach)), float(np.tanh(np.arctanh(r) + reach)))
 
 
@@ -93,5 +92,5 @@ def _correlation(measured: NDArray[np.floating], predicted: NDArray[np.floating]
     if min(np.ptp(values) / max(1.0, np.abs(values).max()) for values in (measured, predicted)) < 1e-12:
         return {}  # one of them does not vary
     result = pearsonr(measured, predicted)
-    low, high = result.confidence_interval(LEVEL)
+    low, high = result.confidence_interval(CONFIDENCE)
     return {"pearson_r": Interval(float(result.statistic), float(low), float(high))}
