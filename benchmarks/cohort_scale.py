@@ -76,7 +76,7 @@ def main() -> None:
     total = asked.patients * asked.cells
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        rows += inspected(
+        rows += inspection(
             folder / "bags", [(patient_id, coarse) for patient_id, _, coarse, *_ in invented], asked.cells
         )
         rows += features_streamed(options)
@@ -92,7 +92,7 @@ def main() -> None:
     print("\n".join(f"| {what} | {value} |" for what, value in rows))
 
 
-def inspected(folder: Path, patients: list[tuple[str, str]], cells: int) -> Rows:
+def inspection(folder: Path, patients: list[tuple[str, str]], cells: int) -> Rows:
     """Write a feature file of random numbers, 8 wide, for each patient, and time reading them as a cohort."""
     rng = np.random.default_rng(0)
     for patient_id, coarse in patients:

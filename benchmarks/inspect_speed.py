@@ -21,9 +21,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_caltomorph.plugin.beside_opengl import load_triton_privately
+from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 
-load_triton_privately()
+prepare_torch_import()
 
 from speed import machine, paper_size_ensemble  # noqa: E402
 
@@ -32,11 +32,11 @@ from napari_caltomorph.encoding import Features  # noqa: E402
 from napari_caltomorph.explanation.cell_map import pca  # noqa: E402
 from napari_caltomorph.explanation.what_if import what_if  # noqa: E402
 from napari_caltomorph.plugin.demo_window import open_viewer, process_events  # noqa: E402
-from napari_caltomorph.plugin.gallery.gallery import read_pictures  # noqa: E402
+from napari_caltomorph.plugin.gallery.gallery import Gallery  # noqa: E402
 from napari_caltomorph.plugin.gallery.layers import ranked_order  # noqa: E402
-from napari_caltomorph.plugin.gallery.ranked_layers import RankedLayers  # noqa: E402
+from napari_caltomorph.plugin.gallery.pictures import read_pictures  # noqa: E402
 from napari_caltomorph.plugin.session.cell_columns import CellFilter  # noqa: E402
-from napari_caltomorph.plugin.session.inspected import Inspected, inspection_of  # noqa: E402
+from napari_caltomorph.plugin.session.inspection import Inspection, session_of  # noqa: E402
 from napari_caltomorph.smear import Grade, Smear, smear_from_array  # noqa: E402
 from napari_caltomorph.synthetic import synthesize_patient, write_smear  # noqa: E402
 
@@ -104,8 +104,8 @@ def inspect_many(folder: Path, count: int) -> dict[str, Took]:
     viewer, panel = open_viewer()
     panel.inspect()
     _, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells")
-    inspected = Inspected(prediction, smear)
-    RankedLayers(viewer, inspected, pictures)
+    inspection = Inspection(prediction, smear)
+    Gallery(viewer, inspection, pictures)
     process_events(1)
     took: dict[str, Took] = {}
 
@@ -117,8 +117,8 @@ def inspect_many(folder: Path, count: int) -> dict[str, Took]:
 
         took[what] = timed(until_drawn)
 
-    cells = inspected.cells
-    do("show in the panel, with the attention swarm", lambda: inspection_of(inspect).show(inspected))
+    cells = inspection.cells
+    do("show in the panel, with the attention swarm", lambda: session_of(inspect).show(inspection))
     cells.step(1)
     process_events(1)
     do("next cell", lambda: cells.step(1))
@@ -127,8 +127,8 @@ def inspect_many(folder: Path, count: int) -> dict[str, Took]:
     do("filter by a class", lambda: cells.set_filter(CellFilter(alone_class="MDS")))
     do("show all again", lambda: cells.set_filter(CellFilter()))
     do("mark", cells.mark)
-    do("colour by label", lambda: inspected.color_by("label"))
-    do("another cell size", lambda: inspected.gallery and inspected.gallery.show_width(60))
+    do("colour by label", lambda: inspection.color_by("label"))
+    do("another cell size", lambda: inspection.gallery and inspection.gallery.show_width(60))
     inspect.tab("Table")
     process_events(1)
     do("sort, with the table in sight", lambda: cells.sort_by("quality", descending=True))

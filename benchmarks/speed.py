@@ -32,7 +32,7 @@ from napari_caltomorph.encoding.device import find_device, find_precision
 from napari_caltomorph.encoding.load import LoadedEncoder, build_module
 from napari_caltomorph.explanation.contribution import contributions
 from napari_caltomorph.explanation.leave_one_out import leave_one_out
-from napari_caltomorph.plugin.gallery.gallery import Grid, read_pictures
+from napari_caltomorph.plugin.gallery.pictures import Grid, read_pictures
 from napari_caltomorph.smear import check_smear, read_smear
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
 

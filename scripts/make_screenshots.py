@@ -23,9 +23,9 @@ from qtpy.QtWidgets import QScrollArea, QWidget
 from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions, read_cohort
 from napari_caltomorph.differential import cell_type
 from napari_caltomorph.encoding import ENCODERS
-from napari_caltomorph.plugin.beside_opengl import load_triton_privately
 from napari_caltomorph.plugin.demo_window import open_viewer, process_events
 from napari_caltomorph.plugin.samples import sample_smear
+from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.left_out_dialog import LeftOutDialog
 from napari_caltomorph.plugin.widgets.weights_dialog import WeightsDialog
 from napari_caltomorph.smear import read_smear
@@ -131,7 +131,7 @@ def save_inspection(out: Path) -> None:
     process_events(until=lambda: not panel.run.is_busy)
     panel.inspect()
     _, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells")
-    cells = inspect.inspected.cells
+    cells = inspect.inspection.cells
     plot = inspect.tab("Plot")
     plot.view.setCurrentText("Features, PCA")
     process_events(until=lambda: plot.dots.isVisible() and len(plot.dots.figure.axes[0].get_xlabel()) > 0)
@@ -145,7 +145,7 @@ def save_inspection(out: Path) -> None:
     inspect.bar.width.setValue(0)
     cells.mark(blasts)
     inspect.tab("What if").without.click()
-    process_events(until=lambda: inspect.inspected.is_answered)
+    process_events(until=lambda: inspect.inspection.is_answered)
     cells.select([])
     save(viewer, out / "inspect_what_if.png")
     viewer.close()
@@ -218,16 +218,16 @@ def save_why(smear: Path, out: Path) -> None:
         process_events(until=lambda: not question.run.is_busy)
 
     ask(tab.contribution)
-    speak_for = [int(cell) for cell in np.argsort(-tab.inspected.cells.columns["contribution"])[:6]]
-    tab.inspected.cells.select(speak_for, current=speak_for[0])
+    speak_for = [int(cell) for cell in np.argsort(-tab.inspection.cells.columns["contribution"])[:6]]
+    tab.inspection.cells.select(speak_for, current=speak_for[0])
     save(viewer, out / "why.png")
     ask(tab.without)
     save(tab, out / "why_without.png")
     ask(tab.curves)
     save(tab, out / "why_curves.png")
     viewer.scene.camera.zoom = 150 / 25
-    tab.inspected.cells.select([])
-    tab.inspected.cells.select(speak_for[:1])  # brings it into view
+    tab.inspection.cells.select([])
+    tab.inspection.cells.select(speak_for[:1])  # brings it into view
     ask(tab.pixels)
     save(viewer, out / "why_pixels.png")
     viewer.close()
@@ -252,15 +252,15 @@ def save_differential(folder: Path, out: Path) -> None:
             dock.raise_()
             tab = inspect.tab("Differential")
         truth = pd.read_csv(smear / "truth.csv").set_index("cell")["type"]
-        types = [cell_type(truth[cell]).name for cell in tab.inspected.prediction.cells]
+        types = [cell_type(truth[cell]).name for cell in tab.inspection.prediction.cells]
         for name in set(types):
-            tab.inspected.cells.select([i for i in range(0, 120, 2) if types[i] == name])
+            tab.inspection.cells.select([i for i in range(0, 120, 2) if types[i] == name])
             tab.label(name)
     tab.task.button.click()
     process_events(until=lambda: not tab.task.is_busy)
-    tab.inspected.gallery.show_width(0)
+    tab.inspection.gallery.show_width(0)
     process_events(0.5)
-    tab.inspected.cells.select([int(tab.inspected.cells.order[8])])
+    tab.inspection.cells.select([int(tab.inspection.cells.order[8])])
     save(tab, out / "differential_tab.png")
     scrolled = inspect.tabs.currentWidget().verticalScrollBar()
     scrolled.setValue(scrolled.maximum())
@@ -270,7 +270,7 @@ def save_differential(folder: Path, out: Path) -> None:
 
 def save_evaluation(folder: Path, out: Path) -> None:
     """Take the pictures of the *Evaluate ensemble* panel: the demo model on patients that it has not seen."""
-    load_triton_privately()  # torch is imported before the window is drawn
+    prepare_torch_import()  # torch is imported before the window is drawn
     from napari_caltomorph.cohort import encode_cohort
 
     clinic, features = folder / "clinic_b", folder / "features_b"

@@ -15,15 +15,15 @@ from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 
-from napari_caltomorph.plugin.beside_opengl import load_triton_privately
 from napari_caltomorph.plugin.predict.panel import PredictPanel
+from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.worker import Task
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
 
 # torch's threads and the window's wait for each other; see tests/cli/conftest.py.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Other tests of the same run may import torch after a window was drawn.
-load_triton_privately()
+prepare_torch_import()
 
 CELLS = 40
 OpenPanel = Callable[[], tuple[Viewer, PredictPanel]]

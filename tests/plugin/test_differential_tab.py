@@ -14,10 +14,10 @@ from tests.differential.factories import features, labelled
 from napari_caltomorph.diagnosis import PredictOptions, Predictor
 from napari_caltomorph.differential import CellLabels, SmearId, read_labels, save_labels, train_probe
 from napari_caltomorph.plugin.gallery.colors import BY_LABEL, BY_TYPE
-from napari_caltomorph.plugin.gallery.gallery import read_pictures
+from napari_caltomorph.plugin.gallery.gallery import Gallery
 from napari_caltomorph.plugin.gallery.layers import ranked_order
-from napari_caltomorph.plugin.gallery.ranked_layers import RankedLayers
-from napari_caltomorph.plugin.session.inspected import Inspected, inspection_of
+from napari_caltomorph.plugin.gallery.pictures import read_pictures
+from napari_caltomorph.plugin.session.inspection import Inspection, session_of
 from napari_caltomorph.smear import read_smear
 
 LONG = 120_000
@@ -36,9 +36,9 @@ def opened(open_widget, predicted, qtbot):
     """``panel, tab``: *Inspect cells* with the leukemia of 40 cells, and the tab in sight."""
     smear, prediction, predictor = predicted
     viewer, panel = open_widget("Inspect cells")
-    inspected = Inspected.of(prediction, smear, predictor=predictor)
-    RankedLayers(viewer, inspected, read_pictures(smear, ranked_order(smear, prediction)))
-    inspection_of(panel).show(inspected)
+    inspection = Inspection.of(prediction, smear, predictor=predictor)
+    Gallery(viewer, inspection, read_pictures(smear, ranked_order(smear, prediction)))
+    session_of(panel).show(inspection)
     tab = panel.tab("Differential")
     qtbot.waitUntil(tab.isVisible)
     return panel, tab
@@ -47,7 +47,7 @@ def opened(open_widget, predicted, qtbot):
 @pytest.fixture
 def press(opened, qtbot):
     """``press(key)``: a key pressed over the picture."""
-    canvas = opened[1].inspected.gallery.viewer.window._qt_viewer.canvas.native
+    canvas = opened[1].inspection.gallery.viewer.window._qt_viewer.canvas.native
     canvas.setFocus()
     return lambda key: qtbot.keyClick(canvas, key)
 
@@ -55,7 +55,7 @@ def press(opened, qtbot):
 def label_some(tab) -> None:
     """Label the first 32 cells with buttons."""
     for name, cells in (("blast", range(20)), ("lymphocyte", range(20, 32))):
-        tab.inspected.cells.select(cells)
+        tab.inspection.cells.select(cells)
         tab.keys.buttons[name].click()
 
 
@@ -70,13 +70,13 @@ def wait_for_count(tab, qtbot, until) -> None:
 
 def test_a_letter_labels_the_cell_and_goes_on_to_the_next(opened, press):
     _, tab = opened
-    cells = tab.inspected.cells
+    cells = tab.inspection.cells
     first, second = (int(cell) for cell in cells.order[:2])
     cells.select([first])
     press(Qt.Key.Key_K)
     assert cells.labels[first] == "blast"
     assert cells.selected == {second}
-    assert tab.inspected.coloring == BY_LABEL
+    assert tab.inspection.coloring == BY_LABEL
     assert "K blast  1" in tab.keys.buttons["blast"].text()
     press(Qt.Key.Key_N)
     assert tab.book.labels.counts == {"segmented neutrophil": 1, "blast": 1}
@@ -91,18 +91,18 @@ def test_letters_label_nothing_while_the_tab_is_out_of_sight_or_nothing_is_selec
     panel, tab = opened
     press(Qt.Key.Key_K)
     assert "Select cells first" in tab.task.text
-    tab.inspected.cells.select([3])
+    tab.inspection.cells.select([3])
     panel.findChild(QTabWidget).setCurrentIndex(0)
     qtbot.waitUntil(lambda: not tab.isVisible())
     press(Qt.Key.Key_K)
-    assert not any(tab.inspected.cells.labels)
+    assert not any(tab.inspection.cells.labels)
 
 
 def test_too_few_labels_are_refused_kindly(opened, qtbot):
     _, tab = opened
     train(tab, qtbot)
     assert "No cell of these smears is labelled" in tab.task.text
-    tab.inspected.cells.select(range(8))
+    tab.inspection.cells.select(range(8))
     tab.keys.buttons["blast"].click()
     train(tab, qtbot)
     assert "only 8 blast are labelled" in tab.task.text
@@ -110,27 +110,27 @@ def test_too_few_labels_are_refused_kindly(opened, qtbot):
 
 def test_a_probe_counts_and_a_correction_counts_at_once(opened, qtbot, tmp_path, monkeypatch):
     _, tab = opened
-    inspected = tab.inspected
+    inspection = tab.inspection
     label_some(tab)
     train(tab, qtbot)
     assert tab.task.text == ""
     shown = tab.view.shown
     assert (len(shown), len(shown.by_hand)) == (40, 32)
-    assert inspected.coloring == BY_TYPE
+    assert inspection.coloring == BY_TYPE
     called = dict(zip(shown.cells, shown.cell_types, strict=True))
-    assert [called[cell] for cell in inspected.prediction.cells] == list(inspected.cells.columns[BY_TYPE])
+    assert [called[cell] for cell in inspection.prediction.cells] == list(inspection.cells.columns[BY_TYPE])
     assert shown.blasts.in_words in tab.view.words.text()
     assert "held out by cell" in tab.about.text()
 
-    last = len(inspected.prediction.cells) - 1
-    inspected.cells.select([last])
+    last = len(inspection.prediction.cells) - 1
+    inspection.cells.select([last])
     tab.keys.buttons["plasma cell"].click()
     wait_for_count(tab, qtbot, lambda: len(tab.view.shown.by_hand) == 33)
     assert tab.view.shown.share_of("plasma cell").cells == 1
-    assert inspected.cells.columns[BY_TYPE][last] == "plasma cell"
-    inspected.cells.undo()
+    assert inspection.cells.columns[BY_TYPE][last] == "plasma cell"
+    inspection.cells.undo()
     wait_for_count(tab, qtbot, lambda: len(tab.view.shown.by_hand) == 32)
-    inspected.cells.select(range(32, 40))
+    inspection.cells.select(range(32, 40))
     tab.buttons["Confirm calls"].click()
     wait_for_count(tab, qtbot, lambda: len(tab.view.shown.by_hand) == 40)
     assert tab.view.shown.blasts.classifier[0] == tab.view.shown.blasts.classifier[1]
@@ -153,7 +153,7 @@ def test_labels_and_probe_are_saved_come_back_and_count_another_smear(
         tab.buttons[name].click()
     assert read_labels(tmp_path / "labels.csv") == tab.book.labels
 
-    cells = tab.inspected.cells
+    cells = tab.inspection.cells
     before = cells.labels
     cells.label("", range(40))
     assert len(tab.book.labels) == 0
@@ -188,14 +188,14 @@ def test_bad_files_are_one_sentence_and_labels_of_another_smear_wait_for_it(open
     qtbot.waitUntil(lambda: "encode the smear with that encoder" in tab.task.text, timeout=LONG)
     save_labels(CellLabels().labelled(SmearId("other", "ff"), {"c1": "blast"}), tmp_path / "labels.csv")
     tab.load_labels(tmp_path / "labels.csv")
-    assert not any(tab.inspected.cells.labels)
+    assert not any(tab.inspection.cells.labels)
     assert "1 cell of other smears" in tab.words.text()
 
 
 def test_without_images_cells_are_labelled_all_the_same_and_what_is_missing_is_said(open_widget, predicted, qtbot):
     _, prediction, predictor = predicted
     _, panel = open_widget("Inspect cells")
-    inspection_of(panel).show(Inspected.of(prediction, None, predictor=predictor))
+    session_of(panel).show(Inspection.of(prediction, None, predictor=predictor))
     tab = panel.tab("Differential")
     qtbot.waitUntil(tab.isVisible)
     label_some(tab)

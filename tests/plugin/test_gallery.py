@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_caltomorph.plugin.gallery import gallery
-from napari_caltomorph.plugin.gallery.gallery import Grid, read_pictures
+from napari_caltomorph.plugin.gallery import pictures
+from napari_caltomorph.plugin.gallery.pictures import Grid, read_pictures
 from napari_caltomorph.plugin.gallery.stack import CellStack
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.smear import read_smear
@@ -54,7 +54,7 @@ def test_levels_of_a_large_gallery_show_what_the_whole_shows(export: Path, monke
     cells = np.arange(len(smear))
     order, grid = cells[3:37:2], Grid(17, smear.canvas, across=7)
     whole = read_pictures(smear, cells).arranged(order, grid)
-    monkeypatch.setattr(gallery, "_EAGER_CELLS", 10)
+    monkeypatch.setattr(pictures, "_EAGER_CELLS", 10)
     levels = read_pictures(smear, cells).arranged(order, grid)
     finest, *coarser = levels
     assert finest.shape == whole.shape

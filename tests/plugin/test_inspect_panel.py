@@ -18,16 +18,16 @@ from tests.plugin.test_predict_panel import RANKED, SQUARES, predict, wait
 
 from napari_caltomorph.diagnosis import Prediction, PredictOptions, Predictor
 from napari_caltomorph.differential import cell_type
-from napari_caltomorph.plugin.gallery.gallery import read_pictures
+from napari_caltomorph.plugin.gallery.gallery import Gallery
 from napari_caltomorph.plugin.gallery.layers import ranked_order
-from napari_caltomorph.plugin.gallery.ranked_layers import RankedLayers
-from napari_caltomorph.plugin.inspect.cell_scatter import ATTENTION, PCA
+from napari_caltomorph.plugin.gallery.pictures import read_pictures
 from napari_caltomorph.plugin.inspect.panel import InspectPanel
+from napari_caltomorph.plugin.inspect.plot_tab import ATTENTION, PCA
 from napari_caltomorph.plugin.session.cell_columns import CellFilter
-from napari_caltomorph.plugin.session.inspected import Inspected, inspection_of
+from napari_caltomorph.plugin.session.inspection import Inspection, session_of
 from napari_caltomorph.smear import Smear, read_smear
 
-OpenInspected = Callable[..., tuple[InspectPanel, Inspected]]
+OpenInspected = Callable[..., tuple[InspectPanel, Inspection]]
 
 
 @pytest.fixture(scope="module")
@@ -44,23 +44,23 @@ def predicted(drawn_smear: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
 def open_inspected(open_widget: OpenWidget, predicted: tuple[Smear, Prediction, Predictor]) -> OpenInspected:
     """``open_inspected(images=True)``: the panel in a window, and what it shows."""
 
-    def opened(*, images: bool = True) -> tuple[InspectPanel, Inspected]:
+    def opened(*, images: bool = True) -> tuple[InspectPanel, Inspection]:
         smear, prediction, predictor = predicted
         viewer, panel = open_widget("Inspect cells")
-        inspected = Inspected.of(prediction, smear if images else None, predictor=predictor)
+        inspection = Inspection.of(prediction, smear if images else None, predictor=predictor)
         if images:
             # The panel keeps what is inspected, which keeps its layers.
-            RankedLayers(viewer, inspected, read_pictures(smear, ranked_order(smear, prediction)))
-        inspection_of(panel).show(inspected)
-        return panel, inspected
+            Gallery(viewer, inspection, read_pictures(smear, ranked_order(smear, prediction)))
+        session_of(panel).show(inspection)
+        return panel, inspection
 
     return opened
 
 
-def squares_of(inspected: Inspected) -> set[int]:
+def squares_of(inspection: Inspection) -> set[int]:
     """The selected points as cells."""
-    ranked = inspected.prediction.order
-    return {int(ranked[point]) for point in inspected.gallery.points.selected_data}
+    ranked = inspection.prediction.order
+    return {int(ranked[point]) for point in inspection.gallery.points.selected_data}
 
 
 def at(dots: QWidget, place: np.ndarray) -> QPoint:
@@ -79,23 +79,23 @@ def drag(qtbot: QtBot, widget: QWidget, corners: list[QPoint]) -> None:
 
 
 def test_a_row_of_the_table_selects_in_the_picture_and_in_the_plot(open_inspected: OpenInspected, qtbot: QtBot) -> None:
-    panel, inspected = open_inspected()
+    panel, inspection = open_inspected()
     table = panel.tab("Table").table
     row = table.visualRect(table.model().index(3, 1)).center()
     qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=row)
-    cell = int(inspected.prediction.order[3])
-    assert squares_of(inspected) == {cell}
+    cell = int(inspection.prediction.order[3])
+    assert squares_of(inspection) == {cell}
     assert "<b>#4</b>" in panel.card.text
     dots = panel.tab("Plot").dots
     assert np.allclose(dots.ringed, dots.places[[cell]])
     qtbot.keyClick(panel.tab("Table").table, Qt.Key.Key_Down)
-    assert inspected.cells.current == int(inspected.prediction.order[4])
+    assert inspection.cells.current == int(inspection.prediction.order[4])
 
 
 def test_a_click_and_a_lasso_in_the_plot_select_in_the_table_and_in_the_picture(
     open_inspected: OpenInspected, qtbot: QtBot
 ) -> None:
-    panel, inspected = open_inspected()
+    panel, inspection = open_inspected()
     tab = panel.tab("Plot")
     tab.view.setCurrentText(PCA)
     qtbot.waitUntil(
@@ -104,7 +104,7 @@ def test_a_click_and_a_lasso_in_the_plot_select_in_the_table_and_in_the_picture(
     qtbot.wait(300)
     places = tab.dots.places
     qtbot.mouseClick(tab.dots, Qt.MouseButton.LeftButton, pos=at(tab.dots, places[7]))
-    (chosen,) = inspected.cells.selected
+    (chosen,) = inspection.cells.selected
     assert np.allclose(places[chosen], places[7], atol=np.ptp(places) / 20)
     (axes,) = tab.dots.figure.axes
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
@@ -114,30 +114,30 @@ def test_a_click_and_a_lasso_in_the_plot_select_in_the_table_and_in_the_picture(
     corners = [at(tab.dots, np.array(c)) for c in ((left, low), (middle, low), (middle, high), (left, high))]
     drag(qtbot, tab.dots, corners)
     expected = set(np.flatnonzero(places[:, 0] < middle).tolist())
-    assert len(expected ^ inspected.cells.selected) <= 1
-    assert squares_of(inspected) == inspected.cells.selected
+    assert len(expected ^ inspection.cells.selected) <= 1
+    assert squares_of(inspection) == inspection.cells.selected
     table = panel.tab("Table").table
-    assert len(table.selectionModel().selectedRows()) == len(inspected.cells.selected)
+    assert len(table.selectionModel().selectedRows()) == len(inspection.cells.selected)
     panel.tab("Plot").view.setCurrentText(ATTENTION)
-    assert len(tab.dots.ringed) == len(inspected.cells.selected)
+    assert len(tab.dots.ringed) == len(inspection.cells.selected)
 
 
 def test_sorting_and_filtering_move_the_cells_in_picture_and_table(
     open_inspected: OpenInspected, qtbot: QtBot, tmp_path: Path
 ) -> None:
-    panel, inspected = open_inspected()
-    gallery, bar = inspected.gallery, panel.bar
+    panel, inspection = open_inspected()
+    gallery, bar = inspection.gallery, panel.bar
     name = "alone_p_acute_leukemia"
     bar.sort.setCurrentIndex(bar.sort.findData(name))
     bar.sort.activated.emit(bar.sort.currentIndex())
-    responses = inspected.cells.columns[name]
-    order = inspected.cells.order
+    responses = inspection.cells.columns[name]
+    order = inspection.cells.order
     assert np.all(np.diff(responses[order]) <= 0)
-    first = gallery.points.data[inspected.prediction.ranks[order[0]] - 1]
-    assert inspected.gallery.cell_at(tuple(gallery.points.data_to_world(first))) == order[0]
-    assert np.array_equal(gallery.image.data[:144, :144, :3], inspected.smear.image(_index(inspected, int(order[0]))))
+    first = gallery.points.data[inspection.prediction.ranks[order[0]] - 1]
+    assert inspection.gallery.cell_at(tuple(gallery.points.data_to_world(first))) == order[0]
+    assert np.array_equal(gallery.image.data[:144, :144, :3], inspection.smear.image(_index(inspection, int(order[0]))))
     qtbot.mouseClick(bar.way, Qt.MouseButton.LeftButton)
-    assert np.array_equal(inspected.cells.order[:3], order[::-1][:3])
+    assert np.array_equal(inspection.cells.order[:3], order[::-1][:3])
     bar.filter.top.setValue(5)
     assert gallery.points.shown.sum() == 5
     tab = panel.tab("Table")
@@ -145,20 +145,20 @@ def test_sorting_and_filtering_move_the_cells_in_picture_and_table(
     assert "5 of 40" in bar._counts.text()
     tab.export(tmp_path / "cells.csv")
     assert list(pd.read_csv(tmp_path / "cells.csv")["cell"]) == [
-        inspected.prediction.cells[i] for i in inspected.cells.order
+        inspection.prediction.cells[i] for i in inspection.cells.order
     ]
     qtbot.keyClicks(bar.search, "no such cell")
-    qtbot.waitUntil(lambda: len(inspected.cells.order) == 0, timeout=5_000)
+    qtbot.waitUntil(lambda: len(inspection.cells.order) == 0, timeout=5_000)
     bar.search.clear()
-    qtbot.waitUntil(lambda: len(inspected.cells.order) == 5, timeout=5_000)
-    inspected.cells.select([int(order[0])], reveal=True)
-    assert len(inspected.cells.order) == CELLS
+    qtbot.waitUntil(lambda: len(inspection.cells.order) == 5, timeout=5_000)
+    inspection.cells.select([int(order[0])], reveal=True)
+    assert len(inspection.cells.order) == CELLS
     assert bar.filter.top.value() == 0
 
 
 def test_keys_step_mark_leave_out_and_undo(open_inspected: OpenInspected, qtbot: QtBot) -> None:
-    panel, inspected = open_inspected()
-    cells, gallery, ranked = inspected.cells, inspected.gallery, inspected.prediction.order
+    panel, inspection = open_inspected()
+    cells, gallery, ranked = inspection.cells, inspection.gallery, inspection.prediction.order
     canvas = gallery.viewer.window._qt_viewer.canvas.native
     canvas.setFocus()
     cells.select([int(ranked[0])])
@@ -168,13 +168,13 @@ def test_keys_step_mark_leave_out_and_undo(open_inspected: OpenInspected, qtbot:
         (Qt.Key.Key_Left, 1 + gallery.columns),
     ):
         qtbot.keyClick(canvas, key)
-        assert inspected.prediction.ranks[cells.current] == rank
+        assert inspection.prediction.ranks[cells.current] == rank
     qtbot.keyClick(canvas, Qt.Key.Key_Return)
     assert cells.marked == {cells.current}
     qtbot.keyClick(canvas, Qt.Key.Key_Delete)
     assert cells.left_out == {cells.current}
     assert len(gallery.points.data) == CELLS
-    qtbot.waitUntil(lambda: inspected.is_answered, timeout=60_000)
+    qtbot.waitUntil(lambda: inspection.is_answered, timeout=60_000)
     qtbot.keyClick(canvas, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert not cells.left_out
     qtbot.keyClick(canvas, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
@@ -192,17 +192,17 @@ def test_keys_step_mark_leave_out_and_undo(open_inspected: OpenInspected, qtbot:
 def test_what_was_done_is_painted_on_the_squares_and_an_overlay_stays_on_its_cell(
     open_inspected: OpenInspected,
 ) -> None:
-    panel, inspected = open_inspected()
-    cells, gallery, ranked = inspected.cells, inspected.gallery, inspected.prediction.order
+    panel, inspection = open_inspected()
+    cells, gallery, ranked = inspection.cells, inspection.gallery, inspection.prediction.order
     points = gallery.points
-    colors = np.array(inspected.prediction.taxonomy.colors)[inspected.prediction.alone_class]
+    colors = np.array(inspection.prediction.taxonomy.colors)[inspection.prediction.alone_class]
     assert [to_hex(color) for color in points.border_color] == list(colors[ranked])
     cells.mark([int(ranked[2])])
     assert np.flatnonzero(points.border_width > points.border_width.min()).tolist() == [2]
     panel.bar.heat.setChecked(True)
     heat = points.face_color[:, 3]
     assert heat.argmax() == 0
-    assert not heat[inspected.prediction.attention[ranked] < 1].any()
+    assert not heat[inspection.prediction.attention[ranked] < 1].any()
     cells.leave_out([int(ranked[5])])
     assert points.face_color[5, 3] > heat.max()
     cells.label("blast", [int(ranked[1])])
@@ -222,13 +222,13 @@ def test_what_was_done_is_painted_on_the_squares_and_an_overlay_stays_on_its_cel
 
 
 def test_shift_and_a_drag_select_a_rectangle_of_cells(open_inspected: OpenInspected, qtbot: QtBot) -> None:
-    _, inspected = open_inspected()
-    gallery = inspected.gallery
+    _, inspection = open_inspected()
+    gallery = inspection.gallery
     qtbot.wait(200)
     before = gallery.viewer.scene.camera.center
     corners = [gallery.points.data[0] - 60, gallery.points.data[gallery.columns + 1] + 60]
     middle = gallery.cells_between(*(tuple(gallery.points.data_to_world(corner)) for corner in corners))
-    ranks = inspected.prediction.ranks[middle] - 1
+    ranks = inspection.prediction.ranks[middle] - 1
     assert set(ranks.tolist()) == {0, 1, gallery.columns, gallery.columns + 1}
     canvas = gallery.viewer.window._qt_viewer.canvas.native
     shift = Qt.KeyboardModifier.ShiftModifier
@@ -244,34 +244,34 @@ def test_shift_and_a_drag_select_a_rectangle_of_cells(open_inspected: OpenInspec
 def test_marked_cells_left_out_change_the_answer_as_a_direct_prediction_says(
     open_inspected: OpenInspected, qtbot: QtBot, predicted: tuple[Smear, Prediction, Predictor]
 ) -> None:
-    panel, inspected = open_inspected()
+    panel, inspection = open_inspected()
     smear, prediction, predictor = predicted
-    tab, cells = panel.tab("What if"), inspected.cells
+    tab, cells = panel.tab("What if"), inspection.cells
     assert not tab.without.isEnabled()
     out = [int(cell) for cell in prediction.order[:4]]
     cells.mark(out)
     qtbot.mouseClick(tab.without, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: inspected.is_answered, timeout=60_000)
+    qtbot.waitUntil(lambda: inspection.is_answered, timeout=60_000)
     _, direct = predictor.predict(smear.choosing(set_aside=[prediction.cells[i] for i in out]))
-    assert inspected.answer.cells == direct.cells
-    np.testing.assert_allclose(inspected.answer.probabilities, direct.probabilities, rtol=0, atol=1e-6)
-    assert inspected.answer.hemoglobin == pytest.approx(direct.hemoglobin, abs=1e-6)
+    assert inspection.answer.cells == direct.cells
+    np.testing.assert_allclose(inspection.answer.probabilities, direct.probabilities, rtol=0, atol=1e-6)
+    assert inspection.answer.hemoglobin == pytest.approx(direct.hemoglobin, abs=1e-6)
     assert "4 cells left out" in tab.words.text()
     qtbot.mouseClick(tab.only, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: inspected.is_answered, timeout=60_000)
-    assert set(inspected.answer.cells) == {prediction.cells[i] for i in out}
+    qtbot.waitUntil(lambda: inspection.is_answered, timeout=60_000)
+    assert set(inspection.answer.cells) == {prediction.cells[i] for i in out}
     cells.select(range(CELLS))
     panel.do(next(action for action in _actions() if action.key == "Delete"))
     assert "at least one cell" in panel.text
     qtbot.mouseClick(tab.back, Qt.MouseButton.LeftButton)
-    assert inspected.answer is prediction
+    assert inspection.answer is prediction
 
 
 def test_without_images_there_is_all_but_the_picture(open_inspected: OpenInspected, qtbot: QtBot) -> None:
-    panel, inspected = open_inspected(images=False)
+    panel, inspection = open_inspected(images=False)
     assert panel.tab("Table").model.rowCount() == CELLS
     assert len(panel.tab("Plot").dots.places) == CELLS
-    inspected.cells.select([3])
+    inspection.cells.select([3])
     assert "attention" in panel.card.text
     assert not panel.bar.width.isEnabled()
 
@@ -281,16 +281,16 @@ def test_without_images_and_without_features_one_sentence_says_so(
 ) -> None:
     _, panel = open_widget("Inspect cells")
     assert panel._empty.isVisible()
-    inspected = Inspected(predicted[1])
-    inspection_of(panel).show(inspected)
+    inspection = Inspection(predicted[1])
+    session_of(panel).show(inspection)
     tab = panel.tab("Plot")
     tab.view.setCurrentText(PCA)
     qtbot.waitUntil(lambda: "were not kept on this machine" in tab.state.text(), timeout=60_000)
-    inspected.cells.leave_out([0])
+    inspection.cells.leave_out([0])
     qtbot.waitUntil(lambda: "were not kept" in panel.text, timeout=60_000)
-    assert not inspected.is_answered
-    inspected.cells.undo()
-    assert inspected.is_answered
+    assert not inspection.is_answered
+    inspection.cells.undo()
+    assert inspection.is_answered
     assert not panel.text
 
 
@@ -302,12 +302,12 @@ def test_what_was_left_out_is_saved_and_taken_up_again(
     before = predict(qtbot, panel)
     panel.inspect()
     _, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells")
-    cells = panel.inspected.cells
+    cells = panel.inspection.cells
     cells.leave_out(before.order[:3])
     panel.save(tmp_path / "too early")
     assert "no answer yet" in panel.run.text
     assert not (tmp_path / "too early").exists()
-    qtbot.waitUntil(lambda: panel.inspected.is_answered, timeout=60_000)
+    qtbot.waitUntil(lambda: panel.inspection.is_answered, timeout=60_000)
     panel.save(tmp_path / "out")
     saved = Prediction.load(tmp_path / "out")
     assert len(saved.cells) == CELLS - 3
@@ -320,10 +320,10 @@ def test_what_was_left_out_is_saved_and_taken_up_again(
     assert panel.results.prediction == saved
     assert len(viewer.layers[SQUARES].data) == CELLS
     assert RANKED in viewer.layers
-    assert panel.inspected.cells.left_out == set(before.order[:3].tolist())
-    assert inspect.inspected is panel.inspected
-    panel.inspected.cells.set_left_out(())
-    qtbot.waitUntil(lambda: panel.inspected.is_answered, timeout=60_000)
+    assert panel.inspection.cells.left_out == set(before.order[:3].tolist())
+    assert inspect.inspection is panel.inspection
+    panel.inspection.cells.set_left_out(())
+    qtbot.waitUntil(lambda: panel.inspection.is_answered, timeout=60_000)
     assert panel.results.prediction == before
     shutil.rmtree(export)
 
@@ -334,15 +334,15 @@ def test_one_cell_is_inspected_like_many(
     smear, prediction, predictor = predicted
     one = smear.choosing(set_aside=prediction.cells[1:])
     viewer, panel = open_widget("Inspect cells")
-    inspected = Inspected(predictor.predict(one)[1], one, predictor=predictor)
-    RankedLayers(viewer, inspected, read_pictures(one, ranked_order(one, inspected.prediction)))
-    inspection_of(panel).show(inspected)
+    inspection = Inspection(predictor.predict(one)[1], one, predictor=predictor)
+    Gallery(viewer, inspection, read_pictures(one, ranked_order(one, inspection.prediction)))
+    session_of(panel).show(inspection)
     for title in ("Plot", "Table", "What if"):
         panel.tab(title)
     tab = panel.tab("Plot")
     tab.view.setCurrentText(PCA)
     qtbot.waitUntil(lambda: len(tab.dots.places) == 1 and tab.dots.isVisible(), timeout=60_000)
-    inspected.cells.step(1)
+    inspection.cells.step(1)
     panel.do(next(action for action in _actions() if action.key == "Delete"))
     assert "at least one cell" in panel.text
 
@@ -353,5 +353,5 @@ def _actions():
     return ACTIONS
 
 
-def _index(inspected: Inspected, cell: int) -> int:
-    return inspected.smear.cells.index(inspected.prediction.cells[cell])
+def _index(inspection: Inspection, cell: int) -> int:
+    return inspection.smear.cells.index(inspection.prediction.cells[cell])

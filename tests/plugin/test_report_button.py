@@ -40,8 +40,8 @@ def test_a_click_asks_for_a_place_writes_the_report_and_shows_it(
     assert opened == [str(path)]
     assert predicted.run.text == f"Report: {path}"
     html = path.read_text("utf-8")
-    assert predicted.inspected is not None
-    (name, probability), *_ = predicted.inspected.answer.top(1)
+    assert predicted.inspection is not None
+    (name, probability), *_ = predicted.inspection.answer.top(1)
     assert f"{name} {probability:.2f}" in html
     assert html.count("data:image/jpeg") >= 20
 
@@ -51,7 +51,7 @@ def test_cells_that_are_left_out_are_in_the_report_and_without_an_answer_there_i
 ) -> None:
     from napari_caltomorph.explanation.what_if import what_if
 
-    shown = predicted.inspected
+    shown = predicted.inspection
     assert shown is not None
     shown.cells.leave_out([0, 1])
     predicted.report.save(tmp_path / "early.html")
@@ -66,8 +66,8 @@ def test_cells_that_are_left_out_are_in_the_report_and_without_an_answer_there_i
 def test_a_report_is_written_where_model_and_images_are_gone(
     qtbot: QtBot, open_panel: OpenPanel, predicted: PredictPanel, export: Path, tmp_path: Path, home: Path
 ) -> None:
-    assert predicted.inspected is not None
-    other = predicted.inspected.prediction.model_copy(update={"model_fingerprint": "0" * 64})
+    assert predicted.inspection is not None
+    other = predicted.inspection.prediction.model_copy(update={"model_fingerprint": "0" * 64})
     other.save(tmp_path / "prediction.json")
     shutil.rmtree(export)
     predicted.open_prediction(tmp_path / "prediction.json")

@@ -63,7 +63,7 @@ def predicted(open_panel, export, qtbot):
             qtbot.mouseClick(panel.run.button, Qt.MouseButton.LeftButton)
         _, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells")
         opened.append(inspect)
-        qtbot.waitUntil(lambda: inspect.inspected is not None, timeout=LONG)
+        qtbot.waitUntil(lambda: inspect.inspection is not None, timeout=LONG)
         tab = inspect.tab("Trust")
         qtbot.waitUntil(lambda: tab.isVisible() and tab.found is not None and not tab.run.isVisible(), timeout=LONG)
         return viewer, panel, tab
@@ -75,23 +75,23 @@ def predicted(open_panel, export, qtbot):
 
 def test_everything_known_is_said_shown_and_linked(predicted, model, qtbot):
     _, panel, tab = predicted(model)
-    inspected = tab.inspected
-    expected = trust(inspected.prediction, inspected.ensemble(), inspected.features())
+    inspection = tab.inspection
+    expected = trust(inspection.prediction, inspection.ensemble(), inspection.features())
     assert [one.text for one in tab.found.statements] == [one.text for one in expected.statements]
     assert "Unlike the training cohort" in tab._said["Training cohort"].text()
     assert tab.certainty.isVisible()
     assert len(tab.members.figure.axes[0].patches) == 6 * 8
 
     # The most unusual cells are selected by a click, and can be sorted by.
-    domain = inspected.prediction.domain
+    domain = inspection.prediction.domain
     assert tab.unusual.item(0).data(Qt.ItemDataRole.UserRole) == domain.unusual[0]
     assert not tab.unusual.item(0).icon().isNull()
     at = tab.unusual.visualItemRect(tab.unusual.item(2)).center()
     qtbot.mouseClick(tab.unusual.viewport(), Qt.MouseButton.LeftButton, pos=at)
-    assert inspected.cells.selected == {int(domain.unusual[2])}
+    assert inspection.cells.selected == {int(domain.unusual[2])}
     tab.select_all.click()
-    assert inspected.cells.selected == {int(cell) for cell in domain.unusual_cells}
-    assert inspected.cells.columns["unusual"] == pytest.approx(1 - np.array(domain.cell_tails), abs=1e-3)
+    assert inspection.cells.selected == {int(cell) for cell in domain.unusual_cells}
+    assert inspection.cells.columns["unusual"] == pytest.approx(1 - np.array(domain.cell_tails), abs=1e-3)
 
     # Similar patients stand in the table; one whose images are there is opened and predicted, the other says why not.
     shown = tab.similar.frame
@@ -103,8 +103,8 @@ def test_everything_known_is_said_shown_and_linked(predicted, model, qtbot):
         assert "not where they were" in tab._problem.text()
     there = next(i for i, path in enumerate(shown["path"]) if path)
     tab.similar.doubleClicked.emit(tab.similar.model().index(there, 0))
-    qtbot.waitUntil(lambda: not panel.run.is_busy and inspected is not tab.inspected, timeout=LONG)
-    assert tab.inspected.prediction.patient_id == "known"
+    qtbot.waitUntil(lambda: not panel.run.is_busy and inspection is not tab.inspection, timeout=LONG)
+    assert tab.inspection.prediction.patient_id == "known"
 
 
 def test_a_model_without_patients_says_so_in_one_sentence(predicted, model, qtbot, tmp_path):
@@ -121,8 +121,8 @@ def test_a_model_without_patients_says_so_in_one_sentence(predicted, model, qtbo
 def test_trust_is_about_the_cells_that_are_left(predicted, model, qtbot):
     _, _, tab = predicted(model)
     before = tab.found.prediction
-    with qtbot.waitSignal(tab.inspected.answer_changed, timeout=LONG):
-        tab.inspected.cells.leave_out([0, 1, 2])
+    with qtbot.waitSignal(tab.inspection.answer_changed, timeout=LONG):
+        tab.inspection.cells.leave_out([0, 1, 2])
     qtbot.waitUntil(lambda: not tab.run.isVisible(), timeout=LONG)
     assert len(tab.found.prediction.cells) == len(before.cells) - 3
     assert len(tab.found.prediction.domain.cell_tails) == len(before.cells) - 3

@@ -22,7 +22,7 @@ def why(open_panel, export, qtbot):
     with qtbot.waitSignal(panel.run.ended, timeout=LONG):
         qtbot.mouseClick(panel.run.button, Qt.MouseButton.LeftButton)
     _, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells", tabify=True)
-    qtbot.waitUntil(lambda: inspect.inspected is not None, timeout=LONG)
+    qtbot.waitUntil(lambda: inspect.inspection is not None, timeout=LONG)
     tab = inspect.tab("Why")
     qtbot.waitUntil(tab.isVisible)
     yield viewer, tab
@@ -44,17 +44,17 @@ def ask(qtbot):
 def expected(tab, without=frozenset()):
     from napari_caltomorph.explanation.contribution import contributions
 
-    cells = tab.inspected.prediction.cells
+    cells = tab.inspection.prediction.cells
     kept = [cell for i, cell in enumerate(cells) if i not in without]
-    bag = tab.inspected.features().of_cells(kept)
-    found = contributions(tab.inspected.ensemble(), bag, tab.slug)
+    bag = tab.inspection.features().of_cells(kept)
+    found = contributions(tab.inspection.ensemble(), bag, tab.slug)
     by_cell = dict(zip(kept, found.values, strict=True))
     return np.array([by_cell.get(cell, 0) for cell in cells])
 
 
 def test_contributions_are_asked_shown_and_linked(why, ask, qtbot):
     _, tab = why
-    cells, prediction = tab.inspected.cells, tab.inspected.prediction
+    cells, prediction = tab.inspection.cells, tab.inspection.prediction
     assert tab.slug == prediction.taxonomy.slugs[int(prediction.probabilities.argmax())]
     assert not tab.dots.isVisible()
 
@@ -71,7 +71,7 @@ def test_contributions_are_asked_shown_and_linked(why, ask, qtbot):
     at = QPoint(round(x), round(tab.contribution.canvas.height() - y))
     qtbot.mouseClick(tab.contribution.canvas, Qt.MouseButton.LeftButton, pos=at)
     assert cells.selected == {int(values.argmax())}
-    ranked = tab.inspected.gallery.points.selected_data
+    ranked = tab.inspection.gallery.points.selected_data
     assert set(ranked) == {int(prediction.ranks[values.argmax()]) - 1}
     assert tab.dots.ringed == pytest.approx(tab.dots.places[[values.argmax()]])
     cells.select([int(values.argmin())])
@@ -98,22 +98,22 @@ def test_contributions_are_asked_shown_and_linked(why, ask, qtbot):
 
 def test_selected_cells_are_left_out_one_at_a_time(why, ask):
     _, tab = why
-    tab.inspected.cells.select([])
+    tab.inspection.cells.select([])
     ask_without = tab.without
     ask_without.run.button.click()
     assert "Select one or more cells first" in ask_without.run.text
-    tab.inspected.cells.select([3, 7, 11])
-    tab.inspected.cells.leave_out([0])
+    tab.inspection.cells.select([3, 7, 11])
+    tab.inspection.cells.leave_out([0])
     ask(ask_without)
     widths = [bar.get_width() for bar in ask_without.canvas.figure.axes[0].patches]
-    cells = [name for i, name in enumerate(tab.inspected.prediction.cells) if i != 0]
+    cells = [name for i, name in enumerate(tab.inspection.prediction.cells) if i != 0]
     from napari_caltomorph.explanation.leave_one_out import leave_one_out
 
-    bag = tab.inspected.features().of_cells(cells)
-    change = leave_one_out(tab.inspected.ensemble(), bag, tab.slug, [2, 6, 10]).change
+    bag = tab.inspection.features().of_cells(cells)
+    change = leave_one_out(tab.inspection.ensemble(), bag, tab.slug, [2, 6, 10]).change
     assert sorted(widths) == pytest.approx(sorted(change), abs=1e-5)
     most = [3, 7, 11][int(np.abs(change).argmax())]
-    assert f"Without cell #{tab.inspected.prediction.ranks[most]} " in ask_without.said
+    assert f"Without cell #{tab.inspection.prediction.ranks[most]} " in ask_without.said
 
 
 def test_curves_are_drawn_on_demand_and_can_be_cancelled(why, ask, qtbot):
@@ -133,17 +133,17 @@ def test_curves_are_drawn_on_demand_and_can_be_cancelled(why, ask, qtbot):
 
 def test_attention_over_the_pixels_lies_on_the_cell(why, ask):
     viewer, tab = why
-    tab.inspected.cells.select([4])
+    tab.inspection.cells.select([4])
     ask(tab.pixels)
     layer = viewer.layers[LAYER]
     assert isinstance(layer, Image)
-    assert layer.data.shape == tab.inspected.smear.canvas
-    points = tab.inspected.gallery.points
-    centre = points.data_to_world(points.data[int(tab.inspected.prediction.ranks[4]) - 1])[-2:]
+    assert layer.data.shape == tab.inspection.smear.canvas
+    points = tab.inspection.gallery.points
+    centre = points.data_to_world(points.data[int(tab.inspection.prediction.ranks[4]) - 1])[-2:]
     middle = layer.data_to_world((np.array(layer.data.shape) - 1) / 2)[-2:]
     assert middle == pytest.approx(centre, abs=float(points.scale[-1]))
-    assert f"#{tab.inspected.prediction.ranks[4]}" in tab.pixels.said
-    tab.inspected.cells.select([])
+    assert f"#{tab.inspection.prediction.ranks[4]}" in tab.pixels.said
+    tab.inspection.cells.select([])
     assert not tab.pixels.run.button.isEnabled()
 
 

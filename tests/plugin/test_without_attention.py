@@ -9,7 +9,7 @@ from tests.report.test_figures import make_prediction
 from napari_caltomorph.cli.show import _sentences
 from napari_caltomorph.diagnosis import NO_ATTENTION
 from napari_caltomorph.plugin.predict.result_view import ResultView
-from napari_caltomorph.plugin.session.inspected import Inspected
+from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.report import draw_attention_swarm
 
 
@@ -32,15 +32,15 @@ def test_panel_says_so_and_still_shows_cells_and_other_predictions(qtbot):
     view = ResultView()
     qtbot.addWidget(view)
     view.show()
-    without = Inspected(without_attention())
-    view.show_inspected(without)
+    without = Inspection(without_attention())
+    view.show_inspection(without)
     assert view.swarm.isHidden()
     assert "no attention" in view._swarm_title.text()
     without.cells.select([3])
     assert "#4" in view.card_text
     assert "the model has no attention" in view.card_text
-    usual = Inspected(make_prediction(12))
-    view.show_inspected(usual)
+    usual = Inspection(make_prediction(12))
+    view.show_inspection(usual)
     assert not view.swarm.isHidden()
     usual.cells.select([3])
     assert "of an average cell" in view.card_text

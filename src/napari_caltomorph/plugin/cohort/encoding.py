@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QPu
 from napari_caltomorph.cohort import Cohort, EncodeCohortOptions
 from napari_caltomorph.encoding import ENCODERS, find_encoder, find_weights
 from napari_caltomorph.errors import CaltomorphError, OutputRefused, WeightsMissing
-from napari_caltomorph.plugin.beside_opengl import load_triton_privately
+from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.parts import counted, line, link, narrow_combo
 from napari_caltomorph.plugin.widgets.settings import last_cohort, preferences
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
@@ -81,7 +81,7 @@ class CohortEncoding(QWidget):
         options = self.options()
 
         def work(progress: OnProgress) -> EncodeSummary:
-            load_triton_privately()
+            prepare_torch_import()
             from napari_caltomorph.cohort import encode_cohort
 
             return encode_cohort(cohort, Path(folder).expanduser(), options, progress=progress)

@@ -12,8 +12,8 @@ from napari_caltomorph.diagnosis import find_model
 from napari_caltomorph.diagnosis.model_file import Threshold
 from napari_caltomorph.errors import EvaluationRefused, FeaturesMissing, TrainingPatientsFound, WeightsMissing
 from napari_caltomorph.evaluation import EvaluateOptions, Evaluation
-from napari_caltomorph.plugin.beside_opengl import load_triton_privately
 from napari_caltomorph.plugin.evaluate.command import evaluate_command
+from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.progress import OnProgress, Progress
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def evaluate_as_ordered(order: EvaluateOrder, progress: OnProgress) -> Judged | 
     CaltomorphError
         What a person can mend; the message says how.
     """
-    load_triton_privately()
+    prepare_torch_import()
     from napari_caltomorph.diagnosis import Ensemble
 
     folder = find_model(order.model)

@@ -1,197 +1,305 @@
-"""The cells of a prediction as one picture: rows of cells, in any order.
+"""The layers of one prediction in a viewer: they show the inspected cells, and selecting in them selects everywhere.
 
-Cells are decoded once. Of a usual smear they are kept, and its picture is laid out at once. Of a large one thumbnails
-are kept: its picture is a pyramid whose finest levels decode the cells in view, and whose coarse levels are made of
-thumbnails. So another order is there in a moment.
+The points stand in rank order for good; another order moves them, and a filter hides some.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Any
 
+import napari
 import numpy as np
+from napari.layers import Image, Layer, Points
 from numpy.typing import NDArray
-from PIL import Image
+from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_caltomorph.plugin.gallery.layers import (
+    PREDICTION_KEY,
+    SQUARE,
+    hide_all_but,
+    ranked_layer_data,
+    ranked_order,
+    whose,
+)
+from napari_caltomorph.plugin.gallery.marks import paint
+from napari_caltomorph.plugin.gallery.mouse import GalleryMouse
+from napari_caltomorph.plugin.gallery.overlays import CellOverlays
+from napari_caltomorph.plugin.gallery.pictures import CellPictures, Grid
 from napari_caltomorph.plugin.gallery.stack import CellStack
-from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.plugin.gallery.texts import RanksInView
+from napari_caltomorph.plugin.session.inspection import Inspection
+from napari_caltomorph.plugin.widgets.theme import look_of
 from napari_caltomorph.smear import Smear
 
-# 1,500 cells of 144 px are a picture of 170 MB and 8,000 px, which every graphics card takes.
-_EAGER_CELLS = 1500
-# Levels of the pyramid of a large gallery: full size and half are decoded in view, the rest come from thumbnails.
-_LEVELS = 5
-_FIRST_THUMBNAIL_LEVEL = 2
 
+class Gallery(QObject):
+    """The picture of the cells and a square on each; made again, they replace themselves and nobody else's.
 
-@dataclass(frozen=True)
-class Grid:
-    """Where each cell stands, in pixels: the first at the top left, the next to its right.
+    `changed` says that some of the layers were deleted by hand.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    inspected : Inspected
+        With its smear; it learns of these layers.
+    pictures : CellPictures
+        Of the cells in rank order.
 
     Attributes
     ----------
-    count : int
-    cell : (int, int)
-        Height and width of a cell.
-    across : int or None
-        Cells a row; None: about the shape of a screen.
+    grid : Grid
+        Where cells stand.
     """
 
-    count: int
-    cell: tuple[int, int]
-    across: int | None = None
+    changed = Signal()
+
+    def __init__(self, viewer: napari.viewer.Viewer, inspection: Inspection, pictures: CellPictures) -> None:
+        super().__init__()
+        assert inspection.smear is not None
+        self.viewer, self.inspection = viewer, inspection
+        self._smear: Smear = inspection.smear
+        self._pictures = pictures
+        self._remove_of_same_patient()
+        self.image, self.points = (
+            viewer.add_layer(Layer.create(*data))
+            for data in ranked_layer_data(self._smear, inspection.prediction, pictures)
+        )
+        assert isinstance(self.image, Image)
+        assert isinstance(self.points, Points)
+        self.points.editable = False  # a square that is dragged or deleted would belong to no cell
+        self.stack: Image | None = None
+        self._heat, self._width = False, 0
+        self.grid = Grid(len(inspection.cells.order), self._smear.canvas)
+        self._overlays = CellOverlays(viewer, self.points)
+        self._keys: set[str] = set()
+        self._ranks_in_view = RanksInView(self)
+        # When all layers are cleared, each goes by itself.
+        self._removed = QTimer(self, singleShot=True, interval=0)
+        self._removed.timeout.connect(self._on_removed)
+        viewer.layers.selection.active = self.points
+        hide_all_but(viewer, self.image, self.points)
+        inspection.gallery = self
+        self._connect("connect")
+        self._mouse = GalleryMouse(self)
+        self._fit()
+
+    def close(self) -> None:
+        """Let go of the viewer and of the cells; the layers stay."""
+        self._ranks_in_view.stop()
+        self._removed.stop()
+        self._connect("disconnect")
+        for key in list(self._keys):
+            self.bind_key(key, None)
+        self._mouse.close()
+        self.inspection.gallery = None
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether both layers are still in the viewer."""
+        return self.image in self.viewer.layers and self.points in self.viewer.layers
+
+    @property
+    def has_stack(self) -> bool:
+        """Whether the cells are shown one at a time."""
+        return self.stack is not None and self.stack in self.viewer.layers
 
     @property
     def columns(self) -> int:
         """Cells a row."""
-        height, width = self.pitch
-        return max(1, self.across or round((self.count * 1.15 * height / width) ** 0.5))
+        return self.grid.columns
 
-    @property
-    def pitch(self) -> tuple[int, int]:
-        """Distance from a cell to the next, down and across; the gap below holds its rank.
+    def cell_at(self, world: tuple[float, ...]) -> int | None:
+        """Return the cell at a place in the world, or None."""
+        if not self.is_shown or not self.points.visible:
+            return None
+        row, column = self.points.world_to_data(world[-2:])
+        position = self.grid.at(float(row), float(column))
+        return None if position is None else int(self.inspection.cells.order[position])
 
-        A multiple of 16, so that every level of a pyramid divides it.
-        """
-        height, width = self.cell
-        return -(-(height + max(12, height // 6)) // 16) * 16, -(-(width + max(6, width // 20)) // 16) * 16
+    def cells_between(self, one: tuple[float, ...], other: tuple[float, ...]) -> NDArray[np.intp]:
+        """Return the cells whose middle lies in the rectangle between two places in the world."""
+        if not self.is_shown:
+            return np.zeros(0, dtype=np.intp)
+        corners = np.array([self.points.world_to_data(place[-2:]) for place in (one, other)])
+        inside = ((self.points.data >= corners.min(axis=0)) & (self.points.data <= corners.max(axis=0))).all(axis=1)
+        return self.inspection.prediction.order[inside & self.points.shown]
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width of the whole picture."""
-        rows = max(1, -(-self.count // self.columns))
-        return rows * self.pitch[0], self.columns * self.pitch[1]
+    def show_heat(self, on: bool) -> None:
+        """Tint the cells that were attended to more than an average one."""
+        self._heat = on
+        self._on_marks()
 
-    def corner(self, position: int) -> tuple[int, int]:
-        """Return the top left pixel of the cell at a position, 0 for the first."""
-        row, column = divmod(position, self.columns)
-        return row * self.pitch[0], column * self.pitch[1]
+    def show_width(self, width: int) -> None:
+        """Show cells so wide on the screen, in pixels, and as many in a row as fit; 0: all of them in view."""
+        self._width = width
+        self._on_order()
 
-    def centers(self) -> NDArray[np.float64]:
-        """(N, 2) middle of each cell, in pixels."""
-        places = np.stack(np.divmod(np.arange(self.count), self.columns), axis=1)
-        return places * np.array(self.pitch, dtype=float) + (np.array(self.cell) - 1) / 2
+    def bind_key(self, key: str, function: Callable[[], None] | None) -> None:
+        """Call a function when a key is pressed over the picture, whatever napari does with it; None: as it was."""
+        (self._keys.discard if function is None else self._keys.add)(key)
+        for layer in (self.image, self.points):
+            layer.bind_key(key, None if function is None else lambda _: function(), overwrite=True)
 
-    def at(self, row: float, column: float) -> int | None:
-        """Return the position of the cell at a pixel, or None between cells."""
-        (down, y), (across, x) = divmod(row + 0.5, self.pitch[0]), divmod(column + 0.5, self.pitch[1])
-        position = int(down) * self.columns + int(across)
-        inside = y < self.cell[0] and x < self.cell[1] and 0 <= across < self.columns
-        return position if inside and 0 <= position < self.count else None
+    def add_overlay(self, cell: int, name: str, image: NDArray[Any], **options: Any) -> Image | None:
+        """Lay an image over a cell; see `CellOverlays.add`. None where the picture was deleted by hand."""
+        if not self.is_shown:
+            return None
+        layer = self._overlays.add(cell, name, image, **options)
+        self._overlays.place(self.inspection.cells, self.grid)
+        return layer
 
+    def show_as_stack(self, on: bool) -> None:
+        """Show the cells of the gallery one at a time, in its order, instead of all at once."""
+        if on == (self.stack is not None) or (on and not self.is_shown):
+            return
+        if on:
+            self._add_stack()
+        else:
+            if self.has_stack:
+                self.viewer.layers.remove(self.stack)
+            self.stack = None
+        if not self.is_shown:
+            return
+        self.image.visible = self.points.visible = not on
+        self.viewer.layers.selection.active = self.stack if on else self.points
+        self._fit()
 
-@dataclass(frozen=True)
-class CellPictures:
-    """What is kept of N cells to lay them out in any order.
+    def _connect(self, how: str) -> None:
+        viewer, cells = self.viewer, self.inspection.cells
+        for signal, told in (
+            (cells.selection_changed, self._on_selection),
+            (cells.order_changed, self._on_order),
+            (cells.edited, self._on_marks),
+            (self.inspection.colors_changed, self._on_marks),
+            (self.points.selected_data.events.items_changed, self._on_points_selected),
+            (viewer.scene.camera.events.zoom, self._ranks_in_view.on_camera),
+            (viewer.scene.camera.events.center, self._ranks_in_view.on_camera),
+            (viewer.layers.events.removed, self._on_layer_removed),
+            (viewer.events.theme, self._on_marks),
+            (viewer.dims.events.current_step, self._on_scroll),
+        ):
+            getattr(signal, how)(told)
 
-    Attributes
-    ----------
-    stack : CellStack
-        The cells, decoded when asked for.
-    kept : (N, h, w, 3) uint8
-        The cells as they are; thumbnails of them where `is_large`.
-    is_large : bool
-        Whether a picture of all would be too large to be made at once.
-    """
+    def _ranks(self, cells: NDArray[np.intp] | list[int]) -> NDArray[np.intp]:
+        """Return the places of cells among the points."""
+        return self.inspection.prediction.ranks[cells] - 1
 
-    stack: CellStack
-    kept: NDArray[np.uint8]
-    is_large: bool
+    def _on_order(self) -> None:
+        if not self.is_shown:
+            return
+        order = self.inspection.cells.order
+        across = None
+        if self._width:
+            pitch = self.grid.pitch[1] / self.grid.cell[1] * self._width
+            across = max(1, int(self.viewer.canvas.size[1] / pitch))
+        self.grid = Grid(len(order), self._smear.canvas, across)
+        ranks = self._ranks(order)
+        self.image.data = self._pictures.arranged(ranks, self.grid)
+        shown = np.zeros(len(self.points.data), dtype=bool)
+        shown[ranks] = True
+        # napari 0.9 heeds `shown` only where some dimension is sliced, so what is hidden has no size either.
+        self.points.size = np.where(shown, SQUARE * max(self.grid.cell), 0)
+        places = np.broadcast_to(Grid(1, self.grid.cell).centers(), (len(shown), 2)).copy()
+        places[ranks] = self.grid.centers()
+        self.points.shown = shown
+        self.points.data = places
+        if self.stack is not None and self.has_stack:
+            self.stack.data = self._stack()
+        self._overlays.place(self.inspection.cells, self.grid)
+        self._look_at_order()
+        self._ranks_in_view.write_anew()
 
-    def arranged(self, order: NDArray[np.intp], grid: Grid) -> NDArray[np.uint8] | list[GalleryLevel]:
-        """Lay cells out in this order.
+    def _look_at_order(self) -> None:
+        """Bring all cells into view, or as many as their size lets, the current one among them."""
+        if self.stack is not None:
+            return
+        if not self._width:
+            self._fit()
+            return
+        camera, pixel = self.viewer.scene.camera, float(self.points.scale[-1])
+        camera.zoom = self._width / (self.grid.cell[1] * pixel)
+        current = self.inspection.cells.current
+        row = 0 if current is None else self.points.data[int(self._ranks([current])[0]), 0]
+        half = self.viewer.canvas.size[0] / camera.zoom / pixel / 2
+        row = np.clip(row, min(half, self.grid.shape[0] / 2), max(self.grid.shape[0] - half, half))
+        camera.center = (0.0, *self.points.data_to_world((row, self.grid.shape[1] / 2))[-2:])
 
-        Returns
-        -------
-        (H, W, 4) uint8 RGBA
-            Transparent between the cells; of a large smear a list of lazily composed levels, finest first.
-        """
-        if self.is_large:
-            return [GalleryLevel(self, order, grid, level) for level in range(_LEVELS)]
-        picture = np.zeros((*grid.shape, 4), np.uint8)
-        for position, cell in enumerate(order):
-            _paste(picture, grid.corner(position), self.kept[cell])
-        return picture
+    def _on_selection(self) -> None:
+        cells = self.inspection.cells
+        if not self.is_shown:
+            return
+        wanted = set(self._ranks(list(cells.selected)).tolist())
+        if wanted != set(self.points.selected_data):
+            self.points.selected_data = wanted
+        if cells.current is None:
+            return
+        place = self.points.data[int(self._ranks([cells.current])[0])]
+        if self.has_stack:
+            self.viewer.dims.set_point(0, cells.position(cells.current))
+        elif not self._is_in_view(place):
+            self.viewer.scene.camera.center = (0.0, *self.points.data_to_world(place)[-2:])
 
+    def _on_points_selected(self, event: object = None) -> None:
+        """Follow who selects points with napari's own tools, such as the features table."""
+        ranked, chosen = self.inspection.prediction.order, self.points.selected_data
+        wanted = frozenset(int(ranked[point]) for point in chosen)
+        if wanted != self.inspection.cells.selected:
+            self.inspection.cells.select(wanted, current=self.inspection.cells.current)
 
-def read_pictures(smear: Smear, cells: NDArray[np.intp], *, progress: OnProgress = ignore) -> CellPictures:
-    """Decode cells for the gallery.
+    def _on_marks(self, event: object = None) -> None:
+        if self.is_shown:
+            paint(self.points, self.inspection, look_of(self.viewer.theme), heat=self._heat)
+            self._ranks_in_view.write_anew()
 
-    Parameters
-    ----------
-    smear : Smear
-    cells : (N,) int
-        Indices of the smear's cells; their order is that of the `CellPictures`.
-    progress : callable
-        Called with a `Progress`; raising `Cancelled` in it stops cleanly.
-    """
-    stack, is_large = CellStack(smear, cells), len(cells) > _EAGER_CELLS
-    shift = _FIRST_THUMBNAIL_LEVEL if is_large else 0
-    size = max(1, smear.canvas[0] >> shift), max(1, smear.canvas[1] >> shift)
-    kept = np.empty((len(cells), *size, 3), np.uint8)
-    for cell in range(len(cells)):
-        if cell % 32 == 0:
-            progress(Progress("Arranging cells", cell, len(cells)))
-        kept[cell] = _shrunk(stack.cell(cell), size) if is_large else stack.cell(cell)
-    return CellPictures(stack, kept, is_large)
+    def _stack(self) -> CellStack:
+        in_smear = ranked_order(self._smear, self.inspection.prediction)
+        return CellStack(self._smear, in_smear[self._ranks(self.inspection.cells.order)])
 
+    def _add_stack(self) -> None:
+        options: dict[str, Any] = {
+            "name": f"{self.inspection.prediction.patient_id} cells by rank",
+            "rgb": True,
+            "interpolation2d": "linear",
+            "metadata": self.image.metadata,
+            "axis_labels": ("rank", "y", "x"),
+        }
+        if self._smear.pixel_size_um is not None:
+            size = self._smear.pixel_size_um
+            options |= {"scale": (1.0, size, size), "units": ("pixel", "um", "um")}
+        self.stack = self.viewer.add_image(self._stack(), **options)
+        self.viewer.dims.set_point(0, 0)
 
-class GalleryLevel:
-    """One level of a large gallery, as an array (H, W, 4) uint8 that composes what is asked for."""
+    def _fit(self) -> None:
+        """Bring what is shown into view, whatever size another patient's hidden picture has."""
+        # napari wants one layer with all of the viewer's dimensions; a smear is no larger than a cell of our picture.
+        fitted = [
+            layer
+            for layer in self.viewer.layers
+            if layer.ndim > 2 or layer == self.image or PREDICTION_KEY not in layer.metadata
+        ]
+        self.viewer.reset_view(layers=fitted if self.stack is None else [self.stack])
 
-    dtype = np.dtype(np.uint8)
-    ndim = 3
+    def _remove_of_same_patient(self) -> None:
+        for layer in list(self.viewer.layers):
+            found = layer.metadata.get(PREDICTION_KEY)
+            if found is not None and whose(found) == whose(self.inspection.prediction):
+                self.viewer.layers.remove(layer)
 
-    def __init__(self, pictures: CellPictures, order: NDArray[np.intp], grid: Grid, level: int) -> None:
-        self._pictures, self._order, self._grid, self._level = pictures, order, grid, level
-        height, width = grid.shape
-        self.shape = (height >> level, width >> level, 4)
+    def _on_layer_removed(self, event: object = None) -> None:
+        self._removed.start()
 
-    @property
-    def size(self) -> int:
-        """How many numbers the whole level has."""
-        return int(np.prod(self.shape))
+    def _on_removed(self) -> None:
+        if self.stack is not None and not self.has_stack:
+            self.show_as_stack(False)
+        self.changed.emit()
 
-    def __getitem__(self, key: object) -> NDArray[np.uint8]:
-        slices = key if isinstance(key, tuple) else (key,)
-        slices = (*slices, *(slice(None),) * (3 - len(slices)))
-        rows, columns = (range(*s.indices(n)) for s, n in zip(slices[:2], self.shape, strict=False))
-        pitch = [p >> self._level for p in self._grid.pitch]
-        if not rows or not columns:
-            return np.empty((len(rows), len(columns), 4), np.uint8)[..., slices[2]]
-        first_row, first_column = rows[0] // pitch[0], columns[0] // pitch[1]
-        last_row, last_column = rows[-1] // pitch[0], columns[-1] // pitch[1]
-        top, left = first_row * pitch[0], first_column * pitch[1]
-        picture = np.zeros(((last_row + 1) * pitch[0] - top, (last_column + 1) * pitch[1] - left, 4), np.uint8)
-        for row in range(first_row, last_row + 1):
-            for column in range(first_column, last_column + 1):
-                position = row * self._grid.columns + column
-                if position < self._grid.count:
-                    _paste(
-                        picture,
-                        (row * pitch[0] - top, column * pitch[1] - left),
-                        self._cell(int(self._order[position])),
-                    )
-        crop = picture[rows[0] - top : rows[-1] - top + 1, columns[0] - left : columns[-1] - left + 1]
-        return crop[:: rows.step, :: columns.step, slices[2]]
+    def _on_scroll(self, event: object = None) -> None:
+        step, cells = int(self.viewer.dims.current_step[0]), self.inspection.cells
+        if self.has_stack and step < len(cells.order):
+            cells.select([int(cells.order[step])])
 
-    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> NDArray[np.uint8]:
-        return self[:, :].astype(dtype or self.dtype, copy=False)
-
-    def _cell(self, cell: int) -> NDArray[np.uint8]:
-        size = [max(1, n >> self._level) for n in self._grid.cell]
-        if self._level >= _FIRST_THUMBNAIL_LEVEL:
-            step = 1 << (self._level - _FIRST_THUMBNAIL_LEVEL)
-            return self._pictures.kept[cell, ::step, ::step][: size[0], : size[1]]
-        image = self._pictures.stack.cell(cell)
-        return image if self._level == 0 else _shrunk(image, (size[0], size[1]))
-
-
-def _paste(picture: NDArray[np.uint8], corner: tuple[int, int], cell: NDArray[np.uint8]) -> None:
-    top, left = corner
-    picture[top : top + cell.shape[0], left : left + cell.shape[1], :3] = cell
-    picture[top : top + cell.shape[0], left : left + cell.shape[1], 3] = 255
-
-
-def _shrunk(cell: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    return np.asarray(Image.fromarray(cell).resize((size[1], size[0]), Image.Resampling.BOX))
+    def _is_in_view(self, place: NDArray[np.float64]) -> bool:
+        # The corners are whole pixels, and never lie beyond the middles of the outermost cells.
+        top_left, bottom_right = self.points.corner_pixels[:, -2:]
+        return bool(np.all((place >= top_left - 1) & (place <= bottom_right + 1)))

@@ -11,7 +11,7 @@ from napari.layers import Layer
 from numpy.typing import NDArray
 
 from napari_caltomorph.diagnosis import Prediction
-from napari_caltomorph.plugin.gallery.gallery import CellPictures, Grid, read_pictures
+from napari_caltomorph.plugin.gallery.pictures import CellPictures, Grid, read_pictures
 from napari_caltomorph.plugin.reader import SMEAR_KEY, LayerData
 from napari_caltomorph.plugin.session.cell_columns import cell_columns
 from napari_caltomorph.smear import Smear

@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgba, to_rgba_array
 from napari.layers import Points
 from numpy.typing import NDArray
 
-from napari_caltomorph.plugin.session.inspected import Inspected
+from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.report import Look
 
 FRAME = 0.035
@@ -16,16 +16,16 @@ _HOT = "#ff3b00"
 _HOTTEST = 0.45
 
 
-def paint(points: Points, inspected: Inspected, look: Look, *, heat: bool) -> None:
+def paint(points: Points, inspection: Inspection, look: Look, *, heat: bool) -> None:
     """Colour the squares, which are in rank order: frames by class or label, marks thick, what is left out faded."""
-    ranked, cells = inspected.prediction.order, inspected.cells
+    ranked, cells = inspection.prediction.order, inspection.cells
     left_out, marked = (np.isin(ranked, list(some)) for some in (cells.left_out, cells.marked))
-    frames = to_rgba_array(inspected.colors[ranked])
+    frames = to_rgba_array(inspection.colors[ranked])
     frames[left_out] = to_rgba(look.faint)
     faces = np.zeros((len(ranked), 4))
     if heat:
         faces[:] = to_rgba(_HOT)
-        faces[:, 3] = _heat(inspected.prediction.attention[ranked])
+        faces[:, 3] = _heat(inspection.prediction.attention[ranked])
     faces[left_out] = to_rgba(look.background, 0.66)
     with points.events.blocker_all():  # one update for all of it
         points.border_color = frames

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_caltomorph.plugin.gallery.ranked_layers import RankedLayers
+    from napari_caltomorph.plugin.gallery.gallery import Gallery
 
 # A press that moves further than this, in pixels, pans the view and is no click.
 _CLICK = 4
@@ -15,7 +15,7 @@ _CLICK = 4
 class GalleryMouse:
     """A click selects the cell under it, with Ctrl one more, with Shift all up to it; Shift and a drag, a rectangle."""
 
-    def __init__(self, gallery: RankedLayers) -> None:
+    def __init__(self, gallery: Gallery) -> None:
         self._gallery = gallery
         gallery.viewer.mouse_drag_callbacks.append(self._on_press)
 
@@ -34,7 +34,7 @@ class GalleryMouse:
         while event.type == "mouse_move":
             moved = max(moved, *(abs(a - b) for a, b in zip(start, event.pos, strict=True)))
             if extends and moved > _CLICK:
-                self._gallery.inspected.cells.select(self._gallery.cells_between(place, event.position))
+                self._gallery.inspection.cells.select(self._gallery.cells_between(place, event.position))
             yield
         camera.mouse_pan = pans
         moved = max(moved, *(abs(a - b) for a, b in zip(start, event.pos, strict=True)))
@@ -43,7 +43,7 @@ class GalleryMouse:
             self._choose(cell, extends=extends, adds=adds)
 
     def _choose(self, cell: int, *, extends: bool, adds: bool) -> None:
-        cells = self._gallery.inspected.cells
+        cells = self._gallery.inspection.cells
         if extends:
             cells.extend_to(cell)
         elif adds:

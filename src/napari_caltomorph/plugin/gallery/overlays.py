@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Image, Points
 from numpy.typing import NDArray
 
-from napari_caltomorph.plugin.gallery.gallery import Grid
+from napari_caltomorph.plugin.gallery.pictures import Grid
 from napari_caltomorph.plugin.session.selection import CellSelection
 
 

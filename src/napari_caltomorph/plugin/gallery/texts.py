@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer
 
 from napari_caltomorph.plugin.gallery.colors import BY_LABEL
-from napari_caltomorph.plugin.gallery.gallery import Grid
-from napari_caltomorph.plugin.session.inspected import Inspected
+from napari_caltomorph.plugin.gallery.pictures import Grid
+from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.theme import look_of
 from napari_caltomorph.report import Look
 from napari_caltomorph.report.drawing import short
 
 if TYPE_CHECKING:
-    from napari_caltomorph.plugin.gallery.ranked_layers import RankedLayers
+    from napari_caltomorph.plugin.gallery.gallery import Gallery
 
 # A cell must be this wide on the screen, in pixels, for its rank to be written below it.
 _READABLE = 110
@@ -29,7 +29,7 @@ _LONGEST = 13
 class RanksInView(QObject):
     """Writes the ranks when the camera has come to rest."""
 
-    def __init__(self, gallery: RankedLayers) -> None:
+    def __init__(self, gallery: Gallery) -> None:
         super().__init__(gallery)
         self._gallery = gallery
         self._written: tuple[int, ...] | None = None
@@ -54,16 +54,16 @@ class RanksInView(QObject):
         gallery = self._gallery
         if not gallery.is_shown:
             return
-        points, inspected, grid = gallery.points, gallery.inspected, gallery.grid
-        order = inspected.cells.order
-        places = points.data[inspected.prediction.ranks[order] - 1]
+        points, inspection, grid = gallery.points, gallery.inspection, gallery.grid
+        order = inspection.cells.order
+        places = points.data[inspection.prediction.ranks[order] - 1]
         wanted = _readable_positions(points, grid, places, gallery.viewer.scene.camera.zoom)
         if wanted == self._written:
             return
         self._written = wanted
         if wanted:
             cells = [int(order[position]) for position in wanted]
-            _write_ranks(points, inspected, cells, grid, look_of(gallery.viewer.theme))
+            _write_ranks(points, inspection, cells, grid, look_of(gallery.viewer.theme))
         else:
             points.text.visible = False
 
@@ -79,15 +79,15 @@ def _readable_positions(points: Points, grid: Grid, places: NDArray[np.float64],
     return tuple(np.flatnonzero(inside.all(axis=1))[:_MOST_TEXTS].tolist())
 
 
-def _write_ranks(points: Points, inspected: Inspected, cells: list[int], grid: Grid, look: Look) -> None:
+def _write_ranks(points: Points, inspection: Inspection, cells: list[int], grid: Grid, look: Look) -> None:
     """Write rank and attention below these cells, and the type where the frames are coloured by it."""
-    prediction = inspected.prediction
-    labels = inspected.cells.labels if inspected.coloring == BY_LABEL else None
+    prediction = inspection.prediction
+    labels = inspection.cells.labels if inspection.coloring == BY_LABEL else None
     strings = [""] * len(prediction.cells)
     for cell in cells:
         rank = int(prediction.ranks[cell])
         said = f"#{rank}"
-        if cell in inspected.cells.left_out:
+        if cell in inspection.cells.left_out:
             said += "   left out"
         elif labels and labels[cell]:
             said = short(labels[cell], _LONGEST)

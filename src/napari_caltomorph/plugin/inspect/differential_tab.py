@@ -1,7 +1,7 @@
 """The *Differential* tab: label cells with keys, train a probe on them in seconds, and count what there is.
 
-Labels are the selection model's, so that its undo takes them back; the `LabelBook` writes them down for all smears of
-the window. The probe counts anew whenever a label changes: a correction by hand is a label.
+Labels belong to the selection model, so that its undo reverts them; `DifferentialState` stores them for all smears of
+the window. The probe counts again whenever a label changes: a correction by hand is a label.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout
 from napari_caltomorph.differential import Differential, Probe, SmearId, read_labels, save_labels
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.gallery.colors import BY_CLASS, BY_LABEL, BY_TYPE
+from napari_caltomorph.plugin.inspect.differential_parts import NARROW, LabelKeys
 from napari_caltomorph.plugin.inspect.differential_view import DifferentialView
-from napari_caltomorph.plugin.inspect.label_book import Counts, LabelBook, Trained, show_calls, smear_of
-from napari_caltomorph.plugin.inspect.label_keys import NARROW, LabelKeys
-from napari_caltomorph.plugin.inspect.tab import InspectTab
-from napari_caltomorph.plugin.session.inspected import Inspected
+from napari_caltomorph.plugin.session.differential import Counts, DifferentialState, Trained, show_calls, smear_of
+from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.ask_path import ask_file, ask_folder, ask_new_file
+from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import counted, line, plain
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.plugin.widgets.theme import WARNING, colored
@@ -32,15 +32,15 @@ _EMPTY = "Select cells and label them: with a letter over the picture, or with a
 _PROBES, _TABLES = "Probes (*.safetensors)", "Tables (*.csv)"
 
 
-class DifferentialTab(InspectTab):
+class DifferentialTab(InspectionView):
     """Labels, probe and counts of the smears that are inspected in a window."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.book = LabelBook()
+        self.book = DifferentialState()
         self._counts: dict[SmearId, Differential] = {}
         self._recounting: Job | None = None
-        self._bound: Inspected | None = None
+        self._bound: Inspection | None = None
         # One count when labelling pauses, not one a cell.
         self._pause = QTimer(self, singleShot=True, interval=250)
         self._pause.timeout.connect(self._count_again)
@@ -77,24 +77,24 @@ class DifferentialTab(InspectTab):
         column.addWidget(self.view)
         column.addStretch()
 
-    def on_inspected(self) -> None:
+    def on_inspection(self) -> None:
         self._stop()
         self.view.draw(self.look)
-        self._bind_keys(self.inspected if self.isVisible() else None)
-        if self.inspected is not None:
-            self.book.open(self.inspected)
+        self._bind_keys(self.inspection if self.isVisible() else None)
+        if self.inspection is not None:
+            self.book.open(self.inspection)
             if self.book.probe is not None:
                 self._pause.start()
         self._show()
 
     def on_edits(self) -> None:
-        if self.inspected is not None and self.book.keep(self.inspected):
+        if self.inspection is not None and self.book.keep(self.inspection):
             self._show_labels()
             if self.book.probe is not None:
                 self._pause.start()
 
     def on_selection(self) -> None:
-        cells = None if self.inspected is None else self.inspected.cells
+        cells = None if self.inspection is None else self.inspection.cells
         can_confirm = cells is not None and bool(cells.selected) and BY_TYPE in cells.columns
         self.buttons["Confirm calls"].setEnabled(can_confirm)
 
@@ -105,17 +105,17 @@ class DifferentialTab(InspectTab):
         self._bind_keys(None)
         self._stop()
 
-    def show_inspected(self, inspected: Inspected | None) -> None:
+    def show_inspection(self, inspection: Inspection | None) -> None:
         self._keep_what_was_missed()
-        super().show_inspected(inspected)
+        super().show_inspection(inspection)
 
-    def close_inspected(self) -> None:
+    def close_inspection(self) -> None:
         self._keep_what_was_missed()
-        super().close_inspected()
+        super().close_inspection()
 
     def showEvent(self, event: Any) -> None:
         super().showEvent(event)
-        self._bind_keys(self.inspected)
+        self._bind_keys(self.inspection)
 
     def hideEvent(self, event: Any) -> None:
         super().hideEvent(event)
@@ -123,31 +123,31 @@ class DifferentialTab(InspectTab):
 
     def label(self, name: str) -> None:
         """Label the selected cells; after a single one, the next is selected."""
-        if self.inspected is None:
+        if self.inspection is None:
             return
-        cells = self.inspected.cells
+        cells = self.inspection.cells
         if not cells.selected:
             self.task.say("Select cells first: click one in the picture, or drag over several.")
             return
         self.task.say("")
-        if self.inspected.coloring == BY_CLASS:
-            self.inspected.color_by(BY_LABEL)
+        if self.inspection.coloring == BY_CLASS:
+            self.inspection.color_by(BY_LABEL)
         cells.label(name)
         if len(cells.selected) == 1:
             cells.step(1)
 
     def confirm_calls(self) -> None:
         """Label the selected cells as the probe calls them."""
-        if self.inspected is not None:
-            cells = self.inspected.cells
+        if self.inspection is not None:
+            cells = self.inspection.cells
             called = cells.columns[BY_TYPE]
             cells.set_labels([str(called[i]) if i in cells.selected else old for i, old in enumerate(cells.labels)])
 
     def load_labels(self, path: Path) -> None:
         """Add labelled cells from a table; `LabelsUnreadable` where it is none."""
         self.book.add(read_labels(path))
-        if self.inspected is not None:
-            self.book.show(self.inspected)
+        if self.inspection is not None:
+            self.book.show(self.inspection)
             if self.book.probe is not None:
                 self._pause.start()
         self._show_labels()
@@ -161,8 +161,8 @@ class DifferentialTab(InspectTab):
 
     def count_others(self, path: Path) -> None:
         """Count another smear, or all smears in a folder."""
-        if self.inspected is not None:
-            self.task.start(partial(self.book.count_others, self.inspected, path), self._on_counts)
+        if self.inspection is not None:
+            self.task.start(partial(self.book.count_others, self.inspection, path), self._on_counts)
 
     def export(self, folder: Path) -> None:
         """Write the counts of all smears; `OutputRefused` where that fails."""
@@ -172,7 +172,7 @@ class DifferentialTab(InspectTab):
         self.task.say(f"Written: {', '.join(map(str, files))}")
 
     def _train(self) -> None:
-        if self.inspected is not None:
+        if self.inspection is not None:
             self._stop()
             self.task.start(self.book.train, self._on_trained)
 
@@ -187,11 +187,11 @@ class DifferentialTab(InspectTab):
 
     def _count_again(self) -> None:
         """Count the inspected smear with its labels as they are now."""
-        if self.inspected is None or self.book.probe is None:
+        if self.inspection is None or self.book.probe is None:
             return
         if self._recounting is not None:
             self._recounting.drop()
-        self._recounting = job = Job(self, partial(self.book.count, self.inspected))
+        self._recounting = job = Job(self, partial(self.book.count, self.inspection))
         job.returned.connect(self._on_counts)
         job.errored.connect(self._on_failed)
         job.start()
@@ -202,11 +202,11 @@ class DifferentialTab(InspectTab):
         self.task.say(str(error), is_error=True)
 
     def _show(self, chosen: SmearId | None = None) -> None:
-        here = None if self.inspected is None else smear_of(self.inspected)
+        here = None if self.inspection is None else smear_of(self.inspection)
         probe = self.book.probe
         self.view.show_counts(self._counts, probe, chosen or here)
-        if self.inspected is not None and here in self._counts:
-            show_calls(self.inspected, self._counts[here])
+        if self.inspection is not None and here in self._counts:
+            show_calls(self.inspection, self._counts[here])
         self.about.setText("" if probe is None else _in_words(probe))
         self.about.setVisible(probe is not None)
         for name in ("Save probe", "Count others"):
@@ -216,27 +216,27 @@ class DifferentialTab(InspectTab):
         self.on_selection()
 
     def _show_labels(self) -> None:
-        labels = () if self.inspected is None else self.inspected.cells.labels
+        labels = () if self.inspection is None else self.inspection.cells.labels
         self.keys.show_counts(labels)
         self.buttons["Save labels"].setEnabled(len(self.book.labels) > 0)
-        if self.inspected is None:
+        if self.inspection is None:
             return
         here = sum(map(bool, labels))
-        elsewhere = len(self.book.labels) - len(self.book.labels.of(smear_of(self.inspected)))
+        elsewhere = len(self.book.labels) - len(self.book.labels.of(smear_of(self.inspection)))
         words = f"<b>{counted(here, 'cell')} labelled</b> of {len(labels):,}" if here else _EMPTY
         self.words.setText(f"{words}; {counted(elsewhere, 'cell')} of other smears" if elsewhere else words)
 
-    def _bind_keys(self, inspected: Inspected | None) -> None:
-        for one in (self._bound, inspected):
+    def _bind_keys(self, inspection: Inspection | None) -> None:
+        for one in (self._bound, inspection):
             if one is not None and one.gallery is not None:
                 for key, name in self.keys.keys.items():
-                    one.gallery.bind_key(key, partial(self.label, name) if one is inspected else None)
-        self._bound = inspected
+                    one.gallery.bind_key(key, partial(self.label, name) if one is inspection else None)
+        self._bound = inspection
 
     def _keep_what_was_missed(self) -> None:
         """Write down what was labelled, or taken back, while the tab was out of sight."""
-        if self.inspected is not None and self.inspected in self.book:
-            self.book.keep(self.inspected)
+        if self.inspection is not None and self.inspection in self.book:
+            self.book.keep(self.inspection)
 
     def _stop(self) -> None:
         self._pause.stop()

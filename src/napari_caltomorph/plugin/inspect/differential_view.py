@@ -9,7 +9,7 @@ from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QButtonGroup, QComboBox, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_caltomorph.differential import Differential, Probe, SmearId
-from napari_caltomorph.plugin.inspect.label_keys import NARROW
+from napari_caltomorph.plugin.inspect.differential_parts import NARROW
 from napari_caltomorph.plugin.widgets.parts import line, narrow_combo
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.report import Look

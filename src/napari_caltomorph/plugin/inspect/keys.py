@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from napari_caltomorph.plugin.session.inspected import Inspected
+from napari_caltomorph.plugin.session.inspection import Inspection
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class CellAction:
     title: str
     key: str
     napari_key: str
-    do: Callable[[Inspected], None]
+    do: Callable[[Inspection], None]
     in_lists: bool = True
 
 
-def _step(rows: int, cells: int) -> Callable[[Inspected], None]:
-    def step(inspected: Inspected) -> None:
-        across = 1 if inspected.gallery is None else inspected.gallery.columns
-        inspected.cells.step(rows * across + cells)
+def _step(rows: int, cells: int) -> Callable[[Inspection], None]:
+    def step(inspection: Inspection) -> None:
+        across = 1 if inspection.gallery is None else inspection.gallery.columns
+        inspection.cells.step(rows * across + cells)
 
     return step
 

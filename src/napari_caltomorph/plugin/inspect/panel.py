@@ -1,7 +1,7 @@
 """The *Inspect cells* panel: views of one prediction that answer each other.
 
 The panel holds a bar for what is shown and what is done to the selected cells, and below it the tabs of
-`inspect_tabs`. All of them follow one `Inspected`, which *Predict patient* makes.
+`inspect_tabs`. All of them follow one `Inspection`, which *Predict patient* makes.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QBoxLayout, QFrame, QPushButton, QScrollArea, QShortcut, QTabWidget, QVBoxLayout, QWidget
 
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.plugin.inspect.bar import InspectBar
+from napari_caltomorph.plugin.inspect.controls import CellControls
 from napari_caltomorph.plugin.inspect.keys import ACTIONS, CellAction
-from napari_caltomorph.plugin.inspect.tab import InspectTab
 from napari_caltomorph.plugin.inspect.tabs import TABS, TabRow
-from napari_caltomorph.plugin.inspect.what_if_run import WhatIfRun
-from napari_caltomorph.plugin.session.inspected import Inspected, inspection_of
+from napari_caltomorph.plugin.inspect.what_if_run import WhatIfUpdater
+from napari_caltomorph.plugin.session.inspection import Inspection, session_of
 from napari_caltomorph.plugin.widgets.cell_card import CellCard
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
+from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import line, plain
 from napari_caltomorph.plugin.widgets.theme import ERROR, colored, look_of
 
@@ -47,17 +47,17 @@ class InspectPanel(DockPanel):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self.inspected: Inspected | None = None
-        self._tabs: dict[TabRow, InspectTab] = {}
-        self.bar = InspectBar()
+        self.inspection: Inspection | None = None
+        self._tabs: dict[TabRow, InspectionView] = {}
+        self.bar = CellControls()
         self.bar.asked.connect(self.do)
-        self.what_if = WhatIfRun(self)
+        self.what_if = WhatIfUpdater(self)
         self.what_if.said.connect(self._say)
         self.card = CellCard(_CARD_SIDE)
         self.tabs = QTabWidget()
         self._build()
 
-    def tab(self, title: str) -> InspectTab:
+    def tab(self, title: str) -> InspectionView:
         """Bring a tab into sight, and return it."""
         place = next(i for i, row in enumerate(TABS) if row.title == title)
         self.tabs.setCurrentIndex(place)
@@ -65,10 +65,10 @@ class InspectPanel(DockPanel):
 
     def do(self, action: CellAction) -> None:
         """Do what a key or the menu stands for."""
-        if self.inspected is None:
+        if self.inspection is None:
             return
         try:
-            action.do(self.inspected)
+            action.do(self.inspection)
         except CaltomorphError as error:
             self._say(str(error), True)
 
@@ -78,17 +78,17 @@ class InspectPanel(DockPanel):
         return self._said
 
     def on_bound(self) -> None:
-        self._inspection = inspection_of(self)  # when it unbinds, the panel may stand in no window any more
-        self._inspection.changed.connect(self._on_inspection)
+        self._session = session_of(self)  # when it unbinds, the panel may stand in no window any more
+        self._session.changed.connect(self._on_session_changed)
         self._viewer.events.theme.connect(self._on_theme)
-        self._on_inspection()
+        self._on_session_changed()
 
     def on_unbound(self) -> None:
         """Stop what runs in the tabs, and let go of the viewer and of the prediction."""
-        self._inspection.changed.disconnect(self._on_inspection)
+        self._session.changed.disconnect(self._on_session_changed)
         self._viewer.events.theme.disconnect(self._on_theme)
         for view in (self.bar, *self._tabs.values()):
-            view.close_inspected()
+            view.close_inspection()
         self._let_go()
 
     def resizeEvent(self, event: QEvent) -> None:
@@ -137,16 +137,16 @@ class InspectPanel(DockPanel):
         self.setMinimumSize(360, 180)  # less than its parts want: they make room when they are told the size
         self._say("", False)
 
-    def _on_inspection(self) -> None:
+    def _on_session_changed(self) -> None:
         self._let_go()
-        found = self.inspected = self._inspection.inspected
+        found = self.inspection = self._session.inspection
         self._title.setText("" if found is None else f"<b>{plain(found.prediction.patient_id)}</b>")
         self._empty.setVisible(found is None)
         self._controls.setVisible(found is not None)
         self.tabs.setVisible(found is not None)
         self._say("", False)
         for view in (self.bar, *self._tabs.values()):
-            view.show_inspected(found)
+            view.show_inspection(found)
         self.what_if.follow(found)
         if found is None:
             return
@@ -160,23 +160,23 @@ class InspectPanel(DockPanel):
 
     def _let_go(self) -> None:
         self.what_if.follow(None)
-        if self.inspected is None:
+        if self.inspection is None:
             return
-        cells, gallery = self.inspected.cells, self.inspected.gallery
+        cells, gallery = self.inspection.cells, self.inspection.gallery
         cells.selection_changed.disconnect(self._show_card)
         cells.edited.disconnect(self._show_card)
         if gallery is not None:
             for action in ACTIONS:
                 gallery.bind_key(action.napari_key, None)
-        self.inspected = None
+        self.inspection = None
 
-    def _made(self, place: int) -> InspectTab:
+    def _made(self, place: int) -> InspectionView:
         """Return a tab, made when it is first needed: opening the panel stays quick."""
         row = TABS[place]
         if row not in self._tabs:
             tab = self._tabs[row] = row.make()
             tab.draw(look_of(self._viewer.theme))
-            tab.show_inspected(self.inspected)
+            tab.show_inspection(self.inspection)
             self.tabs.widget(place).setWidget(tab)
             for widget in tab.key_widgets():
                 for action in ACTIONS:
@@ -186,8 +186,8 @@ class InspectPanel(DockPanel):
         return self._tabs[row]
 
     def _show_card(self) -> None:
-        if self.inspected is not None:
-            self.card.show_current(self.inspected)
+        if self.inspection is not None:
+            self.card.show_current(self.inspection)
 
     def _say(self, text: str, is_error: bool) -> None:
         self._said = text

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from napari.utils import Colormap
 
 from napari_caltomorph.errors import ExplanationRefused
-from napari_caltomorph.plugin.inspect.why_question import Question
-from napari_caltomorph.plugin.session.inspected import Inspected
+from napari_caltomorph.plugin.inspect.explanation_row import Question
+from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.progress import OnProgress, Progress
 
 if TYPE_CHECKING:
@@ -25,56 +25,56 @@ class PixelQuestion(Question):
 
     def __init__(self) -> None:
         super().__init__("Where in this cell did the encoder look?", "Attention rollout over the patches of its image")
-        self._inspected: Inspected | None = None
+        self._inspection: Inspection | None = None
         self.run.asked.connect(self._ask)
 
-    def show_inspected(self, inspected: Inspected | None) -> None:
+    def show_inspection(self, inspection: Inspection | None) -> None:
         """Ask about the cells of another prediction."""
-        self._inspected = inspected
+        self._inspection = inspection
         self.clear()
         self.show_cell()
 
     def show_cell(self) -> None:
         """Follow the current cell."""
-        current = None if self._inspected is None else self._inspected.cells.current
+        current = None if self._inspection is None else self._inspection.cells.current
         self.run.button.setEnabled(current is not None or self.run.is_busy)
         if current is None and not self.run.is_busy:
-            self.run.say("" if self._inspected is None else "Select a cell to ask where in it the encoder looked.")
+            self.run.say("" if self._inspection is None else "Select a cell to ask where in it the encoder looked.")
         elif not self.run.is_busy:
             self.run.say("")
 
     def _ask(self) -> None:
-        assert self._inspected is not None
-        cell = self._inspected.cells.current
+        assert self._inspection is not None
+        cell = self._inspection.cells.current
         if cell is not None:
-            self.run.start(partial(ask_pixels, self._inspected, cell), partial(self._show, cell))
+            self.run.start(partial(ask_pixels, self._inspection, cell), partial(self._show, cell))
 
     def _show(self, cell: int, found: PatchAttention) -> None:
-        if self._inspected is None or self._inspected.smear is None or self._inspected.gallery is None:
+        if self._inspection is None or self._inspection.smear is None or self._inspection.gallery is None:
             return
         most = float(found.patches.max())
-        self._inspected.gallery.add_overlay(
+        self._inspection.gallery.add_overlay(
             cell,
             LAYER,
-            found.on_canvas(self._inspected.smear.canvas),
+            found.on_canvas(self._inspection.smear.canvas),
             colormap=_HEAT,
             contrast_limits=(1, max(most, 1.5)),
             blending="translucent",
         )
-        rank = self._inspected.prediction.ranks[cell]
+        rank = self._inspection.prediction.ranks[cell]
         self.answer(
             f"Yellow on cell #{rank}: more attention than an average patch, at most {most:.1f}x. It says where the "
             "encoder looked, and nothing of the diagnosis. The layer can be deleted."
         )
 
 
-def ask_pixels(inspected: Inspected, cell: int, progress: OnProgress) -> PatchAttention:
+def ask_pixels(inspection: Inspection, cell: int, progress: OnProgress) -> PatchAttention:
     """Return the encoder's attention over the patches of one cell."""
-    if inspected.smear is None or inspected.gallery is None:
+    if inspection.smear is None or inspection.gallery is None:
         raise ExplanationRefused("The images of these cells are not at hand; open the smear to see where it looked.")
     progress(Progress("Loading the encoder", 0, 1, "encoders"))
-    encoder = inspected.encoder()
+    encoder = inspection.encoder()
     from napari_caltomorph.explanation.patches import patch_attention
 
-    smear = inspected.smear
-    return patch_attention(encoder, smear.image(smear.cells.index(inspected.prediction.cells[cell])))
+    smear = inspection.smear
+    return patch_attention(encoder, smear.image(smear.cells.index(inspection.prediction.cells[cell])))

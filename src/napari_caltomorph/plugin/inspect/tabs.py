@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 
-from napari_caltomorph.plugin.inspect.tab import InspectTab
+from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 
 
 @dataclass(frozen=True)
@@ -16,16 +16,16 @@ class TabRow:
     tip: str
     where: str
 
-    def make(self) -> InspectTab:
+    def make(self) -> InspectionView:
         """Make the tab."""
         module, name = self.where.split(":")
-        tab: InspectTab = getattr(import_module(f"napari_caltomorph.plugin.inspect.{module}"), name)()
+        tab: InspectionView = getattr(import_module(f"napari_caltomorph.plugin.inspect.{module}"), name)()
         return tab
 
 
 TABS = (
-    TabRow("Plot", "The cells as dots, by attention or by their features", "cell_scatter:CellScatterTab"),
-    TabRow("Table", "All cells with their numbers, to sort and export", "cell_table:CellTableTab"),
+    TabRow("Plot", "The cells as dots, by attention or by their features", "plot_tab:PlotTab"),
+    TabRow("Table", "All cells with their numbers, to sort and export", "table_tab:TableTab"),
     TabRow("Why", "Which cells speak for a class or against it, and whether to believe it", "why_tab:WhyTab"),
     TabRow("Trust", "Whether to believe it: training cohort, members, similar patients", "trust_tab:TrustTab"),
     TabRow(

@@ -18,10 +18,10 @@ from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.explanation.trust import Trust, trust
 from napari_caltomorph.names import printable
 from napari_caltomorph.plugin.evaluate.open import open_in_predict
-from napari_caltomorph.plugin.inspect.tab import InspectTab
+from napari_caltomorph.plugin.inspect.explanation_row import ScrolledCanvas
 from napari_caltomorph.plugin.inspect.unusual_cells import UnusualCells
-from napari_caltomorph.plugin.inspect.why_question import ScrolledCanvas
-from napari_caltomorph.plugin.session.inspected import Inspected
+from napari_caltomorph.plugin.session.inspection import Inspection
+from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import line, plain
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
@@ -36,7 +36,7 @@ _COLUMNS = ["class", "distance", "Hb", "patient"]
 _UNUSUAL = "The most unusual cells: the farthest from the commonest looks of training cells"
 
 
-class TrustTab(InspectTab):
+class TrustTab(InspectionView):
     """Says what speaks for and against the answer to the cells that are not left out."""
 
     def __init__(self) -> None:
@@ -57,18 +57,18 @@ class TrustTab(InspectTab):
         self._unusual_title = line(_UNUSUAL)
         self._build()
 
-    def on_inspected(self) -> None:
+    def on_inspection(self) -> None:
         self.run.cancel()
-        self.setEnabled(self.inspected is not None)
-        if self.inspected is None:
+        self.setEnabled(self.inspection is not None)
+        if self.inspection is None:
             self.found = None
             return
-        self._show_unusual(self.inspected)
+        self._show_unusual(self.inspection)
         self.on_answer()
 
     def on_answer(self) -> None:
-        if self.inspected is not None:
-            self._show(trust(self.inspected.answer))
+        if self.inspection is not None:
+            self._show(trust(self.inspection.answer))
             self._compare()
 
     def on_look(self) -> None:
@@ -113,16 +113,16 @@ class TrustTab(InspectTab):
         whole.addWidget(area)
 
     def _compare(self) -> None:
-        assert self.inspected is not None
+        assert self.inspection is not None
         self.run.show()  # until it is done: it is there to cancel, and to start again
-        self.run.start(partial(_weigh, self.inspected), self._on_compared)
+        self.run.start(partial(_weigh, self.inspection), self._on_compared)
 
     def _on_compared(self, found: Trust) -> None:
         self.run.hide()
         self._show(found)
 
     def _show(self, found: Trust) -> None:
-        if self.inspected is None:
+        if self.inspection is None:
             return
         self.found = found
         others = []
@@ -155,39 +155,39 @@ class TrustTab(InspectTab):
         self.similar.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self.similar.setVisible(bool(patients))
 
-    def _show_unusual(self, inspected: Inspected) -> None:
-        domain, prediction = inspected.prediction.domain, inspected.prediction
+    def _show_unusual(self, inspection: Inspection) -> None:
+        domain, prediction = inspection.prediction.domain, inspection.prediction
         for widget in (self.domain, self._unusual_title, self.unusual, self.select_all):
             widget.setVisible(domain is not None)
         if domain is None:
             return
-        inspected.cells.set_column(COLUMN, np.round(1 - np.array(domain.cell_tails), 4))
+        inspection.cells.set_column(COLUMN, np.round(1 - np.array(domain.cell_tails), 4))
         most = [int(cell) for cell in domain.unusual[:_SHOWN]]
-        self.unusual.show_cells(most, [domain.cell_tails[cell] for cell in most], prediction, inspected.smear)
+        self.unusual.show_cells(most, [domain.cell_tails[cell] for cell in most], prediction, inspection.smear)
         count = len(domain.unusual_cells)
         words = {0: "No cell is unusual", 1: "Select the unusual cell"}
         self.select_all.setText(words.get(count, f"Select all {count} unusual cells"))
         self.select_all.setEnabled(count > 0)
 
     def _select(self, cells: list[int]) -> None:
-        if self.inspected is not None:
-            self.inspected.cells.select(cells, reveal=True)
+        if self.inspection is not None:
+            self.inspection.cells.select(cells, reveal=True)
 
     def _select_unusual(self) -> None:
-        assert self.inspected is not None
-        assert self.inspected.prediction.domain is not None
-        self._select([int(cell) for cell in self.inspected.prediction.domain.unusual_cells])
+        assert self.inspection is not None
+        assert self.inspection.prediction.domain is not None
+        self._select([int(cell) for cell in self.inspection.prediction.domain.unusual_cells])
 
     def _open(self, index: QModelIndex) -> None:
-        assert self.inspected is not None
+        assert self.inspection is not None
         row = self.similar.frame.iloc[self.similar.row_of(index)]
         if not row["path"]:
             _say(self._problem, f"{plain(row['patient'])}: its images are not where they were in training.", ERROR)
             return
-        gallery = self.inspected.gallery
+        gallery = self.inspection.gallery
         viewer = napari.current_viewer() if gallery is None else gallery.viewer
         try:
-            open_in_predict(viewer, row["path"], str(self.inspected.ensemble().folder))
+            open_in_predict(viewer, row["path"], str(self.inspection.ensemble().folder))
         except CaltomorphError as error:
             _say(self._problem, plain(str(error)), ERROR)
 
@@ -205,9 +205,9 @@ class TrustTab(InspectTab):
             draw_certainty(_axes(self.certainty, 44, 12, 40, top=22), found, look)
 
 
-def _weigh(inspected: Inspected, progress: OnProgress) -> Trust:
-    answer = inspected.answer
-    return trust(answer, inspected.ensemble(), inspected.features(progress).of_cells(answer.cells))
+def _weigh(inspection: Inspection, progress: OnProgress) -> Trust:
+    answer = inspection.answer
+    return trust(answer, inspection.ensemble(), inspection.features(progress).of_cells(answer.cells))
 
 
 def _canvas(height: int) -> ScrolledCanvas:

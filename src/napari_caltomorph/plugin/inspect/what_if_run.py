@@ -8,13 +8,13 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.plugin.session.inspected import Inspected
+from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.worker import Job
 from napari_caltomorph.progress import OnProgress, Progress
 
 
-class WhatIfRun(QObject):
-    """Keeps `Inspected.answer` true to the cells that are left out.
+class WhatIfUpdater(QObject):
+    """Keeps `Inspection.answer` true to the cells that are left out.
 
     `said` carries what there is to say: progress, why there is no answer, or nothing once there is one.
     """
@@ -23,7 +23,7 @@ class WhatIfRun(QObject):
 
     def __init__(self, owner: QObject) -> None:
         super().__init__(owner)
-        self._inspected: Inspected | None = None
+        self._inspection: Inspection | None = None
         self._asked: frozenset[int] = frozenset()
         self._job: Job | None = None
 
@@ -32,22 +32,22 @@ class WhatIfRun(QObject):
         """Whether an answer is on its way."""
         return self._job is not None
 
-    def follow(self, inspected: Inspected | None) -> None:
+    def follow(self, inspection: Inspection | None) -> None:
         """Follow another prediction, or none: what runs is stopped."""
         self._stop()
-        if self._inspected is not None:
-            self._inspected.cells.edited.disconnect(self._on_edited)
-        self._inspected = inspected
-        if inspected is not None:
+        if self._inspection is not None:
+            self._inspection.cells.edited.disconnect(self._on_edited)
+        self._inspection = inspection
+        if inspection is not None:
             self._asked = frozenset()
-            inspected.cells.edited.connect(self._on_edited)
+            inspection.cells.edited.connect(self._on_edited)
             self._on_edited()
 
     def _on_edited(self) -> None:
-        inspected = self._inspected
-        assert inspected is not None
-        left_out = inspected.cells.left_out
-        if inspected.is_answered:
+        inspection = self._inspection
+        assert inspection is not None
+        left_out = inspection.cells.left_out
+        if inspection.is_answered:
             self._stop()
             self._asked = left_out
             self.said.emit("", False)
@@ -57,27 +57,27 @@ class WhatIfRun(QObject):
         self._stop()
         self._asked = left_out
         if not left_out:
-            self._on_answer(inspected, inspected.prediction)
+            self._on_answer(inspection, inspection.prediction)
             return
 
         def work(progress: OnProgress) -> Prediction:
             progress(Progress("Loading features", 0, 1, "smears"))
-            features, ensemble = inspected.features(progress), inspected.ensemble()
+            features, ensemble = inspection.features(progress), inspection.ensemble()
             from napari_caltomorph.explanation.what_if import what_if
 
-            return what_if(ensemble, inspected.prediction, features, left_out, progress=progress)
+            return what_if(ensemble, inspection.prediction, features, left_out, progress=progress)
 
         self._job = job = Job(self, work)
         job.progressed.connect(lambda progress: self.said.emit(progress.in_words, False))
-        job.returned.connect(partial(self._on_answer, inspected))
+        job.returned.connect(partial(self._on_answer, inspection))
         job.errored.connect(self._on_failed)
         job.ended.connect(partial(self._on_ended, job))
         job.start()
 
-    def _on_answer(self, inspected: Inspected, answer: Prediction) -> None:
+    def _on_answer(self, inspection: Inspection, answer: Prediction) -> None:
         self._job = None
         self.said.emit("", False)
-        inspected.set_answer(answer)
+        inspection.set_answer(answer)
 
     def _on_failed(self, error: Exception) -> None:
         if not isinstance(error, CaltomorphError):

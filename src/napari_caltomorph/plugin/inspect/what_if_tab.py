@@ -8,7 +8,7 @@ from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QBoxLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout
 
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.plugin.inspect.tab import InspectTab
+from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import counted, line, plain
 from napari_caltomorph.plugin.widgets.theme import ERROR, colored
 from napari_caltomorph.report.what_if_figure import draw_what_if, what_if_in_words
@@ -24,7 +24,7 @@ _HEIGHT = 196
 _WIDE = 640
 
 
-class WhatIfTab(InspectTab):
+class WhatIfTab(InspectionView):
     """Leaves marked cells out, or all others, and shows what changes."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class WhatIfTab(InspectTab):
         is_wide = self.width() > _WIDE
         self._box.setDirection(QBoxLayout.Direction.LeftToRight if is_wide else QBoxLayout.Direction.TopToBottom)
 
-    def on_inspected(self) -> None:
+    def on_inspection(self) -> None:
         self._show()
 
     def on_edits(self) -> None:
@@ -73,13 +73,13 @@ class WhatIfTab(InspectTab):
         self._draw()
 
     def _take_back(self) -> None:
-        if self.inspected is not None:
-            self.inspected.cells.set_left_out(())
+        if self.inspection is not None:
+            self.inspection.cells.set_left_out(())
 
     def _leave_out(self, *, keep: bool) -> None:
-        if self.inspected is None:
+        if self.inspection is None:
             return
-        cells = self.inspected.cells
+        cells = self.inspection.cells
         try:
             if keep:
                 cells.keep_only(cells.marked)
@@ -89,26 +89,26 @@ class WhatIfTab(InspectTab):
             self.words.setText(colored(plain(str(error)), ERROR))
 
     def _show(self) -> None:
-        if self.inspected is None:
+        if self.inspection is None:
             return
-        cells, answer = self.inspected.cells, self.inspected.answer
+        cells, answer = self.inspection.cells, self.inspection.answer
         self.without.setEnabled(not cells.marked <= cells.left_out)
         self.only.setEnabled(bool(cells.marked))
         self.back.setEnabled(bool(cells.left_out))
         if not cells.left_out:
             self.words.setText(_EMPTY)
-        elif self.inspected.is_answered:
+        elif self.inspection.is_answered:
             out = f"<b>{counted(len(cells.left_out), 'cell')} left out</b> of {len(cells):,}; outlined: before"
             saved = "<i>Save</i> in <i>Predict patient</i> keeps both answers."
             self.words.setText("<br>".join([out, *(plain(words) for words in what_if_in_words(answer)), saved]))
         self._draw()
 
     def _draw(self) -> None:
-        if self.inspected is None:
+        if self.inspection is None:
             return
         figure, width = self.canvas.figure, self.canvas.width()
         figure.clear()
         left, right = _NAMES_WIDTH / width, _NUMBERS_WIDTH / width
         if left + right < 0.9:  # else it is being laid out
-            draw_what_if(figure.add_axes((left, 0.02, 1 - left - right, 0.96)), self.inspected.answer, self.look)
+            draw_what_if(figure.add_axes((left, 0.02, 1 - left - right, 0.96)), self.inspection.answer, self.look)
         self.canvas.draw_idle()

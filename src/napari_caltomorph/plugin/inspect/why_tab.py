@@ -16,11 +16,11 @@ from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QFormLayout, QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
-from napari_caltomorph.plugin.inspect.cell_dots import CellDots
+from napari_caltomorph.plugin.inspect.explanation_row import Question
 from napari_caltomorph.plugin.inspect.pixel_question import PixelQuestion
-from napari_caltomorph.plugin.inspect.tab import InspectTab
-from napari_caltomorph.plugin.inspect.why_question import Question
 from napari_caltomorph.plugin.inspect.why_work import Asked, ask_contributions, ask_faithfulness, ask_without
+from napari_caltomorph.plugin.widgets.cell_plot import CellPlot
+from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import counted, line, narrow_combo
 from napari_caltomorph.report.explain_figures import (
     draw_contributions,
@@ -42,7 +42,7 @@ _LIMITS = (
 _STALE = "Cells were left out, or taken back in, since this was asked; ask again."
 
 
-class WhyTab(InspectTab):
+class WhyTab(InspectionView):
     """Explains one class of the inspected prediction."""
 
     def __init__(self) -> None:
@@ -79,17 +79,17 @@ class WhyTab(InspectTab):
         self._bars: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
         self._build()
 
-    def on_inspected(self) -> None:
+    def on_inspection(self) -> None:
         self._clear()
-        self.pixels.show_inspected(self.inspected)
+        self.pixels.show_inspection(self.inspection)
         with QSignalBlocker(self.classes):
             self.classes.clear()
-            if self.inspected is not None:
-                answer = self.inspected.answer
+            if self.inspection is not None:
+                answer = self.inspection.answer
                 for i in np.argsort(-answer.probabilities, kind="stable"):
                     self.classes.addItem("", answer.taxonomy.slugs[i])
         self.on_answer()
-        self.setEnabled(self.inspected is not None)
+        self.setEnabled(self.inspection is not None)
 
     def on_selection(self) -> None:
         self.dots.show_selection()
@@ -104,9 +104,9 @@ class WhyTab(InspectTab):
         self._show_stale()
 
     def on_answer(self) -> None:
-        if self.inspected is None:
+        if self.inspection is None:
             return
-        answer = self.inspected.answer
+        answer = self.inspection.answer
         for row in range(self.classes.count()):
             place = answer.taxonomy.slugs.index(self.classes.itemData(row))
             self.classes.setItemText(row, f"{answer.taxonomy.names[place]} ({answer.probabilities[place]:.2f})")
@@ -121,7 +121,7 @@ class WhyTab(InspectTab):
 
     def on_closed(self) -> None:
         self._clear()
-        self.pixels.show_inspected(None)
+        self.pixels.show_inspection(None)
 
     @property
     def slug(self) -> str:
@@ -179,15 +179,15 @@ class WhyTab(InspectTab):
             self._ask_contributions()
 
     def _asked(self) -> Asked:
-        assert self.inspected is not None
-        return Asked(self.inspected, self.slug, self.inspected.cells.left_out)
+        assert self.inspection is not None
+        return Asked(self.inspection, self.slug, self.inspection.cells.left_out)
 
     def _ask_contributions(self) -> None:
         self.contribution.run.start(partial(ask_contributions, self._asked()), self._show_contributions)
 
     def _ask_without(self) -> None:
-        assert self.inspected is not None
-        chosen = self.inspected.cells.selected - self.inspected.cells.left_out
+        assert self.inspection is not None
+        chosen = self.inspection.cells.selected - self.inspection.cells.left_out
         if not chosen:
             self.without.run.say("Select one or more cells first, in the gallery, the table or a plot.", is_error=True)
             return
@@ -199,10 +199,10 @@ class WhyTab(InspectTab):
 
     def _show_contributions(self, result: tuple[Asked, Contributions]) -> None:
         asked, found = result
-        if self.inspected is None:
+        if self.inspection is None:
             return
         self._found, self._left_out = found, asked.left_out
-        self.inspected.cells.set_column(COLUMN, found.values)
+        self.inspection.cells.set_column(COLUMN, found.values)
         self.dots.show()
         self.sort.show()
         name = self._name()
@@ -217,9 +217,9 @@ class WhyTab(InspectTab):
         self._show_stale()
 
     def _show_without(self, found: LeaveOneOut) -> None:
-        if self.inspected is None:
+        if self.inspection is None:
             return
-        prediction, most = self.inspected.prediction, int(np.abs(found.change).argmax())
+        prediction, most = self.inspection.prediction, int(np.abs(found.change).argmax())
         words = (
             f"Without cell #{prediction.ranks[found.rows[most]]} the log-odds of {self._name()} change by "
             f"{found.change[most]:+.2f}, from {found.log_odds:.2f}"
@@ -242,10 +242,10 @@ class WhyTab(InspectTab):
         draw_curves(below, found, "insertion", self.look)
 
     def _draw_contributions(self) -> None:
-        if self.inspected is not None and self._found is not None:
-            prediction, found, look = self.inspected.prediction, self._found, self.look
+        if self.inspection is not None and self._found is not None:
+            prediction, found, look = self.inspection.prediction, self._found, self.look
             self.dots.show_dots(
-                self.inspected,
+                self.inspection,
                 lambda axes: draw_contributions(axes, prediction, found, look),
                 look,
                 place=(0.17, 0.17, 0.8, 0.79),
@@ -253,45 +253,45 @@ class WhyTab(InspectTab):
         self.contribution.draw_again()
 
     def _draw_bars(self, figure: Figure) -> None:
-        if self.inspected is not None and self._found is not None:
+        if self.inspection is not None and self._found is not None:
             axes = figure.subplots()
-            self._bars = draw_strongest(axes, self.inspected.prediction, self._found, self.look)
+            self._bars = draw_strongest(axes, self.inspection.prediction, self._found, self.look)
             self._ring_bars()
 
     def _ring_bars(self) -> None:
         figure = self.contribution.canvas.figure
-        if self.inspected is None or self._found is None or not figure.axes:
+        if self.inspection is None or self._found is None or not figure.axes:
             return
         for bar, cell in zip(figure.axes[0].patches, self._bars, strict=False):
-            bar.set_edgecolor(self.look.text if int(cell) in self.inspected.cells.selected else "none")
+            bar.set_edgecolor(self.look.text if int(cell) in self.inspection.cells.selected else "none")
             bar.set_linewidth(1.5)
         self.contribution.canvas.draw_idle()
 
     def _on_bar(self, event: MouseEvent) -> None:
-        if self.inspected is None or event.ydata is None or not len(self._bars):
+        if self.inspection is None or event.ydata is None or not len(self._bars):
             return
         row = round(event.ydata)
         if 0 <= row < len(self._bars):
-            self.inspected.cells.select([int(self._bars[row])], reveal=True)
+            self.inspection.cells.select([int(self._bars[row])], reveal=True)
 
     def _sort(self) -> None:
-        if self.inspected is not None:
-            self.inspected.cells.sort_by(COLUMN, descending=True)
+        if self.inspection is not None:
+            self.inspection.cells.sort_by(COLUMN, descending=True)
 
     def _show_stale(self) -> None:
         is_stale = (
-            self.inspected is not None and self._found is not None and self.inspected.cells.left_out != self._left_out
+            self.inspection is not None and self._found is not None and self.inspection.cells.left_out != self._left_out
         )
         self._stale.setText(_STALE if is_stale else "")
         self._stale.setVisible(is_stale)
 
     def _name(self) -> str:
-        assert self.inspected is not None
-        taxonomy = self.inspected.prediction.taxonomy
+        assert self.inspection is not None
+        taxonomy = self.inspection.prediction.taxonomy
         return taxonomy.names[taxonomy.slugs.index(self.slug)]
 
 
-class _Dots(CellDots):
+class _Dots(CellPlot):
     """The wheel scrolls the tab."""
 
     def wheelEvent(self, event: QWheelEvent) -> None:

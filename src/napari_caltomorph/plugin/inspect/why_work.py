@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_caltomorph.plugin.session.inspected import Inspected
+from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.progress import OnProgress
 
 if TYPE_CHECKING:
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
 class Asked:
     """A class of a prediction, and which of its cells were left out when it was asked about."""
 
-    inspected: Inspected
+    inspection: Inspection
     slug: str
     left_out: frozenset[int]
 
     @property
     def kept(self) -> list[int]:
         """The cells of the bag, as numbers of the prediction's cells."""
-        return [i for i in range(len(self.inspected.prediction.cells)) if i not in self.left_out]
+        return [i for i in range(len(self.inspection.prediction.cells)) if i not in self.left_out]
 
     def bag(self, progress: OnProgress) -> Features:
         """Return the features of the cells that are kept."""
-        cells = self.inspected.prediction.cells
-        return self.inspected.features(progress).of_cells([cells[i] for i in self.kept])
+        cells = self.inspection.prediction.cells
+        return self.inspection.features(progress).of_cells([cells[i] for i in self.kept])
 
 
 def ask_contributions(asked: Asked, progress: OnProgress) -> tuple[Asked, Contributions]:
     """Return each cell's contribution; cells that are left out contribute nothing."""
-    bag, ensemble = asked.bag(progress), asked.inspected.ensemble()
+    bag, ensemble = asked.bag(progress), asked.inspection.ensemble()
     from napari_caltomorph.explanation.contribution import contributions
 
     found = contributions(ensemble, bag, asked.slug, progress=progress)
-    cells = asked.inspected.prediction.cells
+    cells = asked.inspection.prediction.cells
     values = np.zeros(len(cells))
     values[asked.kept] = found.values
     return asked, replace(found, cells=cells, values=values)
@@ -50,7 +50,7 @@ def ask_contributions(asked: Asked, progress: OnProgress) -> tuple[Asked, Contri
 
 def ask_without(asked: Asked, chosen: tuple[int, ...], progress: OnProgress) -> LeaveOneOut:
     """Return what changes without each of these cells."""
-    bag, ensemble = asked.bag(progress), asked.inspected.ensemble()
+    bag, ensemble = asked.bag(progress), asked.inspection.ensemble()
     from napari_caltomorph.explanation.leave_one_out import leave_one_out
 
     rows = np.searchsorted(asked.kept, chosen)
@@ -60,7 +60,7 @@ def ask_without(asked: Asked, chosen: tuple[int, ...], progress: OnProgress) -> 
 
 def ask_faithfulness(asked: Asked, progress: OnProgress) -> Faithfulness:
     """Return the curves of each order, and of random ones."""
-    bag, ensemble = asked.bag(progress), asked.inspected.ensemble()
+    bag, ensemble = asked.bag(progress), asked.inspection.ensemble()
     from napari_caltomorph.explanation.faithfulness import cell_scores, faithfulness
 
     scores = cell_scores(ensemble, bag, asked.slug, progress=progress)

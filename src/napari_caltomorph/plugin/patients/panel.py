@@ -21,8 +21,8 @@ from napari_caltomorph.diagnosis import PatientProgress, PatientResult, save_pre
 from napari_caltomorph.diagnosis.tables import folder_name, refuse_repeated_ids
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.names import path_of, printable
-from napari_caltomorph.plugin.beside_opengl import load_triton_privately
 from napari_caltomorph.plugin.patients.table import PatientRow, PatientsTable, described
+from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
 from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
 from napari_caltomorph.plugin.widgets.parts import counted, line
@@ -115,7 +115,7 @@ class PatientsPanel(DockPanel):
         self._set_busy(True)
 
         def work(progress: OnProgress) -> list[PatientResult]:
-            load_triton_privately()
+            prepare_torch_import()
             from napari_caltomorph.diagnosis import Predictor, predict_each
 
             if self._predictor is None or self._predictor.options != options:

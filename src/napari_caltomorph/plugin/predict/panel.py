@@ -30,14 +30,14 @@ from napari_caltomorph.diagnosis import Prediction, save_predictions
 from napari_caltomorph.diagnosis.find_smear import find_smear
 from napari_caltomorph.diagnosis.tables import folder_name
 from napari_caltomorph.errors import CaltomorphError, SmearUnreadable
-from napari_caltomorph.plugin.beside_opengl import load_triton_privately
-from napari_caltomorph.plugin.gallery.gallery import CellPictures, read_pictures
+from napari_caltomorph.plugin.gallery.gallery import Gallery
 from napari_caltomorph.plugin.gallery.layers import ranked_order
-from napari_caltomorph.plugin.gallery.ranked_layers import RankedLayers
+from napari_caltomorph.plugin.gallery.pictures import CellPictures, read_pictures
 from napari_caltomorph.plugin.predict.report_button import UNANSWERED, ReportButton
 from napari_caltomorph.plugin.predict.result_view import ResultView
 from napari_caltomorph.plugin.predict.stale import stale_note
-from napari_caltomorph.plugin.session.inspected import Inspected, inspection_of
+from napari_caltomorph.plugin.session.inspection import Inspection, session_of
+from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
 from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
 from napari_caltomorph.plugin.widgets.parts import line
@@ -81,7 +81,7 @@ class PredictPanel(DockPanel):
         super().__init__()
         self._viewer = viewer
         self._predictor: Predictor | None = None
-        self.inspected: Inspected | None = None
+        self.inspection: Inspection | None = None
         self.smears = SmearChooser(viewer)
         self.run = TaskRow("Predict patient")
         self.run.asked.connect(self.predict)
@@ -113,7 +113,7 @@ class PredictPanel(DockPanel):
         self.smears.stop_checking()
 
         def work(progress: OnProgress) -> _Found:
-            load_triton_privately()
+            prepare_torch_import()
             from napari_caltomorph.diagnosis import Predictor
 
             predictor = self._predictor
@@ -145,13 +145,13 @@ class PredictPanel(DockPanel):
 
     def save(self, folder: str | Path) -> None:
         """Save the shown prediction: prediction.json, predictions.csv and cells.csv."""
-        if self.inspected is None:
+        if self.inspection is None:
             return
-        if not self.inspected.is_answered:
+        if not self.inspection.is_answered:
             self.run.say(UNANSWERED, is_error=True)
             return
         try:
-            save_predictions([self.inspected.answer], Path(folder))
+            save_predictions([self.inspection.answer], Path(folder))
         except CaltomorphError as error:
             self.run.say(str(error), is_error=True)
         else:
@@ -165,8 +165,8 @@ class PredictPanel(DockPanel):
 
     def choose_cell(self, position: int) -> None:
         """Select the cell at a position (rank - 1), here and everywhere."""
-        if self.inspected is not None:
-            self.inspected.cells.select([int(self.inspected.prediction.order[position])], reveal=True)
+        if self.inspection is not None:
+            self.inspection.cells.select([int(self.inspection.prediction.order[position])], reveal=True)
 
     def _build(self) -> None:
         self._empty = line(_EMPTY)
@@ -180,7 +180,7 @@ class PredictPanel(DockPanel):
         save = QPushButton("Save ...")
         save.setToolTip("Save prediction.json, predictions.csv and cells.csv in a folder of the patient's name")
         save.clicked.connect(self._save_dialog)
-        self.report = ReportButton(self.run, lambda: self.inspected)
+        self.report = ReportButton(self.run, lambda: self.inspection)
         self._scroll = QScrollArea(widgetResizable=True, visible=False)
         self._scroll.setFrameShape(QFrame.Shape.NoFrame)
         self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -227,14 +227,16 @@ class PredictPanel(DockPanel):
         if layer is not None and found.smear is not None:
             self.smears.keep(layer, found.smear)
         self.as_stack.setChecked(False)
-        inspected = Inspected.of(found.prediction, found.smear, options=self.models.chosen(), predictor=found.predictor)
+        inspection = Inspection.of(
+            found.prediction, found.smear, options=self.models.chosen(), predictor=found.predictor
+        )
         self._unfollow()
         if self._gallery is not None:
             self._gallery.close()
-        self.inspected = inspected
+        self.inspection = inspection
         if found.smear is not None and found.pictures is not None:
-            RankedLayers(self._viewer, inspected, found.pictures).changed.connect(self._on_layers_changed)
-        inspection_of(self).show(inspected)
+            Gallery(self._viewer, inspection, found.pictures).changed.connect(self._on_layers_changed)
+        session_of(self).show(inspection)
         self._on_layers_changed()
         self._empty.hide()
         self._scroll.show()
@@ -245,26 +247,26 @@ class PredictPanel(DockPanel):
         self.run.say(found.problem, is_error=True)
 
     def _mark_if_stale(self) -> None:
-        shown = None if self.inspected is None else self.inspected.prediction
+        shown = None if self.inspection is None else self.inspection.prediction
         note = stale_note(shown, self.smears.smear(), self.models.description)
         self.stale.setText(note)
         self.stale.setVisible(bool(note))
 
     def _follow(self) -> None:
         """Show what is inspected, and what is selected and left out of it in any panel."""
-        if self.inspected is not None:
-            self.inspected.cells.selection_changed.connect(self._on_selection)
+        if self.inspection is not None:
+            self.inspection.cells.selection_changed.connect(self._on_selection)
             self.results.draw(look_of(self._viewer.theme))
-            self.results.show_inspected(self.inspected)
+            self.results.show_inspection(self.inspection)
 
     def _unfollow(self) -> None:
-        if self.inspected is not None:
-            self.inspected.cells.selection_changed.disconnect(self._on_selection)
-            self.results.close_inspected()
+        if self.inspection is not None:
+            self.inspection.cells.selection_changed.disconnect(self._on_selection)
+            self.results.close_inspection()
 
     @property
-    def _gallery(self) -> RankedLayers | None:
-        return None if self.inspected is None else self.inspected.gallery
+    def _gallery(self) -> Gallery | None:
+        return None if self.inspection is None else self.inspection.gallery
 
     def _on_selection(self) -> None:
         self._reveal.start()

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from napari_caltomorph.diagnosis.tables import folder_name
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.plugin.session.inspected import Inspected
+from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.settings import preferences
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.progress import OnProgress
@@ -31,15 +31,15 @@ class ReportButton(QPushButton):
         Returns what is shown now.
     """
 
-    def __init__(self, run: TaskRow, inspected: Callable[[], Inspected | None]) -> None:
+    def __init__(self, run: TaskRow, inspection: Callable[[], Inspection | None]) -> None:
         super().__init__("Report ...")
         self.setToolTip("One HTML file of this patient that prints on two pages")
-        self._run, self._inspected = run, inspected
+        self._run, self._inspection = run, inspection
         self.clicked.connect(self._ask)
 
     def save(self, path: str | Path, then: Callable[[Path], None] | None = None) -> None:
         """Write the report; `then` is called with its path."""
-        shown = self._inspected()
+        shown = self._inspection()
         if shown is None:
             return
         if not shown.is_answered:
@@ -67,7 +67,7 @@ class ReportButton(QPushButton):
 
     def _ask(self) -> None:
         """Ask for a place, write the report there, and open it in the browser, from where it is printed."""
-        shown = self._inspected()
+        shown = self._inspection()
         if shown is None:
             return
         name = f"{folder_name(shown.answer.patient_id)}_report.html"

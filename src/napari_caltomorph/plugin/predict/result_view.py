@@ -11,10 +11,10 @@ from qtpy.QtWidgets import QFrame, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_caltomorph.diagnosis import NO_ATTENTION, Prediction
 from napari_caltomorph.plugin.gallery.colors import BY_CLASS, BY_LABEL, BY_TYPE
-from napari_caltomorph.plugin.inspect.cell_dots import CellDots
-from napari_caltomorph.plugin.inspect.tab import InspectTab
-from napari_caltomorph.plugin.session.inspected import Inspected
+from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.cell_card import CellCard
+from napari_caltomorph.plugin.widgets.cell_plot import CellPlot
+from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import counted, line, plain
 from napari_caltomorph.plugin.widgets.theme import WARNING, colored
 from napari_caltomorph.report import (
@@ -50,8 +50,8 @@ _SWARM_TIP = (
 )
 
 
-class ResultView(InspectTab):
-    """Shows one `Inspected`."""
+class ResultView(InspectionView):
+    """Shows one `Inspection`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class ResultView(InspectTab):
         self._warnings = line()
         self._warnings.setStyleSheet(f"color: {WARNING}")
         self._swarm_title = line()
-        self.swarm = CellDots()
+        self.swarm = CellPlot()
         _fix_height(self.swarm, _SWARM_HEIGHT)
         self.swarm.setToolTip(_SWARM_TIP)
         self.bars.mpl_connect("resize_event", lambda _: self._on_resized())
@@ -95,14 +95,14 @@ class ResultView(InspectTab):
     @property
     def prediction(self) -> Prediction | None:
         """What is shown: without the cells that are left out."""
-        return None if self.inspected is None else self.inspected.answer
+        return None if self.inspection is None else self.inspection.answer
 
-    def on_inspected(self) -> None:
-        if self.inspected is None:
+    def on_inspection(self) -> None:
+        if self.inspection is None:
             return
-        self._card.show_current(self.inspected)
-        self._say_colors(self.inspected)
-        self.swarm.setVisible(self.inspected.prediction.has_attention)
+        self._card.show_current(self.inspection)
+        self._say_colors(self.inspection)
+        self.swarm.setVisible(self.inspection.prediction.has_attention)
         self.on_answer()
         self.on_look()
 
@@ -125,15 +125,15 @@ class ResultView(InspectTab):
         self._draw_bars(prediction)
 
     def on_look(self) -> None:
-        if self.inspected is None:
+        if self.inspection is None:
             return
-        self._draw_bars(self.inspected.answer)
-        base, look = self.inspected.prediction, self.look
-        self.swarm.show_dots(self.inspected, lambda axes: draw_attention_swarm(axes, base, look), look)
+        self._draw_bars(self.inspection.answer)
+        base, look = self.inspection.prediction, self.look
+        self.swarm.show_dots(self.inspection, lambda axes: draw_attention_swarm(axes, base, look), look)
 
     def on_selection(self) -> None:
-        if self.inspected is not None:
-            self._card.show_current(self.inspected)
+        if self.inspection is not None:
+            self._card.show_current(self.inspection)
             self.swarm.show_selection()
 
     def on_order(self) -> None:
@@ -145,8 +145,8 @@ class ResultView(InspectTab):
 
     def on_colors(self) -> None:
         self.swarm.show_state()
-        if self.inspected is not None:
-            self._say_colors(self.inspected)
+        if self.inspection is not None:
+            self._say_colors(self.inspection)
 
     @property
     def card_text(self) -> str:
@@ -158,9 +158,9 @@ class ResultView(InspectTab):
         """The widget that shows the selected cell, for scrolling to it."""
         return self._card
 
-    def _say_colors(self, inspected: Inspected) -> None:
-        title = f"<b>Cells by attention</b>, coloured by {_COLORED_BY[inspected.coloring]}"
-        self._swarm_title.setText(title if inspected.prediction.has_attention else plain(NO_ATTENTION))
+    def _say_colors(self, inspection: Inspection) -> None:
+        title = f"<b>Cells by attention</b>, coloured by {_COLORED_BY[inspection.coloring]}"
+        self._swarm_title.setText(title if inspection.prediction.has_attention else plain(NO_ATTENTION))
 
     def _draw_bars(self, prediction: Prediction) -> None:
         figure = self.bars.figure
@@ -186,8 +186,8 @@ class ResultView(InspectTab):
         self.bars.draw_idle()
 
     def _on_resized(self) -> None:
-        if self.inspected is not None:
-            self._draw_bars(self.inspected.answer)
+        if self.inspection is not None:
+            self._draw_bars(self.inspection.answer)
 
     def _on_hover(self, event: Any) -> None:
         """Explain the row under the mouse, its name and its number included."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.diagnosis import ModelDescription
 from napari_caltomorph.errors import OutputRefused, TrainingRefused
-from napari_caltomorph.plugin.beside_opengl import load_triton_privately
+from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.train.control import TrainingControl
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.training import KeepSoFar, TrainOptions, features_ready, training_folder
@@ -77,7 +77,7 @@ class EarlierEpochs(Progress):
 
 def train_as_ordered(order: Order, control: TrainingControl, progress: OnProgress) -> Trained | None:
     """Encode whose features are missing, train, and save; None where it was ended before anything was learnt."""
-    load_triton_privately()
+    prepare_torch_import()
     _encode_missing(order, progress)
     from napari_caltomorph.evaluation import out_of_fold_confusion
     from napari_caltomorph.report import save_training_curves

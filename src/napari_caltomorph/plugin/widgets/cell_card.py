@@ -7,7 +7,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
 from napari_caltomorph.errors import CellUnreadable
-from napari_caltomorph.plugin.session.inspected import Inspected
+from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.parts import plain
 from napari_caltomorph.plugin.widgets.theme import pixmap
 from napari_caltomorph.smear import Smear
@@ -40,9 +40,9 @@ class CellCard(QWidget):
         self._picture.hide()
         self._text.setText("Click a cell, in the picture or in the plot, to see it enlarged with its numbers.")
 
-    def show_current(self, inspected: Inspected) -> None:
+    def show_current(self, inspection: Inspection) -> None:
         """Show the current cell, if there is one; without the images, only its numbers."""
-        prediction, index = inspected.prediction, inspected.cells.current
+        prediction, index = inspection.prediction, inspection.cells.current
         if index is None:
             self.clear()
             return
@@ -55,16 +55,16 @@ class CellCard(QWidget):
             if prediction.has_attention
             else "the model has no attention",
         ]
-        if label := inspected.cells.labels[index]:
+        if label := inspection.cells.labels[index]:
             lines.append(f"labelled <b>{plain(label, width=22)}</b>")
-        if index in inspected.cells.left_out:
+        if index in inspection.cells.left_out:
             lines.append("<b>left out by you</b>")
         lines.append("model's response to this cell alone:")
         for i in answers:
             square = f"<span style='color:{taxonomy.colors[i]}'>&#9632;</span>"
             lines.append(f"{square} {plain(taxonomy.names[i], width=22)} {prediction.alone[index, i]:.2f}")
         self._text.setText("<br>".join(lines))
-        self._show_picture(inspected.smear, cell)
+        self._show_picture(inspection.smear, cell)
 
     def _show_picture(self, smear: Smear | None, cell: str) -> None:
         self._picture.setVisible(smear is not None)

@@ -20,7 +20,7 @@ from matplotlib.widgets import LassoSelector
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_caltomorph.plugin.session.inspected import Inspected
+from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.report import Look
 
 # A lasso smaller than this, in pixels, is a click; a click this far from a dot still means it.
@@ -31,19 +31,19 @@ _FAINT = 0.1
 _MANY_DOTS, _MANY_RINGS = 800, 60
 
 
-class CellDots(FigureCanvasQTAgg):
+class CellPlot(FigureCanvasQTAgg):
     """A canvas with one dot a cell, linked to the selection."""
 
     def __init__(self) -> None:
         super().__init__(Figure())
-        self._inspected: Inspected | None = None
+        self._inspection: Inspection | None = None
         self._dots: PathCollection | None = None
         self._look = Look()
         self.mpl_connect("draw_event", self._on_drawn)
 
     def show_dots(
         self,
-        inspected: Inspected,
+        inspection: Inspection,
         draw: Callable[[Axes], PathCollection],
         look: Look,
         *,
@@ -61,7 +61,7 @@ class CellDots(FigureCanvasQTAgg):
         place : tuple of float
             Of the axes in the figure: left, bottom, width, height.
         """
-        self._inspected, self._look = inspected, look
+        self._inspection, self._look = inspection, look
         self.figure.clear()
         self._axes = axes = self.figure.add_axes(place)
         self._dots = draw(axes)
@@ -91,11 +91,11 @@ class CellDots(FigureCanvasQTAgg):
 
     def show_state(self) -> None:
         """Show colours, and which cells are filtered away (faint) or left out (hollow)."""
-        if self._inspected is None or self._dots is None or not len(self.places):
+        if self._inspection is None or self._dots is None or not len(self.places):
             self.draw_idle()
             return
-        cells = self._inspected.cells
-        faces = to_rgba_array(self._inspected.colors)
+        cells = self._inspection.cells
+        faces = to_rgba_array(self._inspection.colors)
         edges = np.broadcast_to(to_rgba(self._look.background), faces.shape).copy()
         out = list(cells.left_out)
         edges[out] = faces[out]
@@ -114,7 +114,7 @@ class CellDots(FigureCanvasQTAgg):
 
     def show_selection(self) -> None:
         """Ring the selected cells."""
-        if self._inspected is None or not len(self.places):
+        if self._inspection is None or not len(self.places):
             return
         self._ring_selected()
         if self._background is None:
@@ -125,8 +125,8 @@ class CellDots(FigureCanvasQTAgg):
         self.blit(self._axes.bbox)
 
     def _ring_selected(self) -> None:
-        assert self._inspected is not None
-        cells, places = self._inspected.cells, self.places
+        assert self._inspection is not None
+        cells, places = self._inspection.cells, self.places
         self._rings.set_offsets(places[sorted(cells.selected)])
         shrunk = _shrunk(len(cells.selected), _MANY_RINGS)
         self._rings.set_sizes([42 * shrunk])
@@ -138,28 +138,28 @@ class CellDots(FigureCanvasQTAgg):
             self._axes.draw_artist(ring)
 
     def _on_drawn(self, event: object) -> None:
-        if self._inspected is not None:
+        if self._inspection is not None:
             self._background = self.copy_from_bbox(self._axes.bbox)
             self._draw_rings()
 
     def _on_lasso(self, corners: list[tuple[float, float]]) -> None:
         places = self.places
-        if self._inspected is None or not len(places):
+        if self._inspection is None or not len(places):
             return
         to_pixels = self._axes.transData.transform
         line = to_pixels(corners)
         if np.ptp(line, axis=0).max() > _CLICK * self.device_pixel_ratio:
             self._choose(np.flatnonzero(Path(corners).contains_points(places)))
             return
-        shown = self._inspected.cells.order
+        shown = self._inspection.cells.order
         distances = np.hypot(*(to_pixels(places[shown]) - line[0]).T)
         if len(shown) and distances.min() <= _REACH * self.device_pixel_ratio:
             self._choose(shown[[int(distances.argmin())]])
 
     def _choose(self, chosen: np.ndarray) -> None:
         """Select these cells; with Shift or Ctrl, these too."""
-        assert self._inspected is not None
-        cells = self._inspected.cells
+        assert self._inspection is not None
+        cells = self._inspection.cells
         held = QApplication.keyboardModifiers()
         adds = held & (Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.ControlModifier)
         kept = cells.selected if adds else frozenset()

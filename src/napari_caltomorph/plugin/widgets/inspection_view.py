@@ -8,20 +8,20 @@ from typing import Any
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QWidget
 
-from napari_caltomorph.plugin.session.inspected import Inspected
+from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.report import Look
 
 
-class InspectTab(QWidget):
-    """Follows one `Inspected`. Override the `on_...` methods that matter to the view.
+class InspectionView(QWidget):
+    """Follows one `Inspection`. Override the `on_...` methods that matter to the view.
 
     They are called on the main thread, only while the tab is in sight; what happened meanwhile is told, once each, as
-    soon as it comes into sight. `inspected` may be None: show what to do then.
+    soon as it comes into sight. `inspection` may be None: show what to do then.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.inspected: Inspected | None = None
+        self.inspection: Inspection | None = None
         self.look = Look()
         self._untold: dict[Callable[[], None], None] = {}  # an ordered set
 
@@ -29,7 +29,7 @@ class InspectTab(QWidget):
         """Return the widgets in which the keys for cells work as over the picture; none that takes typing."""
         return []
 
-    def on_inspected(self) -> None:
+    def on_inspection(self) -> None:
         """Show another prediction, or none; its cells may be selected, sorted and left out already."""
 
     def on_selection(self) -> None:
@@ -45,7 +45,7 @@ class InspectTab(QWidget):
         """Show other columns."""
 
     def on_colors(self) -> None:
-        """Show the cells in other colours: `Inspected.colors`."""
+        """Show the cells in other colours: `Inspection.colors`."""
 
     def on_answer(self) -> None:
         """Show what the model says without the cells that are left out."""
@@ -56,27 +56,27 @@ class InspectTab(QWidget):
     def on_closed(self) -> None:
         """Stop what runs."""
 
-    def show_inspected(self, inspected: Inspected | None) -> None:
+    def show_inspection(self, inspection: Inspection | None) -> None:
         """Follow another prediction, or none."""
-        if self.inspected is not None:
-            self._follow(self.inspected, "disconnect")
-        self.inspected = inspected
-        if inspected is not None:
-            self._follow(inspected, "connect")
+        if self.inspection is not None:
+            self._follow(self.inspection, "disconnect")
+        self.inspection = inspection
+        if inspection is not None:
+            self._follow(inspection, "connect")
         self._untold.clear()
-        self._tell(self.on_inspected)
+        self._tell(self.on_inspection)
 
     def draw(self, look: Look) -> None:
         """Draw in other colours."""
         self.look = look
         self._tell(self.on_look)
 
-    def close_inspected(self) -> None:
+    def close_inspection(self) -> None:
         """Stop what runs, and let go of the prediction."""
         self.on_closed()
-        if self.inspected is not None:
-            self._follow(self.inspected, "disconnect")
-            self.inspected = None
+        if self.inspection is not None:
+            self._follow(self.inspection, "disconnect")
+            self.inspection = None
 
     def showEvent(self, event: QEvent) -> None:
         super().showEvent(event)
@@ -84,15 +84,15 @@ class InspectTab(QWidget):
         for tell in untold:
             tell()
 
-    def _follow(self, inspected: Inspected, how: str) -> None:
-        cells = inspected.cells
+    def _follow(self, inspection: Inspection, how: str) -> None:
+        cells = inspection.cells
         for signal, told in (
             (cells.selection_changed, self._tell_selection),
             (cells.order_changed, self._tell_order),
             (cells.edited, self._tell_edits),
             (cells.columns_changed, self._tell_columns),
-            (inspected.colors_changed, self._tell_colors),
-            (inspected.answer_changed, self._tell_answer),
+            (inspection.colors_changed, self._tell_colors),
+            (inspection.answer_changed, self._tell_answer),
         ):
             getattr(signal, how)(told)
 

@@ -12,8 +12,8 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QTableView, QV
 
 from napari_caltomorph.diagnosis.tables import folder_name
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.plugin.inspect.tab import InspectTab
 from napari_caltomorph.plugin.session.selection import CellSelection
+from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import line, plain
 from napari_caltomorph.plugin.widgets.settings import preferences
 from napari_caltomorph.plugin.widgets.theme import ERROR, colored
@@ -24,7 +24,7 @@ _FIRST = ("rank", "attention", "alone_class", "label", "quality", _STATE, "cell"
 _HEADS = {"alone_class": "cell alone"}
 
 
-class CellTableTab(InspectTab):
+class TableTab(InspectionView):
     """The table of the cells that are shown, as they are sorted."""
 
     def __init__(self) -> None:
@@ -60,19 +60,19 @@ class CellTableTab(InspectTab):
 
     def export(self, path: Path) -> None:
         """Write the cells that are shown, in their order, with all columns."""
-        if self.inspected is None:
+        if self.inspection is None:
             return
         try:
             with replacing(path) as part:
-                table_of(self.inspected.cells).to_csv(part, index=False)
+                table_of(self.inspection.cells).to_csv(part, index=False)
         except CaltomorphError as error:
             self._said.setText(colored(plain(str(error)), ERROR))
         else:
             self._said.setText(plain(f"Written: {path.name}"))
 
-    def on_inspected(self) -> None:
+    def on_inspection(self) -> None:
         self._said.clear()
-        self.model.show_cells(None if self.inspected is None else self.inspected.cells)
+        self.model.show_cells(None if self.inspection is None else self.inspection.cells)
         self.table.resizeColumnsToContents()
         self._show_sort()
         self.on_selection()
@@ -91,9 +91,9 @@ class CellTableTab(InspectTab):
         self.model.show_values()
 
     def on_selection(self) -> None:
-        if self.inspected is None:
+        if self.inspection is None:
             return
-        cells = self.inspected.cells
+        cells = self.inspection.cells
         rows = np.flatnonzero(np.isin(cells.order, list(cells.selected)))
         chosen = QItemSelection()
         for run in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1):
@@ -113,9 +113,9 @@ class CellTableTab(InspectTab):
         self.table.viewport().update()
 
     def _on_rows_chosen(self) -> None:
-        if self.inspected is None:
+        if self.inspection is None:
             return
-        cells, chosen = self.inspected.cells, self.table.selectionModel()
+        cells, chosen = self.inspection.cells, self.table.selectionModel()
         rows = [range(one.top(), one.bottom() + 1) for one in chosen.selection()]
         current = chosen.currentIndex().row()
         cells.select(
@@ -125,26 +125,26 @@ class CellTableTab(InspectTab):
 
     def _on_head_clicked(self, section: int) -> None:
         name = self.model.names[section]
-        if self.inspected is None or name == _STATE:
+        if self.inspection is None or name == _STATE:
             self._show_sort()
             return
-        cells = self.inspected.cells
+        cells = self.inspection.cells
         numbers = cells.columns[name].dtype.kind in "fiu" and name != "rank"
         cells.sort_by(name, descending=not cells.sort.descending if cells.sort.column == name else numbers)
         self._show_sort()
 
     def _show_sort(self) -> None:
-        if self.inspected is None:
+        if self.inspection is None:
             return
-        sort = self.inspected.cells.sort
+        sort = self.inspection.cells.sort
         place = self.model.names.index(sort.column) if sort.column in self.model.names else -1
         way = Qt.SortOrder.DescendingOrder if sort.descending else Qt.SortOrder.AscendingOrder
         self.table.horizontalHeader().setSortIndicator(place, way)
 
     def _export_dialog(self) -> None:
-        if self.inspected is None:
+        if self.inspection is None:
             return
-        name = f"{folder_name(self.inspected.prediction.patient_id)}_cells.csv"
+        name = f"{folder_name(self.inspection.prediction.patient_id)}_cells.csv"
         where = str(Path(preferences().folder) / name)
         path, _ = QFileDialog.getSaveFileName(self, "Export the cells", where, "Tables (*.csv)")
         if path:

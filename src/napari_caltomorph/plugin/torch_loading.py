@@ -7,7 +7,7 @@ import os
 import sys
 
 
-def load_triton_privately() -> None:
+def prepare_torch_import() -> None:
     """Load triton, which torch pulls in, so that it uses its own LLVM; call it before torch is imported.
 
     Mesa's drivers (llvmpipe, AMD) load LLVM with global symbols. triton carries another LLVM and exports the same

@@ -11,7 +11,7 @@ import numpy as np
 from napari_caltomorph.differential import FOLDER, CellLabels, Differential, Probe, SmearId, cell_type
 from napari_caltomorph.errors import LooksLikeCohort
 from napari_caltomorph.plugin.gallery.colors import BY_TYPE
-from napari_caltomorph.plugin.session.inspected import Inspected
+from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.smear import find_smears, read_smear
 
@@ -28,7 +28,7 @@ class Trained:
     counts: Counts
 
 
-class LabelBook:
+class DifferentialState:
     """Follows the labels that a person gives, smear after smear.
 
     `train`, `count` and `count_others` take time and import torch: call them in a worker, and keep what they return on
@@ -44,32 +44,32 @@ class LabelBook:
     def __init__(self) -> None:
         self.labels = CellLabels()
         self.probe: Probe | None = None
-        self._seen: dict[SmearId, Inspected] = {}
+        self._seen: dict[SmearId, Inspection] = {}
 
-    def __contains__(self, inspected: Inspected) -> bool:
-        return self._seen.get(smear_of(inspected)) is inspected
+    def __contains__(self, inspection: Inspection) -> bool:
+        return self._seen.get(smear_of(inspection)) is inspection
 
-    def open(self, inspected: Inspected) -> None:
+    def open(self, inspection: Inspection) -> None:
         """Begin with a smear: its sub-folders' labels come into the book, and the book's labels onto its cells."""
-        smear, prediction = smear_of(inspected), inspected.prediction
-        self._seen[smear] = inspected
+        smear, prediction = smear_of(inspection), inspection.prediction
+        self._seen[smear] = inspection
         pairs = zip(prediction.cells, prediction.labels, strict=True)
         of_folders = {cell: label for cell, label in pairs if label}
         self.labels = CellLabels().labelled(smear, of_folders, by=FOLDER, when="").merged(self.labels)
-        self.show(inspected)
+        self.show(inspection)
 
-    def show(self, inspected: Inspected) -> None:
+    def show(self, inspection: Inspection) -> None:
         """Put the book's labels onto the cells of a smear."""
-        known = self.labels.of(smear_of(inspected))
-        inspected.cells.set_labels([known.get(cell, "") for cell in inspected.prediction.cells])
+        known = self.labels.of(smear_of(inspection))
+        inspection.cells.set_labels([known.get(cell, "") for cell in inspection.prediction.cells])
 
-    def keep(self, inspected: Inspected) -> bool:
+    def keep(self, inspection: Inspection) -> bool:
         """Write down what the cells of a smear are labelled now, and return whether that is news."""
-        smear = smear_of(inspected)
-        pairs = zip(inspected.prediction.cells, inspected.cells.labels, strict=True)
+        smear = smear_of(inspection)
+        pairs = zip(inspection.prediction.cells, inspection.cells.labels, strict=True)
         said = {cell: cell_type(label).name for cell, label in pairs if label}
         known = self.labels.of(smear)
-        gone = [cell for cell in inspected.prediction.cells if cell in known and cell not in said]
+        gone = [cell for cell in inspection.prediction.cells if cell in known and cell not in said]
         new = {cell: name for cell, name in said.items() if known.get(cell) != name}
         self.labels = self.labels.without(smear, gone).labelled(smear, new)
         return bool(gone or new)
@@ -88,12 +88,12 @@ class LabelBook:
         probe = train_probe(list(features.values()), labels, progress=progress)
         return Trained(probe, {smear: _counted(probe, one, labels, progress) for smear, one in seen.items()})
 
-    def count(self, inspected: Inspected, progress: OnProgress) -> Counts:
+    def count(self, inspection: Inspection, progress: OnProgress) -> Counts:
         """Count one smear with the probe; labels given by hand stand."""
         assert self.probe is not None
-        return {smear_of(inspected): _counted(self.probe, inspected, self.labels, progress)}
+        return {smear_of(inspection): _counted(self.probe, inspection, self.labels, progress)}
 
-    def count_others(self, inspected: Inspected, path: Path, progress: OnProgress) -> Counts:
+    def count_others(self, inspection: Inspection, path: Path, progress: OnProgress) -> Counts:
         """Count the smear at a path, or each of the smears in it, on the encoder of the inspected one.
 
         Raises
@@ -111,7 +111,7 @@ class LabelBook:
         except LooksLikeCohort:
             smears = [read_smear(one) for one in find_smears(path)]
         progress(Progress("Loading the encoder", 0, 1, "encoders"))
-        encoder = inspected.encoder()
+        encoder = inspection.encoder()
         counts = {}
         for one in smears:
             graded = check_smear(one, progress=progress)
@@ -122,28 +122,28 @@ class LabelBook:
         return counts
 
 
-def smear_of(inspected: Inspected) -> SmearId:
+def smear_of(inspection: Inspection) -> SmearId:
     """Return whose cells are inspected."""
-    return SmearId(inspected.prediction.patient_id, inspected.prediction.smear_fingerprint or "")
+    return SmearId(inspection.prediction.patient_id, inspection.prediction.smear_fingerprint or "")
 
 
-def show_calls(inspected: Inspected, counted: Differential) -> None:
+def show_calls(inspection: Inspection, counted: Differential) -> None:
     """Let the table, the order, the frames and the report know what each cell is taken for, and how surely."""
-    inspected.differential = counted
+    inspection.differential = counted
     place = {cell: i for i, cell in enumerate(counted.cells)}
-    rows = [place[cell] for cell in inspected.prediction.cells]
+    rows = [place[cell] for cell in inspection.prediction.cells]
     types = np.array(counted.cell_types, dtype=object)[rows]
-    cells = inspected.cells
+    cells = inspection.cells
     is_first = BY_TYPE not in cells.columns
     if is_first or not np.array_equal(cells.columns[BY_TYPE], types):
         cells.set_column(BY_TYPE, types)
         cells.set_column(CERTAINTY, np.array(counted.certainty)[rows])
-        if is_first or inspected.coloring == BY_TYPE:
-            inspected.color_by(BY_TYPE)
+        if is_first or inspection.coloring == BY_TYPE:
+            inspection.color_by(BY_TYPE)
 
 
-def _counted(probe: Probe, inspected: Inspected, labels: CellLabels, progress: OnProgress) -> Differential:
-    counted = probe.differential(inspected.features(progress), labels.of(smear_of(inspected)))
+def _counted(probe: Probe, inspection: Inspection, labels: CellLabels, progress: OnProgress) -> Differential:
+    counted = probe.differential(inspection.features(progress), labels.of(smear_of(inspection)))
     return _with_draws(counted)
 
 

@@ -13,11 +13,11 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLay
 
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.explanation.cell_map import pca, umap
-from napari_caltomorph.plugin.beside_opengl import load_triton_privately
 from napari_caltomorph.plugin.gallery.colors import legend
-from napari_caltomorph.plugin.inspect.cell_dots import CellDots
-from napari_caltomorph.plugin.inspect.tab import InspectTab
-from napari_caltomorph.plugin.session.inspected import Inspected
+from napari_caltomorph.plugin.session.inspection import Inspection
+from napari_caltomorph.plugin.torch_loading import prepare_torch_import
+from napari_caltomorph.plugin.widgets.cell_plot import CellPlot
+from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import line, plain
 from napari_caltomorph.plugin.widgets.theme import ERROR, colored
 from napari_caltomorph.plugin.widgets.worker import Job
@@ -34,7 +34,7 @@ _MOST_IN_LEGEND = 12
 _Map = tuple[NDArray[np.float64], tuple[str, str]]
 
 
-class CellScatterTab(InspectTab):
+class PlotTab(InspectionView):
     """One plot of all cells; a click or a lasso selects in every view."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class CellScatterTab(InspectTab):
             self.view.setItemData(row, tip, 3)  # Qt.ToolTipRole
         self.view.currentTextChanged.connect(lambda _: self._show())
         self.state = line()
-        self.dots = CellDots()
+        self.dots = CellPlot()
         self.dots.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)  # as high as there is room
         self.dots.setMinimumHeight(80)
         self.dots.setToolTip("Click a dot, or draw around dots, to select their cells; with Shift, these too")
@@ -66,7 +66,7 @@ class CellScatterTab(InspectTab):
     def key_widgets(self) -> list[QWidget]:
         return [self.dots]
 
-    def on_inspected(self) -> None:
+    def on_inspection(self) -> None:
         self._stop()
         self._maps = {}
         self._show()
@@ -95,37 +95,37 @@ class CellScatterTab(InspectTab):
 
     def _show(self) -> None:
         """Draw the chosen view, as soon as its places are known."""
-        inspected, chosen = self.inspected, self.view.currentText()
-        if inspected is None:
+        inspection, chosen = self.inspection, self.view.currentText()
+        if inspection is None:
             return
         self._say("")
         if chosen == ATTENTION:
-            base, look = inspected.prediction, self.look
-            self._draw(inspected, lambda axes: draw_attention_swarm(axes, base, look))
+            base, look = inspection.prediction, self.look
+            self._draw(inspection, lambda axes: draw_attention_swarm(axes, base, look))
         elif chosen in self._maps:
             places, names = self._maps[chosen]
-            self._draw(inspected, partial(_draw_map, places=places, names=names, look=self.look))
+            self._draw(inspection, partial(_draw_map, places=places, names=names, look=self.look))
         elif self._job is None:
-            self._start(inspected, chosen)
+            self._start(inspection, chosen)
 
-    def _draw(self, inspected: Inspected, draw: Any) -> None:
+    def _draw(self, inspection: Inspection, draw: Any) -> None:
         self.dots.setVisible(True)
-        self.dots.show_dots(inspected, draw, self.look, place=(0.06, 0.14, 0.91, 0.84))
+        self.dots.show_dots(inspection, draw, self.look, place=(0.06, 0.14, 0.91, 0.84))
         self._show_legend()
 
     def _show_legend(self) -> None:
-        if self.inspected is None:
+        if self.inspection is None:
             return
-        shown = legend(self.inspected.coloring, self.inspected.prediction, self.inspected.types)
+        shown = legend(self.inspection.coloring, self.inspection.prediction, self.inspection.types)
         words = [f"{colored('&#9632;', color)}&nbsp;{_unbroken(name)}&nbsp;{count:,}" for name, color, count in shown]
         more = len(words) - _MOST_IN_LEGEND
         self._legend.setText("&nbsp; ".join(words[:_MOST_IN_LEGEND]) + (f"&nbsp; and {more} more" if more > 0 else ""))
 
-    def _start(self, inspected: Inspected, chosen: str) -> None:
+    def _start(self, inspection: Inspection, chosen: str) -> None:
         def work(progress: OnProgress) -> _Map:
-            load_triton_privately()
+            prepare_torch_import()
             progress(Progress("Loading features", 0, 1, "smears"))
-            values = inspected.features(progress).values
+            values = inspection.features(progress).values
             if chosen == PCA:
                 places, shares = pca(values)
                 return places, (f"component 1 ({shares[0]:.0%})", f"component 2 ({shares[1]:.0%})")

@@ -21,8 +21,8 @@ from qtpy.QtWidgets import (
 from napari_caltomorph.plugin.gallery.colors import BY_CLASS, BY_LABEL, BY_TYPE
 from napari_caltomorph.plugin.inspect.filter import FilterButton
 from napari_caltomorph.plugin.inspect.keys import ACTIONS, CellAction
-from napari_caltomorph.plugin.inspect.tab import InspectTab
 from napari_caltomorph.plugin.session.selection import CellSelection
+from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import line, link, narrow_combo
 
 _SORTS = {
@@ -37,7 +37,7 @@ _ALONE = "alone_p_"
 _WIDEST = 240
 
 
-class InspectBar(InspectTab):
+class CellControls(InspectionView):
     """The controls above the tabs; `asked` carries the `CellAction` that was chosen from the menu."""
 
     asked = Signal(object)
@@ -90,11 +90,11 @@ class InspectBar(InspectTab):
                 box.addWidget(widget, int(widget in (self.sort, self.search, self.width, self._counts)))
             column.addLayout(box)
 
-    def on_inspected(self) -> None:
-        if self.inspected is None:
+    def on_inspection(self) -> None:
+        if self.inspection is None:
             return
-        self.heat.setEnabled(self.inspected.prediction.has_attention and self.inspected.gallery is not None)
-        self.width.setEnabled(self.inspected.gallery is not None)
+        self.heat.setEnabled(self.inspection.prediction.has_attention and self.inspection.gallery is not None)
+        self.width.setEnabled(self.inspection.gallery is not None)
         for box, value in ((self.heat, False), (self.width, 0)):
             with QSignalBlocker(box):
                 box.setChecked(value) if box is self.heat else box.setValue(value)
@@ -103,9 +103,9 @@ class InspectBar(InspectTab):
         self.on_colors()
 
     def on_columns(self) -> None:
-        if self.inspected is None:
+        if self.inspection is None:
             return
-        cells, taxonomy = self.inspected.cells, self.inspected.prediction.taxonomy
+        cells, taxonomy = self.inspection.cells, self.inspection.prediction.taxonomy
         with QSignalBlocker(self.sort):
             self.sort.clear()
             more = [name for name in cells.columns if name not in (*_SORTS, *_OTHERS) and not name.startswith(_ALONE)]
@@ -117,9 +117,9 @@ class InspectBar(InspectTab):
         self.filter.offer(taxonomy.names, sorted(set(cells.labels)))
 
     def on_order(self) -> None:
-        if self.inspected is None:
+        if self.inspection is None:
             return
-        cells = self.inspected.cells
+        cells = self.inspection.cells
         self.sort.setCurrentIndex(self.sort.findData(cells.sort.column))
         self.way.setText("↓" if cells.sort.descending else "↑")
         self.filter.show_filter(cells.filter)
@@ -135,13 +135,13 @@ class InspectBar(InspectTab):
         self._count()
 
     def on_colors(self) -> None:
-        if self.inspected is not None:
-            self.colors.setCurrentIndex(self.colors.findData(self.inspected.coloring))
+        if self.inspection is not None:
+            self.colors.setCurrentIndex(self.colors.findData(self.inspection.coloring))
 
     def _count(self) -> None:
-        if self.inspected is None:
+        if self.inspection is None:
             return
-        cells = self.inspected.cells
+        cells = self.inspection.cells
         hidden = len(cells) - len(cells.order)
         words = [f"{len(cells.order):,} of {len(cells):,}" if hidden else f"{len(cells):,} cells"]
         words += [f"{len(cells.selected):,} selected"] if cells.selected else []
@@ -150,38 +150,38 @@ class InspectBar(InspectTab):
         self._counts.setText(", ".join(words))
 
     def _select_those(self, which: str) -> None:
-        if self.inspected is not None:
-            cells = self.inspected.cells
+        if self.inspection is not None:
+            cells = self.inspection.cells
             cells.select(cells.marked if which == "marked" else cells.left_out, reveal=True)
 
     def _on_sort(self) -> None:
-        if self.inspected is not None:
+        if self.inspection is not None:
             name = self.sort.currentData()
-            self.inspected.cells.sort_by(name, descending=_is_number(self.inspected.cells, name))
+            self.inspection.cells.sort_by(name, descending=_is_number(self.inspection.cells, name))
 
     def _on_way(self) -> None:
-        if self.inspected is not None:
-            cells = self.inspected.cells
+        if self.inspection is not None:
+            cells = self.inspection.cells
             cells.sort_by(cells.sort.column, descending=not cells.sort.descending)
             self.on_order()
 
     def _on_filter(self) -> None:
         self._typed.stop()
-        if self.inspected is not None:
-            self.inspected.cells.set_filter(self.filter.chosen(self.search.text().strip()))
+        if self.inspection is not None:
+            self.inspection.cells.set_filter(self.filter.chosen(self.search.text().strip()))
             self._count()
 
     def _on_colors(self) -> None:
-        if self.inspected is not None:
-            self.inspected.color_by(self.colors.currentData())
+        if self.inspection is not None:
+            self.inspection.color_by(self.colors.currentData())
 
     def _on_heat(self, on: bool) -> None:
-        if self.inspected is not None and self.inspected.gallery is not None:
-            self.inspected.gallery.show_heat(on)
+        if self.inspection is not None and self.inspection.gallery is not None:
+            self.inspection.gallery.show_heat(on)
 
     def _on_width(self, width: int) -> None:
-        if self.inspected is not None and self.inspected.gallery is not None:
-            self.inspected.gallery.show_width(0 if width < 16 else width)
+        if self.inspection is not None and self.inspection.gallery is not None:
+            self.inspection.gallery.show_width(0 if width < 16 else width)
 
     def _actions(self) -> QMenu:
         menu = QMenu(self)

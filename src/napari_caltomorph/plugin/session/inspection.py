@@ -12,9 +12,9 @@ from qtpy.QtCore import QObject, Qt
 from qtpy.QtWidgets import QWidget
 
 from napari_caltomorph.diagnosis import Prediction, PredictOptions
-from napari_caltomorph.plugin.beside_opengl import load_triton_privately
 from napari_caltomorph.plugin.gallery.colors import BY_CLASS, BY_TYPE, colors_by
 from napari_caltomorph.plugin.session.selection import CellSelection
+from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.progress import OnProgress, ignore
 from napari_caltomorph.smear import Smear
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from napari_caltomorph.diagnosis import Ensemble, Predictor
     from napari_caltomorph.differential import Differential
     from napari_caltomorph.encoding import Features, LoadedEncoder
-    from napari_caltomorph.plugin.gallery.ranked_layers import RankedLayers
+    from napari_caltomorph.plugin.gallery.gallery import Gallery
 
 
-class Inspected:
+class Inspection:
     """One prediction under inspection.
 
     `ensemble` and `features` take time the first time, and import torch: call them in a worker.
@@ -64,7 +64,7 @@ class Inspected:
         predictor: Predictor | None = None,
     ) -> None:
         self.prediction, self.smear = prediction, smear
-        self.gallery: RankedLayers | None = None
+        self.gallery: Gallery | None = None
         self.differential: Differential | None = None
         self.cells = CellSelection.of(prediction, smear)
         self._answer = prediction
@@ -82,7 +82,7 @@ class Inspected:
         *,
         options: PredictOptions | None = None,
         predictor: Predictor | None = None,
-    ) -> Inspected:
+    ) -> Inspection:
         """Inspect a prediction; of one that was saved after cells were left out, the original, with those left out."""
         made = cls(prediction.original or prediction, smear, options=options, predictor=predictor)
         kept = set(prediction.cells)
@@ -162,7 +162,7 @@ class Inspected:
             return self._features
 
     def _loaded(self) -> Predictor:
-        load_triton_privately()
+        prepare_torch_import()
         from napari_caltomorph.diagnosis import Predictor
 
         with self._lock:
@@ -171,25 +171,25 @@ class Inspected:
             return self._predictor
 
 
-class Inspection(QObject):
+class Session(QObject):
     """What is inspected in one window; `changed` (psygnal) says that it is another prediction, or none."""
 
     changed = Signal()
 
     def __init__(self, window: QObject) -> None:
         super().__init__(window)
-        self.inspected: Inspected | None = None
+        self.inspection: Inspection | None = None
 
-    def show(self, inspected: Inspected | None) -> None:
+    def show(self, inspection: Inspection | None) -> None:
         """Inspect another prediction."""
-        self.inspected = inspected
+        self.inspection = inspection
         self.changed.emit()
 
 
-def inspection_of(panel: QWidget) -> Inspection:
+def session_of(panel: QWidget) -> Session:
     """Return the inspection of the window that a panel stands in; it dies with the window."""
     window = panel
     while (parent := window.parentWidget()) is not None:  # a floating dock is a window too, and a child of this one
         window = parent
-    found = window.findChild(Inspection, options=Qt.FindChildOption.FindDirectChildrenOnly)
-    return found if isinstance(found, Inspection) else Inspection(window)
+    found = window.findChild(Session, options=Qt.FindChildOption.FindDirectChildrenOnly)
+    return found if isinstance(found, Session) else Session(window)
