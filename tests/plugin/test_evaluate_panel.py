@@ -24,12 +24,12 @@ from tests.training.small import tiny, write_cohort
 from napari_caltomorph.cohort import CohortOptions, read_cohort
 from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.evaluation import EvaluateOptions, Evaluation, evaluate
+from napari_caltomorph.jobs import ModelEvaluation, read_patients
 from napari_caltomorph.plugin.evaluate.figure import FigureTab
 from napari_caltomorph.plugin.evaluate.options_form import in_panel_words
 from napari_caltomorph.plugin.evaluate.pages import PAGES, TABS
 from napari_caltomorph.plugin.evaluate.panel import EvaluatePanel
 from napari_caltomorph.plugin.evaluate.patients import describe
-from napari_caltomorph.plugin.evaluate.work import Judged
 from napari_caltomorph.plugin.widgets.theme import look_of
 from napari_caltomorph.plugin.widgets.worker import Task
 from napari_caltomorph.report.evaluation_figures import FIGURES
@@ -102,7 +102,9 @@ def wait(qtbot: QtBot, panel: EvaluatePanel) -> None:
 def show(panel: EvaluatePanel, trained: Trained, evaluation: Evaluation) -> None:
     """Show an evaluation as if it had just been made."""
     choose(panel, trained)
-    panel._on_judged(Judged(panel.setup.order(), evaluation, trained.model, None))
+    request = panel.setup.request()
+    cohort = read_patients(request.cohort, request.patients)
+    panel._on_judged(ModelEvaluation(request, evaluation, cohort, Ensemble.load(trained.model)))
 
 
 def click_tab(qtbot: QtBot, panel: EvaluatePanel, number: int) -> None:
@@ -206,7 +208,7 @@ def test_who_has_no_features_is_encoded_first_and_opens_with_a_prediction(
     wait(qtbot, panel)
     assert "choose a folder for them" in panel.run.text
     panel.setup.features.setText(str(features))
-    panel.setup.options.audit.setChecked(True)
+    panel.setup.options.set(audit=True)
     said: set[str] = set()
     panel.run.progressed.connect(lambda progress: said.add(progress.stage))
     click(qtbot, panel.run.button)
@@ -348,7 +350,7 @@ def test_the_copied_command_is_what_the_panel_would_evaluate(
     from napari_caltomorph.cli.evaluate import app
 
     choose(panel, trained, split="train", out_of_fold=True, lab="other", healthy=("a", "b"))
-    panel.setup.options.audit.setChecked(True)
+    panel.setup.options.set(audit=True)
     panel.copy.linkActivated.emit("#")
     words = shlex.split(QApplication.clipboard().text())
     assert words[:2] == ["caltomorph", "evaluate"]
@@ -357,7 +359,7 @@ def test_the_copied_command_is_what_the_panel_would_evaluate(
     said = bound.kwargs
     assert said["model"] == str(trained.model)
     assert said["features"] == trained.features
-    assert said["audit"] is True
+    assert said["options"].audit
     assert said["options"] == panel.setup.options.options()
     assert said["patients"] == trained.patients.model_copy(update={"names_only": False})
 
@@ -427,10 +429,10 @@ def test_what_is_missing_is_said_in_one_sentence(
 def test_what_was_chosen_last_is_there_again(open_evaluate: OpenEvaluate, trained: Trained) -> None:
     _, panel = open_evaluate()
     choose(panel, trained, split="train", out_of_fold=True, bins=7)
-    panel.setup.options.audit.setChecked(True)
+    panel.setup.options.set(audit=True)
     panel.setup.remember()
     _, again = open_evaluate()
-    assert again.setup.order() == panel.setup.order()
+    assert again.setup.request() == panel.setup.request()
 
 
 def test_everything_is_in_sight_on_a_small_screen_in_both_themes(

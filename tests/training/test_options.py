@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from napari_caltomorph.command_line import flags
+from napari_caltomorph.jobs import flags
 from napari_caltomorph.training import RECIPES, TrainOptions
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from napari_caltomorph.cli.console import console, fail, progress_bar, say, say_files, table
-from napari_caltomorph.cohort import CohortOptions, read_cohort
+from napari_caltomorph.cohort import CohortOptions
+from napari_caltomorph.jobs import read_patients
 from napari_caltomorph.progress import Cancelled
 from napari_caltomorph.storage import refuse_unwritable
 from napari_caltomorph.training import TrainOptions, options_from
@@ -70,8 +71,7 @@ def compare(
         options = options_from(config, options)
     refuse_unwritable(out)
     with progress_bar() as progress:
-        # Cells were looked at when they were encoded; a bag's numbers are checked when it is loaded.
-        found = read_cohort(cohort, patients.model_copy(update={"names_only": True}), progress=progress)
+        found = read_patients(cohort, patients, progress=progress)
     from napari_caltomorph.report.compare_figures import save_comparison_figure
     from napari_caltomorph.training.compare import compare as run  # torch comes when the cheap checks have passed
 

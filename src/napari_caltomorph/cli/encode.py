@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from napari_caltomorph.cli.console import fail, progress_bar, say, say_files
-from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions, read_cohort
+from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions
+from napari_caltomorph.jobs import read_patients
 from napari_caltomorph.progress import format_seconds
 from napari_caltomorph.storage import refuse_unwritable
 
@@ -55,10 +56,8 @@ def encode(
         Folder for <patient_id>.h5 and run.json; made if needed.
     """
     refuse_unwritable(features)
-    # Each patient's images are looked at when it is its turn; before that, names are enough.
-    patients = patients.model_copy(update={"names_only": True})
     with progress_bar() as progress:
-        found = read_cohort(cohort, patients, progress=progress)
+        found = read_patients(cohort, patients, progress=progress)
     from napari_caltomorph.cohort import encode_cohort  # torch comes when the cheap checks have passed
 
     with progress_bar() as progress:

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from napari_caltomorph.cli.console import RESEARCH_USE, fail, progress_bar, say, say_files, say_line
 from napari_caltomorph.cli.show import show_known, show_prediction
 from napari_caltomorph.cohort import FoundPatient, find_patients
-from napari_caltomorph.diagnosis import (
-    PatientProgress,
-    PatientResult,
-    PredictOptions,
-    find_model,
-    read_description,
-)
+from napari_caltomorph.diagnosis import PredictOptions, find_model, read_description
 from napari_caltomorph.diagnosis.tables import CELL_TABLE, PATIENT_TABLE, refuse_repeated_ids
 from napari_caltomorph.differential import Probe
 from napari_caltomorph.encoding import ComputeOptions
+from napari_caltomorph.jobs import PatientProgress, PatientResult, predict_patients
 from napari_caltomorph.progress import Progress
 from napari_caltomorph.smear import patient_id
 from napari_caltomorph.storage import refuse_unwritable
-
-if TYPE_CHECKING:
-    from napari_caltomorph.diagnosis import Predictor
 
 app = App(
     name="predict",
@@ -39,12 +31,12 @@ Every patient folder in a folder, with a model of your own:
 
     caltomorph predict cohort --each --model my_model --out results
 
-In the folder "results" then stand predictions.csv (one row a patient),
+The folder "results" then contains predictions.csv (one row a patient),
 cells.csv (one row a cell, most attended first) and prediction.json
 (everything; napari opens it), in a folder a patient where there are several.
-Run it again to go on: a prediction that is there is kept, if the same model
-made it of the same images. With --report, report.html stands beside each
-prediction.json: one page of result, one of what it rests on, to be printed.
+Run it again to resume: a prediction that is there is kept, if the same model
+made it of the same images. With --report, report.html is next to each
+prediction.json: one page of results, one of their basis, to be printed.
 
 {RESEARCH_USE}""",
 )
@@ -90,10 +82,8 @@ def predict(
         for patient in (find_patients(path) if each else {patient_id(path): FoundPatient(path)}).items()
     ]
     refuse_repeated_ids([name for name, _ in found])
-    patients = dict(found)
-    from napari_caltomorph.diagnosis import Predictor, predict_each  # torch comes when the cheap checks have passed
+    from napari_caltomorph.diagnosis import Predictor  # torch comes when the cheap checks have passed
 
-    predictor = Predictor(options)
     results: list[PatientResult] = []
     with ExitStack() as stack:
         bar = stack.enter_context(progress_bar())
@@ -106,51 +96,36 @@ def predict(
             stack.close()  # the bar leaves the screen before something is written
             results.append(progress.result)
             _show_result(progress.result)
-            if report:
-                _write_report(progress.result, predictor, patients[progress.result.patient_id], saved)
             bar = stack.enter_context(progress_bar())
 
         try:
-            predict_each({name: one.path for name, one in patients.items()}, out, predictor, progress=show)
+            predict_patients(dict(found), out, Predictor(options), report=report, probe=saved, progress=show)
         except BaseException:
             stack.close()
             if done := [one for one in results if one.prediction is not None]:
-                say(f"\nStopped; {len(done)} of {len(patients)} smears were predicted.")
-                _say_written(done, out, patients=len(patients))
+                say(f"\nStopped; {len(done)} of {len(found)} smears were predicted.")
+                _say_written(done, out, patients=len(found))
             raise
     done = [one for one in results if one.prediction is not None]
-    failed = [one for one in results if one.prediction is None]
+    failed = [one for one in results if one.problem]
     if done:
-        _say_written(done, out, patients=len(patients))
+        _say_written(done, out, patients=len(found))
         say(RESEARCH_USE)
-    if failed and len(patients) > 1:
-        fail(f"{len(failed)} of {len(patients)} smears failed: {', '.join(one.patient_id for one in failed)}", code=1)
+    if failed and len(found) > 1:
+        fail(f"{len(failed)} of {len(found)} smears failed: {', '.join(one.patient_id for one in failed)}", code=1)
     return 1 if failed and done else max(map(_exit_code, failed), default=0)
 
 
 def _show_result(result: PatientResult) -> None:
-    if result.prediction is None:
+    if result.prediction is not None:
+        if result.is_cached:
+            show_known(result.prediction, result.file)
+        else:
+            show_prediction(result.prediction)
+    if result.report is not None:
+        say_line(f"Report: {result.report}")
+    if result.problem:
         fail(result.problem, code=_exit_code(result))
-    elif result.was_done:
-        show_known(result.prediction, result.file)
-    else:
-        show_prediction(result.prediction)
-
-
-def _write_report(result: PatientResult, predictor: Predictor, patient: FoundPatient, probe: Probe | None) -> None:
-    if result.prediction is None or result.file is None:
-        return
-    from napari_caltomorph.report.patient_report import FILE_NAME, save_patient_report, trust_by
-
-    path = result.file.with_name(FILE_NAME)
-    trust = trust_by(predictor, result.prediction)
-    counted = None
-    if probe is not None:
-        pairs = zip(result.prediction.cells, result.prediction.labels, strict=True)
-        by_hand = {cell: label for cell, label in pairs if label is not None}
-        counted = probe.differential(predictor.features_of(result.prediction), by_hand)
-    save_patient_report(result.prediction, path, trust=trust, differential=counted, metadata=patient.facts)
-    say_line(f"Report: {path}")
 
 
 def _exit_code(result: PatientResult) -> int:

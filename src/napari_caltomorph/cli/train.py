@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from napari_caltomorph.cli.console import console, progress_bar, say, say_files, table
-from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
+from napari_caltomorph.cohort import Cohort, CohortOptions, EncodeCohortOptions
+from napari_caltomorph.encoding import EncodeOptions
+from napari_caltomorph.jobs import TrainRequest, read_patients, train_model
 from napari_caltomorph.progress import format_seconds
 from napari_caltomorph.storage import refuse_unwritable
 from napari_caltomorph.training import TrainOptions, options_from
 
 if TYPE_CHECKING:
-    from napari_caltomorph.diagnosis import Ensemble
+    from napari_caltomorph.diagnosis import ModelDescription
 
 app = App(
     name="train",
@@ -53,6 +55,9 @@ def train(
     config: Path | None = None,
     resume: bool = False,
     dry_run: bool = False,
+    encode_missing: bool = False,
+    encoder: str = EncodeOptions().encoder,
+    weights: Path | None = None,
     options: Annotated[TrainOptions, Parameter(name="*")] = TrainOptions(),  # noqa: B008 (frozen)
     patients: Annotated[CohortOptions, Parameter(name="*")] = CohortOptions(),  # noqa: B008 (frozen)
 ) -> None:
@@ -72,24 +77,27 @@ def train(
         Go on with a training that was stopped.
     dry_run
         Say what would be trained and what it takes; write nothing.
+    encode_missing
+        First encode the patients whose features are missing.
+    encoder
+        Encoder for that; `caltomorph models encoders` lists them.
+    weights
+        Encoder weights file for that; otherwise the one `caltomorph weights` keeps.
     """
     if config is not None:
         options = options_from(config, options)
     if not dry_run:
         refuse_unwritable(out.absolute().parent)
     with progress_bar() as progress:
-        # Cells were looked at when they were encoded; a bag's numbers are checked when it is loaded.
-        found = read_cohort(cohort, patients.model_copy(update={"names_only": True}), progress=progress)
+        found = read_patients(cohort, patients, progress=progress)
     if dry_run:
         _show_plan(found, features, options)
         return
-    from napari_caltomorph.report.training_figures import save_training_curves
-    from napari_caltomorph.training import train as run  # torch comes when the cheap checks have passed
-
+    encoding = EncodeCohortOptions(encoder=encoder, weights=weights, device=options.device, precision=options.precision)
+    request = TrainRequest(found, features, out, options, resume, encoding if encode_missing else None)
     with progress_bar() as progress:
-        ensemble = run(found, features, options, out=out, resume=resume, progress=progress)
-    save_training_curves(ensemble.description, out)
-    _show(ensemble, out)
+        trained = train_model(request, progress=progress)
+    _show(trained.description, out)
 
 
 def _show_plan(cohort: Cohort, features: Path | None, options: TrainOptions) -> None:
@@ -118,8 +126,8 @@ def _show_plan(cohort: Cohort, features: Path | None, options: TrainOptions) -> 
     say("Nothing was written.")
 
 
-def _show(ensemble: Ensemble, out: Path) -> None:
-    training = ensemble.description.training
+def _show(description: ModelDescription, out: Path) -> None:
+    training = description.training
     folds = table("member", "patients", "epochs", "best", "stopped by", "train loss", "validation loss")
     for number, fold in enumerate(training.folds, start=1):
         validation = f"{fold.validation_loss[fold.best_epoch - 1]:.3f}" if fold.validation_loss else "-"

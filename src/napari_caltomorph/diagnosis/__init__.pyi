@@ -7,12 +7,10 @@ from .aggregator_options import (
     TransformerOptions,
     WbcmilOptions,
 )
-from .batch import predict_each
 from .ensemble import Ensemble
 from .installed import add_model, export_model, find_model, installed_models
 from .model_file import ModelDescription, read_description
 from .options import PredictOptions
-from .patient_result import PatientProgress, PatientResult
 from .predict import Predictor
 from .prediction import NO_ATTENTION, Prediction
 from .tables import save_predictions
@@ -28,8 +26,6 @@ __all__ = [
     "MaxOptions",
     "MeanOptions",
     "ModelDescription",
-    "PatientProgress",
-    "PatientResult",
     "PredictOptions",
     "Prediction",
     "Predictor",
@@ -40,7 +36,6 @@ __all__ = [
     "export_model",
     "find_model",
     "installed_models",
-    "predict_each",
     "read_description",
     "save_predictions",
 ]

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from napari_caltomorph.evaluation import EvaluateOptions
+from napari_caltomorph.jobs import EvaluateModelOptions
 from napari_caltomorph.plugin.widgets.fold import Fold
 from napari_caltomorph.plugin.widgets.options_form import OptionRefused, OptionsForm, title_of
 from napari_caltomorph.plugin.widgets.settings import last_evaluation, preferences
 
-_FIELDS = EvaluateOptions.model_fields
-_IN_SIGHT = ("split", "out_of_fold")
+_FIELDS = EvaluateModelOptions.model_fields
+_IN_SIGHT = ("split", "out_of_fold", "audit")
 # The device stands beside the model and in napari's Preferences, for encoding, predicting and judging alike.
-_ELSEWHERE = ("device",)
+_ELSEWHERE = ("device", "precision", "weights", "encode_missing")
 
 
 class EvaluateOptionsForm(QWidget):
@@ -28,22 +28,16 @@ class EvaluateOptionsForm(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.often = [OptionsForm(EvaluateOptions, [name]) for name in _IN_SIGHT]
-        self.audit = QCheckBox("Shortcut audit")
-        self.audit.setToolTip(
-            "Ask as well how much stain, image borders, image size and routine data alone tell; reads images, which "
-            "takes minutes"
-        )
-        self.more = OptionsForm(EvaluateOptions, [n for n in _FIELDS if n not in (*_IN_SIGHT, *_ELSEWHERE)])
+        self.often = [OptionsForm(EvaluateModelOptions, [name]) for name in _IN_SIGHT]
+        self.more = OptionsForm(EvaluateModelOptions, [n for n in _FIELDS if n not in (*_IN_SIGHT, *_ELSEWHERE)])
         self.fold = Fold("More options", self.more)
         self._build()
         self._restore()
         for form in (*self.often, self.more):
             form.changed.connect(self._on_changed)
-        self.audit.toggled.connect(self._on_changed)
         self._on_changed()
 
-    def options(self) -> EvaluateOptions:
+    def options(self) -> EvaluateModelOptions:
         """Return what is chosen, here and in the Preferences.
 
         Raises
@@ -54,7 +48,14 @@ class EvaluateOptionsForm(QWidget):
         chosen: dict[str, Any] = {}
         for form in (*self.often, self.more):
             chosen |= form.values()
-        return EvaluateOptions(**chosen, device=preferences().device)
+        stored = preferences()
+        return EvaluateModelOptions(
+            **chosen,
+            device=stored.device,
+            precision=stored.precision,
+            weights=Path(stored.weights) if stored.weights else None,
+            encode_missing=True,
+        )
 
     def set(self, **values: Any) -> None:
         """Show these values of options."""
@@ -63,16 +64,14 @@ class EvaluateOptionsForm(QWidget):
 
     def remember(self) -> None:
         """Let the next session begin with these options."""
-        last_evaluation().setValue("options", self.options().model_dump_json(exclude={"device"}))
-        last_evaluation().setValue("audit", json.dumps(self.audit.isChecked()))
+        last_evaluation().setValue("options", self.options().model_dump_json(exclude=set(_ELSEWHERE)))
 
     def _restore(self) -> None:
         try:
-            last = EvaluateOptions.model_validate_json(str(last_evaluation().value("options", "{}")))
+            last = EvaluateModelOptions.model_validate_json(str(last_evaluation().value("options", "{}")))
         except ValidationError:  # options of another version: begin anew
-            last = EvaluateOptions()
+            last = EvaluateModelOptions()
         self.set(**last.model_dump())
-        self.audit.setChecked(last_evaluation().value("audit", "false") == "true")
 
     def _build(self) -> None:
         row = QHBoxLayout()
@@ -82,7 +81,7 @@ class EvaluateOptionsForm(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
         column.addLayout(row)
-        column.addWidget(self.audit)
+        column.addWidget(self.often[2])
         column.addWidget(self.fold, 1)
 
     def _on_changed(self, *_: object) -> None:
@@ -92,7 +91,7 @@ class EvaluateOptionsForm(QWidget):
             chosen = self.more.values()
         except OptionRefused:
             return
-        changed = sum(value != getattr(EvaluateOptions(), name) for name, value in chosen.items())
+        changed = sum(value != getattr(EvaluateModelOptions(), name) for name, value in chosen.items())
         self.fold.set_title(f"More options ({changed} changed)" if changed else "More options")
 
 

@@ -1,7 +1,7 @@
 """The *Evaluate ensemble* panel: a model and patients of known diagnosis -> numbers and figures, and who was missed.
 
-The panel makes `CohortOptions` and `EvaluateOptions`, calls `read_cohort`, `encode_cohort` and `evaluate` in a
-worker, and shows the `Evaluation` that comes back. torch is imported in the worker, never here.
+The panel makes an `EvaluateRequest`, calls the job `evaluate_model` in a worker, and shows the result. torch is
+imported in the worker, never here.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
-from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.errors import CaltomorphError, TrainingPatientsFound
+from napari_caltomorph.jobs import ModelEvaluation, evaluate_command, evaluate_model, examine, save_evaluation
+from napari_caltomorph.jobs.evaluate import compute_for_display
 from napari_caltomorph.plugin.evaluate.open import open_in_predict
 from napari_caltomorph.plugin.evaluate.options_form import in_panel_words
 from napari_caltomorph.plugin.evaluate.result import EvaluateResult
-from napari_caltomorph.plugin.evaluate.save import folder_for, save_all_figures, save_page
+from napari_caltomorph.plugin.evaluate.save import folder_for, save_page
 from napari_caltomorph.plugin.evaluate.setup import EvaluateSetup
-from napari_caltomorph.plugin.evaluate.work import Judged, LearntFrom, evaluate_as_ordered, save_judged
+from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.copy_link import CopyLink
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
 from napari_caltomorph.plugin.widgets.fold import Fold
@@ -29,7 +31,8 @@ from napari_caltomorph.plugin.widgets.parts import line, link
 from napari_caltomorph.plugin.widgets.settings import preferences
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.plugin.widgets.theme import WARNING, look_of
-from napari_caltomorph.progress import OnProgress
+from napari_caltomorph.progress import OnProgress, Progress
+from napari_caltomorph.report.evaluation_figures import save_figures
 
 
 class EvaluatePanel(DockPanel):
@@ -74,15 +77,20 @@ class EvaluatePanel(DockPanel):
         self.bind()
         self.offer.hide()
         try:
-            order = self.setup.order()
+            request = self.setup.request()
         except CaltomorphError as error:
             self.run.say(str(error), is_error=True)
             return
         self.setup.remember()
 
-        def work(progress: OnProgress) -> Judged | LearntFrom:
+        def work(progress: OnProgress) -> ModelEvaluation | TrainingPatientsFound:
+            prepare_torch_import()
             try:
-                return evaluate_as_ordered(order, progress)
+                result = examine(evaluate_model(request, progress=progress), progress=progress)
+                compute_for_display(result.evaluation, progress=progress)
+                return result
+            except TrainingPatientsFound as found:
+                return found
             except CaltomorphError as error:
                 raise type(error)(in_panel_words(str(error))) from error
 
@@ -101,7 +109,7 @@ class EvaluatePanel(DockPanel):
             self.run.say("This patient has features and no images that could be opened.", is_error=True)
             return
         try:
-            open_in_predict(self._viewer, place, judged.order.model)
+            open_in_predict(self._viewer, place, judged.request.model)
         except CaltomorphError as error:
             self.run.say(str(error), is_error=True)
 
@@ -115,7 +123,9 @@ class EvaluatePanel(DockPanel):
             self.run.say(f"Saved in {folder}")
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(files[-1])))
 
-        self._start(lambda progress: save_judged(judged, folder, threshold, progress), show)
+        result = judged.at(threshold)
+        command = evaluate_command(result.request, folder)
+        self._start(lambda progress: save_evaluation(result, folder, command=command, progress=progress), show)
 
     def save_figure(self, path: Path) -> None:
         """Write the figure in front; the name's ending (pdf, svg, png) says how."""
@@ -134,21 +144,25 @@ class EvaluatePanel(DockPanel):
         """Write all figures into a folder, as PDF and PNG."""
         judged, threshold = self.result.judged, self.result.moved_to
         if judged is not None:
-            self._start(
-                lambda progress: save_all_figures(judged.evaluation, threshold, folder, progress),
-                lambda files: self.run.say(f"Saved {len(files)} files in {folder}"),
-            )
+            evaluation = judged.at(threshold).evaluation
+
+            def work(progress: OnProgress) -> list[Path]:
+                progress(Progress("Drawing figures", 0, 1, "sets"))
+                return save_figures(evaluation, folder)
+
+            self._start(work, lambda files: self.run.say(f"Saved {len(files)} files in {folder}"))
 
     def copy_command(self) -> None:
         """Put the line for a terminal on the clipboard."""
         try:
-            order = self.setup.order()
+            request = self.setup.request()
         except CaltomorphError as error:
             self.run.say(str(error), is_error=True)
             return
-        is_shown = self.result.judged is not None and self.result.judged.order == order
-        command = order.command(Path("results"), self.result.moved_to if is_shown else None)
-        self.copy.copy(command)
+        shown = self.result.judged
+        if shown is not None and shown.request == request:
+            request = shown.at(self.result.moved_to).request
+        self.copy.copy(evaluate_command(request, Path("results")))
 
     def on_bound(self) -> None:
         self.setup.models.bind()
@@ -207,9 +221,9 @@ class EvaluatePanel(DockPanel):
         self._tools.setEnabled(False)  # a second task would cancel the first
         self.run.start(work, then)
 
-    def _on_judged(self, judged: Judged | LearntFrom) -> None:
-        if isinstance(judged, LearntFrom):
-            self.run.say(in_panel_words(judged.sentence), is_error=True)
+    def _on_judged(self, judged: ModelEvaluation | TrainingPatientsFound) -> None:
+        if isinstance(judged, TrainingPatientsFound):
+            self.run.say(in_panel_words(str(judged)), is_error=True)
             self.offer.show()
             return
         self.result.show_judged(judged, look_of(self._viewer.theme))
@@ -227,7 +241,7 @@ class EvaluatePanel(DockPanel):
 
     def _mark_if_stale(self) -> None:
         judged = self.result.judged
-        is_stale = judged is not None and not self.run.is_busy and not self.setup.is_of(judged.order)
+        is_stale = judged is not None and not self.run.is_busy and not self.setup.is_of(judged.request)
         self.stale.setText("<b>The numbers are of what was chosen before. Evaluate again.</b>" if is_stale else "")
         self.stale.setVisible(is_stale)
 

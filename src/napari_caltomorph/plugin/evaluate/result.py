@@ -6,12 +6,12 @@ from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QSplitter, QTabWidget, QVBoxLayout, QWidget
 
 from napari_caltomorph.evaluation import Evaluation
+from napari_caltomorph.jobs import ModelEvaluation
 from napari_caltomorph.plugin.evaluate.figure import FigureTab, Picked
 from napari_caltomorph.plugin.evaluate.numbers import NumbersView
 from napari_caltomorph.plugin.evaluate.pages import TABS, pages_of
 from napari_caltomorph.plugin.evaluate.patients import PatientsList
 from napari_caltomorph.plugin.evaluate.threshold import ThresholdRow
-from napari_caltomorph.plugin.evaluate.work import Judged
 from napari_caltomorph.plugin.widgets.parts import counted, line, link, plain
 from napari_caltomorph.report import Look
 
@@ -20,13 +20,13 @@ _DRAW_AFTER_MS = 15
 
 
 class EvaluateResult(QWidget):
-    """Shows a `Judged`. `opened` carries the path of a patient's smear, "" where there are no images."""
+    """Shows a `ModelEvaluation`. `opened` carries the path of a patient's smear, "" where there are no images."""
 
     opened = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
-        self.judged: Judged | None = None
+        self.judged: ModelEvaluation | None = None
         self._look = Look()
         self._follows = "missed"
         self._picked: Picked | None = None
@@ -77,7 +77,7 @@ class EvaluateResult(QWidget):
         """The threshold, where it was moved by hand."""
         return self.threshold.value if self.threshold.is_moved else None
 
-    def show_judged(self, judged: Judged, look: Look) -> None:
+    def show_judged(self, judged: ModelEvaluation, look: Look) -> None:
         """Show what was judged."""
         self.judged, self._look, self._picked = judged, look, None
         evaluation = judged.evaluation

@@ -11,9 +11,6 @@ from napari_caltomorph.diagnosis.tables import folder_name
 from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.plugin.evaluate.pages import Page
-from napari_caltomorph.plugin.evaluate.work import at_threshold
-from napari_caltomorph.progress import OnProgress, Progress
-from napari_caltomorph.report.evaluation_figures import save_figures
 from napari_caltomorph.report.figures import PAPER
 from napari_caltomorph.storage import replacing
 
@@ -36,12 +33,6 @@ def save_page(page: Page, evaluation: Evaluation, threshold: float, path: Path) 
     page.draw(figure.subplots(), evaluation, PAPER, threshold)
     with replacing(path) as part:
         figure.savefig(part, format=kind, dpi=200)
-
-
-def save_all_figures(evaluation: Evaluation, threshold: float | None, folder: Path, progress: OnProgress) -> list[Path]:
-    """Write every figure of the report as PDF and PNG, at a threshold that was perhaps moved by hand."""
-    progress(Progress("Drawing figures", 0, 1, "sets"))
-    return save_figures(at_threshold(evaluation, threshold), folder)
 
 
 def folder_for(evaluation: Evaluation, parent: Path) -> Path:

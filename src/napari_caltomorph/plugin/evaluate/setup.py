@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import ValidationError
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
-from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions
-from napari_caltomorph.diagnosis import find_model, read_description
-from napari_caltomorph.errors import CaltomorphError, EvaluationRefused, WeightsMissing
+from napari_caltomorph.cohort import CohortOptions
+from napari_caltomorph.errors import CaltomorphError, EvaluationRefused
+from napari_caltomorph.jobs import EvaluateRequest
 from napari_caltomorph.names import path_of
 from napari_caltomorph.plugin.evaluate.options_form import EvaluateOptionsForm
-from napari_caltomorph.plugin.evaluate.work import EvaluateOrder
 from napari_caltomorph.plugin.widgets.cohort_chooser import CohortChooser
 from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
 from napari_caltomorph.plugin.widgets.parts import line
@@ -69,7 +66,7 @@ class EvaluateSetup(QWidget):
         self._build()
         self._arrange()
 
-    def order(self) -> EvaluateOrder:
+    def request(self) -> EvaluateRequest:
         """Return the evaluation as it is chosen.
 
         Raises
@@ -78,29 +75,14 @@ class EvaluateSetup(QWidget):
             Something is missing, or cannot be; the message says what to do.
         """
         stored, place, features = preferences(), self.chooser.place.text().strip(), self.features.text().strip()
-        description = self.models.description or read_description(find_model(stored.model))
         if not place:
             raise EvaluationRefused("Choose a cohort first: a directory, a table, or a saved cohort.json.")
-        try:
-            self.models.options()
-        except WeightsMissing as error:
-            no_weights = str(error)  # matters only where features are missing
-        else:
-            no_weights = ""
-        return EvaluateOrder(
+        return EvaluateRequest(
             model=stored.model,
-            place=path_of(place).expanduser().absolute(),
+            cohort=path_of(place).expanduser().absolute(),
             patients=self.chooser.options(),
             features=path_of(features).expanduser().absolute() if features else None,
             options=self.options.options(),
-            audit=self.options.audit.isChecked(),
-            encoding=EncodeCohortOptions(
-                encoder=description.encoder_name,
-                device=stored.device,
-                precision=stored.precision,
-                weights=Path(stored.weights) if stored.weights else None,
-            ),
-            no_weights=no_weights,
         )
 
     def remember(self) -> None:
@@ -110,10 +92,10 @@ class EvaluateSetup(QWidget):
         last_cohort().setValue("features", self.features.text().strip())
         last_evaluation().setValue("cohort_options", self.chooser.options().model_dump_json())
 
-    def is_of(self, order: EvaluateOrder) -> bool:
-        """Whether an order is what is chosen now; the weights may have come or gone."""
+    def is_of(self, request: EvaluateRequest) -> bool:
+        """Whether a request is what is chosen now."""
         try:
-            return self.order() == order
+            return self.request() == request
         except CaltomorphError:
             return False
 

@@ -1,7 +1,7 @@
 """The *Predict patients* panel: many smears, one after the other, as a table that fills.
 
-The panel finds patients with `find_patients` and predicts them with `predict_each`, as ``caltomorph predict --each``
-does; a row is opened in *Predict patient* from the prediction that was written.
+The panel runs the job of ``caltomorph predict --each``, `predict_patients`; a row is opened in *Predict patient* from
+the prediction that was written.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QMenu, QPushButton, QVBoxLayout
 
 from napari_caltomorph.cohort import FoundPatient, find_patients
-from napari_caltomorph.diagnosis import PatientProgress, PatientResult, save_predictions
+from napari_caltomorph.diagnosis import save_predictions
 from napari_caltomorph.diagnosis.tables import folder_name, refuse_repeated_ids
 from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.jobs import PatientProgress, PatientResult, predict_patients
 from napari_caltomorph.names import path_of, printable
 from napari_caltomorph.plugin.patients.table import PatientRow, PatientsTable, described
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
@@ -116,11 +117,12 @@ class PatientsPanel(DockPanel):
 
         def work(progress: OnProgress) -> list[PatientResult]:
             prepare_torch_import()
-            from napari_caltomorph.diagnosis import Predictor, predict_each
+            from napari_caltomorph.diagnosis import Predictor
 
             if self._predictor is None or self._predictor.options != options:
                 self._predictor = Predictor(options)
-            return predict_each(patients, path_of(folder).expanduser(), self._predictor, progress=progress)
+            found = {patient: FoundPatient(path) for patient, path in patients.items()}
+            return predict_patients(found, path_of(folder).expanduser(), self._predictor, progress=progress)
 
         self.run.start(work, self._on_predicted)
 
@@ -251,7 +253,7 @@ class PatientsPanel(DockPanel):
         self._arrange()
 
     def _on_predicted(self, results: list[PatientResult]) -> None:
-        kept = sum(result.was_done for result in results)
+        kept = sum(result.is_cached for result in results)
         failed = sum(result.prediction is None for result in results)
         said = f"{counted(len(results) - failed, 'patient')} predicted" + (f", {kept} of them before" if kept else "")
         said += f"; {failed} failed: the reason stands in the row." if failed else "."

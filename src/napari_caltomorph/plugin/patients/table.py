@@ -11,7 +11,8 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, QSortFilterProx
 from qtpy.QtGui import QBrush, QColor
 from qtpy.QtWidgets import QTableView
 
-from napari_caltomorph.diagnosis import PatientResult, Prediction
+from napari_caltomorph.diagnosis import Prediction
+from napari_caltomorph.jobs import PatientResult
 from napari_caltomorph.plugin.widgets.parts import plain
 from napari_caltomorph.plugin.widgets.theme import ERROR, WARNING, colored
 
@@ -124,7 +125,7 @@ class PatientsTable(QTableView):
 
     def set_result(self, result: PatientResult) -> None:
         """Show what came of a patient."""
-        state = "failed" if result.prediction is None else "was done before" if result.was_done else "done"
+        state = "failed" if result.prediction is None else "was done before" if result.is_cached else "done"
         self._model.change(result.patient_id, state=state, result=result)
 
 

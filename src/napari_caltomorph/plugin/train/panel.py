@@ -1,7 +1,7 @@
 """The *Train ensemble* panel: a labelled cohort -> a model, watched while it learns.
 
-The panel makes `CohortOptions` and `TrainOptions`, calls `read_cohort`, `encode_cohort` and `train` in a worker, and
-shows what comes back. torch is imported in the worker, never here.
+The panel makes a `TrainRequest`, calls the job `train_model` in a worker, and shows the result. torch is imported in
+the worker, never here.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QDockWidget, QMessageBox, QPushButton, QVBoxLayout
 
 from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.jobs import TrainedModel, train_model
+from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.train.control import TrainingControl
 from napari_caltomorph.plugin.train.result import TrainingResult
 from napari_caltomorph.plugin.train.setup import TrainSetup
 from napari_caltomorph.plugin.train.view import TrainingView, TrainRow
-from napari_caltomorph.plugin.train.work import Trained, train_as_ordered
 from napari_caltomorph.plugin.widgets.copy_link import CopyLink
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
 from napari_caltomorph.plugin.widgets.fold import Fold
@@ -25,6 +26,7 @@ from napari_caltomorph.plugin.widgets.parts import line
 from napari_caltomorph.plugin.widgets.theme import look_of
 from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.storage import home
+from napari_caltomorph.training import KeepSoFar
 
 _TRAIN, _GO_ON = "Train ensemble", "Go on training"
 _CLOSE_BUTTON = "QTitleBarCloseButton"  # napari's name of the cross in a dock's title
@@ -73,7 +75,7 @@ class TrainPanel(DockPanel):
             return
         self.setup.model.look()
         try:
-            order = self.setup.order()
+            request = self.setup.request()
         except CaltomorphError as error:
             self.run.say(str(error), is_error=True)
             return
@@ -82,12 +84,16 @@ class TrainPanel(DockPanel):
         self.result.trained = None
         self.training.begin(
             look_of(self._viewer.theme),
-            is_elsewhere=order.options.workers > 1 or order.options.scheduler is not None,
+            is_elsewhere=request.options.workers > 1 or request.options.scheduler is not None,
         )
         self.run.forget_pace()
 
-        def work(progress: OnProgress) -> Trained | None:
-            return train_as_ordered(order, control, progress)
+        def work(progress: OnProgress) -> TrainedModel | None:
+            prepare_torch_import()
+            try:
+                return train_model(request, progress=control.heard(progress))
+            except KeepSoFar:
+                return None
 
         self.run.start(work, self._on_trained)
         self.setup.setEnabled(False)
@@ -172,7 +178,7 @@ class TrainPanel(DockPanel):
             self._control.resume()
             self.run.forget_pace()
 
-    def _on_trained(self, trained: Trained | None) -> None:
+    def _on_trained(self, trained: TrainedModel | None) -> None:
         if trained is None:
             self._outcome = "Ended before an epoch was finished: there is no model."
             return

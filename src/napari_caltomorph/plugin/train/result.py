@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
-from napari_caltomorph.plugin.train.work import Trained
+from napari_caltomorph.jobs import TrainedModel
 from napari_caltomorph.plugin.widgets.card_dialog import CardDialog
 from napari_caltomorph.plugin.widgets.parts import counted, line, plain
 from napari_caltomorph.progress import format_seconds
@@ -15,13 +15,13 @@ from napari_caltomorph.report import Look, draw_loss_curves, draw_out_of_fold_co
 
 
 class TrainingResult(QWidget):
-    """Shows a `Trained`. `predict_asked` carries the model's folder."""
+    """Shows a `TrainedModel`. `predict_asked` carries the model's folder."""
 
     predict_asked = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
-        self.trained: Trained | None = None
+        self.trained: TrainedModel | None = None
         self.dialog: CardDialog | None = None
         self._about = line()
         self.confusion, self.losses = (FigureCanvasQTAgg(Figure(layout="constrained")) for _ in range(2))
@@ -53,7 +53,7 @@ class TrainingResult(QWidget):
         """What is said above the figures."""
         return str(self._about.text())
 
-    def show_trained(self, trained: Trained, look: Look) -> None:
+    def show_trained(self, trained: TrainedModel, look: Look) -> None:
         """Show a model that was just trained."""
         self.trained = trained
         training = trained.description.training

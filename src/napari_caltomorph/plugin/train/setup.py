@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_caltomorph.cohort import Cohort
-from napari_caltomorph.errors import CaltomorphError, TrainingRefused
+from napari_caltomorph.errors import TrainingRefused
+from napari_caltomorph.jobs import TrainRequest, train_command
 from napari_caltomorph.names import path_of
 from napari_caltomorph.plugin.cohort.encoding import CohortEncoding
 from napari_caltomorph.plugin.train.cohort import TrainCohort
-from napari_caltomorph.plugin.train.command import train_command
 from napari_caltomorph.plugin.train.options_form import TrainOptionsForm
-from napari_caltomorph.plugin.train.work import Order
 from napari_caltomorph.plugin.widgets.model_place import ModelPlace
 from napari_caltomorph.plugin.widgets.parts import counted, line, plain
 from napari_caltomorph.plugin.widgets.theme import ERROR, colored
 from napari_caltomorph.plugin.widgets.worker import Job
-from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.training import features_ready
-
-if TYPE_CHECKING:
-    from napari_caltomorph.cohort import EncodeSummary
 
 # A feature folder is counted when its name was typed to the end.
 _COUNT_AFTER_MS = 400
@@ -65,7 +58,7 @@ class TrainSetup(QWidget):
         """What is said about the features."""
         return str(self._ready.text())
 
-    def order(self) -> Order:
+    def request(self) -> TrainRequest:
         """Return the training as it is chosen, and remember it.
 
         Raises
@@ -74,18 +67,18 @@ class TrainSetup(QWidget):
             Something is missing, or cannot be; the message says what to do.
         """
         cohort, _, _ = self.cohort.as_chosen()
-        order = Order(
+        request = TrainRequest(
             cohort=cohort,
             features=self._features(cohort),
-            encode=self._encode(cohort),
             out=self.model.folder(),
-            resume=self.model.is_begun,
             options=self.options.options(),
+            resume=self.model.is_begun,
+            encoding=self.encoding.options(),
         )
-        order.refuse_taken()
+        request.refuse_existing()
         self.model.remember()
         self.options.remember()
-        return order
+        return request
 
     def command(self) -> str:
         """Return the line for a terminal that does the same.
@@ -93,19 +86,19 @@ class TrainSetup(QWidget):
         Raises
         ------
         CaltomorphError
-            As `order`.
+            As `request`.
         """
-        order = self.order()
-        _, place, cohort_options = self.cohort.as_chosen()
-        is_to_encode = self._is_ready is False and not order.options.skip_missing
+        request = self.request()
+        _, place, patients = self.cohort.as_chosen()
+        is_to_encode = self._is_ready is False and not request.options.skip_missing
         return train_command(
             place,
-            cohort_options,
-            order.features,
-            order.out,
-            order.options,
-            resume=order.resume,
-            encode=self.encoding.options() if is_to_encode else None,
+            patients,
+            request.features,
+            request.out,
+            request.options,
+            resume=request.resume,
+            encoding=request.encoding if is_to_encode else None,
         )
 
     def count_features(self) -> None:
@@ -150,17 +143,6 @@ class TrainSetup(QWidget):
         if folder is None and cohort.table["features"].isna().all():
             raise TrainingRefused("Choose a folder for the features first.")
         return folder
-
-    def _encode(self, cohort: Cohort) -> Callable[[OnProgress], EncodeSummary]:
-        try:
-            return self.encoding.task(cohort)
-        except CaltomorphError as error:
-            problem = error  # matters only where features are missing
-
-            def refuse(progress: OnProgress) -> NoReturn:
-                raise problem
-
-            return refuse
 
     def _on_counted(self, counts: tuple[int, int]) -> None:
         ready, patients = counts

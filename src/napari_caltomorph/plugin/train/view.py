@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_caltomorph.plugin.train.work import EarlierEpochs
+from napari_caltomorph.jobs import EarlierEpochs
 from napari_caltomorph.plugin.widgets.parts import line
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.progress import Progress, format_seconds

@@ -8,8 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from napari_caltomorph.diagnosis import PatientProgress, Prediction, PredictOptions, Predictor, predict_each
+from napari_caltomorph.cohort import FoundPatient
+from napari_caltomorph.diagnosis import Prediction, PredictOptions, Predictor
 from napari_caltomorph.errors import OutputRefused
+from napari_caltomorph.jobs import PatientProgress, predict_patients
 from napari_caltomorph.progress import Cancelled
 from napari_caltomorph.smear import check_smear, read_smear, smear_fingerprint
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
@@ -31,18 +33,18 @@ def drawn(tmp_path_factory):
 @pytest.fixture
 def patients(drawn, tmp_path):
     shutil.copytree(drawn, tmp_path / "patients")
-    return {name: tmp_path / "patients" / name for name in ("p1", "p2", "p3")}
+    return {name: FoundPatient(tmp_path / "patients" / name) for name in ("p1", "p2", "p3")}
 
 
 def outcomes(results):
-    return ["failed" if one.prediction is None else "kept" if one.was_done else "done" for one in results]
+    return ["failed" if one.prediction is None else "kept" if one.is_cached else "done" for one in results]
 
 
 def test_a_patient_that_fails_has_its_reason_and_the_others_go_on(predictor, patients, tmp_path):
-    for cell in patients["p2"].glob("*.TIF"):
+    for cell in patients["p2"].path.glob("*.TIF"):
         cell.write_bytes(b"")
     reports = []
-    results = predict_each(patients, tmp_path / "out", predictor, progress=reports.append)
+    results = predict_patients(patients, tmp_path / "out", predictor, progress=reports.append)
     assert outcomes(results) == ["done", "failed", "done"]
     assert "none usable" in results[1].problem
     assert [r.result for r in reports if r.result is not None] == results
@@ -54,38 +56,40 @@ def test_a_patient_that_fails_has_its_reason_and_the_others_go_on(predictor, pat
 
 
 def test_what_is_done_is_not_computed_again(predictor, patients, tmp_path):
-    first = predict_each(patients, tmp_path / "out", predictor)
+    first = predict_patients(patients, tmp_path / "out", predictor)
     table = (tmp_path / "out" / "predictions.csv").read_bytes()
-    again = predict_each(patients, tmp_path / "out", predictor)
+    again = predict_patients(patients, tmp_path / "out", predictor)
     assert outcomes(again) == ["kept"] * 3
     assert [one.prediction for one in again] == [one.prediction for one in first]
     assert (tmp_path / "out" / "predictions.csv").read_bytes() == table
 
 
 def test_another_image_another_model_or_a_damaged_file_is_computed_again(predictor, patients, tmp_path):
-    predict_each(patients, tmp_path / "out", predictor)
-    next(patients["p1"].glob("*.TIF")).unlink()
+    predict_patients(patients, tmp_path / "out", predictor)
+    next(patients["p1"].path.glob("*.TIF")).unlink()
     (tmp_path / "out" / "p2" / "prediction.json").write_text("{")
     other = Prediction.load(tmp_path / "out" / "p3").model_copy(update={"model_fingerprint": "0" * 64})
     other.save(tmp_path / "out" / "p3" / "prediction.json")
-    assert outcomes(predict_each(patients, tmp_path / "out", predictor)) == ["done"] * 3
+    assert outcomes(predict_patients(patients, tmp_path / "out", predictor)) == ["done"] * 3
     assert len(Prediction.load(tmp_path / "out" / "p1").cells) == 3
 
 
 def test_moved_images_are_found_at_their_new_place(predictor, patients, tmp_path):
-    predict_each(patients, tmp_path / "out", predictor)
-    moved = {name: Path(shutil.move(path, tmp_path / f"moved_{name}")) for name, path in patients.items()}
-    results = predict_each(moved, tmp_path / "out", predictor)
+    predict_patients(patients, tmp_path / "out", predictor)
+    moved = {
+        name: FoundPatient(Path(shutil.move(one.path, tmp_path / f"moved_{name}"))) for name, one in patients.items()
+    }
+    results = predict_patients(moved, tmp_path / "out", predictor)
     assert outcomes(results) == ["kept"] * 3
     assert Prediction.load(tmp_path / "out" / "p1").smear_path == str(tmp_path / "moved_p1")
 
 
 def test_a_persons_choice_of_cells_is_kept(predictor, patients, tmp_path):
-    predict_each(patients, tmp_path / "out", predictor)
-    smear = check_smear(read_smear(patients["p1"]))
+    predict_patients(patients, tmp_path / "out", predictor)
+    smear = check_smear(read_smear(patients["p1"].path))
     _, chosen = predictor.predict(smear.choosing(set_aside=smear.cells[:1]))
     chosen.save(tmp_path / "out" / "p1" / "prediction.json")
-    result, *_ = predict_each(patients, tmp_path / "out", predictor)
+    result, *_ = predict_patients(patients, tmp_path / "out", predictor)
     assert result.prediction == chosen
     assert result.prediction.left_out[0].by == "user"
 
@@ -97,32 +101,32 @@ def test_a_run_that_ends_early_keeps_who_is_done_and_goes_on(predictor, patients
             raise stop
 
     with pytest.raises(stop):
-        predict_each(patients, tmp_path / "out", predictor, progress=stop_at_the_second)
+        predict_patients(patients, tmp_path / "out", predictor, progress=stop_at_the_second)
     assert list(pd.read_csv(tmp_path / "out" / "predictions.csv")["patient_id"]) == ["p1"]
-    assert outcomes(predict_each(patients, tmp_path / "out", predictor)) == ["kept", "done", "done"]
+    assert outcomes(predict_patients(patients, tmp_path / "out", predictor)) == ["kept", "done", "done"]
     assert list(pd.read_csv(tmp_path / "out" / "predictions.csv")["patient_id"]) == ["p1", "p2", "p3"]
 
 
 def test_names_are_those_that_were_asked_for(predictor, patients, tmp_path):
-    (result,) = predict_each({"patient 7": patients["p1"]}, tmp_path / "out", predictor)
+    (result,) = predict_patients({"patient 7": patients["p1"]}, tmp_path / "out", predictor)
     assert result.prediction.patient_id == "patient 7"
     assert result.file == tmp_path / "out" / "prediction.json"
 
 
 def test_two_patients_of_one_folder_are_refused_before_computing(predictor, patients, tmp_path):
     with pytest.raises(OutputRefused, match="Two smears"):
-        predict_each({"a/b": patients["p1"], "a%2Fb": patients["p2"]}, tmp_path / "out", predictor)
+        predict_patients({"a/b": patients["p1"], "a%2Fb": patients["p2"]}, tmp_path / "out", predictor)
 
 
 def test_the_fingerprint_of_a_smear_is_the_same_whether_it_is_graded_or_not(patients):
-    (patients["p1"] / "broken.tif").write_bytes(b"no image")
-    (patients["p1"] / "empty.tif").write_bytes(b"")
-    smear = read_smear(patients["p1"])
+    (patients["p1"].path / "broken.tif").write_bytes(b"no image")
+    (patients["p1"].path / "empty.tif").write_bytes(b"")
+    smear = read_smear(patients["p1"].path)
     assert smear_fingerprint(smear) == check_smear(smear).fingerprint
 
 
 def test_features_that_were_kept_are_found_again_under_the_patients_name(predictor, patients, tmp_path):
-    (result,) = predict_each({"patient 7": patients["p1"]}, tmp_path / "out", predictor)
+    (result,) = predict_patients({"patient 7": patients["p1"]}, tmp_path / "out", predictor)
     features = predictor.features_of(result.prediction)
     assert (features.patient_id, features.cells) == ("patient 7", result.prediction.cells)
     assert predictor.ensemble.predict(features).patient_id == "patient 7"

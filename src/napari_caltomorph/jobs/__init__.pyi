@@ -1,0 +1,34 @@
+from .commands import evaluate_command, flags, shell_line, train_command
+from .encode import encode_missing, read_patients
+from .evaluate import (
+    EvaluateModelOptions,
+    EvaluateRequest,
+    ModelEvaluation,
+    evaluate_model,
+    examine,
+    save_evaluation,
+)
+from .predict import PatientProgress, PatientResult, predict_patients
+from .train import EarlierEpochs, TrainedModel, TrainRequest, train_model
+
+__all__ = [
+    "EarlierEpochs",
+    "EvaluateModelOptions",
+    "EvaluateRequest",
+    "ModelEvaluation",
+    "PatientProgress",
+    "PatientResult",
+    "TrainRequest",
+    "TrainedModel",
+    "encode_missing",
+    "evaluate_command",
+    "evaluate_model",
+    "examine",
+    "flags",
+    "predict_patients",
+    "read_patients",
+    "save_evaluation",
+    "shell_line",
+    "train_command",
+    "train_model",
+]

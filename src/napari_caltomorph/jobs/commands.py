@@ -1,0 +1,94 @@
+"""Jobs as lines for a terminal: what "copy as command" copies, and what a log may repeat."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions
+from napari_caltomorph.training import TrainOptions
+
+if TYPE_CHECKING:
+    from napari_caltomorph.jobs.evaluate import EvaluateRequest
+
+
+def flags(options: BaseModel, defaults: BaseModel | None = None) -> list[str]:
+    """Return the flags that differ from the defaults, e.g. ``["--recipe", "paper", "--hemoglobin"]``.
+
+    Parameters
+    ----------
+    options : BaseModel
+    defaults : BaseModel, optional
+        Otherwise those of the model's class.
+    """
+    defaults = type(options)() if defaults is None else defaults
+    words = []
+    for name in type(options).model_fields:
+        value = getattr(options, name)
+        if value == getattr(defaults, name) or value is None:
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(flag)
+        elif isinstance(value, tuple | list):
+            words += [word for one in value for word in (flag, str(one))]
+        else:
+            words += [flag, str(value)]
+    return words
+
+
+def shell_line(words: Sequence[object]) -> str:
+    """Return words as one line that a shell splits into the same words."""
+    return shlex.join(str(word) for word in words)
+
+
+def evaluate_command(request: EvaluateRequest, out: Path) -> str:
+    """Return the ``caltomorph evaluate`` line of a request, with results in `out`."""
+    words = ["caltomorph", "evaluate", request.cohort, "--model", request.model, *_of_features(request.features)]
+    return shell_line([*words, "--out", out, *flags(request.options), *_of_cohort(request.patients)])
+
+
+def train_command(
+    cohort: Path,
+    patients: CohortOptions,
+    features: Path | None,
+    out: Path,
+    options: TrainOptions,
+    *,
+    resume: bool = False,
+    encoding: EncodeCohortOptions | None = None,
+) -> str:
+    """Return the ``caltomorph train`` line, after ``caltomorph encode`` where patients are encoded first.
+
+    Parameters
+    ----------
+    cohort : Path
+        Directory, table or cohort.json.
+    patients : CohortOptions
+    features : Path or None
+    out : Path
+    options : TrainOptions
+    resume : bool
+    encoding : EncodeCohortOptions, optional
+    """
+    of_recipe = [] if options.recipe == TrainOptions().recipe else ["--recipe", options.recipe]
+    words = ["caltomorph", "train", cohort, *_of_features(features), "--out", out, *of_recipe]
+    words += [*flags(options, TrainOptions(recipe=options.recipe)), *_of_cohort(patients)]
+    line = shell_line([*words, *(["--resume"] if resume else [])])
+    if encoding is None:
+        return line
+    first = ["caltomorph", "encode", cohort, *_of_features(features), *flags(encoding), *_of_cohort(patients)]
+    return f"{shell_line(first)} && {line}"
+
+
+def _of_features(folder: Path | None) -> list[object]:
+    return [] if folder is None else ["--features", folder]
+
+
+def _of_cohort(options: CohortOptions) -> list[str]:
+    """The verbs read names only in any case (see `read_patients`)."""
+    return flags(options.model_copy(update={"names_only": False}))

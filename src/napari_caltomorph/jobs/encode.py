@@ -1,0 +1,56 @@
+"""The patients of a job that works on features, and the encoding of those that have none yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_caltomorph.cohort import Cohort, CohortOptions, EncodeCohortOptions, read_cohort
+from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.progress import OnProgress, ignore
+
+
+def read_patients(place: Path, options: CohortOptions, *, progress: OnProgress = ignore) -> Cohort:
+    """Read a cohort for a job that works on features: from names alone, without decoding images.
+
+    Encoding checks the cells. So encoding, training and evaluation see the same patients and the same splits.
+    """
+    return read_cohort(place, options.model_copy(update={"names_only": True}), progress=progress)
+
+
+def encode_missing(
+    cohort: Cohort,
+    features: Path | None,
+    options: EncodeCohortOptions | None,
+    *,
+    skip_failed: bool,
+    refused: type[CaltomorphError],
+    progress: OnProgress,
+) -> None:
+    """Encode the patients of a cohort that have no features yet, and refuse to continue where some cannot be encoded.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        Its patients may have features, images, or both.
+    features : Path or None
+        Feature folder; refused where there is none.
+    options : EncodeCohortOptions or None
+        None encodes nothing: the job then reports the missing features itself.
+    skip_failed : bool
+        Whether the job continues without the patients that cannot be encoded.
+    refused : type of CaltomorphError
+        Raised where it does not.
+    progress : callable
+    """
+    if options is None or not cohort.table["path"].notna().any():
+        return
+    if features is None:
+        raise refused("The patients have no features yet: choose a folder for them (--features), and they are encoded.")
+    from napari_caltomorph.cohort import encode_cohort
+
+    failed = encode_cohort(cohort, features, options, progress=progress).failed
+    if failed and not skip_failed:
+        first = f"{failed[0].patient_id}: {failed[0].reason}".rstrip(".")
+        raise refused(
+            f"{len(failed)} patients could not be encoded (first: {first}). Fix their images, or choose --skip-missing."
+        )

@@ -1,0 +1,292 @@
+"""Evaluate a model on a labelled cohort: what *Evaluate ensemble* and ``caltomorph evaluate`` both run.
+
+`evaluate_model` gives the numbers, `examine` adds what takes longer (shortcut audit, faithfulness), and
+`save_evaluation` writes everything into one folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from napari_caltomorph.cohort import Cohort, CohortOptions, EncodeCohortOptions
+from napari_caltomorph.diagnosis import find_model, read_description
+from napari_caltomorph.diagnosis.model_file import Threshold
+from napari_caltomorph.encoding.options import Precision
+from napari_caltomorph.errors import EvaluationRefused, FeaturesMissing
+from napari_caltomorph.evaluation import EvaluateOptions, Evaluation
+from napari_caltomorph.jobs.encode import encode_missing, read_patients
+from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.storage import replacing
+
+if TYPE_CHECKING:
+    from napari_caltomorph.audit.result import Audit
+    from napari_caltomorph.diagnosis import Ensemble
+    from napari_caltomorph.evaluation.decisions import AppliedDecision, Decision, Rule
+    from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness
+
+AUDIT_NAME = "audit.json"
+
+
+class EvaluateModelOptions(EvaluateOptions):
+    """Which patients a model is evaluated on, how, and what is computed next to the numbers."""
+
+    audit: bool = Field(
+        False, description="Compute as well how much stain, image size and routine data alone tell; reads all images."
+    )
+    faithfulness: bool = Field(
+        False, description="Compute as well whether attention and contributions show which cells the model uses."
+    )
+    choose_by: str | None = Field(
+        None, description="Rule that chooses the malignancy threshold, e.g. none-missed=acute_leukemia or fdr=0.1."
+    )
+    chosen_on: Path | None = Field(
+        None, description="Saved evaluation whose patients choose it; otherwise the patients evaluated here."
+    )
+    store_threshold: bool = Field(False, description="Write the chosen threshold into the model.")
+    encode_missing: bool = Field(False, description="First encode the patients whose features are missing.")
+    weights: Path | None = Field(
+        None, description="Encoder weights file for that; otherwise the one `caltomorph weights` keeps."
+    )
+    precision: Precision = Field("auto", description="Of that encoding: bf16 where the hardware has it, else float32.")
+
+    def rule(self) -> Rule | None:
+        """Return the rule that chooses the threshold; `EvaluationRefused` where the options do not fit together."""
+        if self.choose_by is None:
+            if self.chosen_on is not None or self.store_threshold:
+                raise EvaluationRefused("--chosen-on and --store-threshold need a rule to choose by; add --choose-by.")
+            return None
+        from napari_caltomorph.evaluation.decisions import rule_from
+
+        return rule_from(self.choose_by)
+
+    def of_evaluation(self) -> EvaluateOptions:
+        """Return the part that an `Evaluation` depends on and keeps."""
+        return EvaluateOptions(**self.model_dump(include=set(EvaluateOptions.model_fields)))
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """What an evaluation starts with.
+
+    Attributes
+    ----------
+    model : str
+        Name of an installed model, or a model folder.
+    cohort : Path
+        Directory, table or cohort.json.
+    patients : CohortOptions
+    features : Path or None
+        Feature folder; None where the cohort names its feature files.
+    options : EvaluateModelOptions
+    """
+
+    model: str
+    cohort: Path
+    patients: CohortOptions
+    features: Path | None
+    options: EvaluateModelOptions
+
+
+@dataclass(frozen=True)
+class ModelEvaluation:
+    """The result of a request.
+
+    Attributes
+    ----------
+    request : EvaluateRequest
+    evaluation : Evaluation
+        At the threshold that was chosen, where a rule chose one.
+    cohort : Cohort
+    ensemble : Ensemble
+        The evaluated model.
+    decision, applied : Decision, AppliedDecision or None
+        How the threshold was chosen, and what it does on these patients where others chose it.
+    audit, faithfulness : Audit, CohortFaithfulness or None
+        Added by `examine`.
+    """
+
+    request: EvaluateRequest
+    evaluation: Evaluation
+    cohort: Cohort = field(repr=False)
+    ensemble: Ensemble = field(repr=False)
+    decision: Decision | None = None
+    applied: AppliedDecision | None = None
+    audit: Audit | None = None
+    faithfulness: CohortFaithfulness | None = None
+
+    def at(self, threshold: float | None) -> ModelEvaluation:
+        """Return the result at a malignancy threshold that was set by hand; itself for None."""
+        if threshold is None:
+            return self
+        by_hand = Threshold(value=threshold, rule="set by hand, on the patients judged here")
+        options = self.request.options.model_copy(update={"threshold": threshold})
+        return replace(
+            self,
+            request=replace(self.request, options=options),
+            evaluation=self.evaluation.with_threshold(by_hand),
+        )
+
+
+def evaluate_model(request: EvaluateRequest, *, progress: OnProgress = ignore) -> ModelEvaluation:
+    """Evaluate a model on a cohort, and choose its threshold where a rule is given.
+
+    Raises
+    ------
+    TrainingPatientsFound
+        The model was trained on some of the patients; they can be evaluated out of fold.
+    CaltomorphError
+        What a person can fix; the message says how.
+    """
+    options, rule = request.options, request.options.rule()
+    folder = find_model(request.model)
+    read_description(folder)  # refused before the cohort is read
+    cohort = read_patients(request.cohort, request.patients, progress=progress)
+    from napari_caltomorph.diagnosis import Ensemble
+    from napari_caltomorph.encoding.device import find_device
+    from napari_caltomorph.evaluation import evaluate
+
+    progress(Progress("Loading the model", 0, 1, "models"))
+    ensemble = Ensemble.load(folder, find_device(options.device))
+    numbers = options.of_evaluation()
+    try:
+        evaluation = evaluate(ensemble, cohort, request.features, numbers, progress=progress)
+    except FeaturesMissing:
+        to_evaluate = _of_split(cohort, options)
+        if not options.encode_missing or to_evaluate.table["path"].isna().all():
+            raise
+        encode_missing(
+            to_evaluate,
+            request.features,
+            EncodeCohortOptions(
+                encoder=ensemble.description.encoder_name,
+                device=options.device,
+                weights=options.weights,
+                precision=options.precision,
+            ),
+            skip_failed=options.skip_missing,
+            refused=EvaluationRefused,
+            progress=progress,
+        )
+        evaluation = evaluate(ensemble, cohort, request.features, numbers, progress=progress)
+    result = ModelEvaluation(request, evaluation, cohort, ensemble)
+    return result if rule is None else _decided(result, rule, folder)
+
+
+def examine(result: ModelEvaluation, *, progress: OnProgress = ignore) -> ModelEvaluation:
+    """Add the shortcut audit and the faithfulness of explanations, where the request asks for them."""
+    audit, faithfulness, options = result.audit, result.faithfulness, result.request.options
+    if options.audit:
+        from napari_caltomorph.audit.run import audit as audit_cohort
+
+        audit = audit_cohort(result.cohort, predictions=result.evaluation.patients, progress=progress)
+    if options.faithfulness:
+        from napari_caltomorph.evaluation.faithfulness import cohort_faithfulness
+
+        if result.request.features is None:
+            raise EvaluationRefused("--faithfulness needs the feature folder; name it with --features.")
+        faithfulness = cohort_faithfulness(
+            result.ensemble, result.evaluation, result.request.features, progress=progress
+        )
+    return replace(result, audit=audit, faithfulness=faithfulness)
+
+
+def compute_for_display(evaluation: Evaluation, *, progress: OnProgress = ignore) -> None:
+    """Compute intervals and map now, which the evaluation keeps, so that a window need not wait for them."""
+    from napari_caltomorph.report.patient_map import patient_map
+
+    steps: list[tuple[str, Callable[[], object]]] = [
+        ("Computing intervals", lambda: evaluation.headline),
+        ("Computing intervals by class", lambda: (evaluation.by_class, evaluation.hemoglobin)),
+        ("Computing calibration", lambda: (evaluation.reliability, evaluation.malignancy_reliability)),
+        ("Counting", lambda: (evaluation.confusion, evaluation.detailed_confusion)),
+        ("Computing the map of patients", lambda: patient_map(evaluation)),
+    ]
+    for number, (stage, compute) in enumerate(steps):
+        progress(Progress(stage, number, len(steps), "steps"))
+        compute()
+
+
+def save_evaluation(
+    result: ModelEvaluation,
+    folder: Path,
+    *,
+    command: str = "",
+    numbers_only: bool = False,
+    progress: OnProgress = ignore,
+) -> list[Path]:
+    """Write all that is known of an evaluation into a folder; return the files that a person opens first.
+
+    Parameters
+    ----------
+    result : ModelEvaluation
+    folder : Path
+        Gets ``evaluation.json``, ``predictions.csv``, ``embeddings.safetensors``, ``audit.json`` and
+        ``faithfulness.json`` where these were computed, ``figures`` and ``report.html``, which is returned last.
+    command : str
+        Command line that made the evaluation.
+    numbers_only : bool
+        Draw no figures and write no report.
+    progress : callable
+        Called with a `Progress`; raising `Cancelled` in it stops cleanly. Files that are complete by then stay.
+
+    Raises
+    ------
+    OutputRefused
+        The folder cannot be written.
+    """
+    from napari_caltomorph.report.evaluation_figures import save_figures
+    from napari_caltomorph.report.evaluation_report import FILE_NAME, save_report
+    from napari_caltomorph.report.top_cells import top_cells
+
+    evaluation, features = result.evaluation, result.request.features
+    written = evaluation.save(folder)
+    if result.audit is not None:
+        with replacing(folder / AUDIT_NAME) as part:
+            part.write_text(json.dumps(result.audit.to_json(), indent=1), "utf-8")
+        written.append(folder / AUDIT_NAME)
+    if result.faithfulness is not None:
+        written += result.faithfulness.save(folder)
+    if numbers_only:
+        return written
+    progress(Progress("Drawing figures", 0, 1, "sets"))
+    figures = save_figures(evaluation, folder / "figures")
+    cells = None if features is None else top_cells(result.ensemble, evaluation, features, progress=progress)
+    progress(Progress("Writing the report", 0, 1, "files"))
+    report = save_report(
+        evaluation,
+        folder / FILE_NAME,
+        audit=result.audit,
+        model=result.ensemble.description,
+        cells=cells,
+        faithfulness=result.faithfulness,
+        command=command,
+    )
+    return [*written, *(path for path in figures if path.suffix == ".png"), report]
+
+
+def _decided(result: ModelEvaluation, rule: Rule, model: Path) -> ModelEvaluation:
+    """Choose a threshold, apply it, and store it in the model where that is wanted."""
+    from napari_caltomorph.evaluation.decisions import choose_threshold, store_threshold
+
+    options, evaluation = result.request.options, result.evaluation
+    chosen_on = None if options.chosen_on is None else Evaluation.load(options.chosen_on)
+    decision = choose_threshold(chosen_on or evaluation, rule)
+    applied = None if chosen_on is None else decision.apply(evaluation)
+    if options.store_threshold:
+        store_threshold(model, decision, applied)
+    at_threshold = evaluation.with_threshold(decision.as_threshold(applied))
+    return replace(result, evaluation=at_threshold, decision=decision, applied=applied)
+
+
+def _of_split(cohort: Cohort, options: EvaluateOptions) -> Cohort:
+    """The patients of the chosen split: no other patient need be encoded."""
+    splits = cohort.table["split"]
+    if options.split == "all" or splits.isna().all():
+        return cohort
+    return replace(cohort, table=cohort.table.loc[(splits == options.split).fillna(False)].reset_index(drop=True))

@@ -1,0 +1,218 @@
+"""Predict many patients, one after the other: what *Predict patients* and ``caltomorph predict`` both run.
+
+Each prediction is on disk before the next patient begins. So a run that was stopped resumes where it was, and the
+failure of one patient does not affect the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_caltomorph.cohort import FoundPatient
+from napari_caltomorph.diagnosis import ModelDescription, Prediction
+from napari_caltomorph.diagnosis.tables import prediction_file, refuse_repeated_ids, save_tables
+from napari_caltomorph.differential import Probe
+from napari_caltomorph.encoding.features import library_version
+from napari_caltomorph.errors import CaltomorphError, FeaturesRefused, PredictionUnreadable, SmearUnreadable
+from napari_caltomorph.names import printable
+from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.smear import Smear, read_smear, smear_fingerprint
+from napari_caltomorph.storage import refuse_unwritable
+
+if TYPE_CHECKING:
+    from napari_caltomorph.diagnosis import Predictor
+
+
+@dataclass(frozen=True)
+class PatientResult:
+    """The result of one patient.
+
+    Attributes
+    ----------
+    patient_id : str
+    path : Path
+        Where the cells are.
+    prediction : Prediction or None
+        None where the patient failed.
+    file, report : Path or None
+        The ``prediction.json``, and the HTML report where one was written.
+    is_cached : bool
+        Whether the prediction was on disk already and was not computed again.
+    problem : str
+        Why there is no prediction, or no report; empty where nothing failed.
+    ran_out_of_memory : bool
+        Whether the machine was the problem, and not the patient's images.
+    """
+
+    patient_id: str
+    path: Path
+    prediction: Prediction | None = None
+    file: Path | None = None
+    report: Path | None = None
+    is_cached: bool = False
+    problem: str = ""
+    ran_out_of_memory: bool = False
+
+
+@dataclass(frozen=True)
+class PatientProgress(Progress):
+    """One report of a run over patients: a step of patient `number`, or, with `result`, the end of that patient."""
+
+    patient_id: str = ""
+    number: int = 1
+    patients: int = 1
+    result: PatientResult | None = None
+
+    @property
+    def in_words(self) -> str:
+        """E.g. ``"3 of 12: Encoding: 312/487 cells"``."""
+        step = super().in_words
+        return step if self.patients == 1 else f"{self.number} of {self.patients}: {step}"
+
+
+def predict_patients(
+    patients: Mapping[str, FoundPatient],
+    out: Path,
+    predictor: Predictor,
+    *,
+    report: bool = False,
+    probe: Probe | None = None,
+    progress: OnProgress = ignore,
+) -> list[PatientResult]:
+    """Predict patients, and write each prediction and the tables of all.
+
+    Parameters
+    ----------
+    patients : mapping of str to FoundPatient
+        By patient id.
+    out : Path
+        Made if needed: ``prediction.json`` of each patient (see `prediction_file`), ``predictions.csv`` and
+        ``cells.csv``. A prediction in it is kept, if the same model made it of the same images with this version; so
+        is the choice of cells that a person made for it. Device and precision are not compared.
+    predictor : Predictor
+    report : bool
+        Whether to write ``report.html`` next to each ``prediction.json``.
+    probe : Probe, optional
+        Counts the cells by type for the report.
+    progress : callable
+        Called with a `PatientProgress` often, and with the `PatientResult` of each patient; raising `Cancelled` in it
+        stops cleanly.
+
+    Returns
+    -------
+    list of PatientResult
+        In the order of `patients`, with those that failed and why. Where the run ends early, by any exception, the
+        tables contain the patients up to there.
+
+    Raises
+    ------
+    OutputRefused
+        Two patients would share a folder, or nothing can be written.
+    CaltomorphError
+        What concerns all patients, such as missing weights.
+    """
+    refuse_unwritable(out)
+    refuse_repeated_ids(list(patients))
+    results: list[PatientResult] = []
+    try:
+        for number, (patient, found) in enumerate(patients.items(), start=1):
+            of_patient = _PatientSteps(progress, patient, number, len(patients))
+            file = prediction_file(out, patient, patients=len(patients))
+            result = _predict_one(patient, found.path, file, predictor, of_patient)
+            if report and result.prediction is not None:
+                result = _with_report(result, found, predictor, probe)
+            results.append(result)
+            of_patient.end(result)
+    finally:
+        if predictions := [one.prediction for one in results if one.prediction is not None]:
+            save_tables(predictions, out)
+    return results
+
+
+@dataclass(frozen=True)
+class _PatientSteps:
+    """Reports of one patient's steps as reports of the whole run."""
+
+    progress: OnProgress
+    patient_id: str
+    number: int
+    patients: int
+
+    def __call__(self, inner: Progress) -> None:
+        steps = (inner.stage, inner.done, inner.total, inner.unit)
+        self.progress(PatientProgress(*steps, self.patient_id, self.number, self.patients))
+
+    def end(self, result: PatientResult) -> None:
+        steps = ("Predicting", self.number, self.patients, "patients")
+        self.progress(PatientProgress(*steps, self.patient_id, self.number, self.patients, result))
+
+
+def _predict_one(patient: str, path: Path, file: Path, predictor: Predictor, progress: OnProgress) -> PatientResult:
+    from napari_caltomorph.encoding.device import is_out_of_memory
+
+    progress(Progress("Reading", 0, 1, "smears"))
+    try:
+        smear = replace(read_smear(path), patient_id=patient)
+        cached = _cached(file, smear, predictor.description, progress)
+        prediction = cached or predictor.predict(smear, progress=progress)[1]
+    except (SmearUnreadable, FeaturesRefused) as error:
+        return PatientResult(patient, path, problem=str(error))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return PatientResult(
+            patient,
+            path,
+            problem=f"{patient}: memory ran out; close other programs, or choose the device cpu or a smaller batch "
+            "size.",
+            ran_out_of_memory=True,
+        )
+    place = printable(str(smear.path))
+    if cached is None or cached.smear_path != place:  # the images may be elsewhere by now
+        prediction = prediction.model_copy(update={"smear_path": place})
+        prediction.save(file)
+    return PatientResult(patient, path, prediction, file, is_cached=cached is not None)
+
+
+def _cached(file: Path, smear: Smear, model: ModelDescription, progress: OnProgress) -> Prediction | None:
+    """Return the prediction in a file, if predicting again would give the same."""
+    if not file.is_file() or model.encoder.weights_sha256 is None:  # else any weights of that encoder would do
+        return None
+    try:
+        found = Prediction.load(file)
+    except PredictionUnreadable:
+        return None
+    is_same_model = found.model_fingerprint == model.fingerprint and found.threshold == model.threshold
+    if not is_same_model or found.library_version != library_version() or found.patient_id != smear.patient_id:
+        return None
+    return found if found.smear_fingerprint == smear_fingerprint(smear, progress=progress) else None
+
+
+def _with_report(
+    result: PatientResult, patient: FoundPatient, predictor: Predictor, probe: Probe | None
+) -> PatientResult:
+    """Write the report of one patient; why there is none is that patient's problem, and not the run's."""
+    from napari_caltomorph.report.patient_report import FILE_NAME, save_patient_report, trust_by
+
+    prediction = result.prediction
+    assert prediction is not None
+    assert result.file is not None
+    try:
+        counts = None
+        if probe is not None:
+            pairs = zip(prediction.cells, prediction.labels, strict=True)
+            by_hand = {cell: label for cell, label in pairs if label is not None}
+            counts = probe.differential(predictor.features_of(prediction), by_hand)
+        path = save_patient_report(
+            prediction,
+            result.file.with_name(FILE_NAME),
+            trust=trust_by(predictor, prediction),
+            differential=counts,
+            metadata=patient.facts,
+        )
+    except CaltomorphError as error:
+        return replace(result, problem=f"{result.patient_id}: no report ({str(error).rstrip('.')}).")
+    return replace(result, report=path)
