@@ -21,10 +21,10 @@ from pathlib import Path
 import pandas as pd
 from speed import machine
 
-from napari_caltomorph.audit.result import METRIC_NAMES
 from napari_caltomorph.audit.run import AuditOptions, audit
 from napari_caltomorph.cohort import CohortOptions, read_cohort
 from napari_caltomorph.cohort.drawn import DrawnPatients
+from napari_caltomorph.statistics.metric import METRICS
 from napari_caltomorph.synthetic import SynthOptions
 
 
@@ -103,7 +103,7 @@ def of_a_real_cohort(asked: argparse.Namespace) -> None:
             bounds = "" if value.low is None else f" ({value.low:.2f} to {value.high:.2f})"
             ps = f"{row.p:.3f} | {row.p_corrected:.3f}" if metric == row.metric else " | "
             print(
-                f"| {row.name} | {row.patients} | {METRIC_NAMES[metric]} | {value.value:.2f}{bounds} "
+                f"| {row.name} | {row.patients} | {METRICS[metric].name} | {value.value:.2f}{bounds} "
                 f"| {chance.low:.2f} to {chance.high:.2f} | {ps} |"
             )
     print()

@@ -9,9 +9,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from napari_caltomorph.statistics.interval import Interval
+from napari_caltomorph.statistics.metric import METRICS
 from napari_caltomorph.statistics.permutation import ALPHA, Chance
-
-METRIC_NAMES = {"auroc": "AUROC", "macro_auroc": "macro AUROC", "balanced_accuracy": "balanced accuracy"}
 
 _WARNINGS = {
     "borders": "a result on this cohort may rest on stain, background or red cells",
@@ -229,7 +228,7 @@ class Audit:
         )
         return [
             *sentences,
-            f"{verdict}: {METRIC_NAMES[added.metric]} {added.routine[added.metric].value:.2f} with routine data alone, "
+            f"{verdict}: {METRICS[added.metric].name} {added.routine[added.metric].value:.2f} with routine data alone, "
             f"{added.model[added.metric].value:.2f} with the predictions alone, {added.both[added.metric].value:.2f} "
             f"with both, a gain of {_number(gain, signed=True)} ({added.patients} patients).",
         ]
@@ -242,7 +241,7 @@ class Audit:
 
 def estimate(metric: str, estimates: Mapping[str, Interval]) -> str:
     """Return e.g. ``"AUROC 0.72, 95 % 0.60 to 0.83"``."""
-    return f"{METRIC_NAMES[metric]} {_number(estimates[metric])}"
+    return f"{METRICS[metric].name} {_number(estimates[metric])}"
 
 
 def _number(interval: Interval, *, signed: bool = False) -> str:

@@ -11,6 +11,7 @@ from napari_caltomorph.cli.console import console, fail, progress_bar, say, say_
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.jobs import read_patients
 from napari_caltomorph.progress import Cancelled
+from napari_caltomorph.statistics.metric import METRICS
 from napari_caltomorph.storage import refuse_unwritable
 from napari_caltomorph.training import TrainOptions, options_from
 from napari_caltomorph.training.compare_options import CompareOptions
@@ -94,11 +95,9 @@ def compare(
 
 
 def _show(comparison: Comparison) -> None:
-    from napari_caltomorph.training.comparison import METRICS
-
     for group in comparison.groups:
         if comparison.of_group(group):
-            console.print(_table(comparison, group, METRICS))
+            console.print(_table(comparison, group))
             say()
     say("First line: mean over folds (standard deviation between folds).")
     say(
@@ -110,8 +109,8 @@ def _show(comparison: Comparison) -> None:
     say()
 
 
-def _table(comparison: Comparison, group: GroupName, names: dict[str, str]) -> object:
-    made = table(group, *(names[metric] for metric in comparison.metrics))
+def _table(comparison: Comparison, group: GroupName) -> object:
+    made = table(group, *(METRICS[metric].name for metric in comparison.metrics))
     for variant in comparison.of_group(group):
         cells = [
             f"{_mean(comparison.spread(variant, metric))}\n{_difference(comparison, variant, metric)}"

@@ -7,29 +7,13 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from napari_caltomorph.cli.console import console, say, table
+from napari_caltomorph.statistics.metric import CLASS_METRICS, METRICS
 
 if TYPE_CHECKING:
     from napari_caltomorph.evaluation import Evaluation
     from napari_caltomorph.evaluation.confusion_matrix import Confusion
     from napari_caltomorph.evaluation.covariate_association import CovariateAssociation
     from napari_caltomorph.statistics import Metric
-
-_NAMES = {
-    "top2_accuracy": "top-2 accuracy",
-    "macro_f1": "macro F1",
-    "weighted_f1": "weighted F1",
-    "macro_auroc": "macro AUROC",
-    "malignant_auroc": "malignant AUROC",
-    "fdr": "malignant FDR",
-    "fdr_without_healthy": "malignant FDR, no donors",
-    "sensitivity": "malignant sensitivity",
-    "specificity": "malignant specificity",
-    "several_right": "borderline: right",
-    "set_coverage": "true class in its set",
-    "ece": "calibration error (ECE)",
-    "brier": "Brier score",
-    "malignant_brier": "Brier score, malignant",
-}
 
 
 def show_evaluation(evaluation: Evaluation, prevalence: float | None, *, is_chosen: bool) -> None:
@@ -62,7 +46,10 @@ def _headline(evaluation: Evaluation) -> Table:
     for name, metric in evaluation.headline.items():
         if metric.is_defined:
             rows.add_row(
-                _name(name), metric.shown(), "-" if metric.method == "none" else metric.method, str(metric.patients)
+                METRICS[name].name,
+                metric.shown(),
+                "-" if metric.method == "none" else metric.method,
+                str(metric.patients),
             )
     return rows
 
@@ -122,11 +109,11 @@ def _show_undefined(evaluation: Evaluation) -> None:
     reasons: dict[str, list[str]] = {}
     for name, metric in evaluation.headline.items():
         if not metric.is_defined:
-            reasons.setdefault(metric.remark, []).append(_name(name))
+            reasons.setdefault(metric.remark, []).append(METRICS[name].name)
     for one in evaluation.by_class.values():
         for name, metric in one.numbers.items():
             if not metric.is_defined:
-                reasons.setdefault(metric.remark, []).append(f"{one.name} {name}")
+                reasons.setdefault(metric.remark, []).append(f"{one.name} {CLASS_METRICS[name].name}")
     overall = evaluation.hemoglobin[0].numbers["mae"]
     if not overall.is_defined:
         reasons.setdefault(overall.remark, []).append("hemoglobin")
@@ -144,7 +131,3 @@ def _short(metric: Metric, between: str = "-") -> str:
     if metric.low is None or metric.high is None:
         return f"{metric.value:.2f}"
     return f"{metric.value:.2f}\n{metric.low:.2f}{between}{metric.high:.2f}"
-
-
-def _name(name: str) -> str:
-    return _NAMES.get(name, name.replace("_", " "))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from napari_caltomorph.audit.result import METRIC_NAMES, Audit
+from napari_caltomorph.audit.result import Audit
 from napari_caltomorph.report.evaluation_tables import Cell, ReportTable
 from napari_caltomorph.statistics.interval import Interval
+from napari_caltomorph.statistics.metric import METRICS
 
 
 def trait_table(audit: Audit) -> ReportTable:
@@ -27,7 +28,7 @@ def trait_table(audit: Audit) -> ReportTable:
                 Cell(row.sees.rstrip(",")),
                 Cell(str(row.patients), key=row.patients),
                 Cell(str(row.traits), key=row.traits),
-                Cell(METRIC_NAMES[row.metric]),
+                Cell(METRICS[row.metric].name),
                 _estimate(found),
                 Cell(f"{chance.median:.2f}", f"{chance.low:.2f} to {chance.high:.2f}", chance.median),
                 _p(row.p),

@@ -13,9 +13,10 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from napari_caltomorph.report.figures import PAPER, Look
+from napari_caltomorph.statistics.metric import METRICS
 from napari_caltomorph.storage import replacing
 from napari_caltomorph.training.compare_options import GroupName
-from napari_caltomorph.training.comparison import METRICS, OPTIMISTIC, Comparison, Variant
+from napari_caltomorph.training.comparison import OPTIMISTIC, Comparison, Variant
 
 TITLES: dict[GroupName, str] = {
     "aggregators": "aggregator",
@@ -60,7 +61,7 @@ def draw_group(axes: Axes, comparison: Comparison, group: GroupName, metric: str
     else:
         _draw_side_by_side(axes, comparison, variants, metric, look)
     axes.set_xlabel(TITLES[group])
-    axes.set_ylabel(METRICS[metric])
+    axes.set_ylabel(METRICS[metric].name)
 
 
 def comparison_figure(comparison: Comparison, look: Look = PAPER) -> Figure | None:

@@ -40,6 +40,7 @@ from napari_caltomorph.report.explain_tables import faithfulness_table
 from napari_caltomorph.report.html import RESEARCH_USE, figure_uri, render, thumbnail_uri
 from napari_caltomorph.report.malignancy_figures import not_malignant
 from napari_caltomorph.report.patient_map import patient_map
+from napari_caltomorph.statistics.metric import METRICS
 from napari_caltomorph.storage import replacing
 
 if TYPE_CHECKING:
@@ -47,14 +48,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "report.html"
 
-_CARDS = {
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-    "malignant_auroc": "Malignant AUROC",
-    "sensitivity": "Malignant: sensitivity",
-    "specificity": "Malignant: specificity",
-    "ece": "ECE",
-}
+_CARDS = ("accuracy", "balanced_accuracy", "malignant_auroc", "sensitivity", "specificity", "ece")
 
 # Sorts a table by the column whose head is clicked: by the key where there is one, undefined ones last.
 _SCRIPT = """
@@ -152,7 +146,7 @@ def report_html(
         "counts": evaluation.counts,
         "statements": evaluation.statements,
         "is_labelled": evaluation.is_labelled,
-        "cards": [(name, headline[key]) for key, name in _CARDS.items() if headline[key].is_defined],
+        "cards": [(METRICS[key].title, headline[key]) for key in _CARDS if headline[key].is_defined],
         "headline": headline_table(evaluation),
         "flow": flow_table(evaluation),
         "classes": class_table(evaluation),

@@ -12,44 +12,11 @@ from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.evaluation.covariate_association import CovariateAssociation
 from napari_caltomorph.report.malignancy_figures import not_malignant
 from napari_caltomorph.statistics import Metric
+from napari_caltomorph.statistics.metric import CLASS_METRICS, HEMOGLOBIN_METRICS, METRICS
 
 PREVALENCES = (0.01, 0.05, 0.1, 0.2, 0.5)
 
-# Name, and what it is of; "patients" are those of exactly one class that the model knows.
-_HEADLINE = {
-    "accuracy": ("Accuracy", "patients whose predicted class is the true one"),
-    "balanced_accuracy": ("Balanced accuracy", "mean sensitivity of the classes"),
-    "macro_f1": ("Macro F1", "mean F1 of the classes"),
-    "weighted_f1": ("Weighted F1", "mean F1 of the classes, by their patients"),
-    "top2_accuracy": ("Top-2 accuracy", "patients whose class is one of the two most probable"),
-    "macro_auroc": ("Macro AUROC", "mean AUROC of each class against the rest"),
-    "malignant_auroc": ("Malignant AUROC", "malignancy of malignant patients against that of the others"),
-    "sensitivity": ("Malignant: sensitivity", "malignant patients who are called malignant"),
-    "specificity": ("Malignant: specificity", "other patients who are not called malignant"),
-    "fdr": ("Malignant: FDR", "of those called malignant, who are not"),
-    "fdr_without_healthy": ("Malignant: FDR without donors", "the same as if no healthy donor were tested"),
-    "several_right": ("Borderline: right", "borderline and double diagnoses predicted as one of their right answers"),
-    "set_coverage": ("Sets: coverage", "patients whose class is in the set of those that cannot be excluded"),
-    "ece": ("ECE", "mean distance of the predicted class's probability from the share that is right"),
-    "brier": ("Brier score", "squared error of all probabilities (0 to 2)"),
-    "malignant_brier": ("Brier score, malignant", "squared error of the malignancy (0 to 1)"),
-}
 _AT_THRESHOLD = ("sensitivity", "specificity", "fdr", "fdr_without_healthy")
-_NUMBERS = {
-    "sensitivity": "sensitivity",
-    "precision": "precision",
-    "f1": "F1",
-    "fdr": "FDR",
-    "auroc": "AUROC",
-    "top2": "top-2",
-}
-_HEMOGLOBIN = {
-    "pearson_r": "Pearson r",
-    "mae": "mean absolute error",
-    "bias": "bias",
-    "baseline_mae": "error of the class mean",
-    "mae_difference": "difference",
-}
 
 
 @dataclass(frozen=True)
@@ -81,15 +48,15 @@ def headline_table(evaluation: Evaluation, *, threshold: float | None = None) ->
         metric: Metric = getattr(point, name) if name in _AT_THRESHOLD else of_evaluation
         if metric.value is None:
             continue
-        shown, of = _HEADLINE.get(name, (name.replace("_", " "), ""))
+        shown = METRICS[name]
         table.rows.append(
             (
-                Cell(shown),
+                Cell(shown.title),
                 Cell(f"{metric.value:.3f}", key=metric.value),
                 Cell(_interval(metric)),
                 Cell("" if metric.method == "none" else metric.method),
                 Cell(str(metric.patients), key=metric.patients),
-                Cell(_of(name, of, evaluation, point.threshold), metric.remark),
+                Cell(_of(name, shown.of, evaluation, point.threshold), metric.remark),
             )
         )
     return table
@@ -97,10 +64,10 @@ def headline_table(evaluation: Evaluation, *, threshold: float | None = None) ->
 
 def class_table(evaluation: Evaluation) -> ReportTable:
     """Return the numbers of each class."""
-    table = ReportTable(("class", "patients", "predicted", *_NUMBERS.values()))
+    table = ReportTable(("class", "patients", "predicted", *(shown.name for shown in CLASS_METRICS.values())))
     for one in evaluation.by_class.values():
         counts = (Cell(str(n), key=n) for n in (one.patients, one.called))
-        table.rows.append((Cell(one.name), *counts, *(_cell(one.numbers[name]) for name in _NUMBERS)))
+        table.rows.append((Cell(one.name), *counts, *(_cell(one.numbers[name]) for name in CLASS_METRICS)))
     return table
 
 
@@ -129,10 +96,10 @@ def prevalence_table(evaluation: Evaluation, *, threshold: float | None = None) 
 
 def hemoglobin_table(evaluation: Evaluation) -> ReportTable:
     """Return the numbers of each group in which any is defined."""
-    table = ReportTable(("patients", "n", *_HEMOGLOBIN.values()))
+    table = ReportTable(("patients", "n", *(shown.name for shown in HEMOGLOBIN_METRICS.values())))
     for group in evaluation.hemoglobin:
         if any(metric.is_defined for metric in group.numbers.values()):
-            numbers = (_cell(group.numbers[name]) if name in group.numbers else Cell("") for name in _HEMOGLOBIN)
+            numbers = (_cell(group.numbers[name]) if name in group.numbers else Cell("") for name in HEMOGLOBIN_METRICS)
             table.rows.append((Cell(group.name), Cell(str(group.patients), key=group.patients), *numbers))
     return table
 
@@ -175,13 +142,13 @@ def wrong_table(evaluation: Evaluation) -> ReportTable:
 def undefined_table(evaluation: Evaluation) -> ReportTable:
     """Return what is undefined, those of one reason together."""
     reasons: dict[str, list[str]] = {}
-    named: list[tuple[str, Metric]] = [
-        (_HEADLINE.get(name, (name.replace("_", " "), ""))[0], metric) for name, metric in evaluation.headline.items()
-    ]
+    named: list[tuple[str, Metric]] = [(METRICS[name].title, metric) for name, metric in evaluation.headline.items()]
     for one in evaluation.by_class.values():
-        named += [(f"{one.name}: {_NUMBERS[name]}", metric) for name, metric in one.numbers.items()]
+        named += [(f"{one.name}: {CLASS_METRICS[name].name}", metric) for name, metric in one.numbers.items()]
     for group in evaluation.hemoglobin:
-        named += [(f"Hemoglobin, {group.name}: {_HEMOGLOBIN[n]}", metric) for n, metric in group.numbers.items()]
+        named += [
+            (f"Hemoglobin, {group.name}: {HEMOGLOBIN_METRICS[n].name}", metric) for n, metric in group.numbers.items()
+        ]
     for name, metric in named:
         if not metric.is_defined:
             reasons.setdefault(metric.remark, []).append(name)

@@ -1,4 +1,7 @@
-"""A number about a model as it may be shown: with its interval, or with the reason why there is none."""
+"""A metric of a model: its number with an interval, or with the reason why there is none, and the names of all metrics.
+
+The tables of names are the only ones: keys as in evaluation.json, words as in reports, panels and the terminal.
+"""
 
 from __future__ import annotations
 
@@ -92,3 +95,63 @@ class Metric:
             return self
         low, high = (None, None) if self.low is None or self.high is None else (1 - self.high, 1 - self.low)
         return Metric(1 - self.value, low, high, self.patients, self.method, self.remark)
+
+
+@dataclass(frozen=True)
+class MetricName:
+    """How a metric is shown: its name, and what it is a number of."""
+
+    name: str
+    of: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name with a capital, for the first column of a table."""
+        return self.name[:1].upper() + self.name[1:]
+
+
+METRICS = {
+    "accuracy": MetricName("accuracy", "patients whose predicted class is the true one"),
+    "balanced_accuracy": MetricName("balanced accuracy", "mean sensitivity of the classes"),
+    "macro_f1": MetricName("macro F1", "mean F1 of the classes"),
+    "weighted_f1": MetricName("weighted F1", "mean F1 of the classes, weighted by their patients"),
+    "top2_accuracy": MetricName("top-2 accuracy", "patients whose class is one of the two most probable"),
+    "macro_auroc": MetricName("macro AUROC", "mean AUROC of each class against the rest"),
+    "auroc": MetricName("AUROC", "one of two classes against the other"),
+    "malignant_auroc": MetricName("malignant AUROC", "malignancy of malignant patients against that of the others"),
+    "sensitivity": MetricName("malignant sensitivity", "malignant patients who are called malignant"),
+    "specificity": MetricName("malignant specificity", "other patients who are not called malignant"),
+    "fdr": MetricName("malignant FDR", "patients called malignant who are not"),
+    "fdr_without_healthy": MetricName("malignant FDR, no donors", "the same as if no healthy donor were tested"),
+    "several_right": MetricName(
+        "borderline: right", "borderline and double diagnoses predicted as one of their right answers"
+    ),
+    "set_coverage": MetricName(
+        "true class in its set", "patients whose class is in the set of classes that cannot be excluded"
+    ),
+    "ece": MetricName(
+        "calibration error (ECE)", "mean distance of the predicted class's probability from the share that is right"
+    ),
+    "brier": MetricName("Brier score", "squared error of all probabilities (0 to 2)"),
+    "malignant_brier": MetricName("Brier score, malignant", "squared error of the malignancy (0 to 1)"),
+}
+"""Metrics of a model as a whole, in the order in which they are read."""
+
+CLASS_METRICS = {
+    "sensitivity": MetricName("sensitivity"),
+    "precision": MetricName("precision"),
+    "f1": MetricName("F1"),
+    "fdr": MetricName("FDR"),
+    "auroc": MetricName("AUROC"),
+    "top2": MetricName("top-2"),
+}
+"""Metrics of one class."""
+
+HEMOGLOBIN_METRICS = {
+    "pearson_r": MetricName("Pearson r"),
+    "mae": MetricName("mean absolute error"),
+    "bias": MetricName("bias"),
+    "baseline_mae": MetricName("error of the class mean"),
+    "mae_difference": MetricName("difference"),
+}
+"""Metrics of hemoglobin, in g/dl."""

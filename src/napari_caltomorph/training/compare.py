@@ -18,7 +18,7 @@ from napari_caltomorph.training.bags import LabelledBags, load_bags
 from napari_caltomorph.training.checkpoint import FoldCheckpoint
 from napari_caltomorph.training.compare_options import CompareOptions
 from napari_caltomorph.training.comparison import (
-    METRICS,
+    COMPARED,
     OPTIMISTIC,
     WHOSE_NUMBERS,
     CompareProgress,
@@ -135,7 +135,7 @@ class _Work:
             patients=tuple(len(split.train) for split in splits),
             own_patients=tuple(len(split.own) for split in splits),
             epochs=tuple(history.epochs for history in histories),
-            metrics={name: tuple(of_fold.get(name) for of_fold in judged) for name in METRICS},
+            metrics={name: tuple(of_fold.get(name) for of_fold in judged) for name in COMPARED},
             seconds=round(sum(history.seconds for history in histories), 1),
         )
         with replacing(kept) as part:
@@ -204,7 +204,7 @@ def _judge(
             f"The member of fold {split.fold + 1} answers with no numbers; use a smaller --learning-rate."
         )
     found = classification_metrics(bags.classes[split.own], probabilities, bags.taxonomy.is_malignant, resamples=0)
-    return {name: interval.value for name, interval in found.items() if name in METRICS}
+    return {name: interval.value for name, interval in found.items() if name in COMPARED}
 
 
 def _cost(options: TrainOptions) -> float:

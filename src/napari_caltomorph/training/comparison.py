@@ -21,13 +21,8 @@ from napari_caltomorph.training.compare_options import CompareOptions, GroupName
 from napari_caltomorph.training.options import AggregatorName, TrainOptions
 from napari_caltomorph.training.progress import TrainProgress
 
-METRICS = {
-    "balanced_accuracy": "balanced accuracy",
-    "weighted_f1": "weighted F1",
-    "malignant_auroc": "malignant AUROC",
-    "auroc": "AUROC",
-}
-"""Name -> how it is called. The first two are the paper's; the others stand where a cohort defines them."""
+COMPARED = ("balanced_accuracy", "weighted_f1", "malignant_auroc", "auroc")
+"""Metrics compared. The first two are the paper's; the others are compared where a cohort defines them."""
 
 WHOSE_NUMBERS = "All numbers are those of single members on their own folds, not of ensembles."
 OPTIMISTIC = "The recipe paper stops each member on its own fold: its numbers are optimistic."
@@ -196,7 +191,7 @@ class Comparison:
     @property
     def metrics(self) -> list[str]:
         """Those that some fold defines; of two classes, one malignant, both AUROCs are the same number."""
-        known = [m for m in METRICS if any(np.isfinite(r.values(m)).any() for r in self.results.values())]
+        known = [m for m in COMPARED if any(np.isfinite(r.values(m)).any() for r in self.results.values())]
         return [m for m in known if m != "auroc" or "malignant_auroc" not in known]
 
     def of_group(self, group: GroupName) -> list[Variant]:
