@@ -32,7 +32,7 @@ def test_without_a_display_the_window_is_drawn_under_xvfb(run_process, drawn):
     assert set(cells["cell"]) <= set(truth["cell"])
     assert pd.read_csv(drawn / "predictions.csv").loc[0, "predicted_class"] == "Acute leukemia"
     assert "synthetic" in out
-    assert "Drawn as: AML, " in out
+    assert "Truth: AML, " in out
     assert str(drawn / "screenshot.png") in out
 
 

@@ -10,8 +10,7 @@ from importlib.metadata import version
 from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 from pydantic import ValidationError
 
-from napari_caltomorph.cli.console import RESEARCH_USE, console, fail
-from napari_caltomorph.cli.interrupt import catching_interrupts
+from napari_caltomorph.cli.console import RESEARCH_USE, catching_interrupts, console, fail
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.progress import Cancelled
 
@@ -19,23 +18,23 @@ VERBS = {
     "demo": "Draw a synthetic smear, predict it and show it in napari: the first thing to try.",
     "predict": "Diagnose smears, and rank the cells that made the diagnosis.",
     "inspect": "Show a cohort: classes, splits, who was left out and why; nothing is changed.",
-    "encode": "Turn the cells of a cohort into features, one file a patient; run it again to go on.",
-    "train": "Train an ensemble on a cohort: one member a fold, each judged on the fold it never learnt from.",
+    "encode": "Turn the cells of a cohort into features, one file a patient; run it again to resume.",
+    "train": "Train an ensemble on a cohort: one member a fold, each evaluated on its held-out fold.",
     "compare": "Compare ways of training on the same folds: aggregators, depths, numbers of patients, encoders.",
-    "evaluate": "Judge a model on patients whose diagnosis is known: every number with its interval.",
+    "evaluate": "Evaluate a model on patients with known diagnosis: every number with its interval.",
     "differential": "Count the cells of smears by type, with the error of counting and of the classifier.",
-    "synth": "Draw a synthetic cohort with known truth, to practise and to test with.",
-    "weights": "The encoders' weights: what is here, and how the rest comes here.",
-    "models": "The models on this machine, and the encoders that they stand on.",
-    "doctor": "Say what this machine has, what is missing, and the command that mends it.",
+    "synth": "Write a synthetic cohort with known truth, to practise and to test with.",
+    "weights": "The encoders' weights: what is on this machine, and how to get the rest.",
+    "models": "The models on this machine, and the encoders that they need.",
+    "doctor": "Report what this machine has, what is missing, and the command that fixes it.",
 }
-"""Name -> what it is for. Each stands in the module of its name, as ``app``."""
+"""Name -> what it is for. Each is in the module of its name, as ``app``."""
 
 app = App(
     name="caltomorph",
     help="""From a blood smear's single-cell images to a diagnosis, and the cells that made it.
 
-A first look, without any data:
+A first try, without any data:
 
     caltomorph demo
 

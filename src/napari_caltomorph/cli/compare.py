@@ -32,14 +32,14 @@ Aggregators only, with smaller transformers than the paper's:
     caltomorph compare cohort --features features --out comparison \\
         --what aggregators --depth 2 --epochs 60
 
-Two encoders beside the one of --features:
+Two encoders in addition to the one of --features:
 
     caltomorph compare cohort --features features/dinobloom-b --out encoders \\
         --what encoders --encoders dinobloom-s=features/dinobloom-s \\
         --encoders lite=features/efficientnet-lite0
 
-Training options say what the reference is; each variant differs from it in one
-thing. After a stop, run the same again: what is done is not done again.""",
+Training options define the reference; each variant differs from it in one
+thing. After a stop, run the same again: finished variants are not trained again.""",
 )
 
 
@@ -64,7 +64,7 @@ def compare(
     features
         Feature folder of `caltomorph encode`; not needed where the cohort is one.
     out
-        Folder for comparison.csv, folds.csv, comparison.png and what is needed to go on.
+        Folder for comparison.csv, folds.csv, comparison.png and what a resumed run needs.
     config
         YAML or TOML file with training options, e.g. `depth: 4`; those of the command line win.
     """
@@ -80,7 +80,7 @@ def compare(
         with progress_bar() as progress:
             done = run(found, features, out, comparison, options, progress=progress)
     except (KeyboardInterrupt, Cancelled):
-        fail(f"what is done is kept in {out}; run the same again to go on.", code=130)
+        fail(f"what is done is kept in {out}; run the same again to resume.", code=130)
         raise
     if done.results:
         _show(done)
@@ -110,14 +110,14 @@ def _show(comparison: Comparison) -> None:
 
 
 def _table(comparison: Comparison, group: GroupName) -> object:
-    made = table(group, *(METRICS[metric].name for metric in comparison.metrics))
+    rows = table(group, *(METRICS[metric].name for metric in comparison.metrics))
     for variant in comparison.of_group(group):
         cells = [
             f"{_mean(comparison.spread(variant, metric))}\n{_difference(comparison, variant, metric)}"
             for metric in comparison.metrics
         ]
-        made.add_row(_name(comparison, variant), *cells)
-    return made
+        rows.add_row(_name(comparison, variant), *cells)
+    return rows
 
 
 def _name(comparison: Comparison, variant: Variant) -> str:

@@ -1,10 +1,19 @@
-"""What a verb writes to the terminal: results on standard output, errors and the progress bar on standard error."""
+"""The terminal: results on standard output, errors and the progress bar on standard error, and Ctrl-C.
+
+Python raises `KeyboardInterrupt` in the main thread, and some libraries swallow it there. So Ctrl-C is also remembered,
+and the next report of progress stops the work.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import signal
+import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, TextColumn
@@ -12,8 +21,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from napari_caltomorph.cli.interrupt import stop_if_interrupted
-from napari_caltomorph.progress import OnProgress, Pace, Progress
+from napari_caltomorph.progress import Cancelled, OnProgress, Pace, Progress
 
 RESEARCH_USE = "Research use only. Not for diagnosis."
 
@@ -61,15 +69,64 @@ def say_line(text: str, style: str | None = None) -> None:
 
 
 def say_files(paths: Iterable[Path]) -> None:
-    """Write where results stand, one a line."""
+    """Write the paths of results, one a line."""
     say("Written:")
     for path in paths:
         say_line(f"  {path}")
 
 
 def table(*headers: str) -> Table:
-    """Return an empty table in the house's look: no frame, a bold header, a column for each."""
-    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    """Return an empty table in our style: no frame, a bold header, a column for each."""
+    rows = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for header in headers:
-        made.add_column(header, overflow="fold")
-    return made
+        rows.add_column(header, overflow="fold")
+    return rows
+
+
+@dataclass
+class Interrupts:
+    """Whether Ctrl-C was pressed."""
+
+    came: bool = False
+
+    def __call__(self, signal_number: int, frame: FrameType | None) -> NoReturn:
+        """Handle the signal."""
+        self.came = True
+        raise KeyboardInterrupt
+
+
+_current = Interrupts()
+
+
+def stop_if_interrupted() -> None:
+    """Raise `Cancelled` when Ctrl-C was pressed."""
+    if _current.came:
+        raise Cancelled
+
+
+@contextlib.contextmanager
+def catching_interrupts() -> Iterator[Interrupts]:
+    """Remember Ctrl-C while the block runs."""
+    global _current
+    _current = Interrupts()
+    with _handling(_current):
+        yield _current
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back while the block runs: for writing several files that belong together."""
+    with _handling(signal.SIG_IGN):
+        yield
+
+
+@contextlib.contextmanager
+def _handling(handler: Interrupts | signal.Handlers) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may, and only it receives the signal
+        return
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

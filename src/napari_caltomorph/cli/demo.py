@@ -9,8 +9,7 @@ from pathlib import Path
 from cyclopts import App
 
 from napari_caltomorph.cli import window
-from napari_caltomorph.cli.console import RESEARCH_USE, fail, progress_bar, say, say_files
-from napari_caltomorph.cli.interrupt import uninterrupted
+from napari_caltomorph.cli.console import RESEARCH_USE, fail, progress_bar, say, say_files, uninterrupted
 from napari_caltomorph.cli.show import show_prediction
 from napari_caltomorph.diagnosis import PredictOptions, save_predictions
 from napari_caltomorph.errors import OutputRefused
@@ -22,7 +21,7 @@ from napari_caltomorph.synthetic import SyntheticPatient, synthesize_patient, wr
 app = App(
     name="demo",
     usage="Usage: caltomorph demo [OPTIONS]",
-    help_epilogue=f"""Open napari on a drawn smear and its prediction:
+    help_epilogue=f"""Open napari on a synthetic smear and its prediction:
 
     caltomorph demo
 
@@ -31,7 +30,7 @@ Only the files and a picture of the window, as on a server:
     caltomorph demo --out /tmp/demo --no-window
 
 Files: smear/ (the cells), predictions.csv, cells.csv, prediction.json,
-truth.csv (what each cell was drawn as) and screenshot.png.
+truth.csv (the true type of each cell) and screenshot.png.
 
 {RESEARCH_USE}""",
 )
@@ -49,7 +48,7 @@ def demo(*, out: Path = Path("demo-output"), no_window: bool = False) -> int:
     out
         Folder for the smear and the results; made if needed.
     no_window
-        Take the screenshot where nobody sees it, and open nothing.
+        Take the screenshot without a visible window.
     """
     refuse_unwritable(out)
     patient = synthesize_patient("aml", cells=200, seed=4, patient_id="smear")
@@ -64,7 +63,7 @@ def demo(*, out: Path = Path("demo-output"), no_window: bool = False) -> int:
             shutil.copyfile(out / "smear" / TRUTH, part)
     show_prediction(prediction)
     say()
-    say(f"Drawn as: {_truth(patient)}.")
+    say(f"Truth: {_truth(patient)}.")
     say_files([out / "smear", *written, out / TRUTH])
     say(RESEARCH_USE)
     say()
@@ -94,13 +93,13 @@ def _truth(patient: SyntheticPatient) -> str:
 
 
 def _show_window(out: Path, *, no_window: bool) -> int:
-    """Open napari, or draw it under Xvfb; without either, say why there is no picture and how to get one."""
+    """Open napari, or draw it under Xvfb; without either, report why there is no picture and how to get one."""
     screenshot = out / SCREENSHOT
     if not window.napari_is_here():
         say("No screenshot: napari is not installed. Run `pip install 'napari-caltomorph[all]'`, then the demo again.")
         return 0
     on_display = not no_window and window.has_display()
-    if on_display and (problem := window.look_at_opengl(xvfb=False).complaint):
+    if on_display and (problem := window.check_opengl(xvfb=False).error):
         say(f"The display cannot show napari ({problem}).")
         on_display = False
     if not on_display and not window.has_xvfb():
@@ -112,7 +111,7 @@ def _show_window(out: Path, *, no_window: bool) -> int:
         return 0
     say("napari opens; close it to end the demo." if on_display else "Taking the screenshot under Xvfb...")
     shown = window.show_demo(out, screenshot, xvfb=not on_display)
-    if shown.complaint is not None:
-        return fail(f"no screenshot, the window failed ({shown.complaint}); `caltomorph doctor` says more", code=1)
+    if shown.error is not None:
+        return fail(f"no screenshot, the window failed ({shown.error}); `caltomorph doctor` says more", code=1)
     say_files([screenshot])
     return 0

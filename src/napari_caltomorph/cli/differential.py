@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 from rich.text import Text
 
-from napari_caltomorph.cli.console import RESEARCH_USE, console, fail, progress_bar, say, say_files, table
-from napari_caltomorph.cli.interrupt import uninterrupted
+from napari_caltomorph.cli.console import (
+    RESEARCH_USE,
+    console,
+    fail,
+    progress_bar,
+    say,
+    say_files,
+    table,
+    uninterrupted,
+)
 from napari_caltomorph.diagnosis.tables import refuse_repeated_ids
 from napari_caltomorph.differential import CellLabels, Probe, ProbeOptions, read_labels, save_labels
 from napari_caltomorph.encoding import EncodeOptions
@@ -34,7 +42,7 @@ Count other smears with a probe:
 
     caltomorph differential smear_c --probe results/probe.safetensors --out more
 
-In the folder then stand differential.csv (one row a type), cell_types.csv
+The folder then contains differential.csv (one row a type), cell_types.csv
 (one row a cell), labels.csv and, where it was trained, probe.safetensors.
 labels.csv has the columns patient_id, cell and label; others are optional.
 
@@ -63,7 +71,7 @@ def differential(
     out
         Folder for the results; made if needed.
     labels
-        Tables of labelled cells; where two label one cell, the later one wins. Labels stand whatever the probe says.
+        Tables of labelled cells; where two label one cell, the later one wins. A label has priority over the probe.
     probe
         A saved probe, which brings its encoder; without it, one is trained on the labelled cells.
     each

@@ -32,8 +32,8 @@ Four processes, or the workers of a Dask cluster that runs already:
     caltomorph encode cohort --features features --workers 4
     caltomorph encode cohort --features features --scheduler tcp://node:8786
 
-Run the same again to go on after a stop, or after patients were added or
-mended: what is done and unchanged is left as it is.""",
+Run the same again to resume after a stop, or after patients were added or
+fixed: what is done and unchanged is not encoded again.""",
 )
 
 
@@ -46,7 +46,7 @@ def encode(
     options: Annotated[EncodeCohortOptions, Parameter(name="*")] = EncodeCohortOptions(),  # noqa: B008 (frozen)
     patients: Annotated[CohortOptions, Parameter(name="*")] = CohortOptions(),  # noqa: B008 (frozen)
 ) -> int:
-    """Turn the cells of a cohort into features, one file a patient; run it again to go on.
+    """Turn the cells of a cohort into features, one file a patient; run it again to resume.
 
     Parameters
     ----------
@@ -67,17 +67,15 @@ def encode(
         fail(f"{record.patient_id}: {record.reason}", code=1)
     if summary.failed:
         count, total = len(summary.failed), len(found)
-        return fail(
-            f"{count} of {total} patients failed; mend them and run this again.", code=1 if count < total else 2
-        )
+        return fail(f"{count} of {total} patients failed; fix them and run this again.", code=1 if count < total else 2)
     return 0
 
 
 def _show(summary: EncodeSummary) -> None:
-    made = summary.made_with
+    with_what = summary.made_with
     text = f"{summary.encoded} patients encoded ({summary.cells} cells, {summary.left_out} left out)"
     if summary.skipped:
         text += f", {summary.skipped} were done already"
     say(f"{text}, in {format_seconds(summary.seconds)}.")
-    say(f"Encoder {made.encoder}, {made.precision}, on {made.device}.")
+    say(f"Encoder {with_what.encoder}, {with_what.precision}, on {with_what.device}.")
     say_files([summary.folder / "<patient_id>.h5", summary.folder / "run.json"])

@@ -38,13 +38,13 @@ Another laboratory's patients, all of them:
     caltomorph evaluate clinic_b --model my_model --features features_b \\
         --out results_b --split all --lab other
 
-The training patients, each by the member that did not learn from them:
+The training patients, each by the member that was not trained on them:
 
     caltomorph evaluate cohort --model my_model --features features \\
         --out out_of_fold --split train --out-of-fold
 
 A malignancy threshold, chosen on these out-of-fold patients so that no acute
-leukemia is missed, tried on the test split and stored in the model:
+leukemia is missed, tested on the test split and stored in the model:
 
     caltomorph evaluate cohort --model my_model --features features \\
         --out results --choose-by none-missed=acute_leukemia \\
@@ -88,7 +88,7 @@ def evaluate(
     """
     options.rule()  # refused before the cohort is read
     if prevalence is not None and not 0 <= prevalence <= 1:
-        raise EvaluationRefused(f"--prevalence {prevalence:g}: a share lies between 0 and 1.")
+        raise EvaluationRefused(f"--prevalence {prevalence:g}: a share is between 0 and 1.")
     refuse_unwritable(out)
     request = EvaluateRequest(model, cohort, patients, features, options)
     with progress_bar() as progress:

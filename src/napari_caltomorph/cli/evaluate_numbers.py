@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def show_evaluation(evaluation: Evaluation, prevalence: float | None, *, is_chosen: bool) -> None:
-    """Print the numbers, each with its interval, and what must be said beside them."""
+    """Print the numbers, each with its interval, and the statements that belong to them."""
     provenance, counts = evaluation.provenance, evaluation.counts
     how = " out of fold, by single members" if evaluation.options.out_of_fold else ""
     say(f"{provenance.model_name} on {provenance.cohort_name}: {counts['judged']} patients judged{how}", style="bold")
@@ -125,7 +125,7 @@ def _show_undefined(evaluation: Evaluation) -> None:
 
 
 def _short(metric: Metric, between: str = "-") -> str:
-    """The interval stands below the number: eighty columns hold no more."""
+    """The interval is below the number: eighty columns have no more space."""
     if metric.value is None:
         return "-"
     if metric.low is None or metric.high is None:

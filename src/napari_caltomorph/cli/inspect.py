@@ -23,7 +23,7 @@ app = App(
     caltomorph inspect cohort
     caltomorph inspect patients.csv --label-column "Final diagnosis"
 
-The APL-AML cohort's discovery patients, kept for later steps:
+The APL-AML cohort's discovery patients, saved for later steps:
 
     caltomorph inspect APL-AML --where Cohort=Discovery --min-cells 20 \\
         --save cohort.json --figures figures
@@ -48,7 +48,7 @@ def inspect(
     cohort
         A directory, a table, or a saved cohort.json.
     save
-        Keep the cohort, with its split, in this file (cohort.json).
+        Save the cohort, with its split, in this file (cohort.json).
     figures
         Folder for flow.png, classes.png (patients, cells and hemoglobin by class) and preview.png.
     """

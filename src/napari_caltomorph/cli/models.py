@@ -1,4 +1,4 @@
-"""``caltomorph models``: the models on this machine, and the encoders that they stand on."""
+"""``caltomorph models``: the models on this machine, and the encoders that they need."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ app = App(
     caltomorph models list
     caltomorph models show demo
 
-Keep a model that somebody sent you; give one away, without its private part:
+Install a model that you received; export one without its private part:
 
     caltomorph models add downloads/aml_model --name aml
     caltomorph models export aml aml_for_friends""",
@@ -95,9 +95,9 @@ def export(name: str, target: Path, /) -> None:
     target
         New folder.
     """
-    made = export_model(name, target)
+    exported = export_model(name, target)
     say("Exported, without the private part:")
-    say_line(f"  {made}")
+    say_line(f"  {exported}")
 
 
 @app.command

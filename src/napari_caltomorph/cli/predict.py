@@ -66,7 +66,7 @@ def predict(
         SMEAR holds many patients: every folder in it is one, also below folders of diagnoses; or it is a table or a
         cohort.json that names them.
     report
-        Write a report.html beside each prediction.json; it prints on two pages.
+        Write a report.html next to each prediction.json; it prints on two pages.
     probe
         A probe of `caltomorph differential`: the report then holds a differential.
     """

@@ -1,4 +1,4 @@
-"""``caltomorph synth``: a cohort that never was, on disk."""
+"""``caltomorph synth``: a synthetic cohort on disk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Predict those of one class:
 
     caltomorph predict practice/healthy --each --model demo --out results
 
-Drawn cells: they show how the software works, and nothing about real blood.""",
+Synthetic cells: they show how the software works, and nothing about real blood.""",
 )
 
 
@@ -35,7 +35,7 @@ def synth(
     *,
     options: Annotated[SynthOptions, Parameter(name="*")] = SynthOptions(),  # noqa: B008 (frozen)
 ) -> None:
-    """Draw a synthetic cohort with known truth, to practise and to test with.
+    """Write a synthetic cohort with known truth, to practise and to test with.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ Options from a file (YAML or TOML); those on the command line win:
     caltomorph train cohort.json --features features --out my_model \\
         --config train.yaml --seed 1
 
-After a stop or a crash, go on from the last finished epoch of each fold:
+After a stop or a crash, resume from the last finished epoch of each fold:
 
     caltomorph train cohort.json --features features --out my_model --resume""",
 )
@@ -61,7 +61,7 @@ def train(
     options: Annotated[TrainOptions, Parameter(name="*")] = TrainOptions(),  # noqa: B008 (frozen)
     patients: Annotated[CohortOptions, Parameter(name="*")] = CohortOptions(),  # noqa: B008 (frozen)
 ) -> None:
-    """Train an ensemble on a cohort: one member a fold, each judged on the fold it never learnt from.
+    """Train an ensemble on a cohort: one member a fold, each evaluated on its held-out fold.
 
     Parameters
     ----------
@@ -74,9 +74,9 @@ def train(
     config
         YAML or TOML file with training options, e.g. `depth: 4`; those of the command line win.
     resume
-        Go on with a training that was stopped.
+        Resume a training that was stopped.
     dry_run
-        Say what would be trained and what it takes; write nothing.
+        Show what would be trained, and its cost in time and memory; write nothing.
     encode_missing
         First encode the patients whose features are missing.
     encoder
@@ -111,9 +111,9 @@ def _show_plan(cohort: Cohort, features: Path | None, options: TrainOptions) -> 
         classes.add_row(name, str(count))
     console.print(classes)
     say()
-    members = table("member", "learns from", "stopped by", "judged on", "epochs at most")
+    members = table("member", "trained on", "stopped by", "evaluated on", "epochs at most")
     for number, (split, epochs) in enumerate(zip(plan.splits, plan.epochs, strict=True), start=1):
-        stopped_by = f"{len(split.validation)} patients" if len(split.validation) else "nobody"
+        stopped_by = f"{len(split.validation)} patients" if len(split.validation) else "none"
         members.add_row(str(number), str(len(split.train)), stopped_by, str(len(split.own)), str(epochs))
     console.print(members)
     for note in plan.notes:

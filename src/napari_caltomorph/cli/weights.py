@@ -72,7 +72,7 @@ def add(file: Path, /, *, encoder: str | None = None) -> None:
     file
         DinoBloom's .pth or .bin, or timm's .safetensors.
     encoder
-        Which encoder it is for; otherwise the shapes in it tell.
+        Which encoder it is for; otherwise it is recognised by the shapes in it.
     """
     _show(add_weights(file, None if encoder is None else find_encoder(encoder)), "Added")
 
@@ -98,7 +98,7 @@ def verify(name: str | None = None, /) -> int:
     Parameters
     ----------
     name
-        Encoder; otherwise all whose weights are here.
+        Encoder; otherwise all with weights on this machine.
     """
     if name is not None:
         _show(verify_weights(find_encoder(name)), "Verified")
@@ -108,7 +108,7 @@ def verify(name: str | None = None, /) -> int:
         try:
             _show(verify_weights(encoder), "Verified")
         except WeightsMissing:
-            continue  # nothing to verify; `weights list` says what is missing
+            continue  # nothing to verify; `weights list` shows what is missing
         except WeightsRefused as error:
             fail(str(error), code=1)
             refused.append(encoder.name)

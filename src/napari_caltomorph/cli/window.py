@@ -1,6 +1,6 @@
-"""Windows and displays: whether napari can be shown here, on the display or where nobody looks (Xvfb).
+"""Windows and displays: whether napari can be shown here, on the display or invisibly (Xvfb).
 
-Each look at OpenGL, and each window, is a process of its own: a broken driver ends that process, not ours.
+Each check of OpenGL, and each window, is a process of its own: a broken driver ends that process, not ours.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 _XVFB = ("xvfb-run", "-a", "-s", "-screen 0 1280x720x24")
 
-_LOOK = """
+_CHECK = """
 from qtpy.QtGui import QGuiApplication, QOffscreenSurface, QOpenGLContext
 app = QGuiApplication([])
 context, surface = QOpenGLContext(), QOffscreenSurface()
@@ -37,11 +37,11 @@ show_demo(Path(sys.argv[1]), Path(sys.argv[2]), keep_open=sys.argv[3] == "keep o
 
 
 @dataclass(frozen=True)
-class Child:
-    """How a child process ended: what it printed, and the line that says why it failed, if it did."""
+class ChildResult:
+    """How a child process ended: what it printed, and the line that explains the failure, if it failed."""
 
     output: str
-    complaint: str | None
+    error: str | None
 
 
 def napari_is_here() -> bool:
@@ -59,12 +59,12 @@ def has_xvfb() -> bool:
     return sys.platform == "linux" and shutil.which(_XVFB[0]) is not None
 
 
-def look_at_opengl(*, xvfb: bool) -> Child:
+def check_opengl(*, xvfb: bool) -> ChildResult:
     """Ask Qt for OpenGL on the display, or under Xvfb; the output is its version and renderer."""
-    return _run([sys.executable, "-c", _LOOK], xvfb=xvfb, timeout=60)
+    return _run([sys.executable, "-c", _CHECK], xvfb=xvfb, timeout=60)
 
 
-def show_demo(prediction_folder: Path, screenshot: Path, *, xvfb: bool) -> Child:
+def show_demo(prediction_folder: Path, screenshot: Path, *, xvfb: bool) -> ChildResult:
     """Open the demo's window and write its screenshot; on the display, wait until the user closes it."""
     command = [sys.executable, "-c", _SHOW, str(prediction_folder), str(screenshot)]
     if not xvfb:
@@ -73,7 +73,7 @@ def show_demo(prediction_folder: Path, screenshot: Path, *, xvfb: bool) -> Child
     return _run([*command, "close"], xvfb=True, timeout=300)
 
 
-def _run(command: list[str], *, xvfb: bool, timeout: float | None) -> Child:
+def _run(command: list[str], *, xvfb: bool, timeout: float | None) -> ChildResult:
     environment = dict(os.environ)
     if xvfb:
         command = [*_XVFB, *command]
@@ -90,18 +90,18 @@ def _run(command: list[str], *, xvfb: bool, timeout: float | None) -> Child:
         start_new_session=True,
     )
     try:
-        output, complaint = process.communicate(timeout=timeout)
+        output, error = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        return Child("", f"no answer within {timeout:.0f} s")
+        return ChildResult("", f"no answer within {timeout:.0f} s")
     finally:
         _end(process)
     if process.returncode == 0:
-        return Child(output.strip(), None)
-    lines = [line.strip() for line in complaint.splitlines() if line.strip()]
+        return ChildResult(output.strip(), None)
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
     if not lines:
-        return Child(output.strip(), f"ended with code {process.returncode}")
-    # Python says what is wrong last, Qt and the X server first.
-    return Child(output.strip(), lines[-1] if "Traceback" in complaint else lines[0])
+        return ChildResult(output.strip(), f"ended with code {process.returncode}")
+    # Python writes the cause last, Qt and the X server first.
+    return ChildResult(output.strip(), lines[-1] if "Traceback" in error else lines[0])
 
 
 def _end(process: subprocess.Popen[str]) -> None:
