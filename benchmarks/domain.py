@@ -112,7 +112,7 @@ def kept(path: Path | None, encode_it: Callable[[], Features]) -> Features:
 
 def judged(ensemble: Ensemble, features: Features) -> DomainResult:
     """Ask the model whether a smear is like its training cohort."""
-    result = ensemble.domain_of(features, ensemble.votes(features))
+    result = ensemble.domain_of(features, ensemble.member_outputs(features))
     if result is None:
         raise SystemExit(f"{ensemble.description.name} does not bring its training domain; train it again.")
     return result

@@ -25,7 +25,7 @@ def ensemble(make_ensemble, make_features):
         temperature=2.0, quantiles=dict.fromkeys(slugs, 0.9), patients=dict.fromkeys(slugs, 30), source="others"
     )
     patients = [make_features(40, seed=seed) for seed in range(60)]
-    embeddings = np.stack([made.votes(one).embeddings for one in patients], axis=1)
+    embeddings = np.stack([made.member_outputs(one).embeddings for one in patients], axis=1)
     domain = fit_domain([one.values for one in patients], embeddings, np.arange(60) % 3)
     return replace(made, description=made.description.model_copy(update={"calibration": calibration}), domain=domain)
 

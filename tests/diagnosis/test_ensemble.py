@@ -319,23 +319,23 @@ def test_any_aggregator_is_saved_loaded_and_predicts(make_ensemble, make_feature
     assert Prediction.load(tmp_path / "prediction.json") == prediction
 
 
-def test_votes_are_what_predict_averages(make_ensemble, make_features):
+def test_member_outputs_are_what_predict_averages(make_ensemble, make_features):
     ensemble, features = make_ensemble(), make_features()
-    votes, prediction = ensemble.votes(features), ensemble.predict(features)
-    np.testing.assert_allclose(votes.probabilities, prediction.member_probabilities, atol=1e-6)
-    np.testing.assert_allclose(votes.hemoglobin, prediction.member_hemoglobin, atol=1e-5)
-    assert votes.embeddings.shape == (3, 16)
-    some = ensemble.votes(features, (2, 0))
-    np.testing.assert_array_equal(some.probabilities, votes.probabilities[[2, 0]])
-    np.testing.assert_array_equal(some.embeddings, votes.embeddings[[2, 0]])
-    assert make_ensemble(hemoglobin=None).votes(features).hemoglobin is None
+    outputs, prediction = ensemble.member_outputs(features), ensemble.predict(features)
+    np.testing.assert_allclose(outputs.probabilities, prediction.member_probabilities, atol=1e-6)
+    np.testing.assert_allclose(outputs.hemoglobin, prediction.member_hemoglobin, atol=1e-5)
+    assert outputs.embeddings.shape == (3, 16)
+    some = ensemble.member_outputs(features, (2, 0))
+    np.testing.assert_array_equal(some.probabilities, outputs.probabilities[[2, 0]])
+    np.testing.assert_array_equal(some.embeddings, outputs.embeddings[[2, 0]])
+    assert make_ensemble(hemoglobin=None).member_outputs(features).hemoglobin is None
 
 
-def test_votes_refuse_what_predict_refuses_and_answers_that_are_no_numbers(make_ensemble, make_features):
+def test_outputs_that_are_not_finite_and_features_of_another_encoder_are_refused(make_ensemble, make_features):
     with pytest.raises(FeaturesRefused, match="was trained on"):
-        make_ensemble().votes(make_features(encoder="dinobloom-b"))
-    with pytest.raises(FeaturesRefused, match="no numbers"):
-        make_ensemble().votes(make_features(values=np.full((3, 24), 3e38, dtype=np.float32)))
+        make_ensemble().member_outputs(make_features(encoder="dinobloom-b"))
+    with pytest.raises(FeaturesRefused, match="finite"):
+        make_ensemble().member_outputs(make_features(values=np.full((3, 24), 3e38, dtype=np.float32)))
 
 
 def test_a_loaded_model_knows_its_training_patients_only_where_they_are_at_hand(make_ensemble, tmp_path):

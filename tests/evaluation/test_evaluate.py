@@ -112,7 +112,8 @@ def test_a_smear_unlike_the_training_cohort_is_judged_raw_as_predict_would(ensem
     )
     rng = np.random.default_rng(0)
     learnt = [rng.normal(size=(6, 8)).astype(np.float32) for _ in range(30)]
-    embeddings = np.stack([ensemble.votes(Features.load(strangers(None)[1] / "new-0.h5")).embeddings] * 30, axis=1)
+    stranger = Features.load(strangers(None)[1] / "new-0.h5")
+    embeddings = np.stack([ensemble.member_outputs(stranger).embeddings] * 30, axis=1)
     embeddings += rng.normal(size=embeddings.shape).astype(np.float32)
     knowing = replace(
         ensemble,
@@ -185,9 +186,8 @@ def test_patients_that_all_members_learnt_from_are_not_judged_even_out_of_fold(e
     assert any("set aside in training" in note for note in found.notes)
     aside = found.patients.set_index("patient_id").loc[table["patient_id"][1]]
     assert pd.isna(aside["fold"])
-    everyone = ensemble.votes(Features.load(trained.features / f"{table['patient_id'][1]}.h5")).probabilities.mean(
-        axis=0
-    )
+    features = Features.load(trained.features / f"{table['patient_id'][1]}.h5")
+    everyone = ensemble.member_outputs(features).probabilities.mean(axis=0)
     np.testing.assert_allclose([aside[f"p_{slug}"] for slug in found.taxonomy.slugs], everyone, atol=1e-6)
 
 
@@ -227,7 +227,7 @@ def test_embeddings_are_those_of_one_named_member(ensemble, trained, evaluation)
     np.testing.assert_array_equal(evaluation.embeddings.training, kept.embeddings[0].numpy())
     assert list(evaluation.embeddings.training_classes) == kept.table["coarse"].tolist()
     first = Features.load(trained.features / f"{evaluation.patients['patient_id'].iloc[0]}.h5")
-    np.testing.assert_allclose(evaluation.embeddings.judged[0], ensemble.votes(first).embeddings[0], atol=1e-6)
+    np.testing.assert_allclose(evaluation.embeddings.judged[0], ensemble.member_outputs(first).embeddings[0], atol=1e-6)
 
 
 def test_what_is_saved_comes_back_and_gives_the_same_numbers(evaluation, tmp_path):

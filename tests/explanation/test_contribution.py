@@ -72,10 +72,10 @@ def test_an_average_cell_contributes_nothing(every_kind, make_features):
 
 def test_asking_twice_gives_the_same_and_leaves_the_model_as_it_was(every_kind, make_features):
     features = make_features(cells=20)
-    before = every_kind.votes(features).probabilities
+    before = every_kind.member_outputs(features).probabilities
     first = contributions(every_kind, features, SLUG)
     np.testing.assert_array_equal(contributions(every_kind, features, SLUG).values, first.values)
-    np.testing.assert_array_equal(every_kind.votes(features).probabilities, before)
+    np.testing.assert_array_equal(every_kind.member_outputs(features).probabilities, before)
     assert all(parameter.grad is None for member in every_kind.members for parameter in member.parameters())
 
 

@@ -18,7 +18,7 @@ SLUG = "lymphoma"
 
 def probability(ensemble, values):
     features = Features("other", values, tuple(map(str, range(len(values)))))
-    return ensemble.votes(features).probabilities.mean(axis=0)[ensemble.description.taxonomy.slugs.index(SLUG)]
+    return ensemble.member_outputs(features).probabilities.mean(axis=0)[ensemble.description.taxonomy.slugs.index(SLUG)]
 
 
 def test_points_are_predictions_of_the_cells_that_are_left(every_kind, make_features):

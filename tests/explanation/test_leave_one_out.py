@@ -18,9 +18,9 @@ SLUG = "mds"
 
 
 def log_odds(ensemble, values):
-    """By the way of `Ensemble.votes`: the averaged softmax, and its log-odds."""
+    """By the way of `Ensemble.member_outputs`: the averaged softmax, and its log-odds."""
     features = Features("other", values, tuple(map(str, range(len(values)))))
-    p = ensemble.votes(features).probabilities.mean(axis=0)[ensemble.description.taxonomy.slugs.index(SLUG)]
+    p = ensemble.member_outputs(features).probabilities.mean(axis=0)[ensemble.description.taxonomy.slugs.index(SLUG)]
     return np.log(p) - np.log1p(-p)
 
 

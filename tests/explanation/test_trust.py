@@ -27,10 +27,10 @@ def patients(make_features):
 def ensemble(make_ensemble, patients):
     """Three members that know 60 patients and who they were."""
     made = make_ensemble()
-    votes = [made.votes(one) for one in patients]
-    embeddings = np.stack([one.embeddings for one in votes], axis=1)
+    outputs = [made.member_outputs(one) for one in patients]
+    embeddings = np.stack([one.embeddings for one in outputs], axis=1)
     judge = np.arange(COUNT) % 3
-    said = np.stack([one.probabilities[member] for one, member in zip(votes, judge, strict=True)])
+    said = np.stack([one.probabilities[member] for one, member in zip(outputs, judge, strict=True)])
     slugs = made.description.taxonomy.slugs
     table = pd.DataFrame(
         {
@@ -143,7 +143,7 @@ def test_unsureness_of_unseen_patients_is_that_of_the_members_that_did_not_know_
     taxonomy = ensemble.description.taxonomy
     unseen = unseen_patients(ensemble.patients.table, taxonomy)
     assert unseen is not None
-    said = [ensemble.votes(one, (i % 3,)).probabilities[0] for i, one in enumerate(patients)]
+    said = [ensemble.member_outputs(one, (i % 3,)).probabilities[0] for i, one in enumerate(patients)]
     expected = sorted(float(entropies(one)) for one in said)
     assert unseen.entropies == pytest.approx(expected)
     assert unseen_patients(ensemble.patients.table.iloc[:39], taxonomy) is None

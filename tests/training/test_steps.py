@@ -18,7 +18,7 @@ from napari_caltomorph.progress import Cancelled
 from napari_caltomorph.taxonomy import Taxonomy, caltomorph_taxonomy
 from napari_caltomorph.training import TrainOptions, train
 from napari_caltomorph.training.bags import LabelledBags
-from napari_caltomorph.training.batches import Batch, steps_per_epoch, training_steps, whole_bags
+from napari_caltomorph.training.batches import Batch, steps_per_epoch, training_steps
 from napari_caltomorph.training.checkpoint import FoldCheckpoint
 from napari_caltomorph.training.fit import fit_member, new_member, predict_bags
 from napari_caltomorph.training.folds import MemberSplit, member_split
@@ -89,18 +89,6 @@ def test_rows_carry_the_class_and_hemoglobin_of_their_patient(lengths, size, see
             patients = [patient for patient, _ in shown([batch])]
             assert batch.classes.tolist() == bags.classes[patients].tolist()
             np.testing.assert_array_equal(batch.hemoglobin, bags.hemoglobin[patients].astype(np.float32))
-
-
-@settings(max_examples=30, deadline=None)
-@given(lengths, sizes)
-def test_whole_bags_yield_every_patient_once_with_all_cells(lengths, size):
-    bags = numbered(lengths)
-    found = {}
-    for some, batch in whole_bags(bags, np.arange(len(lengths)), size):
-        rows = shown([batch])
-        assert [patient for patient, _ in rows] == some
-        found |= dict(rows)
-    assert found == {patient: list(range(count)) for patient, count in enumerate(lengths)}
 
 
 def test_cells_and_order_are_drawn_anew_in_each_epoch():

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from napari_caltomorph.diagnosis.domain import DOMAIN_FILE, Domain
 from napari_caltomorph.diagnosis.domain_result import WITHDRAWN, DomainResult
-from napari_caltomorph.diagnosis.member import Member, Outputs
+from napari_caltomorph.diagnosis.inference import MemberOutputs, as_bag, run_members, run_with_cells
+from napari_caltomorph.diagnosis.member import Member
 from napari_caltomorph.diagnosis.model_card import model_card
 from napari_caltomorph.diagnosis.model_file import DomainFile, MemberFile, ModelDescription, read_description
 from napari_caltomorph.diagnosis.prediction import Prediction
@@ -25,15 +26,13 @@ from napari_caltomorph.diagnosis.training_patients import TrainingPatients
 from napari_caltomorph.encoding.features import Features, library_version
 from napari_caltomorph.encoding.load import misfit
 from napari_caltomorph.errors import FeaturesRefused, ModelRefused, OutputRefused
-from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.progress import OnProgress, ignore
 from napari_caltomorph.storage import file_sha256, replacing_folder
 
 # Below this the paper left patients out (section 2.2); a prediction is made, with a warning.
 _FEW_CELLS = 50
 # Cells are seen at another scale than in training beyond this relative difference of the field of view.
 _FIELD_OF_VIEW_TOLERANCE = 0.10
-# Bags of one cell, at once: at paper size 256 take about half a second on two cores.
-_ALONE = 256
 
 
 @dataclass(frozen=True)
@@ -137,11 +136,9 @@ class Ensemble:
         """
         self.refuse_other_features(features)
         description = self.description
-        bag = _bag(features)
-        asked = [self._ask(i, bag, progress, alone is None) for i in range(len(self.members))]
-        votes = Votes.of([one.outputs for one in asked], self.members)
+        outputs = run_with_cells(self.members, features, alone=alone is None, progress=progress)
         target = description.hemoglobin
-        domain = self.domain_of(features, votes)
+        domain = self.domain_of(features, outputs.bag)
         return Prediction(
             patient_id=features.patient_id,
             smear_fingerprint=features.origin.smear_fingerprint,
@@ -152,25 +149,24 @@ class Ensemble:
             model_fingerprint=description.fingerprint,
             synthetic=description.synthetic,
             taxonomy=description.taxonomy,
-            member_probabilities=votes.probabilities,
-            member_hemoglobin=votes.hemoglobin,
+            member_probabilities=outputs.bag.probabilities,
+            member_hemoglobin=outputs.bag.hemoglobin,
             hemoglobin_error=None if target is None else target.error,
             threshold=description.threshold,
             calibration=description.calibration,
             cells=features.cells,
             labels=(None,) * len(features),
-            attention=np.mean([one.attention for one in asked], axis=0),
+            attention=outputs.attention,
             attention_kind=self.members[0].aggregator.attention_kind,
-            alone=np.mean([one.alone for one in asked], axis=0) if alone is None else alone,
+            alone=outputs.alone if alone is None else alone,
             domain=domain,
             warnings=self.warnings(features, domain),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             library_version=library_version(),
         )
 
-    @torch.inference_mode()
-    def votes(self, features: Features, members: Sequence[int] | None = None) -> Votes:
-        """Return what members say of one patient as a whole, and nothing of single cells: far cheaper than `predict`.
+    def member_outputs(self, features: Features, members: Sequence[int] | None = None) -> MemberOutputs:
+        """Return what members return for one patient, without single cells: far cheaper than `predict`.
 
         Parameters
         ----------
@@ -181,37 +177,20 @@ class Ensemble:
         Raises
         ------
         FeaturesRefused
-            The features come from another encoder than the ensemble's, or are so large that a member has no answer.
+            The features come from another encoder than the ensemble's, or are so large that no output is finite.
         """
         self.refuse_other_features(features)
-        bag = _bag(features)
-        asked = [self.members[i].eval() for i in (range(len(self.members)) if members is None else members)]
-        outputs = [member(bag[None].to(member.feature_mean.device)) for member in asked]
-        if not all(bool(said.isfinite().all()) for one in outputs for said in one if said is not None):
-            raise FeaturesRefused(
-                f"{features.patient_id}: a member answers these features with no numbers; encode the smear again."
-            )
-        return Votes.of(outputs, asked)
+        chosen = range(len(self.members)) if members is None else members
+        return run_members([self.members[i] for i in chosen], features)
 
-    @torch.inference_mode()
-    def _ask(self, index: int, bag: Tensor, progress: OnProgress, each_alone: bool) -> _Asked:
-        member = self.members[index].eval()
-        stage, total = f"Member {index + 1} of {len(self.members)}", len(bag)
-        progress(Progress(stage, 0, total))
-        bag = bag.to(member.feature_mean.device)
-        kept: list[Tensor] = []
-        outputs = member(bag[None], keep=kept)
-        progress(Progress(stage, 0, total))  # with thousands of cells, each of the two steps takes seconds
-        attention = member.aggregator.attention(kept)
-        alone = [np.empty((0, outputs.logits.shape[-1]))]
-        for some in torch.split(bag[:, None], _ALONE) if each_alone else ():  # (<= 256, 1, D)
-            alone.append(_softmax(member(some).logits))
-            progress(Progress(stage, sum(map(len, alone)), total))
-        return _Asked(
-            outputs=outputs,
-            attention=np.ones(total) if attention is None else _ratio_to_mean(attention.cpu().double().numpy()),
-            alone=np.concatenate(alone),
-        )
+    def bag(self, features: Features) -> Tensor:
+        """Return the cells of a patient (N, D) float32; `FeaturesRefused` where they are no input of this ensemble."""
+        self.refuse_other_features(features)
+        return as_bag(features)
+
+    def class_index(self, slug: str) -> int:
+        """Return the number of a class; `ValueError` where the model has none of this slug."""
+        return self.description.taxonomy.slugs.index(slug)
 
     def refuse_other_features(self, features: Features) -> None:
         """Raise `FeaturesRefused` where the features come from another encoder than the ensemble's; both are named."""
@@ -237,16 +216,16 @@ class Ensemble:
             ("preprocessing", origin.preprocessing, need.preprocessing),
         ]
 
-    def domain_of(self, features: Features, votes: Votes) -> DomainResult | None:
+    def domain_of(self, features: Features, outputs: MemberOutputs) -> DomainResult | None:
         """Say whether a smear is like the training cohort; None where the model does not know what that looked like.
 
         Parameters
         ----------
         features : Features
-        votes : Votes
-            What all members say of them.
+        outputs : MemberOutputs
+            Of all members.
         """
-        return None if self.domain is None else self.domain.judge(features.values, votes.embeddings)
+        return None if self.domain is None else self.domain.judge(features.values, outputs.embeddings)
 
     def warnings(self, features: Features, domain: DomainResult | None = None) -> tuple[str, ...]:
         """Return what is to be said of these features, and of their domain, before anybody believes the answer."""
@@ -268,43 +247,6 @@ class Ensemble:
             elif abs(found - trained) > _FIELD_OF_VIEW_TOLERANCE * trained:
                 look = "smaller" if found > trained else "larger"
                 yield f"Images are {found:.1f} µm wide here, {trained:.1f} µm in training: cells look {look} than there"
-
-
-@dataclass(frozen=True)
-class Votes:
-    """What M members say of one patient.
-
-    Attributes
-    ----------
-    probabilities : (M, C)
-        Softmax of each, raw.
-    hemoglobin : (M,) or None
-        In g/dl.
-    embeddings : (M, width) float32
-        What each makes of the patient; the spaces of two members have nothing in common.
-    """
-
-    probabilities: NDArray[np.float64]
-    hemoglobin: NDArray[np.float64] | None
-    embeddings: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, outputs: Sequence[Outputs], members: Sequence[Member]) -> Votes:
-        """Collect the answers of members to one bag."""
-        hemoglobin = [m.hemoglobin_g_dl(o) for m, o in zip(members, outputs, strict=True)]
-        known = [h.numpy()[0] for h in hemoglobin if h is not None]
-        return cls(
-            np.concatenate([_softmax(o.logits) for o in outputs]),
-            np.array(known) if known else None,
-            np.concatenate([o.embedding.cpu().float().numpy() for o in outputs]),
-        )
-
-
-@dataclass(frozen=True)
-class _Asked:
-    outputs: Outputs
-    attention: NDArray[np.float64]  # (N,) ratio to uniform
-    alone: NDArray[np.float64]  # (N, C), (0, C) where it was not asked for
 
 
 def build_member(description: ModelDescription) -> Member:
@@ -354,22 +296,6 @@ def _load_domain(folder: Path, description: ModelDescription) -> Domain | None:
     if file_sha256(path) != description.domain.sha256:
         raise ModelRefused(f"{path} is not the file that model.json names (its SHA-256 differs); get the model again.")
     return Domain.load(path, description.seal, len(description.members))
-
-
-def _bag(features: Features) -> Tensor:
-    """(N, D), copied: torch takes no array that is read-only or runs backwards."""
-    return torch.from_numpy(np.array(features.values, dtype=np.float32, order="C"))
-
-
-def _ratio_to_mean(attention: NDArray[np.float64]) -> NDArray[np.float64]:
-    mean = attention.mean()
-    # The CLS token may look at itself alone, so that every cell matters as much as the average one: not at all.
-    return attention / mean if mean > 0 else np.ones_like(attention)
-
-
-def _softmax(logits: Tensor) -> NDArray[np.float64]:
-    probabilities: NDArray[np.float64] = logits.cpu().double().softmax(-1).numpy()  # MPS has no float64
-    return probabilities
 
 
 def _field_of_view(features: Features) -> float | None:

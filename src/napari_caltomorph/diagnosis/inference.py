@@ -1,30 +1,72 @@
-"""What an ensemble answers to other bags of cells that are already encoded: every number that asks "what if" is this.
+"""Running members: every forward pass outside a training step, and every number that is read off it.
 
-All bags of one call have the same number of cells, so nothing is padded, and a bag's answer does not depend on which
-others are asked beside it.
+A bag is run on the device of its member, in evaluation mode. Results are on the CPU: probabilities in double precision,
+attention as a ratio to the member's mean. Single bags are not padded; `run_batches` pads bags of different lengths.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from napari_caltomorph.diagnosis.ensemble import Ensemble
+from napari_caltomorph.diagnosis.member import Member, Outputs
 from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.errors import FeaturesRefused
+from napari_caltomorph.progress import OnProgress, Progress, ignore
 
+NOT_FINITE = "a member's output for these features is not a finite number; encode the smear again."
+
+# Bags of one cell, at once: at paper size 256 take about half a second on two cores.
+_SINGLE_CELLS = 256
 # Cells of all bags that go through a member at once. More is no faster on a CPU, and cancelling comes between them.
 _CELLS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What the ensemble says of one class, for B bags.
+class MemberOutputs:
+    """What M members return for one bag.
+
+    Attributes
+    ----------
+    probabilities : (M, C)
+        Softmax of each, raw.
+    hemoglobin : (M,) or None
+        In g/dl.
+    embeddings : (M, width) float32
+        The pooled bag in each member's own space; the spaces of two members have nothing in common.
+    """
+
+    probabilities: NDArray[np.float64]
+    hemoglobin: NDArray[np.float64] | None
+    embeddings: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class CellOutputs:
+    """What M members return for one bag of N cells and for its cells.
+
+    Attributes
+    ----------
+    bag : MemberOutputs
+    attention : (N,)
+        As a ratio to the mean of each member, averaged over the members; 1 for models without attention.
+    alone : (N, C)
+        Softmax for a bag of that cell alone, averaged over the members; (0, C) where it was not wanted.
+    """
+
+    bag: MemberOutputs
+    attention: NDArray[np.float64]
+    alone: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ClassResponse:
+    """One class in B bags.
 
     Attributes
     ----------
@@ -38,31 +80,73 @@ class Answers:
     log_odds: NDArray[np.float64]
 
 
-def class_index(ensemble: Ensemble, slug: str) -> int:
-    """Return the number of a class; `ValueError` where the model has none of this slug."""
-    return ensemble.description.taxonomy.slugs.index(slug)
-
-
-def as_bag(ensemble: Ensemble, features: Features) -> Tensor:
-    """Return the cells of a patient (N, D) float32; `FeaturesRefused` where they are no input of this ensemble."""
-    ensemble.refuse_other_features(features)
+def as_bag(features: Features) -> Tensor:
+    """Return the cells of a patient, (N, D) float32, copied: torch takes no array that is read-only or reversed."""
     return torch.from_numpy(np.array(features.values, dtype=np.float32, order="C"))
 
 
 @torch.inference_mode()
-def ask(
-    ensemble: Ensemble,
+def run_members(members: Sequence[Member], features: Features) -> MemberOutputs:
+    """Run M members on the cells of a patient; `FeaturesRefused` where an output is not finite."""
+    bag = as_bag(features)
+    return _collect(features, [member.eval()(bag[None].to(_device(member))) for member in members], members)
+
+
+@torch.inference_mode()
+def run_with_cells(
+    members: Sequence[Member], features: Features, *, alone: bool = True, progress: OnProgress = ignore
+) -> CellOutputs:
+    """Run M members on the cells of a patient, and measure each cell.
+
+    Parameters
+    ----------
+    members : sequence of Member
+    features : Features
+        N cells.
+    alone : bool
+        Whether each cell is run as a bag of its own as well: as much work as the bag itself, or more.
+    progress : callable
+        Called with a `Progress` in cells between the steps of each member; raising `Cancelled` in it stops cleanly.
+
+    Raises
+    ------
+    FeaturesRefused
+        An output is not finite.
+    """
+    bag, outputs, attention, responses = as_bag(features), [], [], []
+    for number, member in enumerate(members, start=1):
+        stage, total = f"Member {number} of {len(members)}", len(bag)
+        progress(Progress(stage, 0, total))
+        on_device = bag.to(_device(member))
+        kept: list[Tensor] = []
+        outputs.append(member.eval()(on_device[None], keep=kept))
+        progress(Progress(stage, 0, total))  # with thousands of cells, each of the two steps takes seconds
+        attention.append(_attention_ratios(member, kept, total))
+        single = [np.empty((0, outputs[-1].logits.shape[-1]))]
+        for some in torch.split(on_device[:, None], _SINGLE_CELLS) if alone else ():  # (<= 256, 1, D)
+            single.append(softmax(member(some).logits))
+            progress(Progress(stage, sum(map(len, single)), total))
+        responses.append(np.concatenate(single))
+    collected = _collect(features, outputs, members)
+    return CellOutputs(collected, np.mean(attention, axis=0), np.mean(responses, axis=0))
+
+
+@torch.inference_mode()
+def class_response(
+    members: Sequence[Member],
     index: int,
     cells: Tensor,
     bags: NDArray[np.intp],
     *,
     report: Callable[[int], None] = lambda done: None,
-) -> Answers:
-    """Ask for one class, in B bags of n cells each.
+) -> ClassResponse:
+    """Run B bags of n cells each, and return one class.
+
+    All bags have the same number of cells, so nothing is padded, and no bag depends on those that are run with it.
 
     Parameters
     ----------
-    ensemble : Ensemble
+    members : sequence of Member
     index : int
         Number of the class.
     cells : (N, D)
@@ -70,34 +154,87 @@ def ask(
     bags : (B, n)
         Rows of `cells` that make up each bag, n >= 1.
     report : callable
-        Told after each forward pass how many bags are answered; what it raises stops the work.
+        Called before each forward pass with the number of bags that are done; what it raises stops the run.
 
     Raises
     ------
     FeaturesRefused
-        A member has no finite answer.
+        An output is not finite.
     """
     chosen = torch.from_numpy(np.ascontiguousarray(bags))
-    chance: list[NDArray[np.float64]] = []
-    odds: list[NDArray[np.float64]] = []
+    probability: list[NDArray[np.float64]] = []
+    log_odds: list[NDArray[np.float64]] = []
     for some in torch.split(chosen, max(1, _CELLS_AT_ONCE // bags.shape[1])):
-        asked = cells[some]  # (b, n, D)
-        for_class, against = [], []  # log p and log (1 - p) of each member: (b,)
-        for member in ensemble.members:
-            report(sum(len(answered) for answered in chance))
-            logits = member.eval()(asked.to(member.feature_mean.device)).logits.cpu().double()
+        batch = cells[some]  # (b, n, D)
+        log_p, log_rest = [], []  # log p and log (1 - p) of each member: (b,)
+        for member in members:
+            report(sum(map(len, probability)))
+            logits = member.eval()(batch.to(_device(member))).logits.cpu().double()
             if not bool(logits.isfinite().all()):
-                raise FeaturesRefused("A member answers some of these cells with no numbers; encode the smear again.")
+                raise FeaturesRefused(NOT_FINITE)
             whole = logits.logsumexp(-1)
-            for_class.append(logits[:, index] - whole)
-            against.append(_without(logits, index).logsumexp(-1) - whole)
-        yes, no = torch.stack(for_class).logsumexp(0), torch.stack(against).logsumexp(0)  # the mean's 1 / M cancels
-        odds.append((yes - no).numpy())
-        chance.append((yes - np.log(len(ensemble.members))).exp().numpy())
+            log_p.append(logits[:, index] - whole)
+            log_rest.append(_without(logits, index).logsumexp(-1) - whole)
+        yes, no = torch.stack(log_p).logsumexp(0), torch.stack(log_rest).logsumexp(0)  # the mean's 1 / M cancels
+        log_odds.append((yes - no).numpy())
+        probability.append((yes - np.log(len(members))).exp().numpy())
     report(len(bags))
     if not len(bags):
-        return Answers(np.empty(0), np.empty(0))
-    return Answers(np.concatenate(chance), np.concatenate(odds))
+        return ClassResponse(np.empty(0), np.empty(0))
+    return ClassResponse(np.concatenate(probability), np.concatenate(log_odds))
+
+
+@torch.inference_mode()
+def run_batches(
+    model: nn.Module, bags: Sequence[NDArray[np.float32]], size: int, device: torch.device
+) -> Iterator[tuple[list[int], Outputs]]:
+    """Run bags of any lengths, `size` at once, those of similar length together.
+
+    Parameters
+    ----------
+    model : Module
+        A `Member` on `device`, or what wraps one.
+    bags : sequence of (N, D)
+    size : int
+    device : torch.device
+
+    Yields
+    ------
+    list of int, Outputs
+        Which bags, and their outputs on the device.
+    """
+    model.eval()
+    order = sorted(range(len(bags)), key=lambda i: len(bags[i]))
+    for start in range(0, len(order), size):
+        some = order[start : start + size]
+        padded, mask = pad_bags([bags[i] for i in some])
+        yield some, model(padded.to(device), mask.to(device))
+
+
+def run_bags(member: Member, bags: Sequence[NDArray[np.float32]], size: int, device: torch.device) -> Outputs:
+    """Run one member on bags of any lengths, `size` at once: its outputs in the order of the bags, on the CPU."""
+    rows, parts = zip(*run_batches(member, bags, size, device), strict=True)
+    place = torch.tensor(np.argsort(np.concatenate(rows)))
+
+    def joined(tensors: list[Tensor]) -> Tensor:
+        return torch.cat(tensors).cpu()[place]
+
+    return Outputs(
+        joined([p.logits for p in parts]),
+        None if parts[0].hemoglobin is None else joined([p.hemoglobin for p in parts if p.hemoglobin is not None]),
+        joined([p.embedding for p in parts]),
+    )
+
+
+def pad_bags(bags: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
+    """Return B bags (N, D) as one tensor (B, longest, D), padded with zeros, and its mask (B, longest)."""
+    longest = max(map(len, bags))
+    padded = np.zeros((len(bags), longest, bags[0].shape[1]), dtype=np.float32)
+    mask = np.zeros((len(bags), longest), dtype=bool)
+    for row, bag in enumerate(bags):
+        padded[row, : len(bag)] = bag
+        mask[row, : len(bag)] = True
+    return torch.from_numpy(padded), torch.from_numpy(mask)
 
 
 def member_log_odds(logits: Tensor, index: int) -> Tensor:
@@ -105,5 +242,43 @@ def member_log_odds(logits: Tensor, index: int) -> Tensor:
     return logits[:, index] - _without(logits, index).logsumexp(-1)
 
 
+def softmax(logits: Tensor) -> NDArray[np.float64]:
+    """Return the softmax (B, C) of logits (B, C)."""
+    probabilities: NDArray[np.float64] = logits.cpu().double().softmax(-1).numpy()  # MPS has no float64
+    return probabilities
+
+
+def are_finite(outputs: Outputs) -> bool:
+    """Whether all outputs are finite numbers."""
+    return all(bool(values.isfinite().all()) for values in outputs if values is not None)
+
+
+def _collect(features: Features, outputs: Sequence[Outputs], members: Sequence[Member]) -> MemberOutputs:
+    if not all(map(are_finite, outputs)):
+        raise FeaturesRefused(f"{features.patient_id}: {NOT_FINITE}")
+    hemoglobin = [m.hemoglobin_g_dl(o) for m, o in zip(members, outputs, strict=True)]
+    known = [h.numpy()[0] for h in hemoglobin if h is not None]
+    return MemberOutputs(
+        np.concatenate([softmax(o.logits) for o in outputs]),
+        np.array(known) if known else None,
+        np.concatenate([o.embedding.cpu().float().numpy() for o in outputs]),
+    )
+
+
+def _attention_ratios(member: Member, kept: list[Tensor], cells: int) -> NDArray[np.float64]:
+    """(N,) attention as a ratio to its mean."""
+    attention = member.aggregator.attention(kept)
+    if attention is None:
+        return np.ones(cells)
+    values: NDArray[np.float64] = attention.cpu().double().numpy()
+    mean = values.mean()
+    # The CLS token may attend to itself alone: then every cell matters as much as the average one, not at all.
+    return values / mean if mean > 0 else np.ones_like(values)
+
+
 def _without(logits: Tensor, index: int) -> Tensor:
     return torch.cat([logits[:, :index], logits[:, index + 1 :]], dim=1)
+
+
+def _device(member: Member) -> torch.device:
+    return member.feature_mean.device

@@ -21,7 +21,7 @@ _OPTIONAL = ("README.md", TRAINING_CURVES)
 
 def installed_models() -> dict[str, Path]:
     """Return name -> folder of the models that can be named, the demo first."""
-    demo = Path(str(importlib.resources.files("napari_caltomorph") / "diagnose" / "demo"))
+    demo = Path(str(importlib.resources.files("napari_caltomorph") / "diagnosis" / "demo"))
     folders = sorted(home("models").iterdir()) if home("models").is_dir() else []
     # A hidden folder is a copy that was broken off.
     added = {f.name: f for f in folders if not f.name.startswith(".") and (f / "model.json").is_file()}

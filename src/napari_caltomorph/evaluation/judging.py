@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_caltomorph.diagnosis import Ensemble
-from napari_caltomorph.diagnosis.ensemble import Votes
+from napari_caltomorph.diagnosis.inference import MemberOutputs
 from napari_caltomorph.diagnosis.training_patients import TrainingPatients
 from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.evaluation.columns import COLUMNS
@@ -30,7 +30,7 @@ class Judged(NamedTuple):
     warnings: tuple[str, ...]
     is_outside_domain: bool | None  # None: not known
     honest: EligibleMembers
-    votes: Votes  # of the members that may judge
+    outputs: MemberOutputs  # of the members that may judge
     embedding: NDArray[np.float32]  # (width,) of the one member whose space is used for all
 
 
@@ -41,13 +41,13 @@ def judge(ensemble: Ensemble, row: int, bag: Features, honest: EligibleMembers) 
     """
     domain = None
     if honest.member is None:
-        votes = ensemble.votes(bag)
-        domain = ensemble.domain_of(bag, votes)
-        embedding = votes.embeddings[_OWN_MEMBER]
+        outputs = ensemble.member_outputs(bag)
+        domain = ensemble.domain_of(bag, outputs)
+        embedding = outputs.embeddings[_OWN_MEMBER]
     else:
-        both = ensemble.votes(bag, (honest.member, _OWN_MEMBER))
+        both = ensemble.member_outputs(bag, (honest.member, _OWN_MEMBER))
         hemoglobin = None if both.hemoglobin is None else both.hemoglobin[:1]
-        votes = Votes(both.probabilities[:1], hemoglobin, both.embeddings[:1])
+        outputs = MemberOutputs(both.probabilities[:1], hemoglobin, both.embeddings[:1])
         embedding = both.embeddings[1]
     return Judged(
         row=row,
@@ -56,7 +56,7 @@ def judge(ensemble: Ensemble, row: int, bag: Features, honest: EligibleMembers) 
         warnings=ensemble.warnings(bag, domain),
         is_outside_domain=None if domain is None else domain.is_outside,
         honest=honest,
-        votes=votes,
+        outputs=outputs,
         embedding=embedding,
     )
 
@@ -65,7 +65,7 @@ def patient_rows(
     ensemble: Ensemble, chosen: pd.DataFrame, judged: list[Judged], classes_map: ClassesMap
 ) -> pd.DataFrame:
     truth = classes_map.apply(chosen)
-    hemoglobin = [None if one.votes.hemoglobin is None else one.votes.hemoglobin.mean() for one in judged]
+    hemoglobin = [None if one.outputs.hemoglobin is None else one.outputs.hemoglobin.mean() for one in judged]
     fingerprints = [one.fingerprint for one in judged]
     columns: dict[str, object] = {
         "patient_id": chosen["patient_id"],
@@ -86,7 +86,7 @@ def patient_rows(
     }
     table = pd.DataFrame(columns).astype(COLUMNS)
     calibration = ensemble.description.calibration
-    raw = np.stack([one.votes.probabilities.mean(axis=0) for one in judged])
+    raw = np.stack([one.outputs.probabilities.mean(axis=0) for one in judged])
     shown = raw
     if calibration is not None:  # as `Prediction.probabilities`
         is_outside = np.array([bool(one.is_outside_domain) for one in judged])

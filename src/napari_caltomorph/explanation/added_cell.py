@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_caltomorph.diagnosis.ensemble import Ensemble
-from napari_caltomorph.diagnosis.inference import as_bag, ask, class_index
+from napari_caltomorph.diagnosis.inference import class_response
 from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.errors import ExplanationRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
@@ -120,15 +120,15 @@ def add_cells(
     FeaturesRefused
         Cells or background come from another encoder than the ensemble's.
     """
-    index, bag = class_index(ensemble, slug), as_bag(ensemble, features)
-    below = as_bag(ensemble, background.features)
+    index, bag = ensemble.class_index(slug), ensemble.bag(features)
+    below = ensemble.bag(background.features)
     chosen = np.arange(len(features))[np.arange(len(features)) if rows is None else np.asarray(rows, dtype=np.intp)]
     count = len(below)
     bags = np.tile(np.arange(count + 1), (len(chosen), 1))  # (K, n + 1)
     bags[:, count] = count + chosen
-    without = ask(ensemble, index, below, np.arange(count)[None])
-    with_it = ask(
-        ensemble,
+    without = class_response(ensemble.members, index, below, np.arange(count)[None])
+    with_it = class_response(
+        ensemble.members,
         index,
         torch.cat([below, bag]),
         bags,

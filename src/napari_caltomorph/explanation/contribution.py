@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_caltomorph.diagnosis.ensemble import Ensemble
-from napari_caltomorph.diagnosis.inference import as_bag, class_index, member_log_odds
+from napari_caltomorph.diagnosis.inference import NOT_FINITE, member_log_odds
 from napari_caltomorph.diagnosis.member import Member
 from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.errors import FeaturesRefused
@@ -100,8 +100,8 @@ def contributions(
     On one CPU with one thread the same numbers come out each time. Taking the maximum passes the gradient to the cells
     that hold it, in equal parts where several do.
     """
-    index = class_index(ensemble, slug)
-    bag = as_bag(ensemble, features)
+    index = ensemble.class_index(slug)
+    bag = ensemble.bag(features)
     nodes, weights = np.polynomial.legendre.leggauss(_PLACES)
     places = list(zip((nodes + 1) / 2, weights / 2, strict=True)) if along_path else [(1.0, 1.0)]
     values, odds, baselines = [], [], []
@@ -112,9 +112,7 @@ def contributions(
             progress(Progress("Contributions", number * len(places) + step, total, "passes"))
             own += weight * _gradient_times_input(member, bag, index, float(place))
         if not (np.isfinite(own).all() and np.isfinite(at_bag)):
-            raise FeaturesRefused(
-                f"{features.patient_id}: a member answers these features with no numbers; encode the smear again."
-            )
+            raise FeaturesRefused(f"{features.patient_id}: {NOT_FINITE}")
         values.append(own)
         odds.append(at_bag)
         baselines.append(at_mean)

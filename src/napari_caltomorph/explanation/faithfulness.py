@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.integrate import trapezoid
 
 from napari_caltomorph.diagnosis.ensemble import Ensemble
-from napari_caltomorph.diagnosis.inference import as_bag, ask, class_index
+from napari_caltomorph.diagnosis.inference import class_response
 from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.errors import ExplanationRefused
 from napari_caltomorph.explanation.contribution import contributions
@@ -152,7 +152,7 @@ def faithfulness(
     One cell always stays, because no model answers an empty bag. Small bags are as unlike those of training as cells
     alone are: the steep ends of the curves say more about that than about the order, for all orders alike.
     """
-    index, bag, count = class_index(ensemble, slug), as_bag(ensemble, features), len(features)
+    index, bag, count = ensemble.class_index(slug), ensemble.bag(features), len(features)
     if count == 1:
         raise ExplanationRefused(f"{features.patient_id} has one cell only, which has no order.")
     draws = np.random.default_rng(seed)
@@ -167,7 +167,7 @@ def faithfulness(
         def report(done: int) -> None:
             progress(Progress("Asking with fewer cells", step * len(orders) + done, total, "bags"))
 
-        return ask(ensemble, index, bag, steps[step], report=report).probability
+        return class_response(ensemble.members, index, bag, steps[step], report=report).probability
 
     found = np.stack([answered(step) for step in range(len(steps))], axis=1)  # (O, 2 S)
     curves = [Curves(row[: len(taken_out)], row[len(taken_out) :]) for row in found]
@@ -183,5 +183,5 @@ def cell_scores(
     scores = {"attention": prediction.attention} if prediction.has_attention else {}
     return scores | {
         "contribution": contributions(ensemble, features, slug, progress=progress).values,
-        "alone": prediction.alone[:, class_index(ensemble, slug)],
+        "alone": prediction.alone[:, ensemble.class_index(slug)],
     }

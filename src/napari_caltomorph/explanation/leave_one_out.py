@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_caltomorph.diagnosis.ensemble import Ensemble
-from napari_caltomorph.diagnosis.inference import as_bag, ask, class_index
+from napari_caltomorph.diagnosis.inference import class_response
 from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.errors import ExplanationRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
@@ -74,15 +74,15 @@ def leave_one_out(
     Its cost is that of K predictions. In a bag of many similar cells each of them changes little, though together they
     make the diagnosis: the others stand in for it.
     """
-    index, bag, count = class_index(ensemble, slug), as_bag(ensemble, features), len(features)
+    index, bag, count = ensemble.class_index(slug), ensemble.bag(features), len(features)
     if count == 1:
         raise ExplanationRefused(f"{features.patient_id} has one cell only; without it there is nothing to ask about.")
     chosen = np.arange(count)[np.arange(count) if rows is None else np.asarray(rows, dtype=np.intp)]
     others = np.tile(np.arange(count - 1), (len(chosen), 1))  # (K, N - 1)
     others += others >= chosen[:, None]
-    whole = ask(ensemble, index, bag, np.arange(count)[None])
-    without = ask(
-        ensemble,
+    whole = class_response(ensemble.members, index, bag, np.arange(count)[None])
+    without = class_response(
+        ensemble.members,
         index,
         bag,
         others,

@@ -206,7 +206,7 @@ def trust(prediction: Prediction, ensemble: Ensemble | None = None, features: Fe
         return Trust(prediction, why_none_similar=NO_PATIENTS)
     similar = similar_patients(
         training,
-        ensemble.votes(features).embeddings,
+        ensemble.member_outputs(features).embeddings,
         prediction.taxonomy,
         patient_id=prediction.patient_id,
         smear_fingerprint=prediction.smear_fingerprint,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_caltomorph.cohort import feature_path
 from napari_caltomorph.diagnosis import Ensemble
+from napari_caltomorph.diagnosis.inference import run_with_cells
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import CellUnreadable, FeaturesRefused, SmearUnreadable
 from napari_caltomorph.evaluation import Evaluation
@@ -66,29 +67,11 @@ def top_cells(
             smear = read_smear(path_of(str(place)))
         except (FeaturesRefused, SmearUnreadable):
             continue  # the report is the same without thumbnails
-        members = range(len(ensemble.members)) if pd.isna(fold) else [int(fold)]
-        attention = _attention(ensemble, bag, list(members))
+        members = ensemble.members if pd.isna(fold) else [ensemble.members[int(fold)]]
+        attention = run_with_cells(members, bag, alone=False).attention
         if images := cell_images(smear, [bag.cells[i] for i in np.argsort(-attention, kind="stable")], cells):
             found[patient] = list(images.values())
     return found
-
-
-def _attention(ensemble: Ensemble, bag: Features, members: list[int]) -> NDArray[np.float64]:
-    """(N,) ratios to the mean, averaged over members, as a `Prediction` has them."""
-    import torch
-
-    ratios = []
-    for number in members:
-        member = ensemble.members[number].eval()
-        kept: list[torch.Tensor] = []
-        with torch.inference_mode():
-            member(torch.from_numpy(bag.values).float()[None].to(member.feature_mean.device), keep=kept)
-            attention = member.aggregator.attention(kept)
-        assert attention is not None
-        values = attention.cpu().double().numpy()
-        ratios.append(values / values.mean())
-    mean: NDArray[np.float64] = np.mean(ratios, axis=0)
-    return mean
 
 
 def cell_images(smear: Smear, names: Sequence[str], count: int) -> dict[str, NDArray[np.uint8]]:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_caltomorph.diagnosis.inference import pad_bags
 from napari_caltomorph.training.bags import LabelledBags
 from napari_caltomorph.training.options import TrainOptions
 
@@ -63,34 +64,16 @@ def steps_per_epoch(patients: int, options: TrainOptions) -> int:
     return -(-batches // options.accumulate)
 
 
-def whole_bags(
-    bags: LabelledBags, patients: Sequence[int] | NDArray[np.intp], size: int
-) -> Iterator[tuple[list[int], Batch]]:
-    """Yield all patients with all their cells, `size` at once, and who they are."""
-    order = sorted((int(p) for p in patients), key=lambda p: len(bags.values[p]))
-    for start in range(0, len(order), size):
-        some = order[start : start + size]
-        yield some, _batch(bags, some, [None] * len(some))
-
-
 def _draw_cells(count: int, options: TrainOptions, rng: np.random.Generator) -> NDArray[np.intp]:
     share = rng.uniform(options.least_share, 1) if options.least_share < 1 else 1.0
     taken = min(max(1, round(count * share)), options.max_cells)
     return rng.permutation(count)[:taken]
 
 
-def _batch(bags: LabelledBags, patients: Sequence[int], cells: Sequence[NDArray[np.intp] | None]) -> Batch:
-    drawn = [bags.values[p] if c is None else bags.values[p][c] for p, c in zip(patients, cells, strict=True)]
-    longest = max(map(len, drawn))
-    padded = np.zeros((len(drawn), longest, bags.width), dtype=np.float32)
-    mask = np.zeros((len(drawn), longest), dtype=bool)
-    for row, bag in enumerate(drawn):
-        padded[row, : len(bag)] = bag
-        mask[row, : len(bag)] = True
+def _batch(bags: LabelledBags, patients: Sequence[int], cells: Sequence[NDArray[np.intp]]) -> Batch:
     chosen = np.asarray(patients, dtype=np.intp)
     return Batch(
-        torch.from_numpy(padded),
-        torch.from_numpy(mask),
+        *pad_bags([bags.values[p][c] for p, c in zip(patients, cells, strict=True)]),
         torch.from_numpy(bags.classes[chosen]),
         torch.from_numpy(bags.hemoglobin[chosen].astype(np.float32)),
     )

@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from napari_caltomorph.diagnosis.inference import are_finite, run_bags, run_batches
 from napari_caltomorph.diagnosis.member import Member, Outputs
 from napari_caltomorph.encoding.device import find_device, find_precision, is_out_of_memory
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.training.bags import LabelledBags
-from napari_caltomorph.training.batches import Batch, steps_per_epoch, training_steps, whole_bags
+from napari_caltomorph.training.batches import Batch, steps_per_epoch, training_steps
 from napari_caltomorph.training.checkpoint import FoldCheckpoint, FoldHistory
 from napari_caltomorph.training.folds import MemberSplit
 from napari_caltomorph.training.options import TrainOptions
@@ -182,7 +183,12 @@ class _Fit:
             )
             loss = (entropy * self.class_weights[batch.classes]).sum() / patients
             if outputs.hemoglobin is not None and measured:
-                loss = loss + options.hemoglobin_weight * self.squared_errors(outputs, batch).sum() / measured
+                loss = (
+                    loss
+                    + options.hemoglobin_weight
+                    * self.squared_errors(outputs.hemoglobin, batch.hemoglobin).sum()
+                    / measured
+                )
             self.fabric.backward(loss)
             total += float(loss.detach())
         self.fabric.clip_gradients(self.model, self.optimizer, max_norm=options.clip, error_if_nonfinite=False)
@@ -195,23 +201,23 @@ class _Fit:
         patients = self.split.validation
         if not len(patients):
             return ()
-        self.model.eval()
-        entropy, squares, measured = 0.0, 0.0, 0
-        for _, batch in whole_bags(self.bags, patients, self.options.batch_size):
-            batch = batch.to(self.fabric.device)
-            outputs = self.model(batch.bags, batch.mask)
-            entropy += float(functional.cross_entropy(outputs.logits.float(), batch.classes, reduction="sum"))
+        entropy, squares, measured, device = 0.0, 0.0, 0, self.fabric.device
+        cells = [self.bags.values[p] for p in patients]
+        for rows, outputs in run_batches(self.model, cells, self.options.batch_size, device):
+            some = patients[rows]
+            classes = torch.from_numpy(self.bags.classes[some]).to(device)
+            entropy += float(functional.cross_entropy(outputs.logits.float(), classes, reduction="sum"))
             if outputs.hemoglobin is not None:
-                errors = self.squared_errors(outputs, batch)
+                values = torch.from_numpy(self.bags.hemoglobin[some].astype(np.float32)).to(device)
+                errors = self.squared_errors(outputs.hemoglobin, values)
                 squares, measured = squares + float(errors.sum()), measured + len(errors)
         return (entropy / len(patients) + self.options.hemoglobin_weight * squares / max(measured, 1),)
 
-    def squared_errors(self, outputs: Outputs, batch: Batch) -> Tensor:
-        """Return (n,) squared errors of standardised hemoglobin of those patients who have a value."""
-        assert outputs.hemoglobin is not None
-        has_value = torch.isfinite(batch.hemoglobin)
-        wanted = (batch.hemoglobin[has_value] - self.member.hemoglobin_mean) / self.member.hemoglobin_std
-        return (outputs.hemoglobin[has_value].float() - wanted) ** 2
+    def squared_errors(self, predicted: Tensor, measured: Tensor) -> Tensor:
+        """Return (n,) squared errors of standardised hemoglobin of those patients who have a value in g/dl."""
+        has_value = torch.isfinite(measured)
+        wanted = (measured[has_value] - self.member.hemoglobin_mean) / self.member.hemoglobin_std
+        return (predicted[has_value].float() - wanted) ** 2
 
     @torch.inference_mode()
     def is_finite(self, *losses: float) -> bool:
@@ -224,11 +230,9 @@ class _Fit:
             return False
         if len(self.split.validation):
             return True
-        self.model.eval()
-        some = self.split.train[: self.options.batch_size]
-        _, batch = next(whole_bags(self.bags, some, len(some)))
-        batch = batch.to(self.fabric.device)
-        return _are_numbers(self.model(batch.bags, batch.mask))
+        some = [self.bags.values[p] for p in self.split.train[: self.options.batch_size]]
+        _, outputs = next(run_batches(self.model, some, len(some), self.fabric.device))
+        return are_finite(outputs)
 
 
 def predict_bags(member: Member, bags: LabelledBags, patients: NDArray[np.intp], options: TrainOptions) -> Outputs:
@@ -240,32 +244,12 @@ def predict_bags(member: Member, bags: LabelledBags, patients: NDArray[np.intp],
         They are not numbers, or memory ran out.
     """
     device = find_device(options.device)
-    parts, order = [], []
-    with _memory_explained(options), torch.inference_mode():
-        member = member.to(device).eval()
-        for some, batch in whole_bags(bags, patients, options.batch_size):
-            batch = batch.to(device)
-            parts.append(member(batch.bags, batch.mask))
-            order += some
-    place = {patient: row for row, patient in enumerate(order)}
-    rows = torch.tensor([place[int(p)] for p in patients])
+    with _memory_explained(options):
+        outputs = run_bags(member.to(device), [bags.values[p] for p in patients], options.batch_size, device)
     member.cpu()
-
-    def joined(tensors: list[Tensor]) -> Tensor:
-        return torch.cat(tensors).cpu()[rows]
-
-    outputs = Outputs(
-        joined([p.logits for p in parts]),
-        None if parts[0].hemoglobin is None else joined([p.hemoglobin for p in parts if p.hemoglobin is not None]),
-        joined([p.embedding for p in parts]),
-    )
-    if not _are_numbers(outputs):
+    if not are_finite(outputs):
         raise TrainingRefused("A member answers with no numbers; train again with a smaller --learning-rate.")
     return outputs
-
-
-def _are_numbers(outputs: Outputs) -> bool:
-    return all(bool(said.isfinite().all()) for said in outputs if said is not None)
 
 
 def _fabric(options: TrainOptions) -> Fabric:
