@@ -3,7 +3,7 @@
     python scripts/train_demo_model.py            (about ten minutes on 2 cores)
     python scripts/train_demo_model.py --keep-encoder
 
-Writes `encode/demo_vit.safetensors` and `diagnose/demo/` in the package. Both networks have only ever seen drawn cells.
+Writes `encoding/demo_vit.safetensors` and `diagnosis/demo/` in the package. Both networks have only ever seen drawn cells.
 The encoder's training is here; the ensemble's is the package's own `encode_cohort` and `train`. How well it does on
 patients of other seeds, `python benchmarks/demo_model.py` says.
 """

@@ -167,5 +167,5 @@ def test_description_keeps_the_sum_of_the_domain(ensemble, tmp_path):
 def test_the_shipped_demo_knows_its_domain_and_stays_small():
     demo = find_model("demo")
     assert Ensemble.load(demo).domain.patients == 480
-    shipped = [*demo.iterdir(), *demo.parents[1].glob("encode/*.safetensors")]
+    shipped = [*demo.iterdir(), *demo.parents[1].glob("encoding/*.safetensors")]
     assert sum(path.stat().st_size for path in shipped) < 8_000_000

@@ -223,7 +223,7 @@ ENCODERS: dict[str, Encoder] = {
             name=DEMO_ENCODER,
             architecture="vit_tiny_patch16_224",
             width=128,
-            keeper=Shipped("encode/demo_vit.safetensors"),
+            keeper=Shipped("encoding/demo_vit.safetensors"),
             about="Small ViT trained on synthetic cells: for the demo and the tests only",
             preprocessing=Preprocessing(size=96),
             arguments={"img_size": 96, "patch_size": 12, "embed_dim": 128, "depth": 4, "num_heads": 4},

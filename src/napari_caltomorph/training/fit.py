@@ -183,12 +183,8 @@ class _Fit:
             )
             loss = (entropy * self.class_weights[batch.classes]).sum() / patients
             if outputs.hemoglobin is not None and measured:
-                loss = (
-                    loss
-                    + options.hemoglobin_weight
-                    * self.squared_errors(outputs.hemoglobin, batch.hemoglobin).sum()
-                    / measured
-                )
+                errors = self.squared_errors(outputs.hemoglobin, batch.hemoglobin)
+                loss = loss + options.hemoglobin_weight * errors.sum() / measured
             self.fabric.backward(loss)
             total += float(loss.detach())
         self.fabric.clip_gradients(self.model, self.optimizer, max_norm=options.clip, error_if_nonfinite=False)
