@@ -3,9 +3,9 @@
     python scripts/train_demo_model.py            (about ten minutes on 2 cores)
     python scripts/train_demo_model.py --keep-encoder
 
-Writes `encoding/demo_vit.safetensors` and `diagnosis/demo/` in the package. Both networks have only ever seen drawn cells.
-The encoder's training is here; the ensemble's is the package's own `encode_cohort` and `train`. How well it does on
-patients of other seeds, `python benchmarks/demo_model.py` says.
+Writes `encoding/demo_vit.safetensors` and `diagnosis/demo/` in the package. They have only seen synthetic cells.
+The encoder's training is here; the ensemble's is the package's own `encode_cohort` and `train`.
+`python benchmarks/demo_model.py` measures both on patients of other seeds.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--keep-encoder", action="store_true", help="train only the ensemble")
     asked = parser.parse_args()
     start = time.time()
-    shipped = PACKAGE / "encode" / "demo_vit.safetensors"
+    shipped = PACKAGE / "encoding" / "demo_vit.safetensors"
     with tempfile.TemporaryDirectory() as scratch:
         # Both are shipped at the end and together: an ensemble takes features of its own encoder only.
         file = Path(scratch) / shipped.name
@@ -148,8 +148,8 @@ def main() -> None:
         shutil.copyfile(file, shipped)
         # Without its patients: they can be drawn again, and the demo is to be small.
         shown = replace(ensemble, description=description, patients=None)
-        shown = shown.save(PACKAGE / "diagnose" / "demo", overwrite=True)
-        save_training_curves(shown.description, PACKAGE / "diagnose" / "demo")
+        shown = shown.save(PACKAGE / "diagnosis" / "demo", overwrite=True)
+        save_training_curves(shown.description, PACKAGE / "diagnosis" / "demo")
     print(f"took {(time.time() - start) / 60:.0f} min")
 
 
