@@ -370,8 +370,9 @@ def save_report(folder: Path, out: Path) -> None:
         print("No chromium or no pdftoppm: the pictures of the report stay as they are.")
         return
     from napari_caltomorph.diagnosis import PredictOptions, Predictor
+    from napari_caltomorph.explanation.trust import available_trust
     from napari_caltomorph.explanation.what_if import what_if
-    from napari_caltomorph.report.patient_report import save_patient_report, trust_by
+    from napari_caltomorph.report.patient_report import save_patient_report
 
     smear = folder / "patient_031"
     write_smear(synthesize_patient("aml", cells=300, seed=31), smear)
@@ -381,7 +382,8 @@ def save_report(folder: Path, out: Path) -> None:
     answer = what_if(predictor.ensemble, prediction, features, [int(i) for i in prediction.order[:6]])
     page, pdf = folder / "report.html", folder / "report.pdf"
     metadata = {"age": "61", "sex": "female", "diagnosis given": "AML", "hemoglobin measured": "8.9 g/dl"}
-    save_patient_report(answer, page, trust=trust_by(predictor, answer), metadata=metadata)
+    found = available_trust(answer, lambda: predictor.ensemble, lambda: predictor.features_of(answer))
+    save_patient_report(answer, page, trust=found, metadata=metadata)
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"]
     subprocess.run([browser, *options, f"--print-to-pdf={pdf}", page.as_uri()], check=True, capture_output=True)
     subprocess.run([pictures, "-r", "100", "-png", str(pdf), str(out / "report_")], check=True)

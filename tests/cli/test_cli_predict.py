@@ -117,6 +117,19 @@ def test_reports_stand_beside_the_predictions(run, patients, tmp_path):
     assert names(tmp_path / "one") == RESULTS | {"report.html"}
 
 
+def test_reports_are_written_with_a_model_whose_training_patients_are_missing(run, patients, tiny_model, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model, model)
+    (model / "private").mkdir(exist_ok=True)
+    for file in (model / "private").iterdir():
+        file.unlink()
+    out = tmp_path / "results"
+    code, _, err = run("predict", patients, "--each", "--model", model, "--out", out, "--report")
+    assert (code, err) == (0, "")
+    for patient in ("p1", "p2"):
+        assert str(model / "private") in (out / patient / "report.html").read_text("utf-8")
+
+
 def test_a_folder_of_patients_without_each_is_refused(run, patients, tmp_path):
     code, out, err = run("predict", patients, "--model", "demo", "--out", tmp_path / "results")
     assert (code, out) == (2, "")

@@ -12,7 +12,16 @@ import torch
 from napari_caltomorph.diagnosis.domain_fit import fit_domain
 from napari_caltomorph.diagnosis.domain_result import UNKNOWN
 from napari_caltomorph.diagnosis.training_patients import TrainingPatients
-from napari_caltomorph.explanation.trust import NO_MODEL, NO_PATIENTS, Unseen, entropies, trust, unseen_patients
+from napari_caltomorph.errors import FeaturesRefused
+from napari_caltomorph.explanation.trust import (
+    NO_MODEL,
+    NO_PATIENTS,
+    Unseen,
+    available_trust,
+    entropies,
+    trust,
+    unseen_patients,
+)
 
 COUNT = 60
 
@@ -106,6 +115,21 @@ def test_without_model_private_or_domain_one_sentence_says_so(ensemble, make_fea
     assert statement(found, "Training cohort").text == UNKNOWN
     assert "not known here" in statement(found, "Certainty").text
     assert not found.warnings
+
+
+def test_what_is_damaged_is_left_out_and_one_sentence_says_so(ensemble, make_features, tmp_path):
+    features = make_features(60, seed=3)
+    (tmp_path / "private").mkdir()  # of a model that was copied by hand
+    damaged = replace(ensemble, patients=None, folder=tmp_path)
+
+    def without_features():
+        raise FeaturesRefused("The features were not kept.")
+
+    prediction = ensemble.predict(features)
+    found = available_trust(prediction, lambda: damaged, lambda: features)
+    assert str(tmp_path / "private") in statement(found, "Similar patients").text
+    found = available_trust(prediction, lambda: ensemble, without_features)
+    assert "The features were not kept." in statement(found, "Similar patients").text
 
 
 def test_members_that_agree_do_not_disagree(ensemble, make_features):

@@ -76,7 +76,7 @@ def test_a_report_is_written_where_model_and_images_are_gone(
     wait(qtbot, predicted)
     html = (tmp_path / "report.html").read_text("utf-8")
     assert "No thumbnails" in html
-    assert "The model is not at hand" in html
+    assert "is not on this machine" in html
 
 
 def test_a_place_that_cannot_be_written_is_said(qtbot: QtBot, predicted: PredictPanel, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from napari_caltomorph.diagnosis.domain_result import UNKNOWN
 from napari_caltomorph.diagnosis.prediction import Prediction
 from napari_caltomorph.encoding.features import Features
+from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.explanation.similar import Similar, similar_patients
 from napari_caltomorph.taxonomy import Taxonomy
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from napari_caltomorph.diagnosis.ensemble import Ensemble
 
 NO_PATIENTS = "The model does not bring its training patients (private/), so none can be compared with this smear."
-NO_MODEL = "The model is not at hand, so its training patients cannot be compared with this smear."
+NO_MODEL = "The model is not available, so its training patients cannot be compared with this smear."
 
 # Of fewer unseen patients, those about as unsure as this one say nothing.
 _LEAST_UNSEEN = 40
@@ -183,14 +185,31 @@ class Trust:
         return Statement("Similar patients", text, name not in labels)
 
 
+def available_trust(
+    prediction: Prediction, ensemble: Callable[[], Ensemble], features: Callable[[], Features]
+) -> Trust:
+    """Return `trust` with what is available: what cannot be known is left out, and one of the statements says why.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    ensemble, features : callable
+        Return what `trust` needs, or raise a `CaltomorphError`: model, training patients and cells may be missing.
+    """
+    try:
+        return trust(prediction, ensemble(), features())
+    except CaltomorphError as error:
+        return Trust(prediction, why_none_similar=f"Training patients cannot be compared with this smear: {error}")
+
+
 def trust(prediction: Prediction, ensemble: Ensemble | None = None, features: Features | None = None) -> Trust:
-    """Say whether a prediction should be believed.
+    """Return the reasons to believe a prediction or not.
 
     Parameters
     ----------
     prediction : Prediction
     ensemble : Ensemble or None
-        The model that made it; without it nothing is said of its training patients.
+        The model that made it; without it no training patient is compared.
     features : Features or None
         The cells that it was made of.
 

@@ -195,7 +195,8 @@ def _with_report(
     result: PatientResult, patient: FoundPatient, predictor: Predictor, probe: Probe | None
 ) -> PatientResult:
     """Write the report of one patient; why there is none is that patient's problem, and not the run's."""
-    from napari_caltomorph.report.patient_report import FILE_NAME, save_patient_report, trust_by
+    from napari_caltomorph.explanation.trust import available_trust
+    from napari_caltomorph.report.patient_report import FILE_NAME, save_patient_report
 
     prediction = result.prediction
     assert prediction is not None
@@ -209,7 +210,7 @@ def _with_report(
         path = save_patient_report(
             prediction,
             result.file.with_name(FILE_NAME),
-            trust=trust_by(predictor, prediction),
+            trust=available_trust(prediction, lambda: predictor.ensemble, lambda: predictor.features_of(prediction)),
             differential=counts,
             metadata=patient.facts,
         )

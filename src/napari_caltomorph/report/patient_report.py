@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from napari_caltomorph.diagnosis import NO_ATTENTION, Prediction, Predictor
+from napari_caltomorph.diagnosis import NO_ATTENTION, Prediction
 from napari_caltomorph.diagnosis.find_smear import find_smear
 from napari_caltomorph.differential import Differential
-from napari_caltomorph.errors import FeaturesRefused, SmearUnreadable
+from napari_caltomorph.errors import SmearUnreadable
 from napari_caltomorph.explanation.trust import Trust
-from napari_caltomorph.explanation.trust import trust as find_trust
 from napari_caltomorph.report.drawing import short
 from napari_caltomorph.report.html import RESEARCH_USE, render
 from napari_caltomorph.report.patient_figures import (
@@ -73,23 +72,6 @@ def save_patient_report(
     with replacing(path := Path(path)) as part:
         part.write_text(html, "utf-8")
     return path
-
-
-def trust_by(predictor: Predictor, prediction: Prediction, smear: Smear | None = None) -> Trust:
-    """Return what speaks for and against a prediction, with the model's training patients where they are at hand.
-
-    Parameters
-    ----------
-    predictor : Predictor
-        The model that made it.
-    prediction : Prediction
-    smear : Smear, optional
-        The images, where features were not kept.
-    """
-    try:
-        return find_trust(prediction, predictor.ensemble, predictor.features_of(prediction, smear))
-    except FeaturesRefused:
-        return find_trust(prediction)
 
 
 def patient_report(

@@ -15,7 +15,7 @@ from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtWidgets import QFrame, QHeaderView, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.explanation.trust import Trust, trust
+from napari_caltomorph.explanation.trust import NO_PATIENTS, Trust, available_trust, trust
 from napari_caltomorph.names import printable
 from napari_caltomorph.plugin.evaluate.open import open_in_predict
 from napari_caltomorph.plugin.inspect.explanation_row import ScrolledCanvas
@@ -118,7 +118,8 @@ class TrustTab(InspectionView):
         self.run.start(partial(_weigh, self.inspection), self._on_compared)
 
     def _on_compared(self, found: Trust) -> None:
-        self.run.hide()
+        # Where model or cells are not available now, the user can bring them back and start again.
+        self.run.setVisible(found.similar is None and found.why_none_similar != NO_PATIENTS)
         self._show(found)
 
     def _show(self, found: Trust) -> None:
@@ -207,7 +208,7 @@ class TrustTab(InspectionView):
 
 def _weigh(inspection: Inspection, progress: OnProgress) -> Trust:
     answer = inspection.answer
-    return trust(answer, inspection.ensemble(), inspection.features(progress).of_cells(answer.cells))
+    return available_trust(answer, inspection.ensemble, lambda: inspection.features(progress).of_cells(answer.cells))
 
 
 def _canvas(height: int) -> ScrolledCanvas:

@@ -10,7 +10,6 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from napari_caltomorph.diagnosis.tables import folder_name
-from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.settings import preferences
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
@@ -48,14 +47,10 @@ class ReportButton(QPushButton):
         answer, smear, differential = shown.answer, shown.smear, shown.differential
 
         def work(progress: OnProgress) -> Path:
-            from napari_caltomorph.explanation.trust import trust
+            from napari_caltomorph.explanation.trust import available_trust
             from napari_caltomorph.report.patient_report import save_patient_report
 
-            try:
-                features = shown.features(progress).of_cells(answer.cells)
-                found = trust(answer, shown.ensemble(), features)
-            except CaltomorphError:  # the model, or what the cells were encoded to, is gone: the report says so
-                found = trust(answer)
+            found = available_trust(answer, shown.ensemble, lambda: shown.features(progress).of_cells(answer.cells))
             return save_patient_report(answer, path, smear=smear, trust=found, differential=differential)
 
         def saved(written: Path) -> None:
