@@ -11,7 +11,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from napari_caltomorph.errors import ClusterMissing
+from napari_caltomorph.errors import ClusterMissing, import_optional
 
 _CONNECT_SECONDS = 10
 # The terminal sends Ctrl-C to all its processes; this one hears it, and closes the workers.
@@ -24,18 +24,15 @@ def dask_client(scheduler: str | None, workers: int) -> Generator[Any, None, Non
 
     Raises
     ------
+    PackageMissing
+        Dask is not installed.
     ClusterMissing
-        Dask is not installed, or nothing answers at the address.
+        No scheduler answers at the address.
     """
-    try:
-        from distributed import Client, LocalCluster
-    except ImportError as error:
-        raise ClusterMissing(
-            "Several workers need Dask, which is not installed: run `pip install 'napari-caltomorph[cluster]'`."
-        ) from error
+    distributed = import_optional("distributed", "cluster", "Work on several processes")
     if scheduler is not None:
         try:
-            client = Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
+            client = distributed.Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
             raise ClusterMissing(
                 f"No Dask scheduler answers at {scheduler}; check the address, and that it runs."
@@ -43,7 +40,7 @@ def dask_client(scheduler: str | None, workers: int) -> Generator[Any, None, Non
         with client:
             yield client
         return
-    cluster = LocalCluster(
+    cluster = distributed.LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
         # Dask would kill workers whose memory grows; a large network's does.
@@ -53,7 +50,7 @@ def dask_client(scheduler: str | None, workers: int) -> Generator[Any, None, Non
         preload=[_DEAF_TO_INTERRUPTS],
         env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(_threads_each(workers)))},
     )
-    with cluster, Client(cluster, set_as_default=False) as client:
+    with cluster, distributed.Client(cluster, set_as_default=False) as client:
         yield client
 
 

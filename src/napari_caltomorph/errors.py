@@ -5,6 +5,9 @@ Everything else is a bug and may crash loudly.
 
 from __future__ import annotations
 
+import importlib
+from types import ModuleType
+
 from napari_caltomorph.names import printable
 
 
@@ -67,8 +70,12 @@ class TaxonomyUnreadable(CaltomorphError):
     """A taxonomy file is damaged, or gives one label to two classes."""
 
 
+class PackageMissing(CaltomorphError):
+    """A package that only an extra installs is missing; the message gives the pip command."""
+
+
 class ClusterMissing(CaltomorphError):
-    """Dask is not installed, or its scheduler does not answer."""
+    """The Dask scheduler does not answer."""
 
 
 class TrainingRefused(CaltomorphError):
@@ -105,3 +112,28 @@ class LabelsUnreadable(CaltomorphError):
 
 class ProbeRefused(CaltomorphError):
     """A file is no probe, is damaged, or was written by a newer version."""
+
+
+def import_optional(name: str, extra: str, purpose: str) -> ModuleType:
+    """Import a module that only an extra of this package installs.
+
+    Parameters
+    ----------
+    name : str
+        Of the module, e.g. ``"umap"``.
+    extra : str
+        Of this package, e.g. ``"umap"`` in ``napari-caltomorph[umap]``.
+    purpose : str
+        Begins the message, e.g. ``"A UMAP of cells"``.
+
+    Raises
+    ------
+    PackageMissing
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise PackageMissing(
+            f"{purpose} needs the package {error.name}, which is not installed: "
+            f"run `pip install 'napari-caltomorph[{extra}]'`."
+        ) from error

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 
 from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 from pydantic import ValidationError
 
-from napari_caltomorph.cli.console import RESEARCH_USE, catching_interrupts, console, fail
+from napari_caltomorph.about import RESEARCH_USE, library_version
+from napari_caltomorph.cli.console import catching_interrupts, console, fail
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.progress import Cancelled
 
@@ -47,7 +47,7 @@ What this machine can do, and what it lacks:
     caltomorph doctor""",
     help_format="plaintext",
     help_epilogue=RESEARCH_USE,
-    version=lambda: version("napari-caltomorph"),
+    version=library_version,
     default_parameter=Parameter(negative="", show_default=lambda value: "off" if value is False else value),
     suppress_keyboard_interrupt=False,
     console=console,

@@ -23,8 +23,6 @@ from rich.text import Text
 
 from napari_caltomorph.progress import Cancelled, OnProgress, Pace, Progress
 
-RESEARCH_USE = "Research use only. Not for diagnosis."
-
 # Without rich's own languages: "[x]" and ":+1:" are parts of file names here.
 console = Console(highlight=False, markup=False, emoji=False)
 error_console = Console(stderr=True, highlight=False, markup=False, emoji=False)

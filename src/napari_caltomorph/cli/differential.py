@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 from rich.text import Text
 
+from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.cli.console import (
-    RESEARCH_USE,
     console,
     fail,
     progress_bar,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from napari_caltomorph.cli.console import RESEARCH_USE, console, progress_bar, say, say_files, table
+from napari_caltomorph.about import RESEARCH_USE
+from napari_caltomorph.cli.console import console, progress_bar, say, say_files, table
 from napari_caltomorph.cli.evaluate_numbers import show_evaluation
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.errors import EvaluationRefused

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from napari_caltomorph.cli.console import RESEARCH_USE, fail, progress_bar, say, say_files, say_line
+from napari_caltomorph.about import RESEARCH_USE
+from napari_caltomorph.cli.console import fail, progress_bar, say, say_files, say_line
 from napari_caltomorph.cli.show import show_known, show_prediction
 from napari_caltomorph.cohort import FoundPatient, find_patients
 from napari_caltomorph.diagnosis import PredictOptions, find_model, read_description

@@ -133,7 +133,7 @@ def encode_cohort(
         The folder holds features of another encoder.
     OutputRefused
         It cannot be written, or another run writes to it.
-    ClusterMissing, WeightsMissing, WeightsRefused, DeviceMissing
+    ClusterMissing, PackageMissing, WeightsMissing, WeightsRefused, DeviceMissing
     """
     options = options or EncodeCohortOptions()
     folder = Path(folder).absolute()

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from napari_caltomorph.about import library_version
 from napari_caltomorph.diagnosis.domain import DOMAIN_FILE, Domain
 from napari_caltomorph.diagnosis.domain_result import WITHDRAWN, DomainResult
 from napari_caltomorph.diagnosis.inference import MemberOutputs, as_bag, run_members, run_with_cells
@@ -23,7 +24,7 @@ from napari_caltomorph.diagnosis.model_card import model_card
 from napari_caltomorph.diagnosis.model_file import DomainFile, MemberFile, ModelDescription, read_description
 from napari_caltomorph.diagnosis.prediction import Prediction
 from napari_caltomorph.diagnosis.training_patients import TrainingPatients
-from napari_caltomorph.encoding.features import Features, library_version
+from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.encoding.load import misfit
 from napari_caltomorph.errors import FeaturesRefused, ModelRefused, OutputRefused
 from napari_caltomorph.progress import OnProgress, ignore

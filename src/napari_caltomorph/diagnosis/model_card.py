@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.diagnosis.domain_result import LEVEL
 from napari_caltomorph.diagnosis.model_file import ModelDescription
 from napari_caltomorph.diagnosis.training_record import TrainingRecord
@@ -31,7 +32,7 @@ def model_card(model: ModelDescription) -> str:
 
 {model.description}
 {_SYNTHETIC if model.synthetic else ""}
-**Research use only. Not for diagnosis.**
+**{RESEARCH_USE}**
 
 ## What it takes and gives
 

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
+from napari_caltomorph.about import library_version
 from napari_caltomorph.differential.cell_types import in_reading_order
 from napari_caltomorph.differential.corrected_count import correlation_within_patients
 from napari_caltomorph.differential.labels import CellLabels
 from napari_caltomorph.differential.options import ProbeOptions
 from napari_caltomorph.differential.probe import Probe, ProbeDescription
 from napari_caltomorph.encoding import Features
-from napari_caltomorph.encoding.features import library_version
 from napari_caltomorph.errors import FeaturesRefused, TrainingRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 

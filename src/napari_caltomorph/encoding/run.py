@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_caltomorph.about import library_version
 from napari_caltomorph.encoding.device import is_out_of_memory
-from napari_caltomorph.encoding.features import FeatureOrigin, Features, library_version
+from napari_caltomorph.encoding.features import FeatureOrigin, Features
 from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder
 from napari_caltomorph.encoding.options import EncodeOptions
 from napari_caltomorph.errors import CellUnreadable, FeaturesRefused, OutputRefused, SmearUnreadable

@@ -9,7 +9,6 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from napari_caltomorph.about import RESEARCH_USE, library_version
 from napari_caltomorph.audit.result import Audit
 from napari_caltomorph.diagnosis import ModelDescription
 from napari_caltomorph.diagnosis.model_card import model_card
@@ -37,7 +37,7 @@ from napari_caltomorph.report.evaluation_tables import (
 )
 from napari_caltomorph.report.explain_figures import faithfulness_figure
 from napari_caltomorph.report.explain_tables import faithfulness_table
-from napari_caltomorph.report.html import RESEARCH_USE, figure_uri, render, thumbnail_uri
+from napari_caltomorph.report.html import figure_uri, render, thumbnail_uri
 from napari_caltomorph.report.malignancy_figures import not_malignant
 from napari_caltomorph.report.patient_map import patient_map
 from napari_caltomorph.statistics.metric import METRICS
@@ -234,7 +234,7 @@ def _facts(evaluation: Evaluation, command: str) -> list[tuple[str, list[tuple[s
         ("versions", ", ".join(f"{name} {number}" for name, number in known.library_versions.items())),
         ("options", "; ".join(f"{name} = {_plain(value)}" for name, value in chosen.items())),
         ("map", patient_map(evaluation).in_words),
-        ("report by", f"napari-caltomorph {version('napari-caltomorph')}"),
+        ("report by", f"napari-caltomorph {library_version()}"),
     ]
     if command:
         run.insert(0, ("command", command))

@@ -16,8 +16,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-RESEARCH_USE = "Research use only. Not for diagnosis."
-
 # Vector figures of thousands of dots would be slow to open.
 _LARGEST_VECTOR = 800_000
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.diagnosis import NO_ATTENTION, Prediction
 from napari_caltomorph.diagnosis.find_smear import find_smear
 from napari_caltomorph.differential import Differential
 from napari_caltomorph.errors import SmearUnreadable
 from napari_caltomorph.explanation.trust import Trust
 from napari_caltomorph.report.drawing import short
-from napari_caltomorph.report.html import RESEARCH_USE, render
+from napari_caltomorph.report.html import render
 from napari_caltomorph.report.patient_figures import (
     alone_counts,
     bars_uri,

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
+from napari_caltomorph.about import library_version
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.differential import Differential
-from napari_caltomorph.encoding.features import library_version
 from napari_caltomorph.report.drawing import short
 
 One = TypeVar("One")

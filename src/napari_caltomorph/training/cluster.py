@@ -43,7 +43,7 @@ def fit_on_cluster(
     Raises
     ------
     ClusterMissing
-        Dask is not installed, nothing answers at the address, or the workers do not see the training's folder.
+        Nothing answers at the address, or the workers do not see the training's folder.
     """
     steps = Steps(splits, options, work, progress)
     (work / _STOP).unlink(missing_ok=True)

@@ -64,7 +64,8 @@ def train(
     ------
     TrainingRefused
         There is nothing to learn, features are missing, or a training to be resumed was another one.
-    FeaturesRefused, OutputRefused, DeviceMissing, CalibrationRefused, ClusterMissing
+    FeaturesRefused, OutputRefused, DeviceMissing, CalibrationRefused, ClusterMissing,
+    PackageMissing
 
     Notes
     -----

@@ -12,6 +12,7 @@ import napari
 from napari.layers import Layer
 from qtpy.QtWidgets import QFileDialog, QPushButton, QVBoxLayout, QWidget
 
+from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.cohort import Cohort, read_cohort
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.names import path_of
@@ -148,7 +149,7 @@ class CohortPanel(DockPanel):
         column.addWidget(self.encoding)
         self._rest = QWidget()
         column.addWidget(self._rest, 1)
-        column.addWidget(line("<b>Research use only. Not for diagnosis.</b>"))
+        column.addWidget(line(f"<b>{RESEARCH_USE}</b>"))
         self._column = column
         self.setMinimumWidth(360)
 

@@ -15,6 +15,7 @@ from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
+from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.errors import CaltomorphError, TrainingPatientsFound
 from napari_caltomorph.jobs import ModelEvaluation, evaluate_command, evaluate_model, examine, save_evaluation
 from napari_caltomorph.jobs.evaluate import compute_for_display
@@ -204,7 +205,7 @@ class EvaluatePanel(DockPanel):
         below.addStretch()
         below.addWidget(self.copy)
         column.addLayout(below)
-        column.addWidget(line("<b>Research use only. Not for diagnosis.</b>"))
+        column.addWidget(line(f"<b>{RESEARCH_USE}</b>"))
         self._column = column
         self.offer.hide()
         self.setMinimumWidth(360)

@@ -13,6 +13,7 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QBoxLayout, QFrame, QPushButton, QScrollArea, QShortcut, QTabWidget, QVBoxLayout, QWidget
 
+from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.inspect.controls import CellControls
 from napari_caltomorph.plugin.inspect.keys import ACTIONS, CellAction
@@ -133,7 +134,7 @@ class InspectPanel(DockPanel):
         outer.setSpacing(4)
         outer.addWidget(self._empty, 1)
         outer.addLayout(self._column, 1)
-        outer.addWidget(line("<b>Research use only. Not for diagnosis.</b>"))
+        outer.addWidget(line(f"<b>{RESEARCH_USE}</b>"))
         self.setMinimumSize(360, 180)  # less than its parts want: they make room when they are told the size
         self._say("", False)
 

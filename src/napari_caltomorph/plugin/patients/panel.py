@@ -16,6 +16,7 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QMenu, QPushButton, QVBoxLayout
 
+from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.cohort import FoundPatient, find_patients
 from napari_caltomorph.diagnosis import save_predictions
 from napari_caltomorph.diagnosis.tables import folder_name, refuse_repeated_ids
@@ -201,7 +202,7 @@ class PatientsPanel(DockPanel):
         column.addWidget(self.table, 1)
         column.addWidget(self._detail)
         column.addLayout(tools)
-        column.addWidget(line("<b>Research use only. Not for diagnosis.</b>"))
+        column.addWidget(line(f"<b>{RESEARCH_USE}</b>"))
         self.setMinimumWidth(360)
 
     def _arrange(self) -> None:

@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.diagnosis import Prediction, save_predictions
 from napari_caltomorph.diagnosis.find_smear import find_smear
 from napari_caltomorph.diagnosis.tables import folder_name
@@ -206,7 +207,7 @@ class PredictPanel(DockPanel):
         column.addWidget(self._empty, 1)
         column.addWidget(self._scroll, 1)
         column.addWidget(self._tools)
-        column.addWidget(line("<b>Research use only. Not for diagnosis.</b>"))
+        column.addWidget(line(f"<b>{RESEARCH_USE}</b>"))
         self.setMinimumWidth(360)
 
     def on_bound(self) -> None:

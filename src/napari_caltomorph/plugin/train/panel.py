@@ -12,6 +12,7 @@ import napari
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QDockWidget, QMessageBox, QPushButton, QVBoxLayout
 
+from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.jobs import TrainedModel, train_model
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
@@ -154,7 +155,7 @@ class TrainPanel(DockPanel):
         column.addWidget(self.training, 1)
         column.addWidget(self.result, 1)
         column.addWidget(self.copy)
-        column.addWidget(line("<b>Research use only. Not for diagnosis.</b>"))
+        column.addWidget(line(f"<b>{RESEARCH_USE}</b>"))
         self._column = column
         self.setMinimumWidth(360)
 
