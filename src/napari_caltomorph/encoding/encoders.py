@@ -74,12 +74,12 @@ class Added:
 
 @dataclass(frozen=True)
 class Shipped:
-    """A file of this package."""
+    """A file next to this one."""
 
     file: str
 
     def find(self, encoder: str) -> Path | None:
-        path = Path(str(importlib.resources.files("napari_caltomorph") / self.file))
+        path = Path(str(importlib.resources.files(__package__) / self.file))
         return path if path.is_file() else None
 
     def mend(self, encoder: str) -> str:
@@ -223,7 +223,7 @@ ENCODERS: dict[str, Encoder] = {
             name=DEMO_ENCODER,
             architecture="vit_tiny_patch16_224",
             width=128,
-            keeper=Shipped("encoding/demo_vit.safetensors"),
+            keeper=Shipped("demo_vit.safetensors"),
             about="Small ViT trained on synthetic cells: for the demo and the tests only",
             preprocessing=Preprocessing(size=96),
             arguments={"img_size": 96, "patch_size": 12, "embed_dim": 128, "depth": 4, "num_heads": 4},

@@ -1,6 +1,6 @@
 """Where in a cell a vision transformer looked: attention rollout over the patches of its image.
 
-The same rollout as over cells (`diagnose/aggregators/transformer.py`), one storey below. It is unsigned, and about the
+The same rollout as over cells (`diagnosis/aggregators/transformer.py`), one storey below. It is unsigned, and about the
 encoder alone: no diagnosis stands in it.
 """
 
