@@ -34,6 +34,7 @@ from napari_caltomorph.cohort import (
     CohortOptions,
     EncodeCohortOptions,
     encode_cohort,
+    feature_files,
     feature_path,
     read_cohort,
 )
@@ -120,7 +121,7 @@ def synthetic(patients: int, cells: int) -> None:
 
         ranking([asked(patient) for patient in drawn.patients], "Planted blasts of synthetic acute leukemia", top=False)
         evaluation = evaluate(demo, cohort, scratch, EvaluateOptions(split="all"))
-        found = cohort_faithfulness(demo, evaluation, scratch, patients=len(drawn.patients))
+        found = cohort_faithfulness(demo, evaluation, feature_files(cohort, scratch), patients=len(drawn.patients))
         curves(found, "Demo model, synthetic acute leukemia, predicted class")
 
 
@@ -147,7 +148,10 @@ def apl(source: Path, place: Path) -> None:
     for name, meant in meanings.items():
         said = [(scores, np.array([meant(label) for label in labels])) for scores, labels in found]
         ranking(said, f"{name} of APL patients, asked about APL", top=True)
-    curves(cohort_faithfulness(ensemble, evaluation, features), "APL-AML, out of fold, predicted class")
+    curves(
+        cohort_faithfulness(ensemble, evaluation, feature_files(cohort, features)),
+        "APL-AML, out of fold, predicted class",
+    )
 
 
 def labelled(ensemble: Ensemble, features: Path, patient: Mapping[str, Any]) -> tuple[Scores, list[str]]:

@@ -148,10 +148,3 @@ def test_faithfulness_is_said_saved_and_reported(run, words, tmp_path):
     assert len(pd.read_csv(tmp_path / "out" / "faithfulness.csv")) == 9
     assert 'id="faithfulness"' in (tmp_path / "out" / "report.html").read_text()
     assert all(len(line) <= 80 for line in out.splitlines() if str(tmp_path) not in line)
-
-
-def test_faithfulness_without_a_feature_folder_is_refused(run, words, tmp_path):
-    at = words.index("--features")
-    code, _, err = run(*words[:at], *words[at + 2 :], "--out", tmp_path / "out", "--faithfulness")
-    assert code == 2
-    assert "name it with --features" in " ".join(err.split())

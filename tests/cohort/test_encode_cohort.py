@@ -29,7 +29,7 @@ from tests.cohort.encoding import (
 
 from napari_caltomorph.cohort import EncodeCohortOptions, encode_cohort, feature_path
 from napari_caltomorph.cohort import encode as encode_module
-from napari_caltomorph.cohort.encode_folder import LOCK
+from napari_caltomorph.cohort.feature_folder import LOCK
 from napari_caltomorph.encoding import FeatureOrigin, Features
 from napari_caltomorph.errors import FeaturesRefused, OutputRefused, SmearUnreadable
 from napari_caltomorph.synthetic import SynthOptions, drawn_smear, invent_patients, synthesize_patient, write_smear

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from tests.evaluation.factories import FAST
 
-from napari_caltomorph.cohort import feature_path
+from napari_caltomorph.cohort import feature_files, feature_path
 from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import EvaluationRefused
@@ -30,8 +30,21 @@ def evaluation(ensemble, trained):
 
 
 @pytest.fixture(scope="module")
-def found(ensemble, evaluation, trained):
-    return cohort_faithfulness(ensemble, evaluation, trained.features, random_orders=3)
+def files(trained):
+    return feature_files(trained.cohort, trained.features)
+
+
+@pytest.fixture(scope="module")
+def found(ensemble, evaluation, files):
+    return cohort_faithfulness(ensemble, evaluation, files, random_orders=3)
+
+
+def test_a_cohort_that_names_its_own_feature_files_needs_no_folder(ensemble, evaluation, trained, files):
+    named = feature_files(trained.cohort, None)
+    assert {patient: path.resolve() for patient, path in named.items()} == {p: f.resolve() for p, f in files.items()}
+    one = evaluation.patients["patient_id"].iloc[0]
+    found = cohort_faithfulness(ensemble, evaluation, {one: named[one]}, random_orders=1)
+    assert list(found.patients["patient_id"]) == [one]
 
 
 def test_every_patient_is_followed_for_the_class_that_the_model_answers_with(found, evaluation):
@@ -52,10 +65,10 @@ def test_areas_are_those_of_the_patients_own_curves(found, ensemble, trained):
     assert row["deletion_random"] == pytest.approx(own.random_areas("deletion").mean(), abs=1e-6)
 
 
-def test_out_of_fold_the_member_that_judged_is_asked(ensemble, trained):
+def test_out_of_fold_the_member_that_judged_is_asked(ensemble, trained, files):
     options = FAST.model_copy(update={"split": "train", "out_of_fold": True})
     evaluation = evaluate(ensemble, trained.cohort, trained.features, options)
-    found = cohort_faithfulness(ensemble, evaluation, trained.features, patients=4, random_orders=2)
+    found = cohort_faithfulness(ensemble, evaluation, files, patients=4, random_orders=2)
     row = found.patients.iloc[0]
     alone = Ensemble(ensemble.description, (ensemble.members[int(row["fold"])],))
     bag, slug = Features.load(feature_path(trained.features, row["patient_id"])), row["predicted_class"]
@@ -104,15 +117,16 @@ def test_patients_of_one_cell_or_without_features_are_named(ensemble, evaluation
         feature_path(tmp_path, patient).parent.mkdir(exist_ok=True)
         kept = 1 if patient == ids[0] else len(bag)
         Features(patient, bag.values[:kept], bag.cells[:kept], bag.origin).save(feature_path(tmp_path, patient))
-    found = cohort_faithfulness(ensemble, evaluation, tmp_path, random_orders=1)
+    files = {patient: feature_path(tmp_path, patient) for patient in ids[:3]}
+    found = cohort_faithfulness(ensemble, evaluation, files, random_orders=1)
     assert list(found.patients["patient_id"]) == ids[1:3]
     assert len(found.notes) == len(ids) - 2
     assert found.notes[0] == f"{ids[0]} is not among them: one cell has no order"
     with pytest.raises(EvaluationRefused, match="two cells or more"):
-        cohort_faithfulness(ensemble, evaluation, tmp_path / "nowhere")
+        cohort_faithfulness(ensemble, evaluation, {})
 
 
-def test_cancelling_stops_within_a_patient(ensemble, evaluation, trained):
+def test_cancelling_stops_within_a_patient(ensemble, evaluation, files):
     told = []
 
     def stop(progress):
@@ -121,5 +135,5 @@ def test_cancelling_stops_within_a_patient(ensemble, evaluation, trained):
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        cohort_faithfulness(ensemble, evaluation, trained.features, progress=stop)
+        cohort_faithfulness(ensemble, evaluation, files, progress=stop)
     assert {one.done for one in told} == {0}

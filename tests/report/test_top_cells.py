@@ -40,9 +40,15 @@ def judged(ensemble, tmp_path_factory):
     return replace(made, patients=made.patients.assign(path=paths)), folder
 
 
-def test_cells_are_those_that_the_prediction_ranks_first(ensemble, judged):
+@pytest.fixture(scope="module")
+def files(judged):
+    _, folder = judged
+    return {path.stem: path for path in (folder / "features").glob("*.h5")}
+
+
+def test_cells_are_those_that_the_prediction_ranks_first(ensemble, judged, files):
     evaluation, folder = judged
-    found = top_cells(ensemble, evaluation, folder / "features", cells=4)
+    found = top_cells(ensemble, evaluation, files, cells=4)
     assert list(found) == ["P000", "P001"]
     for patient, images in found.items():
         bag = Features.load(folder / "features" / f"{patient}.h5")
@@ -52,10 +58,10 @@ def test_cells_are_those_that_the_prediction_ranks_first(ensemble, judged):
             assert np.array_equal(image, smear.image(smear.cells.index(bag.cells[cell])))
 
 
-def test_out_of_fold_the_member_that_judged_is_asked(ensemble, judged):
+def test_out_of_fold_the_member_that_judged_is_asked(ensemble, judged, files):
     evaluation, folder = judged
     alone = evaluation.patients.assign(fold=pd.array([2, 2, 2], dtype="Int64"))
-    found = top_cells(ensemble, replace(evaluation, patients=alone), folder / "features", cells=1)
+    found = top_cells(ensemble, replace(evaluation, patients=alone), files, cells=1)
     member = Ensemble(ensemble.description, ensemble.members[2:3])
     for patient, (image,) in found.items():
         bag = Features.load(folder / "features" / f"{patient}.h5")
@@ -64,17 +70,15 @@ def test_out_of_fold_the_member_that_judged_is_asked(ensemble, judged):
         assert np.array_equal(image, smear.image(smear.cells.index(best)))
 
 
-def test_patients_without_images_or_features_are_left_out(ensemble, judged, tmp_path):
-    evaluation, folder = judged
+def test_patients_without_images_or_features_are_left_out(ensemble, judged, files, tmp_path):
+    evaluation, _ = judged
     gone = evaluation.patients["path"].copy()
     gone.iloc[0] = str(tmp_path / "gone")
-    found = top_cells(
-        ensemble, replace(evaluation, patients=evaluation.patients.assign(path=gone)), folder / "features"
-    )
+    found = top_cells(ensemble, replace(evaluation, patients=evaluation.patients.assign(path=gone)), files)
     assert list(found) == ["P001"]
-    assert top_cells(ensemble, evaluation, tmp_path) == {}
+    assert top_cells(ensemble, evaluation, {}) == {}
 
 
-def test_no_more_patients_than_asked_for(ensemble, judged):
-    evaluation, folder = judged
-    assert list(top_cells(ensemble, evaluation, folder / "features", patients=1)) == ["P000"]
+def test_no_more_patients_than_asked_for(ensemble, judged, files):
+    evaluation, _ = judged
+    assert list(top_cells(ensemble, evaluation, files, patients=1)) == ["P000"]

@@ -1,7 +1,7 @@
 from .cohort import COLUMNS, Cohort, with_types
 from .encode import EncodeSummary, encode_cohort
-from .encode_folder import feature_path
 from .encode_options import EncodeCohortOptions
+from .feature_folder import feature_files, feature_path
 from .options import CohortOptions
 from .patients import FoundPatient, find_patients
 from .read import read_cohort
@@ -14,6 +14,7 @@ __all__ = [
     "EncodeSummary",
     "FoundPatient",
     "encode_cohort",
+    "feature_files",
     "feature_path",
     "find_patients",
     "read_cohort",

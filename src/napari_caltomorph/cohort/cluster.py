@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_caltomorph.cohort.encode_folder import PatientToEncode
 from napari_caltomorph.cohort.encode_options import EncodeCohortOptions
 from napari_caltomorph.cohort.encode_patient import (
     BAD_PATIENT,
@@ -25,6 +24,7 @@ from napari_caltomorph.cohort.encode_patient import (
     look_at,
     made_with,
 )
+from napari_caltomorph.cohort.feature_folder import PatientToEncode
 from napari_caltomorph.dask_workers import dask_client, device_of
 from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder
 from napari_caltomorph.encoding.options import EncodeOptions

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Protocol
 
 from napari_caltomorph.cohort.cohort import Cohort
-from napari_caltomorph.cohort.encode_folder import PatientToEncode, list_patients, locked, refuse_other_features
 from napari_caltomorph.cohort.encode_journal import Journal, Run, now
 from napari_caltomorph.cohort.encode_options import EncodeCohortOptions
 from napari_caltomorph.cohort.encode_patient import (
@@ -30,6 +29,7 @@ from napari_caltomorph.cohort.encode_patient import (
     look_at,
     made_with,
 )
+from napari_caltomorph.cohort.feature_folder import PatientToEncode, list_patients, locked, refuse_other_features
 from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder
 from napari_caltomorph.progress import Cancelled, OnProgress, Progress, ignore
 from napari_caltomorph.smear import Smear

@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from napari_caltomorph.cohort.encode_folder import PatientToEncode
+from napari_caltomorph.cohort.feature_folder import PatientToEncode
 from napari_caltomorph.encoding.features import FeatureOrigin, Features
 from napari_caltomorph.encoding.load import LoadedEncoder
 from napari_caltomorph.encoding.options import EncodeOptions

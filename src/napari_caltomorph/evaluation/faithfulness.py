@@ -7,7 +7,7 @@ members that may judge the patient. What is summed up is the area between an ord
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_caltomorph.cohort import feature_path
 from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.errors import EvaluationRefused, FeaturesRefused
@@ -100,7 +99,7 @@ class CohortFaithfulness:
 def cohort_faithfulness(
     ensemble: Ensemble,
     evaluation: Evaluation,
-    features: str | Path,
+    features: Mapping[str, Path],
     *,
     patients: int = 100,
     random_orders: int = 10,
@@ -114,8 +113,8 @@ def cohort_faithfulness(
     ensemble : Ensemble
         The model that was judged.
     evaluation : Evaluation
-    features : str or Path
-        The feature folder it was judged on.
+    features : mapping of str to Path
+        The feature file of each patient, as `feature_files` returns them.
     patients : int
         At most so many, drawn at random: each costs some hundred predictions.
     random_orders, seed : int
@@ -145,8 +144,11 @@ def cohort_faithfulness(
         step = Progress("Faithfulness", number, len(drawn), "patients")
         progress(step)
         patient, fold = str(table["patient_id"].iloc[row]), table["fold"].iloc[row]
+        if patient not in features:
+            notes.append(f"{patient} is not among them: no features")
+            continue
         try:
-            bag = Features.load(feature_path(Path(features), patient))
+            bag = Features.load(features[patient])
         except FeaturesRefused as error:
             notes.append(f"{patient} is not among them: {error}")
             continue
@@ -170,9 +172,7 @@ def cohort_faithfulness(
             curves.setdefault(key, []).append(values)
     progress(Progress("Faithfulness", len(drawn), len(drawn), "patients"))
     if not rows:
-        raise EvaluationRefused(
-            f"{features}: nobody has the features of two cells or more, so no cell can be left out."
-        )
+        raise EvaluationRefused("No patient has the features of two cells or more, so no cell can be left out.")
     means = {key: np.mean(values, axis=0) for key, values in curves.items()}
     return CohortFaithfulness(pd.DataFrame(rows), _GRID, means, random_orders, tuple(notes))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from napari_caltomorph.cohort import Cohort, feature_path
+from napari_caltomorph.cohort import Cohort, feature_files
 from napari_caltomorph.cohort.cell_shares import cell_shares
 from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.diagnosis.model_file import Threshold
@@ -96,7 +96,7 @@ def evaluate(
     training = ensemble.training_patients()
     trained_on = TrainedOn(None if training is None else training.table, cohort)
     _refuse_training_patients(table, trained_on, cohort, options)
-    places, unjudged = _places(table, None if features is None else Path(features), options)
+    places, unjudged = _places(table, feature_files(cohort, features), features, options)
     marks, smears = (dict(zip(table.index, _texts(table[name]), strict=True)) for name in ("fingerprint", "path"))
     judged: list[Judged] = []
     shares: list[dict[str, float]] = []
@@ -207,19 +207,12 @@ def _known_sentence(ensemble: Ensemble | None, found: list[tuple[str, str]], pat
 
 
 def _places(
-    table: pd.DataFrame, folder: Path | None, options: EvaluateOptions
+    table: pd.DataFrame, files: Mapping[str, Path], folder: str | Path | None, options: EvaluateOptions
 ) -> tuple[list[tuple[int, Path]], list[tuple[str, str]]]:
-    """Return the rows with their feature files, and who has none."""
-    found: list[tuple[int, Path]] = []
-    missing: list[tuple[str, str]] = []
-    for row, patient, named in zip(table.index, table["patient_id"], table["features"], strict=True):
-        candidates = [] if folder is None else [feature_path(folder, patient)]
-        candidates += [] if pd.isna(named) else [path_of(named)]
-        place = next((path for path in candidates if path.is_file()), None)
-        if place is None:
-            missing.append((str(patient), "no features"))
-        else:
-            found.append((row, place))
+    """Return the rows with their feature files, and the patients without one."""
+    patients = zip(table.index, table["patient_id"], strict=True)
+    found = [(row, files[patient]) for row, patient in patients if patient in files]
+    missing = [(patient, "no features") for patient in table["patient_id"] if patient not in files]
     if missing and (not found or not options.skip_missing):
         where = f"in {folder}" if folder is not None else "named by the cohort"
         raise FeaturesMissing(

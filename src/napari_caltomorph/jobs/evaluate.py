@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from napari_caltomorph.cohort import Cohort, CohortOptions, EncodeCohortOptions
+from napari_caltomorph.cohort import Cohort, CohortOptions, EncodeCohortOptions, feature_files
 from napari_caltomorph.diagnosis import find_model, read_description
 from napari_caltomorph.diagnosis.model_file import Threshold
 from napari_caltomorph.encoding.options import Precision
@@ -188,11 +188,8 @@ def examine(result: ModelEvaluation, *, progress: OnProgress = ignore) -> ModelE
     if options.faithfulness:
         from napari_caltomorph.evaluation.faithfulness import cohort_faithfulness
 
-        if result.request.features is None:
-            raise EvaluationRefused("--faithfulness needs the feature folder; name it with --features.")
-        faithfulness = cohort_faithfulness(
-            result.ensemble, result.evaluation, result.request.features, progress=progress
-        )
+        files = feature_files(result.cohort, result.request.features)
+        faithfulness = cohort_faithfulness(result.ensemble, result.evaluation, files, progress=progress)
     return replace(result, audit=audit, faithfulness=faithfulness)
 
 
@@ -244,7 +241,7 @@ def save_evaluation(
     from napari_caltomorph.report.evaluation_report import FILE_NAME, save_report
     from napari_caltomorph.report.top_cells import top_cells
 
-    evaluation, features = result.evaluation, result.request.features
+    evaluation = result.evaluation
     written = evaluation.save(folder)
     if result.audit is not None:
         with replacing(folder / AUDIT_NAME) as part:
@@ -256,7 +253,8 @@ def save_evaluation(
         return written
     progress(Progress("Drawing figures", 0, 1, "sets"))
     figures = save_figures(evaluation, folder / "figures")
-    cells = None if features is None else top_cells(result.ensemble, evaluation, features, progress=progress)
+    files = feature_files(result.cohort, result.request.features)
+    cells = top_cells(result.ensemble, evaluation, files, progress=progress)
     progress(Progress("Writing the report", 0, 1, "files"))
     report = save_report(
         evaluation,

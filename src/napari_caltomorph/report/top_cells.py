@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_caltomorph.cohort import feature_path
 from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.diagnosis.inference import run_with_cells
 from napari_caltomorph.encoding import Features
@@ -23,7 +22,7 @@ from napari_caltomorph.smear import Smear, read_smear
 def top_cells(
     ensemble: Ensemble,
     evaluation: Evaluation,
-    features: str | Path,
+    features: Mapping[str, Path],
     *,
     patients: int = 30,
     cells: int = 8,
@@ -36,8 +35,8 @@ def top_cells(
     ensemble : Ensemble
         The model that was judged.
     evaluation : Evaluation
-    features : str or Path
-        The feature folder it was judged on.
+    features : mapping of str to Path
+        The feature file of each patient, as `feature_files` returns them.
     patients, cells : int
         At most so many, the surest mistakes first; and of each so many.
     progress : callable
@@ -60,10 +59,10 @@ def top_cells(
     for number, patient in enumerate(wrong):
         progress(Progress("Looking at cells", number, len(wrong), "patients"))
         place, fold = rows[patient]["path"], rows[patient]["fold"]
-        if pd.isna(place):
+        if pd.isna(place) or patient not in features:
             continue
         try:
-            bag = Features.load(feature_path(Path(features), patient))
+            bag = Features.load(features[patient])
             smear = read_smear(path_of(str(place)))
         except (FeaturesRefused, SmearUnreadable):
             continue  # the report is the same without thumbnails

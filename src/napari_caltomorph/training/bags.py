@@ -16,12 +16,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_caltomorph.cohort import Cohort, feature_path
+from napari_caltomorph.cohort import Cohort, feature_files
 from napari_caltomorph.cohort.splits import deal_out
 from napari_caltomorph.encoding.features import FeatureOrigin, Features
 from napari_caltomorph.errors import CalibrationRefused, FeaturesRefused, TrainingRefused
 from napari_caltomorph.evaluation.calibrate import MIN_PATIENTS
-from napari_caltomorph.names import path_of
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.taxonomy import Taxonomy
 from napari_caltomorph.training.options import TrainOptions
@@ -178,25 +177,17 @@ def features_ready(cohort: Cohort, folder: Path | None) -> tuple[int, int]:
         There are not two classes, or not two folds.
     """
     table, _ = training_patients(cohort)
-    ready = 0
-    for patient, named in zip(table["patient_id"], table["features"], strict=True):
-        is_in_folder = folder is not None and feature_path(folder, patient).is_file()
-        ready += is_in_folder or (isinstance(named, str) and path_of(named).is_file())
-    return ready, len(table)
+    return int(table["patient_id"].isin(feature_files(cohort, folder).keys()).sum()), len(table)
 
 
 def _with_features(
     table: pd.DataFrame, folder: Path | None, cohort: Cohort, options: TrainOptions
 ) -> tuple[pd.DataFrame, list[Path], list[str]]:
-    paths = []
-    for patient, named in zip(table["patient_id"], table["features"], strict=True):
-        place = feature_path(folder, patient) if folder is not None else None
-        if place is None or (pd.notna(named) and not place.is_file()):
-            place = path_of(named) if pd.notna(named) else None
-        paths.append(place)
-    is_there = np.array([path is not None and path.is_file() for path in paths])
+    files = feature_files(cohort, folder)
+    is_there = table["patient_id"].isin(files.keys()).to_numpy(dtype=bool)
+    paths = [files[patient] for patient in table["patient_id"][is_there]]
     if is_there.all():
-        return table, [p for p in paths if p is not None], []
+        return table, paths, []
     where = f"in {folder}" if folder is not None else "named by the cohort"
     first = table["patient_id"].iloc[int(np.argmin(is_there))]
     missing = f"{int((~is_there).sum())} of {len(table)} training patients have no features {where} (first: {first})"
@@ -205,8 +196,7 @@ def _with_features(
     kept = table.loc[is_there].reset_index(drop=True)
     if kept["coarse"].nunique() < 2 or kept["fold"].nunique() < 2:
         raise TrainingRefused(f"{missing}, and too few are left; run `caltomorph encode {cohort.source}`.")
-    found = [path for path in paths if path is not None and path.is_file()]
-    return kept, found, [f"{missing}; they were not learnt from."]
+    return kept, paths, [f"{missing}; they were not learnt from."]
 
 
 def _refuse_unusable(features: Features, path: Path) -> None:

@@ -50,8 +50,32 @@ class PatientToEncode:
 
 
 def feature_path(folder: Path, patient_id: str) -> Path:
-    """Return where a patient's features stand in a feature folder."""
+    """Return where a patient's features are in a feature folder."""
     return folder / f"{folder_name(patient_id)}.h5"
+
+
+def feature_files(cohort: Cohort, folder: str | Path | None) -> dict[str, Path]:
+    """Return the feature file of each patient that has one: the file in the folder, else the file the cohort names.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        Its column ``features`` may name files.
+    folder : str or Path or None
+        Feature folder of `encode_cohort`; None where only the cohort names files.
+
+    Returns
+    -------
+    dict of str to Path
+        By patient id, in the cohort's order; files that exist.
+    """
+    files: dict[str, Path] = {}
+    for patient, named in zip(cohort.table["patient_id"], cohort.table["features"], strict=True):
+        candidates = [] if folder is None else [feature_path(Path(folder), patient)]
+        candidates += [] if pd.isna(named) else [path_of(named)]
+        if path := next((path for path in candidates if path.is_file()), None):
+            files[patient] = path
+    return files
 
 
 def list_patients(cohort: Cohort, folder: Path, *, progress: OnProgress = ignore) -> Iterator[PatientToEncode]:
