@@ -31,7 +31,7 @@ from napari_caltomorph.training.fit import new_member, predict_bags
 from napari_caltomorph.training.folds import MemberSplit
 from napari_caltomorph.training.options import TrainOptions
 
-_LIBRARIES = ("napari-caltomorph", "torch", "timm", "lightning", "numpy", "scikit-learn")
+_LIBRARIES = ("napari-caltomorph", "torch", "timm", "numpy", "scikit-learn")
 _THRESHOLD = Threshold(value=0.5, rule="the paper's operating point (section 3.1), not chosen on this cohort")
 # Between the 5 % and the 95 % quantile of fewer lie less than 90 % of other patients.
 _LEAST_FOR_INTERVAL = 19

@@ -1,25 +1,21 @@
 """One member: its patients -> its weights. The loop is written out, so that what happens in a step can be read.
 
-Lightning Fabric brings device and precision; AdamW is torch's. Whatever is random is drawn from a seed that names the
-fold and the epoch, so a member that was stopped and goes on ends with the same weights.
+Whatever is random is drawn from a seed that names the fold and the epoch, so a member that was stopped and goes on ends
+with the same weights.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.wrappers import _FabricModule, _FabricOptimizer
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_caltomorph.diagnosis.inference import are_finite, run_bags, run_batches
@@ -93,12 +89,12 @@ def fit_member(
     history = checkpoint.history()
     if history.stopped_by is not None:
         return history
-    fabric = _fabric(options)
-    generators = [fabric.device] if fabric.device.type == "cuda" else []
+    device = find_device(options.device)
+    generators = [device] if device.type == "cuda" else []
     with _memory_explained(options), torch.random.fork_rng(generators):  # the caller's random numbers stay the caller's
-        fit = _Fit.set_up(fabric, bags, split, options)
+        fit = _Fit.set_up(device, bags, split, options)
         if history.epochs:
-            checkpoint.restore(fit.member, fit.optimizer.optimizer)
+            checkpoint.restore(fit.member, fit.optimizer)
         last = split.epochs(options)
         while history.stopped_by is None:
             epoch, start = history.epochs + 1, time.monotonic()
@@ -123,7 +119,7 @@ def fit_member(
             elif epoch - history.best_epoch >= options.patience:
                 history = history.ended("validation loss")
             if history.stopped_by is None:
-                checkpoint.save(history, fit.member, fit.optimizer.optimizer)
+                checkpoint.save(history, fit.member, fit.optimizer)
             else:
                 checkpoint.end(history)
             on_step(history, 0)
@@ -132,25 +128,28 @@ def fit_member(
 
 @dataclass(frozen=True)
 class _Fit:
-    """What an epoch of a member needs: the member, as it is and as Fabric calls it, and its patients."""
+    """What an epoch of a member needs: the member and its optimizer on their device, and its patients."""
 
-    fabric: Fabric
+    device: torch.device
     member: Member
-    model: _FabricModule
-    optimizer: _FabricOptimizer
+    optimizer: torch.optim.AdamW
     class_weights: Tensor  # (C,)
     bags: LabelledBags
     split: MemberSplit
     options: TrainOptions
 
     @classmethod
-    def set_up(cls, fabric: Fabric, bags: LabelledBags, split: MemberSplit, options: TrainOptions) -> _Fit:
+    def set_up(cls, device: torch.device, bags: LabelledBags, split: MemberSplit, options: TrainOptions) -> _Fit:
         """Return it with a member that has learnt nothing."""
-        member = new_member(bags, split, options)
+        member = new_member(bags, split, options).to(device)
         adamw = torch.optim.AdamW(member.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
-        model, optimizer = fabric.setup(member, adamw)
-        weights = _class_weights(bags, split, options).to(fabric.device)
-        return cls(fabric, member, model, optimizer, weights, bags, split, options)
+        return cls(device, member, adamw, _class_weights(bags, split, options).to(device), bags, split, options)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context in which the member computes as precisely as the options say."""
+        is_bf16 = find_precision(self.options.precision, self.device) == torch.bfloat16
+        # Not every torch knows autocast on every device, so float32 does without.
+        return torch.autocast(self.device.type, torch.bfloat16) if is_bf16 else nullcontext()
 
     def train_epoch(self, history: FoldHistory, last: int, on_step: OnStep) -> float:
         """Show every patient once; return the mean loss of a patient."""
@@ -159,7 +158,7 @@ class _Fit:
         rng = np.random.default_rng([options.seed, split.fold, history.epochs + 1])
         steps = steps_per_epoch(len(split.train), options)
         losses, patients = [], []
-        self.model.train()
+        self.member.train()
         for step, batches in enumerate(training_steps(self.bags, split.train, options, rng)):
             for group in self.optimizer.param_groups:
                 group["lr"] = options.learning_rate * _rate(history.epochs * steps + step, steps, last, options)
@@ -176,8 +175,9 @@ class _Fit:
         total = 0.0
         self.optimizer.zero_grad()
         for batch in batches:
-            batch = batch.to(self.fabric.device)
-            outputs = self.model(batch.bags, batch.mask)
+            batch = batch.to(self.device)
+            with self.autocast():
+                outputs = self.member(batch.bags, batch.mask)
             entropy = functional.cross_entropy(
                 outputs.logits.float(), batch.classes, reduction="none", label_smoothing=options.label_smoothing
             )
@@ -185,9 +185,9 @@ class _Fit:
             if outputs.hemoglobin is not None and measured:
                 errors = self.squared_errors(outputs.hemoglobin, batch.hemoglobin)
                 loss = loss + options.hemoglobin_weight * errors.sum() / measured
-            self.fabric.backward(loss)
+            loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
-        self.fabric.clip_gradients(self.model, self.optimizer, max_norm=options.clip, error_if_nonfinite=False)
+        nn.utils.clip_grad_norm_(self.member.parameters(), options.clip)
         self.optimizer.step()
         return total
 
@@ -197,16 +197,17 @@ class _Fit:
         patients = self.split.validation
         if not len(patients):
             return ()
-        entropy, squares, measured, device = 0.0, 0.0, 0, self.fabric.device
+        entropy, squares, measured, device = 0.0, 0.0, 0, self.device
         cells = [self.bags.values[p] for p in patients]
-        for rows, outputs in run_batches(self.model, cells, self.options.batch_size, device):
-            some = patients[rows]
-            classes = torch.from_numpy(self.bags.classes[some]).to(device)
-            entropy += float(functional.cross_entropy(outputs.logits.float(), classes, reduction="sum"))
-            if outputs.hemoglobin is not None:
-                values = torch.from_numpy(self.bags.hemoglobin[some].astype(np.float32)).to(device)
-                errors = self.squared_errors(outputs.hemoglobin, values)
-                squares, measured = squares + float(errors.sum()), measured + len(errors)
+        with self.autocast():
+            for rows, outputs in run_batches(self.member, cells, self.options.batch_size, device):
+                some = patients[rows]
+                classes = torch.from_numpy(self.bags.classes[some]).to(device)
+                entropy += float(functional.cross_entropy(outputs.logits.float(), classes, reduction="sum"))
+                if outputs.hemoglobin is not None:
+                    values = torch.from_numpy(self.bags.hemoglobin[some].astype(np.float32)).to(device)
+                    errors = self.squared_errors(outputs.hemoglobin, values)
+                    squares, measured = squares + float(errors.sum()), measured + len(errors)
         return (entropy / len(patients) + self.options.hemoglobin_weight * squares / max(measured, 1),)
 
     def squared_errors(self, predicted: Tensor, measured: Tensor) -> Tensor:
@@ -227,7 +228,8 @@ class _Fit:
         if len(self.split.validation):
             return True
         some = [self.bags.values[p] for p in self.split.train[: self.options.batch_size]]
-        _, outputs = next(run_batches(self.model, some, len(some), self.fabric.device))
+        with self.autocast():
+            _, outputs = next(run_batches(self.member, some, len(some), self.device))
         return are_finite(outputs)
 
 
@@ -246,18 +248,6 @@ def predict_bags(member: Member, bags: LabelledBags, patients: NDArray[np.intp],
     if not are_finite(outputs):
         raise TrainingRefused("A member answers with no numbers; train again with a smaller --learning-rate.")
     return outputs
-
-
-def _fabric(options: TrainOptions) -> Fabric:
-    device = find_device(options.device)
-    is_bf16 = find_precision(options.precision, device) == torch.bfloat16
-    devices = [device.index or 0] if device.type == "cuda" else 1
-    # It would say what was asked for, and advise on hardware, in the middle of the caller's progress.
-    for half in ("fabric", "pytorch"):
-        logging.getLogger(f"lightning.{half}").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return Fabric(accelerator=device.type, devices=devices, precision="bf16-mixed" if is_bf16 else "32-true")
 
 
 @contextmanager
