@@ -18,8 +18,8 @@ from tests.plugin.conftest import OpenWidget
 
 from napari_caltomorph.cohort import CohortOptions, read_cohort
 from napari_caltomorph.plugin.cohort.panel import CohortPanel
+from napari_caltomorph.plugin.widgets.parts import look_of
 from napari_caltomorph.plugin.widgets.table_view import TableView
-from napari_caltomorph.plugin.widgets.theme import look_of
 from napari_caltomorph.plugin.widgets.worker import Task
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
 from napari_caltomorph.taxonomy import SHIPPED_BOOKS

@@ -30,7 +30,7 @@ from napari_caltomorph.plugin.evaluate.options_form import in_panel_words
 from napari_caltomorph.plugin.evaluate.pages import PAGES, TABS
 from napari_caltomorph.plugin.evaluate.panel import EvaluatePanel
 from napari_caltomorph.plugin.evaluate.patients import describe
-from napari_caltomorph.plugin.widgets.theme import look_of
+from napari_caltomorph.plugin.widgets.parts import look_of
 from napari_caltomorph.plugin.widgets.worker import Task
 from napari_caltomorph.report.evaluation_figures import FIGURES
 from napari_caltomorph.report.patient_map import patient_map

@@ -25,7 +25,7 @@ from napari_caltomorph.diagnosis.model_card import TRAINING_CURVES
 from napari_caltomorph.plugin.train.control import TrainingControl
 from napari_caltomorph.plugin.train.panel import TrainPanel
 from napari_caltomorph.plugin.train.view import Curves
-from napari_caltomorph.plugin.widgets.theme import look_of
+from napari_caltomorph.plugin.widgets.parts import look_of
 from napari_caltomorph.plugin.widgets.worker import Task
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QLineEdit, QWidget
 
 from napari_caltomorph.cohort import Cohort, EncodeCohortOptions
 from napari_caltomorph.encoding import ENCODERS, find_encoder, find_weights
-from napari_caltomorph.errors import CaltomorphError, OutputRefused, WeightsMissing
+from napari_caltomorph.errors import OutputRefused, WeightsMissing
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
-from napari_caltomorph.plugin.widgets.parts import counted, line, link, narrow_combo
+from napari_caltomorph.plugin.widgets.parts import column_of, counted, folder_row, line, link, narrow_combo
 from napari_caltomorph.plugin.widgets.settings import last_cohort, preferences
-from napari_caltomorph.plugin.widgets.task_row import TaskRow
+from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.plugin.widgets.weights_dialog import WeightsDialog
 from napari_caltomorph.progress import OnProgress
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_caltomorph.cohort import EncodeSummary
 
 _GET = "Get the encoder's weights"
-_CANCELLED = "Cancelled. The features of patients who are done are kept; encode again to go on."
+_KEPT = "Features of patients that are done are kept; encode again to continue."
 
 
 class CohortEncoding(QWidget):
@@ -46,21 +46,16 @@ class CohortEncoding(QWidget):
         self._weights = line()
         self._weights.linkActivated.connect(lambda _: self._get_weights())
         self.features = QLineEdit(str(last.value("features", "")), placeholderText="folder for one .h5 a patient")
-        self.run = TaskRow("Encode patients")
+        self.run = TaskRow("Encode patients", kept=_KEPT)
         self.run.button.setToolTip("Computes on the device that is chosen in Preferences")
-        self.run.asked.connect(self.asked)
-        self.run.button.clicked.connect(self._on_clicked)
+        self.run.requested.connect(self.asked)
         self._build()
         self._look_for_weights()
 
+    @shows_errors
     def start(self, cohort: Cohort) -> None:
         """Encode all patients of a cohort."""
-        try:
-            work = self.task(cohort)
-        except CaltomorphError as error:
-            self.run.say(str(error), is_error=True)
-        else:
-            self.run.start(work, self._on_encoded)
+        self.run.start(self.task(cohort), self._on_encoded)
 
     def task(self, cohort: Cohort) -> Callable[[OnProgress], EncodeSummary]:
         """Return the work of encoding all patients of a cohort, with what is chosen now.
@@ -93,29 +88,12 @@ class CohortEncoding(QWidget):
         stored = preferences()
         return EncodeCohortOptions(encoder=self.encoder.currentText(), device=stored.device, precision=stored.precision)
 
-    def stop(self, reason: str) -> None:
-        """Stop encoding, if it goes on, and say why."""
-        if self.run.is_busy:
-            self.run.cancel()
-            self.run.say(f"{reason} The features of patients who are done are kept; encode again to go on.")
-
     def _build(self) -> None:
-        browse = QPushButton("Browse")
-        browse.setFixedWidth(60)
-        browse.clicked.connect(self._choose_features)
-        folder = QHBoxLayout()
-        folder.addWidget(self.features, 1)
-        folder.addWidget(browse)
         form = QFormLayout()
         form.setVerticalSpacing(4)
         form.addRow("Encoder", self.encoder)
-        form.addRow("Features", folder)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
-        column.addLayout(form)
-        column.addWidget(self._weights)
-        column.addWidget(self.run)
+        form.addRow("Features", folder_row(self.features, "Features"))
+        column_of(self, form, self._weights, self.run)
 
     def _look_for_weights(self) -> None:
         name = self.encoder.currentText()
@@ -133,20 +111,10 @@ class CohortEncoding(QWidget):
         WeightsDialog(find_encoder(self.encoder.currentText()), self).exec()
         self._look_for_weights()
 
-    def _on_clicked(self) -> None:
-        if not self.run.button.isEnabled():  # the click cancelled
-            self.run.say(_CANCELLED)
-
     def _on_encoded(self, summary: EncodeSummary) -> None:
-        failed = len(summary.failed)
-        self.run.say(
-            f"{counted(summary.encoded, 'patient')} encoded, {summary.skipped} were done already, "
-            + (f'{failed} failed: see the table "Failed".' if failed else "none failed."),
-            is_error=bool(failed),
-        )
+        done = f"{counted(summary.encoded, 'patient')} encoded, {summary.skipped} were done already"
+        if failed := len(summary.failed):
+            self.run.show_error(f'{done}, {failed} failed: see the table "Failed".')
+        else:
+            self.run.show_message(f"{done}, none failed.")
         self.encoded.emit(summary)
-
-    def _choose_features(self) -> None:
-        start = self.features.text().strip() or preferences().folder
-        if path := QFileDialog.getExistingDirectory(self, "Features", start):
-            self.features.setText(path)

@@ -11,8 +11,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_caltomorph.jobs import EvaluateModelOptions
-from napari_caltomorph.plugin.widgets.fold import Fold
 from napari_caltomorph.plugin.widgets.options_form import OptionRefused, OptionsForm, title_of
+from napari_caltomorph.plugin.widgets.parts import CollapsibleSection
 from napari_caltomorph.plugin.widgets.settings import last_evaluation, preferences
 
 _FIELDS = EvaluateModelOptions.model_fields
@@ -30,7 +30,7 @@ class EvaluateOptionsForm(QWidget):
         super().__init__()
         self.often = [OptionsForm(EvaluateModelOptions, [name]) for name in _IN_SIGHT]
         self.more = OptionsForm(EvaluateModelOptions, [n for n in _FIELDS if n not in (*_IN_SIGHT, *_ELSEWHERE)])
-        self.fold = Fold("More options", self.more)
+        self.fold = CollapsibleSection("More options", self.more)
         self._build()
         self._restore()
         for form in (*self.often, self.more):

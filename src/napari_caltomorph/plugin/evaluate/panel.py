@@ -13,45 +13,35 @@ from typing import Any
 import napari
 from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
 
-from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.errors import CaltomorphError, TrainingPatientsFound
 from napari_caltomorph.jobs import ModelEvaluation, evaluate_command, evaluate_model, examine, save_evaluation
 from napari_caltomorph.jobs.evaluate import compute_for_display
-from napari_caltomorph.plugin.evaluate.open import open_in_predict
+from napari_caltomorph.names import path_of
 from napari_caltomorph.plugin.evaluate.options_form import in_panel_words
 from napari_caltomorph.plugin.evaluate.result import EvaluateResult
 from napari_caltomorph.plugin.evaluate.save import folder_for, save_page
 from napari_caltomorph.plugin.evaluate.setup import EvaluateSetup
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
-from napari_caltomorph.plugin.widgets.copy_link import CopyLink
-from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
-from napari_caltomorph.plugin.widgets.fold import Fold
-from napari_caltomorph.plugin.widgets.parts import line, link
-from napari_caltomorph.plugin.widgets.settings import preferences
-from napari_caltomorph.plugin.widgets.task_row import TaskRow
-from napari_caltomorph.plugin.widgets.theme import WARNING, look_of
+from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
+from napari_caltomorph.plugin.widgets.parts import WARNING, CollapsibleSection, CopyLink, line, link, row_of
+from napari_caltomorph.plugin.widgets.settings import choose_folder
+from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress, Progress
+from napari_caltomorph.report import Look
 from napari_caltomorph.report.evaluation_figures import save_figures
+from napari_caltomorph.smear import read_smear
 
 
 class EvaluatePanel(DockPanel):
-    """Choose a model and a cohort, evaluate, and look at who was judged right, wrong and missed.
-
-    Parameters
-    ----------
-    viewer : napari.viewer.Viewer
-        Given by napari.
-    """
+    """Choose a model and a cohort, evaluate, and see which patients are predicted right, wrong, and missed."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
-        self._viewer = viewer
+        super().__init__(viewer)
         self.setup = EvaluateSetup()
-        self.fold = Fold("Setup", self.setup)
-        self.run = TaskRow("Evaluate")
-        self.run.cancelled = "Cancelled. What was encoded or saved by then is kept."
+        self.fold = CollapsibleSection("Setup", self.setup)
+        self.run = TaskRow("Evaluate", kept="What was encoded or saved before is kept.")
         self.offer = line(
             f"{link('Judge the training patients out of fold')}: each by the member that did not learn from them."
         )
@@ -63,25 +53,22 @@ class EvaluatePanel(DockPanel):
         self.setup.asked.connect(self.evaluate)
         self.setup.changed.connect(self._on_setup_changed)
         self.fold.toggled.connect(self._arrange)
-        self.run.asked.connect(self.evaluate)
+        self.run.requested.connect(self.evaluate)
         self.run.ended.connect(self._on_ended)
         self.offer.linkActivated.connect(lambda _: self.evaluate_out_of_fold())
         self.result.opened.connect(self.open_patient)
         self.report_button.clicked.connect(self._report_dialog)
         self.copy.linkActivated.connect(lambda _: self.copy_command())
         self._build()
-        self.fold.button.setChecked(True)
+        self.fold.set_open(True)
         self.bind()
 
+    @shows_errors
     def evaluate(self) -> None:
         """Evaluate as it is chosen; patients without features are encoded first."""
         self.bind()
         self.offer.hide()
-        try:
-            request = self.setup.request()
-        except CaltomorphError as error:
-            self.run.say(str(error), is_error=True)
-            return
+        request = self.setup.request()
         self.setup.remember()
 
         def work(progress: OnProgress) -> ModelEvaluation | TrainingPatientsFound:
@@ -103,16 +90,15 @@ class EvaluatePanel(DockPanel):
         self.setup.options.set(split="train", out_of_fold=True)
         self.evaluate()
 
+    @shows_errors
     def open_patient(self, place: str) -> None:
         """Open a smear with its prediction in *Predict patient*."""
         judged = self.result.judged
         if not place or judged is None:
-            self.run.say("This patient has features and no images that could be opened.", is_error=True)
+            self.run.show_error("This patient has features and no images that could be opened.")
             return
-        try:
-            open_in_predict(self._viewer, place, judged.request.model)
-        except CaltomorphError as error:
-            self.run.say(str(error), is_error=True)
+        smear = read_smear(path_of(place))
+        open_panel(self._viewer, "Predict patient").predict_smear(smear, judged.request.model)
 
     def save_report(self, folder: Path) -> None:
         """Write numbers, figures and report into a folder, as the terminal does, and open the report."""
@@ -121,25 +107,22 @@ class EvaluatePanel(DockPanel):
             return
 
         def show(files: list[Path]) -> None:
-            self.run.say(f"Saved in {folder}")
+            self.run.show_message(f"Saved in {folder}")
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(files[-1])))
 
         result = judged.at(threshold)
         command = evaluate_command(result.request, folder)
         self._start(lambda progress: save_evaluation(result, folder, command=command, progress=progress), show)
 
+    @shows_errors
     def save_figure(self, path: Path) -> None:
         """Write the figure in front; the name's ending (pdf, svg, png) says how."""
         judged, tab = self.result.judged, self.result.shown
         if judged is None or tab is None:
-            self.run.say("Choose a tab with a figure first.", is_error=True)
+            self.run.show_error("Choose a tab with a figure first.")
             return
-        try:
-            save_page(tab.page, judged.evaluation, self.result.threshold.value, path)
-        except CaltomorphError as error:
-            self.run.say(str(error), is_error=True)
-        else:
-            self.run.say(f"Saved {path}")
+        save_page(tab.page, judged.evaluation, self.result.threshold.value, path)
+        self.run.show_message(f"Saved {path}")
 
     def save_figures(self, folder: Path) -> None:
         """Write all figures into a folder, as PDF and PNG."""
@@ -151,15 +134,12 @@ class EvaluatePanel(DockPanel):
                 progress(Progress("Drawing figures", 0, 1, "sets"))
                 return save_figures(evaluation, folder)
 
-            self._start(work, lambda files: self.run.say(f"Saved {len(files)} files in {folder}"))
+            self._start(work, lambda files: self.run.show_message(f"Saved {len(files)} files in {folder}"))
 
+    @shows_errors
     def copy_command(self) -> None:
         """Put the line for a terminal on the clipboard."""
-        try:
-            request = self.setup.request()
-        except CaltomorphError as error:
-            self.run.say(str(error), is_error=True)
-            return
+        request = self.setup.request()
         shown = self.result.judged
         if shown is not None and shown.request == request:
             request = shown.at(self.result.moved_to).request
@@ -167,16 +147,12 @@ class EvaluatePanel(DockPanel):
 
     def on_bound(self) -> None:
         self.setup.models.bind()
-        self._viewer.events.theme.connect(self._draw)
-        self._draw()
 
     def on_unbound(self) -> None:
-        """Stop what runs, and let go of the viewer."""
-        if self.run.is_busy:
-            self.run.cancel()
-            self.run.say("Stopped, because the panel was closed.")
         self.setup.models.unbind()
-        self._viewer.events.theme.disconnect(self._draw)
+
+    def draw(self, look: Look) -> None:
+        self.result.draw(look)
 
     def _build(self) -> None:
         menu = QMenu(self)
@@ -193,22 +169,11 @@ class EvaluatePanel(DockPanel):
         tools.setContentsMargins(0, 0, 0, 0)
         tools.addWidget(self.save_button)
         tools.addWidget(self.report_button)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(8, 4, 4, 4)
-        column.setSpacing(3)
-        column.addWidget(self.fold, 1)
-        for widget in (self.run, self.offer, self.stale):
-            column.addWidget(widget)
-        column.addWidget(self.result, 1)
-        below = QHBoxLayout()
-        below.addWidget(self._tools)
-        below.addStretch()
+        below = row_of(self._tools)
         below.addWidget(self.copy)
-        column.addLayout(below)
-        column.addWidget(line(f"<b>{RESEARCH_USE}</b>"))
-        self._column = column
+        widgets = (self.fold, self.run, self.offer, self.stale, self.result)
+        self.lay_out(*widgets, below, stretch=(self.fold, self.result), spacing=3)
         self.offer.hide()
-        self.setMinimumWidth(360)
 
     def _arrange(self) -> None:
         """Show the setup or what came out: one at a time, as a dock is low."""
@@ -224,11 +189,11 @@ class EvaluatePanel(DockPanel):
 
     def _on_judged(self, judged: ModelEvaluation | TrainingPatientsFound) -> None:
         if isinstance(judged, TrainingPatientsFound):
-            self.run.say(in_panel_words(str(judged)), is_error=True)
+            self.run.show_error(in_panel_words(str(judged)))
             self.offer.show()
             return
-        self.result.show_judged(judged, look_of(self._viewer.theme))
-        self.fold.fold()
+        self.result.show_judged(judged, self.look)
+        self.fold.set_open(False)
         self._arrange()
 
     def _on_ended(self) -> None:
@@ -246,13 +211,10 @@ class EvaluatePanel(DockPanel):
         self.stale.setText("<b>The numbers are of what was chosen before. Evaluate again.</b>" if is_stale else "")
         self.stale.setVisible(is_stale)
 
-    def _draw(self, event: object = None) -> None:
-        self.result.draw(look_of(self._viewer.theme))
-
     def _report_dialog(self) -> None:
-        parent = QFileDialog.getExistingDirectory(self, "Make the report's folder in", preferences().folder)
+        parent = choose_folder(self, "Make the report's folder in")
         if parent and self.result.judged is not None:
-            self.save_report(folder_for(self.result.judged.evaluation, Path(parent)))
+            self.save_report(folder_for(self.result.judged.evaluation, parent))
 
     def _figure_dialog(self) -> None:
         tab = self.result.shown
@@ -264,5 +226,5 @@ class EvaluatePanel(DockPanel):
             self.save_figure(Path(path) if Path(path).suffix else Path(path).with_suffix(ending))
 
     def _figures_dialog(self) -> None:
-        if path := QFileDialog.getExistingDirectory(self, "Save all figures in", preferences().folder):
-            self.save_figures(Path(path))
+        if folder := choose_folder(self, "Save all figures in"):
+            self.save_figures(folder)

@@ -29,7 +29,7 @@ from napari_caltomorph.plugin.gallery.pictures import CellPictures, Grid
 from napari_caltomorph.plugin.gallery.stack import CellStack
 from napari_caltomorph.plugin.gallery.texts import RanksInView
 from napari_caltomorph.plugin.session.inspection import Inspection
-from napari_caltomorph.plugin.widgets.theme import look_of
+from napari_caltomorph.plugin.widgets.parts import look_of
 from napari_caltomorph.smear import Smear
 
 

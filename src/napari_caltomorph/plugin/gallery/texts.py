@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, QTimer
 from napari_caltomorph.plugin.gallery.colors import BY_LABEL
 from napari_caltomorph.plugin.gallery.pictures import Grid
 from napari_caltomorph.plugin.session.inspection import Inspection
-from napari_caltomorph.plugin.widgets.theme import look_of
+from napari_caltomorph.plugin.widgets.parts import look_of
 from napari_caltomorph.report import Look
 from napari_caltomorph.report.drawing import short
 

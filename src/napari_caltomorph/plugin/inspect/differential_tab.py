@@ -21,11 +21,10 @@ from napari_caltomorph.plugin.inspect.differential_parts import NARROW, LabelKey
 from napari_caltomorph.plugin.inspect.differential_view import DifferentialView
 from napari_caltomorph.plugin.session.differential import Counts, DifferentialState, Trained, show_calls, smear_of
 from napari_caltomorph.plugin.session.inspection import Inspection
-from napari_caltomorph.plugin.widgets.ask_path import ask_file, ask_folder, ask_new_file
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import counted, line, plain
+from napari_caltomorph.plugin.widgets.parts import WARNING, colored, counted, line, plain
+from napari_caltomorph.plugin.widgets.settings import choose_file, choose_folder, choose_new_file
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
-from napari_caltomorph.plugin.widgets.theme import WARNING, colored
 from napari_caltomorph.plugin.widgets.worker import Job
 
 _EMPTY = "Select cells and label them: with a letter over the picture, or with a button."
@@ -49,7 +48,7 @@ class DifferentialTab(InspectionView):
         self.words, self.about = line(), line()
         self.task = TaskRow("Train probe")
         self.task.button.setToolTip("Learn from the labelled cells of all smears inspected here, and count them")
-        self.task.asked.connect(self._train)
+        self.task.requested.connect(self._train)
         self.view = DifferentialView()
         self.buttons: dict[str, QPushButton] = {}
         column = QVBoxLayout(self)
@@ -127,9 +126,9 @@ class DifferentialTab(InspectionView):
             return
         cells = self.inspection.cells
         if not cells.selected:
-            self.task.say("Select cells first: click one in the picture, or drag over several.")
+            self.task.show_message("Select cells first: click one in the picture, or drag over several.")
             return
-        self.task.say("")
+        self.task.show_message("")
         if self.inspection.coloring == BY_CLASS:
             self.inspection.color_by(BY_LABEL)
         cells.label(name)
@@ -169,7 +168,7 @@ class DifferentialTab(InspectionView):
         from napari_caltomorph.differential.run import save_differentials
 
         files = save_differentials(list(self._counts.values()), folder)
-        self.task.say(f"Written: {', '.join(map(str, files))}")
+        self.task.show_message(f"Written: {', '.join(map(str, files))}")
 
     def _train(self) -> None:
         if self.inspection is not None:
@@ -199,7 +198,7 @@ class DifferentialTab(InspectionView):
     def _on_failed(self, error: Exception) -> None:
         if not isinstance(error, CaltomorphError):
             raise error
-        self.task.say(str(error), is_error=True)
+        self.task.show_error(str(error))
 
     def _show(self, chosen: SmearId | None = None) -> None:
         here = None if self.inspection is None else smear_of(self.inspection)
@@ -261,31 +260,31 @@ class DifferentialTab(InspectionView):
         try:
             act()
         except CaltomorphError as error:
-            self.task.say(str(error), is_error=True)
+            self.task.show_error(str(error))
 
     def _ask_labels(self) -> None:
-        if path := ask_file(self, "Labelled cells", _TABLES):
+        if path := choose_file(self, "Labelled cells", _TABLES):
             self.load_labels(path)
 
     def _ask_where_labels(self) -> None:
-        if path := ask_new_file(self, "Save the labelled cells", "labels.csv", _TABLES):
+        if path := choose_new_file(self, "Save the labelled cells", "labels.csv", _TABLES):
             save_labels(self.book.labels, path)
 
     def _ask_probe(self) -> None:
-        if path := ask_file(self, "Probe", _PROBES):
+        if path := choose_file(self, "Probe", _PROBES):
             self.load_probe(path)
 
     def _ask_where_probe(self) -> None:
-        path = ask_new_file(self, "Save the probe", "probe.safetensors", _PROBES)
+        path = choose_new_file(self, "Save the probe", "probe.safetensors", _PROBES)
         if path and self.book.probe is not None:
             self.book.probe.save(path)
 
     def _ask_others(self) -> None:
-        if path := ask_folder(self, "A smear, or a folder of smears"):
+        if path := choose_folder(self, "A smear, or a folder of smears"):
             self.count_others(path)
 
     def _ask_where_counts(self) -> None:
-        if folder := ask_folder(self, "Export the counts into"):
+        if folder := choose_folder(self, "Export the counts into"):
             self.export(folder)
 
 

@@ -66,7 +66,7 @@ class Question(QWidget):
     def clear(self) -> None:
         """Stop asking, and show no answer."""
         self.run.cancel()
-        self.run.say("")
+        self.run.show_message("")
         self._draw = None
         self._said.clear()
         self._said.hide()

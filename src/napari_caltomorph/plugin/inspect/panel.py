@@ -13,7 +13,6 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QBoxLayout, QFrame, QPushButton, QScrollArea, QShortcut, QTabWidget, QVBoxLayout, QWidget
 
-from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.inspect.controls import CellControls
 from napari_caltomorph.plugin.inspect.keys import ACTIONS, CellAction
@@ -23,8 +22,8 @@ from napari_caltomorph.plugin.session.inspection import Inspection, session_of
 from napari_caltomorph.plugin.widgets.cell_card import CellCard
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import line, plain
-from napari_caltomorph.plugin.widgets.theme import ERROR, colored, look_of
+from napari_caltomorph.plugin.widgets.parts import ERROR, colored, line, plain
+from napari_caltomorph.report import Look
 
 _EMPTY = (
     "Which cells made the diagnosis, and what if some were not there? Predict a patient, or open a saved prediction; "
@@ -37,17 +36,10 @@ _ROOM_FOR_CARD = 460
 
 
 class InspectPanel(DockPanel):
-    """Follows what is inspected in its window.
-
-    Parameters
-    ----------
-    viewer : napari.viewer.Viewer
-        Given by napari.
-    """
+    """Follows what is inspected in its window."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
-        self._viewer = viewer
+        super().__init__(viewer)
         self.inspection: Inspection | None = None
         self._tabs: dict[TabRow, InspectionView] = {}
         self.bar = CellControls()
@@ -81,22 +73,24 @@ class InspectPanel(DockPanel):
     def on_bound(self) -> None:
         self._session = session_of(self)  # when it unbinds, the panel may stand in no window any more
         self._session.changed.connect(self._on_session_changed)
-        self._viewer.events.theme.connect(self._on_theme)
         self._on_session_changed()
 
     def on_unbound(self) -> None:
         """Stop what runs in the tabs, and let go of the viewer and of the prediction."""
         self._session.changed.disconnect(self._on_session_changed)
-        self._viewer.events.theme.disconnect(self._on_theme)
         for view in (self.bar, *self._tabs.values()):
             view.close_inspection()
         self._let_go()
+
+    def draw(self, look: Look) -> None:
+        for tab in self._tabs.values():
+            tab.draw(look)
 
     def resizeEvent(self, event: QEvent) -> None:
         super().resizeEvent(event)
         is_wide = self.width() > _WIDE * self.height()
         way = QBoxLayout.Direction.LeftToRight if is_wide else QBoxLayout.Direction.TopToBottom
-        self._column.setDirection(way)
+        self._body.setDirection(way)
         self._controls.setMaximumWidth(360 if is_wide else 16_777_215)
         self.card.setVisible(not is_wide and self.height() > _ROOM_FOR_CARD)
 
@@ -125,16 +119,11 @@ class InspectPanel(DockPanel):
         for widget in (self._title, self.bar, self._state, self.card):
             controls.addWidget(widget)
         controls.addStretch()
-        self._column = QBoxLayout(QBoxLayout.Direction.TopToBottom)
-        self._column.setSpacing(4)
-        self._column.addWidget(self._controls, 0, Qt.AlignmentFlag.AlignTop)
-        self._column.addWidget(self.tabs, 1)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(8, 4, 4, 4)
-        outer.setSpacing(4)
-        outer.addWidget(self._empty, 1)
-        outer.addLayout(self._column, 1)
-        outer.addWidget(line(f"<b>{RESEARCH_USE}</b>"))
+        self._body = QBoxLayout(QBoxLayout.Direction.TopToBottom)
+        self._body.setSpacing(4)
+        self._body.addWidget(self._controls, 0, Qt.AlignmentFlag.AlignTop)
+        self._body.addWidget(self.tabs, 1)
+        self.lay_out(self._empty, self._body, stretch=(self._empty, self._body))
         self.setMinimumSize(360, 180)  # less than its parts want: they make room when they are told the size
         self._say("", False)
 
@@ -176,7 +165,7 @@ class InspectPanel(DockPanel):
         row = TABS[place]
         if row not in self._tabs:
             tab = self._tabs[row] = row.make()
-            tab.draw(look_of(self._viewer.theme))
+            tab.draw(self.look)
             tab.show_inspection(self.inspection)
             self.tabs.widget(place).setWidget(tab)
             for widget in tab.key_widgets():
@@ -197,10 +186,6 @@ class InspectPanel(DockPanel):
 
     def _open_predict(self) -> None:
         self._viewer.window.add_plugin_dock_widget("napari-caltomorph", "Predict patient")
-
-    def _on_theme(self, event: object = None) -> None:
-        for tab in self._tabs.values():
-            tab.draw(look_of(self._viewer.theme))
 
 
 class _Place(QScrollArea):

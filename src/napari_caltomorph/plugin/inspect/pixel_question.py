@@ -26,7 +26,7 @@ class PixelQuestion(Question):
     def __init__(self) -> None:
         super().__init__("Where in this cell did the encoder look?", "Attention rollout over the patches of its image")
         self._inspection: Inspection | None = None
-        self.run.asked.connect(self._ask)
+        self.run.requested.connect(self._ask)
 
     def show_inspection(self, inspection: Inspection | None) -> None:
         """Ask about the cells of another prediction."""
@@ -39,9 +39,10 @@ class PixelQuestion(Question):
         current = None if self._inspection is None else self._inspection.cells.current
         self.run.button.setEnabled(current is not None or self.run.is_busy)
         if current is None and not self.run.is_busy:
-            self.run.say("" if self._inspection is None else "Select a cell to ask where in it the encoder looked.")
+            hint = "Select a cell to see which parts of it the encoder uses."
+            self.run.show_message("" if self._inspection is None else hint)
         elif not self.run.is_busy:
-            self.run.say("")
+            self.run.show_message("")
 
     def _ask(self) -> None:
         assert self._inspection is not None

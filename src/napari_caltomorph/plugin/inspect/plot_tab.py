@@ -18,8 +18,7 @@ from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.cell_plot import CellPlot
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import line, plain
-from napari_caltomorph.plugin.widgets.theme import ERROR, colored
+from napari_caltomorph.plugin.widgets.parts import ERROR, colored, line, plain
 from napari_caltomorph.plugin.widgets.worker import Job
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.report import Look, draw_attention_swarm

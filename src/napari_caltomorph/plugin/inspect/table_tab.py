@@ -14,9 +14,8 @@ from napari_caltomorph.diagnosis.tables import folder_name
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.session.selection import CellSelection
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import line, plain
+from napari_caltomorph.plugin.widgets.parts import ERROR, colored, line, plain
 from napari_caltomorph.plugin.widgets.settings import preferences
-from napari_caltomorph.plugin.widgets.theme import ERROR, colored
 from napari_caltomorph.storage import replacing
 
 _STATE = "state"

@@ -16,18 +16,18 @@ from qtpy.QtWidgets import QFrame, QHeaderView, QLabel, QPushButton, QScrollArea
 
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.explanation.trust import NO_PATIENTS, Trust, available_trust, trust
-from napari_caltomorph.names import printable
-from napari_caltomorph.plugin.evaluate.open import open_in_predict
+from napari_caltomorph.names import path_of, printable
 from napari_caltomorph.plugin.inspect.explanation_row import ScrolledCanvas
 from napari_caltomorph.plugin.inspect.unusual_cells import UnusualCells
 from napari_caltomorph.plugin.session.inspection import Inspection
+from napari_caltomorph.plugin.widgets.dock_panel import open_panel
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import line, plain
+from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, colored, line, plain
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
-from napari_caltomorph.plugin.widgets.theme import ERROR, WARNING, colored
 from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.report.trust_figures import draw_certainty, draw_domain, draw_members
+from napari_caltomorph.smear import read_smear
 
 COLUMN = "unusual"
 _SHOWN = 10
@@ -43,7 +43,7 @@ class TrustTab(InspectionView):
         super().__init__()
         self.found: Trust | None = None
         self.run = TaskRow("Compare with training patients")
-        self.run.asked.connect(self._compare)
+        self.run.requested.connect(self._compare)
         self.domain, self.members, self.certainty = (_canvas(height) for height in (150, 165, 160))
         self.domain.mpl_connect("resize_event", lambda _: self._draw())
         self.unusual = UnusualCells()
@@ -188,7 +188,8 @@ class TrustTab(InspectionView):
         gallery = self.inspection.gallery
         viewer = napari.current_viewer() if gallery is None else gallery.viewer
         try:
-            open_in_predict(viewer, row["path"], str(self.inspection.ensemble().folder))
+            smear = read_smear(path_of(row["path"]))
+            open_panel(viewer, "Predict patient").predict_smear(smear, str(self.inspection.ensemble().folder))
         except CaltomorphError as error:
             _say(self._problem, plain(str(error)), ERROR)
 

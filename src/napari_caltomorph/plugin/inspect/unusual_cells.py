@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QListView, QListWidget, QListWidgetItem
 
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.errors import CellUnreadable
-from napari_caltomorph.plugin.widgets.theme import pixmap
+from napari_caltomorph.plugin.widgets.parts import pixmap
 from napari_caltomorph.smear import Smear
 
 _SIDE = 54

@@ -9,8 +9,7 @@ from qtpy.QtWidgets import QBoxLayout, QHBoxLayout, QLabel, QPushButton, QSizePo
 
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import counted, line, plain
-from napari_caltomorph.plugin.widgets.theme import ERROR, colored
+from napari_caltomorph.plugin.widgets.parts import ERROR, colored, counted, line, plain
 from napari_caltomorph.report.what_if_figure import draw_what_if, what_if_in_words
 
 _EMPTY = (

@@ -54,7 +54,7 @@ class WhyTab(InspectionView):
             "Gradient times input of each cell, with its sign: for the class or against",
             250,
         )
-        self.contribution.run.asked.connect(self._ask_contributions)
+        self.contribution.run.requested.connect(self._ask_contributions)
         self.contribution.canvas.mpl_connect("button_press_event", self._on_bar)
         self.dots = _Dots()
         self.dots.setFixedHeight(230)
@@ -65,14 +65,14 @@ class WhyTab(InspectionView):
             "Takes the selected cells out, one at a time, and asks again",
             190,
         )
-        self.without.run.asked.connect(self._ask_without)
+        self.without.run.requested.connect(self._ask_without)
         self.curves = Question(
             "Can these orders be believed?",
             "Takes cells out, and puts them in, in the order of attention, contribution and response alone, and in 20 "
             "random orders",
             480,
         )
-        self.curves.run.asked.connect(self._ask_curves)
+        self.curves.run.requested.connect(self._ask_curves)
         self.pixels = PixelQuestion()
         self._stale = line()
         self._found: Contributions | None = None
@@ -189,7 +189,7 @@ class WhyTab(InspectionView):
         assert self.inspection is not None
         chosen = self.inspection.cells.selected - self.inspection.cells.left_out
         if not chosen:
-            self.without.run.say("Select one or more cells first, in the gallery, the table or a plot.", is_error=True)
+            self.without.run.show_error("Select one or more cells first, in the gallery, the table or a plot.")
             return
         work = partial(ask_without, self._asked(), tuple(sorted(chosen)))
         self.without.run.start(work, self._show_without)

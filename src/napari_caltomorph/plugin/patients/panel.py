@@ -6,7 +6,6 @@ the prediction that was written.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,23 +13,20 @@ from typing import TYPE_CHECKING
 import napari
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QModelIndex, Qt
-from qtpy.QtWidgets import QFileDialog, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QMenu, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QGridLayout, QLabel, QLineEdit, QMenu, QPushButton
 
-from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.cohort import FoundPatient, find_patients
 from napari_caltomorph.diagnosis import save_predictions
 from napari_caltomorph.diagnosis.tables import folder_name, refuse_repeated_ids
-from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.jobs import PatientProgress, PatientResult, predict_patients
 from napari_caltomorph.names import path_of, printable
 from napari_caltomorph.plugin.patients.table import PatientRow, PatientsTable, described
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
-from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
+from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
-from napari_caltomorph.plugin.widgets.parts import counted, line
-from napari_caltomorph.plugin.widgets.settings import preferences
-from napari_caltomorph.plugin.widgets.task_row import TaskRow
-from napari_caltomorph.plugin.widgets.theme import ERROR, colored
+from napari_caltomorph.plugin.widgets.parts import BUTTON_WIDTH, ERROR, colored, counted, folder_row, line, row_of
+from napari_caltomorph.plugin.widgets.settings import COHORT_FILES, choose_file, choose_folder, preferences
+from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress, Progress
 
 if TYPE_CHECKING:
@@ -40,21 +36,14 @@ _EMPTY = (
     "Add a folder in which every folder is one patient's smear, or a cohort. Then click <b>Predict patients</b>; "
     "what is done already is not computed again."
 )
-_KEPT = "Patients who are done are kept; click again to go on."
+_KEPT = "Patients that are done are kept; click again to continue."
 
 
 class PatientsPanel(DockPanel):
-    """Add patients, predict them all, and open one.
-
-    Parameters
-    ----------
-    viewer : napari.viewer.Viewer
-        Given by napari.
-    """
+    """Add patients, predict them all, and open one."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
-        self._viewer = viewer
+        super().__init__(viewer)
         self._predictor: Predictor | None = None
         self._place: Path | None = None
         self._suggested = ""
@@ -62,9 +51,8 @@ class PatientsPanel(DockPanel):
         self.models = ModelChooser()
         self.models.changed.connect(self._suggest)
         self.results = QLineEdit(placeholderText="folder for the predictions")
-        self.run = TaskRow("Predict patients")
-        self.run.cancelled = f"Cancelled. {_KEPT}"
-        self.run.asked.connect(self.predict)
+        self.run = TaskRow("Predict patients", kept=_KEPT)
+        self.run.requested.connect(self.predict)
         self.run.progressed.connect(self._on_progress)
         self.run.failed.connect(self._forget_predictor)
         self.run.ended.connect(self._on_ended)
@@ -77,42 +65,39 @@ class PatientsPanel(DockPanel):
 
     @property
     def text(self) -> str:
-        """What is said above the table."""
+        """The summary above the table."""
         return str(self._about.text())
 
     @property
     def detail(self) -> str:
-        """What is said of the selected patient."""
+        """The description of the selected patient."""
         return str(self._detail.text())
 
     def add(self, place: str | Path) -> None:
-        """Add the patients of a folder or a cohort to the table; those that are in it already stay as they are."""
+        """Add the patients of a folder or a cohort to the table; those that are in it already stay unchanged."""
         self.bind()
         folder = path_of(str(place)).expanduser()
         self._set_busy(True)
         self.run.start(lambda progress: find_patients(folder), partial(self._on_found, folder))
 
     def clear(self) -> None:
-        """Take all patients off the table; nothing is removed from disk."""
+        """Remove all patients from the table; nothing is removed from disk."""
         self.table.show_patients({})
         self._arrange()
 
+    @shows_errors
     def predict(self) -> None:
-        """Predict all patients of the table; those who are done already are not computed again."""
+        """Predict all patients of the table; those that are done already are not computed again."""
         self.bind()
         patients = {row.patient_id: row.path for row in self.table.rows}
         folder = self.results.text().strip()
         if not patients:
-            self.run.say("There is no patient yet: add a folder or a cohort.", is_error=True)
+            self.run.show_error("There is no patient yet: add a folder or a cohort.")
             return
         if not folder:
-            self.run.say("Choose a folder for the predictions first.", is_error=True)
+            self.run.show_error("Choose a folder for the predictions first.")
             return
-        try:
-            options = self.models.options()
-        except CaltomorphError as error:
-            self.run.say(str(error), is_error=True)
-            return
+        options = self.models.options()
         self.table.show_patients(patients)
         self._set_busy(True)
 
@@ -128,59 +113,44 @@ class PatientsPanel(DockPanel):
         self.run.start(work, self._on_predicted)
 
     def open(self, row: PatientRow) -> None:
-        """Show a patient's saved prediction in *Predict patient*, which is opened if it is not."""
-        if row.result is None or row.result.file is None:
-            return
-        dock, panel = self._viewer.window.add_plugin_dock_widget("napari-caltomorph", "Predict patient", tabify=True)
-        dock.show()
-        dock.raise_()
-        panel.bind()  # it may be behind another tab, where Qt has not shown it yet
-        panel.open_prediction(row.result.file)
+        """Show a patient's saved prediction in *Predict patient*."""
+        if row.result is not None and row.result.file is not None:
+            open_panel(self._viewer, "Predict patient").open_prediction(row.result.file)
 
+    @shows_errors
     def export(self, folder: str | Path) -> None:
-        """Write predictions.csv, cells.csv and each prediction.json of all who were predicted into another folder."""
+        """Write predictions.csv, cells.csv and each prediction.json of all predicted patients into another folder."""
         predictions = [row.prediction for row in self.table.rows if row.prediction is not None]
-        try:
-            save_predictions(predictions, Path(folder))
-        except CaltomorphError as error:
-            self.run.say(str(error), is_error=True)
-        else:
-            show_info(f"Saved {counted(len(predictions), 'prediction')} in {folder}")
+        save_predictions(predictions, Path(folder))
+        show_info(f"Saved {counted(len(predictions), 'prediction')} in {folder}")
 
     def on_bound(self) -> None:
         self.models.bind()
 
     def on_unbound(self) -> None:
-        """Stop what runs, and let go of the Preferences."""
-        if self.run.is_busy:
-            self.run.cancel()
-            self.run.say(f"Stopped, because the panel was closed. {_KEPT}")
         self.models.unbind()
 
     def _build(self) -> None:
         self._add = QPushButton("Add")
         menu = QMenu(self)
-        menu.addAction("Folder of patients or cohort...", partial(self._ask_folder, "Folder of patients", self.add))
+        menu.addAction("Folder of patients or cohort...", self._add_folder)
         menu.addAction("Table or cohort.json...", self._add_file)
         self._add.setMenu(menu)
         self._clear = QPushButton("Clear")
-        self._clear.setToolTip("Take all patients off the table; nothing is removed from disk")
+        self._clear.setToolTip("Remove all patients from the table; nothing is removed from disk")
         self._clear.clicked.connect(self.clear)
-        browse = QPushButton("Browse")
-        browse.clicked.connect(lambda: self._ask_folder("Write the predictions to", self.results.setText))
         self._about = line()
         top = QGridLayout()
         top.setColumnStretch(1, 1)
         top.setColumnMinimumWidth(0, 54)
         top.setVerticalSpacing(4)
-        for button in (self._add, self._clear, browse):
-            button.setFixedWidth(60)
+        for button in (self._add, self._clear):
+            button.setFixedWidth(BUTTON_WIDTH)
         for place, widget in enumerate((QLabel("Patients"), self._about, self._clear, self._add)):
             top.addWidget(widget, 0, place)
         top.addWidget(self.models, 1, 0, 1, 4)
         top.addWidget(QLabel("Results"), 2, 0)
-        top.addWidget(self.results, 2, 1, 1, 2)
-        top.addWidget(browse, 2, 3)
+        top.addLayout(folder_row(self.results, "Write the predictions to"), 2, 1, 1, 3)
         self._empty = line(_EMPTY)
         self._empty.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._detail = line()
@@ -188,42 +158,28 @@ class PatientsPanel(DockPanel):
         self._opener.clicked.connect(lambda: self.open(self.table.chosen) if self.table.chosen else None)
         self._export = QPushButton("Export all ...")
         self._export.setToolTip("Write predictions.csv, cells.csv and each prediction.json into another folder")
-        self._export.clicked.connect(lambda: self._ask_folder("Export to", self.export))
-        tools = QHBoxLayout()
-        tools.addWidget(self._opener)
-        tools.addStretch()
+        self._export.clicked.connect(self._export_dialog)
+        tools = row_of(self._opener)
         tools.addWidget(self._export)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(8, 4, 4, 4)
-        column.setSpacing(4)
-        column.addLayout(top)
-        column.addWidget(self.run)
-        column.addWidget(self._empty, 1)
-        column.addWidget(self.table, 1)
-        column.addWidget(self._detail)
-        column.addLayout(tools)
-        column.addWidget(line(f"<b>{RESEARCH_USE}</b>"))
-        self.setMinimumWidth(360)
+        widgets = (self.run, self._empty, self.table, self._detail)
+        self.lay_out(top, *widgets, tools, stretch=(self._empty, self.table))
 
     def _arrange(self) -> None:
         rows = self.table.rows
         done = sum(row.prediction is not None for row in rows)
         failed = sum(bool(row.problem) for row in rows)
-        said = [counted(len(rows), "patient") if rows else "none yet", *([f"{done} done"] if done else [])]
-        self._about.setText(", ".join(said + ([colored(f"{failed} failed", ERROR)] if failed else [])))
+        counts = [counted(len(rows), "patient") if rows else "none yet", *([f"{done} done"] if done else [])]
+        self._about.setText(", ".join(counts + ([colored(f"{failed} failed", ERROR)] if failed else [])))
         self._empty.setVisible(not rows)
         self.table.setVisible(bool(rows))
         self._export.setEnabled(bool(done) and not self.run.is_busy)
         self._describe()
 
+    @shows_errors
     def _on_found(self, place: Path, found: dict[str, FoundPatient]) -> None:
         patients = {row.patient_id: row.path for row in self.table.rows}
         new = {patient: one.path for patient, one in found.items() if one.path not in patients.values()}
-        try:
-            refuse_repeated_ids([*patients, *new])
-        except CaltomorphError as error:
-            self.run.say(str(error), is_error=True)
-            return
+        refuse_repeated_ids([*patients, *new])
         known = [row.result for row in self.table.rows if row.result is not None]
         self.table.show_patients(patients | new)
         for result in known:
@@ -234,7 +190,7 @@ class PatientsPanel(DockPanel):
         self._arrange()
 
     def _suggest(self) -> None:
-        """Name a folder for the results beside the patients, one a model, unless the user has chosen one."""
+        """Suggest a results folder next to the patients, one for each model, unless the user has chosen one."""
         if self._place is None or self.results.text() != self._suggested:
             return
         name = self._place.name if self._place.is_dir() else self._place.stem
@@ -256,9 +212,12 @@ class PatientsPanel(DockPanel):
     def _on_predicted(self, results: list[PatientResult]) -> None:
         kept = sum(result.is_cached for result in results)
         failed = sum(result.prediction is None for result in results)
-        said = f"{counted(len(results) - failed, 'patient')} predicted" + (f", {kept} of them before" if kept else "")
-        said += f"; {failed} failed: the reason stands in the row." if failed else "."
-        self.run.say(f"{said} In {self.results.text().strip()}", is_error=bool(failed))
+        done = f"{counted(len(results) - failed, 'patient')} predicted" + (f", {kept} of them before" if kept else "")
+        place = self.results.text().strip()
+        if failed:
+            self.run.show_error(f"{done}; {failed} failed: the reason is in the row. In {place}")
+        else:
+            self.run.show_message(f"{done}. In {place}")
 
     def _on_ended(self) -> None:
         if self._running:
@@ -268,7 +227,7 @@ class PatientsPanel(DockPanel):
         self._arrange()
 
     def _set_busy(self, is_busy: bool) -> None:
-        """Whose patients they are stays as it is while something runs."""
+        """Lock the patients, the model and the results folder while a task runs."""
         for widget in (self._add, self._clear, self.results, self.models):
             widget.setEnabled(not is_busy)
         self._export.setEnabled(False)
@@ -287,16 +246,18 @@ class PatientsPanel(DockPanel):
         if row is None:
             return
         if row.prediction is None:
-            self.run.say(row.problem or f"{row.patient_id} is not predicted yet.", is_error=True)
+            self.run.show_error(row.problem or f"{row.patient_id} is not predicted yet.")
         else:
             self.open(row)
 
-    def _ask_folder(self, title: str, then: Callable[[str], object]) -> None:
-        if path := QFileDialog.getExistingDirectory(self, title, preferences().folder):
-            then(path)
+    def _export_dialog(self) -> None:
+        if folder := choose_folder(self, "Export to"):
+            self.export(folder)
+
+    def _add_folder(self) -> None:
+        if folder := choose_folder(self, "Folder of patients"):
+            self.add(folder)
 
     def _add_file(self) -> None:
-        pattern = "Cohorts (*.csv *.tsv *.xlsx *.parquet *.json)"
-        path, _ = QFileDialog.getOpenFileName(self, "Cohort", preferences().folder, pattern)
-        if path:
+        if path := choose_file(self, "Cohort", COHORT_FILES):
             self.add(path)

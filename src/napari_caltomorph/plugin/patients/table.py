@@ -13,8 +13,7 @@ from qtpy.QtWidgets import QTableView
 
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.jobs import PatientResult
-from napari_caltomorph.plugin.widgets.parts import plain
-from napari_caltomorph.plugin.widgets.theme import ERROR, WARNING, colored
+from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, colored, plain
 
 COLUMNS = ("patient", "class", "p", "malign.", "Hb g/dl", "cells", "left out", "warn.", "state")
 _TIPS = {

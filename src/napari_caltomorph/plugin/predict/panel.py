@@ -22,15 +22,13 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QPushButton,
     QScrollArea,
-    QVBoxLayout,
     QWidget,
 )
 
-from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.diagnosis import Prediction, save_predictions
 from napari_caltomorph.diagnosis.find_smear import find_smear
 from napari_caltomorph.diagnosis.tables import folder_name
-from napari_caltomorph.errors import CaltomorphError, SmearUnreadable
+from napari_caltomorph.errors import SmearUnreadable
 from napari_caltomorph.plugin.gallery.gallery import Gallery
 from napari_caltomorph.plugin.gallery.layers import ranked_order
 from napari_caltomorph.plugin.gallery.pictures import CellPictures, read_pictures
@@ -39,14 +37,14 @@ from napari_caltomorph.plugin.predict.result_view import ResultView
 from napari_caltomorph.plugin.predict.stale import stale_note
 from napari_caltomorph.plugin.session.inspection import Inspection, session_of
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
-from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
+from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
-from napari_caltomorph.plugin.widgets.parts import line
+from napari_caltomorph.plugin.widgets.parts import WARNING, line
 from napari_caltomorph.plugin.widgets.settings import preferences
 from napari_caltomorph.plugin.widgets.smear_chooser import SmearChooser
-from napari_caltomorph.plugin.widgets.task_row import TaskRow
-from napari_caltomorph.plugin.widgets.theme import WARNING, look_of
+from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress
+from napari_caltomorph.report import Look
 from napari_caltomorph.smear import Smear, check_smear
 
 if TYPE_CHECKING:
@@ -70,24 +68,17 @@ class _Found:
 
 
 class PredictPanel(DockPanel):
-    """Choose a smear and a model, predict, and read the result.
-
-    Parameters
-    ----------
-    viewer : napari.viewer.Viewer
-        Given by napari.
-    """
+    """Choose a smear and a model, predict, and read the result."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
-        self._viewer = viewer
+        super().__init__(viewer)
         self._predictor: Predictor | None = None
         self.inspection: Inspection | None = None
         self.smears = SmearChooser(viewer)
         self.run = TaskRow("Predict patient")
-        self.run.asked.connect(self.predict)
+        self.run.requested.connect(self.predict)
         self.run.failed.connect(self._forget_predictor)
-        self.smears.problem.connect(partial(self.run.say, is_error=True))
+        self.smears.problem.connect(self.run.show_error)
         self.smears.prediction_asked.connect(self.open_prediction)
         self.models = ModelChooser()
         self.smears.changed.connect(self._mark_if_stale)
@@ -99,17 +90,13 @@ class PredictPanel(DockPanel):
         self._build()
         self.bind()
 
+    @shows_errors
     def predict(self) -> None:
         """Predict the chosen smear; a prediction that still runs is cancelled first, and its result dropped."""
-        self.bind()  # the user may have kept the window open when asked
-        layer = self.smears.layer
-        try:
-            smear, options = self.smears.smear(), self.models.options()
-        except CaltomorphError as error:
-            self.run.say(str(error), is_error=True)
-            return
+        self.bind()
+        layer, smear, options = self.smears.layer, self.smears.smear(), self.models.options()
         if smear is None or layer is None:
-            self.run.say("There is no smear yet: open one, or a sample.", is_error=True)
+            self.run.show_error("There is no smear yet: open one, or a sample.")
             return
         self.smears.stop_checking()
 
@@ -144,25 +131,26 @@ class PredictPanel(DockPanel):
 
         self.run.start(work, partial(self._on_found, None))
 
+    @shows_errors
     def save(self, folder: str | Path) -> None:
         """Save the shown prediction: prediction.json, predictions.csv and cells.csv."""
         if self.inspection is None:
             return
         if not self.inspection.is_answered:
-            self.run.say(UNANSWERED, is_error=True)
+            self.run.show_error(UNANSWERED)
             return
-        try:
-            save_predictions([self.inspection.answer], Path(folder))
-        except CaltomorphError as error:
-            self.run.say(str(error), is_error=True)
-        else:
-            show_info(f"Saved prediction.json, predictions.csv and cells.csv in {folder}")
+        save_predictions([self.inspection.answer], Path(folder))
+        show_info(f"Saved prediction.json, predictions.csv and cells.csv in {folder}")
+
+    def predict_smear(self, smear: Smear, model: str) -> None:
+        """Show a smear, and predict it with an installed model or a model folder."""
+        self.models.choose(model)
+        self.smears.show_smear(smear)
+        self.predict()
 
     def inspect(self) -> None:
-        """Open *Inspect cells* beside this panel."""
-        dock, _ = self._viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells", tabify=True)
-        dock.show()
-        dock.raise_()
+        """Open *Inspect cells* next to this panel."""
+        open_panel(self._viewer, "Inspect cells")
 
     def choose_cell(self, position: int) -> None:
         """Select the cell at a position (rank - 1), here and everywhere."""
@@ -199,30 +187,21 @@ class PredictPanel(DockPanel):
         self.stale = line()
         self.stale.setStyleSheet(f"color: {WARNING}")
         self.stale.hide()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(8, 4, 4, 4)
-        column.setSpacing(4)
-        for widget in (self.smears, self.models, self.run, self.stale):
-            column.addWidget(widget)
-        column.addWidget(self._empty, 1)
-        column.addWidget(self._scroll, 1)
-        column.addWidget(self._tools)
-        column.addWidget(line(f"<b>{RESEARCH_USE}</b>"))
-        self.setMinimumWidth(360)
+        choosers = (self.smears, self.models, self.run, self.stale)
+        self.lay_out(*choosers, self._empty, self._scroll, self._tools, stretch=(self._empty, self._scroll))
 
     def on_bound(self) -> None:
         self.smears.bind()
         self.models.bind()
-        self._viewer.events.theme.connect(self._on_theme)
         self._follow()
 
     def on_unbound(self) -> None:
-        """Stop the worker and let go of the viewer."""
-        self.run.cancel()
         self.smears.unbind()
         self.models.unbind()
-        self._viewer.events.theme.disconnect(self._on_theme)
         self._unfollow()
+
+    def draw(self, look: Look) -> None:
+        self.results.draw(look)
 
     def _on_found(self, layer: Image | None, found: _Found) -> None:
         if layer is not None and found.smear is not None:
@@ -245,7 +224,7 @@ class PredictPanel(DockPanel):
         self._follow()
         self._scroll.verticalScrollBar().setValue(0)
         self._mark_if_stale()
-        self.run.say(found.problem, is_error=True)
+        self.run.show_error(found.problem)
 
     def _mark_if_stale(self) -> None:
         shown = None if self.inspection is None else self.inspection.prediction
@@ -257,7 +236,7 @@ class PredictPanel(DockPanel):
         """Show what is inspected, and what is selected and left out of it in any panel."""
         if self.inspection is not None:
             self.inspection.cells.selection_changed.connect(self._on_selection)
-            self.results.draw(look_of(self._viewer.theme))
+            self.results.draw(self.look)
             self.results.show_inspection(self.inspection)
 
     def _unfollow(self) -> None:
@@ -291,6 +270,3 @@ class PredictPanel(DockPanel):
     def _on_as_stack(self, is_on: bool) -> None:
         if self._gallery is not None:
             self._gallery.show_as_stack(is_on)
-
-    def _on_theme(self, event: object = None) -> None:
-        self.results.draw(look_of(self._viewer.theme))

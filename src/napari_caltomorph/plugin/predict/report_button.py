@@ -42,7 +42,7 @@ class ReportButton(QPushButton):
         if shown is None:
             return
         if not shown.is_answered:
-            self._run.say(UNANSWERED, is_error=True)
+            self._run.show_error(UNANSWERED)
             return
         answer, smear, differential = shown.answer, shown.smear, shown.differential
 
@@ -54,7 +54,7 @@ class ReportButton(QPushButton):
             return save_patient_report(answer, path, smear=smear, trust=found, differential=differential)
 
         def saved(written: Path) -> None:
-            self._run.say(f"Report: {written}")
+            self._run.show_message(f"Report: {written}")
             if then is not None:
                 then(written)
 

@@ -15,8 +15,7 @@ from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.cell_card import CellCard
 from napari_caltomorph.plugin.widgets.cell_plot import CellPlot
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import counted, line, plain
-from napari_caltomorph.plugin.widgets.theme import WARNING, colored
+from napari_caltomorph.plugin.widgets.parts import WARNING, colored, counted, line, plain
 from napari_caltomorph.report import (
     draw_attention_swarm,
     draw_hemoglobin,

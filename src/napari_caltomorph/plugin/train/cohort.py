@@ -11,13 +11,13 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
-from napari_caltomorph.errors import CaltomorphError, TrainingRefused
+from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.names import path_of
 from napari_caltomorph.plugin.widgets.cohort_chooser import CohortChooser
 from napari_caltomorph.plugin.widgets.left_out_patients import LeftOutPatients
 from napari_caltomorph.plugin.widgets.parts import line, link, plain
 from napari_caltomorph.plugin.widgets.settings import last_training
-from napari_caltomorph.plugin.widgets.task_row import TaskRow
+from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.report import Look, draw_classes
 
@@ -48,7 +48,7 @@ class TrainCohort(QWidget):
         self.chooser.fold.toggled.connect(self._arrange)
         self.run = TaskRow("Read cohort")
         self.run.button.setMinimumHeight(26)
-        self.run.asked.connect(self.start_reading)
+        self.run.requested.connect(self.start_reading)
         self._about = line(_EMPTY)
         self._about.linkActivated.connect(lambda _: self.show_left_out())
         self.classes = FigureCanvasQTAgg(Figure(layout="constrained"))
@@ -65,13 +65,10 @@ class TrainCohort(QWidget):
         """What is said about the cohort."""
         return str(self._about.text())
 
+    @shows_errors
     def start_reading(self) -> None:
         """Read what was chosen; a reading that still runs is cancelled first."""
-        try:
-            place, options = self._chosen()
-        except CaltomorphError as error:
-            self.run.say(str(error), is_error=True)
-            return
+        place, options = self._chosen()
         self.chooser.remember()
         last_training().setValue("cohort_options", options.model_dump_json())
 
@@ -83,12 +80,6 @@ class TrainCohort(QWidget):
             self._show(cohort)
 
         self.run.start(work, show)
-
-    def stop(self, reason: str) -> None:
-        """Stop reading, and say why."""
-        if self.run.is_busy:
-            self.run.cancel()
-            self.run.say(reason)
 
     def as_chosen(self) -> tuple[Cohort, Path, CohortOptions]:
         """Return the cohort, and what it was read from.
@@ -136,7 +127,7 @@ class TrainCohort(QWidget):
         self._about.setText(text)
         self.classes.setFixedHeight(_TITLE_HEIGHT + _ROW_HEIGHT * len(cohort.taxonomy.classes))
         self.draw(self._look)
-        self.chooser.fold.fold()
+        self.chooser.fold.set_open(False)
         self._arrange()
         self.read.emit(cohort)
 

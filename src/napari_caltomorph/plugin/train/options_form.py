@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from napari_caltomorph.plugin.widgets.fold import Fold
 from napari_caltomorph.plugin.widgets.options_form import OptionRefused, OptionsForm
+from napari_caltomorph.plugin.widgets.parts import CollapsibleSection
 from napari_caltomorph.plugin.widgets.settings import last_training, preferences
 from napari_caltomorph.training import RECIPES, TrainOptions
 
@@ -31,7 +31,7 @@ class TrainOptionsForm(QWidget):
         self.hemoglobin.setToolTip(_FIELDS["hemoglobin"].description or "")
         self.often = [OptionsForm(TrainOptions, [name]) for name in _IN_SIGHT]
         self.more = OptionsForm(TrainOptions, [n for n in _FIELDS if n not in (*_IN_SIGHT, *_ELSEWHERE)])
-        self.fold = Fold("More options", self.more)
+        self.fold = CollapsibleSection("More options", self.more)
         self._recipe = TrainOptions().recipe
         self._build()
         self._restore()

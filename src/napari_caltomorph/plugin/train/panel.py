@@ -10,22 +10,19 @@ from pathlib import Path
 
 import napari
 from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QDockWidget, QMessageBox, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QDockWidget, QMessageBox, QPushButton
 
-from napari_caltomorph.about import RESEARCH_USE
-from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.jobs import TrainedModel, train_model
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.train.control import TrainingControl
 from napari_caltomorph.plugin.train.result import TrainingResult
 from napari_caltomorph.plugin.train.setup import TrainSetup
 from napari_caltomorph.plugin.train.view import TrainingView, TrainRow
-from napari_caltomorph.plugin.widgets.copy_link import CopyLink
-from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
-from napari_caltomorph.plugin.widgets.fold import Fold
-from napari_caltomorph.plugin.widgets.parts import line
-from napari_caltomorph.plugin.widgets.theme import look_of
+from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
+from napari_caltomorph.plugin.widgets.parts import CollapsibleSection, CopyLink
+from napari_caltomorph.plugin.widgets.task_row import shows_errors
 from napari_caltomorph.progress import OnProgress
+from napari_caltomorph.report import Look
 from napari_caltomorph.storage import home
 from napari_caltomorph.training import KeepSoFar
 
@@ -34,28 +31,21 @@ _CLOSE_BUTTON = "QTitleBarCloseButton"  # napari's name of the cross in a dock's
 
 
 class TrainPanel(DockPanel):
-    """Choose a cohort and options, train, and look at what came out.
-
-    Parameters
-    ----------
-    viewer : napari.viewer.Viewer
-        Given by napari.
-    """
+    """Choose a cohort and options, train, and inspect the model."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
-        self._viewer = viewer
+        super().__init__(viewer)
         self._control = TrainingControl()
         self._outcome: str | None = None
         self.setup = TrainSetup()
-        self.fold = Fold("Setup", self.setup)
+        self.fold = CollapsibleSection("Setup", self.setup)
         self.run = TrainRow(_TRAIN)
         self.training = TrainingView()
         self.result = TrainingResult()
         self.copy = CopyLink()
         self.setup.model.changed.connect(self._name_button)
         self.fold.toggled.connect(self._arrange)
-        self.run.asked.connect(self.train)
+        self.run.requested.connect(self.train)
         self.run.button.clicked.connect(self._on_clicked)
         self.run.failed.connect(self._on_failed)
         self.run.progressed.connect(self.training.hear)
@@ -64,29 +54,25 @@ class TrainPanel(DockPanel):
         self.training.keep_asked.connect(lambda: self._control.keep())
         self.result.predict_asked.connect(self.open_in_predict)
         self.copy.linkActivated.connect(lambda _: self.copy_command())
-        self._build()
+        parts = (self.fold, self.run, self.training, self.result, self.copy)
+        self.lay_out(*parts, stretch=(self.fold, self.training, self.result))
         self._name_button()
-        self.fold.button.setChecked(True)
+        self.fold.set_open(True)
         self.bind()
 
+    @shows_errors
     def train(self) -> None:
         """Train as it is chosen; patients without features are encoded first."""
         self.bind()
         if self.run.is_busy:
             return
         self.setup.model.look()
-        try:
-            request = self.setup.request()
-        except CaltomorphError as error:
-            self.run.say(str(error), is_error=True)
-            return
+        request = self.setup.request()
         control = self._control = TrainingControl()
         self._outcome = "Stopped."
         self.result.trained = None
-        self.training.begin(
-            look_of(self._viewer.theme),
-            is_elsewhere=request.options.workers > 1 or request.options.scheduler is not None,
-        )
+        is_elsewhere = request.options.workers > 1 or request.options.scheduler is not None
+        self.training.begin(self.look, is_elsewhere=is_elsewhere)
         self.run.forget_pace()
 
         def work(progress: OnProgress) -> TrainedModel | None:
@@ -98,39 +84,28 @@ class TrainPanel(DockPanel):
 
         self.run.start(work, self._on_trained)
         self.setup.setEnabled(False)
-        self.fold.fold()
+        self.fold.set_open(False)
         self._arrange()
         self._watch_crosses()
 
+    @shows_errors
     def copy_command(self) -> None:
         """Put the line for a terminal on the clipboard."""
-        try:
-            command = self.setup.command()
-        except CaltomorphError as error:
-            self.run.say(str(error), is_error=True)
-            return
-        self.copy.copy(command)
+        self.copy.copy(self.setup.command())
 
     def open_in_predict(self, folder: Path) -> None:
-        """Choose a model in *Predict patient*, which is opened if it is not."""
+        """Choose a model in *Predict patient*."""
         is_installed = folder.parent == home("models").absolute()
-        dock, panel = self._viewer.window.add_plugin_dock_widget("napari-caltomorph", "Predict patient", tabify=True)
-        panel.models.choose(folder.name if is_installed else str(folder))
-        dock.show()
-        dock.raise_()
-
-    def on_bound(self) -> None:
-        self._viewer.events.theme.connect(self._draw)
-        self._draw()
+        open_panel(self._viewer, "Predict patient").models.choose(folder.name if is_installed else str(folder))
 
     def on_unbound(self) -> None:
-        """Stop what runs, and let go of the viewer."""
-        self.setup.cohort.stop("Stopped, because the panel was closed.")
         if self.run.is_busy:
             self._outcome = "Stopped, because the panel was closed."
             self.training.end()
-            self.run.cancel()
-        self._viewer.events.theme.disconnect(self._draw)
+
+    def draw(self, look: Look) -> None:
+        for part in (self.setup.cohort, self.training, self.result):
+            part.draw(look)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Ask before a dock or window closes on a training; the cross of a dock removes it without closing it."""
@@ -145,19 +120,6 @@ class TrainPanel(DockPanel):
                 return True
             self.unbind()
         return super().eventFilter(watched, event)
-
-    def _build(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(8, 4, 4, 4)
-        column.setSpacing(4)
-        column.addWidget(self.fold, 1)
-        column.addWidget(self.run)
-        column.addWidget(self.training, 1)
-        column.addWidget(self.result, 1)
-        column.addWidget(self.copy)
-        column.addWidget(line(f"<b>{RESEARCH_USE}</b>"))
-        self._column = column
-        self.setMinimumWidth(360)
 
     def _arrange(self) -> None:
         """Show the setup, or the training, or what came out of it: one at a time, as a dock is low."""
@@ -184,8 +146,8 @@ class TrainPanel(DockPanel):
             self._outcome = "Ended before an epoch was finished: there is no model."
             return
         self._outcome = None
-        self.result.show_trained(trained, look_of(self._viewer.theme))
-        self.fold.fold()
+        self.result.show_trained(trained, self.look)
+        self.fold.set_open(False)
         self._arrange()
 
     def _on_ended(self) -> None:
@@ -195,9 +157,9 @@ class TrainPanel(DockPanel):
         self.training.end()
         if self._outcome is not None:
             kept = f" What was learnt is kept: {_GO_ON!r} continues." if self.setup.model.is_begun else ""
-            self.run.say(self._outcome + kept)
+            self.run.show_message(self._outcome + kept)
         if self.result.trained is None and not self.training.has_begun:
-            self.fold.button.setChecked(True)  # there is nothing else to see, and something to change
+            self.fold.set_open(True)  # there is nothing else to see, and something to change
         self._arrange()
 
     def _on_clicked(self) -> None:
@@ -220,8 +182,3 @@ class TrainPanel(DockPanel):
             if isinstance(parent, QDockWidget):
                 for cross in parent.findChildren(QPushButton, _CLOSE_BUTTON):
                     cross.installEventFilter(self)
-
-    def _draw(self, event: object = None) -> None:
-        look = look_of(self._viewer.theme)
-        for part in (self.setup.cohort, self.training, self.result):
-            part.draw(look)

@@ -15,8 +15,7 @@ from napari_caltomorph.plugin.cohort.encoding import CohortEncoding
 from napari_caltomorph.plugin.train.cohort import TrainCohort
 from napari_caltomorph.plugin.train.options_form import TrainOptionsForm
 from napari_caltomorph.plugin.widgets.model_place import ModelPlace
-from napari_caltomorph.plugin.widgets.parts import counted, line, plain
-from napari_caltomorph.plugin.widgets.theme import ERROR, colored
+from napari_caltomorph.plugin.widgets.parts import ERROR, colored, counted, line, plain
 from napari_caltomorph.plugin.widgets.worker import Job
 from napari_caltomorph.training import features_ready
 

@@ -47,10 +47,8 @@ class Curves:
 class TrainRow(TaskRow):
     """The button that trains; says of a training which fold and epoch it is at, and how long it may take."""
 
-    cancelled = "Cancelling: the last finished epoch is kept."
-
     def __init__(self, title: str) -> None:
-        super().__init__(title)
+        super().__init__(title, kept="The last finished epoch is kept.")
         self.forget_pace()
 
     def forget_pace(self) -> None:

@@ -8,8 +8,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
 from napari_caltomorph.errors import CellUnreadable
 from napari_caltomorph.plugin.session.inspection import Inspection
-from napari_caltomorph.plugin.widgets.parts import plain
-from napari_caltomorph.plugin.widgets.theme import pixmap
+from napari_caltomorph.plugin.widgets.parts import pixmap, plain
 from napari_caltomorph.smear import Smear
 
 

@@ -19,9 +19,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_caltomorph.cohort import CohortOptions
-from napari_caltomorph.plugin.widgets.fold import Fold
 from napari_caltomorph.plugin.widgets.options_form import OptionRefused, OptionsForm
-from napari_caltomorph.plugin.widgets.parts import narrow_combo
+from napari_caltomorph.plugin.widgets.parts import CollapsibleSection, narrow_combo
 from napari_caltomorph.plugin.widgets.settings import last_cohort, preferences
 from napari_caltomorph.taxonomy import SHIPPED_BOOKS
 
@@ -54,7 +53,7 @@ class CohortChooser(QWidget):
         self.check_cells.setToolTip("Counts usable cells and finds images that two patients share; takes longer")
         self.more = OptionsForm(CohortOptions, [name for name in _FIELDS if name not in _ALWAYS_SHOWN])
         self.more.changed.connect(self._count_changed)
-        self.fold = Fold("More options", self.more)
+        self.fold = CollapsibleSection("More options", self.more)
         self._build()
 
     def options(self) -> CohortOptions:

@@ -1,39 +1,78 @@
-"""A panel that follows its dock: bound to the viewer while it is shown, and at work no longer once it is closed."""
+"""What all panels share: layout in the dock, the viewer's theme, and an end of their work when the dock closes."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any
+
+import napari
 from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtWidgets import QDockWidget, QWidget
+from qtpy.QtWidgets import QDockWidget, QLayout, QVBoxLayout, QWidget
+
+from napari_caltomorph.about import RESEARCH_USE
+from napari_caltomorph.plugin.widgets.parts import add_items, line, look_of
+from napari_caltomorph.plugin.widgets.task_row import TaskRow
+from napari_caltomorph.report import Look
 
 
 class DockPanel(QWidget):
-    """Calls `on_bound` when it is shown, and `on_unbound` when its dock or its window closes.
+    """The base of the panels: bound to the viewer while it is shown, and without running work once it is closed.
 
-    Closing a dock only hides it, and the Window menu shows it again. The cross in its title removes it for good.
-    Closing the window deletes the panel without telling it, while a worker may still run. Hiding alone, such as
-    behind another tab, is no closing.
+    A subclass makes its widgets, passes them to `lay_out`, and ends with ``self.bind()``. It overrides `on_bound`,
+    `on_unbound` and `draw` where it has something to do there. Each `TaskRow` in it is stopped on closing.
+
+    Closing a dock only hides it, and the Window menu shows it again. The cross in its title removes it permanently.
+    Closing the window deletes the panel without notice, while a worker may still run. A panel that is hidden behind
+    another tab is not closed.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Given by napari.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
+        self._viewer = viewer
         self._is_bound = False
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(8, 4, 4, 4)
+        self.setMinimumWidth(360)
 
     def on_bound(self) -> None:
-        """Connect to the viewer."""
+        """Connect to the viewer and the Preferences."""
 
     def on_unbound(self) -> None:
-        """Let go of the viewer, and stop what runs."""
+        """Disconnect; tasks are stopped already."""
+
+    def draw(self, look: Look) -> None:
+        """Draw figures again, in the colours of a theme."""
+
+    @property
+    def look(self) -> Look:
+        """The colours of the viewer's theme."""
+        return look_of(self._viewer.theme)
+
+    def lay_out(self, *items: QWidget | QLayout, stretch: Collection[object] = (), spacing: int = 4) -> None:
+        """Place the items below each other, those of `stretch` as high as possible, and the research-use line last."""
+        self._column.setSpacing(spacing)
+        add_items(self._column, *items, line(f"<b>{RESEARCH_USE}</b>"), stretch=stretch)
 
     def bind(self) -> None:
-        """Connect, unless that was done; start no work without it: a window that was asked to close may stay."""
+        """Connect, if not connected. Call it before work is started: a window that was asked to close may stay."""
         if not self._is_bound:
             self._is_bound = True
             self.on_bound()
+            self._viewer.events.theme.connect(self._on_theme)
+            self._on_theme()
 
     def unbind(self) -> None:
-        """Let go, unless that was done."""
+        """Stop the work and disconnect, if connected."""
         if self._is_bound:
             self._is_bound = False
+            for row in self.findChildren(TaskRow):
+                row.stop("Stopped, because the panel was closed.")
+            self._viewer.events.theme.disconnect(self._on_theme)
             self.on_unbound()
 
     def showEvent(self, event: QEvent) -> None:
@@ -50,7 +89,7 @@ class DockPanel(QWidget):
     def event(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.ParentChange and self.parentWidget() is None:
             self.unbind()
-            # The cross of a dock takes it out of there for good, and forgets to delete it.
+            # The cross of a dock takes the panel out of the dock permanently, and does not delete it.
             QTimer.singleShot(0, self._delete_if_homeless)
         return super().event(event)
 
@@ -66,3 +105,15 @@ class DockPanel(QWidget):
                 parents.append(parent)
             parent = parent.parentWidget()
         return parents
+
+    def _on_theme(self, event: object = None) -> None:
+        self.draw(self.look)
+
+
+def open_panel(viewer: napari.viewer.Viewer, name: str) -> Any:
+    """Bring one of this plugin's panels to the front, opened if it is not open, and return it."""
+    dock, panel = viewer.window.add_plugin_dock_widget("napari-caltomorph", name, tabify=True)
+    dock.show()
+    dock.raise_()
+    panel.bind()  # it may be behind another tab, where Qt has not shown it yet
+    return panel

@@ -11,8 +11,7 @@ from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QHeaderView, QLabel, QTableView, QVBoxLayout, QWidget
 
 from napari_caltomorph.errors import CellUnreadable
-from napari_caltomorph.plugin.widgets.parts import counted, plain
-from napari_caltomorph.plugin.widgets.theme import pixmap
+from napari_caltomorph.plugin.widgets.parts import counted, pixmap, plain
 from napari_caltomorph.smear import Reason, Smear
 
 _THUMBNAIL = 72

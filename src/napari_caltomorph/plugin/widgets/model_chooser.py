@@ -10,9 +10,17 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushBut
 from napari_caltomorph.diagnosis import ModelDescription, PredictOptions, find_model, installed_models, read_description
 from napari_caltomorph.encoding import find_encoder, find_weights
 from napari_caltomorph.errors import CaltomorphError, WeightsMissing
-from napari_caltomorph.plugin.widgets.parts import chooser_grid, counted, line, link, narrow_combo, plain
+from napari_caltomorph.plugin.widgets.parts import (
+    ERROR,
+    chooser_grid,
+    colored,
+    counted,
+    line,
+    link,
+    narrow_combo,
+    plain,
+)
 from napari_caltomorph.plugin.widgets.settings import preferences
-from napari_caltomorph.plugin.widgets.theme import ERROR, colored
 from napari_caltomorph.plugin.widgets.weights_dialog import WeightsDialog
 
 _GET = "Get the encoder's weights"

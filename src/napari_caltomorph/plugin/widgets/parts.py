@@ -1,35 +1,56 @@
-"""Small Qt parts that the panels share."""
+"""Small Qt parts that the panels share: labels, links, rows, a collapsible section, and napari's theme as colours."""
 
 from __future__ import annotations
 
 import html
 import re
+from collections.abc import Collection
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QPushButton, QWidget
+import numpy as np
+from napari.utils.theme import get_theme
+from numpy.typing import NDArray
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtGui import QImage, QPixmap
+from qtpy.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLayout,
+    QLineEdit,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_caltomorph.plugin.widgets.settings import choose_folder
+from napari_caltomorph.report import Look
+
+WARNING = "#e0a100"
+ERROR = "#e5534b"
+BUTTON_WIDTH = 60
 
 
-def narrow_combo() -> QComboBox:
-    """Return a combo box that a long name cannot widen."""
-    combo = QComboBox()
-    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    combo.setMinimumContentsLength(12)
-    return combo
+def look_of(theme: str) -> Look:
+    """Return the colours of a napari theme, for figures."""
+    colors = get_theme(theme)
+    return Look(text=colors.text.as_hex(), background=colors.background.as_hex(), faint=colors.primary.as_hex())
 
 
-def chooser_grid(widget: QWidget, name: str, choice: QComboBox, button: QPushButton, about: QLabel) -> QGridLayout:
-    """Lay out what is chosen: its name, the choice, a button for more, and below what is known of it."""
-    grid = QGridLayout(widget)
-    grid.setContentsMargins(0, 0, 0, 0)
-    grid.setVerticalSpacing(2)
-    grid.setColumnStretch(1, 1)
-    grid.setColumnMinimumWidth(0, 54)
-    button.setFixedWidth(60)
-    grid.addWidget(QLabel(name), 0, 0)
-    grid.addWidget(choice, 0, 1)
-    grid.addWidget(button, 0, 2)
-    grid.addWidget(about, 1, 1, 1, 2)
-    return grid
+def colored(text: str, color: str) -> str:
+    """Return HTML in a colour."""
+    return f"<span style='color:{color}'>{text}</span>" if text else ""
+
+
+def pixmap(image: NDArray[np.uint8]) -> QPixmap:
+    """(H, W, 3) uint8 RGB as a Qt pixmap."""
+    image = np.ascontiguousarray(image)
+    height, width, _ = image.shape
+    # QImage does not copy the buffer; the pixmap made from it does.
+    return QPixmap.fromImage(QImage(image.data, width, height, 3 * width, QImage.Format.Format_RGB888))
 
 
 def line(text: str = "") -> QLabel:
@@ -55,3 +76,120 @@ def counted(count: int, noun: str) -> str:
 def link(text: str, target: str = "#") -> str:
     """Return a link for a label, in a blue that is read on dark and on light."""
     return f"<a href='{target}' style='color:#4d94e8'>{text}</a>"
+
+
+def column_of(owner: QWidget, *items: QWidget | QLayout, stretch: QWidget | None = None, spacing: int = 4) -> None:
+    """Lay out the items of a part of a panel below each other, without margins; `stretch` takes the room left."""
+    column = QVBoxLayout(owner)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.setSpacing(spacing)
+    add_items(column, *items, stretch=() if stretch is None else (stretch,))
+
+
+def add_items(column: QVBoxLayout, *items: QWidget | QLayout, stretch: Collection[object] = ()) -> None:
+    """Add widgets and layouts to a column; those of `stretch` share the room that is left."""
+    for item in items:
+        if isinstance(item, QLayout):
+            column.addLayout(item, int(item in stretch))
+        else:
+            column.addWidget(item, int(item in stretch))
+
+
+def row_of(*widgets: QWidget, stretch: QWidget | None = None) -> QHBoxLayout:
+    """Return widgets side by side; `stretch` takes the room that is left, else it is empty at the right."""
+    row = QHBoxLayout()
+    for widget in widgets:
+        row.addWidget(widget, int(widget is stretch))
+    if stretch is None:
+        row.addStretch()
+    return row
+
+
+def narrow_combo() -> QComboBox:
+    """Return a combo box that a long name cannot widen."""
+    combo = QComboBox()
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    combo.setMinimumContentsLength(12)
+    return combo
+
+
+def folder_row(edit: QLineEdit, title: str) -> QHBoxLayout:
+    """Return a row of a line for a folder and a button that lets the user choose one."""
+    browse = QPushButton("Browse")
+    browse.setFixedWidth(BUTTON_WIDTH)
+
+    def choose() -> None:
+        if folder := choose_folder(edit, title, edit.text().strip()):
+            edit.setText(str(folder))
+
+    browse.clicked.connect(lambda: choose())
+    return row_of(edit, browse, stretch=edit)
+
+
+def chooser_grid(widget: QWidget, name: str, choice: QWidget, button: QPushButton, about: QLabel) -> QGridLayout:
+    """Lay out a name, the input of the choice, a button, and below them what is known of the choice."""
+    grid = QGridLayout(widget)
+    grid.setContentsMargins(0, 0, 0, 0)
+    grid.setVerticalSpacing(2)
+    grid.setColumnStretch(1, 1)
+    grid.setColumnMinimumWidth(0, 54)
+    button.setFixedWidth(BUTTON_WIDTH)
+    grid.addWidget(QLabel(name), 0, 0)
+    grid.addWidget(choice, 0, 1)
+    grid.addWidget(button, 0, 2)
+    grid.addWidget(about, 1, 1, 1, 2)
+    return grid
+
+
+class CollapsibleSection(QWidget):
+    """A title line that shows or hides its content on a click; long content scrolls. `toggled`: whether it is open."""
+
+    toggled = Signal(bool)
+
+    def __init__(self, title: str, content: QWidget) -> None:
+        super().__init__()
+        self.button = QPushButton(checkable=True)
+        self.button.setStyleSheet("QPushButton, QPushButton:checked { text-align: left; background: transparent; }")
+        self.button.toggled.connect(self._on_toggled)
+        self._area = QScrollArea(widgetResizable=True, visible=False)
+        self._area.setFrameShape(QFrame.Shape.NoFrame)
+        self._area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._area.setWidget(content)
+        column_of(self, self.button, self._area, stretch=self._area, spacing=2)
+        self.set_title(title)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the content is shown."""
+        return bool(self.button.isChecked())
+
+    def set_title(self, title: str) -> None:
+        """Show a title next to the arrow."""
+        self._title = title
+        self.button.setText(f"{'▾' if self.is_open else '▸'} {title}")
+
+    def set_open(self, is_open: bool) -> None:
+        """Show or hide the content."""
+        self.button.setChecked(is_open)
+
+    def _on_toggled(self, is_open: bool) -> None:
+        self.set_title(self._title)
+        self._area.setVisible(is_open)
+        self.toggled.emit(is_open)
+
+
+class CopyLink(QLabel):
+    """A link for the terminal command of the same job; `linkActivated` requests it, `copy` puts it on the clipboard."""
+
+    def __init__(self) -> None:
+        super().__init__(text := link("Copy as command"), wordWrap=True)
+        self._text = text
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
+        self._copied = QTimer(self, singleShot=True, interval=3000)
+        self._copied.timeout.connect(lambda: self.setText(self._text))
+
+    def copy(self, command: str) -> None:
+        """Put a command on the clipboard, and show for a moment that it was copied."""
+        QApplication.clipboard().setText(command)
+        self.setText(f"{self._text} (copied)")
+        self._copied.start()

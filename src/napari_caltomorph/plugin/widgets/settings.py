@@ -1,17 +1,21 @@
-"""What the panels remember between sessions.
+"""What the panels remember between sessions, and the file dialogs, which open in the folder that was used last.
 
-What a person may want to look up or change stands on the plugin's page in napari's Preferences. What *Open cohort*,
-*Train ensemble* and *Evaluate ensemble* were used with last is no preference, and stands in files of their own.
+What a user may want to look up or change is on the plugin's page in napari's Preferences. The last inputs of
+*Open cohort*, *Train ensemble* and *Evaluate ensemble* are no preferences; each panel has a file of its own for them.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from napari.settings import get_plugin_settings
 from qtpy.QtCore import QSettings
+from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_caltomorph.storage import home
+
+COHORT_FILES = "Cohorts (*.csv *.tsv *.xlsx *.parquet *.json)"
 
 
 def preferences() -> Any:
@@ -21,14 +25,36 @@ def preferences() -> Any:
 
 def last_cohort() -> QSettings:
     """Return ``place``, ``taxonomy``, ``encoder`` and ``features`` of the last cohort; `setValue` saves one."""
-    return QSettings(str(home("panels") / "open_cohort.ini"), QSettings.Format.IniFormat)
+    return _settings("open_cohort")
 
 
 def last_training() -> QSettings:
     """Return ``model``, ``options`` and ``cohort_options`` (JSON) of the last training; `setValue` saves one."""
-    return QSettings(str(home("panels") / "train.ini"), QSettings.Format.IniFormat)
+    return _settings("train")
 
 
 def last_evaluation() -> QSettings:
     """Return ``options``, ``cohort_options``, ``audit`` (JSON) of the last evaluation; `setValue` saves one."""
-    return QSettings(str(home("panels") / "evaluate.ini"), QSettings.Format.IniFormat)
+    return _settings("evaluate")
+
+
+def choose_file(parent: QWidget, title: str, kinds: str, start: str = "") -> Path | None:
+    """Return an existing file that the user chooses; None when the dialog is cancelled."""
+    path, _ = QFileDialog.getOpenFileName(parent, title, start or preferences().folder, kinds)
+    return Path(path) if path else None
+
+
+def choose_new_file(parent: QWidget, title: str, name: str, kinds: str) -> Path | None:
+    """Return a file to write, called `name` unless the user changes it; None when the dialog is cancelled."""
+    path, _ = QFileDialog.getSaveFileName(parent, title, str(Path(preferences().folder) / name), kinds)
+    return Path(path) if path else None
+
+
+def choose_folder(parent: QWidget, title: str, start: str = "") -> Path | None:
+    """Return a folder that the user chooses; None when the dialog is cancelled."""
+    path = QFileDialog.getExistingDirectory(parent, title, start or preferences().folder)
+    return Path(path) if path else None
+
+
+def _settings(panel: str) -> QSettings:
+    return QSettings(str(home("panels") / f"{panel}.ini"), QSettings.Format.IniFormat)

@@ -1,40 +1,44 @@
-"""One button that starts long work and cancels it, with its progress and what there is to say about it."""
+"""One button that starts a long task and cancels it, with its progress and a message below."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QProgressBar, QPushButton, QWidget
 
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.plugin.widgets.parts import line, plain
-from napari_caltomorph.plugin.widgets.theme import ERROR, colored
+from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, line, plain
 from napari_caltomorph.plugin.widgets.worker import Job
 from napari_caltomorph.progress import OnProgress, Pace, Progress
 
 
 class TaskRow(QWidget):
-    """Runs one task at a time. Starting another cancels the first, and what that still brings back is dropped.
+    """Runs one task at a time. Starting another cancels the first, and the result of that one is dropped.
 
-    `asked` is emitted when the user clicks the button while nothing runs; `progressed` (`Progress`) as the task
+    `requested` is emitted when the user clicks the button while nothing runs; `progressed` (`Progress`) as the task
     reports; `failed` when it ended in an error; `ended` however it ended.
+
+    Parameters
+    ----------
+    title : str
+        What the button starts.
+    kept : str
+        A sentence on what is kept when the task is cancelled.
     """
 
-    asked = Signal()
+    requested = Signal()
     progressed = Signal(object)
     failed = Signal()
     ended = Signal()
 
-    # What is said when the user has cancelled.
-    cancelled = "Cancelled; nothing was changed."
-
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, *, kept: str = "Nothing was changed.") -> None:
         super().__init__()
-        self._title = title
+        self._kept = kept
+        self._title, self._message = title, ""
         self._job: Job | None = None
         self._pace = Pace()
         self.button = QPushButton(title)
@@ -43,12 +47,8 @@ class TaskRow(QWidget):
         self._bar = QProgressBar(textVisible=False, visible=False)
         self._bar.setFixedHeight(8)
         self._state = line()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
-        for widget in (self.button, self._bar, self._state):
-            column.addWidget(widget)
-        self.say("")
+        self._state.hide()
+        column_of(self, self.button, self._bar, self._state)
 
     @property
     def is_busy(self) -> bool:
@@ -57,11 +57,11 @@ class TaskRow(QWidget):
 
     @property
     def text(self) -> str:
-        """What was said last."""
-        return self._said
+        """The message that is shown."""
+        return self._message
 
     def set_title(self, title: str) -> None:
-        """Name what the button starts."""
+        """Change the text of the button."""
         self._title = title
         if self._job is None:
             self.button.setText(title)
@@ -80,53 +80,65 @@ class TaskRow(QWidget):
         self.button.setEnabled(True)
         self._bar.setRange(0, 0)
         self._bar.show()
-        self.say("Starting ...")
+        self.show_message("Starting ...")
         job.start()
 
     def cancel(self) -> None:
-        """Stop what runs; its result, if it comes all the same, is dropped."""
+        """Stop the task; a result that still arrives is dropped."""
         if self._job is not None:
             self._job.drop()
             self.button.setText("Cancelling ...")
             self.button.setEnabled(False)
 
-    def say(self, text: str, *, is_error: bool = False) -> None:
-        """Show a sentence below the button; nothing for an empty one."""
-        self._said = text
-        self._state.setText(colored(plain(text), ERROR) if is_error else plain(text))
+    def stop(self, reason: str) -> None:
+        """Cancel the task, if one runs, and show why and what is kept."""
+        if self._job is not None:
+            self.cancel()
+            self.show_message(f"{reason} {self._kept}")
+
+    def show_message(self, text: str) -> None:
+        """Show a sentence below the button; an empty one hides the line."""
+        self._show(text, plain(text))
+
+    def show_error(self, text: str) -> None:
+        """Show a sentence below the button as an error."""
+        self._show(text, colored(plain(text), ERROR))
+
+    def _show(self, text: str, shown: str) -> None:
+        self._message = text
+        self._state.setText(shown)
         self._state.setVisible(bool(text))
 
     def _on_click(self) -> None:
         if self._job is None:
-            self.asked.emit()
+            self.requested.emit()
         else:
-            self.cancel()
-            self.say(self.cancelled)
+            self.stop("Cancelled.")
 
     def _on_progress(self, progress: Progress) -> None:
         self._bar.setRange(0, progress.total if progress.total > 1 else 0)
         self._bar.setValue(progress.done)
-        self.say(self._sentence(progress))
+        self.show_message(self._sentence(progress))
         self.progressed.emit(progress)
 
     def _sentence(self, progress: Progress) -> str:
         return self._pace.describe(progress)
 
     def _on_returned(self, then: Callable[[Any], None], result: Any) -> None:
-        self.say("")
+        self.show_message("")
         then(result)
 
     def _on_error(self, error: Exception) -> None:
         self.failed.emit()
         if isinstance(error, CaltomorphError):
-            self.say(str(error), is_error=True)
+            self.show_error(str(error))
             return
         from napari_caltomorph.encoding.device import is_out_of_memory
 
         if is_out_of_memory(error):
-            self.say("Memory ran out; choose the device cpu, or close other programs, and try again.", is_error=True)
+            self.show_error("Memory ran out; choose the device cpu, or close other programs, and try again.")
         else:
-            self.say(f"This should not have happened: {error}", is_error=True)
+            self.show_error(f"Unexpected error: {error}")
             notification_manager.receive_error(type(error), error, error.__traceback__)
 
     def _on_ended(self, job: Job) -> None:
@@ -136,3 +148,26 @@ class TaskRow(QWidget):
             self.button.setText(self._title)
             self.button.setEnabled(True)
             self.ended.emit()
+
+
+class _HasTaskRow(Protocol):
+    run: TaskRow
+
+
+Owner = TypeVar("Owner", bound=_HasTaskRow)
+Parameters = ParamSpec("Parameters")
+
+
+def shows_errors(
+    method: Callable[Concatenate[Owner, Parameters], None],
+) -> Callable[Concatenate[Owner, Parameters], None]:
+    """Let a method of a widget with a task row `run` show a `CaltomorphError` there instead of raising it."""
+
+    @wraps(method)
+    def shown(owner: Owner, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+        try:
+            method(owner, *args, **kwargs)
+        except CaltomorphError as error:
+            owner.run.show_error(str(error))
+
+    return shown

@@ -18,8 +18,7 @@ from qtpy.QtWidgets import (
 
 from napari_caltomorph.encoding import Encoder, WeightsReport, add_weights, download_weights
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.plugin.widgets.parts import link, plain
-from napari_caltomorph.plugin.widgets.theme import ERROR, colored
+from napari_caltomorph.plugin.widgets.parts import ERROR, colored, link, plain
 from napari_caltomorph.plugin.widgets.worker import Job
 from napari_caltomorph.progress import OnProgress, Pace, Progress
 
