@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from napari_caltomorph.cohort import Cohort, with_types
 from napari_caltomorph.diagnosis.model_file import Threshold
 from napari_caltomorph.evaluation import EvaluateOptions, Evaluation, Provenance
-from napari_caltomorph.evaluation.columns import COLUMNS
+from napari_caltomorph.evaluation.patients import COLUMNS
 from napari_caltomorph.taxonomy import CoarseClass, DetailedClass, Taxonomy, caltomorph_taxonomy
 
 TAXONOMY = Taxonomy(

@@ -16,7 +16,7 @@ from tests.evaluation.factories import FAST, TAXONOMY, evaluation_of, prediction
 
 from napari_caltomorph.cohort.cell_shares import cell_shares
 from napari_caltomorph.errors import EvaluationRefused
-from napari_caltomorph.evaluation.covariate_association import SHARE, numbers_in, with_cell_shares
+from napari_caltomorph.evaluation.covariates import SHARE, covariate_values, with_cell_shares
 
 
 def beside(evaluation, numbers, column="blasts"):
@@ -30,7 +30,7 @@ def test_errors_by_a_number_are_those_of_a_loop_over_the_patients(made, data):
     truth, probabilities = made
     some = st.one_of(st.none(), st.integers(0, 5).map(float))
     numbers = data.draw(st.lists(some, min_size=len(truth), max_size=len(truth)))
-    (found,) = beside(evaluation_of(truth, probabilities), numbers).against
+    (found,) = beside(evaluation_of(truth, probabilities), numbers).covariate_associations
     right = [TAXONOMY.slugs[p.argmax()] == slug for p, slug in zip(probabilities, truth, strict=True)]
     assert found.patients == sum(number is not None for number in numbers)
     assert sum(part.error.patients for part in found.bins) == found.patients
@@ -45,7 +45,7 @@ def test_errors_by_a_number_are_those_of_a_loop_over_the_patients(made, data):
 def test_the_correlation_is_spearmans_within_the_class():
     truth, probabilities = simulated((30, 12, 3, 10))
     numbers = np.random.default_rng(0).random(55)
-    (found,) = beside(evaluation_of(truth, probabilities), numbers).against
+    (found,) = beside(evaluation_of(truth, probabilities), numbers).covariate_associations
     for number, slug in enumerate(TAXONOMY.slugs):
         mine = np.array(truth) == slug
         if mine.sum() >= 4:
@@ -62,7 +62,7 @@ def test_the_interval_of_spearmans_r_holds_the_truth(patients):
         one, other = rng.multivariate_normal([0, 0], [[1, 0.6], [0.6, 1]], patients).T
         likely = 1 / (1 + np.exp(-other))[:, None]
         evaluation = evaluation_of(["acute"] * patients, np.hstack([likely, (1 - likely) * [0.5, 0.25, 0.25]]))
-        r = beside(evaluation, one).against[0].correlations["acute"]
+        r = beside(evaluation, one).covariate_associations[0].correlations["acute"]
         held.append(r.low <= true <= r.high)
     assert 0.92 <= np.mean(held) <= 0.99
 
@@ -72,8 +72,8 @@ def test_numbers_stand_in_the_file_and_come_back(tmp_path):
     evaluation = beside(evaluation_of(truth, probabilities), [*np.linspace(0, 1, 35), None])
     evaluation.save(tmp_path)
     again = type(evaluation).load(tmp_path)
-    assert again.against == evaluation.against
-    assert again.against[0].patients == 35
+    assert again.covariate_associations == evaluation.covariate_associations
+    assert again.covariate_associations[0].patients == 35
 
 
 def smear_with_types(folder: Path, make_cell, counts: dict[str, int]) -> Path:
@@ -109,6 +109,6 @@ def test_a_name_is_a_column_or_a_cell_type_in_any_case():
 
 def test_a_column_that_is_not_there_has_no_numbers():
     evaluation = evaluation_of(["acute"], np.array([[0.7, 0.1, 0.1, 0.1]]), options=FAST)
-    assert np.isnan(numbers_in(evaluation, "blasts")).all()
-    (found,) = replace(evaluation, options=FAST.model_copy(update={"against": ("blasts",)})).against
+    assert np.isnan(covariate_values(evaluation, "blasts")).all()
+    (found,) = replace(evaluation, options=FAST.model_copy(update={"against": ("blasts",)})).covariate_associations
     assert (found.patients, found.bins, found.correlations) == (0, (), {})

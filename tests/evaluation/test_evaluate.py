@@ -181,7 +181,7 @@ def test_patients_that_all_members_learnt_from_are_not_judged_even_out_of_fold(e
     table.loc[[0, 1], "fold"] = [np.nan, -1]
     changed = replace(ensemble, patients=TrainingPatients(table, known.embeddings))
     found = evaluate(changed, trained.cohort, trained.features, OUT_OF_FOLD)
-    assert found.unjudged.values.tolist() == [[table["patient_id"][0], "all members learnt from the patient"]]
+    assert found.not_evaluated.values.tolist() == [[table["patient_id"][0], "all members were trained on the patient"]]
     assert len(found) == 35
     assert any("set aside in training" in note for note in found.notes)
     aside = found.patients.set_index("patient_id").loc[table["patient_id"][1]]
@@ -196,8 +196,8 @@ def test_images_of_two_folds_leave_no_honest_member(ensemble, trained):
     one, two = (table.loc[table["fold"] == k, "patient_id"].iloc[0] for k in (0, 1))
     cohort = with_column(trained.cohort, "shared_images", {one: "7", two: "7"})
     found = evaluate(ensemble, cohort, trained.features, OUT_OF_FOLD)
-    assert sorted(found.unjudged["patient_id"]) == sorted([one, two])
-    assert "images of several folds" in found.unjudged["reason"].iloc[0]
+    assert sorted(found.not_evaluated["patient_id"]) == sorted([one, two])
+    assert "images of several folds" in found.not_evaluated["reason"].iloc[0]
 
 
 def test_out_of_fold_is_refused_where_nobody_is_known(ensemble, trained):
@@ -223,11 +223,13 @@ def test_an_exported_model_says_that_nothing_could_be_checked(trained, tmp_path)
 def test_embeddings_are_those_of_one_named_member(ensemble, trained, evaluation):
     kept = ensemble.training_patients()
     assert evaluation.embeddings.member == 0
-    assert evaluation.embeddings.judged.shape == (12, 16)
+    assert evaluation.embeddings.evaluated.shape == (12, 16)
     np.testing.assert_array_equal(evaluation.embeddings.training, kept.embeddings[0].numpy())
     assert list(evaluation.embeddings.training_classes) == kept.table["coarse"].tolist()
     first = Features.load(trained.features / f"{evaluation.patients['patient_id'].iloc[0]}.h5")
-    np.testing.assert_allclose(evaluation.embeddings.judged[0], ensemble.member_outputs(first).embeddings[0], atol=1e-6)
+    np.testing.assert_allclose(
+        evaluation.embeddings.evaluated[0], ensemble.member_outputs(first).embeddings[0], atol=1e-6
+    )
 
 
 def test_what_is_saved_comes_back_and_gives_the_same_numbers(evaluation, tmp_path):
@@ -236,7 +238,7 @@ def test_what_is_saved_comes_back_and_gives_the_same_numbers(evaluation, tmp_pat
     assert {path.name for path in (tmp_path / "out").iterdir()} == {path.name for path in paths}
     back = Evaluation.load(tmp_path / "out")
     pd.testing.assert_frame_equal(back.patients, evaluation.patients)
-    np.testing.assert_array_equal(back.embeddings.judged, evaluation.embeddings.judged)
+    np.testing.assert_array_equal(back.embeddings.evaluated, evaluation.embeddings.evaluated)
     assert back.embeddings.training_classes == evaluation.embeddings.training_classes
     assert (back.provenance, back.options) == (evaluation.provenance, evaluation.options)
     assert back.headline == evaluation.headline
@@ -306,7 +308,7 @@ def test_hemoglobin_that_some_lack_is_judged_on_the_others(ensemble, strangers):
     assert found.hemoglobin[0].numbers["mae"].is_defined
     cohort, features = strangers("healthy")
     assert evaluate(ensemble, cohort, features, FAST).hemoglobin[0].numbers["mae"].remark == (
-        "nobody's hemoglobin was measured"
+        "no patient's hemoglobin was measured"
     )
 
 
@@ -332,7 +334,7 @@ def test_missing_features_are_refused_or_skipped_and_counted(ensemble, strangers
     with pytest.raises(EvaluationRefused, match=r"1 of 2 patients have no features .*--skip-missing"):
         evaluate(ensemble, cohort, features, FAST)
     found = evaluate(ensemble, cohort, features, FAST.model_copy(update={"skip_missing": True}))
-    assert found.unjudged.values.tolist() == [["new-1", "no features"]]
+    assert found.not_evaluated.values.tolist() == [["new-1", "no features"]]
     assert any("1 patients were not judged" in one for one in found.statements)
 
 
@@ -384,8 +386,8 @@ def test_predictions_are_shown_against_a_column_or_the_share_of_a_cell_type(ense
     cohort, features = strangers("acute_leukemia", "lymphoma", "healthy", path=paths, wbc=[3, 9, 5])
     against = FAST.model_copy(update={"against": ("wbc", "myeloblast")})
     found = evaluate(ensemble, cohort, features, against)
-    assert [one.column for one in found.against] == ["wbc", "share of labelled cells: myeloblast"]
-    assert [one.patients for one in found.against] == [3, 2]
+    assert [one.column for one in found.covariate_associations] == ["wbc", "share of labelled cells: myeloblast"]
+    assert [one.patients for one in found.covariate_associations] == [3, 2]
     assert found.covariates["share of labelled cells: myeloblast"].fillna(-1).tolist() == [1, 0, -1]
     with pytest.raises(EvaluationRefused, match=r"--against blasts: .* labelled are Lymphocyte, Myeloblast"):
         evaluate(ensemble, cohort, features, FAST.model_copy(update={"against": ("blasts",)}))

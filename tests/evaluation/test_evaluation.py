@@ -25,7 +25,7 @@ from sklearn.metrics import (
 )
 from tests.evaluation.factories import FAST, TAXONOMY, evaluation_of, predictions, simulated
 
-from napari_caltomorph.evaluation.headline import classification_numbers
+from napari_caltomorph.evaluation.metrics import threshold_free_metrics
 from napari_caltomorph.statistics import Metric
 from napari_caltomorph.statistics.hemoglobin import within_class_correlation
 from napari_caltomorph.statistics.interval import proportion, share_upper_bound
@@ -97,7 +97,7 @@ def test_numbers_of_each_class_are_those_of_scikit_learn(made):
             assert value(numbers.fdr) == pytest.approx(1 - precision_score(mine, called))
             assert numbers.fdr.low == pytest.approx(1 - numbers.precision.high)
         else:
-            assert numbers.fdr.remark == f"nobody is predicted as {NAMES[c]}"
+            assert numbers.fdr.remark == f"no patient is predicted as {NAMES[c]}"
         if mine.any() and not mine.all():
             assert value(numbers.auroc) == pytest.approx(roc_auc_score(mine, probabilities[:, c]))
         else:
@@ -286,7 +286,7 @@ def test_why_there_is_no_false_discovery_rate_is_said():
 
     assert reasons("acute") == ("no patient that is not malignant",) * 2
     assert reasons("acute", "healthy") == ("", "all patients that are not malignant are healthy donors")
-    assert reasons("reactive") == ("nobody is called malignant",) * 2
+    assert reasons("reactive") == ("no patient is called malignant",) * 2
 
 
 def test_no_number_is_ever_nan():
@@ -365,7 +365,7 @@ def test_intervals_of_a_whole_evaluation_hold_the_truth(patients):
     for seed in range(400):
         some = evaluation_of(*simulated((patients, 0, patients, 0), seed=seed + 1, separation=1.5), options=options)
         screened = some.at()
-        found = {**classification_numbers(some), "sensitivity": screened.sensitivity}
+        found = {**threshold_free_metrics(some, some.screened), "sensitivity": screened.sensitivity}
         for name, metric in found.items():
             if name in held:
                 held[name].append(metric.low <= true[name] <= metric.high)

@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import NullFormatter
 from tests.evaluation.factories import evaluation_of, simulated
 
-from napari_caltomorph.evaluation.covariate_association import SHARE
+from napari_caltomorph.evaluation.covariates import SHARE
 from napari_caltomorph.report.confusion_figures import draw_confusion
 from napari_caltomorph.report.evaluation_figures import FIGURES, figures_of
 from napari_caltomorph.report.figures import Look

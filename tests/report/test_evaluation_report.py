@@ -67,8 +67,8 @@ def evaluation():
     provenance = made.provenance.model_copy(
         update={"cohort_left_out": {"follow-up": 3, "few cells": 2}, "cohort_notes": ("Two tables were joined.",)}
     )
-    unjudged = pd.DataFrame([("P900", "no features")], columns=["patient_id", "reason"])
-    return replace(made, provenance=provenance, unjudged=unjudged)
+    not_evaluated = pd.DataFrame([("P900", "no features")], columns=["patient_id", "reason"])
+    return replace(made, provenance=provenance, not_evaluated=not_evaluated)
 
 
 @pytest.fixture(scope="module")
@@ -198,13 +198,13 @@ def test_no_text_is_taken_for_html(evaluation):
     provenance = evaluation.provenance.model_copy(
         update={"model_name": EVIL, "cohort_name": EVIL, "cohort_source": EVIL, "cohort_notes": (EVIL,)}
     )
-    unjudged = pd.DataFrame([(EVIL, EVIL)], columns=["patient_id", "reason"])
+    not_evaluated = pd.DataFrame([(EVIL, EVIL)], columns=["patient_id", "reason"])
     evil = replace(
         evaluation,
         patients=patients,
         taxonomy=TAXONOMY.model_copy(update={"classes": classes}),
         provenance=provenance,
-        unjudged=unjudged,
+        not_evaluated=not_evaluated,
         notes=(EVIL,),
     )
     page = Page(report_html(evil, audit=audit_of(EVIL), command=EVIL))
@@ -264,7 +264,7 @@ def test_what_predictions_were_set_against_has_a_table_and_a_figure(evaluation):
     options = evaluation.options.model_copy(update={"against": ("blasts",)})
     beside = replace(evaluation, options=options, covariates=pd.DataFrame({"blasts": ratio}))
     page = Page(report_html(beside))
-    (found,) = beside.against
+    (found,) = beside.covariate_associations
     assert "Errors by blasts" in page.text
     for part in found.bins:
         error = part.error

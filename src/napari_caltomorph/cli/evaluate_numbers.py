@@ -11,8 +11,8 @@ from napari_caltomorph.statistics.metric import CLASS_METRICS, METRICS
 
 if TYPE_CHECKING:
     from napari_caltomorph.evaluation import Evaluation
-    from napari_caltomorph.evaluation.confusion_matrix import Confusion
-    from napari_caltomorph.evaluation.covariate_association import CovariateAssociation
+    from napari_caltomorph.evaluation.confusion import Confusion
+    from napari_caltomorph.evaluation.covariates import CovariateAssociation
     from napari_caltomorph.statistics import Metric
 
 
@@ -20,7 +20,9 @@ def show_evaluation(evaluation: Evaluation, prevalence: float | None, *, is_chos
     """Print the numbers, each with its interval, and the statements that belong to them."""
     provenance, counts = evaluation.provenance, evaluation.counts
     how = " out of fold, by single members" if evaluation.options.out_of_fold else ""
-    say(f"{provenance.model_name} on {provenance.cohort_name}: {counts['judged']} patients judged{how}", style="bold")
+    say(
+        f"{provenance.model_name} on {provenance.cohort_name}: {counts['evaluated']} patients judged{how}", style="bold"
+    )
     if evaluation.is_labelled:
         console.print(_headline(evaluation))
         said = "as chosen above" if is_chosen else provenance.threshold.rule
@@ -33,7 +35,7 @@ def show_evaluation(evaluation: Evaluation, prevalence: float | None, *, is_chos
         console.print(_confusion(evaluation.confusion, evaluation.taxonomy.names))
         say()
         _show_hemoglobin(evaluation)
-        for one in evaluation.against:
+        for one in evaluation.covariate_associations:
             console.print(_errors(one))
             say()
         _show_undefined(evaluation)

@@ -1,17 +1,17 @@
 from .calibrate import fit_calibration
-from .class_numbers import ClassNumbers
-from .embeddings import Embeddings
+from .confusion import out_of_fold_confusion
 from .evaluation import Evaluation
 from .malignancy import OperatingPoint
+from .metrics import ClassNumbers
 from .options import EvaluateOptions
-from .out_of_fold import out_of_fold_confusion
-from .provenance import Provenance
+from .patients import Embeddings, EvaluatedPatients, Provenance
 from .run import evaluate
 
 __all__ = [
     "ClassNumbers",
     "Embeddings",
     "EvaluateOptions",
+    "EvaluatedPatients",
     "Evaluation",
     "OperatingPoint",
     "Provenance",

@@ -1,4 +1,4 @@
-"""Predicted beside measured hemoglobin: of all patients, of groups of them, and beside what the diagnosis alone tells.
+"""Predicted against measured hemoglobin: of all patients, of groups, and compared with the diagnosis alone.
 
 Healthy donors have high hemoglobin and leukemias low, so that a model that only knows the class already correlates.
 Within the classes, and against the mean of each class, that knowledge is worth nothing.
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_caltomorph.statistics.classification import mean
 from napari_caltomorph.statistics.hemoglobin import hemoglobin_metrics, within_class_correlation
 from napari_caltomorph.statistics.interval import Interval
-from napari_caltomorph.statistics.metric import FEW, Metric
+from napari_caltomorph.statistics.metric import Metric
 
 _FEWEST = 3
 
@@ -49,7 +49,7 @@ def hemoglobin_groups(
     seed: int = 0,
     resamples: int = 1000,
 ) -> tuple[HemoglobinGroup, ...]:
-    """Judge hemoglobin of P patients, NaN where there is none.
+    """Return how far hemoglobin is off, by groups of P patients; NaN where there is none.
 
     Parameters
     ----------
@@ -117,10 +117,10 @@ def _class_means(
         reason = why or "no class with two patients"
         names = ("mae", "baseline_mae", "mae_difference")
         return HemoglobinGroup("class means", 0, {name: Metric.undefined(reason) for name in names})
-    true, said, strata = measured[who], predicted[who], classes[who]
+    true, estimate, strata = measured[who], predicted[who], classes[who]
     sums, sizes = np.bincount(strata, weights=true), np.bincount(strata)
     others = (sums[strata] - true) / (sizes[strata] - 1)
-    ours, theirs = np.abs(true - said), np.abs(true - others)
+    ours, theirs = np.abs(true - estimate), np.abs(true - others)
     smallest = int(sizes[sizes > 0].min())
     numbers = {
         name: Metric.of(mean(v, strata, seed=seed, resamples=resamples), count, "bootstrap", smallest=smallest)
@@ -133,8 +133,5 @@ def _why_none(measured: NDArray[np.float64], predicted: NDArray[np.float64]) -> 
     if not np.isfinite(predicted).any():
         return "the model does not estimate hemoglobin"
     if not np.isfinite(measured).any():
-        return "nobody's hemoglobin was measured"
+        return "no patient's hemoglobin was measured"
     return ""
-
-
-__all__ = ["FEW", "HemoglobinGroup", "hemoglobin_groups"]

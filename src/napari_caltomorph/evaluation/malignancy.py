@@ -1,4 +1,4 @@
-"""Malignant or not, at a threshold: who is called, who is missed, and how many of those called are not malignant."""
+"""Malignant or not at a threshold: patients called, patients missed, and false calls."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from napari_caltomorph.evaluation.patients import EvaluatedPatients
 from napari_caltomorph.statistics.metric import Metric
 
 _NO_MALIGNANT = "no malignant patient"
 _NO_OTHERS = "no patient that is not malignant"
 _NO_OTHER_PATIENTS = "all patients that are not malignant are healthy donors"
-_NOBODY_CALLED = "nobody is called malignant"
+_NONE_CALLED = "no patient is called malignant"
 
 
 @dataclass(frozen=True)
 class Screened:
-    """P patients of known truth, and what a model says of their malignancy.
+    """P patients of known truth, and their predicted malignancy.
 
     Attributes
     ----------
@@ -36,12 +37,25 @@ class Screened:
     is_healthy_donor: NDArray[np.bool_]
     groups: NDArray[np.str_]
 
+    @classmethod
+    def of(cls, evaluated: EvaluatedPatients) -> Screened:
+        """Return the patients of one known class."""
+        is_known = evaluated.has_one_class
+        classes = evaluated.classes[is_known]
+        return cls(
+            patient_ids=tuple(evaluated.patients["patient_id"][is_known]),
+            malignancy=evaluated.malignancy[is_known],
+            is_malignant=evaluated.taxonomy.is_malignant[classes],
+            is_healthy_donor=evaluated.is_healthy_donor[is_known],
+            groups=np.array(evaluated.taxonomy.slugs)[classes],
+        )
+
     def at(self, threshold: float) -> OperatingPoint:
         """Return what a threshold does."""
         return OperatingPoint(self, threshold)
 
     def curve(self) -> pd.DataFrame:
-        """One row for each threshold that changes anything, falling, from "nobody is called" on.
+        """One row for each threshold that changes anything, falling, from "no patient is called" on.
 
         Returns
         -------
@@ -87,7 +101,7 @@ class OperatingPoint:
 
     @property
     def is_called(self) -> NDArray[np.bool_]:
-        """(P,) who is called malignant."""
+        """(P,) patients called malignant."""
         called: NDArray[np.bool_] = self.screened.malignancy >= self.threshold
         return called
 
@@ -118,7 +132,7 @@ class OperatingPoint:
 
     @property
     def fdr_without_healthy(self) -> Metric:
-        """The same as if the cohort had no healthy donors: nobody punctures their bone marrow."""
+        """The same as if the cohort had no healthy donors: their bone marrow is not punctured."""
         others = ~self.screened.is_malignant
         return self._false_share(
             others & ~self.screened.is_healthy_donor, _NO_OTHER_PATIENTS if others.any() else _NO_OTHERS
@@ -126,7 +140,7 @@ class OperatingPoint:
 
     @property
     def others_in_words(self) -> str:
-        """Who stands against the malignant patients, e.g. ``"112 not malignant: 42 reactive_changes, 70 healthy"``."""
+        """Patients that are not malignant, by class, e.g. ``"112 not malignant: 42 reactive_changes, 70 healthy"``."""
         groups = pd.Series(self.screened.groups[~self.screened.is_malignant]).value_counts()
         counts = ", ".join(f"{count} {slug}" for slug, count in groups.items())
         return f"{int(groups.sum())} not malignant" + (f": {counts}" if counts else "")
@@ -162,7 +176,7 @@ class OperatingPoint:
         false, true = (int(self.is_called[who].sum()) for who in (others, self.screened.is_malignant))
         if not others.any():
             return Metric.undefined(if_none)
-        return Metric.of_counts(false, false + true, _NOBODY_CALLED)
+        return Metric.of_counts(false, false + true, _NONE_CALLED)
 
     def _ids(self, who: NDArray[np.bool_]) -> tuple[str, ...]:
         return tuple(self.screened.patient_ids[i] for i in np.flatnonzero(who))

@@ -1,4 +1,4 @@
-"""An ensemble and a labelled cohort -> an evaluation; nobody is judged by a member that learnt from them."""
+"""An ensemble and a labelled cohort -> an evaluation; no patient is predicted by a member that was trained on it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -20,19 +21,23 @@ from napari_caltomorph.diagnosis.model_file import Threshold
 from napari_caltomorph.encoding.device import find_device
 from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.errors import EvaluationRefused, FeaturesMissing, SmearUnreadable, TrainingPatientsFound
-from napari_caltomorph.evaluation.columns import UNJUDGED_COLUMNS
-from napari_caltomorph.evaluation.covariate_association import with_cell_shares
+from napari_caltomorph.evaluation.covariates import with_cell_shares
 from napari_caltomorph.evaluation.evaluation import Evaluation
-from napari_caltomorph.evaluation.judging import Judged, embeddings_of, judge, patient_rows
-from napari_caltomorph.evaluation.leakage import TrainedOn
+from napari_caltomorph.evaluation.held_out import (
+    HeldOutPrediction,
+    TrainingOverlap,
+    embeddings_of,
+    patient_rows,
+    predict_held_out,
+)
 from napari_caltomorph.evaluation.options import EvaluateOptions
-from napari_caltomorph.evaluation.provenance import Provenance
+from napari_caltomorph.evaluation.patients import NOT_EVALUATED_COLUMNS, Provenance
 from napari_caltomorph.evaluation.truth import ClassesMap
 from napari_caltomorph.names import path_of
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 
 _LIBRARIES = ("napari-caltomorph", "torch", "numpy", "scipy", "scikit-learn")
-# What `Evaluation.patients` says already, or what says nothing of the patient.
+# Columns that `EvaluatedPatients.patients` has already, or that describe the reading and not the patient.
 _NO_COVARIATES = {
     *("patient_id", "path", "features", "raw_label", "detailed", "coarse", "coarse_set", "hemoglobin_g_dl", "split"),
     *(
@@ -58,12 +63,12 @@ def evaluate(
     *,
     progress: OnProgress = ignore,
 ) -> Evaluation:
-    """Judge a model on patients whose diagnosis is known.
+    """Evaluate a model on patients whose diagnosis is known.
 
     Parameters
     ----------
     ensemble : Ensemble
-        A model as `Ensemble.load` gives it: its ``private/`` says whom it was trained on.
+        A model as `Ensemble.load` returns it: its ``private/`` lists the training patients.
     cohort : Cohort
     features : str or Path or None
         Feature folder of `encode_cohort`; None where the cohort itself names feature files.
@@ -78,8 +83,8 @@ def evaluate(
     Raises
     ------
     EvaluationRefused
-        Nobody is left to judge, or nobody has numbers for `options.against`; as `FeaturesMissing` features are missing,
-        as `TrainingPatientsFound` the model was trained on some of the patients.
+        No patient is left to evaluate, or no patient has numbers for `options.against`; as `FeaturesMissing` features
+        are missing, as `TrainingPatientsFound` the model was trained on some of the patients.
     FeaturesRefused
         Features are damaged, or come from another encoder than the model's.
     ModelRefused
@@ -94,55 +99,81 @@ def evaluate(
     )
     table = _chosen(cohort, options)
     training = ensemble.training_patients()
-    trained_on = TrainedOn(None if training is None else training.table, cohort)
-    _refuse_training_patients(table, trained_on, cohort, options)
-    places, unjudged = _places(table, feature_files(cohort, features), features, options)
-    marks, smears = (dict(zip(table.index, _texts(table[name]), strict=True)) for name in ("fingerprint", "path"))
-    judged: list[Judged] = []
-    shares: list[dict[str, float]] = []
-    has_cell_types = any(name not in table for name in options.against)
-    other_cells = 0
+    overlap = TrainingOverlap(None if training is None else training.table, cohort)
+    _refuse_training_patients(table, overlap, cohort, options)
+    files, missing = _rows_with_features(table, feature_files(cohort, features), features, options)
     with _on(device, ensemble):
-        for number, (row, path) in enumerate(places):
-            progress(Progress("Judging", number, len(places), "patients"))
-            bag = Features.load(path)
-            mine, theirs = marks[row], bag.origin.smear_fingerprint
-            other_cells += mine is not None and theirs is not None and mine != theirs
-            patient = str(table.at[row, "patient_id"])
-            honest = trained_on.judges(patient, theirs or mine)
-            if honest.is_known and not options.out_of_fold:
-                raise TrainingPatientsFound(_known_sentence(ensemble, [(patient, honest.how)], len(table)))
-            if honest.problem:
-                unjudged.append((patient, honest.problem))
-                continue
-            judged.append(judge(ensemble, row, bag, honest))
-            shares.append(_cell_shares(smears[row], bag.cells) if has_cell_types else {})
-        progress(Progress("Judging", len(places), len(places), "patients"))
-    if not judged:
-        raise EvaluationRefused(f"{cohort.source}: nobody can be judged ({unjudged[0][0]}: {unjudged[0][1]}).")
-    chosen = table.loc[[one.row for one in judged]].reset_index(drop=True)
-    patients = patient_rows(ensemble, chosen, judged, classes_map)
-    notes = (*_mapped(classes_map, options), *_notes(judged, other_cells))
+        predicted = _predict(ensemble, table, files, overlap, options, progress)
+    not_evaluated = [*missing, *predicted.not_eligible]
+    if not predicted.predictions:
+        patient, reason = not_evaluated[0]
+        raise EvaluationRefused(f"{cohort.source}: no patient can be evaluated ({patient}: {reason}).")
+    chosen = table.loc[[one.row for one in predicted.predictions]].reset_index(drop=True)
+    patients = patient_rows(ensemble, chosen, predicted.predictions, classes_map)
     return Evaluation(
         patients=patients,
         taxonomy=ensemble.description.taxonomy,
         cohort_taxonomy=cohort.taxonomy,
-        provenance=_provenance(ensemble, cohort, patients, options, trained_on, device, time.monotonic() - start),
+        provenance=_provenance(ensemble, cohort, patients, options, overlap, device, time.monotonic() - start),
         options=options,
-        embeddings=embeddings_of(judged, training, set(patients["patient_id"])),
+        embeddings=embeddings_of(predicted.predictions, training, set(patients["patient_id"])),
         covariates=with_cell_shares(
             chosen[[column for column in chosen.columns if column not in _NO_COVARIATES]],
-            shares,
+            predicted.cell_shares,
             options.against,
             cohort.source,
         ),
-        unjudged=pd.DataFrame(unjudged, columns=list(UNJUDGED_COLUMNS)),
-        notes=notes,
+        not_evaluated=pd.DataFrame(not_evaluated, columns=list(NOT_EVALUATED_COLUMNS)),
+        notes=(*_mapped(classes_map, options), *_notes(predicted)),
     )
 
 
+class _Predicted(NamedTuple):
+    """The patients of a cohort that could be predicted, and those that no member may predict."""
+
+    predictions: list[HeldOutPrediction]
+    cell_shares: list[dict[str, float]]  # of the same patients
+    not_eligible: list[tuple[str, str]]  # patient, reason
+    other_cells: int  # patients whose features were computed from other cells than the cohort has
+
+
+def _predict(
+    ensemble: Ensemble,
+    table: pd.DataFrame,
+    files: list[tuple[int, Path]],
+    overlap: TrainingOverlap,
+    options: EvaluateOptions,
+    progress: OnProgress,
+) -> _Predicted:
+    """Predict each patient from its feature file by the members that were not trained on it."""
+    fingerprints, smears = (
+        dict(zip(table.index, _texts(table[name]), strict=True)) for name in ("fingerprint", "path")
+    )
+    needs_cell_types = any(name not in table for name in options.against)
+    predictions: list[HeldOutPrediction] = []
+    cell_shares: list[dict[str, float]] = []
+    not_eligible: list[tuple[str, str]] = []
+    other_cells = 0
+    for number, (row, path) in enumerate(files):
+        progress(Progress("Evaluating", number, len(files), "patients"))
+        bag = Features.load(path)
+        in_cohort, in_file = fingerprints[row], bag.origin.smear_fingerprint
+        other_cells += in_cohort is not None and in_file is not None and in_cohort != in_file
+        patient = str(table.at[row, "patient_id"])
+        eligible = overlap.eligible(patient, in_file or in_cohort)
+        if eligible.is_known and not options.out_of_fold:
+            raise TrainingPatientsFound(_known_sentence(ensemble, [(patient, eligible.how)], len(table)))
+        if eligible.problem:
+            not_eligible.append((patient, eligible.problem))
+            continue
+        predictions.append(predict_held_out(ensemble, row, bag, eligible))
+        cell_shares.append(_cell_shares(smears[row], bag.cells) if needs_cell_types else {})
+    progress(Progress("Evaluating", len(files), len(files), "patients"))
+    return _Predicted(predictions, cell_shares, not_eligible, other_cells)
+
+
 def _cell_shares(path: str | None, cells: tuple[str, ...]) -> dict[str, float]:
-    """Return the shares of labelled cell types; empty too where the images are no longer at hand."""
+    """Return the shares of labelled cell types; empty too where the images are no longer available."""
     try:
         return {} if path is None else cell_shares(path_of(path), cells)
     except SmearUnreadable:
@@ -155,7 +186,7 @@ def _texts(column: pd.Series[str]) -> list[str | None]:
 
 def _chosen(cohort: Cohort, options: EvaluateOptions) -> pd.DataFrame:
     if not len(cohort):
-        raise EvaluationRefused(f"{cohort.source} has no patients to judge.")
+        raise EvaluationRefused(f"{cohort.source} has no patients to evaluate.")
     splits = cohort.table["split"]
     if options.split == "all" or splits.isna().all():
         return cohort.table
@@ -169,24 +200,24 @@ def _chosen(cohort: Cohort, options: EvaluateOptions) -> pd.DataFrame:
 
 
 def _refuse_training_patients(
-    table: pd.DataFrame, trained_on: TrainedOn, cohort: Cohort, options: EvaluateOptions
+    table: pd.DataFrame, overlap: TrainingOverlap, cohort: Cohort, options: EvaluateOptions
 ) -> None:
-    """Say before any feature is loaded what ids, fingerprints and shared images of the cohort already tell."""
+    """Refuse, before any feature is loaded, what ids, fingerprints and shared images of the cohort already show."""
     found = [
-        (str(patient), honest.how)
+        (str(patient), eligible.how)
         for patient, mark in zip(table["patient_id"], _texts(table["fingerprint"]), strict=True)
-        if (honest := trained_on.judges(str(patient), mark)).is_known
+        if (eligible := overlap.eligible(str(patient), mark)).is_known
     ]
     if found and not options.out_of_fold:
         raise TrainingPatientsFound(_known_sentence(None, found, len(table)))
-    if options.out_of_fold and trained_on.table is None:
+    if options.out_of_fold and overlap.table is None:
         raise EvaluationRefused(
-            "The model does not bring the list of its training patients (private/), so nobody can be judged out of "
-            "fold; use the model as it was trained, not an exported copy."
+            "The model does not include the list of its training patients (private/), so no patient can be evaluated "
+            "out of fold; use the model as it was trained, not an exported copy."
         )
     if options.out_of_fold and not found and not _may_be_found_later(table):
         raise EvaluationRefused(
-            f"The model was trained on none of the {len(table)} patients to judge in {cohort.source}; leave out "
+            f"The model was trained on none of the {len(table)} patients to evaluate in {cohort.source}; leave out "
             "--out-of-fold, or choose --split train."
         )
 
@@ -200,13 +231,13 @@ def _known_sentence(ensemble: Ensemble | None, found: list[tuple[str, str]], pat
     first, how = found[0]
     name = "The model" if ensemble is None else ensemble.description.name
     return (
-        f"{name} was trained on {len(found)} of the {patients} patients to judge (first: {first}, found {how}); judge "
-        "the test split, or use --out-of-fold, which asks for each patient the member that did not learn from them. "
-        "Other people under the same ids must be renamed."
+        f"{name} was trained on {len(found)} of the {patients} patients to evaluate (first: {first}, found {how}); "
+        "evaluate the test split, or use --out-of-fold, which predicts each patient by the member that was not trained "
+        "on it. Other people under the same ids must be renamed."
     )
 
 
-def _places(
+def _rows_with_features(
     table: pd.DataFrame, files: Mapping[str, Path], folder: str | Path | None, options: EvaluateOptions
 ) -> tuple[list[tuple[int, Path]], list[tuple[str, str]]]:
     """Return the rows with their feature files, and the patients without one."""
@@ -217,7 +248,7 @@ def _places(
         where = f"in {folder}" if folder is not None else "named by the cohort"
         raise FeaturesMissing(
             f"{len(missing)} of {len(table)} patients have no features {where} (first: {missing[0][0]}); run "
-            "`caltomorph encode`" + (", or judge the others with --skip-missing." if found else ".")
+            "`caltomorph encode`" + (", or evaluate the others with --skip-missing." if found else ".")
         )
     return found, missing
 
@@ -228,20 +259,23 @@ def _mapped(classes_map: ClassesMap, options: EvaluateOptions) -> Iterator[str]:
         yield f"Classes are mapped by {options.classes_map}: {pairs}."
 
 
-def _notes(judged: list[Judged], other_cells: int) -> tuple[str, ...]:
+def _notes(predicted: _Predicted) -> tuple[str, ...]:
     notes = []
-    aside = sum(one.honest.is_known and one.honest.member is None for one in judged)
+    predictions = predicted.predictions
+    aside = sum(one.eligible.is_known and one.eligible.member is None for one in predictions)
     if aside:
         notes.append(
-            f"{aside} patients were set aside in training: no member learnt from them, so the whole ensemble judges "
-            "them, but its temperature was fitted on them."
+            f"{aside} patients were set aside in training: no member was trained on them, so the whole ensemble "
+            "predicts them, but its temperature was fitted on them."
         )
-    if fresh := sum(not one.honest.is_known for one in judged if any(o.honest.is_known for o in judged)):
-        notes.append(f"{fresh} patients are new to the model: the whole ensemble judges them.")
-    if other_cells:
-        notes.append(f"The features of {other_cells} patients were made of other cells than the cohort has now.")
-    if few := sum(bool(one.warnings) for one in judged):
-        notes.append(f"{few} predictions bear a warning; see the column warnings of predictions.csv.")
+    if fresh := sum(not one.eligible.is_known for one in predictions if any(o.eligible.is_known for o in predictions)):
+        notes.append(f"{fresh} patients are new to the model: the whole ensemble predicts them.")
+    if predicted.other_cells:
+        notes.append(
+            f"The features of {predicted.other_cells} patients were computed from other cells than the cohort has now."
+        )
+    if few := sum(bool(one.warnings) for one in predictions):
+        notes.append(f"{few} predictions have a warning; see the column warnings of predictions.csv.")
     return tuple(notes)
 
 
@@ -250,7 +284,7 @@ def _provenance(
     cohort: Cohort,
     patients: pd.DataFrame,
     options: EvaluateOptions,
-    trained_on: TrainedOn,
+    overlap: TrainingOverlap,
     device: torch.device,
     seconds: float,
 ) -> Provenance:
@@ -270,7 +304,7 @@ def _provenance(
         encoder_weights_sha256=description.encoder.weights_sha256,
         training_cohort=description.training.cohort,
         training_recipe=description.training.recipe,
-        training_check=trained_on.check,
+        training_check=overlap.check,
         cohort_name=cohort.name,
         cohort_source=str(cohort.source),
         cohort_layout=cohort.layout,

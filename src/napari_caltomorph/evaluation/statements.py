@@ -1,17 +1,14 @@
-"""What must be said beside the numbers of an evaluation, wherever they are shown."""
+"""The sentences that must be shown with the numbers of an evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_caltomorph.evaluation.patients import EvaluatedPatients
 from napari_caltomorph.statistics.metric import FEW
 from napari_caltomorph.synthetic import SYNTHETIC_COLUMN
-
-if TYPE_CHECKING:
-    from napari_caltomorph.evaluation.evaluation import Evaluation
 
 INTERVALS = (
     "Intervals (95 %) say how much other patients of the same kind would change a number. They leave out that the same "
@@ -19,26 +16,26 @@ INTERVALS = (
 )
 
 
-def statements(evaluation: Evaluation) -> Iterator[str]:
+def statements(evaluated: EvaluatedPatients) -> Iterator[str]:
     """Yield them, the weightiest first, each a sentence."""
-    yield from _model(evaluation)
-    yield from _independence(evaluation)
-    yield from _domain(evaluation)
-    yield from _patients(evaluation)
-    yield from evaluation.notes
-    if evaluation.has_one_class.any():
+    yield from _model(evaluated)
+    yield from _independence(evaluated)
+    yield from _domain(evaluated)
+    yield from _patients(evaluated)
+    yield from evaluated.notes
+    if evaluated.has_one_class.any():
         yield INTERVALS
-        yield from _small_classes(evaluation)
+        yield from _small_classes(evaluated)
 
 
-def _model(evaluation: Evaluation) -> Iterator[str]:
-    provenance = evaluation.provenance
+def _model(evaluated: EvaluatedPatients) -> Iterator[str]:
+    provenance = evaluated.provenance
     if provenance.model_synthetic:
         yield "The model was trained on drawn cells: it knows nothing about real blood."
-    drawn = evaluation.covariates.get(SYNTHETIC_COLUMN)
+    drawn = evaluated.covariates.get(SYNTHETIC_COLUMN)
     if drawn is not None and drawn.astype("string").eq("yes").any():
         yield "The patients are synthetic: these numbers show how the software works, and nothing about real blood."
-    if evaluation.options.out_of_fold:
+    if evaluated.options.out_of_fold:
         yield (
             "Out of fold: patients that the model was trained on are judged by the one member that did not learn from "
             "them. These are numbers of single members, not of the ensemble, which is usually better."
@@ -49,15 +46,15 @@ def _model(evaluation: Evaluation) -> Iterator[str]:
             yield "The temperature was fitted on the ensemble's mean, and is applied to single members here."
 
 
-def _domain(evaluation: Evaluation) -> Iterator[str]:
-    if not (outside := int(evaluation.is_outside_domain.sum())):
+def _domain(evaluated: EvaluatedPatients) -> Iterator[str]:
+    if not (outside := int(evaluated.is_outside_domain.sum())):
         return
-    raw = "" if evaluation.provenance.calibration is None else "; their probabilities are raw and they have no set"
-    yield f"{outside} of {len(evaluation)} smears are unlike the training cohort{raw}."
+    raw = "" if evaluated.provenance.calibration is None else "; their probabilities are raw and they have no set"
+    yield f"{outside} of {len(evaluated)} smears are unlike the training cohort{raw}."
 
 
-def _independence(evaluation: Evaluation) -> Iterator[str]:
-    options, provenance = evaluation.options, evaluation.provenance
+def _independence(evaluated: EvaluatedPatients) -> Iterator[str]:
+    options, provenance = evaluated.options, evaluated.provenance
     if provenance.training_check == "not possible":
         yield (
             "Whether the model was trained on any of these patients could not be checked: it does not bring the list "
@@ -83,9 +80,9 @@ def _independence(evaluation: Evaluation) -> Iterator[str]:
         yield overlap[options.encoder_overlap]
 
 
-def _patients(evaluation: Evaluation) -> Iterator[str]:
-    counts = evaluation.counts
-    if not evaluation.is_labelled:
+def _patients(evaluated: EvaluatedPatients) -> Iterator[str]:
+    counts = evaluated.counts
+    if not evaluated.is_labelled:
         yield "The cohort has no labels: there are predictions, and nothing that they could be compared with."
     elif counts["no label"]:
         yield f"{counts['no label']} patients have no label: they are predicted and not judged."
@@ -99,16 +96,16 @@ def _patients(evaluation: Evaluation) -> Iterator[str]:
             f"{counts['other classes']} patients are of classes that the model does not know: they are rows of their "
             "own, and enter no number; whatever the model says of them is wrong."
         )
-    if counts["not judged"]:
-        first = evaluation.unjudged["reason"].iloc[0]
-        yield f"{counts['not judged']} patients were not judged (first: {first})."
-    if tied := int((evaluation.delta_probability < 1e-12).sum()):
+    if counts["not evaluated"]:
+        first = evaluated.not_evaluated["reason"].iloc[0]
+        yield f"{counts['not evaluated']} patients were not judged (first: {first})."
+    if tied := int((evaluated.delta_probability < 1e-12).sum()):
         yield f"Of {tied} patients two classes are equally probable: the first in the taxonomy's order is taken."
 
 
-def _small_classes(evaluation: Evaluation) -> Iterator[str]:
-    sizes = np.bincount(evaluation.classes[evaluation.has_one_class], minlength=len(evaluation.taxonomy.classes))
-    names = evaluation.taxonomy.names
+def _small_classes(evaluated: EvaluatedPatients) -> Iterator[str]:
+    sizes = np.bincount(evaluated.classes[evaluated.has_one_class], minlength=len(evaluated.taxonomy.classes))
+    names = evaluated.taxonomy.names
     if small := [f"{names[c]} ({n})" for c, n in enumerate(sizes) if 0 < n < FEW]:
         yield f"Bootstrap intervals are too narrow below {FEW} patients a class: {', '.join(small)}."
     if absent := [names[c] for c, n in enumerate(sizes) if n == 0]:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from napari_caltomorph.evaluation import Evaluation
-from napari_caltomorph.evaluation.confusion_matrix import Confusion
+from napari_caltomorph.evaluation.confusion import Confusion
 from napari_caltomorph.report.drawing import mixed, readable_on, say_instead, short, title
 from napari_caltomorph.report.figures import PAPER, Look
 

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from napari_caltomorph.evaluation import Evaluation
-from napari_caltomorph.evaluation.covariate_association import against, numbers_in
+from napari_caltomorph.evaluation.covariates import covariate_association, covariate_values
 from napari_caltomorph.report.drawing import legend_beside, prepare_plot, say_instead, short, title
 from napari_caltomorph.report.figures import PAPER, Look
 
@@ -30,7 +30,7 @@ def draw_against(axes: Axes, evaluation: Evaluation, column: str, slug: str, loo
     """
     one = evaluation.taxonomy.coarse(slug)
     number = evaluation.taxonomy.slugs.index(slug)
-    values = numbers_in(evaluation, column)
+    values = covariate_values(evaluation, column)
     mine = (evaluation.classes == number) & np.isfinite(values)
     if not mine.any():
         say_instead(axes, f"No patient with {one.name} has a number for {column}.", look)
@@ -53,7 +53,7 @@ def draw_against(axes: Axes, evaluation: Evaluation, column: str, slug: str, loo
     axes.set_xlabel(column, parse_math=False)
     axes.set_ylabel(f"probability of {short(one.name)}", parse_math=False)
     legend_beside(axes, handles, look, heading="predicted")
-    r = against(evaluation, column).correlations[slug]
+    r = covariate_association(evaluation, column).correlations[slug]
     said = f", Spearman r {r.shown(2)}" if r.is_defined else ""
     title(axes, f"{mine.sum()} patients with {short(one.name)}{said}", look)
 
@@ -63,7 +63,7 @@ def draw_errors_by(axes: Axes, evaluation: Evaluation, column: str, look: Look =
 
     Ticks above and below are patients that are predicted wrong and right, in the colours of their classes.
     """
-    found = against(evaluation, column)
+    found = covariate_association(evaluation, column)
     if not found.bins:
         say_instead(axes, f"No patient with a right answer has a number for {column}.", look)
         return
@@ -74,7 +74,7 @@ def draw_errors_by(axes: Axes, evaluation: Evaluation, column: str, look: Look =
         axes.plot([part.low, part.high], [value] * 2, color=look.text, linewidth=2.4, solid_capstyle="butt")
         axes.plot([part.middle] * 2, [low, high], color=look.text, linewidth=1)
         axes.plot([part.middle], [value], marker="o", color=look.text, markersize=5)
-    values = numbers_in(evaluation, column)
+    values = covariate_values(evaluation, column)
     colors = np.array([*evaluation.taxonomy.colors, look.text])[evaluation.classes]  # -1: several right answers
     known = np.isfinite(values) & (evaluation.has_one_class | evaluation.has_several)
     for is_right, low, high in ((True, -0.1, -0.04), (False, 1.04, 1.1)):

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from napari_caltomorph.evaluation import Evaluation
-from napari_caltomorph.evaluation.covariate_association import CovariateAssociation
+from napari_caltomorph.evaluation.covariates import CovariateAssociation
 from napari_caltomorph.report.calibration_figures import draw_malignancy_reliability, draw_reliability
 from napari_caltomorph.report.confusion_figures import draw_confusion, draw_detailed_confusion
 from napari_caltomorph.report.covariate_figures import draw_against, draw_errors_by
@@ -164,7 +164,10 @@ FIGURES = {
 
 def figures_of(evaluation: Evaluation) -> tuple[EvaluationFigure, ...]:
     """Return those of `FIGURES`, and one for each number that predictions are shown against."""
-    return (*FIGURES.values(), *(_against(number, one, evaluation) for number, one in enumerate(evaluation.against, 1)))
+    return (
+        *FIGURES.values(),
+        *(_against(number, one, evaluation) for number, one in enumerate(evaluation.covariate_associations, 1)),
+    )
 
 
 def _against(number: int, one: CovariateAssociation, evaluation: Evaluation) -> EvaluationFigure:

@@ -156,7 +156,7 @@ def report_html(
         "prevalence": prevalence_table(evaluation),
         "hemoglobin": hemoglobin_table(evaluation),
         "figures": [_shown(evaluation, figure) for figure in figures_of(evaluation)],
-        "against": [(one, against_table(one)) for one in evaluation.against],
+        "against": [(one, against_table(one)) for one in evaluation.covariate_associations],
         "wrong": wrong,
         "has_right_answers": bool((evaluation.has_one_class | evaluation.has_several).any()),
         "cells": [(p, [thumbnail_uri(one) for one in shown[p]]) for p in evaluation.wrong if p in shown],

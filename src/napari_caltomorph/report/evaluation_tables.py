@@ -9,7 +9,7 @@ from typing import Literal
 import pandas as pd
 
 from napari_caltomorph.evaluation import Evaluation
-from napari_caltomorph.evaluation.covariate_association import CovariateAssociation
+from napari_caltomorph.evaluation.covariates import CovariateAssociation
 from napari_caltomorph.report.malignancy_figures import not_malignant
 from napari_caltomorph.statistics import Metric
 from napari_caltomorph.statistics.metric import CLASS_METRICS, HEMOGLOBIN_METRICS, METRICS
@@ -171,11 +171,11 @@ def flow_table(evaluation: Evaluation) -> ReportTable:
             add(rule, count, "reason")
     split = evaluation.options.split
     add("to be judged" + ("" if split == "all" else f" ({split} split, where the cohort has one)"), _to_judge(counts))
-    if counts["not judged"]:
-        add("not judged", counts["not judged"])
-        for reason, count in evaluation.unjudged["reason"].value_counts().items():
+    if counts["not evaluated"]:
+        add("not judged", counts["not evaluated"])
+        for reason, count in evaluation.not_evaluated["reason"].value_counts().items():
             add(str(reason), int(count), "reason")
-    add("judged", counts["judged"])
+    add("judged", counts["evaluated"])
     for kind in ("one class", "several right answers", "other classes", "no label"):
         if counts[kind]:
             add({"other classes": "a class that the model does not know"}.get(kind, kind), counts[kind], "reason")
@@ -183,7 +183,7 @@ def flow_table(evaluation: Evaluation) -> ReportTable:
 
 
 def _to_judge(counts: dict[str, int]) -> int:
-    return counts["judged"] + counts["not judged"]
+    return counts["evaluated"] + counts["not evaluated"]
 
 
 def _of(name: str, of: str, evaluation: Evaluation, threshold: float) -> str:

@@ -123,10 +123,10 @@ def _make(evaluation: Evaluation) -> PatientMap:
         return _none(nowhere, "the evaluation holds no embeddings")
     training = embeddings.training
     has_training = training is not None and len(training) >= FEWEST
-    base = training if training is not None and has_training else embeddings.judged  # (B, width)
+    base = training if training is not None and has_training else embeddings.evaluated  # (B, width)
     if len(base) < FEWEST:
         return _none(nowhere, f"it needs {FEWEST} patients, there are {len(base)}")
-    if not (np.isfinite(base).all() and np.isfinite(embeddings.judged).all()):
+    if not (np.isfinite(base).all() and np.isfinite(embeddings.evaluated).all()):
         return _none(nowhere, "some embeddings are no numbers")
     if len(np.unique(base, axis=0)) < FEWEST:
         return _none(nowhere, "most patients have the same embedding")
@@ -146,7 +146,7 @@ def _make(evaluation: Evaluation) -> PatientMap:
     if not has_training:
         return PatientMap(places, np.zeros((0, 2), np.float32), np.zeros(count, bool), parameters)
     neighbours = min(_NEIGHBOURS, len(base))
-    distances, nearest = _nearest(base, embeddings.judged, neighbours)
+    distances, nearest = _nearest(base, embeddings.evaluated, neighbours)
     among_themselves, _ = _nearest(base, base, 2)  # the first is the patient
     reach = float(np.quantile(among_themselves[:, 1], _FAR_QUANTILE))
     weights = 1 / (distances + 1e-6 * max(reach, 1e-6))

@@ -16,7 +16,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from napari_caltomorph.evaluation import Evaluation
-from napari_caltomorph.evaluation.confusion_matrix import Confusion
+from napari_caltomorph.evaluation.confusion import Confusion
 from napari_caltomorph.plugin.evaluate.pages import Page
 from napari_caltomorph.plugin.widgets.parts import counted, narrow_combo, plain
 from napari_caltomorph.report import Look

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from napari_caltomorph.evaluation import Evaluation
-from napari_caltomorph.evaluation.confusion_matrix import Confusion
+from napari_caltomorph.evaluation.confusion import Confusion
 from napari_caltomorph.report import Look
 from napari_caltomorph.report.evaluation_figures import FIGURES, EvaluationFigure, figures_of
 from napari_caltomorph.report.patient_map import patient_map

@@ -186,8 +186,8 @@ def _about(evaluation: Evaluation) -> str:
     how = ", out of fold, by single members" if evaluation.options.out_of_fold else ""
     is_said = "synthetic" in known.model_name.casefold()
     made = " &#183; <b>synthetic</b>" if known.model_synthetic and not is_said else ""
-    others = f"; {counts['not judged']} not judged" if counts["not judged"] else ""
+    others = f"; {counts['not evaluated']} not judged" if counts["not evaluated"] else ""
     return (
         f"<b>{plain(known.model_name)}</b> on <b>{plain(known.cohort_name)}</b>: "
-        f"{counted(counts['judged'], 'patient')}{how}{others}{made}"
+        f"{counted(counts['evaluated'], 'patient')}{how}{others}{made}"
     )

@@ -1,12 +1,11 @@
-"""An evaluation on disk: evaluation.json, which holds everything, a table for people, and the embeddings.
+"""An evaluation on disk: evaluation.json, which contains everything, a table for people, and the embeddings.
 
-The numbers stand in the JSON for other programs; they are computed anew from the patients when it is loaded.
+The numbers in the JSON are for other programs; reading computes them again from the patients.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,12 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
 from napari_caltomorph.errors import EvaluationUnreadable
-from napari_caltomorph.evaluation.columns import COLUMNS
-from napari_caltomorph.evaluation.embeddings import Embeddings
-from napari_caltomorph.evaluation.evaluation import Evaluation
 from napari_caltomorph.evaluation.options import EvaluateOptions
-from napari_caltomorph.evaluation.provenance import Provenance
-from napari_caltomorph.statistics.metric import Metric
+from napari_caltomorph.evaluation.patients import COLUMNS, Embeddings, EvaluatedPatients, Provenance
 from napari_caltomorph.storage import file_sha256, replacing
 from napari_caltomorph.taxonomy import Taxonomy
 
@@ -67,12 +62,14 @@ class _File(BaseModel):
     embeddings_sha256: str | None
 
 
-def save_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Write the files of `Evaluation.save`; evaluation.json comes last, when the others are whole."""
+def write_evaluation(
+    evaluated: EvaluatedPatients, numbers: dict[str, Any], statements: tuple[str, ...], folder: Path
+) -> list[Path]:
+    """Write the files of `Evaluation.save`; evaluation.json comes last, when the others are complete."""
     written = []
-    embeddings, sha256 = evaluation.embeddings, None
+    embeddings, sha256 = evaluated.embeddings, None
     if embeddings is not None:
-        tensors = {"judged": embeddings.judged}
+        tensors = {"judged": embeddings.evaluated}
         if embeddings.training is not None:
             tensors["training"] = embeddings.training
         classes = {"training_classes": json.dumps(embeddings.training_classes)}
@@ -81,18 +78,18 @@ def save_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
             sha256 = file_sha256(part)
         written.append(folder / EMBEDDINGS)
     with replacing(folder / PATIENT_TABLE) as part:
-        evaluation.table().to_csv(part, index=False)
+        patient_table(evaluated).to_csv(part, index=False)
     content = _File(
-        provenance=evaluation.provenance,
-        options=evaluation.options,
-        statements=evaluation.statements,
-        numbers=json.loads(json.dumps(numbers_of(evaluation), allow_nan=False)),
-        taxonomy=evaluation.taxonomy,
-        cohort_taxonomy=evaluation.cohort_taxonomy,
-        notes=evaluation.notes,
-        unjudged=_Table.of(evaluation.unjudged),
-        patients=_Table.of(evaluation.patients),
-        covariates=_Table.of(evaluation.covariates),
+        provenance=evaluated.provenance,
+        options=evaluated.options,
+        statements=statements,
+        numbers=json.loads(json.dumps(numbers, allow_nan=False)),
+        taxonomy=evaluated.taxonomy,
+        cohort_taxonomy=evaluated.cohort_taxonomy,
+        notes=evaluated.notes,
+        unjudged=_Table.of(evaluated.not_evaluated),
+        patients=_Table.of(evaluated.patients),
+        covariates=_Table.of(evaluated.covariates),
         embeddings_member=None if embeddings is None else embeddings.member,
         embeddings_sha256=sha256,
     )
@@ -101,7 +98,7 @@ def save_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
     return [folder / FILE_NAME, folder / PATIENT_TABLE, *written]
 
 
-def load_evaluation(path: Path) -> Evaluation:
+def read_evaluation(path: Path) -> EvaluatedPatients:
     """Read the files of `Evaluation.load`."""
     path = path / FILE_NAME if path.is_dir() else path
     try:
@@ -124,7 +121,7 @@ def load_evaluation(path: Path) -> Evaluation:
         ) from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise EvaluationUnreadable(f"{path} is no evaluation that can be read ({error}); evaluate again.") from error
-    return Evaluation(
+    return EvaluatedPatients(
         patients=patients,
         taxonomy=content.taxonomy,
         cohort_taxonomy=content.cohort_taxonomy,
@@ -132,56 +129,50 @@ def load_evaluation(path: Path) -> Evaluation:
         options=content.options,
         embeddings=embeddings,
         covariates=content.covariates.frame(),
-        unjudged=content.unjudged.frame(),
+        not_evaluated=content.unjudged.frame(),
         notes=content.notes,
     )
 
 
-def numbers_of(evaluation: Evaluation) -> dict[str, Any]:
-    """Return every number of an evaluation as plain data."""
-    point, reliability = evaluation.at(), evaluation.reliability
-    return {
-        "counts": evaluation.counts,
-        "headline": _metrics(evaluation.headline),
-        "by_class": {
-            slug: {"name": one.name, "patients": one.patients, "called": one.called, **_metrics(one.numbers)}
-            for slug, one in evaluation.by_class.items()
-        },
-        "confusion": _confusion(evaluation.confusion),
-        "detailed_confusion": _confusion(evaluation.detailed_confusion),
-        "operating_point": {
-            "threshold": point.threshold,
-            "others": point.others_in_words,
-            "missed": list(point.missed),
-            "sensitivity_by_class": {
-                one.slug: asdict(point.sensitivity_of(one.slug)) for one in evaluation.taxonomy.classes if one.malignant
-            },
-        },
-        "reliability": None if reliability is None else asdict(reliability),
-        "malignancy_reliability": None if (found := evaluation.malignancy_reliability) is None else asdict(found),
-        "against": [
-            {
-                "column": one.column,
-                "patients": one.patients,
-                "bins": [asdict(part) for part in one.bins],
-                "spearman_r": _metrics(one.correlations),
-            }
-            for one in evaluation.against
+def patient_table(evaluated: EvaluatedPatients) -> pd.DataFrame:
+    """Return one row a patient with the columns of ``predictions.csv``: the contract's, and the truth."""
+    names = np.array(evaluated.taxonomy.names, dtype=object)
+    patients = evaluated.patients
+    columns: dict[str, object] = {
+        "patient_id": patients["patient_id"],
+        "predicted_class": names[evaluated.predicted],
+        **{f"p_{slug}": evaluated.probabilities[:, i] for i, slug in enumerate(evaluated.taxonomy.slugs)},
+        "malignancy": evaluated.malignancy,
+        "hemoglobin_g_dl": patients["hemoglobin_g_dl"],
+        "second_class": names[evaluated.order[:, 1]],
+        "delta_probability": evaluated.delta_probability,
+        "n_cells": patients["n_cells"],
+        "calibrated": evaluated.is_calibrated,
+        **(
+            {}
+            if evaluated.prediction_sets is None
+            else {"prediction_set": [None if s is None else _named(evaluated, s) for s in evaluated.prediction_sets]}
+        ),
+        "warnings": patients["warnings"],
+        "split": patients["split"],
+        "true_class": [names[c] if c >= 0 else None for c in evaluated.classes],
+        "right_answers": patients["coarse_set"],
+        "other_class": patients["row"],
+        "detailed_class": patients["detailed"],
+        "raw_label": patients["raw_label"],
+        "is_right": [
+            bool(r) if c else None
+            for r, c in zip(evaluated.is_right, evaluated.has_one_class | evaluated.has_several, strict=True)
         ],
-        "hemoglobin": [{"group": g.name, "patients": g.patients, **_metrics(g.numbers)} for g in evaluation.hemoglobin],
+        "measured_hemoglobin_g_dl": patients["measured_hemoglobin_g_dl"],
+        "judged_by_member": patients["fold"],
+        "lab": evaluated.options.lab,
     }
+    return pd.DataFrame(columns)
 
 
-def _metrics(metrics: dict[str, Metric]) -> dict[str, Any]:
-    return {name: asdict(metric) for name, metric in metrics.items()}
-
-
-def _confusion(confusion: Any) -> dict[str, Any]:
-    return {
-        "rows": [{"name": row.name, "kind": row.kind, "right_answers": list(row.slugs)} for row in confusion.rows],
-        "columns": list(confusion.columns),
-        "counts": confusion.counts.tolist(),
-    }
+def _named(evaluated: EvaluatedPatients, slugs: tuple[str, ...]) -> str:
+    return "; ".join(evaluated.taxonomy.coarse(slug).name for slug in slugs)
 
 
 def _load_embeddings(content: _File, path: Path, patients: int) -> Embeddings | None:

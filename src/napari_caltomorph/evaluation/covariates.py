@@ -1,4 +1,4 @@
-"""Predictions beside something that was measured, such as the ratio of myeloblasts (paper, figures 3B and 3C).
+"""How predictions depend on a covariate, such as the share of myeloblasts (paper, figures 3B and 3C).
 
 A model that reads cells should be sure where there are many of the disease's cells, and err where there are few.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,11 +14,9 @@ from numpy.typing import NDArray
 from scipy.stats import norm, spearmanr
 
 from napari_caltomorph.errors import EvaluationRefused
+from napari_caltomorph.evaluation.patients import EvaluatedPatients
 from napari_caltomorph.statistics.interval import TAILS, Interval
 from napari_caltomorph.statistics.metric import Metric
-
-if TYPE_CHECKING:
-    from napari_caltomorph.evaluation.evaluation import Evaluation
 
 SHARE = "share of labelled cells: "
 """Begins the name of a covariate that was counted from cell labels."""
@@ -42,14 +39,14 @@ class ErrorBin:
 
 @dataclass(frozen=True)
 class CovariateAssociation:
-    """Predictions beside one number of each patient.
+    """How errors and probabilities depend on one number of each patient.
 
     Attributes
     ----------
     column : str
-        Of `Evaluation.covariates`.
+        Of `EvaluatedPatients.covariates`.
     patients : int
-        Who have the number and a right answer.
+        Those that have the number and a right answer.
     bins : tuple of ErrorBin
         Quarters of these patients by the number; fewer where many have the same.
     correlations : dict of str to Metric
@@ -62,41 +59,41 @@ class CovariateAssociation:
     correlations: dict[str, Metric]
 
 
-def numbers_in(evaluation: Evaluation, column: str) -> NDArray[np.float64]:
-    """(P,) the numbers of a column of `Evaluation.covariates`; NaN where a patient has none."""
-    if column not in evaluation.covariates:
-        return np.full(len(evaluation), np.nan)
-    values = pd.to_numeric(evaluation.covariates[column], errors="coerce")
+def covariate_values(evaluated: EvaluatedPatients, column: str) -> NDArray[np.float64]:
+    """(P,) the numbers of a column of `EvaluatedPatients.covariates`; NaN where a patient has none."""
+    if column not in evaluated.covariates:
+        return np.full(len(evaluated), np.nan)
+    values = pd.to_numeric(evaluated.covariates[column], errors="coerce")
     numbers: NDArray[np.float64] = values.to_numpy(dtype=float, na_value=np.nan)
     return numbers
 
 
-def against(evaluation: Evaluation, column: str) -> CovariateAssociation:
-    """Return how errors and probabilities go with a column of `Evaluation.covariates`.
+def covariate_association(evaluated: EvaluatedPatients, column: str) -> CovariateAssociation:
+    """Return how errors and probabilities depend on a column of `EvaluatedPatients.covariates`.
 
     Notes
     -----
     Bins are cut at quantiles; errors have Wilson's interval. Spearman's r has Fisher's interval with the standard
     error of Bonett and Wright (Psychometrika 65, 2000).
     """
-    values = numbers_in(evaluation, column)
-    judged = np.isfinite(values) & (evaluation.has_one_class | evaluation.has_several)
+    values = covariate_values(evaluated, column)
+    counted = np.isfinite(values) & (evaluated.has_one_class | evaluated.has_several)
     bins = []
-    if judged.any():
-        for place in _quarters(values[judged]):
-            inside, wrong = values[judged][place], ~evaluation.is_right[judged][place]
+    if counted.any():
+        for place in _quarters(values[counted]):
+            inside, wrong = values[counted][place], ~evaluated.is_right[counted][place]
             error = Metric.of_counts(int(wrong.sum()), len(inside), "")
             bins.append(ErrorBin(float(inside.min()), float(inside.max()), float(np.median(inside)), error))
     correlations = {}
-    for number, slug in enumerate(evaluation.taxonomy.slugs):
-        mine = np.isfinite(values) & (evaluation.classes == number)
+    for number, slug in enumerate(evaluated.taxonomy.slugs):
+        mine = np.isfinite(values) & (evaluated.classes == number)
         if mine.any():
-            correlations[slug] = _spearman(values[mine], evaluation.probabilities[mine, number])
-    return CovariateAssociation(column, int(judged.sum()), tuple(bins), correlations)
+            correlations[slug] = _spearman(values[mine], evaluated.probabilities[mine, number])
+    return CovariateAssociation(column, int(counted.sum()), tuple(bins), correlations)
 
 
 def with_cell_shares(
-    covariates: pd.DataFrame, shares: Sequence[dict[str, float]], asked: Sequence[str], source: object
+    covariates: pd.DataFrame, shares: Sequence[dict[str, float]], named: Sequence[str], source: object
 ) -> pd.DataFrame:
     """Return the covariates of P patients with a column of shares for each name that is none of the table's columns.
 
@@ -105,7 +102,7 @@ def with_cell_shares(
     covariates : pandas.DataFrame
     shares : sequence of dict
         Of each patient, cell type -> share; empty where no cell is labelled.
-    asked : sequence of str
+    named : sequence of str
         Columns of the table, or cell types, in any case.
     source : object
         What to name where a name is neither.
@@ -117,7 +114,7 @@ def with_cell_shares(
     """
     types = sorted({name for one in shares for name in one})
     added = covariates.copy()
-    for name in asked:
+    for name in named:
         if name in covariates:
             if pd.to_numeric(covariates[name], errors="coerce").notna().sum() == 0:
                 raise EvaluationRefused(f"--against {name}: that column of {source} holds no numbers; name another.")
