@@ -154,7 +154,7 @@ def test_the_test_split_is_judged_and_every_tab_has_its_figure(
     assert panel.result.judged is not None, panel.run.text
     found = panel.result.judged.evaluation
     np.testing.assert_allclose(found.probabilities, evaluation.probabilities, atol=1e-6)
-    assert "Judging" in said
+    assert "Evaluating" in said
     assert f"{len(evaluation)} patients" in panel.result.text
     assert not panel.fold.is_open
     assert not panel.stale.isVisible()
