@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -56,6 +57,9 @@ def own_preferences(tmp_path: Path) -> Iterator[None]:
 @pytest.fixture
 def open_widget(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Iterator[OpenWidget]:
     """``open_widget("Train ensemble")``: a shown window of 1280 x 720, and one of our panels in a narrow dock of it."""
+    # Closing a window collects garbage several times: what lives already need not be searched again.
+    gc.collect()
+    gc.freeze()
     panels = []
 
     def opened(name: str) -> tuple[Viewer, Any]:
