@@ -23,7 +23,7 @@ from speed import machine
 
 from napari_caltomorph.cohort.drawn import DrawnPatients
 from napari_caltomorph.diagnosis import Ensemble, find_model
-from napari_caltomorph.diagnosis.domain_result import DomainResult
+from napari_caltomorph.diagnosis.domain import DomainResult
 from napari_caltomorph.encoding import EncodeOptions, FeatureOrigin, Features, encode
 from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder
 from napari_caltomorph.smear import read_smear

@@ -43,10 +43,9 @@ from napari_caltomorph.diagnosis import Ensemble, find_model
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.evaluation import EvaluateOptions, evaluate
 from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness, cohort_faithfulness
-from napari_caltomorph.explanation.added_cell import add_cells, patient_as_background
+from napari_caltomorph.explanation.changed_bags import add_cells, leave_one_out
 from napari_caltomorph.explanation.contribution import contributions
 from napari_caltomorph.explanation.faithfulness import cell_scores
-from napari_caltomorph.explanation.leave_one_out import leave_one_out
 from napari_caltomorph.smear import read_smear
 from napari_caltomorph.statistics import Metric
 from napari_caltomorph.statistics.classification import mean
@@ -109,8 +108,8 @@ def synthetic(patients: int, cells: int) -> None:
         for some in (drawn, healthy):
             everybody = some.cohort(CohortOptions(test_fraction=0))
             encode_cohort(everybody, Path(scratch), ENCODE, open_smear=some.open_smear)
-        background = patient_as_background(Features.load(feature_path(Path(scratch), donor)), "healthy donor")
-        print(f"\nCells are added to {background.in_words} (drawn).")
+        background = Features.load(feature_path(Path(scratch), donor))
+        print(f"\nCells are added to all {len(background)} cells of healthy donor {donor} (synthetic).")
 
         def asked(patient: str) -> tuple[Scores, NDArray[np.bool_]]:
             bag = Features.load(feature_path(Path(scratch), patient))

@@ -30,7 +30,7 @@ from speed import machine, paper_size_ensemble  # noqa: E402
 from napari_caltomorph.diagnosis import Ensemble, Prediction, installed_models  # noqa: E402
 from napari_caltomorph.encoding import Features  # noqa: E402
 from napari_caltomorph.explanation.cell_map import pca  # noqa: E402
-from napari_caltomorph.explanation.what_if import what_if  # noqa: E402
+from napari_caltomorph.explanation.changed_bags import what_if  # noqa: E402
 from napari_caltomorph.plugin.demo_window import open_viewer, process_events  # noqa: E402
 from napari_caltomorph.plugin.gallery.gallery import Gallery  # noqa: E402
 from napari_caltomorph.plugin.gallery.layers import ranked_order  # noqa: E402

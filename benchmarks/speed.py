@@ -24,14 +24,14 @@ import tifffile
 import torch
 
 from napari_caltomorph.diagnosis import Ensemble, PredictOptions, Predictor, TransformerOptions, read_description
-from napari_caltomorph.diagnosis.ensemble import build_member
 from napari_caltomorph.diagnosis.installed import installed_models
 from napari_caltomorph.diagnosis.model_file import EncoderNeed
+from napari_caltomorph.diagnosis.model_folder import build_member
 from napari_caltomorph.encoding import ENCODERS, EncodeOptions, Features, load_encoder
 from napari_caltomorph.encoding.device import find_device, find_precision
 from napari_caltomorph.encoding.load import LoadedEncoder, build_module
+from napari_caltomorph.explanation.changed_bags import leave_one_out
 from napari_caltomorph.explanation.contribution import contributions
-from napari_caltomorph.explanation.leave_one_out import leave_one_out
 from napari_caltomorph.plugin.gallery.pictures import Grid, read_pictures
 from napari_caltomorph.smear import check_smear, read_smear
 from napari_caltomorph.synthetic import synthesize_patient, write_smear

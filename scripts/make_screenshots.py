@@ -370,8 +370,8 @@ def save_report(folder: Path, out: Path) -> None:
         print("No chromium or no pdftoppm: the pictures of the report stay as they are.")
         return
     from napari_caltomorph.diagnosis import PredictOptions, Predictor
+    from napari_caltomorph.explanation.changed_bags import what_if
     from napari_caltomorph.explanation.trust import available_trust
-    from napari_caltomorph.explanation.what_if import what_if
     from napari_caltomorph.report.patient_report import save_patient_report
 
     smear = folder / "patient_031"

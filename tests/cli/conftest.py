@@ -114,7 +114,7 @@ def dinobloom_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _make_model(folder: Path, encoder: str, weights_sha256: str) -> Path:
     from napari_caltomorph.diagnosis import Ensemble
-    from napari_caltomorph.diagnosis.ensemble import build_member
+    from napari_caltomorph.diagnosis.model_folder import build_member
 
     known = ENCODERS[encoder]
     assert known.width is not None

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from tests.diagnosis.conftest import SMALL
 
 from napari_caltomorph.diagnosis import AGGREGATOR_OPTIONS
-from napari_caltomorph.diagnosis.aggregators import AGGREGATORS
-from napari_caltomorph.diagnosis.member import Member
+from napari_caltomorph.diagnosis.member import AGGREGATORS, Member
 
 WIDTH = 24
 GARBAGE = st.sampled_from([0.0, -1.0, 1e4, 1e30, math.inf, -math.inf, math.nan])

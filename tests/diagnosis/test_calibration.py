@@ -15,6 +15,7 @@ from scipy.special import softmax
 from napari_caltomorph.diagnosis import Ensemble, Prediction
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.model_card import model_card
+from napari_caltomorph.diagnosis.prediction_files import patient_row
 from napari_caltomorph.errors import PredictionUnreadable
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 
@@ -144,9 +145,9 @@ def test_a_patient_unlike_all_calibration_patients_is_said_to_be(make_ensemble, 
 
 
 def test_the_table_has_a_set_only_where_the_model_is_calibrated(make_ensemble, make_features):
-    raw = make_ensemble().predict(make_features()).patient_row()
+    raw = patient_row(make_ensemble().predict(make_features()))
     prediction = make_ensemble(calibration=FITTED).predict(make_features())
-    row = prediction.patient_row()
+    row = patient_row(prediction)
     assert set(row) == {*raw, "prediction_set"}
     assert row["prediction_set"].split("; ") == list(prediction.prediction_set)
     assert (raw["calibrated"], row["calibrated"]) == (False, True)

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_caltomorph.diagnosis.domain import DOMAIN_FILE, TAILS, Domain
+from napari_caltomorph.diagnosis.domain import DOMAIN_FILE, TAILS, AspectResult, Domain, DomainResult
 from napari_caltomorph.diagnosis.domain_fit import LEAST_PATIENTS, fit_domain
-from napari_caltomorph.diagnosis.domain_result import AspectResult, DomainResult
 from napari_caltomorph.errors import ModelRefused
 
 WIDTH, EMBEDDING, MEMBERS = 10, 6, 3

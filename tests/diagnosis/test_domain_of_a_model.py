@@ -13,6 +13,7 @@ from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.domain import DOMAIN_FILE
 from napari_caltomorph.diagnosis.domain_fit import fit_domain
 from napari_caltomorph.diagnosis.model_file import ModelDescription
+from napari_caltomorph.diagnosis.prediction_files import patient_row
 from napari_caltomorph.errors import ModelRefused
 
 
@@ -62,7 +63,7 @@ def test_outside_the_domain_what_was_measured_there_is_withdrawn_and_said(outsid
     assert warning.startswith("Unlike the training cohort")
     assert "withdrawn" in warning
     assert "withdrawn" in outside.calibration_in_words
-    row = outside.patient_row()
+    row = patient_row(outside)
     assert row["calibrated"] is False
     assert "Unlike the training cohort" in row["warnings"]
     assert "prediction_set" not in row

@@ -21,7 +21,8 @@ from napari_caltomorph.diagnosis import (
     WbcmilOptions,
 )
 from napari_caltomorph.diagnosis.model_file import HemoglobinTarget
-from napari_caltomorph.diagnosis.training_patients import TrainingPatients
+from napari_caltomorph.diagnosis.model_folder import TrainingPatients
+from napari_caltomorph.diagnosis.prediction_files import cell_table, patient_row
 from napari_caltomorph.errors import FeaturesRefused
 from napari_caltomorph.progress import Cancelled
 from napari_caltomorph.taxonomy import Taxonomy, caltomorph_taxonomy
@@ -55,7 +56,7 @@ def test_probabilities_are_the_mean_of_the_members_softmaxes(make_ensemble, make
 
 def test_malignancy_is_the_sum_of_the_papers_six_malignant_classes(make_ensemble, make_features):
     prediction = make_ensemble().predict(make_features())
-    row = prediction.patient_row()
+    row = patient_row(prediction)
     six = ("acute_leukemia", "lymphoma", "mds", "mds_mpn", "mpn", "plasma_cell_neoplasm")
     assert prediction.malignancy == pytest.approx(sum(row[f"p_{slug}"] for slug in six))
     assert 1 - prediction.malignancy == pytest.approx(row["p_reactive_changes"] + row["p_healthy"])
@@ -80,7 +81,7 @@ def test_hemoglobin_of_a_model_without_interval_has_none(make_ensemble, make_fea
 def test_model_without_hemoglobin_says_none(make_ensemble, make_features):
     prediction = make_ensemble(hemoglobin=None).predict(make_features())
     assert (prediction.hemoglobin, prediction.hemoglobin_range, prediction.member_hemoglobin) == (None, None, None)
-    assert prediction.patient_row()["hemoglobin_g_dl"] is None
+    assert patient_row(prediction)["hemoglobin_g_dl"] is None
 
 
 @pytest.mark.parametrize("cells", [1, 2, 300])
@@ -133,7 +134,7 @@ def test_ranks_follow_attention(make_ensemble, make_features):
     by_rank = prediction.attention[np.argsort(prediction.ranks)]
     assert sorted(prediction.ranks) == list(range(1, 81))
     assert (np.diff(by_rank) <= 0).all()
-    assert prediction.cell_table()["rank"].tolist() == list(range(1, 81))
+    assert cell_table(prediction)["rank"].tolist() == list(range(1, 81))
 
 
 @pytest.mark.parametrize("repeats", [2, 5])

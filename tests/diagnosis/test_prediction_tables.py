@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_caltomorph.diagnosis import Prediction, save_predictions
-from napari_caltomorph.diagnosis.tables import folder_name
+from napari_caltomorph.diagnosis.prediction_files import folder_name
 from napari_caltomorph.errors import OutputRefused
 
 SLUGS = ["acute_leukemia", "lymphoma", "mds", "mds_mpn", "mpn", "plasma_cell_neoplasm", "reactive_changes", "healthy"]

@@ -16,7 +16,8 @@ from tests.training.small import ORIGIN, save_features, with_column
 from napari_caltomorph.diagnosis import Ensemble, Prediction
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.domain_fit import fit_domain
-from napari_caltomorph.diagnosis.training_patients import TrainingPatients
+from napari_caltomorph.diagnosis.model_folder import TrainingPatients
+from napari_caltomorph.diagnosis.prediction_files import patient_row
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import EvaluationRefused, EvaluationUnreadable, FeaturesRefused
 from napari_caltomorph.evaluation import Evaluation, evaluate
@@ -74,7 +75,7 @@ def test_the_test_split_is_judged_as_predict_would(ensemble, trained, evaluation
         np.testing.assert_allclose(said, prediction.probabilities, atol=1e-6)
         assert row.hemoglobin_g_dl == pytest.approx(prediction.hemoglobin, abs=1e-4)
     table = evaluation.table()
-    assert set(prediction.patient_row()) <= set(table.columns)
+    assert set(patient_row(prediction)) <= set(table.columns)
     last = table.iloc[-1]
     assert last["predicted_class"] == prediction.predicted_class
     assert last["second_class"] == prediction.top(2)[1][0]

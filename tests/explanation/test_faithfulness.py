@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import ExplanationRefused
+from napari_caltomorph.explanation.changed_bags import leave_one_out
 from napari_caltomorph.explanation.faithfulness import cell_scores, faithfulness
-from napari_caltomorph.explanation.leave_one_out import leave_one_out
 from napari_caltomorph.progress import Cancelled
 
 SLUG = "lymphoma"

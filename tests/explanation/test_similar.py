@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_caltomorph.diagnosis.training_patients import TrainingPatients
+from napari_caltomorph.diagnosis.model_folder import TrainingPatients
 from napari_caltomorph.explanation.similar import similar_patients
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 

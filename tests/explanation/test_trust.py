@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import torch
 
+from napari_caltomorph.diagnosis.domain import UNKNOWN
 from napari_caltomorph.diagnosis.domain_fit import fit_domain
-from napari_caltomorph.diagnosis.domain_result import UNKNOWN
-from napari_caltomorph.diagnosis.training_patients import TrainingPatients
+from napari_caltomorph.diagnosis.model_folder import TrainingPatients
 from napari_caltomorph.errors import FeaturesRefused
 from napari_caltomorph.explanation.trust import (
     NO_MODEL,

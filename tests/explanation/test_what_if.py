@@ -13,7 +13,7 @@ from tests.diagnosis.conftest import MakeEnsemble, MakeFeatures
 
 from napari_caltomorph.diagnosis import Ensemble, Prediction
 from napari_caltomorph.errors import ExplanationRefused, FeaturesRefused
-from napari_caltomorph.explanation.what_if import what_if
+from napari_caltomorph.explanation.changed_bags import what_if
 from napari_caltomorph.progress import Cancelled, Progress
 
 ARTEFACTS = (4, 17)

@@ -117,7 +117,7 @@ def test_importing_the_plugin_loads_no_torch(module: str) -> None:
 
 def test_a_prediction_finds_its_smear_under_a_name_that_is_no_text(export: Path, tmp_path: Path) -> None:
     from napari_caltomorph.diagnosis import PredictOptions, Predictor
-    from napari_caltomorph.diagnosis.find_smear import find_smear
+    from napari_caltomorph.diagnosis.prediction_files import find_smear
 
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/Gr\xfc\xdfe 50%"))
     shutil.copytree(export, odd)

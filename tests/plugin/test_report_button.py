@@ -49,7 +49,7 @@ def test_a_click_asks_for_a_place_writes_the_report_and_shows_it(
 def test_cells_that_are_left_out_are_in_the_report_and_without_an_answer_there_is_none(
     qtbot: QtBot, predicted: PredictPanel, tmp_path: Path
 ) -> None:
-    from napari_caltomorph.explanation.what_if import what_if
+    from napari_caltomorph.explanation.changed_bags import what_if
 
     shown = predicted.inspection
     assert shown is not None

@@ -12,7 +12,7 @@ from qtpy.QtCore import Qt
 
 from napari_caltomorph.diagnosis import Ensemble, find_model
 from napari_caltomorph.diagnosis.domain_fit import fit_domain
-from napari_caltomorph.diagnosis.training_patients import TrainingPatients
+from napari_caltomorph.diagnosis.model_folder import TrainingPatients
 from napari_caltomorph.explanation.trust import NO_PATIENTS, trust
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
 

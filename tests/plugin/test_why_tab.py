@@ -107,7 +107,7 @@ def test_selected_cells_are_left_out_one_at_a_time(why, ask):
     ask(ask_without)
     widths = [bar.get_width() for bar in ask_without.canvas.figure.axes[0].patches]
     cells = [name for i, name in enumerate(tab.inspection.prediction.cells) if i != 0]
-    from napari_caltomorph.explanation.leave_one_out import leave_one_out
+    from napari_caltomorph.explanation.changed_bags import leave_one_out
 
     bag = tab.inspection.features().of_cells(cells)
     change = leave_one_out(tab.inspection.ensemble(), bag, tab.slug, [2, 6, 10]).change

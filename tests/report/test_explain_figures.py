@@ -12,9 +12,9 @@ from tests.diagnosis.conftest import make_ensemble, make_features  # noqa: F401 
 
 from napari_caltomorph.diagnosis import MeanOptions
 from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness
+from napari_caltomorph.explanation.changed_bags import leave_one_out
 from napari_caltomorph.explanation.contribution import Contributions, contributions
 from napari_caltomorph.explanation.faithfulness import cell_scores, faithfulness
-from napari_caltomorph.explanation.leave_one_out import leave_one_out
 from napari_caltomorph.report import Look
 from napari_caltomorph.report.explain_figures import (
     SPEAKS_AGAINST,

@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from tests.diagnosis.conftest import make_ensemble, make_features
 
-from napari_caltomorph.diagnosis.domain_result import AspectResult, DomainResult
+from napari_caltomorph.diagnosis.domain import AspectResult, DomainResult
 from napari_caltomorph.explanation.trust import Trust, Unseen
 from napari_caltomorph.report.figures import Look
 from napari_caltomorph.report.trust_figures import INSIDE, OUTSIDE, draw_certainty, draw_domain, draw_members

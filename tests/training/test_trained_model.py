@@ -26,8 +26,8 @@ from tests.training.small import (
 
 from napari_caltomorph.diagnosis import Ensemble, PredictOptions
 from napari_caltomorph.diagnosis.installed import export_model
+from napari_caltomorph.diagnosis.model_folder import TrainingPatients
 from napari_caltomorph.diagnosis.predict import Predictor
-from napari_caltomorph.diagnosis.training_patients import TrainingPatients
 from napari_caltomorph.encoding import FeatureOrigin, Features
 from napari_caltomorph.errors import FeaturesRefused, ModelRefused
 from napari_caltomorph.training import TrainOptions, train

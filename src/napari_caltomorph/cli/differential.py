@@ -18,7 +18,7 @@ from napari_caltomorph.cli.console import (
     table,
     uninterrupted,
 )
-from napari_caltomorph.diagnosis.tables import refuse_repeated_ids
+from napari_caltomorph.diagnosis.prediction_files import refuse_repeated_ids
 from napari_caltomorph.differential import CellLabels, Probe, ProbeOptions, read_labels, save_labels
 from napari_caltomorph.encoding import EncodeOptions
 from napari_caltomorph.smear import find_smears, patient_id, read_smear

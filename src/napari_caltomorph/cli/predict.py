@@ -13,7 +13,7 @@ from napari_caltomorph.cli.console import fail, progress_bar, say, say_files, sa
 from napari_caltomorph.cli.show import show_known, show_prediction
 from napari_caltomorph.cohort import FoundPatient, find_patients
 from napari_caltomorph.diagnosis import PredictOptions, find_model, read_description
-from napari_caltomorph.diagnosis.tables import CELL_TABLE, PATIENT_TABLE, refuse_repeated_ids
+from napari_caltomorph.diagnosis.prediction_files import CELL_TABLE, PATIENT_TABLE, refuse_repeated_ids
 from napari_caltomorph.differential import Probe
 from napari_caltomorph.encoding import ComputeOptions
 from napari_caltomorph.jobs import PatientProgress, PatientResult, predict_patients

@@ -13,7 +13,7 @@ import h5py
 import pandas as pd
 
 from napari_caltomorph.cohort.cohort import Cohort
-from napari_caltomorph.diagnosis.tables import folder_name
+from napari_caltomorph.diagnosis.prediction_files import folder_name
 from napari_caltomorph.errors import FeaturesRefused, OutputRefused
 from napari_caltomorph.locks import only_run
 from napari_caltomorph.names import path_of

@@ -1,7 +1,4 @@
-"""Features -> diagnosis: aggregators, the ensemble, attention, and the prediction that everything shown derives from.
-
-Only the names that need no torch are imported here; `Ensemble` and `Predictor` come when first used.
-"""
+"""Features -> diagnosis: aggregators, the ensemble, attention, and the prediction from which all outputs derive."""
 
 import lazy_loader
 

@@ -1,20 +1,19 @@
-from .aggregator_options import (
+from .ensemble import Ensemble
+from .installed import add_model, export_model, find_model, installed_models
+from .model_file import FoldRecord, ModelDescription, TrainingRecord, read_description
+from .options import (
     AGGREGATOR_OPTIONS,
     AbmilOptions,
     AggregatorOptions,
     MaxOptions,
     MeanOptions,
+    PredictOptions,
     TransformerOptions,
     WbcmilOptions,
 )
-from .ensemble import Ensemble
-from .installed import add_model, export_model, find_model, installed_models
-from .model_file import ModelDescription, read_description
-from .options import PredictOptions
 from .predict import Predictor
 from .prediction import NO_ATTENTION, Prediction
-from .tables import save_predictions
-from .training_record import FoldRecord, TrainingRecord
+from .prediction_files import save_predictions
 
 __all__ = [
     "AGGREGATOR_OPTIONS",

@@ -11,13 +11,15 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
+
+from napari_caltomorph.diagnosis.options import FrozenModel
 
 # What rounding does to a score; it must not exclude a class.
 _ROUNDING = 1e-9
 
 
-class Calibration(BaseModel):
+class Calibration(FrozenModel):
     """What was fitted on the calibration patients.
 
     Attributes
@@ -34,8 +36,6 @@ class Calibration(BaseModel):
     source
         Where they come from.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     temperature: PositiveFloat
     alpha: float = Field(0.1, gt=0, lt=1)

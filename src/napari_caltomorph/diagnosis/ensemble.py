@@ -1,4 +1,4 @@
-"""Members that vote: loading and saving a model folder, and predicting one patient from features."""
+"""A model in use: its members, which average their softmax, and the prediction of one patient from features."""
 
 from __future__ import annotations
 
@@ -11,24 +11,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from napari_caltomorph.about import library_version
-from napari_caltomorph.diagnosis.domain import DOMAIN_FILE, Domain
-from napari_caltomorph.diagnosis.domain_result import WITHDRAWN, DomainResult
+from napari_caltomorph.diagnosis.domain import WITHDRAWN, Domain, DomainResult
 from napari_caltomorph.diagnosis.inference import MemberOutputs, as_bag, run_members, run_with_cells
 from napari_caltomorph.diagnosis.member import Member
-from napari_caltomorph.diagnosis.model_card import model_card
-from napari_caltomorph.diagnosis.model_file import DomainFile, MemberFile, ModelDescription, read_description
+from napari_caltomorph.diagnosis.model_file import ModelDescription, read_description
+from napari_caltomorph.diagnosis.model_folder import TrainingPatients, load_domain, load_member, write_model
 from napari_caltomorph.diagnosis.prediction import Prediction
-from napari_caltomorph.diagnosis.training_patients import TrainingPatients
 from napari_caltomorph.encoding.features import Features
-from napari_caltomorph.encoding.load import misfit
-from napari_caltomorph.errors import FeaturesRefused, ModelRefused, OutputRefused
+from napari_caltomorph.errors import FeaturesRefused, OutputRefused
 from napari_caltomorph.progress import OnProgress, ignore
-from napari_caltomorph.storage import file_sha256, replacing_folder
+from napari_caltomorph.storage import replacing_folder
 
 # Below this the paper left patients out (section 2.2); a prediction is made, with a warning.
 _FEW_CELLS = 50
@@ -40,8 +35,16 @@ _FIELD_OF_VIEW_TOLERANCE = 0.10
 class Ensemble:
     """A model: its description and its members, which average their softmax (paper, section 2.4).
 
-    `patients` are those it was trained on, as `train` fills them in for `save`; of a model that was loaded,
-    `training_patients` reads them from its `folder`. `domain` is what their smears looked like, where it is known.
+    Attributes
+    ----------
+    description : ModelDescription
+    members : tuple of Member
+    patients : TrainingPatients or None
+        Set by `train` for `save`; for a loaded model `training_patients` reads them from the folder.
+    folder : Path or None
+        Where the model was loaded from, or saved.
+    domain : Domain or None
+        The training domain, where it is known.
     """
 
     description: ModelDescription
@@ -60,8 +63,8 @@ class Ensemble:
             Not a model, a member is missing or changed, or ``model.json`` was edited.
         """
         description = read_description(folder)
-        members = tuple(_load_member(folder, description, m).to(device) for m in description.members)
-        return cls(description, members, folder=folder, domain=_load_domain(folder, description))
+        members = tuple(load_member(folder, description, m).to(device) for m in description.members)
+        return cls(description, members, folder=folder, domain=load_domain(folder, description))
 
     def save(self, folder: Path, *, overwrite: bool = False, scratch: Path | None = None) -> Ensemble:
         """Write the model folder: ``model.json``, one safetensors a member, the domain, the card, and ``private/``.
@@ -70,14 +73,14 @@ class Ensemble:
         ----------
         folder : Path
         overwrite : bool
-            Whether the folder, if it is a model's, is replaced with all that stands in it.
+            Whether the folder, if it is a model's, is replaced, with all files in it.
         scratch : Path or None
             Where it is written before it takes its place (see `storage.replacing_folder`).
 
         Returns
         -------
         Ensemble
-            The same members under the description as it was written, which names their files.
+            The same members with the description that was written, which names their files.
 
         Raises
         ------
@@ -87,25 +90,11 @@ class Ensemble:
         if overwrite and folder.is_dir() and any(folder.iterdir()) and not (folder / "model.json").is_file():
             raise OutputRefused(f"{folder} is not empty and holds no model to overwrite; choose another name.")
         with replacing_folder(folder, overwrite=overwrite, scratch=scratch) as part:
-            files = []
-            for index, member in enumerate(self.members):
-                path = part / f"fold_{index}.safetensors"
-                weights = {key: value.detach().cpu().contiguous() for key, value in member.state_dict().items()}
-                path.write_bytes(save(weights, metadata={"seal": self.description.seal}))
-                files.append(MemberFile(file=path.name, sha256=file_sha256(path)))
-            domain = None
-            if self.domain is not None:
-                (part / DOMAIN_FILE).write_bytes(self.domain.to_bytes(self.description.seal))
-                domain = DomainFile(sha256=file_sha256(part / DOMAIN_FILE), patients=self.domain.patients)
-            description = self.description.model_copy(update={"members": tuple(files), "domain": domain})
-            (part / "model.json").write_text(description.model_dump_json(indent=1), "utf-8")
-            (part / "README.md").write_text(model_card(description), "utf-8")
-            if self.patients is not None:
-                self.patients.save(part)
+            description = write_model(part, self.description, self.members, self.domain, self.patients)
         return Ensemble(description, self.members, self.patients, folder, self.domain)
 
     def training_patients(self) -> TrainingPatients | None:
-        """Return who the model was trained on; None where the model does not bring its ``private/``.
+        """Return the patients that the model was trained on; None where the model has no ``private/``.
 
         Raises
         ------
@@ -126,7 +115,7 @@ class Ensemble:
         features : Features
             A bag of N >= 1 cells.
         alone : (N, C), optional
-            `Prediction.alone` of these cells, where it is known: no other cell has a part in it.
+            `Prediction.alone` of these cells, where it is known: it does not depend on the other cells of a bag.
         progress : callable
             Called with a `Progress` for each member and its single cells; raising `Cancelled` in it stops cleanly.
 
@@ -201,15 +190,15 @@ class Ensemble:
                 f"{features.patient_id}: features are {features.values.shape[1]} wide, {self.description.name} takes "
                 f"{need.width} ({need.name or 'unknown encoder'}); encode the smear with the model's own encoder."
             )
-        for what, found, needed in self._made_by(features):
+        for what, found, needed in self._encoder_settings(features):
             if found is not None and needed is not None and found != needed:
                 raise FeaturesRefused(
                     f"{features.patient_id}: {what} {_shortened(found)} made these features, {self.description.name} "
                     f"was trained on {_shortened(needed)}; encode the smear with the model's own encoder."
                 )
 
-    def _made_by(self, features: Features) -> list[tuple[str, str | None, str | None]]:
-        """What, how these features have it, and how the members were trained."""
+    def _encoder_settings(self, features: Features) -> list[tuple[str, str | None, str | None]]:
+        """Name of a setting, its value for these features, and its value in training."""
         need, origin = self.description.encoder, features.origin
         return [
             ("encoder", origin.encoder, need.name),
@@ -218,7 +207,7 @@ class Ensemble:
         ]
 
     def domain_of(self, features: Features, outputs: MemberOutputs) -> DomainResult | None:
-        """Say whether a smear is like the training cohort; None where the model does not know what that looked like.
+        """Compare a smear with the training cohort; None where the model has no training domain.
 
         Parameters
         ----------
@@ -229,7 +218,7 @@ class Ensemble:
         return None if self.domain is None else self.domain.judge(features.values, outputs.embeddings)
 
     def warnings(self, features: Features, domain: DomainResult | None = None) -> tuple[str, ...]:
-        """Return what is to be said of these features, and of their domain, before anybody believes the answer."""
+        """Return what a reader must know about these features and their domain before using the prediction."""
         return tuple(self._warnings(features, domain))
 
     def _warnings(self, features: Features, domain: DomainResult | None) -> Iterator[str]:
@@ -239,64 +228,15 @@ class Ensemble:
         if (count := len(features)) < _FEW_CELLS:
             cells = "cell" if count == 1 else "cells"
             yield f"Only {count} {cells}: the method was made for about 500, and left out patients below {_FEW_CELLS}"
-        if unsaid := [what for what, found, _ in self._made_by(features) if found is None]:
-            yield f"The feature file does not say its {', '.join(unsaid)}: whether it fits the model is unknown"
+        if missing := [what for what, found, _ in self._encoder_settings(features) if found is None]:
+            yield f"The feature file does not record its {', '.join(missing)}: it may not fit the model"
         trained, found = self.description.field_of_view_um, _field_of_view(features)
         if trained is not None:
             if found is None:
-                yield f"The images do not say their scale; the model was trained on images {trained:.1f} µm wide"
+                yield f"The images have no scale; the model was trained on images {trained:.1f} µm wide"
             elif abs(found - trained) > _FIELD_OF_VIEW_TOLERANCE * trained:
-                look = "smaller" if found > trained else "larger"
-                yield f"Images are {found:.1f} µm wide here, {trained:.1f} µm in training: cells look {look} than there"
-
-
-def build_member(description: ModelDescription) -> Member:
-    """Build one member with random weights."""
-    return Member(
-        description.encoder.width,
-        len(description.taxonomy.classes),
-        description.aggregator,
-        classifier_width=description.classifier_width,
-        hemoglobin=description.hemoglobin is not None,
-    )
-
-
-def _load_member(folder: Path, description: ModelDescription, file: MemberFile) -> Member:
-    path = folder / file.file
-    if not path.is_file():
-        raise ModelRefused(f"{folder} lacks {file.file}, one of its {len(description.members)} members; get it again.")
-    try:
-        if file_sha256(path) != file.sha256:
-            raise ModelRefused(
-                f"{path} is not the file that model.json names (its SHA-256 differs); get the model again."
-            )
-        with safe_open(path, framework="pt") as opened:
-            seal = (opened.metadata() or {}).get("seal")
-        weights = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelRefused(f"{path} is damaged ({error}); get the model again.") from error
-    if seal != description.seal:
-        raise ModelRefused(
-            f"{folder / 'model.json'} was changed since the model was made: it no longer tells what {file.file} was "
-            "trained for; get the model again."
-        )
-    with torch.device("meta"):  # takes no memory, and no random numbers, before the shapes are known to fit
-        member = build_member(description)
-    if problem := misfit(weights, member):
-        raise ModelRefused(f"{path} does not fit model.json: {problem}; get the model again.")
-    member.to_empty(device="cpu").load_state_dict(weights)
-    return member.eval().requires_grad_(False)
-
-
-def _load_domain(folder: Path, description: ModelDescription) -> Domain | None:
-    if description.domain is None:
-        return None
-    path = folder / DOMAIN_FILE
-    if not path.is_file():
-        raise ModelRefused(f"{folder} lacks {DOMAIN_FILE}, which its model.json names; get the model again.")
-    if file_sha256(path) != description.domain.sha256:
-        raise ModelRefused(f"{path} is not the file that model.json names (its SHA-256 differs); get the model again.")
-    return Domain.load(path, description.seal, len(description.members))
+                size = "smaller" if found > trained else "larger"
+                yield f"Images are {found:.1f} µm wide here, {trained:.1f} µm in training: cells appear {size}"
 
 
 def _field_of_view(features: Features) -> float | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from napari_caltomorph.diagnosis.domain import DOMAIN_FILE
 from napari_caltomorph.diagnosis.model_card import TRAINING_CURVES
 from napari_caltomorph.diagnosis.model_file import read_description
-from napari_caltomorph.diagnosis.tables import folder_name
+from napari_caltomorph.diagnosis.prediction_files import folder_name
 from napari_caltomorph.errors import ModelRefused
 from napari_caltomorph.storage import home, replacing_folder
 

@@ -1,7 +1,7 @@
 """One of an ensemble's models: scales, an aggregator, and a head for each target.
 
-The scales are those of the member's own training patients and stand among its weights, so that nobody else's patients,
-its own fold's above all, can influence what it says.
+The scales are computed from the member's own training patients and are saved with its weights. So no other patient,
+and none of its own held-out fold, influences its outputs.
 """
 
 from __future__ import annotations
@@ -11,12 +11,28 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from napari_caltomorph.diagnosis.aggregator_options import AggregatorOptions
-from napari_caltomorph.diagnosis.aggregators import build_aggregator, mlp
+from napari_caltomorph.diagnosis.aggregators import (
+    AbmilAggregator,
+    Aggregator,
+    MaxAggregator,
+    MeanAggregator,
+    WbcmilAggregator,
+    mlp,
+)
+from napari_caltomorph.diagnosis.options import AggregatorOptions
+from napari_caltomorph.diagnosis.transformer import TransformerAggregator
+
+AGGREGATORS: dict[str, type[Aggregator]] = {
+    "transformer": TransformerAggregator,
+    "abmil": AbmilAggregator,
+    "wbcmil": WbcmilAggregator,
+    "mean": MeanAggregator,
+    "max": MaxAggregator,
+}
 
 
 class Outputs(NamedTuple):
-    """What a member says of B bags: logits (B, C), standardised hemoglobin (B,) or None, embedding (B, width)."""
+    """What a member returns for B bags: logits (B, C), standardised hemoglobin (B,) or None, embedding (B, width)."""
 
     logits: Tensor
     hemoglobin: Tensor | None
@@ -26,7 +42,7 @@ class Outputs(NamedTuple):
 class Member(nn.Module):
     """An aggregator, a class head and, if trained for it, a hemoglobin head.
 
-    The paper's "2 layered" MLP with 128 hidden units stands on the pooled vector, once for each target, so that a
+    The paper's "2 layered" MLP with 128 hidden units reads the pooled vector, once for each target, so that a
     model without hemoglobin is the same network for the classes.
 
     Parameters
@@ -65,7 +81,7 @@ class Member(nn.Module):
         super().__init__()
         self.register_buffer("feature_mean", torch.zeros(feature_width))
         self.register_buffer("feature_std", torch.ones(feature_width))
-        self.aggregator = build_aggregator(feature_width, classes, options, dropout=dropout)
+        self.aggregator = AGGREGATORS[options.kind](feature_width, classes, options, dropout=dropout)
         self.classifier = self.aggregator.classifier(classifier_width, classes, dropout=dropout)
         self.hemoglobin = mlp(self.aggregator.width, classifier_width, 1, dropout=dropout) if hemoglobin else None
         if hemoglobin:

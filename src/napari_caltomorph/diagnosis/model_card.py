@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from napari_caltomorph.about import RESEARCH_USE
-from napari_caltomorph.diagnosis.domain_result import LEVEL
-from napari_caltomorph.diagnosis.model_file import ModelDescription
-from napari_caltomorph.diagnosis.training_record import TrainingRecord
+from napari_caltomorph.diagnosis.domain import LEVEL
+from napari_caltomorph.diagnosis.model_file import ModelDescription, TrainingRecord
 from napari_caltomorph.progress import format_seconds
 
 # Drawn by training, beside the card; the card cannot draw.

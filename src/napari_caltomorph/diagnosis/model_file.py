@@ -1,6 +1,6 @@
-"""``model.json``: everything that must be known to use a model, and how it came to be.
+"""``model.json``: everything that must be known to use a model, and how it was trained.
 
-Each member's file carries a seal, the SHA-256 of those parts that give its numbers their meaning (encoder, classes,
+Each member's file has a seal, the SHA-256 of those sections that give its numbers their meaning (encoder, classes,
 targets, architecture). So an edited ``model.json`` is noticed, and a member of another model is too.
 """
 
@@ -12,14 +12,118 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    Field,
+    JsonValue,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
-from napari_caltomorph.diagnosis.aggregator_options import AggregatorOptions
 from napari_caltomorph.diagnosis.calibration import Calibration
-from napari_caltomorph.diagnosis.frozen_model import Part
-from napari_caltomorph.diagnosis.training_record import TrainingRecord
+from napari_caltomorph.diagnosis.options import AggregatorOptions, FrozenModel
 from napari_caltomorph.errors import ModelRefused
 from napari_caltomorph.taxonomy import Taxonomy
+
+StoppedBy = Literal["validation loss", "fixed number of epochs", "last epoch", "not finite", "hand"]
+
+
+class FoldRecord(FrozenModel):
+    """How one member was trained.
+
+    Attributes
+    ----------
+    patients, validation_patients
+        Those it learnt from, and those that only stopped it.
+    epochs, best_epoch
+        Finished epochs, and the one whose weights it keeps; counted from 1.
+    stopped_by
+    train_loss, validation_loss
+        One number an epoch; empty where there is none.
+    """
+
+    patients: PositiveInt
+    validation_patients: NonNegativeInt
+    epochs: NonNegativeInt
+    best_epoch: NonNegativeInt
+    stopped_by: StoppedBy
+    train_loss: tuple[float, ...] = ()
+    validation_loss: tuple[float, ...] = ()
+
+
+class Estimate(FrozenModel):
+    """A number and its 95 % interval, where there is one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        if self.low is None or self.high is None:
+            return f"{self.value:.3f}"
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+class OutOfFold(FrozenModel):
+    """What each single member says of the patients of its own fold: by metric, over all of them, and fold by fold."""
+
+    pooled: dict[str, Estimate] = Field(default_factory=dict)
+    per_fold: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Return metric, estimate, and the folds' values, as they are read."""
+        return [
+            (
+                name.replace("_", " "),
+                str(estimate),
+                ", ".join("-" if value is None else f"{value:.3f}" for value in self.per_fold.get(name, ())),
+            )
+            for name, estimate in self.pooled.items()
+        ]
+
+
+class TrainingRecord(FrozenModel):
+    """How all members were trained, and what each says of patients that it never learnt from.
+
+    Attributes
+    ----------
+    recipe : str
+        ``"paper"`` stops each member on its own fold, which makes `out_of_fold` optimistic.
+    options : dict
+        All of the training's options.
+    cohort : str
+        What it was trained on, in words.
+    patients : dict
+        Class slug -> training patients.
+    folds : tuple of FoldRecord
+        One a member.
+    out_of_fold : OutOfFold
+        Of single members, never of the ensemble.
+    notes : tuple of str
+        What the reader of the model card should know besides.
+    seconds, machine
+        How long it took, and where.
+    """
+
+    recipe: str
+    options: dict[str, JsonValue]
+    cohort: str
+    patients: dict[str, NonNegativeInt]
+    folds: tuple[FoldRecord, ...] = ()
+    out_of_fold: OutOfFold = OutOfFold()
+    notes: tuple[str, ...] = ()
+    seconds: NonNegativeFloat
+    machine: str
+
+    @property
+    def out_of_fold_title(self) -> str:
+        """What must stand above the out-of-fold numbers wherever they are shown."""
+        optimistic = "; optimistic: stopped on the fold itself" if self.recipe == "paper" else ""
+        return f"Out-of-fold: single members, not the ensemble{optimistic}"
+
 
 SCHEMA_VERSION = 1
 
@@ -29,7 +133,7 @@ _MAX_BYTES = 16 * 2**20
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class EncoderNeed(Part):
+class EncoderNeed(FrozenModel):
     """The encoder whose features the members were trained on; None where the feature files did not say."""
 
     name: str | None
@@ -38,7 +142,7 @@ class EncoderNeed(Part):
     width: PositiveInt
 
 
-class ErrorInterval(Part):
+class ErrorInterval(FrozenModel):
     """Measured minus predicted hemoglobin on patients that the predicting members never saw: quantiles, in g/dl."""
 
     level: float = Field(gt=0, lt=1)
@@ -47,13 +151,13 @@ class ErrorInterval(Part):
     patients: PositiveInt
 
 
-class HemoglobinTarget(Part):
+class HemoglobinTarget(FrozenModel):
     """That the members estimate hemoglobin, and how far off they were; each holds its own scale."""
 
     error: ErrorInterval | None = None
 
 
-class Threshold(Part):
+class Threshold(FrozenModel):
     """Above which malignancy a patient counts as malignant, and who says so."""
 
     value: float = Field(ge=0, le=1)
@@ -61,21 +165,21 @@ class Threshold(Part):
     cohort: str | None = None
 
 
-class MemberFile(Part):
+class MemberFile(FrozenModel):
     """One member's weights."""
 
     file: str = Field(pattern=r"^fold_\d+\.safetensors$")
     sha256: Sha256
 
 
-class DomainFile(Part):
+class DomainFile(FrozenModel):
     """What the training cohort looked like: ``domain.safetensors``; and on how many unseen patients it was scaled."""
 
     sha256: Sha256
     patients: PositiveInt
 
 
-class ModelDescription(Part):
+class ModelDescription(FrozenModel):
     """The content of ``model.json``."""
 
     schema_version: Literal[1] = 1

@@ -1,13 +1,122 @@
-"""What a person may choose about a prediction; the terminal's flags and the panel's fields are made from it."""
+"""Options of a prediction, and of each kind of aggregator. No torch here: `model.json` is read without it.
+
+The options of an aggregator are a class in the union below and a row in `AGGREGATOR_OPTIONS`; its network is a class in
+`aggregators.py` or `transformer.py`, and a row in `member.AGGREGATORS`. As text, options describe the network.
+"""
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from napari_caltomorph.encoding.options import ComputeOptions
+
+
+class FrozenModel(BaseModel):
+    """A section of ``model.json`` or ``prediction.json``: frozen, finite, and without unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class PredictOptions(ComputeOptions):
     """How a smear is diagnosed."""
 
     model: str = Field("demo", description="Model folder, or the name of an installed model.")
+
+
+# Where the attention of an aggregator comes from: attention rollout, its own weights, or nowhere.
+AttentionKind = Literal["rollout", "weights", "none"]
+
+
+class _Options(FrozenModel):
+    """Options of one kind of aggregator, and where its attention comes from."""
+
+    attention_kind: ClassVar[AttentionKind]
+
+
+class TransformerOptions(_Options):
+    """Transformer layers over the cells (paper, section 2.4); the defaults are the paper's."""
+
+    attention_kind: ClassVar[AttentionKind] = "rollout"
+
+    kind: Literal["transformer"] = "transformer"
+    depth: PositiveInt = Field(10, description="Transformer layers.")
+    heads: PositiveInt = Field(8, description="Attention heads.")
+    width: PositiveInt = Field(512, description="Embedding dimension.")
+    mlp_width: PositiveInt = Field(2048, description="Hidden dimension of each layer's MLP.")
+    pooling: Literal["cls", "mean"] = Field("cls", description="Read a CLS token, or the mean of the cells.")
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> TransformerOptions:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is no multiple of {self.heads} heads")
+        return self
+
+    def __str__(self) -> str:
+        read = "read at a CLS token" if self.pooling == "cls" else "read as the mean of the cells"
+        size = f"{self.depth} layers, {self.heads} heads, width {self.width}, MLP {self.mlp_width}"
+        return f"a transformer of {size}, {read}"
+
+
+class AbmilOptions(_Options):
+    """Gated attention over the cells (Ilse et al. 2018)."""
+
+    attention_kind: ClassVar[AttentionKind] = "weights"
+
+    kind: Literal["abmil"] = "abmil"
+    width: PositiveInt = Field(512, description="Embedding dimension.")
+    attention_width: PositiveInt = Field(128, description="Hidden dimension of the attention.")
+
+    def __str__(self) -> str:
+        return f"gated attention (ABMIL) of width {self.width}, attention width {self.attention_width}"
+
+
+class WbcmilOptions(_Options):
+    """Attention of its own for each class, as in SCEMILA (Hehr et al. 2023)."""
+
+    attention_kind: ClassVar[AttentionKind] = "weights"
+
+    kind: Literal["wbcmil"] = "wbcmil"
+    attention_width: PositiveInt = Field(128, description="Hidden dimension of the attention.")
+
+    def __str__(self) -> str:
+        return f"attention of its own for each class (as SCEMILA), attention width {self.attention_width}"
+
+
+class MeanOptions(_Options):
+    """The mean of the cells' features."""
+
+    attention_kind: ClassVar[AttentionKind] = "none"
+
+    kind: Literal["mean"] = "mean"
+
+    def __str__(self) -> str:
+        return "the mean of the cells' features"
+
+
+class MaxOptions(_Options):
+    """The largest value of each feature among the cells."""
+
+    attention_kind: ClassVar[AttentionKind] = "none"
+
+    kind: Literal["max"] = "max"
+
+    def __str__(self) -> str:
+        return "the largest value of each feature among the cells"
+
+
+AggregatorOptions = Annotated[
+    TransformerOptions | AbmilOptions | WbcmilOptions | MeanOptions | MaxOptions, Field(discriminator="kind")
+]
+
+AGGREGATOR_OPTIONS: dict[
+    str,
+    type[TransformerOptions] | type[AbmilOptions] | type[WbcmilOptions] | type[MeanOptions] | type[MaxOptions],
+] = {
+    "transformer": TransformerOptions,
+    "abmil": AbmilOptions,
+    "wbcmil": WbcmilOptions,
+    "mean": MeanOptions,
+    "max": MaxOptions,
+}

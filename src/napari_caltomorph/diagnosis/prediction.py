@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, model_validator
 
-from napari_caltomorph.diagnosis.aggregator_options import AttentionKind
 from napari_caltomorph.diagnosis.calibration import Calibration
-from napari_caltomorph.diagnosis.domain_result import WITHDRAWN, DomainResult
+from napari_caltomorph.diagnosis.domain import WITHDRAWN, DomainResult
 from napari_caltomorph.diagnosis.model_file import ErrorInterval, Threshold
+from napari_caltomorph.diagnosis.options import AttentionKind, FrozenModel
 from napari_caltomorph.errors import PredictionUnreadable
 from napari_caltomorph.storage import replacing
 from napari_caltomorph.taxonomy import Taxonomy
@@ -40,10 +39,8 @@ def _numbers(values: Any) -> NDArray[np.float64]:
 Numbers = Annotated[NDArray[np.float64], BeforeValidator(_numbers), PlainSerializer(lambda values: values.tolist())]
 
 
-class LeftOutCell(BaseModel):
+class LeftOutCell(FrozenModel):
     """A cell that is not in the bag, why, and by whom: ``"rule"`` or ``"user"``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     cell: str
     reason: str
@@ -323,36 +320,6 @@ class Prediction(BaseModel):
         numbers = [f"{first} {p:.2f}", f"malignant {before.malignancy:.2f}"]
         numbers += [] if before.hemoglobin is None else [f"hemoglobin {before.hemoglobin:.1f} g/dl"]
         return f"{count} {'cell was' if count == 1 else 'cells were'} left out by hand; before: {', '.join(numbers)}"
-
-    def cell_table(self) -> pd.DataFrame:
-        """One row a cell, most attended first, with the columns of ``cells.csv``; without attention there is none."""
-        order = self.order
-        columns: dict[str, Any] = {
-            "patient_id": self.patient_id,
-            "cell": [self.cells[i] for i in order],
-            "rank": self.ranks[order],
-            "attention": self.attention[order] if self.has_attention else np.nan,
-            "alone_class": [self.taxonomy.names[i] for i in self.alone_class[order]],
-        }
-        columns |= {f"alone_p_{slug}": self.alone[order, i] for i, slug in enumerate(self.taxonomy.slugs)}
-        return pd.DataFrame(columns)
-
-    def patient_row(self) -> dict[str, Any]:
-        """The row of ``predictions.csv``."""
-        (first, _), (second, _) = self.top(2)
-        return {
-            "patient_id": self.patient_id,
-            "predicted_class": first,
-            **{f"p_{slug}": p for slug, p in zip(self.taxonomy.slugs, self.probabilities, strict=True)},
-            "malignancy": self.malignancy,
-            "hemoglobin_g_dl": self.hemoglobin,
-            "second_class": second,
-            "delta_probability": self.delta_probability,
-            "n_cells": len(self.cells),
-            "calibrated": self.calibrated,
-            **({} if self.prediction_set is None else {"prediction_set": "; ".join(self.prediction_set)}),
-            "warnings": "; ".join(self.warnings),
-        }
 
     def save(self, path: Path) -> None:
         """Write ``prediction.json``; `OutputRefused` when it cannot be written."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.diagnosis.inference import MemberOutputs
-from napari_caltomorph.diagnosis.training_patients import TrainingPatients
+from napari_caltomorph.diagnosis.model_folder import TrainingPatients
 from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.evaluation.patients import COLUMNS, Check, Embeddings
 from napari_caltomorph.evaluation.truth import ClassesMap

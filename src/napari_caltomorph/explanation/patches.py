@@ -1,7 +1,7 @@
 """Where in a cell a vision transformer looked: attention rollout over the patches of its image.
 
-The same rollout as over cells (`diagnosis/aggregators/transformer.py`), one storey below. It is unsigned, and about the
-encoder alone: no diagnosis stands in it.
+The same rollout as over cells (`diagnosis/transformer.py`), for the encoder's own layers. It is unsigned, and about the
+encoder alone: no diagnosis is part of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from timm.models.vision_transformer import Attention, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_caltomorph.diagnosis.aggregators.transformer import through_attention
+from napari_caltomorph.diagnosis.transformer import through_attention
 from napari_caltomorph.encoding.load import LoadedEncoder
 from napari_caltomorph.errors import ExplanationRefused
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_caltomorph.diagnosis.training_patients import TrainingPatients
+from napari_caltomorph.diagnosis.model_folder import TrainingPatients
 from napari_caltomorph.names import path_of
 from napari_caltomorph.taxonomy import Taxonomy
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_caltomorph.diagnosis.domain_result import UNKNOWN
+from napari_caltomorph.diagnosis.domain import UNKNOWN
 from napari_caltomorph.diagnosis.prediction import Prediction
 from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.errors import CaltomorphError

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from napari_caltomorph.about import library_version
 from napari_caltomorph.cohort import FoundPatient
 from napari_caltomorph.diagnosis import ModelDescription, Prediction
-from napari_caltomorph.diagnosis.tables import prediction_file, refuse_repeated_ids, save_tables
+from napari_caltomorph.diagnosis.prediction_files import prediction_file, refuse_repeated_ids, save_tables
 from napari_caltomorph.differential import Probe
 from napari_caltomorph.errors import CaltomorphError, FeaturesRefused, PredictionUnreadable, SmearUnreadable
 from napari_caltomorph.names import printable

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_caltomorph.diagnosis import Prediction
-from napari_caltomorph.diagnosis.find_smear import find_smear
+from napari_caltomorph.diagnosis.prediction_files import find_smear
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.gallery.stack import CellStack
 from napari_caltomorph.smear import Smear, read_smear

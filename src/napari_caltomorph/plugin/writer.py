@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from napari_caltomorph.diagnosis.prediction_files import cell_table
 from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.plugin.gallery.layers import PREDICTION_KEY, ranked_order
 from napari_caltomorph.plugin.gallery.stack import CellStack
@@ -42,5 +43,5 @@ def write_ranked(path: str, layers: list[tuple[Any, dict[str, Any], str]]) -> li
             )
     table = target.with_suffix(".csv")
     with replacing(table) as part:
-        prediction.cell_table().to_csv(part, index=False)
+        cell_table(prediction).to_csv(part, index=False)
     return [str(target), str(table)]

@@ -22,9 +22,9 @@ from napari_caltomorph.report.figures import PAPER, Look
 
 if TYPE_CHECKING:
     from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness
+    from napari_caltomorph.explanation.changed_bags import CellChanges
     from napari_caltomorph.explanation.contribution import Contributions
     from napari_caltomorph.explanation.faithfulness import CurveKind, Faithfulness
-    from napari_caltomorph.explanation.leave_one_out import LeaveOneOut
 
 SPEAKS_FOR, SPEAKS_AGAINST = "#d55e00", "#0072b2"
 ORDER_COLORS = {"attention": "#0072b2", "contribution": "#d55e00", "alone": "#009e73"}
@@ -100,7 +100,7 @@ def draw_strongest(
 
 
 def draw_leave_one_out(
-    axes: Axes, prediction: Prediction, found: LeaveOneOut, look: Look = PAPER, *, count: int = 16
+    axes: Axes, prediction: Prediction, found: CellChanges, look: Look = PAPER, *, count: int = 16
 ) -> None:
     """Draw the change of the class's log-odds as each cell is left out, largest first, at most so many."""
     look.prepare(axes)

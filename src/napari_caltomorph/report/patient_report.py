@@ -11,7 +11,7 @@ from pathlib import Path
 
 from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.diagnosis import NO_ATTENTION, Prediction
-from napari_caltomorph.diagnosis.find_smear import find_smear
+from napari_caltomorph.diagnosis.prediction_files import find_smear
 from napari_caltomorph.differential import Differential
 from napari_caltomorph.errors import SmearUnreadable
 from napari_caltomorph.explanation.trust import Trust

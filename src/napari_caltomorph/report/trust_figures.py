@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.transforms import blended_transform_factory
 
-from napari_caltomorph.diagnosis.domain_result import Aspect, DomainResult
+from napari_caltomorph.diagnosis.domain import Aspect, DomainResult
 from napari_caltomorph.diagnosis.prediction import Prediction
 from napari_caltomorph.explanation.trust import Trust
 from napari_caltomorph.report.drawing import prepare_plot, short

@@ -17,9 +17,16 @@ from napari_caltomorph.diagnosis import Ensemble, FoldRecord, ModelDescription, 
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.domain_fit import fit_domain
 from napari_caltomorph.diagnosis.member import Member
-from napari_caltomorph.diagnosis.model_file import EncoderNeed, ErrorInterval, HemoglobinTarget, MemberFile, Threshold
-from napari_caltomorph.diagnosis.training_patients import TrainingPatients
-from napari_caltomorph.diagnosis.training_record import Estimate, OutOfFold
+from napari_caltomorph.diagnosis.model_file import (
+    EncoderNeed,
+    ErrorInterval,
+    Estimate,
+    HemoglobinTarget,
+    MemberFile,
+    OutOfFold,
+    Threshold,
+)
+from napari_caltomorph.diagnosis.model_folder import TrainingPatients
 from napari_caltomorph.encoding import DEMO_ENCODER
 from napari_caltomorph.encoding.device import find_device
 from napari_caltomorph.evaluation.calibrate import fit_calibration

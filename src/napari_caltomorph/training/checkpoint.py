@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from napari_caltomorph.diagnosis.training_record import StoppedBy
+from napari_caltomorph.diagnosis.model_file import StoppedBy
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.storage import replacing
 

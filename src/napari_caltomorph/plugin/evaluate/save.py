@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from napari_caltomorph.diagnosis.tables import folder_name
+from napari_caltomorph.diagnosis.prediction_files import folder_name
 from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.plugin.evaluate.pages import Page

@@ -11,6 +11,7 @@ from napari.layers import Layer
 from numpy.typing import NDArray
 
 from napari_caltomorph.diagnosis import Prediction
+from napari_caltomorph.diagnosis.prediction_files import cell_table
 from napari_caltomorph.plugin.gallery.pictures import CellPictures, Grid, read_pictures
 from napari_caltomorph.plugin.reader import SMEAR_KEY, LayerData
 from napari_caltomorph.plugin.session.cell_columns import cell_columns
@@ -69,7 +70,7 @@ def ranked_layer_data(smear: Smear, prediction: Prediction, pictures: CellPictur
 
 
 def _features(smear: Smear, prediction: Prediction) -> pd.DataFrame:
-    table = prediction.cell_table()[["cell", "rank", "attention", "alone_class"]]
+    table = cell_table(prediction)[["cell", "rank", "attention", "alone_class"]]
     ranked = prediction.order
     table["label"] = [prediction.labels[i] or "" for i in ranked]
     table["quality"] = cell_columns(prediction, smear)["quality"][ranked]

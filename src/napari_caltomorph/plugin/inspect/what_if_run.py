@@ -63,7 +63,7 @@ class WhatIfUpdater(QObject):
         def work(progress: OnProgress) -> Prediction:
             progress(Progress("Loading features", 0, 1, "smears"))
             features, ensemble = inspection.features(progress), inspection.ensemble()
-            from napari_caltomorph.explanation.what_if import what_if
+            from napari_caltomorph.explanation.changed_bags import what_if
 
             return what_if(ensemble, inspection.prediction, features, left_out, progress=progress)
 

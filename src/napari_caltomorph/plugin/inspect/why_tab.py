@@ -30,9 +30,9 @@ from napari_caltomorph.report.explain_figures import (
 )
 
 if TYPE_CHECKING:
+    from napari_caltomorph.explanation.changed_bags import CellChanges
     from napari_caltomorph.explanation.contribution import Contributions
     from napari_caltomorph.explanation.faithfulness import Faithfulness
-    from napari_caltomorph.explanation.leave_one_out import LeaveOneOut
 
 COLUMN = "contribution"
 _LIMITS = (
@@ -216,7 +216,7 @@ class WhyTab(InspectionView):
         self._draw_contributions()
         self._show_stale()
 
-    def _show_without(self, found: LeaveOneOut) -> None:
+    def _show_without(self, found: CellChanges) -> None:
         if self.inspection is None:
             return
         prediction, most = self.inspection.prediction, int(np.abs(found.change).argmax())

@@ -12,9 +12,9 @@ from napari_caltomorph.progress import OnProgress
 
 if TYPE_CHECKING:
     from napari_caltomorph.encoding import Features
+    from napari_caltomorph.explanation.changed_bags import CellChanges
     from napari_caltomorph.explanation.contribution import Contributions
     from napari_caltomorph.explanation.faithfulness import Faithfulness
-    from napari_caltomorph.explanation.leave_one_out import LeaveOneOut
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ def ask_contributions(asked: Asked, progress: OnProgress) -> tuple[Asked, Contri
     return asked, replace(found, cells=cells, values=values)
 
 
-def ask_without(asked: Asked, chosen: tuple[int, ...], progress: OnProgress) -> LeaveOneOut:
+def ask_without(asked: Asked, chosen: tuple[int, ...], progress: OnProgress) -> CellChanges:
     """Return what changes without each of these cells."""
     bag, ensemble = asked.bag(progress), asked.inspection.ensemble()
-    from napari_caltomorph.explanation.leave_one_out import leave_one_out
+    from napari_caltomorph.explanation.changed_bags import leave_one_out
 
     rows = np.searchsorted(asked.kept, chosen)
     found = leave_one_out(ensemble, bag, asked.slug, rows, progress=progress)

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QLineEdit, QMenu, QPushButton
 
 from napari_caltomorph.cohort import FoundPatient, find_patients
 from napari_caltomorph.diagnosis import save_predictions
-from napari_caltomorph.diagnosis.tables import folder_name, refuse_repeated_ids
+from napari_caltomorph.diagnosis.prediction_files import folder_name, refuse_repeated_ids
 from napari_caltomorph.jobs import PatientProgress, PatientResult, predict_patients
 from napari_caltomorph.names import path_of, printable
 from napari_caltomorph.plugin.patients.table import PatientRow, PatientsTable, described

@@ -26,8 +26,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_caltomorph.diagnosis import Prediction, save_predictions
-from napari_caltomorph.diagnosis.find_smear import find_smear
-from napari_caltomorph.diagnosis.tables import folder_name
+from napari_caltomorph.diagnosis.prediction_files import find_smear, folder_name
 from napari_caltomorph.errors import SmearUnreadable
 from napari_caltomorph.plugin.gallery.gallery import Gallery
 from napari_caltomorph.plugin.gallery.layers import ranked_order

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from napari_caltomorph.diagnosis import inference
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import ExplanationRefused, FeaturesRefused
-from napari_caltomorph.explanation.added_cell import Background, add_cells, least_attended, patient_as_background
-from napari_caltomorph.explanation.leave_one_out import leave_one_out
+from napari_caltomorph.explanation.changed_bags import add_cells, leave_one_out
 from napari_caltomorph.progress import Cancelled
 
 SLUG = "mds"
@@ -47,8 +46,7 @@ def test_how_many_go_through_at_once_does_not_matter(make_ensemble, make_feature
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(2, 12), st.integers(0, 5))
-def test_a_twin_makes_up_for_its_loss(make_ensemble, make_features, cells, seed):
-    """Two equal cells: taking either out changes the same."""
+def test_leaving_out_either_of_two_equal_cells_changes_the_same(make_ensemble, make_features, cells, seed):
     features = make_features(cells=cells, seed=seed)
     values = np.concatenate([features.values, features.values[:1]])
     found = leave_one_out(make_ensemble(), make_features(values=values), SLUG, [0, cells])
@@ -77,32 +75,16 @@ def test_change_where_the_model_is_all_but_certain_is_still_a_number(make_ensemb
 
 def test_added_cells_are_compared_with_the_background_alone(every_kind, make_features):
     features, donor = make_features(cells=8), make_features(cells=5, seed=9, patient_id="donor")
-    found = add_cells(every_kind, features, SLUG, patient_as_background(donor, "healthy donor"), [7, 2])
-    assert found.background == "all 5 cells of healthy donor donor"
-    assert found.background_cells == 5
+    found = add_cells(every_kind, features, SLUG, donor, [7, 2])
     before = log_odds(every_kind, donor.values)
-    assert found.background_log_odds == pytest.approx(before, abs=1e-5)
+    assert found.log_odds == pytest.approx(before, abs=1e-5)
     for row, change in zip(found.rows, found.change, strict=True):
         both = np.concatenate([donor.values, features.values[row : row + 1]])
         assert change == pytest.approx(log_odds(every_kind, both) - before, abs=2e-5)
 
 
-def test_own_least_attended_cells_are_a_background(make_ensemble, make_features):
-    ensemble, features = make_ensemble(), make_features(cells=9)
-    attention = ensemble.predict(features).attention
-    background = least_attended(features, attention, 0.3)
-    assert set(background.features.cells) == {features.cells[i] for i in np.argsort(attention)[:3]}
-    assert background.in_words == "the 3 least attended of 9 cells of patient itself"
-    assert add_cells(ensemble, features, SLUG, background).change.shape == (9,)
-
-
-def test_without_attention_no_cell_is_the_least_attended(make_features):
-    with pytest.raises(ExplanationRefused, match="same attention"):
-        least_attended(make_features(cells=3), np.ones(3))
-
-
 def test_a_background_of_another_encoder_is_refused(make_ensemble, make_features):
-    other = Background(make_features(weights_sha256="b" * 64), "others")
+    other = make_features(weights_sha256="b" * 64)
     with pytest.raises(FeaturesRefused):
         add_cells(make_ensemble(), make_features(), SLUG, other)
 

@@ -1,7 +1,7 @@
 """Transformer layers over the cells of a bag, read at a CLS token or as the mean of the cells.
 
-There are no positions. With mean pooling there is no CLS token at all: nothing reads it, the attention that it draws
-would be lost to the cells, and without it every query row belongs to a cell, so that rollout is their plain average.
+There are no positions. With mean pooling there is no CLS token: nothing reads it, and the attention on it would be
+lost to the cells. Every query row then belongs to a cell, so rollout is their plain average.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ import torch
 from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
 
-from napari_caltomorph.diagnosis.aggregator_options import TransformerOptions
-from napari_caltomorph.diagnosis.aggregators.base import Aggregator
-from napari_caltomorph.diagnosis.aggregators.pooling import masked_mean
+from napari_caltomorph.diagnosis.aggregators import Aggregator, masked_mean
+from napari_caltomorph.diagnosis.options import TransformerOptions
 
-# Said here, because releases of timm differ in what they add to the variance; the CLS token starts at one of 4e-4.
+# Stated here, because releases of timm differ in what they add to the variance; the CLS token starts at one of 4e-4.
 _layer_norm = partial(nn.LayerNorm, eps=1e-6)
 
 # Rows of an attention matrix held at once while it is rolled out: 8 heads x 512 x 5,000 cells are 80 MB.
@@ -94,7 +93,7 @@ class TransformerAggregator(Aggregator):
 def through_attention(attention: Attention, x: Tensor, row: Tensor) -> Tensor:
     """Return ``row @ A`` where A is the head mean of a layer's attention on its normalised input x (1, T, width).
 
-    The attention is computed anew here, because fused attention keeps none; what the layer itself computes stays.
+    The attention is computed again here, because fused attention keeps none; the layer itself is not changed.
     """
     _, tokens, _ = x.shape
     qkv = attention.qkv(x).reshape(tokens, 3, attention.num_heads, attention.head_dim).permute(1, 2, 0, 3)

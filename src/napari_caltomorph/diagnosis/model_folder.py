@@ -1,0 +1,149 @@
+"""Files of a model folder besides ``model.json``: members, the domain, and ``private/`` with its training patients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from napari_caltomorph.diagnosis.domain import DOMAIN_FILE, Domain
+from napari_caltomorph.diagnosis.member import Member
+from napari_caltomorph.diagnosis.model_card import model_card
+from napari_caltomorph.diagnosis.model_file import DomainFile, MemberFile, ModelDescription
+from napari_caltomorph.encoding.load import misfit
+from napari_caltomorph.errors import ModelRefused
+from napari_caltomorph.storage import file_sha256
+
+PRIVATE = "private"
+_TABLE = "patients.csv"
+_EMBEDDINGS = "embeddings.safetensors"
+_TEXT = ("patient_id", "coarse", "detailed", "group", "fingerprint", "path")
+
+
+@dataclass(frozen=True)
+class TrainingPatients:
+    """P patients that M members were trained on: what could identify patients, left out of every export.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        patient_id, coarse, detailed, group, hemoglobin_g_dl, fingerprint and path of the smear (older models have no
+        path), fold (the member that was not trained on the patient; -1: set aside to calibrate on; missing: all members
+        were trained on the patient), and what that single member predicted: ``out_of_fold_p_<class slug>``.
+    embeddings : (M, P, width) float32
+        Of each patient in each member's space.
+    """
+
+    table: pd.DataFrame
+    embeddings: Tensor
+
+    def save(self, model_folder: Path) -> None:
+        """Write ``private/`` into a model folder."""
+        folder = model_folder / PRIVATE
+        folder.mkdir()
+        self.table.to_csv(folder / _TABLE, index=False)
+        (folder / _EMBEDDINGS).write_bytes(save({"embeddings": self.embeddings.float().contiguous()}))
+
+    @classmethod
+    def load(cls, model_folder: Path) -> TrainingPatients | None:
+        """Read ``private/`` of a model folder; None where there is none.
+
+        Raises
+        ------
+        ModelRefused
+            It is damaged.
+        """
+        folder = model_folder / PRIVATE
+        if not folder.is_dir():
+            return None
+        try:
+            table = pd.read_csv(folder / _TABLE, dtype=dict.fromkeys(_TEXT, "string"))
+            embeddings = load_file(folder / _EMBEDDINGS)["embeddings"]
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise ModelRefused(f"{folder} is damaged ({error}); get the model again, or remove that folder.") from error
+        if embeddings.ndim != 3 or embeddings.shape[1] != len(table):
+            raise ModelRefused(f"{folder} is damaged (embeddings of other patients); remove it.")
+        return cls(table, embeddings)
+
+
+def write_model(
+    folder: Path,
+    description: ModelDescription,
+    members: Sequence[Member],
+    domain: Domain | None,
+    patients: TrainingPatients | None,
+) -> ModelDescription:
+    """Write all files of a model into an empty folder, and return the description that names them."""
+    files = []
+    for index, member in enumerate(members):
+        path = folder / f"fold_{index}.safetensors"
+        weights = {key: value.detach().cpu().contiguous() for key, value in member.state_dict().items()}
+        path.write_bytes(save(weights, metadata={"seal": description.seal}))
+        files.append(MemberFile(file=path.name, sha256=file_sha256(path)))
+    domain_file = None
+    if domain is not None:
+        (folder / DOMAIN_FILE).write_bytes(domain.to_bytes(description.seal))
+        domain_file = DomainFile(sha256=file_sha256(folder / DOMAIN_FILE), patients=domain.patients)
+    description = description.model_copy(update={"members": tuple(files), "domain": domain_file})
+    (folder / "model.json").write_text(description.model_dump_json(indent=1), "utf-8")
+    (folder / "README.md").write_text(model_card(description), "utf-8")
+    if patients is not None:
+        patients.save(folder)
+    return description
+
+
+def build_member(description: ModelDescription) -> Member:
+    """Build one member with random weights."""
+    return Member(
+        description.encoder.width,
+        len(description.taxonomy.classes),
+        description.aggregator,
+        classifier_width=description.classifier_width,
+        hemoglobin=description.hemoglobin is not None,
+    )
+
+
+def load_member(folder: Path, description: ModelDescription, file: MemberFile) -> Member:
+    """Load a member's weights; `ModelRefused` where the file is missing, damaged, or of another model."""
+    path = folder / file.file
+    if not path.is_file():
+        raise ModelRefused(f"{folder} lacks {file.file}, one of its {len(description.members)} members; get it again.")
+    try:
+        if file_sha256(path) != file.sha256:
+            raise ModelRefused(
+                f"{path} is not the file that model.json names (its SHA-256 differs); get the model again."
+            )
+        with safe_open(path, framework="pt") as opened:
+            seal = (opened.metadata() or {}).get("seal")
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelRefused(f"{path} is damaged ({error}); get the model again.") from error
+    if seal != description.seal:
+        raise ModelRefused(
+            f"{folder / 'model.json'} was changed since the model was made: it no longer describes what {file.file} "
+            "was trained for; get the model again."
+        )
+    with torch.device("meta"):  # takes no memory, and no random numbers, before the shapes are known to fit
+        member = build_member(description)
+    if problem := misfit(weights, member):
+        raise ModelRefused(f"{path} does not fit model.json: {problem}; get the model again.")
+    member.to_empty(device="cpu").load_state_dict(weights)
+    return member.eval().requires_grad_(False)
+
+
+def load_domain(folder: Path, description: ModelDescription) -> Domain | None:
+    """Load the training domain, if the model has one; `ModelRefused` where the file is missing or damaged."""
+    if description.domain is None:
+        return None
+    path = folder / DOMAIN_FILE
+    if not path.is_file():
+        raise ModelRefused(f"{folder} lacks {DOMAIN_FILE}, which its model.json names; get the model again.")
+    if file_sha256(path) != description.domain.sha256:
+        raise ModelRefused(f"{path} is not the file that model.json names (its SHA-256 differs); get the model again.")
+    return Domain.load(path, description.seal, len(description.members))

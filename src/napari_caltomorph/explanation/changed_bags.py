@@ -1,0 +1,216 @@
+"""The same model on changed bags: without some cells, without one cell at a time, or with one cell in another bag.
+
+Nothing is encoded again. Each number comes from plain predictions, one with the cells and one without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_caltomorph.diagnosis.ensemble import Ensemble
+from napari_caltomorph.diagnosis.inference import ClassResponse, class_response
+from napari_caltomorph.diagnosis.prediction import LeftOutCell, Prediction
+from napari_caltomorph.encoding.features import Features
+from napari_caltomorph.errors import ExplanationRefused, FeaturesRefused
+from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.smear import Reason
+
+
+def what_if(
+    ensemble: Ensemble,
+    prediction: Prediction,
+    features: Features,
+    left_out: Collection[int],
+    *,
+    progress: OnProgress = ignore,
+) -> Prediction:
+    """Predict a patient without some of the cells.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        The model that predicted.
+    prediction : Prediction
+        Of all N cells.
+    features : Features
+        Of the same cells, in the same order.
+    left_out : collection of int
+        Indices of the cells that are left out.
+    progress : callable
+        Called with a `Progress` for each member; raising `Cancelled` in it stops cleanly.
+
+    Returns
+    -------
+    Prediction
+        As `Ensemble.predict` makes it of the other cells, with `original` and with the cells left out ``by="user"``;
+        `prediction` itself where none is left out.
+
+    Raises
+    ------
+    ExplanationRefused
+        No cell would remain.
+    FeaturesRefused
+        The features are of other cells, or of another encoder.
+    """
+    if features.cells != prediction.cells:
+        raise FeaturesRefused(f"{prediction.patient_id}: the features are not those of the cells that were predicted.")
+    out = sorted(set(left_out))
+    kept = np.setdiff1d(np.arange(len(prediction.cells)), out)
+    if not out:
+        return prediction
+    if not len(kept):
+        raise ExplanationRefused("A diagnosis needs at least one cell: leave one in.")
+    bag = features.of_cells([prediction.cells[i] for i in kept])
+    changed = ensemble.predict(bag, alone=prediction.alone[kept], progress=progress)
+    by_hand = (LeftOutCell(cell=prediction.cells[i], reason=str(Reason.BY_HAND), note="", by="user") for i in out)
+    return changed.model_copy(
+        update={
+            "smear_path": prediction.smear_path,
+            "labels": tuple(prediction.labels[i] for i in kept),
+            "left_out": (*prediction.left_out, *by_hand),
+            "passed_over": prediction.passed_over,
+            "original": prediction,
+        }
+    )
+
+
+@dataclass(frozen=True)
+class CellChanges:
+    """The change of a class's log-odds when each of K cells is left out of, or added to, a bag.
+
+    Attributes
+    ----------
+    patient_id, slug : str
+        The patient of the cells, and the class.
+    rows : (K,)
+        Which cells, as rows of the features.
+    cells : tuple of str
+        Their names.
+    change : (K,)
+        Log-odds of the changed bag less `log_odds`.
+    log_odds, probability : float
+        Of the unchanged bag: softmax averaged over the members, raw.
+    """
+
+    patient_id: str
+    slug: str
+    rows: NDArray[np.intp]
+    cells: tuple[str, ...]
+    change: NDArray[np.float64]
+    log_odds: float
+    probability: float
+
+
+def leave_one_out(
+    ensemble: Ensemble,
+    features: Features,
+    slug: str,
+    rows: Sequence[int] | NDArray[np.integer] | None = None,
+    *,
+    progress: OnProgress = ignore,
+) -> CellChanges:
+    """Predict a patient without each of K cells, one at a time: a negative change where the cell supports the class.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    features : Features
+        N >= 2 cells.
+    slug : str
+        The class.
+    rows : (K,) or None
+        Which cells, as rows of `features`; None for all.
+    progress : callable
+        Called with a `Progress` before each forward pass; raising `Cancelled` in it stops cleanly.
+
+    Raises
+    ------
+    ExplanationRefused
+        There is one cell only: no cell would remain.
+    FeaturesRefused
+
+    Notes
+    -----
+    Its cost is that of K predictions. In a bag of many similar cells each of them changes little, though together they
+    make the diagnosis: the others replace it.
+    """
+    index, bag, count = ensemble.class_index(slug), ensemble.bag(features), len(features)
+    if count == 1:
+        raise ExplanationRefused(f"{features.patient_id} has one cell only; without it there is nothing to predict.")
+    chosen = _chosen(features, rows)
+    others = np.tile(np.arange(count - 1), (len(chosen), 1))  # (K, N - 1)
+    others += others >= chosen[:, None]
+    whole = class_response(ensemble.members, index, bag, np.arange(count)[None])
+    report = _reporting(progress, "Leaving out one at a time", len(chosen))
+    return _changes(features, slug, chosen, whole, class_response(ensemble.members, index, bag, others, report=report))
+
+
+def add_cells(
+    ensemble: Ensemble,
+    features: Features,
+    slug: str,
+    background: Features,
+    rows: Sequence[int] | NDArray[np.integer] | None = None,
+    *,
+    progress: OnProgress = ignore,
+) -> CellChanges:
+    """Add each of K cells to another bag, one at a time: a positive change where the cell supports the class.
+
+    No model was trained on a bag of one cell; in a background such as a healthy donor's cells it is part of a usual
+    bag.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    features : Features
+        N cells of a patient.
+    slug : str
+        The class.
+    background : Features
+        The bag that cells are added to. A cell that it already has is added as a duplicate.
+    rows : (K,) or None
+        Which cells, as rows of `features`; None for all.
+    progress : callable
+        Called with a `Progress` before each forward pass; raising `Cancelled` in it stops cleanly.
+
+    Raises
+    ------
+    FeaturesRefused
+        Cells or background come from another encoder than the ensemble's.
+    """
+    index, bag, below = ensemble.class_index(slug), ensemble.bag(features), ensemble.bag(background)
+    chosen, count = _chosen(features, rows), len(background)
+    bags = np.tile(np.arange(count + 1), (len(chosen), 1))  # (K, n + 1)
+    bags[:, count] = count + chosen
+    whole = class_response(ensemble.members, index, below, np.arange(count)[None])
+    report = _reporting(progress, "Adding one at a time", len(chosen))
+    both = torch.cat([below, bag])
+    return _changes(features, slug, chosen, whole, class_response(ensemble.members, index, both, bags, report=report))
+
+
+def _chosen(features: Features, rows: Sequence[int] | NDArray[np.integer] | None) -> NDArray[np.intp]:
+    everything = np.arange(len(features))
+    return everything if rows is None else everything[np.asarray(rows, dtype=np.intp)]
+
+
+def _reporting(progress: OnProgress, stage: str, total: int) -> Callable[[int], None]:
+    return lambda done: progress(Progress(stage, done, total))
+
+
+def _changes(
+    features: Features, slug: str, chosen: NDArray[np.intp], whole: ClassResponse, changed: ClassResponse
+) -> CellChanges:
+    return CellChanges(
+        features.patient_id,
+        slug,
+        chosen,
+        tuple(features.cells[i] for i in chosen),
+        changed.log_odds - whole.log_odds[0],
+        float(whole.log_odds[0]),
+        float(whole.probability[0]),
+    )
