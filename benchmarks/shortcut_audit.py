@@ -21,7 +21,7 @@ from pathlib import Path
 import pandas as pd
 from speed import machine
 
-from napari_caltomorph.audit.run import AuditOptions, audit
+from napari_caltomorph.audit import AuditOptions, audit
 from napari_caltomorph.cohort import CohortOptions, read_cohort
 from napari_caltomorph.cohort.drawn import DrawnPatients
 from napari_caltomorph.statistics.metric import METRICS

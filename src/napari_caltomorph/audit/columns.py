@@ -1,18 +1,26 @@
-"""Which columns of a cohort's table are routine data, and which say where and how a smear was made.
+"""Columns of a cohort's table: routine data, and where and how a smear was made (site, scanner, year).
 
-Both are found by their names, and whoever calls says which were found: a guess that is shown can be corrected.
+Both are found by their names, and the result reports which were found: a guess that is shown can be corrected.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import chi2_contingency, fisher_exact
 
+from napari_caltomorph.audit.patients import AuditOptions, Predicted
+from napari_caltomorph.audit.result import ColumnRow, ColumnValue
 from napari_caltomorph.cohort.cohort import COLUMNS
+from napari_caltomorph.statistics.interval import proportion
+from napari_caltomorph.statistics.permutation import holm, share_as_large, shuffled_within
+from napari_caltomorph.taxonomy import Taxonomy
 
 # Beginnings of words. "pb" is AML-Hehr's peripheral blood.
 _BLOOD_COUNTS = (
@@ -43,17 +51,20 @@ _ORIGINS = frozenset(
     }
 )
 
-# More values than this are no sites or scanners, and with fewer patients each nothing can be said.
+# More values than this are no sites or scanners, and have too few patients each.
 MOST_VALUES = 20
+# Values of a column with fewer patients are shown, but not tested.
+_MIN_VALUE = 5
+_SHUFFLINGS_OF_COLUMNS = 2000
 
 
 def routine_columns(table: pd.DataFrame, named: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the columns with age, sex and blood counts that hold something: those named, or those that look it."""
+    """Return the columns with ages, sexes or blood counts: those named, or those whose names look like it."""
     if named:
         return tuple(name for name in named if name in table and table[name].notna().any())
     own = [column for column in ("age", "sex", "hemoglobin_g_dl") if column in table and table[column].notna().any()]
     counts = [column for column in _others(table) if _is_count(table, column)]
-    if "hemoglobin_g_dl" in own:  # the table's own column of it stands beside
+    if "hemoglobin_g_dl" in own:  # the table's own column of it is a duplicate
         counts = [column for column in counts if not _begins(_words(column), _HEMOGLOBIN)]
     return (*own, *counts)
 
@@ -62,7 +73,7 @@ def routine_table(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """Return routine data as numbers, one row a patient, by patient_id; a value that is missing is NaN.
 
     Sex is 0 or 1 and counts are logarithms, as they spread over powers of ten. For a column that some patients lack, a
-    second one says who: that a value was not taken can tell as much as the value.
+    second one marks them: a missing value can be as informative as the value.
     """
     numbers: dict[str, pd.Series[float]] = {}
     for column in columns:
@@ -79,7 +90,7 @@ def routine_table(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def origin_columns(table: pd.DataFrame, named: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the columns that say where and how a smear was made: those named, or those that look it."""
+    """Return the columns that say where and how a smear was made: those named, or those whose names look like it."""
     if named:
         return tuple(name for name in named if name in table)
     return tuple(
@@ -99,6 +110,32 @@ def origins(values: pd.Series) -> pd.Series:
     if given.str.fullmatch(r"\d+(\.0)?").all():  # whole numbers that a gap made decimal ones
         given = given.str.removesuffix(".0")
     return given.reindex(values.index).fillna("(not given)")
+
+
+def compare_columns(
+    table: pd.DataFrame, taxonomy: Taxonomy, predicted: Predicted | None, options: AuditOptions
+) -> tuple[list[ColumnRow], list[str]]:
+    """Compare patients by where they come from; also return which columns were used, in words."""
+    table = table.loc[table["coarse"].notna()].reset_index(drop=True)
+    names = dict(zip(taxonomy.slugs, taxonomy.names, strict=True))
+    classes = table["coarse"].map(names).to_numpy(dtype=str)
+    is_right = None if predicted is None else predicted.is_right
+    rows = []
+    notes = [f"The table has no column {name!r}." for name in (*options.columns, *options.routine) if name not in table]
+    for column in origin_columns(table, options.columns):
+        values = origins(table[column]).to_numpy(dtype=str)
+        rows.append(_column(column, values, classes, is_right, options))
+    tested = [row.p_accuracy_within_classes for row in rows if row.p_accuracy_within_classes is not None]
+    corrected = iter(holm(tested))
+    rows = [
+        row if row.p_accuracy_within_classes is None else replace(row, p_accuracy_corrected=next(corrected))
+        for row in rows
+    ]
+    if not rows:
+        notes.append("No column looks like a site, a scanner or a year; name one if there is.")
+    elif not options.columns:
+        notes.append(f"Compared by {', '.join(row.column for row in rows)}: found by their names.")
+    return rows, notes
 
 
 def _others(table: pd.DataFrame) -> list[str]:
@@ -121,3 +158,89 @@ def _begins(words: Iterable[str], beginnings: Sequence[str]) -> bool:
 def _words(name: str) -> list[str]:
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     return re.findall(r"[a-z]+", plain)
+
+
+def _column(
+    column: str,
+    values: NDArray[np.str_],
+    classes: NDArray[np.str_],
+    is_right: NDArray[np.bool_] | None,
+    options: AuditOptions,
+) -> ColumnRow:
+    rows = []
+    for value in np.unique(values):
+        here = values == value
+        kinds, counts = np.unique(classes[here], return_counts=True)
+        accuracy = None if is_right is None else proportion(int(is_right[here].sum()), int(here.sum()))
+        rows.append(
+            ColumnValue(str(value), int(here.sum()), dict(zip(kinds.tolist(), counts.tolist(), strict=True)), accuracy)
+        )
+    row = ColumnRow(column, not options.columns, tuple(rows))
+    large = [one.value for one in rows if one.patients >= _MIN_VALUE]
+    if len(large) < 2:
+        return replace(row, note=f"Not tested: fewer than two values have {_MIN_VALUE} patients.")
+    is_in = np.isin(values, large)
+    rng = np.random.default_rng(options.seed)
+    p_classes, how = _independence(values[is_in], classes[is_in], rng)
+    note = f"Classes by {how}"
+    if len(large) < len(rows):
+        note += f"; values with fewer than {_MIN_VALUE} patients are not tested"
+    row = replace(row, p_classes=p_classes, note=f"{note}.")
+    if is_right is None:
+        return row
+    p_accuracy, how = _independence(values[is_in], is_right[is_in], rng)
+    return replace(
+        row,
+        p_accuracy=p_accuracy,
+        p_accuracy_within_classes=_within(values[is_in], is_right[is_in], classes[is_in], rng),
+        note=f"{note}; accuracy by {how}, within classes by shuffling.",
+    )
+
+
+def _independence(
+    rows: NDArray[np.generic], columns: NDArray[np.generic], rng: np.random.Generator
+) -> tuple[float | None, str]:
+    """Return the p of a test of independence, and which it was; None where one of the two does not vary."""
+    row_of, column_of = (np.unique(values, return_inverse=True)[1] for values in (rows, columns))
+    height, width = int(row_of.max()) + 1, int(column_of.max()) + 1
+    if height < 2 or width < 2:
+        return None, "no test, as they do not vary"
+
+    def crossed(those: NDArray[np.intp]) -> NDArray[np.int64]:
+        return np.bincount(row_of * width + those, minlength=height * width).reshape(height, width)
+
+    table = crossed(column_of)
+    if table.shape == (2, 2):
+        return float(fisher_exact(table)[1]), "Fisher's exact test"
+    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
+    if expected.min() >= 5:
+        return float(chi2_contingency(table)[1]), "chi-square test"
+
+    def distance(those: NDArray[np.intp]) -> float:
+        return float(((crossed(those) - expected) ** 2 / expected).sum())
+
+    return _shuffled_p(distance, column_of, lambda: rng.permutation(column_of)), "shuffling, as counts are small"
+
+
+def _within(
+    values: NDArray[np.str_], is_right: NDArray[np.bool_], classes: NDArray[np.str_], rng: np.random.Generator
+) -> float | None:
+    """Return the p of the hypothesis that patients of one class are right as often whatever their value."""
+    value_of, class_of = (np.unique(those, return_inverse=True)[1] for those in (values, classes))
+    share = np.bincount(class_of, weights=is_right) / np.bincount(class_of)
+    sizes = np.bincount(value_of)
+    expected = np.bincount(value_of, weights=share[class_of])
+
+    def distance(those: NDArray[np.intp]) -> float:
+        return float(((np.bincount(value_of, weights=those) - expected) ** 2 / sizes).sum())
+
+    right = is_right.astype(np.intp)
+    if right.min() == right.max():
+        return None
+    return _shuffled_p(distance, right, lambda: shuffled_within(right, class_of, rng))
+
+
+def _shuffled_p(
+    distance: Callable[[NDArray[np.intp]], float], truth: NDArray[np.intp], draw: Callable[[], NDArray[np.intp]]
+) -> float:
+    return share_as_large(distance(truth), [distance(draw()) for _ in range(_SHUFFLINGS_OF_COLUMNS)])

@@ -1,8 +1,7 @@
-"""What can be measured on a patient's images without looking at the cell: borders, colours, number and size.
+"""Traits of a patient's images that need no cell: borders, colours, number and size.
 
 A trait is a number of one image; a patient is the mean and the spread of it over a bounded sample of the images. The
-border is the outer frame of an image, and everything measured there is measured on pixels of the frame only, so that
-nothing of what lies inside can leak into it.
+border is the outer frame of an image, measured on pixels of the frame only, so that nothing inside can leak into it.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from napari_caltomorph.smear.check import WHOLE_FIELD
 
 OpenSmear = Callable[[str], Smear]
 
-# Of the shorter side. The cell stands in the middle; of large blasts the rim reaches the frame, and is masked.
+# Of the shorter side. The cell is in the middle; the rim of large blasts reaches the frame, and is masked.
 _FRAME = 0.12
 # Optical density in the red above the frame's own light. Nuclei, platelets and dirt have 0.3 and more, red cells 0.2.
 _DARK = 0.25
@@ -32,7 +31,7 @@ _DARK = 0.25
 _BLUE = 0.06
 # Of the shorter side, around what is masked: optics blur a cell's rim over some pixels.
 _RIM = 0.02
-# A frame of which less is left is mostly cells, and says nothing about what lies between them.
+# A frame of which less is left is mostly cells, and shows nothing of what is between them.
 _LEAST_LEFT = 0.2
 
 Traits = dict[str, float]
@@ -48,11 +47,11 @@ class ImageTraits:
     Attributes
     ----------
     borders, colours, sizes : pandas.DataFrame
-        A patient of whom nothing could be measured has NaN; `sizes` knows a number of cells without images too.
+        A patient without a measured image has NaN; `sizes` has the number of cells without images too.
     unreadable : dict of str to str
         Patients whose images could not be read, each with the reason.
     passed_over : dict of str to int
-        Patients of whom single images could not be read, and how many; other images were drawn in their place.
+        Patients with single unreadable images, and how many; other images were measured in their place.
     """
 
     borders: pd.DataFrame
@@ -75,13 +74,13 @@ def image_traits(
     Parameters
     ----------
     table : pandas.DataFrame
-        Of a `Cohort`: patient_id, path, and n_cells, in whose place all images are counted where it is missing.
+        Of a `Cohort`: patient_id, path, and n_cells; where n_cells is missing, all images are counted.
     cells : int
-        Different images that are looked at of each patient, drawn at random; whole fields and unreadable ones are not.
+        Different images measured of each patient, chosen at random, without whole fields and unreadable ones.
     seed : int
-        Of the draw.
+        Of that choice.
     open_smear : callable, optional
-        Gives a patient's smear by id, in place of what lies at the path.
+        Returns a patient's smear by id, in place of the path.
     progress : callable
         Called with a `Progress` before each patient; raising `Cancelled` in it stops cleanly.
     """
@@ -118,7 +117,7 @@ def image_traits(
 
 
 def border_traits(image: NDArray[np.uint8]) -> Traits:
-    """Return what the frame of an (H, W, 3) image looks like, without what is stained like a cell.
+    """Return the traits of the frame of an (H, W, 3) image, without what is stained like a cell.
 
     Per channel the mean and the 10th, 50th and 90th percentile of optical density, and the grain: how much a pixel's
     green differs from the mean of its two neighbours. Empty where too little of the frame is left. Red cells are in

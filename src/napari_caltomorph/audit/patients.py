@@ -1,4 +1,4 @@
-"""Whom a shortcut audit is about: patients of one class each, in folds, and what a model said of them."""
+"""The patients of a shortcut audit: one class each, in folds, and what a model predicts of them."""
 
 from __future__ import annotations
 
@@ -7,20 +7,35 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt
 
-from napari_caltomorph.audit.options import AuditOptions
 from napari_caltomorph.cohort.cohort import Cohort
 from napari_caltomorph.cohort.splits import deal_out
 from napari_caltomorph.statistics.classification import classification_metrics
 from napari_caltomorph.statistics.interval import Interval
 
-# A class with fewer cannot be in every fold's training patients and be judged too.
+# A class with fewer cannot be in every fold's training patients and be tested too.
 MIN_CLASS = 5
+
+
+class AuditOptions(BaseModel, frozen=True, extra="forbid"):
+    """How shortcuts are searched for."""
+
+    cells: PositiveInt = Field(60, description="Images measured of each patient, chosen at random.")
+    shufflings: int = Field(300, ge=20, description="How often labels are shuffled; p is at least 1 / (this + 1).")
+    folds: int = Field(5, ge=2, description="Folds to split patients into where the cohort has none.")
+    columns: tuple[str, ...] = Field(
+        (), description="Columns such as site, scanner or year; by default those whose names look like it."
+    )
+    routine: tuple[str, ...] = Field(
+        (), description="Columns of routine data; by default age, sex, hemoglobin and what looks like a blood count."
+    )
+    seed: NonNegativeInt = Field(0, description="The same seed gives the same audit.")
 
 
 @dataclass(frozen=True)
 class AuditedPatients:
-    """Who is audited: P patients with one class each, and in which fold."""
+    """P audited patients with one class each, and their folds."""
 
     table: pd.DataFrame
     classes: NDArray[np.intp]  # (P,) indices into names
@@ -45,14 +60,14 @@ class AuditedPatients:
     def of(self, is_in: NDArray[np.bool_]) -> AuditedPatients:
         return replace(self, table=self.table.loc[is_in], classes=self.classes[is_in], folds=self.folds[is_in])
 
-    def score(self, said: NDArray[np.float64], resamples: int, seed: int) -> dict[str, Interval]:
+    def score(self, probabilities: NDArray[np.float64], resamples: int, seed: int) -> dict[str, Interval]:
         """Return the metric and balanced accuracy of (P, C) probabilities."""
-        found = classification_metrics(self.classes, said, self.malignant, seed=seed, resamples=resamples)
+        found = classification_metrics(self.classes, probabilities, self.malignant, seed=seed, resamples=resamples)
         return {name: found[name] for name in (self.metric, "balanced_accuracy") if name in found}
 
 
 def audited_patients(cohort: Cohort, options: AuditOptions, *, among: pd.DataFrame | None = None) -> AuditedPatients:
-    """Choose who is audited: of these patients, or of those with folds, who have one class that others have too."""
+    """Choose the audited patients: of these, or of those with folds, those with a class that others have too."""
     table, notes = cohort.table if among is None else among, []
     own = table["fold"].notna()
     is_own = (among is None or bool(own.all())) and table["fold"].nunique() >= 2
@@ -72,13 +87,13 @@ def audited_patients(cohort: Cohort, options: AuditOptions, *, among: pd.DataFra
         notes.append(f"Classes with fewer than {MIN_CLASS} patients are left out: {', '.join(few)}.")
     slugs = tuple(one.slug for one in kept)
     table = table.loc[is_one & table["coarse"].isin(slugs)].reset_index(drop=True)
-    folds = table["fold"].to_numpy(dtype=np.intp) if is_own and len(table) else _deal(table, options)
-    how = "the cohort's own folds" if is_own else "folds dealt out for the audit"
-    is_dealt = folds >= 0
+    folds = table["fold"].to_numpy(dtype=np.intp) if is_own and len(table) else _split(table, options)
+    how = "the cohort's own folds" if is_own else "folds split for the audit"
+    has_fold = folds >= 0
     return AuditedPatients(
-        table=table.loc[is_dealt].reset_index(drop=True),
-        classes=np.array([slugs.index(slug) for slug in table["coarse"][is_dealt]], dtype=np.intp),
-        folds=folds[is_dealt],
+        table=table.loc[has_fold].reset_index(drop=True),
+        classes=np.array([slugs.index(slug) for slug in table["coarse"][has_fold]], dtype=np.intp),
+        folds=folds[has_fold],
         names=tuple(one.name for one in kept),
         slugs=slugs,
         malignant=np.array([one.malignant for one in kept], dtype=bool),
@@ -87,7 +102,7 @@ def audited_patients(cohort: Cohort, options: AuditOptions, *, among: pd.DataFra
     )
 
 
-def _deal(table: pd.DataFrame, options: AuditOptions) -> NDArray[np.intp]:
+def _split(table: pd.DataFrame, options: AuditOptions) -> NDArray[np.intp]:
     """Return the fold of each patient; -1 for all where there are no two independent ones."""
     folds = np.full(len(table), -1, dtype=np.intp)
     for count in range(options.folds, 1, -1):
@@ -100,11 +115,11 @@ def _deal(table: pd.DataFrame, options: AuditOptions) -> NDArray[np.intp]:
 
 @dataclass(frozen=True)
 class Predicted:
-    """Patients of a cohort who were predicted: their rows, and (P, S) probabilities of S slugs."""
+    """Predicted patients of a cohort: their rows, and (P, S) probabilities of S slugs."""
 
     table: pd.DataFrame
     slugs: tuple[str, ...]
-    said: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
 
     @classmethod
     def of(cls, cohort: Cohort, predictions: pd.DataFrame) -> Predicted:
@@ -123,15 +138,15 @@ class Predicted:
         """(P,) whether the most probable class is the patient's."""
         if not len(self.table):
             return np.zeros(0, dtype=bool)
-        said = np.array(self.slugs)[self.said.argmax(axis=1)]
-        return np.asarray(said == self.table["coarse"].to_numpy(dtype=str), dtype=bool)
+        predicted = np.array(self.slugs)[self.probabilities.argmax(axis=1)]
+        return np.asarray(predicted == self.table["coarse"].to_numpy(dtype=str), dtype=bool)
 
     def among(self, patients: AuditedPatients) -> NDArray[np.float64]:
         """(P, C) probabilities of some of these patients among their classes alone."""
         rows = pd.Index(self.table["patient_id"]).get_indexer(pd.Index(patients.table["patient_id"]))
-        said = np.zeros((len(patients), len(patients.slugs)))
+        probabilities = np.zeros((len(patients), len(patients.slugs)))
         for c, slug in enumerate(patients.slugs):
             if slug in self.slugs:
-                said[:, c] = self.said[rows, self.slugs.index(slug)]
-        total = said.sum(axis=1, keepdims=True)
-        return np.where(total > 0, said / np.where(total > 0, total, 1), 1 / said.shape[1])
+                probabilities[:, c] = self.probabilities[rows, self.slugs.index(slug)]
+        total = probabilities.sum(axis=1, keepdims=True)
+        return np.where(total > 0, probabilities / np.where(total > 0, total, 1), 1 / len(patients.slugs))

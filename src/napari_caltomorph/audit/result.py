@@ -1,4 +1,4 @@
-"""What an audit found: numbers by set of traits and by column, and what they mean in plain words."""
+"""The result of an audit: numbers by set of traits and by column, and what they mean in plain words."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from napari_caltomorph.statistics.metric import METRICS
 from napari_caltomorph.statistics.permutation import ALPHA, Chance
 
 _WARNINGS = {
-    "borders": "a result on this cohort may rest on stain, background or red cells",
+    "borders": "a result on this cohort may come from stain, background or red cells",
     "colours": "that may be the cells' own colour, and it may be the stain",
-    "sizes": "a result on this cohort may rest on how images were chosen, cut or exported",
-    "routine": "what images add has to be judged beside that",
+    "sizes": "a result on this cohort may come from how images were chosen, cut or exported",
+    "routine": "what images add has to be compared with that",
 }
 
 
@@ -29,9 +29,9 @@ class TraitRow:
     name : str
         ``borders``, ``colours``, ``sizes`` or ``routine``.
     sees : str
-        What the classifier was given, in words.
+        The classifier's input, in words.
     patients, traits : int
-        How many it was fitted and judged on, and how many numbers of each.
+        How many patients it was fitted and tested on, and how many numbers of each.
     metric : str
         ``auroc`` with two classes, otherwise ``macro_auroc``: what `p` is about.
     estimates : dict of str to Interval
@@ -54,12 +54,12 @@ class TraitRow:
 
     @property
     def is_found(self) -> bool:
-        """Whether the label can be told from these traits better than chance explains."""
+        """Whether these traits predict the label better than chance explains."""
         return self.p_corrected < ALPHA
 
     @property
     def is_hint(self) -> bool:
-        """Whether it would have been found, had nothing else been looked at."""
+        """Whether it would count as found, had nothing else been tested."""
         return self.p < ALPHA <= self.p_corrected
 
     @property
@@ -84,7 +84,7 @@ class ColumnValue:
 
 @dataclass(frozen=True)
 class ColumnRow:
-    """What a column such as the site has to do with the label and with being right.
+    """How a column such as the site relates to the label and to accuracy.
 
     Attributes
     ----------
@@ -97,11 +97,11 @@ class ColumnRow:
     p_accuracy : float or None
         Whether accuracy differs; None without predictions.
     p_accuracy_within_classes : float or None
-        The same among patients of the same class: a site with many patients of a hard class is no worse for that.
+        The same among patients of the same class: a site with many patients of a hard class is not worse for that.
     p_accuracy_corrected : float or None
         The latter, by Holm over the columns.
     note : str
-        How it was tested, and what numbers are too small for.
+        How it was tested, and what was too small to test.
     """
 
     column: str
@@ -116,7 +116,7 @@ class ColumnRow:
 
 @dataclass(frozen=True)
 class Added:
-    """What given predictions add to routine data, on the patients who have both.
+    """What given predictions add to routine data, on the patients that have both.
 
     `gain` is the metric of both together less that of routine data alone; None where routine data are missing.
     """
@@ -131,7 +131,7 @@ class Added:
 
 @dataclass(frozen=True)
 class Audit:
-    """How far the labels of a cohort can be told without its cells.
+    """How well the labels of a cohort can be predicted without its cells.
 
     Attributes
     ----------
@@ -139,12 +139,12 @@ class Audit:
     classes : dict of str to int
         Names of the classes that were audited, and their patients.
     folds : str
-        How patients were dealt out, in words.
+        Where the folds come from, in words.
     rows : tuple of TraitRow
     columns : tuple of ColumnRow
     added : Added or None
     notes : tuple of str
-        Who and what was left out, and which columns were taken, each a sentence.
+        What was left out, and which columns were used, each a sentence.
     """
 
     cohort: str
@@ -157,14 +157,14 @@ class Audit:
 
     @property
     def shortcuts(self) -> tuple[TraitRow, ...]:
-        """Rows of image traits that tell the label."""
+        """Rows of image traits that predict the label."""
         return tuple(row for row in self.rows if row.is_found and row.name != "routine")
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """What it means, each a plain sentence; the gravest first."""
+        """The findings, each a plain sentence; the most serious first."""
         if not self.rows and not self.columns and self.added is None:
-            return ("Nothing could be audited: " + (self.notes[-1] if self.notes else "there is nothing to look at."),)
+            return ("Nothing could be audited: " + (self.notes[-1] if self.notes else "there is nothing to test."),)
         found = [self._finding(row) for row in sorted(self.rows, key=lambda row: row.is_hint) if row.p < ALPHA]
         found += [sentence for column in self.columns for sentence in _about(column)]
         if self.added is not None:
@@ -172,7 +172,7 @@ class Audit:
         return (*found, *self._not_found())
 
     def to_json(self) -> dict[str, Any]:
-        """Return what can be written as JSON; the findings are in it for readers, and are made anew from the rest."""
+        """Return what can be written as JSON; the findings are in it for readers; reading computes them again."""
         content: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")
         return content | {"findings": list(self.findings)}
 
@@ -184,43 +184,43 @@ class Audit:
     def _finding(self, row: TraitRow) -> str:
         if row.is_hint:
             return (
-                f"{_upper(row.sees)} alone may tell {self._what} ({row.in_numbers}): a hint, which with so many looks "
-                f"can be chance; if it is none, {_WARNINGS[row.name]}."
+                f"{_upper(row.sees)} alone may predict {self._what} ({row.in_numbers}): a hint, which with so many "
+                f"tests can be chance; if it is not, {_WARNINGS[row.name]}."
             )
-        return f"{_upper(row.sees)} alone tell {self._what} ({row.in_numbers}): {_WARNINGS[row.name]}."
+        return f"{_upper(row.sees)} alone predict {self._what} ({row.in_numbers}): {_WARNINGS[row.name]}."
 
     def _not_found(self) -> list[str]:
-        looked_at = [row for row in self.rows if row.name != "routine"]
-        silent = [row for row in looked_at if row.p >= ALPHA]
+        tested = [row for row in self.rows if row.name != "routine"]
+        not_found = [row for row in tested if row.p >= ALPHA]
         sentences = [
-            f"It is not shown that {row.sees} tell {self._what} ({row.in_numbers}){_not_excluded(row)}."
-            for row in silent
+            f"It is not shown that {row.sees} predict {self._what} ({row.in_numbers}){_not_excluded(row)}."
+            for row in not_found
         ]
-        if not looked_at:
-            sentences.append("No image was looked at, so nothing is said of stain, background or size.")
-        elif not any(row.p < ALPHA for row in looked_at):
-            named = "; ".join(row.sees for row in looked_at)
+        if not tested:
+            sentences.append("No image was measured, so there is no result on stain, background or size.")
+        elif not any(row.p < ALPHA for row in tested):
+            named = "; ".join(row.sees for row in tested)
             sentences.append(
-                f"No shortcut was found. Looked at: {named}. That proves nothing about other shortcuts, nor about weak "
-                "ones: few patients hide them."
+                f"No shortcut was found. Tested: {named}. Other shortcuts, and weak ones that few patients "
+                "cannot show, are not excluded."
             )
         return sentences
 
     def _about_images(self, added: Added) -> list[str]:
         model = estimate(added.metric, added.model)
         sentences = []
-        beside = [
+        shortcuts = [
             f"the {row.name} alone {row.estimates[added.metric].value:.2f} ({row.patients} patients)"
             for row in self.shortcuts
             if row.metric == added.metric
         ]
-        if beside:
+        if shortcuts:
             sentences.append(
-                f"The given predictions reach {model} ({added.patients} patients), {', '.join(beside)}: a model that "
-                "reads cells should do better."
+                f"The given predictions reach {model} ({added.patients} patients), {', '.join(shortcuts)}: a model "
+                "that reads cells should do better."
             )
         if added.gain is None or added.routine is None or added.both is None:
-            return [*sentences, "There are no routine data to say what the images add to."]
+            return [*sentences, "There are no routine data that the images could add to."]
         gain = added.gain
         is_shown = gain.low is not None and gain.low > 0
         verdict = (
@@ -236,7 +236,7 @@ class Audit:
     @property
     def _what(self) -> str:
         names = list(self.classes)
-        return f"{names[0]} from {names[1]}" if len(names) == 2 else f"the {len(names)} classes apart"
+        return f"{names[0]} or {names[1]}" if len(names) == 2 else f"the {len(names)} classes"
 
 
 def estimate(metric: str, estimates: Mapping[str, Interval]) -> str:
@@ -262,7 +262,7 @@ def _about(column: ColumnRow) -> list[str]:
     if column.p_classes is not None and column.p_classes < ALPHA:
         sentences.append(
             f"The classes are spread unevenly over {column.column!r} (p = {column.p_classes:.2g}): what differs "
-            "between its values can stand in for the diagnosis."
+            "between its values can act as a proxy of the diagnosis."
         )
     if column.p_accuracy_corrected is not None and column.p_accuracy_corrected < ALPHA:
         by_value = ", ".join(

@@ -1,28 +1,24 @@
-"""Can the label be told without the cells? Shortcuts are looked for in stain, background, number, size and site.
+"""Can the label be predicted without the cells? Shortcuts are searched for in stain, background, number, size and site.
 
-Each set of traits gets the same simple classifier, judged out of fold and against shuffled labels. A set that tells the
-label is no proof that a model uses it; but then a model that does would look as good as one that reads cells.
+Each set of traits gets the same simple classifier, tested out of fold and against shuffled labels. A set that predicts
+the label is no proof that a model uses it; but a model that does would look as good as one that reads cells.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pandas as pd
 
-from napari_caltomorph.audit.added import added_by_images
-from napari_caltomorph.audit.columns import routine_columns, routine_table
+from napari_caltomorph.audit.classifier import added_by_images, trait_row
+from napari_caltomorph.audit.columns import compare_columns, routine_columns, routine_table
 from napari_caltomorph.audit.image_traits import ImageTraits, OpenSmear, image_traits
-from napari_caltomorph.audit.options import AuditOptions
-from napari_caltomorph.audit.origins import compare_columns
-from napari_caltomorph.audit.patients import MIN_CLASS, Predicted, audited_patients
+from napari_caltomorph.audit.patients import MIN_CLASS, AuditOptions, Predicted, audited_patients
 from napari_caltomorph.audit.result import Audit
-from napari_caltomorph.audit.traits import judge_traits
 from napari_caltomorph.cohort.cohort import Cohort
 from napari_caltomorph.progress import OnProgress, ignore
 from napari_caltomorph.statistics.permutation import holm
-
-__all__ = ["AuditOptions", "audit", "audit_of_traits"]
 
 _SEES = {
     "borders": "the borders of the images, without what is stained like a cell,",
@@ -39,18 +35,18 @@ def audit(
     open_smear: OpenSmear | None = None,
     progress: OnProgress = ignore,
 ) -> Audit:
-    """Find out how well labels are told by what is not the cell.
+    """Measure how well labels are predicted by what is not the cell.
 
     Parameters
     ----------
     cohort : Cohort
-        Its training patients are audited in their own folds; all patients, dealt out anew, where there are no folds.
+        Its training patients are audited in their own folds; all patients, split again, where there are no folds.
     options : AuditOptions
     predictions : pandas.DataFrame, optional
         patient_id and ``p_<slug>`` of a model that has not seen these patients: out-of-fold ones, or those of another
-        cohort's model. They tell by which columns accuracy differs, and what the images add to routine data.
+        cohort's model. They show by which columns accuracy differs, and what the images add to routine data.
     open_smear : callable, optional
-        Gives a patient's smear by id, in place of what lies at the table's paths.
+        Returns a patient's smear by id, in place of the table's paths.
     progress : callable
         Called with a `Progress` for each patient and each few shufflings; raising `Cancelled` in it stops cleanly.
 
@@ -61,15 +57,15 @@ def audit(
 
     Notes
     -----
-    Labels are shuffled within the folds. The folds were dealt out by label, so only that leaves their make-up alone;
+    Labels are shuffled within the folds. The folds were split by label, so only that keeps their composition;
     shuffled over all patients, a stratified cross-validation would be compared with ones that are not (and pooled
-    out-of-fold AUROC lies below 0.5 without any effect). The interval is over patients and p is over labels; with few
+    out-of-fold AUROC is below 0.5 without any effect). The interval is over patients and p is over labels; with few
     patients one may exclude 0.5 where the other is not small.
     """
     options = options or AuditOptions()
     patients = audited_patients(cohort, options)
     if len(patients.names) < 2 or not len(patients):
-        note = f"fewer than two classes have {MIN_CLASS} patients or more that can be dealt into folds."
+        note = f"fewer than two classes have {MIN_CLASS} patients or more that can be split into folds."
         return Audit(cohort.name, patients.counts, patients.how, notes=(*patients.notes, note))
     traits = image_traits(
         patients.table, cells=options.cells, seed=options.seed, open_smear=open_smear, progress=progress
@@ -85,20 +81,11 @@ def audit_of_traits(
     predictions: pd.DataFrame | None = None,
     progress: OnProgress = ignore,
 ) -> Audit:
-    """Audit a cohort whose images were measured already; `audit` tells the rest."""
+    """Audit a cohort whose images were measured already; see `audit`."""
     options = options or AuditOptions()
     patients = audited_patients(cohort, options)
     predicted = None if predictions is None else Predicted.of(cohort, predictions)
-    notes = list(patients.notes)
-    if traits.unreadable:
-        patient, why = next(iter(traits.unreadable.items()))
-        notes.append(f"Of {len(traits.unreadable)} patients no image could be measured (first: {patient}, {why}).")
-    if traits.passed_over:
-        count, patient = sum(traits.passed_over.values()), next(iter(traits.passed_over))
-        notes.append(
-            f"{count} single images of {len(traits.passed_over)} patients could not be read and were passed over "
-            f"(first: {patient})."
-        )
+    notes = [*patients.notes, *_unread(traits)]
     routine = routine_columns(patients.table, options.routine)
     sets = {"borders": traits.borders, "colours": traits.colours, "sizes": traits.sizes}
     sees = dict(_SEES)
@@ -110,12 +97,12 @@ def audit_of_traits(
         notes.append("The table has no age, sex or blood counts.")
     rows = []
     for name, values in sets.items():
-        judged = judge_traits(name, sees[name], values, patients, options, progress)
-        if isinstance(judged, str):
-            notes.append(judged)
+        row = trait_row(name, sees[name], values, patients, options, progress)
+        if isinstance(row, str):
+            notes.append(row)
         else:
-            rows.append(judged)
-    columns, said = compare_columns(
+            rows.append(row)
+    columns, about_columns = compare_columns(
         cohort.table if predicted is None else predicted.table, cohort.taxonomy, predicted, options
     )
     added = None
@@ -129,5 +116,17 @@ def audit_of_traits(
         rows=tuple(replace(row, p_corrected=p) for row, p in zip(rows, holm([row.p for row in rows]), strict=True)),
         columns=tuple(columns),
         added=added,
-        notes=(*notes, *said),
+        notes=(*notes, *about_columns),
     )
+
+
+def _unread(traits: ImageTraits) -> Iterator[str]:
+    if traits.unreadable:
+        patient, why = next(iter(traits.unreadable.items()))
+        yield f"Of {len(traits.unreadable)} patients no image could be measured (first: {patient}, {why})."
+    if traits.passed_over:
+        count, patient = sum(traits.passed_over.values()), next(iter(traits.passed_over))
+        yield (
+            f"{count} single images of {len(traits.passed_over)} patients could not be read and were left out "
+            f"(first: {patient})."
+        )

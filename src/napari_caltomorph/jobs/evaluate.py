@@ -25,7 +25,7 @@ from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.storage import replacing
 
 if TYPE_CHECKING:
-    from napari_caltomorph.audit.result import Audit
+    from napari_caltomorph.audit import Audit
     from napari_caltomorph.diagnosis import Ensemble
     from napari_caltomorph.evaluation.decisions import AppliedDecision, Decision, Rule
     from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness
@@ -182,7 +182,7 @@ def examine(result: ModelEvaluation, *, progress: OnProgress = ignore) -> ModelE
     """Add the shortcut audit and the faithfulness of explanations, where the request asks for them."""
     audit, faithfulness, options = result.audit, result.faithfulness, result.request.options
     if options.audit:
-        from napari_caltomorph.audit.run import audit as audit_cohort
+        from napari_caltomorph.audit import audit as audit_cohort
 
         audit = audit_cohort(result.cohort, predictions=result.evaluation.patients, progress=progress)
     if options.faithfulness:
