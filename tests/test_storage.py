@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from napari_caltomorph.errors import OutputRefused
-from napari_caltomorph.storage import file_sha256, refuse_unwritable, replacing, replacing_folder
+from napari_caltomorph.storage import file_sha256, only_run, refuse_unwritable, replacing, replacing_folder
 
 
 def names(folder: Path) -> list[str]:
@@ -201,3 +202,45 @@ def test_home_is_where_the_variable_says_or_the_platform(home: Path, monkeypatch
     assert storage.home("weights").name == "weights"
     assert "caltomorph" in str(storage.home("cache"))
     assert len({storage.home(kind) for kind in ("weights", "models", "cache")}) == 3
+
+
+def test_second_run_in_a_folder_is_refused_and_named_until_the_first_ends(tmp_path):
+    folder = tmp_path / "bytes \udcff"
+    named = rf"Another run writes to .*bytes %FF \(process {os.getpid()} on "
+    with (
+        only_run(folder, ".lock", "another folder"),
+        pytest.raises(OutputRefused, match=named),
+        only_run(folder, ".lock", "another folder"),
+    ):
+        pass
+    with only_run(folder, ".lock", "another folder"):
+        pass
+
+
+def test_lock_ends_with_a_process_that_is_killed(tmp_path):
+    script = f"""
+        import os, pathlib
+        from napari_caltomorph.storage import only_run
+        with only_run(pathlib.Path({str(tmp_path)!r}), ".lock", "another folder"):
+            os._exit(9)
+    """
+    assert subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False).returncode == 9
+    with only_run(tmp_path, ".lock", "another folder"):
+        pass
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows locks files in another way")
+def test_file_system_without_locks_only_warns(tmp_path, monkeypatch, caplog):
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    with only_run(tmp_path, ".lock", "another folder"):
+        (tmp_path / "result").touch()
+    assert "start no second run" in caplog.text
+
+
+def test_lock_that_is_a_folder_is_one_sentence(tmp_path):
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(OutputRefused, match="choose another folder"), only_run(tmp_path, ".lock", "another folder"):
+        pass

@@ -6,9 +6,14 @@ Everything else is a bug and may crash loudly.
 from __future__ import annotations
 
 import importlib
+import re
 from types import ModuleType
 
-from napari_caltomorph.names import printable
+
+def printable(name: str) -> str:
+    """Return a file name as text, its undecodable bytes percent-escaped, as cells are named everywhere."""
+    # Python keeps such a byte as one of these code points (PEP 383), which no file, terminal or window takes.
+    return re.sub("[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", name)
 
 
 class CaltomorphError(Exception):

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import logging
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
+import filelock
 import platformdirs
 
 from napari_caltomorph.errors import OutputRefused
+
+# What network file systems without locks report.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 def home(kind: str) -> Path:
@@ -99,10 +108,65 @@ def refuse_unwritable(folder: Path) -> None:
             pass
 
 
+@contextlib.contextmanager
+def only_run(folder: Path, name: str, instead: str) -> Iterator[None]:
+    """Make a folder and keep other runs out of it while the block runs, or until the process ends.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        Of the lock file in it.
+    instead : str
+        What to choose when it cannot be used, e.g. "another feature folder".
+
+    Raises
+    ------
+    OutputRefused
+        Another run writes there, or the folder cannot be written.
+    """
+    refuse_unwritable(folder)
+    path = folder / name
+    lock = filelock.FileLock(
+        path, timeout=0, fallback_to_soft=False, preserve_lock_file=True, on_acquired=_write_holder
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except filelock.Timeout as error:
+        with path.open("rb", buffering=0) as file:
+            file.seek(1)
+            holder = file.read(500).decode(errors="replace").strip() or "unknown"
+        raise OutputRefused(
+            f"Another run writes to {folder} ({holder}); wait until it has ended, or stop it."
+        ) from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise OutputRefused(f"{folder} cannot be written ({error.strerror}); choose {instead}.") from error
+        # Two runs would then do the work twice; files are still written whole.
+        logging.getLogger(__name__).warning("%s cannot be locked (%s); start no second run.", path, error.strerror)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def path_of(name: str) -> Path:
+    """Return the path that `printable` was made of: the name itself where it exists, its bytes otherwise."""
+    path = Path(name)
+    return path if path.exists() else Path(os.fsdecode(unquote_to_bytes(name)))
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_holder(lock: int) -> None:
+    """Write who holds a lock into its file, after the first byte: Windows lets nobody else read a locked byte."""
+    os.ftruncate(lock, 0)
+    os.write(lock, f" process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%F %T}\n".encode())
 
 
 @contextlib.contextmanager

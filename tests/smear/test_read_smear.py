@@ -16,8 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from napari_caltomorph.errors import LooksLikeCohort, SmearUnreadable
-from napari_caltomorph.names import printable
+from napari_caltomorph.errors import LooksLikeCohort, SmearUnreadable, printable
 from napari_caltomorph.smear import check_smear, find_smears, patient_id, read_smear
 from napari_caltomorph.smear.read import _natural
 

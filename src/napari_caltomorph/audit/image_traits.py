@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_caltomorph.errors import CellUnreadable, SmearUnreadable
-from napari_caltomorph.names import path_of
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import Smear, read_smear
 from napari_caltomorph.smear.check import WHOLE_FIELD
+from napari_caltomorph.storage import path_of
 
 OpenSmear = Callable[[str], Smear]
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from napari_caltomorph.cohort.cohort import COLUMNS, Cohort
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import FeaturesRefused, SmearUnreadable
-from napari_caltomorph.names import path_of
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import check_smear, read_smear
+from napari_caltomorph.storage import path_of
 
 _COLUMNS = ("n_images", "n_cells", "fingerprint", "problem")
 _Look = tuple[dict[str, object], Collection[Hashable]]

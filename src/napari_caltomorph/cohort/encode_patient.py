@@ -24,9 +24,9 @@ from napari_caltomorph.encoding.load import LoadedEncoder
 from napari_caltomorph.encoding.options import EncodeOptions
 from napari_caltomorph.encoding.run import encode
 from napari_caltomorph.errors import CellUnreadable, FeaturesRefused, SmearUnreadable
-from napari_caltomorph.names import path_of
 from napari_caltomorph.progress import OnProgress, ignore
 from napari_caltomorph.smear import QUALITY_RULES, Smear, check_smear, read_smear
+from napari_caltomorph.storage import path_of
 
 BAD_PATIENT = (SmearUnreadable, CellUnreadable, FeaturesRefused, OSError)
 """What is wrong with one patient and does not concern the others."""

@@ -15,10 +15,9 @@ import pandas as pd
 from napari_caltomorph.cohort.cohort import Cohort
 from napari_caltomorph.diagnosis.prediction_files import folder_name
 from napari_caltomorph.errors import FeaturesRefused, OutputRefused
-from napari_caltomorph.locks import only_run
-from napari_caltomorph.names import path_of
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear.images import is_image
+from napari_caltomorph.storage import only_run, path_of
 
 LOCK = ".caltomorph-encode.lock"
 

@@ -14,8 +14,8 @@ from napari_caltomorph.cohort.layouts import find_layout
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.diagnosis.prediction_files import refuse_repeated_ids
 from napari_caltomorph.errors import CohortUnreadable, SmearUnreadable
-from napari_caltomorph.names import path_of
 from napari_caltomorph.smear import find_smears, patient_id, read_smear
+from napari_caltomorph.storage import path_of
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,7 @@ from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder
 from napari_caltomorph.encoding.options import EncodeOptions
 from napari_caltomorph.encoding.run import encode, kept_features
-from napari_caltomorph.errors import FeaturesRefused, ModelRefused, WeightsRefused
-from napari_caltomorph.names import printable
+from napari_caltomorph.errors import FeaturesRefused, ModelRefused, WeightsRefused, printable
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import Smear, check_smear
 from napari_caltomorph.storage import home

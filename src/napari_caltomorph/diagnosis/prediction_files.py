@@ -13,9 +13,8 @@ import pandas as pd
 
 from napari_caltomorph.diagnosis.prediction import FILE_NAME, Prediction
 from napari_caltomorph.errors import OutputRefused, SmearUnreadable
-from napari_caltomorph.names import path_of
 from napari_caltomorph.smear import Smear, read_smear
-from napari_caltomorph.storage import replacing
+from napari_caltomorph.storage import path_of, replacing
 
 PATIENT_TABLE = "predictions.csv"
 CELL_TABLE = "cells.csv"

@@ -10,7 +10,7 @@ import zlib
 from dataclasses import dataclass
 from functools import cache
 
-from napari_caltomorph.names import printable
+from napari_caltomorph.errors import printable
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_caltomorph.errors import FeaturesRefused
-from napari_caltomorph.names import printable
+from napari_caltomorph.errors import FeaturesRefused, printable
 from napari_caltomorph.storage import replacing
 
 

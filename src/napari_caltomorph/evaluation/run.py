@@ -33,8 +33,8 @@ from napari_caltomorph.evaluation.held_out import (
 from napari_caltomorph.evaluation.options import EvaluateOptions
 from napari_caltomorph.evaluation.patients import NOT_EVALUATED_COLUMNS, Provenance
 from napari_caltomorph.evaluation.truth import ClassesMap
-from napari_caltomorph.names import path_of
 from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.storage import path_of
 
 _LIBRARIES = ("napari-caltomorph", "torch", "numpy", "scipy", "scikit-learn")
 # Columns that `EvaluatedPatients.patients` has already, or that describe the reading and not the patient.

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_caltomorph.diagnosis.model_folder import TrainingPatients
-from napari_caltomorph.names import path_of
+from napari_caltomorph.storage import path_of
 from napari_caltomorph.taxonomy import Taxonomy
 
 # So many training patients tell how far nearest neighbours are apart; more take time and tell the same.

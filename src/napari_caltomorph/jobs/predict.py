@@ -16,8 +16,7 @@ from napari_caltomorph.cohort import FoundPatient
 from napari_caltomorph.diagnosis import ModelDescription, Prediction
 from napari_caltomorph.diagnosis.prediction_files import prediction_file, refuse_repeated_ids, save_tables
 from napari_caltomorph.differential import Probe
-from napari_caltomorph.errors import CaltomorphError, FeaturesRefused, PredictionUnreadable, SmearUnreadable
-from napari_caltomorph.names import printable
+from napari_caltomorph.errors import CaltomorphError, FeaturesRefused, PredictionUnreadable, SmearUnreadable, printable
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import Smear, read_smear, smear_fingerprint
 from napari_caltomorph.storage import refuse_unwritable

@@ -13,9 +13,9 @@ from PIL import Image
 
 from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.errors import CellUnreadable, SmearUnreadable
-from napari_caltomorph.names import path_of
 from napari_caltomorph.report.figures import PAPER, Look
 from napari_caltomorph.smear import read_smear
+from napari_caltomorph.storage import path_of
 
 _BOX: dict[str, Any] = {"boxstyle": "round,pad=0.45", "linewidth": 1}
 _BINS = 20

@@ -20,8 +20,8 @@ from napari_caltomorph.about import RESEARCH_USE, library_version
 from napari_caltomorph.audit.result import Audit
 from napari_caltomorph.diagnosis import ModelDescription
 from napari_caltomorph.diagnosis.model_card import model_card
+from napari_caltomorph.errors import printable
 from napari_caltomorph.evaluation import Evaluation
-from napari_caltomorph.names import printable
 from napari_caltomorph.report.audit_tables import column_table, trait_table
 from napari_caltomorph.report.evaluation_figures import EvaluationFigure, figures_of
 from napari_caltomorph.report.evaluation_tables import (

@@ -14,9 +14,9 @@ from napari_caltomorph.diagnosis.inference import run_with_cells
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import CellUnreadable, FeaturesRefused, SmearUnreadable
 from napari_caltomorph.evaluation import Evaluation
-from napari_caltomorph.names import path_of
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import Smear, read_smear
+from napari_caltomorph.storage import path_of
 
 
 def top_cells(

@@ -14,8 +14,7 @@ from typing import Any
 
 from natsort import natsort_keygen, ns
 
-from napari_caltomorph.errors import CellUnreadable, LooksLikeCohort, SmearUnreadable
-from napari_caltomorph.names import printable
+from napari_caltomorph.errors import CellUnreadable, LooksLikeCohort, SmearUnreadable, printable
 from napari_caltomorph.smear.archives import FolderTree, Tree, ZipTree
 from napari_caltomorph.smear.cell_types import is_cell_type, is_label_root
 from napari_caltomorph.smear.images import Header, is_image, is_tiff, read_header

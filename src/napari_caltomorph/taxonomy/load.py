@@ -10,8 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from napari_caltomorph.errors import TaxonomyUnreadable
-from napari_caltomorph.names import printable
+from napari_caltomorph.errors import TaxonomyUnreadable, printable
 from napari_caltomorph.taxonomy.classes import CoarseClass, DetailedClass, Taxonomy
 from napari_caltomorph.taxonomy.labels import LabelBook
 from napari_caltomorph.taxonomy.spelling import fold, key

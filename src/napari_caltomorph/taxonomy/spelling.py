@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from napari_caltomorph.names import printable
+from napari_caltomorph.errors import printable
 
 _LETTERS = str.maketrans({"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "ı": "i", "&": " and "})
 _STEMS = {  # as they stand once umlauts are folded: leukaemia is leukamia by then

@@ -10,10 +10,9 @@ import numpy as np
 
 from napari_caltomorph.cohort import Cohort, feature_path
 from napari_caltomorph.errors import FeaturesRefused, TrainingRefused
-from napari_caltomorph.locks import only_run
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.statistics import classification_metrics
-from napari_caltomorph.storage import replacing
+from napari_caltomorph.storage import only_run, replacing
 from napari_caltomorph.training.bags import LabelledBags, load_bags
 from napari_caltomorph.training.checkpoint import FoldCheckpoint
 from napari_caltomorph.training.compare_options import CompareOptions

@@ -12,9 +12,8 @@ from pathlib import Path
 from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.errors import OutputRefused
-from napari_caltomorph.locks import only_run
 from napari_caltomorph.progress import OnProgress, ignore
-from napari_caltomorph.storage import refuse_unwritable
+from napari_caltomorph.storage import only_run, refuse_unwritable
 from napari_caltomorph.training.assemble import assemble
 from napari_caltomorph.training.bags import load_bags
 from napari_caltomorph.training.checkpoint import FoldCheckpoint, has_begun

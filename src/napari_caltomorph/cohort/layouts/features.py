@@ -14,8 +14,8 @@ from napari_caltomorph.cohort.layouts import folders
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.table_columns import as_id, refuse_column_options
 from napari_caltomorph.cohort.table_file import find_table
-from napari_caltomorph.errors import CohortUnreadable
-from napari_caltomorph.names import path_of, printable
+from napari_caltomorph.errors import CohortUnreadable, printable
+from napari_caltomorph.storage import path_of
 
 _DATASETS = ("features", "feats")
 

@@ -18,8 +18,7 @@ from napari_caltomorph.cohort.table_columns import (
     refuse_column_options,
 )
 from napari_caltomorph.cohort.table_file import find_table, read_table
-from napari_caltomorph.errors import CohortUnreadable, SmearUnreadable
-from napari_caltomorph.names import printable
+from napari_caltomorph.errors import CohortUnreadable, SmearUnreadable, printable
 from napari_caltomorph.smear import find_smears, patient_id
 from napari_caltomorph.smear.cell_types import is_cell_type, is_label_root
 

@@ -11,8 +11,7 @@ from napari_caltomorph.cohort.layouts.features import sort_out_features
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.table_columns import canonical, keep_where
 from napari_caltomorph.cohort.table_file import is_table, read_table
-from napari_caltomorph.errors import CohortUnreadable
-from napari_caltomorph.names import printable
+from napari_caltomorph.errors import CohortUnreadable, printable
 
 
 def recognises(path: Path) -> bool:

@@ -13,7 +13,6 @@ from napari.layers import Layer
 from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_caltomorph.cohort import Cohort, read_cohort
-from napari_caltomorph.names import path_of
 from napari_caltomorph.plugin.cohort.encoding import CohortEncoding
 from napari_caltomorph.plugin.cohort.view import CohortView
 from napari_caltomorph.plugin.reader import SMEAR_KEY, smear_layer
@@ -25,6 +24,7 @@ from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.report import Look
 from napari_caltomorph.smear import Smear, read_smear
+from napari_caltomorph.storage import path_of
 
 if TYPE_CHECKING:
     from napari_caltomorph.cohort import EncodeSummary

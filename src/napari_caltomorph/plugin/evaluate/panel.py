@@ -18,7 +18,6 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
 from napari_caltomorph.errors import CaltomorphError, TrainingPatientsFound
 from napari_caltomorph.jobs import ModelEvaluation, evaluate_command, evaluate_model, examine, save_evaluation
 from napari_caltomorph.jobs.evaluate import compute_for_display
-from napari_caltomorph.names import path_of
 from napari_caltomorph.plugin.evaluate.options_form import in_panel_words
 from napari_caltomorph.plugin.evaluate.result import EvaluateResult
 from napari_caltomorph.plugin.evaluate.save import folder_for, save_page
@@ -32,6 +31,7 @@ from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.report import Look
 from napari_caltomorph.report.evaluation_figures import save_figures
 from napari_caltomorph.smear import read_smear
+from napari_caltomorph.storage import path_of
 
 
 class EvaluatePanel(DockPanel):

@@ -9,12 +9,12 @@ from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLabel, QLineE
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.errors import CaltomorphError, EvaluationRefused
 from napari_caltomorph.jobs import EvaluateRequest
-from napari_caltomorph.names import path_of
 from napari_caltomorph.plugin.evaluate.options_form import EvaluateOptionsForm
 from napari_caltomorph.plugin.widgets.cohort_chooser import CohortChooser
 from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
 from napari_caltomorph.plugin.widgets.parts import line
 from napari_caltomorph.plugin.widgets.settings import last_cohort, last_evaluation, preferences
+from napari_caltomorph.storage import path_of
 
 _EMPTY = (
     "Choose a model, and patients of known diagnosis whom it has not learnt from: the test split of its own cohort "

@@ -14,9 +14,8 @@ from matplotlib.axes import Axes
 from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtWidgets import QFrame, QHeaderView, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
-from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.errors import CaltomorphError, printable
 from napari_caltomorph.explanation.trust import NO_PATIENTS, Trust, available_trust, trust
-from napari_caltomorph.names import path_of, printable
 from napari_caltomorph.plugin.inspect.explanation_row import ScrolledCanvas
 from napari_caltomorph.plugin.inspect.unusual_cells import UnusualCells
 from napari_caltomorph.plugin.session.inspection import Inspection
@@ -28,6 +27,7 @@ from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.report.trust_figures import draw_certainty, draw_domain, draw_members
 from napari_caltomorph.smear import read_smear
+from napari_caltomorph.storage import path_of
 
 COLUMN = "unusual"
 _SHOWN = 10

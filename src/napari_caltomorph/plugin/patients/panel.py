@@ -18,8 +18,8 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QLineEdit, QMenu, QPushButton
 from napari_caltomorph.cohort import FoundPatient, find_patients
 from napari_caltomorph.diagnosis import save_predictions
 from napari_caltomorph.diagnosis.prediction_files import folder_name, refuse_repeated_ids
+from napari_caltomorph.errors import printable
 from napari_caltomorph.jobs import PatientProgress, PatientResult, predict_patients
-from napari_caltomorph.names import path_of, printable
 from napari_caltomorph.plugin.patients.table import PatientRow, PatientsTable, described
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
@@ -28,6 +28,7 @@ from napari_caltomorph.plugin.widgets.parts import BUTTON_WIDTH, ERROR, colored,
 from napari_caltomorph.plugin.widgets.settings import COHORT_FILES, choose_file, choose_folder, preferences
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress, Progress
+from napari_caltomorph.storage import path_of
 
 if TYPE_CHECKING:
     from napari_caltomorph.diagnosis import Predictor

@@ -12,7 +12,6 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
 from napari_caltomorph.errors import TrainingRefused
-from napari_caltomorph.names import path_of
 from napari_caltomorph.plugin.widgets.cohort_chooser import CohortChooser
 from napari_caltomorph.plugin.widgets.left_out_patients import LeftOutPatients
 from napari_caltomorph.plugin.widgets.parts import line, link, plain
@@ -20,6 +19,7 @@ from napari_caltomorph.plugin.widgets.settings import last_training
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.report import Look, draw_classes
+from napari_caltomorph.storage import path_of
 
 _EMPTY = (
     "Choose a directory of labelled patients, a table, or a <i>cohort.json</i> that <i>Open cohort</i> has saved; then "

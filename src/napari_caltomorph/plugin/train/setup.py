@@ -10,13 +10,13 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.jobs import TrainRequest, train_command
-from napari_caltomorph.names import path_of
 from napari_caltomorph.plugin.cohort.encoding import CohortEncoding
 from napari_caltomorph.plugin.train.cohort import TrainCohort
 from napari_caltomorph.plugin.train.options_form import TrainOptionsForm
 from napari_caltomorph.plugin.widgets.model_place import ModelPlace
 from napari_caltomorph.plugin.widgets.parts import ERROR, colored, counted, line, plain
 from napari_caltomorph.plugin.widgets.worker import Job
+from napari_caltomorph.storage import path_of
 from napari_caltomorph.training import features_ready
 
 # A feature folder is counted when its name was typed to the end.

@@ -10,10 +10,9 @@ from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QLineEdit, QMessage
 
 from napari_caltomorph.diagnosis.installed import place_for
 from napari_caltomorph.errors import CaltomorphError, ModelRefused
-from napari_caltomorph.names import path_of
 from napari_caltomorph.plugin.widgets.parts import line, link
 from napari_caltomorph.plugin.widgets.settings import last_training, preferences
-from napari_caltomorph.storage import home
+from napari_caltomorph.storage import home, path_of
 from napari_caltomorph.training import training_folder
 
 

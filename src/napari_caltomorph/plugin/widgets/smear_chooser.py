@@ -11,8 +11,7 @@ from napari.layers import Image, Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
-from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.names import printable
+from napari_caltomorph.errors import CaltomorphError, printable
 from napari_caltomorph.plugin.gallery.layers import PREDICTION_KEY, hide_all_but
 from napari_caltomorph.plugin.reader import SMEAR_KEY, smear_layer
 from napari_caltomorph.plugin.widgets.left_out_dialog import LeftOutDialog
