@@ -16,7 +16,7 @@ def test_list_shows_the_demo_as_synthetic(run):
 def test_show_prints_the_card_of_a_name_and_of_a_folder(run, tiny_model):
     code, out, _ = run("models", "show", "demo")
     assert code == 0
-    assert "Synthetic: it was trained on drawn cells" in out
+    assert "Synthetic: it was trained on synthetic cells" in out
     assert "Research use only. Not for diagnosis." in out
     code, out, _ = run("models", "show", tiny_model)
     assert code == 0

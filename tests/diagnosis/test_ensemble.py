@@ -220,7 +220,7 @@ def test_features_of_another_width_are_refused_with_both_named(make_ensemble, ma
 def test_features_that_do_not_say_how_they_were_made_warn(make_ensemble, make_features):
     silent = make_features(encoder=None, weights_sha256=None, preprocessing=None)
     (warning,) = make_ensemble().predict(silent).warnings
-    assert "does not say its encoder, encoder weights, preprocessing" in warning
+    assert "does not record its encoder, encoder weights, preprocessing" in warning
 
 
 @pytest.mark.parametrize(("width", "look"), [(22.4, "larger"), (27.6, "smaller"), (50.0, "smaller")])
@@ -241,7 +241,7 @@ def test_unknown_or_impossible_field_of_view_warns(make_ensemble, make_features,
     prediction = make_ensemble().predict(make_features(field_of_view_um=width))
     assert prediction.field_of_view_um is None
     (warning,) = prediction.warnings
-    assert "do not say their scale" in warning
+    assert "no scale" in warning
 
 
 def test_model_of_unknown_field_of_view_does_not_judge_the_scale(make_ensemble, make_features):

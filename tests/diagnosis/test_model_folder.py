@@ -176,7 +176,7 @@ def test_huge_description_is_refused_before_it_is_read(folder):
 def test_what_is_no_model_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("text")
     for path in (tmp_path, tmp_path / "absent", tmp_path / "file"):
-        with pytest.raises(ModelRefused, match=f"{path.name} is no model folder"):
+        with pytest.raises(ModelRefused, match=f"{path.name} is not a model folder"):
             Ensemble.load(path)
 
 
@@ -307,7 +307,7 @@ def test_card_is_made_from_the_description(tmp_path, make_ensemble):
         "2 min on a laptop",
         "not calibrated",
         "25.0 µm",
-        "90% of 40 unseen patients measured between -3.0 and +3.5",
+        "90% of 40 held-out patients measured between -3.0 and +3.5",
         *(f"| {c.name} |" for c in description.taxonomy.classes),
     ):
         assert text in card, text
@@ -340,9 +340,9 @@ def test_card_shows_no_curves_and_no_numbers_where_there_are_none(make_ensemble)
 @pytest.mark.parametrize(
     ("options", "words", "limit"),
     [
-        (TransformerOptions(pooling="mean"), "width 512, MLP 2048, read as the mean of the cells", "Attention says"),
-        (AbmilOptions(), "gated attention (ABMIL) of width 512, attention width 128", "Attention says"),
-        (WbcmilOptions(), "attention of its own for each class (as SCEMILA), attention width 128", "Attention says"),
+        (TransformerOptions(pooling="mean"), "width 512, MLP 2048, read as the mean of the cells", "Attention shows"),
+        (AbmilOptions(), "gated attention (ABMIL) of width 512, attention width 128", "Attention shows"),
+        (WbcmilOptions(), "attention of its own for each class (as SCEMILA), attention width 128", "Attention shows"),
         (MeanOptions(), "the mean of the cells' features", "It has no attention"),
         (MaxOptions(), "the largest value of each feature among the cells", "It has no attention"),
     ],

@@ -158,9 +158,9 @@ def test_array_that_a_prediction_was_made_of_may_change_afterwards(base):
         ("attention", [-1.0] * 60, "attention is negative"),
         ("attention", [1.0] * 59, "do not fit 60 cells"),
         ("alone", [[1.0] * 8, [1.0]], "alone"),
-        ("alone", [[1.0] * 8] * 60, "alone are no probabilities"),
-        ("member_probabilities", [[0.5] * 8], "no probabilities that sum to 1"),
-        ("member_probabilities", [[2.0, -1.0, 0, 0, 0, 0, 0, 0]], "no probabilities that sum to 1"),
+        ("alone", [[1.0] * 8] * 60, "alone are not probabilities"),
+        ("member_probabilities", [[0.5] * 8], "not probabilities that sum to 1"),
+        ("member_probabilities", [[2.0, -1.0, 0, 0, 0, 0, 0, 0]], "not probabilities that sum to 1"),
         ("member_probabilities", [], "0 members"),
         ("member_probabilities", [[0.5, 0.5]], "for 8 classes"),
         ("member_probabilities", 0.5, "0 members"),
@@ -185,7 +185,7 @@ def test_damaged_prediction_is_refused_with_the_field_named(tmp_path, base, fiel
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe\x00", b"[" * 100_000, b'{"schema_version": 1}'])
 def test_file_that_is_no_prediction_is_refused(tmp_path, content):
     (tmp_path / "prediction.json").write_bytes(content)
-    with pytest.raises(PredictionUnreadable, match=r"prediction\.json is no prediction"):
+    with pytest.raises(PredictionUnreadable, match=r"prediction\.json is not a prediction"):
         Prediction.load(tmp_path)
 
 

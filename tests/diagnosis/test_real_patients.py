@@ -1,4 +1,4 @@
-"""Real smears, where they are, through the demo model: it knows nothing about blood, so only that it runs is asked."""
+"""Real smears, where available, through the demo model: only that it runs, as it knows synthetic cells only."""
 
 from __future__ import annotations
 
@@ -43,5 +43,5 @@ def test_apl_aml_patient_is_predicted_with_a_warning_about_its_scale(shared_data
     smear, prediction = predictor.predict(read_smear(shared_data / "apl-aml" / "All" / "Patient_00"))
     tell(smear, prediction)
     assert len(prediction.cells) == len(smear.usable)
-    assert any("do not say their scale" in w or "µm wide here" in w for w in prediction.warnings)
+    assert any("no scale" in w or "µm wide here" in w for w in prediction.warnings)
     assert any(label is not None for label in prediction.labels)

@@ -1,4 +1,4 @@
-"""Contributions: the derivative that they claim to be, the same each time, and nothing of what is not in the bag."""
+"""Contributions: captum's numbers, reproducible, and without padding."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from captum.attr import InputXGradient, IntegratedGradients
 from torch.nn.utils.rnn import pad_sequence
 
 from napari_caltomorph.diagnosis.inference import member_log_odds
@@ -17,34 +18,56 @@ from napari_caltomorph.progress import Cancelled
 SLUG = "acute_leukemia"
 
 
-def log_odds(ensemble, values, index):
-    """Each member's own log-odds, computed from probabilities in double precision: (M,)."""
+def reference(ensemble, features, attribute):
+    """(N,) captum's attribution of the class's log-odds, summed over features and averaged over members."""
+    index, bag = ensemble.description.taxonomy.slugs.index(SLUG), torch.from_numpy(features.values)[None]
     found = []
     for member in ensemble.members:
-        with torch.inference_mode():
-            p = member.double()(torch.as_tensor(values, dtype=torch.float64)[None]).logits.softmax(-1)[0, index].item()
-        member.float()
-        found.append(np.log(p / (1 - p)))
-    return np.array(found)
+
+        def log_odds(bags, member=member):
+            p = member(bags).logits.double().softmax(-1)[:, index]
+            return (p / (1 - p)).log()
+
+        found.append(attribute(log_odds, bag, member.feature_mean.expand_as(bag)).sum(-1)[0].detach().numpy())
+    return np.mean(found, axis=0)
 
 
-def test_contribution_is_the_slope_towards_the_average_cell(every_kind, make_features):
-    """Moving one cell a little towards the members' average cell changes the log-odds by that share of its number."""
-    features, index = make_features(cells=9), every_kind.description.taxonomy.slugs.index(SLUG)
-    found = contributions(every_kind, features, SLUG, along_path=False)
-    step = 1e-6
-    for cell in range(9):
-        slopes = []
-        for member in every_kind.members:
-            alone = replace(every_kind, members=(member,))
-            mean = member.feature_mean.double().numpy()
-            higher, lower = (features.values.astype(float) for _ in range(2))
-            higher[cell] += step * (higher[cell] - mean)
-            lower[cell] -= step * (lower[cell] - mean)
-            difference = log_odds(alone, higher, index) - log_odds(alone, lower, index)
-            slopes.append(difference[0] / (2 * step))
-        assert found.values[cell] == pytest.approx(np.mean(slopes), rel=2e-3, abs=2e-5)
-    assert found.log_odds == pytest.approx(log_odds(every_kind, features.values, index).mean(), abs=1e-4)
+@pytest.fixture
+def with_scales(every_kind):
+    """Every kind of ensemble, with a mean and a scale of features unlike 0 and 1."""
+    for member in every_kind.members:
+        member.feature_mean.fill_(0.25)
+        member.feature_std.fill_(1.5)
+    yield every_kind
+    for member in every_kind.members:
+        member.feature_mean.zero_()
+        member.feature_std.fill_(1)
+
+
+def test_contributions_are_captums_integrated_gradients(with_scales, make_features):
+    features = make_features(cells=9)
+    expected = reference(
+        with_scales,
+        features,
+        lambda forward, bag, mean: IntegratedGradients(forward).attribute(
+            bag, baselines=mean, n_steps=12, method="gausslegendre"
+        ),
+    )
+    found = contributions(with_scales, features, SLUG)
+    assert found.values == pytest.approx(expected, abs=1e-4)
+    assert found.unaccounted == pytest.approx(found.log_odds - found.baseline_log_odds - expected.sum(), abs=1e-3)
+
+
+def test_contributions_at_the_bag_are_captums_gradient_times_input(with_scales, make_features):
+    features = make_features(cells=9)
+    expected = reference(
+        with_scales,
+        features,
+        lambda forward, bag, mean: InputXGradient(lambda shifted: forward(mean + shifted)).attribute(
+            (bag - mean).requires_grad_()
+        ),
+    )
+    assert contributions(with_scales, features, SLUG, along_path=False).values == pytest.approx(expected, abs=1e-4)
 
 
 def test_scales_of_the_members_do_not_change_what_a_cell_is_worth(make_ensemble, make_features):
@@ -58,19 +81,13 @@ def test_scales_of_the_members_do_not_change_what_a_cell_is_worth(make_ensemble,
     assert contributions(scaled, moved, SLUG).values == pytest.approx(expected.values, abs=1e-4)
 
 
-def test_an_average_cell_contributes_nothing(every_kind, make_features):
-    for member in every_kind.members:
-        member.feature_mean.fill_(0.25)
-    try:
-        values = make_features(cells=6).values.copy()
-        values[2] = 0.25
-        assert contributions(every_kind, make_features(values=values), SLUG).values[2] == 0
-    finally:
-        for member in every_kind.members:
-            member.feature_mean.zero_()
+def test_an_average_cell_contributes_nothing(with_scales, make_features):
+    values = make_features(cells=6).values.copy()
+    values[2] = 0.25
+    assert contributions(with_scales, make_features(values=values), SLUG).values[2] == 0
 
 
-def test_asking_twice_gives_the_same_and_leaves_the_model_as_it_was(every_kind, make_features):
+def test_contributions_are_reproducible_and_do_not_change_the_model(every_kind, make_features):
     features = make_features(cells=20)
     before = every_kind.member_outputs(features).probabilities
     first = contributions(every_kind, features, SLUG)
@@ -141,13 +158,13 @@ def test_contributions_of_a_sure_model_do_not_vanish(make_ensemble, make_feature
     assert abs(path.unaccounted) < 0.5 * abs(path.log_odds - path.baseline_log_odds)
 
 
-def test_strongest_cells_are_those_for_and_those_against(make_ensemble, make_features):
+def test_strongest_cells_are_those_that_support_and_those_that_oppose(make_ensemble, make_features):
     found = contributions(make_ensemble(), make_features(cells=40), SLUG)
-    speak_for, against = found.strongest(5)
-    assert list(found.values[speak_for]) == sorted(found.values[found.values > 0], reverse=True)[:5]
-    assert list(found.values[against]) == sorted(found.values[found.values < 0])[:5]
-    speak_for, against = found.strongest(1000)
-    assert len(speak_for) + len(against) == np.count_nonzero(found.values)
+    supporting, opposing = found.strongest(5)
+    assert list(found.values[supporting]) == sorted(found.values[found.values > 0], reverse=True)[:5]
+    assert list(found.values[opposing]) == sorted(found.values[found.values < 0])[:5]
+    supporting, opposing = found.strongest(1000)
+    assert len(supporting) + len(opposing) == np.count_nonzero(found.values)
 
 
 def test_one_cell_is_a_bag(every_kind, make_features):

@@ -26,9 +26,9 @@ def test_points_are_predictions_of_the_cells_that_are_left(every_kind, make_feat
     score = np.random.default_rng(1).normal(size=13)
     found = faithfulness(every_kind, features, SLUG, {"some": score}, random_orders=2)
     order = np.argsort(-score)
-    for gone, value in zip(found.taken_out, found.orders["some"].deletion, strict=True):
+    for gone, value in zip(found.removed, found.orders["some"].deletion, strict=True):
         assert value == pytest.approx(probability(every_kind, features.values[order[gone:]]), abs=1e-5)
-    for kept, value in zip(found.put_in, found.orders["some"].insertion, strict=True):
+    for kept, value in zip(found.added, found.orders["some"].insertion, strict=True):
         assert value == pytest.approx(probability(every_kind, features.values[order[:kept]]), abs=1e-5)
 
 
@@ -37,8 +37,8 @@ def test_points_are_predictions_of_the_cells_that_are_left(every_kind, make_feat
 def test_curves_run_between_all_cells_and_one(make_ensemble, make_features, cells, seed):
     ensemble, features = make_ensemble(members=1), make_features(cells=cells, seed=seed)
     found = faithfulness(ensemble, features, SLUG, {"first": -np.arange(cells)}, random_orders=3)
-    assert (found.taken_out[0], found.taken_out[-1]) == (0, cells - 1)
-    assert (found.put_in[0], found.put_in[-1]) == (1, cells)
+    assert (found.removed[0], found.removed[-1]) == (0, cells - 1)
+    assert (found.added[0], found.added[-1]) == (1, cells)
     whole = probability(ensemble, features.values)
     for curves in (*found.orders.values(), *found.random):
         assert curves.deletion[0] == pytest.approx(whole, abs=1e-5)
@@ -52,11 +52,11 @@ def test_taking_out_in_an_order_is_putting_in_in_the_reverse(make_ensemble, make
     features = make_features(cells=20)
     score = np.random.default_rng(0).normal(size=20)
     found = faithfulness(make_ensemble(), features, SLUG, {"a": score, "b": -score}, random_orders=1)
-    left = dict(zip(20 - found.taken_out, found.orders["a"].deletion, strict=True))
-    put_in = dict(zip(found.put_in, found.orders["b"].insertion, strict=True))
-    both = left.keys() & put_in.keys()
+    left = dict(zip(20 - found.removed, found.orders["a"].deletion, strict=True))
+    added = dict(zip(found.added, found.orders["b"].insertion, strict=True))
+    both = left.keys() & added.keys()
     assert {1, 20} < both
-    assert [left[n] for n in both] == pytest.approx([put_in[n] for n in both], abs=1e-5)
+    assert [left[n] for n in both] == pytest.approx([added[n] for n in both], abs=1e-5)
 
 
 def test_what_matters_by_leave_one_out_beats_random_orders_in_mean_pooling(make_ensemble, make_features):

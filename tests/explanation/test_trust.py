@@ -16,11 +16,11 @@ from napari_caltomorph.errors import FeaturesRefused
 from napari_caltomorph.explanation.trust import (
     NO_MODEL,
     NO_PATIENTS,
-    Unseen,
+    HeldOutCertainty,
     available_trust,
     entropies,
+    held_out_certainty,
     trust,
-    unseen_patients,
 )
 
 COUNT = 60
@@ -69,7 +69,7 @@ def rows_for(*classes, sure=0.86):
     return [[sure if i == one else rest for i in range(8)] for one in classes]
 
 
-def test_everything_is_said_of_a_smear_with_its_model(ensemble, make_features):
+def test_a_smear_with_its_model_has_every_statement(ensemble, make_features):
     features = make_features(60, seed=700)
     found = trust(ensemble.predict(features), ensemble, features)
     assert [one.about for one in found.statements] == [
@@ -81,11 +81,11 @@ def test_everything_is_said_of_a_smear_with_its_model(ensemble, make_features):
     ]
     assert found.similar is not None
     assert len(found.similar.patients) == 5
-    assert "a member that had not seen them was at least as unsure" in statement(found, "Certainty").text
+    assert "of the training patients" in statement(found, "Certainty").text
     assert all(one.text.endswith(".") for one in found.statements)
 
 
-def test_outside_the_domain_is_a_warning_and_said_once(ensemble, make_features):
+def test_outside_the_domain_is_one_warning(ensemble, make_features):
     features = make_features(values=make_features(60, seed=1).values + 3)
     found = trust(ensemble.predict(features), ensemble, features)
     assert statement(found, "Training cohort").is_warning
@@ -98,11 +98,11 @@ def test_other_warnings_of_the_prediction_are_passed_on(ensemble, make_features)
     assert any(text.startswith("Only 20 cells") for text in texts)
 
 
-def test_a_training_patient_is_told_that_being_right_proves_nothing(ensemble, patients):
+def test_a_training_patient_warns_that_a_correct_prediction_proves_nothing(ensemble, patients):
     found = trust(ensemble.predict(patients[5]), ensemble, patients[5])
     said = statement(found, "Similar patients")
     assert said.is_warning
-    assert "trained on this very patient" in said.text
+    assert "trained on this patient" in said.text
 
 
 def test_without_model_private_or_domain_one_sentence_says_so(ensemble, make_features):
@@ -113,7 +113,7 @@ def test_without_model_private_or_domain_one_sentence_says_so(ensemble, make_fea
     found = trust(prediction, bare, features)
     assert statement(found, "Similar patients").text == NO_PATIENTS
     assert statement(found, "Training cohort").text == UNKNOWN
-    assert "not known here" in statement(found, "Certainty").text
+    assert "not known" in statement(found, "Certainty").text
     assert not found.warnings
 
 
@@ -135,15 +135,15 @@ def test_what_is_damaged_is_left_out_and_one_sentence_says_so(ensemble, make_fea
 def test_members_that_agree_do_not_disagree(ensemble, make_features):
     prediction = of_members(ensemble.predict(make_features(60)), *rows_for(2, 2, 2))
     found = trust(prediction)
-    assert found.members_for == 3
+    assert found.agreeing_members == 3
     assert found.disagreement == pytest.approx(0, abs=1e-12)
-    assert statement(found, "Members").text.startswith("All 3 members name MDS first")
+    assert statement(found, "Members").text.startswith("All 3 members predict MDS")
 
 
 def test_members_that_contradict_each_other_warn(ensemble, make_features):
     prediction = of_members(ensemble.predict(make_features(60)), *rows_for(0, 1, 2))
     found = trust(prediction)
-    assert found.members_for == 1
+    assert found.agreeing_members == 1
     assert found.disagreement > 0.2
     assert statement(found, "Members").is_warning
 
@@ -155,20 +155,20 @@ def test_entropy_is_between_certain_and_undecided():
     assert entropies(halves) == pytest.approx(0.5)  # one bit of two
 
 
-def test_unseen_patients_about_as_unsure_tell_how_often_that_was_right():
-    unseen = Unseen(np.linspace(0, 1, 100), np.arange(100) < 50)
-    assert unseen.right_nearby(0.0) == (20, 20)
-    assert unseen.right_nearby(1.0) == (0, 20)
-    assert unseen.share_as_unsure(0.9) == pytest.approx(0.1)
-    assert unseen.share_as_unsure(-1) == 1
+def test_held_out_certainty_about_as_unsure_tell_how_often_that_was_right():
+    held_out = HeldOutCertainty(np.linspace(0, 1, 100), np.arange(100) < 50)
+    assert held_out.correct_nearby(0.0) == (20, 20)
+    assert held_out.correct_nearby(1.0) == (0, 20)
+    assert held_out.share_as_uncertain(0.9) == pytest.approx(0.1)
+    assert held_out.share_as_uncertain(-1) == 1
 
 
-def test_unsureness_of_unseen_patients_is_that_of_the_members_that_did_not_know_them(ensemble, patients):
+def test_held_out_certainty_is_of_the_members_that_were_not_trained_on_the_patient(ensemble, patients):
     taxonomy = ensemble.description.taxonomy
-    unseen = unseen_patients(ensemble.patients.table, taxonomy)
-    assert unseen is not None
+    held_out = held_out_certainty(ensemble.patients.table, taxonomy)
+    assert held_out is not None
     said = [ensemble.member_outputs(one, (i % 3,)).probabilities[0] for i, one in enumerate(patients)]
     expected = sorted(float(entropies(one)) for one in said)
-    assert unseen.entropies == pytest.approx(expected)
-    assert unseen_patients(ensemble.patients.table.iloc[:39], taxonomy) is None
-    assert unseen_patients(ensemble.patients.table[["patient_id", "coarse"]], taxonomy) is None
+    assert held_out.entropies == pytest.approx(expected)
+    assert held_out_certainty(ensemble.patients.table.iloc[:39], taxonomy) is None
+    assert held_out_certainty(ensemble.patients.table[["patient_id", "coarse"]], taxonomy) is None

@@ -285,9 +285,9 @@ def test_without_images_and_without_features_one_sentence_says_so(
     session_of(panel).show(inspection)
     tab = panel.tab("Plot")
     tab.view.setCurrentText(PCA)
-    qtbot.waitUntil(lambda: "were not kept on this machine" in tab.state.text(), timeout=60_000)
+    qtbot.waitUntil(lambda: "cache" in tab.state.text(), timeout=60_000)
     inspection.cells.leave_out([0])
-    qtbot.waitUntil(lambda: "were not kept" in panel.text, timeout=60_000)
+    qtbot.waitUntil(lambda: "cache" in panel.text, timeout=60_000)
     assert not inspection.is_answered
     inspection.cells.undo()
     assert inspection.is_answered

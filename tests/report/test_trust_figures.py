@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from tests.diagnosis.conftest import make_ensemble, make_features
 
 from napari_caltomorph.diagnosis.domain import AspectResult, DomainResult
-from napari_caltomorph.explanation.trust import Trust, Unseen
+from napari_caltomorph.explanation.trust import HeldOutCertainty, Trust
 from napari_caltomorph.report.figures import Look
 from napari_caltomorph.report.trust_figures import INSIDE, OUTSIDE, draw_certainty, draw_domain, draw_members
 
@@ -42,7 +42,7 @@ def words(axes):
     return [text.get_text() for text in axes.texts]
 
 
-def test_a_smear_stands_at_its_score_among_the_unseen_patients(axes):
+def test_a_smear_stands_at_its_score_among_the_held_out_certainty(axes):
     draw_domain(axes, domain((0.5, 0.4), (2.9, 0.02), (-1.0, 0.9)), DARK)
     marks = [one for one in axes.collections if len(one.get_offsets()) == 1]
     assert [mark.get_offsets()[0][0] for mark in marks] == pytest.approx([0.5, 2.9, -1.0])
@@ -71,7 +71,7 @@ def test_every_member_and_the_answer_is_a_bar_of_the_classes(axes, prediction):
 
 
 def test_patients_named_right_and_wrong_are_counted_and_the_smear_is_marked(axes, prediction):
-    found = Trust(prediction, unseen=Unseen(np.linspace(0, 1, 50), np.arange(50) < 30))
+    found = Trust(prediction, held_out=HeldOutCertainty(np.linspace(0, 1, 50), np.arange(50) < 30))
     draw_certainty(axes, found, DARK)
     heights = [bar.get_height() for bar in axes.patches]
     assert sum(heights) == 50
@@ -79,6 +79,6 @@ def test_patients_named_right_and_wrong_are_counted_and_the_smear_is_marked(axes
     assert axes.lines[0].get_xdata()[0] == pytest.approx(found.member_entropy)
 
 
-def test_where_nothing_is_known_of_unseen_patients_there_is_no_such_figure(axes, prediction):
-    with pytest.raises(ValueError, match="unseen"):
+def test_where_nothing_is_known_of_held_out_certainty_there_is_no_such_figure(axes, prediction):
+    with pytest.raises(ValueError, match="held-out"):
         draw_certainty(axes, Trust(prediction))

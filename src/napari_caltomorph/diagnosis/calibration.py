@@ -1,8 +1,8 @@
-"""From averaged softmax to calibrated probabilities and sets of classes, as fitted on patients that no member saw.
+"""From averaged softmax to calibrated probabilities and sets of classes, as fitted on patients that no member has seen.
 
-One temperature makes all probabilities more or less sure; it never changes which class is the most probable. The sets
-say which classes cannot be excluded, with a promise for each class: of its patients, at least 1 - alpha have it in
-their set.
+One temperature makes all probabilities more or less certain; it never changes which class is the most probable. The
+sets contain the classes that cannot be excluded, with a guarantee for each class: for at least 1 - alpha of its
+patients, the set contains it.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
 from napari_caltomorph.diagnosis.options import FrozenModel
 
-# What rounding does to a score; it must not exclude a class.
+# Rounding of a score must not exclude a class.
 _ROUNDING = 1e-9
 
 
 class Calibration(FrozenModel):
-    """What was fitted on the calibration patients.
+    """Temperature and conformal quantiles, fitted on the calibration patients.
 
     Attributes
     ----------
     temperature
-        Above 1 the averaged softmax was too sure, below 1 not sure enough.
+        Above 1 the averaged softmax was too certain, below 1 not certain enough.
     alpha
-        At most this share of a class's patients lacks it in their set.
+        At most for this share of a class's patients, the set lacks it.
     quantiles
         For each class slug the largest score 1 - p at which the class stays in the set; None where the class had too
-        few patients for any claim.
+        few patients for a guarantee.
     patients
         Calibration patients of each class.
     source
@@ -63,7 +63,7 @@ class Calibration(FrozenModel):
 
     @property
     def in_words(self) -> str:
-        """How it was fitted, as the faces and the model card say it."""
+        """How it was fitted, in words."""
         return f"temperature {self.temperature:.2f}, fitted on {sum(self.patients.values())} patients ({self.source})"
 
     def apply(self, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -89,13 +89,13 @@ class Calibration(FrozenModel):
         Returns
         -------
         tuple of str
-            Classes whose score 1 - p is within their quantile, and all classes without a claim. Empty when every
-            class would be an unlikely one: the patient is unlike the calibration patients.
+            Classes with a score 1 - p within their quantile, and all classes without a guarantee. Empty where no
+            class is likely: the patient is unlike the calibration patients.
 
         Notes
         -----
         Class-conditional (Mondrian) split conformal prediction (Vovk 2012; Sadinle, Lei and Wasserman 2019). It holds
-        for patients drawn as the calibration patients were, and for no others: not for another laboratory's.
+        for patients sampled as the calibration patients were, and for no others, such as another laboratory's.
         """
         within = []
         for slug, probability in zip(slugs, calibrated, strict=True):

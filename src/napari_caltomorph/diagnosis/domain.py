@@ -27,15 +27,14 @@ Aspect = Literal["cells", "smear", "embedding"]
 IN_WORDS: dict[Aspect, str] = {
     "cells": "its single cells",
     "smear": "the average of its cells",
-    "embedding": "what the members make of it",
+    "embedding": "its embeddings",
 }
 LEVEL = 0.05
-"""So many smears of the training domain itself are called unlike it: the nominal rate of false warnings."""
+"""Share of smears of the training domain itself that are called unlike it: the nominal rate of false warnings."""
 RARE = 0.01
-"""A cell is unusual when at most this share of the training cells lies as far out."""
-UNKNOWN = (
-    "Whether this smear is like the training cohort is unknown: the model does not bring what its cohort looked like."
-)
+"""A cell is unusual when at most this share of the training cells is as far out."""
+UNKNOWN = "Whether this smear is like the training cohort is unknown: the model has no data on its training domain."
+UNLIKE = "Unlike the training cohort"
 WITHDRAWN = "calibration and prediction sets are withdrawn"
 
 
@@ -46,7 +45,7 @@ class AspectResult(FrozenModel):
     ----------
     aspect
     p_value
-        Share of training patients, each judged by a member that did not learn from them, that lie as far out.
+        Share of training patients that are as far out, each measured by a member that was not trained on them.
     score
         How far out: 0 is the median of those patients, 1 their (robust) standard deviation.
     reference
@@ -60,17 +59,17 @@ class AspectResult(FrozenModel):
 
 
 class DomainResult(FrozenModel):
-    """Where a smear of N cells stands beside the training cohort.
+    """A smear of N cells compared with the training cohort.
 
     Attributes
     ----------
     p_value
-        Of all aspects together: the share of training patients, measured in the same way, that lie as far out.
+        Of all aspects together: the share of training patients, measured in the same way, that are as far out.
     patients
-        How many training patients that is a share of.
+        The number of those training patients.
     aspects : tuple of AspectResult
     cell_tails : (N,)
-        For each cell the share of training cells that lie as far out; 0 where none does.
+        For each cell the share of training cells that are as far out; 0 where none is.
     level
         A smear is outside where `p_value` is at most this.
     """
@@ -94,7 +93,7 @@ class DomainResult(FrozenModel):
 
     @property
     def unusual_cells(self) -> NDArray[np.intp]:
-        """Those cells that lie as far out as only `RARE` of the training cells, the most unusual first."""
+        """The cells that are as far out as only `RARE` of the training cells, the most unusual first."""
         return self.unusual[: int((np.array(self.cell_tails) <= RARE).sum())]
 
     @property
@@ -104,15 +103,16 @@ class DomainResult(FrozenModel):
 
     @property
     def as_far_out(self) -> int:
-        """How many of `patients` lie as far out."""
+        """How many of `patients` are as far out."""
         return round(self.p_value * (self.patients + 1)) - 1
 
     @property
     def in_words(self) -> str:
-        """Where the smear stands, in a sentence without its full stop."""
+        """The comparison as a sentence without its full stop."""
         rank = (
-            f"{self.as_far_out} of {self.patients} training patients lie as far out or farther, each seen by a member "
-            f"that did not learn from them; {self.unusual_share:.0%} of the cells are unusual ({RARE:.0%} expected)"
+            f"{self.as_far_out} of {self.patients} training patients are as far out or farther, each measured by a "
+            f"member that was not trained on them; {self.unusual_share:.0%} of the cells are "
+            f"unusual ({RARE:.0%} expected)"
         )
         if not self.is_outside:
             return f"Like the training cohort: {rank}"
@@ -120,7 +120,7 @@ class DomainResult(FrozenModel):
         far = far or [max(self.aspects, key=lambda one: one.score)]
         *others, last = [IN_WORDS[one.aspect] for one in far]
         where = f"{', '.join(others)} and {last}" if others else last
-        return f"Unlike the training cohort in {where}: {rank}"
+        return f"{UNLIKE} in {where}: {rank}"
 
 
 DOMAIN_FILE = "domain.safetensors"
@@ -136,23 +136,23 @@ Numbers = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class MemberDomain:
-    """The patients that one member learnt from.
+    """The patients that one member was trained on.
 
     Attributes
     ----------
     centre : (D,)
         Mean cell, each patient counting once.
     axes : (D, D)
-        Directions of length 1 along which cells of one smear vary independently, as the smears' averages do.
+        Unit directions along which the cells of one smear vary independently, and so do the averages of smears.
     within, between : (D,)
         Variance along each: of the cells of one smear, and of the smears' true averages.
     looks : (K, D)
-        Centres of the commonest looks of a cell, along the axes and divided by the root of `within`.
+        Centres of the commonest appearances of a cell, along the axes and divided by the root of `within`.
     embedding_centre : (E,)
     embedding_basis : (E, R)
         Orthonormal directions of the largest variance of the embeddings.
     embedding_variances : (R + 1,)
-        Along each, and at last along any other direction.
+        Along each, and last along any other direction.
     """
 
     centre: Numbers
@@ -165,20 +165,20 @@ class MemberDomain:
     embedding_variances: Numbers
 
     def distances(self, values: Numbers, embedding: Numbers) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return how far a smear lies out in each aspect, (A,), and each of its cells, (N,): logs of squared distances.
+        """Return how far out a smear is in each aspect, (A,), and each of its cells, (N,): logs of squared distances.
 
         Parameters
         ----------
         values : (N, D)
             Features of its cells.
         embedding : (E,)
-            What this member makes of it.
+            Of the smear, by this member.
 
         Notes
         -----
-        A cell is as far out as it is from the nearest look, so that another mixture of known cells is nothing unusual.
-        A smear's average varies as patients do, and by chance as the average of N cells does: smears of few cells are
-        measured with a wider rule. Mahalanobis distances all, divided by the number of directions.
+        The distance of a cell is that to the nearest centre, so that another mixture of known cells is not unusual. A
+        smear's average varies between patients, and by chance as the average of N cells does: the variance is larger
+        for smears of few cells. All are Mahalanobis distances, divided by the number of directions.
         """
         placed = (values.astype(np.float64) - self.centre) @ self.axes.astype(np.float64)  # (N, D)
         cells = squared_distances(placed / np.sqrt(self.within), self.looks).min(axis=1) / len(self.centre)
@@ -192,18 +192,18 @@ class MemberDomain:
 
 @dataclass(frozen=True)
 class Domain:
-    """What M members know of their training cohort.
+    """The training domain: what M members have measured of their training cohort.
 
     Attributes
     ----------
     members : tuple of MemberDomain
     scale : (A, 2)
-        Median and robust standard deviation of `MemberDomain.distances` of patients unseen by the measuring member.
+        Median and robust standard deviation of `MemberDomain.distances`, of patients held out from the member.
     unseen : tuple of (A + 1, n)
-        For each member the scores of the n patients that it did not learn from, and in the last row each patient's
-        total; every row is sorted by itself.
+        For each member the scores of the n patients that it was not trained on, and in the last row each patient's
+        total; every row is sorted separately.
     cell_distances : (T,)
-        Which distance the shares `TAILS` of the unseen patients' cells exceed.
+        The distances that the shares `TAILS` of the held-out patients' cells exceed.
     """
 
     members: tuple[MemberDomain, ...]
@@ -213,23 +213,23 @@ class Domain:
 
     @property
     def patients(self) -> int:
-        """How many patients were measured by a member that did not learn from them."""
+        """The number of patients that were measured by a member that was not trained on them."""
         return sum(rows.shape[1] for rows in self.unseen)
 
-    def judge(self, values: Numbers, embeddings: Numbers) -> DomainResult:
-        """Say where a smear stands.
+    def compare(self, values: Numbers, embeddings: Numbers) -> DomainResult:
+        """Compare a smear with the training cohort.
 
         Parameters
         ----------
         values : (N, D)
             Features of its cells.
         embeddings : (M, E)
-            What each member makes of it.
+            Of the smear, by each member.
 
         Notes
         -----
-        Cross-conformal p-values (Vovk 2015): each member ranks the smear among the patients it did not learn from. A
-        smear of the training domain is called outside at about the level asked for; at most at twice that, proven.
+        Cross-conformal p-values (Vovk 2015): each member ranks the smear among the patients it was not trained on. A
+        smear of the training domain is called outside at about the nominal level; the proven bound is twice that.
         """
         measured = [m.distances(values, e) for m, e in zip(self.members, embeddings, strict=True)]
         scores = np.stack([with_total((aspects - self.scale[:, 0]) / self.scale[:, 1]) for aspects, _ in measured])
@@ -267,7 +267,7 @@ class Domain:
             **{f"unseen.{k}": rows.astype(np.float32) for k, rows in enumerate(self.unseen)},
         }
         for name in _MEMBER_TENSORS:
-            # A distance is not changed by three digits less; the file is halved.
+            # Three digits less do not change a distance, and halve the file.
             kind = np.float16 if name in ("axes", "looks", "embedding_basis") else np.float32
             for k, member in enumerate(self.members):
                 tensors[f"{name}.{k}"] = getattr(member, name).astype(kind)
@@ -280,7 +280,7 @@ class Domain:
         Raises
         ------
         ModelRefused
-            It is damaged, or of another model.
+            It is damaged, or belongs to another model.
         """
         try:
             with safe_open(path, framework="np") as opened:
@@ -295,7 +295,7 @@ class Domain:
         except (OSError, KeyError, ValueError, SafetensorError) as error:
             raise ModelRefused(f"{path} is damaged ({error}); get the model again.") from error
         if found != seal:
-            raise ModelRefused(f"{path} is of another model than the model.json beside it; get the model again.")
+            raise ModelRefused(f"{path} belongs to another model than the model.json next to it; get the model again.")
         return domain
 
 
@@ -307,9 +307,9 @@ def squared_distances(points: Numbers, centres: Numbers) -> NDArray[np.float64]:
 
 
 def with_total(scores: Numbers) -> NDArray[np.float64]:
-    """Append to scores (..., A) how far out each smear is in all: shifts show a little everywhere.
+    """Append to scores (..., A) their total: a shift shows a little in every aspect.
 
-    That a smear is very ordinary in one aspect hides nothing that it is in another.
+    Scores below -1 count as -1, so that a very ordinary aspect does not hide an unusual one.
     """
     return np.concatenate([scores, np.maximum(scores, _ORDINARY).sum(axis=-1, keepdims=True)], axis=-1)
 

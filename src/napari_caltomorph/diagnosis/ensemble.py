@@ -215,7 +215,7 @@ class Ensemble:
         outputs : MemberOutputs
             Of all members.
         """
-        return None if self.domain is None else self.domain.judge(features.values, outputs.embeddings)
+        return None if self.domain is None else self.domain.compare(features.values, outputs.embeddings)
 
     def warnings(self, features: Features, domain: DomainResult | None = None) -> tuple[str, ...]:
         """Return what a reader must know about these features and their domain before using the prediction."""

@@ -1,4 +1,4 @@
-"""Running members: every forward pass outside a training step, and every number that is read off it.
+"""Running members: every forward pass outside a training step, and the numbers computed from it.
 
 A bag is run on the device of its member, in evaluation mode. Results are on the CPU: probabilities in double precision,
 attention as a ratio to the member's mean. Single bags are not padded; `run_batches` pads bags of different lengths.

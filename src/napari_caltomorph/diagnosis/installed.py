@@ -23,7 +23,7 @@ def installed_models() -> dict[str, Path]:
     """Return name -> folder of the models that can be named, the demo first."""
     demo = Path(str(importlib.resources.files("napari_caltomorph") / "diagnosis" / "demo"))
     folders = sorted(home("models").iterdir()) if home("models").is_dir() else []
-    # A hidden folder is a copy that was broken off.
+    # A hidden folder is an interrupted copy.
     added = {f.name: f for f in folders if not f.name.startswith(".") and (f / "model.json").is_file()}
     return {DEMO: demo} | added | {DEMO: demo}
 
@@ -45,7 +45,7 @@ def find_model(name: str) -> Path:
 
 
 def place_for(name: str) -> Path:
-    """Return the folder in which a model is found by this name, whether or not there is one.
+    """Return the folder for a model of this name, whether or not it exists.
 
     Raises
     ------
@@ -60,23 +60,23 @@ def place_for(name: str) -> Path:
 
 
 def add_model(folder: Path, name: str | None = None) -> Path:
-    """Copy a model folder to where it is found by name; `private/` comes along.
+    """Copy a model folder, with `private/`, to where it is found by name.
 
     Parameters
     ----------
     folder : Path
     name : str, optional
-        What it is found by; otherwise the folder's own name.
+        Its name; by default that of the folder.
 
     Raises
     ------
     ModelRefused
-        It is no model that can be used, or the name is the demo's or cannot be a folder's.
+        The model cannot be used, or the name is the demo's or cannot be a folder's.
     OutputRefused
         There is a model of this name, or the models folder cannot be written.
     """
     target = place_for(folder.resolve().name if name is None else name)
-    read_description(folder)  # says what is no model before torch is imported
+    read_description(folder)  # refuses what is not a model before torch is imported
     from napari_caltomorph.diagnosis.ensemble import Ensemble
 
     Ensemble.load(folder)
@@ -88,7 +88,7 @@ def add_model(folder: Path, name: str | None = None) -> Path:
 
 
 def export_model(name: str, target: Path) -> Path:
-    """Copy a model without `private/`: what could identify its training patients stays here.
+    """Copy a model without `private/`, which could identify its training patients.
 
     Raises
     ------

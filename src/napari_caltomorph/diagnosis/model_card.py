@@ -7,7 +7,7 @@ from napari_caltomorph.diagnosis.domain import LEVEL
 from napari_caltomorph.diagnosis.model_file import ModelDescription, TrainingRecord
 from napari_caltomorph.progress import format_seconds
 
-# Drawn by training, beside the card; the card cannot draw.
+# Training writes it next to the card.
 TRAINING_CURVES = "training_curves.png"
 
 
@@ -48,34 +48,34 @@ def model_card(model: ModelDescription) -> str:
 
 - {_INTENDED_SYNTHETIC if model.synthetic else _INTENDED}
 
-## How it was made
+## How it was trained
 
 - {len(model.members)} members, each {model.aggregator},
   and heads with {model.classifier_width} hidden units.
 - Recipe: {training.recipe}. Cohort: {training.cohort}.
 - Options: {_options(training)}.
-- It took {format_seconds(training.seconds)} on {training.machine}.
+- Training took {format_seconds(training.seconds)} on {training.machine}.
 - Created {model.created}; {versions}.
 {_folds(training)}{_out_of_fold(training)}{_notes(training)}
 ## Limits
 
-- {_NO_ATTENTION if model.aggregator.attention_kind == "none" else _LOOKED}
+- {_NO_ATTENTION if model.aggregator.attention_kind == "none" else _ATTENTION}
   The response to a cell alone is not a probability that the cell is a blast.
-- A smear from another scanner, stain or laboratory may be judged wrongly without looking unusual.
+- A smear from another scanner, stain or laboratory may be predicted wrongly without a warning.
 """
 
 
 _SYNTHETIC = """
-**Synthetic: it was trained on drawn cells and knows nothing about real blood. It shows how the software works, and
-nothing else.**
+**Synthetic: it was trained on synthetic cells only and cannot be used for real blood. It shows how the software
+works.**
 """
-_INTENDED_SYNTHETIC = "Showing and testing the software with drawn smears. It must not be used on anybody's blood."
+_INTENDED_SYNTHETIC = "Showing and testing the software with synthetic smears. It must not be used on real blood."
 _INTENDED = (
-    "Research on smears like those it was trained on: the same kind of images, the same classes. It knows no other "
-    "class, and names one of its own for every smear."
+    "Research on smears like those it was trained on: the same kind of images, the same classes. It always predicts "
+    "one of its own classes, also for a smear of another disease."
 )
-_LOOKED = "Attention says what the network looked at, not what made the disease."
-_NO_ATTENTION = "It has no attention: nothing says which cells mattered."
+_ATTENTION = "Attention shows what the network attends to, not what causes the disease."
+_NO_ATTENTION = "It has no attention, so cells have no order of importance."
 
 
 def _options(training: TrainingRecord) -> str:
@@ -111,7 +111,7 @@ def _notes(training: TrainingRecord) -> str:
 def _encoder(model: ModelDescription) -> str:
     need = model.encoder
     if need.name is None:
-        return f"an encoder that the feature files ({need.width} wide) do not name"
+        return f"an encoder that the feature files (width {need.width}) do not record"
     return f"**{need.name}** (weights SHA-256\n  `{need.weights_sha256}`, preprocessing `{need.preprocessing}`)"
 
 
@@ -129,20 +129,20 @@ def _calibration(model: ModelDescription) -> str:
     if calibration is None:
         return "raw averaged softmax, not calibrated"
     unclaimed = [one.name for one in model.taxonomy.classes if one.slug in calibration.without_claim]
-    exceptions = f"; no such claim for {', '.join(unclaimed)}: too few calibration patients" if unclaimed else ""
+    exceptions = f"; no such guarantee for {', '.join(unclaimed)}: too few calibration patients" if unclaimed else ""
     return (
-        f"calibrated: {calibration.in_words}. With them comes the set of classes that cannot be excluded: of each "
-        f"class's patients, at least {1 - calibration.alpha:.0%} have theirs in it{exceptions}. Both hold for patients "
-        "like those, and for no others"
+        f"calibrated: {calibration.in_words}. The set of classes that cannot be excluded contains the true "
+        f"class for at least {1 - calibration.alpha:.0%} of each class's patients{exceptions}. Both hold only for "
+        "patients like the calibration patients"
     )
 
 
 def _domain(model: ModelDescription) -> str:
     if model.domain is None:
-        return "Whether a smear is like those that it was trained on, it cannot tell"
+        return "It does not detect smears unlike those that it was trained on"
     return (
-        f"It warns of smears unlike those that it was trained on, scaled on {model.domain.patients} patients that the "
-        f"judging members had not seen; about {LEVEL:.0%} of smears like those are warned of as well"
+        f"It warns of smears unlike those that it was trained on, scaled on {model.domain.patients} held-out patients; "
+        f"about {LEVEL:.0%} of smears like those in training have a warning as well"
     )
 
 
@@ -153,12 +153,12 @@ def _hemoglobin(model: ModelDescription) -> str:
     if error is None:
         return ", hemoglobin in g/dl without an interval"
     return (
-        f", hemoglobin in g/dl ({error.level:.0%} of {error.patients} unseen patients measured between "
+        f", hemoglobin in g/dl ({error.level:.0%} of {error.patients} held-out patients measured between "
         f"{error.low:+.1f} and {error.high:+.1f} of the prediction)"
     )
 
 
 def _table(heads: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table; what stands in a cell may hold a bar."""
+    """Return a Markdown table; bars in cells are escaped."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)

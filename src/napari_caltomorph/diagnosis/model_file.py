@@ -37,9 +37,9 @@ class FoldRecord(FrozenModel):
     Attributes
     ----------
     patients, validation_patients
-        Those it learnt from, and those that only stopped it.
+        Those it was trained on, and those used for early stopping only.
     epochs, best_epoch
-        Finished epochs, and the one whose weights it keeps; counted from 1.
+        Finished epochs, and the epoch of its weights; counted from 1.
     stopped_by
     train_loss, validation_loss
         One number an epoch; empty where there is none.
@@ -68,13 +68,13 @@ class Estimate(FrozenModel):
 
 
 class OutOfFold(FrozenModel):
-    """What each single member says of the patients of its own fold: by metric, over all of them, and fold by fold."""
+    """Metrics of single members on their own held-out folds: over all folds, and fold by fold."""
 
     pooled: dict[str, Estimate] = Field(default_factory=dict)
     per_fold: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """Return metric, estimate, and the folds' values, as they are read."""
+        """Return metric, estimate, and the folds' values as text."""
         return [
             (
                 name.replace("_", " "),
@@ -86,7 +86,7 @@ class OutOfFold(FrozenModel):
 
 
 class TrainingRecord(FrozenModel):
-    """How all members were trained, and what each says of patients that it never learnt from.
+    """How all members were trained, and how each performs on its held-out fold.
 
     Attributes
     ----------
@@ -99,11 +99,11 @@ class TrainingRecord(FrozenModel):
     patients : dict
         Class slug -> training patients.
     folds : tuple of FoldRecord
-        One a member.
+        One per member.
     out_of_fold : OutOfFold
         Of single members, never of the ensemble.
     notes : tuple of str
-        What the reader of the model card should know besides.
+        Further remarks for the model card.
     seconds, machine
         How long it took, and where.
     """
@@ -120,21 +120,21 @@ class TrainingRecord(FrozenModel):
 
     @property
     def out_of_fold_title(self) -> str:
-        """What must stand above the out-of-fold numbers wherever they are shown."""
+        """Heading of the out-of-fold numbers."""
         optimistic = "; optimistic: stopped on the fold itself" if self.recipe == "paper" else ""
         return f"Out-of-fold: single members, not the ensemble{optimistic}"
 
 
 SCHEMA_VERSION = 1
 
-# A real one has a few kilobytes; whatever is this large is not read into memory.
+# A real one has a few kilobytes; a file of this size is not read into memory.
 _MAX_BYTES = 16 * 2**20
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class EncoderNeed(FrozenModel):
-    """The encoder whose features the members were trained on; None where the feature files did not say."""
+    """The encoder of the training features; None where the feature files do not record it."""
 
     name: str | None
     weights_sha256: Sha256 | None
@@ -143,7 +143,7 @@ class EncoderNeed(FrozenModel):
 
 
 class ErrorInterval(FrozenModel):
-    """Measured minus predicted hemoglobin on patients that the predicting members never saw: quantiles, in g/dl."""
+    """Measured minus predicted hemoglobin on held-out patients: quantiles, in g/dl."""
 
     level: float = Field(gt=0, lt=1)
     low: float
@@ -152,13 +152,13 @@ class ErrorInterval(FrozenModel):
 
 
 class HemoglobinTarget(FrozenModel):
-    """That the members estimate hemoglobin, and how far off they were; each holds its own scale."""
+    """The members estimate hemoglobin, with this error; each has its own scale."""
 
     error: ErrorInterval | None = None
 
 
 class Threshold(FrozenModel):
-    """Above which malignancy a patient counts as malignant, and who says so."""
+    """The malignancy from which a patient counts as malignant, and how it was chosen."""
 
     value: float = Field(ge=0, le=1)
     rule: str
@@ -173,7 +173,7 @@ class MemberFile(FrozenModel):
 
 
 class DomainFile(FrozenModel):
-    """What the training cohort looked like: ``domain.safetensors``; and on how many unseen patients it was scaled."""
+    """The training domain, ``domain.safetensors``, and the number of held-out patients that it was scaled on."""
 
     sha256: Sha256
     patients: PositiveInt
@@ -201,7 +201,7 @@ class ModelDescription(FrozenModel):
     library_versions: dict[str, str]
 
     @model_validator(mode="after")
-    def _each_member_votes_once(self) -> ModelDescription:
+    def _members_are_unique(self) -> ModelDescription:
         if shared := [file for file, count in Counter(m.file for m in self.members).items() if count > 1]:
             raise ValueError(f"{shared[0]} is named twice")
         return self
@@ -214,17 +214,17 @@ class ModelDescription(FrozenModel):
 
     @property
     def encoder_name(self) -> str:
-        """Name of the encoder; `ModelRefused` where the members were trained on features that do not say it."""
+        """Name of the encoder; `ModelRefused` where the training features do not record it."""
         if self.encoder.name is None:
             raise ModelRefused(
-                f"{self.name} was trained on features that do not say which encoder made them, so no cell can be "
+                f"{self.name} was trained on features that do not record their encoder, so no cell can be "
                 "encoded for it; train it on features of `caltomorph encode`."
             )
         return self.encoder.name
 
     @property
     def seal(self) -> str:
-        """SHA-256 of the parts that give the members' numbers their meaning."""
+        """SHA-256 of the sections that give the members' numbers their meaning."""
         sealed = self.model_dump(
             mode="json",
             include={"encoder", "field_of_view_um", "taxonomy", "hemoglobin", "aggregator", "classifier_width"},
@@ -233,7 +233,7 @@ class ModelDescription(FrozenModel):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the seal, of all members, of domain and calibration: what a prediction was made with."""
+        """SHA-256 of the seal, of all members, of domain and calibration: it identifies the model of a prediction."""
         sums = [self.seal, *(m.sha256 for m in self.members)]
         if self.domain is not None:
             sums.append(self.domain.sha256)
@@ -248,7 +248,7 @@ def read_description(folder: Path) -> ModelDescription:
     Raises
     ------
     ModelRefused
-        No model there, newer than this version, or not as it must be; the message names the field.
+        Not a model, newer than this version, or invalid; the message names the field.
     """
     path = folder / "model.json"
     raw = _read_json(path)
@@ -263,17 +263,17 @@ def read_description(folder: Path) -> ModelDescription:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "model.json"
-        raise ModelRefused(f"{path} is not as it must be: {where}: {first['msg']}. Get the model again.") from error
+        raise ModelRefused(f"{path} is invalid: {where}: {first['msg']}. Get the model again.") from error
 
 
 def _read_json(path: Path) -> object:
     try:
         size = path.stat().st_size
         if size > _MAX_BYTES:
-            raise ModelRefused(f"{path} is {size / 2**20:.0f} MB large, which no model.json is; get the model again.")
+            raise ModelRefused(f"{path} is {size / 2**20:.0f} MB, too large for a model.json; get the model again.")
         return json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
-        raise ModelRefused(f"{path.parent} is no model folder: there is no {path.name} in it.") from None
+        raise ModelRefused(f"{path.parent} is not a model folder: there is no {path.name} in it.") from None
     except OSError as error:
         raise ModelRefused(f"{path} cannot be read ({error.strerror}); get the model again.") from error
     except (ValueError, RecursionError) as error:  # no JSON, no text, or brackets nested a thousand deep

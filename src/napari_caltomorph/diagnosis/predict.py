@@ -1,4 +1,4 @@
-"""From a smear to its prediction in one call: what both the panel's button and the terminal's verb do."""
+"""From a smear to its prediction in one call, for the panel and for the terminal."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Predictor:
 
     @classmethod
     def of(cls, prediction: Prediction, options: PredictOptions) -> Predictor:
-        """Return the model that made a prediction: the one of `options`, or an installed one.
+        """Return a predictor with the model of a prediction: the one of `options`, or an installed one.
 
         Raises
         ------
@@ -45,14 +45,14 @@ class Predictor:
         """
         for name in (options.model, *installed_models()):
             try:
-                found = cls(options.model_copy(update={"model": name}))
-                if found.description.fingerprint == prediction.model_fingerprint:
-                    return found
+                predictor = cls(options.model_copy(update={"model": name}))
+                if predictor.description.fingerprint == prediction.model_fingerprint:
+                    return predictor
             except ModelRefused:
                 continue  # another model, and damaged
         raise ModelRefused(
-            f"{prediction.patient_id} was predicted by {prediction.model_name}, which is not on this machine as it was "
-            "then; get it with `caltomorph models add`, or predict again."
+            f"{prediction.patient_id} was predicted by {prediction.model_name}, which is not on this machine in that "
+            "version; get it with `caltomorph models add`, or predict again."
         )
 
     @cached_property
@@ -73,7 +73,7 @@ class Predictor:
         encoder = load_encoder(EncodeOptions(encoder=self.description.encoder_name, **compute))
         if need.weights_sha256 is not None and encoder.weights_sha256 != need.weights_sha256:
             raise WeightsRefused(
-                f"The {need.name} weights are not those that {self.description.name} was trained with (SHA-256 "
+                f"The {need.name} weights differ from those that {self.description.name} was trained with (SHA-256 "
                 f"{encoder.weights_sha256[:12]}..., not {need.weights_sha256[:12]}...); name that file with --weights."
             )
         if need.preprocessing is not None and str(encoder.preprocessing) != need.preprocessing:
@@ -101,7 +101,7 @@ class Predictor:
         Raises
         ------
         CaltomorphError
-            What a person can mend; the message says how.
+            A problem that a person can fix; the message names the fix.
         """
         progress(Progress("Loading the model", 0, 1, "models"))
         encoder, ensemble = self.encoder, self.ensemble
@@ -122,13 +122,13 @@ class Predictor:
     def features_of(
         self, prediction: Prediction, smear: Smear | None = None, *, progress: OnProgress = ignore
     ) -> Features:
-        """Return the features that a prediction was made of: those that were kept, or its cells encoded again.
+        """Return the features of a prediction: from the cache, or its cells encoded again.
 
         Parameters
         ----------
         prediction : Prediction
         smear : Smear, optional
-            Its images, where they are at hand.
+            Its images, where they are available.
         progress : callable
             Called often; raising `Cancelled` in it stops cleanly.
 
@@ -140,9 +140,9 @@ class Predictor:
         Raises
         ------
         FeaturesRefused
-            They were not kept, and the images are not there, or are no longer the same.
+            They are not in the cache, and the images are missing or have changed.
         CaltomorphError
-            They cannot be encoded; the message says how to mend it.
+            They cannot be encoded; the message names the fix.
         """
         weights, fingerprint = prediction.encoder_weights_sha256, prediction.smear_fingerprint
         if weights is not None and fingerprint is not None:
@@ -151,13 +151,13 @@ class Predictor:
                     return replace(kept.of_cells(prediction.cells), patient_id=prediction.patient_id)
         if smear is None:
             raise FeaturesRefused(
-                f"The features of {prediction.patient_id} were not kept on this machine, and its images are not there "
-                "to be encoded again; bring them back."
+                f"The features of {prediction.patient_id} are not in this machine's cache, and its images are missing, "
+                "so they cannot be encoded again; restore the images."
             )
         if smear.grades is None:
             smear = check_smear(smear, progress=progress)
         if fingerprint is not None and smear.fingerprint != fingerprint:
-            raise FeaturesRefused(f"The images of {prediction.patient_id} are no longer those it was predicted from.")
+            raise FeaturesRefused(f"The images of {prediction.patient_id} have changed; predict them again.")
         others = set(smear.cells) - set(prediction.cells)
         chosen = smear.choosing(take_back=prediction.cells, set_aside=others)
         made = self._encode(chosen, self.encoder, progress).of_cells(prediction.cells)

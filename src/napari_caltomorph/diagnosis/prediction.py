@@ -1,4 +1,4 @@
-"""What a model says of one patient. Layers, tables, plots, files and reports all derive from this one object."""
+"""The prediction for one patient. Layers, tables, plots, files and reports all derive from this one object."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from napari_caltomorph.taxonomy import Taxonomy
 
 FILE_NAME = "prediction.json"
 SCHEMA_VERSION = 1
-NO_ATTENTION = "This model has no attention: its cells stand in the smear's order."
+NO_ATTENTION = "This model has no attention: its cells are in the smear's order."
 
 
 def _numbers(values: Any) -> NDArray[np.float64]:
@@ -31,7 +31,7 @@ def _numbers(values: Any) -> NDArray[np.float64]:
         raise ValueError("no array of numbers") from error
     if not np.isfinite(numbers).all():
         raise ValueError("a number is missing or not finite")
-    numbers.setflags(write=False)  # what everything shown derives from is changed by none of it
+    numbers.setflags(write=False)  # no view may change what all of them derive from
     return numbers
 
 
@@ -54,9 +54,9 @@ class Prediction(BaseModel):
     Attributes
     ----------
     patient_id, smear_path, smear_fingerprint
-        Whose cells these are, and where they were read.
+        The patient, and where the cells were read.
     encoder, encoder_weights_sha256, model_name, model_fingerprint, synthetic
-        What predicted. `synthetic`: the model was trained on drawn cells only.
+        What predicted. `synthetic`: the model was trained on synthetic cells only.
     taxonomy : Taxonomy
         The C classes.
     member_probabilities : (M, C)
@@ -64,13 +64,13 @@ class Prediction(BaseModel):
     member_hemoglobin : (M,) or None
         g/dl by each member.
     hemoglobin_error : ErrorInterval or None
-        How far off hemoglobin was on unseen patients; never the spread of the members.
+        Error of hemoglobin on held-out patients; never the spread of the members.
     threshold : Threshold
     calibration : Calibration or None
-        What turns the members' average into `probabilities`; None: they are that average, raw. It is withdrawn from
-        a smear outside the training domain.
+        Turns the members' average into `probabilities`; None: they are that average, raw. It is withdrawn for a
+        smear outside the training domain.
     domain : DomainResult or None
-        Whether the smear is like those of the training cohort; None where the model does not know them.
+        Whether the smear is like the training cohort; None where the model has no training domain.
     cells, labels : tuple
         The N cells of the bag, and their types where sub-folders named them.
     attention : (N,)
@@ -82,9 +82,9 @@ class Prediction(BaseModel):
         The model's response to a bag of that one cell, mean over the members. No such bag was trained on: it is not
         a probability that the cell is anything.
     left_out, passed_over
-        Cells that are not in the bag, and how many files were no cells.
+        Cells that are not in the bag, and the number of files that are not cells.
     original : Prediction or None
-        What the same model said before the user left some of its cells out, whole; None where that did not happen.
+        The prediction by the same model before the user left cells out; None where none was left out.
     warnings : tuple of str
     """
 
@@ -122,10 +122,10 @@ class Prediction(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _calibrated_is_derived(cls, fields: Any) -> Any:
-        # Written before there was a calibration, when it could only be false.
+        # In files written before there was a calibration, where it is always false.
         if isinstance(fields, dict) and "calibrated" in fields:
             if fields["calibrated"] is not False or fields.get("calibration") is not None:
-                raise ValueError("calibrated is no field; it follows from calibration")
+                raise ValueError("calibrated is not a field; it follows from calibration")
             return {name: value for name, value in fields.items() if name != "calibrated"}
         return fields
 
@@ -140,7 +140,7 @@ class Prediction(BaseModel):
         classes, cells = len(self.taxonomy.classes), len(self.cells)
         members = len(self.member_probabilities) if self.member_probabilities.ndim else 0
         if not members or not cells:
-            raise ValueError(f"{members} members and {cells} cells make no prediction")
+            raise ValueError(f"{members} members and {cells} cells are not a prediction")
         if self.member_probabilities.shape != (members, classes):
             raise ValueError(f"member_probabilities: {self.member_probabilities.shape} for {classes} classes")
         if self.member_hemoglobin is not None and self.member_hemoglobin.shape != (members,):
@@ -156,17 +156,17 @@ class Prediction(BaseModel):
         if (before := self.original) is None:
             return self
         if before.original is not None or before.model_fingerprint != self.model_fingerprint:
-            raise ValueError("original is no plain prediction of the same model")
+            raise ValueError("original is not a plain prediction by the same model")
         by_hand = {one.cell for one in self.left_out if one.by == "user"}
         if not set(before.cells) - set(self.cells) <= by_hand or not set(self.cells) < set(before.cells):
-            raise ValueError("original is of other cells than these and those left out by hand")
+            raise ValueError("original has other cells than these and those left out by hand")
         return self
 
     @model_validator(mode="after")
-    def _probabilities_are_some(self) -> Prediction:
+    def _probabilities_sum_to_one(self) -> Prediction:
         for name, values in (("member_probabilities", self.member_probabilities), ("alone", self.alone)):
             if values.min() < 0 or np.abs(values.sum(axis=1) - 1).max() > 1e-6:
-                raise ValueError(f"{name} are no probabilities that sum to 1")
+                raise ValueError(f"{name} are not probabilities that sum to 1")
         if self.attention.min() < 0:
             raise ValueError("attention is negative")
         return self
@@ -180,8 +180,8 @@ class Prediction(BaseModel):
         return hash((self.patient_id, self.smear_fingerprint, self.model_fingerprint, self.created))
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Prediction:
-        """Return a copy with other values in some fields, validated, and with nothing derived from the old ones."""
-        del deep  # nothing in it can be changed
+        """Return a validated copy with other values in some fields, and without cached values of the old ones."""
+        del deep  # all fields are frozen
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self).model_validate(fields | dict(update or {}))
 
@@ -192,7 +192,7 @@ class Prediction(BaseModel):
 
     @cached_property
     def votes(self) -> NDArray[np.float64]:
-        """(M, C) each member's probabilities on the scale of `probabilities`: how far the members agree.
+        """(M, C) each member's probabilities on the scale of `probabilities`, to show how far the members agree.
 
         With a calibration, each member is shown at its temperature. `probabilities` is then the calibrated mean of the
         raw ones, and not quite the mean of these.
@@ -204,7 +204,7 @@ class Prediction(BaseModel):
 
     @property
     def is_outside_domain(self) -> bool:
-        """Whether the smear is known to be unlike the training cohort; nothing that was measured there holds of it."""
+        """Whether the smear is unlike the training cohort, so that calibration and error intervals do not apply."""
         return self.domain is not None and self.domain.is_outside
 
     @property
@@ -219,7 +219,7 @@ class Prediction(BaseModel):
 
     @property
     def calibration_in_words(self) -> str:
-        """What kind of numbers `probabilities` are, as the faces say it, without a full stop."""
+        """How `probabilities` were computed, as a sentence without its full stop."""
         if self.calibration is None:
             return "Probabilities are raw, not calibrated"
         if self.is_outside_domain:
@@ -236,14 +236,14 @@ class Prediction(BaseModel):
 
     @property
     def prediction_set_in_words(self) -> str | None:
-        """The set and what it promises, as the faces say it; None without a calibration in force."""
+        """The set and its guarantee, in words; None without a calibration in force."""
         if self.calibration is None or self.prediction_set is None:
             return None
         unclaimed = [one.name for one in self.taxonomy.classes if one.slug in self.calibration.without_claim]
         likely = [name for name in self.prediction_set if name not in unclaimed]
-        words = ", ".join(likely) or "none, it is unlike the calibration patients of every class"
-        words += f" (of each class's patients, at least {1 - self.calibration.alpha:.0%} have theirs here)"
-        return f"{words}; nor {', '.join(unclaimed)}, by too few calibration patients" if unclaimed else words
+        words = ", ".join(likely) or "none: the smear is unlike the calibration patients of every class"
+        words += f" (for at least {1 - self.calibration.alpha:.0%} of each class's patients, this set includes it)"
+        return f"{words}; also {', '.join(unclaimed)}, with too few calibration patients" if unclaimed else words
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """Return the names and probabilities of the most probable classes, first first."""
@@ -278,9 +278,9 @@ class Prediction(BaseModel):
 
     @property
     def hemoglobin_range(self) -> tuple[float, float] | None:
-        """Where the measured value lay for unseen patients at the level of `hemoglobin_error`, in g/dl.
+        """Interval of the measured value at the level of `hemoglobin_error`, from held-out patients, in g/dl.
 
-        None outside the training domain: those patients were of it.
+        None outside the training domain, where those patients are no reference.
         """
         if self.hemoglobin is None or self.hemoglobin_error is None or self.is_outside_domain:
             return None
@@ -306,13 +306,13 @@ class Prediction(BaseModel):
 
     @cached_property
     def alone_class(self) -> NDArray[np.intp]:
-        """(N,) index of the class that the model answers with to each cell alone."""
+        """(N,) index of the most probable class for each cell alone."""
         classes: NDArray[np.intp] = self.alone.argmax(axis=1)
         return classes
 
     @property
     def original_in_words(self) -> str | None:
-        """What was left out by hand after the prediction, and what it said before; None where nothing was."""
+        """What was left out by hand after the prediction, and its numbers before; None where no cell was left out."""
         if (before := self.original) is None:
             return None
         count = len(before.cells) - len(self.cells)
@@ -351,5 +351,5 @@ class Prediction(BaseModel):
             first = problems[0]
             where = ".".join(str(part) for part in first["loc"]) or "the file"
             raise PredictionUnreadable(
-                f"{path} is no prediction that this version reads ({where}: {first['msg']}); predict the smear again."
+                f"{path} is not a prediction of this version ({where}: {first['msg']}); predict the smear again."
             ) from error

@@ -1,4 +1,4 @@
-"""Cells on a plane, by their features: PCA takes a moment, UMAP longer, and shows groups better."""
+"""Cells in two dimensions by their features: PCA is fast, UMAP slower, and shows groups better."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from napari_caltomorph.errors import ExplanationRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 
 FEWEST = 10
-"""With fewer cells UMAP shows nothing."""
+"""UMAP needs at least so many cells."""
 
 _NEIGHBOURS = 15
 # UMAP of 128 or 768 features and of their first 50 components show the same groups; distances are far cheaper.
@@ -27,7 +27,7 @@ def pca(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.fl
     Returns
     -------
     (N, 2), (2,)
-        Places, and the share of the variance along each axis; zeros where there are fewer directions.
+        Positions, and the share of the variance along each axis; zeros where there are fewer directions.
     """
     places, shares = _components(values, 2)
     return places, shares

@@ -1,7 +1,7 @@
-"""How much each cell speaks for or against a class: gradient times input, with its sign.
+"""How much each cell increases or decreases the log-odds of a class: gradient times input, with its sign.
 
-A few backward passes a member give the numbers of all cells at once. Where a model is sure its gradient is flat, and
-says little of how the model became sure; so the gradient is averaged on the way from average cells to these.
+A few backward passes a member give the numbers of all cells at once. Where a model is certain, its gradient is flat and
+explains little. So the gradient is averaged along the path from average cells to these (integrated gradients).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.errors import FeaturesRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 
-# Where the gradient is taken on the way; how well 12 places do, `unaccounted` says each time.
-_PLACES = 12
+# Points on the path; `unaccounted` is the error that 12 of them leave.
+_POINTS = 12
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Contributions:
     Attributes
     ----------
     patient_id, slug : str
-        Whose cells, and the class.
+        The patient of the cells, and the class.
     cells : tuple of str
     values : (N,)
-        In log-odds (natural), positive for the class, negative against it.
+        In log-odds (natural): positive where the cell increases them.
     log_odds, baseline_log_odds : float
         Of this bag, and of a bag of as many average cells; means over the members of each member's own log-odds.
     """
@@ -48,15 +48,15 @@ class Contributions:
 
     @property
     def unaccounted(self) -> float:
-        """What the cells' sum leaves unexplained: along the path next to nothing; at the bag, all that is bent."""
+        """What the sum of the cells leaves unexplained: little along the path, more with the gradient at the bag."""
         return self.log_odds - self.baseline_log_odds - float(self.values.sum())
 
     def strongest(self, count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return indices of at most so many cells that speak for the class, and against it; strongest first."""
+        """Return indices of at most `count` cells that support the class, and that oppose it; strongest first."""
         order = np.argsort(-self.values, kind="stable")
-        speak_for = order[self.values[order] > 0][:count]
-        against = order[::-1][self.values[order[::-1]] < 0][:count]
-        return speak_for, against
+        supporting = order[self.values[order] > 0][:count]
+        opposing = order[::-1][self.values[order[::-1]] < 0][:count]
+        return supporting, opposing
 
 
 def contributions(
@@ -76,16 +76,16 @@ def contributions(
     features : Features
         N cells.
     slug : str
-        The class that is asked about.
+        The class.
     along_path : bool
-        Whether the gradient is averaged on the way from average cells to these, or taken at these cells alone.
+        Whether the gradient is averaged along the path from average cells to these, or taken at these cells only.
     progress : callable
         Called with a `Progress` before each pass; raising `Cancelled` in it stops cleanly.
 
     Raises
     ------
     FeaturesRefused
-        They come from another encoder, or a member has no finite answer to them.
+        They come from another encoder, or an output is not finite.
 
     Notes
     -----
@@ -93,24 +93,24 @@ def contributions(
     class under that member's softmax, log p / (1 - p). The contribution of a cell is sum_d z_d g_d, where the input
     is counted from the average training cell of the member (z = 0), which therefore contributes nothing. g is the
     mean of dL / dz over the bags a z of all cells, a from 0 to 1 (integrated gradients; Sundararajan, Taly and Yan
-    2017), so that the contributions add up to L(z) - L(0) but for the error of the sum over 12 places (Gauss and
-    Legendre). Without the path, g is dL / dz at the bag (gradient times input; Shrikumar et al. 2016). Members are
-    averaged.
+    2017), so that the contributions add up to L(z) - L(0) except for the error of the sum over 12 points
+    (Gauss-Legendre). Without the path, g is dL / dz at the bag (gradient times input; Shrikumar et al. 2016).
+    Members are averaged.
 
-    On one CPU with one thread the same numbers come out each time. Taking the maximum passes the gradient to the cells
-    that hold it, in equal parts where several do.
+    On one CPU with one thread the numbers are reproducible. The gradient of a maximum goes to the cells that have it,
+    in equal parts where several do.
     """
     index = ensemble.class_index(slug)
     bag = ensemble.bag(features)
-    nodes, weights = np.polynomial.legendre.leggauss(_PLACES)
-    places = list(zip((nodes + 1) / 2, weights / 2, strict=True)) if along_path else [(1.0, 1.0)]
+    nodes, weights = np.polynomial.legendre.leggauss(_POINTS)
+    points = list(zip((nodes + 1) / 2, weights / 2, strict=True)) if along_path else [(1.0, 1.0)]
     values, odds, baselines = [], [], []
-    total = len(ensemble.members) * len(places)
+    total = len(ensemble.members) * len(points)
     for number, member in enumerate(ensemble.members):
         own, at_bag, at_mean = np.zeros(len(features)), *_at_ends(member, bag, index)
-        for step, (place, weight) in enumerate(places):
-            progress(Progress("Contributions", number * len(places) + step, total, "passes"))
-            own += weight * _gradient_times_input(member, bag, index, float(place))
+        for step, (point, weight) in enumerate(points):
+            progress(Progress("Contributions", number * len(points) + step, total, "passes"))
+            own += weight * _gradient_times_input(member, bag, index, float(point))
         if not (np.isfinite(own).all() and np.isfinite(at_bag)):
             raise FeaturesRefused(f"{features.patient_id}: {NOT_FINITE}")
         values.append(own)
@@ -136,12 +136,12 @@ def _at_ends(member: Member, bag: Tensor, index: int) -> tuple[float, float]:
     return at_bag, at_mean
 
 
-def _gradient_times_input(member: Member, bag: Tensor, index: int, place: float) -> NDArray[np.float64]:
-    """(N,) by the gradient at a place between average cells (0) and these (1)."""
+def _gradient_times_input(member: Member, bag: Tensor, index: int, point: float) -> NDArray[np.float64]:
+    """(N,) by the gradient at a point between average cells (0) and these (1)."""
     member = member.eval()
     with torch.inference_mode(False), torch.enable_grad():
         away = bag.to(member.feature_mean.device) - member.feature_mean  # (N, D)
-        cells = (member.feature_mean + place * away).requires_grad_()
+        cells = (member.feature_mean + point * away).requires_grad_()
         odds = member_log_odds(member(cells[None]).logits, index)[0]
         (gradient,) = torch.autograd.grad(odds, cells)
         # d/dx is d/dz over std, and z times std is x less the mean: the scales cancel.

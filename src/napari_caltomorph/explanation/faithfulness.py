@@ -1,8 +1,8 @@
-"""Whether an order of cells says what the model goes by: cells are taken out, or put in, in that order.
+"""Whether an order of cells agrees with the model: cells are removed, or added, in that order.
 
-If the first cells of an order matter, the class's probability falls fast when they are taken out (deletion) and rises
-fast when the bag is built up of them (insertion). Random orders say what any cells would do (Petsiuk et al. 2018 for
-pixels; here an element is a cell, and taken out means absent, not blanked).
+If the first cells of an order matter, the class's probability falls fast when they are removed (deletion) and rises
+fast when the bag is built from them (insertion). Random orders are the baseline (Petsiuk et al. 2018 for pixels; here
+an element is a cell, and a removed cell is absent, not blanked).
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from napari_caltomorph.progress import OnProgress, Progress, ignore
 
 CurveKind = Literal["deletion", "insertion"]
 
-# Of the cells, taken out or put in. Finer at first: a disease may show in a few cells of a hundred.
+# Shares of the cells that are removed or added. Finer at first: a disease may show in a few cells of a hundred.
 _SHARES = (0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
-# Of random orders; with a single patient, the interval is where these lie.
+# For a single patient, the interval is that of the random orders.
 _LEVEL = 0.95
 
 
 @dataclass(frozen=True)
 class Gain:
-    """How much better than random an order is: the area between the curves, positive for better.
+    """How much better than random an order is: the area between the curves, positive where it is better.
 
     Attributes
     ----------
@@ -52,14 +52,14 @@ class Gain:
 
 @dataclass(frozen=True)
 class Curves:
-    """A class's probability while cells are taken out, and put in, in one order.
+    """A class's probability while cells are removed, and added, in one order.
 
     Attributes
     ----------
     deletion : (S,)
-        After the first k cells are gone.
+        Without the first k cells.
     insertion : (S,)
-        With the first k cells alone.
+        With the first k cells only.
     """
 
     deletion: NDArray[np.float64]
@@ -75,7 +75,7 @@ class Faithfulness:
     patient_id, slug : str
     cells : int
         N.
-    taken_out, put_in : (S,)
+    removed, added : (S,)
         How many cells: 0 to N - 1, and 1 to N.
     orders : dict
         Name of an order -> its curves.
@@ -86,14 +86,14 @@ class Faithfulness:
     patient_id: str
     slug: str
     cells: int
-    taken_out: NDArray[np.intp]
-    put_in: NDArray[np.intp]
+    removed: NDArray[np.intp]
+    added: NDArray[np.intp]
     orders: dict[str, Curves]
     random: tuple[Curves, ...]
 
     def shares(self, kind: CurveKind) -> NDArray[np.float64]:
-        """(S,) the curve's places, as shares of the cells."""
-        return (self.taken_out if kind == "deletion" else self.put_in) / self.cells
+        """(S,) the points of the curve, as shares of the cells."""
+        return (self.removed if kind == "deletion" else self.added) / self.cells
 
     def area(self, kind: CurveKind, order: str) -> float:
         """Area under an order's curve, over its range: a mean probability."""
@@ -125,7 +125,7 @@ def faithfulness(
     seed: int = 0,
     progress: OnProgress = ignore,
 ) -> Faithfulness:
-    """Take cells out, and put them in, in the order of each score and in random orders.
+    """Remove cells, and add them, in the order of each score and in random orders.
 
     Parameters
     ----------
@@ -133,13 +133,13 @@ def faithfulness(
     features : Features
         N >= 2 cells.
     slug : str
-        The class whose probability (averaged over the members, raw) is followed.
+        The class; its probability is averaged over the members, raw.
     scores : mapping
         Name of an order -> (N,) score; the highest first, ties in the smear's order.
     random_orders, seed : int
         At least one; the same seed gives the same orders.
     progress : callable
-        Called with a `Progress` after each forward pass; raising `Cancelled` in it stops cleanly.
+        Called with a `Progress` before each forward pass; raising `Cancelled` in it stops cleanly.
 
     Raises
     ------
@@ -149,36 +149,36 @@ def faithfulness(
 
     Notes
     -----
-    One cell always stays, because no model answers an empty bag. Small bags are as unlike those of training as cells
-    alone are: the steep ends of the curves say more about that than about the order, for all orders alike.
+    One cell always remains, because an empty bag has no prediction. Small bags are unlike those of training, as single
+    cells are: the steep ends of the curves show that more than the order, for all orders alike.
     """
     index, bag, count = ensemble.class_index(slug), ensemble.bag(features), len(features)
     if count == 1:
         raise ExplanationRefused(f"{features.patient_id} has one cell only, which has no order.")
-    draws = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     ranked = [np.argsort(-np.asarray(score), kind="stable") for score in scores.values()]
-    orders = np.stack([*ranked, *(draws.permutation(count) for _ in range(random_orders))])  # (O, N)
-    taken_out = np.unique(np.round(np.array(_SHARES) * (count - 1)).astype(np.intp))
-    put_in = np.unique(1 + taken_out)
-    steps = [orders[:, gone:] for gone in taken_out] + [orders[:, :kept] for kept in put_in]
+    orders = np.stack([*ranked, *(rng.permutation(count) for _ in range(random_orders))])  # (O, N)
+    removed = np.unique(np.round(np.array(_SHARES) * (count - 1)).astype(np.intp))
+    added = np.unique(1 + removed)
+    steps = [orders[:, gone:] for gone in removed] + [orders[:, :kept] for kept in added]
     total = len(steps) * len(orders)
 
-    def answered(step: int) -> NDArray[np.float64]:
+    def probabilities(step: int) -> NDArray[np.float64]:
         def report(done: int) -> None:
-            progress(Progress("Asking with fewer cells", step * len(orders) + done, total, "bags"))
+            progress(Progress("Predicting with fewer cells", step * len(orders) + done, total, "bags"))
 
         return class_response(ensemble.members, index, bag, steps[step], report=report).probability
 
-    found = np.stack([answered(step) for step in range(len(steps))], axis=1)  # (O, 2 S)
-    curves = [Curves(row[: len(taken_out)], row[len(taken_out) :]) for row in found]
+    values = np.stack([probabilities(step) for step in range(len(steps))], axis=1)  # (O, 2 S)
+    curves = [Curves(row[: len(removed)], row[len(removed) :]) for row in values]
     named = dict(zip(scores, curves, strict=False))
-    return Faithfulness(features.patient_id, slug, count, taken_out, put_in, named, tuple(curves[len(ranked) :]))
+    return Faithfulness(features.patient_id, slug, count, removed, added, named, tuple(curves[len(ranked) :]))
 
 
 def cell_scores(
     ensemble: Ensemble, features: Features, slug: str, *, progress: OnProgress = ignore
 ) -> dict[str, NDArray[np.float64]]:
-    """Return what cells are ordered by: attention if there is any, contribution, and the response to the cell alone."""
+    """Return scores that order cells: attention if there is any, contribution, and the response to the cell alone."""
     prediction = ensemble.predict(features, progress=progress)
     scores = {"attention": prediction.attention} if prediction.has_attention else {}
     return scores | {

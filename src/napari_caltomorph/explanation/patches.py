@@ -1,4 +1,4 @@
-"""Where in a cell a vision transformer looked: attention rollout over the patches of its image.
+"""Where a vision transformer attends within a cell: attention rollout over the patches of its image.
 
 The same rollout as over cells (`diagnosis/transformer.py`), for the encoder's own layers. It is unsigned, and about the
 encoder alone: no diagnosis is part of it.
@@ -49,12 +49,12 @@ class PatchAttention:
 
 
 def patch_attention(encoder: LoadedEncoder, image: NDArray[np.uint8]) -> PatchAttention:
-    """Return where the encoder looked in one cell.
+    """Return where the encoder attends within one cell.
 
     Parameters
     ----------
     encoder : LoadedEncoder
-        A vision transformer of timm. Its features are the same before, while and after it is asked.
+        A vision transformer of timm. Its features do not change.
     image : (H, W, 3) uint8
 
     Raises
@@ -64,13 +64,13 @@ def patch_attention(encoder: LoadedEncoder, image: NDArray[np.uint8]) -> PatchAt
 
     Notes
     -----
-    Abnar and Zuidema 2020, as a row vector carried from the last layer to the first: r = e_CLS, then
+    Abnar and Zuidema 2020, as a row vector propagated from the last layer to the first: r = e_CLS, then
     r = (r + r A_l) / 2 with A_l the head mean of layer l; for networks that average their patches, r starts even. Each
-    layer's attention is computed anew from the input that the layer had, so fused attention stays as it is. The whole
+    layer's attention is computed again from the layer's input, so fused attention stays as it is. The whole
     image is resized to a square before it is encoded, so each patch covers an even share of its height and width.
     """
     module = encoder.module
-    first = _where_it_is_read(module, encoder.encoder.name)
+    first = _feature_tokens(module, encoder.encoder.name)
     assert isinstance(module, VisionTransformer)
     with _inputs_of_attention(module) as inputs:
         encoder.features([image])
@@ -81,7 +81,7 @@ def patch_attention(encoder: LoadedEncoder, image: NDArray[np.uint8]) -> PatchAt
         for block, x in zip(reversed(module.blocks), reversed(inputs), strict=True):
             row = (row + through_attention(block.attn, x, row)) / 2
     grid = row[prefix:].reshape(*module.patch_embed.grid_size)
-    # A network may look at its CLS token alone: then every patch matters as much as the average one.
+    # A network may attend to its CLS token alone: then every patch matters as much as the average one.
     grid = grid / grid.mean() if grid.mean() > 0 else torch.ones_like(grid)
     patches = grid.float().cpu().numpy()
     return PatchAttention(patches, _stretched(patches, image.shape[:2]))
@@ -94,7 +94,7 @@ def _stretched(patches: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[n
     return stretched
 
 
-def _where_it_is_read(module: nn.Module, name: str) -> slice:
+def _feature_tokens(module: nn.Module, name: str) -> slice:
     """Return the tokens whose output becomes the feature."""
     plain = isinstance(module, VisionTransformer) and all(
         isinstance(getattr(block, "attn", None), Attention) for block in module.blocks

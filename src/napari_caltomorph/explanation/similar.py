@@ -1,4 +1,4 @@
-"""The training patients that a smear resembles most, as the members see them."""
+"""The training patients that a smear resembles most, by the members' embeddings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_caltomorph.diagnosis.model_folder import TrainingPatients
 from napari_caltomorph.storage import path_of
 from napari_caltomorph.taxonomy import Taxonomy
 
-# So many training patients tell how far nearest neighbours are apart; more take time and tell the same.
+# So many training patients measure the distance between nearest neighbours; more take time and change nothing.
 _FOR_SCALE = 500
 
 
@@ -32,7 +32,7 @@ class SimilarPatient:
         In the members' embedding spaces, mean over the members; 1 is how far a typical training patient is from the
         nearest other one.
     path : Path or None
-        Where the images were in training; None where only features were at hand.
+        Where the images were in training; None where only features were available.
     """
 
     patient_id: str
@@ -70,14 +70,14 @@ def similar_patients(
     Parameters
     ----------
     training : TrainingPatients
-        P patients as M members see them.
+        P patients, with their embeddings by M members.
     embeddings : (M, E)
-        What each member makes of the smear.
+        Of the smear, by each member.
     taxonomy : Taxonomy
         Of the model.
     patient_id, smear_fingerprint : str
-        Who the smear is: a training patient is not its own neighbour. The fingerprint tells; the id does where a
-        fingerprint is missing.
+        They identify the smear: a training patient is not its own neighbour. The fingerprint decides; the id does
+        where a fingerprint is missing.
     count : int
         How many to return.
 

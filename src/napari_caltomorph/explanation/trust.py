@@ -1,4 +1,4 @@
-"""Should this prediction be believed? What speaks for and against it, said in sentences and backed by numbers."""
+"""Should this prediction be believed? The reasons for and against it, as sentences with their numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_caltomorph.diagnosis.domain import UNKNOWN
+from napari_caltomorph.diagnosis.domain import UNKNOWN, UNLIKE
 from napari_caltomorph.diagnosis.prediction import Prediction
 from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.errors import CaltomorphError
@@ -21,11 +21,11 @@ from napari_caltomorph.taxonomy import Taxonomy
 if TYPE_CHECKING:
     from napari_caltomorph.diagnosis.ensemble import Ensemble
 
-NO_PATIENTS = "The model does not bring its training patients (private/), so none can be compared with this smear."
+NO_PATIENTS = "The model has no training patients (private/), so none can be compared with this smear."
 NO_MODEL = "The model is not available, so its training patients cannot be compared with this smear."
 
-# Of fewer unseen patients, those about as unsure as this one say nothing.
-_LEAST_UNSEEN = 40
+# With fewer held-out patients, the share that is about as uncertain as this one is no estimate.
+_LEAST_HELD_OUT = 40
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Statement:
     text : str
         A sentence.
     is_warning : bool
-        Whether it speaks against believing.
+        Whether it is a reason against the prediction.
     """
 
     about: str
@@ -48,49 +48,49 @@ class Statement:
 
 
 @dataclass(frozen=True)
-class Unseen:
-    """How unsure single members were of the P training patients they did not learn from.
+class HeldOutCertainty:
+    """How certain single members were of P training patients that they were not trained on.
 
     Attributes
     ----------
     entropies : (P,)
         0 to 1, ascending.
-    is_right : (P,) bool
+    is_correct : (P,) bool
         Whether the most probable class was the patient's.
     """
 
     entropies: NDArray[np.float64]
-    is_right: NDArray[np.bool_]
+    is_correct: NDArray[np.bool_]
 
-    def share_as_unsure(self, entropy: float) -> float:
-        """Return the share of patients of whom a member was at least as unsure."""
+    def share_as_uncertain(self, entropy: float) -> float:
+        """Return the share of patients for which a member was at least as uncertain."""
         return float(np.mean(self.entropies >= entropy))
 
-    def right_nearby(self, entropy: float) -> tuple[int, int]:
-        """Return how many of how many patients, those about as unsure, were named right."""
+    def correct_nearby(self, entropy: float) -> tuple[int, int]:
+        """Return how many of how many patients with the most similar entropy were predicted correctly."""
         count = max(20, len(self.entropies) // 10)
         nearest = np.argsort(np.abs(self.entropies - entropy), kind="stable")[:count]
-        return int(self.is_right[nearest].sum()), count
+        return int(self.is_correct[nearest].sum()), count
 
 
 @dataclass(frozen=True)
 class Trust:
-    """What there is to be said for and against a prediction.
+    """The reasons for and against a prediction.
 
     Attributes
     ----------
     prediction : Prediction
         With the domain result, from which the most unusual cells derive.
     similar : Similar or None
-        Training patients that it resembles; None where they are not at hand, for the reason in `why_none_similar`.
-    unseen : Unseen or None
-        How sure members are of patients they do not know; None where that is not at hand.
+        Training patients that it resembles; None where they are not available, for the reason in `why_none_similar`.
+    held_out : HeldOutCertainty or None
+        None where it is not available.
     why_none_similar : str
     """
 
     prediction: Prediction
     similar: Similar | None = None
-    unseen: Unseen | None = None
+    held_out: HeldOutCertainty | None = None
     why_none_similar: str = ""
 
     @property
@@ -100,7 +100,7 @@ class Trust:
 
     @property
     def member_entropy(self) -> float:
-        """Mean entropy of the members' own raw probabilities, 0 to 1: what `Unseen` holds of single members."""
+        """Mean entropy of the members' own raw probabilities, 0 to 1: comparable with `HeldOutCertainty`."""
         return float(entropies(self.prediction.member_probabilities).mean())
 
     @property
@@ -110,25 +110,26 @@ class Trust:
         return max(float(entropies(mean)) - self.member_entropy, 0.0)
 
     @property
-    def members_for(self) -> int:
+    def agreeing_members(self) -> int:
         """How many members give the predicted class the highest probability."""
         winner = int(self.prediction.probabilities.argmax())
         return int((self.prediction.member_probabilities.argmax(axis=1) == winner).sum())
 
     @cached_property
     def statements(self) -> tuple[Statement, ...]:
-        """All that is to be said, each with its heading."""
-        said = [self._training_cohort(), self._members(), self._certainty(), self._calibration()]
-        said += [Statement("Warning", f"{text}.", True) for text in self.prediction.warnings if not self._is_said(text)]
-        return (*said, self._similar())
+        """All reasons, each with its heading."""
+        statements = [self._training_cohort(), self._members(), self._certainty(), self._calibration()]
+        warnings = [text for text in self.prediction.warnings if not self._is_about_domain(text)]
+        statements += [Statement("Warning", f"{text}.", True) for text in warnings]
+        return (*statements, self._similar())
 
     @property
     def warnings(self) -> tuple[Statement, ...]:
-        """The statements that speak against believing."""
+        """The reasons against the prediction."""
         return tuple(one for one in self.statements if one.is_warning)
 
-    def _is_said(self, warning: str) -> bool:
-        return self.prediction.domain is not None and warning.startswith(self.prediction.domain.in_words)
+    def _is_about_domain(self, warning: str) -> bool:
+        return self.prediction.domain is not None and warning.startswith(UNLIKE)
 
     def _training_cohort(self) -> Statement:
         domain = self.prediction.domain
@@ -137,26 +138,27 @@ class Trust:
         return Statement("Training cohort", f"{domain.in_words}.", domain.is_outside)
 
     def _members(self) -> Statement:
-        members, most = len(self.prediction.member_probabilities), self.members_for
+        members, agreeing = len(self.prediction.member_probabilities), self.agreeing_members
         name = self.prediction.predicted_class
         if members == 1:
-            return Statement("Members", "The model has one member: nobody could contradict it.")
-        who = f"All {members} members" if most == members else f"{most} of {members} members"
-        verb = "names" if most == 1 else "name"
-        text = f"{who} {verb} {name} first; disagreement {self.disagreement:.2f} (0: none)."
-        return Statement("Members", text, most <= members / 2)
+            return Statement("Members", "The model has one member: there is no other to compare it with.")
+        who = f"All {members} members" if agreeing == members else f"{agreeing} of {members} members"
+        verb = "predicts" if agreeing == 1 else "predict"
+        text = f"{who} {verb} {name}; disagreement {self.disagreement:.2f} (0: none)."
+        return Statement("Members", text, agreeing <= members / 2)
 
     def _certainty(self) -> Statement:
         text = f"Entropy {self.entropy:.2f} (0: one class is certain, 1: all are equally probable)."
-        if self.unseen is None:
-            return Statement("Certainty", f"{text} How usual that is on unseen patients is not known here.")
-        share = self.unseen.share_as_unsure(self.member_entropy)
-        right, count = self.unseen.right_nearby(self.member_entropy)
-        grade = "surer than most" if share > 0.5 else "unusually unsure" if share <= 0.1 else "less sure than most"
+        if self.held_out is None:
+            return Statement("Certainty", f"{text} How common that is for held-out patients is not known.")
+        share = self.held_out.share_as_uncertain(self.member_entropy)
+        correct, count = self.held_out.correct_nearby(self.member_entropy)
+        grade = "unusually uncertain" if share <= 0.1 else f"{'more' if share > 0.5 else 'less'} certain than most"
         return Statement(
             "Certainty",
-            f"{text} The members are {grade}: of {share:.0%} of the training patients, a member that had not seen "
-            f"them was at least as unsure; of the {count} nearest in this, {right} were named right.",
+            f"{text} The members are {grade}: for {share:.0%} of the training patients, a member that was not trained "
+            f"on them was at least as uncertain. Of the {count} patients with the most similar entropy, {correct} were "
+            "predicted correctly.",
             share <= 0.1,
         )
 
@@ -172,7 +174,9 @@ class Trust:
             return Statement("Similar patients", self.why_none_similar)
         if self.similar.was_trained_on:
             return Statement(
-                "Similar patients", "The model was trained on this very patient: that it is right proves nothing.", True
+                "Similar patients",
+                "The model was trained on this patient: a correct prediction proves nothing.",
+                True,
             )
         if not self.similar.patients:
             return Statement("Similar patients", NO_PATIENTS)
@@ -180,7 +184,7 @@ class Trust:
         name, nearest = self.prediction.predicted_class, self.similar.patients[0]
         text = (
             f"{labels.count(name)} of the {len(labels)} nearest training patients have {name}; the nearest "
-            f"({nearest.label}) is at distance {nearest.distance:.1f} (1: typical of neighbours in training)."
+            f"({nearest.label}) is at distance {nearest.distance:.1f} (1: typical for neighbours in training)."
         )
         return Statement("Similar patients", text, name not in labels)
 
@@ -230,22 +234,22 @@ def trust(prediction: Prediction, ensemble: Ensemble | None = None, features: Fe
         patient_id=prediction.patient_id,
         smear_fingerprint=prediction.smear_fingerprint,
     )
-    return Trust(prediction, similar, unseen_patients(training.table, prediction.taxonomy))
+    return Trust(prediction, similar, held_out_certainty(training.table, prediction.taxonomy))
 
 
-def unseen_patients(table: pd.DataFrame, taxonomy: Taxonomy) -> Unseen | None:
-    """Return how unsure single members were of their own folds; None where too few patients tell."""
+def held_out_certainty(table: pd.DataFrame, taxonomy: Taxonomy) -> HeldOutCertainty | None:
+    """Return how certain single members were of their own folds; None with too few patients."""
     columns = [f"out_of_fold_p_{slug}" for slug in taxonomy.slugs]
     if not set(columns) <= set(table.columns):
         return None
-    said = table[columns].to_numpy(dtype=float, na_value=np.nan)  # (P, C)
-    is_known = np.isfinite(said).all(axis=1)
-    if is_known.sum() < _LEAST_UNSEEN:
+    probabilities = table[columns].to_numpy(dtype=float, na_value=np.nan)  # (P, C)
+    is_known = np.isfinite(probabilities).all(axis=1)
+    if is_known.sum() < _LEAST_HELD_OUT:
         return None
     truth = np.array([taxonomy.slugs.index(slug) for slug in table["coarse"][is_known]])
-    unsure = entropies(said[is_known])
-    order = np.argsort(unsure, kind="stable")
-    return Unseen(unsure[order], (said[is_known].argmax(axis=1) == truth)[order])
+    uncertainty = entropies(probabilities[is_known])
+    order = np.argsort(uncertainty, kind="stable")
+    return HeldOutCertainty(uncertainty[order], (probabilities[is_known].argmax(axis=1) == truth)[order])
 
 
 def entropies(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -84,13 +84,13 @@ def draw_certainty(axes: Axes, found: Trust, look: Look = PAPER) -> None:
     Raises
     ------
     ValueError
-        `Trust.unseen` is None: it is not known of these members.
+        `Trust.held_out` is None.
     """
-    unseen = found.unseen
-    if unseen is None:
-        raise ValueError("nothing is known of unseen patients")
+    held_out = found.held_out
+    if held_out is None:
+        raise ValueError("there is no held-out certainty")
     prepare_plot(axes, look)
-    values = [unseen.entropies[unseen.is_right], unseen.entropies[~unseen.is_right]]
+    values = [held_out.entropies[held_out.is_correct], held_out.entropies[~held_out.is_correct]]
     axes.hist(values, bins=_BINS, range=(0, 1), stacked=True, color=[RIGHT, WRONG], rwidth=0.92)
     here = found.member_entropy
     axes.axvline(here, color=look.text, linewidth=1.5)

@@ -199,11 +199,11 @@ class TrustTab(InspectionView):
             return
         prediction = found.prediction
         domain = prediction.domain
-        self.certainty.setVisible(found.unseen is not None)
+        self.certainty.setVisible(found.held_out is not None)
         if domain is not None:
             draw_domain(_axes(self.domain, 100, 74, 40), domain, look)
         draw_members(_axes(self.members, 70, _ROOM_FOR_NAMES, 4), prediction, look)
-        if found.unseen is not None:
+        if found.held_out is not None:
             draw_certainty(_axes(self.certainty, 44, 12, 40, top=22), found, look)
 
 
