@@ -1,0 +1,97 @@
+"""Jobs on a cohort of images: patients without features are encoded first, and every face may ask for that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from tests.training.small import tiny
+
+from napari_caltomorph.cli import main
+from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions
+from napari_caltomorph.errors import EvaluationRefused, FeaturesMissing, OutputRefused, TrainingRefused
+from napari_caltomorph.evaluation import EvaluateOptions
+from napari_caltomorph.jobs import (
+    EvaluateModelOptions,
+    EvaluateRequest,
+    TrainRequest,
+    evaluate_model,
+    examine,
+    read_patients,
+    save_evaluation,
+    train_model,
+)
+from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
+
+PATIENTS = CohortOptions(min_cells=1, folds=2, test_fraction=0.4, min_patients=2)
+DEMO_VIT = EncodeCohortOptions(encoder="demo-vit", device="cpu")
+
+
+class Made(NamedTuple):
+    """A cohort of images, its features, and a model that was trained on them."""
+
+    images: Path
+    features: Path
+    model: Path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp("jobs")
+    found = Made(folder / "images", folder / "features", folder / "model")
+    synthesize_cohort(found.images, SynthOptions(patients=24, cells=3, seed=2, layout="aml-hehr"))
+    cohort = read_patients(found.images, PATIENTS.model_copy(update={"taxonomy": "aml-hehr"}))
+    train_model(TrainRequest(cohort, found.features, found.model, tiny(), encoding=DEMO_VIT))
+    return found
+
+
+def request(made: Made, features: Path | None = None, **options: object) -> EvaluateRequest:
+    chosen = EvaluateModelOptions(**({"split": "all", "resamples": 0, "device": "cpu", "lab": "same"} | options))
+    patients = PATIENTS.model_copy(update={"taxonomy": "aml-hehr"})
+    return EvaluateRequest(str(made.model), made.images, patients, features or made.features, chosen)
+
+
+def test_training_encodes_its_patients_first_and_only_where_it_may(made, tmp_path):
+    assert (made.model / "training_curves.png").is_file()
+    assert len(list(made.features.glob("*.h5"))) == 24
+    cohort = read_patients(made.images, PATIENTS.model_copy(update={"taxonomy": "aml-hehr"}))
+    with pytest.raises(TrainingRefused, match="no features"):
+        train_model(TrainRequest(cohort, tmp_path / "none", tmp_path / "model", tiny()))
+    with pytest.raises(OutputRefused, match="exists already"):
+        train_model(TrainRequest(cohort, tmp_path / "none", made.model, tiny(), encoding=DEMO_VIT))
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_evaluation_encodes_only_the_patients_of_its_split(made, tmp_path):
+    with pytest.raises(FeaturesMissing):
+        evaluate_model(request(made, tmp_path / "features", split="test"))
+    result = evaluate_model(request(made, tmp_path / "features", split="test", encode_missing=True))
+    assert len(list((tmp_path / "features").glob("*.h5"))) == len(result.evaluation.patients) < 24
+
+
+def test_the_result_keeps_what_it_depends_on_and_saves_everything_asked_for(made, tmp_path):
+    result = examine(evaluate_model(request(made, split="train", out_of_fold=True, faithfulness=True, audit=True)))
+    assert type(result.evaluation.options) is EvaluateOptions
+    moved = result.at(0.25)
+    files = save_evaluation(moved, tmp_path / "out", numbers_only=True)
+    assert {"evaluation.json", "audit.json", "faithfulness.json"} <= {path.name for path in files}
+    assert moved.evaluation.provenance.threshold.value == moved.request.options.threshold == 0.25
+    assert result.at(None) is result
+
+
+def test_a_rule_chooses_the_threshold_for_every_face(made):
+    result = evaluate_model(request(made, split="train", out_of_fold=True, choose_by="sensitivity=0.9"))
+    assert result.decision is not None
+    assert result.evaluation.provenance.threshold.value == result.decision.threshold
+    with pytest.raises(EvaluationRefused, match="--choose-by"):
+        evaluate_model(request(made, store_threshold=True))
+
+
+def test_the_terminal_encodes_first_where_it_is_told_to(made, tmp_path, capsys):
+    cohort = (made.images, "--taxonomy", "aml-hehr", "--min-cells", 1, "--folds", 2, "--test-fraction", 0.4)
+    words = ("evaluate", *cohort, "--model", made.model, "--features", tmp_path / "features", "--out", tmp_path / "out")
+    assert main([*map(str, words), "--numbers-only", "--resamples", "0"]) == 2
+    assert "caltomorph encode" in capsys.readouterr().err
+    assert main([*map(str, words), "--numbers-only", "--resamples", "0", "--encode-missing"]) == 0
+    assert (tmp_path / "out" / "evaluation.json").is_file()
