@@ -36,7 +36,8 @@ from napari_caltomorph.plugin.gallery.gallery import Gallery  # noqa: E402
 from napari_caltomorph.plugin.gallery.layers import ranked_order  # noqa: E402
 from napari_caltomorph.plugin.gallery.pictures import read_pictures  # noqa: E402
 from napari_caltomorph.plugin.session.cell_columns import CellFilter  # noqa: E402
-from napari_caltomorph.plugin.session.inspection import Inspection, session_of  # noqa: E402
+from napari_caltomorph.plugin.session.inspection import Inspection  # noqa: E402
+from napari_caltomorph.plugin.session.session import session_of  # noqa: E402
 from napari_caltomorph.smear import Grade, Smear, smear_from_array  # noqa: E402
 from napari_caltomorph.synthetic import synthesize_patient, write_smear  # noqa: E402
 
@@ -105,7 +106,7 @@ def inspect_many(folder: Path, count: int) -> dict[str, Took]:
     panel.inspect()
     _, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells")
     inspection = Inspection(prediction, smear)
-    Gallery(viewer, inspection, pictures)
+    gallery = Gallery(viewer, inspection, pictures)
     process_events(1)
     took: dict[str, Took] = {}
 
@@ -128,13 +129,14 @@ def inspect_many(folder: Path, count: int) -> dict[str, Took]:
     do("show all again", lambda: cells.set_filter(CellFilter()))
     do("mark", cells.mark)
     do("colour by label", lambda: inspection.color_by("label"))
-    do("another cell size", lambda: inspection.gallery and inspection.gallery.show_width(60))
+    do("another cell size", lambda: inspection.gallery.show_cell_width(60))
     inspect.tab("Table")
     process_events(1)
     do("sort, with the table in sight", lambda: cells.sort_by("quality", descending=True))
     do("next cell, with the table in sight", lambda: cells.step(1))
     pca(features.values)  # loads scikit-learn
     took["PCA of the features (in a worker)"] = timed(lambda: pca(features.values))
+    gallery.close()
     viewer.close()
     return took
 

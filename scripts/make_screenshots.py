@@ -139,13 +139,13 @@ def save_inspection(out: Path) -> None:
     save(viewer, out / "inspect_plot.png")
     inspect.tab("Table")
     cells.sort_by("alone_p_acute_leukemia", descending=True)
-    inspect.bar.width.setValue(84)
+    inspect.controls.width.setValue(84)
     save(viewer, out / "inspect_table.png")
     blasts = [i for i, name in enumerate(cells.columns["alone_class"]) if name == "Acute leukemia"]
-    inspect.bar.width.setValue(0)
+    inspect.controls.width.setValue(0)
     cells.mark(blasts)
     inspect.tab("What if").without.click()
-    process_events(until=lambda: inspect.inspection.is_answered)
+    process_events(until=lambda: inspect.inspection.is_result_current)
     cells.select([])
     save(viewer, out / "inspect_what_if.png")
     viewer.close()
@@ -218,8 +218,8 @@ def save_why(smear: Path, out: Path) -> None:
         process_events(until=lambda: not question.run.is_busy)
 
     ask(tab.contribution)
-    speak_for = [int(cell) for cell in np.argsort(-tab.inspection.cells.columns["contribution"])[:6]]
-    tab.inspection.cells.select(speak_for, current=speak_for[0])
+    supporting = [int(cell) for cell in np.argsort(-tab.inspection.cells.columns["contribution"])[:6]]
+    tab.inspection.cells.select(supporting, current=supporting[0])
     save(viewer, out / "why.png")
     ask(tab.without)
     save(tab, out / "why_without.png")
@@ -227,8 +227,8 @@ def save_why(smear: Path, out: Path) -> None:
     save(tab, out / "why_curves.png")
     viewer.scene.camera.zoom = 150 / 25
     tab.inspection.cells.select([])
-    tab.inspection.cells.select(speak_for[:1])  # brings it into view
-    ask(tab.pixels)
+    tab.inspection.cells.select(supporting[:1])  # brings it into view
+    ask(tab.patches)
     save(viewer, out / "why_pixels.png")
     viewer.close()
 
@@ -258,7 +258,7 @@ def save_differential(folder: Path, out: Path) -> None:
             tab.label(name)
     tab.task.button.click()
     process_events(until=lambda: not tab.task.is_busy)
-    tab.inspection.gallery.show_width(0)
+    tab.inspection.gallery.show_cell_width(0)
     process_events(0.5)
     tab.inspection.cells.select([int(tab.inspection.cells.order[8])])
     save(tab, out / "differential_tab.png")
@@ -333,7 +333,7 @@ def save_trust(folder: Path, out: Path) -> None:
     viewer.window._qt_window.resizeDocks([dock], [400], Qt.Orientation.Horizontal)
     dock.raise_()
     tab = inspect.tab("Trust")
-    process_events(until=lambda: tab.found is not None and tab.found.similar is not None)
+    process_events(until=lambda: tab.trust is not None and tab.trust.similar is not None)
     tab.select_all.click()
     save(viewer, out / "trust.png")
     area = tab.findChild(QScrollArea)

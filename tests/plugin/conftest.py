@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import napari.settings
+import numpy as np
 import pytest
+from napari.layers import Points
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 
+from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.plugin.predict.panel import PredictPanel
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.worker import Task
@@ -27,6 +30,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 prepare_torch_import()
 
 CELLS = 40
+RANKED, SQUARES = "patient_7 ranked cells", "patient_7 predictions"
 OpenPanel = Callable[[], tuple[Viewer, PredictPanel]]
 OpenWidget = Callable[[str], tuple[Viewer, Any]]
 
@@ -82,3 +86,22 @@ def open_widget(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Iter
 def open_panel(open_widget: OpenWidget) -> OpenPanel:
     """``open_panel()``: the *Predict patient* panel in a window."""
     return partial(open_widget, "Predict patient")
+
+
+def click(qtbot: QtBot, panel: PredictPanel) -> None:
+    qtbot.mouseClick(panel.run.button, Qt.MouseButton.LeftButton)
+
+
+def wait(qtbot: QtBot, panel: PredictPanel) -> None:
+    qtbot.waitUntil(lambda: not panel.run.is_busy, timeout=120_000)
+
+
+def written_ranks(squares: Points) -> list[str]:
+    return [text for text in np.atleast_1d(squares.text.values) if text] if squares.text.visible else []
+
+
+def predict(qtbot: QtBot, panel: PredictPanel) -> Prediction:
+    click(qtbot, panel)
+    wait(qtbot, panel)
+    assert panel.results.prediction is not None, panel.run.text
+    return panel.results.prediction

@@ -25,7 +25,7 @@ def show_demo(prediction_folder: Path, screenshot: Path | None, keep_open: bool)
     Parameters
     ----------
     prediction_folder : Path
-        Holds ``prediction.json``.
+        Contains ``prediction.json``.
     screenshot : Path or None
         Where to save a picture of the window.
     keep_open : bool
@@ -46,7 +46,7 @@ def show_demo(prediction_folder: Path, screenshot: Path | None, keep_open: bool)
 
 
 def open_viewer(title: str = "napari", widget: str = "Predict patient") -> tuple[napari.Viewer, Any]:
-    """Open napari with one of our panels beside it, at the size that the screens are made for."""
+    """Open napari with one of our panels, in the window size that it is designed for."""
     viewer = napari.Viewer(title=title)
     window = viewer.window._qt_window
     window.resize(*_SIZE)
@@ -56,10 +56,10 @@ def open_viewer(title: str = "napari", widget: str = "Predict patient") -> tuple
 
 
 def process_events(seconds: float = 0.0, *, until: Callable[[], bool] = lambda: True) -> None:
-    """Let the window work for some time, and on until something holds (at most two minutes)."""
+    """Process events for some time, and until a condition is true (at most two minutes)."""
     start = time.monotonic()
     while (elapsed := time.monotonic() - start) < seconds or not until():
         QApplication.processEvents()
         time.sleep(0.01)
         if elapsed > 120:
-            raise TimeoutError("the window did not come to rest in two minutes")
+            raise TimeoutError("the window was still busy after two minutes")

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QPushButton, QWidget
 from napari_caltomorph.cohort import Cohort, read_cohort
 from napari_caltomorph.plugin.cohort.encoding import CohortEncoding
 from napari_caltomorph.plugin.cohort.view import CohortView
-from napari_caltomorph.plugin.reader import SMEAR_KEY, smear_layer
+from napari_caltomorph.plugin.gallery.layers import SMEAR_KEY, smear_layer
 from napari_caltomorph.plugin.widgets.cohort_chooser import CohortChooser
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
 from napari_caltomorph.plugin.widgets.parts import line

@@ -1,1 +1,1 @@
-"""The cells of a prediction as layers in the viewer."""
+"""The cells of a smear or a prediction as layers in the viewer."""

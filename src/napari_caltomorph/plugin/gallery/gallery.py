@@ -1,11 +1,11 @@
 """The layers of one prediction in a viewer: they show the inspected cells, and selecting in them selects everywhere.
 
-The points stand in rank order for good; another order moves them, and a filter hides some.
+Points are always in rank order; sorting moves them, and a filter hides some.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import napari
@@ -14,42 +14,43 @@ from napari.layers import Image, Layer, Points
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_caltomorph.plugin.gallery.decorations import CellOverlays, RankTexts, paint
 from napari_caltomorph.plugin.gallery.layers import (
     PREDICTION_KEY,
     SQUARE,
     hide_all_but,
     ranked_layer_data,
     ranked_order,
-    whose,
+    source_of,
+    stack_options,
 )
-from napari_caltomorph.plugin.gallery.marks import paint
-from napari_caltomorph.plugin.gallery.mouse import GalleryMouse
-from napari_caltomorph.plugin.gallery.overlays import CellOverlays
-from napari_caltomorph.plugin.gallery.pictures import CellPictures, Grid
-from napari_caltomorph.plugin.gallery.stack import CellStack
-from napari_caltomorph.plugin.gallery.texts import RanksInView
+from napari_caltomorph.plugin.gallery.pictures import CellPictures, CellStack, Grid
+from napari_caltomorph.plugin.session.gallery_state import Overlay
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.parts import look_of
 from napari_caltomorph.smear import Smear
 
+# A press that moves further than this, in pixels, pans the view and is no click.
+_CLICK = 4
+
 
 class Gallery(QObject):
-    """The picture of the cells and a square on each; made again, they replace themselves and nobody else's.
+    """The picture of the cells and a square on each; they replace the earlier layers of the same smear.
 
-    `changed` says that some of the layers were deleted by hand.
+    `changed` is emitted when some of the layers were deleted by hand.
 
     Parameters
     ----------
     viewer : napari.viewer.Viewer
-    inspected : Inspected
-        With its smear; it learns of these layers.
+    inspection : Inspection
+        With its smear; the gallery follows its state, `inspection.gallery` included.
     pictures : CellPictures
         Of the cells in rank order.
 
     Attributes
     ----------
     grid : Grid
-        Where cells stand.
+        Where cells are.
     """
 
     changed = Signal()
@@ -57,10 +58,10 @@ class Gallery(QObject):
     def __init__(self, viewer: napari.viewer.Viewer, inspection: Inspection, pictures: CellPictures) -> None:
         super().__init__()
         assert inspection.smear is not None
-        self.viewer, self.inspection = viewer, inspection
+        self.viewer, self.inspection, self._state = viewer, inspection, inspection.gallery
         self._smear: Smear = inspection.smear
         self._pictures = pictures
-        self._remove_of_same_patient()
+        self._remove_of_same_smear()
         self.image, self.points = (
             viewer.add_layer(Layer.create(*data))
             for data in ranked_layer_data(self._smear, inspection.prediction, pictures)
@@ -69,30 +70,31 @@ class Gallery(QObject):
         assert isinstance(self.points, Points)
         self.points.editable = False  # a square that is dragged or deleted would belong to no cell
         self.stack: Image | None = None
-        self._heat, self._width = False, 0
         self.grid = Grid(len(inspection.cells.order), self._smear.canvas)
         self._overlays = CellOverlays(viewer, self.points)
-        self._keys: set[str] = set()
-        self._ranks_in_view = RanksInView(self)
-        # When all layers are cleared, each goes by itself.
+        self._texts = RankTexts(viewer, self.points, inspection, self)
+        # When all layers are cleared, each is removed separately.
         self._removed = QTimer(self, singleShot=True, interval=0)
         self._removed.timeout.connect(self._on_removed)
         viewer.layers.selection.active = self.points
         hide_all_but(viewer, self.image, self.points)
-        inspection.gallery = self
+        self._state.is_available, self._state.columns = True, self.grid.columns
+        for key in self._state.keys:
+            self._bind_key(key)
         self._connect("connect")
-        self._mouse = GalleryMouse(self)
+        viewer.mouse_drag_callbacks.append(self._on_press)
         self._fit()
 
     def close(self) -> None:
-        """Let go of the viewer and of the cells; the layers stay."""
-        self._ranks_in_view.stop()
+        """Disconnect from the viewer and the cells; the layers remain."""
+        self._texts.stop()
         self._removed.stop()
         self._connect("disconnect")
-        for key in list(self._keys):
-            self.bind_key(key, None)
-        self._mouse.close()
-        self.inspection.gallery = None
+        for layer in (self.image, self.points):
+            for key in self._state.keys:
+                layer.bind_key(key, None, overwrite=True)
+        self.viewer.mouse_drag_callbacks.remove(self._on_press)
+        self._state.is_available = False
 
     @property
     def is_shown(self) -> bool:
@@ -104,11 +106,6 @@ class Gallery(QObject):
         """Whether the cells are shown one at a time."""
         return self.stack is not None and self.stack in self.viewer.layers
 
-    @property
-    def columns(self) -> int:
-        """Cells a row."""
-        return self.grid.columns
-
     def cell_at(self, world: tuple[float, ...]) -> int | None:
         """Return the cell at a place in the world, or None."""
         if not self.is_shown or not self.points.visible:
@@ -118,36 +115,12 @@ class Gallery(QObject):
         return None if position is None else int(self.inspection.cells.order[position])
 
     def cells_between(self, one: tuple[float, ...], other: tuple[float, ...]) -> NDArray[np.intp]:
-        """Return the cells whose middle lies in the rectangle between two places in the world."""
+        """Return the cells whose middle is in the rectangle between two places in the world."""
         if not self.is_shown:
             return np.zeros(0, dtype=np.intp)
         corners = np.array([self.points.world_to_data(place[-2:]) for place in (one, other)])
         inside = ((self.points.data >= corners.min(axis=0)) & (self.points.data <= corners.max(axis=0))).all(axis=1)
         return self.inspection.prediction.order[inside & self.points.shown]
-
-    def show_heat(self, on: bool) -> None:
-        """Tint the cells that were attended to more than an average one."""
-        self._heat = on
-        self._on_marks()
-
-    def show_width(self, width: int) -> None:
-        """Show cells so wide on the screen, in pixels, and as many in a row as fit; 0: all of them in view."""
-        self._width = width
-        self._on_order()
-
-    def bind_key(self, key: str, function: Callable[[], None] | None) -> None:
-        """Call a function when a key is pressed over the picture, whatever napari does with it; None: as it was."""
-        (self._keys.discard if function is None else self._keys.add)(key)
-        for layer in (self.image, self.points):
-            layer.bind_key(key, None if function is None else lambda _: function(), overwrite=True)
-
-    def add_overlay(self, cell: int, name: str, image: NDArray[Any], **options: Any) -> Image | None:
-        """Lay an image over a cell; see `CellOverlays.add`. None where the picture was deleted by hand."""
-        if not self.is_shown:
-            return None
-        layer = self._overlays.add(cell, name, image, **options)
-        self._overlays.place(self.inspection.cells, self.grid)
-        return layer
 
     def show_as_stack(self, on: bool) -> None:
         """Show the cells of the gallery one at a time, in its order, instead of all at once."""
@@ -167,22 +140,36 @@ class Gallery(QObject):
 
     def _connect(self, how: str) -> None:
         viewer, cells = self.viewer, self.inspection.cells
-        for signal, told in (
+        for signal, slot in (
             (cells.selection_changed, self._on_selection),
             (cells.order_changed, self._on_order),
             (cells.edited, self._on_marks),
             (self.inspection.colors_changed, self._on_marks),
+            (self._state.heat_changed, self._on_marks),
+            (self._state.cell_width_changed, self._on_order),
+            (self._state.overlay_added, self._on_overlay),
+            (self._state.key_changed, self._bind_key),
             (self.points.selected_data.events.items_changed, self._on_points_selected),
-            (viewer.scene.camera.events.zoom, self._ranks_in_view.on_camera),
-            (viewer.scene.camera.events.center, self._ranks_in_view.on_camera),
+            (viewer.scene.camera.events.zoom, self._texts.on_camera),
+            (viewer.scene.camera.events.center, self._texts.on_camera),
             (viewer.layers.events.removed, self._on_layer_removed),
             (viewer.events.theme, self._on_marks),
             (viewer.dims.events.current_step, self._on_scroll),
         ):
-            getattr(signal, how)(told)
+            getattr(signal, how)(slot)
+
+    def _bind_key(self, key: str) -> None:
+        function = self._state.keys.get(key)
+        for layer in (self.image, self.points):
+            layer.bind_key(key, None if function is None else lambda _: function(), overwrite=True)
+
+    def _on_overlay(self, overlay: Overlay) -> None:
+        if self.is_shown:
+            self._overlays.add(overlay)
+            self._overlays.place(self.inspection.cells, self.grid)
 
     def _ranks(self, cells: NDArray[np.intp] | list[int]) -> NDArray[np.intp]:
-        """Return the places of cells among the points."""
+        """Return the indices of the points that belong to cells."""
         return self.inspection.prediction.ranks[cells] - 1
 
     def _on_order(self) -> None:
@@ -190,15 +177,16 @@ class Gallery(QObject):
             return
         order = self.inspection.cells.order
         across = None
-        if self._width:
-            pitch = self.grid.pitch[1] / self.grid.cell[1] * self._width
+        if self._state.cell_width:
+            pitch = self.grid.pitch[1] / self.grid.cell[1] * self._state.cell_width
             across = max(1, int(self.viewer.canvas.size[1] / pitch))
         self.grid = Grid(len(order), self._smear.canvas, across)
         ranks = self._ranks(order)
+        self._state.columns = self.grid.columns
         self.image.data = self._pictures.arranged(ranks, self.grid)
         shown = np.zeros(len(self.points.data), dtype=bool)
         shown[ranks] = True
-        # napari 0.9 heeds `shown` only where some dimension is sliced, so what is hidden has no size either.
+        # napari 0.9 uses `shown` only where some dimension is sliced, so hidden points get size 0 too.
         self.points.size = np.where(shown, SQUARE * max(self.grid.cell), 0)
         places = np.broadcast_to(Grid(1, self.grid.cell).centers(), (len(shown), 2)).copy()
         places[ranks] = self.grid.centers()
@@ -207,18 +195,18 @@ class Gallery(QObject):
         if self.stack is not None and self.has_stack:
             self.stack.data = self._stack()
         self._overlays.place(self.inspection.cells, self.grid)
-        self._look_at_order()
-        self._ranks_in_view.write_anew()
+        self._center_on_order()
+        self._texts.update(self.grid)
 
-    def _look_at_order(self) -> None:
-        """Bring all cells into view, or as many as their size lets, the current one among them."""
+    def _center_on_order(self) -> None:
+        """Bring all cells into view, or as many as their size allows, the current one among them."""
         if self.stack is not None:
             return
-        if not self._width:
+        if not self._state.cell_width:
             self._fit()
             return
         camera, pixel = self.viewer.scene.camera, float(self.points.scale[-1])
-        camera.zoom = self._width / (self.grid.cell[1] * pixel)
+        camera.zoom = self._state.cell_width / (self.grid.cell[1] * pixel)
         current = self.inspection.cells.current
         row = 0 if current is None else self.points.data[int(self._ranks([current])[0]), 0]
         half = self.viewer.canvas.size[0] / camera.zoom / pixel / 2
@@ -241,7 +229,7 @@ class Gallery(QObject):
             self.viewer.scene.camera.center = (0.0, *self.points.data_to_world(place)[-2:])
 
     def _on_points_selected(self, event: object = None) -> None:
-        """Follow who selects points with napari's own tools, such as the features table."""
+        """Select the cells of points that were selected with napari's own tools, such as the features table."""
         ranked, chosen = self.inspection.prediction.order, self.points.selected_data
         wanted = frozenset(int(ranked[point]) for point in chosen)
         if wanted != self.inspection.cells.selected:
@@ -249,25 +237,17 @@ class Gallery(QObject):
 
     def _on_marks(self, event: object = None) -> None:
         if self.is_shown:
-            paint(self.points, self.inspection, look_of(self.viewer.theme), heat=self._heat)
-            self._ranks_in_view.write_anew()
+            paint(self.points, self.inspection, look_of(self.viewer.theme))
+            self._texts.update(self.grid)
 
     def _stack(self) -> CellStack:
         in_smear = ranked_order(self._smear, self.inspection.prediction)
         return CellStack(self._smear, in_smear[self._ranks(self.inspection.cells.order)])
 
     def _add_stack(self) -> None:
-        options: dict[str, Any] = {
-            "name": f"{self.inspection.prediction.patient_id} cells by rank",
-            "rgb": True,
-            "interpolation2d": "linear",
-            "metadata": self.image.metadata,
-            "axis_labels": ("rank", "y", "x"),
-        }
-        if self._smear.pixel_size_um is not None:
-            size = self._smear.pixel_size_um
-            options |= {"scale": (1.0, size, size), "units": ("pixel", "um", "um")}
-        self.stack = self.viewer.add_image(self._stack(), **options)
+        name = f"{self.inspection.prediction.patient_id} cells by rank"
+        options = stack_options(self._smear, "rank", self.image.metadata)
+        self.stack = self.viewer.add_image(self._stack(), name=name, **options)
         self.viewer.dims.set_point(0, 0)
 
     def _fit(self) -> None:
@@ -280,10 +260,10 @@ class Gallery(QObject):
         ]
         self.viewer.reset_view(layers=fitted if self.stack is None else [self.stack])
 
-    def _remove_of_same_patient(self) -> None:
+    def _remove_of_same_smear(self) -> None:
         for layer in list(self.viewer.layers):
-            found = layer.metadata.get(PREDICTION_KEY)
-            if found is not None and whose(found) == whose(self.inspection.prediction):
+            prediction = layer.metadata.get(PREDICTION_KEY)
+            if prediction is not None and source_of(prediction) == source_of(self.inspection.prediction):
                 self.viewer.layers.remove(layer)
 
     def _on_layer_removed(self, event: object = None) -> None:
@@ -300,6 +280,32 @@ class Gallery(QObject):
             cells.select([int(cells.order[step])])
 
     def _is_in_view(self, place: NDArray[np.float64]) -> bool:
-        # The corners are whole pixels, and never lie beyond the middles of the outermost cells.
+        # The corners are whole pixels, and never beyond the middles of the outermost cells.
         top_left, bottom_right = self.points.corner_pixels[:, -2:]
         return bool(np.all((place >= top_left - 1) & (place <= bottom_right + 1)))
+
+    def _on_press(self, viewer: object, event: Any) -> Iterator[None]:
+        """A click selects a cell, with Ctrl one more, with Shift all up to it; Shift and drag select a rectangle."""
+        start, place = event.pos, event.position
+        extends, adds = "Shift" in event.modifiers, "Control" in event.modifiers
+        camera, cells = self.viewer.scene.camera, self.inspection.cells
+        pans = camera.mouse_pan
+        camera.mouse_pan = pans and not extends
+        yield
+        moved = 0
+        while event.type == "mouse_move":
+            moved = max(moved, *(abs(a - b) for a, b in zip(start, event.pos, strict=True)))
+            if extends and moved > _CLICK:
+                cells.select(self.cells_between(place, event.position))
+            yield
+        camera.mouse_pan = pans
+        moved = max(moved, *(abs(a - b) for a, b in zip(start, event.pos, strict=True)))
+        cell = self.cell_at(event.position)
+        if moved > _CLICK or cell is None:
+            return
+        if extends:
+            cells.extend_to(cell)
+        elif adds:
+            cells.toggle(cell)
+        else:
+            cells.select([cell])

@@ -1,4 +1,4 @@
-"""A prediction as napari layers: the ranked cells as one picture, and a square on each with the model's answer."""
+"""Smears and predictions as napari layers: a stack of cells; the ranked cells as one picture, with a square on each."""
 
 from __future__ import annotations
 
@@ -12,16 +12,40 @@ from numpy.typing import NDArray
 
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.diagnosis.prediction_files import cell_table
-from napari_caltomorph.plugin.gallery.pictures import CellPictures, Grid, read_pictures
-from napari_caltomorph.plugin.reader import SMEAR_KEY, LayerData
+from napari_caltomorph.plugin.gallery.pictures import CellPictures, CellStack, Grid, read_pictures
 from napari_caltomorph.plugin.session.cell_columns import cell_columns
 from napari_caltomorph.smear import Smear
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+SMEAR_KEY = "caltomorph_smear"
+"""Key of the `Smear` in the metadata of the layers that show it."""
+
+PREDICTION_KEY = "caltomorph_prediction"
+"""Key of the `Prediction` in the metadata of the layers that show it."""
 
 SQUARE = 1.05
 """How much larger a square is than its cell."""
 
-PREDICTION_KEY = "caltomorph_prediction"
-"""Where the metadata of our layers keep the `Prediction` that they show."""
+
+def smear_layer(smear: Smear) -> LayerData:
+    """Return the layer that shows a smear: (N, H, W, 3) uint8, each cell decoded when shown."""
+    metadata = {SMEAR_KEY: smear, "cells": smear.cells, "labels": smear.labels}
+    return CellStack(smear), {"name": smear.patient_id, **stack_options(smear, "cell", metadata)}, "image"
+
+
+def stack_options(smear: Smear, axis: str, metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return napari's options for a stack of a smear's cells."""
+    options: dict[str, Any] = {
+        "rgb": True,
+        "interpolation2d": "linear",
+        "axis_labels": (axis, "y", "x"),
+        "metadata": metadata,
+    }
+    if smear.pixel_size_um is not None:
+        options["scale"] = (1.0, smear.pixel_size_um, smear.pixel_size_um)
+        options["units"] = ("pixel", "um", "um")
+    return options
 
 
 def ranked_order(smear: Smear, prediction: Prediction) -> NDArray[np.intp]:
@@ -37,7 +61,7 @@ def ranked_layer_data(smear: Smear, prediction: Prediction, pictures: CellPictur
     ----------
     smear, prediction
     pictures : CellPictures, optional
-        Of the cells in rank order, where they are decoded already.
+        Of the cells in rank order, if they are decoded already.
     """
     if pictures is None:
         pictures = read_pictures(smear, ranked_order(smear, prediction))
@@ -77,8 +101,8 @@ def _features(smear: Smear, prediction: Prediction) -> pd.DataFrame:
     return table
 
 
-def whose(prediction: Prediction) -> tuple[str, str | None]:
-    """Return whose cells these are: two exports may bear one name, but their folders differ."""
+def source_of(prediction: Prediction) -> tuple[str, str | None]:
+    """Return which export the cells are from: two exports may have one name, but their folders differ."""
     return prediction.patient_id, prediction.smear_path
 
 

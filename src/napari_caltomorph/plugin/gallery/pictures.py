@@ -1,19 +1,21 @@
-"""The cells of a prediction as one picture: rows of cells, in any order.
+"""The cells of a smear as arrays for napari: one cell at a time, or all in one picture, in any order.
 
-Cells are decoded once. Of a usual smear they are kept, and its picture is laid out at once. Of a large one thumbnails
-are kept: its picture is a pyramid whose finest levels decode the cells in view, and whose coarse levels are made of
-thumbnails. So another order is there in a moment.
+Cells are decoded once. Of a usual smear they are kept in memory, and its picture is composed at once. Of a large one
+only thumbnails are kept: its picture is a pyramid whose finest levels decode the cells in view, and whose coarse levels
+are made from thumbnails. So sorting is immediate.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_caltomorph.plugin.gallery.stack import CellStack
+from napari_caltomorph.errors import CellUnreadable
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import Smear
 
@@ -24,9 +26,61 @@ _LEVELS = 5
 _FIRST_THUMBNAIL_LEVEL = 2
 
 
+class CellStack:
+    """Cells on one canvas, as an array (N, H, W, 3) uint8.
+
+    Parameters
+    ----------
+    smear : Smear
+    order : sequence of int
+        Which cells, in which order; all in the smear's order where not given.
+
+    Notes
+    -----
+    napari asks an array for no more than `shape`, `dtype`, `ndim` and items.
+    """
+
+    dtype = np.dtype(np.uint8)
+    ndim = 4
+
+    def __init__(self, smear: Smear, order: Sequence[int] | NDArray[np.intp] | None = None) -> None:
+        self.smear = smear
+        self._order = np.arange(len(smear)) if order is None else np.asarray(order)
+        self.shape = (len(self._order), *smear.canvas, 3)
+        # A screen shows at most a few hundred cells; panning back and forth must not decode them again.
+        self.cell = lru_cache(maxsize=1024)(self._decode)
+
+    @property
+    def size(self) -> int:
+        """How many numbers the whole array has."""
+        return int(np.prod(self.shape))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: object) -> NDArray[np.uint8]:
+        first, *rest = key if isinstance(key, tuple) else (key,)
+        if isinstance(first, (int, np.integer)):
+            return self.cell(range(len(self))[first])[tuple(rest)]
+        chosen = np.arange(len(self))[first]
+        cells = (
+            np.stack([self.cell(int(i)) for i in chosen]) if len(chosen) else np.empty((0, *self.shape[1:]), np.uint8)
+        )
+        return cells[(slice(None), *rest)]
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> NDArray[np.uint8]:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    def _decode(self, position: int) -> NDArray[np.uint8]:
+        try:
+            return self.smear.on_canvas(int(self._order[position]))
+        except CellUnreadable:
+            return _crossed_out(self.smear.canvas)
+
+
 @dataclass(frozen=True)
 class Grid:
-    """Where each cell stands, in pixels: the first at the top left, the next to its right.
+    """Where each cell is, in pixels: the first at the top left, the next to its right.
 
     Attributes
     ----------
@@ -34,7 +88,7 @@ class Grid:
     cell : (int, int)
         Height and width of a cell.
     across : int or None
-        Cells a row; None: about the shape of a screen.
+        Cells in a row; None: about the shape of a screen.
     """
 
     count: int
@@ -43,7 +97,7 @@ class Grid:
 
     @property
     def columns(self) -> int:
-        """Cells a row."""
+        """Cells in a row."""
         height, width = self.pitch
         return max(1, self.across or round((self.count * 1.15 * height / width) ** 0.5))
 
@@ -82,14 +136,14 @@ class Grid:
 
 @dataclass(frozen=True)
 class CellPictures:
-    """What is kept of N cells to lay them out in any order.
+    """N decoded cells, or thumbnails of them, that can be arranged in any order.
 
     Attributes
     ----------
     stack : CellStack
-        The cells, decoded when asked for.
+        The cells, decoded on demand.
     kept : (N, h, w, 3) uint8
-        The cells as they are; thumbnails of them where `is_large`.
+        The cells in full size; thumbnails of them if `is_large`.
     is_large : bool
         Whether a picture of all would be too large to be made at once.
     """
@@ -99,7 +153,7 @@ class CellPictures:
     is_large: bool
 
     def arranged(self, order: NDArray[np.intp], grid: Grid) -> NDArray[np.uint8] | list[GalleryLevel]:
-        """Lay cells out in this order.
+        """Arrange cells in this order.
 
         Returns
         -------
@@ -137,7 +191,7 @@ def read_pictures(smear: Smear, cells: NDArray[np.intp], *, progress: OnProgress
 
 
 class GalleryLevel:
-    """One level of a large gallery, as an array (H, W, 4) uint8 that composes what is asked for."""
+    """One level of a large gallery, as an array (H, W, 4) uint8 that composes what is indexed."""
 
     dtype = np.dtype(np.uint8)
     ndim = 3
@@ -195,3 +249,12 @@ def _paste(picture: NDArray[np.uint8], corner: tuple[int, int], cell: NDArray[np
 
 def _shrunk(cell: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(cell).resize((size[1], size[0]), Image.Resampling.BOX))
+
+
+def _crossed_out(canvas: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return what is shown in place of an image that cannot be read."""
+    rows, columns = np.mgrid[: canvas[0], : canvas[1]] / np.array(canvas, float).reshape(2, 1, 1)
+    cross = np.minimum(abs(rows - columns), abs(rows + columns - 1)) < 0.015
+    shown = np.full((*canvas, 3), 60, np.uint8)
+    shown[cross] = 140
+    return shown

@@ -1,7 +1,9 @@
-"""What is shown of the inspected cells and how: sort, filter, colours, size; and what is done to the selected."""
+"""The controls above the tabs of *Inspect cells*: which cells are shown and how, and actions on the selected cells."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 
 from qtpy.QtCore import QSignalBlocker, Qt, QTimer, Signal
@@ -9,19 +11,22 @@ from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
+    QFormLayout,
     QHBoxLayout,
     QLabel,
     QLineEdit,
     QMenu,
+    QPushButton,
     QSlider,
+    QSpinBox,
     QToolButton,
     QVBoxLayout,
+    QWidget,
+    QWidgetAction,
 )
 
-from napari_caltomorph.plugin.gallery.colors import BY_CLASS, BY_LABEL, BY_TYPE
-from napari_caltomorph.plugin.inspect.filter import FilterButton
-from napari_caltomorph.plugin.inspect.keys import ACTIONS, CellAction
-from napari_caltomorph.plugin.session.selection import CellSelection
+from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE, CellFilter
+from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import line, link, narrow_combo
 
@@ -32,24 +37,62 @@ _SORTS = {
     "alone_class": "class of the cell",
     "cell": "name",
 }
-_OTHERS = ("rank",)
 _ALONE = "alone_p_"
 _WIDEST = 240
+# A narrower cell could not be seen: the slider's left end stands for all cells in view.
+_NARROWEST = 16
+
+
+@dataclass(frozen=True)
+class CellAction:
+    """What can be done to cells with a key or from the menu *Cells*; letters are left to the labels of *Differential*.
+
+    Attributes
+    ----------
+    title : str
+    key, napari_key : str
+        The key as Qt and as napari spell it.
+    do : callable
+    in_lists : bool
+        Whether the key works in the table and the plots too; tables have arrow keys of their own.
+    """
+
+    title: str
+    key: str
+    napari_key: str
+    do: Callable[[Inspection], None]
+    in_lists: bool = True
+
+
+def _step(rows: int, cells: int) -> Callable[[Inspection], None]:
+    return lambda inspection: inspection.cells.step(rows * inspection.gallery.columns + cells)
+
+
+ACTIONS = (
+    CellAction("Next cell", "Right", "Right", _step(0, 1), in_lists=False),
+    CellAction("Previous cell", "Left", "Left", _step(0, -1), in_lists=False),
+    CellAction("Cell below", "Down", "Down", _step(1, 0), in_lists=False),
+    CellAction("Cell above", "Up", "Up", _step(-1, 0), in_lists=False),
+    CellAction("Mark, or unmark", "Return", "Enter", lambda it: it.cells.mark()),
+    CellAction("Leave out, or include again", "Delete", "Delete", lambda it: it.cells.leave_out()),
+    CellAction("Undo", "Ctrl+Z", "Control-Z", lambda it: it.cells.undo()),
+    CellAction("Redo", "Ctrl+Shift+Z", "Control-Shift-Z", lambda it: it.cells.redo()),
+)
 
 
 class CellControls(InspectionView):
-    """The controls above the tabs; `asked` carries the `CellAction` that was chosen from the menu."""
+    """Sort, filter, colour and size; `action_chosen` carries the `CellAction` that was chosen from the menu."""
 
-    asked = Signal(object)
+    action_chosen = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
         self.sort = narrow_combo()
         self.sort.setMinimumContentsLength(9)
         self.sort.activated.connect(self._on_sort)
-        self.way = QToolButton()
-        self.way.setToolTip("Turn the order round")
-        self.way.clicked.connect(self._on_way)
+        self.direction = QToolButton()
+        self.direction.setToolTip("Reverse the order")
+        self.direction.clicked.connect(self._on_direction)
         self.search = QLineEdit(placeholderText="search names", clearButtonEnabled=True)
         self.filter = FilterButton()
         self.filter.changed.connect(self._on_filter)
@@ -58,22 +101,21 @@ class CellControls(InspectionView):
         self._typed.timeout.connect(self._on_filter)
         self.search.textChanged.connect(lambda _: self._typed.start())
         self.colors = QComboBox()
-        self.colors.addItem("class", BY_CLASS)
-        self.colors.addItem("label", BY_LABEL)
-        self.colors.addItem("type", BY_TYPE)
+        for text, column in (("class", BY_CLASS), ("label", BY_LABEL), ("type", BY_TYPE)):
+            self.colors.addItem(text, column)
         self.colors.setToolTip(
-            "Frames and dots are coloured by the class that the model answers with to the cell alone, by its label, "
-            "or by the type that a differential counts it as"
+            "Colour frames and dots by the class that the model predicts for the cell alone, by the cell's label, "
+            "or by the type that a differential assigns to it"
         )
         self.colors.activated.connect(self._on_colors)
         self.heat = QCheckBox("Heat")
-        self.heat.setToolTip("Tint the cells that were attended to more than an average one")
+        self.heat.setToolTip("Tint the cells that received more attention than an average cell")
         self.heat.toggled.connect(self._on_heat)
         self.width = QSlider(Qt.Orientation.Horizontal, maximum=_WIDEST)
         self.width.setToolTip("How wide a cell is on the screen; at the left end, all cells are in view")
         self.width.valueChanged.connect(self._on_width)
         self._counts = line()
-        self._counts.linkActivated.connect(self._select_those)
+        self._counts.linkActivated.connect(self._select_edited)
         self.menu = QToolButton(text="Cells ")
         self.menu.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.menu.setMenu(self._actions())
@@ -81,7 +123,7 @@ class CellControls(InspectionView):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(3)
         for row in (
-            (QLabel("Sort"), self.sort, self.way, self.search, self.filter),
+            (QLabel("Sort"), self.sort, self.direction, self.search, self.filter),
             (QLabel("Colour"), self.colors, self.heat, QLabel("Size"), self.width),
             (self._counts, self.menu),
         ):
@@ -93,11 +135,12 @@ class CellControls(InspectionView):
     def on_inspection(self) -> None:
         if self.inspection is None:
             return
-        self.heat.setEnabled(self.inspection.prediction.has_attention and self.inspection.gallery is not None)
-        self.width.setEnabled(self.inspection.gallery is not None)
-        for box, value in ((self.heat, False), (self.width, 0)):
-            with QSignalBlocker(box):
-                box.setChecked(value) if box is self.heat else box.setValue(value)
+        gallery = self.inspection.gallery
+        self.heat.setEnabled(self.inspection.prediction.has_attention and gallery.is_available)
+        self.width.setEnabled(gallery.is_available)
+        with QSignalBlocker(self.heat), QSignalBlocker(self.width):
+            self.heat.setChecked(gallery.heat)
+            self.width.setValue(gallery.cell_width)
         self.on_columns()
         self.on_order()
         self.on_colors()
@@ -108,20 +151,20 @@ class CellControls(InspectionView):
         cells, taxonomy = self.inspection.cells, self.inspection.prediction.taxonomy
         with QSignalBlocker(self.sort):
             self.sort.clear()
-            more = [name for name in cells.columns if name not in (*_SORTS, *_OTHERS) and not name.startswith(_ALONE)]
+            more = [name for name in cells.columns if name not in (*_SORTS, "rank") and not name.startswith(_ALONE)]
             for name in (*_SORTS, *more):
                 self.sort.addItem(_SORTS.get(name, name.replace("_", " ")), name)
             for one in taxonomy.classes:
                 self.sort.addItem(f"response: {one.name}", f"{_ALONE}{one.slug}")
             self.sort.setCurrentIndex(self.sort.findData(cells.sort.column))
-        self.filter.offer(taxonomy.names, sorted(set(cells.labels)))
+        self.filter.set_choices(taxonomy.names, sorted(set(cells.labels)))
 
     def on_order(self) -> None:
         if self.inspection is None:
             return
         cells = self.inspection.cells
         self.sort.setCurrentIndex(self.sort.findData(cells.sort.column))
-        self.way.setText("↓" if cells.sort.descending else "↑")
+        self.direction.setText("↓" if cells.sort.descending else "↑")
         self.filter.show_filter(cells.filter)
         if not self._typed.isActive() and self.search.text() != cells.filter.search:
             with QSignalBlocker(self.search):
@@ -149,17 +192,17 @@ class CellControls(InspectionView):
         words += [link(f"{len(cells.left_out):,} left out", "left_out")] if cells.left_out else []
         self._counts.setText(", ".join(words))
 
-    def _select_those(self, which: str) -> None:
+    def _select_edited(self, which: str) -> None:
         if self.inspection is not None:
             cells = self.inspection.cells
             cells.select(cells.marked if which == "marked" else cells.left_out, reveal=True)
 
     def _on_sort(self) -> None:
         if self.inspection is not None:
-            name = self.sort.currentData()
-            self.inspection.cells.sort_by(name, descending=_is_number(self.inspection.cells, name))
+            name, cells = self.sort.currentData(), self.inspection.cells
+            cells.sort_by(name, descending=cells.columns[name].dtype.kind in "fiu")
 
-    def _on_way(self) -> None:
+    def _on_direction(self) -> None:
         if self.inspection is not None:
             cells = self.inspection.cells
             cells.sort_by(cells.sort.column, descending=not cells.sort.descending)
@@ -176,24 +219,98 @@ class CellControls(InspectionView):
             self.inspection.color_by(self.colors.currentData())
 
     def _on_heat(self, on: bool) -> None:
-        if self.inspection is not None and self.inspection.gallery is not None:
+        if self.inspection is not None:
             self.inspection.gallery.show_heat(on)
 
     def _on_width(self, width: int) -> None:
-        if self.inspection is not None and self.inspection.gallery is not None:
-            self.inspection.gallery.show_width(0 if width < 16 else width)
+        if self.inspection is not None:
+            self.inspection.gallery.show_cell_width(0 if width < _NARROWEST else width)
 
     def _actions(self) -> QMenu:
         menu = QMenu(self)
         for one in ACTIONS:
-            action = menu.addAction(one.title, partial(self._ask, one))
-            # Shown only: the keys belong to the picture and to the views that list cells.
+            action = menu.addAction(one.title, partial(self.action_chosen.emit, one))
+            # As text only: the keys belong to the picture and to the views that list cells.
             action.setText(f"{one.title}\t{QKeySequence(one.key).toString(QKeySequence.SequenceFormat.NativeText)}")
         return menu
 
-    def _ask(self, action: CellAction) -> None:
-        self.asked.emit(action)
 
+class FilterButton(QToolButton):
+    """A small form behind a button; `changed` is emitted when the user changes the filter in it."""
 
-def _is_number(cells: CellSelection, name: str) -> bool:
-    return cells.columns[name].dtype.kind in "fiu"
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alone_class, self.label = narrow_combo(), narrow_combo()
+        self.top = QSpinBox(maximum=1_000_000, specialValueText="all")
+        self.top.setSingleStep(10)
+        self.top.setToolTip("Show only the first so many cells, as they are sorted")
+        self.quality = QSlider(Qt.Orientation.Horizontal, maximum=100)
+        self.quality.setToolTip("Hide less sharp cells; cells of unknown sharpness are shown")
+        reset = QPushButton("Show all")
+        reset.clicked.connect(self._on_reset)
+        form = QWidget()
+        rows = QFormLayout(form)
+        rows.addRow("Cell alone", self.alone_class)
+        rows.addRow("Label", self.label)
+        rows.addRow("Sharpness", self.quality)
+        rows.addRow("First", self.top)
+        rows.addRow(reset)
+        inside = QWidgetAction(self)
+        inside.setDefaultWidget(form)
+        menu = QMenu(self)
+        menu.addAction(inside)
+        self.setMenu(menu)
+        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self._fields = (self.alone_class, self.label, self.top, self.quality)
+        for combo in (self.alone_class, self.label):
+            combo.currentIndexChanged.connect(self._on_changed)
+        for number in (self.top, self.quality):
+            number.valueChanged.connect(self._on_changed)
+        self._count()
+
+    def chosen(self, search: str) -> CellFilter:
+        """Return what is chosen here, together with the text that names are searched for."""
+        return CellFilter(
+            search=search,
+            alone_class=self.alone_class.currentData(),
+            label=self.label.currentData(),
+            quality=self.quality.value() / 100,
+            top=self.top.value() or None,
+        )
+
+    def set_choices(self, classes: Iterable[str], labels: Iterable[str]) -> None:
+        """Offer these classes and labels; what is chosen remains chosen if it is among them."""
+        for combo, names in ((self.alone_class, classes), (self.label, labels)):
+            kept = combo.currentData()
+            with QSignalBlocker(combo):
+                combo.clear()
+                combo.addItem("any", None)
+                for name in names:
+                    combo.addItem(name or "no label", name)
+                combo.setCurrentIndex(max(0, combo.findData(kept)))
+
+    def show_filter(self, what: CellFilter) -> None:
+        """Show a filter, without a signal."""
+        blockers = [QSignalBlocker(widget) for widget in self._fields]
+        self.alone_class.setCurrentIndex(max(0, self.alone_class.findData(what.alone_class)))
+        self.label.setCurrentIndex(max(0, self.label.findData(what.label)))
+        self.top.setValue(what.top or 0)
+        self.quality.setValue(round(100 * what.quality))
+        for blocker in blockers:
+            blocker.unblock()
+        self._count()
+
+    def _on_reset(self) -> None:
+        self.show_filter(CellFilter())
+        self.changed.emit()
+
+    def _on_changed(self) -> None:
+        self._count()
+        self.changed.emit()
+
+    def _count(self) -> None:
+        chosen = self.chosen("")
+        active = sum(value not in (None, 0) for value in (chosen.alone_class, chosen.label, chosen.quality, chosen.top))
+        self.setText(f"Filter ({active}) " if active else "Filter ")

@@ -1,4 +1,4 @@
-"""The buttons and keys that label the selected cells, each with how many cells have its label."""
+"""The parts of the tab *Differential*: buttons that label cells, and the counts as bars, table and confusion matrix."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from qtpy.QtCore import Qt, Signal
+import pandas as pd
+from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+from matplotlib.figure import Figure
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import (
+    QButtonGroup,
     QComboBox,
     QGridLayout,
     QHBoxLayout,
@@ -19,7 +23,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_caltomorph.differential import CELL_TYPES, CellType, cell_type
+from napari_caltomorph.differential import CELL_TYPES, CellType, Differential, Probe, SmearId, cell_type
+from napari_caltomorph.plugin.widgets.parts import line, narrow_combo
+from napari_caltomorph.plugin.widgets.table_view import TableView
+from napari_caltomorph.report import Look
+from napari_caltomorph.report.differential_figures import draw_differential, draw_probe_confusion, shown_rows
 
 CLEAR = "Backspace"
 # Three or four buttons a row must fit into a dock of 360 px.
@@ -28,15 +36,24 @@ _STYLE = "QPushButton { text-align: left; font-size: 11px; padding: 3px 2px; }"
 _ACROSS = 3
 _KEYED = tuple(one for one in CELL_TYPES.values() if one.key)
 _UNKEYED = tuple(one for one in CELL_TYPES.values() if not one.key)
+_BARS, _TABLE, _CONFUSION = "Bars", "Table", "Confusion"
+_NAMES_WIDTH, _NUMBERS_WIDTH = 153, 72
+_CONFUSED = "Labelled cells, predicted while held out: rows as labelled, columns as predicted."
+_ROW, _AXIS = 21, 44
+_SLANTED = 92
+_HEADS = ["type", "cells", "hand", "predicted", "%", "95 %"]
 
 
-class LabelKeys(QWidget):
-    """A button a type; `asked` carries the name of a type, or nothing to take labels away.
+class LabelButtons(QWidget):
+    """One button a type; `label_chosen` carries the name of a type, or an empty text to remove labels.
 
-    `keys` says which key of the keyboard stands for what, for whoever binds them elsewhere too.
+    Attributes
+    ----------
+    keys : mapping of str to str
+        The label that each key of the keyboard stands for.
     """
 
-    asked = Signal(str)
+    label_chosen = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,18 +65,18 @@ class LabelKeys(QWidget):
             button.setToolTip(f"Label the selected cells: {one.name} (key {one.key.upper()}){_remark(one)}")
             button.setStyleSheet(_STYLE + f"QPushButton {{ border-left: 5px solid {one.color}; }}")
             button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-            button.clicked.connect(partial(self._ask, one.name))
+            button.clicked.connect(partial(self._choose, one.name))
             grid.addWidget(button, place // _ACROSS, place % _ACROSS)
         self.other = QComboBox(editable=True)
         self.other.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.other.lineEdit().setPlaceholderText("another type, or your own")
-        self.other.lineEdit().returnPressed.connect(self._ask_other)
-        self.other.activated.connect(self._ask_other)
+        self.other.lineEdit().returnPressed.connect(self._choose_other)
+        self.other.activated.connect(self._choose_other)
         self.other.setMinimumContentsLength(12)
         self.clear = QPushButton("No label")
         self.clear.setStyleSheet(NARROW)
-        self.clear.setToolTip("Take the labels of the selected cells away (key Backspace)")
-        self.clear.clicked.connect(partial(self._ask, ""))
+        self.clear.setToolTip("Remove the labels of the selected cells (key Backspace)")
+        self.clear.clicked.connect(partial(self._choose, ""))
         row = QHBoxLayout()
         row.addWidget(self.other, 1)
         row.addWidget(self.clear)
@@ -72,32 +89,32 @@ class LabelKeys(QWidget):
         for key, name in self.keys.items():
             for button in (*self.buttons.values(), self.clear):
                 shortcut = QShortcut(QKeySequence(key), button, context=Qt.ShortcutContext.WidgetShortcut)
-                shortcut.activated.connect(partial(self._ask, name))
+                shortcut.activated.connect(partial(self._choose, name))
         self.show_counts([])
 
     def show_counts(self, labels: Sequence[str]) -> None:
-        """Write on the buttons how many cells have each label."""
+        """Show on the buttons how many cells have each label."""
         counts = Counter(cell_type(label).name for label in labels if label)
         for one in _KEYED:
             count = f"  {counts[one.name]}" if counts[one.name] else ""
             self.buttons[one.name].setText(f"{one.key.upper()} {_short(one.name)}{count}")
         own = sorted(counts.keys() - CELL_TYPES.keys())
-        offered = [*(one.name for one in _UNKEYED), *own]
-        if [self.other.itemText(i) for i in range(self.other.count())] != offered:
+        choices = [*(one.name for one in _UNKEYED), *own]
+        if [self.other.itemText(i) for i in range(self.other.count())] != choices:
             self.other.clear()
-            self.other.addItems(offered)
+            self.other.addItems(choices)
             self.other.setCurrentIndex(-1)
             self.other.clearEditText()
 
-    def _ask(self, name: str, _: bool = False) -> None:
-        self.asked.emit(name)
+    def _choose(self, name: str, _: bool = False) -> None:
+        self.label_chosen.emit(name)
 
-    def _ask_other(self, _: int = -1) -> None:
+    def _choose_other(self, _: int = -1) -> None:
         name = self.other.currentText().strip()
         self.other.setCurrentIndex(-1)
         self.other.clearEditText()
         if name:
-            self.asked.emit(cell_type(name).name)
+            self.label_chosen.emit(cell_type(name).name)
 
 
 def _short(name: str) -> str:
@@ -105,4 +122,124 @@ def _short(name: str) -> str:
 
 
 def _remark(one: CellType) -> str:
-    return "" if one.is_counted else "; no leukocyte, so in no denominator"
+    return "" if one.is_counted else "; not a leukocyte, so not in any denominator"
+
+
+class DifferentialView(QWidget):
+    """Shows one of several differentials, chosen by its smear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counts: dict[SmearId, Differential] = {}
+        self._probe: Probe | None = None
+        self._look = Look()
+        self.smears: QComboBox = narrow_combo()
+        self.smears.setToolTip("The smears that were counted")
+        self.smears.currentIndexChanged.connect(lambda _: self._show())
+        self.kinds = {name: QPushButton(name, checkable=True) for name in (_BARS, _TABLE, _CONFUSION)}
+        group = QButtonGroup(self)
+        row = QHBoxLayout()
+        row.addWidget(self.smears, 1)
+        row.setSpacing(2)
+        for button in self.kinds.values():
+            button.setStyleSheet(NARROW)
+            group.addButton(button)
+            row.addWidget(button)
+        self.kinds[_BARS].setChecked(True)
+        group.buttonClicked.connect(lambda _: self._show())
+        self.words = line()
+        self.canvas = FigureCanvasQTAgg(Figure())
+        self.canvas.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.canvas.mpl_connect("resize_event", lambda _: self._draw())
+        self.table = TableView()
+        self.table.setSortingEnabled(False)
+        self.table.setStyleSheet("font-size: 11px;")
+        self.table.verticalHeader().setDefaultSectionSize(_ROW)
+        self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addLayout(row)
+        for widget in (self.words, self.canvas, self.table):
+            column.addWidget(widget)
+        self.setVisible(False)
+
+    @property
+    def shown(self) -> Differential | None:
+        """The differential that is shown."""
+        return self._counts.get(self.smears.currentData())
+
+    def show_counts(self, counts: dict[SmearId, Differential], probe: Probe | None, chosen: SmearId | None) -> None:
+        """Show these differentials, the chosen one first."""
+        self._counts, self._probe = counts, probe
+        with QSignalBlocker(self.smears):
+            self.smears.clear()
+            for smear in counts:
+                self.smears.addItem(smear.patient_id, smear)
+            if chosen in counts:
+                self.smears.setCurrentIndex(list(counts).index(chosen))
+        self.setVisible(bool(counts))
+        self._show()
+
+    def draw(self, look: Look) -> None:
+        """Draw in other colours."""
+        self._look = look
+        self._draw()
+
+    def _show(self) -> None:
+        shown = self.shown
+        if shown is None:
+            return
+        self.words.setText(_CONFUSED if self.kinds[_CONFUSION].isChecked() else _in_words(shown))
+        is_table = self.kinds[_TABLE].isChecked()
+        self.canvas.setVisible(not is_table)
+        self.table.setVisible(is_table)
+        frame = _as_texts(shown)
+        self.table.show_frame(frame, _HEADS)
+        self.table.sortByColumn(-1, Qt.SortOrder.AscendingOrder)  # in the usual order of a differential
+        self.table.setFixedHeight(_ROW * (len(frame) + 2))
+        is_confusion = self.kinds[_CONFUSION].isChecked() and self._probe is not None
+        rows = len(self._probe.description.types) if is_confusion and self._probe else len(shown_rows(shown))
+        self.canvas.setFixedHeight(rows * _ROW + (_SLANTED if is_confusion else _AXIS))
+        self._draw()
+
+    def _draw(self) -> None:
+        shown, figure = self.shown, self.canvas.figure
+        if shown is None or self.canvas.isHidden():
+            return
+        width, height = self.canvas.width(), self.canvas.height()
+        figure.clear()
+        is_confusion = self.kinds[_CONFUSION].isChecked()
+        left = _NAMES_WIDTH / width
+        right = 4 / width if is_confusion else _NUMBERS_WIDTH / width
+        bottom = (_SLANTED if is_confusion else _AXIS - 4) / height
+        if left + right < 0.9 and bottom < 0.9:  # else it is being laid out
+            axes = figure.add_axes((left, bottom, 1 - left - right, 1 - bottom - 3 / height))
+            if is_confusion and self._probe is not None:
+                draw_probe_confusion(axes, self._probe.description, self._look)
+            else:
+                draw_differential(axes, shown, self._look)
+        self.canvas.draw_idle()
+
+
+def _as_texts(shown: Differential) -> pd.DataFrame:
+    table = shown.table()
+    spans = zip(table["percent_low"], table["percent_high"], strict=True)
+    return pd.DataFrame(
+        {
+            "type": table["type"],
+            "cells": table["cells"],
+            "hand": table["by_hand"],
+            "predicted": table["percent_called"].map("{:.1f}".format),
+            "%": table["percent"].map("{:.1f}".format),
+            "95 %": [f"{low:.1f}-{high:.1f}" for low, high in spans],
+        }
+    )
+
+
+def _in_words(shown: Differential) -> str:
+    by_hand = f", {len(shown.by_hand):,} by hand" if shown.by_hand else ""
+    return (
+        f"<b>Blasts {shown.blasts.in_words}</b>, predicted {100 * shown.blasts.called:.1f} %<br>"
+        f"{shown.leukocytes:,} leukocytes of {len(shown):,} cells{by_hand}"
+    )

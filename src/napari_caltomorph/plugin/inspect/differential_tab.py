@@ -1,4 +1,4 @@
-"""The *Differential* tab: label cells with keys, train a probe on them in seconds, and count what there is.
+"""The *Differential* tab: label cells with keys, train a probe on them in seconds, and count cell types.
 
 Labels belong to the selection model, so that its undo reverts them; `DifferentialState` stores them for all smears of
 the window. The probe counts again whenever a label changes: a correction by hand is a label.
@@ -14,12 +14,17 @@ from typing import Any
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout
 
-from napari_caltomorph.differential import Differential, Probe, SmearId, read_labels, save_labels
+from napari_caltomorph.differential import Probe, SmearId, read_labels, save_labels
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.plugin.gallery.colors import BY_CLASS, BY_LABEL, BY_TYPE
-from napari_caltomorph.plugin.inspect.differential_parts import NARROW, LabelKeys
-from napari_caltomorph.plugin.inspect.differential_view import DifferentialView
-from napari_caltomorph.plugin.session.differential import Counts, DifferentialState, Trained, show_calls, smear_of
+from napari_caltomorph.plugin.inspect.differential_parts import NARROW, DifferentialView, LabelButtons
+from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE
+from napari_caltomorph.plugin.session.differential import (
+    Counts,
+    DifferentialState,
+    TrainedProbe,
+    show_cell_types,
+    smear_of,
+)
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import WARNING, colored, counted, line, plain
@@ -27,27 +32,26 @@ from napari_caltomorph.plugin.widgets.settings import choose_file, choose_folder
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.plugin.widgets.worker import Job
 
-_EMPTY = "Select cells and label them: with a letter over the picture, or with a button."
+_EMPTY = "Select cells and label them: press a letter over the picture, or click a button."
 _PROBES, _TABLES = "Probes (*.safetensors)", "Tables (*.csv)"
 
 
 class DifferentialTab(InspectionView):
     """Labels, probe and counts of the smears that are inspected in a window."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: DifferentialState) -> None:
         super().__init__()
-        self.book = DifferentialState()
-        self._counts: dict[SmearId, Differential] = {}
+        self.state = state
         self._recounting: Job | None = None
         self._bound: Inspection | None = None
         # One count when labelling pauses, not one a cell.
         self._pause = QTimer(self, singleShot=True, interval=250)
         self._pause.timeout.connect(self._count_again)
-        self.keys = LabelKeys()
-        self.keys.asked.connect(self.label)
+        self.keys = LabelButtons()
+        self.keys.label_chosen.connect(self.label)
         self.words, self.about = line(), line()
         self.task = TaskRow("Train probe")
-        self.task.button.setToolTip("Learn from the labelled cells of all smears inspected here, and count them")
+        self.task.button.setToolTip("Train on the labelled cells of all smears inspected here, and count them")
         self.task.requested.connect(self._train)
         self.view = DifferentialView()
         self.buttons: dict[str, QPushButton] = {}
@@ -58,19 +62,23 @@ class DifferentialTab(InspectionView):
         column.addWidget(self.words)
         column.addLayout(
             self._row(
-                ("Load labels", "Labelled cells from a table, of this smear or of others", self._ask_labels),
-                ("Save labels", "All labelled cells as a table that others can reuse", self._ask_where_labels),
-                ("Confirm calls", "Label the selected cells as the probe calls them", self.confirm_calls),
+                ("Load labels", "Labelled cells from a table, of this smear or of others", self._load_labels_dialog),
+                ("Save labels", "All labelled cells as a table that others can reuse", self._save_labels),
+                (
+                    "Confirm types",
+                    "Label the selected cells with the types that the probe predicts",
+                    self.confirm_types,
+                ),
             )
         )
         column.addWidget(self.task)
         column.addWidget(self.about)
         column.addLayout(
             self._row(
-                ("Load probe", "Count with a saved probe", self._ask_probe),
-                ("Save probe", "The probe, to count other smears with", self._ask_where_probe),
-                ("Count others", "Count another smear, or all smears in a folder", self._ask_others),
-                ("Export", "The counts of all smears as CSV tables", self._ask_where_counts),
+                ("Load probe", "Count with a saved probe", self._load_probe_dialog),
+                ("Save probe", "The probe, to count other smears with", self._save_probe),
+                ("Count others", "Count another smear, or all smears in a folder", self._count_others_dialog),
+                ("Export", "The counts of all smears as CSV tables", self._export_dialog),
             )
         )
         column.addWidget(self.view)
@@ -81,21 +89,21 @@ class DifferentialTab(InspectionView):
         self.view.draw(self.look)
         self._bind_keys(self.inspection if self.isVisible() else None)
         if self.inspection is not None:
-            self.book.open(self.inspection)
-            if self.book.probe is not None:
+            self.state.open(self.inspection)
+            if self.state.probe is not None:
                 self._pause.start()
         self._show()
 
     def on_edits(self) -> None:
-        if self.inspection is not None and self.book.keep(self.inspection):
+        if self.inspection is not None and self.state.store_labels(self.inspection):
             self._show_labels()
-            if self.book.probe is not None:
+            if self.state.probe is not None:
                 self._pause.start()
 
     def on_selection(self) -> None:
         cells = None if self.inspection is None else self.inspection.cells
         can_confirm = cells is not None and bool(cells.selected) and BY_TYPE in cells.columns
-        self.buttons["Confirm calls"].setEnabled(can_confirm)
+        self.buttons["Confirm types"].setEnabled(can_confirm)
 
     def on_look(self) -> None:
         self.view.draw(self.look)
@@ -105,11 +113,11 @@ class DifferentialTab(InspectionView):
         self._stop()
 
     def show_inspection(self, inspection: Inspection | None) -> None:
-        self._keep_what_was_missed()
+        self._store_labels()
         super().show_inspection(inspection)
 
     def close_inspection(self) -> None:
-        self._keep_what_was_missed()
+        self._store_labels()
         super().close_inspection()
 
     def showEvent(self, event: Any) -> None:
@@ -118,7 +126,7 @@ class DifferentialTab(InspectionView):
 
     def hideEvent(self, event: Any) -> None:
         super().hideEvent(event)
-        self._bind_keys(None)  # a letter labels only where it can be seen
+        self._bind_keys(None)  # a letter labels only while its effect is visible
 
     def label(self, name: str) -> None:
         """Label the selected cells; after a single one, the next is selected."""
@@ -135,62 +143,60 @@ class DifferentialTab(InspectionView):
         if len(cells.selected) == 1:
             cells.step(1)
 
-    def confirm_calls(self) -> None:
-        """Label the selected cells as the probe calls them."""
+    def confirm_types(self) -> None:
+        """Label the selected cells with the types that the probe predicts."""
         if self.inspection is not None:
             cells = self.inspection.cells
-            called = cells.columns[BY_TYPE]
-            cells.set_labels([str(called[i]) if i in cells.selected else old for i, old in enumerate(cells.labels)])
+            types = cells.columns[BY_TYPE]
+            cells.set_labels([str(types[i]) if i in cells.selected else old for i, old in enumerate(cells.labels)])
 
     def load_labels(self, path: Path) -> None:
-        """Add labelled cells from a table; `LabelsUnreadable` where it is none."""
-        self.book.add(read_labels(path))
+        """Add labelled cells from a table; `LabelsUnreadable` if it is none."""
+        self.state.add_labels(read_labels(path))
         if self.inspection is not None:
-            self.book.show(self.inspection)
-            if self.book.probe is not None:
+            self.state.set_labels(self.inspection)
+            if self.state.probe is not None:
                 self._pause.start()
         self._show_labels()
 
     def load_probe(self, path: Path) -> None:
-        """Count with a saved probe from now on; `ProbeRefused` where it is none."""
-        self.book.probe = Probe.load(path)
-        self._counts = {}
+        """Count with a saved probe from now on; `ProbeRefused` if it is none."""
+        self.state.set_probe(Probe.load(path))
         self._pause.start()
         self._show()
 
     def count_others(self, path: Path) -> None:
         """Count another smear, or all smears in a folder."""
         if self.inspection is not None:
-            self.task.start(partial(self.book.count_others, self.inspection, path), self._on_counts)
+            self.task.start(partial(self.state.count_others, self.inspection, path), self._on_counts)
 
     def export(self, folder: Path) -> None:
-        """Write the counts of all smears; `OutputRefused` where that fails."""
+        """Write the counts of all smears; `OutputRefused` if that fails."""
         from napari_caltomorph.differential.run import save_differentials
 
-        files = save_differentials(list(self._counts.values()), folder)
+        files = save_differentials(list(self.state.counts.values()), folder)
         self.task.show_message(f"Written: {', '.join(map(str, files))}")
 
     def _train(self) -> None:
         if self.inspection is not None:
             self._stop()
-            self.task.start(self.book.train, self._on_trained)
+            self.task.start(self.state.train, self._on_trained)
 
-    def _on_trained(self, trained: Trained) -> None:
-        self.book.probe = trained.probe
-        self._counts = dict(trained.counts)
+    def _on_trained(self, trained: TrainedProbe) -> None:
+        self.state.set_trained(trained)
         self._show()
 
     def _on_counts(self, counts: Counts) -> None:
-        self._counts |= counts
+        self.state.add_counts(counts)
         self._show(next(iter(counts)))
 
     def _count_again(self) -> None:
         """Count the inspected smear with its labels as they are now."""
-        if self.inspection is None or self.book.probe is None:
+        if self.inspection is None or self.state.probe is None:
             return
         if self._recounting is not None:
             self._recounting.drop()
-        self._recounting = job = Job(self, partial(self.book.count, self.inspection))
+        self._recounting = job = Job(self, partial(self.state.count, self.inspection))
         job.returned.connect(self._on_counts)
         job.errored.connect(self._on_failed)
         job.start()
@@ -202,26 +208,26 @@ class DifferentialTab(InspectionView):
 
     def _show(self, chosen: SmearId | None = None) -> None:
         here = None if self.inspection is None else smear_of(self.inspection)
-        probe = self.book.probe
-        self.view.show_counts(self._counts, probe, chosen or here)
-        if self.inspection is not None and here in self._counts:
-            show_calls(self.inspection, self._counts[here])
+        probe = self.state.probe
+        self.view.show_counts(self.state.counts, probe, chosen or here)
+        if self.inspection is not None and here in self.state.counts:
+            show_cell_types(self.inspection, self.state.counts[here])
         self.about.setText("" if probe is None else _in_words(probe))
         self.about.setVisible(probe is not None)
         for name in ("Save probe", "Count others"):
             self.buttons[name].setEnabled(probe is not None)
-        self.buttons["Export"].setEnabled(bool(self._counts))
+        self.buttons["Export"].setEnabled(bool(self.state.counts))
         self._show_labels()
         self.on_selection()
 
     def _show_labels(self) -> None:
         labels = () if self.inspection is None else self.inspection.cells.labels
         self.keys.show_counts(labels)
-        self.buttons["Save labels"].setEnabled(len(self.book.labels) > 0)
+        self.buttons["Save labels"].setEnabled(len(self.state.labels) > 0)
         if self.inspection is None:
             return
         here = sum(map(bool, labels))
-        elsewhere = len(self.book.labels) - len(self.book.labels.of(smear_of(self.inspection)))
+        elsewhere = len(self.state.labels) - len(self.state.labels.of(smear_of(self.inspection)))
         words = f"<b>{counted(here, 'cell')} labelled</b> of {len(labels):,}" if here else _EMPTY
         self.words.setText(f"{words}; {counted(elsewhere, 'cell')} of other smears" if elsewhere else words)
 
@@ -232,10 +238,10 @@ class DifferentialTab(InspectionView):
                     one.gallery.bind_key(key, partial(self.label, name) if one is inspection else None)
         self._bound = inspection
 
-    def _keep_what_was_missed(self) -> None:
-        """Write down what was labelled, or taken back, while the tab was out of sight."""
-        if self.inspection is not None and self.inspection in self.book:
-            self.book.keep(self.inspection)
+    def _store_labels(self) -> None:
+        """Store what was labelled, or undone, while the tab was hidden."""
+        if self.inspection is not None:
+            self.state.store_labels(self.inspection)
 
     def _stop(self) -> None:
         self._pause.stop()
@@ -251,39 +257,39 @@ class DifferentialTab(InspectionView):
             button = self.buttons[text] = QPushButton(text)
             button.setToolTip(tip)
             button.setStyleSheet(NARROW)
-            button.clicked.connect(partial(self._dare, act))
+            button.clicked.connect(partial(self._try, act))
             row.addWidget(button)
         return row
 
-    def _dare(self, act: Callable[[], None], _: bool = False) -> None:
-        """Do what may fail by what a person gave, and say so."""
+    def _try(self, act: Callable[[], None], _: bool = False) -> None:
+        """Do what may fail because of a user's file, and show the error."""
         try:
             act()
         except CaltomorphError as error:
             self.task.show_error(str(error))
 
-    def _ask_labels(self) -> None:
+    def _load_labels_dialog(self) -> None:
         if path := choose_file(self, "Labelled cells", _TABLES):
             self.load_labels(path)
 
-    def _ask_where_labels(self) -> None:
+    def _save_labels(self) -> None:
         if path := choose_new_file(self, "Save the labelled cells", "labels.csv", _TABLES):
-            save_labels(self.book.labels, path)
+            save_labels(self.state.labels, path)
 
-    def _ask_probe(self) -> None:
+    def _load_probe_dialog(self) -> None:
         if path := choose_file(self, "Probe", _PROBES):
             self.load_probe(path)
 
-    def _ask_where_probe(self) -> None:
+    def _save_probe(self) -> None:
         path = choose_new_file(self, "Save the probe", "probe.safetensors", _PROBES)
-        if path and self.book.probe is not None:
-            self.book.probe.save(path)
+        if path and self.state.probe is not None:
+            self.state.probe.save(path)
 
-    def _ask_others(self) -> None:
+    def _count_others_dialog(self) -> None:
         if path := choose_folder(self, "A smear, or a folder of smears"):
             self.count_others(path)
 
-    def _ask_where_counts(self) -> None:
+    def _export_dialog(self) -> None:
         if folder := choose_folder(self, "Export the counts into"):
             self.export(folder)
 
@@ -293,6 +299,7 @@ def _in_words(probe: Probe) -> str:
     held_out = "patient" if described.validation == "patient" else "cell"
     words = (
         f"{counted(len(described.types), 'type')} from {counted(sum(described.cells), 'cell')} of "
-        f"{counted(described.patients, 'patient')}; {described.accuracy:.0%} called as labelled, held out by {held_out}"
+        f"{counted(described.patients, 'patient')}; {described.accuracy:.0%} predicted as labelled, "
+        f"held out by {held_out}"
     )
     return "<br>".join([words, *(colored(plain(f"! {one}"), WARNING) for one in described.warnings)])

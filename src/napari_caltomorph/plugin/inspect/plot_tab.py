@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLay
 
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.explanation.cell_map import pca, umap
-from napari_caltomorph.plugin.gallery.colors import legend
+from napari_caltomorph.plugin.session.cell_columns import legend
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.cell_plot import CellPlot
@@ -25,9 +25,9 @@ from napari_caltomorph.report import Look, draw_attention_swarm
 
 ATTENTION, PCA, UMAP = "Attention", "Features, PCA", "Features, UMAP"
 _TIPS = {
-    ATTENTION: "Right of 1x the network attended to the cell more than to an average one.",
-    PCA: "Near each other are cells that the encoder describes alike, along the two directions of most difference.",
-    UMAP: "Near each other are cells that the encoder describes alike; distances between groups mean little.",
+    ATTENTION: "Right of 1x, the cell received more attention than an average one.",
+    PCA: "Cells with similar features are close, along the two directions of largest variance.",
+    UMAP: "Cells with similar features are close; distances between groups mean little.",
 }
 _MOST_IN_LEGEND = 12
 _Map = tuple[NDArray[np.float64], tuple[str, str]]
@@ -47,9 +47,9 @@ class PlotTab(InspectionView):
         self.view.currentTextChanged.connect(lambda _: self._show())
         self.state = line()
         self.dots = CellPlot()
-        self.dots.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)  # as high as there is room
+        self.dots.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)  # as high as possible
         self.dots.setMinimumHeight(80)
-        self.dots.setToolTip("Click a dot, or draw around dots, to select their cells; with Shift, these too")
+        self.dots.setToolTip("Click a dot, or draw around dots, to select their cells; with Shift, add them")
         self._legend = line()
         row = QHBoxLayout()
         row.addWidget(QLabel("Cells by"))
@@ -93,7 +93,7 @@ class PlotTab(InspectionView):
         self._show_legend()
 
     def _show(self) -> None:
-        """Draw the chosen view, as soon as its places are known."""
+        """Draw the chosen view, as soon as its positions are computed."""
         inspection, chosen = self.inspection, self.view.currentText()
         if inspection is None:
             return
@@ -142,8 +142,8 @@ class PlotTab(InspectionView):
     def _on_progress(self, progress: Progress) -> None:
         self._say(progress.in_words if progress.unit == "cells" else f"{progress.stage} ...")
 
-    def _on_placed(self, chosen: str, found: _Map) -> None:
-        self._maps[chosen] = found
+    def _on_placed(self, chosen: str, positions: _Map) -> None:
+        self._maps[chosen] = positions
         self._job = None
         self._show()
 

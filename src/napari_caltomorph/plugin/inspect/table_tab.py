@@ -1,4 +1,4 @@
-"""All cells of the inspected prediction with their numbers; a head sorts every view, a row selects in all."""
+"""All cells of the inspected prediction with their numbers; a header sorts every view, a row selects in all."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from qtpy.QtCore import QAbstractTableModel, QItemSelection, QItemSelectionModel, QModelIndex, QSignalBlocker, Qt
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QTableView, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QTableView, QVBoxLayout, QWidget
 
 from napari_caltomorph.diagnosis.prediction_files import folder_name
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.session.selection import CellSelection
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import ERROR, colored, line, plain
-from napari_caltomorph.plugin.widgets.settings import preferences
+from napari_caltomorph.plugin.widgets.settings import choose_new_file
 from napari_caltomorph.storage import replacing
 
 _STATE = "state"
@@ -43,11 +43,11 @@ class TableTab(InspectionView):
         head.sectionClicked.connect(self._on_head_clicked)
         self.table.selectionModel().selectionChanged.connect(self._on_rows_chosen)
         export = QPushButton("Export ...")
-        export.setToolTip("Write the cells that are shown, in this order, with all their numbers, into a CSV file")
+        export.setToolTip("Write the shown cells, in this order, with all their numbers, into a CSV file")
         export.clicked.connect(self._export_dialog)
-        self._said = line()
+        self._message = line()
         below = QHBoxLayout()
-        below.addWidget(self._said, 1)
+        below.addWidget(self._message, 1)
         below.addWidget(export)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 4, 0, 0)
@@ -65,12 +65,12 @@ class TableTab(InspectionView):
             with replacing(path) as part:
                 table_of(self.inspection.cells).to_csv(part, index=False)
         except CaltomorphError as error:
-            self._said.setText(colored(plain(str(error)), ERROR))
+            self._message.setText(colored(plain(str(error)), ERROR))
         else:
-            self._said.setText(plain(f"Written: {path.name}"))
+            self._message.setText(plain(f"Written: {path.name}"))
 
     def on_inspection(self) -> None:
-        self._said.clear()
+        self._message.clear()
         self.model.show_cells(None if self.inspection is None else self.inspection.cells)
         self.table.resizeColumnsToContents()
         self._show_sort()
@@ -82,9 +82,7 @@ class TableTab(InspectionView):
         self.on_selection()
 
     def on_columns(self) -> None:
-        self.model.show_order()
-        self._show_sort()
-        self.on_selection()
+        self.on_order()
 
     def on_edits(self) -> None:
         self.model.show_values()
@@ -100,7 +98,7 @@ class TableTab(InspectionView):
                 first, last = self.model.index(int(run[0]), 0), self.model.index(int(run[-1]), 0)
                 chosen.select(first, last)
         rows_of = self.table.selectionModel()
-        with QSignalBlocker(rows_of):  # nothing new was chosen
+        with QSignalBlocker(rows_of):  # the user chose nothing new
             rows_of.select(
                 chosen, QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
             )
@@ -144,14 +142,12 @@ class TableTab(InspectionView):
         if self.inspection is None:
             return
         name = f"{folder_name(self.inspection.prediction.patient_id)}_cells.csv"
-        where = str(Path(preferences().folder) / name)
-        path, _ = QFileDialog.getSaveFileName(self, "Export the cells", where, "Tables (*.csv)")
-        if path:
-            self.export(Path(path))
+        if path := choose_new_file(self, "Export the cells", name, "Tables (*.csv)"):
+            self.export(path)
 
 
 class CellTableModel(QAbstractTableModel):
-    """The shown cells as Qt's tables want them: a value is asked for only when its row is in sight."""
+    """The shown cells as a Qt model: values are formatted only when their row is visible."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -165,7 +161,7 @@ class CellTableModel(QAbstractTableModel):
         self.show_order()
 
     def show_order(self) -> None:
-        """Show the cells anew: others, in another order, or with other columns."""
+        """Show other cells, another order, or other columns."""
         self.beginResetModel()
         if self._cells is None:
             self._columns, self.names = {}, []

@@ -1,47 +1,51 @@
-"""The tab *Trust*: should this be believed? Training cohort, members, certainty and similar patients.
+"""The tab *Trust*: how reliable is this prediction? Training cohort, members, certainty and similar patients.
 
-What follows from the prediction alone is shown at once; what needs the training patients is then asked of the model.
+What follows from the prediction alone is shown at once; what needs the training patients is then computed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import napari
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from qtpy.QtCore import QModelIndex, Qt
-from qtpy.QtWidgets import QFrame, QHeaderView, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QModelIndex, QSize, Qt, Signal
+from qtpy.QtGui import QIcon, QWheelEvent
+from qtpy.QtWidgets import QHeaderView, QLabel, QListView, QListWidget, QListWidgetItem, QPushButton
 
-from napari_caltomorph.errors import CaltomorphError, printable
-from napari_caltomorph.explanation.trust import NO_PATIENTS, Trust, available_trust, trust
-from napari_caltomorph.plugin.inspect.explanation_row import ScrolledCanvas
-from napari_caltomorph.plugin.inspect.unusual_cells import UnusualCells
+from napari_caltomorph.diagnosis import Prediction
+from napari_caltomorph.errors import CaltomorphError, CellUnreadable, printable
+from napari_caltomorph.explanation.trust import NO_PATIENTS, Trust, trust
+from napari_caltomorph.plugin.inspect.explanation_row import ScrolledCanvas, scrolled
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.dock_panel import open_panel
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, colored, line, plain
+from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, colored, line, pixmap, plain
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.report.trust_figures import draw_certainty, draw_domain, draw_members
-from napari_caltomorph.smear import read_smear
+from napari_caltomorph.smear import Smear, read_smear
 from napari_caltomorph.storage import path_of
 
 COLUMN = "unusual"
 _SHOWN = 10
+_SIDE = 54
 _ROOM_FOR_NAMES = 132
 _COLUMNS = ["class", "distance", "Hb", "patient"]
-_UNUSUAL = "The most unusual cells: the farthest from the commonest looks of training cells"
+_UNUSUAL = "The most unusual cells: those farthest from the typical training cells"
 
 
 class TrustTab(InspectionView):
-    """Says what speaks for and against the answer to the cells that are not left out."""
+    """Shows what supports and what weakens trust in the result."""
 
-    def __init__(self) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
-        self.found: Trust | None = None
+        self._viewer = viewer
+        self.trust: Trust | None = None
         self.run = TaskRow("Compare with training patients")
         self.run.requested.connect(self._compare)
         self.domain, self.members, self.certainty = (_canvas(height) for height in (150, 165, 160))
@@ -52,8 +56,9 @@ class TrustTab(InspectionView):
         self.select_all.clicked.connect(self._select_unusual)
         self.similar = TableView()
         self.similar.doubleClicked.connect(self._open)
-        self._said = {about: line() for about in ("Training cohort", "Members", "Certainty", "Probabilities")}
-        self._warnings, self._similar_said, self._problem = line(), line(), line()
+        about = ("Training cohort", "Members", "Certainty", "Probabilities", "Similar patients")
+        self._texts = {name: line() for name in about}
+        self._warnings, self._problem = line(), line()
         self._unusual_title = line(_UNUSUAL)
         self._build()
 
@@ -61,14 +66,14 @@ class TrustTab(InspectionView):
         self.run.cancel()
         self.setEnabled(self.inspection is not None)
         if self.inspection is None:
-            self.found = None
+            self.trust = None
             return
         self._show_unusual(self.inspection)
-        self.on_answer()
+        self.on_result()
 
-    def on_answer(self) -> None:
+    def on_result(self) -> None:
         if self.inspection is not None:
-            self._show(trust(self.inspection.answer))
+            self._show(trust(self.inspection.result))
             self._compare()
 
     def on_look(self) -> None:
@@ -76,46 +81,21 @@ class TrustTab(InspectionView):
 
     def on_closed(self) -> None:
         self.run.cancel()
-        self.found = None
+        self.trust = None
 
     def _build(self) -> None:
-        inside = QWidget()
-        column = QVBoxLayout(inside)
-        column.setContentsMargins(0, 0, 6, 0)
-        column.setSpacing(4)
-        for widget in (
-            self.run,
-            self._warnings,
-            self._said["Training cohort"],
-            self.domain,
-            self._unusual_title,
-            self.unusual,
-            self.select_all,
-            self._said["Members"],
-            self.members,
-            self._said["Certainty"],
-            self.certainty,
-            self._said["Probabilities"],
-            self._similar_said,
-            self.similar,
-            self._problem,
-        ):
-            column.addWidget(widget)
-        column.addStretch()
         self.similar.setFixedHeight(172)
-        self.similar.setToolTip("Double-click opens the smear, where its images are still at hand")
-        area = QScrollArea(widgetResizable=True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(inside)
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, 4, 0, 0)
-        whole.addWidget(area)
+        self.similar.setToolTip("Double-click opens the smear, if its images are still available")
+        texts = self._texts
+        domain = (self._warnings, texts["Training cohort"], self.domain, self._unusual_title, self.unusual)
+        members = (self.select_all, texts["Members"], self.members, texts["Certainty"], self.certainty)
+        similar = (texts["Probabilities"], texts["Similar patients"], self.similar, self._problem)
+        scrolled(self, self.run, *domain, *members, *similar)
 
     def _compare(self) -> None:
         assert self.inspection is not None
-        self.run.show()  # until it is done: it is there to cancel, and to start again
-        self.run.start(partial(_weigh, self.inspection), self._on_compared)
+        self.run.show()  # until it is done: to cancel it, or to start it again
+        self.run.start(partial(_trust, self.inspection), self._on_compared)
 
     def _on_compared(self, found: Trust) -> None:
         # Where model or cells are not available now, the user can bring them back and start again.
@@ -125,20 +105,18 @@ class TrustTab(InspectionView):
     def _show(self, found: Trust) -> None:
         if self.inspection is None:
             return
-        self.found = found
+        self.trust = found
         others = []
-        for said in found.statements:
-            heading = f"<b>{said.about}.</b>"
-            heading = colored(f"! {heading}", WARNING) if said.is_warning else heading
-            text = f"{heading} {plain(said.text)}"
-            if said.about == "Similar patients":
-                self._similar_said.setText(text)
-            elif said.about in self._said:
-                self._said[said.about].setText(text)
+        for statement in found.statements:
+            heading = f"<b>{statement.about}.</b>"
+            heading = colored(f"! {heading}", WARNING) if statement.is_warning else heading
+            text = f"{heading} {plain(statement.text)}"
+            if statement.about in self._texts:
+                self._texts[statement.about].setText(text)
             else:
                 others.append(text)
-        _say(self._warnings, "<br>".join(others))
-        _say(self._problem, "")
+        _set_text(self._warnings, "<br>".join(others))
+        _set_text(self._problem, "")
         self._show_similar(found)
         self._draw()
 
@@ -183,18 +161,17 @@ class TrustTab(InspectionView):
         assert self.inspection is not None
         row = self.similar.frame.iloc[self.similar.row_of(index)]
         if not row["path"]:
-            _say(self._problem, f"{plain(row['patient'])}: its images are not where they were in training.", ERROR)
+            text = f"{plain(row['patient'])}: its images are no longer where they were in training."
+            _set_text(self._problem, text, ERROR)
             return
-        gallery = self.inspection.gallery
-        viewer = napari.current_viewer() if gallery is None else gallery.viewer
         try:
             smear = read_smear(path_of(row["path"]))
-            open_panel(viewer, "Predict patient").predict_smear(smear, str(self.inspection.ensemble().folder))
+            open_panel(self._viewer, "Predict patient").predict_smear(smear, str(self.inspection.ensemble().folder))
         except CaltomorphError as error:
-            _say(self._problem, plain(str(error)), ERROR)
+            _set_text(self._problem, plain(str(error)), ERROR)
 
     def _draw(self) -> None:
-        found, look = self.found, self.look
+        found, look = self.trust, self.look
         if found is None:
             return
         prediction = found.prediction
@@ -207,9 +184,47 @@ class TrustTab(InspectionView):
             draw_certainty(_axes(self.certainty, 44, 12, 40, top=22), found, look)
 
 
-def _weigh(inspection: Inspection, progress: OnProgress) -> Trust:
-    answer = inspection.answer
-    return available_trust(answer, inspection.ensemble, lambda: inspection.features(progress).of_cells(answer.cells))
+class UnusualCells(QListWidget):
+    """A row of pictures that wraps; `chosen` carries the index of the cell that was clicked."""
+
+    chosen = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setViewMode(QListView.ViewMode.IconMode)
+        self.setResizeMode(QListView.ResizeMode.Adjust)
+        self.setMovement(QListView.Movement.Static)
+        self.setIconSize(QSize(_SIDE, _SIDE))
+        self.setSpacing(2)
+        self.setFixedHeight(2 * (_SIDE + 21))
+        self.itemClicked.connect(lambda item: self.chosen.emit(item.data(Qt.ItemDataRole.UserRole)))
+
+    def show_cells(
+        self, cells: Sequence[int], tails: Sequence[float], prediction: Prediction, smear: Smear | None
+    ) -> None:
+        """Show cells of a prediction, each with its rank; the tip gives the share of training cells as unusual."""
+        self.clear()
+        numbers = {} if smear is None else {cell: i for i, cell in enumerate(smear.cells)}
+        for cell, tail in zip(cells, tails, strict=True):
+            item = QListWidgetItem(f"#{prediction.ranks[cell]}")
+            item.setData(Qt.ItemDataRole.UserRole, int(cell))
+            share = f"{tail:.2%} of the training cells are" if tail > 0 else "no training cell is"
+            item.setToolTip(f"{prediction.cells[cell]}: {share} as unusual")
+            number = numbers.get(prediction.cells[cell])
+            if smear is not None and number is not None:
+                try:
+                    item.setIcon(QIcon(pixmap(smear.on_canvas(number))))
+                except CellUnreadable:
+                    item.setToolTip(f"{item.toolTip()}; its image can no longer be read")
+            self.addItem(item)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """Leave the wheel to the tab."""
+        event.ignore()
+
+
+def _trust(inspection: Inspection, progress: OnProgress) -> Trust:
+    return inspection.trust(inspection.result, progress)
 
 
 def _canvas(height: int) -> ScrolledCanvas:
@@ -220,7 +235,7 @@ def _canvas(height: int) -> ScrolledCanvas:
 
 
 def _axes(canvas: ScrolledCanvas, left: int, right: int, bottom: int, *, top: int = 4) -> Axes:
-    """Return new axes that leave their labels so many pixels, however wide the tab is."""
+    """Return new axes with margins in pixels for their labels, however wide the tab is."""
     canvas.figure.clear()
     canvas.draw_idle()
     width, height = max(canvas.width(), left + right + 60), canvas.height()
@@ -228,6 +243,6 @@ def _axes(canvas: ScrolledCanvas, left: int, right: int, bottom: int, *, top: in
     return canvas.figure.add_axes(place)
 
 
-def _say(label: QLabel, text: str, color: str = "") -> None:
+def _set_text(label: QLabel, text: str, color: str = "") -> None:
     label.setText(colored(text, color) if color else text)
     label.setVisible(bool(text))

@@ -1,10 +1,11 @@
-"""The tab *Why*: which cells speak for or against a class, what changes without them, and whether to believe it.
+"""The tab *Why*: which cells increase or decrease the log-odds of a class, and how reliable these explanations are.
 
-Everything is about the bag as it stands: cells that are left out are not asked about, and add nothing.
+Everything is computed for the current bag: cells that are left out are not explained, and contribute nothing.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,16 +13,16 @@ import numpy as np
 from matplotlib.backend_bases import MouseEvent
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtCore import QSignalBlocker
 from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QFormLayout, QFrame, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QPushButton, QWidget
 
-from napari_caltomorph.plugin.inspect.explanation_row import Question
-from napari_caltomorph.plugin.inspect.pixel_question import PixelQuestion
-from napari_caltomorph.plugin.inspect.why_work import Asked, ask_contributions, ask_faithfulness, ask_without
+from napari_caltomorph.plugin.inspect.explanation_row import ExplanationRow, PatchAttentionRow, scrolled
+from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.cell_plot import CellPlot
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import counted, line, narrow_combo
+from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.report.explain_figures import (
     draw_contributions,
     draw_curves,
@@ -30,16 +31,17 @@ from napari_caltomorph.report.explain_figures import (
 )
 
 if TYPE_CHECKING:
+    from napari_caltomorph.encoding import Features
     from napari_caltomorph.explanation.changed_bags import CellChanges
     from napari_caltomorph.explanation.contribution import Contributions
     from napari_caltomorph.explanation.faithfulness import Faithfulness
 
 COLUMN = "contribution"
 _LIMITS = (
-    "Contribution, attention, the response to a cell alone and the loss of a cell measure different things, and may "
-    "disagree. All are about the model, none is the probability that a cell is a blast."
+    "Contribution, attention, the response to a cell alone and the change without a cell measure different things and "
+    "may disagree. All describe the model; none is the probability that a cell is a blast."
 )
-_STALE = "Cells were left out, or taken back in, since this was asked; ask again."
+_OUTDATED = "The cells that are left out changed since this was computed; compute it again."
 
 
 class WhyTab(InspectionView):
@@ -49,51 +51,51 @@ class WhyTab(InspectionView):
         super().__init__()
         self.classes = narrow_combo()
         self.classes.currentIndexChanged.connect(self._on_class)
-        self.contribution = Question(
-            "Which cells speak for it?",
-            "Gradient times input of each cell, with its sign: for the class or against",
+        self.contribution = ExplanationRow(
+            "Which cells support or oppose it?",
+            "Gradient times input of each cell: positive values increase the log-odds of the class",
             250,
         )
-        self.contribution.run.requested.connect(self._ask_contributions)
+        self.contribution.run.requested.connect(self._compute_contributions)
         self.contribution.canvas.mpl_connect("button_press_event", self._on_bar)
-        self.dots = _Dots()
+        self.dots = _ScrolledPlot()
         self.dots.setFixedHeight(230)
         self.sort = QPushButton("Sort cells by contribution")
         self.sort.clicked.connect(self._sort)
-        self.without = Question(
+        self.without = ExplanationRow(
             "What changes without each selected cell?",
-            "Takes the selected cells out, one at a time, and asks again",
+            "Leave out one selected cell at a time, and predict again",
             190,
         )
-        self.without.run.requested.connect(self._ask_without)
-        self.curves = Question(
-            "Can these orders be believed?",
-            "Takes cells out, and puts them in, in the order of attention, contribution and response alone, and in 20 "
+        self.without.run.requested.connect(self._compute_without)
+        self.curves = ExplanationRow(
+            "How reliable are these rankings?",
+            "Remove cells, and insert them, in the order of attention, contribution and response alone, and in 20 "
             "random orders",
             480,
         )
-        self.curves.run.requested.connect(self._ask_curves)
-        self.pixels = PixelQuestion()
-        self._stale = line()
-        self._found: Contributions | None = None
+        self.curves.run.requested.connect(self._compute_curves)
+        self.patches = PatchAttentionRow()
+        self._outdated = line()
+        self._explained: Contributions | None = None
         self._bars: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
         self._build()
 
     def on_inspection(self) -> None:
         self._clear()
-        self.pixels.show_inspection(self.inspection)
+        self.patches.show_inspection(self.inspection)
         with QSignalBlocker(self.classes):
             self.classes.clear()
             if self.inspection is not None:
-                answer = self.inspection.answer
-                for i in np.argsort(-answer.probabilities, kind="stable"):
-                    self.classes.addItem("", answer.taxonomy.slugs[i])
-        self.on_answer()
+                result = self.inspection.result
+                for i in np.argsort(-result.probabilities, kind="stable"):
+                    self.classes.addItem("", result.taxonomy.slugs[i])
+        self.on_result()
         self.setEnabled(self.inspection is not None)
 
     def on_selection(self) -> None:
         self.dots.show_selection()
-        self.pixels.show_cell()
+        self.patches.show_cell()
         self._ring_bars()
 
     def on_order(self) -> None:
@@ -101,120 +103,99 @@ class WhyTab(InspectionView):
 
     def on_edits(self) -> None:
         self.dots.show_state()
-        self._show_stale()
+        self._show_outdated()
 
-    def on_answer(self) -> None:
+    def on_result(self) -> None:
         if self.inspection is None:
             return
-        answer = self.inspection.answer
+        result = self.inspection.result
         for row in range(self.classes.count()):
-            place = answer.taxonomy.slugs.index(self.classes.itemData(row))
-            self.classes.setItemText(row, f"{answer.taxonomy.names[place]} ({answer.probabilities[place]:.2f})")
+            place = result.taxonomy.slugs.index(self.classes.itemData(row))
+            self.classes.setItemText(row, f"{result.taxonomy.names[place]} ({result.probabilities[place]:.2f})")
 
     def on_colors(self) -> None:
         self.dots.show_state()
 
     def on_look(self) -> None:
         self._draw_contributions()
-        for question in (self.without, self.curves):
-            question.draw_again()
+        for row in (self.without, self.curves):
+            row.redraw()
 
     def on_closed(self) -> None:
         self._clear()
-        self.pixels.show_inspection(None)
+        self.patches.show_inspection(None)
 
     @property
     def slug(self) -> str:
-        """The class that is asked about."""
+        """The class that is explained."""
         return str(self.classes.currentData())
 
     def _build(self) -> None:
-        form = QFormLayout()
+        chooser = QWidget()
+        form = QFormLayout(chooser)
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow("Why", self.classes)
-        inside = QWidget()
-        column = QVBoxLayout(inside)
-        column.setContentsMargins(0, 0, 6, 0)
-        column.setSpacing(4)
-        column.addLayout(form)
-        for widget in (
-            self._stale,
-            self.contribution,
-            self.dots,
-            self.sort,
-            self.without,
-            self.curves,
-            self.pixels,
-            line(_LIMITS),
-        ):
-            column.addWidget(widget)
-        column.addStretch()
-        self._area = QScrollArea(widgetResizable=True)
-        self._area.setFrameShape(QFrame.Shape.NoFrame)
-        self._area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._area.setWidget(inside)
-        for question in (self.contribution, self.without, self.curves, self.pixels):
-            question.answered.connect(partial(self._scroll_to, question))
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, 4, 0, 0)
-        whole.addWidget(self._area)
+        rows = (self.contribution, self.dots, self.sort, self.without, self.curves, self.patches)
+        self._area = scrolled(self, chooser, self._outdated, *rows, line(_LIMITS))
+        for row in (self.contribution, self.without, self.curves, self.patches):
+            row.shown.connect(partial(self._scroll_to, row))
 
-    def _scroll_to(self, question: Question) -> None:
-        """Bring an answer into view, with its button on top."""
-        self._area.widget().adjustSize()  # it has just grown; the scroll bar is told now
-        self._area.verticalScrollBar().setValue(question.y())
+    def _scroll_to(self, row: ExplanationRow) -> None:
+        """Bring a result into view, with its button on top."""
+        self._area.widget().adjustSize()  # it has just grown; this updates the scroll bar
+        self._area.verticalScrollBar().setValue(row.y())
 
     def _clear(self) -> None:
-        self._found = None
-        for question in (self.contribution, self.without, self.curves):
-            question.clear()
-        for widget in (self.dots, self.sort, self._stale):
+        self._explained = None
+        for row in (self.contribution, self.without, self.curves):
+            row.clear()
+        for widget in (self.dots, self.sort, self._outdated):
             widget.hide()
 
     def _on_class(self) -> None:
-        """Ask the same of another class, where it was asked of this one."""
-        again = self._found is not None or self.contribution.run.is_busy
+        """Explain another class too if this one was explained."""
+        again = self._explained is not None or self.contribution.run.is_busy
         self._clear()
         if again:
-            self._ask_contributions()
+            self._compute_contributions()
 
-    def _asked(self) -> Asked:
+    def _request(self) -> ExplanationRequest:
         assert self.inspection is not None
-        return Asked(self.inspection, self.slug, self.inspection.cells.left_out)
+        return ExplanationRequest(self.inspection, self.slug, self.inspection.cells.left_out)
 
-    def _ask_contributions(self) -> None:
-        self.contribution.run.start(partial(ask_contributions, self._asked()), self._show_contributions)
+    def _compute_contributions(self) -> None:
+        self.contribution.run.start(partial(_contributions, self._request()), self._show_contributions)
 
-    def _ask_without(self) -> None:
+    def _compute_without(self) -> None:
         assert self.inspection is not None
         chosen = self.inspection.cells.selected - self.inspection.cells.left_out
         if not chosen:
             self.without.run.show_error("Select one or more cells first, in the gallery, the table or a plot.")
             return
-        work = partial(ask_without, self._asked(), tuple(sorted(chosen)))
+        work = partial(_leave_one_out, self._request(), tuple(sorted(chosen)))
         self.without.run.start(work, self._show_without)
 
-    def _ask_curves(self) -> None:
-        self.curves.run.start(partial(ask_faithfulness, self._asked()), self._show_curves)
+    def _compute_curves(self) -> None:
+        self.curves.run.start(partial(_faithfulness, self._request()), self._show_curves)
 
-    def _show_contributions(self, result: tuple[Asked, Contributions]) -> None:
-        asked, found = result
+    def _show_contributions(self, result: tuple[ExplanationRequest, Contributions]) -> None:
+        request, found = result
         if self.inspection is None:
             return
-        self._found, self._left_out = found, asked.left_out
+        self._explained, self._left_out = found, request.left_out
         self.inspection.cells.set_column(COLUMN, found.values)
         self.dots.show()
         self.sort.show()
         name = self._name()
         between, total = found.log_odds - found.baseline_log_odds, float(found.values.sum())
-        self.contribution.answer(
-            f"{counted(int((found.values > 0).sum()), 'cell')} speak for {name}, "
-            f"{int((found.values < 0).sum())} against. Together they make {total:+.2f} of the {between:+.2f} "
+        self.contribution.show_result(
+            f"{counted(int((found.values > 0).sum()), 'cell')} support {name}, "
+            f"{int((found.values < 0).sum())} oppose it. Together they add {total:+.2f} of the {between:+.2f} "
             "log-odds between this smear and one of average cells.",
             self._draw_bars,
         )
         self._draw_contributions()
-        self._show_stale()
+        self._show_outdated()
 
     def _show_without(self, found: CellChanges) -> None:
         if self.inspection is None:
@@ -224,8 +205,10 @@ class WhyTab(InspectionView):
             f"Without cell #{prediction.ranks[found.rows[most]]} the log-odds of {self._name()} change by "
             f"{found.change[most]:+.2f}, from {found.log_odds:.2f}"
         )
-        words += "." if len(found.change) == 1 else f"; the most of {len(found.change)} cells."
-        self.without.answer(words, lambda figure: draw_leave_one_out(figure.subplots(), prediction, found, self.look))
+        words += "." if len(found.change) == 1 else f"; this is the largest change of {len(found.change)} cells."
+        self.without.show_result(
+            words, lambda figure: draw_leave_one_out(figure.subplots(), prediction, found, self.look)
+        )
 
     def _show_curves(self, found: Faithfulness) -> None:
         good = [
@@ -233,8 +216,8 @@ class WhyTab(InspectionView):
             for order in found.orders
             if all(found.gain(kind, order).low > 0 for kind in ("deletion", "insertion"))
         ]
-        words = f"Better than nearly all random orders, by both curves: {', '.join(good) or 'none'}."
-        self.curves.answer(words, partial(self._draw_both, found))
+        words = f"Better than nearly all random orders in both curves: {', '.join(good) or 'none'}."
+        self.curves.show_result(words, partial(self._draw_both, found))
 
     def _draw_both(self, found: Faithfulness, figure: Figure) -> None:
         above, below = figure.subplots(2, 1)
@@ -242,25 +225,25 @@ class WhyTab(InspectionView):
         draw_curves(below, found, "insertion", self.look)
 
     def _draw_contributions(self) -> None:
-        if self.inspection is not None and self._found is not None:
-            prediction, found, look = self.inspection.prediction, self._found, self.look
+        if self.inspection is not None and self._explained is not None:
+            prediction, found, look = self.inspection.prediction, self._explained, self.look
             self.dots.show_dots(
                 self.inspection,
                 lambda axes: draw_contributions(axes, prediction, found, look),
                 look,
                 place=(0.17, 0.17, 0.8, 0.79),
             )
-        self.contribution.draw_again()
+        self.contribution.redraw()
 
     def _draw_bars(self, figure: Figure) -> None:
-        if self.inspection is not None and self._found is not None:
+        if self.inspection is not None and self._explained is not None:
             axes = figure.subplots()
-            self._bars = draw_strongest(axes, self.inspection.prediction, self._found, self.look)
+            self._bars = draw_strongest(axes, self.inspection.prediction, self._explained, self.look)
             self._ring_bars()
 
     def _ring_bars(self) -> None:
         figure = self.contribution.canvas.figure
-        if self.inspection is None or self._found is None or not figure.axes:
+        if self.inspection is None or self._explained is None or not figure.axes:
             return
         for bar, cell in zip(figure.axes[0].patches, self._bars, strict=False):
             bar.set_edgecolor(self.look.text if int(cell) in self.inspection.cells.selected else "none")
@@ -278,12 +261,14 @@ class WhyTab(InspectionView):
         if self.inspection is not None:
             self.inspection.cells.sort_by(COLUMN, descending=True)
 
-    def _show_stale(self) -> None:
-        is_stale = (
-            self.inspection is not None and self._found is not None and self.inspection.cells.left_out != self._left_out
+    def _show_outdated(self) -> None:
+        is_outdated = (
+            self.inspection is not None
+            and self._explained is not None
+            and self.inspection.cells.left_out != self._left_out
         )
-        self._stale.setText(_STALE if is_stale else "")
-        self._stale.setVisible(is_stale)
+        self._outdated.setText(_OUTDATED if is_outdated else "")
+        self._outdated.setVisible(is_outdated)
 
     def _name(self) -> str:
         assert self.inspection is not None
@@ -291,8 +276,58 @@ class WhyTab(InspectionView):
         return taxonomy.names[taxonomy.slugs.index(self.slug)]
 
 
-class _Dots(CellPlot):
+class _ScrolledPlot(CellPlot):
     """The wheel scrolls the tab."""
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         event.ignore()
+
+
+@dataclass(frozen=True)
+class ExplanationRequest:
+    """A class of a prediction, and the cells that are left out of the bag."""
+
+    inspection: Inspection
+    slug: str
+    left_out: frozenset[int]
+
+    @property
+    def kept(self) -> list[int]:
+        """The cells of the bag, as numbers of the prediction's cells."""
+        return [i for i in range(len(self.inspection.prediction.cells)) if i not in self.left_out]
+
+    def bag(self, progress: OnProgress) -> Features:
+        """Return the features of the cells of the bag."""
+        cells = self.inspection.prediction.cells
+        return self.inspection.features(progress).of_cells([cells[i] for i in self.kept])
+
+
+def _contributions(request: ExplanationRequest, progress: OnProgress) -> tuple[ExplanationRequest, Contributions]:
+    """Return each cell's contribution; 0 for cells that are left out."""
+    bag, ensemble = request.bag(progress), request.inspection.ensemble()
+    from napari_caltomorph.explanation.contribution import contributions
+
+    result = contributions(ensemble, bag, request.slug, progress=progress)
+    cells = request.inspection.prediction.cells
+    values = np.zeros(len(cells))
+    values[request.kept] = result.values
+    return request, replace(result, cells=cells, values=values)
+
+
+def _leave_one_out(request: ExplanationRequest, chosen: tuple[int, ...], progress: OnProgress) -> CellChanges:
+    """Return what changes without each of these cells."""
+    bag, ensemble = request.bag(progress), request.inspection.ensemble()
+    from napari_caltomorph.explanation.changed_bags import leave_one_out
+
+    rows = np.searchsorted(request.kept, chosen)
+    result = leave_one_out(ensemble, bag, request.slug, rows, progress=progress)
+    return replace(result, rows=np.array(request.kept)[result.rows])
+
+
+def _faithfulness(request: ExplanationRequest, progress: OnProgress) -> Faithfulness:
+    """Return the curves of each order, and of random ones."""
+    bag, ensemble = request.bag(progress), request.inspection.ensemble()
+    from napari_caltomorph.explanation.faithfulness import cell_scores, faithfulness
+
+    scores = cell_scores(ensemble, bag, request.slug, progress=progress)
+    return faithfulness(ensemble, bag, request.slug, scores, progress=progress)

@@ -1,6 +1,6 @@
 """The *Predict patient* panel: choose a smear and a model, predict, and read the result.
 
-The panel holds no logic of its own: it makes a `PredictOptions`, calls `Predictor` in a worker, and shows the
+The panel has no logic of its own: it makes a `PredictOptions`, calls `Predictor` in a worker, and shows the
 `Prediction` that comes back. torch is imported in the worker, never here.
 """
 
@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING
 
 import napari
 from napari.layers import Image
-from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QCheckBox,
-    QFileDialog,
     QFrame,
     QHBoxLayout,
     QPushButton,
@@ -25,21 +23,20 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_caltomorph.diagnosis import Prediction, save_predictions
-from napari_caltomorph.diagnosis.prediction_files import find_smear, folder_name
+from napari_caltomorph.diagnosis import Prediction
+from napari_caltomorph.diagnosis.prediction_files import find_smear
 from napari_caltomorph.errors import SmearUnreadable
 from napari_caltomorph.plugin.gallery.gallery import Gallery
 from napari_caltomorph.plugin.gallery.layers import ranked_order
 from napari_caltomorph.plugin.gallery.pictures import CellPictures, read_pictures
-from napari_caltomorph.plugin.predict.report_button import UNANSWERED, ReportButton
-from napari_caltomorph.plugin.predict.result_view import ResultView
-from napari_caltomorph.plugin.predict.stale import stale_note
-from napari_caltomorph.plugin.session.inspection import Inspection, session_of
+from napari_caltomorph.plugin.predict.result_view import ResultView, mismatch_note
+from napari_caltomorph.plugin.predict.save import SaveButtons
+from napari_caltomorph.plugin.session.inspection import Inspection
+from napari_caltomorph.plugin.session.session import session_of
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
 from napari_caltomorph.plugin.widgets.parts import WARNING, line
-from napari_caltomorph.plugin.widgets.settings import preferences
 from napari_caltomorph.plugin.widgets.smear_chooser import SmearChooser
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress
@@ -56,8 +53,8 @@ _EMPTY = (
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What the worker brings back; without the smear there is nothing to show in the viewer, and `problem` says why."""
+class _Predicted:
+    """What the worker returns; without the smear there are no layers, and `problem` gives the reason."""
 
     prediction: Prediction
     smear: Smear | None = None
@@ -73,6 +70,7 @@ class PredictPanel(DockPanel):
         super().__init__(viewer)
         self._predictor: Predictor | None = None
         self.inspection: Inspection | None = None
+        self._gallery: Gallery | None = None
         self.smears = SmearChooser(viewer)
         self.run = TaskRow("Predict patient")
         self.run.requested.connect(self.predict)
@@ -80,8 +78,8 @@ class PredictPanel(DockPanel):
         self.smears.problem.connect(self.run.show_error)
         self.smears.prediction_asked.connect(self.open_prediction)
         self.models = ModelChooser()
-        self.smears.changed.connect(self._mark_if_stale)
-        self.models.changed.connect(self._mark_if_stale)
+        self.smears.changed.connect(self._show_mismatch)
+        self.models.changed.connect(self._show_mismatch)
         self.results = ResultView()
         # The card takes its new height only when the layout has run.
         self._reveal = QTimer(self, singleShot=True, interval=0)
@@ -91,7 +89,7 @@ class PredictPanel(DockPanel):
 
     @shows_errors
     def predict(self) -> None:
-        """Predict the chosen smear; a prediction that still runs is cancelled first, and its result dropped."""
+        """Predict the chosen smear; a prediction that still runs is cancelled first, and its result is dropped."""
         self.bind()
         layer, smear, options = self.smears.layer, self.smears.smear(), self.models.options()
         if smear is None or layer is None:
@@ -99,7 +97,7 @@ class PredictPanel(DockPanel):
             return
         self.smears.stop_checking()
 
-        def work(progress: OnProgress) -> _Found:
+        def work(progress: OnProgress) -> _Predicted:
             prepare_torch_import()
             from napari_caltomorph.diagnosis import Predictor
 
@@ -109,37 +107,26 @@ class PredictPanel(DockPanel):
             graded, prediction = predictor.predict(smear, progress=progress)
             self._predictor = predictor
             pictures = read_pictures(graded, ranked_order(graded, prediction), progress=progress)
-            is_gone = graded.path is not None and not graded.path.exists()
-            problem = f"The cells cannot be shown: {graded.path} is gone; bring it back." if is_gone else ""
-            return _Found(prediction, graded, pictures, predictor, problem)
+            is_missing = graded.path is not None and not graded.path.exists()
+            problem = f"The cells cannot be shown: {graded.path} is missing; restore it." if is_missing else ""
+            return _Predicted(prediction, graded, pictures, predictor, problem)
 
-        self.run.start(work, partial(self._on_found, layer))
+        self.run.start(work, partial(self._show_result, layer))
 
     def open_prediction(self, path: str | Path) -> None:
-        """Show a saved prediction, with its layers where its smear still is."""
+        """Show a saved prediction, with its layers if its smear still exists."""
 
-        def work(progress: OnProgress) -> _Found:
+        def work(progress: OnProgress) -> _Predicted:
             prediction = Prediction.load(Path(path))
-            cells = prediction.original or prediction  # cells that were left out can be taken back in
+            cells = prediction.original or prediction  # cells that were left out can be included again
             try:
                 smear = find_smear(cells)
             except SmearUnreadable as error:
-                return _Found(prediction, problem=f"The cells cannot be shown: {error}")
+                return _Predicted(prediction, problem=f"The cells cannot be shown: {error}")
             smear = check_smear(smear, progress=progress)
-            return _Found(prediction, smear, read_pictures(smear, ranked_order(smear, cells), progress=progress))
+            return _Predicted(prediction, smear, read_pictures(smear, ranked_order(smear, cells), progress=progress))
 
-        self.run.start(work, partial(self._on_found, None))
-
-    @shows_errors
-    def save(self, folder: str | Path) -> None:
-        """Save the shown prediction: prediction.json, predictions.csv and cells.csv."""
-        if self.inspection is None:
-            return
-        if not self.inspection.is_answered:
-            self.run.show_error(UNANSWERED)
-            return
-        save_predictions([self.inspection.answer], Path(folder))
-        show_info(f"Saved prediction.json, predictions.csv and cells.csv in {folder}")
+        self.run.start(work, partial(self._show_result, None))
 
     def predict_smear(self, smear: Smear, model: str) -> None:
         """Show a smear, and predict it with an installed model or a model folder."""
@@ -160,15 +147,12 @@ class PredictPanel(DockPanel):
         self._empty = line(_EMPTY)
         self._empty.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.as_stack = QCheckBox("One cell at a time")
-        self.as_stack.setToolTip("Scroll the same cells as a stack, most attended first, with the slider of the viewer")
+        self.as_stack.setToolTip("Scroll through the same cells, most attended first, with the slider of the viewer")
         self.as_stack.toggled.connect(self._on_as_stack)
         inspect = QPushButton("Inspect ...")
-        inspect.setToolTip("Sort, filter, mark and leave out cells, and ask why")
+        inspect.setToolTip("Sort, filter, mark and leave out cells, and explain the prediction")
         inspect.clicked.connect(self.inspect)
-        save = QPushButton("Save ...")
-        save.setToolTip("Save prediction.json, predictions.csv and cells.csv in a folder of the patient's name")
-        save.clicked.connect(self._save_dialog)
-        self.report = ReportButton(self.run, lambda: self.inspection)
+        self.saving = SaveButtons(self.run, lambda: self.inspection)
         self._scroll = QScrollArea(widgetResizable=True, visible=False)
         self._scroll.setFrameShape(QFrame.Shape.NoFrame)
         self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -181,12 +165,11 @@ class PredictPanel(DockPanel):
         tools.addWidget(self.as_stack)
         tools.addStretch()
         tools.addWidget(inspect)
-        tools.addWidget(self.report)
-        tools.addWidget(save)
-        self.stale = line()
-        self.stale.setStyleSheet(f"color: {WARNING}")
-        self.stale.hide()
-        choosers = (self.smears, self.models, self.run, self.stale)
+        tools.addWidget(self.saving)
+        self.mismatch = line()
+        self.mismatch.setStyleSheet(f"color: {WARNING}")
+        self.mismatch.hide()
+        choosers = (self.smears, self.models, self.run, self.mismatch)
         self.lay_out(*choosers, self._empty, self._scroll, self._tools, stretch=(self._empty, self._scroll))
 
     def on_bound(self) -> None:
@@ -202,19 +185,20 @@ class PredictPanel(DockPanel):
     def draw(self, look: Look) -> None:
         self.results.draw(look)
 
-    def _on_found(self, layer: Image | None, found: _Found) -> None:
-        if layer is not None and found.smear is not None:
-            self.smears.keep(layer, found.smear)
+    def _show_result(self, layer: Image | None, predicted: _Predicted) -> None:
+        if layer is not None and predicted.smear is not None:
+            self.smears.keep(layer, predicted.smear)
         self.as_stack.setChecked(False)
-        inspection = Inspection.of(
-            found.prediction, found.smear, options=self.models.chosen(), predictor=found.predictor
-        )
+        options = self.models.chosen()
+        inspection = Inspection(predicted.prediction, predicted.smear, options=options, predictor=predicted.predictor)
         self._unfollow()
         if self._gallery is not None:
             self._gallery.close()
+            self._gallery = None
         self.inspection = inspection
-        if found.smear is not None and found.pictures is not None:
-            Gallery(self._viewer, inspection, found.pictures).changed.connect(self._on_layers_changed)
+        if predicted.smear is not None and predicted.pictures is not None:
+            self._gallery = Gallery(self._viewer, inspection, predicted.pictures)
+            self._gallery.changed.connect(self._on_layers_changed)
         session_of(self).show(inspection)
         self._on_layers_changed()
         self._empty.hide()
@@ -222,14 +206,14 @@ class PredictPanel(DockPanel):
         self._tools.show()
         self._follow()
         self._scroll.verticalScrollBar().setValue(0)
-        self._mark_if_stale()
-        self.run.show_error(found.problem)
+        self._show_mismatch()
+        self.run.show_error(predicted.problem)
 
-    def _mark_if_stale(self) -> None:
+    def _show_mismatch(self) -> None:
         shown = None if self.inspection is None else self.inspection.prediction
-        note = stale_note(shown, self.smears.smear(), self.models.description)
-        self.stale.setText(note)
-        self.stale.setVisible(bool(note))
+        note = mismatch_note(shown, self.smears.smear(), self.models.description)
+        self.mismatch.setText(note)
+        self.mismatch.setVisible(bool(note))
 
     def _follow(self) -> None:
         """Show what is inspected, and what is selected and left out of it in any panel."""
@@ -243,10 +227,6 @@ class PredictPanel(DockPanel):
             self.inspection.cells.selection_changed.disconnect(self._on_selection)
             self.results.close_inspection()
 
-    @property
-    def _gallery(self) -> Gallery | None:
-        return None if self.inspection is None else self.inspection.gallery
-
     def _on_selection(self) -> None:
         self._reveal.start()
 
@@ -257,14 +237,8 @@ class PredictPanel(DockPanel):
         self.as_stack.setEnabled(gallery is not None and (gallery.is_shown or gallery.has_stack))
 
     def _forget_predictor(self) -> None:
-        """Let the models go: a device that ran out of memory needs it back."""
+        """Release the models: a device that ran out of memory needs it back."""
         self._predictor = None
-
-    def _save_dialog(self) -> None:
-        """Ask for a folder; in it, each patient has its own, so that saving one never replaces another."""
-        path = QFileDialog.getExistingDirectory(self, "Save the prediction in", preferences().folder)
-        if path and self.results.prediction is not None:
-            self.save(Path(path) / folder_name(self.results.prediction.patient_id))
 
     def _on_as_stack(self, is_on: bool) -> None:
         if self._gallery is not None:

@@ -9,8 +9,8 @@ from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from qtpy.QtWidgets import QFrame, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_caltomorph.diagnosis import NO_ATTENTION, Prediction
-from napari_caltomorph.plugin.gallery.colors import BY_CLASS, BY_LABEL, BY_TYPE
+from napari_caltomorph.diagnosis import NO_ATTENTION, ModelDescription, Prediction
+from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.cell_card import CellCard
 from napari_caltomorph.plugin.widgets.cell_plot import CellPlot
@@ -22,30 +22,29 @@ from napari_caltomorph.report import (
     draw_malignancy,
     draw_probabilities,
 )
+from napari_caltomorph.smear import Smear
 
 _BARS_HEIGHT = 262
 _NAMES_WIDTH = 134
 _NUMBERS_WIDTH = 40
 _SWARM_HEIGHT = 150
-_BARS_TIP = "Bar: the mean of the members' probabilities. Dot: one member; far-apart dots are members that disagree."
+_BARS_TIP = "Bar: the mean of the members' probabilities. Dot: one member; if dots are far apart, members disagree."
 _CALIBRATED_BARS_TIP = (
     "Bar: the mean of the members' probabilities, calibrated. Dot: one member at the same temperature; far-apart dots "
-    "are members that disagree. The bar need not end at the mean of its dots."
+    "are members that disagree. The bar may differ from the mean of its dots."
 )
 _MALIGNANCY_TIP = (
     "Sum of the probabilities of the malignant classes. Red from the threshold (the tick) on, green below."
 )
-_HEMOGLOBIN_TIP = (
-    "Estimated from the cells, in g/dl. The line, where there is one, says how far off it was on patients never seen."
-)
+_HEMOGLOBIN_TIP = "Estimated from the cells, in g/dl. The line, if there is one, shows the error on held-out patients."
 _COLORED_BY = {
     BY_CLASS: "the model's response to each cell alone",
     BY_LABEL: "their labels",
     BY_TYPE: "the types that the differential counts",
 }
 _SWARM_TIP = (
-    "Each dot is a cell. Right of 1x the network attended to it more than to an average cell; its colour is the class "
-    "it answers with to that cell alone. Click a dot to see its cell, draw around dots to select theirs."
+    "Each dot is a cell. Right of 1x, the cell received more attention than an average cell. Its colour is the class "
+    "that the model predicts for that cell alone. Click a dot to see its cell, or draw around dots to select cells."
 )
 
 
@@ -93,19 +92,19 @@ class ResultView(InspectionView):
 
     @property
     def prediction(self) -> Prediction | None:
-        """What is shown: without the cells that are left out."""
-        return None if self.inspection is None else self.inspection.answer
+        """What is shown: the result without the cells that are left out."""
+        return None if self.inspection is None else self.inspection.result
 
     def on_inspection(self) -> None:
         if self.inspection is None:
             return
         self._card.show_current(self.inspection)
-        self._say_colors(self.inspection)
+        self._show_coloring(self.inspection)
         self.swarm.setVisible(self.inspection.prediction.has_attention)
-        self.on_answer()
+        self.on_result()
         self.on_look()
 
-    def on_answer(self) -> None:
+    def on_result(self) -> None:
         prediction = self.prediction
         if prediction is None:
             return
@@ -126,7 +125,7 @@ class ResultView(InspectionView):
     def on_look(self) -> None:
         if self.inspection is None:
             return
-        self._draw_bars(self.inspection.answer)
+        self._draw_bars(self.inspection.result)
         base, look = self.inspection.prediction, self.look
         self.swarm.show_dots(self.inspection, lambda axes: draw_attention_swarm(axes, base, look), look)
 
@@ -145,11 +144,11 @@ class ResultView(InspectionView):
     def on_colors(self) -> None:
         self.swarm.show_state()
         if self.inspection is not None:
-            self._say_colors(self.inspection)
+            self._show_coloring(self.inspection)
 
     @property
     def card_text(self) -> str:
-        """What is said about the selected cell."""
+        """The text about the selected cell."""
         return self._card.text
 
     @property
@@ -157,7 +156,7 @@ class ResultView(InspectionView):
         """The widget that shows the selected cell, for scrolling to it."""
         return self._card
 
-    def _say_colors(self, inspection: Inspection) -> None:
+    def _show_coloring(self, inspection: Inspection) -> None:
         title = f"<b>Cells by attention</b>, coloured by {_COLORED_BY[inspection.coloring]}"
         self._swarm_title.setText(title if inspection.prediction.has_attention else plain(NO_ATTENTION))
 
@@ -186,7 +185,7 @@ class ResultView(InspectionView):
 
     def _on_resized(self) -> None:
         if self.inspection is not None:
-            self._draw_bars(self.inspection.answer)
+            self._draw_bars(self.inspection.result)
 
     def _on_hover(self, event: Any) -> None:
         """Explain the row under the mouse, its name and its number included."""
@@ -200,14 +199,14 @@ def _notes(prediction: Prediction) -> str:
     error, interval = prediction.hemoglobin_error, prediction.hemoglobin_range
     if error is not None and interval is not None:
         notes.append(
-            f"Hemoglobin: as far off as on {error.level:.0%} of {error.patients} unseen patients, it is "
-            f"{interval[0]:.1f} to {interval[1]:.1f} g/dl."
+            f"Hemoglobin: {interval[0]:.1f} to {interval[1]:.1f} g/dl, if it is as accurate as on {error.level:.0%} of "
+            f"{error.patients} held-out patients."
         )
     notes.append(f"{plain(prediction.calibration_in_words)}.")
     if prediction.prediction_set_in_words is not None:
         notes.append(f"Not excluded: {plain(prediction.prediction_set_in_words)}.")
     left_out = f", {len(prediction.left_out)} left out" if prediction.left_out else ""
-    made = ", a synthetic model: it knows drawn cells only" if prediction.synthetic else ""
+    made = ", trained on synthetic cells only" if prediction.synthetic else ""
     notes.append(f"{counted(len(prediction.cells), 'cell')}{left_out}. Model {plain(prediction.model_name)}{made}.")
     return "<span style='font-size:8pt'>" + "<br>".join(notes) + "</span>"
 
@@ -222,3 +221,35 @@ def _rule() -> QFrame:
     rule = QFrame()
     rule.setFrameShape(QFrame.Shape.HLine)
     return rule
+
+
+def mismatch_note(prediction: Prediction | None, smear: Smear | None, model: ModelDescription | None) -> str:
+    """Return, in HTML, whether a result belongs to another smear or model than what is chosen; empty if it does not."""
+    if prediction is None:
+        return ""
+    changed = []
+    if smear is not None and _is_other(smear, prediction):
+        changed.append("smear")
+    elif smear is not None and smear.grades is not None and _used(smear) != set(prediction.cells):
+        changed.append("choice of cells")
+    if model is not None and _is_other_model(model, prediction):
+        changed.append("model")
+    if not changed:
+        return ""
+    others = " and another ".join(changed)
+    return f"<b>Below is the result of {plain(prediction.patient_id)}; another {others} is chosen. Predict again.</b>"
+
+
+def _is_other(smear: Smear, prediction: Prediction) -> bool:
+    if smear.grades is None:
+        return smear.patient_id != prediction.patient_id
+    return smear.fingerprint != prediction.smear_fingerprint
+
+
+def _is_other_model(model: ModelDescription, prediction: Prediction) -> bool:
+    # The threshold may be edited, and is in no fingerprint.
+    return model.fingerprint != prediction.model_fingerprint or model.threshold != prediction.threshold
+
+
+def _used(smear: Smear) -> set[str]:
+    return {smear.cells[i] for i in smear.usable}

@@ -1,4 +1,4 @@
-"""What is known of each cell as columns, and which cells a filter shows in which order."""
+"""What is known of each cell as columns and colours, and which cells a filter shows in which order."""
 
 from __future__ import annotations
 
@@ -11,26 +11,31 @@ from natsort import natsort_keygen
 from numpy.typing import NDArray
 
 from napari_caltomorph.diagnosis.prediction import Prediction
+from napari_caltomorph.differential.cell_types import cell_type
 from napari_caltomorph.smear import Smear
 
 Column = NDArray[Any]
 _natural = natsort_keygen()
 
+# The columns that cells can be coloured by.
+BY_CLASS, BY_LABEL, BY_TYPE = "alone_class", "label", "cell_type"
+_UNLABELLED = "#8a8a8a"
+
 
 @dataclass(frozen=True)
 class CellFilter:
-    """Which cells are shown: those for which all of this holds.
+    """Which cells are shown: those that meet all conditions.
 
     Attributes
     ----------
     search : str
-        Stands in the cell's name, small or capital.
+        Part of the cell's name; case is ignored.
     alone_class, label : str or None
-        The class that the model answers with to the cell alone, and the cell's label; ``""``: has none.
+        The class that the model predicts for the cell alone, and the cell's label; ``""``: it has none.
     quality : float
-        At least this sharp, 0 ... 1; cells that were not graded stay.
+        Least sharpness, 0 ... 1; cells that were not graded are shown.
     top : int or None
-        No more than the first so many, as they are sorted.
+        Show only the first so many cells, as they are sorted.
     """
 
     search: str = ""
@@ -49,7 +54,7 @@ class Sort:
 
 
 def cell_columns(prediction: Prediction, smear: Smear | None = None) -> dict[str, Column]:
-    """Return what is known of each cell, in the order of `Prediction.cells`; labels are the selection's."""
+    """Return what is known of each cell but its label, in the order of `Prediction.cells`."""
     sharpness = {}
     if smear is not None and smear.grades is not None:
         sharpness = {cell: 1 - grade.blur for cell, grade in zip(smear.cells, smear.grades, strict=True)}
@@ -80,6 +85,25 @@ def shown_order(columns: Mapping[str, Column], sort: Sort, wanted: CellFilter) -
     order = by_attention[_sorted(columns[sort.column][by_attention], descending=sort.descending)]
     order = order[shown[order]]
     return order if wanted.top is None else order[: wanted.top]
+
+
+def colors_by(column: str, prediction: Prediction, labels: tuple[str, ...]) -> NDArray[np.str_]:
+    """(N,) ``#rrggbb`` of each cell, in the order of `Prediction.cells`."""
+    if column == BY_CLASS:
+        return np.array(prediction.taxonomy.colors)[prediction.alone_class]
+    known = {label: cell_type(label).color if label else _UNLABELLED for label in set(labels)}
+    return np.array([known[label] for label in labels])
+
+
+def legend(column: str, prediction: Prediction, labels: tuple[str, ...]) -> list[tuple[str, str, int]]:
+    """Return what the colours mean: name, colour and how many cells, most frequent first."""
+    names = np.array(labels, dtype=object)
+    if column == BY_CLASS:
+        names = np.array(prediction.taxonomy.names, dtype=object)[prediction.alone_class]
+    colors = colors_by(column, prediction, labels)
+    unique, first, counts = np.unique(names, return_index=True, return_counts=True)
+    most = np.argsort(-counts, kind="stable")
+    return [(unique[i] or "no label", str(colors[first[i]]), int(counts[i])) for i in most]
 
 
 def _sorted(values: Column, *, descending: bool) -> NDArray[np.intp]:

@@ -1,4 +1,4 @@
-"""What *Differential* knows of a window's smears: their labelled cells, the probe, and the counts; no widget in it."""
+"""The cell types of a window's smears: labelled cells, the probe that is trained on them, and its counts."""
 
 from __future__ import annotations
 
@@ -10,91 +10,107 @@ import numpy as np
 
 from napari_caltomorph.differential import FOLDER, CellLabels, Differential, Probe, SmearId, cell_type
 from napari_caltomorph.errors import LooksLikeCohort
-from napari_caltomorph.plugin.gallery.colors import BY_TYPE
+from napari_caltomorph.plugin.session.cell_columns import BY_TYPE
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.smear import find_smears, read_smear
 
-# The probability of what the probe calls a cell: sorted by it, the doubtful ones come first.
+# The probability of the type that the probe predicts: sorted by it, the doubtful cells come first.
 CERTAINTY = "p_called"
 Counts = Mapping[SmearId, Differential]
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A probe, and what it makes of the smears that were seen."""
+class TrainedProbe:
+    """A probe, and its counts of the inspected smears."""
 
     probe: Probe
     counts: Counts
 
 
 class DifferentialState:
-    """Follows the labels that a person gives, smear after smear.
+    """The labels, probe and counts of all smears that are inspected in a window, one after the other.
 
-    `train`, `count` and `count_others` take time and import torch: call them in a worker, and keep what they return on
-    the main thread.
+    `train`, `count` and `count_others` take time and import torch: call them in a worker. They change nothing; hand
+    what they return to `set_trained` and `add_counts` on the main thread.
 
     Attributes
     ----------
     labels : CellLabels
-        Of all smears: given here, taken over from sub-folders, or loaded.
+        Of all smears: given here, read from sub-folders, or loaded.
     probe : Probe or None
+    counts : dict of SmearId to Differential
     """
 
     def __init__(self) -> None:
         self.labels = CellLabels()
         self.probe: Probe | None = None
-        self._seen: dict[SmearId, Inspection] = {}
-
-    def __contains__(self, inspection: Inspection) -> bool:
-        return self._seen.get(smear_of(inspection)) is inspection
+        self.counts: dict[SmearId, Differential] = {}
+        self._inspections: dict[SmearId, Inspection] = {}
 
     def open(self, inspection: Inspection) -> None:
-        """Begin with a smear: its sub-folders' labels come into the book, and the book's labels onto its cells."""
+        """Add a smear: labels of its sub-folders are stored, and stored labels are set on its cells."""
+        if self._is_open(inspection):
+            self.store_labels(inspection)
+            return
         smear, prediction = smear_of(inspection), inspection.prediction
-        self._seen[smear] = inspection
+        self._inspections[smear] = inspection
         pairs = zip(prediction.cells, prediction.labels, strict=True)
         of_folders = {cell: label for cell, label in pairs if label}
         self.labels = CellLabels().labelled(smear, of_folders, by=FOLDER, when="").merged(self.labels)
-        self.show(inspection)
+        self.set_labels(inspection)
 
-    def show(self, inspection: Inspection) -> None:
-        """Put the book's labels onto the cells of a smear."""
+    def set_labels(self, inspection: Inspection) -> None:
+        """Set the stored labels on the cells of a smear."""
         known = self.labels.of(smear_of(inspection))
         inspection.cells.set_labels([known.get(cell, "") for cell in inspection.prediction.cells])
 
-    def keep(self, inspection: Inspection) -> bool:
-        """Write down what the cells of a smear are labelled now, and return whether that is news."""
+    def store_labels(self, inspection: Inspection) -> bool:
+        """Store the labels that the cells of an open smear have now, and return whether any is new."""
+        if not self._is_open(inspection):
+            return False
         smear = smear_of(inspection)
         pairs = zip(inspection.prediction.cells, inspection.cells.labels, strict=True)
-        said = {cell: cell_type(label).name for cell, label in pairs if label}
+        labels = {cell: cell_type(label).name for cell, label in pairs if label}
         known = self.labels.of(smear)
-        gone = [cell for cell in inspection.prediction.cells if cell in known and cell not in said]
-        new = {cell: name for cell, name in said.items() if known.get(cell) != name}
-        self.labels = self.labels.without(smear, gone).labelled(smear, new)
-        return bool(gone or new)
+        removed = [cell for cell in inspection.prediction.cells if cell in known and cell not in labels]
+        new = {cell: name for cell, name in labels.items() if known.get(cell) != name}
+        self.labels = self.labels.without(smear, removed).labelled(smear, new)
+        return bool(removed or new)
 
-    def add(self, labels: CellLabels) -> None:
-        """Add labels from a file; on a cell that is labelled already, they win."""
+    def add_labels(self, labels: CellLabels) -> None:
+        """Add labels from a file; on a cell that has a label already, they win."""
         self.labels = self.labels.merged(labels)
 
-    def train(self, progress: OnProgress) -> Trained:
-        """Train a probe on the labelled cells of all smears that were seen, and count these with it."""
+    def set_probe(self, probe: Probe) -> None:
+        """Count with another probe from now on; the counts of the previous one are dropped."""
+        self.probe, self.counts = probe, {}
+
+    def set_trained(self, trained: TrainedProbe) -> None:
+        """Replace probe and counts."""
+        self.probe, self.counts = trained.probe, dict(trained.counts)
+
+    def add_counts(self, counts: Counts) -> None:
+        """Add counts, or replace those of the same smears."""
+        self.counts |= counts
+
+    def train(self, progress: OnProgress) -> TrainedProbe:
+        """Train a probe on the labelled cells of all inspected smears, and count these with it."""
         from napari_caltomorph.differential import train_probe
 
-        labels, seen = self.labels, dict(self._seen)
+        labels, inspections = self.labels, dict(self._inspections)
         progress(Progress("Loading features", 0, 1, "smears"))
-        features = {smear: one.features(progress) for smear, one in seen.items() if labels.of(smear)}
+        features = {smear: one.features(progress) for smear, one in inspections.items() if labels.of(smear)}
         probe = train_probe(list(features.values()), labels, progress=progress)
-        return Trained(probe, {smear: _counted(probe, one, labels, progress) for smear, one in seen.items()})
+        return TrainedProbe(probe, {smear: _count(probe, one, labels, progress) for smear, one in inspections.items()})
 
     def count(self, inspection: Inspection, progress: OnProgress) -> Counts:
-        """Count one smear with the probe; labels given by hand stand."""
+        """Count one smear with the probe; labels that were given by hand are kept."""
         assert self.probe is not None
-        return {smear_of(inspection): _counted(self.probe, inspection, self.labels, progress)}
+        return {smear_of(inspection): _count(self.probe, inspection, self.labels, progress)}
 
     def count_others(self, inspection: Inspection, path: Path, progress: OnProgress) -> Counts:
-        """Count the smear at a path, or each of the smears in it, on the encoder of the inspected one.
+        """Count the smear at a path, or each of the smears in it, with the encoder of the inspected one.
 
         Raises
         ------
@@ -118,36 +134,38 @@ class DifferentialState:
             features = encode_smear(graded, encoder, EncodeOptions(), progress=progress)
             smear = SmearId(one.patient_id, graded.fingerprint)
             labels = CellLabels.of_folders(graded).merged(self.labels)
-            counts[smear] = _with_draws(self.probe.differential(features, labels.of(smear)))
+            counts[smear] = _with_blasts(self.probe.differential(features, labels.of(smear)))
         return counts
+
+    def _is_open(self, inspection: Inspection) -> bool:
+        return self._inspections.get(smear_of(inspection)) is inspection
 
 
 def smear_of(inspection: Inspection) -> SmearId:
-    """Return whose cells are inspected."""
+    """Return which smear is inspected."""
     return SmearId(inspection.prediction.patient_id, inspection.prediction.smear_fingerprint or "")
 
 
-def show_calls(inspection: Inspection, counted: Differential) -> None:
-    """Let the table, the order, the frames and the report know what each cell is taken for, and how surely."""
-    inspection.differential = counted
-    place = {cell: i for i, cell in enumerate(counted.cells)}
+def show_cell_types(inspection: Inspection, differential: Differential) -> None:
+    """Set the predicted type of each cell, and its probability, as columns; the first time, colour by type."""
+    inspection.differential = differential
+    place = {cell: i for i, cell in enumerate(differential.cells)}
     rows = [place[cell] for cell in inspection.prediction.cells]
-    types = np.array(counted.cell_types, dtype=object)[rows]
+    types = np.array(differential.cell_types, dtype=object)[rows]
     cells = inspection.cells
     is_first = BY_TYPE not in cells.columns
     if is_first or not np.array_equal(cells.columns[BY_TYPE], types):
         cells.set_column(BY_TYPE, types)
-        cells.set_column(CERTAINTY, np.array(counted.certainty)[rows])
+        cells.set_column(CERTAINTY, np.array(differential.certainty)[rows])
         if is_first or inspection.coloring == BY_TYPE:
             inspection.color_by(BY_TYPE)
 
 
-def _counted(probe: Probe, inspection: Inspection, labels: CellLabels, progress: OnProgress) -> Differential:
-    counted = probe.differential(inspection.features(progress), labels.of(smear_of(inspection)))
-    return _with_draws(counted)
+def _count(probe: Probe, inspection: Inspection, labels: CellLabels, progress: OnProgress) -> Differential:
+    return _with_blasts(probe.differential(inspection.features(progress), labels.of(smear_of(inspection))))
 
 
-def _with_draws(counted: Differential) -> Differential:
-    """Let the draws be made here, in the worker, and not when the window first shows them."""
-    assert counted.blasts is not None
-    return counted
+def _with_blasts(differential: Differential) -> Differential:
+    """Compute the bootstrap of the blasts here, in the worker, and not when the window first shows it."""
+    assert differential.blasts is not None
+    return differential

@@ -1,7 +1,7 @@
-"""Which cells of a prediction are looked at: one model for the gallery, the table, the plots and the keys.
+"""Which cells of a prediction are selected, shown and edited: one model for the gallery, tables, plots and keys.
 
-Cells are numbers: indices into `Prediction.cells`. Looking (select, sort, filter) cannot be undone; edits (mark, leave
-out, label) can. What is selected is always in sight, and at least one cell always stays in the bag.
+Cells are numbers: indices into `Prediction.cells`. Edits (mark, leave out, label) can be undone; selecting, sorting and
+filtering cannot. Selected cells are always shown, and at least one cell always remains in the bag.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ class Edits:
 class CellSelection:
     """The cells of one prediction as the user sees them.
 
-    Signals (psygnal) carry nothing: ask for what is needed. `selection_changed`: selected or current cell.
-    `order_changed`: what is shown, or in which order. `edited`: marked, left out or labels. `columns_changed`: a column
-    came, or its values are others.
+    Signals have no arguments. `selection_changed`: selected or current cell. `order_changed`: which cells are shown,
+    or in which order. `edited`: marked, left out or labels. `columns_changed`: a new column, or new values.
 
     Parameters
     ----------
@@ -44,6 +43,8 @@ class CellSelection:
         Numbers or texts, one a cell; ``cell``, ``attention``, ``rank``, ``alone_class`` and ``quality`` at least.
     labels : sequence of N str
         Cell types; empty where there is none.
+    left_out : iterable of int
+        Cells that are left out from the start; this is no edit that can be undone.
     """
 
     selection_changed = Signal()
@@ -51,22 +52,22 @@ class CellSelection:
     edited = Signal()
     columns_changed = Signal()
 
-    def __init__(self, columns: Mapping[str, Column], labels: Sequence[str]) -> None:
+    def __init__(self, columns: Mapping[str, Column], labels: Sequence[str], left_out: Iterable[int] = ()) -> None:
         self._columns = dict(columns)
-        self._edits = Edits(frozenset(), frozenset(), tuple(labels))
+        self._edits = Edits(frozenset(), frozenset(left_out), tuple(labels))
         self._past: list[Edits] = []
         self._future: list[Edits] = []
         self._sort, self._filter = Sort(), CellFilter()
         self._selected: frozenset[int] = frozenset()
         self._current: int | None = None
-        self._place = 0  # of the current cell, kept when it goes out of sight
+        self._place = 0  # of the current cell; it remains when that cell is no longer shown
         self._order = self._ordered()
 
     @classmethod
-    def of(cls, prediction: Prediction, smear: Smear | None = None) -> CellSelection:
-        """Return the cells of a prediction; their quality is known where the graded smear is at hand."""
-        labels = [cell_type(label).name if label else "" for label in prediction.labels]  # labs spell them variously
-        return cls(cell_columns(prediction, smear), labels)
+    def of(cls, prediction: Prediction, smear: Smear | None = None, left_out: Iterable[int] = ()) -> CellSelection:
+        """Return the cells of a prediction; their quality is known if the graded smear is available."""
+        labels = [cell_type(label).name if label else "" for label in prediction.labels]  # labs spell them differently
+        return cls(cell_columns(prediction, smear), labels, left_out)
 
     def __len__(self) -> int:
         return len(self._edits.labels)
@@ -81,7 +82,7 @@ class CellSelection:
         if len(values) != len(self):
             raise ValueError(f"{name}: {len(values)} values for {len(self)} cells")
         self._columns[name] = np.asarray(values)
-        self._emit([self.columns_changed, *(self._ordered_anew() if self._sort.column == name else [])])
+        self._emit([self.columns_changed, *(self._update_order() if self._sort.column == name else [])])
 
     @property
     def selected(self) -> frozenset[int]:
@@ -100,7 +101,7 @@ class CellSelection:
 
     @property
     def left_out(self) -> frozenset[int]:
-        """Cells that the user took out of the bag, shown or not; never all."""
+        """Cells that the user left out of the bag, shown or not; never all."""
         return self._edits.left_out
 
     @property
@@ -125,12 +126,12 @@ class CellSelection:
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is an edit to take back."""
+        """Whether there is an edit to undo."""
         return bool(self._past)
 
     @property
     def can_redo(self) -> bool:
-        """Whether there is an edit that was taken back."""
+        """Whether there is an edit to redo."""
         return bool(self._future)
 
     def position(self, cell: int) -> int | None:
@@ -152,10 +153,10 @@ class CellSelection:
         wanted = frozenset(int(cell) for cell in cells)
         if reveal and not wanted <= set(self._order.tolist()):
             self.set_filter(CellFilter())
-        self._emit(self._selected_anew(wanted & set(self._order.tolist()), current))
+        self._emit(self._update_selection(wanted & set(self._order.tolist()), current))
 
     def toggle(self, cell: int) -> None:
-        """Add a cell to the selection, or take it from there."""
+        """Add a cell to the selection, or remove it."""
         self.select(self._selected ^ {cell}, current=cell)
 
     def extend_to(self, cell: int) -> None:
@@ -166,7 +167,7 @@ class CellSelection:
             self.select(self._order[low : high + 1], current=cell)
 
     def step(self, by: int) -> None:
-        """Select the cell so many places further; where the current one went out of sight, the one at its place."""
+        """Select the cell so many places further; if the current one is no longer shown, the one at its place."""
         if not len(self._order):
             return
         place = self._place + by if self._current is not None else self._place
@@ -185,13 +186,13 @@ class CellSelection:
         self._reorder()
 
     def mark(self, cells: Iterable[int] | None = None) -> None:
-        """Mark cells, the selected where none are given; where all of them are marked, take the marks away."""
+        """Mark cells, by default the selected; if all of them are marked, unmark them."""
         chosen = self._chosen(cells)
         marked = self.marked - chosen if chosen <= self.marked else self.marked | chosen
         self._edit(replace(self._edits, marked=marked))
 
     def leave_out(self, cells: Iterable[int] | None = None) -> None:
-        """Take cells out of the bag, the selected where none are given; take them back in where all are out.
+        """Leave cells out of the bag, by default the selected; if all of them are left out, include them again.
 
         Raises
         ------
@@ -202,7 +203,7 @@ class CellSelection:
         self.set_left_out(self.left_out - chosen if chosen <= self.left_out else self.left_out | chosen)
 
     def keep_only(self, cells: Iterable[int] | None = None) -> None:
-        """Take all other cells out of the bag.
+        """Leave all other cells out of the bag.
 
         Raises
         ------
@@ -221,33 +222,29 @@ class CellSelection:
         """
         left_out = frozenset(int(cell) for cell in cells)
         if len(left_out) >= len(self):
-            raise ExplanationRefused("A diagnosis needs at least one cell: leave one in.")
+            raise ExplanationRefused("A diagnosis needs at least one cell: keep one.")
         self._edit(replace(self._edits, left_out=left_out))
 
-    def start_without(self, cells: Iterable[int]) -> None:
-        """Begin with these cells left out already; there is nothing to undo."""
-        self._edits = replace(self._edits, left_out=frozenset(cells))
-
     def label(self, name: str, cells: Iterable[int] | None = None) -> None:
-        """Say what cells are, the selected where none are given; empty takes their labels away."""
+        """Label cells, by default the selected; an empty name removes their labels."""
         chosen = self._chosen(cells)
         labels = tuple(name if i in chosen else old for i, old in enumerate(self.labels))
         self._edit(replace(self._edits, labels=labels))
 
     def set_labels(self, labels: Sequence[str]) -> None:
-        """Say what all N cells are at once, so that one undo takes it back; empty where there is no label."""
+        """Set the labels of all N cells as one edit; empty where there is no label."""
         if len(labels) != len(self):
             raise ValueError(f"{len(labels)} labels for {len(self)} cells")
         self._edit(replace(self._edits, labels=tuple(labels)))
 
     def undo(self) -> None:
-        """Take back the last edit."""
+        """Revert the last edit."""
         if self._past:
             self._future.append(self._edits)
             self._show(self._past.pop())
 
     def redo(self) -> None:
-        """Do again what was taken back last."""
+        """Apply again the edit that was undone last."""
         if self._future:
             self._past.append(self._edits)
             self._show(self._future.pop())
@@ -266,22 +263,22 @@ class CellSelection:
         self._edits = edits
         signals = [self.edited, self.columns_changed] if relabelled else [self.edited]
         if relabelled and (self._sort.column == "label" or self._filter.label is not None):
-            signals += self._ordered_anew()
+            signals += self._update_order()
         self._emit(signals)
 
     def _reorder(self) -> None:
-        self._emit(self._ordered_anew())
+        self._emit(self._update_order())
 
-    def _ordered_anew(self) -> list[SignalInstance]:
-        """Order the cells and return what changed; it is told when all of it is done."""
+    def _update_order(self) -> list[SignalInstance]:
+        """Update the order and return the signals to emit when all of the state is consistent."""
         order = self._ordered()
         if np.array_equal(order, self._order):
             return []
         self._order = order
         shown = self._selected & set(order.tolist())
-        return [self.order_changed, *self._selected_anew(shown, self._current)]
+        return [self.order_changed, *self._update_selection(shown, self._current)]
 
-    def _selected_anew(self, cells: frozenset[int], current: int | None) -> list[SignalInstance]:
+    def _update_selection(self, cells: frozenset[int], current: int | None) -> list[SignalInstance]:
         if current not in cells:
             current = next((int(cell) for cell in self._order if cell in cells), None)
         if current is not None:

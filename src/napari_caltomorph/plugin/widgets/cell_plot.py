@@ -1,6 +1,6 @@
-"""Cells as dots of a plot: a click or a lasso selects, the selected are ringed, what is filtered away is faint.
+"""Cells as dots of a plot: a click or a lasso selects, selected cells are ringed, filtered cells are faint.
 
-The dots are drawn once; rings are drawn over a copy of them, so that selecting among thousands of cells stays fluid.
+The dots are drawn once; rings are drawn over a copy of them, so that selecting among thousands of cells remains fast.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from qtpy.QtWidgets import QApplication
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.report import Look
 
-# A lasso smaller than this, in pixels, is a click; a click this far from a dot still means it.
+# A lasso smaller than this, in pixels, is a click; a click this far from a dot still selects it.
 _CLICK = 4
 _REACH = 12
 _FAINT = 0.1
@@ -53,10 +53,10 @@ class CellPlot(FigureCanvasQTAgg):
 
         Parameters
         ----------
-        inspected : Inspected
+        inspection : Inspection
         draw : callable
-            Draws into axes, and returns dots whose offsets are in the order of the prediction's cells; none where it
-            says why there are none.
+            Draws into axes, and returns dots whose offsets are in the order of the prediction's cells; none if it
+            draws the reason instead.
         look : Look
         place : tuple of float
             Of the axes in the figure: left, bottom, width, height.
@@ -68,7 +68,7 @@ class CellPlot(FigureCanvasQTAgg):
         self._background: Any = None
         self._rings = axes.scatter([], [], s=42, facecolor="none", edgecolor=look.text, linewidth=1.0, animated=True)
         self._ring = axes.scatter([], [], s=110, facecolor="none", edgecolor=look.text, linewidth=1.8, animated=True)
-        # Kept, or it would be gone.
+        # A reference, or it would be deleted.
         self._lasso = LassoSelector(
             axes,
             self._on_lasso,
@@ -80,9 +80,9 @@ class CellPlot(FigureCanvasQTAgg):
 
     @property
     def places(self) -> np.ndarray:
-        """(N, 2) where each cell's dot is, in the axes' units; (0, 2) where there are none."""
-        found = np.zeros((0, 2)) if self._dots is None else np.asarray(self._dots.get_offsets(), dtype=float)
-        return found.reshape(-1, 2)
+        """(N, 2) position of each cell's dot, in the axes' units; (0, 2) if there are none."""
+        offsets = np.zeros((0, 2)) if self._dots is None else np.asarray(self._dots.get_offsets(), dtype=float)
+        return offsets.reshape(-1, 2)
 
     @property
     def ringed(self) -> np.ndarray:
@@ -90,7 +90,7 @@ class CellPlot(FigureCanvasQTAgg):
         return np.asarray(self._rings.get_offsets(), dtype=float).reshape(-1, 2)
 
     def show_state(self) -> None:
-        """Show colours, and which cells are filtered away (faint) or left out (hollow)."""
+        """Show colours, and which cells are hidden by the filter (faint) or left out (hollow)."""
         if self._inspection is None or self._dots is None or not len(self.places):
             self.draw_idle()
             return
@@ -168,5 +168,5 @@ class CellPlot(FigureCanvasQTAgg):
 
 
 def _shrunk(count: int, many: int) -> float:
-    """Return by how much to shrink so many things, at most to a fifth."""
+    """Return the factor by which to shrink so many items, at least a fifth."""
     return float(np.clip((many / max(count, 1)) ** 0.5, 0.2, 1.0))

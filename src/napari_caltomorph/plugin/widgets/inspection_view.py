@@ -1,9 +1,8 @@
-"""What every tab of *Inspect cells* is: a view of the inspected prediction that works only while it is in sight."""
+"""The base of all views of an inspected prediction: they follow its state, and update only while they are visible."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QWidget
@@ -15,15 +14,15 @@ from napari_caltomorph.report import Look
 class InspectionView(QWidget):
     """Follows one `Inspection`. Override the `on_...` methods that matter to the view.
 
-    They are called on the main thread, only while the tab is in sight; what happened meanwhile is told, once each, as
-    soon as it comes into sight. `inspection` may be None: show what to do then.
+    They are called on the main thread, only while the view is visible; what changed meanwhile is reported, once each,
+    as soon as it becomes visible. `inspection` may be None: show what to do then.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.inspection: Inspection | None = None
         self.look = Look()
-        self._untold: dict[Callable[[], None], None] = {}  # an ordered set
+        self._pending: dict[Callable[[], None], None] = {}  # an ordered set
 
     def key_widgets(self) -> list[QWidget]:
         """Return the widgets in which the keys for cells work as over the picture; none that takes typing."""
@@ -47,8 +46,8 @@ class InspectionView(QWidget):
     def on_colors(self) -> None:
         """Show the cells in other colours: `Inspection.colors`."""
 
-    def on_answer(self) -> None:
-        """Show what the model says without the cells that are left out."""
+    def on_result(self) -> None:
+        """Show the prediction without the cells that are left out: `Inspection.result`."""
 
     def on_look(self) -> None:
         """Draw in the colours of `look`."""
@@ -58,64 +57,66 @@ class InspectionView(QWidget):
 
     def show_inspection(self, inspection: Inspection | None) -> None:
         """Follow another prediction, or none."""
-        if self.inspection is not None:
-            self._follow(self.inspection, "disconnect")
+        self._disconnect()
         self.inspection = inspection
         if inspection is not None:
-            self._follow(inspection, "connect")
-        self._untold.clear()
-        self._tell(self.on_inspection)
+            self._connect(inspection, "connect")
+        self._pending.clear()
+        self._update(self.on_inspection)
 
     def draw(self, look: Look) -> None:
         """Draw in other colours."""
         self.look = look
-        self._tell(self.on_look)
+        self._update(self.on_look)
 
     def close_inspection(self) -> None:
-        """Stop what runs, and let go of the prediction."""
+        """Stop what runs, and release the prediction."""
         self.on_closed()
-        if self.inspection is not None:
-            self._follow(self.inspection, "disconnect")
-            self.inspection = None
+        self._disconnect()
+        self.inspection = None
 
     def showEvent(self, event: QEvent) -> None:
         super().showEvent(event)
-        untold, self._untold = self._untold, {}
-        for tell in untold:
-            tell()
+        pending, self._pending = self._pending, {}
+        for update in pending:
+            update()
 
-    def _follow(self, inspection: Inspection, how: str) -> None:
+    def _disconnect(self) -> None:
+        if self.inspection is not None:
+            self._connect(self.inspection, "disconnect")
+
+    def _connect(self, inspection: Inspection, how: str) -> None:
         cells = inspection.cells
-        for signal, told in (
-            (cells.selection_changed, self._tell_selection),
-            (cells.order_changed, self._tell_order),
-            (cells.edited, self._tell_edits),
-            (cells.columns_changed, self._tell_columns),
-            (inspection.colors_changed, self._tell_colors),
-            (inspection.answer_changed, self._tell_answer),
+        for signal, slot in (
+            (cells.selection_changed, self._selection_changed),
+            (cells.order_changed, self._order_changed),
+            (cells.edited, self._edited),
+            (cells.columns_changed, self._columns_changed),
+            (inspection.colors_changed, self._colors_changed),
+            (inspection.result_changed, self._result_changed),
         ):
-            getattr(signal, how)(told)
+            getattr(signal, how)(slot)
 
-    def _tell(self, tell: Callable[[], None], *_: Any) -> None:
+    def _update(self, update: Callable[[], None]) -> None:
         if self.isVisible():
-            tell()
+            update()
         else:
-            self._untold[tell] = None
+            self._pending[update] = None
 
-    def _tell_selection(self) -> None:
-        self._tell(self.on_selection)
+    def _selection_changed(self) -> None:
+        self._update(self.on_selection)
 
-    def _tell_order(self) -> None:
-        self._tell(self.on_order)
+    def _order_changed(self) -> None:
+        self._update(self.on_order)
 
-    def _tell_edits(self) -> None:
-        self._tell(self.on_edits)
+    def _edited(self) -> None:
+        self._update(self.on_edits)
 
-    def _tell_columns(self) -> None:
-        self._tell(self.on_columns)
+    def _columns_changed(self) -> None:
+        self._update(self.on_columns)
 
-    def _tell_colors(self) -> None:
-        self._tell(self.on_colors)
+    def _colors_changed(self) -> None:
+        self._update(self.on_colors)
 
-    def _tell_answer(self) -> None:
-        self._tell(self.on_answer)
+    def _result_changed(self) -> None:
+        self._update(self.on_result)

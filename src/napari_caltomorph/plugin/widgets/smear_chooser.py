@@ -12,8 +12,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
 from napari_caltomorph.errors import CaltomorphError, printable
-from napari_caltomorph.plugin.gallery.layers import PREDICTION_KEY, hide_all_but
-from napari_caltomorph.plugin.reader import SMEAR_KEY, smear_layer
+from napari_caltomorph.plugin.gallery.layers import PREDICTION_KEY, SMEAR_KEY, hide_all_but, smear_layer
 from napari_caltomorph.plugin.widgets.left_out_dialog import LeftOutDialog
 from napari_caltomorph.plugin.widgets.parts import chooser_grid, counted, line, link, narrow_combo
 from napari_caltomorph.plugin.widgets.settings import preferences

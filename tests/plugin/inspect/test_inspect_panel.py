@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,54 +12,24 @@ from matplotlib.colors import to_hex
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QWidget
-from tests.plugin.conftest import CELLS, OpenPanel, OpenWidget
-from tests.plugin.test_predict_panel import RANKED, SQUARES, predict, wait
+from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, OpenWidget, predict, wait
+from tests.plugin.inspect.conftest import OpenInspection, Predicted
 
-from napari_caltomorph.diagnosis import Prediction, PredictOptions, Predictor
+from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.differential import cell_type
 from napari_caltomorph.plugin.gallery.gallery import Gallery
-from napari_caltomorph.plugin.gallery.layers import ranked_order
-from napari_caltomorph.plugin.gallery.pictures import read_pictures
-from napari_caltomorph.plugin.inspect.panel import InspectPanel
+from napari_caltomorph.plugin.inspect.controls import ACTIONS
 from napari_caltomorph.plugin.inspect.plot_tab import ATTENTION, PCA
 from napari_caltomorph.plugin.session.cell_columns import CellFilter
-from napari_caltomorph.plugin.session.inspection import Inspection, session_of
-from napari_caltomorph.smear import Smear, read_smear
-
-OpenInspected = Callable[..., tuple[InspectPanel, Inspection]]
-
-
-@pytest.fixture(scope="module")
-def predicted(drawn_smear: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Smear, Prediction, Predictor]:
-    """The drawn leukemia, diagnosed once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CALTOMORPH_HOME", str(tmp_path_factory.mktemp("home")))
-        predictor = Predictor(PredictOptions(model="demo"))
-        smear, prediction = predictor.predict(read_smear(drawn_smear))
-    return smear, prediction, predictor
+from napari_caltomorph.plugin.session.gallery_state import Overlay
+from napari_caltomorph.plugin.session.inspection import Inspection
+from napari_caltomorph.plugin.session.session import session_of
 
 
-@pytest.fixture
-def open_inspected(open_widget: OpenWidget, predicted: tuple[Smear, Prediction, Predictor]) -> OpenInspected:
-    """``open_inspected(images=True)``: the panel in a window, and what it shows."""
-
-    def opened(*, images: bool = True) -> tuple[InspectPanel, Inspection]:
-        smear, prediction, predictor = predicted
-        viewer, panel = open_widget("Inspect cells")
-        inspection = Inspection.of(prediction, smear if images else None, predictor=predictor)
-        if images:
-            # The panel keeps what is inspected, which keeps its layers.
-            Gallery(viewer, inspection, read_pictures(smear, ranked_order(smear, prediction)))
-        session_of(panel).show(inspection)
-        return panel, inspection
-
-    return opened
-
-
-def squares_of(inspection: Inspection) -> set[int]:
+def squares_of(gallery: Gallery, inspection: Inspection) -> set[int]:
     """The selected points as cells."""
     ranked = inspection.prediction.order
-    return {int(ranked[point]) for point in inspection.gallery.points.selected_data}
+    return {int(ranked[point]) for point in gallery.points.selected_data}
 
 
 def at(dots: QWidget, place: np.ndarray) -> QPoint:
@@ -78,13 +47,15 @@ def drag(qtbot: QtBot, widget: QWidget, corners: list[QPoint]) -> None:
     qtbot.mouseRelease(widget, Qt.MouseButton.LeftButton, pos=corners[-1])
 
 
-def test_a_row_of_the_table_selects_in_the_picture_and_in_the_plot(open_inspected: OpenInspected, qtbot: QtBot) -> None:
-    panel, inspection = open_inspected()
+def test_a_row_of_the_table_selects_in_the_picture_and_in_the_plot(
+    open_inspection: OpenInspection, qtbot: QtBot
+) -> None:
+    panel, inspection, gallery, _ = open_inspection()
     table = panel.tab("Table").table
     row = table.visualRect(table.model().index(3, 1)).center()
     qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=row)
     cell = int(inspection.prediction.order[3])
-    assert squares_of(inspection) == {cell}
+    assert squares_of(gallery, inspection) == {cell}
     assert "<b>#4</b>" in panel.card.text
     dots = panel.tab("Plot").dots
     assert np.allclose(dots.ringed, dots.places[[cell]])
@@ -93,9 +64,9 @@ def test_a_row_of_the_table_selects_in_the_picture_and_in_the_plot(open_inspecte
 
 
 def test_a_click_and_a_lasso_in_the_plot_select_in_the_table_and_in_the_picture(
-    open_inspected: OpenInspected, qtbot: QtBot
+    open_inspection: OpenInspection, qtbot: QtBot
 ) -> None:
-    panel, inspection = open_inspected()
+    panel, inspection, gallery, _ = open_inspection()
     tab = panel.tab("Plot")
     tab.view.setCurrentText(PCA)
     qtbot.waitUntil(
@@ -115,7 +86,7 @@ def test_a_click_and_a_lasso_in_the_plot_select_in_the_table_and_in_the_picture(
     drag(qtbot, tab.dots, corners)
     expected = set(np.flatnonzero(places[:, 0] < middle).tolist())
     assert len(expected ^ inspection.cells.selected) <= 1
-    assert squares_of(inspection) == inspection.cells.selected
+    assert squares_of(gallery, inspection) == inspection.cells.selected
     table = panel.tab("Table").table
     assert len(table.selectionModel().selectedRows()) == len(inspection.cells.selected)
     panel.tab("Plot").view.setCurrentText(ATTENTION)
@@ -123,10 +94,10 @@ def test_a_click_and_a_lasso_in_the_plot_select_in_the_table_and_in_the_picture(
 
 
 def test_sorting_and_filtering_move_the_cells_in_picture_and_table(
-    open_inspected: OpenInspected, qtbot: QtBot, tmp_path: Path
+    open_inspection: OpenInspection, qtbot: QtBot, tmp_path: Path
 ) -> None:
-    panel, inspection = open_inspected()
-    gallery, bar = inspection.gallery, panel.bar
+    panel, inspection, gallery, _ = open_inspection()
+    bar = panel.controls
     name = "alone_p_acute_leukemia"
     bar.sort.setCurrentIndex(bar.sort.findData(name))
     bar.sort.activated.emit(bar.sort.currentIndex())
@@ -134,9 +105,9 @@ def test_sorting_and_filtering_move_the_cells_in_picture_and_table(
     order = inspection.cells.order
     assert np.all(np.diff(responses[order]) <= 0)
     first = gallery.points.data[inspection.prediction.ranks[order[0]] - 1]
-    assert inspection.gallery.cell_at(tuple(gallery.points.data_to_world(first))) == order[0]
+    assert gallery.cell_at(tuple(gallery.points.data_to_world(first))) == order[0]
     assert np.array_equal(gallery.image.data[:144, :144, :3], inspection.smear.image(_index(inspection, int(order[0]))))
-    qtbot.mouseClick(bar.way, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(bar.direction, Qt.MouseButton.LeftButton)
     assert np.array_equal(inspection.cells.order[:3], order[::-1][:3])
     bar.filter.top.setValue(5)
     assert gallery.points.shown.sum() == 5
@@ -156,16 +127,16 @@ def test_sorting_and_filtering_move_the_cells_in_picture_and_table(
     assert bar.filter.top.value() == 0
 
 
-def test_keys_step_mark_leave_out_and_undo(open_inspected: OpenInspected, qtbot: QtBot) -> None:
-    panel, inspection = open_inspected()
-    cells, gallery, ranked = inspection.cells, inspection.gallery, inspection.prediction.order
+def test_keys_step_mark_leave_out_and_undo(open_inspection: OpenInspection, qtbot: QtBot) -> None:
+    panel, inspection, gallery, _ = open_inspection()
+    cells, ranked = inspection.cells, inspection.prediction.order
     canvas = gallery.viewer.window._qt_viewer.canvas.native
     canvas.setFocus()
     cells.select([int(ranked[0])])
     for key, rank in (
         (Qt.Key.Key_Right, 2),
-        (Qt.Key.Key_Down, 2 + gallery.columns),
-        (Qt.Key.Key_Left, 1 + gallery.columns),
+        (Qt.Key.Key_Down, 2 + gallery.grid.columns),
+        (Qt.Key.Key_Left, 1 + gallery.grid.columns),
     ):
         qtbot.keyClick(canvas, key)
         assert inspection.prediction.ranks[cells.current] == rank
@@ -174,7 +145,7 @@ def test_keys_step_mark_leave_out_and_undo(open_inspected: OpenInspected, qtbot:
     qtbot.keyClick(canvas, Qt.Key.Key_Delete)
     assert cells.left_out == {cells.current}
     assert len(gallery.points.data) == CELLS
-    qtbot.waitUntil(lambda: inspection.is_answered, timeout=60_000)
+    qtbot.waitUntil(lambda: inspection.is_result_current, timeout=60_000)
     qtbot.keyClick(canvas, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert not cells.left_out
     qtbot.keyClick(canvas, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
@@ -190,27 +161,28 @@ def test_keys_step_mark_leave_out_and_undo(open_inspected: OpenInspected, qtbot:
 
 
 def test_what_was_done_is_painted_on_the_squares_and_an_overlay_stays_on_its_cell(
-    open_inspected: OpenInspected,
+    open_inspection: OpenInspection,
 ) -> None:
-    panel, inspection = open_inspected()
-    cells, gallery, ranked = inspection.cells, inspection.gallery, inspection.prediction.order
+    panel, inspection, gallery, _ = open_inspection()
+    cells, ranked = inspection.cells, inspection.prediction.order
     points = gallery.points
     colors = np.array(inspection.prediction.taxonomy.colors)[inspection.prediction.alone_class]
     assert [to_hex(color) for color in points.border_color] == list(colors[ranked])
     cells.mark([int(ranked[2])])
     assert np.flatnonzero(points.border_width > points.border_width.min()).tolist() == [2]
-    panel.bar.heat.setChecked(True)
+    panel.controls.heat.setChecked(True)
     heat = points.face_color[:, 3]
     assert heat.argmax() == 0
     assert not heat[inspection.prediction.attention[ranked] < 1].any()
     cells.leave_out([int(ranked[5])])
     assert points.face_color[5, 3] > heat.max()
     cells.label("blast", [int(ranked[1])])
-    panel.bar.colors.setCurrentIndex(1)
-    panel.bar.colors.activated.emit(1)
+    panel.controls.colors.setCurrentIndex(1)
+    panel.controls.colors.activated.emit(1)
     assert to_hex(points.border_color[1]) == cell_type("blast").color
     assert "blast 1" in panel.tab("Plot")._legend.text().replace("&nbsp;", " ")
-    overlay = gallery.add_overlay(int(ranked[3]), "heat", np.ones((16, 16)))
+    inspection.gallery.add_overlay(Overlay(int(ranked[3]), "heat", np.ones((16, 16))))
+    overlay = gallery.viewer.layers["heat"]
     for column in ("attention", "cell"):
         cells.sort_by(column, descending=False)
         middle = overlay.data_to_world((7.5, 7.5))
@@ -221,15 +193,14 @@ def test_what_was_done_is_painted_on_the_squares_and_an_overlay_stays_on_its_cel
     assert np.array_equal(points.size > 0, points.shown)
 
 
-def test_shift_and_a_drag_select_a_rectangle_of_cells(open_inspected: OpenInspected, qtbot: QtBot) -> None:
-    _, inspection = open_inspected()
-    gallery = inspection.gallery
+def test_shift_and_a_drag_select_a_rectangle_of_cells(open_inspection: OpenInspection, qtbot: QtBot) -> None:
+    _, inspection, gallery, _ = open_inspection()
     qtbot.wait(200)
     before = gallery.viewer.scene.camera.center
-    corners = [gallery.points.data[0] - 60, gallery.points.data[gallery.columns + 1] + 60]
+    corners = [gallery.points.data[0] - 60, gallery.points.data[gallery.grid.columns + 1] + 60]
     middle = gallery.cells_between(*(tuple(gallery.points.data_to_world(corner)) for corner in corners))
     ranks = inspection.prediction.ranks[middle] - 1
-    assert set(ranks.tolist()) == {0, 1, gallery.columns, gallery.columns + 1}
+    assert set(ranks.tolist()) == {0, 1, gallery.grid.columns, gallery.grid.columns + 1}
     canvas = gallery.viewer.window._qt_viewer.canvas.native
     shift = Qt.KeyboardModifier.ShiftModifier
     qtbot.mousePress(canvas, Qt.MouseButton.LeftButton, shift, pos=QPoint(5, 5))
@@ -242,42 +213,42 @@ def test_shift_and_a_drag_select_a_rectangle_of_cells(open_inspected: OpenInspec
 
 
 def test_marked_cells_left_out_change_the_answer_as_a_direct_prediction_says(
-    open_inspected: OpenInspected, qtbot: QtBot, predicted: tuple[Smear, Prediction, Predictor]
+    open_inspection: OpenInspection, qtbot: QtBot, predicted: Predicted
 ) -> None:
-    panel, inspection = open_inspected()
+    panel, inspection, _gallery, _ = open_inspection()
     smear, prediction, predictor = predicted
     tab, cells = panel.tab("What if"), inspection.cells
     assert not tab.without.isEnabled()
     out = [int(cell) for cell in prediction.order[:4]]
     cells.mark(out)
     qtbot.mouseClick(tab.without, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: inspection.is_answered, timeout=60_000)
+    qtbot.waitUntil(lambda: inspection.is_result_current, timeout=60_000)
     _, direct = predictor.predict(smear.choosing(set_aside=[prediction.cells[i] for i in out]))
-    assert inspection.answer.cells == direct.cells
-    np.testing.assert_allclose(inspection.answer.probabilities, direct.probabilities, rtol=0, atol=1e-6)
-    assert inspection.answer.hemoglobin == pytest.approx(direct.hemoglobin, abs=1e-6)
+    assert inspection.result.cells == direct.cells
+    np.testing.assert_allclose(inspection.result.probabilities, direct.probabilities, rtol=0, atol=1e-6)
+    assert inspection.result.hemoglobin == pytest.approx(direct.hemoglobin, abs=1e-6)
     assert "4 cells left out" in tab.words.text()
     qtbot.mouseClick(tab.only, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: inspection.is_answered, timeout=60_000)
-    assert set(inspection.answer.cells) == {prediction.cells[i] for i in out}
+    qtbot.waitUntil(lambda: inspection.is_result_current, timeout=60_000)
+    assert set(inspection.result.cells) == {prediction.cells[i] for i in out}
     cells.select(range(CELLS))
-    panel.do(next(action for action in _actions() if action.key == "Delete"))
+    panel.do(next(action for action in ACTIONS if action.key == "Delete"))
     assert "at least one cell" in panel.text
     qtbot.mouseClick(tab.back, Qt.MouseButton.LeftButton)
-    assert inspection.answer is prediction
+    assert inspection.result is prediction
 
 
-def test_without_images_there_is_all_but_the_picture(open_inspected: OpenInspected, qtbot: QtBot) -> None:
-    panel, inspection = open_inspected(images=False)
+def test_without_images_there_is_all_but_the_picture(open_inspection: OpenInspection, qtbot: QtBot) -> None:
+    panel, inspection, *_ = open_inspection(images=False)
     assert panel.tab("Table").model.rowCount() == CELLS
     assert len(panel.tab("Plot").dots.places) == CELLS
     inspection.cells.select([3])
     assert "attention" in panel.card.text
-    assert not panel.bar.width.isEnabled()
+    assert not panel.controls.width.isEnabled()
 
 
 def test_without_images_and_without_features_one_sentence_says_so(
-    open_widget: OpenWidget, qtbot: QtBot, predicted: tuple[Smear, Prediction, Predictor], home: Path
+    open_widget: OpenWidget, qtbot: QtBot, predicted: Predicted, home: Path
 ) -> None:
     _, panel = open_widget("Inspect cells")
     assert panel._empty.isVisible()
@@ -288,9 +259,9 @@ def test_without_images_and_without_features_one_sentence_says_so(
     qtbot.waitUntil(lambda: "cache" in tab.state.text(), timeout=60_000)
     inspection.cells.leave_out([0])
     qtbot.waitUntil(lambda: "cache" in panel.text, timeout=60_000)
-    assert not inspection.is_answered
+    assert not inspection.is_result_current
     inspection.cells.undo()
-    assert inspection.is_answered
+    assert inspection.is_result_current
     assert not panel.text
 
 
@@ -304,16 +275,16 @@ def test_what_was_left_out_is_saved_and_taken_up_again(
     _, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells")
     cells = panel.inspection.cells
     cells.leave_out(before.order[:3])
-    panel.save(tmp_path / "too early")
-    assert "no answer yet" in panel.run.text
+    panel.saving.save(tmp_path / "too early")
+    assert "no result yet" in panel.run.text
     assert not (tmp_path / "too early").exists()
-    qtbot.waitUntil(lambda: panel.inspection.is_answered, timeout=60_000)
-    panel.save(tmp_path / "out")
+    qtbot.waitUntil(lambda: panel.inspection.is_result_current, timeout=60_000)
+    panel.saving.save(tmp_path / "out")
     saved = Prediction.load(tmp_path / "out")
     assert len(saved.cells) == CELLS - 3
     assert saved.original == before
     assert len(pd.read_csv(tmp_path / "out" / "cells.csv")) == CELLS - 3
-    assert not panel.stale.isVisible()
+    assert not panel.mismatch.isVisible()
     viewer.layers.clear()
     panel.open_prediction(tmp_path / "out" / "prediction.json")
     wait(qtbot, panel)
@@ -323,34 +294,23 @@ def test_what_was_left_out_is_saved_and_taken_up_again(
     assert panel.inspection.cells.left_out == set(before.order[:3].tolist())
     assert inspect.inspection is panel.inspection
     panel.inspection.cells.set_left_out(())
-    qtbot.waitUntil(lambda: panel.inspection.is_answered, timeout=60_000)
+    qtbot.waitUntil(lambda: panel.inspection.is_result_current, timeout=60_000)
     assert panel.results.prediction == before
     shutil.rmtree(export)
 
 
-def test_one_cell_is_inspected_like_many(
-    open_widget: OpenWidget, qtbot: QtBot, predicted: tuple[Smear, Prediction, Predictor]
-) -> None:
+def test_one_cell_is_inspected_like_many(open_inspection: OpenInspection, qtbot: QtBot, predicted: Predicted) -> None:
     smear, prediction, predictor = predicted
     one = smear.choosing(set_aside=prediction.cells[1:])
-    viewer, panel = open_widget("Inspect cells")
-    inspection = Inspection(predictor.predict(one)[1], one, predictor=predictor)
-    Gallery(viewer, inspection, read_pictures(one, ranked_order(one, inspection.prediction)))
-    session_of(panel).show(inspection)
+    panel, inspection, *_ = open_inspection(smear=one, prediction=predictor.predict(one)[1])
     for title in ("Plot", "Table", "What if"):
         panel.tab(title)
     tab = panel.tab("Plot")
     tab.view.setCurrentText(PCA)
     qtbot.waitUntil(lambda: len(tab.dots.places) == 1 and tab.dots.isVisible(), timeout=60_000)
     inspection.cells.step(1)
-    panel.do(next(action for action in _actions() if action.key == "Delete"))
+    panel.do(next(action for action in ACTIONS if action.key == "Delete"))
     assert "at least one cell" in panel.text
-
-
-def _actions():
-    from napari_caltomorph.plugin.inspect.keys import ACTIONS
-
-    return ACTIONS
 
 
 def _index(inspection: Inspection, cell: int) -> int:

@@ -35,13 +35,13 @@ def test_a_click_asks_for_a_place_writes_the_report_and_shows_it(
     # The system's dialog and the browser are not ours.
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
     monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
-    qtbot.mouseClick(predicted.report, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(predicted.saving.report, Qt.MouseButton.LeftButton)
     wait(qtbot, predicted)
     assert opened == [str(path)]
     assert predicted.run.text == f"Report: {path}"
     html = path.read_text("utf-8")
     assert predicted.inspection is not None
-    (name, probability), *_ = predicted.inspection.answer.top(1)
+    (name, probability), *_ = predicted.inspection.result.top(1)
     assert f"{name} {probability:.2f}" in html
     assert html.count("data:image/jpeg") >= 20
 
@@ -54,11 +54,11 @@ def test_cells_that_are_left_out_are_in_the_report_and_without_an_answer_there_i
     shown = predicted.inspection
     assert shown is not None
     shown.cells.leave_out([0, 1])
-    predicted.report.save(tmp_path / "early.html")
-    assert "no answer yet" in predicted.run.text
+    predicted.saving.save_report(tmp_path / "early.html")
+    assert "no result yet" in predicted.run.text
     assert not (tmp_path / "early.html").exists()
-    shown.set_answer(what_if(shown.ensemble(), shown.prediction, shown.features(), [0, 1]))
-    predicted.report.save(tmp_path / "report.html")
+    shown.set_result(what_if(shown.ensemble(), shown.prediction, shown.features(), [0, 1]))
+    predicted.saving.save_report(tmp_path / "report.html")
     wait(qtbot, predicted)
     assert "2 cells were left out by hand" in (tmp_path / "report.html").read_text("utf-8")
 
@@ -72,7 +72,7 @@ def test_a_report_is_written_where_model_and_images_are_gone(
     shutil.rmtree(export)
     predicted.open_prediction(tmp_path / "prediction.json")
     wait(qtbot, predicted)
-    predicted.report.save(tmp_path / "report.html")
+    predicted.saving.save_report(tmp_path / "report.html")
     wait(qtbot, predicted)
     html = (tmp_path / "report.html").read_text("utf-8")
     assert "No thumbnails" in html
@@ -81,6 +81,6 @@ def test_a_report_is_written_where_model_and_images_are_gone(
 
 def test_a_place_that_cannot_be_written_is_said(qtbot: QtBot, predicted: PredictPanel, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    predicted.report.save(tmp_path / "file" / "report.html")
+    predicted.saving.save_report(tmp_path / "file" / "report.html")
     wait(qtbot, predicted)
     assert "could not be written" in predicted.run.text

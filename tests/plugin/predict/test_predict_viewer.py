@@ -12,8 +12,7 @@ from matplotlib.colors import to_hex
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QLabel
-from tests.plugin.conftest import CELLS, OpenPanel
-from tests.plugin.test_predict_panel import RANKED, SQUARES, click, predict
+from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, click, predict
 
 from napari_caltomorph.diagnosis import installed_models
 from napari_caltomorph.encoding import ENCODERS
@@ -40,19 +39,19 @@ def test_of_two_patients_only_the_chosen_one_is_shown_and_its_result_from_the_to
     panel.smears.open(export)
     predict(qtbot, panel)
     assert "<b>patient_7</b>" in words(panel)
-    assert not panel.stale.isVisible()
+    assert not panel.mismatch.isVisible()
     panel.smears.open(shutil.copytree(export, tmp_path / "second"))
     assert shown(viewer) == {"second"}
     assert viewer.dims.current_step[0] == 0
     # The same cells under another name: only once they are looked at is it known that nothing differs.
-    assert "result of patient_7; another smear is chosen" in panel.stale.text()
+    assert "result of patient_7; another smear is chosen" in panel.mismatch.text()
     panel.choose_cell(0)
     qtbot.waitUntil(lambda: panel._scroll.verticalScrollBar().value() > 0)
     predict(qtbot, panel)
     assert panel._scroll.verticalScrollBar().value() == 0
     assert shown(viewer) == {"second ranked cells", "second predictions"}
     assert "<b>second</b>" in words(panel)
-    assert not panel.stale.isVisible()
+    assert not panel.mismatch.isVisible()
 
 
 def test_two_exports_of_one_name_keep_their_own_layers(
@@ -88,9 +87,9 @@ def test_a_result_is_marked_when_another_model_or_other_cells_are_chosen(
     text["members"].pop()
     (folder / "model.json").write_text(json.dumps(text))
     panel.models.choose(str(folder))
-    assert "another model is chosen" in panel.stale.text()
+    assert "another model is chosen" in panel.mismatch.text()
     panel.models.choose("demo")
-    assert not panel.stale.isVisible()
+    assert not panel.mismatch.isVisible()
 
     def tick_the_repeat(dialog: LeftOutDialog) -> bool:
         cell = dialog.model.index(0, 0)
@@ -99,9 +98,9 @@ def test_a_result_is_marked_when_another_model_or_other_cells_are_chosen(
     # A dialog that waits for the user cannot be clicked from here.
     monkeypatch.setattr(LeftOutDialog, "exec", tick_the_repeat)
     panel.smears._show_left_out()
-    assert "another choice of cells is chosen" in panel.stale.text()
+    assert "another choice of cells is chosen" in panel.mismatch.text()
     assert len(predict(qtbot, panel).cells) == CELLS + 1
-    assert not panel.stale.isVisible()
+    assert not panel.mismatch.isVisible()
 
 
 def test_layers_deleted_by_hand_are_not_missed(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
@@ -194,7 +193,7 @@ def test_an_export_that_was_moved_away_is_said(open_panel: OpenPanel, qtbot: QtB
     predict(qtbot, panel)
     export.rename(export.with_name("moved"))
     predict(qtbot, panel)
-    assert panel.run.text == f"The cells cannot be shown: {export} is gone; bring it back."
+    assert f"{export} is missing" in panel.run.text
     panel.choose_cell(0)
 
 
@@ -206,7 +205,7 @@ def test_each_patient_is_saved_in_a_folder_of_its_own(
     _, panel = open_panel()
     panel.smears.open(export)
     predict(qtbot, panel)
-    panel._save_dialog()
+    panel.saving.files.click()
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["patient_7"]
     assert (tmp_path / "out" / "patient_7" / "prediction.json").is_file()
 

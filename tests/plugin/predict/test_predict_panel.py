@@ -13,33 +13,11 @@ import torch
 from napari.layers import Image, Points
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
-from tests.plugin.conftest import CELLS, OpenPanel
+from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, click, predict, wait, written_ranks
 
-from napari_caltomorph.diagnosis import Prediction, installed_models
-from napari_caltomorph.plugin.predict.panel import PredictPanel
+from napari_caltomorph.diagnosis import installed_models
 from napari_caltomorph.plugin.widgets.settings import preferences
 from napari_caltomorph.plugin.widgets.worker import Task
-
-RANKED, SQUARES = "patient_7 ranked cells", "patient_7 predictions"
-
-
-def click(qtbot: QtBot, panel: PredictPanel) -> None:
-    qtbot.mouseClick(panel.run.button, Qt.MouseButton.LeftButton)
-
-
-def wait(qtbot: QtBot, panel: PredictPanel) -> None:
-    qtbot.waitUntil(lambda: not panel.run.is_busy, timeout=120_000)
-
-
-def written_ranks(squares: Points) -> list[str]:
-    return [text for text in np.atleast_1d(squares.text.values) if text] if squares.text.visible else []
-
-
-def predict(qtbot: QtBot, panel: PredictPanel) -> Prediction:
-    click(qtbot, panel)
-    wait(qtbot, panel)
-    assert panel.results.prediction is not None, panel.run.text
-    return panel.results.prediction
 
 
 def test_an_export_is_opened_predicted_and_shown_ranked(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
@@ -224,7 +202,7 @@ def test_a_prediction_is_saved_and_opened_again_with_its_layers(
     viewer, panel = open_panel()
     panel.smears.open(export)
     prediction = predict(qtbot, panel)
-    panel.save(tmp_path / "out")
+    panel.saving.save(tmp_path / "out")
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"prediction.json", "predictions.csv", "cells.csv"}
     viewer.layers.clear()
     panel.open_prediction(tmp_path / "out" / "prediction.json")
@@ -239,7 +217,7 @@ def test_a_saved_prediction_whose_smear_is_gone_shows_its_numbers_and_says_so(
     viewer, panel = open_panel()
     panel.smears.open(export)
     predict(qtbot, panel)
-    panel.save(tmp_path / "out")
+    panel.saving.save(tmp_path / "out")
     viewer.layers.clear()
     shutil.rmtree(export)
     panel.open_prediction(tmp_path / "out" / "prediction.json")
@@ -257,7 +235,7 @@ def test_saving_where_nothing_can_be_written_is_said(
     panel.smears.open(export)
     predict(qtbot, panel)
     (tmp_path / "file").write_text("in the way")
-    panel.save(tmp_path / "file" / "out")
+    panel.saving.save(tmp_path / "file" / "out")
     assert "could not be written" in panel.run.text
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 
 import pandas as pd
@@ -11,34 +10,16 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QTabWidget
 from tests.differential.factories import features, labelled
 
-from napari_caltomorph.diagnosis import PredictOptions, Predictor
 from napari_caltomorph.differential import CellLabels, SmearId, read_labels, save_labels, train_probe
-from napari_caltomorph.plugin.gallery.colors import BY_LABEL, BY_TYPE
-from napari_caltomorph.plugin.gallery.gallery import Gallery
-from napari_caltomorph.plugin.gallery.layers import ranked_order
-from napari_caltomorph.plugin.gallery.pictures import read_pictures
-from napari_caltomorph.plugin.session.inspection import Inspection, session_of
-from napari_caltomorph.smear import read_smear
+from napari_caltomorph.plugin.session.cell_columns import BY_LABEL, BY_TYPE
 
 LONG = 120_000
 
 
-@pytest.fixture(scope="module")
-def predicted(drawn_smear, tmp_path_factory):
-    """The drawn leukemia, diagnosed once; its features stay in the predictor's cache."""
-    os.environ["CALTOMORPH_HOME"] = str(tmp_path_factory.mktemp("home"))
-    predictor = Predictor(PredictOptions(model="demo"))
-    return *predictor.predict(read_smear(drawn_smear)), predictor
-
-
 @pytest.fixture
-def opened(open_widget, predicted, qtbot):
-    """``panel, tab``: *Inspect cells* with the leukemia of 40 cells, and the tab in sight."""
-    smear, prediction, predictor = predicted
-    viewer, panel = open_widget("Inspect cells")
-    inspection = Inspection.of(prediction, smear, predictor=predictor)
-    Gallery(viewer, inspection, read_pictures(smear, ranked_order(smear, prediction)))
-    session_of(panel).show(inspection)
+def opened(open_inspection, qtbot):
+    """``panel, tab``: *Inspect cells* with the leukemia of 40 cells, and the visible tab."""
+    panel = open_inspection().panel
     tab = panel.tab("Differential")
     qtbot.waitUntil(tab.isVisible)
     return panel, tab
@@ -47,7 +28,7 @@ def opened(open_widget, predicted, qtbot):
 @pytest.fixture
 def press(opened, qtbot):
     """``press(key)``: a key pressed over the picture."""
-    canvas = opened[1].inspection.gallery.viewer.window._qt_viewer.canvas.native
+    canvas = opened[0]._viewer.window._qt_viewer.canvas.native
     canvas.setFocus()
     return lambda key: qtbot.keyClick(canvas, key)
 
@@ -79,12 +60,12 @@ def test_a_letter_labels_the_cell_and_goes_on_to_the_next(opened, press):
     assert tab.inspection.coloring == BY_LABEL
     assert "K blast  1" in tab.keys.buttons["blast"].text()
     press(Qt.Key.Key_N)
-    assert tab.book.labels.counts == {"segmented neutrophil": 1, "blast": 1}
+    assert tab.state.labels.counts == {"segmented neutrophil": 1, "blast": 1}
     cells.undo()
-    assert tab.book.labels.counts == {"blast": 1}
+    assert tab.state.labels.counts == {"blast": 1}
     cells.select([first])
     press(Qt.Key.Key_Backspace)
-    assert len(tab.book.labels) == 0
+    assert len(tab.state.labels) == 0
 
 
 def test_letters_label_nothing_while_the_tab_is_out_of_sight_or_nothing_is_selected(opened, press, qtbot):
@@ -131,7 +112,7 @@ def test_a_probe_counts_and_a_correction_counts_at_once(opened, qtbot, tmp_path,
     inspection.cells.undo()
     wait_for_count(tab, qtbot, lambda: len(tab.view.shown.by_hand) == 32)
     inspection.cells.select(range(32, 40))
-    tab.buttons["Confirm calls"].click()
+    tab.buttons["Confirm types"].click()
     wait_for_count(tab, qtbot, lambda: len(tab.view.shown.by_hand) == 40)
     assert tab.view.shown.blasts.classifier[0] == tab.view.shown.blasts.classifier[1]
 
@@ -151,12 +132,12 @@ def test_labels_and_probe_are_saved_come_back_and_count_another_smear(
     for name, file in (("Save labels", "labels.csv"), ("Save probe", "probe.safetensors")):
         monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, file=file: (str(tmp_path / file), ""))
         tab.buttons[name].click()
-    assert read_labels(tmp_path / "labels.csv") == tab.book.labels
+    assert read_labels(tmp_path / "labels.csv") == tab.state.labels
 
     cells = tab.inspection.cells
     before = cells.labels
     cells.label("", range(40))
-    assert len(tab.book.labels) == 0
+    assert len(tab.state.labels) == 0
     for name, file in (("Load labels", "labels.csv"), ("Load probe", "probe.safetensors")):
         monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, file=file: (str(tmp_path / file), ""))
         tab.buttons[name].click()
@@ -192,14 +173,12 @@ def test_bad_files_are_one_sentence_and_labels_of_another_smear_wait_for_it(open
     assert "1 cell of other smears" in tab.words.text()
 
 
-def test_without_images_cells_are_labelled_all_the_same_and_what_is_missing_is_said(open_widget, predicted, qtbot):
-    _, prediction, predictor = predicted
-    _, panel = open_widget("Inspect cells")
-    session_of(panel).show(Inspection.of(prediction, None, predictor=predictor))
+def test_without_images_cells_are_labelled_and_missing_features_are_reported(open_inspection, qtbot):
+    panel = open_inspection(images=False).panel
     tab = panel.tab("Differential")
     qtbot.waitUntil(tab.isVisible)
     label_some(tab)
-    assert tab.book.labels.counts == {"blast": 20, "lymphocyte": 12}
+    assert tab.state.labels.counts == {"blast": 20, "lymphocyte": 12}
     train(tab, qtbot)  # the features were kept in another home
     assert "features" in tab.task.text
     assert tab.view.shown is None

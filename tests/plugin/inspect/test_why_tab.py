@@ -7,26 +7,20 @@ import pytest
 from napari.layers import Image
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QScrollArea
+from tests.plugin.conftest import SQUARES
 
-from napari_caltomorph.plugin.inspect.pixel_question import LAYER
+from napari_caltomorph.plugin.inspect.explanation_row import LAYER
 
 LONG = 120_000
 
 
 @pytest.fixture
-def why(open_panel, export, qtbot):
-    """``viewer, tab``: a predicted smear, and the tab in a shown *Inspect cells*."""
-    viewer, panel = open_panel()
-    panel.smears.open(export)
-    qtbot.waitUntil(lambda: panel.run.button.isEnabled() and not panel.run.is_busy, timeout=LONG)
-    with qtbot.waitSignal(panel.run.ended, timeout=LONG):
-        qtbot.mouseClick(panel.run.button, Qt.MouseButton.LeftButton)
-    _, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells", tabify=True)
-    qtbot.waitUntil(lambda: inspect.inspection is not None, timeout=LONG)
-    tab = inspect.tab("Why")
+def why(open_inspection, qtbot):
+    """``viewer, tab``: a predicted smear, and the visible tab."""
+    opened = open_inspection()
+    tab = opened.panel.tab("Why")
     qtbot.waitUntil(tab.isVisible)
-    yield viewer, tab
-    inspect.unbind()
+    return opened.viewer, tab
 
 
 @pytest.fixture
@@ -52,8 +46,8 @@ def expected(tab, without=frozenset()):
     return np.array([by_cell.get(cell, 0) for cell in cells])
 
 
-def test_contributions_are_asked_shown_and_linked(why, ask, qtbot):
-    _, tab = why
+def test_contributions_are_computed_shown_and_linked(why, ask, qtbot):
+    viewer, tab = why
     cells, prediction = tab.inspection.cells, tab.inspection.prediction
     assert tab.slug == prediction.taxonomy.slugs[int(prediction.probabilities.argmax())]
     assert not tab.dots.isVisible()
@@ -62,7 +56,7 @@ def test_contributions_are_asked_shown_and_linked(why, ask, qtbot):
     values = expected(tab)
     np.testing.assert_allclose(cells.columns["contribution"], values, atol=1e-6)
     assert tab.dots.places[:, 1] == pytest.approx(values, abs=1e-6)
-    assert f"{(values > 0).sum()} cells speak for {prediction.predicted_class}" in tab.contribution.said
+    assert f"{(values > 0).sum()} cells support {prediction.predicted_class}" in tab.contribution.summary
 
     # A click on the uppermost bar selects its cell, here and in the gallery.
     axes = tab.contribution.canvas.figure.axes[0]
@@ -71,7 +65,7 @@ def test_contributions_are_asked_shown_and_linked(why, ask, qtbot):
     at = QPoint(round(x), round(tab.contribution.canvas.height() - y))
     qtbot.mouseClick(tab.contribution.canvas, Qt.MouseButton.LeftButton, pos=at)
     assert cells.selected == {int(values.argmax())}
-    ranked = tab.inspection.gallery.points.selected_data
+    ranked = viewer.layers[SQUARES].selected_data
     assert set(ranked) == {int(prediction.ranks[values.argmax()]) - 1}
     assert tab.dots.ringed == pytest.approx(tab.dots.places[[values.argmax()]])
     cells.select([int(values.argmin())])
@@ -84,14 +78,14 @@ def test_contributions_are_asked_shown_and_linked(why, ask, qtbot):
     # Another class is asked about at once; of an older one nothing stays.
     with qtbot.waitSignal(tab.contribution.run.ended, timeout=LONG):
         tab.classes.setCurrentIndex(3)
-    qtbot.waitUntil(lambda: bool(tab.contribution.said))
+    qtbot.waitUntil(lambda: bool(tab.contribution.summary))
     np.testing.assert_allclose(cells.columns["contribution"], expected(tab), atol=1e-6)
 
     # Cells that are left out add nothing, and the tab says that it is out of date until it is asked again.
     cells.leave_out([0, 5])
-    assert "ask again" in tab._stale.text()
+    assert "compute it again" in tab._outdated.text()
     ask(tab.contribution)
-    assert tab._stale.text() == ""
+    assert tab._outdated.text() == ""
     np.testing.assert_allclose(cells.columns["contribution"], expected(tab, {0, 5}), atol=1e-6)
     assert cells.columns["contribution"][5] == 0
 
@@ -113,7 +107,7 @@ def test_selected_cells_are_left_out_one_at_a_time(why, ask):
     change = leave_one_out(tab.inspection.ensemble(), bag, tab.slug, [2, 6, 10]).change
     assert sorted(widths) == pytest.approx(sorted(change), abs=1e-5)
     most = [3, 7, 11][int(np.abs(change).argmax())]
-    assert f"Without cell #{tab.inspection.prediction.ranks[most]} " in ask_without.said
+    assert f"Without cell #{tab.inspection.prediction.ranks[most]} " in ask_without.summary
 
 
 def test_curves_are_drawn_on_demand_and_can_be_cancelled(why, ask, qtbot):
@@ -122,29 +116,29 @@ def test_curves_are_drawn_on_demand_and_can_be_cancelled(why, ask, qtbot):
     qtbot.waitUntil(lambda: "Asking with fewer cells" in tab.curves.run.text, timeout=LONG)
     tab.curves.run.button.click()
     qtbot.waitUntil(lambda: not tab.curves.run.is_busy, timeout=LONG)
-    assert not tab.curves.is_answered
+    assert not tab.curves.summary
     ask(tab.curves)
     assert [axes.get_title(loc="left").split(":")[0] for axes in tab.curves.canvas.figure.axes] == [
         "Deletion",
         "Insertion",
     ]
-    assert "Better than nearly all random orders" in tab.curves.said
+    assert "Better than nearly all random orders" in tab.curves.summary
 
 
 def test_attention_over_the_pixels_lies_on_the_cell(why, ask):
     viewer, tab = why
     tab.inspection.cells.select([4])
-    ask(tab.pixels)
+    ask(tab.patches)
     layer = viewer.layers[LAYER]
     assert isinstance(layer, Image)
     assert layer.data.shape == tab.inspection.smear.canvas
-    points = tab.inspection.gallery.points
+    points = viewer.layers[SQUARES]
     centre = points.data_to_world(points.data[int(tab.inspection.prediction.ranks[4]) - 1])[-2:]
     middle = layer.data_to_world((np.array(layer.data.shape) - 1) / 2)[-2:]
     assert middle == pytest.approx(centre, abs=float(points.scale[-1]))
-    assert f"#{tab.inspection.prediction.ranks[4]}" in tab.pixels.said
+    assert f"#{tab.inspection.prediction.ranks[4]}" in tab.patches.summary
     tab.inspection.cells.select([])
-    assert not tab.pixels.run.button.isEnabled()
+    assert not tab.patches.run.button.isEnabled()
 
 
 def test_a_narrow_low_dock_scrolls_and_never_sideways(why, ask, qtbot):

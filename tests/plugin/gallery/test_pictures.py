@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_caltomorph.plugin.gallery import pictures
-from napari_caltomorph.plugin.gallery.pictures import Grid, read_pictures
-from napari_caltomorph.plugin.gallery.stack import CellStack
+from napari_caltomorph.plugin.gallery.pictures import CellStack, Grid, read_pictures
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.smear import read_smear
 

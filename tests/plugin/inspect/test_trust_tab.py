@@ -65,7 +65,7 @@ def predicted(open_panel, export, qtbot):
         opened.append(inspect)
         qtbot.waitUntil(lambda: inspect.inspection is not None, timeout=LONG)
         tab = inspect.tab("Trust")
-        qtbot.waitUntil(lambda: tab.isVisible() and tab.found is not None and not tab.run.isVisible(), timeout=LONG)
+        qtbot.waitUntil(lambda: tab.isVisible() and tab.trust is not None and not tab.run.isVisible(), timeout=LONG)
         return viewer, panel, tab
 
     yield shown
@@ -77,8 +77,8 @@ def test_everything_known_is_said_shown_and_linked(predicted, model, qtbot):
     _, panel, tab = predicted(model)
     inspection = tab.inspection
     expected = trust(inspection.prediction, inspection.ensemble(), inspection.features())
-    assert [one.text for one in tab.found.statements] == [one.text for one in expected.statements]
-    assert "Unlike the training cohort" in tab._said["Training cohort"].text()
+    assert [one.text for one in tab.trust.statements] == [one.text for one in expected.statements]
+    assert "Unlike the training cohort" in tab._texts["Training cohort"].text()
     assert tab.certainty.isVisible()
     assert len(tab.members.figure.axes[0].patches) == 6 * 8
 
@@ -111,8 +111,8 @@ def test_a_model_without_patients_says_so_in_one_sentence(predicted, model, qtbo
     ensemble = replace(Ensemble.load(model), folder=None, patients=None, domain=None)
     ensemble.save(tmp_path / "bare")
     _, _, tab = predicted(tmp_path / "bare")
-    assert NO_PATIENTS.split(",")[0].split("(")[0] in tab._similar_said.text()
-    assert "unknown" in tab._said["Training cohort"].text()
+    assert NO_PATIENTS.split(",")[0].split("(")[0] in tab._texts["Similar patients"].text()
+    assert "unknown" in tab._texts["Training cohort"].text()
     for widget in (tab.domain, tab.unusual, tab.select_all, tab.certainty, tab.similar):
         assert not widget.isVisible()
     assert tab.members.isVisible()
@@ -120,9 +120,9 @@ def test_a_model_without_patients_says_so_in_one_sentence(predicted, model, qtbo
 
 def test_trust_is_about_the_cells_that_are_left(predicted, model, qtbot):
     _, _, tab = predicted(model)
-    before = tab.found.prediction
-    with qtbot.waitSignal(tab.inspection.answer_changed, timeout=LONG):
+    before = tab.trust.prediction
+    with qtbot.waitSignal(tab.inspection.result_changed, timeout=LONG):
         tab.inspection.cells.leave_out([0, 1, 2])
     qtbot.waitUntil(lambda: not tab.run.isVisible(), timeout=LONG)
-    assert len(tab.found.prediction.cells) == len(before.cells) - 3
-    assert len(tab.found.prediction.domain.cell_tails) == len(before.cells) - 3
+    assert len(tab.trust.prediction.cells) == len(before.cells) - 3
+    assert len(tab.trust.prediction.domain.cell_tails) == len(before.cells) - 3

@@ -1,0 +1,161 @@
+"""What is drawn on the cells of the gallery: frames, heat of attention, ranks, and images over single cells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import napari
+import numpy as np
+from matplotlib.colors import to_rgba, to_rgba_array
+from napari.layers import Image, Points
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, QTimer
+
+from napari_caltomorph.plugin.gallery.pictures import Grid
+from napari_caltomorph.plugin.session.cell_columns import BY_LABEL
+from napari_caltomorph.plugin.session.gallery_state import Overlay
+from napari_caltomorph.plugin.session.inspection import Inspection
+from napari_caltomorph.plugin.session.selection import CellSelection
+from napari_caltomorph.plugin.widgets.parts import look_of
+from napari_caltomorph.report import Look
+from napari_caltomorph.report.drawing import short
+
+FRAME = 0.035
+_MARKED_FRAME = 0.12
+_HOT = "#ff3b00"
+_HOTTEST = 0.45
+# A cell must be this wide on the screen, in pixels, for its rank to be written below it.
+_READABLE = 110
+# Text for all cells would freeze the window.
+_MOST_TEXTS = 150
+# Letters that fit below such a cell.
+_LONGEST = 13
+
+
+def paint(points: Points, inspection: Inspection, look: Look) -> None:
+    """Colour the squares, which are in rank order: frames by class or label, marked thick, left out faded."""
+    ranked, cells = inspection.prediction.order, inspection.cells
+    left_out, marked = (np.isin(ranked, list(some)) for some in (cells.left_out, cells.marked))
+    frames = to_rgba_array(inspection.colors[ranked])
+    frames[left_out] = to_rgba(look.faint)
+    faces = np.zeros((len(ranked), 4))
+    if inspection.gallery.heat:
+        faces[:] = to_rgba(_HOT)
+        faces[:, 3] = _opacity(inspection.prediction.attention[ranked])
+    faces[left_out] = to_rgba(look.background, 0.66)
+    with points.events.blocker_all():  # one update for all of it
+        points.border_color = frames
+        points.face_color = faces
+        points.border_width = np.where(marked, _MARKED_FRAME, FRAME)
+    points.refresh()
+
+
+def _opacity(attention: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) opacity of the heat: none up to an average cell's attention, the most for the most attended."""
+    logs = np.log(np.maximum(attention, 1.0))
+    return _HOTTEST * logs / max(float(logs.max()), 1e-9)
+
+
+class RankTexts:
+    """Ranks below the cells that are in view and large enough, written when the camera stops."""
+
+    def __init__(self, viewer: napari.viewer.Viewer, points: Points, inspection: Inspection, owner: QObject) -> None:
+        self._viewer, self._points, self._inspection = viewer, points, inspection
+        self._grid: Grid | None = None
+        self._written: tuple[int, ...] | None = None
+        # Zooming fires many events; one update when it stops is enough.
+        self._settle = QTimer(owner, singleShot=True, interval=120)
+        self._settle.timeout.connect(self._write)
+
+    def on_camera(self, event: object = None) -> None:
+        """Write them soon."""
+        self._settle.start()
+
+    def update(self, grid: Grid) -> None:
+        """Write them now: the order, the marks or the labels changed."""
+        self._grid, self._written = grid, None
+        self._write()
+
+    def stop(self) -> None:
+        """Write no more."""
+        self._settle.stop()
+
+    def _write(self) -> None:
+        points, grid = self._points, self._grid
+        if grid is None or points not in self._viewer.layers:
+            return
+        order = self._inspection.cells.order
+        places = points.data[self._inspection.prediction.ranks[order] - 1]
+        positions = _readable_positions(points, grid, places, self._viewer.scene.camera.zoom)
+        if positions == self._written:
+            return
+        self._written = positions
+        if positions:
+            cells = [int(order[position]) for position in positions]
+            _write_texts(points, self._inspection, cells, grid, look_of(self._viewer.theme))
+        else:
+            points.text.visible = False
+
+
+def _readable_positions(points: Points, grid: Grid, places: NDArray[np.float64], zoom: float) -> tuple[int, ...]:
+    """Return the positions in view whose cells are wide enough for a text."""
+    on_screen = grid.cell[1] * float(points.scale[-1]) * zoom
+    if on_screen < _READABLE or not points.visible:
+        return ()
+    top_left, bottom_right = points.corner_pixels[:, -2:]
+    half = np.array(grid.cell) / 2
+    inside = (places >= top_left - half) & (places <= bottom_right + half)
+    return tuple(np.flatnonzero(inside.all(axis=1))[:_MOST_TEXTS].tolist())
+
+
+def _write_texts(points: Points, inspection: Inspection, cells: list[int], grid: Grid, look: Look) -> None:
+    """Write rank and attention below these cells, or the label where frames are coloured by it."""
+    prediction = inspection.prediction
+    labels = inspection.cells.labels if inspection.coloring == BY_LABEL else None
+    strings = [""] * len(prediction.cells)
+    for cell in cells:
+        rank = int(prediction.ranks[cell])
+        text = f"#{rank}"
+        if cell in inspection.cells.left_out:
+            text += "   left out"
+        elif labels and labels[cell]:
+            text = short(labels[cell], _LONGEST)
+        elif prediction.has_attention:
+            text += f"   {prediction.attention[cell]:.1f}x"
+        strings[rank - 1] = text
+    options: dict[str, Any] = {
+        "string": strings,
+        "size": 9,
+        "color": look.text,
+        "anchor": "center",
+        "translation": (grid.pitch[0] / 2, 0),
+    }
+    points.text = options
+
+
+class CellOverlays:
+    """Images that lie over single cells of one gallery and move with them, one layer a name."""
+
+    def __init__(self, viewer: napari.viewer.Viewer, points: Points) -> None:
+        self._viewer, self._points = viewer, points
+        self._layers: dict[str, tuple[Image, int]] = {}
+
+    def add(self, overlay: Overlay) -> None:
+        """Add the layer of an overlay, in place of the one of its name."""
+        name = overlay.name
+        if name in self._layers and self._layers[name][0] in self._viewer.layers:
+            self._viewer.layers.remove(self._layers[name][0])
+        layer = self._viewer.add_image(overlay.image, name=name, units=self._points.units, **overlay.options)
+        self._layers[name] = layer, overlay.cell
+        self._viewer.layers.selection.active = self._points  # the keys of the gallery remain active
+
+    def place(self, cells: CellSelection, grid: Grid) -> None:
+        """Move each to where its cell is now; hide those whose cell is not shown."""
+        pixel = np.array(self._points.scale[-2:])
+        for layer, cell in self._layers.values():
+            position = cells.position(cell)
+            layer.visible = position is not None
+            if position is not None:
+                step = np.array(grid.cell) / layer.data.shape[:2]
+                layer.scale = pixel * step
+                layer.translate = pixel * (np.array(grid.corner(position)) + (step - 1) / 2)

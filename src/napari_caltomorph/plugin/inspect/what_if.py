@@ -1,0 +1,198 @@
+"""What if some cells were missing: the model predicts again without them, and the tab compares with the original."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+from matplotlib.figure import Figure
+from qtpy.QtCore import QEvent, QObject, Signal
+from qtpy.QtWidgets import QBoxLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout
+
+from napari_caltomorph.diagnosis import Prediction
+from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.plugin.session.inspection import Inspection
+from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
+from napari_caltomorph.plugin.widgets.parts import ERROR, colored, counted, line, plain
+from napari_caltomorph.plugin.widgets.worker import Job
+from napari_caltomorph.progress import OnProgress, Progress
+from napari_caltomorph.report.what_if_figure import draw_what_if, what_if_in_words
+
+_EMPTY = (
+    "Mark cells that should not count, such as artefacts and smudge cells, and leave them out. The model then predicts "
+    "again without them, from the same features. Nothing is lost: include them again, or undo."
+)
+_NAMES_WIDTH = 138
+_NUMBERS_WIDTH = 86
+_HEIGHT = 196
+# Wider than this, bars are next to the words: the panel is docked below.
+_WIDE = 640
+
+
+class WhatIfUpdater(QObject):
+    """Computes `Inspection.result` whenever the cells that are left out change.
+
+    `reported` carries a text (progress, or why there is no result; empty when there is one) and whether it is an error.
+    """
+
+    reported = Signal(str, bool)
+
+    def __init__(self, owner: QObject) -> None:
+        super().__init__(owner)
+        self._inspection: Inspection | None = None
+        self._requested: frozenset[int] = frozenset()
+        self._job: Job | None = None
+
+    def follow(self, inspection: Inspection | None) -> None:
+        """Follow another prediction, or none: what runs is stopped."""
+        self._stop()
+        if self._inspection is not None:
+            self._inspection.cells.edited.disconnect(self._on_edited)
+        self._inspection = inspection
+        if inspection is not None:
+            self._requested = frozenset()
+            inspection.cells.edited.connect(self._on_edited)
+            self._on_edited()
+
+    def _on_edited(self) -> None:
+        inspection = self._inspection
+        assert inspection is not None
+        left_out = inspection.cells.left_out
+        if inspection.is_result_current:
+            self._stop()
+            self._requested = left_out
+            self.reported.emit("", False)
+            return
+        if left_out == self._requested and self._job is not None:
+            return  # only marks or labels changed
+        self._stop()
+        self._requested = left_out
+        if left_out:
+            self._start(inspection, left_out)
+        else:
+            self._on_result(inspection, inspection.prediction)
+
+    def _start(self, inspection: Inspection, left_out: frozenset[int]) -> None:
+        self._job = job = Job(self, partial(_predict_without, inspection, left_out))
+        job.progressed.connect(lambda progress: self.reported.emit(progress.in_words, False))
+        job.returned.connect(partial(self._on_result, inspection))
+        job.errored.connect(self._on_failed)
+        job.ended.connect(partial(self._on_ended, job))
+        job.start()
+
+    def _on_result(self, inspection: Inspection, result: Prediction) -> None:
+        self._job = None
+        self.reported.emit("", False)
+        inspection.set_result(result)
+
+    def _on_failed(self, error: Exception) -> None:
+        if not isinstance(error, CaltomorphError):
+            raise error
+        self.reported.emit(str(error), True)
+
+    def _on_ended(self, job: Job) -> None:
+        if job is self._job:
+            self._job = None
+
+    def _stop(self) -> None:
+        if self._job is not None:
+            self._job.drop()
+            self._job = None
+
+
+def _predict_without(inspection: Inspection, left_out: frozenset[int], progress: OnProgress) -> Prediction:
+    progress(Progress("Loading features", 0, 1, "smears"))
+    features, ensemble = inspection.features(progress), inspection.ensemble()
+    from napari_caltomorph.explanation.changed_bags import what_if
+
+    return what_if(ensemble, inspection.prediction, features, left_out, progress=progress)
+
+
+class WhatIfTab(InspectionView):
+    """Leaves marked cells out, or all others, and shows what changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.without = QPushButton("Leave out")
+        self.without.clicked.connect(lambda: self._leave_out(keep=False))
+        self.only = QPushButton("Keep only")
+        self.only.clicked.connect(lambda: self._leave_out(keep=True))
+        self.back = QPushButton("Include all")
+        self.back.setToolTip("Include all cells again")
+        self.back.clicked.connect(self._include_all)
+        row = QHBoxLayout()
+        row.addWidget(QLabel("Marked cells"))
+        for button in (self.without, self.only, self.back):
+            row.addWidget(button)
+        self.words = line()
+        self.canvas = FigureCanvasQTAgg(Figure())
+        self.canvas.setFixedHeight(_HEIGHT)
+        self.canvas.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.canvas.mpl_connect("resize_event", lambda _: self._draw())
+        controls = QVBoxLayout()
+        controls.addLayout(row)
+        controls.addWidget(self.words)
+        controls.addStretch()
+        self._box = QBoxLayout(QBoxLayout.Direction.TopToBottom, self)
+        self._box.setContentsMargins(0, 4, 0, 0)
+        self._box.addLayout(controls)
+        self._box.addWidget(self.canvas, 1)
+        self._box.addStretch()
+
+    def resizeEvent(self, event: QEvent) -> None:
+        super().resizeEvent(event)
+        is_wide = self.width() > _WIDE
+        self._box.setDirection(QBoxLayout.Direction.LeftToRight if is_wide else QBoxLayout.Direction.TopToBottom)
+
+    def on_inspection(self) -> None:
+        self._show()
+
+    def on_edits(self) -> None:
+        self._show()
+
+    def on_result(self) -> None:
+        self._show()
+
+    def on_look(self) -> None:
+        self._draw()
+
+    def _include_all(self) -> None:
+        if self.inspection is not None:
+            self.inspection.cells.set_left_out(())
+
+    def _leave_out(self, *, keep: bool) -> None:
+        if self.inspection is None:
+            return
+        cells = self.inspection.cells
+        try:
+            if keep:
+                cells.keep_only(cells.marked)
+            else:
+                cells.set_left_out(cells.left_out | cells.marked)
+        except CaltomorphError as error:
+            self.words.setText(colored(plain(str(error)), ERROR))
+
+    def _show(self) -> None:
+        if self.inspection is None:
+            return
+        cells, result = self.inspection.cells, self.inspection.result
+        self.without.setEnabled(not cells.marked <= cells.left_out)
+        self.only.setEnabled(bool(cells.marked))
+        self.back.setEnabled(bool(cells.left_out))
+        if not cells.left_out:
+            self.words.setText(_EMPTY)
+        elif self.inspection.is_result_current:
+            out = f"<b>{counted(len(cells.left_out), 'cell')} left out</b> of {len(cells):,}; outlined: before"
+            saved = "<i>Save</i> in <i>Predict patient</i> saves both predictions."
+            self.words.setText("<br>".join([out, *(plain(words) for words in what_if_in_words(result)), saved]))
+        self._draw()
+
+    def _draw(self) -> None:
+        if self.inspection is None:
+            return
+        figure, width = self.canvas.figure, self.canvas.width()
+        figure.clear()
+        left, right = _NAMES_WIDTH / width, _NUMBERS_WIDTH / width
+        if left + right < 0.9:  # else it is being laid out
+            draw_what_if(figure.add_axes((left, 0.02, 1 - left - right, 0.96)), self.inspection.result, self.look)
+        self.canvas.draw_idle()
