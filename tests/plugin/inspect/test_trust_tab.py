@@ -100,7 +100,7 @@ def test_everything_known_is_said_shown_and_linked(predicted, model, qtbot):
     gone = next((i for i, path in enumerate(shown["path"]) if not path), None)
     if gone is not None:
         tab.similar.doubleClicked.emit(tab.similar.model().index(gone, 0))
-        assert "not where they were" in tab._problem.text()
+        assert "no longer where they were" in tab._problem.text()
     there = next(i for i, path in enumerate(shown["path"]) if path)
     tab.similar.doubleClicked.emit(tab.similar.model().index(there, 0))
     qtbot.waitUntil(lambda: not panel.run.is_busy and inspection is not tab.inspection, timeout=LONG)

@@ -59,9 +59,10 @@ def _opacity(attention: NDArray[np.float64]) -> NDArray[np.float64]:
 class RankTexts:
     """Ranks below the cells that are in view and large enough, written when the camera stops."""
 
-    def __init__(self, viewer: napari.viewer.Viewer, points: Points, inspection: Inspection, owner: QObject) -> None:
-        self._viewer, self._points, self._inspection = viewer, points, inspection
-        self._grid: Grid | None = None
+    def __init__(
+        self, viewer: napari.viewer.Viewer, points: Points, inspection: Inspection, grid: Grid, owner: QObject
+    ) -> None:
+        self._viewer, self._points, self._inspection, self._grid = viewer, points, inspection, grid
         self._written: tuple[int, ...] | None = None
         # Zooming fires many events; one update when it stops is enough.
         self._settle = QTimer(owner, singleShot=True, interval=120)
@@ -82,7 +83,7 @@ class RankTexts:
 
     def _write(self) -> None:
         points, grid = self._points, self._grid
-        if grid is None or points not in self._viewer.layers:
+        if points not in self._viewer.layers:
             return
         order = self._inspection.cells.order
         places = points.data[self._inspection.prediction.ranks[order] - 1]

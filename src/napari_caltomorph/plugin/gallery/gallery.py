@@ -72,7 +72,7 @@ class Gallery(QObject):
         self.stack: Image | None = None
         self.grid = Grid(len(inspection.cells.order), self._smear.canvas)
         self._overlays = CellOverlays(viewer, self.points)
-        self._texts = RankTexts(viewer, self.points, inspection, self)
+        self._texts = RankTexts(viewer, self.points, inspection, self.grid, self)
         # When all layers are cleared, each is removed separately.
         self._removed = QTimer(self, singleShot=True, interval=0)
         self._removed.timeout.connect(self._on_removed)

@@ -15,16 +15,14 @@ from qtpy.QtWidgets import (
     QButtonGroup,
     QComboBox,
     QGridLayout,
-    QHBoxLayout,
     QPushButton,
     QShortcut,
     QSizePolicy,
-    QVBoxLayout,
     QWidget,
 )
 
 from napari_caltomorph.differential import CELL_TYPES, CellType, Differential, Probe, SmearId, cell_type
-from napari_caltomorph.plugin.widgets.parts import line, narrow_combo
+from napari_caltomorph.plugin.widgets.parts import column_of, line, narrow_combo, row_of
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.report import Look
 from napari_caltomorph.report.differential_figures import draw_differential, draw_probe_confusion, shown_rows
@@ -77,14 +75,7 @@ class LabelButtons(QWidget):
         self.clear.setStyleSheet(NARROW)
         self.clear.setToolTip("Remove the labels of the selected cells (key Backspace)")
         self.clear.clicked.connect(partial(self._choose, ""))
-        row = QHBoxLayout()
-        row.addWidget(self.other, 1)
-        row.addWidget(self.clear)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(3)
-        column.addLayout(grid)
-        column.addLayout(row)
+        column_of(self, grid, row_of(self.other, self.clear, stretch=self.other), spacing=3)
         self.keys: Mapping[str, str] = {one.key.upper(): one.name for one in _KEYED} | {CLEAR: ""}
         for key, name in self.keys.items():
             for button in (*self.buttons.values(), self.clear):
@@ -138,13 +129,11 @@ class DifferentialView(QWidget):
         self.smears.currentIndexChanged.connect(lambda _: self._show())
         self.kinds = {name: QPushButton(name, checkable=True) for name in (_BARS, _TABLE, _CONFUSION)}
         group = QButtonGroup(self)
-        row = QHBoxLayout()
-        row.addWidget(self.smears, 1)
-        row.setSpacing(2)
         for button in self.kinds.values():
             button.setStyleSheet(NARROW)
             group.addButton(button)
-            row.addWidget(button)
+        row = row_of(self.smears, *self.kinds.values(), stretch=self.smears)
+        row.setSpacing(2)
         self.kinds[_BARS].setChecked(True)
         group.buttonClicked.connect(lambda _: self._show())
         self.words = line()
@@ -156,12 +145,7 @@ class DifferentialView(QWidget):
         self.table.setStyleSheet("font-size: 11px;")
         self.table.verticalHeader().setDefaultSectionSize(_ROW)
         self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
-        column.addLayout(row)
-        for widget in (self.words, self.canvas, self.table):
-            column.addWidget(widget)
+        column_of(self, row, self.words, self.canvas, self.table)
         self.setVisible(False)
 
     @property

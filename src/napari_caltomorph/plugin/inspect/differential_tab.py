@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
 from napari_caltomorph.differential import Probe, SmearId, read_labels, save_labels
 from napari_caltomorph.errors import CaltomorphError
@@ -27,7 +27,7 @@ from napari_caltomorph.plugin.session.differential import (
 )
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import WARNING, colored, counted, line, plain
+from napari_caltomorph.plugin.widgets.parts import WARNING, colored, column_of, counted, line, plain
 from napari_caltomorph.plugin.widgets.settings import choose_file, choose_folder, choose_new_file
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.plugin.widgets.worker import Job
@@ -55,34 +55,19 @@ class DifferentialTab(InspectionView):
         self.task.requested.connect(self._train)
         self.view = DifferentialView()
         self.buttons: dict[str, QPushButton] = {}
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 4, 0, 0)
-        column.setSpacing(4)
-        column.addWidget(self.keys)
-        column.addWidget(self.words)
-        column.addLayout(
-            self._row(
-                ("Load labels", "Labelled cells from a table, of this smear or of others", self._load_labels_dialog),
-                ("Save labels", "All labelled cells as a table that others can reuse", self._save_labels),
-                (
-                    "Confirm types",
-                    "Label the selected cells with the types that the probe predicts",
-                    self.confirm_types,
-                ),
-            )
+        labels = self._row(
+            ("Load labels", "Labelled cells from a table, of this smear or of others", self._load_labels_dialog),
+            ("Save labels", "All labelled cells as a table that others can reuse", self._save_labels),
+            ("Confirm types", "Label the selected cells with their predicted types", self.confirm_types),
         )
-        column.addWidget(self.task)
-        column.addWidget(self.about)
-        column.addLayout(
-            self._row(
-                ("Load probe", "Count with a saved probe", self._load_probe_dialog),
-                ("Save probe", "The probe, to count other smears with", self._save_probe),
-                ("Count others", "Count another smear, or all smears in a folder", self._count_others_dialog),
-                ("Export", "The counts of all smears as CSV tables", self._export_dialog),
-            )
+        probe = self._row(
+            ("Load probe", "Count with a saved probe", self._load_probe_dialog),
+            ("Save probe", "The probe, to count other smears with", self._save_probe),
+            ("Count others", "Count another smear, or all smears in a folder", self._count_others_dialog),
+            ("Export", "The counts of all smears as CSV tables", self._export_dialog),
         )
-        column.addWidget(self.view)
-        column.addStretch()
+        column_of(self, self.keys, self.words, labels, self.task, self.about, probe, self.view)
+        self.layout().addStretch()
 
     def on_inspection(self) -> None:
         self._stop()

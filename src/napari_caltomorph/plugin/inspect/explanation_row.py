@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from napari.utils import Colormap
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QScrollArea, QWidget
 
 from napari_caltomorph.errors import ExplanationRefused
 from napari_caltomorph.plugin.session.gallery_state import Overlay
 from napari_caltomorph.plugin.session.inspection import Inspection
-from napari_caltomorph.plugin.widgets.parts import line, plain
+from napari_caltomorph.plugin.widgets.parts import column_of, line, plain
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.progress import OnProgress, Progress
 
@@ -41,19 +41,15 @@ class ScrolledCanvas(FigureCanvasQTAgg):
 def scrolled(tab: QWidget, *widgets: QWidget) -> QScrollArea:
     """Put widgets below each other into a tab, in an area that scrolls when they are higher than it."""
     inside = QWidget()
-    column = QVBoxLayout(inside)
+    column_of(inside, *widgets)
+    column = inside.layout()
     column.setContentsMargins(0, 0, 6, 0)
-    column.setSpacing(4)
-    for widget in widgets:
-        column.addWidget(widget)
     column.addStretch()
     area = QScrollArea(widgetResizable=True)
     area.setFrameShape(QFrame.Shape.NoFrame)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     area.setWidget(inside)
-    whole = QVBoxLayout(tab)
-    whole.setContentsMargins(0, 4, 0, 0)
-    whole.addWidget(area)
+    column_of(tab, area)
     return area
 
 
@@ -79,11 +75,8 @@ class ExplanationRow(QWidget):
         self.canvas = ScrolledCanvas()
         self.canvas.setFixedHeight(max(1, height))
         self._draw: Callable[[Figure], None] | None = None
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 4, 0, 0)
-        column.setSpacing(4)
-        for widget in (self.run, self._summary, self.canvas):
-            column.addWidget(widget)
+        column_of(self, self.run, self._summary, self.canvas)
+        self.layout().setContentsMargins(0, 4, 0, 0)
         self.clear()
 
     @property

@@ -13,7 +13,7 @@ from functools import partial
 import napari
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QBoxLayout, QFrame, QPushButton, QScrollArea, QShortcut, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QBoxLayout, QFrame, QPushButton, QScrollArea, QShortcut, QTabWidget, QWidget
 
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.inspect.controls import ACTIONS, CellAction, CellControls
@@ -28,7 +28,7 @@ from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.cell_card import CellCard
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import ERROR, colored, line, plain
+from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, line, plain
 from napari_caltomorph.report import Look
 
 _EMPTY = (
@@ -135,11 +135,7 @@ class InspectPanel(DockPanel):
         opener = QPushButton("Open Predict patient")
         opener.clicked.connect(lambda: open_panel(self._viewer, "Predict patient"))
         self._empty = QWidget()
-        inside = QVBoxLayout(self._empty)
-        inside.setContentsMargins(0, 0, 0, 0)
-        inside.addWidget(line(_EMPTY))
-        inside.addWidget(opener)
-        inside.addStretch()
+        column_of(self._empty, line(_EMPTY), opener)
         self.tabs.setDocumentMode(True)
         self.tabs.setUsesScrollButtons(True)
         self.tabs.tabBar().setExpanding(False)
@@ -149,12 +145,7 @@ class InspectPanel(DockPanel):
             self.tabs.setTabToolTip(self.tabs.count() - 1, row.tip)
         self.tabs.currentChanged.connect(self._tab_at)
         self._top = QWidget()
-        controls = QVBoxLayout(self._top)
-        controls.setContentsMargins(0, 0, 0, 0)
-        controls.setSpacing(3)
-        for widget in (self._title, self.controls, self._state, self.card):
-            controls.addWidget(widget)
-        controls.addStretch()
+        column_of(self._top, self._title, self.controls, self._state, self.card, spacing=3)
         self._body = QBoxLayout(QBoxLayout.Direction.TopToBottom)
         self._body.setSpacing(4)
         self._body.addWidget(self._top, 0, Qt.AlignmentFlag.AlignTop)
@@ -224,4 +215,5 @@ class _TabArea(QScrollArea):
     def __init__(self) -> None:
         super().__init__(widgetResizable=True)
         self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setViewportMargins(0, 4, 0, 0)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from numpy.typing import NDArray
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QWidget
 
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.explanation.cell_map import pca, umap
@@ -18,7 +18,7 @@ from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.cell_plot import CellPlot
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import ERROR, colored, line, plain
+from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, line, plain, row_of
 from napari_caltomorph.plugin.widgets.worker import Job
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.report import Look, draw_attention_swarm
@@ -51,16 +51,8 @@ class PlotTab(InspectionView):
         self.dots.setMinimumHeight(80)
         self.dots.setToolTip("Click a dot, or draw around dots, to select their cells; with Shift, add them")
         self._legend = line()
-        row = QHBoxLayout()
-        row.addWidget(QLabel("Cells by"))
-        row.addWidget(self.view, 1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 4, 0, 0)
-        column.setSpacing(4)
-        column.addLayout(row)
-        column.addWidget(self.state)
-        column.addWidget(self.dots, 1)
-        column.addWidget(self._legend)
+        row = row_of(QLabel("Cells by"), self.view, stretch=self.view)
+        column_of(self, row, self.state, self.dots, self._legend, stretch=self.dots)
 
     def key_widgets(self) -> list[QWidget]:
         return [self.dots]

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from qtpy.QtCore import QAbstractTableModel, QItemSelection, QItemSelectionModel, QModelIndex, QSignalBlocker, Qt
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QTableView, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QTableView, QWidget
 
 from napari_caltomorph.diagnosis.prediction_files import folder_name
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.session.selection import CellSelection
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import ERROR, colored, line, plain
+from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, line, plain, row_of
 from napari_caltomorph.plugin.widgets.settings import choose_new_file
 from napari_caltomorph.storage import replacing
 
@@ -46,13 +46,7 @@ class TableTab(InspectionView):
         export.setToolTip("Write the shown cells, in this order, with all their numbers, into a CSV file")
         export.clicked.connect(self._export_dialog)
         self._message = line()
-        below = QHBoxLayout()
-        below.addWidget(self._message, 1)
-        below.addWidget(export)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 4, 0, 0)
-        column.addWidget(self.table, 1)
-        column.addLayout(below)
+        column_of(self, self.table, row_of(self._message, export, stretch=self._message), stretch=self.table)
 
     def key_widgets(self) -> list[QWidget]:
         return [self.table]

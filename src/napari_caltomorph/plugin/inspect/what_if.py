@@ -121,9 +121,8 @@ class WhatIfTab(InspectionView):
         self.back.setToolTip("Include all cells again")
         self.back.clicked.connect(self._include_all)
         row = QHBoxLayout()
-        row.addWidget(QLabel("Marked cells"))
-        for button in (self.without, self.only, self.back):
-            row.addWidget(button)
+        for widget in (QLabel("Marked cells"), self.without, self.only, self.back):
+            row.addWidget(widget)
         self.words = line()
         self.canvas = FigureCanvasQTAgg(Figure())
         self.canvas.setFixedHeight(_HEIGHT)
@@ -134,7 +133,7 @@ class WhatIfTab(InspectionView):
         controls.addWidget(self.words)
         controls.addStretch()
         self._box = QBoxLayout(QBoxLayout.Direction.TopToBottom, self)
-        self._box.setContentsMargins(0, 4, 0, 0)
+        self._box.setContentsMargins(0, 0, 0, 0)
         self._box.addLayout(controls)
         self._box.addWidget(self.canvas, 1)
         self._box.addStretch()

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
-from qtpy.QtWidgets import QFrame, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QSizePolicy, QWidget
 
 from napari_caltomorph.diagnosis import NO_ATTENTION, ModelDescription, Prediction
 from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE
@@ -15,7 +15,7 @@ from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.cell_card import CellCard
 from napari_caltomorph.plugin.widgets.cell_plot import CellPlot
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import WARNING, colored, counted, line, plain
+from napari_caltomorph.plugin.widgets.parts import WARNING, colored, column_of, counted, line, plain
 from napari_caltomorph.report import (
     draw_attention_swarm,
     draw_hemoglobin,
@@ -71,24 +71,10 @@ class ResultView(InspectionView):
         self.bars.mpl_connect("resize_event", lambda _: self._on_resized())
         self.bars.mpl_connect("motion_notify_event", self._on_hover)
         self._card = CellCard()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 6, 0)
-        column.setSpacing(4)
-        for widget in (
-            self._patient,
-            self._headline,
-            self._second,
-            self._what_if,
-            self._warnings,
-            self.bars,
-            self._notes,
-            _rule(),
-            self._swarm_title,
-            self.swarm,
-            self._card,
-        ):
-            column.addWidget(widget)
-        column.addStretch()
+        texts = (self._patient, self._headline, self._second, self._what_if, self._warnings)
+        column_of(self, *texts, self.bars, self._notes, _rule(), self._swarm_title, self.swarm, self._card)
+        self.layout().setContentsMargins(0, 0, 6, 0)
+        self.layout().addStretch()
 
     @property
     def prediction(self) -> Prediction | None:
