@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import importlib
 import re
+from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 def printable(name: str) -> str:
@@ -117,6 +122,21 @@ class LabelsUnreadable(CaltomorphError):
 
 class ProbeRefused(CaltomorphError):
     """A file is no probe, is damaged, or was written by a newer version."""
+
+
+def invalid_field(error: ValidationError, whole: str = "the file") -> str:
+    """Return the first problem that pydantic found, as ``"field.name: message"``; `whole` where it is in no field."""
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc']) or whole}: {first['msg']}"
+
+
+def refuse_newer_schema(path: Path, version: object, newest: int, refusal: type[CaltomorphError]) -> None:
+    """Raise `refusal` where a file's ``schema_version`` is above the newest one that this version reads."""
+    if isinstance(version, int) and version > newest:
+        raise refusal(
+            f"{path} has schema version {version}, this version reads {newest}; "
+            "run `pip install --upgrade napari-caltomorph`."
+        )
 
 
 def import_optional(name: str, extra: str, purpose: str) -> ModuleType:

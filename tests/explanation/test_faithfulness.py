@@ -92,7 +92,7 @@ def test_seeds_decide_the_random_orders(make_ensemble, make_features):
 def test_scores_have_attention_only_where_the_model_has(every_kind, make_features):
     scores = cell_scores(every_kind, make_features(cells=5), SLUG)
     expected = ["contribution", "alone"]
-    if every_kind.members[0].aggregator.attention_kind != "none":
+    if every_kind.description.aggregator.attention_kind != "none":
         expected.insert(0, "attention")
     assert list(scores) == expected
     assert all(score.shape == (5,) for score in scores.values())

@@ -8,12 +8,11 @@ kept, so it cannot change the logits and costs no second pass.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from napari_caltomorph.diagnosis.options import AbmilOptions, AttentionKind, MaxOptions, MeanOptions, WbcmilOptions
+from napari_caltomorph.diagnosis.options import AbmilOptions, MaxOptions, MeanOptions, WbcmilOptions
 
 
 class Aggregator(nn.Module, ABC):
@@ -25,11 +24,8 @@ class Aggregator(nn.Module, ABC):
     ----------
     width : int
         Of the vector.
-    attention_kind : {"rollout", "weights", "none"}
-        Where `attention` comes from.
     """
 
-    attention_kind: ClassVar[AttentionKind]
     width: int
 
     def forward(self, bags: Tensor, mask: Tensor | None = None, *, keep: list[Tensor] | None = None) -> Tensor:
@@ -55,7 +51,7 @@ class Aggregator(nn.Module, ABC):
 
     @abstractmethod
     def attention(self, kept: list[Tensor]) -> Tensor | None:
-        """How much each cell of one bag mattered, (N,) and not negative; None where `attention_kind` is "none".
+        """How much each cell of one bag mattered, (N,) and not negative; None for kinds without attention.
 
         Parameters
         ----------
@@ -85,8 +81,6 @@ class _Pooling(Aggregator):
 class MeanAggregator(_Pooling):
     """The mean of the cells' features."""
 
-    attention_kind = MeanOptions.attention_kind
-
     def pool(self, bags: Tensor, mask: Tensor | None, keep: list[Tensor] | None) -> Tensor:
         """Pool B bags into (B, D)."""
         return masked_mean(bags, mask)
@@ -94,8 +88,6 @@ class MeanAggregator(_Pooling):
 
 class MaxAggregator(_Pooling):
     """The largest value of each feature among the cells."""
-
-    attention_kind = MaxOptions.attention_kind
 
     def pool(self, bags: Tensor, mask: Tensor | None, keep: list[Tensor] | None) -> Tensor:
         """Pool B bags into (B, D)."""
@@ -109,8 +101,6 @@ class AbmilAggregator(Aggregator):
 
     Attention is w . (tanh(V h) * sigmoid(U h)), their equation 9. Keeps the weights, (B, N).
     """
-
-    attention_kind = AbmilOptions.attention_kind
 
     def __init__(self, feature_width: int, classes: int, options: AbmilOptions, *, dropout: float = 0.0) -> None:
         super().__init__()
@@ -140,8 +130,6 @@ class WbcmilAggregator(Aggregator):
     D -> 128 -> tanh -> C scores a cell for each class, and a softmax over the cells makes weights of the scores. The
     vector is the C pooled vectors in a row, (B, C * D); each has its own head. Keeps the weights, (B, C, N).
     """
-
-    attention_kind = WbcmilOptions.attention_kind
 
     def __init__(self, feature_width: int, classes: int, options: WbcmilOptions, *, dropout: float = 0.0) -> None:
         super().__init__()

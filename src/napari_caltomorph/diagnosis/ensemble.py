@@ -147,7 +147,7 @@ class Ensemble:
             cells=features.cells,
             labels=(None,) * len(features),
             attention=outputs.attention,
-            attention_kind=self.members[0].aggregator.attention_kind,
+            attention_kind=description.aggregator.attention_kind,
             alone=outputs.alone if alone is None else alone,
             domain=domain,
             warnings=self.warnings(features, domain),

@@ -25,7 +25,7 @@ from pydantic import (
 
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.options import AggregatorOptions, FrozenModel
-from napari_caltomorph.errors import ModelRefused
+from napari_caltomorph.errors import ModelRefused, invalid_field, refuse_newer_schema
 from napari_caltomorph.taxonomy import Taxonomy
 
 StoppedBy = Literal["validation loss", "fixed number of epochs", "last epoch", "not finite", "hand"]
@@ -252,18 +252,13 @@ def read_description(folder: Path) -> ModelDescription:
     """
     path = folder / "model.json"
     raw = _read_json(path)
-    newer = raw.get("schema_version") if isinstance(raw, dict) else None
-    if isinstance(newer, int) and newer > SCHEMA_VERSION:
-        raise ModelRefused(
-            f"{path} has schema version {newer}, this version reads {SCHEMA_VERSION}; "
-            "run `pip install --upgrade napari-caltomorph`."
-        )
+    refuse_newer_schema(
+        path, raw.get("schema_version") if isinstance(raw, dict) else None, SCHEMA_VERSION, ModelRefused
+    )
     try:
         return ModelDescription.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "model.json"
-        raise ModelRefused(f"{path} is invalid: {where}: {first['msg']}. Get the model again.") from error
+        raise ModelRefused(f"{path} is invalid: {invalid_field(error, path.name)}. Get the model again.") from error
 
 
 def _read_json(path: Path) -> object:

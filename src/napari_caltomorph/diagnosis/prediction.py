@@ -15,7 +15,7 @@ from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.domain import WITHDRAWN, DomainResult
 from napari_caltomorph.diagnosis.model_file import ErrorInterval, Threshold
 from napari_caltomorph.diagnosis.options import AttentionKind, FrozenModel
-from napari_caltomorph.errors import PredictionUnreadable
+from napari_caltomorph.errors import PredictionUnreadable, invalid_field, refuse_newer_schema
 from napari_caltomorph.storage import replacing
 from napari_caltomorph.taxonomy import Taxonomy
 
@@ -341,15 +341,8 @@ class Prediction(BaseModel):
         except OSError as error:
             raise PredictionUnreadable(f"{path} cannot be read ({error.strerror}).") from error
         except ValidationError as error:
-            problems = error.errors(include_url=False)
-            newer = next((p["input"] for p in problems if p["loc"] == ("schema_version",)), None)
-            if isinstance(newer, int) and newer > SCHEMA_VERSION:
-                raise PredictionUnreadable(
-                    f"{path} has schema version {newer}, this version reads {SCHEMA_VERSION}; "
-                    "run `pip install --upgrade napari-caltomorph`."
-                ) from error
-            first = problems[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            versions = (p["input"] for p in error.errors(include_url=False) if p["loc"] == ("schema_version",))
+            refuse_newer_schema(path, next(versions, None), SCHEMA_VERSION, PredictionUnreadable)
             raise PredictionUnreadable(
-                f"{path} is not a prediction of this version ({where}: {first['msg']}); predict the smear again."
+                f"{path} is not a prediction of this version ({invalid_field(error)}); predict the smear again."
             ) from error

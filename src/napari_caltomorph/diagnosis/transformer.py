@@ -25,8 +25,6 @@ _QUERIES = 512
 class TransformerAggregator(Aggregator):
     """Pre-norm transformer layers (paper, section 2.4). Keeps the input of each layer, (B, T, width)."""
 
-    attention_kind = TransformerOptions.attention_kind
-
     def __init__(self, feature_width: int, classes: int, options: TransformerOptions, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.width = options.width

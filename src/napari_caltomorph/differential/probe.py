@@ -22,7 +22,7 @@ from napari_caltomorph.differential.cell_types import cell_type
 from napari_caltomorph.differential.count import Differential
 from napari_caltomorph.differential.options import ProbeOptions
 from napari_caltomorph.encoding import Features
-from napari_caltomorph.errors import FeaturesRefused, ProbeRefused
+from napari_caltomorph.errors import FeaturesRefused, ProbeRefused, invalid_field
 from napari_caltomorph.storage import replacing
 
 _HEADER = "probe"
@@ -205,11 +205,9 @@ class Probe:
         try:
             description = ProbeDescription.model_validate_json(header)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "its description"
             raise ProbeRefused(
-                f"{path} is no probe that this version reads ({where}: {first['msg']}); train it again, or run "
-                "`pip install --upgrade napari-caltomorph`."
+                f"{path} is not a probe of this version ({invalid_field(error, 'its description')}); train it again, "
+                "or run `pip install --upgrade napari-caltomorph`."
             ) from error
         shape = (len(description.types), description.width)
         found = {name: array.shape for name, array in arrays.items()}

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
-from napari_caltomorph.errors import EvaluationUnreadable
+from napari_caltomorph.errors import EvaluationUnreadable, invalid_field, refuse_newer_schema
 from napari_caltomorph.evaluation.options import EvaluateOptions
 from napari_caltomorph.evaluation.patients import COLUMNS, Embeddings, EvaluatedPatients, Provenance
 from napari_caltomorph.storage import file_sha256, replacing
@@ -103,21 +103,15 @@ def read_evaluation(path: Path) -> EvaluatedPatients:
     path = path / FILE_NAME if path.is_dir() else path
     try:
         raw = json.loads(path.read_bytes())
-        newer = raw.get("schema_version") if isinstance(raw, dict) else None
-        if isinstance(newer, int) and newer > SCHEMA_VERSION:
-            raise EvaluationUnreadable(
-                f"{path} has schema version {newer}, this version reads {SCHEMA_VERSION}; "
-                "run `pip install --upgrade napari-caltomorph`."
-            )
+        version = raw.get("schema_version") if isinstance(raw, dict) else None
+        refuse_newer_schema(path, version, SCHEMA_VERSION, EvaluationUnreadable)
         content = _File.model_validate(raw)
         patients = content.patients.frame()
         patients = patients.astype({**COLUMNS, **{f"p_{slug}": float for slug in content.taxonomy.slugs}})
         embeddings = _load_embeddings(content, path.with_name(EMBEDDINGS), len(patients))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise EvaluationUnreadable(
-            f"{path} is no evaluation that this version reads ({where}: {first['msg']}); evaluate again."
+            f"{path} is not an evaluation of this version ({invalid_field(error)}); evaluate again."
         ) from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise EvaluationUnreadable(f"{path} is no evaluation that can be read ({error}); evaluate again.") from error

@@ -166,17 +166,10 @@ def add_cells(
 
     Parameters
     ----------
-    ensemble : Ensemble
-    features : Features
-        N cells of a patient.
-    slug : str
-        The class.
+    ensemble, features, slug, rows, progress
+        As for `leave_one_out`, with N >= 1 cells.
     background : Features
         The bag that cells are added to. A cell that it already has is added as a duplicate.
-    rows : (K,) or None
-        Which cells, as rows of `features`; None for all.
-    progress : callable
-        Called with a `Progress` before each forward pass; raising `Cancelled` in it stops cleanly.
 
     Raises
     ------

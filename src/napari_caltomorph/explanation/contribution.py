@@ -72,7 +72,6 @@ def contributions(
     Parameters
     ----------
     ensemble : Ensemble
-        With or without attention.
     features : Features
         N cells.
     slug : str
@@ -85,7 +84,7 @@ def contributions(
     Raises
     ------
     FeaturesRefused
-        They come from another encoder, or an output is not finite.
+        Of another encoder, or an output is not finite.
 
     Notes
     -----
@@ -104,27 +103,21 @@ def contributions(
     bag = ensemble.bag(features)
     nodes, weights = np.polynomial.legendre.leggauss(_POINTS)
     points = list(zip((nodes + 1) / 2, weights / 2, strict=True)) if along_path else [(1.0, 1.0)]
-    values, odds, baselines = [], [], []
+    values, ends = [], []
     total = len(ensemble.members) * len(points)
     for number, member in enumerate(ensemble.members):
-        own, at_bag, at_mean = np.zeros(len(features)), *_at_ends(member, bag, index)
+        own = np.zeros(len(features))
+        ends.append(_at_ends(member, bag, index))
         for step, (point, weight) in enumerate(points):
             progress(Progress("Contributions", number * len(points) + step, total, "passes"))
             own += weight * _gradient_times_input(member, bag, index, float(point))
-        if not (np.isfinite(own).all() and np.isfinite(at_bag)):
-            raise FeaturesRefused(f"{features.patient_id}: {NOT_FINITE}")
         values.append(own)
-        odds.append(at_bag)
-        baselines.append(at_mean)
+    if not (np.isfinite(values).all() and np.isfinite(ends).all()):
+        raise FeaturesRefused(f"{features.patient_id}: {NOT_FINITE}")
     progress(Progress("Contributions", total, total, "passes"))
-    return Contributions(
-        features.patient_id,
-        slug,
-        features.cells,
-        np.mean(values, axis=0),
-        float(np.mean(odds)),
-        float(np.mean(baselines)),
-    )
+    at_bag, at_mean = np.mean(ends, axis=0)
+    mean = np.mean(values, axis=0)
+    return Contributions(features.patient_id, slug, features.cells, mean, float(at_bag), float(at_mean))
 
 
 @torch.inference_mode()

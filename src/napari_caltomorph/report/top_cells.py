@@ -52,7 +52,7 @@ def top_cells(
     Out of fold, the attention is that of the member that judged.
     """
     found: dict[str, list[NDArray[np.uint8]]] = {}
-    if ensemble.members[0].aggregator.attention_kind == "none":
+    if ensemble.description.aggregator.attention_kind == "none":
         return found
     rows = {row["patient_id"]: row for row in evaluation.patients.to_dict("records")}
     wrong = evaluation.wrong[:patients]
