@@ -16,7 +16,7 @@ from tests.evaluation.factories import FAST, TAXONOMY, evaluation_of, prediction
 
 from napari_caltomorph.cohort.cell_shares import cell_shares
 from napari_caltomorph.errors import EvaluationRefused
-from napari_caltomorph.evaluation.covariates import SHARE, covariate_values, with_cell_shares
+from napari_caltomorph.evaluation.covariates import SHARE, covariate_values, covariates_of
 
 
 def beside(evaluation, numbers, column="blasts"):
@@ -99,12 +99,12 @@ def test_shares_are_of_the_labelled_cells_that_were_judged(tmp_path, make_cell):
 def test_a_name_is_a_column_or_a_cell_type_in_any_case():
     table = pd.DataFrame({"wbc": [1, 2, 3], "site": ["a", "b", "c"]})
     shares = [{"Myeloblast": 0.25, "Lymphocyte": 0.75}, {}, {"Lymphocyte": 1.0}]
-    found = with_cell_shares(table, shares, ("wbc", "myeloblast"), "clinic")
+    found = covariates_of(table, shares, ("wbc", "myeloblast"), "clinic")
     assert list(found.columns) == ["wbc", "site", f"{SHARE}myeloblast"]
     assert found[f"{SHARE}myeloblast"].fillna(-1).tolist() == [0.25, -1, 0]
     for name, why in (("blasts", "labelled are Lymphocyte, Myeloblast"), ("site", "holds no numbers")):
         with pytest.raises(EvaluationRefused, match=why):
-            with_cell_shares(table, shares, (name,), "clinic")
+            covariates_of(table, shares, (name,), "clinic")
 
 
 def test_a_column_that_is_not_there_has_no_numbers():

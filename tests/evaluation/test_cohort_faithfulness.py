@@ -74,7 +74,7 @@ def test_out_of_fold_the_member_that_judged_is_asked(ensemble, trained, files):
     bag, slug = Features.load(feature_path(trained.features, row["patient_id"])), row["predicted_class"]
     own = faithfulness(alone, bag, slug, cell_scores(alone, bag, slug), random_orders=2)
     assert row["deletion_contribution"] == pytest.approx(own.area("deletion", "contribution"), abs=1e-6)
-    assert found.notes == ("4 of 36 patients, drawn at random (seed 0)",)
+    assert found.notes == ("4 of 36 patients, random sample (seed 0)",)
 
 
 def test_gain_is_the_mean_difference_with_its_interval():

@@ -97,7 +97,7 @@ def test_applied_elsewhere_it_says_what_it_does_there():
     assert "sensitivity of at least 0.9; 6 of 66 were missed" in threshold.rule
     assert "on Clinic B, which did not choose it: sensitivity" in threshold.rule
     assert "30 not malignant: 20 healthy, 10 reactive" in threshold.rule
-    assert "not tried on other patients" in decision.as_threshold().rule
+    assert "not tested on other patients" in decision.as_threshold().rule
 
 
 def test_the_patients_that_chose_it_and_another_model_are_refused():
@@ -112,7 +112,7 @@ def test_the_patients_that_chose_it_and_another_model_are_refused():
     patients = some.patients.assign(patient_id=["P000", *some.patients["patient_id"][1:]])
     applied = decision.apply(replace(some, patients=patients))
     assert (applied.shared, applied.is_independent) == (1, False)
-    assert "of whom 1 patients chose it too" in applied.in_words
+    assert "of which 1 patients chose it too" in applied.in_words
 
 
 def test_single_members_that_chose_it_are_named():

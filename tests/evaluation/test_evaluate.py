@@ -256,7 +256,7 @@ def test_a_damaged_or_newer_evaluation_is_one_sentence(evaluation, tmp_path):
         ("no json", "cannot|can be read"),
         (json.dumps(content | {"schema_version": 9}), "pip install --upgrade"),
         (json.dumps(content | {"surprise": 1}), "surprise"),
-        (json.dumps(content | {"embeddings_sha256": "0" * 64}), "another evaluation's"),
+        (json.dumps(content | {"embeddings_sha256": "0" * 64}), "another evaluation"),
     ):
         path.write_text(text)
         with pytest.raises(EvaluationUnreadable, match=why):
@@ -333,7 +333,7 @@ def test_missing_features_are_refused_or_skipped_and_counted(ensemble, strangers
         evaluate(ensemble, cohort, features, FAST)
     found = evaluate(ensemble, cohort, features, FAST.model_copy(update={"skip_missing": True}))
     assert found.not_evaluated.values.tolist() == [["new-1", "no features"]]
-    assert any("1 patients were not judged" in one for one in found.statements)
+    assert any("1 patients were not evaluated" in one for one in found.statements)
 
 
 @pytest.mark.parametrize(("name", "text"), [("map.json", '{"mds": "acute_leukemia", "mpn": null}'),

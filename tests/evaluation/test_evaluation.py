@@ -256,7 +256,7 @@ def test_a_cohort_without_labels_gives_predictions_and_no_metrics():
     assert all(not metric.is_defined for metric in evaluation.headline.values())
     assert evaluation.headline["accuracy"].remark == "the cohort has no labels"
     assert len(csv_of(evaluation)) == 12
-    assert "nothing that they could be compared with" in " ".join(evaluation.statements)
+    assert "nothing to compare them with" in " ".join(evaluation.statements)
     assert evaluation.reliability is None
 
 
@@ -276,7 +276,7 @@ def test_one_class_one_patient_ties_and_nobody_malignant_are_said():
     assert one.by_class["mds"].sensitivity.remark == "no patient has MDS"
     said = " ".join(one.statements)
     assert "Of 1 patients two classes are equally probable" in said
-    assert "Nobody has Acute leukemia, MDS, Reactive" in said
+    assert "No patient has Acute leukemia, MDS, Reactive" in said
 
 
 def test_why_there_is_no_false_discovery_rate_is_said():

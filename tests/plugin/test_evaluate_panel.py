@@ -160,7 +160,7 @@ def test_the_test_split_is_judged_and_every_tab_has_its_figure(
     assert not panel.stale.isVisible()
     numbers = panel.result.numbers.toPlainText()
     assert f"{evaluation.headline['accuracy'].value:.3f}" in numbers
-    assert 'Whether the smears come from the laboratory of the training is not said ("Lab")' in numbers
+    assert 'Whether the smears come from the laboratory of the training is unknown ("Lab")' in numbers
     text = look_of(viewer.theme).text
     for number in tabs_in_sight(panel)[1:]:
         tab = panel.result.figures[number - 1]

@@ -175,7 +175,7 @@ def test_ece_stands_beside_what_a_calibrated_model_would_show(evaluation):
         assert f"perfectly calibrated: {found.chance.value:.3f}" in axes.get_title(loc="left")
         dots = offsets(axes)
         bins = [one for one in found.bins if one.patients]
-        assert dots.tolist() == [[one.said, one.came_true.value] for one in bins]
+        assert dots.tolist() == [[one.mean_probability, one.observed.value] for one in bins]
 
 
 def test_hemoglobin_dots_are_the_patients_who_have_both(evaluation):

@@ -1,6 +1,6 @@
 """Fits a `Calibration` on patients that no member of the ensemble has seen.
 
-Both parts are fitted on the same patients, and yet no patient's score comes from a temperature that was fitted on it:
+Both parts are fitted on the same patients, but no patient's score comes from a temperature that was fitted on it:
 see `fit_calibration`.
 """
 
@@ -16,7 +16,7 @@ from scipy.optimize import minimize_scalar
 from napari_caltomorph.diagnosis.calibration import Calibration, tempered
 from napari_caltomorph.errors import CalibrationRefused
 
-# Below some 200 patients one temperature is off by a tenth and more, and most classes get no claim at all.
+# Below some 200 patients one temperature is off by a tenth and more, and most classes get no quantile at all.
 MIN_PATIENTS = 200
 
 # Where all calibration patients are right, ever lower temperatures fit ever better: 200 of them cannot show that.
@@ -46,7 +46,7 @@ def fit_calibration(
     alpha
         At most this share of a class's patients may lack it in their prediction set.
     source
-        Where the patients come from, as it is to be read in the model card.
+        Where the patients come from, as the model card shows it.
 
     Raises
     ------
@@ -58,13 +58,10 @@ def fit_calibration(
     The temperature minimises the negative log likelihood (Guo et al. 2017). The quantile of a class is the
     ceil((n + 1)(1 - alpha))-th smallest score 1 - p of its n patients; with n < 1 / alpha - 1 there is none.
 
-    The promise of the quantiles rests on exchangeability: a calibration patient's score must come about as a new
-    patient's will. The temperature leaves the order of one patient's classes alone, but with more than two classes not
-    the order of different patients' scores; fitted on the very patients whose scores are then ranked, it makes them a
-    little better than new ones. Splitting the patients would keep the promise exactly and leave each class half of
-    them, so that small classes lose theirs. So the temperature is cross-fitted: each tenth is scored at a temperature
-    fitted on the others, as a new patient is scored at one fitted without them. What remains is the difference between
-    nine tenths and all of the patients in a single number.
+    The guarantee of the quantiles depends on exchangeability: calibration patients must be scored as new patients are.
+    A temperature fitted on the patients whose scores are then ranked makes their scores a little better than new ones.
+    Fitting and ranking on two halves would leave too few patients to small classes. So the temperature is cross-fitted:
+    each tenth is scored at a temperature fitted on the other nine.
     """
     classes, averaged = np.asarray(classes), np.asarray(probabilities, dtype=np.float64)
     if averaged.shape != (len(classes), len(slugs)):
@@ -91,7 +88,7 @@ def fit_calibration(
 def _cross_fitted_scores(classes: NDArray[np.integer], averaged: NDArray[np.float64]) -> NDArray[np.float64]:
     """(P,) 1 - p of each patient's true class, at a temperature fitted on other patients."""
     fold = np.empty(len(classes), dtype=int)
-    fold[np.argsort(classes, kind="stable")] = np.arange(len(classes)) % _FOLDS  # every class dealt over all folds
+    fold[np.argsort(classes, kind="stable")] = np.arange(len(classes)) % _FOLDS  # every class split over all folds
     scores = np.empty(len(classes))
     for k in range(_FOLDS):
         mine = fold == k

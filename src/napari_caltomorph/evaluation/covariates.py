@@ -21,6 +21,12 @@ from napari_caltomorph.statistics.metric import Metric
 SHARE = "share of labelled cells: "
 """Begins the name of a covariate that was counted from cell labels."""
 
+# Columns that `EvaluatedPatients.patients` has already, or that describe the reading and not the patient.
+_NO_COVARIATES = {
+    *("patient_id", "path", "features", "raw_label", "detailed", "coarse", "coarse_set", "hemoglobin_g_dl", "split"),
+    *("patient_id_in_table", "hemoglobin_g_dl_in_table", "fold", "fingerprint", "label_kind", "problem"),
+    *("shared_images", "twin", "twin_share", "n_cells"),
+}
 _BINS = 4
 # With fewer patients, a bin's share of errors has an interval from nearly 0 to nearly 1.
 _LEAST = 5
@@ -92,14 +98,15 @@ def covariate_association(evaluated: EvaluatedPatients, column: str) -> Covariat
     return CovariateAssociation(column, int(counted.sum()), tuple(bins), correlations)
 
 
-def with_cell_shares(
-    covariates: pd.DataFrame, shares: Sequence[dict[str, float]], named: Sequence[str], source: object
+def covariates_of(
+    table: pd.DataFrame, shares: Sequence[dict[str, float]], named: Sequence[str], source: object
 ) -> pd.DataFrame:
-    """Return the covariates of P patients with a column of shares for each name that is none of the table's columns.
+    """Return the covariates of P patients, with a column of shares for each name that is none of the table's columns.
 
     Parameters
     ----------
-    covariates : pandas.DataFrame
+    table : pandas.DataFrame
+        Of a cohort; columns that describe no covariate are left out.
     shares : sequence of dict
         Of each patient, cell type -> share; empty where no cell is labelled.
     named : sequence of str
@@ -113,6 +120,7 @@ def with_cell_shares(
         A name is neither, or its column holds no numbers.
     """
     types = sorted({name for one in shares for name in one})
+    covariates = table[[column for column in table.columns if column not in _NO_COVARIATES]]
     added = covariates.copy()
     for name in named:
         if name in covariates:

@@ -1,7 +1,7 @@
-"""Choosing the malignancy threshold by a rule on one cohort, and seeing what it does on another.
+"""Malignancy thresholds: chosen by a rule on one cohort, applied to another, and stored in the model.
 
-A threshold looks better on the patients that chose it than on any others. So a decision carries how many cases it
-rests on, how many more may be missed than were, and what it did where it was not chosen.
+A threshold looks better on the patients that chose it than on any others. So a decision reports the number of cases
+that it depends on, an upper bound of the share that it misses, and its performance where it was not chosen.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from napari_caltomorph.evaluation.evaluation import Evaluation
 from napari_caltomorph.evaluation.malignancy import OperatingPoint, Screened
 from napari_caltomorph.statistics.interval import share_upper_bound
 from napari_caltomorph.storage import replacing
+from napari_caltomorph.taxonomy import Taxonomy
 
 
 class Rule(ABC):
@@ -28,21 +29,15 @@ class Rule(ABC):
 
     @abstractmethod
     def choose(self, screened: Screened) -> float:
-        """Return the threshold.
-
-        Raises
-        ------
-        EvaluationRefused
-            There is nobody to choose by, or no threshold achieves it.
-        """
+        """Return the threshold; `EvaluationRefused` where no patient can choose it, or no threshold achieves it."""
 
     @abstractmethod
-    def cases(self, screened: Screened) -> NDArray[np.bool_]:
-        """(P,) the malignant patients that the choice rests on: those that must not be missed."""
-
-    @abstractmethod
-    def in_words(self, evaluation: Evaluation) -> str:
+    def in_words(self, taxonomy: Taxonomy) -> str:
         """Return the rule as it is stored and shown."""
+
+    def cases(self, screened: Screened) -> NDArray[np.bool_]:
+        """(P,) the malignant patients that the choice depends on: those that must not be missed."""
+        return screened.is_malignant
 
 
 @dataclass(frozen=True)
@@ -51,21 +46,18 @@ class NoneMissed(Rule):
 
     group: str = "acute_leukemia"
 
-    def choose(self, screened: Screened) -> float:
-        """Return the lowest malignancy of these patients."""
-        cases = self.cases(screened)
-        if not cases.any():
-            raise EvaluationRefused(f"No patient has {self.group}, so nobody can be missed; choose another class.")
-        return float(screened.malignancy[cases].min())
-
     def cases(self, screened: Screened) -> NDArray[np.bool_]:
-        """(P,) the patients of the class."""
         cases: NDArray[np.bool_] = screened.is_malignant & (screened.groups == self.group)
         return cases
 
-    def in_words(self, evaluation: Evaluation) -> str:
-        """E.g. ``"no Acute leukemia missed"``."""
-        names = dict(zip(evaluation.taxonomy.slugs, evaluation.taxonomy.names, strict=True))
+    def choose(self, screened: Screened) -> float:
+        cases = self.cases(screened)
+        if not cases.any():
+            raise EvaluationRefused(f"No patient has {self.group}, so none can be missed; choose another class.")
+        return float(screened.malignancy[cases].min())
+
+    def in_words(self, taxonomy: Taxonomy) -> str:
+        names = dict(zip(taxonomy.slugs, taxonomy.names, strict=True))
         return f"no {names.get(self.group, self.group)} missed"
 
 
@@ -76,19 +68,13 @@ class SensitivityAtLeast(Rule):
     share: float
 
     def choose(self, screened: Screened) -> float:
-        """Return the malignancy of the last patient who must be called."""
-        values = np.sort(screened.malignancy[self.cases(screened)])
+        values = np.sort(screened.malignancy[screened.is_malignant])
         if not len(values):
-            raise EvaluationRefused("No patient is malignant, so no sensitivity can be asked for.")
+            raise EvaluationRefused("No patient is malignant, so there is no sensitivity to choose by.")
         may_miss = math.floor((1 - self.share) * len(values) + 1e-9)
         return float(values[min(may_miss, len(values) - 1)])
 
-    def cases(self, screened: Screened) -> NDArray[np.bool_]:
-        """(P,) all malignant patients."""
-        return screened.is_malignant
-
-    def in_words(self, evaluation: Evaluation) -> str:
-        """E.g. ``"sensitivity of at least 0.99"``."""
+    def in_words(self, taxonomy: Taxonomy) -> str:
         return f"sensitivity of at least {self.share:g}"
 
 
@@ -96,14 +82,13 @@ class SensitivityAtLeast(Rule):
 class FdrAtMost(Rule):
     """The lowest threshold at which at most this share of those called is not malignant.
 
-    `healthy`: whether the cohort's healthy donors count among those; nobody punctures theirs.
+    `healthy`: whether the cohort's healthy donors count among those; their bone marrow is not punctured.
     """
 
     share: float
     healthy: bool = True
 
     def choose(self, screened: Screened) -> float:
-        """Return the threshold with the highest sensitivity that achieves it."""
         if not screened.is_malignant.any() or screened.is_malignant.all():
             raise EvaluationRefused("A false discovery rate needs malignant patients, and others.")
         curve = screened.curve()
@@ -112,12 +97,7 @@ class FdrAtMost(Rule):
             raise EvaluationRefused(f"No threshold has a false discovery rate of at most {self.share:g} here.")
         return float(curve.loc[fits, "threshold"].min())
 
-    def cases(self, screened: Screened) -> NDArray[np.bool_]:
-        """(P,) all malignant patients."""
-        return screened.is_malignant
-
-    def in_words(self, evaluation: Evaluation) -> str:
-        """E.g. ``"false discovery rate of at most 0.1 without healthy donors"``."""
+    def in_words(self, taxonomy: Taxonomy) -> str:
         return f"false discovery rate of at most {self.share:g}" + ("" if self.healthy else " without healthy donors")
 
 
@@ -147,14 +127,14 @@ def rule_from(text: str) -> Rule:
 
 @dataclass(frozen=True)
 class Decision:
-    """A threshold, who chose it, and how far that may be trusted.
+    """A threshold, the patients that chose it, and how far it may be trusted.
 
     Attributes
     ----------
     rule : Rule
     threshold : float
     chosen_on : Evaluation
-        Whose numbers at this threshold are optimistic.
+        The numbers of these patients at this threshold are optimistic.
     """
 
     rule: Rule
@@ -163,17 +143,17 @@ class Decision:
 
     @property
     def point(self) -> OperatingPoint:
-        """What the threshold does to the patients that chose it."""
+        """The threshold on the patients that chose it."""
         return self.chosen_on.at(self.threshold)
 
     @property
     def cases(self) -> int:
-        """How many malignant patients the choice rests on."""
+        """Number of malignant patients that the choice depends on."""
         return int(self.rule.cases(self.chosen_on.screened).sum())
 
     @property
     def missed(self) -> int:
-        """How many of these it misses."""
+        """Number of these that the threshold misses."""
         return int((self.rule.cases(self.chosen_on.screened) & ~self.point.is_called).sum())
 
     @property
@@ -182,25 +162,25 @@ class Decision:
 
         Notes
         -----
-        The one-sided bound of Clopper and Pearson. That the threshold was chosen on these patients does not spoil it
-        for a rule that takes one of their own values: the share of others below the (k + 1)-th smallest of n values
-        is Beta(k + 1, n - k), whose 95 % quantile is this bound (Wilks 1941). For an FDR rule it is approximate.
+        The one-sided bound of Clopper and Pearson. It holds although these patients chose the threshold, for a rule
+        that takes one of their own values: the share of others below the (k + 1)-th smallest of n values is
+        Beta(k + 1, n - k), whose 95 % quantile is this bound (Wilks 1941). For an FDR rule it is approximate.
         """
         return share_upper_bound(self.missed, self.cases)
 
     def apply(self, evaluation: Evaluation) -> AppliedDecision:
-        """Return what the threshold does to another cohort.
+        """Apply the threshold to another cohort.
 
         Raises
         ------
         EvaluationRefused
-            Another model was judged there, or the very patients that chose the threshold.
+            Another model was evaluated there, or the same patients that chose the threshold.
         """
         mine, theirs = self.chosen_on.provenance, evaluation.provenance
         if mine.model_fingerprint != theirs.model_fingerprint:
             raise EvaluationRefused(
                 f"The threshold was chosen for {mine.model_name}, and {theirs.model_name} is another model (or the "
-                "same one trained or calibrated anew); choose a threshold for it."
+                "same one trained or calibrated again); choose a threshold for it."
             )
         shared = _ids(self.chosen_on) & _ids(evaluation)
         if len(shared) == len(evaluation):
@@ -209,16 +189,14 @@ class Decision:
 
     @property
     def in_words(self) -> str:
-        """The rule, what it rests on, and what it still allows."""
+        """The rule, the cases it depends on, and the misses that are still possible."""
         by = ", by single members out of fold and not by the ensemble" if self.chosen_on.options.out_of_fold else ""
-        return (
-            f"{self.rule.in_words(self.chosen_on)}; {self.missed} of {self.cases} were missed{by}, which allows up to "
-            f"{self.miss_bound:.1%} (95 %)"
-        )
+        rule = self.rule.in_words(self.chosen_on.taxonomy)
+        return f"{rule}; {self.missed} of {self.cases} were missed{by}, which allows up to {self.miss_bound:.1%} (95 %)"
 
     def as_threshold(self, applied: AppliedDecision | None = None) -> Threshold:
-        """Return it as a model keeps it, with what it did on a cohort that did not choose it."""
-        elsewhere = "not tried on other patients" if applied is None else applied.in_words
+        """Return the threshold as a model stores it, with its performance on a cohort that did not choose it."""
+        elsewhere = "not tested on other patients" if applied is None else applied.in_words
         name = self.chosen_on.provenance.cohort_name
         return Threshold(value=self.threshold, rule=f"{self.in_words}; {elsewhere}", cohort=name)
 
@@ -227,7 +205,7 @@ class Decision:
 class AppliedDecision:
     """A threshold on patients that did not choose it.
 
-    `shared` of them chose it nevertheless: 0 where the cohorts are independent.
+    `shared` patients are also among those that chose it: 0 where the cohorts are independent.
     """
 
     decision: Decision
@@ -236,24 +214,24 @@ class AppliedDecision:
 
     @property
     def point(self) -> OperatingPoint:
-        """What the threshold does to these patients."""
+        """The threshold on these patients."""
         return self.evaluation.at(self.decision.threshold)
 
     @property
     def is_independent(self) -> bool:
-        """Whether nobody here chose the threshold."""
+        """Whether none of these patients chose the threshold."""
         return self.shared == 0
 
     @property
     def in_words(self) -> str:
-        """What it did here, and to whom."""
+        """The performance here, and on which patients."""
         point = self.point
         numbers = (
             f"sensitivity {point.sensitivity.shown(2)}, specificity {point.specificity.shown(2)}, FDR "
             f"{point.fdr.shown(2)}, without healthy donors {point.fdr_without_healthy.shown(2)}; "
             f"{point.others_in_words}"
         )
-        who = "which did not choose it" if self.is_independent else f"of whom {self.shared} patients chose it too"
+        who = "which did not choose it" if self.is_independent else f"of which {self.shared} patients chose it too"
         return f"on {self.evaluation.provenance.cohort_name}, {who}: {numbers}"
 
 
@@ -263,13 +241,13 @@ def choose_threshold(evaluation: Evaluation, rule: Rule) -> Decision:
     Raises
     ------
     EvaluationRefused
-        There is nobody to choose by, or no threshold achieves it.
+        No patient can choose it, or no threshold achieves it.
     """
     return Decision(rule, rule.choose(evaluation.screened), evaluation)
 
 
 def store_threshold(model_folder: Path, decision: Decision, applied: AppliedDecision | None = None) -> ModelDescription:
-    """Write a threshold into a model's ``model.json`` and its card; members and seal stay as they are.
+    """Write a threshold into a model's ``model.json`` and its card; members and fingerprint stay as they are.
 
     Raises
     ------

@@ -27,8 +27,9 @@ from napari_caltomorph.statistics.classification import roc_curve
 from napari_caltomorph.statistics.metric import Metric
 from napari_caltomorph.statistics.reliability import Reliability, reliability
 
-# Keys of evaluation.json that are called otherwise in the code.
+# Keys of evaluation.json that have another name in the code.
 _COUNTS_IN_FILE = {"evaluated": "judged", "not evaluated": "not judged"}
+_BINS_IN_FILE = {"mean_probability": "said", "observed": "came_true"}
 
 
 class Evaluation(EvaluatedPatients):
@@ -162,8 +163,8 @@ class Evaluation(EvaluatedPatients):
                     one.slug: asdict(point.sensitivity_of(one.slug)) for one in self.taxonomy.classes if one.malignant
                 },
             },
-            "reliability": self.reliability and asdict(self.reliability),
-            "malignancy_reliability": self.malignancy_reliability and asdict(self.malignancy_reliability),
+            "reliability": _reliability(self.reliability),
+            "malignancy_reliability": _reliability(self.malignancy_reliability),
             "against": [
                 {
                     "column": one.column,
@@ -187,3 +188,11 @@ def _confusion(confusion: Confusion) -> dict[str, Any]:
         "columns": list(confusion.columns),
         "counts": confusion.counts.tolist(),
     }
+
+
+def _reliability(reliability: Reliability | None) -> dict[str, Any] | None:
+    if reliability is None:
+        return None
+    content = asdict(reliability)
+    bins = [{_BINS_IN_FILE.get(name, name): value for name, value in one.items()} for one in content["bins"]]
+    return content | {"bins": bins}

@@ -1,7 +1,7 @@
-"""Whether the orders of cells say what a model goes by, over the patients of an evaluation.
+"""Whether the orders of cells show which cells a model uses, over the patients of an evaluation.
 
-Each patient's curves are those of `explain.faithfulness`, for the class that the model answers with, by the
-members that may judge the patient. What is summed up is the area between an order's curve and the mean random one.
+Each patient's curves are those of `explanation.faithfulness`, for the predicted class, by the members that were not
+trained on the patient. The summary is the area between an order's curve and the mean random one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FILE_NAME = "faithfulness.json"
 TABLE_NAME = "faithfulness.csv"
 KINDS: tuple[CurveKind, ...] = ("deletion", "insertion")
 RANDOM = "random"
-# Where the mean curves are read: patients have unlike numbers of cells, so theirs are read between their own points.
+# Points of the mean curves: patients have different numbers of cells, so their curves are interpolated.
 _GRID = np.linspace(0, 1, 51)
 
 
@@ -43,13 +43,13 @@ class CohortFaithfulness:
         patient_id, predicted_class (its slug, whose probability is followed), n_cells, fold, and the areas:
         ``<kind>_<order>`` and ``<kind>_random``, the mean of the random orders.
     shares : (S,)
-        Of the cells, taken out or put in.
+        Of the cells, left out or included again.
     curves : dict
         (kind, order) -> (S,) mean probability over the patients; the order may be ``"random"``.
     random_orders : int
         For each patient.
     notes : tuple of str
-        Who is not among them, and why.
+        Patients that are not among them, and why.
     """
 
     patients: pd.DataFrame
@@ -70,8 +70,8 @@ class CohortFaithfulness:
         """How much better than random an order is: the mean area between the curves, positive for better."""
         sign = -1 if kind == "deletion" else 1
         gains = sign * (self.patients[f"{kind}_{order}"] - self.patients[f"{kind}_{RANDOM}"]).to_numpy(float)
-        everybody = np.zeros(len(gains), dtype=np.intp)
-        return Metric.of(mean(gains, everybody), len(gains), "bootstrap", smallest=len(gains))
+        one_stratum = np.zeros(len(gains), dtype=np.intp)
+        return Metric.of(mean(gains, one_stratum), len(gains), "bootstrap", smallest=len(gains))
 
     def save(self, folder: Path) -> list[Path]:
         """Write ``faithfulness.json`` and ``faithfulness.csv``; `OutputRefused` when they cannot be."""
@@ -106,79 +106,71 @@ def cohort_faithfulness(
     seed: int = 0,
     progress: OnProgress = ignore,
 ) -> CohortFaithfulness:
-    """Follow the predicted class of each patient while cells are taken out, and put in.
+    """Follow the probability of each patient's predicted class while cells are left out, and included again.
+
+    Out of fold, orders and curves are those of the one member that predicted the patient.
 
     Parameters
     ----------
-    ensemble : Ensemble
-        The model that was judged.
-    evaluation : Evaluation
+    ensemble, evaluation
+        The evaluated model, and its evaluation.
     features : mapping of str to Path
         The feature file of each patient, as `feature_files` returns them.
     patients : int
-        At most so many, drawn at random: each costs some hundred predictions.
+        At most so many, a random sample: each costs some hundred predictions.
     random_orders, seed : int
-        At least one order; the same seed draws the same patients and orders.
+        At least one order; the same seed gives the same patients and orders.
     progress : callable
         Called with a `Progress` in patients, often; raising `Cancelled` in it stops cleanly.
 
     Raises
     ------
     EvaluationRefused
-        Of nobody there are features of at least two cells.
-
-    Notes
-    -----
-    Out of fold, orders and curves are those of the one member that judged the patient.
+        No patient has the features of at least two cells.
     """
     table = evaluation.patients
-    drawn = np.sort(np.random.default_rng(seed).permutation(len(table))[:patients])
+    sample = np.sort(np.random.default_rng(seed).permutation(len(table))[:patients])
     notes = (
-        [] if len(drawn) == len(table) else [f"{len(drawn)} of {len(table)} patients, drawn at random (seed {seed})"]
+        [] if len(sample) == len(table) else [f"{len(sample)} of {len(table)} patients, random sample (seed {seed})"]
     )
-    slugs = evaluation.taxonomy.slugs
-    winners = table[[f"p_{slug}" for slug in slugs]].to_numpy(float).argmax(axis=1)
     rows: list[dict[str, object]] = []
     curves: dict[tuple[CurveKind, str], list[NDArray[np.float64]]] = {}
-    for number, row in enumerate(drawn):
-        step = Progress("Faithfulness", number, len(drawn), "patients")
+    for number, row in enumerate(sample):
+        step = Progress("Faithfulness", number, len(sample), "patients")
         progress(step)
         patient, fold = str(table["patient_id"].iloc[row]), table["fold"].iloc[row]
-        if patient not in features:
-            notes.append(f"{patient} is not among them: no features")
+        bag = _bag(patient, features)
+        if isinstance(bag, str):
+            notes.append(f"{patient} is not among them: {bag}")
             continue
-        try:
-            bag = Features.load(features[patient])
-        except FeaturesRefused as error:
-            notes.append(f"{patient} is not among them: {error}")
-            continue
-        if len(bag) == 1:
-            notes.append(f"{patient} is not among them: one cell has no order")
-            continue
-        judges = ensemble if pd.isna(fold) else Ensemble(ensemble.description, (ensemble.members[int(fold)],))
-        scores = cell_scores(judges, bag, slugs[winners[row]], progress=_saying(step, progress))
-        found = faithfulness(
-            judges,
-            bag,
-            slugs[winners[row]],
-            scores,
-            random_orders=random_orders,
-            seed=seed,
-            progress=_saying(step, progress),
-        )
+        eligible = ensemble if pd.isna(fold) else Ensemble(ensemble.description, (ensemble.members[int(fold)],))
+        slug, within = evaluation.taxonomy.slugs[evaluation.predicted[row]], _repeating(step, progress)
+        scores = cell_scores(eligible, bag, slug, progress=within)
+        found = faithfulness(eligible, bag, slug, scores, random_orders=random_orders, seed=seed, progress=within)
         known = {"patient_id": patient, "predicted_class": found.slug, "n_cells": len(bag), "fold": fold}
         rows.append(known | dict(_areas(found)))
         for key, values in _curves(found):
             curves.setdefault(key, []).append(values)
-    progress(Progress("Faithfulness", len(drawn), len(drawn), "patients"))
+    progress(Progress("Faithfulness", len(sample), len(sample), "patients"))
     if not rows:
         raise EvaluationRefused("No patient has the features of two cells or more, so no cell can be left out.")
     means = {key: np.mean(values, axis=0) for key, values in curves.items()}
     return CohortFaithfulness(pd.DataFrame(rows), _GRID, means, random_orders, tuple(notes))
 
 
-def _saying(step: Progress, progress: OnProgress) -> OnProgress:
-    """Return a callback that says the same step, whatever it is told: so the work within one patient can be stopped."""
+def _bag(patient: str, files: Mapping[str, Path]) -> Features | str:
+    """Return a patient's features, or why there are none to order."""
+    if patient not in files:
+        return "no features"
+    try:
+        bag = Features.load(files[patient])
+    except FeaturesRefused as error:
+        return str(error)
+    return bag if len(bag) > 1 else "one cell has no order"
+
+
+def _repeating(step: Progress, progress: OnProgress) -> OnProgress:
+    """Return a callback that reports the same step on every call, so that work within one patient can be stopped."""
     return lambda _: progress(step)
 
 

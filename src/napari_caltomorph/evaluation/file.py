@@ -173,12 +173,12 @@ def _load_embeddings(content: _File, path: Path, patients: int) -> Embeddings | 
     if content.embeddings_sha256 is None or content.embeddings_member is None:
         return None
     if file_sha256(path) != content.embeddings_sha256:
-        raise ValueError(f"{path.name} is another evaluation's")
+        raise ValueError(f"{path.name} belongs to another evaluation")
     tensors = load_file(path)
     with safe_open(path, framework="np") as opened:
         classes = json.loads((opened.metadata() or {})["training_classes"])
     if len(tensors["judged"]) != patients:
-        raise ValueError(f"{path.name} has {len(tensors['judged'])} patients, {patients} were judged")
+        raise ValueError(f"{path.name} has {len(tensors['judged'])} patients, {patients} were evaluated")
     return Embeddings(content.embeddings_member, tensors["judged"], tensors.get("training"), tuple(classes))
 
 

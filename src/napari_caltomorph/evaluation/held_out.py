@@ -18,6 +18,7 @@ from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.diagnosis.inference import MemberOutputs
 from napari_caltomorph.diagnosis.model_folder import TrainingPatients
 from napari_caltomorph.encoding.features import Features
+from napari_caltomorph.errors import EvaluationRefused, TrainingPatientsFound
 from napari_caltomorph.evaluation.patients import COLUMNS, Check, Embeddings
 from napari_caltomorph.evaluation.truth import ClassesMap
 
@@ -122,6 +123,50 @@ class TrainingOverlap:
                 owners.setdefault(number, []).extend(known)
         shared = {p: [name for number in numbers for name in owners[number]] for p, numbers in images.items()}
         return {patient: list(dict.fromkeys(names)) for patient, names in shared.items() if names}
+
+
+def refuse_training_patients(
+    table: pd.DataFrame, overlap: TrainingOverlap, source: object, *, out_of_fold: bool
+) -> None:
+    """Refuse, before any feature is loaded, what ids, fingerprints and shared images of the cohort already show.
+
+    Raises
+    ------
+    TrainingPatientsFound
+        The model was trained on some of the patients, which are not to be evaluated out of fold.
+    EvaluationRefused
+        They are, and the model was trained on none of them, or does not include the list of its training patients.
+    """
+    found = [
+        (str(patient), eligible.how)
+        for patient, fingerprint in zip(table["patient_id"], table["fingerprint"], strict=True)
+        if (eligible := overlap.eligible(str(patient), None if pd.isna(fingerprint) else fingerprint)).is_known
+    ]
+    if found and not out_of_fold:
+        raise training_patients_found(found, len(table))
+    if out_of_fold and overlap.table is None:
+        raise EvaluationRefused(
+            "The model does not include the list of its training patients (private/), so no patient can be evaluated "
+            "out of fold; use the model as it was trained, not an exported copy."
+        )
+    may_be_found_later = table["fingerprint"].isna().any()  # feature files may name smears that the cohort does not
+    if out_of_fold and not found and not may_be_found_later:
+        raise EvaluationRefused(
+            f"The model was trained on none of the {len(table)} patients to evaluate in {source}; leave out "
+            "--out-of-fold, or choose --split train."
+        )
+
+
+def training_patients_found(
+    found: list[tuple[str, str]], patients: int, model: str = "The model"
+) -> TrainingPatientsFound:
+    """Return the error for training patients among P patients, each with how it was found."""
+    first, how = found[0]
+    return TrainingPatientsFound(
+        f"{model} was trained on {len(found)} of the {patients} patients to evaluate (first: {first}, found {how}); "
+        "evaluate the test split, or use --out-of-fold, which predicts each patient by the member that was not trained "
+        "on it. Other people under the same ids must be renamed."
+    )
 
 
 class HeldOutPrediction(NamedTuple):

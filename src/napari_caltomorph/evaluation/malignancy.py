@@ -94,7 +94,7 @@ class Screened:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What a threshold does to some patients: at or above it, a patient is called malignant."""
+    """Some patients at a threshold: at or above it, a patient is called malignant."""
 
     screened: Screened
     threshold: float
@@ -161,7 +161,7 @@ class OperatingPoint:
             Whether the others are as this cohort's, or as those of them that are no healthy donors.
         """
         if not 0 <= prevalence <= 1:
-            raise ValueError(f"a prevalence lies between 0 and 1, not {prevalence}")
+            raise ValueError(f"a prevalence is between 0 and 1, not {prevalence}")
         others = ~self.screened.is_malignant & (healthy | ~self.screened.is_healthy_donor)
         if not others.any() or not self.screened.is_malignant.any():
             return None

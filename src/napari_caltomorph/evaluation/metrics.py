@@ -141,8 +141,8 @@ def _set_coverage(evaluated: EvaluatedPatients) -> Metric:
     if evaluated.prediction_sets is None:
         return Metric.undefined("the model is not calibrated")
     truths = zip(evaluated.patients["truth"], evaluated.prediction_sets, evaluated.has_one_class, strict=True)
-    held = [truth in said for truth, said, is_known in truths if is_known and said is not None]
-    return Metric.of_counts(sum(held), len(held), _why_none(evaluated))
+    covered = [truth in found for truth, found, is_known in truths if is_known and found is not None]
+    return Metric.of_counts(sum(covered), len(covered), _why_none(evaluated))
 
 
 def _probability_metrics(
@@ -153,7 +153,7 @@ def _probability_metrics(
         return {name: Metric.undefined(_why_none(evaluated)) for name in ("ece", "brier", "malignant_brier")}
     classes, chance = evaluated.classes[who], reliability.chance
     is_class = np.eye(len(evaluated.taxonomy.classes))[classes]
-    said, is_malignant = screened.malignancy[:, None], screened.is_malignant[:, None].astype(float)
+    malignancy, is_malignant = screened.malignancy[:, None], screened.is_malignant[:, None].astype(float)
     bootstrap = {"seed": evaluated.options.seed, "resamples": evaluated.options.resamples}
     by_chance = ""
     if chance is not None and chance.low is not None:
@@ -161,17 +161,14 @@ def _probability_metrics(
             f"a perfectly calibrated model would show {chance.value:.3f} ({chance.low:.3f} to {chance.high:.3f}) "
             f"on {count} patients in {evaluated.options.bins} bins"
         )
+    squared_errors = {
+        "brier": brier_score(is_class, evaluated.probabilities[who], classes, **bootstrap),
+        "malignant_brier": brier_score(is_malignant, malignancy, classes, **bootstrap),
+    }
+    smallest = _smallest(evaluated)
     return {
         "ece": Metric(reliability.ece, patients=count, remark=by_chance),
-        "brier": Metric.of(
-            brier_score(is_class, evaluated.probabilities[who], classes, **bootstrap),
-            count,
-            "bootstrap",
-            smallest=_smallest(evaluated),
-        ),
-        "malignant_brier": Metric.of(
-            brier_score(is_malignant, said, classes, **bootstrap), count, "bootstrap", smallest=_smallest(evaluated)
-        ),
+        **{name: Metric.of(e, count, "bootstrap", smallest=smallest) for name, e in squared_errors.items()},
     }
 
 

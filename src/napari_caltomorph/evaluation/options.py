@@ -1,4 +1,4 @@
-"""What a person may choose about an evaluation; the terminal's flags and the panel's fields are made from it."""
+"""The options of an evaluation; the terminal's flags and the panel's fields are made from them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Overlap = Literal["yes", "no", "unknown"]
 
 
 class EvaluateOptions(BaseModel):
-    """Whom a model is judged on, and how."""
+    """Which patients a model is evaluated on, and how."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     split: Literal["test", "train", "all"] = Field(
-        "test", description="Whom to judge; all patients where the cohort has no splits."
+        "test", description="Patients to evaluate; all where the cohort has no splits."
     )
     out_of_fold: bool = Field(
         False,
-        description="Judge patients that the model was trained on, each by the member that did not learn from it.",
+        description="Evaluate patients that the model was trained on, each by the member that was not trained on it.",
     )
     threshold: float | None = Field(
         None, ge=0, le=1, description="Malignancy from which a patient counts as malignant; otherwise the model's."
@@ -45,7 +45,7 @@ class EvaluateOptions(BaseModel):
     healthy: tuple[str, ...] = Field(
         ("healthy", "stem_cell_donor", "control"), description="Slugs of the classes that are healthy donors."
     )
-    skip_missing: bool = Field(False, description="Judge the others where patients have no features.")
+    skip_missing: bool = Field(False, description="Evaluate the others where patients have no features.")
     bins: PositiveInt = Field(15, description="Bins of equal width of the expected calibration error.")
     resamples: NonNegativeInt = Field(1000, description="Of the bootstrap; 0 for no such intervals.")
     seed: NonNegativeInt = Field(0, description="The same seed gives the same intervals.")

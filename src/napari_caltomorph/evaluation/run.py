@@ -20,8 +20,8 @@ from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.diagnosis.model_file import Threshold
 from napari_caltomorph.encoding.device import find_device
 from napari_caltomorph.encoding.features import Features
-from napari_caltomorph.errors import EvaluationRefused, FeaturesMissing, SmearUnreadable, TrainingPatientsFound
-from napari_caltomorph.evaluation.covariates import with_cell_shares
+from napari_caltomorph.errors import EvaluationRefused, FeaturesMissing, SmearUnreadable
+from napari_caltomorph.evaluation.covariates import covariates_of
 from napari_caltomorph.evaluation.evaluation import Evaluation
 from napari_caltomorph.evaluation.held_out import (
     HeldOutPrediction,
@@ -29,6 +29,8 @@ from napari_caltomorph.evaluation.held_out import (
     embeddings_of,
     patient_rows,
     predict_held_out,
+    refuse_training_patients,
+    training_patients_found,
 )
 from napari_caltomorph.evaluation.options import EvaluateOptions
 from napari_caltomorph.evaluation.patients import NOT_EVALUATED_COLUMNS, Provenance
@@ -37,22 +39,6 @@ from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.storage import path_of
 
 _LIBRARIES = ("napari-caltomorph", "torch", "numpy", "scipy", "scikit-learn")
-# Columns that `EvaluatedPatients.patients` has already, or that describe the reading and not the patient.
-_NO_COVARIATES = {
-    *("patient_id", "path", "features", "raw_label", "detailed", "coarse", "coarse_set", "hemoglobin_g_dl", "split"),
-    *(
-        "patient_id_in_table",
-        "hemoglobin_g_dl_in_table",
-        "fold",
-        "fingerprint",
-        "label_kind",
-        "problem",
-        "shared_images",
-        "twin",
-        "twin_share",
-        "n_cells",
-    ),
-}
 
 
 def evaluate(
@@ -68,7 +54,7 @@ def evaluate(
     Parameters
     ----------
     ensemble : Ensemble
-        A model as `Ensemble.load` returns it: its ``private/`` lists the training patients.
+        As `Ensemble.load` returns it: its ``private/`` lists the training patients.
     cohort : Cohort
     features : str or Path or None
         Feature folder of `encode_cohort`; None where the cohort itself names feature files.
@@ -76,54 +62,42 @@ def evaluate(
     progress : callable
         Called with a `Progress` in patients; raising `Cancelled` in it stops cleanly.
 
-    Returns
-    -------
-    Evaluation
-
     Raises
     ------
     EvaluationRefused
-        No patient is left to evaluate, or no patient has numbers for `options.against`; as `FeaturesMissing` features
-        are missing, as `TrainingPatientsFound` the model was trained on some of the patients.
+        No patient is left to evaluate, or no patient has numbers for `options.against`.
+    FeaturesMissing, TrainingPatientsFound
+        Features are missing; the model was trained on some of the patients. Both are `EvaluationRefused`.
     FeaturesRefused
         Features are damaged, or come from another encoder than the model's.
-    ModelRefused
-        The model's ``private/`` is damaged.
-    DeviceMissing
-        This machine has no such device.
+    ModelRefused, DeviceMissing
+        The model's ``private/`` is damaged; this machine has no such device.
     """
     options, start = options or EvaluateOptions(), time.monotonic()
     device = find_device(options.device)
-    classes_map = ClassesMap.load(
-        options.classes_map, cohort.taxonomy, ensemble.description.taxonomy, cohort.table["raw_label"].dropna()
-    )
+    labels, taxonomy = cohort.table["raw_label"].dropna(), ensemble.description.taxonomy
+    classes_map = ClassesMap.load(options.classes_map, cohort.taxonomy, taxonomy, labels)
     table = _chosen(cohort, options)
     training = ensemble.training_patients()
     overlap = TrainingOverlap(None if training is None else training.table, cohort)
-    _refuse_training_patients(table, overlap, cohort, options)
+    refuse_training_patients(table, overlap, cohort.source, out_of_fold=options.out_of_fold)
     files, missing = _rows_with_features(table, feature_files(cohort, features), features, options)
     with _on(device, ensemble):
         predicted = _predict(ensemble, table, files, overlap, options, progress)
-    not_evaluated = [*missing, *predicted.not_eligible]
     if not predicted.predictions:
-        patient, reason = not_evaluated[0]
+        patient, reason = (*missing, *predicted.not_eligible)[0]
         raise EvaluationRefused(f"{cohort.source}: no patient can be evaluated ({patient}: {reason}).")
     chosen = table.loc[[one.row for one in predicted.predictions]].reset_index(drop=True)
     patients = patient_rows(ensemble, chosen, predicted.predictions, classes_map)
     return Evaluation(
         patients=patients,
-        taxonomy=ensemble.description.taxonomy,
+        taxonomy=taxonomy,
         cohort_taxonomy=cohort.taxonomy,
         provenance=_provenance(ensemble, cohort, patients, options, overlap, device, time.monotonic() - start),
         options=options,
         embeddings=embeddings_of(predicted.predictions, training, set(patients["patient_id"])),
-        covariates=with_cell_shares(
-            chosen[[column for column in chosen.columns if column not in _NO_COVARIATES]],
-            predicted.cell_shares,
-            options.against,
-            cohort.source,
-        ),
-        not_evaluated=pd.DataFrame(not_evaluated, columns=list(NOT_EVALUATED_COLUMNS)),
+        covariates=covariates_of(chosen, predicted.cell_shares, options.against, cohort.source),
+        not_evaluated=pd.DataFrame([*missing, *predicted.not_eligible], columns=list(NOT_EVALUATED_COLUMNS)),
         notes=(*_mapped(classes_map, options), *_notes(predicted)),
     )
 
@@ -162,7 +136,7 @@ def _predict(
         patient = str(table.at[row, "patient_id"])
         eligible = overlap.eligible(patient, in_file or in_cohort)
         if eligible.is_known and not options.out_of_fold:
-            raise TrainingPatientsFound(_known_sentence(ensemble, [(patient, eligible.how)], len(table)))
+            raise training_patients_found([(patient, eligible.how)], len(table), ensemble.description.name)
         if eligible.problem:
             not_eligible.append((patient, eligible.problem))
             continue
@@ -197,44 +171,6 @@ def _chosen(cohort: Cohort, options: EvaluateOptions) -> pd.DataFrame:
             f"{cohort.source} has no patients in its {options.split} split ({there}); choose another --split, or all."
         )
     return chosen.reset_index(drop=True)
-
-
-def _refuse_training_patients(
-    table: pd.DataFrame, overlap: TrainingOverlap, cohort: Cohort, options: EvaluateOptions
-) -> None:
-    """Refuse, before any feature is loaded, what ids, fingerprints and shared images of the cohort already show."""
-    found = [
-        (str(patient), eligible.how)
-        for patient, mark in zip(table["patient_id"], _texts(table["fingerprint"]), strict=True)
-        if (eligible := overlap.eligible(str(patient), mark)).is_known
-    ]
-    if found and not options.out_of_fold:
-        raise TrainingPatientsFound(_known_sentence(None, found, len(table)))
-    if options.out_of_fold and overlap.table is None:
-        raise EvaluationRefused(
-            "The model does not include the list of its training patients (private/), so no patient can be evaluated "
-            "out of fold; use the model as it was trained, not an exported copy."
-        )
-    if options.out_of_fold and not found and not _may_be_found_later(table):
-        raise EvaluationRefused(
-            f"The model was trained on none of the {len(table)} patients to evaluate in {cohort.source}; leave out "
-            "--out-of-fold, or choose --split train."
-        )
-
-
-def _may_be_found_later(table: pd.DataFrame) -> bool:
-    """Whether feature files may name smears that the cohort does not."""
-    return bool(table["fingerprint"].isna().any())
-
-
-def _known_sentence(ensemble: Ensemble | None, found: list[tuple[str, str]], patients: int) -> str:
-    first, how = found[0]
-    name = "The model" if ensemble is None else ensemble.description.name
-    return (
-        f"{name} was trained on {len(found)} of the {patients} patients to evaluate (first: {first}, found {how}); "
-        "evaluate the test split, or use --out-of-fold, which predicts each patient by the member that was not trained "
-        "on it. Other people under the same ids must be renamed."
-    )
 
 
 def _rows_with_features(

@@ -31,17 +31,17 @@ def statements(evaluated: EvaluatedPatients) -> Iterator[str]:
 def _model(evaluated: EvaluatedPatients) -> Iterator[str]:
     provenance = evaluated.provenance
     if provenance.model_synthetic:
-        yield "The model was trained on drawn cells: it knows nothing about real blood."
-    drawn = evaluated.covariates.get(SYNTHETIC_COLUMN)
-    if drawn is not None and drawn.astype("string").eq("yes").any():
+        yield "The model was trained on synthetic cells: it knows nothing about real blood."
+    synthetic = evaluated.covariates.get(SYNTHETIC_COLUMN)
+    if synthetic is not None and synthetic.astype("string").eq("yes").any():
         yield "The patients are synthetic: these numbers show how the software works, and nothing about real blood."
     if evaluated.options.out_of_fold:
         yield (
-            "Out of fold: patients that the model was trained on are judged by the one member that did not learn from "
-            "them. These are numbers of single members, not of the ensemble, which is usually better."
+            "Out of fold: patients that the model was trained on are predicted by the one member that was not trained "
+            "on them. These are numbers of single members, not of the ensemble, which is usually better."
         )
         if provenance.training_recipe == "paper":
-            yield "They are optimistic: the paper's recipe stops each member on the very fold it is judged on."
+            yield "They are optimistic: the paper's recipe stops each member on the same fold that it is evaluated on."
         if provenance.calibration is not None:
             yield "The temperature was fitted on the ensemble's mean, and is applied to single members here."
 
@@ -57,7 +57,7 @@ def _independence(evaluated: EvaluatedPatients) -> Iterator[str]:
     options, provenance = evaluated.options, evaluated.provenance
     if provenance.training_check == "not possible":
         yield (
-            "Whether the model was trained on any of these patients could not be checked: it does not bring the list "
+            "Whether the model was trained on any of these patients could not be checked: it does not include the list "
             "of its training patients (private/)."
         )
     elif provenance.training_check == "ids and shared images":
@@ -68,7 +68,7 @@ def _independence(evaluated: EvaluatedPatients) -> Iterator[str]:
     lab = {
         "same": "The smears come from the laboratory of the training; another laboratory's may look different.",
         "other": "The smears come from another laboratory than those of the training.",
-        "unknown": "Whether the smears come from the laboratory of the training is not said (--lab).",
+        "unknown": "Whether the smears come from the laboratory of the training is unknown (--lab).",
     }
     yield lab[options.lab]
     overlap = {
@@ -83,9 +83,9 @@ def _independence(evaluated: EvaluatedPatients) -> Iterator[str]:
 def _patients(evaluated: EvaluatedPatients) -> Iterator[str]:
     counts = evaluated.counts
     if not evaluated.is_labelled:
-        yield "The cohort has no labels: there are predictions, and nothing that they could be compared with."
+        yield "The cohort has no labels: there are predictions, and nothing to compare them with."
     elif counts["no label"]:
-        yield f"{counts['no label']} patients have no label: they are predicted and not judged."
+        yield f"{counts['no label']} patients have no label: they are predicted and not evaluated."
     if counts["several right answers"]:
         yield (
             f"{counts['several right answers']} borderline or double diagnoses have several right answers: they are "
@@ -94,11 +94,11 @@ def _patients(evaluated: EvaluatedPatients) -> Iterator[str]:
     if counts["other classes"]:
         yield (
             f"{counts['other classes']} patients are of classes that the model does not know: they are rows of their "
-            "own, and enter no number; whatever the model says of them is wrong."
+            "own, and enter no number; every prediction of them is wrong."
         )
     if counts["not evaluated"]:
         first = evaluated.not_evaluated["reason"].iloc[0]
-        yield f"{counts['not evaluated']} patients were not judged (first: {first})."
+        yield f"{counts['not evaluated']} patients were not evaluated (first: {first})."
     if tied := int((evaluated.delta_probability < 1e-12).sum()):
         yield f"Of {tied} patients two classes are equally probable: the first in the taxonomy's order is taken."
 
@@ -109,4 +109,4 @@ def _small_classes(evaluated: EvaluatedPatients) -> Iterator[str]:
     if small := [f"{names[c]} ({n})" for c, n in enumerate(sizes) if 0 < n < FEW]:
         yield f"Bootstrap intervals are too narrow below {FEW} patients a class: {', '.join(small)}."
     if absent := [names[c] for c, n in enumerate(sizes) if n == 0]:
-        yield f"Nobody has {', '.join(absent)}: macro averages are over the other classes."
+        yield f"No patient has {', '.join(absent)}: macro averages are over the other classes."

@@ -1,8 +1,8 @@
-"""What is true of each patient, in the words of the model: one class, a set of right answers, or a row of its own.
+"""The truth of each patient in the classes of the model: one class, a set of right answers, or a row of its own.
 
 A class of the cohort is the model's class of the same slug, unless a file says otherwise; what is neither becomes a
-row of its own, which is counted and shown and enters no accuracy. Rows are detailed classes, then labels in one of
-their spellings, and the file may put several under one name (paper, figure 4D).
+row of its own, which is counted and shown and is not part of any accuracy. Rows are detailed classes, then labels in
+one of their spellings, and the file may put several under one name (paper, figure 4D).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OUTSIDE = "none"
 
 @dataclass(frozen=True)
 class ClassesMap:
-    """From the classes and labels of a cohort to the classes of a model, or to rows beside them.
+    """From the classes and labels of a cohort to the classes of a model, or to rows of their own.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class ClassesMap:
     def load(cls, path: Path | None, cohort: Taxonomy, model: Taxonomy, labels: Iterable[str] = ()) -> ClassesMap:
         """Read a JSON or TOML file of ``cohort slug = model slug``; several may lead to one.
 
-        `labels` are those of the cohort's patients: a label that is of no class of the cohort may stand for a slug.
+        `labels` are those of the cohort's patients: a label of no class of the cohort may be used as a slug.
 
         Raises
         ------

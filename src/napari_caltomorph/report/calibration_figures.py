@@ -50,12 +50,14 @@ def _draw(axes: Axes, evaluation: Evaluation, found: Reliability | None, look: L
     )
     axes.plot([0, 1], [0, 1], color=look.text, linewidth=0.9, linestyle="--")
     for one in bins:
-        assert one.said is not None
-        assert one.came_true is not None
-        low, high = one.came_true.low, one.came_true.high
+        assert one.mean_probability is not None
+        assert one.observed is not None
+        low, high = one.observed.low, one.observed.high
         if low is not None and high is not None:
-            axes.plot([one.said, one.said], [low, high], color=_COLOR, linewidth=1.2, alpha=0.7)
-        axes.scatter([one.said], [one.came_true.value], s=26, color=_COLOR, edgecolor=look.background, zorder=4)
+            axes.plot([one.mean_probability, one.mean_probability], [low, high], color=_COLOR, linewidth=1.2, alpha=0.7)
+        axes.scatter(
+            [one.mean_probability], [one.observed.value], s=26, color=_COLOR, edgecolor=look.background, zorder=4
+        )
     chance = found.chance
     beside = ""
     if chance is not None and chance.low is not None:

@@ -26,7 +26,7 @@ def classification_metrics(
     seed: int = 0,
     resamples: int = 1000,
 ) -> dict[str, Interval]:
-    """Return what can be said of P patients' predicted classes; a number that is undefined for them is left out.
+    """Return the metrics of P patients' predicted classes; undefined ones are left out.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def classification_metrics(
     its bounds are put together from the Wilson bounds of the recalls (MOVER; Zou and Donner, Stat. Med. 27, 2008). The
     others have no closed form: percentile bootstrap over patients, stratified by class so that no class is lost
     (Efron and Tibshirani 1993, chapters 8 and 13). Where all resamples agree, as with perfect separation or one
-    patient a class, the bootstrap knows nothing, and there are no bounds. With fewer than some 20 patients in a
+    patient a class, the bootstrap has no spread, and there are no bounds. With fewer than some 20 patients in a
     class its intervals are too narrow.
     """
     classes, probabilities, malignant = np.asarray(classes), np.asarray(probabilities, float), np.asarray(malignant)
@@ -113,13 +113,13 @@ def brier_score(
     seed: int = 0,
     resamples: int = 1000,
 ) -> Interval:
-    """Return the mean squared distance of probabilities from what came true, summed over the K outcomes (Brier 1950).
+    """Return the mean squared distance of probabilities from the truth, summed over the K outcomes (Brier 1950).
 
     Parameters
     ----------
     is_class, probabilities : (P, K)
-        1 for what is true and 0 for the rest, and what was said; K = 1 gives half of what the two outcomes of a yes
-        and its no give.
+        1 for the true outcome and 0 for the rest, and the probabilities; K = 1 gives half of the value of a yes and
+        its no as two outcomes.
     strata : (P,) int
         What the bootstrap is stratified by.
     seed, resamples
@@ -233,8 +233,8 @@ def _class_f1(
     """(present classes, R), under the weights of `_scores`."""
     predicted, f1 = probabilities.argmax(axis=1), []
     for c in np.unique(classes):
-        is_true, is_said = classes == c, predicted == c
-        f1.append(2 * weights[is_true & is_said].sum(axis=0) / (weights[is_true].sum(0) + weights[is_said].sum(0)))
+        is_true, is_called = classes == c, predicted == c
+        f1.append(2 * weights[is_true & is_called].sum(axis=0) / (weights[is_true].sum(0) + weights[is_called].sum(0)))
     return np.array(f1)
 
 

@@ -64,8 +64,8 @@ def resampled_classes(classes: NDArray[np.integer], seed: int, resamples: int) -
     rng = np.random.default_rng(seed)
     groups = [np.flatnonzero(classes == c) for c in np.unique(classes)]
     for size in _blocks(len(classes), resamples) if groups else ():
-        drawn = np.concatenate([rows[rng.integers(len(rows), size=(len(rows), size))] for rows in groups])  # (P, R)
-        cells = drawn * size + np.arange(size)
+        sample = np.concatenate([rows[rng.integers(len(rows), size=(len(rows), size))] for rows in groups])  # (P, R)
+        cells = sample * size + np.arange(size)
         yield np.bincount(cells.ravel(), minlength=len(classes) * size).reshape(-1, size).astype(float)
 
 

@@ -21,7 +21,7 @@ FEW = 20
 
 @dataclass(frozen=True)
 class Metric:
-    """A number, its 95 % interval, and what it rests on.
+    """A number, its 95 % interval, and what it is computed from.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class Metric:
     def of(cls, found: Interval, patients: int, method: Method, *, smallest: int = FEW) -> Metric:
         """A number of `metrics`; `smallest` is the size of the smallest class, which a bootstrap depends on."""
         if found.low is None:
-            return cls(found.value, patients=patients, remark="no interval: all resamples agree, or none were drawn")
+            return cls(found.value, patients=patients, remark="no interval: all resamples agree, or there are none")
         remark = ""
         if method == "bootstrap" and smallest < FEW:
             remark = f"interval too narrow: a class has fewer than {FEW} patients"
