@@ -27,7 +27,7 @@ from napari_caltomorph.plugin.demo_window import open_viewer, process_events
 from napari_caltomorph.plugin.samples import sample_smear
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.left_out_dialog import LeftOutDialog
-from napari_caltomorph.plugin.widgets.weights_dialog import WeightsDialog
+from napari_caltomorph.plugin.widgets.weights import WeightsDialog
 from napari_caltomorph.smear import read_smear
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort, synthesize_patient, write_smear
 

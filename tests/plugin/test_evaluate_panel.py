@@ -14,6 +14,8 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from napari.viewer import Viewer
+from napari_caltomorph.plugin.evaluate.options_form import in_panel_words
+from napari_caltomorph.plugin.evaluate.patients import describe
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QObject, QPoint, Qt, QUrl, Slot
 from qtpy.QtGui import QDesktopServices
@@ -26,10 +28,8 @@ from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.evaluation import EvaluateOptions, Evaluation, evaluate
 from napari_caltomorph.jobs import ModelEvaluation, read_patients
 from napari_caltomorph.plugin.evaluate.figure import FigureTab
-from napari_caltomorph.plugin.evaluate.options_form import in_panel_words
 from napari_caltomorph.plugin.evaluate.pages import PAGES, TABS
 from napari_caltomorph.plugin.evaluate.panel import EvaluatePanel
-from napari_caltomorph.plugin.evaluate.patients import describe
 from napari_caltomorph.plugin.widgets.parts import look_of
 from napari_caltomorph.plugin.widgets.worker import Task
 from napari_caltomorph.report.evaluation_figures import FIGURES

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.viewer import Viewer
+from napari_caltomorph.plugin.train.control import TrainingControl
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 from qtpy.QtWidgets import QApplication, QDockWidget, QLineEdit, QMessageBox, QPushButton, QWidget
@@ -22,7 +23,6 @@ from tests.training.small import save_features, write_cohort
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.diagnosis import find_model, read_description
 from napari_caltomorph.diagnosis.model_card import TRAINING_CURVES
-from napari_caltomorph.plugin.train.control import TrainingControl
 from napari_caltomorph.plugin.train.panel import TrainPanel
 from napari_caltomorph.plugin.train.view import Curves
 from napari_caltomorph.plugin.widgets.parts import look_of

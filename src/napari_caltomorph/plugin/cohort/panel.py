@@ -42,17 +42,17 @@ class CohortPanel(DockPanel):
         super().__init__(viewer)
         self.cohort: Cohort | None = None
         self.chooser = CohortChooser()
-        self.chooser.asked.connect(self.read)
-        self.chooser.fold.toggled.connect(self._arrange)
+        self.chooser.submitted.connect(self.read)
+        self.chooser.section.toggled.connect(self._arrange)
         self.run = TaskRow("Read cohort")
         self.run.requested.connect(self.read)
         self.view = CohortView()
-        self.view.patient_asked.connect(self.open_patient)
+        self.view.patient_opened.connect(self.open_patient)
         self._save = QPushButton("Save cohort ...")
         self._save.setToolTip("Keep the patients, classes and splits in a file that later steps take")
         self._save.clicked.connect(self._save_dialog)
         self.encoding = CohortEncoding()
-        self.encoding.asked.connect(self.encode)
+        self.encoding.requested.connect(self.encode)
         self.encoding.encoded.connect(self._on_encoded)
         self._empty = line(_EMPTY)
         self._rest = QWidget()
@@ -63,17 +63,13 @@ class CohortPanel(DockPanel):
 
     @shows_errors
     def read(self) -> None:
-        """Read what was chosen; a reading that still runs is cancelled first."""
+        """Read the chosen cohort; a reading that still runs is cancelled first."""
         self.bind()
-        place = self.chooser.place.text().strip()
-        if not place:
-            self.run.show_error("Choose a directory or a table first.")
-            return
-        options = self.chooser.options()
+        place, options = self.chooser.path(), self.chooser.options()
         self.chooser.remember()
 
         def work(progress: OnProgress) -> Cohort:
-            return read_cohort(Path(place).expanduser(), options, progress=progress)
+            return read_cohort(place, options, progress=progress)
 
         self.run.start(work, self._show)
 
@@ -114,7 +110,7 @@ class CohortPanel(DockPanel):
 
     def _arrange(self) -> None:
         """Show what there is, and the options in place of the cohort while they are unfolded: a dock is low."""
-        is_read, is_open = self.cohort is not None, self.chooser.fold.is_open
+        is_read, is_open = self.cohort is not None, self.chooser.section.is_open
         self._empty.setVisible(not is_read and not is_open)
         self.view.setVisible(is_read and not is_open)
         self._save.setVisible(is_read and not is_open)
@@ -125,7 +121,7 @@ class CohortPanel(DockPanel):
     def _show(self, cohort: Cohort) -> None:
         self.cohort = cohort
         self.view.show_cohort(cohort, self.look)
-        self.chooser.fold.set_open(False)
+        self.chooser.section.set_open(False)
         self._arrange()
 
     def _on_encoded(self, summary: EncodeSummary) -> None:

@@ -1,4 +1,4 @@
-"""A cohort as charts and tables: classes by split, cells, patients, who was left out and why, and who failed."""
+"""A cohort as charts and tables: classes by split, cells, patients, and those left out or failed with the reason."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ import pandas as pd
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from qtpy.QtCore import QModelIndex, Signal
-from qtpy.QtWidgets import QHeaderView, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QTabWidget, QWidget
 
 from napari_caltomorph.cohort import Cohort
-from napari_caltomorph.plugin.widgets.parts import counted, line, link, plain
+from napari_caltomorph.plugin.widgets.parts import column_of, counted, line, link, plain
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.report import Look, draw_classes, draw_flow
 from napari_caltomorph.report.cohort_figures import draw_cells, draw_measured_hemoglobin, has_hemoglobin
 
-# Longer notes stand behind a link: the charts need the room.
+# Longer notes are shown after a click on a link: the charts need the room.
 _SHORT = 110
 _COLUMNS = ["patient", "class", "split", "fold", "cells", "Hb g/dl", "label"]
-_REASON_WIDTH = 190
 
 
 class CohortView(QWidget):
-    """Shows a cohort. `patient_asked` carries the path of a patient that was double-clicked, "" where there is none."""
+    """Shows a cohort. `patient_opened` carries the path of a patient that was double-clicked, "" without images."""
 
-    patient_asked = Signal(str)
+    patient_opened = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,8 +36,6 @@ class CohortView(QWidget):
         self.patients.doubleClicked.connect(self._on_double_click)
         self._classes, self._cells, self._flow = (FigureCanvasQTAgg(Figure(layout="constrained")) for _ in range(3))
         self._cells.setToolTip("A histogram for each class, as tall as its row; the number is the median")
-        for table in (self.left_out, self.failed):
-            table.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.tabs = QTabWidget()
         # Six tabs side by side in a dock of 360 px.
         self.tabs.tabBar().setStyleSheet("QTabBar::tab { padding-left: 4px; padding-right: 4px; }")
@@ -51,32 +48,27 @@ class CohortView(QWidget):
             ("Failed", self.failed),
         ):
             self.tabs.addTab(widget, name)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
-        column.addWidget(self._about)
-        column.addWidget(self.tabs, 1)
+        column_of(self, self._about, self.tabs, stretch=self.tabs)
 
     @property
     def text(self) -> str:
-        """What is said above the tables."""
+        """The summary above the tables."""
         return str(self._about.text())
 
     def show_cohort(self, cohort: Cohort, look: Look) -> None:
-        """Show a cohort; nobody failed yet."""
+        """Show a cohort, of which no patient has failed yet."""
         self._cohort, self._all_notes = cohort, False
-        self._say()
+        self._summarise()
         self.patients.show_frame(_patients(cohort), _COLUMNS)
-        left_out = cohort.left_out.rename(columns={"patient_id": "patient", "raw_label": "label"})
-        show_reasons(self.left_out, left_out, ["patient", "reason", "rule", "label"])
-        self.tabs.setTabText(self.tabs.indexOf(self.left_out), f"Left out ({len(left_out)})")
+        self.left_out.show_left_out(cohort, ["patient", "reason", "rule", "label"])
+        self.tabs.setTabText(self.tabs.indexOf(self.left_out), f"Left out ({len(cohort.left_out)})")
         self.show_failed({})
         self.draw(look)
 
     def show_failed(self, reasons: Mapping[str, str]) -> None:
-        """List the patients who could not be encoded, each with the reason; no such table where there is none."""
+        """List the patients that could not be encoded, with the reasons; the table is hidden where all were."""
         failed = pd.DataFrame({"patient": list(reasons), "reason": list(reasons.values())})
-        show_reasons(self.failed, failed, ["patient", "reason"])
+        self.failed.show_reasons(failed, ["patient", "reason"])
         tab = self.tabs.indexOf(self.failed)
         self.tabs.setTabText(tab, f"Failed ({len(reasons)})")
         self.tabs.setTabVisible(tab, bool(reasons))
@@ -96,12 +88,12 @@ class CohortView(QWidget):
                     axes.tick_params(labelleft=False)  # the rows are those of the first
             canvas.draw_idle()
 
-    def _say(self) -> None:
+    def _summarise(self) -> None:
         cohort = self._cohort
         assert cohort is not None
-        found = len(cohort) + len(cohort.left_out)
+        total = len(cohort) + len(cohort.left_out)
         text = (
-            f"<b>{plain(cohort.name)}: {len(cohort)} of {found} patients</b> are in ({cohort.layout} layout). "
+            f"<b>{plain(cohort.name)}: {len(cohort)} of {total} patients</b> are in ({cohort.layout} layout). "
             "Double-click one to open its cells."
         )
         if sum(map(len, cohort.notes)) <= _SHORT or self._all_notes:
@@ -112,22 +104,15 @@ class CohortView(QWidget):
 
     def _on_link(self, target: str) -> None:
         self._all_notes = True
-        self._say()
+        self._summarise()
 
     def _on_double_click(self, index: QModelIndex) -> None:
         place = self.patients.frame["path"].iloc[self.patients.row_of(index)]
-        self.patient_asked.emit("" if pd.isna(place) else place)
-
-
-def show_reasons(view: TableView, table: pd.DataFrame, columns: list[str]) -> None:
-    """Show a table whose reasons are sentences: in several lines rather than beyond the edge."""
-    view.show_frame(table, columns)
-    view.setColumnWidth(columns.index("reason"), _REASON_WIDTH)
-    view.horizontalHeader().setStretchLastSection(columns[-1] == "reason")
+        self.patient_opened.emit("" if pd.isna(place) else place)
 
 
 def _patients(cohort: Cohort) -> pd.DataFrame:
-    """The patients as a person reads them; several classes where more than one answer is right."""
+    """The patients as a person reads them; several classes where more than one is right."""
     table, names = cohort.table, dict(zip(cohort.taxonomy.slugs, cohort.taxonomy.names, strict=True))
     several = table["coarse_set"].map(lambda slugs: " or ".join(names[slug] for slug in slugs.split("|")), "ignore")
     return pd.DataFrame(

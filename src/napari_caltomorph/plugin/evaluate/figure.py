@@ -1,4 +1,4 @@
-"""One tab of figures: the page that is chosen, drawn in napari's theme, and the patients that are clicked on it."""
+"""A tab of figures: the chosen page, drawn in napari's theme, and the selection of patients by a click on it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QWidget
 
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.evaluation.confusion import Confusion
 from napari_caltomorph.plugin.evaluate.pages import Page
-from napari_caltomorph.plugin.widgets.parts import counted, narrow_combo, plain
+from napari_caltomorph.plugin.widgets.parts import column_of, counted, narrow_combo, plain
 from napari_caltomorph.report import Look
 from napari_caltomorph.report.drawing import short
 
@@ -29,8 +29,8 @@ _WIDEST_NAME = 21
 
 
 @dataclass(frozen=True)
-class Picked:
-    """Patients that were clicked on, what they have in common, and in which cell of which page that was."""
+class PatientSelection:
+    """Patients selected by a click on a figure, what they have in common, and the page and cell that was clicked."""
 
     title: str
     patients: tuple[str, ...]
@@ -45,10 +45,10 @@ class _Canvas(FigureCanvasQTAgg):
 
 
 class FigureTab(QWidget):
-    """Shows one of several pages; `picked` (`Picked`) follows a click, `turned` the choice of another page."""
+    """Shows one of several pages. `selected` (`PatientSelection`) follows a click, `page_changed` a new choice."""
 
-    picked = Signal(object)
-    turned = Signal()
+    selected = Signal(object)
+    page_changed = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class FigureTab(QWidget):
         self._look = Look()
         self._marks: list[Any] = []
         self.choice = narrow_combo()
-        self.choice.currentIndexChanged.connect(lambda _: self.turned.emit())
+        self.choice.currentIndexChanged.connect(lambda _: self.page_changed.emit())
         self._hint = QLabel()
         self.canvas = _Canvas(Figure(layout="constrained"))
         self.canvas.mpl_connect("button_press_event", self._on_press)
@@ -65,12 +65,8 @@ class FigureTab(QWidget):
         area.setFrameShape(QFrame.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setWidget(self.canvas)
-        column = QVBoxLayout(self)
+        column = column_of(self, self.choice, self._hint, area, stretch=area, spacing=2)
         column.setContentsMargins(0, 2, 0, 0)
-        column.setSpacing(2)
-        column.addWidget(self.choice)
-        column.addWidget(self._hint)
-        column.addWidget(area, 1)
 
     def set_pages(self, pages: Sequence[Page]) -> None:
         """Show these pages, the first in front."""
@@ -87,7 +83,7 @@ class FigureTab(QWidget):
         return self._pages[self.choice.currentIndex()]
 
     def draw(self, evaluation: Evaluation, look: Look, threshold: float) -> None:
-        """Draw the page anew."""
+        """Draw the page again."""
         self._evaluation, self._look, self._marks = evaluation, look, []
         self._hint.setText(self.page.hint)
         self._hint.setVisible(bool(self.page.hint))
@@ -100,29 +96,29 @@ class FigureTab(QWidget):
             _narrow(axes)
         self.canvas.draw_idle()
 
-    def mark(self, picked: Picked | None) -> None:
-        """Frame the cell, or ring the dots, of patients who were picked."""
+    def mark(self, selection: PatientSelection | None) -> None:
+        """Frame the cell, or ring the dots, of the selected patients."""
         for mark in self._marks:
             mark.remove()
         self._marks = []
-        if self._evaluation is not None and picked is not None and self.canvas.figure.axes:
-            self._marks = self._mark(self.canvas.figure.axes[0], self._evaluation, picked)
+        if self._evaluation is not None and selection is not None and self.canvas.figure.axes:
+            self._marks = self._mark(self.canvas.figure.axes[0], self._evaluation, selection)
         self.canvas.draw_idle()
 
-    def pick_cell(self, row: int, column: int) -> None:
-        """Pick the patients in a cell of the matrix."""
+    def select_cell(self, row: int, column: int) -> None:
+        """Select the patients in a cell of the matrix."""
         if self._evaluation is not None and self.page.matrix is not None:
-            self.picked.emit(self._in_cell(self._evaluation, self.page.matrix(self._evaluation), row, column))
+            self.selected.emit(self._in_cell(self._evaluation, self.page.matrix(self._evaluation), row, column))
 
-    def _mark(self, axes: Axes, evaluation: Evaluation, picked: Picked) -> list[Any]:
-        if picked.page is self.page and picked.cell is not None:
-            row, column = picked.cell
+    def _mark(self, axes: Axes, evaluation: Evaluation, selection: PatientSelection) -> list[Any]:
+        if selection.page is self.page and selection.cell is not None:
+            row, column = selection.cell
             frame = Rectangle(
                 (column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=self._look.text, linewidth=3, zorder=5
             )
             return [axes.add_patch(frame)]
         if self.page.points is not None:
-            is_in = evaluation.patients["patient_id"].isin(picked.patients).to_numpy(dtype=bool)
+            is_in = evaluation.patients["patient_id"].isin(selection.patients).to_numpy(dtype=bool)
             x, y = self.page.points(evaluation)[is_in].T
             return [axes.scatter(x, y, s=110, facecolor="none", edgecolor=self._look.text, linewidth=1.8, zorder=6)]
         return []
@@ -135,26 +131,26 @@ class FigureTab(QWidget):
             row, column = round(event.ydata), round(event.xdata)
             counts = self.page.matrix(evaluation).counts
             if counts.any() and 0 <= row < counts.shape[0] and 0 <= column < counts.shape[1]:
-                self.pick_cell(row, column)
+                self.select_cell(row, column)
         elif self.page.points is not None:
             places = event.inaxes.transData.transform(self.page.points(evaluation))  # (P, 2) pixels
             distances = np.nan_to_num(np.hypot(*(places - (event.x, event.y)).T), nan=np.inf)
             near = np.flatnonzero(distances <= _REACH * self.canvas.device_pixel_ratio)
             if len(near):
                 ids = tuple(evaluation.patients["patient_id"].iloc[near[np.argsort(distances[near])]])
-                self.picked.emit(Picked(f"{self.page.title}: {counted(len(ids), 'patient')} there", ids))
+                self.selected.emit(PatientSelection(f"{self.page.title}: {counted(len(ids), 'patient')} there", ids))
 
-    def _in_cell(self, evaluation: Evaluation, confusion: Confusion, row: int, column: int) -> Picked:
+    def _in_cell(self, evaluation: Evaluation, confusion: Confusion, row: int, column: int) -> PatientSelection:
         ids = confusion.patients(row, column)
         predicted = evaluation.taxonomy.coarse(confusion.columns[column]).name
         title = f"{short(confusion.rows[row].name)} → {short(predicted)}: {counted(len(ids), 'patient')}"
-        return Picked(title, ids, self.page, (row, column))
+        return PatientSelection(title, ids, self.page, (row, column))
 
 
 def _narrow(axes: Axes) -> None:
-    """Leave a matrix the width of a dock: its rows' names in several lines, its title said by the hint.
+    """Fit a matrix into the width of a dock: row names in several lines, no title (the hint replaces it).
 
-    A cell has room for its count; its shade and the saved figure tell the share.
+    A cell has room for its count; its shade and the saved figure show the share.
     """
     axes.set_title("", loc="left")
     for text in axes.texts:

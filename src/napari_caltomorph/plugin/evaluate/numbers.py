@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QFrame, QTextBrowser
 
 from napari_caltomorph.audit.result import Audit
 from napari_caltomorph.evaluation import Evaluation
-from napari_caltomorph.plugin.evaluate.options_form import in_panel_words
+from napari_caltomorph.plugin.evaluate.setup import in_panel_words
 from napari_caltomorph.plugin.widgets.parts import plain
 from napari_caltomorph.report import Look
 from napari_caltomorph.report.evaluation_tables import (
@@ -31,7 +31,7 @@ class NumbersView(QTextBrowser):
         self._rest: tuple[Evaluation, str] | None = None
 
     def draw(self, evaluation: Evaluation, audit: Audit | None, look: Look, threshold: float) -> None:
-        """Show the numbers at a threshold, without moving what is in sight."""
+        """Show the numbers at a threshold, and keep the scroll position."""
         place = self.verticalScrollBar().value()
         self.setStyleSheet(f"QTextBrowser {{ background: {look.background}; color: {look.text}; }}")
         if self._rest is None or self._rest[0] is not evaluation:
@@ -42,7 +42,7 @@ class NumbersView(QTextBrowser):
 
 
 def _at_threshold(evaluation: Evaluation, threshold: float) -> str:
-    """What moves with the slider, and the whole model's numbers, some of which do too."""
+    """The numbers that depend on the threshold, and those of the model as a whole."""
     if not evaluation.is_labelled:
         return ""
     headline = headline_table(evaluation, threshold=threshold)
@@ -57,14 +57,14 @@ def _at_threshold(evaluation: Evaluation, threshold: float) -> str:
 
 
 def _rest(evaluation: Evaluation, audit: Audit | None) -> str:
-    said = _list("What must be said", map(in_panel_words, evaluation.statements))
-    found = "" if audit is None else _list("Shortcut audit", audit.findings)
+    notes = _list("Notes", map(in_panel_words, evaluation.statements))
+    findings = "" if audit is None else _list("Shortcut audit", audit.findings)
     if not evaluation.is_labelled:
-        return said + found
+        return notes + findings
     classes = _table("Classes", class_table(evaluation), (0, 1, 3, 4, 7))
     hemoglobin = _table("Hemoglobin, g/dl", hemoglobin_table(evaluation), (0, 1, 2, 3, 4))
     undefined = _table("Undefined", undefined_table(evaluation), (0, 1))
-    return classes + hemoglobin + found + said + undefined
+    return classes + hemoglobin + findings + notes + undefined
 
 
 def _table(title: str, table: ReportTable, columns: Sequence[int]) -> str:

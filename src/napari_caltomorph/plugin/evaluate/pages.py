@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.evaluation.confusion import Confusion
 from napari_caltomorph.report import Look
 from napari_caltomorph.report.evaluation_figures import FIGURES, EvaluationFigure, figures_of
+from napari_caltomorph.report.figures import PAPER
 from napari_caltomorph.report.patient_map import patient_map
+from napari_caltomorph.storage import replacing
+
+KINDS = ("pdf", "svg", "png")
 
 
 @dataclass(frozen=True)
@@ -26,17 +34,16 @@ class Page:
     tab, title : str
         A tab with several pages lets the user choose among their titles.
     figure : EvaluationFigure
-        Whose panel it is.
     panel : int
-        Which one.
+        Which panel of the figure.
     has_threshold : bool
         Whether it shows the operating point.
     matrix : callable, optional
         Evaluation -> the matrix whose rows and columns are the y and x of the axes: a click lists a cell's patients.
     points : callable, optional
-        Evaluation -> (P, 2) where the patients' dots are: a click lists those below the pointer.
-    says : callable, optional
-        Evaluation -> how this one was made, beside the caption.
+        Evaluation -> (P, 2) where the patients' dots are: a click lists those under the pointer.
+    note : callable, optional
+        Evaluation -> a note on how this page was made, shown before the caption.
     least_height : int
         Pixels for an inch of paper. Below it lines of text run into each other, and the page scrolls instead.
     """
@@ -48,23 +55,22 @@ class Page:
     has_threshold: bool = False
     matrix: Callable[[Evaluation], Confusion] | None = None
     points: Callable[[Evaluation], NDArray[np.floating[Any]]] | None = None
-    says: Callable[[Evaluation], str] | None = None
+    note: Callable[[Evaluation], str] | None = None
     least_height: int = 48
 
     @property
     def hint(self) -> str:
-        """How it is read, and what a click does."""
+        """How to read it, and what a click does."""
         if self.matrix is not None:
             return "Rows: true, columns: predicted. Click a cell."
         return "Click a dot to see which patient it is." if self.points is not None else ""
 
     def caption(self, evaluation: Evaluation) -> str:
-        """Return what is to be known of it."""
-        said = "" if self.says is None else f"{self.says(evaluation)} "
-        return said + self.figure.caption
+        """Return how it was made and what it shows."""
+        return ("" if self.note is None else f"{self.note(evaluation)} ") + self.figure.caption
 
     def size(self, evaluation: Evaluation) -> tuple[float, float]:
-        """Return inches, wide and high, on paper."""
+        """Return width and height on paper, in inches."""
         (wide, high), (down, across) = self.figure.size(evaluation), self.figure.grid
         return wide / across, high / down
 
@@ -72,6 +78,23 @@ class Page:
         """Draw it."""
         draw: Any = self.figure.panels[self.panel]
         draw(axes, evaluation, look, **({"threshold": threshold} if self.has_threshold else {}))
+
+    def save(self, path: Path, evaluation: Evaluation, threshold: float) -> None:
+        """Write it as PDF, SVG or PNG, drawn as on paper whatever napari's theme; the ending of the name decides.
+
+        Raises
+        ------
+        OutputRefused
+            It cannot be written, or the name ends in something else.
+        """
+        kind = path.suffix.lower().lstrip(".")
+        if kind not in KINDS:
+            raise OutputRefused(f"{path} has no known ending: let the name end in .pdf, .svg or .png.")
+        figure = Figure(figsize=self.size(evaluation), layout="constrained")
+        FigureCanvasAgg(figure)
+        self.draw(figure.subplots(), evaluation, PAPER, threshold)
+        with replacing(path) as part:
+            figure.savefig(part, format=kind, dpi=200)
 
 
 def _hemoglobin(evaluation: Evaluation) -> NDArray[np.float64]:
@@ -108,7 +131,7 @@ PAGES = (
         "Map of patients",
         FIGURES["map"],
         points=lambda e: patient_map(e).judged,
-        says=lambda e: patient_map(e).in_words,
+        note=lambda e: patient_map(e).in_words,
     ),
 )
 """Those of every evaluation, in the order in which they are shown."""
@@ -118,7 +141,7 @@ TABS = (*dict.fromkeys(page.tab for page in PAGES), AGAINST)
 
 
 def pages_of(evaluation: Evaluation) -> tuple[Page, ...]:
-    """Return `PAGES`, and one for each panel in which predictions are shown against a number."""
+    """Return `PAGES`, and one for each panel that shows predictions against a covariate."""
     further = [figure for figure in figures_of(evaluation) if figure.name not in FIGURES]
     return (
         *PAGES,

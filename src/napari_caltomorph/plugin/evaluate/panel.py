@@ -1,4 +1,4 @@
-"""The *Evaluate ensemble* panel: a model and patients of known diagnosis -> numbers and figures, and who was missed.
+"""The *Evaluate ensemble* panel: a model and patients of known diagnosis -> numbers, figures and missed patients.
 
 The panel makes an `EvaluateRequest`, calls the job `evaluate_model` in a worker, and shows the result. torch is
 imported in the worker, never here.
@@ -15,15 +15,23 @@ from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
 
+from napari_caltomorph.diagnosis.prediction_files import folder_name
 from napari_caltomorph.errors import CaltomorphError, TrainingPatientsFound
-from napari_caltomorph.jobs import ModelEvaluation, evaluate_command, evaluate_model, examine, save_evaluation
+from napari_caltomorph.evaluation import Evaluation
+from napari_caltomorph.jobs import (
+    EvaluateModelOptions,
+    ModelEvaluation,
+    evaluate_command,
+    evaluate_model,
+    examine,
+    save_evaluation,
+)
 from napari_caltomorph.jobs.evaluate import compute_for_display
-from napari_caltomorph.plugin.evaluate.options_form import in_panel_words
 from napari_caltomorph.plugin.evaluate.result import EvaluateResult
-from napari_caltomorph.plugin.evaluate.save import folder_for, save_page
 from napari_caltomorph.plugin.evaluate.setup import EvaluateSetup
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
+from napari_caltomorph.plugin.widgets.options_form import in_form_words
 from napari_caltomorph.plugin.widgets.parts import WARNING, CollapsibleSection, CopyLink, line, link, row_of
 from napari_caltomorph.plugin.widgets.settings import choose_folder
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
@@ -40,19 +48,19 @@ class EvaluatePanel(DockPanel):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
         self.setup = EvaluateSetup()
-        self.fold = CollapsibleSection("Setup", self.setup)
+        self.section = CollapsibleSection("Setup", self.setup)
         self.run = TaskRow("Evaluate", kept="What was encoded or saved before is kept.")
         self.offer = line(
-            f"{link('Judge the training patients out of fold')}: each by the member that did not learn from them."
+            f"{link('Evaluate the training patients out of fold')}: each by the member that was not trained on them."
         )
         self.stale = line()
         self.result = EvaluateResult()
         self.save_button = QPushButton("Save figures")
         self.report_button = QPushButton("Report ...")
         self.copy = CopyLink()
-        self.setup.asked.connect(self.evaluate)
+        self.setup.submitted.connect(self.evaluate)
         self.setup.changed.connect(self._on_setup_changed)
-        self.fold.toggled.connect(self._arrange)
+        self.section.toggled.connect(self._arrange)
         self.run.requested.connect(self.evaluate)
         self.run.ended.connect(self._on_ended)
         self.offer.linkActivated.connect(lambda _: self.evaluate_out_of_fold())
@@ -60,12 +68,12 @@ class EvaluatePanel(DockPanel):
         self.report_button.clicked.connect(self._report_dialog)
         self.copy.linkActivated.connect(lambda _: self.copy_command())
         self._build()
-        self.fold.set_open(True)
+        self.section.set_open(True)
         self.bind()
 
     @shows_errors
     def evaluate(self) -> None:
-        """Evaluate as it is chosen; patients without features are encoded first."""
+        """Evaluate with the chosen options; patients without features are encoded first."""
         self.bind()
         self.offer.hide()
         request = self.setup.request()
@@ -80,55 +88,55 @@ class EvaluatePanel(DockPanel):
             except TrainingPatientsFound as found:
                 return found
             except CaltomorphError as error:
-                raise type(error)(in_panel_words(str(error))) from error
+                raise type(error)(in_form_words(str(error), EvaluateModelOptions)) from error
 
         self.setup.setEnabled(False)
-        self._start(work, self._on_judged)
+        self._start(work, self._on_evaluated)
 
     def evaluate_out_of_fold(self) -> None:
-        """Judge the training patients, each by the member that did not learn from them."""
+        """Evaluate the training patients, each by the member that was not trained on them."""
         self.setup.options.set(split="train", out_of_fold=True)
         self.evaluate()
 
     @shows_errors
     def open_patient(self, place: str) -> None:
         """Open a smear with its prediction in *Predict patient*."""
-        judged = self.result.judged
-        if not place or judged is None:
+        evaluated = self.result.evaluated
+        if not place or evaluated is None:
             self.run.show_error("This patient has features and no images that could be opened.")
             return
         smear = read_smear(path_of(place))
-        open_panel(self._viewer, "Predict patient").predict_smear(smear, judged.request.model)
+        open_panel(self._viewer, "Predict patient").predict_smear(smear, evaluated.request.model)
 
     def save_report(self, folder: Path) -> None:
         """Write numbers, figures and report into a folder, as the terminal does, and open the report."""
-        judged, threshold = self.result.judged, self.result.moved_to
-        if judged is None:
+        evaluated, threshold = self.result.evaluated, self.result.moved_to
+        if evaluated is None:
             return
 
         def show(files: list[Path]) -> None:
             self.run.show_message(f"Saved in {folder}")
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(files[-1])))
 
-        result = judged.at(threshold)
+        result = evaluated.at(threshold)
         command = evaluate_command(result.request, folder)
         self._start(lambda progress: save_evaluation(result, folder, command=command, progress=progress), show)
 
     @shows_errors
     def save_figure(self, path: Path) -> None:
-        """Write the figure in front; the name's ending (pdf, svg, png) says how."""
-        judged, tab = self.result.judged, self.result.shown
-        if judged is None or tab is None:
+        """Write the figure in front; the name's ending (pdf, svg, png) is the format."""
+        evaluated, tab = self.result.evaluated, self.result.shown
+        if evaluated is None or tab is None:
             self.run.show_error("Choose a tab with a figure first.")
             return
-        save_page(tab.page, judged.evaluation, self.result.threshold.value, path)
+        tab.page.save(path, evaluated.evaluation, self.result.threshold.value)
         self.run.show_message(f"Saved {path}")
 
     def save_figures(self, folder: Path) -> None:
         """Write all figures into a folder, as PDF and PNG."""
-        judged, threshold = self.result.judged, self.result.moved_to
-        if judged is not None:
-            evaluation = judged.at(threshold).evaluation
+        evaluated, threshold = self.result.evaluated, self.result.moved_to
+        if evaluated is not None:
+            evaluation = evaluated.at(threshold).evaluation
 
             def work(progress: OnProgress) -> list[Path]:
                 progress(Progress("Drawing figures", 0, 1, "sets"))
@@ -138,9 +146,9 @@ class EvaluatePanel(DockPanel):
 
     @shows_errors
     def copy_command(self) -> None:
-        """Put the line for a terminal on the clipboard."""
+        """Put the terminal command on the clipboard."""
         request = self.setup.request()
-        shown = self.result.judged
+        shown = self.result.evaluated
         if shown is not None and shown.request == request:
             request = shown.at(self.result.moved_to).request
         self.copy.copy(evaluate_command(request, Path("results")))
@@ -171,29 +179,29 @@ class EvaluatePanel(DockPanel):
         tools.addWidget(self.report_button)
         below = row_of(self._tools)
         below.addWidget(self.copy)
-        widgets = (self.fold, self.run, self.offer, self.stale, self.result)
-        self.lay_out(*widgets, below, stretch=(self.fold, self.result), spacing=3)
+        widgets = (self.section, self.run, self.offer, self.stale, self.result)
+        self.lay_out(*widgets, below, stretch=(self.section, self.result), spacing=3)
         self.offer.hide()
 
     def _arrange(self) -> None:
-        """Show the setup or what came out: one at a time, as a dock is low."""
-        is_setup, has_result = self.fold.is_open, self.result.judged is not None
+        """Show the setup or the result: one at a time, as a dock has little height."""
+        is_setup, has_result = self.section.is_open, self.result.evaluated is not None
         self.result.setVisible(has_result and not is_setup)
         self._tools.setVisible(has_result and not is_setup)
-        self._column.setStretchFactor(self.fold, int(is_setup or not has_result))
+        self._column.setStretchFactor(self.section, int(is_setup or not has_result))
         self._mark_if_stale()
 
     def _start(self, work: Callable[[OnProgress], Any], then: Callable[[Any], None]) -> None:
         self._tools.setEnabled(False)  # a second task would cancel the first
         self.run.start(work, then)
 
-    def _on_judged(self, judged: ModelEvaluation | TrainingPatientsFound) -> None:
-        if isinstance(judged, TrainingPatientsFound):
-            self.run.show_error(in_panel_words(str(judged)))
+    def _on_evaluated(self, evaluated: ModelEvaluation | TrainingPatientsFound) -> None:
+        if isinstance(evaluated, TrainingPatientsFound):
+            self.run.show_error(in_form_words(str(evaluated), EvaluateModelOptions))
             self.offer.show()
             return
-        self.result.show_judged(judged, self.look)
-        self.fold.set_open(False)
+        self.result.show_evaluated(evaluated, self.look)
+        self.section.set_open(False)
         self._arrange()
 
     def _on_ended(self) -> None:
@@ -206,15 +214,15 @@ class EvaluatePanel(DockPanel):
         self._mark_if_stale()
 
     def _mark_if_stale(self) -> None:
-        judged = self.result.judged
-        is_stale = judged is not None and not self.run.is_busy and not self.setup.is_of(judged.request)
-        self.stale.setText("<b>The numbers are of what was chosen before. Evaluate again.</b>" if is_stale else "")
+        evaluated = self.result.evaluated
+        is_stale = evaluated is not None and not self.run.is_busy and not self.setup.is_of(evaluated.request)
+        self.stale.setText("<b>The numbers belong to an earlier choice. Evaluate again.</b>" if is_stale else "")
         self.stale.setVisible(is_stale)
 
     def _report_dialog(self) -> None:
         parent = choose_folder(self, "Make the report's folder in")
-        if parent and self.result.judged is not None:
-            self.save_report(folder_for(self.result.judged.evaluation, parent))
+        if parent and self.result.evaluated is not None:
+            self.save_report(folder_for(self.result.evaluated.evaluation, parent))
 
     def _figure_dialog(self) -> None:
         tab = self.result.shown
@@ -228,3 +236,11 @@ class EvaluatePanel(DockPanel):
     def _figures_dialog(self) -> None:
         if folder := choose_folder(self, "Save all figures in"):
             self.save_figures(folder)
+
+
+def folder_for(evaluation: Evaluation, parent: Path) -> Path:
+    """Return a folder that does not exist yet, named by model and cohort."""
+    known = evaluation.provenance
+    name = folder_name(f"{known.model_name} on {known.cohort_name}")
+    free = (parent / (name if number == 1 else f"{name} {number}") for number in range(1, 10_000))
+    return next(path for path in free if not path.exists())

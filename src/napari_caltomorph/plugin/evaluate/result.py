@@ -1,18 +1,17 @@
-"""A judged model: numbers and figures in tabs, the threshold that moves them, and the patients they speak of."""
+"""The result of an evaluation: numbers and figures in tabs, the threshold that changes them, and their patients."""
 
 from __future__ import annotations
 
 from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtWidgets import QSplitter, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QSplitter, QTabWidget, QWidget
 
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.jobs import ModelEvaluation
-from napari_caltomorph.plugin.evaluate.figure import FigureTab, Picked
+from napari_caltomorph.plugin.evaluate.figure import FigureTab, PatientSelection
 from napari_caltomorph.plugin.evaluate.numbers import NumbersView
 from napari_caltomorph.plugin.evaluate.pages import TABS, pages_of
-from napari_caltomorph.plugin.evaluate.patients import PatientsList
-from napari_caltomorph.plugin.evaluate.threshold import ThresholdRow
-from napari_caltomorph.plugin.widgets.parts import counted, line, link, plain
+from napari_caltomorph.plugin.evaluate.threshold import PatientsList, ThresholdRow
+from napari_caltomorph.plugin.widgets.parts import column_of, counted, line, link, plain
 from napari_caltomorph.report import Look
 
 # Drawing takes some 50 ms, and the slider may move faster.
@@ -26,10 +25,10 @@ class EvaluateResult(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.judged: ModelEvaluation | None = None
+        self.evaluated: ModelEvaluation | None = None
         self._look = Look()
         self._follows = "missed"
-        self._picked: Picked | None = None
+        self._selection: PatientSelection | None = None
         self._about = line()
         self.numbers = NumbersView()
         self.figures = [FigureTab() for _ in TABS]
@@ -39,37 +38,29 @@ class EvaluateResult(QWidget):
         self.tabs.addTab(self.numbers, "Numbers")
         for title, tab in zip(TABS, self.figures, strict=True):
             self.tabs.addTab(tab, title)
-            tab.picked.connect(self.pick)
-            tab.turned.connect(self._draw_soon)
+            tab.selected.connect(self.select)
+            tab.page_changed.connect(self._draw_soon)
         self.tabs.currentChanged.connect(self._draw_soon)
         self.threshold = ThresholdRow()
         self.threshold.moved.connect(self._on_moved)
         self.patients = PatientsList()
-        self.patients.asked.connect(self.follow)
+        self.patients.link_clicked.connect(self.follow)
         self.patients.opened.connect(self.opened)
         self._timer, self._list_soon = (QTimer(self, singleShot=True, interval=_DRAW_AFTER_MS) for _ in range(2))
         self._timer.timeout.connect(self._draw_now)
         self._list_soon.timeout.connect(self._list)
         below = QWidget()
-        column = QVBoxLayout(below)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        column.addWidget(self.threshold)
-        column.addWidget(self.patients, 1)
+        column_of(below, self.threshold, self.patients, stretch=self.patients, spacing=2)
         self.split = QSplitter(Qt.Orientation.Vertical, childrenCollapsible=False)
         self.split.addWidget(self.tabs)
         self.split.addWidget(below)
         self.split.setSizes([300, 170])
         self.split.setStretchFactor(0, 1)
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, 0, 0, 0)
-        whole.setSpacing(2)
-        whole.addWidget(self._about)
-        whole.addWidget(self.split, 1)
+        column_of(self, self._about, self.split, stretch=self.split, spacing=2)
 
     @property
     def text(self) -> str:
-        """What is said above the tabs."""
+        """The summary above the tabs."""
         return str(self._about.text())
 
     @property
@@ -77,10 +68,10 @@ class EvaluateResult(QWidget):
         """The threshold, where it was moved by hand."""
         return self.threshold.value if self.threshold.is_moved else None
 
-    def show_judged(self, judged: ModelEvaluation, look: Look) -> None:
-        """Show what was judged."""
-        self.judged, self._look, self._picked = judged, look, None
-        evaluation = judged.evaluation
+    def show_evaluated(self, evaluated: ModelEvaluation, look: Look) -> None:
+        """Show an evaluation."""
+        self.evaluated, self._look, self._selection = evaluated, look, None
+        evaluation = evaluated.evaluation
         self._about.setText(_about(evaluation))
         set_by = evaluation.provenance.threshold
         pages = pages_of(evaluation)
@@ -101,16 +92,18 @@ class EvaluateResult(QWidget):
         self._draw_now()
 
     def follow(self, who: str) -> None:
-        """List whom the threshold misses (``"missed"``) or calls wrongly (``"false_alarms"``) as it moves, or who is
-        predicted as another class (``"wrong"``).
+        """List patients and keep the list up to date as the threshold moves.
+
+        ``"missed"`` are those below the threshold, ``"false_alarms"`` those wrongly above it, ``"wrong"`` those that
+        are predicted as another class.
         """
-        self._follows, self._picked = who, None
+        self._follows, self._selection = who, None
         self._list()
         self._mark()
 
-    def pick(self, picked: Picked) -> None:
+    def select(self, selection: PatientSelection) -> None:
         """List the patients that were clicked on."""
-        self._picked = picked
+        self._selection = selection
         self._list()
         self._mark()
 
@@ -128,22 +121,22 @@ class EvaluateResult(QWidget):
         return self.figures[number] if number >= 0 else None
 
     def _on_moved(self) -> None:
-        """Say at once what another threshold does; list and draw when the slider leaves time for it."""
-        if self.judged is None:
+        """Show the rates at once; list and draw when the slider leaves time for it."""
+        if self.evaluated is None:
             return
-        self._picked = None
-        self.threshold.say(self.judged.evaluation.at(self.threshold.value))
+        self._selection = None
+        self.threshold.show_rates(self.evaluated.evaluation.at(self.threshold.value))
         if not self._list_soon.isActive():
             self._list_soon.start()
         self._draw_soon()
 
     def _list(self) -> None:
-        """Say what the threshold does, and list to whom; or those who were clicked on."""
-        if self.judged is None:
+        """Show the rates, and list the patients that are followed, or those that were selected by a click."""
+        if self.evaluated is None:
             return
-        evaluation = self.judged.evaluation
+        evaluation = self.evaluated.evaluation
         point = evaluation.at(self.threshold.value)
-        self.threshold.say(point)
+        self.threshold.show_rates(point)
         lists = {
             "missed": (f"missed {len(point.missed)} of {point.sensitivity.patients}", point.missed),
             "false_alarms": (counted(len(point.false_alarms), "false alarm"), point.false_alarms),
@@ -153,11 +146,11 @@ class EvaluateResult(QWidget):
             ids = tuple(evaluation.patients["patient_id"])
             self.patients.show_patients(f"{counted(len(ids), 'patient')}, no truth known", ids)
             return
-        shown = self._picked.patients if self._picked is not None else lists[self._follows][1]
-        title = [] if self._picked is None else [f"<b>{plain(self._picked.title)}</b>"]
+        shown = self._selection.patients if self._selection is not None else lists[self._follows][1]
+        title = [] if self._selection is None else [f"<b>{plain(self._selection.title)}</b>"]
         title += [
-            f"<b>{said}</b>" if self._picked is None and name == self._follows else link(said, name)
-            for name, (said, _) in lists.items()
+            f"<b>{text}</b>" if self._selection is None and name == self._follows else link(text, name)
+            for name, (text, _) in lists.items()
         ]
         self.patients.show_patients(" &#183; ".join(title), shown)
 
@@ -166,28 +159,28 @@ class EvaluateResult(QWidget):
             self._timer.start()
 
     def _draw_now(self) -> None:
-        """Draw the tab in front; the others are drawn when they come there."""
+        """Draw the tab in front; the others are drawn when they come to the front."""
         self._timer.stop()
-        if self.judged is None:
+        if self.evaluated is None:
             return
         if self.shown is None:
-            self.numbers.draw(self.judged.evaluation, self.judged.audit, self._look, self.threshold.value)
+            self.numbers.draw(self.evaluated.evaluation, self.evaluated.audit, self._look, self.threshold.value)
         else:
-            self.shown.draw(self.judged.evaluation, self._look, self.threshold.value)
+            self.shown.draw(self.evaluated.evaluation, self._look, self.threshold.value)
             self._mark()
 
     def _mark(self) -> None:
         if self.shown is not None:
-            self.shown.mark(self._picked)
+            self.shown.mark(self._selection)
 
 
 def _about(evaluation: Evaluation) -> str:
     known, counts = evaluation.provenance, evaluation.counts
     how = ", out of fold, by single members" if evaluation.options.out_of_fold else ""
-    is_said = "synthetic" in known.model_name.casefold()
-    made = " &#183; <b>synthetic</b>" if known.model_synthetic and not is_said else ""
-    others = f"; {counts['not evaluated']} not judged" if counts["not evaluated"] else ""
+    is_in_name = "synthetic" in known.model_name.casefold()
+    synthetic = " &#183; <b>synthetic</b>" if known.model_synthetic and not is_in_name else ""
+    others = f"; {counts['not evaluated']} not evaluated" if counts["not evaluated"] else ""
     return (
         f"<b>{plain(known.model_name)}</b> on <b>{plain(known.cohort_name)}</b>: "
-        f"{counted(counts['evaluated'], 'patient')}{how}{others}{made}"
+        f"{counted(counts['evaluated'], 'patient')}{how}{others}{synthetic}"
     )

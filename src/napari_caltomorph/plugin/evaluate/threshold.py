@@ -1,19 +1,26 @@
-"""The malignancy threshold: a slider and a number, and in one line what it does to the patients."""
+"""The malignancy threshold with its rates, and below it the list of the patients that it or a figure is about."""
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
+from collections.abc import Sequence
+from typing import Any
 
-from napari_caltomorph.evaluation import OperatingPoint
-from napari_caltomorph.plugin.widgets.parts import line, plain
+import pandas as pd
+from qtpy.QtCore import QModelIndex, Qt, Signal
+from qtpy.QtWidgets import QDoubleSpinBox, QHeaderView, QLabel, QPushButton, QSlider, QWidget
+
+from napari_caltomorph.evaluation import Evaluation, OperatingPoint
+from napari_caltomorph.plugin.widgets.parts import column_of, line, plain, row_of
+from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.statistics import Metric
 
 _STEPS = 1000
+_WIDEST_ID = 110
+_COLUMNS = ["patient", "true", "predicted", "malig."]
 
 
 class ThresholdRow(QWidget):
-    """`moved` follows each change."""
+    """A slider and a number for the threshold, and its rates. `moved` follows each change."""
 
     moved = Signal()
 
@@ -26,22 +33,16 @@ class ThresholdRow(QWidget):
         self.reset = QPushButton("Reset")
         self.reset.setFixedWidth(52)
         self._start = self._value = 0.5
-        self._says = line()
+        self._rates = line()
         self.slider.valueChanged.connect(lambda step: self._set(step / _STEPS))
         self.number.valueChanged.connect(self._set)
         self.reset.clicked.connect(lambda: self._set(self._start))
         for widget in (self.slider, self.number):
-            widget.setToolTip("From this malignancy on, a patient is called malignant; left and right arrows move it")
-        row = QHBoxLayout()
-        row.addWidget(QLabel("Malignant from"))
-        row.addWidget(self.slider, 1)
-        row.addWidget(self.number)
-        row.addWidget(self.reset)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        column.addLayout(row)
-        column.addWidget(self._says)
+            widget.setToolTip(
+                "Patients with at least this malignancy are called malignant; left and right arrows move it"
+            )
+        row = row_of(QLabel("Malignant from"), self.slider, self.number, self.reset, stretch=(self.slider,))
+        column_of(self, row, self._rates, spacing=2)
 
     @property
     def value(self) -> float:
@@ -50,27 +51,27 @@ class ThresholdRow(QWidget):
 
     @property
     def is_moved(self) -> bool:
-        """Whether it is another than at the start."""
+        """Whether it differs from the start."""
         return self._value != self._start
 
     @property
     def text(self) -> str:
-        """What is said below the slider."""
-        return str(self._says.text())
+        """The rates below the slider."""
+        return str(self._rates.text())
 
     def begin(self, value: float, rule: str) -> None:
-        """Start from a threshold; the rule says who chose it."""
+        """Start from a threshold; `rule` is how it was chosen."""
         self._start = value
         self.reset.setToolTip(f"Back to {value:.4g}: {rule}")
         self._put(value)
 
-    def say(self, point: OperatingPoint) -> None:
-        """Say what the threshold does."""
-        self._says.setText(
+    def show_rates(self, point: OperatingPoint) -> None:
+        """Show the rates at the threshold."""
+        self._rates.setText(
             f"Sensitivity <b>{_value(point.sensitivity)}</b>, specificity <b>{_value(point.specificity)}</b>, "
             f"FDR <b>{_value(point.fdr)}</b>"
         )
-        self._says.setToolTip(
+        self._rates.setToolTip(
             f"Sensitivity {plain(_shown(point.sensitivity))}<br>Specificity {plain(_shown(point.specificity))}<br>"
             f"FDR {plain(_shown(point.fdr))}<br>FDR without healthy donors {plain(_shown(point.fdr_without_healthy))}"
             f"<br>Against {plain(point.others_in_words)}"
@@ -82,13 +83,86 @@ class ThresholdRow(QWidget):
             self.moved.emit()
 
     def _put(self, value: float) -> None:
-        """Show a value, which may lie between the steps of the slider."""
+        """Show a value, which may be between the steps of the slider."""
         self._value = value
         for widget, shown in ((self.slider, round(value * _STEPS)), (self.number, value)):
             widget.blockSignals(True)
             widget.setValue(shown)
             widget.blockSignals(False)
         self.reset.setEnabled(self.is_moved)
+
+
+class PatientsList(QWidget):
+    """A table of patients below a title.
+
+    `opened` carries the path of the smear of a patient that was double-clicked, "" where there are no images;
+    `link_clicked` the target of a link in the title.
+    """
+
+    opened = Signal(str)
+    link_clicked = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._described = pd.DataFrame()
+        self._title = line()
+        self._title.linkActivated.connect(self.link_clicked)
+        self.table = TableView()
+        self.table.setToolTip("Double-click a patient to open the cells with their prediction")
+        self.table.verticalHeader().setDefaultSectionSize(20)
+        self.table.doubleClicked.connect(self._on_double_click)
+        column_of(self, self._title, self.table, stretch=self.table, spacing=2)
+
+    @property
+    def text(self) -> str:
+        """The title."""
+        return str(self._title.text())
+
+    @property
+    def patients(self) -> list[str]:
+        """The listed ids, in the order in which they were given."""
+        return list(self.table.frame["patient"]) if len(self.table.frame) else []
+
+    def begin(self, evaluation: Evaluation) -> None:
+        """Use the patients of an evaluation, and list none."""
+        self._described = describe(evaluation)
+        self.show_patients("", [])
+
+    def show_patients(self, title: str, ids: Sequence[str]) -> None:
+        """List patients below a title, which is HTML."""
+        self._title.setText(title)
+        self.table.show_frame(self._described.loc[list(ids)], _COLUMNS)
+        head = self.table.horizontalHeader()
+        for name in ("true", "predicted"):  # nothing is scrolled sideways; the tooltip has the full text
+            head.setSectionResizeMode(_COLUMNS.index(name), QHeaderView.ResizeMode.Stretch)
+        self.table.setColumnWidth(0, min(max(self.table.columnWidth(0), 50), _WIDEST_ID))
+        self.table.setColumnWidth(3, 50)
+
+    def place_of(self, patient: str) -> str:
+        """Return the path of a patient's smear; "" where there are no images."""
+        place: Any = self._described.at[patient, "path"]
+        return "" if pd.isna(place) else str(place)
+
+    def _on_double_click(self, index: QModelIndex) -> None:
+        self.opened.emit(self.place_of(self.table.frame["patient"].iloc[self.table.row_of(index)]))
+
+
+def describe(evaluation: Evaluation) -> pd.DataFrame:
+    """Return one row for each patient, by id: true class (or classes, or label), predicted class, malignancy, path."""
+    names = dict(zip(evaluation.taxonomy.slugs, evaluation.taxonomy.names, strict=True))
+    patients = evaluation.patients
+    several = patients["coarse_set"].map(lambda slugs: " or ".join(names[slug] for slug in slugs.split("|")), "ignore")
+    true = patients["truth"].map(names).fillna(several).fillna(patients["row"]).fillna("no label")
+    described = pd.DataFrame(
+        {
+            "patient": patients["patient_id"],
+            "true": true,
+            "predicted": [evaluation.taxonomy.names[c] for c in evaluation.predicted],
+            "malig.": [f"{one:.3f}" for one in evaluation.malignancy],
+            "path": patients["path"],
+        }
+    )
+    return described.set_index("patient", drop=False)
 
 
 def _value(metric: Metric) -> str:

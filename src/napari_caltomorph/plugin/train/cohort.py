@@ -1,4 +1,4 @@
-"""The cohort of a training: choosing and reading it, its classes by split, and who is left out."""
+"""The cohort of a training: choosing and reading it, its classes by split, and the patients that are left out."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ from pathlib import Path
 
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
-from pydantic import ValidationError
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QVBoxLayout, QWidget
 
 from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.plugin.widgets.cohort_chooser import CohortChooser
-from napari_caltomorph.plugin.widgets.left_out_patients import LeftOutPatients
-from napari_caltomorph.plugin.widgets.parts import line, link, plain
+from napari_caltomorph.plugin.widgets.parts import add_items, column_of, line, link, plain
 from napari_caltomorph.plugin.widgets.settings import last_training
+from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.report import Look, draw_classes
-from napari_caltomorph.storage import path_of
 
 _EMPTY = (
     "Choose a directory of labelled patients, a table, or a <i>cohort.json</i> that <i>Open cohort</i> has saved; then "
@@ -29,7 +27,7 @@ _ROW_HEIGHT, _TITLE_HEIGHT = 16, 24
 
 
 class TrainCohort(QWidget):
-    """Choose a cohort, read it, and look at its classes; `read` (`Cohort`) says that another one was read."""
+    """Choose a cohort, read it, and see its classes; `read` (`Cohort`) follows each reading."""
 
     read = Signal(object)
 
@@ -39,38 +37,28 @@ class TrainCohort(QWidget):
         self.dialog: LeftOutPatients | None = None
         self._read_as: tuple[Path, CohortOptions] | None = None
         self._look = Look()
-        self.chooser = CohortChooser()
-        # Training reads names only: cells were looked at when they were encoded.
-        self.chooser.check_cells.setChecked(False)
-        self.chooser.check_cells.hide()
-        self._restore()
-        self.chooser.asked.connect(self.start_reading)
-        self.chooser.fold.toggled.connect(self._arrange)
+        self.chooser = CohortChooser(last_training())
+        self.chooser.submitted.connect(self.start_reading)
+        self.chooser.section.toggled.connect(self._arrange)
         self.run = TaskRow("Read cohort")
         self.run.button.setMinimumHeight(26)
         self.run.requested.connect(self.start_reading)
         self._about = line(_EMPTY)
         self._about.linkActivated.connect(lambda _: self.show_left_out())
         self.classes = FigureCanvasQTAgg(Figure(layout="constrained"))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
-        column.addWidget(self.chooser, 1)
-        for widget in (self.run, self._about, self.classes):
-            column.addWidget(widget)
+        column_of(self, self.chooser, self.run, self._about, self.classes, stretch=self.chooser)
         self._arrange()
 
     @property
     def text(self) -> str:
-        """What is said about the cohort."""
+        """The summary of the cohort."""
         return str(self._about.text())
 
     @shows_errors
     def start_reading(self) -> None:
-        """Read what was chosen; a reading that still runs is cancelled first."""
-        place, options = self._chosen()
+        """Read the chosen cohort; a reading that still runs is cancelled first."""
+        place, options = self.chooser.path(), self.chooser.options()
         self.chooser.remember()
-        last_training().setValue("cohort_options", options.model_dump_json())
 
         def work(progress: OnProgress) -> Cohort:
             return read_cohort(place, options, progress=progress)
@@ -87,16 +75,16 @@ class TrainCohort(QWidget):
         Raises
         ------
         TrainingRefused
-            There is none yet, or something else is chosen by now.
+            No cohort was read yet, or the choice has changed since.
         """
         if self.cohort is None or self._read_as is None:
             raise TrainingRefused("Read a cohort first.")
-        if self._chosen() != self._read_as:
-            raise TrainingRefused("Another cohort, or other options of it, are chosen than were read: read it again.")
+        if (self.chooser.path(), self.chooser.options()) != self._read_as:
+            raise TrainingRefused("The chosen cohort or its options have changed since it was read: read it again.")
         return self.cohort, *self._read_as
 
     def show_left_out(self) -> None:
-        """List who is left out, and why."""
+        """List the patients that are left out, with the reasons."""
         if self.cohort is not None:
             self.dialog = LeftOutPatients(self.cohort, self)
             self.dialog.show()
@@ -108,12 +96,6 @@ class TrainCohort(QWidget):
             self.classes.figure.clear()
             draw_classes(self.classes.figure.subplots(), self.cohort, look)
             self.classes.draw_idle()
-
-    def _chosen(self) -> tuple[Path, CohortOptions]:
-        text = self.chooser.place.text().strip()
-        if not text:
-            raise TrainingRefused("Choose a directory or a table first.")
-        return path_of(text).expanduser().absolute(), self.chooser.options()
 
     def _show(self, cohort: Cohort) -> None:
         self.cohort = cohort
@@ -127,20 +109,28 @@ class TrainCohort(QWidget):
         self._about.setText(text)
         self.classes.setFixedHeight(_TITLE_HEIGHT + _ROW_HEIGHT * len(cohort.taxonomy.classes))
         self.draw(self._look)
-        self.chooser.fold.set_open(False)
+        self.chooser.section.set_open(False)
         self._arrange()
         self.read.emit(cohort)
 
     def _arrange(self) -> None:
-        """Show the options, while they are unfolded, in place of what was read."""
-        is_folded = not self.chooser.fold.is_open
-        self._about.setVisible(is_folded)
-        self.classes.setVisible(is_folded and self.cohort is not None)
+        """Show the options, while their section is open, in place of the cohort."""
+        is_open = self.chooser.section.is_open
+        self._about.setHidden(is_open)
+        self.classes.setHidden(is_open or self.cohort is None)
 
-    def _restore(self) -> None:
-        try:
-            last = CohortOptions.model_validate_json(str(last_training().value("cohort_options", "{}")))
-        except ValidationError:  # options of another version: begin anew
-            return
-        self.chooser.min_cells.setValue(last.min_cells)
-        self.chooser.more.set(last.model_dump())
+
+class LeftOutPatients(QDialog):
+    """Lists the patients that are left out of a cohort; *Open cohort* has the options that include them."""
+
+    def __init__(self, cohort: Cohort, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(f"{cohort.name}: patients left out")
+        self.resize(640, 420)
+        self.table = TableView()
+        self.table.show_left_out(cohort, ["patient", "label", "rule", "reason"])
+        counts = ", ".join(f"{count} {rule}" for rule, count in cohort.left_out_counts().items())
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        buttons.rejected.connect(self.reject)
+        column = QVBoxLayout(self)
+        add_items(column, line(plain(f"Left out: {counts}.")), self.table, buttons)

@@ -1,4 +1,4 @@
-"""The *Train ensemble* panel: a labelled cohort -> a model, watched while it learns.
+"""The *Train ensemble* panel: a labelled cohort -> a model, with its loss curves while it is trained.
 
 The panel makes a `TrainRequest`, calls the job `train_model` in a worker, and shows the result. torch is imported in
 the worker, never here.
@@ -14,10 +14,9 @@ from qtpy.QtWidgets import QDockWidget, QMessageBox, QPushButton
 
 from napari_caltomorph.jobs import TrainedModel, train_model
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
-from napari_caltomorph.plugin.train.control import TrainingControl
 from napari_caltomorph.plugin.train.result import TrainingResult
 from napari_caltomorph.plugin.train.setup import TrainSetup
-from napari_caltomorph.plugin.train.view import TrainingView, TrainRow
+from napari_caltomorph.plugin.train.view import TrainingControl, TrainingView, TrainRow
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.parts import CollapsibleSection, CopyLink
 from napari_caltomorph.plugin.widgets.task_row import shows_errors
@@ -26,7 +25,7 @@ from napari_caltomorph.report import Look
 from napari_caltomorph.storage import home
 from napari_caltomorph.training import KeepSoFar
 
-_TRAIN, _GO_ON = "Train ensemble", "Go on training"
+_TRAIN, _RESUME = "Train ensemble", "Resume training"
 _CLOSE_BUTTON = "QTitleBarCloseButton"  # napari's name of the cross in a dock's title
 
 
@@ -38,35 +37,35 @@ class TrainPanel(DockPanel):
         self._control = TrainingControl()
         self._outcome: str | None = None
         self.setup = TrainSetup()
-        self.fold = CollapsibleSection("Setup", self.setup)
+        self.section = CollapsibleSection("Setup", self.setup)
         self.run = TrainRow(_TRAIN)
         self.training = TrainingView()
         self.result = TrainingResult()
         self.copy = CopyLink()
         self.setup.model.changed.connect(self._name_button)
-        self.fold.toggled.connect(self._arrange)
+        self.section.toggled.connect(self._arrange)
         self.run.requested.connect(self.train)
         self.run.button.clicked.connect(self._on_clicked)
         self.run.failed.connect(self._on_failed)
-        self.run.progressed.connect(self.training.hear)
+        self.run.progressed.connect(self.training.show_progress)
         self.run.ended.connect(self._on_ended)
-        self.training.pause_asked.connect(self._on_pause)
-        self.training.keep_asked.connect(lambda: self._control.keep())
-        self.result.predict_asked.connect(self.open_in_predict)
+        self.training.pause_toggled.connect(self._on_pause)
+        self.training.keep_clicked.connect(lambda: self._control.keep())
+        self.result.predict_clicked.connect(self.open_in_predict)
         self.copy.linkActivated.connect(lambda _: self.copy_command())
-        parts = (self.fold, self.run, self.training, self.result, self.copy)
-        self.lay_out(*parts, stretch=(self.fold, self.training, self.result))
+        parts = (self.section, self.run, self.training, self.result, self.copy)
+        self.lay_out(*parts, stretch=(self.section, self.training, self.result))
         self._name_button()
-        self.fold.set_open(True)
+        self.section.set_open(True)
         self.bind()
 
     @shows_errors
     def train(self) -> None:
-        """Train as it is chosen; patients without features are encoded first."""
+        """Train with the chosen options; patients without features are encoded first."""
         self.bind()
         if self.run.is_busy:
             return
-        self.setup.model.look()
+        self.setup.model.refresh()
         request = self.setup.request()
         control = self._control = TrainingControl()
         self._outcome = "Stopped."
@@ -78,19 +77,19 @@ class TrainPanel(DockPanel):
         def work(progress: OnProgress) -> TrainedModel | None:
             prepare_torch_import()
             try:
-                return train_model(request, progress=control.heard(progress))
+                return train_model(request, progress=control.applied_to(progress))
             except KeepSoFar:
                 return None
 
         self.run.start(work, self._on_trained)
         self.setup.setEnabled(False)
-        self.fold.set_open(False)
+        self.section.set_open(False)
         self._arrange()
         self._watch_crosses()
 
     @shows_errors
     def copy_command(self) -> None:
-        """Put the line for a terminal on the clipboard."""
+        """Put the terminal command on the clipboard."""
         self.copy.copy(self.setup.command())
 
     def open_in_predict(self, folder: Path) -> None:
@@ -108,7 +107,7 @@ class TrainPanel(DockPanel):
             part.draw(look)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Ask before a dock or window closes on a training; the cross of a dock removes it without closing it."""
+        """Ask before a dock or window closes while a training runs; a dock's cross removes it without closing it."""
         is_cross = watched.objectName() == _CLOSE_BUTTON and event.type() == QEvent.Type.MouseButtonRelease
         is_closing = event.type() == QEvent.Type.Close and watched in self._closable_parents()
         if is_closing and self.run.is_busy and self._is_bound and not self._may_stop():
@@ -122,17 +121,17 @@ class TrainPanel(DockPanel):
         return super().eventFilter(watched, event)
 
     def _arrange(self) -> None:
-        """Show the setup, or the training, or what came out of it: one at a time, as a dock is low."""
-        is_setup, has_result = self.fold.is_open, self.result.trained is not None
+        """Show the setup, or the training, or its result: one at a time, as a dock has little height."""
+        is_setup, has_result = self.section.is_open, self.result.trained is not None
         self.training.setVisible(not is_setup and not has_result)
         self.result.setVisible(not is_setup and has_result)
-        self._column.setStretchFactor(self.fold, int(is_setup))
+        self._column.setStretchFactor(self.section, int(is_setup))
         cohort = self.setup.cohort.cohort
         title = "Setup" if is_setup or cohort is None else f"Setup: {cohort.name}, {len(cohort)} patients"
-        self.fold.set_title(title)
+        self.section.set_title(title)
 
     def _name_button(self) -> None:
-        self.run.set_title(_GO_ON if self.setup.model.is_begun else _TRAIN)
+        self.run.set_title(_RESUME if self.setup.model.is_begun else _TRAIN)
 
     def _on_pause(self, is_paused: bool) -> None:
         if is_paused:
@@ -147,19 +146,19 @@ class TrainPanel(DockPanel):
             return
         self._outcome = None
         self.result.show_trained(trained, self.look)
-        self.fold.set_open(False)
+        self.section.set_open(False)
         self._arrange()
 
     def _on_ended(self) -> None:
         self.setup.setEnabled(True)
-        self.setup.model.look()
+        self.setup.model.refresh()
         self.setup.count_features()
         self.training.end()
         if self._outcome is not None:
-            kept = f" What was learnt is kept: {_GO_ON!r} continues." if self.setup.model.is_begun else ""
+            kept = f" Finished epochs are kept: {_RESUME!r} continues." if self.setup.model.is_begun else ""
             self.run.show_message(self._outcome + kept)
         if self.result.trained is None and not self.training.has_begun:
-            self.fold.set_open(True)  # there is nothing else to see, and something to change
+            self.section.set_open(True)  # there is nothing else to see, and an input to change
         self._arrange()
 
     def _on_clicked(self) -> None:
@@ -167,13 +166,13 @@ class TrainPanel(DockPanel):
             self.training.end()
 
     def _on_failed(self) -> None:
-        self._outcome = None  # the error is said
+        self._outcome = None  # the error is shown
 
     def _may_stop(self) -> bool:
         answer = QMessageBox.question(
             self,
             "Stop training?",
-            "A training runs. Stop it? The last finished epoch is kept, and the panel can go on from there.",
+            "A training runs. Stop it? The last finished epoch is kept, and the training can be resumed.",
         )
         return bool(answer == QMessageBox.StandardButton.Yes)
 

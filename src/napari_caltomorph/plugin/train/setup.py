@@ -1,30 +1,41 @@
-"""What a training is made of: the cohort, encoder and features, the model's place, the options."""
+"""What is chosen before a training: the cohort, encoder and features, the model's folder, and the options."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import json
 
+from pydantic import ValidationError
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
 
 from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.jobs import TrainRequest, train_command
 from napari_caltomorph.plugin.cohort.encoding import CohortEncoding
 from napari_caltomorph.plugin.train.cohort import TrainCohort
-from napari_caltomorph.plugin.train.options_form import TrainOptionsForm
-from napari_caltomorph.plugin.widgets.model_place import ModelPlace
-from napari_caltomorph.plugin.widgets.parts import ERROR, colored, counted, line, plain
+from napari_caltomorph.plugin.train.model_place import ModelPlace
+from napari_caltomorph.plugin.widgets.options_form import JobOptionsForm, OptionRefused, OptionsForm
+from napari_caltomorph.plugin.widgets.parts import (
+    ERROR,
+    colored,
+    column_of,
+    counted,
+    line,
+    path_in,
+    plain,
+    row_of,
+    show_open_section,
+)
+from napari_caltomorph.plugin.widgets.settings import last_training, preferences
 from napari_caltomorph.plugin.widgets.worker import Job
-from napari_caltomorph.storage import path_of
-from napari_caltomorph.training import features_ready
+from napari_caltomorph.training import RECIPES, TrainOptions, features_ready
 
-# A feature folder is counted when its name was typed to the end.
+# Features are counted when the name of their folder is complete.
 _COUNT_AFTER_MS = 400
 
 
 class TrainSetup(QWidget):
-    """All that is chosen before a training."""
+    """All inputs of a training."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,53 +51,46 @@ class TrainSetup(QWidget):
         self._count_soon = QTimer(self, singleShot=True, interval=_COUNT_AFTER_MS)
         self._count_soon.timeout.connect(self.count_features)
         self.encoding.features.textChanged.connect(lambda _: self._count_soon.start())
-        for fold in (self.cohort.chooser.fold, self.options.fold):
-            fold.toggled.connect(self._arrange)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
-        for widget in (self.cohort, self.encoding, self._ready, self.model, self.options):
-            column.addWidget(widget)
         self._rest = QWidget()
-        column.addWidget(self._rest, 1)
-        self._column = column
+        parts = (self.cohort, self.encoding, self._ready, self.model, self.options, self._rest)
+        self._column = column_of(self, *parts, stretch=self._rest)
+        for section in (self.cohort.chooser.section, self.options.section):
+            section.toggled.connect(self._arrange)
         self._arrange()
 
     @property
     def text(self) -> str:
-        """What is said about the features."""
+        """How many patients have features."""
         return str(self._ready.text())
 
     def request(self) -> TrainRequest:
-        """Return the training as it is chosen, and remember it.
+        """Return the chosen training, and remember it.
 
         Raises
         ------
         CaltomorphError
-            Something is missing, or cannot be; the message says what to do.
+            An input is missing or not valid; the message names the fix.
         """
         cohort, _, _ = self.cohort.as_chosen()
+        features = path_in(self.encoding.features)
+        if features is None and cohort.table["features"].isna().all():
+            raise TrainingRefused("Choose a folder for the features first.")
         request = TrainRequest(
             cohort=cohort,
-            features=self._features(cohort),
+            features=features,
             out=self.model.folder(),
             options=self.options.options(),
             resume=self.model.is_begun,
             encoding=self.encoding.options(),
         )
         request.refuse_existing()
+        self.encoding.remember()
         self.model.remember()
         self.options.remember()
         return request
 
     def command(self) -> str:
-        """Return the line for a terminal that does the same.
-
-        Raises
-        ------
-        CaltomorphError
-            As `request`.
-        """
+        """Return the terminal command of the chosen training; raise as `request` does."""
         request = self.request()
         _, place, patients = self.cohort.as_chosen()
         is_to_encode = self._is_ready is False and not request.options.skip_missing
@@ -101,13 +105,13 @@ class TrainSetup(QWidget):
         )
 
     def count_features(self) -> None:
-        """Say how many of the training patients have features in the chosen folder."""
+        """Count in the background which training patients have features in the chosen folder, and show it."""
         if self._counting is not None:
             self._counting.drop()
         self._is_ready = None
         if (cohort := self.cohort.cohort) is None:
             return
-        folder = self._folder()
+        folder = path_in(self.encoding.features)
         self._counting = Job(self, lambda _: features_ready(cohort, folder))
         self._counting.returned.connect(self._on_counted)
         self._counting.errored.connect(self._on_not_counted)
@@ -115,17 +119,9 @@ class TrainSetup(QWidget):
         self._counting.start()
 
     def _arrange(self) -> None:
-        """Show the options that are unfolded in place of the rest: a dock is low."""
-        in_cohort, in_options = self.cohort.chooser.fold.is_open, self.options.fold.is_open
-        is_folded = not in_cohort and not in_options
-        self.cohort.setVisible(not in_options)
-        self.encoding.setVisible(is_folded)
-        self._ready.setVisible(is_folded and bool(self.text))
-        self.model.setVisible(is_folded)
-        self.options.setVisible(not in_cohort)
-        self._rest.setVisible(is_folded)
-        self._column.setStretchFactor(self.cohort, int(in_cohort))
-        self._column.setStretchFactor(self.options, int(in_options))
+        sections = {self.cohort: self.cohort.chooser.section, self.options: self.options.section}
+        show_open_section(self._column, sections, (self.encoding, self.model, self._rest))
+        self._ready.setVisible(not self._rest.isHidden() and bool(self.text))
 
     def _on_read(self, cohort: Cohort) -> None:
         measured = int(cohort.table["hemoglobin_g_dl"].notna().sum())
@@ -133,20 +129,10 @@ class TrainSetup(QWidget):
         self.model.suggest(cohort.name)
         self.count_features()
 
-    def _folder(self) -> Path | None:
-        text = self.encoding.features.text().strip()
-        return path_of(text).expanduser().absolute() if text else None
-
-    def _features(self, cohort: Cohort) -> Path | None:
-        folder = self._folder()
-        if folder is None and cohort.table["features"].isna().all():
-            raise TrainingRefused("Choose a folder for the features first.")
-        return folder
-
     def _on_counted(self, counts: tuple[int, int]) -> None:
         ready, patients = counts
         self._is_ready = ready == patients
-        missing = "" if self._is_ready else "; the rest is encoded first"
+        missing = "" if self._is_ready else "; the others are encoded first"
         self._ready.setText(f"{ready} of {counted(patients, 'patient')} ready{missing}.")
         self._arrange()
 
@@ -157,3 +143,75 @@ class TrainSetup(QWidget):
     def _on_counting_ended(self) -> None:
         if self.sender() is self._counting:
             self._counting = None  # Qt deletes it
+
+
+class TrainOptionsForm(JobOptionsForm):
+    """Recipe, epochs and hemoglobin are shown. A recipe sets its numbers; those that the user has changed stay."""
+
+    def __init__(self) -> None:
+        # Device and precision are chosen in napari's Preferences, for encoding, training and predicting alike.
+        super().__init__(TrainOptions, ("recipe", "epochs"), ("hemoglobin", "device", "precision"))
+        self.hemoglobin = QCheckBox("hemoglobin")
+        self.hemoglobin.setToolTip(TrainOptions.model_fields["hemoglobin"].description or "")
+        self.hemoglobin.toggled.connect(self._on_changed)
+        recipe = self.widget("recipe")
+        recipe.setMinimumContentsLength(6)  # two options side by side in a dock of 360 px
+        shown = row_of(*self.shown.values(), stretch=self.shown.values())
+        target = row_of(QLabel("Target: diagnosis, and"), self.hemoglobin)
+        column_of(self, target, shown, self.section, stretch=self.section)
+        self._recipe = TrainOptions().recipe
+        self._restore()
+
+    def options(self) -> TrainOptions:
+        """Return the choice, here and in the Preferences.
+
+        Raises
+        ------
+        OptionRefused
+            A text is not a valid value of its option, or two options exclude each other.
+        """
+        stored = preferences()
+        elsewhere = {
+            "hemoglobin": self.hemoglobin.isChecked(),
+            "device": stored.device,
+            "precision": stored.precision,
+        }
+        try:
+            return TrainOptions(**self.values(), **elsewhere)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = f"{first['loc'][0]}: " if first["loc"] else ""
+            raise OptionRefused(f"{where}{first['msg']}.") from error
+
+    def remember(self) -> None:
+        """Let the next session begin with these options."""
+        options = self.options()
+        changed = options.model_dump(mode="json", include=set(options.changed) - {"device", "precision"})
+        last_training().setValue("options", json.dumps(changed))
+
+    def _restore(self) -> None:
+        try:
+            last = TrainOptions(**json.loads(str(last_training().value("options", "{}"))))
+        except (ValueError, TypeError):  # options of another version
+            last = TrainOptions()
+        self.set(recipe=last.recipe)
+        self.hemoglobin.setChecked(last.hemoglobin)
+        self.set(**last.model_dump())
+
+    def _on_changed(self) -> None:
+        recipe = self.shown["recipe"].values()["recipe"]
+        if recipe != self._recipe:
+            before, self._recipe = RECIPES[self._recipe], recipe
+            options = TrainOptions(recipe=recipe)
+            self.section.defaults = {name: getattr(options, name) for name in self.section.defaults}
+            self.more.set({n: v for n, v in RECIPES[recipe].items() if _is_still(self.more, n, before[n])})
+            self.section.count_changed()
+        super()._on_changed()
+
+
+def _is_still(form: OptionsForm, name: str, value: object) -> bool:
+    """Whether an option still has a value."""
+    try:
+        return bool(form.values()[name] == value)
+    except OptionRefused:
+        return False

@@ -1,37 +1,76 @@
-"""A training while it runs: how far it is, each member's losses, and buttons to pause it and to keep what is there."""
+"""A training while it runs: its progress, each member's losses, and buttons to pause it or to stop it and keep it.
+
+The training runs in a thread; `TrainingControl` hands it the user's requests.
+"""
 
 from __future__ import annotations
 
 import math
+import threading
 import time
 from dataclasses import dataclass, field
 
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_caltomorph.jobs import EarlierEpochs
-from napari_caltomorph.plugin.widgets.parts import line
+from napari_caltomorph.plugin.widgets.parts import column_of, line, row_of
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
-from napari_caltomorph.progress import Progress, format_seconds
+from napari_caltomorph.progress import OnProgress, Progress, format_seconds
 from napari_caltomorph.report import Look, draw_loss_curves
-from napari_caltomorph.training import TrainProgress
+from napari_caltomorph.training import KeepSoFar, TrainProgress
 
 # Drawing takes some 50 ms; epochs of a small cohort are faster.
 _DRAW_EVERY_MS = 400
+_POLL_SECONDS = 0.2
+
+
+class TrainingControl:
+    """Pauses or ends one training; its methods may be called in any thread."""
+
+    def __init__(self) -> None:
+        self._may_continue = threading.Event()
+        self._may_continue.set()
+        self._is_to_end = False
+
+    def pause(self) -> None:
+        """Let the training wait after its current step."""
+        self._may_continue.clear()
+
+    def resume(self) -> None:
+        """Let it continue."""
+        self._may_continue.set()
+
+    def keep(self) -> None:
+        """Let it end with the members trained so far, also while it is paused."""
+        self._is_to_end = True
+        self.resume()
+
+    def applied_to(self, progress: OnProgress) -> OnProgress:
+        """Return a callback that calls another, then waits while paused and raises `KeepSoFar` when it is to end."""
+
+        def report(one: Progress) -> None:
+            progress(one)
+            while not self._may_continue.wait(_POLL_SECONDS):
+                progress(one)  # raises when the training was cancelled, or its window closed, while it waits
+            if self._is_to_end and isinstance(one, TrainProgress):
+                raise KeepSoFar
+
+        return report
 
 
 @dataclass
 class Curves:
-    """What a member has been through, as far as it was heard of: NaN for epochs that were not."""
+    """The losses of a member after each epoch, as far as they were reported; NaN for epochs that were not."""
 
     train_loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
     best_epoch: int = 0
 
-    def hear(self, progress: TrainProgress) -> bool:
-        """Take in a report; return whether it brought another epoch."""
+    def add(self, progress: TrainProgress) -> bool:
+        """Add the losses of a report; return whether it has another epoch."""
         if progress.epoch <= len(self.train_loss):
             return False
         for losses, last in (
@@ -45,14 +84,14 @@ class Curves:
 
 
 class TrainRow(TaskRow):
-    """The button that trains; says of a training which fold and epoch it is at, and how long it may take."""
+    """The button that trains; shows fold, epoch and the time left of a training."""
 
     def __init__(self, title: str) -> None:
         super().__init__(title, kept="The last finished epoch is kept.")
         self.forget_pace()
 
     def forget_pace(self) -> None:
-        """Estimate the time left anew: it has waited."""
+        """Start a new estimate of the time left, as after a pause."""
         self._first: tuple[float, int] | None = None
 
     def _sentence(self, progress: Progress) -> str:
@@ -78,13 +117,13 @@ class TrainRow(TaskRow):
 
 
 class TrainingView(QWidget):
-    """Shows a training. `pause_asked` (whether to wait) and `keep_asked` follow the buttons.
+    """Shows a training. `pause_toggled` (whether to wait) and `keep_clicked` follow the buttons.
 
-    `has_begun` says whether a member was trained since `begin`.
+    `has_begun`: whether a member was trained since `begin`.
     """
 
-    pause_asked = Signal(bool)
-    keep_asked = Signal()
+    pause_toggled = Signal(bool)
+    keep_clicked = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,31 +141,15 @@ class TrainingView(QWidget):
         self.keep.clicked.connect(self._on_keep)
         self._timer = QTimer(self, singleShot=True, interval=_DRAW_EVERY_MS)
         self._timer.timeout.connect(self._draw_now)
-        row = QHBoxLayout()
-        row.addWidget(self.pause)
-        row.addWidget(self.keep)
-        row.addStretch()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
-        column.addWidget(self.canvas, 1)
-        column.addWidget(self._note)
-        column.addLayout(row)
+        column_of(self, self.canvas, self._note, row_of(self.pause, self.keep), stretch=self.canvas)
 
     @property
     def curves(self) -> list[Curves]:
-        """One a fold, in their order."""
+        """One for each fold, in their order."""
         return [self._curves.get(fold, Curves()) for fold in range(max(self._folds, 1))]
 
     def begin(self, look: Look, *, is_elsewhere: bool) -> None:
-        """Show a training that begins.
-
-        Parameters
-        ----------
-        look : Look
-        is_elsewhere : bool
-            Whether other processes train, which do not wait when they are told to.
-        """
+        """Show a training that begins; one that runs in other processes (`is_elsewhere`) cannot be paused."""
         self._curves, self._folds, self.has_begun = {}, 0, False
         self.pause.setChecked(False)
         self.pause.setEnabled(False)
@@ -137,13 +160,13 @@ class TrainingView(QWidget):
         self.draw(look)
 
     def end(self) -> None:
-        """Leave the curves as they are, with nothing to pause any more."""
+        """Keep the curves, and disable the buttons."""
         self.pause.setEnabled(False)
         self.keep.setEnabled(False)
         self._note.hide()
 
-    def hear(self, progress: Progress) -> None:
-        """Take in a report of the training."""
+    def show_progress(self, progress: Progress) -> None:
+        """Add a report of the training."""
         if isinstance(progress, EarlierEpochs):
             self._folds = len(progress.folds)
             for fold, history in zip(progress.folds, progress.histories, strict=True):
@@ -154,7 +177,7 @@ class TrainingView(QWidget):
         elif isinstance(progress, TrainProgress):
             is_first = not self.has_begun
             self._folds, self.has_begun = progress.folds, True
-            is_new = self._curves.setdefault(progress.fold, Curves()).hear(progress)
+            is_new = self._curves.setdefault(progress.fold, Curves()).add(progress)
             self.pause.setEnabled(self.keep.text() == "Stop and keep")
             self.keep.setEnabled(self.pause.isEnabled() and any(c.train_loss for c in self._curves.values()))
             if (is_new or is_first) and not self._timer.isActive():
@@ -173,13 +196,13 @@ class TrainingView(QWidget):
 
     def _on_pause(self, is_paused: bool) -> None:
         self.pause.setText("Resume" if is_paused else "Pause")
-        self._note.setText("<b>Paused.</b> Resume goes on with the next step." if is_paused else "")
+        self._note.setText("<b>Paused.</b> Resume continues with the next step." if is_paused else "")
         self._note.setVisible(is_paused)
-        self.pause_asked.emit(is_paused)
+        self.pause_toggled.emit(is_paused)
 
     def _on_keep(self) -> None:
         self.keep.setText("Stopping ...")
         self.keep.setEnabled(False)
         self.pause.setEnabled(False)
         self._note.hide()
-        self.keep_asked.emit()
+        self.keep_clicked.emit()

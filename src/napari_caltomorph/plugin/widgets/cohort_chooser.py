@@ -1,27 +1,17 @@
-"""Choosing a cohort and how it is to be read: the few things that each reading needs, and the rest folded away."""
+"""Choosing a cohort and how it is read: what each reading needs in sight, all other options in a section."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QFileDialog,
-    QFormLayout,
-    QHBoxLayout,
-    QLineEdit,
-    QMenu,
-    QPushButton,
-    QSpinBox,
-    QVBoxLayout,
-    QWidget,
-)
+from pydantic import ValidationError
+from qtpy.QtCore import QSettings, Signal
+from qtpy.QtWidgets import QCheckBox, QFormLayout, QLineEdit, QMenu, QPushButton, QSpinBox, QWidget
 
 from napari_caltomorph.cohort import CohortOptions
-from napari_caltomorph.plugin.widgets.options_form import OptionRefused, OptionsForm
-from napari_caltomorph.plugin.widgets.parts import CollapsibleSection, narrow_combo
-from napari_caltomorph.plugin.widgets.settings import last_cohort, preferences
+from napari_caltomorph.plugin.widgets.options_form import MoreOptions, OptionRefused
+from napari_caltomorph.plugin.widgets.parts import BUTTON_WIDTH, column_of, narrow_combo, path_in, row_of
+from napari_caltomorph.plugin.widgets.settings import COHORT_FILES, choose_file, choose_folder, last_cohort
 from napari_caltomorph.taxonomy import SHIPPED_BOOKS
 
 _ALWAYS_SHOWN = ("taxonomy", "min_cells", "names_only")
@@ -29,18 +19,26 @@ _FIELDS = CohortOptions.model_fields
 
 
 class CohortChooser(QWidget):
-    """Place, classes and least cells; every other field of `CohortOptions` below *More options*.
+    """Place, taxonomy and least cells; all other fields of `CohortOptions` in *More options*.
 
-    `asked` is emitted when Return is pressed in the place.
+    `submitted` is emitted when Return is pressed in the place, `changed` after each change.
+
+    Parameters
+    ----------
+    settings : QSettings, optional
+        Where all options are remembered, for jobs that read names only: the cells were checked when they were encoded.
+        By default only place and taxonomy are remembered, and cells can be checked.
     """
 
-    asked = Signal()
+    submitted = Signal()
+    changed = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, settings: QSettings | None = None) -> None:
         super().__init__()
+        self._settings = settings
         last = last_cohort()
         self.place = QLineEdit(str(last.value("place", "")), placeholderText="directory, table or cohort.json")
-        self.place.returnPressed.connect(self.asked)
+        self.place.returnPressed.connect(self.submitted)
         self.taxonomy = narrow_combo()
         self.taxonomy.setToolTip(_FIELDS["taxonomy"].description or "")
         for book in (*SHIPPED_BOOKS, "none"):
@@ -48,22 +46,31 @@ class CohortChooser(QWidget):
         self.choose_taxonomy(str(last.value("taxonomy", CohortOptions().taxonomy)))
         self.min_cells = QSpinBox(maximum=100_000, value=CohortOptions().min_cells)
         self.min_cells.setToolTip(_FIELDS["min_cells"].description or "")
-        self.check_cells = QCheckBox("look at every image")
-        self.check_cells.setChecked(not CohortOptions().names_only)
+        self.check_cells = QCheckBox("check every image")
+        self.check_cells.setChecked(settings is None)
+        if settings is not None:
+            self.check_cells.hide()
         self.check_cells.setToolTip("Counts usable cells and finds images that two patients share; takes longer")
-        self.more = OptionsForm(CohortOptions, [name for name in _FIELDS if name not in _ALWAYS_SHOWN])
-        self.more.changed.connect(self._count_changed)
-        self.fold = CollapsibleSection("More options", self.more)
+        self.section = MoreOptions(CohortOptions, [name for name in _FIELDS if name not in _ALWAYS_SHOWN])
+        self.more = self.section.form
+        self._restore()
+        for signal in (
+            self.place.textChanged,
+            self.taxonomy.currentIndexChanged,
+            self.min_cells.valueChanged,
+            self.more.changed,
+        ):
+            signal.connect(lambda *_: self.changed.emit())
         self._build()
 
-    def options(self) -> CohortOptions:
-        """Return what is chosen.
+    def path(self) -> Path:
+        """Return the chosen directory, table or cohort.json; raise `OptionRefused` where there is none."""
+        if (path := path_in(self.place)) is None:
+            raise OptionRefused("Choose a cohort first: a directory, a table or a saved cohort.json.")
+        return path
 
-        Raises
-        ------
-        OptionRefused
-            A text is no value of its option.
-        """
+    def options(self) -> CohortOptions:
+        """Return the chosen options; raise `OptionRefused` for a text that is not a valid value of its option."""
         return CohortOptions(
             taxonomy=self.taxonomy.currentData(),
             min_cells=self.min_cells.value(),
@@ -78,9 +85,21 @@ class CohortChooser(QWidget):
         self.taxonomy.setCurrentIndex(self.taxonomy.findData(name_or_path))
 
     def remember(self) -> None:
-        """Let the next session begin with this place and taxonomy."""
+        """Let the next session begin with this choice."""
         last_cohort().setValue("place", self.place.text().strip())
         last_cohort().setValue("taxonomy", self.taxonomy.currentData())
+        if self._settings is not None:
+            self._settings.setValue("cohort_options", self.options().model_dump_json())
+
+    def _restore(self) -> None:
+        if self._settings is None:
+            return
+        try:
+            last = CohortOptions.model_validate_json(str(self._settings.value("cohort_options", "{}")))
+        except ValidationError:  # options of another version: the defaults
+            return
+        self.min_cells.setValue(last.min_cells)
+        self.more.set(last.model_dump())
 
     def _build(self) -> None:
         chooser = QPushButton("Open")
@@ -98,42 +117,19 @@ class CohortChooser(QWidget):
             ("Classes", self.taxonomy, file),
             ("Least cells", self.min_cells, self.check_cells),
         ):
-            row = QHBoxLayout()
-            row.addWidget(left, 1)
-            row.addWidget(right)
             if isinstance(right, QPushButton):
-                right.setFixedWidth(60)
-            form.addRow(name, row)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
-        column.addLayout(form)
-        column.addWidget(self.fold, 1)
-
-    def _count_changed(self) -> None:
-        """Say beside the fold how many options in it are not as they were: they count although they are not seen."""
-        try:
-            chosen = self.more.values()
-        except OptionRefused:
-            return
-        changed = sum(value != getattr(CohortOptions(), name) for name, value in chosen.items())
-        self.fold.set_title(f"More options ({changed} changed)" if changed else "More options")
-
-    def _start(self) -> str:
-        """Where the file dialogs open."""
-        return self.place.text().strip() or preferences().folder
+                right.setFixedWidth(BUTTON_WIDTH)
+            form.addRow(name, row_of(left, right, stretch=(left,)))
+        column_of(self, form, self.section, stretch=self.section)
 
     def _choose_directory(self) -> None:
-        if path := QFileDialog.getExistingDirectory(self, "Cohort", self._start()):
-            self.place.setText(path)
+        if path := choose_folder(self, "Cohort", self.place.text().strip()):
+            self.place.setText(str(path))
 
     def _choose_file(self) -> None:
-        pattern = "Cohorts (*.csv *.tsv *.xlsx *.parquet *.json)"
-        path, _ = QFileDialog.getOpenFileName(self, "Cohort", self._start(), pattern)
-        if path:
-            self.place.setText(path)
+        if path := choose_file(self, "Cohort", COHORT_FILES, self.place.text().strip()):
+            self.place.setText(str(path))
 
     def _choose_taxonomy_file(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Taxonomy", self._start(), "Taxonomies (*.json)")
-        if path:
-            self.choose_taxonomy(path)
+        if path := choose_file(self, "Taxonomy", "Taxonomies (*.json)", self.place.text().strip()):
+            self.choose_taxonomy(str(path))

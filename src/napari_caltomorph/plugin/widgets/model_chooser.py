@@ -5,31 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QWidget
 
 from napari_caltomorph.diagnosis import ModelDescription, PredictOptions, find_model, installed_models, read_description
-from napari_caltomorph.encoding import find_encoder, find_weights
-from napari_caltomorph.errors import CaltomorphError, WeightsMissing
+from napari_caltomorph.encoding import find_encoder
+from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.widgets.parts import (
     ERROR,
     chooser_grid,
     colored,
     counted,
     line,
-    link,
     narrow_combo,
     plain,
+    row_of,
 )
-from napari_caltomorph.plugin.widgets.settings import preferences
-from napari_caltomorph.plugin.widgets.weights_dialog import WeightsDialog
-
-_GET = "Get the encoder's weights"
+from napari_caltomorph.plugin.widgets.settings import choose_folder, preferences
+from napari_caltomorph.plugin.widgets.weights import WeightsLine
 
 
 class ModelChooser(QWidget):
-    """Two rows to choose a model and a device; what is chosen stands in napari's Preferences.
+    """Two rows to choose a model and a device; the choice is kept in napari's Preferences.
 
-    `changed` says that another model is chosen now, or that its weights came.
+    `changed`: another model is chosen, or its weights were added.
     """
 
     changed = Signal()
@@ -37,38 +35,26 @@ class ModelChooser(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.description: ModelDescription | None = None
-        self._missing = ""
         self._choice = narrow_combo()
         self._choice.currentIndexChanged.connect(self._on_chosen)
         browse = QPushButton("Browse")
         browse.setToolTip("Choose a model folder")
         browse.clicked.connect(self._browse)
         self._about = line()
-        self._weights = line()
-        self._weights.linkActivated.connect(lambda _: self._get_weights())
+        self._weights = WeightsLine(found="Encoder weights found")
+        self._weights.arrived.connect(self._on_chosen)
         self.device = QComboBox()
         self.device.addItems(["auto", "cpu", "cuda", "mps"])
         self.device.setCurrentText(preferences().device)
         self.device.currentTextChanged.connect(self._on_device)
         self.device.setToolTip("Where to compute; auto takes a graphics card where there is one, else the processor")
         grid = chooser_grid(self, "Model", self._choice, browse, self._about)
-        below = QHBoxLayout()
-        below.addWidget(self._weights, 1)
-        below.addWidget(QLabel("Device"))
-        below.addWidget(self.device)
-        grid.addLayout(below, 2, 0, 1, 3)
+        grid.addLayout(row_of(self._weights, QLabel("Device"), self.device, stretch=(self._weights,)), 2, 0, 1, 3)
         self.choose(preferences().model)
 
     def options(self) -> PredictOptions:
-        """What was chosen, here and in the Preferences.
-
-        Raises
-        ------
-        WeightsMissing
-            The encoder's weights are not here; the message names the link that gets them.
-        """
-        if self._missing:
-            raise WeightsMissing(f'The weights of {self._missing} are not on this machine: click "{_GET}" above.')
+        """Return the choice, here and in the Preferences; raise `WeightsMissing` where the encoder has no weights."""
+        self._weights.require()
         return self.chosen()
 
     def bind(self) -> None:
@@ -77,11 +63,11 @@ class ModelChooser(QWidget):
         self._on_preferences()
 
     def unbind(self) -> None:
-        """Let go of the Preferences."""
+        """Disconnect from the Preferences."""
         preferences().events.disconnect(self._on_preferences)
 
     def chosen(self) -> PredictOptions:
-        """What was chosen, whether or not the encoder's weights are here."""
+        """Return the choice, also where the encoder's weights are missing."""
         stored = preferences()
         return PredictOptions(
             model=self._choice.currentData(),
@@ -104,23 +90,18 @@ class ModelChooser(QWidget):
 
     def _on_chosen(self, index: int = 0) -> None:
         preferences().model = self._choice.currentData()
-        self._weights.clear()
-        self.description, self._missing = None, ""
+        self._weights.show_none()
+        self.description = None
         try:
             self.description = model = read_description(find_model(self._choice.currentData()))
             encoder = find_encoder(model.encoder_name)
-            made = " &#183; <b>synthetic</b>" if model.synthetic else ""
-            self._about.setText(
-                f"{len(model.taxonomy.names)} classes, {counted(len(model.members), 'member')}, {encoder.name}{made}"
-            )
-            find_weights(encoder, self.chosen().weights)
-        except WeightsMissing:
-            self._missing = encoder.name
-            self._weights.setText(link(f"{_GET} ..."))
         except CaltomorphError as error:
             self._about.setText(colored(plain(str(error)), ERROR))
         else:
-            self._weights.setText("Encoder weights found")
+            synthetic = " &#183; <b>synthetic</b>" if model.synthetic else ""
+            members = counted(len(model.members), "member")
+            self._about.setText(f"{len(model.taxonomy.names)} classes, {members}, {encoder.name}{synthetic}")
+            self._weights.show_encoder(encoder.name, self.chosen().weights)
         self.changed.emit()
 
     def _on_preferences(self, event: object = None) -> None:
@@ -135,9 +116,5 @@ class ModelChooser(QWidget):
         preferences().device = device
 
     def _browse(self) -> None:
-        if path := QFileDialog.getExistingDirectory(self, "Model folder", preferences().folder):
-            self.choose(path)
-
-    def _get_weights(self) -> None:
-        if WeightsDialog(find_encoder(self._missing), self).exec():
-            self._on_chosen()
+        if path := choose_folder(self, "Model folder"):
+            self.choose(str(path))

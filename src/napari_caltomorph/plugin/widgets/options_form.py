@@ -1,4 +1,4 @@
-"""A form with one row for each chosen field of a pydantic model: labelled by its name, explained by its description.
+"""Forms made from pydantic models: one row for each field, labelled by its name, explained by its description.
 
 The field's type decides the kind of input, so that a new option needs no new widget.
 """
@@ -6,7 +6,8 @@ The field's type decides the kind of input, so that a new option needs no new wi
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -17,13 +18,13 @@ from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QFormLayout, QLabel, QLineEdit, QSpinBox, QWidget
 
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.plugin.widgets.parts import narrow_combo
+from napari_caltomorph.plugin.widgets.parts import CollapsibleSection, narrow_combo
 
 _LARGEST = 2**31 - 1
 
 
 class OptionRefused(CaltomorphError):
-    """What was typed is no value of the option; the message names the option."""
+    """A text is not a valid value of its option; the message names the option."""
 
 
 class OptionsForm(QWidget):
@@ -61,17 +62,11 @@ class OptionsForm(QWidget):
             one.changed.connect(lambda *_: self.changed.emit())
 
     def values(self) -> dict[str, Any]:
-        """Return what is chosen, by name.
-
-        Raises
-        ------
-        OptionRefused
-            A text is no value of its option.
-        """
+        """Return name -> value; raise `OptionRefused` for a text that is not a valid value of its option."""
         return {name: self._value(name) for name in self._inputs}
 
     def set(self, values: Mapping[str, Any]) -> None:
-        """Show these values; those of options that the form lacks are passed over."""
+        """Show these values; those of options that the form lacks are ignored."""
         for name in self._inputs.keys() & values.keys():
             self._inputs[name].put(values[name])
 
@@ -94,9 +89,85 @@ class OptionsForm(QWidget):
             raise OptionRefused(f"{title_of(name)}: {error.errors()[0]['msg'].lower()}.") from error
 
 
+class MoreOptions(CollapsibleSection):
+    """The section *More options*. Its title counts the options that differ from `defaults`: they may be hidden."""
+
+    def __init__(self, model: type[BaseModel], names: Sequence[str]) -> None:
+        self.form = OptionsForm(model, names)
+        default = model()
+        self.defaults = {name: getattr(default, name) for name in names}
+        super().__init__("More options", self.form)
+        self.form.changed.connect(self.count_changed)
+
+    def count_changed(self) -> None:
+        """Update the title; it stays while a text is not valid."""
+        try:
+            values = self.form.values()
+        except OptionRefused:
+            return
+        changed = sum(value != self.defaults[name] for name, value in values.items())
+        self.set_title(f"More options ({changed} changed)" if changed else "More options")
+
+
+class JobOptionsForm(QWidget):
+    """The options of a job: some always shown, most in *More options*. `changed` follows each change.
+
+    Parameters
+    ----------
+    model : type of BaseModel
+    shown : sequence of str
+        Fields that are always shown, each in a form of its own.
+    elsewhere : sequence of str
+        Fields that are chosen elsewhere, such as the device in napari's Preferences.
+    """
+
+    changed = Signal()
+
+    def __init__(self, model: type[BaseModel], shown: Sequence[str], elsewhere: Sequence[str]) -> None:
+        super().__init__()
+        self.shown = {name: OptionsForm(model, [name]) for name in shown}
+        self.section = MoreOptions(model, [n for n in model.model_fields if n not in (*shown, *elsewhere)])
+        self.more = self.section.form
+        for form in self._forms:
+            form.changed.connect(self._on_changed)
+
+    @property
+    def _forms(self) -> tuple[OptionsForm, ...]:
+        return (*self.shown.values(), self.more)
+
+    def values(self) -> dict[str, Any]:
+        """Return name -> value of all options of the form; raise `OptionRefused` for a text that is not valid."""
+        return {name: value for form in self._forms for name, value in form.values().items()}
+
+    def set(self, **values: Any) -> None:
+        """Show these values; those of options that the form lacks are ignored."""
+        for form in self._forms:
+            form.set(values)
+
+    def widget(self, name: str) -> QWidget:
+        """Return the input of an option."""
+        return self.shown.get(name, self.more).widget(name)
+
+    def _on_changed(self) -> None:
+        self.changed.emit()
+
+
 def title_of(name: str) -> str:
     """Return the label of an option: ``"hemoglobin_unit"`` is called ``"Hemoglobin unit"``."""
     return name.replace("_", " ").capitalize()
+
+
+def in_form_words(sentence: str, names: Collection[str]) -> str:
+    """Return a sentence with the terminal's flags of these options replaced by their labels in a form.
+
+    ``--out-of-fold`` becomes ``"Out of fold"``.
+    """
+
+    def label(flag: re.Match[str]) -> str:
+        name = flag[1].replace("-", "_")
+        return f'"{title_of(name)}"' if name in names else flag[0]
+
+    return re.sub(r"--([a-z]+(?:-[a-z]+)*)", label, sentence)
 
 
 @dataclass(frozen=True)
@@ -156,7 +227,7 @@ def _bounds(field: FieldInfo) -> tuple[int, int]:
 
 
 def _split(text: str) -> list[str]:
-    """Take a list apart at its commas; one that stands in double quotes belongs to the item."""
+    """Split a list at its commas; a comma in double quotes belongs to the item."""
     return [item.strip() for item in next(csv.reader([text], skipinitialspace=True), []) if item.strip()]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 from napari.utils.theme import get_theme
@@ -28,6 +29,7 @@ from qtpy.QtWidgets import (
 
 from napari_caltomorph.plugin.widgets.settings import choose_folder
 from napari_caltomorph.report import Look
+from napari_caltomorph.storage import path_of
 
 WARNING = "#e0a100"
 ERROR = "#e5534b"
@@ -78,12 +80,15 @@ def link(text: str, target: str = "#") -> str:
     return f"<a href='{target}' style='color:#4d94e8'>{text}</a>"
 
 
-def column_of(owner: QWidget, *items: QWidget | QLayout, stretch: QWidget | None = None, spacing: int = 4) -> None:
+def column_of(
+    owner: QWidget, *items: QWidget | QLayout, stretch: QWidget | None = None, spacing: int = 4
+) -> QVBoxLayout:
     """Lay out the items of a part of a panel below each other, without margins; `stretch` takes the room left."""
     column = QVBoxLayout(owner)
     column.setContentsMargins(0, 0, 0, 0)
     column.setSpacing(spacing)
     add_items(column, *items, stretch=() if stretch is None else (stretch,))
+    return column
 
 
 def add_items(column: QVBoxLayout, *items: QWidget | QLayout, stretch: Collection[object] = ()) -> None:
@@ -95,12 +100,12 @@ def add_items(column: QVBoxLayout, *items: QWidget | QLayout, stretch: Collectio
             column.addWidget(item, int(item in stretch))
 
 
-def row_of(*widgets: QWidget, stretch: QWidget | None = None) -> QHBoxLayout:
-    """Return widgets side by side; `stretch` takes the room that is left, else it is empty at the right."""
+def row_of(*widgets: QWidget, stretch: Collection[QWidget] = ()) -> QHBoxLayout:
+    """Return widgets side by side; those of `stretch` share the room that is left, else it is empty at the right."""
     row = QHBoxLayout()
     for widget in widgets:
-        row.addWidget(widget, int(widget is stretch))
-    if stretch is None:
+        row.addWidget(widget, int(widget in stretch))
+    if not stretch:
         row.addStretch()
     return row
 
@@ -113,6 +118,12 @@ def narrow_combo() -> QComboBox:
     return combo
 
 
+def path_in(edit: QLineEdit) -> Path | None:
+    """Return the path that was typed, absolute; None for an empty line."""
+    text = edit.text().strip()
+    return path_of(text).expanduser().absolute() if text else None
+
+
 def folder_row(edit: QLineEdit, title: str) -> QHBoxLayout:
     """Return a row of a line for a folder and a button that lets the user choose one."""
     browse = QPushButton("Browse")
@@ -123,7 +134,7 @@ def folder_row(edit: QLineEdit, title: str) -> QHBoxLayout:
             edit.setText(str(folder))
 
     browse.clicked.connect(lambda: choose())
-    return row_of(edit, browse, stretch=edit)
+    return row_of(edit, browse, stretch=(edit,))
 
 
 def chooser_grid(widget: QWidget, name: str, choice: QWidget, button: QPushButton, about: QLabel) -> QGridLayout:
@@ -176,6 +187,27 @@ class CollapsibleSection(QWidget):
         self.set_title(self._title)
         self._area.setVisible(is_open)
         self.toggled.emit(is_open)
+
+
+def show_open_section(
+    column: QVBoxLayout, sections: Mapping[QWidget, CollapsibleSection], others: Iterable[QWidget]
+) -> None:
+    """Show the part of a column whose section is open in place of all others: a dock has little height.
+
+    Parameters
+    ----------
+    column : QVBoxLayout
+    sections : dict
+        Part of the column -> the section in it.
+    others : iterable of QWidget
+        Parts without a section.
+    """
+    is_any_open = any(section.is_open for section in sections.values())
+    for part, section in sections.items():
+        part.setVisible(section.is_open or not is_any_open)
+        column.setStretchFactor(part, int(section.is_open))
+    for part in others:
+        part.setVisible(not is_any_open)
 
 
 class CopyLink(QLabel):

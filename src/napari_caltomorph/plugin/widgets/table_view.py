@@ -1,4 +1,4 @@
-"""A pandas table that can be looked at and sorted."""
+"""A pandas table as a view that can be sorted."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from typing import Any
 
 import pandas as pd
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel, Qt
-from qtpy.QtWidgets import QTableView
+from qtpy.QtWidgets import QHeaderView, QTableView
+
+from napari_caltomorph.cohort import Cohort
+
+_REASON_WIDTH = 190
 
 
 class TableView(QTableView):
-    """Shows some columns of a table, a row a row; `frame` is the whole table."""
+    """Shows some columns of a table, one row for each of its rows; `frame` is the whole table."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,6 +33,17 @@ class TableView(QTableView):
         self._sorted.setSourceModel(_FrameModel(self.frame[columns], self))
         self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
         self.resizeColumnsToContents()
+
+    def show_reasons(self, frame: pd.DataFrame, columns: list[str]) -> None:
+        """Show these columns, one of which is ``reason``: sentences, in several lines rather than beyond the edge."""
+        self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.show_frame(frame, columns)
+        self.setColumnWidth(columns.index("reason"), _REASON_WIDTH)
+        self.horizontalHeader().setStretchLastSection(columns[-1] == "reason")
+
+    def show_left_out(self, cohort: Cohort, columns: list[str]) -> None:
+        """Show the patients that are left out of a cohort: ``patient``, ``label``, ``rule`` and ``reason``."""
+        self.show_reasons(cohort.left_out.rename(columns={"patient_id": "patient", "raw_label": "label"}), columns)
 
     def row_of(self, index: QModelIndex) -> int:
         """Return the row of `frame` that is shown at an index."""

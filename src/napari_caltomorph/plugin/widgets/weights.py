@@ -1,30 +1,80 @@
-"""Getting an encoder's weights: from a file, or from its authors when the user asks for it."""
+"""An encoder's weights: whether they are on this machine, and a dialog that gets them from a file or their authors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-from qtpy.QtWidgets import (
-    QDialog,
-    QDialogButtonBox,
-    QFileDialog,
-    QLabel,
-    QProgressBar,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from napari_caltomorph.encoding import Encoder, WeightsReport, add_weights, download_weights
-from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.encoding import (
+    Encoder,
+    WeightsReport,
+    add_weights,
+    download_weights,
+    find_encoder,
+    find_weights,
+)
+from napari_caltomorph.errors import CaltomorphError, WeightsMissing
 from napari_caltomorph.plugin.widgets.parts import ERROR, colored, link, plain
+from napari_caltomorph.plugin.widgets.settings import choose_file
 from napari_caltomorph.plugin.widgets.worker import Job
 from napari_caltomorph.progress import OnProgress, Pace, Progress
 
+_GET = "Get the encoder's weights"
+
+
+class WeightsLine(QLabel):
+    """A line that offers a link where an encoder's weights are missing. `arrived`: the user has got them.
+
+    Parameters
+    ----------
+    found : str
+        What the line shows where the weights are found; it is hidden where that is empty.
+    """
+
+    arrived = Signal()
+
+    def __init__(self, found: str = "") -> None:
+        super().__init__(wordWrap=True)
+        self._found, self._missing = found, ""
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
+        self.linkActivated.connect(lambda _: self._get())
+        self.show_none()
+
+    def show_none(self) -> None:
+        """Show nothing: there is no encoder."""
+        self._show("", "")
+
+    def show_encoder(self, name: str, file: Path | None = None) -> None:
+        """Look for the weights of an encoder, in a file or among the installed ones."""
+        try:
+            find_weights(find_encoder(name), file)
+        except WeightsMissing as error:
+            self._show(name, link(f"{_GET} ..."))
+            self.setToolTip(str(error))
+        else:
+            self._show("", self._found)
+
+    def require(self) -> None:
+        """Raise `WeightsMissing`, naming the link, where weights are missing."""
+        if self._missing:
+            raise WeightsMissing(f'The weights of {self._missing} are not on this machine: click "{_GET}" above.')
+
+    def _show(self, missing: str, text: str) -> None:
+        self._missing = missing
+        self.setText(text)
+        self.setToolTip("")
+        self.setHidden(not text and not self._found)
+
+    def _get(self) -> None:
+        if WeightsDialog(find_encoder(self._missing), self).exec():
+            self.arrived.emit()
+
 
 class WeightsDialog(QDialog):
-    """Adds or downloads the weights of one encoder; accepted once they are here."""
+    """Adds or downloads the weights of one encoder; accepted once they are on this machine."""
 
     def __init__(self, encoder: Encoder, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -33,7 +83,7 @@ class WeightsDialog(QDialog):
         self._encoder = encoder
         self._job: Job | None = None
         self._pace = Pace()
-        self._said = ""
+        self._message = ""
         self.choose_button = QPushButton("Choose a file...")
         self.choose_button.clicked.connect(self._choose)
         self.download_button = QPushButton("Download")
@@ -50,8 +100,8 @@ class WeightsDialog(QDialog):
 
     @property
     def text(self) -> str:
-        """What was said last."""
-        return self._said
+        """The message that is shown."""
+        return self._message
 
     def _explanation(self) -> str:
         text = f"{self._encoder.about}. Its weights are not on this machine. "
@@ -61,9 +111,8 @@ class WeightsDialog(QDialog):
         return text + f"Choose their file if you have it, or download the first of these from its authors:{links}"
 
     def _choose(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, "Weights file", "", "Weights (*.pth *.bin *.pt *.safetensors)")
-        if name:
-            self._start(lambda _: add_weights(Path(name), self._encoder))
+        if path := choose_file(self, "Weights file", "Weights (*.pth *.bin *.pt *.safetensors)"):
+            self._start(lambda _: add_weights(path, self._encoder))
 
     def _start(self, work: Callable[[OnProgress], WeightsReport]) -> None:
         self._set_busy(True)
@@ -79,26 +128,26 @@ class WeightsDialog(QDialog):
     def _on_progress(self, progress: Progress) -> None:
         self._bar.setRange(0, progress.total)
         self._bar.setValue(progress.done)
-        self._said = self._pace.describe(progress)
-        self._state.setText(self._said)
+        self._message = self._pace.describe(progress)
+        self._state.setText(self._message)
 
     def _on_error(self, error: Exception) -> None:
         self._set_busy(False)
         if not isinstance(error, CaltomorphError):
             raise error
-        self._said = str(error)
-        self._state.setText(colored(plain(self._said), ERROR))
+        self._message = str(error)
+        self._state.setText(colored(plain(self._message), ERROR))
 
     def _set_busy(self, is_busy: bool) -> None:
         self.choose_button.setDisabled(is_busy)
         self.download_button.setDisabled(is_busy or not self._encoder.sources)
         self._bar.setVisible(is_busy)
         self._bar.setRange(0, 0)
-        self._said = "Working ..." if is_busy else ""
-        self._state.setText(self._said)
+        self._message = "Working ..." if is_busy else ""
+        self._state.setText(self._message)
 
     def done(self, result: int) -> None:
-        """Stop what is still running when the dialog closes, however it closes."""
+        """Stop a running download, however the dialog closes."""
         if self._job is not None:
             self._job.drop()
         super().done(result)
