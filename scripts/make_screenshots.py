@@ -166,7 +166,7 @@ def save_cohort(cohort: Path, out: Path) -> None:
     viewer.layers.clear()
     panel.view.tabs.setCurrentIndex(4)
     save(viewer, out / "cohort_flow.png")
-    panel.chooser.fold.button.click()
+    panel.chooser.section.button.click()
     save(viewer, out / "cohort_options.png")
     viewer.close()
 
@@ -184,8 +184,8 @@ def save_training(cohort: Path, out: Path) -> None:
     setup.encoding.features.setText(str(cohort.parent / "features"))
     process_events(until=lambda: "ready" in setup.text)
     save(viewer, out / "train_setup.png")
-    setup.options.often[0].set({"recipe": "paper"})  # stops on the fold itself: a cohort this small has curves
-    setup.options.often[1].set({"epochs": 60})
+    setup.options.shown["recipe"].set({"recipe": "paper"})  # stops on the fold itself: a cohort this small has curves
+    setup.options.shown["epochs"].set({"epochs": 60})
     setup.options.more.set({"depth": 2, "width": 64, "heads": 4, "mlp_width": 128, "learning_rate": 1e-3})
     panel.train()
     process_events(until=lambda: sum(bool(curves.train_loss) for curves in panel.training.curves) > 2)
@@ -291,9 +291,9 @@ def save_evaluation(folder: Path, out: Path) -> None:
     result = panel.result
     save(viewer, out / "evaluate.png")
     tab = result.show_tab("Confusion")
-    confusion = result.judged.evaluation.confusion
+    confusion = result.evaluated.evaluation.confusion
     wrong = confusion.counts - np.diag(np.diag(confusion.counts))
-    tab.pick_cell(*np.unravel_index(wrong.argmax(), wrong.shape))
+    tab.select_cell(*np.unravel_index(wrong.argmax(), wrong.shape))
     save(viewer, out / "evaluate_confusion.png")
     result.show_tab("FDR")
     result.threshold.slider.setValue(300)
@@ -302,7 +302,7 @@ def save_evaluation(folder: Path, out: Path) -> None:
     result.show_tab("Map")
     save(viewer, out / "evaluate_map.png")
     viewer.theme = "dark"
-    patient = result.judged.evaluation.at(0.3).missed[0]
+    patient = result.evaluated.evaluation.at(0.3).missed[0]
     panel.open_patient(result.patients.place_of(patient))
     _, predict = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Predict patient")
     process_events(until=lambda: not predict.run.is_busy)

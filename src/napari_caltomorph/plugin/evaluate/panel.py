@@ -19,7 +19,6 @@ from napari_caltomorph.diagnosis.prediction_files import folder_name
 from napari_caltomorph.errors import CaltomorphError, TrainingPatientsFound
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.jobs import (
-    EvaluateModelOptions,
     ModelEvaluation,
     evaluate_command,
     evaluate_model,
@@ -28,10 +27,9 @@ from napari_caltomorph.jobs import (
 )
 from napari_caltomorph.jobs.evaluate import compute_for_display
 from napari_caltomorph.plugin.evaluate.result import EvaluateResult
-from napari_caltomorph.plugin.evaluate.setup import EvaluateSetup
+from napari_caltomorph.plugin.evaluate.setup import EvaluateSetup, in_panel_words
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
-from napari_caltomorph.plugin.widgets.options_form import in_form_words
 from napari_caltomorph.plugin.widgets.parts import WARNING, CollapsibleSection, CopyLink, line, link, row_of
 from napari_caltomorph.plugin.widgets.settings import choose_folder
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
@@ -79,16 +77,16 @@ class EvaluatePanel(DockPanel):
         request = self.setup.request()
         self.setup.remember()
 
-        def work(progress: OnProgress) -> ModelEvaluation | TrainingPatientsFound:
+        def work(progress: OnProgress) -> ModelEvaluation | str:
             prepare_torch_import()
             try:
                 result = examine(evaluate_model(request, progress=progress), progress=progress)
                 compute_for_display(result.evaluation, progress=progress)
                 return result
             except TrainingPatientsFound as found:
-                return found
+                return str(found)  # a worker treats a returned exception as an error of its own
             except CaltomorphError as error:
-                raise type(error)(in_form_words(str(error), EvaluateModelOptions)) from error
+                raise type(error)(in_panel_words(str(error))) from error
 
         self.setup.setEnabled(False)
         self._start(work, self._on_evaluated)
@@ -195,9 +193,9 @@ class EvaluatePanel(DockPanel):
         self._tools.setEnabled(False)  # a second task would cancel the first
         self.run.start(work, then)
 
-    def _on_evaluated(self, evaluated: ModelEvaluation | TrainingPatientsFound) -> None:
-        if isinstance(evaluated, TrainingPatientsFound):
-            self.run.show_error(in_form_words(str(evaluated), EvaluateModelOptions))
+    def _on_evaluated(self, evaluated: ModelEvaluation | str) -> None:
+        if isinstance(evaluated, str):
+            self.run.show_error(in_panel_words(evaluated))
             self.offer.show()
             return
         self.result.show_evaluated(evaluated, self.look)

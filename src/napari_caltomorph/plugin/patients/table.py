@@ -1,4 +1,4 @@
-"""Many patients as a table that fills while they are predicted, a row a patient, sorted by a click on a column."""
+"""Patients as a table that fills while they are predicted: one row each, sorted by a click on a column."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _TIPS = {
     "p": "Its probability",
     "malign.": "Probability of malignancy; red from the model's threshold on",
     "Hb g/dl": "Hemoglobin, estimated from the cells",
-    "cells": "Cells that made the diagnosis",
-    "left out": "Cells that are not among them",
-    "warn.": "How many warnings there are; the pointer on it shows them",
+    "cells": "Cells that the prediction is made of",
+    "left out": "Cells that are left out",
+    "warn.": "Number of warnings; hover to read them",
 }
 _WIDTHS = {
     "patient": 98,
@@ -44,7 +44,7 @@ _WARNINGS = 2
 
 @dataclass(frozen=True)
 class PatientRow:
-    """One patient of the table; `state` is what is going on, `result` what came of it."""
+    """One patient of the table; `state` is the current step, `result` its outcome."""
 
     patient_id: str
     path: Path
@@ -53,7 +53,7 @@ class PatientRow:
 
     @property
     def prediction(self) -> Prediction | None:
-        """What was predicted, if it was."""
+        """The prediction, if there is one."""
         return None if self.result is None else self.result.prediction
 
     @property
@@ -63,23 +63,23 @@ class PatientRow:
 
 
 def described(row: PatientRow) -> str:
-    """Say in HTML what is known of a patient: the diagnosis and its warnings, or why there is none."""
-    said, prediction = f"<b>{plain(row.patient_id)}</b>: ", row.prediction
+    """Return HTML with the prediction of a patient and its warnings, or why there is none."""
+    name, prediction = f"<b>{plain(row.patient_id)}</b>: ", row.prediction
     if row.problem:
-        return said + colored(plain(row.problem), ERROR)
+        return name + colored(plain(row.problem), ERROR)
     if prediction is None:
-        return said + plain(row.state)
+        return name + plain(row.state)
     (first, p), (second, q) = prediction.top(2)
     warnings = prediction.warnings[:_WARNINGS]
     more = len(prediction.warnings) - len(warnings)
     lines = [*warnings, *([f"and {more} more"] if more else [])]
-    return f"{said}{plain(first)} {p:.2f}, then {plain(second)} {q:.2f}" + "".join(
+    return f"{name}{plain(first)} {p:.2f}, then {plain(second)} {q:.2f}" + "".join(
         f"<br>{colored('! ' + plain(text), WARNING)}" for text in lines
     )
 
 
 class PatientsTable(QTableView):
-    """Shows patients; `rows` are they, in the order in which they were added."""
+    """Shows patients; `rows` has them in the order in which they were added."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -111,19 +111,19 @@ class PatientsTable(QTableView):
         return self.row_at(self.currentIndex())
 
     def row_at(self, index: QModelIndex) -> PatientRow | None:
-        """Return the patient who is shown at an index."""
+        """Return the patient that is shown at an index."""
         return self._model.rows[self._sorted.mapToSource(index).row()] if index.isValid() else None
 
     def show_patients(self, patients: Mapping[str, Path]) -> None:
-        """Show these patients, of whom nothing is known yet."""
+        """Show these patients, without results."""
         self._model.reset([PatientRow(patient, path) for patient, path in patients.items()])
 
     def set_state(self, patient_id: str, state: str) -> None:
-        """Say what is going on with a patient."""
+        """Show the current step of a patient."""
         self._model.change(patient_id, state=state)
 
     def set_result(self, result: PatientResult) -> None:
-        """Show what came of a patient."""
+        """Show the outcome of a patient."""
         state = "failed" if result.prediction is None else "was done before" if result.is_cached else "done"
         self._model.change(result.patient_id, state=state, result=result)
 
@@ -132,7 +132,7 @@ class _PatientsModel(QAbstractTableModel):
     def __init__(self, parent: QTableView) -> None:
         super().__init__(parent)
         self.rows: list[PatientRow] = []
-        self.values: list[tuple[Value, ...]] = []  # derived once a row: sorting asks for them often
+        self.values: list[tuple[Value, ...]] = []  # computed once for each row: sorting reads them often
         self._places: dict[str, int] = {}
 
     def reset(self, rows: list[PatientRow]) -> None:
@@ -180,7 +180,7 @@ class _PatientsModel(QAbstractTableModel):
 
 
 class _EmptyLast(QSortFilterProxyModel):
-    """Sorts by numbers as numbers; patients without one stand last, whichever way it is sorted."""
+    """Sorts numbers as numbers; patients without one are last in both directions."""
 
     def __init__(self, model: _PatientsModel, parent: QTableView) -> None:
         super().__init__(parent)
@@ -203,7 +203,7 @@ _DIGITS = {"p": 2, "malign.": 2, "Hb g/dl": 1}
 
 
 def _values(row: PatientRow) -> tuple[Value, ...]:
-    """Return what stands in the columns, None where it is not known."""
+    """Return the values of the columns, None where unknown."""
     state = f"failed: {row.problem}" if row.problem else row.state
     prediction = row.prediction
     if prediction is None:

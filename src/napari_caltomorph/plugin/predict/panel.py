@@ -76,7 +76,7 @@ class PredictPanel(DockPanel):
         self.run.requested.connect(self.predict)
         self.run.failed.connect(self._forget_predictor)
         self.smears.problem.connect(self.run.show_error)
-        self.smears.prediction_asked.connect(self.open_prediction)
+        self.smears.prediction_chosen.connect(self.open_prediction)
         self.models = ModelChooser()
         self.smears.changed.connect(self._show_mismatch)
         self.models.changed.connect(self._show_mismatch)

@@ -30,7 +30,7 @@ class CellCard(QWidget):
 
     @property
     def text(self) -> str:
-        """What is said about the cell."""
+        """The numbers of the cell."""
         return self._text.text()
 
     def clear(self) -> None:
@@ -46,7 +46,7 @@ class CellCard(QWidget):
             self.clear()
             return
         cell, taxonomy = prediction.cells[index], prediction.taxonomy
-        answers = np.argsort(-prediction.alone[index])[:3]
+        best = np.argsort(-prediction.alone[index])[:3]
         lines = [
             f"<b>#{prediction.ranks[index]}</b> of {len(prediction.cells)}",
             plain(cell, width=22),
@@ -59,7 +59,7 @@ class CellCard(QWidget):
         if index in inspection.cells.left_out:
             lines.append("<b>left out by you</b>")
         lines.append("model's response to this cell alone:")
-        for i in answers:
+        for i in best:
             square = f"<span style='color:{taxonomy.colors[i]}'>&#9632;</span>"
             lines.append(f"{square} {plain(taxonomy.names[i], width=22)} {prediction.alone[index, i]:.2f}")
         self._text.setText("<br>".join(lines))

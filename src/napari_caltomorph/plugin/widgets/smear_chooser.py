@@ -9,13 +9,13 @@ from typing import Any
 import napari
 from napari.layers import Image, Layer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
+from qtpy.QtWidgets import QMenu, QPushButton, QWidget
 
 from napari_caltomorph.errors import CaltomorphError, printable
 from napari_caltomorph.plugin.gallery.layers import PREDICTION_KEY, SMEAR_KEY, hide_all_but, smear_layer
 from napari_caltomorph.plugin.widgets.left_out_dialog import LeftOutDialog
 from napari_caltomorph.plugin.widgets.parts import chooser_grid, counted, line, link, narrow_combo
-from napari_caltomorph.plugin.widgets.settings import preferences
+from napari_caltomorph.plugin.widgets.settings import choose_file, choose_folder, preferences
 from napari_caltomorph.plugin.widgets.worker import Job
 from napari_caltomorph.smear import Smear, check_smear, read_smear, smear_from_array
 
@@ -23,13 +23,13 @@ from napari_caltomorph.smear import Smear, check_smear, read_smear, smear_from_a
 class SmearChooser(QWidget):
     """A row to choose a smear.
 
-    `changed` says that another smear, or other cells of it, are chosen now. `problem` carries a sentence for the
-    user (empty when there is none), `prediction_asked` the path of a saved prediction to open.
+    `changed`: another smear is chosen, or other cells of it. `problem` carries a sentence for the user (empty when
+    there is none), `prediction_chosen` the path of a saved prediction to open.
     """
 
     changed = Signal()
     problem = Signal(str)
-    prediction_asked = Signal(str)
+    prediction_chosen = Signal(str)
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class SmearChooser(QWidget):
 
     @property
     def text(self) -> str:
-        """What is said about the chosen smear."""
+        """The summary of the chosen smear."""
         return self._about.text()
 
     def smear(self) -> Smear | None:
@@ -74,7 +74,7 @@ class SmearChooser(QWidget):
         self._viewer.add_layer(Layer.create(*smear_layer(smear)))
 
     def show_smear(self, smear: Smear) -> None:
-        """Choose the layer of an export, which is opened if it is not, and show it alone."""
+        """Choose the layer of an export, opened if necessary, and show it alone."""
         for layer in self._viewer.layers:
             if _is_smear(layer) and SMEAR_KEY in layer.metadata and layer.metadata[SMEAR_KEY].path == smear.path:
                 self._choice.setCurrentIndex(self._choice.findData(layer))
@@ -83,7 +83,7 @@ class SmearChooser(QWidget):
         self._viewer.add_layer(Layer.create(*smear_layer(smear)))
 
     def keep(self, layer: Image, graded: Smear) -> None:
-        """Remember a layer's graded smear."""
+        """Keep the graded smear of a layer."""
         if layer in self._viewer.layers:
             layer.metadata[SMEAR_KEY] = graded
         self._describe()
@@ -97,7 +97,7 @@ class SmearChooser(QWidget):
         self._refresh()
 
     def unbind(self) -> None:
-        """Let go of the viewer, and stop checking."""
+        """Disconnect from the viewer, and stop checking."""
         events = self._viewer.layers.events
         events.inserted.disconnect(self._on_inserted)
         events.removed.disconnect(self._refresh)
@@ -105,13 +105,13 @@ class SmearChooser(QWidget):
         self.stop_checking()
 
     def stop_checking(self) -> None:
-        """Stop the check that runs in the background, if one does."""
+        """Stop the check in the background, if one runs."""
         if self._check is not None:
             self._check.drop()
             self._check = None
 
     def _on_inserted(self, event: Any) -> None:
-        """Choose a smear that was opened, from the panel or not, and show it alone."""
+        """Choose a smear that was opened, in the panel or elsewhere, and show it alone."""
         self._refresh()
         if not _is_smear(event.value):
             return
@@ -186,20 +186,16 @@ class SmearChooser(QWidget):
             self.problem.emit(str(error))
 
     def _open_folder(self) -> None:
-        if path := QFileDialog.getExistingDirectory(self, "One patient's cells", preferences().folder):
+        if path := choose_folder(self, "One patient's cells"):
             self.open(path)
 
     def _open_file(self) -> None:
-        pattern = "Smears (*.zip *.tif *.tiff *.TIF *.TIFF)"
-        path, _ = QFileDialog.getOpenFileName(self, "One patient's cells", preferences().folder, pattern)
-        if path:
+        if path := choose_file(self, "One patient's cells", "Smears (*.zip *.tif *.tiff *.TIF *.TIFF)"):
             self.open(path)
 
     def _open_prediction(self) -> None:
-        pattern = "Predictions (*prediction.json)"
-        path, _ = QFileDialog.getOpenFileName(self, "Saved prediction", preferences().folder, pattern)
-        if path:
-            self.prediction_asked.emit(path)
+        if path := choose_file(self, "Saved prediction", "Predictions (*prediction.json)"):
+            self.prediction_chosen.emit(str(path))
 
 
 def _is_smear(layer: Layer) -> bool:

@@ -1,4 +1,4 @@
-"""Long work away from the window: a worker that can be cancelled, and a job that ties it to a widget."""
+"""Long work in a thread: a worker that can be cancelled, and a job that binds it to a widget."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Task(FunctionWorker, Generic[Result]):
     """Runs ``work(progress)`` in a thread.
 
     Signals are those of superqt's workers, and `progressed` (`Progress`). After `quit`, nothing is returned: the
-    next progress call of the work raises `Cancelled`, and `finished` follows. Errors arrive at `errored` and nowhere
-    else. It is superqt's worker and not napari's, which would also show every error as a notification; napari waits
-    for both when it closes.
+    next progress call of the work raises `Cancelled`, and `finished` follows. Errors are sent to `errored` only; an
+    exception that the work returns counts as one. napari's own worker would also show each error as a notification.
+    napari waits for both kinds when it closes.
     """
 
     def __init__(self, work: Callable[[OnProgress], Result]) -> None:
@@ -46,10 +46,10 @@ class Task(FunctionWorker, Generic[Result]):
 
 
 class Job(QObject):
-    """A `Task` that belongs to a widget: what it sends stops when it is dropped, and when the widget is deleted.
+    """A `Task` of a widget: its signals end when it is dropped, and when the widget is deleted.
 
-    Qt deletes widgets with their window while a thread still runs. The task's signals end in the methods of this
-    child of the widget, so Qt itself drops what comes too late.
+    Qt deletes widgets with their window while a thread still runs. The task's signals are received by this child of
+    the widget, so Qt itself drops those that arrive too late.
     """
 
     progressed = Signal(object)
@@ -71,7 +71,7 @@ class Job(QObject):
         self._task.start()
 
     def drop(self) -> None:
-        """Stop the work; nothing but `ended` comes any more."""
+        """Stop the work; only `ended` is emitted after this."""
         self._is_wanted = False
         self._task.quit()
 

@@ -15,16 +15,18 @@ import pytest
 from napari.viewer import Viewer
 from napari_caltomorph.plugin.train.control import TrainingControl
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import QEventLoop, Qt, QTimer
-from qtpy.QtWidgets import QApplication, QDockWidget, QLineEdit, QMessageBox, QPushButton, QWidget
+from qtpy.QtCore import QEventLoop, QTimer
+from qtpy.QtWidgets import QApplication, QLineEdit, QMessageBox, QPushButton
 from tests.plugin.conftest import OpenWidget
+from tests.plugin.gui import click, dock_of, is_in_sight, run_task, wait
 from tests.training.small import save_features, write_cohort
 
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.diagnosis import find_model, read_description
 from napari_caltomorph.diagnosis.model_card import TRAINING_CURVES
 from napari_caltomorph.plugin.train.panel import TrainPanel
-from napari_caltomorph.plugin.train.view import Curves
+from napari_caltomorph.plugin.train.setup import TrainOptionsForm, TrainSetup
+from napari_caltomorph.plugin.train.view import Curves, TrainingControl
 from napari_caltomorph.plugin.widgets.parts import look_of
 from napari_caltomorph.plugin.widgets.worker import Task
 from napari_caltomorph.progress import Cancelled, Progress
@@ -50,12 +52,17 @@ def open_train_panel(open_widget: OpenWidget) -> OpenTrainPanel:
 
 
 @pytest.fixture
+def setup(qtbot: QtBot) -> TrainSetup:
+    """The inputs alone, without a napari window."""
+    made = TrainSetup()
+    qtbot.addWidget(made)
+    made.show()
+    return made
+
+
+@pytest.fixture
 def panel(open_train_panel: OpenTrainPanel) -> TrainPanel:
     return open_train_panel()[1]
-
-
-def click(qtbot: QtBot, widget: QWidget) -> None:
-    qtbot.mouseClick(widget, Qt.MouseButton.LeftButton)
 
 
 def write(qtbot: QtBot, edit: QLineEdit, text: str) -> None:
@@ -63,20 +70,18 @@ def write(qtbot: QtBot, edit: QLineEdit, text: str) -> None:
     qtbot.keyClicks(edit, text)
 
 
-def read(qtbot: QtBot, panel: TrainPanel, bags: Path, **options: Any) -> None:
-    chooser = panel.setup.cohort.chooser
+def read(qtbot: QtBot, setup: TrainSetup, bags: Path, **options: Any) -> None:
+    chooser = setup.cohort.chooser
     chooser.place.setText(str(bags / "features"))
     chooser.min_cells.setValue(1)
     table = {"table": str(bags / "patients.csv"), "test_fraction": 0, "folds": FOLDS}
     chooser.more.set(table | options)
-    click(qtbot, panel.setup.cohort.run.button)
-    qtbot.waitUntil(lambda: not panel.setup.cohort.run.is_busy, timeout=60_000)
-    assert panel.setup.cohort.cohort is not None, panel.setup.cohort.run.text
+    run_task(qtbot, setup.cohort.run)
+    assert setup.cohort.cohort is not None, setup.cohort.run.text
 
 
-def choose_tiny(panel: TrainPanel, epochs: int = 3, **options: Any) -> None:
-    panel.setup.options.often[1].set({"epochs": epochs})
-    panel.setup.options.more.set(TINY | {"fixed_epochs": epochs} | options)
+def choose_tiny(setup: TrainSetup, epochs: int = 3, **options: Any) -> None:
+    setup.options.set(**(TINY | {"epochs": epochs, "fixed_epochs": epochs} | options))
 
 
 def start(qtbot: QtBot, panel: TrainPanel, least_epochs: int = 1) -> None:
@@ -84,10 +89,6 @@ def start(qtbot: QtBot, panel: TrainPanel, least_epochs: int = 1) -> None:
     click(qtbot, panel.run.button)
     qtbot.waitUntil(lambda: epochs_of(panel) >= least_epochs or not panel.run.is_busy, timeout=120_000)
     assert panel.run.is_busy, panel.run.text
-
-
-def wait_until_over(qtbot: QtBot, panel: TrainPanel) -> None:
-    qtbot.waitUntil(lambda: not panel.run.is_busy, timeout=120_000)
 
 
 def epochs_of(panel: TrainPanel) -> int:
@@ -124,25 +125,18 @@ def in_event_loop(act: Callable[[], Any]) -> None:
     loop.exec()
 
 
-def dock_of(panel: QWidget) -> QDockWidget:
-    parent = panel.parentWidget()
-    while not isinstance(parent, QDockWidget):
-        parent = parent.parentWidget()
-    return parent
-
-
 def test_a_cohort_becomes_a_model_that_opens_in_predict_patient(
     qtbot: QtBot, open_train_panel: OpenTrainPanel, bags: Path
 ) -> None:
     viewer, panel = open_train_panel()
-    read(qtbot, panel, bags)
+    read(qtbot, panel.setup, bags)
     qtbot.waitUntil(lambda: "24 of 24 patients ready" in panel.setup.text, timeout=30_000)
     write(qtbot, panel.setup.model.edit, "mine")
-    choose_tiny(panel)
+    choose_tiny(panel.setup)
     click(qtbot, panel.run.button)
     assert not panel.setup.isEnabled()
     assert panel.training.isVisible()
-    wait_until_over(qtbot, panel)
+    wait(qtbot, panel.run)
     assert panel.result.trained is not None, panel.run.text
     assert panel.result.isVisible()
     folder = find_model("mine")
@@ -174,16 +168,14 @@ def test_patients_without_features_are_encoded_first(qtbot: QtBot, panel: TrainP
     setup.cohort.chooser.place.setText(str(drawn))
     setup.cohort.chooser.min_cells.setValue(1)
     setup.cohort.chooser.more.set({"folds": FOLDS, "min_patients": 1})
-    click(qtbot, setup.cohort.run.button)
-    qtbot.waitUntil(lambda: not setup.cohort.run.is_busy, timeout=60_000)
+    run_task(qtbot, setup.cohort.run)
     setup.encoding.encoder.setCurrentText("demo-vit")
     setup.encoding.features.setText(str(features))
     qtbot.waitUntil(lambda: setup.text.startswith("0 of "), timeout=30_000)
-    choose_tiny(panel, epochs=1)
+    choose_tiny(panel.setup, epochs=1)
     said: set[str] = set()
     panel.run.progressed.connect(lambda progress: said.add(progress.stage))
-    click(qtbot, panel.run.button)
-    wait_until_over(qtbot, panel)
+    run_task(qtbot, panel.run)
     assert panel.result.trained is not None, panel.run.text
     assert {"Encoding", "Training"} <= said
     assert len(list(features.glob("*.h5"))) == 16
@@ -194,8 +186,8 @@ def test_patients_without_features_are_encoded_first(qtbot: QtBot, panel: TrainP
 def test_a_paused_training_waits_and_one_that_is_stopped_and_kept_is_a_model(
     qtbot: QtBot, panel: TrainPanel, bags: Path
 ) -> None:
-    read(qtbot, panel, bags)
-    choose_tiny(panel, epochs=LONG)
+    read(qtbot, panel.setup, bags)
+    choose_tiny(panel.setup, epochs=LONG)
     start(qtbot, panel, least_epochs=2)
     click(qtbot, panel.training.pause)
     assert panel.training.pause.text() == "Resume"
@@ -207,7 +199,7 @@ def test_a_paused_training_waits_and_one_that_is_stopped_and_kept_is_a_model(
     qtbot.waitUntil(lambda: epochs_of(panel) > waiting, timeout=30_000)
     click(qtbot, panel.training.pause)
     click(qtbot, panel.training.keep)  # also of one that waits
-    wait_until_over(qtbot, panel)
+    wait(qtbot, panel.run)
     assert panel.result.trained is not None, panel.run.text
     training = panel.result.trained.description.training
     assert [fold.stopped_by for fold in training.folds] == ["hand"]
@@ -215,26 +207,24 @@ def test_a_paused_training_waits_and_one_that_is_stopped_and_kept_is_a_model(
     assert "Stopped by hand" in panel.result.notes.text()
 
 
-def test_a_cancelled_training_goes_on_in_a_panel_that_is_opened_later(
+def test_a_cancelled_training_is_resumed_in_a_panel_that_is_opened_later(
     qtbot: QtBot, open_train_panel: OpenTrainPanel, bags: Path
 ) -> None:
     _, panel = open_train_panel()
-    read(qtbot, panel, bags)
-    choose_tiny(panel, epochs=20)
+    read(qtbot, panel.setup, bags)
+    choose_tiny(panel.setup, epochs=20)
     assert panel.run.button.text() == "Train ensemble"
     start(qtbot, panel, least_epochs=5)
-    click(qtbot, panel.run.button)
-    wait_until_over(qtbot, panel)
-    assert "What was learnt is kept" in panel.run.text
-    assert panel.run.button.text() == "Go on training"
+    run_task(qtbot, panel.run)
+    assert "Finished epochs are kept" in panel.run.text
+    assert panel.run.button.text() == "Resume training"
     done = epochs_of(panel)
     assert training_folder(panel.setup.model.folder()).is_dir()
     _, later = open_train_panel()
-    assert later.run.button.text() == "Go on training"
+    assert later.run.button.text() == "Resume training"
     assert "A training of this model was stopped" in later.setup.model.text
-    read(qtbot, later, bags)
-    click(qtbot, later.run.button)
-    wait_until_over(qtbot, later)
+    read(qtbot, later.setup, bags)
+    run_task(qtbot, later.run)
     assert later.result.trained is not None, later.run.text
     training = later.result.trained.description.training
     assert [fold.epochs for fold in training.folds] == [20, 20]
@@ -245,19 +235,17 @@ def test_a_cancelled_training_goes_on_in_a_panel_that_is_opened_later(
     assert later.run.button.text() == "Train ensemble"
 
 
-def test_a_stopped_training_is_not_gone_on_with_other_options_and_can_be_discarded(
+def test_a_stopped_training_is_not_resumed_with_other_options_and_can_be_discarded(
     qtbot: QtBot, panel: TrainPanel, bags: Path
 ) -> None:
-    read(qtbot, panel, bags)
-    choose_tiny(panel, epochs=LONG)
+    read(qtbot, panel.setup, bags)
+    choose_tiny(panel.setup, epochs=LONG)
     start(qtbot, panel)
-    click(qtbot, panel.run.button)
-    wait_until_over(qtbot, panel)
+    run_task(qtbot, panel.run)
     panel.setup.options.more.set({"depth": 2})
-    click(qtbot, panel.run.button)
-    wait_until_over(qtbot, panel)
-    assert "begun with other options (--depth 1 then, 2 now)" in panel.run.text
-    assert panel.fold.is_open
+    run_task(qtbot, panel.run)
+    assert "(--depth 1 then, 2 now)" in panel.run.text
+    assert panel.section.is_open
     work = training_folder(panel.setup.model.folder())
     discard = panel.setup.model._note.linkActivated
     assert answer(QMessageBox.StandardButton.No, lambda: discard.emit("#"))
@@ -272,10 +260,10 @@ def test_the_copied_command_is_what_the_panel_would_train(
 ) -> None:
     from napari_caltomorph.cli.train import app
 
-    read(qtbot, panel, bags)
-    choose_tiny(panel, epochs=7, dropout=0.25)
+    read(qtbot, panel.setup, bags)
+    choose_tiny(panel.setup, epochs=7, dropout=0.25)
     panel.setup.options.hemoglobin.setChecked(True)
-    panel.setup.options.often[0].set({"recipe": "paper"})
+    panel.setup.options.set(recipe="paper")
     out = tmp_path / "a folder" / "model"
     panel.setup.model.edit.setText(str(out))
     panel.copy.linkActivated.emit("#")
@@ -294,21 +282,18 @@ def test_the_copied_command_is_what_the_panel_would_train(
     assert "resume" not in said or not said["resume"]
 
 
-def test_the_copied_command_encodes_who_has_no_features(qtbot: QtBot, panel: TrainPanel, tmp_path: Path) -> None:
+def test_the_copied_command_encodes_patients_without_features(qtbot: QtBot, setup: TrainSetup, tmp_path: Path) -> None:
     from napari_caltomorph.cli.encode import app
 
     drawn = tmp_path / "drawn"
     synthesize_cohort(drawn, SynthOptions(patients=16, cells=2, seed=2))
-    chooser = panel.setup.cohort.chooser
-    chooser.place.setText(str(drawn))
-    chooser.min_cells.setValue(2)
-    click(qtbot, panel.setup.cohort.run.button)
-    qtbot.waitUntil(lambda: not panel.setup.cohort.run.is_busy, timeout=60_000)
-    panel.setup.encoding.encoder.setCurrentText("demo-vit")
-    panel.setup.encoding.features.setText(str(tmp_path / "features"))
-    qtbot.waitUntil(lambda: panel.setup.text.startswith("0 of "), timeout=30_000)
-    panel.copy_command()
-    encode, train = QApplication.clipboard().text().split(" && ")
+    setup.cohort.chooser.place.setText(str(drawn))
+    setup.cohort.chooser.min_cells.setValue(2)
+    run_task(qtbot, setup.cohort.run)
+    setup.encoding.encoder.setCurrentText("demo-vit")
+    setup.encoding.features.setText(str(tmp_path / "features"))
+    qtbot.waitUntil(lambda: setup.text.startswith("0 of "), timeout=30_000)
+    encode, train = setup.command().split(" && ")
     assert shlex.split(train)[:3] == ["caltomorph", "train", str(drawn)]
     _, bound, _ = app.parse_args(shlex.split(encode)[2:])
     assert bound.kwargs["options"].encoder == "demo-vit"
@@ -320,8 +305,8 @@ def test_closing_asks_and_keeps_what_was_learnt(
     qtbot: QtBot, open_train_panel: OpenTrainPanel, bags: Path, how: str
 ) -> None:
     viewer, panel = open_train_panel()
-    read(qtbot, panel, bags)
-    choose_tiny(panel, epochs=LONG)
+    read(qtbot, panel.setup, bags)
+    choose_tiny(panel.setup, epochs=LONG)
     start(qtbot, panel)
     dock = dock_of(panel)
     model = panel.setup.model.folder()
@@ -342,8 +327,8 @@ def test_closing_asks_and_keeps_what_was_learnt(
     if how == "dock":
         dock.show()
         qtbot.waitUntil(panel.isVisible)
-        assert panel.run.text.startswith("Stopped, because the panel was closed. What was learnt is kept")
-        assert panel.run.button.text() == "Go on training"
+        assert panel.run.text.startswith("Stopped, because the panel was closed. Finished epochs are kept")
+        assert panel.run.button.text() == "Resume training"
 
 
 def test_nothing_is_asked_when_nothing_is_trained(qtbot: QtBot, panel: TrainPanel) -> None:
@@ -361,8 +346,8 @@ def test_what_is_missing_or_cannot_be_is_said_in_one_sentence(
 
     assert said() == "Read a cohort first."
     click(qtbot, panel.setup.cohort.run.button)
-    assert panel.setup.cohort.run.text == "Choose a directory or a table first."
-    read(qtbot, panel, bags)
+    assert "Choose a cohort first" in panel.setup.cohort.run.text
+    read(qtbot, panel.setup, bags)
     for name, sentence in (
         ("", "Give the model a name"),
         ("demo", "'demo' is the shipped model's name"),
@@ -379,7 +364,7 @@ def test_what_is_missing_or_cannot_be_is_said_in_one_sentence(
     dropout.setText("0.1")
     panel.setup.options.more.set({"width": 100, "heads": 8})
     assert "8 heads do not divide a width of 100" in said()
-    choose_tiny(panel)
+    choose_tiny(panel.setup)
     panel.setup.cohort.chooser.min_cells.setValue(2)
     assert "read it again" in said()
 
@@ -388,89 +373,80 @@ def test_what_cannot_be_trained_on_is_said_and_the_setup_comes_back(
     qtbot: QtBot, panel: TrainPanel, tmp_path: Path
 ) -> None:
     bags = write_cohort(tmp_path / "plain", {"aml": 6, "stem_cell_donor": 6}, with_hemoglobin=False)
-    read(qtbot, panel, bags)
-    choose_tiny(panel)
+    read(qtbot, panel.setup, bags)
+    choose_tiny(panel.setup)
     panel.setup.options.hemoglobin.setChecked(True)
-    click(qtbot, panel.run.button)
-    wait_until_over(qtbot, panel)
+    run_task(qtbot, panel.run)
     assert "hemoglobin" in panel.run.text.lower()
-    assert panel.fold.is_open
+    assert panel.section.is_open
     assert panel.setup.isEnabled()
     panel.setup.options.hemoglobin.setChecked(False)
     save_features(bags, "aml-000", np.zeros((3, 5)))
-    click(qtbot, panel.run.button)
-    wait_until_over(qtbot, panel)
+    run_task(qtbot, panel.run)
     assert "wide" in panel.run.text
 
 
-def test_who_is_left_out_is_listed(qtbot: QtBot, panel: TrainPanel, bags: Path) -> None:
-    read(qtbot, panel, bags)
-    assert "why?" not in panel.setup.cohort.text
-    panel.setup.cohort.chooser.min_cells.setValue(5)
-    click(qtbot, panel.setup.cohort.run.button)
-    qtbot.waitUntil(lambda: not panel.setup.cohort.run.is_busy, timeout=60_000)
-    assert "left out" in panel.setup.cohort.text
-    panel.setup.cohort._about.linkActivated.emit("#")
-    dialog = panel.setup.cohort.dialog
+def test_patients_that_are_left_out_are_listed(qtbot: QtBot, setup: TrainSetup, bags: Path) -> None:
+    read(qtbot, setup, bags)
+    assert "why?" not in setup.cohort.text
+    setup.cohort.chooser.min_cells.setValue(5)
+    run_task(qtbot, setup.cohort.run)
+    assert "left out" in setup.cohort.text
+    setup.cohort._about.linkActivated.emit("#")
+    dialog, cohort = setup.cohort.dialog, setup.cohort.cohort
     assert dialog is not None
-    qtbot.waitUntil(dialog.isVisible)
-    cohort = panel.setup.cohort.cohort
     assert cohort is not None
+    qtbot.waitUntil(dialog.isVisible)
     assert dialog.table.model().rowCount() == len(cohort.left_out) > 0
     dialog.close()
 
 
-def test_a_recipe_brings_its_numbers_and_what_was_changed_stays(qtbot: QtBot, panel: TrainPanel) -> None:
-    options = panel.setup.options
+def test_a_recipe_brings_its_numbers_and_what_was_changed_stays(qtbot: QtBot) -> None:
+    options = TrainOptionsForm()
+    qtbot.addWidget(options)
     assert options.options().changed == {}
     options.more.set({"dropout": 0.3})
-    assert options.fold.button.text() == "▸ More options (1 changed)"
-    options.often[0].set({"recipe": "paper"})
+    assert options.section.button.text() == "▸ More options (1 changed)"
+    options.set(recipe="paper")
     chosen = options.options()
     assert chosen.changed == {"recipe": "paper", "dropout": 0.3}
     assert chosen.learning_rate == RECIPES["paper"]["learning_rate"]
-    options.often[0].set({"recipe": "robust"})
+    assert options.section.button.text() == "▸ More options (1 changed)"
+    options.set(recipe="robust")
     assert options.options().changed == {"dropout": 0.3}
 
 
-def test_what_was_chosen_last_is_there_again(
-    qtbot: QtBot, open_train_panel: OpenTrainPanel, bags: Path, tmp_path: Path
-) -> None:
-    _, panel = open_train_panel()
-    read(qtbot, panel, bags)
-    choose_tiny(panel, epochs=9)
-    panel.setup.model.edit.setText("mine")
-    panel.copy_command()
-    _, again = open_train_panel()
-    assert again.setup.model.edit.text() == "mine"
-    assert again.setup.options.options() == panel.setup.options.options()
-    assert again.setup.cohort.chooser.options() == panel.setup.cohort.chooser.options()
-    assert again.setup.cohort.chooser.place.text() == str(bags / "features")
+def test_what_was_chosen_last_is_there_again(qtbot: QtBot, setup: TrainSetup, bags: Path) -> None:
+    read(qtbot, setup, bags)
+    choose_tiny(setup, epochs=9)
+    setup.model.edit.setText("mine")
+    setup.request()
+    again = TrainSetup()
+    qtbot.addWidget(again)
+    assert again.model.edit.text() == "mine"
+    assert again.options.options() == setup.options.options()
+    assert again.cohort.chooser.options() == setup.cohort.chooser.options()
+    assert again.cohort.chooser.place.text() == str(bags / "features")
 
 
-def test_everything_is_in_sight_on_a_small_screen(qtbot: QtBot, open_train_panel: OpenTrainPanel, bags: Path) -> None:
-    viewer, panel = open_train_panel()
-    window = viewer.window._qt_window
+def test_everything_is_in_sight_on_a_small_screen(qtbot: QtBot, panel: TrainPanel, bags: Path) -> None:
     for is_read in (False, True):
         if is_read:
-            read(qtbot, panel, bags)
+            read(qtbot, panel.setup, bags)
         qtbot.wait(50)
-        assert (window.width(), window.height()) <= (1280, 720)
         assert panel.setup.minimumSizeHint().width() <= 340
-        corner = panel.run.button.mapTo(window, panel.run.button.rect().bottomRight())
-        assert corner.x() <= window.width()
-        assert corner.y() <= window.height()
-        for fold in (panel.setup.cohort.chooser.fold, panel.setup.options.fold):
-            click(qtbot, fold.button)
+        assert is_in_sight(panel.run.button)
+        for section in (panel.setup.cohort.chooser.section, panel.setup.options.section):
+            click(qtbot, section.button)
             qtbot.wait(20)
             assert panel.setup.height() <= panel.height()
-            click(qtbot, fold.button)
+            click(qtbot, section.button)
 
 
-def test_a_training_hears_pause_keep_and_cancel_in_its_own_thread() -> None:
+def test_pause_keep_and_cancel_reach_the_thread_of_the_training() -> None:
     control = TrainingControl()
     heard: list[Progress] = []
-    report = control.heard(heard.append)
+    report = control.applied_to(heard.append)
     control.keep()
     report(Progress("Loading features", 1, 2))  # nothing is learnt yet
     with pytest.raises(KeepSoFar):
@@ -488,7 +464,7 @@ def test_a_training_hears_pause_keep_and_cancel_in_its_own_thread() -> None:
 
     def work() -> None:
         with pytest.raises(Cancelled):
-            paused.heard(progress)(TrainProgress("Training", 1, 2))
+            paused.applied_to(progress)(TrainProgress("Training", 1, 2))
         ended.append(True)
 
     thread = threading.Thread(target=work)
@@ -500,9 +476,9 @@ def test_a_training_hears_pause_keep_and_cancel_in_its_own_thread() -> None:
     assert ended
 
 
-def test_curves_hold_each_epoch_once_and_leave_gaps_for_those_not_heard_of() -> None:
+def test_curves_have_each_epoch_once_and_gaps_for_those_not_reported() -> None:
     curves = Curves()
     for epoch, loss in ((0, None), (1, 3.0), (1, 3.0), (4, 2.0)):
-        curves.hear(TrainProgress("Training", 0, 9, epoch=epoch, train_loss=loss))
+        curves.add(TrainProgress("Training", 0, 9, epoch=epoch, train_loss=loss))
     np.testing.assert_array_equal(curves.train_loss, [3.0, np.nan, np.nan, 2.0])
     assert curves.validation_loss == []

@@ -13,14 +13,15 @@ import pytest
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QDockWidget, QWidget
 from tests.plugin.conftest import OpenWidget
+from tests.plugin.gui import click, click_tab, dock_of, double_click, is_in_sight, run_task, shown_rows, wait
 
-from napari_caltomorph.cohort import CohortOptions, read_cohort
+from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
 from napari_caltomorph.plugin.cohort.panel import CohortPanel
+from napari_caltomorph.plugin.cohort.view import CohortView
 from napari_caltomorph.plugin.widgets.parts import look_of
-from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.plugin.widgets.worker import Task
+from napari_caltomorph.report import Look
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
 from napari_caltomorph.taxonomy import SHIPPED_BOOKS
 
@@ -33,6 +34,11 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cohorts") / "drawn"
     synthesize_cohort(folder, SynthOptions(patients=PATIENTS, cells=CELLS, seed=1))
     return folder
+
+
+@pytest.fixture(scope="module")
+def cohort(drawn: Path) -> Cohort:
+    return read_cohort(drawn, CohortOptions(min_cells=CELLS))
 
 
 @pytest.fixture
@@ -51,48 +57,16 @@ def panel(open_cohort_panel: OpenCohortPanel) -> CohortPanel:
     return open_cohort_panel()[1]
 
 
-def click(qtbot: QtBot, widget: QWidget) -> None:
-    qtbot.mouseClick(widget, Qt.MouseButton.LeftButton)
-
-
 def read(qtbot: QtBot, panel: CohortPanel, place: Path, least: int = CELLS) -> None:
     panel.chooser.place.setText(str(place))
     panel.chooser.min_cells.setValue(least)
-    click(qtbot, panel.run.button)
-    qtbot.waitUntil(lambda: not panel.run.is_busy, timeout=60_000)
+    run_task(qtbot, panel.run)
 
 
 def encode(qtbot: QtBot, panel: CohortPanel, folder: Path) -> None:
     panel.encoding.encoder.setCurrentText("demo-vit")
     panel.encoding.features.setText(str(folder))
-    click(qtbot, panel.encoding.run.button)
-    qtbot.waitUntil(lambda: not panel.encoding.run.is_busy, timeout=120_000)
-
-
-def show_tab(qtbot: QtBot, panel: CohortPanel, number: int) -> None:
-    bar = panel.view.tabs.tabBar()
-    qtbot.mouseClick(bar, Qt.MouseButton.LeftButton, pos=bar.tabRect(number).center())
-
-
-def double_click(qtbot: QtBot, table: TableView, row: int) -> None:
-    # Two clicks of one place, as a hand makes them: Qt's table wants the press before the double click.
-    place = table.visualRect(table.model().index(row, 0)).center()
-    qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
-    qtbot.mouseDClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
-
-
-def shown_rows(table: TableView) -> list[list[str | None]]:
-    model = table.model()
-    return [
-        [model.index(row, column).data() for column in range(model.columnCount())] for row in range(model.rowCount())
-    ]
-
-
-def dock_of(panel: QWidget) -> QDockWidget:
-    parent = panel.parentWidget()
-    while not isinstance(parent, QDockWidget):
-        parent = parent.parentWidget()
-    return parent
+    run_task(qtbot, panel.encoding.run)
 
 
 def test_a_directory_is_read_shown_and_saved(qtbot: QtBot, panel: CohortPanel, drawn: Path, tmp_path: Path) -> None:
@@ -101,7 +75,7 @@ def test_a_directory_is_read_shown_and_saved(qtbot: QtBot, panel: CohortPanel, d
     assert panel.cohort is not None, panel.run.text
     assert "drawn: 16 of 16 patients" in panel.view.text
     table = pd.read_csv(drawn / "patients.csv").set_index("patient_id")
-    show_tab(qtbot, panel, 2)
+    click_tab(qtbot, panel.view.tabs, 2)
     assert panel.view.patients.isVisible()
     rows = shown_rows(panel.view.patients)
     assert [row[:2] for row in rows] == [[one, table.loc[one, "coarse_class"]] for one in sorted(table.index)]
@@ -115,7 +89,7 @@ def test_double_clicking_a_patient_opens_its_cells(
 ) -> None:
     viewer, panel = open_cohort_panel()
     read(qtbot, panel, drawn)
-    show_tab(qtbot, panel, 2)
+    click_tab(qtbot, panel.view.tabs, 2)
     table = panel.view.patients
     table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
     double_click(qtbot, table, 0)
@@ -128,22 +102,24 @@ def test_double_clicking_a_patient_opens_its_cells(
     assert {layer.name: layer.visible for layer in viewer.layers} == {"synthetic_016": True, "synthetic_015": False}
 
 
-def test_a_patient_who_is_gone_is_said(qtbot: QtBot, open_cohort_panel: OpenCohortPanel, own: Path) -> None:
+def test_a_patient_whose_folder_is_missing_is_named(
+    qtbot: QtBot, open_cohort_panel: OpenCohortPanel, own: Path
+) -> None:
     viewer, panel = open_cohort_panel()
     read(qtbot, panel, own)
-    show_tab(qtbot, panel, 2)
+    click_tab(qtbot, panel.view.tabs, 2)
     shutil.rmtree(next(own.glob("*/synthetic_001")))
     double_click(qtbot, panel.view.patients, 0)
     assert "synthetic_001" in panel.run.text
     assert not viewer.layers
 
 
-def test_who_is_left_out_is_listed_with_the_reason(qtbot: QtBot, panel: CohortPanel, own: Path) -> None:
+def test_patients_that_are_left_out_are_listed_with_the_reason(qtbot: QtBot, panel: CohortPanel, own: Path) -> None:
     for cell in sorted(next(own.glob("*/synthetic_003")).glob("*.TIF"))[1:]:
         cell.unlink()
     panel.chooser.more.set({"min_patients": 1})
     read(qtbot, panel, own)
-    show_tab(qtbot, panel, 3)
+    click_tab(qtbot, panel.view.tabs, 3)
     ((patient, reason, rule, _),) = shown_rows(panel.view.left_out)
     assert (patient, rule) == ("synthetic_003", "few cells")
     assert reason
@@ -152,36 +128,35 @@ def test_who_is_left_out_is_listed_with_the_reason(qtbot: QtBot, panel: CohortPa
     assert "nobody is left (16 few cells)" in panel.run.text
 
 
-def test_what_is_no_cohort_is_said_in_one_sentence(qtbot: QtBot, panel: CohortPanel, tmp_path: Path) -> None:
+def test_a_folder_without_a_cohort_is_refused_in_one_sentence(qtbot: QtBot, panel: CohortPanel, tmp_path: Path) -> None:
     read(qtbot, panel, tmp_path)
     assert "holds no cohort" in panel.run.text
     panel.chooser.place.clear()
     click(qtbot, panel.run.button)
-    assert "Choose a directory" in panel.run.text
+    assert "Choose a cohort" in panel.run.text
 
 
 def test_every_option_of_a_cohort_can_be_chosen(qtbot: QtBot, panel: CohortPanel, drawn: Path) -> None:
     assert panel.chooser.options() == CohortOptions()
-    click(qtbot, panel.chooser.fold.button)
+    click(qtbot, panel.chooser.section.button)
     more = panel.chooser.more
     qtbot.keyClicks(more.widget("where"), "sex=female")
-    qtbot.mouseClick(more.widget("keep_unclear"), Qt.MouseButton.LeftButton, pos=QPoint(8, 8))
+    click(qtbot, more.widget("keep_unclear"), QPoint(8, 8))
     more.set({"folds": 2, "min_patients": 1})
-    assert panel.chooser.fold.button.text() == "▾ More options (4 changed)"
+    assert panel.chooser.section.button.text() == "▾ More options (4 changed)"
     read(qtbot, panel, drawn)
     assert panel.cohort is not None, panel.run.text
     chosen = {"where": ("sex=female",), "keep_unclear": True, "folds": 2, "min_patients": 1, "min_cells": CELLS}
     assert panel.cohort.options == CohortOptions(**chosen)
     assert len(panel.cohort) == int((pd.read_csv(drawn / "patients.csv")["sex"] == "female").sum())
-    assert not panel.chooser.fold.is_open
+    assert not panel.chooser.section.is_open
     assert panel.view.isVisible()
 
 
-def test_an_option_that_cannot_be_is_said_and_nothing_is_read(qtbot: QtBot, panel: CohortPanel, drawn: Path) -> None:
-    click(qtbot, panel.chooser.fold.button)
-    fraction = panel.chooser.more.widget("test_fraction")
-    fraction.selectAll()
-    qtbot.keyClicks(fraction, "1.5")
+def test_an_option_that_is_not_valid_is_named_and_nothing_is_read(
+    qtbot: QtBot, panel: CohortPanel, drawn: Path
+) -> None:
+    panel.chooser.more.widget("test_fraction").setText("1.5")
     read(qtbot, panel, drawn)
     assert panel.run.text == "Test fraction: input should be less than 1."
     assert panel.cohort is None
@@ -199,7 +174,7 @@ def test_all_patients_are_encoded_and_again_skips_them(
         assert file["features"].shape == (CELLS, 128)
 
 
-def test_who_could_not_be_encoded_is_listed_with_the_reason(
+def test_patients_that_could_not_be_encoded_are_listed_with_the_reason(
     qtbot: QtBot, panel: CohortPanel, own: Path, tmp_path: Path
 ) -> None:
     read(qtbot, panel, own)
@@ -235,7 +210,7 @@ def test_closing_the_dock_stops_reading_and_opening_it_again_works(
     panel.chooser.min_cells.setValue(CELLS)
     click(qtbot, panel.run.button)
     dock_of(panel).close()
-    qtbot.waitUntil(lambda: not panel.run.is_busy, timeout=60_000)
+    wait(qtbot, panel.run)
     assert panel.cohort is None
     assert panel.run.text.startswith("Stopped, because the panel was closed.")
     dock_of(panel).show()
@@ -244,7 +219,7 @@ def test_closing_the_dock_stops_reading_and_opening_it_again_works(
     assert panel.cohort is not None
 
 
-def test_closing_the_dock_stops_encoding_and_keeps_who_is_done(
+def test_closing_the_dock_stops_encoding_and_keeps_finished_patients(
     qtbot: QtBot, panel: CohortPanel, drawn: Path, tmp_path: Path
 ) -> None:
     read(qtbot, panel, drawn)
@@ -253,7 +228,7 @@ def test_closing_the_dock_stops_encoding_and_keeps_who_is_done(
     click(qtbot, panel.encoding.run.button)
     qtbot.waitUntil(lambda: any((tmp_path / "features").glob("*.h5")), timeout=60_000)
     dock_of(panel).close()
-    qtbot.waitUntil(lambda: not panel.encoding.run.is_busy, timeout=60_000)
+    wait(qtbot, panel.encoding.run)
     done = len(list((tmp_path / "features").glob("*.h5")))
     assert 0 < done < PATIENTS
     assert panel.encoding.run.text.startswith("Stopped, because the panel was closed.")
@@ -263,15 +238,14 @@ def test_closing_the_dock_stops_encoding_and_keeps_who_is_done(
     assert f"{PATIENTS - done} patients encoded, {done} were done" in panel.encoding.run.text
 
 
-def test_cancelling_says_that_who_is_done_is_kept(
+def test_after_cancelling_finished_patients_are_kept(
     qtbot: QtBot, panel: CohortPanel, drawn: Path, tmp_path: Path
 ) -> None:
     read(qtbot, panel, drawn)
     panel.encoding.encoder.setCurrentText("demo-vit")
     panel.encoding.features.setText(str(tmp_path / "features"))
     click(qtbot, panel.encoding.run.button)
-    click(qtbot, panel.encoding.run.button)
-    qtbot.waitUntil(lambda: not panel.encoding.run.is_busy, timeout=60_000)
+    run_task(qtbot, panel.encoding.run)
     assert "are kept" in panel.encoding.run.text
 
 
@@ -333,30 +307,23 @@ def test_what_was_used_last_is_there_again(
     assert [again.chooser.taxonomy.itemText(i) for i in range(3)] == list(SHIPPED_BOOKS)
 
 
-def test_everything_is_in_sight_on_a_small_screen(
-    qtbot: QtBot, open_cohort_panel: OpenCohortPanel, drawn: Path
-) -> None:
-    viewer, panel = open_cohort_panel()
-    window = viewer.window._qt_window
+def test_everything_is_in_sight_on_a_small_screen(qtbot: QtBot, panel: CohortPanel, drawn: Path) -> None:
     read(qtbot, panel, drawn)
     for _ in range(2):
         qtbot.wait(50)
-        assert (window.width(), window.height()) <= (1280, 720)
-        for widget in (panel.run.button, panel.encoding.run.button, panel.chooser.check_cells):
-            corner = widget.mapTo(window, widget.rect().bottomRight())
-            assert corner.x() <= window.width()
-            assert corner.y() <= window.height()
-        click(qtbot, panel.chooser.fold.button)
+        assert all(map(is_in_sight, (panel.run.button, panel.encoding.run.button, panel.chooser.check_cells)))
+        click(qtbot, panel.chooser.section.button)
     panel.view.show_failed({"p1": "why"})
     bar = panel.view.tabs.tabBar()
     qtbot.wait(50)
     assert sum(bar.tabRect(i).width() for i in range(bar.count())) <= bar.width()
 
 
-def test_notes_that_take_room_stand_behind_a_link(qtbot: QtBot, panel: CohortPanel, drawn: Path) -> None:
-    read(qtbot, panel, drawn)
-    assert panel.cohort is not None
-    assert sum(map(len, panel.cohort.notes)) > 110
-    assert f"{len(panel.cohort.notes)} notes" in panel.view.text
-    panel.view._about.linkActivated.emit("#")
-    assert panel.view.text.count("&#8226;") == len(panel.cohort.notes)
+def test_long_notes_are_shown_after_a_click(qtbot: QtBot, cohort: Cohort) -> None:
+    view = CohortView()
+    qtbot.addWidget(view)
+    view.show_cohort(cohort, Look())
+    assert sum(map(len, cohort.notes)) > 110
+    assert f"{len(cohort.notes)} notes" in view.text
+    view._about.linkActivated.emit("#")
+    assert view.text.count("&#8226;") == len(cohort.notes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +11,8 @@ import pytest
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QWidget
+from tests.plugin.conftest import OpenWidget
+from tests.plugin.gui import click, double_click, is_in_sight, run_task, wait
 
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.plugin.patients.panel import PatientsPanel
@@ -41,24 +42,13 @@ def ward(drawn: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def open_patients_panel(make_napari_viewer: Callable[..., Viewer], qtbot: QtBot) -> Iterator[OpenPatientsPanel]:
-    panels = []
-
+def open_patients_panel(open_widget: OpenWidget) -> OpenPatientsPanel:
     def opened() -> tuple[Viewer, PatientsPanel]:
-        viewer = make_napari_viewer(show=True, strict_qt=True)
-        viewer.window.resize(1280, 720)
-        dock, panel = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Predict patients")
-        viewer.window._qt_window.resizeDocks([dock], [380], Qt.Orientation.Horizontal)
-        panels.append(panel)
-        qtbot.waitUntil(panel.isVisible)
+        viewer, panel = open_widget("Predict patients")
         panel.models.choose("demo")
         return viewer, panel
 
-    yield opened
-    for panel in panels:
-        panel.unbind()
-    Task.await_workers(60_000)
-    qtbot.wait(50)
+    return opened
 
 
 @pytest.fixture
@@ -66,22 +56,9 @@ def panel(open_patients_panel: OpenPatientsPanel) -> PatientsPanel:
     return open_patients_panel()[1]
 
 
-def click(qtbot: QtBot, widget: QWidget) -> None:
-    qtbot.mouseClick(widget, Qt.MouseButton.LeftButton)
-
-
-def wait(qtbot: QtBot, panel: PatientsPanel) -> None:
-    qtbot.waitUntil(lambda: not panel.run.is_busy, timeout=120_000)
-
-
 def add(qtbot: QtBot, panel: PatientsPanel, place: Path) -> None:
     panel.add(place)
-    wait(qtbot, panel)
-
-
-def predict(qtbot: QtBot, panel: PatientsPanel) -> None:
-    click(qtbot, panel.run.button)
-    wait(qtbot, panel)
+    wait(qtbot, panel.run)
 
 
 def shown(table: PatientsTable, column: str) -> list[str | None]:
@@ -95,11 +72,8 @@ def click_header(qtbot: QtBot, table: PatientsTable, column: str) -> None:
     qtbot.mouseClick(header.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(place, 8))
 
 
-def double_click(qtbot: QtBot, table: PatientsTable, patient: str) -> None:
-    row = shown(table, "patient").index(patient)
-    place = table.visualRect(table.model().index(row, 0)).center()
-    qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
-    qtbot.mouseDClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+def open_patient(qtbot: QtBot, table: PatientsTable, patient: str) -> None:
+    double_click(qtbot, table, shown(table, "patient").index(patient))
 
 
 def test_the_table_fills_goes_on_after_a_failure_and_says_the_reason(
@@ -109,7 +83,7 @@ def test_the_table_fills_goes_on_after_a_failure_and_says_the_reason(
     add(qtbot, panel, ward)
     assert panel.text == "4 patients"
     assert shown(panel.table, "class") == ["waiting"] * 4
-    predict(qtbot, panel)
+    run_task(qtbot, panel.run)
     assert shown(panel.table, "patient") == ["p1", "p2", "p3", "p4"]
     assert [state[:6] for state in shown(panel.table, "state")] == ["done", "done", "failed", "done"]
     assert "1 failed" in panel.text
@@ -124,11 +98,11 @@ def test_the_table_fills_goes_on_after_a_failure_and_says_the_reason(
     assert shown(panel.table, "malign.")[:2] == [f"{value:.2f}" for value in table["malignancy"][:2]]
 
 
-def test_a_click_on_malignancy_sorts_by_it_and_patients_without_stand_last(
+def test_a_click_on_malignancy_sorts_by_it_and_patients_without_it_are_last(
     qtbot: QtBot, panel: PatientsPanel, ward: Path
 ) -> None:
     add(qtbot, panel, ward)
-    predict(qtbot, panel)
+    run_task(qtbot, panel.run)
     orders = []
     for _ in range(2):
         click_header(qtbot, panel.table, "malign.")
@@ -143,31 +117,31 @@ def test_a_double_click_opens_the_saved_prediction_in_predict_patient(
 ) -> None:
     viewer, panel = open_patients_panel()
     add(qtbot, panel, ward)
-    double_click(qtbot, panel.table, "p1")
+    open_patient(qtbot, panel.table, "p1")
     assert panel.run.text == "p1 is not predicted yet."
-    predict(qtbot, panel)
-    double_click(qtbot, panel.table, "p3")
+    run_task(qtbot, panel.run)
+    open_patient(qtbot, panel.table, "p3")
     assert "none usable" in panel.run.text
-    double_click(qtbot, panel.table, "p2")
+    open_patient(qtbot, panel.table, "p2")
     _, single = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Predict patient")
-    wait(qtbot, single)
+    wait(qtbot, single.run)
     assert single.results.prediction == Prediction.load(ward.parent / "ward_predicted_demo" / "p2")
     assert "p2 ranked cells" in [layer.name for layer in viewer.layers]
     single.unbind()
 
 
-def test_cancelling_keeps_who_is_done_and_another_click_goes_on(qtbot: QtBot, panel: PatientsPanel, ward: Path) -> None:
+def test_cancelling_keeps_finished_patients(qtbot: QtBot, panel: PatientsPanel, ward: Path) -> None:
     add(qtbot, panel, ward)
     click(qtbot, panel.run.button)
     qtbot.waitUntil(lambda: panel.table.rows[0].prediction is not None, timeout=120_000)
     click(qtbot, panel.run.button)
-    wait(qtbot, panel)
+    wait(qtbot, panel.run)
     assert "are kept" in panel.run.text
     states = shown(panel.table, "state")
     assert states[0] == "done"
     assert "waiting" in states
     assert not any("..." in str(state) for state in states)
-    predict(qtbot, panel)
+    run_task(qtbot, panel.run)
     assert shown(panel.table, "state")[0] == "was done before"
     assert "of them before" in panel.run.text
 
@@ -177,7 +151,7 @@ def test_all_are_exported_as_the_terminal_writes_them(
 ) -> None:
     add(qtbot, panel, ward)
     assert not panel._export.isEnabled()
-    predict(qtbot, panel)
+    run_task(qtbot, panel.run)
     assert panel._export.isEnabled()
     panel.export(tmp_path / "exported")
     results = ward.parent / "ward_predicted_demo"
@@ -206,7 +180,7 @@ def test_patients_of_several_places_stand_in_one_table(
     assert not panel.table.isVisible()
 
 
-def test_what_is_missing_is_said_in_one_sentence(
+def test_what_is_missing_is_named_in_one_sentence(
     qtbot: QtBot, panel: PatientsPanel, ward: Path, tmp_path: Path
 ) -> None:
     click(qtbot, panel.run.button)
@@ -231,17 +205,9 @@ def test_closing_the_window_while_it_predicts_ends_quietly(
     assert all(row.prediction is None for row in panel.table.rows)
 
 
-def test_everything_is_in_sight_on_a_small_screen(
-    qtbot: QtBot, open_patients_panel: OpenPatientsPanel, ward: Path
-) -> None:
-    viewer, panel = open_patients_panel()
-    window = viewer.window._qt_window
+def test_everything_is_in_sight_on_a_small_screen(qtbot: QtBot, panel: PatientsPanel, ward: Path) -> None:
     add(qtbot, panel, ward)
-    predict(qtbot, panel)
+    run_task(qtbot, panel.run)
     panel.table.selectRow(2)
     qtbot.wait(50)
-    assert (window.width(), window.height()) <= (1280, 720)
-    for widget in (panel.run.button, panel._opener, panel._export, panel.table):
-        corner = widget.mapTo(window, widget.rect().bottomRight())
-        assert corner.x() <= window.width()
-        assert corner.y() <= window.height()
+    assert all(map(is_in_sight, (panel.run.button, panel._opener, panel._export, panel.table)))
