@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.viewer import Viewer
-from napari_caltomorph.plugin.train.control import TrainingControl
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEventLoop, QTimer
 from qtpy.QtWidgets import QApplication, QLineEdit, QMessageBox, QPushButton

@@ -48,7 +48,7 @@ class CohortView(QWidget):
             ("Failed", self.failed),
         ):
             self.tabs.addTab(widget, name)
-        column_of(self, self._about, self.tabs, stretch=self.tabs)
+        column_of(self, self._about, self.tabs, stretch=(self.tabs,))
 
     @property
     def text(self) -> str:

@@ -65,7 +65,7 @@ class FigureTab(QWidget):
         area.setFrameShape(QFrame.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setWidget(self.canvas)
-        column = column_of(self, self.choice, self._hint, area, stretch=area, spacing=2)
+        column = column_of(self, self.choice, self._hint, area, stretch=(area,), spacing=2)
         column.setContentsMargins(0, 2, 0, 0)
 
     def set_pages(self, pages: Sequence[Page]) -> None:

@@ -50,13 +50,13 @@ class EvaluateResult(QWidget):
         self._timer.timeout.connect(self._draw_now)
         self._list_soon.timeout.connect(self._list)
         below = QWidget()
-        column_of(below, self.threshold, self.patients, stretch=self.patients, spacing=2)
+        column_of(below, self.threshold, self.patients, stretch=(self.patients,), spacing=2)
         self.split = QSplitter(Qt.Orientation.Vertical, childrenCollapsible=False)
         self.split.addWidget(self.tabs)
         self.split.addWidget(below)
         self.split.setSizes([300, 170])
         self.split.setStretchFactor(0, 1)
-        column_of(self, self._about, self.split, stretch=self.split, spacing=2)
+        column_of(self, self._about, self.split, stretch=(self.split,), spacing=2)
 
     @property
     def text(self) -> str:

@@ -58,7 +58,7 @@ class EvaluateSetup(QWidget):
         rest = QWidget()
         self._others = (self.models, folder, empty := line(_EMPTY), rest)
         parts = (self.models, self.chooser, folder, self.options, empty, rest)
-        self._column = column_of(self, *parts, stretch=rest)
+        self._column = column_of(self, *parts, stretch=(rest,))
         for section in (self.chooser.section, self.options.section):
             section.toggled.connect(self._arrange)
         self._arrange()
@@ -103,7 +103,7 @@ class EvaluateOptionsForm(JobOptionsForm):
     def __init__(self) -> None:
         super().__init__(EvaluateModelOptions, ("split", "out_of_fold", "audit"), _ELSEWHERE)
         split, out_of_fold, audit = self.shown.values()
-        column_of(self, row_of(split, out_of_fold, stretch=(split,)), audit, self.section, stretch=self.section)
+        column_of(self, row_of(split, out_of_fold, stretch=(split,)), audit, self.section, stretch=(self.section,))
         try:
             last = EvaluateModelOptions.model_validate_json(str(last_evaluation().value("options", "{}")))
         except ValidationError:  # options of another version

@@ -111,7 +111,7 @@ class PatientsList(QWidget):
         self.table.setToolTip("Double-click a patient to open the cells with their prediction")
         self.table.verticalHeader().setDefaultSectionSize(20)
         self.table.doubleClicked.connect(self._on_double_click)
-        column_of(self, self._title, self.table, stretch=self.table, spacing=2)
+        column_of(self, self._title, self.table, stretch=(self.table,), spacing=2)
 
     @property
     def text(self) -> str:

@@ -75,7 +75,7 @@ class LabelButtons(QWidget):
         self.clear.setStyleSheet(NARROW)
         self.clear.setToolTip("Remove the labels of the selected cells (key Backspace)")
         self.clear.clicked.connect(partial(self._choose, ""))
-        column_of(self, grid, row_of(self.other, self.clear, stretch=self.other), spacing=3)
+        column_of(self, grid, row_of(self.other, self.clear, stretch=(self.other,)), spacing=3)
         self.keys: Mapping[str, str] = {one.key.upper(): one.name for one in _KEYED} | {CLEAR: ""}
         for key, name in self.keys.items():
             for button in (*self.buttons.values(), self.clear):
@@ -132,7 +132,7 @@ class DifferentialView(QWidget):
         for button in self.kinds.values():
             button.setStyleSheet(NARROW)
             group.addButton(button)
-        row = row_of(self.smears, *self.kinds.values(), stretch=self.smears)
+        row = row_of(self.smears, *self.kinds.values(), stretch=(self.smears,))
         row.setSpacing(2)
         self.kinds[_BARS].setChecked(True)
         group.buttonClicked.connect(lambda _: self._show())

@@ -51,8 +51,8 @@ class PlotTab(InspectionView):
         self.dots.setMinimumHeight(80)
         self.dots.setToolTip("Click a dot, or draw around dots, to select their cells; with Shift, add them")
         self._legend = line()
-        row = row_of(QLabel("Cells by"), self.view, stretch=self.view)
-        column_of(self, row, self.state, self.dots, self._legend, stretch=self.dots)
+        row = row_of(QLabel("Cells by"), self.view, stretch=(self.view,))
+        column_of(self, row, self.state, self.dots, self._legend, stretch=(self.dots,))
 
     def key_widgets(self) -> list[QWidget]:
         return [self.dots]

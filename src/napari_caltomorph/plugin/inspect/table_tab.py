@@ -46,7 +46,7 @@ class TableTab(InspectionView):
         export.setToolTip("Write the shown cells, in this order, with all their numbers, into a CSV file")
         export.clicked.connect(self._export_dialog)
         self._message = line()
-        column_of(self, self.table, row_of(self._message, export, stretch=self._message), stretch=self.table)
+        column_of(self, self.table, row_of(self._message, export, stretch=(self._message,)), stretch=(self.table,))
 
     def key_widgets(self) -> list[QWidget]:
         return [self.table]

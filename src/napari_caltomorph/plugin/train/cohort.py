@@ -46,7 +46,7 @@ class TrainCohort(QWidget):
         self._about = line(_EMPTY)
         self._about.linkActivated.connect(lambda _: self.show_left_out())
         self.classes = FigureCanvasQTAgg(Figure(layout="constrained"))
-        column_of(self, self.chooser, self.run, self._about, self.classes, stretch=self.chooser)
+        column_of(self, self.chooser, self.run, self._about, self.classes, stretch=(self.chooser,))
         self._arrange()
 
     @property

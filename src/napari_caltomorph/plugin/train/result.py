@@ -38,7 +38,7 @@ class TrainingResult(QWidget):
         self.card = QPushButton("Card")
         self.card.setToolTip("The model card: data, training, numbers, limits")
         self.card.clicked.connect(self.show_card)
-        column_of(self, self._about, self.tabs, row_of(self.predict, self.card), stretch=self.tabs)
+        column_of(self, self._about, self.tabs, row_of(self.predict, self.card), stretch=(self.tabs,))
 
     @property
     def text(self) -> str:

@@ -53,7 +53,7 @@ class TrainSetup(QWidget):
         self.encoding.features.textChanged.connect(lambda _: self._count_soon.start())
         self._rest = QWidget()
         parts = (self.cohort, self.encoding, self._ready, self.model, self.options, self._rest)
-        self._column = column_of(self, *parts, stretch=self._rest)
+        self._column = column_of(self, *parts, stretch=(self._rest,))
         for section in (self.cohort.chooser.section, self.options.section):
             section.toggled.connect(self._arrange)
         self._arrange()
@@ -158,7 +158,7 @@ class TrainOptionsForm(JobOptionsForm):
         recipe.setMinimumContentsLength(6)  # two options side by side in a dock of 360 px
         shown = row_of(*self.shown.values(), stretch=self.shown.values())
         target = row_of(QLabel("Target: diagnosis, and"), self.hemoglobin)
-        column_of(self, target, shown, self.section, stretch=self.section)
+        column_of(self, target, shown, self.section, stretch=(self.section,))
         self._recipe = TrainOptions().recipe
         self._restore()
 

@@ -141,7 +141,7 @@ class TrainingView(QWidget):
         self.keep.clicked.connect(self._on_keep)
         self._timer = QTimer(self, singleShot=True, interval=_DRAW_EVERY_MS)
         self._timer.timeout.connect(self._draw_now)
-        column_of(self, self.canvas, self._note, row_of(self.pause, self.keep), stretch=self.canvas)
+        column_of(self, self.canvas, self._note, row_of(self.pause, self.keep), stretch=(self.canvas,))
 
     @property
     def curves(self) -> list[Curves]:

@@ -120,7 +120,7 @@ class CohortChooser(QWidget):
             if isinstance(right, QPushButton):
                 right.setFixedWidth(BUTTON_WIDTH)
             form.addRow(name, row_of(left, right, stretch=(left,)))
-        column_of(self, form, self.section, stretch=self.section)
+        column_of(self, form, self.section, stretch=(self.section,))
 
     def _choose_directory(self) -> None:
         if path := choose_folder(self, "Cohort", self.place.text().strip()):

@@ -81,13 +81,13 @@ def link(text: str, target: str = "#") -> str:
 
 
 def column_of(
-    owner: QWidget, *items: QWidget | QLayout, stretch: QWidget | None = None, spacing: int = 4
+    owner: QWidget, *items: QWidget | QLayout, stretch: Collection[object] = (), spacing: int = 4
 ) -> QVBoxLayout:
-    """Lay out the items of a part of a panel below each other, without margins; `stretch` takes the room left."""
+    """Lay out the items of a part of a panel below each other, without margins; those of `stretch` share the room."""
     column = QVBoxLayout(owner)
     column.setContentsMargins(0, 0, 0, 0)
     column.setSpacing(spacing)
-    add_items(column, *items, stretch=() if stretch is None else (stretch,))
+    add_items(column, *items, stretch=stretch)
     return column
 
 
@@ -166,7 +166,7 @@ class CollapsibleSection(QWidget):
         self._area.setFrameShape(QFrame.Shape.NoFrame)
         self._area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._area.setWidget(content)
-        column_of(self, self.button, self._area, stretch=self._area, spacing=2)
+        column_of(self, self.button, self._area, stretch=(self._area,), spacing=2)
         self.set_title(title)
 
     @property
