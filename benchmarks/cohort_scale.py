@@ -28,10 +28,10 @@ from napari_caltomorph.smear import Smear
 from napari_caltomorph.synthetic import (
     SyntheticPatient,
     SynthOptions,
-    drawn_features,
-    drawn_smear,
-    invent_patients,
     synthesize_patient,
+    synthesize_patients,
+    synthetic_features,
+    synthetic_smear,
     write_smear,
 )
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
@@ -55,7 +55,7 @@ def main() -> None:
     options = SynthOptions(patients=asked.patients, cells=asked.cells)
 
     start = time.perf_counter()
-    invented = [(p.patient_id, p.detailed, p.coarse, p.hemoglobin_g_dl, p.seed) for p in invent_patients(options)]
+    invented = [(p.patient_id, p.detailed, p.coarse, p.hemoglobin_g_dl, p.seed) for p in synthesize_patients(options)]
     columns = ["patient_id", "detailed", "coarse", "hemoglobin_g_dl", "seed"]
     table = with_types(pd.DataFrame(invented, columns=columns)).assign(n_images=asked.cells)
     rows = [(f"invent {asked.patients:,} patients of {asked.cells} cells", f"{time.perf_counter() - start:.1f} s")]
@@ -81,7 +81,9 @@ def main() -> None:
         )
         rows += features_streamed(options)
         how = f"encode_cohort, {len(some)} of these patients, drawn and never written"
-        rows += encoded(how, some, folder / "streamed", total, lambda patient_id: drawn_smear(patient_of(patient_id)))
+        rows += encoded(
+            how, some, folder / "streamed", total, lambda patient_id: synthetic_smear(patient_of(patient_id))
+        )
 
         paths = [folder / "cells" / patient_id for patient_id in some.table["patient_id"]]
         for path in paths:
@@ -112,8 +114,8 @@ def features_streamed(options: SynthOptions) -> Rows:
     """Invent the features of all patients, one patient at a time, and keep none."""
     held = []
     start = time.perf_counter()
-    for patient in invent_patients(options):
-        width = drawn_features(patient).shape[1]
+    for patient in synthesize_patients(options):
+        width = synthetic_features(patient).shape[1]
         held.append(memory())
     seconds = time.perf_counter() - start
     return [

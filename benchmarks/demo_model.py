@@ -22,7 +22,7 @@ from sklearn.metrics import roc_auc_score
 from speed import machine
 
 from napari_caltomorph.cohort import Cohort, CohortOptions, EncodeCohortOptions, encode_cohort, feature_path
-from napari_caltomorph.cohort.drawn import DrawnPatients
+from napari_caltomorph.cohort.synthetic import SyntheticPatients
 from napari_caltomorph.diagnosis import Ensemble, find_model
 from napari_caltomorph.encoding import DEMO_ENCODER, Features
 from napari_caltomorph.evaluation import EvaluateOptions, Evaluation, evaluate
@@ -35,11 +35,11 @@ ENCODE = EncodeCohortOptions(encoder=DEMO_ENCODER, device="cpu", precision="floa
 HEADLINE = ("accuracy", "balanced_accuracy", "top2_accuracy", "malignant_auroc", "sensitivity", "specificity")
 
 
-def exchanged(drawn: DrawnPatients) -> DrawnPatients:
+def exchanged(drawn: SyntheticPatients) -> SyntheticPatients:
     """Give each patient the stain and the red cells of another, so that only the cells still tell the disease."""
     patients = list(drawn.patients.values())
     order = np.random.default_rng(0).permutation(len(patients))
-    return DrawnPatients(
+    return SyntheticPatients(
         {
             one.patient_id: replace(
                 one,
@@ -72,7 +72,7 @@ def judged(name: str, ensemble: Ensemble, cohort: Cohort, folder: Path) -> Evalu
     return evaluation
 
 
-def planted(ensemble: Ensemble, drawn: DrawnPatients, folder: Path) -> None:
+def planted(ensemble: Ensemble, drawn: SyntheticPatients, folder: Path) -> None:
     """Print how attention, and the response to each cell alone, rank the blasts of acute leukemias."""
     acute = ensemble.description.taxonomy.slugs.index("acute_leukemia")
     scores: dict[str, list[float]] = {"attention": [], "response to the cell alone": []}
@@ -100,7 +100,7 @@ def main() -> None:
     asked = parser.parse_args()
     demo = Ensemble.load(find_model("demo"))
     everybody = CohortOptions(test_fraction=0)
-    unseen = DrawnPatients.invent(SynthOptions(patients=asked.patients, cells=asked.cells, seed=UNSEEN_SEED))
+    unseen = SyntheticPatients.synthesize(SynthOptions(patients=asked.patients, cells=asked.cells, seed=UNSEEN_SEED))
     other = exchanged(unseen)
     print(machine())
     with tempfile.TemporaryDirectory() as scratch:
@@ -112,7 +112,7 @@ def main() -> None:
         encode_cohort(cohort, place["exchanged"], ENCODE, open_smear=other.open_smear)
         judged("The demo, backgrounds exchanged between patients", demo, other.cohort(everybody), place["exchanged"])
         if asked.depth_10:
-            training = DrawnPatients.invent(
+            training = SyntheticPatients.synthesize(
                 SynthOptions(patients=TRAINING_PATIENTS, cells=asked.cells, seed=TRAINING_SEED)
             )
             learnt = training.cohort(everybody)

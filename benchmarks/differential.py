@@ -35,7 +35,7 @@ from napari_caltomorph.encoding import EncodeOptions, Features, LoadedEncoder, e
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.smear import check_smear, read_smear, smear_from_array
 from napari_caltomorph.synthetic import synthesize_patient
-from napari_caltomorph.synthetic.compositions import COMPOSITIONS
+from napari_caltomorph.synthetic.patients import COMPOSITIONS
 
 BLASTS = "all blasts"
 Truth = dict[str, str]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from speed import machine
 
-from napari_caltomorph.cohort.drawn import DrawnPatients
+from napari_caltomorph.cohort.synthetic import SyntheticPatients
 from napari_caltomorph.diagnosis import Ensemble, find_model
 from napari_caltomorph.diagnosis.domain import DomainResult
 from napari_caltomorph.encoding import EncodeOptions, FeatureOrigin, Features, encode
@@ -150,7 +150,7 @@ def main() -> None:
     ensemble = Ensemble.load(find_model(asked.model))
     compute = EncodeOptions(encoder=ensemble.description.encoder_name, device="cpu", precision="float32")
     encoder = load_encoder(compute)
-    drawn = DrawnPatients.invent(SynthOptions(patients=asked.patients, cells=asked.cells, seed=UNSEEN_SEED))
+    drawn = SyntheticPatients.synthesize(SynthOptions(patients=asked.patients, cells=asked.cells, seed=UNSEEN_SEED))
     patients = list(drawn.patients.values())
     domain = ensemble.description.domain
 

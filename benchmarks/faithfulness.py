@@ -38,7 +38,7 @@ from napari_caltomorph.cohort import (
     feature_path,
     read_cohort,
 )
-from napari_caltomorph.cohort.drawn import DrawnPatients
+from napari_caltomorph.cohort.synthetic import SyntheticPatients
 from napari_caltomorph.diagnosis import Ensemble, find_model
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.evaluation import EvaluateOptions, evaluate
@@ -99,10 +99,10 @@ def curves(found: CohortFaithfulness, what: str) -> None:
 def synthetic(patients: int, cells: int) -> None:
     """Print the rows of the demo model."""
     demo = Ensemble.load(find_model("demo"))
-    drawn = DrawnPatients.invent(SynthOptions(patients=patients, cells=cells, seed=UNSEEN_SEED))
+    drawn = SyntheticPatients.synthesize(SynthOptions(patients=patients, cells=cells, seed=UNSEEN_SEED))
     donor = next(name for name, one in drawn.patients.items() if one.coarse == "healthy")
-    healthy = DrawnPatients({donor: drawn.patients[donor]})
-    drawn = DrawnPatients({name: one for name, one in drawn.patients.items() if one.coarse == ACUTE})
+    healthy = SyntheticPatients({donor: drawn.patients[donor]})
+    drawn = SyntheticPatients({name: one for name, one in drawn.patients.items() if one.coarse == ACUTE})
     cohort = drawn.cohort(CohortOptions(test_fraction=0))
     with tempfile.TemporaryDirectory() as scratch:
         for some in (drawn, healthy):

@@ -23,7 +23,7 @@ from speed import machine
 
 from napari_caltomorph.audit import AuditOptions, audit
 from napari_caltomorph.cohort import CohortOptions, read_cohort
-from napari_caltomorph.cohort.drawn import DrawnPatients
+from napari_caltomorph.cohort.synthetic import SyntheticPatients
 from napari_caltomorph.statistics.metric import METRICS
 from napari_caltomorph.synthetic import SynthOptions
 
@@ -58,10 +58,10 @@ def of_synthetic_cohorts(asked: argparse.Namespace) -> None:
         for seed in range(asked.cohorts):
             shortcut = kind == "stain tells the class"
             options = SynthOptions(patients=asked.synthetic, cells=asked.cells, seed=seed, shortcut=shortcut)
-            drawn = DrawnPatients.invent(options)
+            drawn = SyntheticPatients.synthesize(options)
             if kind == "all with healthy red cells":
                 same = {"hemoglobin_g_dl": 14.0, "rouleaux": 0.0, "teardrops": 0.0}
-                drawn = DrawnPatients({name: replace(one, **same) for name, one in drawn.patients.items()})
+                drawn = SyntheticPatients({name: replace(one, **same) for name, one in drawn.patients.items()})
             found = audit(
                 drawn.cohort(CohortOptions(test_fraction=0)),
                 AuditOptions(shufflings=asked.shufflings, cells=asked.cells),

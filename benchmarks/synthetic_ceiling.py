@@ -20,7 +20,7 @@ from sklearn.metrics import confusion_matrix
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from napari_caltomorph.synthetic import CELL_TYPES, SyntheticPatient, SynthOptions, invent_patients
+from napari_caltomorph.synthetic import CELL_TYPES, SyntheticPatient, SynthOptions, synthesize_patients
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 
 RED_CELLS = 2  # columns
@@ -35,8 +35,8 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=16_000, help="to learn from; half as many more to be judged on")
     parser.add_argument("--cells", type=int, default=500, help="of each patient")
     asked = parser.parse_args()
-    x, y, _ = counted(invent_patients(SynthOptions(patients=asked.patients, cells=asked.cells, seed=1)))
-    unseen = invent_patients(SynthOptions(patients=asked.patients // 2, cells=asked.cells, seed=2))
+    x, y, _ = counted(synthesize_patients(SynthOptions(patients=asked.patients, cells=asked.cells, seed=1)))
+    unseen = synthesize_patients(SynthOptions(patients=asked.patients // 2, cells=asked.cells, seed=2))
     test_x, test_y, detailed = counted(unseen)
     print(f"{len(y)} invented patients of {asked.cells} cells to learn from, {len(test_y)} others to be judged on\n")
     for known, columns in (("cell types and hemoglobin", -RED_CELLS), ("the same, rouleaux and teardrops", None)):

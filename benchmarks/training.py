@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from napari_caltomorph.encoding.device import find_device
 from napari_caltomorph.encoding.features import FeatureOrigin
-from napari_caltomorph.synthetic import SynthOptions, drawn_features, invent_patients
+from napari_caltomorph.synthetic import SynthOptions, synthesize_patients, synthetic_features
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 from napari_caltomorph.training import TrainOptions
 from napari_caltomorph.training.bags import LabelledBags
@@ -45,11 +45,11 @@ class Enough(Exception):
 
 def invented(patients: int) -> LabelledBags:
     """Return bags of the paper's size."""
-    some = list(islice(invent_patients(SynthOptions(patients=patients, cells=CELLS)), patients))
+    some = list(islice(synthesize_patients(SynthOptions(patients=patients, cells=CELLS)), patients))
     taxonomy = caltomorph_taxonomy()
     return LabelledBags(
         taxonomy=taxonomy,
-        values=tuple(drawn_features(p, WIDTH) for p in some),
+        values=tuple(synthetic_features(p, WIDTH) for p in some),
         classes=np.array([taxonomy.slugs.index(p.coarse) for p in some]),
         hemoglobin=np.array([p.hemoglobin_g_dl for p in some]),
         folds=np.zeros(patients, dtype=int),

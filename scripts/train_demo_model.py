@@ -27,7 +27,7 @@ from torch.nn import functional
 
 import napari_caltomorph
 from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions, encode_cohort
-from napari_caltomorph.cohort.drawn import DrawnPatients
+from napari_caltomorph.cohort.synthetic import SyntheticPatients
 from napari_caltomorph.encoding import DEMO_ENCODER, ENCODERS
 from napari_caltomorph.encoding.load import LoadedEncoder, build_module
 from napari_caltomorph.report.training_figures import save_training_curves
@@ -133,7 +133,7 @@ def main() -> None:
         else:
             train_encoder(asked.encoder_cells, asked.encoder_epochs, file)
         options = EncodeCohortOptions(encoder=DEMO_ENCODER, weights=file, device="cpu", precision="float32")
-        drawn = DrawnPatients.invent(SynthOptions(patients=asked.patients, cells=asked.cells, seed=SEED))
+        drawn = SyntheticPatients.synthesize(SynthOptions(patients=asked.patients, cells=asked.cells, seed=SEED))
         cohort, features = drawn.cohort(CohortOptions(test_fraction=0)), Path(scratch) / "features"
         encode_cohort(cohort, features, options, open_smear=drawn.open_smear)
         print(f"drew and encoded {len(cohort)} patients", flush=True)

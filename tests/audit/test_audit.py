@@ -23,7 +23,7 @@ from napari_caltomorph.audit.patients import AuditOptions
 from napari_caltomorph.audit.result import Audit
 from napari_caltomorph.audit.run import audit, audit_of_traits
 from napari_caltomorph.cohort import Cohort, CohortOptions, with_types
-from napari_caltomorph.cohort.drawn import DrawnPatients
+from napari_caltomorph.cohort.synthetic import SyntheticPatients
 from napari_caltomorph.errors import CellUnreadable, SmearUnreadable
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.smear import Smear, smear_from_array
@@ -197,7 +197,7 @@ def test_no_shortcut_is_found_where_the_stain_knows_nothing_of_the_class() -> No
 
 @pytest.mark.parametrize("shortcut", [True, False])
 def test_a_synthetic_cohort_has_the_shortcut_that_it_was_given_and_no_other(shortcut: bool) -> None:
-    drawn = DrawnPatients.invent(SynthOptions(patients=40, cells=4, seed=1, shortcut=shortcut))
+    drawn = SyntheticPatients.synthesize(SynthOptions(patients=40, cells=4, seed=1, shortcut=shortcut))
     cohort = drawn.cohort(CohortOptions(test_fraction=0, folds=4))
     found = audit(cohort, QUICK, open_smear=drawn.open_smear)
     assert len(found.classes) == 8

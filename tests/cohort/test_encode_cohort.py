@@ -32,7 +32,13 @@ from napari_caltomorph.cohort import encode as encode_module
 from napari_caltomorph.cohort.feature_folder import LOCK
 from napari_caltomorph.encoding import FeatureOrigin, Features
 from napari_caltomorph.errors import FeaturesRefused, OutputRefused, SmearUnreadable
-from napari_caltomorph.synthetic import SynthOptions, drawn_smear, invent_patients, synthesize_patient, write_smear
+from napari_caltomorph.synthetic import (
+    SynthOptions,
+    synthesize_patient,
+    synthesize_patients,
+    synthetic_smear,
+    write_smear,
+)
 
 
 def test_every_patient_gets_the_features_of_their_own_cells(images, reference, tmp_path):
@@ -223,7 +229,7 @@ def test_workers_and_scheduler_exclude_each_other():
 
 
 # The patients of `images`, who need not be written.
-INVENTED = {p.patient_id: p for p in invent_patients(SynthOptions(patients=PATIENTS, cells=CELLS, seed=5))}
+INVENTED = {p.patient_id: p for p in synthesize_patients(SynthOptions(patients=PATIENTS, cells=CELLS, seed=5))}
 
 
 def streamed_cohort():
@@ -231,7 +237,7 @@ def streamed_cohort():
 
 
 def draw(patient_id):
-    return drawn_smear(INVENTED[patient_id])
+    return synthetic_smear(INVENTED[patient_id])
 
 
 def test_smears_that_are_never_written_give_the_features_of_those_that_are(images, tmp_path):
@@ -248,7 +254,7 @@ def test_dask_workers_open_smears_too(images, tmp_path):
     invented = INVENTED  # in the lambda, so that it is sent: workers do not import the tests
     options = OPTIONS.model_copy(update={"workers": 2})
     summary = encode_cohort(
-        streamed_cohort(), tmp_path / "f", options, open_smear=lambda patient_id: drawn_smear(invented[patient_id])
+        streamed_cohort(), tmp_path / "f", options, open_smear=lambda patient_id: synthetic_smear(invented[patient_id])
     )
     assert (summary.encoded, summary.failed) == (PATIENTS, ())
     encode_cohort(cohort_of(images), tmp_path / "read", OPTIONS)
@@ -272,7 +278,7 @@ def test_a_smear_that_changes_is_seen_though_the_files_at_its_path_do_not(images
 
     def stream():
         return encode_cohort(
-            cohort_of(images), tmp_path / "f", OPTIONS, open_smear=lambda name: drawn_smear(cells[name])
+            cohort_of(images), tmp_path / "f", OPTIONS, open_smear=lambda name: synthetic_smear(cells[name])
         )
 
     stream()

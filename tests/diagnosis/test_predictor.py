@@ -17,7 +17,7 @@ from napari_caltomorph.errors import ModelRefused, WeightsRefused
 from napari_caltomorph.progress import Cancelled
 from napari_caltomorph.smear import check_smear, read_smear
 from napari_caltomorph.storage import file_sha256, home
-from napari_caltomorph.synthetic import CELL_TYPES, drawn_smear, synthesize_patient, write_smear
+from napari_caltomorph.synthetic import CELL_TYPES, synthesize_patient, synthetic_smear, write_smear
 
 CPU = PredictOptions(device="cpu", precision="float32")
 
@@ -74,7 +74,7 @@ def test_demo_attends_to_blasts_where_they_are_few(predictor):
     found = []
     for seed in (4, 5, 6, 8):  # at most a third of their cells are blasts; where most are, attention tells no longer
         patient = synthesize_patient("aml", cells=60, seed=seed)
-        _, prediction = predictor.predict(drawn_smear(patient))
+        _, prediction = predictor.predict(synthetic_smear(patient))
         types = [patient.cell_types[int(cell.split(".")[0].removeprefix("Gal-")) - 1] for cell in prediction.cells]
         is_blast = np.char.find(np.array(types), "blast") >= 0
         assert 0 < is_blast.mean() < 0.4

@@ -13,7 +13,7 @@ from napari_caltomorph.diagnosis import Ensemble, find_model
 from napari_caltomorph.encoding import FeatureOrigin, Features
 from napari_caltomorph.report.top_cells import top_cells
 from napari_caltomorph.smear import read_smear
-from napari_caltomorph.synthetic import drawn_features, synthesize_patient
+from napari_caltomorph.synthetic import synthesize_patient, synthetic_features
 from napari_caltomorph.synthetic.write import write_smear
 
 
@@ -31,7 +31,7 @@ def judged(ensemble, tmp_path_factory):
         patient = synthesize_patient("aml", cells=6, seed=number, patient_id=f"P{number:03d}")
         write_smear(patient, folder / patient.patient_id)
         names = read_smear(folder / patient.patient_id).cells
-        values = drawn_features(patient, ensemble.description.encoder.width)
+        values = synthetic_features(patient, ensemble.description.encoder.width)
         features = Features(patient.patient_id, values, names, FeatureOrigin())
         features.save(folder / "features" / f"{patient.patient_id}.h5")
     certain = np.array([[0.0, 0.9, 0.1, 0.0], [0.2, 0.8, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])

@@ -1,4 +1,4 @@
-"""What must hold for one invented patient."""
+"""What must hold for one synthetic patient."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from napari_caltomorph.synthetic import (
     UnknownClass,
     synthesize_patient,
 )
-from napari_caltomorph.synthetic.compositions import NORMAL_CELLS, SOURCES
-from napari_caltomorph.synthetic.patients import class_of
+from napari_caltomorph.synthetic.patients import TABLE, class_of
 from napari_caltomorph.taxonomy import caltomorph_taxonomy, load_book
 
 KNOWN = COMPOSITIONS | AML_HEHR_COMPOSITIONS
@@ -38,14 +37,14 @@ def test_every_class_of_aml_hehr_has_a_composition():
 
 
 def test_every_composition_names_its_sources():
-    for row in KNOWN.values():
-        cited = [name for name in SOURCES if row.source.startswith(name) or f"; {name}" in row.source]
-        assert cited, row.detailed
-    assert all(any(name in row.source for row in KNOWN.values()) for name in SOURCES)
+    for detailed, row in KNOWN.items():
+        cited = [name for name in TABLE.sources if row.source.startswith(name) or f"; {name}" in row.source]
+        assert cited, detailed
+    assert all(any(name in row.source for row in KNOWN.values()) for name in TABLE.sources)
 
 
 def test_compositions_name_only_cell_types_that_can_be_drawn_and_all_of_them():
-    tables = (NORMAL_CELLS, *(row.cells for row in COMPOSITIONS.values()))
+    tables = (TABLE.normal_cells, *(row.cells for row in COMPOSITIONS.values()))
     assert {cell_type for cells in tables for cell_type in cells} == set(CELL_TYPES)
     assert {cell_type for row in AML_HEHR_COMPOSITIONS.values() for cell_type in row.cells} <= set(CELL_TYPES)
 

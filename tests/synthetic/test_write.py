@@ -23,13 +23,13 @@ from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.synthetic import (
     SyntheticPatient,
     SynthOptions,
-    invent_patients,
     options,
     synthesize_cohort,
     synthesize_patient,
+    synthesize_patients,
     write_smear,
 )
-from napari_caltomorph.synthetic.drawing import CELLS_A_STRIP
+from napari_caltomorph.synthetic.write import CELLS_A_STRIP
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 
 SMALL = SynthOptions(patients=10, cells=3, seed=2)
@@ -148,7 +148,7 @@ def test_overwriting_spares_what_is_no_cohort(tmp_path):
 def test_overwriting_spares_a_cohort_of_real_patients(tmp_path):
     for name in ("patients.csv", "metadata.csv"):
         (tmp_path / name).write_text("patient_id,bag_label\nAQQ,NPM1\n")
-        with pytest.raises(OutputRefused, match="invented patients"):
+        with pytest.raises(OutputRefused, match="synthetic patients"):
             synthesize_cohort(tmp_path, SMALL.model_copy(update={"overwrite": True}))
         assert [p.name for p in tmp_path.iterdir()] == [name]
         (tmp_path / name).unlink()
@@ -217,7 +217,7 @@ SCRIPT = """
     from pathlib import Path
     from napari_caltomorph.errors import OutputRefused
     from napari_caltomorph.synthetic import SynthOptions, options, synthesize_cohort
-    from napari_caltomorph.synthetic.drawing import WorkersLost
+    from napari_caltomorph.synthetic.write import WorkersLost
 
     options.CELLS_WORTH_A_PROCESS = 1
     {guard}
@@ -291,7 +291,7 @@ def test_aml_hehr_is_read_without_options(tmp_path, monkeypatch):
     assert set(cohort.table["coarse"]) == {"acute_leukemia", "healthy"}
     own = read_cohort(tmp_path / "cohort", CohortOptions(taxonomy="aml-hehr"))
     assert sorted(own.table["coarse"].unique()) == ["cbfb_myh11", "control", "npm1", "pml_rara", "runx1_runx1t1"]
-    drawn = {p.patient_id: p for p in invent_patients(HEHR.model_copy(update={"patients": 50, "cells": 50}))}
+    drawn = {p.patient_id: p for p in synthesize_patients(HEHR.model_copy(update={"patients": 50, "cells": 50}))}
     for row in own.table.itertuples():
         assert row.coarse == drawn[row.patient_id].coarse
 
@@ -299,5 +299,5 @@ def test_aml_hehr_is_read_without_options(tmp_path, monkeypatch):
 def test_what_was_written_is_read_again_with_its_classes(tmp_path):
     synthesize_cohort(tmp_path / "cohort", SMALL.model_copy(update={"shortcut": True}))
     cohort = read_cohort(tmp_path / "cohort", CohortOptions(min_cells=0, min_patients=1))
-    invented = {p.patient_id: p.coarse for p in invent_patients(SMALL)}
+    invented = {p.patient_id: p.coarse for p in synthesize_patients(SMALL)}
     assert dict(zip(cohort.table["patient_id"], cohort.table["coarse"], strict=True)) == invented

@@ -14,7 +14,7 @@ from torch import Tensor
 from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
 from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.encoding import FeatureOrigin, Features
-from napari_caltomorph.synthetic import drawn_features, synthesize_patient
+from napari_caltomorph.synthetic import synthesize_patient, synthetic_features
 from napari_caltomorph.training import TrainOptions
 from napari_caltomorph.training.bags import LabelledBags, load_bags
 
@@ -58,7 +58,7 @@ def write_cohort(
             patient = synthesize_patient(
                 detailed, cells=int(rng.integers(*cells)), seed=len(rows), patient_id=f"{detailed}-{number:03d}"
             )
-            save_features(folder, patient.patient_id, drawn_features(patient, WIDTH), origin)
+            save_features(folder, patient.patient_id, synthetic_features(patient, WIDTH), origin)
             rows.append((patient.patient_id, detailed, patient.hemoglobin_g_dl))
     table = pd.DataFrame(rows, columns=["patient_id", "diagnosis", "hemoglobin_g_dl"])
     table[table.columns if with_hemoglobin else table.columns[:2]].to_csv(folder / "patients.csv", index=False)

@@ -1,15 +1,18 @@
-from .anatomy import CellType
 from .background import RedCells
-from .cell_types import CELL_TYPES
-from .cells import UnknownCellType, draw_cell
-from .compositions import COMPOSITIONS, Composition
-from .drawn import drawn_features, drawn_smear
-from .gene_compositions import AML_HEHR_COMPOSITIONS
+from .canvas import Stain
+from .cells import CELL_TYPES, CellType, UnknownCellType, draw_cell
+from .in_memory import synthetic_features, synthetic_smear
 from .layouts import SYNTHETIC_COLUMN
 from .options import SynthOptions
-from .patients import SyntheticPatient, UnknownClass, synthesize_patient
-from .stain import Stain
-from .write import invent_patients, synthesize_cohort, write_smear
+from .patients import (
+    AML_HEHR_COMPOSITIONS,
+    COMPOSITIONS,
+    Composition,
+    SyntheticPatient,
+    UnknownClass,
+    synthesize_patient,
+)
+from .write import synthesize_cohort, synthesize_patients, write_smear
 
 __all__ = [
     "AML_HEHR_COMPOSITIONS",
@@ -25,10 +28,10 @@ __all__ = [
     "UnknownCellType",
     "UnknownClass",
     "draw_cell",
-    "drawn_features",
-    "drawn_smear",
-    "invent_patients",
     "synthesize_cohort",
     "synthesize_patient",
+    "synthesize_patients",
+    "synthetic_features",
+    "synthetic_smear",
     "write_smear",
 ]

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_caltomorph.synthetic.canvas import Canvas
-from napari_caltomorph.synthetic.shapes import blob, direction, disc, uniform
-from napari_caltomorph.synthetic.stain import Stain, density
-from napari_caltomorph.synthetic.texture import Field, dots
+from napari_caltomorph.synthetic.canvas import Canvas, Stain, density
+from napari_caltomorph.synthetic.fields import Field, blob, direction, disc, dots, uniform
 
 RED_CELL = density((184, 138, 152))
 YOUNG_RED_CELL = density((172, 136, 162))  # Polychromatic: some RNA is left.

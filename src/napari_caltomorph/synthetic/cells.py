@@ -1,23 +1,138 @@
-"""One image of one cell."""
+"""Drawn images of single cells, each of one cell type.
+
+The cell types are the entries of ``cell_types.yaml``: colours as they look on the reference stain, lengths in
+micrometres, and ranges from which every single cell draws its own values. A new type is a new entry; nothing else in
+the code knows the names.
+"""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from importlib import resources
+
 import numpy as np
+import yaml
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.synthetic.anatomy import CellType, Parts
-from napari_caltomorph.synthetic.background import RedCells, draw_background
-from napari_caltomorph.synthetic.canvas import Canvas
-from napari_caltomorph.synthetic.cell_types import CELL_TYPES
-from napari_caltomorph.synthetic.shapes import uniform
-from napari_caltomorph.synthetic.stain import Stain
+from napari_caltomorph.synthetic.background import Place, RedCells, draw_background
+from napari_caltomorph.synthetic.canvas import Canvas, Stain, density
+from napari_caltomorph.synthetic.cytoplasm import Cytoplasm, Granules
+from napari_caltomorph.synthetic.fields import Field, Grid, Range, disc, fit_area, segment, uniform, within
+from napari_caltomorph.synthetic.nucleus import Nucleus
 
+AUER_ROD = density((122, 26, 92))
+MEMBRANE_UM = 0.22  # The least cytoplasm between nucleus and border.
 OFF_CENTRE_UM = 0.35  # The scanner cuts cells out by their bounding box, not to the pixel.
 
 
 class UnknownCellType(CaltomorphError):
-    """No row of the table of cell types has this slug."""
+    """No entry of the table of cell types has this slug."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The segmentation of a drawn cell.
+
+    Attributes
+    ----------
+    grid : Grid
+        Its origin is the cell's centre.
+    cell, nucleus : (H, W) float32
+        Distance fields, positive inside; of a bare nucleus both are the same.
+    auer_rods : int
+    """
+
+    grid: Grid
+    cell: Field
+    nucleus: Field
+    auer_rods: int = 0
+
+    @property
+    def area(self) -> float:
+        """Area of the cell, square micrometres."""
+        return self.grid.area(self.cell)
+
+    @property
+    def nuclear_share(self) -> float:
+        """Area of the nucleus over that of the cell."""
+        return self.grid.area(self.nucleus) / self.area
+
+
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class CellType:
+    """One entry of the table of cell types.
+
+    Attributes
+    ----------
+    diameter : (low, high)
+        Micrometres on the smear, where cells are spread flat: that of a disc of the cell's area.
+    cytoplasm : Cytoplasm, optional
+        None for a bare nucleus.
+    nucleus : Nucleus, optional
+        None for a platelet.
+    """
+
+    diameter: Range
+    cytoplasm: Cytoplasm | None = None
+    nucleus: Nucleus | None = None
+
+    def paint(self, rng: np.random.Generator, canvas: Canvas, cell: Place, red_cells: list[Place]) -> Parts:
+        """Paint one cell (centre, radius) onto the canvas, among red cells."""
+        centre, radius = cell
+        box = canvas.window(centre, 1.4 * radius + 1.0)
+        if box is None:
+            raise ValueError(f"a cell at {centre} lies outside the image")
+        grid = box.grid
+        body, nucleus = None, np.full(grid.shape, -1, np.float32)
+        if self.cytoplasm is not None:
+            body = self.cytoplasm.outline(rng, grid, radius, [(spot - centre, size) for spot, size in red_cells])
+        if self.nucleus is not None:
+            area = uniform(rng, self.nucleus.share) * math.pi * radius**2
+            nucleus = self.nucleus.shape.field(rng, grid, radius, area)
+            nucleus += np.float32(0.05) * grid.clouds(rng, 0.25)
+            nucleus = fit_area(grid, nucleus, area, self._room(grid, radius, body))
+        if self.cytoplasm is not None and body is not None:
+            self.cytoplasm.paint(rng, box, body, nucleus)
+        if self.nucleus is not None:
+            self.nucleus.paint(rng, box, nucleus)
+            self._paint_granules_on_nucleus(rng, box, nucleus)
+        if self.cytoplasm is not None and body is not None:
+            self.cytoplasm.paint_vacuoles(rng, box, body)
+        rods = 0
+        if self.cytoplasm is not None and body is not None and rng.random() < self.cytoplasm.auer_rods:
+            rods = 1 + int(rng.random() < 0.25)
+            for _ in range(rods):
+                _paint_auer_rod(rng, box, np.minimum(body, -nucleus))
+        return Parts(grid, nucleus if body is None else body, nucleus, rods)
+
+    def _room(self, grid: Grid, radius: float, body: Field | None) -> Field | None:
+        """Return where the nucleus may lie: within the membrane, and not in the hairs."""
+        if self.cytoplasm is None or body is None:
+            return None
+        room = body - np.float32(MEMBRANE_UM)
+        return within(room, disc(grid, 0j, 0.76 * radius), 0.5) if self.cytoplasm.hairs else room
+
+    def _paint_granules_on_nucleus(self, rng: np.random.Generator, canvas: Canvas, nucleus: Field) -> None:
+        for granules in self.cytoplasm.granules if self.cytoplasm else ():
+            if granules.over_nucleus:
+                cover = granules.cover(rng, canvas.grid) * canvas.grid.cover(nucleus)
+                canvas.paint(density(granules.color), cover * np.float32(granules.over_nucleus))
+
+
+class _Table(BaseModel, extra="forbid"):
+    """The content of ``cell_types.yaml``; types name the shared granules by YAML's anchors."""
+
+    granules: dict[str, Granules]
+    cell_types: dict[str, CellType]
+
+
+_FILE = resources.files(__package__).joinpath("cell_types.yaml")
+CELL_TYPES = _Table(**yaml.safe_load(_FILE.read_text("utf-8"))).cell_types
+"""By slug."""
 
 
 def draw_cell(
@@ -61,3 +176,15 @@ def paint_cell(
     cell = (complex(*rng.normal(0, OFF_CENTRE_UM, 2)), uniform(rng, kind.diameter) / 2)
     around = draw_background(rng, canvas, stain, red_cells, cell)
     return canvas, kind.paint(rng, canvas, cell, around)
+
+
+def _paint_auer_rod(rng: np.random.Generator, canvas: Canvas, room: Field) -> None:
+    """Lay a rod where there is most room in the cytoplasm; `room` is the distance to the nearest border."""
+    grid = canvas.grid
+    place = int(np.argmax(room + np.float32(0.3) * grid.clouds(rng, 1.2)))
+    row, column = divmod(place, grid.shape[1])
+    middle = complex(float(grid.x[0, column]), float(grid.y[row, 0]))
+    around = 1j * middle / max(abs(middle), 1e-3) * complex(1, rng.normal(0, 0.3))
+    half = around / abs(around) * rng.uniform(1.4, 2.3)
+    rod = segment(grid, middle - half, middle + half, rng.uniform(0.16, 0.26))
+    canvas.paint(AUER_ROD, grid.cover(rod, 1.3) * np.float32(rng.uniform(0.75, 1.0)))

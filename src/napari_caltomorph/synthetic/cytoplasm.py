@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 
 from napari_caltomorph.synthetic.background import Place
-from napari_caltomorph.synthetic.canvas import Canvas
-from napari_caltomorph.synthetic.shapes import (
+from napari_caltomorph.synthetic.canvas import Canvas, Color, density, tint
+from napari_caltomorph.synthetic.fields import (
+    Field,
     Grid,
     Range,
     blob,
     direction,
     disc,
+    dots,
     fit_area,
     some,
     uniform,
     union,
+    veins,
     within,
 )
-from napari_caltomorph.synthetic.stain import Color, density, tint
-from napari_caltomorph.synthetic.texture import Field, dots, veins
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Granules:
     """Granules of one kind.
 
@@ -62,7 +64,7 @@ class Granules:
         return heaps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Cytoplasm:
     """The body of the cell.
 

@@ -1,4 +1,4 @@
-"""How a synthetic cohort lies on disk. A layout is a row: which classes, which names, which table.
+"""How a synthetic cohort is arranged on disk. A layout is a row: which classes, which names, which table.
 
 The tables are written from the patients alone, so a cohort's table and images cannot disagree.
 """
@@ -13,13 +13,11 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from napari_caltomorph.synthetic.compositions import COMPOSITIONS
-from napari_caltomorph.synthetic.gene_compositions import AML_HEHR_COMPOSITIONS
-from napari_caltomorph.synthetic.patients import SyntheticPatient, class_of
+from napari_caltomorph.synthetic.patients import AML_HEHR_COMPOSITIONS, COMPOSITIONS, SyntheticPatient, class_of
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 
 SYNTHETIC_COLUMN = "synthetic"
-"""Holds "yes" in the table of a cohort that never was, so that a model trained on it can say so."""
+"""Column that is "yes" in the table of a synthetic cohort; a model trained on it reports that."""
 ID_PREFIX = "synthetic_"
 TRUTH = "truth.csv"
 METAFER_CELL = "Gal-{:06d}.RGB.TIF"
@@ -31,16 +29,16 @@ Table = tuple[Row, Iterable[Row]]  # columns, rows
 
 @dataclass(frozen=True)
 class SynthLayout:
-    """One way in which a cohort may lie.
+    """One way in which a cohort is arranged.
 
     Attributes
     ----------
     name : str
     classes : tuple of tuples of str
-        Slugs of detailed classes, by coarse class: patients are dealt out to the outer ones in turn, and within each
+        Slugs of detailed classes, by coarse class: patients are assigned to the outer ones in turn, and within each
         to the inner ones.
     folder : callable
-        Where a patient's cells stand, relative to the cohort.
+        Where a patient's cells are, relative to the cohort.
     cell : str
         Format of a cell's name, from its number.
     first : int
@@ -69,7 +67,7 @@ def write_table(path: Path, columns: Row, rows: Iterable[Row]) -> None:
 
 
 def holds_synthetic_cohort(folder: Path) -> bool:
-    """Whether the folder has a layout's table, and only invented patients in it."""
+    """Whether the folder has a layout's table, and only synthetic patients in it."""
     for layout in LAYOUTS.values():
         table = folder / layout.table
         if not table.is_file():

@@ -1,24 +1,209 @@
-"""The nucleus, by its shape and its chromatin, and how it paints itself onto a canvas."""
+"""The nucleus: its shape, its chromatin, and how it is painted.
+
+A new shape is a class with a literal `kind` and a `field` method, listed in `NuclearShape`; a cell type names its kind.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+import math
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import ConfigDict
+from pydantic import Field as Validated
+from pydantic.dataclasses import dataclass
 
-from napari_caltomorph.synthetic.canvas import Canvas
-from napari_caltomorph.synthetic.shapes import (
+from napari_caltomorph.synthetic.canvas import Canvas, Color, density, tint
+from napari_caltomorph.synthetic.fields import (
+    Field,
     Grid,
-    NuclearShape,
     Range,
     blob,
+    direction,
+    disc,
+    segment,
     some,
+    uniform,
+    union,
+    veins,
+    within,
 )
-from napari_caltomorph.synthetic.stain import Color, density, tint
-from napari_caltomorph.synthetic.texture import Field, veins
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Round:
+    """One rounded nucleus: blasts, lymphocytes, plasma cells; dented, it is a kidney.
+
+    Attributes
+    ----------
+    elongation, dent, eccentricity : (low, high)
+        Axis ratio; depth of the dent as a fraction of the nuclear radius; how far out the nucleus lies,
+        0 in the centre of the cell, 1 touching its border.
+    waviness : float
+        Irregularity of the border as a fraction of the radius.
+    dents : int
+        How many dents there are at most.
+    cleft : float
+        How often a dent is a narrow cleft, 0 to 1.
+    """
+
+    elongation: Range = (1.0, 1.2)
+    dent: Range = (0.0, 0.0)
+    eccentricity: Range = (0.2, 0.8)
+    waviness: float = 0.05
+    dents: int = 1
+    cleft: float = 0.0
+    kind: Literal["round"] = "round"
+
+    def field(self, rng: np.random.Generator, grid: Grid, cell_radius: float, area: float) -> Field:
+        """Return the distance field of a nucleus of about `area` square micrometres."""
+        radius = math.sqrt(area / math.pi)
+        room = max(cell_radius - radius * 1.04, 0.0)
+        towards = direction(rng)
+        centre = room * uniform(rng, self.eccentricity) * towards
+        nucleus = blob(rng, grid, centre, radius, uniform(rng, self.elongation), self.waviness)
+        for _ in range(self.dents):
+            depth = uniform(rng, self.dent)
+            if depth < 0.05:
+                continue
+            # Dents face the wide side of the cytoplasm more often than not.
+            side = -towards * complex(1, rng.normal(0, 0.8))
+            side /= abs(side)
+            if rng.random() < self.cleft:
+                u, v = grid.along(centre, side)
+                mouth = np.float32(0.12) * (u - np.float32(radius * (1 - 1.1 * depth))) - np.abs(v)
+                mouth += np.float32(0.12) * grid.clouds(rng, 1.0)
+            else:
+                bite = radius * rng.uniform(0.4, 0.9)
+                mouth = disc(grid, centre + side * (radius * (1 - depth) + bite), bite)
+                mouth += np.float32(0.07 * bite) * grid.clouds(rng, 0.8)
+            nucleus = within(nucleus, -mouth, 1.0)
+        return nucleus
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Smudged:
+    """A nucleus that burst when the smear was made: ragged, drawn out to one side, with a faint border.
+
+    Attributes
+    ----------
+    elongation : (low, high)
+    tear : (low, high)
+        How far it is drawn out, micrometres.
+    """
+
+    elongation: Range = (1.0, 1.6)
+    tear: Range = (0.2, 1.0)
+    kind: Literal["smudged"] = "smudged"
+
+    def field(self, rng: np.random.Generator, grid: Grid, cell_radius: float, area: float) -> Field:
+        """Return the distance field of a nucleus of about `area` square micrometres."""
+        radius = math.sqrt(area / math.pi)
+        nucleus = blob(rng, grid, 0j, radius, uniform(rng, self.elongation), 0.14)
+        along, _ = grid.along(0j, direction(rng))
+        tail = np.clip(along * np.float32(1 / radius) + np.float32(0.2), 0, 1.3)
+        nucleus += np.float32(uniform(rng, self.tear)) * tail * grid.clouds(rng, 0.8)
+        nucleus += np.float32(0.07) * grid.clouds(rng, 0.25)
+        nucleus *= np.float32(0.35)  # A slope below 1 is a soft border.
+        return nucleus
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Lobed:
+    """Lobes on a bent chain, joined by strands: segmented granulocytes.
+
+    Attributes
+    ----------
+    lobes : (fewest, most)
+    strand : (low, high)
+        Width of the strands between lobes, micrometres.
+    bend : (low, high)
+        How the chain turns from lobe to lobe, radians.
+    elongation : (low, high)
+        Of a lobe.
+    waviness : float
+        Irregularity of a lobe's border as a fraction of its radius.
+    """
+
+    lobes: tuple[int, int] = (3, 5)
+    strand: Range = (0.4, 1.0)
+    bend: Range = (0.5, 1.5)
+    elongation: Range = (1.0, 1.7)
+    waviness: float = 0.1
+    kind: Literal["lobed"] = "lobed"
+
+    def field(self, rng: np.random.Generator, grid: Grid, cell_radius: float, area: float) -> Field:
+        """Return the distance field of a nucleus of about `area` square micrometres."""
+        count = some(rng, self.lobes)
+        if count > 3 and rng.random() < 0.5:  # Three and four lobes are the rule.
+            count -= 1
+        radius = math.sqrt(area / math.pi / count)
+        centres = self._chain(rng, count, radius, cell_radius - radius - 0.3)
+        parts = [
+            blob(rng, grid, centre, radius * rng.uniform(0.88, 1.12), uniform(rng, self.elongation), self.waviness)
+            for centre in centres
+        ]
+        parts += [
+            segment(grid, start, end, uniform(rng, self.strand) / 2) for start, end in itertools.pairwise(centres)
+        ]
+        return union(parts, 0.45)
+
+    def _chain(self, rng: np.random.Generator, count: int, radius: float, room: float) -> list[complex]:
+        """Return the best of several random walks: lobes apart from each other, none outside the cell."""
+        best: tuple[float, list[complex]] = (math.inf, [])
+        for _ in range(10):
+            step, turn = 2.15 * radius * direction(rng), rng.choice((-1, 1))
+            chain = [0j]
+            for _ in range(count - 1):
+                chain.append(chain[-1] + step)
+                angle = turn * uniform(rng, self.bend) + rng.normal(0, 0.25)
+                step *= complex(math.cos(angle), math.sin(angle)) * rng.uniform(0.94, 1.06)
+            middle = sum(chain) / count + 0.3 * radius * direction(rng)
+            chain = [one - middle for one in chain]
+            outside = sum(max(abs(one) - room, 0) for one in chain)
+            near = sum(max(2.1 * radius - abs(a - b), 0) for a, b in itertools.combinations(chain, 2))
+            if outside + near < best[0]:
+                best = (outside + near, chain)
+        return best[1]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Band:
+    """A bent sausage: band neutrophils.
+
+    Attributes
+    ----------
+    bend : (low, high)
+        Angle that the arc spans, radians.
+    """
+
+    bend: Range = (2.6, 4.4)
+    kind: Literal["band"] = "band"
+
+    def field(self, rng: np.random.Generator, grid: Grid, cell_radius: float, area: float) -> Field:
+        """Return the distance field of a nucleus of about `area` square micrometres."""
+        span = uniform(rng, self.bend)
+        arc = cell_radius * rng.uniform(0.46, 0.6)
+        half_width = min(area / (arc * span + 2.0) / 2, arc * 0.72)
+        u, v = grid.along(0.12 * cell_radius * direction(rng), direction(rng))
+        across = np.abs(v)
+        # Distance to an arc: to the circle between its ends, to the nearer end beyond them.
+        ex, ey = math.cos(span / 2), math.sin(span / 2)
+        on_arc = np.abs(np.sqrt(u * u + v * v) - np.float32(arc))
+        du, dv = u - np.float32(arc * ex), across - np.float32(arc * ey)
+        beyond = np.float32(ex) * across - np.float32(ey) * u > 0
+        distance = np.where(beyond, np.sqrt(du * du + dv * dv), on_arc)
+        field = np.float32(half_width) - distance
+        field += np.float32(0.17 * half_width) * grid.clouds(rng, 1.1)
+        field += np.float32(0.04 * half_width) * grid.clouds(rng, 0.45)
+        return field
+
+
+NuclearShape = Annotated[Round | Smudged | Lobed | Band, Validated(discriminator="kind")]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Nucleus:
     """The nucleus, by its shape and its chromatin.
 

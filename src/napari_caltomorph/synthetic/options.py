@@ -19,7 +19,7 @@ class SynthOptions(BaseModel, frozen=True, extra="forbid"):
     layout: Literal["folders", "aml-hehr"] = Field(
         "folders",
         description="folders: the 19 diagnoses, one folder a class; aml-hehr: four genetic subtypes of AML and healthy "
-        "donors, as that public cohort lies on disk.",
+        "donors, in the folders of that public cohort.",
     )
     shortcut: bool = Field(
         False,
@@ -29,10 +29,10 @@ class SynthOptions(BaseModel, frozen=True, extra="forbid"):
     workers: PositiveInt | None = Field(
         None, description="Processes that draw; one a processor where not given. The bytes are the same."
     )
-    overwrite: bool = Field(False, description="Replace the synthetic cohort that stands in the output folder.")
+    overwrite: bool = Field(False, description="Replace the synthetic cohort in the output folder.")
 
     @property
     def processes(self) -> int:
-        """How many processes draw: those asked for, but none that would have too little to do."""
-        asked = self.workers or os.cpu_count() or 1
-        return max(1, min(asked, self.patients * self.cells // CELLS_WORTH_A_PROCESS))
+        """How many processes draw: the chosen number, but none that would have too little to do."""
+        chosen = self.workers or os.cpu_count() or 1
+        return max(1, min(chosen, self.patients * self.cells // CELLS_WORTH_A_PROCESS))

@@ -1,7 +1,7 @@
-"""Patients that never were: a diagnosis, a blood count and a stain, from which every cell follows.
+"""Synthetic patients: a diagnosis, a blood count and a stain, from which every cell follows.
 
-Everything about a patient follows from the diagnosis and the seed, and each cell has a seed of its own: any
-cell can be drawn again, alone and byte for byte.
+A patient is a mixture of the normal differential and the disease's own cells (``compositions.yaml``). All of it depends
+on the diagnosis and the seed alone, and each cell has a seed of its own: any cell can be drawn again, byte for byte.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cache
+from importlib import resources
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.synthetic.background import RedCells
+from napari_caltomorph.synthetic.canvas import Stain
 from napari_caltomorph.synthetic.cells import draw_cell
-from napari_caltomorph.synthetic.compositions import COMPOSITIONS, NORMAL_CELLS, Composition
-from napari_caltomorph.synthetic.gene_compositions import AML_HEHR_COMPOSITIONS
-from napari_caltomorph.synthetic.stain import Stain
 from napari_caltomorph.taxonomy import CoarseClass, DetailedClass, Taxonomy, caltomorph_taxonomy, load_book
 
 GENERATOR_VERSION = "2"
@@ -30,11 +32,68 @@ GENERATOR_VERSION = "2"
 NORMAL_LIKENESS = 60.0
 # Of a slide whose stain gives the class away: how much of it is the class's, the rest the patient's own.
 SHORTCUT = 0.85
-SEX_SHIFT = 0.5  # g/dl of hemoglobin that men lie above and women below the mean.
+SEX_SHIFT = 0.5  # g/dl of hemoglobin by which men are above and women below the mean.
 
 
 class UnknownClass(CaltomorphError):
     """No class with a composition has this slug."""
+
+
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Composition:
+    """What the blood of one detailed class looks like.
+
+    Attributes
+    ----------
+    cells : dict
+        Relative frequency of the disease's cells by slug of the cell type.
+    burden : (a, b)
+        Beta distribution of the share of the disease's cells among all.
+    hemoglobin : (mean, standard deviation)
+        g/dl, of both sexes together.
+    age : (mean, standard deviation)
+        Years.
+    source : str
+        Works of `sources` in the file, with the chapter or entity.
+    likeness : float
+        How alike the patients' mixtures of the disease's cells are: sum of the Dirichlet parameters. With 60 a type
+        of 30 % varies by about 6 percent points between patients, with 12 by 13.
+    rouleaux, teardrops : float
+        Share of patients in which red cells form rolls, or in which many are drawn out into drops.
+    """
+
+    cells: dict[str, int]
+    burden: tuple[float, float]
+    hemoglobin: tuple[float, float]
+    age: tuple[float, float]
+    source: str
+    likeness: float = 12.0
+    rouleaux: float = 0.02
+    teardrops: float = 0.01
+
+
+class CompositionTable(BaseModel, frozen=True, extra="forbid"):
+    """The content of ``compositions.yaml``.
+
+    Attributes
+    ----------
+    sources : dict
+        What `Composition.source` names.
+    normal_cells : dict
+        Frequency of the cells of healthy blood, per mille.
+    compositions, aml_hehr_compositions : dict
+        By detailed class of the caltomorph taxonomy, and by class of the aml-hehr taxonomy.
+    """
+
+    sources: dict[str, str]
+    normal_cells: dict[str, int]
+    compositions: dict[str, Composition]
+    aml_hehr_compositions: dict[str, Composition]
+
+
+_FILE = resources.files(__package__).joinpath("compositions.yaml")
+TABLE = CompositionTable(**yaml.safe_load(_FILE.read_text("utf-8")))
+COMPOSITIONS, AML_HEHR_COMPOSITIONS = TABLE.compositions, TABLE.aml_hehr_compositions
 
 
 @dataclass(frozen=True)
@@ -48,13 +107,13 @@ class SyntheticPatient:
         Slugs of the classes.
     hemoglobin_g_dl : float
     rouleaux, teardrops : float
-        Fractions of the red cells, 0 to 1, that lie in rolls, and that are drawn out into a tail.
+        Fractions of the red cells, 0 to 1, that form rolls, and that are drawn out into a tail.
     age : int
         Years.
     sex : str
         ``"female"`` or ``"male"``.
     cell_types : tuple of str
-        (N,) slugs, in the order in which the scanner met the cells.
+        (N,) slugs, in the order in which the scanner found the cells.
     stain : Stain
         The look of this patient's slide.
     seed : int
@@ -94,7 +153,7 @@ class SyntheticPatient:
 def synthesize_patient(
     detailed: str, *, cells: int, seed: int, patient_id: str | None = None, shortcut: bool = False
 ) -> SyntheticPatient:
-    """Invent one patient.
+    """Synthesize one patient.
 
     Parameters
     ----------
@@ -107,8 +166,8 @@ def synthesize_patient(
     patient_id : str, optional
         ``<detailed>_<seed>`` where not given.
     shortcut : bool
-        Whether the stain gives the class away, as when each disease comes from another laboratory; otherwise it knows
-        nothing of the disease.
+        Whether the stain gives the class away, as if each disease came from another laboratory; otherwise it does not
+        depend on the disease.
 
     Returns
     -------
@@ -125,7 +184,7 @@ def synthesize_patient(
     if detailed not in known:
         raise UnknownClass(f"{detailed!r} is no detailed class; there are {', '.join(known)}.")
     if cells < 1:
-        raise ValueError(f"A smear of {cells} cells was asked for; it has one at least.")
+        raise ValueError(f"A smear has one cell at least, not {cells}.")
     row = known[detailed]
     rng = np.random.default_rng([seed, 0])
     is_male = bool(rng.random() < 0.5)
@@ -135,7 +194,7 @@ def synthesize_patient(
     teardrops = rng.uniform(0.08, 0.4) if rng.random() < row.teardrops else rng.uniform(0, 0.015)
     coarse = class_of(detailed)[0].slug
     cell_types = _draw_cell_types(rng, row, cells)
-    stain = Stain.sample(rng)  # Last: the patients stay who they are when stains are drawn in another way.
+    stain = Stain.sample(rng)  # Last: patients stay the same when stains are drawn in another way.
     return SyntheticPatient(
         patient_id=patient_id or f"{detailed}_{seed}",
         detailed=detailed,
@@ -188,7 +247,7 @@ def _draw_cell_types(rng: np.random.Generator, row: Composition, cells: int) -> 
     types: list[str] = []
     shares: list[float] = []
     for frequencies, likeness, share in (
-        (NORMAL_CELLS, NORMAL_LIKENESS, 1 - burden),
+        (TABLE.normal_cells, NORMAL_LIKENESS, 1 - burden),
         (row.cells, row.likeness, burden),
     ):
         weights = np.array(list(frequencies.values()), float)

@@ -1,19 +1,32 @@
 """Synthetic smears and cohorts on disk, in the form that a Metafer scanner exports.
 
-A folder appears under its name only when it is complete; cancelling leaves nothing behind.
+Cells are drawn in strips by this process or by several; every cell has a seed of its own, so the bytes do not depend
+on which process draws it. A folder appears under its name only when it is complete: cancelling leaves nothing behind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+import io
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import tifffile
+from numpy.typing import NDArray
 
-from napari_caltomorph.errors import OutputRefused
+from napari_caltomorph.errors import CaltomorphError, OutputRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.storage import replacing_folder
-from napari_caltomorph.synthetic.drawing import CELLS_A_STRIP, Strip, draw_strips
+from napari_caltomorph.synthetic.fields import FIELD_OF_VIEW_UM
 from napari_caltomorph.synthetic.layouts import (
     ID_PREFIX,
     LAYOUTS,
@@ -25,7 +38,14 @@ from napari_caltomorph.synthetic.layouts import (
 from napari_caltomorph.synthetic.options import SynthOptions
 from napari_caltomorph.synthetic.patients import SyntheticPatient, synthesize_patient
 
-STAGE = "Drawing cells"
+CELLS_A_STRIP = 40  # A fifth of a second: how long cancelling may take.
+STRIPS_AHEAD = 3  # For each process; more only fills memory.
+SECONDS_BETWEEN_REPORTS = 0.1
+MICROMETRES_PER_CM = 10_000
+
+
+class WorkersLost(CaltomorphError):
+    """The processes that drew cells ended before their work did."""
 
 
 def write_smear(patient: SyntheticPatient, folder: Path, *, progress: OnProgress = ignore) -> None:
@@ -46,7 +66,7 @@ def write_smear(patient: SyntheticPatient, folder: Path, *, progress: OnProgress
     """
     _refuse_filled(folder)
     with replacing_folder(folder, overwrite=True) as part:
-        draw_strips(_strips(patient, part, LAYOUTS["folders"]), 1, _counting(len(patient), progress))
+        _draw_strips(_strips(patient, part, LAYOUTS["folders"]), 1, _counting(len(patient), progress))
 
 
 def synthesize_cohort(out: Path, options: SynthOptions, *, progress: OnProgress = ignore) -> Path:
@@ -77,19 +97,19 @@ def synthesize_cohort(out: Path, options: SynthOptions, *, progress: OnProgress 
     with replacing_folder(out, overwrite=True) as part:
         strips = (
             strip
-            for patient in invent_patients(options)
+            for patient in synthesize_patients(options)
             for strip in _strips(patient, part / layout.folder(patient), layout)
         )
-        draw_strips(strips, options.processes, _counting(options.patients * options.cells, progress))
-        # Invented once more, and one at a time: they cost less than keeping them.
-        write_table(part / layout.table, *layout.rows(invent_patients(options)))
+        _draw_strips(strips, options.processes, _counting(options.patients * options.cells, progress))
+        # Synthesized a second time, one by one: that costs less than keeping them in memory.
+        write_table(part / layout.table, *layout.rows(synthesize_patients(options)))
     return out / layout.table
 
 
-def invent_patients(options: SynthOptions) -> Iterator[SyntheticPatient]:
+def synthesize_patients(options: SynthOptions) -> Iterator[SyntheticPatient]:
     """Yield the patients of a cohort, one at a time: any number fits in memory.
 
-    They are dealt out to the layout's classes in turn, and within each to its detailed classes in turn.
+    They are assigned to the layout's classes in turn, and within each to its detailed classes in turn.
     """
     coarse = LAYOUTS[options.layout].classes
     seeds = np.random.SeedSequence(options.seed).generate_state(options.patients)
@@ -105,13 +125,13 @@ def invent_patients(options: SynthOptions) -> Iterator[SyntheticPatient]:
         )
 
 
-def _strips(patient: SyntheticPatient, folder: Path, layout: SynthLayout) -> Iterator[Strip]:
+def _strips(patient: SyntheticPatient, folder: Path, layout: SynthLayout) -> Iterator[_Strip]:
     """Make the patient's folder, with the truth in it, and yield what is to be drawn there."""
     folder.mkdir(parents=True, exist_ok=True)
     names = [layout.cell.format(number) for number in range(layout.first, layout.first + len(patient))]
     write_table(folder / TRUTH, ("cell", "type"), zip(names, patient.cell_types, strict=True))
     for start in range(0, len(patient), CELLS_A_STRIP):
-        yield Strip(patient, folder, tuple(names[start : start + CELLS_A_STRIP]), start)
+        yield _Strip(patient, folder, tuple(names[start : start + CELLS_A_STRIP]), start)
 
 
 def _counting(total: int, progress: OnProgress) -> Callable[[int], None]:
@@ -120,7 +140,7 @@ def _counting(total: int, progress: OnProgress) -> Callable[[int], None]:
     def report(more: int) -> None:
         nonlocal done
         done += more
-        progress(Progress(STAGE, done, total))
+        progress(Progress("Drawing cells", done, total))
 
     report(0)
     return report
@@ -132,4 +152,117 @@ def _refuse_filled(folder: Path, *, overwrite: bool = False) -> None:
     if not overwrite:
         raise OutputRefused(f"{folder} exists already and is not empty; choose another name, or allow overwriting.")
     if not holds_synthetic_cohort(folder):  # A mistyped name must not cost somebody their home folder.
-        raise OutputRefused(f"{folder} holds no cohort of invented patients to overwrite; choose another name.")
+        raise OutputRefused(f"{folder} holds no cohort of synthetic patients to overwrite; choose another name.")
+
+
+@dataclass(frozen=True)
+class _Strip:
+    """Some cells of one patient, from the `start`-th on, with their file names in an existing folder."""
+
+    patient: SyntheticPatient
+    folder: Path
+    names: tuple[str, ...]
+    start: int
+
+    def draw(self) -> Iterator[None]:
+        """Write the cells, one a step."""
+        for index, name in enumerate(self.names, self.start):
+            (self.folder / name).write_bytes(_tiff_bytes(self.patient.image(index)))
+            yield
+
+
+def _draw_strips(strips: Iterable[_Strip], processes: int, report: Callable[[int], None]) -> None:
+    """Write the cells of all strips, which are consumed as they are needed.
+
+    `report` is called often with the number of cells written since its last call, which may be 0; what it raises stops
+    the drawing.
+
+    Raises
+    ------
+    WorkersLost
+        A process was ended from outside, or could not start.
+    OSError
+        A file could not be written.
+    """
+    if processes == 1:
+        for strip in strips:
+            for _ in strip.draw():
+                report(1)
+        return
+    context = multiprocessing.get_context("spawn")  # A fork of a process that runs threads, as napari does, may hang.
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent) as pool:
+        pending: set[Future[int]] = set()
+        try:
+            for strip in strips:
+                with _without_interrupts():
+                    pending.add(pool.submit(_draw, strip))
+                while len(pending) >= processes * STRIPS_AHEAD:
+                    pending = _collect(pending, report)
+            while pending:
+                pending = _collect(pending, report)
+        except BrokenProcessPool as error:
+            raise WorkersLost(
+                "A process that drew cells ended unexpectedly (out of memory, or a script without "
+                '`if __name__ == "__main__":`); fix that, or draw with one worker.'
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _draw(strip: _Strip) -> int:
+    return sum(1 for _ in strip.draw())
+
+
+def _collect(pending: set[Future[int]], report: Callable[[int], None]) -> set[Future[int]]:
+    done, pending = wait(pending, SECONDS_BETWEEN_REPORTS, FIRST_COMPLETED)
+    report(sum(future.result() for future in done))
+    return pending
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Keep Ctrl-C from processes that start here: they inherit what is blocked; the parent ends them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)  # It was killed: nothing else would end this process.
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _tiff_bytes(image: NDArray[np.uint8]) -> bytes:
+    """Return a cell, (H, W, 3) uint8 RGB, as a TIFF file that states its pixel size."""
+    return _tiff_head(image.shape) + image.tobytes()
+
+
+@lru_cache(maxsize=8)
+def _tiff_head(shape: tuple[int, ...]) -> bytes:
+    """Return the file's beginning, which depends on nothing but the image's size."""
+    blank = np.zeros(shape, np.uint8)
+    pixels_per_cm = len(blank) / FIELD_OF_VIEW_UM * MICROMETRES_PER_CM
+    file = io.BytesIO()
+    tifffile.imwrite(
+        file,
+        blank,
+        photometric="rgb",
+        rowsperstrip=len(blank),
+        resolution=(pixels_per_cm, pixels_per_cm),
+        resolutionunit="CENTIMETER",
+        software="napari-caltomorph, synthetic",
+        metadata=None,
+    )
+    return file.getvalue()[: -blank.nbytes]

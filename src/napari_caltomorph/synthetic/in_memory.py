@@ -1,4 +1,4 @@
-"""Synthetic patients that are never written: their cells drawn when looked at, or numbers in place of features."""
+"""Synthetic patients that are not written: smears whose cells are drawn when read, and simulated features."""
 
 from __future__ import annotations
 
@@ -9,56 +9,56 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_caltomorph.smear import Smear
+from napari_caltomorph.synthetic.fields import FIELD_OF_VIEW_UM
 from napari_caltomorph.synthetic.layouts import METAFER_CELL
 from napari_caltomorph.synthetic.patients import SyntheticPatient
-from napari_caltomorph.synthetic.shapes import FIELD_OF_VIEW_UM
 
 _SIDE = 144
-# A cell is looked at three times: summed, checked and encoded. This many, 64 MB, are drawn once; the others each time.
-_KEPT = 1024
+# A cell is read three times: for its digest, its grade and its features. So many (64 MB) are drawn only once.
+_CACHED = 1024
 
 # Of a patient's features; the centres of cell types, and the cells around them, vary by 1.
 _PATIENT_SHIFT = 0.3
 
 
-class _DrawnSource:
-    """The cells of a synthetic patient, drawn when they are asked for; the first of them are kept."""
+class _SyntheticSource:
+    """The cells of a synthetic patient, drawn when they are read; the first of them are cached."""
 
     def __init__(self, patient: SyntheticPatient) -> None:
         self._patient = patient
-        self._kept: dict[int, NDArray[np.uint8]] = {}
+        self._cache: dict[int, NDArray[np.uint8]] = {}
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        if index in self._kept:
-            return self._kept[index].copy()
+        if index in self._cache:
+            return self._cache[index].copy()
         image = self._patient.image(index, _SIDE)
-        if len(self._kept) < _KEPT:
-            self._kept[index] = image.copy()
+        if len(self._cache) < _CACHED:
+            self._cache[index] = image.copy()
         return image
 
     def digest(self, index: int) -> str:
         return hashlib.sha256(self.image(index).tobytes()).hexdigest()
 
 
-def drawn_smear(patient: SyntheticPatient) -> Smear:
+def synthetic_smear(patient: SyntheticPatient) -> Smear:
     """Return a smear whose cells are drawn when they are read; the names are those that `write_smear` gives them."""
     return Smear(
         patient_id=patient.patient_id,
         path=None,
         cells=tuple(METAFER_CELL.format(number + 1) for number in range(len(patient))),
         labels=(None,) * len(patient),
-        source=_DrawnSource(patient),
+        source=_SyntheticSource(patient),
         canvas=(_SIDE, _SIDE),
         pixel_size_um=FIELD_OF_VIEW_UM / _SIDE,
     )
 
 
-def drawn_features(patient: SyntheticPatient, width: int = 768, seed: int = 0) -> NDArray[np.float32]:
-    """Invent features of a patient's cells; no cell is drawn and no encoder asked.
+def synthetic_features(patient: SyntheticPatient, width: int = 768, seed: int = 0) -> NDArray[np.float32]:
+    """Simulate features of a patient's cells; no cell is drawn and no encoder is run.
 
     For load tests, and for tests of training: a patient's mixture of cells can be learned from them. They are random
-    numbers, whose only likeness to an encoder's is that cells of one type lie together; no number that is measured
-    on them says anything about real cells.
+    numbers; all they share with an encoder's is that cells of one type are close together. A number that is measured on
+    them says nothing about real cells.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def drawn_features(patient: SyntheticPatient, width: int = 768, seed: int = 0) -
     width : int
         Numbers a cell.
     seed : int
-        Not negative, one for a whole cohort: where the cell types lie.
+        Not negative, one for a whole cohort: it sets the centres of the cell types.
 
     Returns
     -------
@@ -84,5 +84,5 @@ def drawn_features(patient: SyntheticPatient, width: int = 768, seed: int = 0) -
 
 
 def _centre(cell_type: str, width: int, seed: int) -> NDArray[np.float32]:
-    # By its name: a new row in the table of cell types moves no other type.
+    # From its name: a new entry in the table of cell types moves no other type.
     return np.random.default_rng([seed, zlib.crc32(cell_type.encode())]).standard_normal(width, dtype=np.float32)

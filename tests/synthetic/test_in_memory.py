@@ -14,20 +14,20 @@ from napari_caltomorph.smear import check_smear, read_smear
 from napari_caltomorph.synthetic import (
     SyntheticPatient,
     SynthOptions,
-    drawn,
-    drawn_features,
-    drawn_smear,
-    invent_patients,
+    in_memory,
     synthesize_cohort,
     synthesize_patient,
+    synthesize_patients,
+    synthetic_features,
+    synthetic_smear,
 )
 
 
 def test_a_drawn_smear_shows_the_cells_that_would_be_written(tmp_path: Path) -> None:
     options = SynthOptions(patients=3, cells=4, seed=5)
     synthesize_cohort(tmp_path / "cohort", options)
-    for patient in invent_patients(options):
-        smear = check_smear(drawn_smear(patient))
+    for patient in synthesize_patients(options):
+        smear = check_smear(synthetic_smear(patient))
         written = check_smear(read_smear(tmp_path / "cohort" / patient.coarse / patient.patient_id))
         assert smear.cells == written.cells
         assert len(smear.usable) == len(written.usable) == 4
@@ -36,12 +36,12 @@ def test_a_drawn_smear_shows_the_cells_that_would_be_written(tmp_path: Path) -> 
 
 
 def test_patients_come_one_at_a_time() -> None:
-    stream = invent_patients(SynthOptions(patients=1_000_000, cells=3))
+    stream = synthesize_patients(SynthOptions(patients=1_000_000, cells=3))
     assert [next(stream).patient_id for _ in range(2)] == ["synthetic_0000001", "synthetic_0000002"]
 
 
 def test_only_so_many_cells_are_kept_and_the_others_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drawn, "_KEPT", 2)
+    monkeypatch.setattr(in_memory, "_CACHED", 2)
     times_drawn = [0, 0, 0]
     draw = SyntheticPatient.image
 
@@ -52,7 +52,7 @@ def test_only_so_many_cells_are_kept_and_the_others_are_drawn_again(monkeypatch:
     patient = synthesize_patient("aml", cells=3, seed=4)
     images = list(patient.images())
     monkeypatch.setattr(SyntheticPatient, "image", counting)
-    smear = drawn_smear(patient)
+    smear = synthetic_smear(patient)
     encode(smear, EncodeOptions(encoder="demo-vit", device="cpu"))
     assert sorted(times_drawn) == [1, 1, 3]  # threads decide which cells come first
     smear.image(0)[:] = 0  # what a caller does to an image is the caller's own
@@ -61,17 +61,17 @@ def test_only_so_many_cells_are_kept_and_the_others_are_drawn_again(monkeypatch:
 
 def test_features_are_the_same_for_the_same_patient_width_and_seed() -> None:
     patient = synthesize_patient("aml", cells=30, seed=4)
-    features = drawn_features(patient)
+    features = synthetic_features(patient)
     assert (features.shape, features.dtype) == ((30, 768), np.float32)
-    assert drawn_features(pickle.loads(pickle.dumps(patient))).tobytes() == features.tobytes()  # noqa: S301
-    assert not np.array_equal(drawn_features(patient, seed=1), features)
-    assert not np.array_equal(drawn_features(replace(patient, seed=5)), features)
-    assert drawn_features(patient, width=8).shape == (30, 8)
+    assert synthetic_features(pickle.loads(pickle.dumps(patient))).tobytes() == features.tobytes()  # noqa: S301
+    assert not np.array_equal(synthetic_features(patient, seed=1), features)
+    assert not np.array_equal(synthetic_features(replace(patient, seed=5)), features)
+    assert synthetic_features(patient, width=8).shape == (30, 8)
 
 
 def test_features_of_one_cell_type_lie_together_whoever_the_patient_is() -> None:
     train, test = (synthesize_patient(slug, cells=300, seed=seed) for slug, seed in (("aml", 1), ("cml", 2)))
-    of_train, of_test = drawn_features(train), drawn_features(test)
+    of_train, of_test = synthetic_features(train), synthetic_features(test)
     shared = sorted(set(train.cell_types) & set(test.cell_types))
     assert len(shared) >= 5
     centres = np.stack([of_train[np.array(train.cell_types) == slug].mean(axis=0) for slug in shared])

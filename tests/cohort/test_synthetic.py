@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 
 from napari_caltomorph.cohort import CohortOptions, read_cohort
-from napari_caltomorph.cohort.drawn import DrawnPatients
+from napari_caltomorph.cohort.synthetic import SyntheticPatients
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
 
 OPTIONS = SynthOptions(patients=16, cells=3, seed=5)
@@ -18,7 +18,7 @@ def test_they_are_the_patients_that_would_be_written(tmp_path):
     written = read_cohort(tmp_path / "written", CohortOptions(min_cells=1, min_patients=1)).table.set_index(
         "patient_id"
     )
-    drawn = DrawnPatients.invent(OPTIONS)
+    drawn = SyntheticPatients.synthesize(OPTIONS)
     table = drawn.cohort().table.set_index("patient_id")
     for column in ("coarse", "hemoglobin_g_dl", "age"):
         assert table[column].to_dict() == written.loc[table.index, column].to_dict()
@@ -28,12 +28,12 @@ def test_they_are_the_patients_that_would_be_written(tmp_path):
 
 
 def test_nobody_is_held_out_where_that_is_asked():
-    table = DrawnPatients.invent(OPTIONS).cohort(CohortOptions(test_fraction=0)).table
+    table = SyntheticPatients.synthesize(OPTIONS).cohort(CohortOptions(test_fraction=0)).table
     assert set(table["split"]) == {"train"}
     assert table["fold"].notna().all()
 
 
 def test_what_opens_smears_can_be_sent_to_workers():
-    drawn = DrawnPatients.invent(OPTIONS)
+    drawn = SyntheticPatients.synthesize(OPTIONS)
     sent = pickle.loads(pickle.dumps(drawn.open_smear))  # noqa: S301 (our own)
     assert sent("synthetic_002").cells == drawn.open_smear("synthetic_002").cells
