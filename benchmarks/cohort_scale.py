@@ -23,7 +23,7 @@ import psutil
 from speed import machine
 
 from napari_caltomorph.cohort import Cohort, CohortOptions, EncodeCohortOptions, encode_cohort, read_cohort, with_types
-from napari_caltomorph.cohort.splits import leak, split
+from napari_caltomorph.cohort.splits import find_leak, split
 from napari_caltomorph.smear import Smear
 from napari_caltomorph.synthetic import (
     SyntheticPatient,
@@ -62,7 +62,7 @@ def main() -> None:
     cohort = Cohort("scale", Path("scale"), "table", caltomorph_taxonomy(), table)
     start = time.perf_counter()
     cohort = split(cohort)
-    assert leak(cohort) == ""
+    assert find_leak(cohort) == ""
     rows.append((f"split {asked.patients:,} patients", f"{time.perf_counter() - start:.1f} s"))
 
     # A patient comes again from class and seed, so that none need be kept.

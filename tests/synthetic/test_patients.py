@@ -173,5 +173,5 @@ def test_unknown_class_is_refused_and_the_known_ones_are_named():
 
 @pytest.mark.parametrize("cells", [0, -3])
 def test_a_patient_without_cells_is_refused(cells):
-    with pytest.raises(ValueError, match="one at least"):
+    with pytest.raises(ValueError, match="one cell at least"):
         synthesize_patient("aml", cells=cells, seed=0)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt
 
 from napari_caltomorph.cohort.cohort import Cohort
-from napari_caltomorph.cohort.splits import deal_out
+from napari_caltomorph.cohort.splits import split_into_parts
 from napari_caltomorph.statistics.classification import classification_metrics
 from napari_caltomorph.statistics.interval import Interval
 
@@ -106,7 +106,7 @@ def _split(table: pd.DataFrame, options: AuditOptions) -> NDArray[np.intp]:
     """Return the fold of each patient; -1 for all where there are no two independent ones."""
     folds = np.full(len(table), -1, dtype=np.intp)
     for count in range(options.folds, 1, -1):
-        for fold, rows in enumerate(deal_out(table, count, options.seed)):
+        for fold, rows in enumerate(split_into_parts(table, count, options.seed)):
             folds[rows] = fold
         if (folds >= 0).any():
             break

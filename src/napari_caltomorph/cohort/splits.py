@@ -1,4 +1,7 @@
-"""Which patients test and which train, and in which fold: by patient, stratified, in groups that stay together."""
+"""Splits of a cohort into a training and a test part, and of the training part into folds.
+
+Splits are by patient and stratified by class; patients of one group, or with a shared image, stay together.
+"""
 
 from __future__ import annotations
 
@@ -14,67 +17,67 @@ from napari_caltomorph.cohort.cohort import Cohort
 
 
 def split(cohort: Cohort) -> Cohort:
-    """Give every patient a side and every training patient a fold.
+    """Assign every patient to the training or test part, and every training patient to a fold.
 
     Stratified by detailed class; patients of one group, and patients that share an image, stay together. A split that
-    the table brings is kept; whoever it does not name trains.
+    the table has is kept; patients that it does not name train.
     """
     options, table, notes = cohort.options, cohort.table.copy(), []
-    if brings_its_own := bool(table["split"].notna().any()):
+    if has_own_split := bool(table["split"].notna().any()):
         notes.append("The table's own split is kept.")
         if unnamed := int(table["split"].isna().sum()):
             table["split"] = table["split"].fillna("train")
             notes.append(f"The table's own split does not name {unnamed} patients: they train.")
     else:
-        sides = _deal(table, (1 - options.test_fraction, options.test_fraction), options.split_seed)
-        table["split"] = pd.array(np.where(sides == 1, "test", "train"), dtype="string")
-        if options.test_fraction > 0 and not (sides == 1).any():
-            notes.append("Nobody is held out: there are too few independent patients; name a larger --test-fraction.")
+        part = _assign_parts(table, (1 - options.test_fraction, options.test_fraction), options.split_seed)
+        table["split"] = pd.array(np.where(part == 1, "test", "train"), dtype="string")
+        if options.test_fraction > 0 and not (part == 1).any():
+            notes.append("No patient is held out: too few are independent; name a larger --test-fraction.")
     is_train = (table["split"] == "train").to_numpy(dtype=bool)
     table["fold"] = pd.array([None] * len(table), dtype="Int64")
     train = table.loc[is_train]
     folds = min(options.folds, len(set(_groups(train))))
     if folds >= 2:
-        table.loc[is_train, "fold"] = _deal(train, [1 / folds] * folds, options.split_seed)
+        table.loc[is_train, "fold"] = _assign_parts(train, [1 / folds] * folds, options.split_seed)
     if folds < options.folds:
         count = f"Only {folds}" if folds >= 2 else "No"
         notes.append(f"{count} folds: there are no more independent training patients.")
     notes += _small_classes(cohort, train)
     if sharing := sum(len(rows) for rows in _sharing(table)):
-        notes.append(f"{sharing} patients share images with others: each stays on the side of those others.")
+        notes.append(f"{sharing} patients share images with others: each stays in the part of those others.")
     result = replace(cohort, table=table).noting(*notes)
-    problem = leak(result)
-    assert brings_its_own or not problem, problem
+    problem = find_leak(result)
+    assert has_own_split or not problem, problem
     return result.noting(f"The table's own split leaks: {problem}.") if problem else result
 
 
-def deal_out(table: pd.DataFrame, parts: int, seed: int) -> Iterator[NDArray[np.intp]]:
-    """Deal patients into parts that are alike in their classes; yield the row numbers of each.
+def split_into_parts(table: pd.DataFrame, parts: int, seed: int) -> Iterator[NDArray[np.intp]]:
+    """Split patients into parts with similar shares of the classes; yield the row numbers of each part.
 
-    Patients of one group, and patients that share an image, come into one part. Yields nothing where there are fewer
+    Patients of one group, and patients that share an image, are in one part. Yields nothing where there are fewer
     such groups than parts.
     """
     if len(set(_groups(table))) >= parts:
-        part_of = _deal(table, [1 / parts] * parts, seed)
+        part_of = _assign_parts(table, [1 / parts] * parts, seed)
         yield from (np.flatnonzero(part_of == part) for part in range(parts))
 
 
-def leak(cohort: Cohort) -> str:
-    """Return why the two sides are not independent, or an empty string: the proof that the splits keep apart.
+def find_leak(cohort: Cohort) -> str:
+    """Return why the parts of a split are not independent, or an empty string.
 
-    Sides are the test part and each fold: no patient, no image and no group may stand on two of them.
+    Parts are the test part and each fold: no patient, image or group may be in two of them.
     """
     table = cohort.table.reset_index(drop=True)
-    sides = table["split"].str.cat(table["fold"].astype("string"), na_rep="")
+    part = table["split"].str.cat(table["fold"].astype("string"), na_rep="")
     for what, together in (
-        ("{0} stands twice", table.groupby("patient_id").indices.values()),
-        ("{0} and {1} share an image and stand on two sides", _sharing(table)),
-        ("group {2} stands on two sides", table.groupby("group").indices.values()),
+        ("{0} occurs twice", table.groupby("patient_id").indices.values()),
+        ("{0} and {1} share an image and are in two parts", _sharing(table)),
+        ("group {2} is in two parts", table.groupby("group").indices.values()),
     ):
         for rows in together:
             first, *others = rows
             for other in others:
-                if what.endswith("twice") or sides[first] != sides[other]:
+                if what.endswith("twice") or part[first] != part[other]:
                     ids = table["patient_id"]
                     return what.format(ids[first], ids[other], table["group"][first])
     return ""
@@ -100,19 +103,16 @@ def _sharing(table: pd.DataFrame) -> Iterable[list[int]]:
 
 
 def _groups(table: pd.DataFrame) -> NDArray[np.intp]:
-    """Number the groups that must stay together: the table's own, joined through shared images."""
-    parent = list(range(len(table)))
+    """Number the groups that must stay together: the table's own, joined through shared images.
 
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    for first, *others in (*table.groupby("group").indices.values(), *_sharing(table)):
-        for other in others:
-            parent[root(other)] = root(first)
-    return np.array([root(i) for i in range(len(table))], dtype=np.intp)
+    A number is the row of one patient of the group. The order of these numbers decides the splits, and a general
+    algorithm for connected components would order groups that are joined twice in another way.
+    """
+    rows = pd.Series(np.arange(len(table)), index=table.index)
+    group = rows.groupby(table["group"]).transform("min").fillna(rows).to_numpy(dtype=np.intp)
+    for first, *others in _sharing(table):
+        group[np.isin(group, group[others])] = group[first]
+    return group
 
 
 def _strata(table: pd.DataFrame, least: int) -> pd.Series[str]:
@@ -123,11 +123,12 @@ def _strata(table: pd.DataFrame, least: int) -> pd.Series[str]:
     return strata.where(strata.groupby(strata).transform("size") >= least, "")
 
 
-def _deal(table: pd.DataFrame, shares: Sequence[float], seed: int) -> NDArray[np.intp]:
-    """Return the part that each patient comes into; parts have these shares of every stratum, as near as can be.
+def _assign_parts(table: pd.DataFrame, shares: Sequence[float], seed: int) -> NDArray[np.intp]:
+    """Return the part of each patient; parts have these shares of every stratum, as nearly as possible.
 
-    The largest groups first, otherwise in random order, each comes to the part that lacks most of what it brings
-    (which lowers the squared error most). Where parts lack as much, that with fewest of its classes, then of all.
+    Groups are assigned by size, the largest first, otherwise in random order; each to the part that lacks most of what
+    the group has (which lowers the squared error most). Ties go to the part with fewest patients of the group's
+    classes, then to the part that lacks most patients, then to a random one.
     """
     least = math.ceil(1 / min((share for share in shares if share > 0), default=1.0))
     strata, in_stratum = np.unique(_strata(table, least).to_numpy(dtype=str), return_inverse=True)
@@ -142,13 +143,13 @@ def _deal(table: pd.DataFrame, shares: Sequence[float], seed: int) -> NDArray[np
     groups = [np.flatnonzero(of_group == group) for group in rng.permutation(np.unique(of_group))]
     part_of = np.zeros(len(table), dtype=np.intp)
     for rows in sorted(groups, key=len, reverse=True):
-        brings = np.bincount(in_stratum[rows], minlength=len(strata))
+        counts = np.bincount(in_stratum[rows], minlength=len(strata))
         classes = np.bincount(of_class[rows], minlength=len(fine))
-        wanted = np.round((lacking * brings / sizes).sum(axis=1), 9)
+        wanted = np.round((lacking * counts / sizes).sum(axis=1), 9)
         crowded = (has * classes).sum(axis=1)
         part = np.lexsort((rng.random(len(share)), -np.round(total, 9), crowded, -wanted))[0]
         part_of[rows] = part
-        lacking[part] -= brings
+        lacking[part] -= counts
         has[part] += classes
         total[part] -= len(rows)
     return part_of

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_caltomorph.cohort import Cohort, feature_files
-from napari_caltomorph.cohort.splits import deal_out
+from napari_caltomorph.cohort.splits import split_into_parts
 from napari_caltomorph.encoding.features import FeatureOrigin, Features
 from napari_caltomorph.errors import CalibrationRefused, FeaturesRefused, TrainingRefused
 from napari_caltomorph.evaluation.calibrate import MIN_PATIENTS
@@ -241,7 +241,7 @@ def _occurring(taxonomy: Taxonomy, slugs: Iterable[str]) -> Taxonomy:
 def _setting_aside(bags: LabelledBags, options: TrainOptions) -> LabelledBags:
     """Take a stratified part of the patients out of all folds, to calibrate on."""
     share = Fraction(options.calibration_split).limit_denominator(_FINEST)
-    parts = list(deal_out(bags.table, share.denominator, options.seed))[: share.numerator]
+    parts = list(split_into_parts(bags.table, share.denominator, options.seed))[: share.numerator]
     aside = np.sort(np.concatenate([*parts, np.array([], dtype=np.intp)]))
     if len(aside) < MIN_PATIENTS:
         raise CalibrationRefused(

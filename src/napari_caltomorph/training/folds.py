@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_caltomorph.cohort.splits import deal_out
+from napari_caltomorph.cohort.splits import split_into_parts
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.training.bags import LabelledBags
 from napari_caltomorph.training.options import TrainOptions
@@ -80,7 +80,7 @@ def _split(bags: LabelledBags, fold: int, options: TrainOptions) -> MemberSplit:
     if options.recipe == "paper":
         return MemberSplit(fold, others, own, own)
     nobody = np.array([], dtype=np.intp)
-    inner = next(deal_out(bags.table.iloc[others], _PARTS, options.seed), nobody)
+    inner = next(split_into_parts(bags.table.iloc[others], _PARTS, options.seed), nobody)
     validation = others[inner]
     counts = np.bincount(bags.classes[validation], minlength=len(bags.taxonomy.classes))
     smallest = counts[np.unique(bags.classes[others])].min()
