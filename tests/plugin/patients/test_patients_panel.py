@@ -20,6 +20,7 @@ from napari_caltomorph.plugin.patients.table import COLUMNS, PatientsTable
 from napari_caltomorph.plugin.widgets.worker import Task
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
 
+NAMES = [column.name for column in COLUMNS]
 DISEASES = ("cll", "aml", "stem_cell_donor", "cml")
 OpenPatientsPanel = Callable[[], tuple[Viewer, PatientsPanel]]
 
@@ -62,13 +63,13 @@ def add(qtbot: QtBot, panel: PatientsPanel, place: Path) -> None:
 
 
 def shown(table: PatientsTable, column: str) -> list[str | None]:
-    model, place = table.model(), COLUMNS.index(column)
+    model, place = table.model(), NAMES.index(column)
     return [model.index(row, place).data() for row in range(model.rowCount())]
 
 
 def click_header(qtbot: QtBot, table: PatientsTable, column: str) -> None:
     header = table.horizontalHeader()
-    place = header.sectionViewportPosition(COLUMNS.index(column)) + 8
+    place = header.sectionViewportPosition(NAMES.index(column)) + 8
     qtbot.mouseClick(header.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(place, 8))
 
 

@@ -38,15 +38,15 @@ def test_each_left_out_cell_has_its_picture_and_reason(qtbot: QtBot, faulty: Sme
     assert not model.data(model.index(1, 1), Qt.ItemDataRole.DecorationRole).isNull()
 
 
-def test_a_cell_can_be_taken_back_unless_it_is_unreadable(qtbot: QtBot, faulty: Smear) -> None:
+def test_a_cell_can_be_included_again_unless_it_is_unreadable(qtbot: QtBot, faulty: Smear) -> None:
     dialog = LeftOutDialog(faulty)
     qtbot.addWidget(dialog)
     model, tick = dialog.model, Qt.ItemFlag.ItemIsUserCheckable
     assert not model.flags(model.index(0, 0)) & tick
     assert model.flags(model.index(1, 0)) & tick
     assert model.setData(model.index(1, 0), Qt.CheckState.Checked, Qt.ItemDataRole.CheckStateRole)
-    assert dialog.taken_back == {"Gal-000900.RGB.TIF"}
-    assert len(faulty.choosing(take_back=dialog.taken_back).usable) == len(faulty.usable) + 1
+    assert dialog.included_again == {"Gal-000900.RGB.TIF"}
+    assert len(faulty.choosing(take_back=dialog.included_again).usable) == len(faulty.usable) + 1
 
 
 @pytest.fixture

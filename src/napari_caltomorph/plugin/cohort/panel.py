@@ -1,4 +1,4 @@
-"""The *Open cohort* panel: who is in a directory of patients, with which class, and who was left out and why.
+"""The *Open cohort* panel: the patients of a directory with their classes, and those left out with the reasons.
 
 The panel makes a `CohortOptions`, calls `read_cohort` in a worker, and shows the `Cohort` that comes back.
 """
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from napari_caltomorph.cohort import EncodeSummary
 
 _EMPTY = (
-    "Choose a directory with a folder a diagnosis and in it a folder a patient, a directory of patients beside a "
-    "table, or a table with the path of each patient; then click <b>Read cohort</b>. Nothing is changed."
+    "Choose a directory with one folder for each diagnosis and in it one for each patient, a directory of patients "
+    "next to a table, or a table with the path of each patient; then click <b>Read cohort</b>. Nothing is changed."
 )
 
 
@@ -109,7 +109,7 @@ class CohortPanel(DockPanel):
         self.view.draw(look)
 
     def _arrange(self) -> None:
-        """Show what there is, and the options in place of the cohort while they are unfolded: a dock is low."""
+        """Show the cohort, or its options in its place while their section is open: a dock has little height."""
         is_read, is_open = self.cohort is not None, self.chooser.section.is_open
         self._empty.setVisible(not is_read and not is_open)
         self.view.setVisible(is_read and not is_open)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,30 +15,10 @@ from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.jobs import PatientResult
 from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, colored, plain
 
-COLUMNS = ("patient", "class", "p", "malign.", "Hb g/dl", "cells", "left out", "warn.", "state")
-_TIPS = {
-    "class": "The most probable class",
-    "p": "Its probability",
-    "malign.": "Probability of malignancy; red from the model's threshold on",
-    "Hb g/dl": "Hemoglobin, estimated from the cells",
-    "cells": "Cells that the prediction is made of",
-    "left out": "Cells that are left out",
-    "warn.": "Number of warnings; hover to read them",
-}
-_WIDTHS = {
-    "patient": 98,
-    "class": 128,
-    "p": 36,
-    "malign.": 64,
-    "Hb g/dl": 54,
-    "cells": 44,
-    "left out": 54,
-    "warn.": 42,
-}
 Value = str | float | int | None
 _MALIGNANT = "#e0563f"
 _ROW_HEIGHT = 22
-# The table needs the room.
+# Of a selected patient; the table needs the room.
 _WARNINGS = 2
 
 
@@ -60,6 +40,57 @@ class PatientRow:
     def problem(self) -> str:
         """Why there is no prediction, if it failed."""
         return "" if self.result is None else self.result.problem
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the table.
+
+    Attributes
+    ----------
+    name, tip : str
+    width : int
+        Pixels; 0 stretches.
+    value : callable
+        PatientRow -> the value to show and to sort by, None where unknown.
+    digits : int
+        Decimals of a number.
+    is_text : bool
+    """
+
+    name: str
+    width: int
+    value: Callable[[PatientRow], Value]
+    tip: str = ""
+    digits: int = 0
+    is_text: bool = False
+
+
+def _of_prediction(value: Callable[[Prediction], Value]) -> Callable[[PatientRow], Value]:
+    return lambda row: None if row.prediction is None else value(row.prediction)
+
+
+def _class_or_state(row: PatientRow) -> Value:
+    return row.prediction.top(1)[0][0] if row.prediction is not None else "failed" if row.problem else row.state
+
+
+COLUMNS = (
+    Column("patient", 98, lambda row: row.patient_id, is_text=True),
+    Column("class", 128, _class_or_state, "The most probable class", is_text=True),
+    Column("p", 36, _of_prediction(lambda one: one.top(1)[0][1]), "Its probability", digits=2),
+    Column(
+        "malign.",
+        64,
+        _of_prediction(lambda one: one.malignancy),
+        "Probability of malignancy; red from the model's threshold on",
+        digits=2,
+    ),
+    Column("Hb g/dl", 54, _of_prediction(lambda one: one.hemoglobin), "Hemoglobin, estimated from the cells", digits=1),
+    Column("cells", 44, _of_prediction(lambda one: len(one.cells)), "Cells that the prediction is made of"),
+    Column("left out", 54, _of_prediction(lambda one: len(one.left_out)), "Cells that are left out"),
+    Column("warn.", 42, _of_prediction(lambda one: len(one.warnings)), "Number of warnings; hover to read them"),
+    Column("state", 0, lambda row: f"failed: {row.problem}" if row.problem else row.state, is_text=True),
+)
 
 
 def described(row: PatientRow) -> str:
@@ -97,8 +128,8 @@ class PatientsTable(QTableView):
         self.verticalHeader().hide()
         self.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
         self.horizontalHeader().setStretchLastSection(True)
-        for name, width in _WIDTHS.items():
-            self.setColumnWidth(COLUMNS.index(name), width)
+        for number, column in enumerate(COLUMNS[:-1]):
+            self.setColumnWidth(number, column.width)
 
     @property
     def rows(self) -> list[PatientRow]:
@@ -155,25 +186,25 @@ class _PatientsModel(QAbstractTableModel):
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
         if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
-            return COLUMNS[section]
+            return COLUMNS[section].name
         if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.ToolTipRole:
-            return _TIPS.get(COLUMNS[section])
+            return COLUMNS[section].tip or None
         return None
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         row, column = self.rows[index.row()], COLUMNS[index.column()]
         value = self.values[index.row()][index.column()]
         if role == Qt.ItemDataRole.DisplayRole:
-            return f"{value:.{_DIGITS[column]}f}" if isinstance(value, float) else None if value is None else str(value)
+            return f"{value:.{column.digits}f}" if isinstance(value, float) else None if value is None else str(value)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return _tip(row, column)
+            return _tip(row, column.name)
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            side = Qt.AlignmentFlag.AlignLeft if column in _TEXTS else Qt.AlignmentFlag.AlignRight
+            side = Qt.AlignmentFlag.AlignLeft if column.is_text else Qt.AlignmentFlag.AlignRight
             return side | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.ForegroundRole:
-            color = _color(row, column)
+            color = _color(row, column.name)
             return None if color is None else QBrush(QColor(color))
-        if role == Qt.ItemDataRole.DecorationRole and column == "class" and row.prediction is not None:
+        if role == Qt.ItemDataRole.DecorationRole and column.name == "class" and row.prediction is not None:
             taxonomy = row.prediction.taxonomy
             return QColor(taxonomy.colors[taxonomy.names.index(row.prediction.predicted_class)])
         return None
@@ -198,28 +229,8 @@ class _EmptyLast(QSortFilterProxyModel):
         return a < b
 
 
-_TEXTS = {"patient", "class", "state"}
-_DIGITS = {"p": 2, "malign.": 2, "Hb g/dl": 1}
-
-
 def _values(row: PatientRow) -> tuple[Value, ...]:
-    """Return the values of the columns, None where unknown."""
-    state = f"failed: {row.problem}" if row.problem else row.state
-    prediction = row.prediction
-    if prediction is None:
-        return row.patient_id, "failed" if row.problem else row.state, *(None,) * (len(COLUMNS) - 3), state
-    name, probability = prediction.top(1)[0]
-    return (
-        row.patient_id,
-        name,
-        probability,
-        prediction.malignancy,
-        prediction.hemoglobin,
-        len(prediction.cells),
-        len(prediction.left_out),
-        len(prediction.warnings),
-        state,
-    )
+    return tuple(column.value(row) for column in COLUMNS)
 
 
 def _tip(row: PatientRow, column: str) -> str | None:

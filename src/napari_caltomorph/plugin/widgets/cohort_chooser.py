@@ -1,4 +1,4 @@
-"""Choosing a cohort and how it is read: what each reading needs in sight, all other options in a section."""
+"""Choosing a cohort and how it is read: the inputs of each reading, and all other options in a section."""
 
 from __future__ import annotations
 

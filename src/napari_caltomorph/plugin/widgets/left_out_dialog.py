@@ -1,4 +1,4 @@
-"""The cells that are left out, each with its picture and reason; the user can take them back in."""
+"""The cells that are left out, each with its picture and reason; the user can include them again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _COLUMNS = ("Use it", "Cell", "Why it is left out", "File")
 class LeftOutDialog(QDialog):
     """Lists what the quality rules leave out of a graded smear.
 
-    After `exec` says that it was accepted, `taken_back` names the cells to use all the same.
+    When it was accepted, `included_again` has the cells to use nevertheless.
     """
 
     def __init__(self, smear: Smear, parent: QWidget | None = None) -> None:
@@ -52,11 +52,11 @@ class LeftOutDialog(QDialog):
         column = QVBoxLayout(self)
         column.addWidget(QLabel(plain(_summary(smear)), wordWrap=True))
         column.addWidget(table)
-        column.addWidget(QLabel("Tick a cell to use it all the same; an unreadable one cannot be used."))
+        column.addWidget(QLabel("Tick a cell to use it nevertheless; an unreadable one cannot be used."))
         column.addWidget(buttons)
 
     @property
-    def taken_back(self) -> frozenset[str]:
+    def included_again(self) -> frozenset[str]:
         """Cells that the user ticked."""
         return frozenset(self.model.ticked)
 

@@ -181,7 +181,7 @@ class SmearChooser(QWidget):
         if not dialog.exec():
             return
         try:
-            self.keep(layer, smear.choosing(take_back=dialog.taken_back, set_aside=smear.set_aside))
+            self.keep(layer, smear.choosing(take_back=dialog.included_again, set_aside=smear.set_aside))
         except CaltomorphError as error:
             self.problem.emit(str(error))
 
