@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pandas as pd
-from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
-from matplotlib.figure import Figure
 from qtpy.QtCore import QModelIndex, Signal
 from qtpy.QtWidgets import QTabWidget, QWidget
 
 from napari_caltomorph.cohort import Cohort
+from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.parts import column_of, counted, line, link, plain
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.report import Look, draw_classes, draw_flow
@@ -34,7 +33,7 @@ class CohortView(QWidget):
         self._about.linkActivated.connect(self._on_link)
         self.patients, self.left_out, self.failed = TableView(), TableView(), TableView()
         self.patients.doubleClicked.connect(self._on_double_click)
-        self._classes, self._cells, self._flow = (FigureCanvasQTAgg(Figure(layout="constrained")) for _ in range(3))
+        self._classes, self._cells, self._flow = (FigureCanvas() for _ in range(3))
         self._cells.setToolTip("A histogram for each class, as tall as its row; the number is the median")
         self.tabs = QTabWidget()
         # Six tabs side by side in a dock of 360 px.

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QWidget
@@ -18,6 +16,7 @@ from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QWidget
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.evaluation.confusion import Confusion
 from napari_caltomorph.plugin.evaluate.pages import Page
+from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.parts import column_of, counted, narrow_combo, plain
 from napari_caltomorph.report import Look
 from napari_caltomorph.report.drawing import short
@@ -38,12 +37,6 @@ class PatientSelection:
     cell: tuple[int, int] | None = None
 
 
-class _Canvas(FigureCanvasQTAgg):
-    def wheelEvent(self, event: Any) -> None:
-        """Let the page scroll: matplotlib would keep the wheel to itself."""
-        event.ignore()
-
-
 class FigureTab(QWidget):
     """Shows one of several pages. `selected` (`PatientSelection`) follows a click, `page_changed` a new choice."""
 
@@ -59,7 +52,7 @@ class FigureTab(QWidget):
         self.choice = narrow_combo()
         self.choice.currentIndexChanged.connect(lambda _: self.page_changed.emit())
         self._hint = QLabel()
-        self.canvas = _Canvas(Figure(layout="constrained"))
+        self.canvas = FigureCanvas()
         self.canvas.mpl_connect("button_press_event", self._on_press)
         area = QScrollArea(widgetResizable=True)
         area.setFrameShape(QFrame.Shape.NoFrame)

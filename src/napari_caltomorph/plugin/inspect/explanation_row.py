@@ -6,16 +6,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from napari.utils import Colormap
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QFrame, QScrollArea, QWidget
 
 from napari_caltomorph.errors import ExplanationRefused
 from napari_caltomorph.plugin.session.gallery_state import Overlay
 from napari_caltomorph.plugin.session.inspection import Inspection
+from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.parts import column_of, line, plain
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.progress import OnProgress, Progress
@@ -26,16 +25,6 @@ if TYPE_CHECKING:
 LAYER = "encoder attention"
 # From transparent at an average patch to yellow, which neither stain nor glass is.
 _HEAT = Colormap([[1, 0.85, 0, 0], [1, 0.85, 0, 0.45], [1, 1, 0.2, 0.9]], name="encoder attention")
-
-
-class ScrolledCanvas(FigureCanvasQTAgg):
-    """A figure inside a scroll area: the wheel scrolls that area."""
-
-    def __init__(self) -> None:
-        super().__init__(Figure(layout="constrained"))
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        event.ignore()
 
 
 def scrolled(tab: QWidget, *widgets: QWidget) -> QScrollArea:
@@ -72,7 +61,7 @@ class ExplanationRow(QWidget):
         self.run = TaskRow(title)
         self.run.button.setToolTip(tip)
         self._summary = line()
-        self.canvas = ScrolledCanvas()
+        self.canvas = FigureCanvas()
         self.canvas.setFixedHeight(max(1, height))
         self._draw: Callable[[Figure], None] | None = None
         column_of(self, self.run, self._summary, self.canvas)

@@ -16,7 +16,7 @@ from napari_caltomorph.explanation.cell_map import pca, umap
 from napari_caltomorph.plugin.session.cell_columns import legend
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
-from napari_caltomorph.plugin.widgets.cell_plot import CellPlot
+from napari_caltomorph.plugin.widgets.canvas import CellPlot
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, line, plain, row_of
 from napari_caltomorph.plugin.widgets.worker import Job

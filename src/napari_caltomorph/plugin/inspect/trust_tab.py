@@ -19,8 +19,9 @@ from qtpy.QtWidgets import QHeaderView, QLabel, QListView, QListWidget, QListWid
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.errors import CaltomorphError, CellUnreadable, printable
 from napari_caltomorph.explanation.trust import NO_PATIENTS, Trust, trust
-from napari_caltomorph.plugin.inspect.explanation_row import ScrolledCanvas, scrolled
+from napari_caltomorph.plugin.inspect.explanation_row import scrolled
 from napari_caltomorph.plugin.session.inspection import Inspection
+from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.dock_panel import open_panel
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, colored, line, pixmap, plain
@@ -227,14 +228,14 @@ def _trust(inspection: Inspection, progress: OnProgress) -> Trust:
     return inspection.trust(inspection.result, progress)
 
 
-def _canvas(height: int) -> ScrolledCanvas:
-    canvas = ScrolledCanvas()
+def _canvas(height: int) -> FigureCanvas:
+    canvas = FigureCanvas()
     canvas.figure.set_layout_engine("none")
     canvas.setFixedHeight(height)
     return canvas
 
 
-def _axes(canvas: ScrolledCanvas, left: int, right: int, bottom: int, *, top: int = 4) -> Axes:
+def _axes(canvas: FigureCanvas, left: int, right: int, bottom: int, *, top: int = 4) -> Axes:
     """Return new axes with margins in pixels for their labels, however wide the tab is."""
     canvas.figure.clear()
     canvas.draw_idle()

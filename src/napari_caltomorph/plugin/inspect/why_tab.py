@@ -19,7 +19,7 @@ from qtpy.QtWidgets import QFormLayout, QPushButton, QWidget
 
 from napari_caltomorph.plugin.inspect.explanation_row import ExplanationRow, PatchAttentionRow, scrolled
 from napari_caltomorph.plugin.session.inspection import Inspection
-from napari_caltomorph.plugin.widgets.cell_plot import CellPlot
+from napari_caltomorph.plugin.widgets.canvas import CellPlot
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import counted, line, narrow_combo
 from napari_caltomorph.progress import OnProgress

@@ -12,8 +12,8 @@ from qtpy.QtWidgets import QFrame, QSizePolicy, QWidget
 from napari_caltomorph.diagnosis import NO_ATTENTION, ModelDescription, Prediction
 from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE
 from napari_caltomorph.plugin.session.inspection import Inspection
+from napari_caltomorph.plugin.widgets.canvas import CellPlot
 from napari_caltomorph.plugin.widgets.cell_card import CellCard
-from napari_caltomorph.plugin.widgets.cell_plot import CellPlot
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import WARNING, colored, column_of, counted, line, plain
 from napari_caltomorph.report import (

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
-from matplotlib.figure import Figure
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QVBoxLayout, QWidget
 
 from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
 from napari_caltomorph.errors import TrainingRefused
+from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.cohort_chooser import CohortChooser
 from napari_caltomorph.plugin.widgets.parts import add_items, column_of, line, link, plain
 from napari_caltomorph.plugin.widgets.settings import last_training
@@ -45,7 +44,7 @@ class TrainCohort(QWidget):
         self.run.requested.connect(self.start_reading)
         self._about = line(_EMPTY)
         self._about.linkActivated.connect(lambda _: self.show_left_out())
-        self.classes = FigureCanvasQTAgg(Figure(layout="constrained"))
+        self.classes = FigureCanvas()
         column_of(self, self.chooser, self.run, self._about, self.classes, stretch=(self.chooser,))
         self._arrange()
 

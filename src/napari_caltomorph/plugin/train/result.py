@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
-from matplotlib.figure import Figure
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QPushButton, QTabWidget, QTextBrowser, QVBoxLayout, QWidget
 
 from napari_caltomorph.jobs import TrainedModel
+from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.parts import column_of, counted, line, plain, row_of
 from napari_caltomorph.progress import format_seconds
 from napari_caltomorph.report import Look, draw_loss_curves, draw_out_of_fold_confusion
@@ -25,7 +24,7 @@ class TrainingResult(QWidget):
         self.trained: TrainedModel | None = None
         self.dialog: CardDialog | None = None
         self._about = line()
-        self.confusion, self.losses = (FigureCanvasQTAgg(Figure(layout="constrained")) for _ in range(2))
+        self.confusion, self.losses = (FigureCanvas() for _ in range(2))
         self.notes = line()
         self.notes.setMargin(6)
         self.notes.setAlignment(Qt.AlignmentFlag.AlignTop)

@@ -10,12 +10,11 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
-from matplotlib.figure import Figure
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_caltomorph.jobs import EarlierEpochs
+from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.parts import column_of, line, row_of
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.progress import OnProgress, Progress, format_seconds
@@ -131,7 +130,7 @@ class TrainingView(QWidget):
         self._folds = 0
         self.has_begun = False
         self._look = Look()
-        self.canvas = FigureCanvasQTAgg(Figure(layout="constrained"))
+        self.canvas = FigureCanvas()
         self.canvas.setMinimumHeight(140)
         self._note = line()
         self.pause = QPushButton("Pause", checkable=True)

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path
 from matplotlib.widgets import LassoSelector
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_caltomorph.plugin.session.inspection import Inspection
@@ -29,6 +30,16 @@ _REACH = 12
 _FAINT = 0.1
 # Above these, dots and rings shrink, or they would hide each other.
 _MANY_DOTS, _MANY_RINGS = 800, 60
+
+
+class FigureCanvas(FigureCanvasQTAgg):
+    """An empty figure with constrained layout. The wheel scrolls the area that it is in, if any."""
+
+    def __init__(self) -> None:
+        super().__init__(Figure(layout="constrained"))
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        event.ignore()  # matplotlib would keep it
 
 
 class CellPlot(FigureCanvasQTAgg):
