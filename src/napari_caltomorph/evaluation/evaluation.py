@@ -18,9 +18,14 @@ from napari_caltomorph.diagnosis.model_file import Threshold
 from napari_caltomorph.evaluation.confusion import Confusion, coarse_confusion, detailed_confusion
 from napari_caltomorph.evaluation.covariates import SHARE, CovariateAssociation, covariate_association
 from napari_caltomorph.evaluation.file import patient_table, read_evaluation, write_evaluation
-from napari_caltomorph.evaluation.hemoglobin import HemoglobinGroup, hemoglobin_groups
 from napari_caltomorph.evaluation.malignancy import OperatingPoint, Screened
-from napari_caltomorph.evaluation.metrics import ClassNumbers, class_numbers, headline
+from napari_caltomorph.evaluation.metrics import (
+    ClassNumbers,
+    HemoglobinGroup,
+    class_numbers,
+    headline,
+    hemoglobin_groups,
+)
 from napari_caltomorph.evaluation.patients import EvaluatedPatients
 from napari_caltomorph.evaluation.statements import statements
 from napari_caltomorph.statistics.classification import roc_curve
@@ -68,15 +73,7 @@ class Evaluation(EvaluatedPatients):
     @cached_property
     def hemoglobin(self) -> tuple[HemoglobinGroup, ...]:
         """How far hemoglobin is off: all, without healthy donors, each class, within classes, and a baseline."""
-        return hemoglobin_groups(
-            measured=self.patients["measured_hemoglobin_g_dl"].to_numpy(dtype=float, na_value=np.nan),
-            predicted=self.patients["hemoglobin_g_dl"].to_numpy(dtype=float, na_value=np.nan),
-            classes=self.classes,
-            is_healthy_donor=self.is_healthy_donor,
-            names=tuple(self.taxonomy.names),
-            seed=self.options.seed,
-            resamples=self.options.resamples,
-        )
+        return hemoglobin_groups(self)
 
     @cached_property
     def confusion(self) -> Confusion:

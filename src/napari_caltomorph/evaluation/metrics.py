@@ -1,19 +1,25 @@
-"""The metrics of an evaluation: those of the model as a whole, and those of each of its classes."""
+"""The metrics of an evaluation: of the model as a whole, of each of its classes, and of hemoglobin.
+
+Healthy donors have high hemoglobin and leukemias low, so a model that knows only the class already correlates. Within
+the classes, and compared with the mean of each class, that knowledge has no value.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_caltomorph.evaluation.malignancy import OperatingPoint, Screened
 from napari_caltomorph.evaluation.patients import EvaluatedPatients
-from napari_caltomorph.statistics.classification import auroc, brier_score, class_metrics, classification_metrics
-from napari_caltomorph.statistics.metric import NO_LABELS, Method, Metric
+from napari_caltomorph.statistics.classification import auroc, brier_score, class_metrics, classification_metrics, mean
+from napari_caltomorph.statistics.hemoglobin import hemoglobin_metrics, within_class_correlation
+from napari_caltomorph.statistics.metric import CLASS_METRICS, NO_LABELS, Metric
 from napari_caltomorph.statistics.reliability import Reliability
 
 _NONE_KNOWN = "no patient of a class that the model knows"
-_METHODS: dict[str, Method] = {"accuracy": "Wilson", "balanced_accuracy": "MOVER"}
+_FEWEST = 3  # patients, below which hemoglobin has no metrics
 
 
 @dataclass(frozen=True)
@@ -36,24 +42,41 @@ class ClassNumbers:
 
     @property
     def numbers(self) -> dict[str, Metric]:
-        """All of them by name."""
-        names = ("sensitivity", "precision", "f1", "fdr", "auroc", "top2")
-        return {name: getattr(self, name) for name in names}
+        """All of them by the names of `CLASS_METRICS`."""
+        return {name: getattr(self, name) for name in CLASS_METRICS}
+
+
+@dataclass(frozen=True)
+class HemoglobinGroup:
+    """Some patients with measured hemoglobin.
+
+    Attributes
+    ----------
+    name : str
+        ``all``, ``without healthy donors``, ``within classes``, ``class means``, or a class.
+    patients : int
+    numbers : dict of str to Metric
+        ``pearson_r``, ``mae`` and ``bias`` (predicted - measured), in g/dl. ``within classes`` has only r. ``class
+        means`` has ``mae`` and ``baseline_mae`` of the same patients, and ``mae_difference``, the first less the
+        second: negative where the model adds to the diagnosis.
+    """
+
+    name: str
+    patients: int
+    numbers: dict[str, Metric]
 
 
 def headline(evaluated: EvaluatedPatients, point: OperatingPoint, reliability: Reliability | None) -> dict[str, Metric]:
     """Return the metrics of the model as a whole, by the names of `METRICS`; those of "malignant" at `point`."""
+    several = evaluated.has_several
+    right = int(evaluated.is_right[several].sum())
     return {
         **threshold_free_metrics(evaluated, point.screened),
         "sensitivity": point.sensitivity,
         "specificity": point.specificity,
         "fdr": point.fdr,
         "fdr_without_healthy": point.fdr_without_healthy,
-        "several_right": Metric.of_counts(
-            int(evaluated.is_right[evaluated.has_several].sum()),
-            int(evaluated.has_several.sum()),
-            "no borderline or double diagnosis",
-        ),
+        "several_right": Metric.of_counts(right, int(several.sum()), "no borderline or double diagnosis"),
         "set_coverage": _set_coverage(evaluated),
         **_probability_metrics(evaluated, point.screened, reliability),
     }
@@ -61,80 +84,138 @@ def headline(evaluated: EvaluatedPatients, point: OperatingPoint, reliability: R
 
 def threshold_free_metrics(evaluated: EvaluatedPatients, screened: Screened) -> dict[str, Metric]:
     """Return the metrics of predicted classes and of malignancy that need no threshold."""
-    who, count = evaluated.has_one_class, int(evaluated.has_one_class.sum())
-    names = (
-        "accuracy",
-        "balanced_accuracy",
-        "macro_f1",
-        "weighted_f1",
-        "top2_accuracy",
-        "macro_auroc",
-        "malignant_auroc",
-    )
+    is_known, why_none = evaluated.has_one_class, _why_none(evaluated)
+    classes, count, malignant = evaluated.classes[is_known], int(is_known.sum()), screened.is_malignant
+    names = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "top2_accuracy")
     if not count:
-        return {name: Metric.undefined(_why_none(evaluated)) for name in names}
+        return {name: Metric.undefined(why_none) for name in (*names, "macro_auroc", "malignant_auroc")}
     found = classification_metrics(
-        evaluated.classes[who],
-        evaluated.probabilities[who],
-        evaluated.taxonomy.is_malignant,
-        seed=evaluated.options.seed,
-        resamples=evaluated.options.resamples,
+        classes, evaluated.probabilities[is_known], evaluated.taxonomy.is_malignant, **_bootstrap(evaluated)
     )
-    malignant = screened.is_malignant
-    why = {
-        "macro_auroc": "all patients are of one class",
-        "malignant_auroc": "no malignant patient" if not malignant.any() else "all patients are malignant",
+    smallest = _smallest(classes)
+    bootstrapped = {name: Metric.of(found[name], count, "bootstrap", smallest=smallest) for name in names[2:4]}
+    macro_auroc = Metric.undefined("all patients are of one class", count)
+    if "macro_auroc" in found:
+        macro_auroc = Metric.of(found["macro_auroc"], count, "bootstrap", smallest=smallest)
+    area = auroc(malignant, screened.malignancy)
+    why_no_area = "no malignant patient" if not malignant.any() else "all patients are malignant"
+    return {
+        "accuracy": Metric.of(found["accuracy"], count, "Wilson"),
+        "balanced_accuracy": Metric.of(found["balanced_accuracy"], count, "MOVER"),
+        **bootstrapped,
+        "top2_accuracy": Metric.of_counts(int(_is_in_top2(evaluated).sum()), count, why_none),
+        "macro_auroc": macro_auroc,
+        "malignant_auroc": Metric.undefined(why_no_area, count) if area is None else Metric.of(area, count, "Newcombe"),
     }
-    whole = {}
-    for name in names:
-        if name == "top2_accuracy":
-            in_top2 = (evaluated.order[who, :2] == evaluated.classes[who][:, None]).any(axis=1)
-            whole[name] = Metric.of_counts(int(in_top2.sum()), count, _why_none(evaluated))
-        elif name == "malignant_auroc" and (area := auroc(malignant, screened.malignancy)) is not None:
-            whole[name] = Metric.of(area, count, "Newcombe")
-        elif name in found:
-            whole[name] = Metric.of(found[name], count, _METHODS.get(name, "bootstrap"), smallest=_smallest(evaluated))
-        else:
-            whole[name] = Metric.undefined(why[name], count)
-    return whole
 
 
 def class_numbers(evaluated: EvaluatedPatients) -> dict[str, ClassNumbers]:
-    """Return the numbers of each of the model's classes, by its slug."""
-    who, order = evaluated.has_one_class, evaluated.order
-    classes, predicted = evaluated.classes[who], evaluated.predicted[who]
-    found = class_metrics(
-        classes, evaluated.probabilities[who], seed=evaluated.options.seed, resamples=evaluated.options.resamples
-    )
-    in_top2 = (order[who, :2] == classes[:, None]).any(axis=1)
+    """Return the metrics of each of the model's classes, by its slug."""
+    is_known = evaluated.has_one_class
+    classes, predicted, in_top2 = evaluated.classes[is_known], evaluated.predicted[is_known], _is_in_top2(evaluated)
+    found = class_metrics(classes, evaluated.probabilities[is_known], **_bootstrap(evaluated))
     numbers = {}
     for c, (slug, name) in enumerate(zip(evaluated.taxonomy.slugs, evaluated.taxonomy.names, strict=True)):
-        mine, called = classes == c, predicted == c
-        size = int(mine.sum())
+        has_class, called = classes == c, predicted == c
+        size, right = int(has_class.sum()), int((has_class & called).sum())
         none = f"no patient has {name}" if evaluated.is_labelled else NO_LABELS
-        none_called = f"no patient is predicted as {name}" if who.any() else none
-
-        if not size:
-            f1 = area = Metric.undefined(none)
-        else:
+        f1 = area = Metric.undefined(none)
+        if size:
             f1 = Metric.of(found["f1"][c], len(classes), "bootstrap", smallest=size)
             area = Metric.undefined("all patients are of this class", len(classes))
-            if c in found["auroc"]:
-                area = Metric.of(found["auroc"][c], len(classes), "Newcombe")
-        precision = Metric.of_counts(int((mine & called).sum()), int(called.sum()), none_called)
+        if c in found["auroc"]:
+            area = Metric.of(found["auroc"][c], len(classes), "Newcombe")
+        none_called = f"no patient is predicted as {name}" if is_known.any() else none
+        precision = Metric.of_counts(right, int(called.sum()), none_called)
         numbers[slug] = ClassNumbers(
             slug=slug,
             name=name,
             patients=size,
             called=int(called.sum()),
-            sensitivity=Metric.of_counts(int((mine & called).sum()), size, none),
+            sensitivity=Metric.of_counts(right, size, none),
             precision=precision,
             f1=f1,
             fdr=precision.complement(),
             auroc=area,
-            top2=Metric.of_counts(int(in_top2[mine].sum()), size, none),
+            top2=Metric.of_counts(int(in_top2[has_class].sum()), size, none),
         )
     return numbers
+
+
+def hemoglobin_groups(evaluated: EvaluatedPatients) -> tuple[HemoglobinGroup, ...]:
+    """Return how far hemoglobin is off: all, without healthy donors, within classes, a baseline, and each class.
+
+    Notes
+    -----
+    The baseline predicts for each patient the mean of the other patients of the true class: a class needs two.
+    """
+    measured, predicted = (
+        evaluated.patients[column].to_numpy(dtype=float, na_value=np.nan)
+        for column in ("measured_hemoglobin_g_dl", "hemoglobin_g_dl")
+    )
+    is_known, has_class, classes = (
+        np.isfinite(measured) & np.isfinite(predicted),
+        evaluated.classes >= 0,
+        evaluated.classes,
+    )
+    why = ""
+    if not np.isfinite(measured).any():
+        why = "no patient's hemoglobin was measured"
+    if not np.isfinite(predicted).any():
+        why = "the model does not estimate hemoglobin"
+
+    def group(name: str, is_in: NDArray[np.bool_]) -> HemoglobinGroup:
+        rows, count = is_in & is_known, int((is_in & is_known).sum())
+        found = hemoglobin_metrics(measured[rows], predicted[rows], **_bootstrap(evaluated))
+        reason = why or (f"fewer than {_FEWEST} patients" if count < _FEWEST else "one of the two does not vary")
+        numbers = {name: Metric.undefined(reason, count) for name in ("pearson_r", "mae", "bias")}
+        if "pearson_r" in found:
+            numbers["pearson_r"] = Metric.of(found["pearson_r"], count, "Fisher", smallest=count)
+        for metric in ("mae", "bias") if found else ():
+            numbers[metric] = Metric.of(found[metric], count, "bootstrap", smallest=count)
+        return HemoglobinGroup(name, count, numbers)
+
+    rows = is_known & has_class
+    within = within_class_correlation(measured[rows], predicted[rows], classes[rows]) if rows.any() else None
+    r = Metric.undefined(why or "fewer than 3 patients, or all of a class alike", int(rows.sum()))
+    if within is not None:
+        r = Metric.of(within, int(rows.sum()), "Fisher")
+    return (
+        group("all", np.ones(len(evaluated), bool)),
+        group("without healthy donors", has_class & ~evaluated.is_healthy_donor),
+        HemoglobinGroup("within classes", int(rows.sum()), {"pearson_r": r}),
+        _class_means(measured[rows], predicted[rows], classes[rows], why, _bootstrap(evaluated)),
+        *(group(name, classes == c) for c, name in enumerate(evaluated.taxonomy.names)),
+    )
+
+
+def _class_means(
+    measured: NDArray[np.float64],
+    predicted: NDArray[np.float64],
+    classes: NDArray[np.intp],
+    why: str,
+    bootstrap: dict[str, int],
+) -> HemoglobinGroup:
+    """Compare P patients of known class with the baseline."""
+    has_others = np.bincount(classes, minlength=1)[classes] >= 2
+    measured, predicted, classes = measured[has_others], predicted[has_others], classes[has_others]
+    count = len(classes)
+    if not count:
+        undefined = Metric.undefined(why or "no class with two patients")
+        return HemoglobinGroup("class means", 0, dict.fromkeys(("mae", "baseline_mae", "mae_difference"), undefined))
+    sums, sizes = np.bincount(classes, weights=measured), np.bincount(classes)
+    baseline = (sums[classes] - measured) / (sizes[classes] - 1)
+    errors, baseline_errors = np.abs(measured - predicted), np.abs(measured - baseline)
+    smallest = _smallest(classes)
+    numbers = {
+        name: Metric.of(mean(values, classes, **bootstrap), count, "bootstrap", smallest=smallest)
+        for name, values in (
+            ("mae", errors),
+            ("baseline_mae", baseline_errors),
+            ("mae_difference", errors - baseline_errors),
+        )
+    }
+    return HemoglobinGroup("class means", count, numbers)
 
 
 def _set_coverage(evaluated: EvaluatedPatients) -> Metric:
@@ -148,13 +229,12 @@ def _set_coverage(evaluated: EvaluatedPatients) -> Metric:
 def _probability_metrics(
     evaluated: EvaluatedPatients, screened: Screened, reliability: Reliability | None
 ) -> dict[str, Metric]:
-    who, count = evaluated.has_one_class, int(evaluated.has_one_class.sum())
-    if not count or reliability is None:
+    is_known, count = evaluated.has_one_class, int(evaluated.has_one_class.sum())
+    if reliability is None:
         return {name: Metric.undefined(_why_none(evaluated)) for name in ("ece", "brier", "malignant_brier")}
-    classes, chance = evaluated.classes[who], reliability.chance
+    classes, chance, bootstrap = evaluated.classes[is_known], reliability.chance, _bootstrap(evaluated)
     is_class = np.eye(len(evaluated.taxonomy.classes))[classes]
     malignancy, is_malignant = screened.malignancy[:, None], screened.is_malignant[:, None].astype(float)
-    bootstrap = {"seed": evaluated.options.seed, "resamples": evaluated.options.resamples}
     by_chance = ""
     if chance is not None and chance.low is not None:
         by_chance = (
@@ -162,20 +242,31 @@ def _probability_metrics(
             f"on {count} patients in {evaluated.options.bins} bins"
         )
     squared_errors = {
-        "brier": brier_score(is_class, evaluated.probabilities[who], classes, **bootstrap),
+        "brier": brier_score(is_class, evaluated.probabilities[is_known], classes, **bootstrap),
         "malignant_brier": brier_score(is_malignant, malignancy, classes, **bootstrap),
     }
-    smallest = _smallest(evaluated)
+    smallest = _smallest(classes)
     return {
         "ece": Metric(reliability.ece, patients=count, remark=by_chance),
         **{name: Metric.of(e, count, "bootstrap", smallest=smallest) for name, e in squared_errors.items()},
     }
 
 
-def _smallest(evaluated: EvaluatedPatients) -> int:
+def _is_in_top2(evaluated: EvaluatedPatients) -> NDArray[np.bool_]:
+    """Whether the class is one of the two most probable, of the patients of one known class."""
+    is_known = evaluated.has_one_class
+    is_in: NDArray[np.bool_] = (evaluated.order[is_known, :2] == evaluated.classes[is_known, None]).any(axis=1)
+    return is_in
+
+
+def _smallest(classes: NDArray[np.intp]) -> int:
     """Patients of the smallest class that has any."""
-    sizes = np.bincount(evaluated.classes[evaluated.has_one_class])
-    return int(sizes[sizes > 0].min()) if sizes.any() else 0
+    sizes = np.bincount(classes)
+    return int(sizes[sizes > 0].min())
+
+
+def _bootstrap(evaluated: EvaluatedPatients) -> dict[str, int]:
+    return {"seed": evaluated.options.seed, "resamples": evaluated.options.resamples}
 
 
 def _why_none(evaluated: EvaluatedPatients) -> str:
