@@ -17,8 +17,10 @@ from tests.plugin.conftest import OpenWidget
 from tests.plugin.gui import click, click_tab, dock_of, double_click, is_in_sight, run_task, shown_rows, wait
 
 from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
+from napari_caltomorph.plugin.cohort.encoding import CohortEncoding
 from napari_caltomorph.plugin.cohort.panel import CohortPanel
 from napari_caltomorph.plugin.cohort.view import CohortView
+from napari_caltomorph.plugin.widgets.cohort_chooser import CohortChooser
 from napari_caltomorph.plugin.widgets.parts import look_of
 from napari_caltomorph.plugin.widgets.worker import Task
 from napari_caltomorph.report import Look
@@ -128,12 +130,19 @@ def test_patients_that_are_left_out_are_listed_with_the_reason(qtbot: QtBot, pan
     assert "nobody is left (16 few cells)" in panel.run.text
 
 
-def test_a_folder_without_a_cohort_is_refused_in_one_sentence(qtbot: QtBot, panel: CohortPanel, tmp_path: Path) -> None:
+def test_a_folder_without_a_cohort_is_refused_in_one_sentence(
+    qtbot: QtBot, panel: CohortPanel, drawn: Path, tmp_path: Path
+) -> None:
     read(qtbot, panel, tmp_path)
     assert "holds no cohort" in panel.run.text
     panel.chooser.place.clear()
     click(qtbot, panel.run.button)
     assert "Choose a cohort" in panel.run.text
+    mine = tmp_path / "mine.json"
+    mine.write_text("no taxonomy")
+    panel.chooser.choose_taxonomy(str(mine))
+    read(qtbot, panel, drawn)
+    assert "mine.json" in panel.run.text
 
 
 def test_every_option_of_a_cohort_can_be_chosen(qtbot: QtBot, panel: CohortPanel, drawn: Path) -> None:
@@ -177,10 +186,13 @@ def test_all_patients_are_encoded_and_again_skips_them(
 def test_patients_that_could_not_be_encoded_are_listed_with_the_reason(
     qtbot: QtBot, panel: CohortPanel, own: Path, tmp_path: Path
 ) -> None:
+    for patient in sorted(own.glob("*/synthetic_*"), key=lambda folder: folder.name)[4:]:
+        shutil.rmtree(patient)
+    panel.chooser.more.set({"min_patients": 1})
     read(qtbot, panel, own)
     shutil.rmtree(next(own.glob("*/synthetic_004")))
     encode(qtbot, panel, tmp_path / "features")
-    assert panel.encoding.run.text.startswith("15 patients encoded, 0 were done already, 1 failed")
+    assert panel.encoding.run.text.startswith("3 patients encoded, 0 were done already, 1 failed")
     assert panel.view.failed.isVisible()
     ((patient, reason),) = shown_rows(panel.view.failed)
     assert patient == "synthetic_004"
@@ -283,28 +295,28 @@ def test_the_theme_is_followed_also_one_that_came_while_the_dock_was_closed(
     assert drawn_in() == {look_of("dark").text}
 
 
-def test_what_was_used_last_is_there_again(
-    qtbot: QtBot, open_cohort_panel: OpenCohortPanel, drawn: Path, tmp_path: Path
-) -> None:
-    _, panel = open_cohort_panel()
-    assert panel.chooser.place.text() == ""
-    mine = tmp_path / "mine.json"
-    mine.write_text("no taxonomy")
-    panel.chooser.choose_taxonomy(str(mine))
-    read(qtbot, panel, drawn)
-    assert "mine.json" in panel.run.text
-    panel.chooser.choose_taxonomy("none")
-    read(qtbot, panel, drawn)
-    encode(qtbot, panel, tmp_path / "features, mine")
-    panel.chooser.choose_taxonomy(str(mine))
-    read(qtbot, panel, drawn)
-    _, again = open_cohort_panel()
-    assert again.chooser.place.text() == str(drawn)
-    assert again.chooser.taxonomy.currentText() == "mine.json"
-    assert again.chooser.options().taxonomy == str(mine)
-    assert again.encoding.features.text() == str(tmp_path / "features, mine")
-    assert again.encoding.encoder.currentText() == "demo-vit"
-    assert [again.chooser.taxonomy.itemText(i) for i in range(3)] == list(SHIPPED_BOOKS)
+def test_what_was_used_last_is_there_again(qtbot: QtBot, tmp_path: Path) -> None:
+    def inputs() -> tuple[CohortChooser, CohortEncoding]:
+        chooser, encoding = CohortChooser(), CohortEncoding()
+        qtbot.addWidget(chooser)
+        qtbot.addWidget(encoding)
+        return chooser, encoding
+
+    chooser, encoding = inputs()
+    assert chooser.place.text() == ""
+    chooser.place.setText(str(tmp_path))
+    chooser.choose_taxonomy(str(tmp_path / "mine.json"))
+    chooser.remember()
+    encoding.encoder.setCurrentText("demo-vit")
+    encoding.features.setText(str(tmp_path / "features, mine"))
+    encoding.remember()
+    chooser, encoding = inputs()
+    assert chooser.place.text() == str(tmp_path)
+    assert chooser.taxonomy.currentText() == "mine.json"
+    assert chooser.options().taxonomy == str(tmp_path / "mine.json")
+    assert encoding.features.text() == str(tmp_path / "features, mine")
+    assert encoding.encoder.currentText() == "demo-vit"
+    assert [chooser.taxonomy.itemText(i) for i in range(3)] == list(SHIPPED_BOOKS)
 
 
 def test_everything_is_in_sight_on_a_small_screen(qtbot: QtBot, panel: CohortPanel, drawn: Path) -> None:
