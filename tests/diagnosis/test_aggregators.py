@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.diagnosis.conftest import SMALL
+from tests.diagnosis.factories import SMALL
 
 from napari_caltomorph.diagnosis import AGGREGATOR_OPTIONS
 from napari_caltomorph.diagnosis.member import AGGREGATORS, Member

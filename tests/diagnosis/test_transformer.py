@@ -204,8 +204,8 @@ def test_repeated_cells_are_attended_equally(make_member):
     assert torch.allclose(attention[0], attention[2], rtol=1e-5)
 
 
-def test_bag_of_five_thousand_cells(make_member):
-    member, bag = make_member(depth=1), bag_of(5000)
+def test_bag_larger_than_a_block_of_queries(make_member):
+    member, bag = make_member(depth=2), bag_of(1200)
     logits, attentions = reference(member, bag)
     with torch.inference_mode():
         assert torch.allclose(member(bag[None]).logits[0].double(), logits, atol=1e-5)

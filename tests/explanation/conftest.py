@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.diagnosis.conftest import SMALL, MakeEnsemble, make_ensemble, make_features, make_member
+from tests.diagnosis.factories import SMALL, MakeEnsemble, make_ensemble, make_features, make_member
 
 from napari_caltomorph.diagnosis import AGGREGATOR_OPTIONS, Ensemble
 

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from tests.diagnosis.conftest import make_ensemble, make_features  # noqa: F401 (fixtures)
+from tests.diagnosis.factories import make_ensemble, make_features  # noqa: F401 (fixtures)
 
 from napari_caltomorph.diagnosis import MeanOptions
 from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from tests.diagnosis.conftest import make_ensemble, make_features
+from tests.diagnosis.factories import make_ensemble, make_features
 
 from napari_caltomorph.diagnosis.domain import AspectResult, DomainResult
 from napari_caltomorph.explanation.trust import HeldOutCertainty, Trust
