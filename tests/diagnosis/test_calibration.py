@@ -113,8 +113,8 @@ def test_a_calibrated_model_predicts_calibrated_and_keeps_its_members_raw(make_e
     assert (raw.calibrated, prediction.calibrated) == (False, True)
     assert prediction.probabilities.tolist() == FITTED.apply(raw.probabilities).tolist()
     assert prediction.predicted_class == raw.predicted_class
-    np.testing.assert_array_equal(raw.votes, raw.member_probabilities)
-    np.testing.assert_array_equal(prediction.votes, FITTED.apply(raw.member_probabilities))
+    np.testing.assert_array_equal(raw.shown_member_probabilities, raw.member_probabilities)
+    np.testing.assert_array_equal(prediction.shown_member_probabilities, FITTED.apply(raw.member_probabilities))
     np.testing.assert_array_equal(prediction.alone, raw.alone)  # nothing was calibrated on bags of one cell
     assert prediction.malignancy == pytest.approx(prediction.probabilities[prediction.taxonomy.is_malignant].sum())
 

@@ -58,7 +58,7 @@ def test_outside_the_domain_what_was_measured_there_is_withdrawn_and_said(outsid
     assert outside.hemoglobin_range is None
     assert outside.hemoglobin is not None
     assert np.array_equal(outside.probabilities, outside.member_probabilities.mean(axis=0))
-    assert np.array_equal(outside.votes, outside.member_probabilities)
+    assert np.array_equal(outside.shown_member_probabilities, outside.member_probabilities)
     (warning,) = outside.warnings
     assert warning.startswith("Unlike the training cohort")
     assert "withdrawn" in warning

@@ -191,7 +191,7 @@ class Prediction(BaseModel):
         return self._as_shown(self.member_probabilities.mean(axis=0))
 
     @cached_property
-    def votes(self) -> NDArray[np.float64]:
+    def shown_member_probabilities(self) -> NDArray[np.float64]:
         """(M, C) each member's probabilities on the scale of `probabilities`, to show how far the members agree.
 
         With a calibration, each member is shown at its temperature. `probabilities` is then the calibrated mean of the

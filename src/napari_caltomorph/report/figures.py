@@ -53,7 +53,7 @@ def draw_probabilities(axes: Axes, prediction: Prediction, look: Look = PAPER) -
     axes.barh(rows, mean, height=0.62, color=taxonomy.colors)
     if prediction.original is not None:
         outline(axes, rows, prediction.original.probabilities, 0.62, look)
-    members = prediction.votes
+    members = prediction.shown_member_probabilities
     axes.scatter(
         members.ravel(),
         np.tile(rows, len(members)),

@@ -54,7 +54,7 @@ def draw_domain(axes: Axes, domain: DomainResult, look: Look = PAPER) -> None:
 def draw_members(axes: Axes, prediction: Prediction, look: Look = PAPER) -> None:
     """Draw what each member says: a bar from 0 to 1, its classes in their colours; the last bar is the answer."""
     look.prepare(axes)
-    taxonomy, votes = prediction.taxonomy, prediction.votes
+    taxonomy, votes = prediction.taxonomy, prediction.shown_member_probabilities
     rows = [*votes, prediction.probabilities]
     places = [*range(len(votes)), len(votes) + 0.4]
     for place, shares in zip(places, rows, strict=True):
