@@ -121,7 +121,7 @@ def test_p_value_is_the_share_of_unseen_patients_as_far_out():
     values = smear(50)
     result = judged(few, values)
     count = 0
-    for member, embedding, rows in zip(few.members, embedded(values), few.unseen, strict=True):
+    for member, embedding, rows in zip(few.members, embedded(values), few.held_out, strict=True):
         scores = (member.distances(values, embedding)[0] - few.scale[:, 0]) / few.scale[:, 1]
         count += sum(np.maximum(scores, -1).sum() <= other for other in rows[-1])
     assert result.p_value == pytest.approx((count + 1) / 31)
@@ -133,7 +133,7 @@ def test_nobody_is_measured_by_a_member_that_learnt_from_them():
     bags[0] = bags[0] + 50  # only its own judge has not learnt that this is possible
     embeddings = np.stack([embedded(bag) for bag in bags], axis=1)
     made = fit_domain(bags, embeddings, np.arange(40) % MEMBERS)
-    farthest = [rows[-1].max() for rows in made.unseen]
+    farthest = [rows[-1].max() for rows in made.held_out]
     assert np.argmax(farthest) == 0
     assert farthest[0] > 5 * max(farthest[1:])
 
@@ -142,7 +142,7 @@ def test_patients_set_aside_change_nothing():
     judge = np.arange(40) % MEMBERS
     judge[30:] = -1
     with_them, without = fitted(40, judge), fitted(30)
-    for one, other in zip(with_them.unseen, without.unseen, strict=True):
+    for one, other in zip(with_them.held_out, without.held_out, strict=True):
         assert np.allclose(one, other)
 
 
@@ -158,7 +158,7 @@ def test_too_few_unseen_patients_make_no_domain():
 
 
 def test_what_is_kept_holds_no_row_of_one_patient(domain):
-    for rows in domain.unseen:
+    for rows in domain.held_out:
         assert (np.diff(rows, axis=1) >= 0).all()
     assert domain.cell_distances.shape == TAILS.shape
     count = len(domain.to_bytes(SEAL))

@@ -254,7 +254,7 @@ def test_existing_folder_is_not_overwritten(folder, make_ensemble):
 
 def test_overwriting_spares_a_folder_that_is_no_model(tmp_path, make_ensemble):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputRefused, match="holds no model to overwrite"):
+    with pytest.raises(OutputRefused, match="no model to overwrite"):
         make_ensemble().save(tmp_path, overwrite=True)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 

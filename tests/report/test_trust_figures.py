@@ -65,7 +65,7 @@ def test_every_member_and_the_answer_is_a_bar_of_the_classes(axes, prediction):
     labels = [text.get_text() for text in axes.get_yticklabels()]
     assert labels == ["member 1", "member 2", "member 3", "together"]
     widths = np.array([bar.get_width() for bar in axes.patches]).reshape(4, 8)
-    assert widths[:3] == pytest.approx(prediction.votes)
+    assert widths[:3] == pytest.approx(prediction.shown_member_probabilities)
     assert widths[3] == pytest.approx(prediction.probabilities)
     assert words(axes)[-1] == f"{prediction.predicted_class} {prediction.probabilities.max():.2f}"
 

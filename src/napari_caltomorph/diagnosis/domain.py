@@ -146,7 +146,7 @@ class MemberDomain:
         Unit directions along which the cells of one smear vary independently, and so do the averages of smears.
     within, between : (D,)
         Variance along each: of the cells of one smear, and of the smears' true averages.
-    looks : (K, D)
+    cell_centres : (K, D)
         Centres of the commonest appearances of a cell, along the axes and divided by the root of `within`.
     embedding_centre : (E,)
     embedding_basis : (E, R)
@@ -159,7 +159,7 @@ class MemberDomain:
     axes: Numbers
     within: Numbers
     between: Numbers
-    looks: Numbers
+    cell_centres: Numbers
     embedding_centre: Numbers
     embedding_basis: Numbers
     embedding_variances: Numbers
@@ -181,7 +181,7 @@ class MemberDomain:
         for smears of few cells. All are Mahalanobis distances, divided by the number of directions.
         """
         placed = (values.astype(np.float64) - self.centre) @ self.axes.astype(np.float64)  # (N, D)
-        cells = squared_distances(placed / np.sqrt(self.within), self.looks).min(axis=1) / len(self.centre)
+        cells = squared_distances(placed / np.sqrt(self.within), self.cell_centres).min(axis=1) / len(self.centre)
         smear = (placed.mean(axis=0) ** 2 / (self.between + self.within / len(values))).mean()
         shift = embedding.astype(np.float64) - self.embedding_centre
         along = shift @ self.embedding_basis.astype(np.float64)  # (R,)
@@ -199,7 +199,7 @@ class Domain:
     members : tuple of MemberDomain
     scale : (A, 2)
         Median and robust standard deviation of `MemberDomain.distances`, of patients held out from the member.
-    unseen : tuple of (A + 1, n)
+    held_out : tuple of (A + 1, n)
         For each member the scores of the n patients that it was not trained on, and in the last row each patient's
         total; every row is sorted separately.
     cell_distances : (T,)
@@ -208,13 +208,13 @@ class Domain:
 
     members: tuple[MemberDomain, ...]
     scale: Numbers
-    unseen: tuple[Numbers, ...]
+    held_out: tuple[Numbers, ...]
     cell_distances: Numbers
 
     @property
     def patients(self) -> int:
         """The number of patients that were measured by a member that was not trained on them."""
-        return sum(rows.shape[1] for rows in self.unseen)
+        return sum(rows.shape[1] for rows in self.held_out)
 
     def compare(self, values: Numbers, embeddings: Numbers) -> DomainResult:
         """Compare a smear with the training cohort.
@@ -236,11 +236,11 @@ class Domain:
         as_far = np.array(
             [
                 [len(row) - np.searchsorted(row, score, side="left") for row, score in zip(rows, mine, strict=True)]
-                for rows, mine in zip(self.unseen, scores, strict=True)
+                for rows, mine in zip(self.held_out, scores, strict=True)
             ]
         ).sum(axis=0)
         p_values = (as_far + 1) / (self.patients + 1)  # (A + 1,)
-        pooled = np.concatenate(self.unseen, axis=1)
+        pooled = np.concatenate(self.held_out, axis=1)
         aspects = tuple(
             AspectResult(
                 aspect=aspect,
@@ -264,13 +264,13 @@ class Domain:
         tensors = {
             "scale": self.scale.astype(np.float32),
             "cell_distances": self.cell_distances.astype(np.float32),
-            **{f"unseen.{k}": rows.astype(np.float32) for k, rows in enumerate(self.unseen)},
+            **{f"unseen.{k}": rows.astype(np.float32) for k, rows in enumerate(self.held_out)},
         }
-        for name in _MEMBER_TENSORS:
+        for name, tensor in _MEMBER_TENSORS.items():
             # Three digits less do not change a distance, and halve the file.
-            kind = np.float16 if name in ("axes", "looks", "embedding_basis") else np.float32
+            kind = np.float16 if name in ("axes", "cell_centres", "embedding_basis") else np.float32
             for k, member in enumerate(self.members):
-                tensors[f"{name}.{k}"] = getattr(member, name).astype(kind)
+                tensors[f"{tensor}.{k}"] = getattr(member, name).astype(kind)
         return bytes(save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata={"seal": seal}))
 
     @classmethod
@@ -284,17 +284,20 @@ class Domain:
         """
         try:
             with safe_open(path, framework="np") as opened:
-                found = (opened.metadata() or {}).get("seal")
+                seal_in_file = (opened.metadata() or {}).get("seal")
                 tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
             domain = cls(
-                tuple(MemberDomain(*(tensors[f"{name}.{k}"] for name in _MEMBER_TENSORS)) for k in range(members)),
+                tuple(
+                    MemberDomain(*(tensors[f"{tensor}.{k}"] for tensor in _MEMBER_TENSORS.values()))
+                    for k in range(members)
+                ),
                 tensors["scale"],
                 tuple(tensors[f"unseen.{k}"] for k in range(members)),
                 tensors["cell_distances"],
             )
         except (OSError, KeyError, ValueError, SafetensorError) as error:
             raise ModelRefused(f"{path} is damaged ({error}); get the model again.") from error
-        if found != seal:
+        if seal_in_file != seal:
             raise ModelRefused(f"{path} belongs to another model than the model.json next to it; get the model again.")
         return domain
 
@@ -322,4 +325,5 @@ def robust_scale(distances: Sequence[Numbers]) -> NDArray[np.float64]:
     return np.stack([median, np.maximum(spread, 1e-6)], axis=1)
 
 
-_MEMBER_TENSORS = tuple(MemberDomain.__dataclass_fields__)
+# Field -> tensor in the file, where one has an older name.
+_MEMBER_TENSORS = {name: {"cell_centres": "looks"}.get(name, name) for name in MemberDomain.__dataclass_fields__}

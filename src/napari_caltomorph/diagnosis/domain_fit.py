@@ -61,9 +61,9 @@ def fit_domain(
     measured = [members[held_out_by[p]].distances(bags[p], embeddings[held_out_by[p], p]) for p in known]
     scale = robust_scale([aspects for aspects, _ in measured])
     scores = with_total((np.stack([aspects for aspects, _ in measured]) - scale[:, 0]) / scale[:, 1])
-    unseen = tuple(np.sort(scores[held_out_by[known] == k].T, axis=1) for k in range(len(members)))
+    held_out = tuple(np.sort(scores[held_out_by[known] == k].T, axis=1) for k in range(len(members)))
     cells = np.concatenate([cells[:: max(1, len(cells) // _CELLS_KEPT)] for _, cells in measured])
-    return Domain(tuple(members), scale, unseen, np.quantile(cells, 1 - TAILS))
+    return Domain(tuple(members), scale, held_out, np.quantile(cells, 1 - TAILS))
 
 
 def _scatter_of_groups(
@@ -71,15 +71,15 @@ def _scatter_of_groups(
 ) -> dict[int, tuple[NDArray[np.float64], int]]:
     """Return for each group of patients the sum of their within-smear covariances, and how many have one."""
     width = means.shape[1]
-    found: dict[int, tuple[NDArray[np.float64], int]] = {}
+    scatter: dict[int, tuple[NDArray[np.float64], int]] = {}
     for bag, mean, group in zip(bags, means, held_out_by.tolist(), strict=True):
-        total, count = found.get(group, (np.zeros((width, width)), 0))
+        total, count = scatter.get(group, (np.zeros((width, width)), 0))
         if len(bag) > 1:
             centred = bag - mean.astype(np.float32)
             total += (centred.T @ centred) / (len(bag) - 1)
             count += 1
-        found[group] = total, count
-    return found
+        scatter[group] = total, count
+    return scatter
 
 
 def _member(
@@ -109,7 +109,7 @@ def _member(
         axes=axes / lengths,
         within=lengths**-2,
         between=np.maximum(between - np.mean(1 / counts), 0) * lengths**-2,
-        looks=_cluster_centres(bags, centre, axes),
+        cell_centres=_cluster_centres(bags, centre, axes),
         embedding_centre=embedding_centre,
         embedding_basis=basis[:, ::-1][:, :rank],
         embedding_variances=np.append(spread[:rank], spread[rank:].mean()),

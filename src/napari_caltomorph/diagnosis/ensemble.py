@@ -88,7 +88,7 @@ class Ensemble:
             The folder exists, or cannot be written; nothing half-written remains.
         """
         if overwrite and folder.is_dir() and any(folder.iterdir()) and not (folder / "model.json").is_file():
-            raise OutputRefused(f"{folder} is not empty and holds no model to overwrite; choose another name.")
+            raise OutputRefused(f"{folder} is not empty and contains no model to overwrite; choose another name.")
         with replacing_folder(folder, overwrite=overwrite, scratch=scratch) as part:
             description = write_model(part, self.description, self.members, self.domain, self.patients)
         return Ensemble(description, self.members, self.patients, folder, self.domain)
@@ -241,7 +241,7 @@ class Ensemble:
 
 def _field_of_view(features: Features) -> float | None:
     width = features.origin.field_of_view_um
-    return width if width is not None and 0 < width < math.inf else None  # a file from elsewhere may say NaN
+    return width if width is not None and 0 < width < math.inf else None  # files of other software may have NaN
 
 
 def _shortened(name: str) -> str:

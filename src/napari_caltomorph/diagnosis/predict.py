@@ -160,8 +160,8 @@ class Predictor:
             raise FeaturesRefused(f"The images of {prediction.patient_id} have changed; predict them again.")
         others = set(smear.cells) - set(prediction.cells)
         chosen = smear.choosing(take_back=prediction.cells, set_aside=others)
-        made = self._encode(chosen, self.encoder, progress).of_cells(prediction.cells)
-        return replace(made, patient_id=prediction.patient_id)
+        features = self._encode(chosen, self.encoder, progress).of_cells(prediction.cells)
+        return replace(features, patient_id=prediction.patient_id)
 
     def _encode(self, smear: Smear, encoder: LoadedEncoder, progress: OnProgress) -> Features:
         compute = EncodeOptions(encoder=encoder.encoder.name, batch_size=self.options.batch_size)

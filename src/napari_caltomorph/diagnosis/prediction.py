@@ -288,7 +288,7 @@ class Prediction(BaseModel):
 
     @property
     def has_attention(self) -> bool:
-        """Whether the model says which cells mattered; where not, everything that shows it says `NO_ATTENTION`."""
+        """Whether the model has attention; where it has none, all views show `NO_ATTENTION`."""
         return self.attention_kind != "none"
 
     @cached_property

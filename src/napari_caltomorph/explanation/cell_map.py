@@ -64,9 +64,9 @@ def umap(values: NDArray[np.float32], *, seed: int = 0, progress: OnProgress = i
     progress(Progress("Placing cells by UMAP", 2, 3, "steps"))
     # numba sets the number of OpenMP's threads, which are torch's too (see `report.patient_map`).
     threads = torch.get_num_threads()
-    made = UMAP(n_neighbors=min(_NEIGHBOURS, len(values) - 1), random_state=seed, init="pca", n_jobs=1)
+    mapping = UMAP(n_neighbors=min(_NEIGHBOURS, len(values) - 1), random_state=seed, init="pca", n_jobs=1)
     try:
-        places: NDArray[np.float64] = np.asarray(made.fit_transform(reduced), dtype=float)
+        places: NDArray[np.float64] = np.asarray(mapping.fit_transform(reduced), dtype=float)
     finally:
         torch.set_num_threads(threads)
     return places
@@ -78,7 +78,7 @@ def _components(values: NDArray[np.float32], count: int) -> tuple[NDArray[np.flo
     fitting = min(count, *values.shape)
     places, shares = np.zeros((len(values), count)), np.zeros(count)
     if len(np.unique(values, axis=0)) > 1:  # else there is no direction in which they differ
-        made = PCA(fitting, random_state=0)
-        places[:, :fitting] = made.fit_transform(values.astype(np.float64))
-        shares[:fitting] = made.explained_variance_ratio_
+        mapping = PCA(fitting, random_state=0)
+        places[:, :fitting] = mapping.fit_transform(values.astype(np.float64))
+        shares[:fitting] = mapping.explained_variance_ratio_
     return places, shares

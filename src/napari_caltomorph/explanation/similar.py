@@ -98,8 +98,8 @@ def similar_patients(
     order = [int(i) for i in np.argsort(distances, kind="stable") if not is_itself[i]][:count]
     names = dict(zip(taxonomy.slugs, taxonomy.names, strict=True))
     rows = training.table.to_dict("records")
-    found = tuple(_patient(rows[i], names, float(distances[i])) for i in order)
-    return Similar(found, bool(is_itself.any()))
+    patients = tuple(_patient(rows[i], names, float(distances[i])) for i in order)
+    return Similar(patients, bool(is_itself.any()))
 
 
 def _is_itself(table: pd.DataFrame, patient_id: str, fingerprint: str | None) -> NDArray[np.bool_]:

@@ -192,7 +192,7 @@ class Trust:
 def available_trust(
     prediction: Prediction, ensemble: Callable[[], Ensemble], features: Callable[[], Features]
 ) -> Trust:
-    """Return `trust` with what is available: what cannot be known is left out, and one of the statements says why.
+    """Return `trust` with what is available; where model or cells are missing, a statement gives the reason.
 
     Parameters
     ----------
