@@ -372,7 +372,8 @@ def save_report(folder: Path, out: Path) -> None:
     from napari_caltomorph.diagnosis import PredictOptions, Predictor
     from napari_caltomorph.explanation.changed_bags import what_if
     from napari_caltomorph.explanation.trust import available_trust
-    from napari_caltomorph.report.patient_report import save_patient_report
+    from napari_caltomorph.report.html import save_page
+    from napari_caltomorph.report.patient_report import patient_report
 
     smear = folder / "patient_031"
     write_smear(synthesize_patient("aml", cells=300, seed=31), smear)
@@ -383,7 +384,7 @@ def save_report(folder: Path, out: Path) -> None:
     page, pdf = folder / "report.html", folder / "report.pdf"
     metadata = {"age": "61", "sex": "female", "diagnosis given": "AML", "hemoglobin measured": "8.9 g/dl"}
     found = available_trust(answer, lambda: predictor.ensemble, lambda: predictor.features_of(answer))
-    save_patient_report(answer, page, trust=found, metadata=metadata)
+    save_page(patient_report(answer, trust=found, metadata=metadata), page)
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"]
     subprocess.run([browser, *options, f"--print-to-pdf={pdf}", page.as_uri()], check=True, capture_output=True)
     subprocess.run([pictures, "-r", "100", "-png", str(pdf), str(out / "report_")], check=True)

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from napari_caltomorph.report.compare_figures import comparison_figure, draw_group, save_comparison_figure
+from napari_caltomorph.report.training_figures import comparison_figure, draw_group, save_comparison_figure
 from napari_caltomorph.training import TrainOptions
 from napari_caltomorph.training.compare_options import CompareOptions
 from napari_caltomorph.training.comparison import Comparison, VariantResult, variants

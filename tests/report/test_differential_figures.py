@@ -8,12 +8,7 @@ from matplotlib.figure import Figure
 from tests.differential.factories import features, labelled
 
 from napari_caltomorph.differential import Differential, Probe, train_probe
-from napari_caltomorph.report.differential_figures import (
-    ALL_BLASTS,
-    draw_differential,
-    draw_probe_confusion,
-    shown_rows,
-)
+from napari_caltomorph.report.prediction_figures import ALL_BLASTS, draw_differential, draw_probe_confusion, shown_rows
 
 
 @pytest.fixture(scope="module")

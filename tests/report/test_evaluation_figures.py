@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from itertools import combinations
 
@@ -14,21 +15,25 @@ from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
+from safetensors.numpy import load_file
 from tests.evaluation.factories import TAXONOMY, evaluation_of, simulated
 
 from napari_caltomorph.evaluation import Embeddings
-from napari_caltomorph.report.calibration_figures import draw_malignancy_reliability, draw_reliability
-from napari_caltomorph.report.confusion_figures import draw_confusion, draw_detailed_confusion
-from napari_caltomorph.report.covariate_figures import draw_against, draw_errors_by
+from napari_caltomorph.report.class_figures import draw_confusion, draw_delta, draw_detailed_confusion, draw_top2
+from napari_caltomorph.report.drawing import PAPER, PlotStyle
 from napari_caltomorph.report.evaluation_figures import FIGURES, figures_of, save_figures
-from napari_caltomorph.report.figures import PAPER, Look
-from napari_caltomorph.report.hemoglobin_figures import draw_hemoglobin_scatter
-from napari_caltomorph.report.malignancy_figures import draw_class_rocs, draw_fdr, draw_fdr_without_healthy, draw_roc
-from napari_caltomorph.report.map_figure import draw_map
-from napari_caltomorph.report.patient_map import PatientMap, patient_map
-from napari_caltomorph.report.top2_figures import draw_delta, draw_top2
+from napari_caltomorph.report.measured_figures import draw_against, draw_errors_by, draw_hemoglobin_scatter
+from napari_caltomorph.report.patient_map import draw_map, patient_map
+from napari_caltomorph.report.probability_figures import (
+    draw_class_rocs,
+    draw_fdr,
+    draw_fdr_without_healthy,
+    draw_malignancy_reliability,
+    draw_reliability,
+    draw_roc,
+)
 
-DARK = Look(text="#e0e0e0", background="#262930", faint="#5a626c")
+DARK = PlotStyle(text="#e0e0e0", background="#262930", faint="#5a626c")
 SLUGS = TAXONOMY.slugs
 
 
@@ -71,11 +76,11 @@ def against(evaluation):
     return replace(evaluation, options=options, covariates=pd.DataFrame({"blasts": blasts}))
 
 
-def drawn(draw, evaluation, look=PAPER, *, size=(5, 4), **options):
+def drawn(draw, evaluation, style=PAPER, *, size=(5, 4), **options):
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    draw(axes, evaluation, look=look, **options)
+    draw(axes, evaluation, style=style, **options)
     figure.draw_without_rendering()
     return axes
 
@@ -213,36 +218,45 @@ def test_map_places_the_judged_at_their_neighbours_and_the_far_hollow(mapped, tm
     assert torch.get_num_threads() == threads  # numba would change it, and so the weights of a later training
     training, judged = axes.collections
     assert np.allclose(training.get_offsets(), made.training)
-    assert np.allclose(judged.get_offsets(), made.judged)
-    near = np.linalg.norm(made.judged[1:30] - made.training[1:30], axis=1)
+    assert np.allclose(judged.get_offsets(), made.evaluated)
+    near = np.linalg.norm(made.evaluated[1:30] - made.training[1:30], axis=1)
     assert np.median(near) < 0.2 * np.ptp(made.training)
     assert made.is_far.tolist() == [True] + [False] * 52
     faces = judged.get_facecolors()
     assert faces[0, 3] == 0
     assert to_hex(faces[1]) == TAXONOMY.colors[0]
-    assert "judged, far from all" in legend_of(axes)
+    assert "evaluated, far from all" in legend_of(axes)
     assert made.parameters["member"] == 1
     assert "by member 2" in made.in_words
 
-    read = PatientMap.load(made.save(tmp_path))
-    assert np.array_equal(read.judged, made.judged)
-    assert np.array_equal(read.is_far, made.is_far)
-    assert read.parameters == made.parameters
+    stored = load_file(made.save(tmp_path))
+    assert np.array_equal(stored["judged"], made.evaluated)
+    assert np.array_equal(stored["is_far"], made.is_far)
 
 
 def test_map_without_training_patients_is_of_the_judged(mapped):
     alone = replace(mapped, embeddings=replace(mapped.embeddings, training=None, training_classes=()))
     made = patient_map(alone)
     assert made.training.shape == (0, 2)
-    assert np.isfinite(made.judged).all()
+    assert np.isfinite(made.evaluated).all()
     assert not made.is_far.any()
 
 
 def test_it_is_said_when_judged_patients_taught_the_member_of_the_map(mapped):
     folds = pd.array([1] * 20 + [0] * 30 + [None] * 3, dtype="Int64")
     made = patient_map(replace(mapped, patients=mapped.patients.assign(fold=folds)))
-    assert "30 of the judged taught member 2" in made.in_words
-    assert "taught" not in patient_map(mapped).in_words
+    assert "30 of the evaluated patients trained member 2" in made.in_words
+    assert "trained member" not in patient_map(mapped).in_words
+
+
+def test_without_umap_the_map_is_a_pca_and_says_so(mapped, monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    fresh = replace(mapped)
+    axes = drawn(draw_map, fresh)
+    assert axes.get_xlabel() == "PCA of member 2"
+    made = patient_map(fresh)
+    assert made.is_far.tolist() == [True] + [False] * 52
+    assert "napari-caltomorph[umap]" in made.in_words
 
 
 def test_external_patients_are_diamonds(mapped):
@@ -255,9 +269,9 @@ def test_external_patients_are_diamonds(mapped):
 @pytest.mark.parametrize(
     ("embeddings", "why"),
     [
-        (None, "the evaluation holds no embeddings"),
+        (None, "the evaluation has no embeddings"),
         (Embeddings(0, np.zeros((53, 4), np.float32)), "most patients have the same embedding"),
-        (Embeddings(0, np.full((53, 4), np.nan, np.float32)), "some embeddings are no numbers"),
+        (Embeddings(0, np.full((53, 4), np.nan, np.float32)), "some embeddings are not finite"),
     ],
 )
 def test_where_there_is_no_map_it_is_said(evaluation, embeddings, why):

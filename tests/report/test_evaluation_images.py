@@ -20,14 +20,14 @@ from matplotlib.ticker import NullFormatter
 from tests.evaluation.factories import evaluation_of, simulated
 
 from napari_caltomorph.evaluation.covariates import SHARE
-from napari_caltomorph.report.confusion_figures import draw_confusion
+from napari_caltomorph.report.class_figures import draw_confusion
+from napari_caltomorph.report.drawing import PlotStyle
 from napari_caltomorph.report.evaluation_figures import FIGURES, figures_of
-from napari_caltomorph.report.figures import Look
-from napari_caltomorph.report.malignancy_figures import draw_fdr
+from napari_caltomorph.report.probability_figures import draw_fdr
 
 # Of 255, root mean square: one patient predicted as another class gives 1.7 and more, other hinting of letters none.
 TOLERANCE = 1.2
-DARK = Look(text="#e0e0e0", background="#262930", faint="#5a626c")
+DARK = PlotStyle(text="#e0e0e0", background="#262930", faint="#5a626c")
 
 
 @pytest.fixture(scope="module")

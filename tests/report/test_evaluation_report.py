@@ -14,9 +14,9 @@ import pytest
 from tests.evaluation.factories import PROVENANCE, TAXONOMY, evaluation_of, simulated
 
 from napari_caltomorph.audit.result import Audit, ColumnRow, ColumnValue, TraitRow
-from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.report.evaluation_figures import FIGURES
-from napari_caltomorph.report.evaluation_report import report_html, save_report
+from napari_caltomorph.report.evaluation_report import evaluation_report
+from napari_caltomorph.report.html import save_page
 from napari_caltomorph.statistics.interval import Interval
 from napari_caltomorph.statistics.permutation import Chance
 
@@ -73,7 +73,7 @@ def evaluation():
 
 @pytest.fixture(scope="module")
 def html(evaluation):
-    return report_html(evaluation, command="caltomorph evaluate clinic_b --model tiny --out results")
+    return evaluation_report(evaluation, command="caltomorph evaluate clinic_b --model tiny --out results")
 
 
 @pytest.fixture(scope="module")
@@ -122,9 +122,9 @@ def test_out_of_fold_optimism_and_drawn_cells_are_said(evaluation):
     provenance = evaluation.provenance.model_copy(update={"model_synthetic": True, "training_recipe": "paper"})
     options = evaluation.options.model_copy(update={"out_of_fold": True, "lab": "same"})
     patients = evaluation.patients.assign(fold=pd.array([1] * 38, dtype="Int64"))
-    text = Page(report_html(replace(evaluation, provenance=provenance, options=options, patients=patients))).text
+    text = Page(evaluation_report(replace(evaluation, provenance=provenance, options=options, patients=patients))).text
     for words in (
-        "knows nothing about real blood",
+        "has seen no real blood",
         "single members",
         "They are optimistic",
         "laboratory of the training",
@@ -136,9 +136,9 @@ def test_out_of_fold_optimism_and_drawn_cells_are_said(evaluation):
 def test_flow_says_who_was_left_out_and_who_was_not_judged(page):
     for words in (
         "left out of the cohort 5 - follow-up 3 - few cells 2",
-        "to be judged (test split, where the cohort has one) 39",
-        "not judged 1 - no features 1",
-        "judged 38 - one class 36 - several right answers 1 - a class that the model does not know 1",
+        "to be evaluated (test split, where the cohort has one) 39",
+        "not evaluated 1 - no features 1",
+        "evaluated 38 - one class 36 - several right answers 1 - a class that the model does not have 1",
         "Two tables were joined.",
     ):
         assert words in page.text
@@ -207,7 +207,7 @@ def test_no_text_is_taken_for_html(evaluation):
         not_evaluated=not_evaluated,
         notes=(EVIL,),
     )
-    page = Page(report_html(evil, audit=audit_of(EVIL), command=EVIL))
+    page = Page(evaluation_report(evil, audit=audit_of(EVIL), command=EVIL))
     assert len(page.of("script")) == 1
     assert all(one["src"].startswith("data:image/svg+xml;base64,") for one in page.of("img"))
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
@@ -216,7 +216,7 @@ def test_no_text_is_taken_for_html(evaluation):
 
 def test_an_evaluation_without_labels_gives_reasons_instead_of_numbers():
     nobody = evaluation_of([None, None], np.full((2, 4), 0.25))
-    text = Page(report_html(nobody)).text
+    text = Page(evaluation_report(nobody)).text
     assert "No number is defined" in text
     assert "the cohort has no labels" in text
     assert "Patients with a wrong prediction" not in text
@@ -224,7 +224,7 @@ def test_an_evaluation_without_labels_gives_reasons_instead_of_numbers():
 
 def test_when_nobody_is_wrong_it_is_said():
     right = evaluation_of(list(TAXONOMY.slugs), 0.9 * np.eye(4) + 0.025)
-    text = Page(report_html(right)).text
+    text = Page(evaluation_report(right)).text
     assert "Patients with a wrong prediction None." in text
     assert "No malignant patient is missed." in text
 
@@ -244,7 +244,7 @@ def audit_of(name="borders"):
 def test_audit_is_a_section_of_its_own(evaluation, page):
     assert "Not audited" in page.text
     audit = audit_of("site")
-    text = Page(report_html(evaluation, audit=audit)).text
+    text = Page(evaluation_report(evaluation, audit=audit)).text
     assert "Not audited" not in text
     for sentence in (*audit.findings, *audit.notes):
         assert sentence in text
@@ -255,7 +255,7 @@ def test_cells_of_wrong_patients_are_thumbnails(evaluation):
     first = evaluation.wrong[0]
     right = next(p for p in evaluation.patients["patient_id"] if p not in evaluation.wrong)
     cells = {first: [np.zeros((20, 30, 3), np.uint8)] * 2, right: [np.zeros((20, 30, 3), np.uint8)]}
-    shown = [one for one in Page(report_html(evaluation, cells=cells)).of("img") if "jpeg" in one["src"]]
+    shown = [one for one in Page(evaluation_report(evaluation, cells=cells)).of("img") if "jpeg" in one["src"]]
     assert [one["alt"] for one in shown] == [f"cell 1 of {first}", f"cell 2 of {first}"]
 
 
@@ -263,7 +263,7 @@ def test_what_predictions_were_set_against_has_a_table_and_a_figure(evaluation):
     ratio = np.linspace(0, 1, len(evaluation)).round(2)
     options = evaluation.options.model_copy(update={"against": ("blasts",)})
     beside = replace(evaluation, options=options, covariates=pd.DataFrame({"blasts": ratio}))
-    page = Page(report_html(beside))
+    page = Page(evaluation_report(beside))
     (found,) = beside.covariate_associations
     assert "Errors by blasts" in page.text
     for part in found.bins:
@@ -275,12 +275,8 @@ def test_what_predictions_were_set_against_has_a_table_and_a_figure(evaluation):
 
 
 def test_it_is_one_file_also_where_the_command_holds_bytes_that_are_no_text(evaluation, tmp_path):
-    path = save_report(evaluation, tmp_path / "out" / "report.html", command="caltomorph evaluate clinic\udcff")
+    path = save_page(
+        evaluation_report(evaluation, command="caltomorph evaluate clinic\udcff"), tmp_path / "out" / "report.html"
+    )
     assert "clinic%FF" in path.read_text("utf-8")
     assert [one.name for one in path.parent.iterdir()] == ["report.html"]
-
-
-def test_a_place_that_cannot_be_written_is_refused(evaluation, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OutputRefused):
-        save_report(evaluation, tmp_path / "file" / "report.html")

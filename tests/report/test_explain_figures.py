@@ -15,19 +15,19 @@ from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness
 from napari_caltomorph.explanation.changed_bags import leave_one_out
 from napari_caltomorph.explanation.contribution import Contributions, contributions
 from napari_caltomorph.explanation.faithfulness import cell_scores, faithfulness
-from napari_caltomorph.report import Look
-from napari_caltomorph.report.explain_figures import (
-    SPEAKS_AGAINST,
-    SPEAKS_FOR,
+from napari_caltomorph.report import PlotStyle
+from napari_caltomorph.report.evaluation_tables import faithfulness_table
+from napari_caltomorph.report.explanation_figures import (
+    OPPOSES,
+    SUPPORTS,
     draw_contributions,
     draw_curves,
     draw_leave_one_out,
     draw_strongest,
     faithfulness_figure,
 )
-from napari_caltomorph.report.explain_tables import faithfulness_table
 
-DARK = Look(text="#e0e0e0", background="#262930", faint="#5a626c")
+DARK = PlotStyle(text="#e0e0e0", background="#262930", faint="#5a626c")
 SLUG = "mds"
 
 
@@ -85,7 +85,7 @@ def test_bars_are_the_strongest_for_and_against(axes, ensemble, features, found)
     assert widths[0] == found.values.max()
     assert widths[-1] == found.values.min()
     for bar in axes.patches:
-        assert bar.get_facecolor() == to_rgba(SPEAKS_FOR if bar.get_width() > 0 else SPEAKS_AGAINST)
+        assert bar.get_facecolor() == to_rgba(SUPPORTS if bar.get_width() > 0 else OPPOSES)
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names[0].startswith(f"#{prediction.ranks[cells[0]]} ")
 
@@ -93,7 +93,7 @@ def test_bars_are_the_strongest_for_and_against(axes, ensemble, features, found)
 def test_cells_that_say_nothing_are_said_so(axes, ensemble, features):
     nothing = Contributions("patient", SLUG, features.cells, np.zeros(30), 0.0, 0.0)
     assert len(draw_strongest(axes, ensemble.predict(features), nothing)) == 0
-    assert "No cell speaks" in axes.texts[0].get_text()
+    assert "No cell" in axes.texts[0].get_text()
 
 
 def test_leave_one_out_shows_the_largest_changes_first(axes, ensemble, features):
@@ -103,7 +103,7 @@ def test_leave_one_out_shows_the_largest_changes_first(axes, ensemble, features)
     assert len(widths) == 10
     assert np.abs(widths) == pytest.approx(np.sort(np.abs(found.change))[::-1][:10])
     # The colour says what the cell spoke for, and so turns with the sign of its loss.
-    assert axes.patches[0].get_facecolor() == to_rgba(SPEAKS_FOR if widths[0] < 0 else SPEAKS_AGAINST)
+    assert axes.patches[0].get_facecolor() == to_rgba(SUPPORTS if widths[0] < 0 else OPPOSES)
 
 
 def test_curves_are_the_results_with_the_random_band(axes, ensemble, features):

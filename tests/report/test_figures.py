@@ -22,7 +22,7 @@ from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.model_file import ErrorInterval, Threshold
 from napari_caltomorph.report import (
     PAPER,
-    Look,
+    PlotStyle,
     draw_attention_swarm,
     draw_hemoglobin,
     draw_malignancy,
@@ -37,7 +37,7 @@ from napari_caltomorph.report.cohort_figures import (
 )
 from napari_caltomorph.taxonomy import Taxonomy, caltomorph_taxonomy
 
-DARK = Look(text="#e0e0e0", background="#262930", faint="#5a626c")
+DARK = PlotStyle(text="#e0e0e0", background="#262930", faint="#5a626c")
 COLORS = [c.lower() for c in caltomorph_taxonomy().colors]
 
 
@@ -66,12 +66,12 @@ def make_prediction(cells=30, seed=0, **update):
     return Prediction(**fields | update)
 
 
-def drawn(draw, prediction, look=PAPER):
+def drawn(draw, prediction, style=PAPER):
     """The axes after drawing, rendered once so that nothing is left undecided; and what `draw` returned."""
     figure = Figure(figsize=(4, 3))
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    returned = draw(axes, prediction, look)
+    returned = draw(axes, prediction, style)
     figure.savefig(io.BytesIO(), format="png")
     return axes, returned
 

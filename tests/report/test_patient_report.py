@@ -23,8 +23,9 @@ from napari_caltomorph.differential import CELL_TYPES, Differential
 from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.explanation.similar import Similar, SimilarPatient
 from napari_caltomorph.explanation.trust import Trust
-from napari_caltomorph.report.patient_report import patient_report, save_patient_report
-from napari_caltomorph.report.patient_tables import listed
+from napari_caltomorph.report.html import save_page
+from napari_caltomorph.report.patient_report import patient_report
+from napari_caltomorph.report.patient_texts import Excerpt
 from napari_caltomorph.smear import smear_from_array
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 
@@ -188,7 +189,7 @@ def test_outside_the_training_domain_no_claim_is_made():
     text = Page(patient_report(outside, trust=Trust(outside, trust.similar))).text
     assert "Unlike the training cohort" in text
     assert "calibration and prediction sets are withdrawn" in text
-    assert "how far off it may be is not known" in text
+    assert "its error is not known" in text
     assert "Not excluded" not in text
 
 
@@ -257,7 +258,7 @@ def test_no_text_is_taken_for_html():
 
 @given(st.lists(st.integers(), max_size=30), st.integers(1, 10))
 def test_what_a_list_does_not_show_it_counts(things, most):
-    short = listed(things, most)
+    short = Excerpt.of(things, most)
     assert list(short.shown) == things[: len(short.shown)]
     assert len(short.shown) + short.more == len(things)
     assert len(short.shown) <= most + 1
@@ -265,12 +266,12 @@ def test_what_a_list_does_not_show_it_counts(things, most):
 
 
 def test_it_is_one_file(tmp_path):
-    path = save_patient_report(make_prediction(), tmp_path / "out" / "report.html")
+    path = save_page(patient_report(make_prediction()), tmp_path / "out" / "report.html")
     assert "smear_a" in path.read_text("utf-8")
     assert [one.name for one in path.parent.iterdir()] == ["report.html"]
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputRefused):
-        save_patient_report(make_prediction(), tmp_path / "file" / "report.html")
+        save_page(patient_report(make_prediction()), tmp_path / "file" / "report.html")
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no browser to print with")
@@ -296,9 +297,8 @@ def test_it_prints_on_two_pages(case, tmp_path):
         )
         trust = Trust(prediction, trust.similar)
     smear = make_smear(prediction) if case == "full" else None
-    report = save_patient_report(
-        prediction, tmp_path / "report.html", smear=smear, trust=trust, differential=differential
-    )
+    html = patient_report(prediction, smear=smear, trust=trust, differential=differential)
+    report = save_page(html, tmp_path / "report.html")
     pdf = tmp_path / "report.pdf"
     browser = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"]
     profile = f"--user-data-dir={tmp_path / 'profile'}"

@@ -11,7 +11,7 @@ from tests.evaluation.factories import evaluation_of
 
 from napari_caltomorph.diagnosis import Ensemble, find_model
 from napari_caltomorph.encoding import FeatureOrigin, Features
-from napari_caltomorph.report.top_cells import top_cells
+from napari_caltomorph.report.evaluation_report import top_cells
 from napari_caltomorph.smear import read_smear
 from napari_caltomorph.synthetic import synthesize_patient, synthetic_features
 from napari_caltomorph.synthetic.write import write_smear

@@ -17,14 +17,14 @@ from napari_caltomorph.diagnosis import FoldRecord, ModelDescription, find_model
 from napari_caltomorph.diagnosis.model_card import TRAINING_CURVES
 from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.report import (
-    Look,
+    PlotStyle,
     draw_loss_curves,
     draw_out_of_fold_confusion,
     save_training_curves,
 )
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 
-DARK = Look(text="#e0e0e0", background="#262930", faint="#5a626c")
+DARK = PlotStyle(text="#e0e0e0", background="#262930", faint="#5a626c")
 
 
 def fold(train: list[float], validation: list[float], best: int) -> FoldRecord:
@@ -107,8 +107,8 @@ def test_a_cell_is_the_deeper_the_larger_its_share_of_the_row() -> None:
     assert {text.get_text() for text in axes.texts} == {"10\n100%", "30\n25%", "90\n75%"}
 
 
-@pytest.mark.parametrize("look", [Look(), DARK])
-def test_names_do_not_touch_and_stay_inside_a_narrow_panel(look: Look) -> None:
+@pytest.mark.parametrize("look", [PlotStyle(), DARK])
+def test_names_do_not_touch_and_stay_inside_a_narrow_panel(look: PlotStyle) -> None:
     axes = new_axes()
     draw_out_of_fold_confusion(axes, caltomorph_taxonomy(), np.eye(8, dtype=int) * 120, look)
     axes.figure.canvas.draw()

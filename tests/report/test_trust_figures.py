@@ -10,12 +10,12 @@ from tests.diagnosis.factories import make_ensemble, make_features
 
 from napari_caltomorph.diagnosis.domain import AspectResult, DomainResult
 from napari_caltomorph.explanation.trust import HeldOutCertainty, Trust
-from napari_caltomorph.report.figures import Look
-from napari_caltomorph.report.trust_figures import INSIDE, OUTSIDE, draw_certainty, draw_domain, draw_members
+from napari_caltomorph.report.drawing import PlotStyle
+from napari_caltomorph.report.explanation_figures import INSIDE, OUTSIDE, draw_certainty, draw_domain, draw_members
 
 __all__ = ["make_ensemble", "make_features"]
 
-DARK = Look(text="#f0f1f2", background="#262930", faint="#5a626c")
+DARK = PlotStyle(text="#f0f1f2", background="#262930", faint="#5a626c")
 
 
 @pytest.fixture

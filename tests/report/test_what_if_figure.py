@@ -8,8 +8,13 @@ from tests.report.test_figures import make_prediction
 
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.diagnosis.prediction import LeftOutCell
-from napari_caltomorph.report.figures import draw_hemoglobin, draw_malignancy, draw_probabilities
-from napari_caltomorph.report.what_if_figure import draw_what_if, what_if_in_words
+from napari_caltomorph.report.patient_texts import what_if_lines
+from napari_caltomorph.report.prediction_figures import (
+    draw_hemoglobin,
+    draw_malignancy,
+    draw_probabilities,
+    draw_what_if,
+)
 
 
 @pytest.fixture
@@ -58,8 +63,8 @@ def test_hemoglobin_has_a_second_dot_for_the_original(changed: Prediction) -> No
 
 def test_changes_are_said_in_words_and_numbers(changed: Prediction) -> None:
     before = changed.original
-    diagnosis, malignancy, *_ = what_if_in_words(changed)
+    diagnosis, malignancy, *_ = what_if_lines(changed)
     assert before.predicted_class in diagnosis
     assert changed.predicted_class in diagnosis
     assert f"{changed.malignancy - before.malignancy:+.2f}" in malignancy
-    assert not what_if_in_words(before)
+    assert not what_if_lines(before)

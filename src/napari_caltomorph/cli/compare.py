@@ -73,7 +73,7 @@ def compare(
     refuse_unwritable(out)
     with progress_bar() as progress:
         found = read_patients(cohort, patients, progress=progress)
-    from napari_caltomorph.report.compare_figures import save_comparison_figure
+    from napari_caltomorph.report.training_figures import save_comparison_figure
     from napari_caltomorph.training.compare import compare as run  # torch comes when the cheap checks have passed
 
     try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_caltomorph.errors import ExplanationRefused
+from napari_caltomorph.errors import ExplanationRefused, import_optional
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 
 FEWEST = 10
@@ -52,24 +54,35 @@ def umap(values: NDArray[np.float32], *, seed: int = 0, progress: OnProgress = i
     ------
     ExplanationRefused
         There are too few cells.
+    PackageMissing
+        The extra ``umap`` is not installed.
     """
     if len(values) < FEWEST:
         raise ExplanationRefused(f"UMAP needs {FEWEST} cells, there are {len(values)}; PCA shows them.")
-    progress(Progress("Loading UMAP", 0, 3, "steps"))
-    import torch
-    from umap import UMAP  # compiles for seconds when imported
-
-    progress(Progress("Placing cells by UMAP", 1, 3, "steps"))
+    progress(Progress("Loading UMAP", 0, 2, "steps"))
     reduced, _ = _components(values, _COMPONENTS)
-    progress(Progress("Placing cells by UMAP", 2, 3, "steps"))
-    # numba sets the number of OpenMP's threads, which are torch's too (see `report.patient_map`).
+    progress(Progress("Placing cells by UMAP", 1, 2, "steps"))
+    return fit_umap(reduced, "The UMAP of cells", seed=seed, n_neighbors=min(_NEIGHBOURS, len(values) - 1), init="pca")
+
+
+def fit_umap(values: NDArray[np.floating], purpose: str, *, seed: int, **options: Any) -> NDArray[np.float64]:
+    """Return the UMAP, (N, 2), of values (N, D); `options` are those of `umap.UMAP`.
+
+    Raises
+    ------
+    PackageMissing
+        The extra ``umap`` is not installed; `purpose` begins the message.
+    """
+    import torch
+
+    library = import_optional("umap", "umap", purpose)  # compiles for seconds
+    # numba sets the number of OpenMP threads, which torch shares; with another number, the same seed trains other
+    # weights.
     threads = torch.get_num_threads()
-    mapping = UMAP(n_neighbors=min(_NEIGHBOURS, len(values) - 1), random_state=seed, init="pca", n_jobs=1)
     try:
-        places: NDArray[np.float64] = np.asarray(mapping.fit_transform(reduced), dtype=float)
+        return np.asarray(library.UMAP(random_state=seed, n_jobs=1, **options).fit_transform(values), dtype=float)
     finally:
         torch.set_num_threads(threads)
-    return places
 
 
 def _components(values: NDArray[np.float32], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

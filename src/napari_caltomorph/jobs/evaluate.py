@@ -238,8 +238,8 @@ def save_evaluation(
         The folder cannot be written.
     """
     from napari_caltomorph.report.evaluation_figures import save_figures
-    from napari_caltomorph.report.evaluation_report import FILE_NAME, save_report
-    from napari_caltomorph.report.top_cells import top_cells
+    from napari_caltomorph.report.evaluation_report import evaluation_report, top_cells
+    from napari_caltomorph.report.html import REPORT_NAME, save_page
 
     evaluation = result.evaluation
     written = evaluation.save(folder)
@@ -256,15 +256,15 @@ def save_evaluation(
     files = feature_files(result.cohort, result.request.features)
     cells = top_cells(result.ensemble, evaluation, files, progress=progress)
     progress(Progress("Writing the report", 0, 1, "files"))
-    report = save_report(
+    page = evaluation_report(
         evaluation,
-        folder / FILE_NAME,
         audit=result.audit,
         model=result.ensemble.description,
         cells=cells,
         faithfulness=result.faithfulness,
         command=command,
     )
+    report = save_page(page, folder / REPORT_NAME)
     return [*written, *(path for path in figures if path.suffix == ".png"), report]
 
 

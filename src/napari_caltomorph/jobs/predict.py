@@ -195,7 +195,8 @@ def _with_report(
 ) -> PatientResult:
     """Write the report of one patient; why there is none is that patient's problem, and not the run's."""
     from napari_caltomorph.explanation.trust import available_trust
-    from napari_caltomorph.report.patient_report import FILE_NAME, save_patient_report
+    from napari_caltomorph.report.html import REPORT_NAME, save_page
+    from napari_caltomorph.report.patient_report import patient_report
 
     prediction = result.prediction
     assert prediction is not None
@@ -206,13 +207,9 @@ def _with_report(
             pairs = zip(prediction.cells, prediction.labels, strict=True)
             by_hand = {cell: label for cell, label in pairs if label is not None}
             counts = probe.differential(predictor.features_of(prediction), by_hand)
-        path = save_patient_report(
-            prediction,
-            result.file.with_name(FILE_NAME),
-            trust=available_trust(prediction, lambda: predictor.ensemble, lambda: predictor.features_of(prediction)),
-            differential=counts,
-            metadata=patient.facts,
-        )
+        trust = available_trust(prediction, lambda: predictor.ensemble, lambda: predictor.features_of(prediction))
+        page = patient_report(prediction, trust=trust, differential=counts, metadata=patient.facts)
+        path = save_page(page, result.file.with_name(REPORT_NAME))
     except CaltomorphError as error:
         return replace(result, problem=f"{result.patient_id}: no report ({str(error).rstrip('.')}).")
     return replace(result, report=path)

@@ -1,10 +1,11 @@
 from .cohort_figures import draw_classes, draw_flow, draw_preview
-from .figures import PAPER, Look, draw_attention_swarm, draw_hemoglobin, draw_malignancy, draw_probabilities
+from .drawing import PAPER, PlotStyle
+from .prediction_figures import draw_attention_swarm, draw_hemoglobin, draw_malignancy, draw_probabilities
 from .training_figures import draw_loss_curves, draw_out_of_fold_confusion, save_training_curves
 
 __all__ = [
     "PAPER",
-    "Look",
+    "PlotStyle",
     "draw_attention_swarm",
     "draw_classes",
     "draw_flow",

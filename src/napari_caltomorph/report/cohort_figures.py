@@ -13,7 +13,7 @@ from PIL import Image
 
 from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.errors import CellUnreadable, SmearUnreadable
-from napari_caltomorph.report.figures import PAPER, Look
+from napari_caltomorph.report.drawing import PAPER, PlotStyle
 from napari_caltomorph.smear import read_smear
 from napari_caltomorph.storage import path_of
 
@@ -21,9 +21,9 @@ _BOX: dict[str, Any] = {"boxstyle": "round,pad=0.45", "linewidth": 1}
 _BINS = 20
 
 
-def draw_flow(axes: Axes, cohort: Cohort, look: Look = PAPER) -> None:
+def draw_flow(axes: Axes, cohort: Cohort, style: PlotStyle = PAPER) -> None:
     """Draw the patients found, those each rule left out, and those who remain on each side."""
-    look.prepare(axes)
+    style.prepare(axes)
     axes.set_xticks([])
     axes.set_yticks([])
     rules = cohort.left_out_counts()
@@ -31,23 +31,23 @@ def draw_flow(axes: Axes, cohort: Cohort, look: Look = PAPER) -> None:
     rest, parts = -len(rules) - 1.5, -len(rules) - 3.5
     axes.set_xlim(0, 1)
     axes.set_ylim(parts - 0.8, 0.8)
-    box: dict[str, Any] = {**_BOX, "facecolor": look.background, "edgecolor": look.text}
-    text: dict[str, Any] = {"color": look.text, "fontsize": 8, "va": "center"}
-    arrow = {"arrowstyle": "->", "color": look.text, "linewidth": 1}
-    axes.plot([0.2, 0.2], [0, rest], color=look.text, linewidth=1, zorder=0)
+    box: dict[str, Any] = {**_BOX, "facecolor": style.background, "edgecolor": style.text}
+    text: dict[str, Any] = {"color": style.text, "fontsize": 8, "va": "center"}
+    arrow = {"arrowstyle": "->", "color": style.text, "linewidth": 1}
+    axes.plot([0.2, 0.2], [0, rest], color=style.text, linewidth=1, zorder=0)
     axes.text(0.2, 0, f"Found\nn={len(cohort) + len(cohort.left_out)}", bbox=box, ha="center", **text)
     for number, (rule, count) in enumerate(rules.items(), start=1):
         axes.annotate("", (0.31, -number - 0.2), (0.2, -number - 0.2), arrowprops=arrow)
-        axes.text(0.335, -number - 0.2, f"{rule}  n={count}", bbox={**box, "edgecolor": look.faint}, ha="left", **text)
+        axes.text(0.335, -number - 0.2, f"{rule}  n={count}", bbox={**box, "edgecolor": style.faint}, ha="left", **text)
     for side, x in (("train", 0.1), ("test", 0.3)):
         axes.annotate("", (x, parts + 0.4), (0.2, rest), arrowprops=arrow, zorder=0)
         axes.text(x, parts, f"{side}\nn={sides.get(side, 0)}", bbox=box, ha="center", **text)
     axes.text(0.2, rest, f"In the cohort\nn={len(cohort)}", bbox=box, ha="center", **text)
 
 
-def draw_classes(axes: Axes, cohort: Cohort, look: Look = PAPER) -> None:
+def draw_classes(axes: Axes, cohort: Cohort, style: PlotStyle = PAPER) -> None:
     """Draw one bar a class: the training patients filled, the test patients behind in a lighter shade."""
-    look.prepare(axes)
+    style.prepare(axes)
     taxonomy = cohort.taxonomy
     coarse = cohort.table["coarse"]
     counts = (
@@ -57,15 +57,15 @@ def draw_classes(axes: Axes, cohort: Cohort, look: Look = PAPER) -> None:
     axes.barh(rows, counts["train"], height=0.62, color=taxonomy.colors)
     axes.barh(rows, counts["test"], left=counts["train"], height=0.62, color=taxonomy.colors, alpha=0.45)
     for row, (train, test) in enumerate(counts.itertuples(index=False)):
-        axes.text(train + test, row, f"  {train:.0f} + {test:.0f}", va="center", fontsize=8, color=look.text)
+        axes.text(train + test, row, f"  {train:.0f} + {test:.0f}", va="center", fontsize=8, color=style.text)
     axes.set_yticks(rows, taxonomy.names, parse_math=False)
     axes.set_xticks([])
     axes.set_xlim(0, 1.25 * max(float(counts.sum(axis=1).max()), 1))
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_title("patients: train + test", fontsize=8, color=look.text)
+    axes.set_title("patients: train + test", fontsize=8, color=style.text)
 
 
-def draw_cells(axes: Axes, cohort: Cohort, look: Look = PAPER) -> None:
+def draw_cells(axes: Axes, cohort: Cohort, style: PlotStyle = PAPER) -> None:
     """Draw a histogram of the usable cells per patient for each class, and its median to the right."""
     cells = cohort.table["n_cells"].astype(float)
     low, high = (int(cells.min()), int(cells.max())) if cells.notna().any() else (0, 0)
@@ -73,9 +73,9 @@ def draw_cells(axes: Axes, cohort: Cohort, look: Look = PAPER) -> None:
     low, high = max(0, low - spare), high + spare
     width = -(-(high - low + 1) // _BINS)  # whole numbers, so that each bin holds as many of them
     edges = low - 0.5 + width * np.arange((high - low) // width + 2)
-    _draw_histograms(axes, cohort, cells, edges, look, digits=0)
+    _draw_histograms(axes, cohort, cells, edges, style, digits=0)
     axes.xaxis.set_major_locator(MaxNLocator(3, integer=True, min_n_ticks=1))
-    axes.set_title("cells (median)", fontsize=8, color=look.text)
+    axes.set_title("cells (median)", fontsize=8, color=style.text)
 
 
 def has_hemoglobin(cohort: Cohort) -> bool:
@@ -83,13 +83,13 @@ def has_hemoglobin(cohort: Cohort) -> bool:
     return bool(cohort.table["hemoglobin_g_dl"].notna().any())
 
 
-def draw_measured_hemoglobin(axes: Axes, cohort: Cohort, look: Look = PAPER) -> None:
+def draw_measured_hemoglobin(axes: Axes, cohort: Cohort, style: PlotStyle = PAPER) -> None:
     """Draw a histogram of measured hemoglobin for each class, and its median to the right."""
     values = cohort.table["hemoglobin_g_dl"].astype(float)
     low, high = (np.floor(values.min()), np.floor(values.max()) + 1) if has_hemoglobin(cohort) else (0.0, 20.0)
-    _draw_histograms(axes, cohort, values, np.linspace(low, high, _BINS + 1), look, digits=1)
+    _draw_histograms(axes, cohort, values, np.linspace(low, high, _BINS + 1), style, digits=1)
     axes.xaxis.set_major_locator(MaxNLocator(3))
-    axes.set_title("Hb g/dl (median)", fontsize=8, color=look.text)
+    axes.set_title("Hb g/dl (median)", fontsize=8, color=style.text)
 
 
 def _draw_histograms(
@@ -97,29 +97,29 @@ def _draw_histograms(
     cohort: Cohort,
     values: pd.Series[float],
     edges: NDArray[Any],
-    look: Look,
+    style: PlotStyle,
     *,
     digits: int,
 ) -> None:
     """Draw one histogram a class, each on its own row and as tall as the row: how many there are is drawn elsewhere."""
-    look.prepare(axes)
+    style.prepare(axes)
     taxonomy = cohort.taxonomy
     of_class = [values[cohort.table["coarse"] == slug].dropna() for slug in taxonomy.slugs]
     for row, (part, color) in enumerate(zip(of_class, taxonomy.colors, strict=True)):
-        axes.axhline(row + 0.4, color=look.faint, linewidth=0.7, zorder=0)
+        axes.axhline(row + 0.4, color=style.faint, linewidth=0.7, zorder=0)
         counts, _ = np.histogram(part, edges)
         heights = -0.8 * counts / max(1, counts.max())  # the axis points down
         axes.bar(edges[:-1], heights, np.diff(edges), bottom=row + 0.4, align="edge", color=color)
         median = f"  {part.median():.{digits}f}" if len(part) else "  -"
-        axes.text(edges[-1], row, median, va="center", fontsize=8, color=look.text)
+        axes.text(edges[-1], row, median, va="center", fontsize=8, color=style.text)
     axes.set_yticks(np.arange(len(taxonomy.classes)), taxonomy.names, parse_math=False)
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylim(len(taxonomy.classes) - 0.5, -0.5)
 
 
-def draw_preview(axes: Axes, cohort: Cohort, look: Look = PAPER, *, cells: int = 12) -> None:
+def draw_preview(axes: Axes, cohort: Cohort, style: PlotStyle = PAPER, *, cells: int = 12) -> None:
     """Draw the first cells of one patient of each class, one row a class."""
-    look.prepare(axes)
+    style.prepare(axes)
     side, rows, names = 96, [], []
     for one in cohort.taxonomy.classes:
         paths = cohort.table.loc[(cohort.table["coarse"] == one.slug) & cohort.table["path"].notna(), "path"]
@@ -127,7 +127,7 @@ def draw_preview(axes: Axes, cohort: Cohort, look: Look = PAPER, *, cells: int =
             rows.append(_row_of_cells(str(paths.iloc[0]), cells, side))
             names.append(one.name)
     if not rows:
-        axes.text(0.5, 0.5, "features only: no images to show", color=look.text, ha="center")
+        axes.text(0.5, 0.5, "features only: no images to show", color=style.text, ha="center")
         return
     axes.imshow(np.concatenate(rows), interpolation="antialiased")
     axes.set_yticks(np.arange(len(rows)) * side + side / 2, names)

@@ -1,4 +1,4 @@
-"""The figures of an evaluation as rows: what each is called, what it shows, and how it becomes a file."""
+"""The figures of an evaluation, one row a figure: name, caption, panels; and how they are drawn and saved."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.evaluation.covariates import CovariateAssociation
-from napari_caltomorph.report.calibration_figures import draw_malignancy_reliability, draw_reliability
-from napari_caltomorph.report.confusion_figures import draw_confusion, draw_detailed_confusion
-from napari_caltomorph.report.covariate_figures import draw_against, draw_errors_by
-from napari_caltomorph.report.drawing import says_instead
-from napari_caltomorph.report.figures import PAPER, Look
-from napari_caltomorph.report.hemoglobin_figures import draw_hemoglobin_scatter
-from napari_caltomorph.report.malignancy_figures import draw_class_rocs, draw_fdr, draw_fdr_without_healthy, draw_roc
-from napari_caltomorph.report.map_figure import draw_map
-from napari_caltomorph.report.patient_map import patient_map
-from napari_caltomorph.report.top2_figures import draw_delta, draw_top2
-from napari_caltomorph.storage import replacing
+from napari_caltomorph.report.class_figures import draw_confusion, draw_delta, draw_detailed_confusion, draw_top2
+from napari_caltomorph.report.drawing import PAPER, PlotStyle, has_sentence, new_figure, save_figure
+from napari_caltomorph.report.measured_figures import draw_against, draw_errors_by, draw_hemoglobin_scatter
+from napari_caltomorph.report.patient_map import draw_map, patient_map
+from napari_caltomorph.report.probability_figures import (
+    draw_class_rocs,
+    draw_fdr,
+    draw_fdr_without_healthy,
+    draw_malignancy_reliability,
+    draw_reliability,
+    draw_roc,
+)
 
-Draw = Callable[[Axes, Evaluation, Look], object]
+Draw = Callable[[Axes, Evaluation, PlotStyle], object]
 
 _ACROSS = 3
 _SENTENCE_HEIGHT = 0.8
@@ -59,16 +59,15 @@ class EvaluationFigure:
         across = min(_ACROSS, len(self.panels))
         return math.ceil(len(self.panels) / across), across
 
-    def of(self, evaluation: Evaluation, look: Look = PAPER) -> Figure:
+    def of(self, evaluation: Evaluation, style: PlotStyle = PAPER) -> Figure:
         """Return it, drawn."""
-        figure = Figure(figsize=self.size(evaluation), layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = new_figure(*self.size(evaluation))
         places = figure.subplots(*self.grid, squeeze=False).ravel()
         for axes, draw in zip(places, self.panels, strict=False):
-            draw(axes, evaluation, look)
+            draw(axes, evaluation, style)
         for axes in places[len(self.panels) :]:
             axes.remove()
-        if all(says_instead(axes) for axes in figure.axes):
+        if all(has_sentence(axes) for axes in figure.axes):
             figure.set_figheight(_SENTENCE_HEIGHT)
         return figure
 
@@ -113,48 +112,48 @@ FIGURES = {
         EvaluationFigure(
             "reliability",
             "Calibration",
-            "How often it comes true, by what was said; lines: Wilson's 95 % intervals, bars: patients in a bin. ECE "
-            "stands beside what a perfectly calibrated model would show on as many patients: on few patients that is "
-            "far from 0.",
+            "Share of patients for whom a prediction is right, by its probability; lines: Wilson's 95 % intervals, "
+            "bars: patients in a bin. Next to the ECE: the ECE of a perfectly calibrated model on as many patients, "
+            "which is far from 0 on few patients.",
             (draw_reliability, draw_malignancy_reliability),
             _fixed(7.6, 4.1),
         ),
         EvaluationFigure(
             "fdr",
             "Sensitivity and false discovery rate",
-            "Each disease's sensitivity to be called malignant, against the share of those called who are not, over "
-            "all thresholds. Marks and dotted line: the operating point. The rate depends on who the others are and on "
-            "how many; in other places it is another.",
+            "Sensitivity of each malignant class against the share of false positives among all positives, over all "
+            "thresholds. Marks and dotted line: the operating point. The rate depends on which other patients are "
+            "tested and on how many; it differs between clinics.",
             (draw_fdr,),
             _fixed(6.6, 3.9),
         ),
         EvaluationFigure(
             "fdr_without_healthy",
             "The same without healthy donors",
-            "As if no healthy donor were tested: their bone marrow would not be punctured.",
+            "As if no healthy donor were tested: their bone marrow is not punctured.",
             (draw_fdr_without_healthy,),
             _fixed(6.6, 3.9),
         ),
         EvaluationFigure(
             "hemoglobin",
             "Hemoglobin",
-            "One dot a patient. Classes differ in hemoglobin, so that whoever knows the class already correlates: the "
-            "correlation within classes is free of that.",
+            "One dot a patient. Classes differ in hemoglobin, so that even the class alone correlates with it; "
+            "the correlation within classes excludes this.",
             (draw_hemoglobin_scatter,),
             _fixed(6.4, 4.4),
         ),
         EvaluationFigure(
             "top2",
             "The second class",
-            "How often the true class is the first or among the first two, by class; and for those whose class came "
-            "second, by how much the first led.",
+            "How often the true class is the first or among the first two, by class; and where it is second, "
+            "the difference between the two highest probabilities.",
             (draw_top2, draw_delta),
             _fixed(8.8, 3.4),
         ),
         EvaluationFigure(
             "map",
             "Map of patients",
-            "Near each other: patients who look alike to one member. Distances between groups mean little.",
+            "Neighbours: patients with similar embeddings in one member. Distances between groups mean little.",
             (draw_map,),
             _fixed(6.8, 4.6),
         ),
@@ -163,7 +162,7 @@ FIGURES = {
 
 
 def figures_of(evaluation: Evaluation) -> tuple[EvaluationFigure, ...]:
-    """Return those of `FIGURES`, and one for each number that predictions are shown against."""
+    """Return `FIGURES`, and one figure for each covariate of the evaluation."""
     return (
         *FIGURES.values(),
         *(_against(number, one, evaluation) for number, one in enumerate(evaluation.covariate_associations, 1)),
@@ -173,7 +172,7 @@ def figures_of(evaluation: Evaluation) -> tuple[EvaluationFigure, ...]:
 def _against(number: int, one: CovariateAssociation, evaluation: Evaluation) -> EvaluationFigure:
     sizes = {slug: correlation.patients for slug, correlation in one.correlations.items()}
     shown = sorted(sizes, key=lambda slug: -sizes[slug])[:_MOST_CLASSES]
-    panels: list[Draw] = [lambda axes, e, look: draw_errors_by(axes, e, one.column, look)]
+    panels: list[Draw] = [lambda axes, e, style: draw_errors_by(axes, e, one.column, style)]
     panels += [_draw_class_against(one.column, slug) for slug in evaluation.taxonomy.slugs if slug in shown]
     across, down = min(_ACROSS, len(panels)), math.ceil(len(panels) / _ACROSS)
     left_out = f" The {_MOST_CLASSES} largest classes are shown." if len(sizes) > len(shown) else ""
@@ -188,10 +187,10 @@ def _against(number: int, one: CovariateAssociation, evaluation: Evaluation) -> 
 
 
 def _draw_class_against(column: str, slug: str) -> Draw:
-    return lambda axes, evaluation, look: draw_against(axes, evaluation, column, slug, look)
+    return lambda axes, evaluation, style: draw_against(axes, evaluation, column, slug, style)
 
 
-def save_figures(evaluation: Evaluation, folder: str | Path, look: Look = PAPER) -> list[Path]:
+def save_figures(evaluation: Evaluation, folder: str | Path, style: PlotStyle = PAPER) -> list[Path]:
     """Write every figure as PNG and PDF, and the map's coordinates; return the paths.
 
     Raises
@@ -201,10 +200,7 @@ def save_figures(evaluation: Evaluation, folder: str | Path, look: Look = PAPER)
     """
     folder, written = Path(folder), []
     for one in figures_of(evaluation):
-        figure = one.of(evaluation, look)
+        figure = one.of(evaluation, style)
         for kind in ("png", "pdf"):
-            path = folder / f"{one.name}.{kind}"
-            with replacing(path) as part:
-                figure.savefig(part, format=kind, dpi=200)
-            written.append(path)
+            written.append(save_figure(figure, folder / f"{one.name}.{kind}", dpi=200))
     return [*written, patient_map(evaluation).save(folder)]

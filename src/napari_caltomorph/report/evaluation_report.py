@@ -1,7 +1,4 @@
-"""An evaluation as one HTML file that can be handed on: numbers, figures and what must be said beside them.
-
-It asks no network for anything, and no text in it is read as HTML: ids, labels and names may hold what they will.
-"""
+"""An evaluation as one HTML page: numbers, figures, wrong predictions with their cells, audit and provenance."""
 
 from __future__ import annotations
 
@@ -13,40 +10,44 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
 
 from napari_caltomorph.about import RESEARCH_USE, library_version
 from napari_caltomorph.audit.result import Audit
-from napari_caltomorph.diagnosis import ModelDescription
+from napari_caltomorph.diagnosis import Ensemble, ModelDescription
+from napari_caltomorph.diagnosis.inference import run_with_cells
 from napari_caltomorph.diagnosis.model_card import model_card
-from napari_caltomorph.errors import printable
+from napari_caltomorph.encoding import Features
+from napari_caltomorph.errors import FeaturesRefused, SmearUnreadable, printable
 from napari_caltomorph.evaluation import Evaluation
-from napari_caltomorph.report.audit_tables import column_table, trait_table
+from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.report.evaluation_figures import EvaluationFigure, figures_of
 from napari_caltomorph.report.evaluation_tables import (
-    against_table,
     class_table,
+    column_table,
+    covariate_table,
+    faithfulness_table,
     flow_table,
     headline_table,
     hemoglobin_table,
     prevalence_table,
     screening_table,
+    trait_table,
     undefined_table,
     wrong_table,
 )
-from napari_caltomorph.report.explain_figures import faithfulness_figure
-from napari_caltomorph.report.explain_tables import faithfulness_table
-from napari_caltomorph.report.html import figure_uri, render, thumbnail_uri
-from napari_caltomorph.report.malignancy_figures import not_malignant
+from napari_caltomorph.report.explanation_figures import faithfulness_figure
+from napari_caltomorph.report.html import cell_images, figure_uri, render, thumbnail_uri
 from napari_caltomorph.report.patient_map import patient_map
+from napari_caltomorph.report.probability_figures import not_malignant
+from napari_caltomorph.smear import read_smear
 from napari_caltomorph.statistics.metric import METRICS
-from napari_caltomorph.storage import replacing
+from napari_caltomorph.storage import path_of
 
 if TYPE_CHECKING:
     from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness
-
-FILE_NAME = "report.html"
 
 _CARDS = ("accuracy", "balanced_accuracy", "malignant_auroc", "sensitivity", "specificity", "ece")
 
@@ -80,7 +81,7 @@ for (const head of document.querySelectorAll("table.sortable th")) {
 
 
 @dataclass(frozen=True)
-class _Shown:
+class _PageFigure:
     """A figure inside the page."""
 
     name: str
@@ -90,46 +91,7 @@ class _Shown:
     width: float
 
 
-def save_report(
-    evaluation: Evaluation,
-    path: str | Path,
-    *,
-    audit: Audit | None = None,
-    model: ModelDescription | None = None,
-    cells: Mapping[str, Sequence[NDArray[np.uint8]]] | None = None,
-    faithfulness: CohortFaithfulness | None = None,
-    command: str = "",
-) -> Path:
-    """Write the report as one HTML file; return where it stands.
-
-    Parameters
-    ----------
-    evaluation : Evaluation
-    path : str or Path
-        The file.
-    audit : Audit, optional
-        Of the same cohort; without one the report says that there was none.
-    model : ModelDescription, optional
-        Its card is shown in full; what the evaluation knows of the model is shown anyway.
-    cells : mapping, optional
-        Patient -> (H, W, 3) uint8 images, shown as thumbnails for patients whose prediction was wrong.
-    faithfulness : CohortFaithfulness, optional
-        Of the same patients.
-    command : str
-        Command line that made the evaluation.
-
-    Raises
-    ------
-    OutputRefused
-        It cannot be written.
-    """
-    html = report_html(evaluation, audit=audit, model=model, cells=cells, faithfulness=faithfulness, command=command)
-    with replacing(path := Path(path)) as part:
-        part.write_text(html, "utf-8")
-    return path
-
-
-def report_html(
+def evaluation_report(
     evaluation: Evaluation,
     *,
     audit: Audit | None = None,
@@ -138,9 +100,23 @@ def report_html(
     faithfulness: CohortFaithfulness | None = None,
     command: str = "",
 ) -> str:
-    """Return the text of `save_report`."""
-    wrong, shown = wrong_table(evaluation), cells or {}
-    headline = evaluation.headline
+    """Return the report: HTML that loads nothing from a network. `save_page` writes it.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    audit : Audit, optional
+        Of the same cohort; without one the report says that there was none.
+    model : ModelDescription, optional
+        Its model card is shown; what the evaluation knows of the model is shown in any case.
+    cells : mapping, optional
+        Patient -> (H, W, 3) uint8 images, shown as thumbnails for patients whose prediction is wrong.
+    faithfulness : CohortFaithfulness, optional
+        Of the same patients.
+    command : str
+        Command line that made the evaluation.
+    """
+    wrong, images, headline = wrong_table(evaluation), cells or {}, evaluation.headline
     values = {
         "provenance": evaluation.provenance,
         "counts": evaluation.counts,
@@ -155,11 +131,11 @@ def report_html(
         "missed": evaluation.at().missed,
         "prevalence": prevalence_table(evaluation),
         "hemoglobin": hemoglobin_table(evaluation),
-        "figures": [_shown(evaluation, figure) for figure in figures_of(evaluation)],
-        "against": [(one, against_table(one)) for one in evaluation.covariate_associations],
+        "figures": [_page_figure(evaluation, figure) for figure in figures_of(evaluation)],
+        "against": [(one, covariate_table(one)) for one in evaluation.covariate_associations],
         "wrong": wrong,
         "has_right_answers": bool((evaluation.has_one_class | evaluation.has_several).any()),
-        "cells": [(p, [thumbnail_uri(one) for one in shown[p]]) for p in evaluation.wrong if p in shown],
+        "cells": [(p, [thumbnail_uri(one) for one in images[p]]) for p in evaluation.wrong if p in images],
         "audit": audit,
         "traits": None if audit is None else trait_table(audit),
         "columns": None if audit is None else column_table(audit),
@@ -170,17 +146,71 @@ def report_html(
         "provenance_facts": _facts(evaluation, printable(command)),
         "card": "" if model is None else model_card(model),
         "research_use": RESEARCH_USE,
-        "script": Markup(_SCRIPT),  # ours, and nothing of the evaluation is in it
+        "script": Markup(_SCRIPT),  # a constant: nothing of the evaluation is in it
         "script_hash": _script_hash(),
     }
     values["sections"] = _sections(evaluation, values)
     return render("evaluation.html.j2", values)
 
 
+def top_cells(
+    ensemble: Ensemble,
+    evaluation: Evaluation,
+    features: Mapping[str, Path],
+    *,
+    patients: int = 30,
+    cells: int = 8,
+    progress: OnProgress = ignore,
+) -> dict[str, list[NDArray[np.uint8]]]:
+    """Return the images of the cells with the highest attention, of patients with a wrong prediction.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        The evaluated model.
+    evaluation : Evaluation
+    features : mapping of str to Path
+        The feature file of each patient, as `feature_files` returns them.
+    patients, cells : int
+        At most so many patients, the most certain errors first, and cells of each.
+    progress : callable
+        Called with a `Progress` in patients; raising `Cancelled` in it stops cleanly.
+
+    Returns
+    -------
+    dict of str to list of (H, W, 3) uint8
+        By patient, without those whose images or features are missing; empty for a model without attention.
+
+    Notes
+    -----
+    Out of fold, the attention is that of the member that predicted the patient.
+    """
+    images_of: dict[str, list[NDArray[np.uint8]]] = {}
+    if ensemble.description.aggregator.attention_kind == "none":
+        return images_of
+    rows = {row["patient_id"]: row for row in evaluation.patients.to_dict("records")}
+    wrong = evaluation.wrong[:patients]
+    for number, patient in enumerate(wrong):
+        progress(Progress("Reading cells", number, len(wrong), "patients"))
+        place, fold = rows[patient]["path"], rows[patient]["fold"]
+        if pd.isna(place) or patient not in features:
+            continue
+        try:
+            bag = Features.load(features[patient])
+            smear = read_smear(path_of(str(place)))
+        except (FeaturesRefused, SmearUnreadable):
+            continue  # the report is the same without thumbnails
+        members = ensemble.members if pd.isna(fold) else [ensemble.members[int(fold)]]
+        attention = run_with_cells(members, bag, alone=False).attention
+        if images := cell_images(smear, [bag.cells[i] for i in np.argsort(-attention, kind="stable")], cells):
+            images_of[patient] = list(images.values())
+    return images_of
+
+
 def _sections(evaluation: Evaluation, values: Mapping[str, object]) -> list[tuple[str, str]]:
     names = {
         "numbers": "Numbers",
-        "cohort": "Who was judged",
+        "cohort": "Evaluated patients",
         "classes": "Classes",
         "threshold": "Threshold",
         "hemoglobin": "Hemoglobin",
@@ -198,7 +228,7 @@ def _sections(evaluation: Evaluation, values: Mapping[str, object]) -> list[tupl
 
 
 def _facts(evaluation: Evaluation, command: str) -> list[tuple[str, list[tuple[str, str]]]]:
-    """What was judged, on whom, how and by which versions."""
+    """The evaluated model, the cohort, the options and the versions."""
     known, options = evaluation.provenance, evaluation.options
     classes = ", ".join(f"{c.name}{' (malignant)' if c.malignant else ''}" for c in evaluation.taxonomy.classes)
     threshold = known.threshold
@@ -209,7 +239,7 @@ def _facts(evaluation: Evaluation, command: str) -> list[tuple[str, list[tuple[s
         ("classes", classes),
         ("encoder", f"{known.encoder or 'not named'}, weights SHA-256 {known.encoder_weights_sha256 or 'unknown'}"),
         ("trained on", f"{known.training_cohort}, recipe {known.training_recipe}"),
-        ("trained on drawn cells", "yes: it knows nothing about real blood" if known.model_synthetic else "no"),
+        ("trained on synthetic cells", "yes: it has seen no real blood" if known.model_synthetic else "no"),
         (
             "probabilities",
             "not calibrated" if known.calibration is None else f"calibrated: {known.calibration.in_words}",
@@ -224,7 +254,7 @@ def _facts(evaluation: Evaluation, command: str) -> list[tuple[str, list[tuple[s
         ("source", known.cohort_source),
         ("layout", known.cohort_layout),
         ("fingerprint", known.cohort_fingerprint),
-        ("training patients looked for", known.training_check),
+        ("search for training patients", known.training_check),
         ("laboratory of the training", {"same": "yes", "other": "no"}.get(options.lab, "unknown")),
         ("seen by the encoder in its training", options.encoder_overlap),
     ]
@@ -245,14 +275,14 @@ def _plain(value: object) -> str:
     return (", ".join(map(str, value)) or "none") if isinstance(value, list | tuple) else str(value)
 
 
-def _shown(evaluation: Evaluation, one: EvaluationFigure) -> _Shown:
+def _page_figure(evaluation: Evaluation, one: EvaluationFigure) -> _PageFigure:
     figure = one.of(evaluation)
     caption = one.caption
     if one.name == "map":
         caption = f"{patient_map(evaluation).in_words} {caption}"
-    return _Shown(one.name, one.title, caption, figure_uri(figure), round(float(figure.get_figwidth()), 2))
+    return _PageFigure(one.name, one.title, caption, figure_uri(figure), round(float(figure.get_figwidth()), 2))
 
 
 def _script_hash() -> str:
-    """What lets browsers run this script in the page, and no other that a text might smuggle in."""
+    """The hash that lets browsers run this script, and no other that a text might contain."""
     return "sha256-" + base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode("ascii")

@@ -1,27 +1,37 @@
-"""The tables of an evaluation's report: every cell as text, and what it is sorted by."""
+"""The tables of an evaluation's report, its faithfulness and its audit: every cell as text, with its sort key."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
+from napari_caltomorph.audit.result import Audit
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.evaluation.covariates import CovariateAssociation
-from napari_caltomorph.report.malignancy_figures import not_malignant
+from napari_caltomorph.report.probability_figures import not_malignant
 from napari_caltomorph.statistics import Metric
+from napari_caltomorph.statistics.interval import Interval
 from napari_caltomorph.statistics.metric import CLASS_METRICS, HEMOGLOBIN_METRICS, METRICS
+
+if TYPE_CHECKING:
+    from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness
 
 PREVALENCES = (0.01, 0.05, 0.1, 0.2, 0.5)
 
+_ORDER_NAMES = {
+    "attention": "attention",
+    "contribution": "contribution (gradient x input)",
+    "alone": "response to the cell alone",
+}
 _AT_THRESHOLD = ("sensitivity", "specificity", "fdr", "fdr_without_healthy")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What is shown, what stands small below it, and what it is sorted by where that is a number."""
+    """The text, a small text below it, and the number by which it is sorted, where it is one."""
 
     text: str
     below: str = ""
@@ -104,17 +114,17 @@ def hemoglobin_table(evaluation: Evaluation) -> ReportTable:
     return table
 
 
-def against_table(found: CovariateAssociation) -> ReportTable:
+def covariate_table(association: CovariateAssociation) -> ReportTable:
     """Return the share of wrong predictions by quarters of the patients."""
-    table = ReportTable((found.column, "patients", "predicted wrong"), is_sortable=False)
-    for part in found.bins:
+    table = ReportTable((association.column, "patients", "predicted wrong"), is_sortable=False)
+    for part in association.bins:
         count = part.error.patients
         table.rows.append((Cell(f"{part.low:.3g} to {part.high:.3g}"), Cell(str(count), key=count), _cell(part.error)))
     return table
 
 
 def wrong_table(evaluation: Evaluation) -> ReportTable:
-    """Return the patients with a right answer that was not given, the surest mistake first."""
+    """Return the patients with a wrong prediction, the most certain error first."""
     heads = ("patient", "true", "predicted", "probability", "second", "malignancy", "cells", "warnings")
     table = ReportTable(heads)
     shown = evaluation.table().to_dict("records")
@@ -140,7 +150,7 @@ def wrong_table(evaluation: Evaluation) -> ReportTable:
 
 
 def undefined_table(evaluation: Evaluation) -> ReportTable:
-    """Return what is undefined, those of one reason together."""
+    """Return the undefined metrics, grouped by reason."""
     reasons: dict[str, list[str]] = {}
     named: list[tuple[str, Metric]] = [(METRICS[name].title, metric) for name, metric in evaluation.headline.items()]
     for one in evaluation.by_class.values():
@@ -157,7 +167,7 @@ def undefined_table(evaluation: Evaluation) -> ReportTable:
 
 
 def flow_table(evaluation: Evaluation) -> ReportTable:
-    """Return who was left out of the cohort and why, who was to be judged, and what the judged are."""
+    """Return the patients left out of the cohort, by reason, those to be evaluated, and the evaluated by kind."""
     counts = evaluation.counts
     table = ReportTable(("step", "patients"), is_sortable=False)
 
@@ -170,20 +180,70 @@ def flow_table(evaluation: Evaluation) -> ReportTable:
         for rule, count in left_out.items():
             add(rule, count, "reason")
     split = evaluation.options.split
-    add("to be judged" + ("" if split == "all" else f" ({split} split, where the cohort has one)"), _to_judge(counts))
+    of_split = "" if split == "all" else f" ({split} split, where the cohort has one)"
+    add(f"to be evaluated{of_split}", counts["evaluated"] + counts["not evaluated"])
     if counts["not evaluated"]:
-        add("not judged", counts["not evaluated"])
+        add("not evaluated", counts["not evaluated"])
         for reason, count in evaluation.not_evaluated["reason"].value_counts().items():
             add(str(reason), int(count), "reason")
-    add("judged", counts["evaluated"])
+    add("evaluated", counts["evaluated"])
     for kind in ("one class", "several right answers", "other classes", "no label"):
         if counts[kind]:
-            add({"other classes": "a class that the model does not know"}.get(kind, kind), counts[kind], "reason")
+            add({"other classes": "a class that the model does not have"}.get(kind, kind), counts[kind], "reason")
     return table
 
 
-def _to_judge(counts: dict[str, int]) -> int:
-    return counts["evaluated"] + counts["not evaluated"]
+def faithfulness_table(faithfulness: CohortFaithfulness) -> ReportTable:
+    """Return the mean area better than random of each order, with its interval over the patients."""
+    heads = ("order of the cells", "deletion: below random", "insertion: above random", "patients")
+    table = ReportTable(heads, is_sortable=False)
+    count = Cell(str(len(faithfulness)), key=len(faithfulness))
+    for order in faithfulness.orders:
+        gains = (_gain_cell(faithfulness.gain(kind, order)) for kind in ("deletion", "insertion"))
+        table.rows.append((Cell(_ORDER_NAMES.get(order, order)), *gains, count))
+    return table
+
+
+def trait_table(audit: Audit) -> ReportTable:
+    """Return how well each set of traits predicts the label, and how well it predicts shuffled labels."""
+    heads = ("input of the classifier", "patients", "traits", "metric", "result", "shuffled labels", "p", "corrected p")
+    table = ReportTable(heads)
+    for row in audit.rows:
+        chance = row.chance[row.metric]
+        table.rows.append(
+            (
+                Cell(row.sees.rstrip(",")),
+                Cell(str(row.patients), key=row.patients),
+                Cell(str(row.traits), key=row.traits),
+                Cell(METRICS[row.metric].name),
+                _cell(row.estimates[row.metric]),
+                Cell(f"{chance.median:.2f}", f"{chance.low:.2f} to {chance.high:.2f}", chance.median),
+                _p(row.p),
+                _p(row.p_corrected),
+            )
+        )
+    return table
+
+
+def column_table(audit: Audit) -> ReportTable:
+    """Return each value of the audited columns, with its classes and its accuracy."""
+    heads = ("column", "value", "patients", "classes", "accuracy", "p, classes uneven", "p, accuracy differs", "note")
+    table = ReportTable(heads)
+    for column in audit.columns:
+        for one in column.values:
+            table.rows.append(
+                (
+                    Cell(column.column, "found by its name" if column.is_guessed else ""),
+                    Cell(one.value),
+                    Cell(str(one.patients), key=one.patients),
+                    Cell(", ".join(f"{count} {name}" for name, count in one.classes.items())),
+                    Cell("") if one.accuracy is None else _cell(one.accuracy),
+                    _p(column.p_classes),
+                    _p(column.p_accuracy_corrected),
+                    Cell(column.note),
+                )
+            )
+    return table
 
 
 def _of(name: str, of: str, evaluation: Evaluation, threshold: float) -> str:
@@ -202,12 +262,17 @@ def _interval(metric: Metric) -> str:
     return "" if metric.low is None or metric.high is None else f"{metric.low:.3f} to {metric.high:.3f}"
 
 
-def _cell(metric: Metric) -> Cell:
+def _cell(metric: Metric | Interval) -> Cell:
     """A number with its interval below it; undefined ones sort last."""
     if metric.value is None:
         return Cell("-", key=math.nan)
     interval = "" if metric.low is None or metric.high is None else f"{metric.low:.2f} to {metric.high:.2f}"
     return Cell(f"{metric.value:.2f}", interval, metric.value)
+
+
+def _gain_cell(gain: Metric) -> Cell:
+    below = gain.remark if gain.low is None else f"{gain.low:+.3f} to {gain.high:+.3f}"
+    return Cell(f"{gain.value:+.3f}", below, gain.value)
 
 
 def _truth(evaluation: Evaluation, place: int) -> str:
@@ -218,3 +283,7 @@ def _truth(evaluation: Evaluation, place: int) -> str:
 
 def _text(value: object) -> str:
     return "" if value is None or value is pd.NA or value != value else str(value)
+
+
+def _p(value: float | None) -> Cell:
+    return Cell("") if value is None else Cell(f"{value:.2g}", key=value)

@@ -1,14 +1,15 @@
-"""What every HTML report is made of: a template, and pictures that stand inside the page.
+"""What HTML reports are made of: templates, and pictures that are part of the page.
 
-A report asks no network for anything, and no text in it is read as HTML: ids, labels and names may hold what they will.
+A report loads nothing from a network, and no text in it is interpreted as HTML: ids, labels and names may be any text.
 """
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment
@@ -16,15 +17,34 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-# Vector figures of thousands of dots would be slow to open.
+from napari_caltomorph.errors import CellUnreadable
+from napari_caltomorph.smear import Smear
+from napari_caltomorph.storage import replacing
+
+REPORT_NAME = "report.html"
+
+# A vector figure of thousands of dots opens slowly.
 _LARGEST_VECTOR = 800_000
 
 
 def render(template: str, values: Mapping[str, object]) -> str:
-    """Return the page that a template of this room makes of values, each text escaped."""
+    """Return the page from a template of this room, each value escaped."""
     environment = Environment(autoescape=True, trim_blocks=True)
     source = resources.files(__package__).joinpath(template).read_text("utf-8")
     return environment.from_string(source).render(values)
+
+
+def save_page(html: str, path: str | Path) -> Path:
+    """Write a page as one file; return its path.
+
+    Raises
+    ------
+    OutputRefused
+        It cannot be written.
+    """
+    with replacing(path := Path(path)) as part:
+        part.write_text(html, "utf-8")
+    return path
 
 
 def figure_uri(figure: Figure) -> str:
@@ -45,6 +65,21 @@ def thumbnail_uri(cell: NDArray[np.uint8]) -> str:
     buffer = io.BytesIO()
     image.save(buffer, format="jpeg", quality=88)
     return _data_uri("jpeg", buffer.getvalue())
+
+
+def cell_images(smear: Smear, names: Sequence[str], count: int) -> dict[str, NDArray[np.uint8]]:
+    """Return the images, (H, W, 3) uint8, of the first `count` of these cells that can be read."""
+    places = {name: i for i, name in enumerate(smear.cells)}
+    images: dict[str, NDArray[np.uint8]] = {}
+    for name in names:
+        if len(images) == count:
+            break
+        if name in places:
+            try:
+                images[name] = smear.image(places[name])
+            except CellUnreadable:
+                continue
+    return images
 
 
 def _data_uri(kind: str, content: bytes) -> str:

@@ -1,78 +1,74 @@
-"""One patient's prediction as an HTML file that prints on two pages: the paper's figure 5, and what it rests on.
+"""One patient's prediction as an HTML file that prints on two pages: the paper's figure 5, and the evidence for it.
 
-Everything in it derives from the `Prediction`, and from what was found out about it besides. What one prediction can
-have thousands of (cells, warnings, files) is listed as far as paper reaches; ``prediction.json`` holds the rest.
+Everything in it derives from the `Prediction`, its `Trust` and its `Differential`: first the words, then the pictures,
+then the page. Long lists (cells, warnings, files) are cut to what two pages hold; ``prediction.json`` has the rest.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 
-from napari_caltomorph.about import RESEARCH_USE
-from napari_caltomorph.diagnosis import NO_ATTENTION, Prediction
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.diagnosis.prediction_files import find_smear
 from napari_caltomorph.differential import Differential
 from napari_caltomorph.errors import SmearUnreadable
 from napari_caltomorph.explanation.trust import Trust
 from napari_caltomorph.report.drawing import short
-from napari_caltomorph.report.html import render
-from napari_caltomorph.report.patient_figures import (
-    alone_counts,
-    bars_uri,
-    first_cells,
-    swarm_uri,
-    unusual_cells,
-    what_if_uri,
+from napari_caltomorph.report.html import cell_images, figure_uri, render, thumbnail_uri
+from napari_caltomorph.report.patient_texts import Excerpt, patient_texts
+from napari_caltomorph.report.prediction_figures import (
+    draw_attention_swarm,
+    draw_hemoglobin,
+    draw_malignancy,
+    draw_probabilities,
+    draw_what_if,
 )
-from napari_caltomorph.report.patient_tables import (
-    Listed,
-    differential_rows,
-    headline,
-    left_out_rows,
-    listed,
-    notes,
-    provenance,
-)
-from napari_caltomorph.report.what_if_figure import what_if_in_words
 from napari_caltomorph.smear import Smear
-from napari_caltomorph.storage import replacing
 
-FILE_NAME = "report.html"
+# Two rows on a page of paper.
+_CELLS = 20
 
-_WARNINGS_ON_FIRST_PAGE, _WARNINGS_ON_SECOND = 3, 4
-# Headings of a `Trust`.
-_ON_FIRST_PAGE_ALREADY = ("Warning", "Probabilities")
+_WIDTH, _NAMES, _NUMBERS = 4.5, 1.55, 0.42  # inches
+_MOST_HEIGHT = 2.9
 
 
-def save_patient_report(
-    prediction: Prediction,
-    path: str | Path,
-    *,
-    smear: Smear | None = None,
-    trust: Trust | None = None,
-    differential: Differential | None = None,
-    metadata: Mapping[str, str] | None = None,
-) -> Path:
-    """Write the report of one patient as one HTML file; return where it stands.
+@dataclass(frozen=True)
+class ShownCell:
+    """A cell with its thumbnail.
 
-    Parameters
+    Attributes
     ----------
-    prediction : Prediction
-    path : str or Path
-        The file.
-    smear, trust, differential, metadata
-        See `patient_report`.
-
-    Raises
-    ------
-    OutputRefused
-        It cannot be written.
+    rank : int
+    attention : float
+        Ratio to an average cell.
+    name, alone, color : str
+        The cell, the class predicted for it alone, and the colour of that class.
+    image : str
+        Data URI; empty where there is no image.
     """
-    html = patient_report(prediction, smear=smear, trust=trust, differential=differential, metadata=metadata)
-    with replacing(path := Path(path)) as part:
-        part.write_text(html, "utf-8")
-    return path
+
+    rank: int
+    attention: float
+    name: str
+    alone: str
+    color: str
+    image: str
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """The number of cells for which, each alone, the model predicts a class."""
+
+    name: str
+    color: str
+    cells: int
 
 
 def patient_report(
@@ -83,55 +79,108 @@ def patient_report(
     differential: Differential | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> str:
-    """Return the report of one patient: HTML that asks no network for anything.
+    """Return the report of one patient: HTML that loads nothing from a network. `save_page` writes it.
 
     Parameters
     ----------
     prediction : Prediction
     smear : Smear, optional
-        The images; None looks for them where the prediction says they were read. Without them there are no
-        thumbnails, and the report says why.
+        The images; None reads them from where the prediction was made. Without them there are no thumbnails, and the
+        report says why.
     trust : Trust, optional
-        What speaks for and against it; None says what the prediction itself tells.
+        Reasons to believe it or not; None derives them from the prediction alone.
     differential : Differential, optional
         Of the same cells.
     metadata : mapping of str to str, optional
-        What is known of the patient besides, such as age or the diagnosis of the clinic.
+        What else is known of the patient, such as age or the diagnosis of the clinic.
     """
+    texts = patient_texts(prediction, trust or Trust(prediction), differential, metadata or {})
     why_no_images = ""
     if smear is None:
         try:
             smear = find_smear(prediction)
         except SmearUnreadable as error:
             why_no_images = short(str(error), 200)
-    trust = trust or Trust(prediction)
-    first_warnings = listed(prediction.warnings, _WARNINGS_ON_FIRST_PAGE)
-    return render(
-        "patient.html.j2",
-        {
-            "prediction": prediction,
-            "title": short(prediction.patient_id, 60),
-            "model": short(prediction.model_name, 40),
-            "metadata": listed([(short(name), short(value, 60)) for name, value in (metadata or {}).items()], 6),
-            "headline": headline(prediction),
-            "bars": bars_uri(prediction),
-            "notes": notes(prediction),
-            "swarm": swarm_uri(prediction) if prediction.has_attention else "",
-            "no_attention": NO_ATTENTION,
-            "alone": listed(alone_counts(prediction), 10),
-            "cells": first_cells(prediction, smear),
-            "why_no_images": why_no_images,
-            "unusual": unusual_cells(prediction, smear),
-            "warnings": first_warnings,
-            "more_warnings": listed(prediction.warnings[len(first_warnings.shown) :], _WARNINGS_ON_SECOND),
-            "statements": [one for one in trust.statements if one.about not in _ON_FIRST_PAGE_ALREADY],
-            "similar": trust.similar,
-            "left_out": left_out_rows(prediction),
-            "what_if": "" if prediction.original is None else what_if_uri(prediction),
-            "changes": what_if_in_words(prediction),
-            "differential": differential,
-            "differential_rows": Listed((), 0) if differential is None else listed(differential_rows(differential), 16),
-            "provenance": provenance(prediction),
-            "research_use": RESEARCH_USE,
-        },
+    pictures = _pictures(prediction, smear) | {"why_no_images": why_no_images}
+    return render("patient.html.j2", {"prediction": prediction, **texts, **pictures})
+
+
+def _pictures(prediction: Prediction, smear: Smear | None) -> dict[str, object]:
+    """Return the figures as data URIs, and the cells that are shown."""
+    domain = prediction.domain
+    return {
+        "bars": _bars_uri(prediction),
+        "swarm": _swarm_uri(prediction) if prediction.has_attention else "",
+        "what_if": "" if prediction.original is None else _what_if_uri(prediction),
+        "alone": Excerpt.of(_alone_counts(prediction), 10),
+        # The cells with the highest attention, or the first of the smear where there is none.
+        "cells": _shown_cells(prediction, smear, prediction.order[:_CELLS]),
+        "unusual": [] if domain is None else _shown_cells(prediction, smear, domain.unusual[: _CELLS // 2]),
+    }
+
+
+def _bars_uri(prediction: Prediction) -> str:
+    """Return the class probabilities, malignancy and hemoglobin as one figure."""
+    small = [draw_malignancy, draw_hemoglobin] if prediction.hemoglobin is not None else [draw_malignancy]
+    bars = min(0.22 * len(prediction.taxonomy.names) + 0.05, _MOST_HEIGHT)
+    heights = [bars, *(0.38 for _ in small)]
+    figure = Figure(figsize=(_WIDTH, sum(heights)))
+    grid = figure.add_gridspec(
+        len(heights), 1, height_ratios=heights, left=_NAMES / _WIDTH, right=1 - _NUMBERS / _WIDTH, top=1, bottom=0.07
     )
+    for row, draw in enumerate([draw_probabilities, *small]):
+        axes = figure.add_subplot(grid[row])
+        draw(axes, prediction)
+        _shorten_names(axes, fontsize=min(8.0, 62 * bars / len(prediction.taxonomy.names)))
+    return figure_uri(figure)
+
+
+def _swarm_uri(prediction: Prediction) -> str:
+    """Return the cells by attention; only where the model has any."""
+    figure = Figure(figsize=(7.3, 1.3))
+    draw_attention_swarm(figure.add_axes((0.01, 0.28, 0.98, 0.71)), prediction)
+    return figure_uri(figure)
+
+
+def _what_if_uri(prediction: Prediction) -> str:
+    """Return the probabilities without the cells that a person left out, with the original ones outlined."""
+    names = len(prediction.taxonomy.names) + 1
+    figure = Figure(figsize=(3.5, min(0.17 * names + 0.1, _MOST_HEIGHT)))
+    axes = figure.add_axes((0.37, 0.02, 0.42, 0.96))
+    draw_what_if(axes, prediction)
+    _shorten_names(axes, fontsize=7)
+    return figure_uri(figure)
+
+
+def _alone_counts(prediction: Prediction) -> list[ClassCount]:
+    """Return the classes predicted for single cells, the most frequent first."""
+    counts = Counter(map(int, prediction.alone_class)).most_common()
+    return [ClassCount(prediction.taxonomy.names[i], prediction.taxonomy.colors[i], count) for i, count in counts]
+
+
+def _shown_cells(prediction: Prediction, smear: Smear | None, places: NDArray[np.intp]) -> list[ShownCell]:
+    names = [prediction.cells[i] for i in places]
+    images = {} if smear is None else cell_images(smear, names, len(names))
+    alone = [prediction.alone_class[i] for i in places]
+    return [
+        ShownCell(
+            rank=int(prediction.ranks[i]),
+            attention=float(prediction.attention[i]),
+            name=name,
+            alone=prediction.taxonomy.names[one],
+            color=prediction.taxonomy.colors[one],
+            image=thumbnail_uri(images[name]) if name in images else "",
+        )
+        for i, name, one in zip(places, names, alone, strict=True)
+    ]
+
+
+def _shorten_names(axes: Axes, fontsize: float) -> None:
+    """Shorten names and reduce fonts so that bars and rows have room: taxonomies are the user's."""
+    for text in axes.texts:
+        text.set_fontsize(min(fontsize, text.get_fontsize()))
+    ticks, names = axes.get_yticks(), [label.get_text() for label in axes.get_yticklabels()]
+    bold = [label.get_fontweight() for label in axes.get_yticklabels()]
+    axes.set_yticks(ticks, [short(name, 24) for name in names], parse_math=False)
+    for label, weight in zip(axes.get_yticklabels(), bold, strict=True):
+        label.set(fontweight=weight, fontsize=fontsize)

@@ -1,14 +1,17 @@
-"""Figures of a training: each member's losses, while it runs and after, and what it says of its own fold."""
+"""Figures of trainings: losses and out-of-fold predictions of one ensemble, and the comparison of several variants.
+
+In a comparison, the numbers of each fold are joined across variants, so that differences are seen fold by fold.
+"""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -16,19 +19,42 @@ from numpy.typing import NDArray
 
 from napari_caltomorph.diagnosis import ModelDescription
 from napari_caltomorph.diagnosis.model_card import TRAINING_CURVES
-from napari_caltomorph.report.drawing import mixed, readable_on
-from napari_caltomorph.report.figures import PAPER, Look
-from napari_caltomorph.storage import replacing
+from napari_caltomorph.report.drawing import (
+    PAPER,
+    PlotStyle,
+    draw_matrix,
+    draw_sentence,
+    legend_beside,
+    new_figure,
+    prepare_plot,
+    save_figure,
+)
+from napari_caltomorph.statistics.metric import METRICS
 from napari_caltomorph.taxonomy import Taxonomy
+from napari_caltomorph.training.compare_options import GroupName
+from napari_caltomorph.training.comparison import OPTIMISTIC, Comparison, Variant
 
-# Hues of Okabe and Ito (2008), told apart by people of any colour vision; as light as both backgrounds allow.
+# Distinguishable with any colour vision (Okabe and Ito 2008); as light as both backgrounds allow.
 _FOLD_COLORS = ("#3b8fd9", "#e69f00", "#1fb58f", "#d97fb0", "#e5683a", "#8e7cc3", "#b8a500")
-# Below so many classes a cell of the matrix has room for its share beside its count.
-_ROOMY = 5
+_ONE_CURVE, _POOLINGS = "#0072b2", {"cls": "#0072b2", "mean": "#d55e00"}
+# With fewer classes, a cell of the matrix has room for its share below its count.
+_FEW_CLASSES = 5
+_GROUP_TITLES: dict[GroupName, str] = {
+    "aggregators": "aggregator",
+    "depths": "layers of the transformer",
+    "sizes": "training patients of a member",
+    "encoders": "features",
+}
+_CAPTION = (
+    "Dots: single members on their own folds, each fold joined by a line. Bars and thick lines: means over folds. "
+    "Ringed dots: the reference."
+)
+# Labels nearer than this share of the axis would touch.
+_LABEL_WIDTH = 0.13
 
 
 class Losses(Protocol):
-    """Losses of one member, one number an epoch; NaN where it is not known, and the tuples may be of two lengths."""
+    """Losses of one member, one number an epoch, NaN where unknown; the two sequences may differ in length."""
 
     @property
     def train_loss(self) -> Sequence[float]: ...
@@ -39,12 +65,11 @@ class Losses(Protocol):
         """Counted from 1; 0 where there is none yet."""
 
 
-def draw_loss_curves(axes: Axes, folds: Sequence[Losses], look: Look = PAPER) -> None:
-    """Draw each member's loss after each epoch: training solid, validation dashed, a dot where it was best."""
-    look.prepare(axes)
+def draw_loss_curves(axes: Axes, folds: Sequence[Losses], style: PlotStyle = PAPER) -> None:
+    """Draw each member's loss by epoch: training solid, validation dashed, a dot at the best epoch."""
+    prepare_plot(axes, style, vertical_grid=False)
     if not any(len(fold.train_loss) for fold in folds):
-        axes.set_axis_off()
-        axes.text(0.5, 0.5, "no epoch is finished yet", ha="center", va="center", fontsize=8, color=look.text)
+        draw_sentence(axes, "no epoch is finished yet", style)
         return
     for number, fold in enumerate(folds):
         color = _FOLD_COLORS[number % len(_FOLD_COLORS)]
@@ -52,11 +77,7 @@ def draw_loss_curves(axes: Axes, folds: Sequence[Losses], look: Look = PAPER) ->
         _draw_losses(axes, fold.validation_loss, color, "--")
         if 0 < fold.best_epoch <= len(fold.validation_loss):
             best = fold.validation_loss[fold.best_epoch - 1]
-            axes.scatter([fold.best_epoch], [best], s=26, color=color, edgecolor=look.background, zorder=4)
-    axes.spines[["left", "bottom"]].set_visible(True)
-    axes.spines[["left", "bottom"]].set_color(look.faint)
-    axes.yaxis.grid(True, color=look.faint, linewidth=0.5, alpha=0.6)
-    axes.set_axisbelow(True)
+            axes.scatter([fold.best_epoch], [best], s=26, color=color, edgecolor=style.background, zorder=4)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     epochs = max(len(fold.train_loss) for fold in folds)
@@ -64,11 +85,18 @@ def draw_loss_curves(axes: Axes, folds: Sequence[Losses], look: Look = PAPER) ->
     axes.set_xlabel("epoch")
     has_validation = any(len(fold.validation_loss) for fold in folds)
     axes.set_title("loss; dashed: validation, dot: best" if has_validation else "loss in training", fontsize=8)
-    _name_folds(axes, len(folds), look)
+    if len(folds) > 1:
+        handles = [
+            Line2D([], [], color=_FOLD_COLORS[k % len(_FOLD_COLORS)], label=f"{k + 1}") for k in range(len(folds))
+        ]
+        place = {"handlelength": 1.2, "bbox_to_anchor": (1.0, 1.0), "alignment": "center"}
+        legend_beside(axes, handles, style, heading="fold", **place)
 
 
-def draw_out_of_fold_confusion(axes: Axes, taxonomy: Taxonomy, counts: NDArray[np.integer], look: Look = PAPER) -> None:
-    """Draw numbers of patients, true class by predicted class; the deeper a cell, the larger its share of the row.
+def draw_out_of_fold_confusion(
+    axes: Axes, taxonomy: Taxonomy, counts: NDArray[np.integer], style: PlotStyle = PAPER
+) -> None:
+    """Draw numbers of patients by true and predicted class; the deeper a cell, the larger its share of the row.
 
     Parameters
     ----------
@@ -77,43 +105,35 @@ def draw_out_of_fold_confusion(axes: Axes, taxonomy: Taxonomy, counts: NDArray[n
         C classes.
     counts : (C, C) int
         Rows are true classes, as `out_of_fold_confusion` gives them.
-    look : Look
+    style : PlotStyle
     """
-    look.prepare(axes)
     totals = counts.sum(axis=1)
     shares = counts / np.maximum(totals, 1)[:, None]  # (C, C)
-    empty = mixed(look.background, look.faint, 0.35)
-    colors = np.array([mixed(look.background, color, 1.0) for color in taxonomy.colors])  # (C, 3)
-    image = empty + shares[..., None] * (colors[:, None] - empty)  # (C, C, 3)
-    axes.imshow(image, aspect="auto", interpolation="nearest")
     places = range(len(counts))
-    for row in places:
-        for column in np.flatnonzero(counts[row]).tolist():
-            share = f"\n{shares[row, column]:.0%}" if len(counts) < _ROOMY else ""
-            axes.text(
-                column,
-                row,
-                f"{counts[row, column]}{share}",
-                ha="center",
-                va="center",
-                fontsize=8,
-                color=readable_on(image[row, column]),
-                weight="bold" if row == column else "normal",
-            )
-    axes.set_xticks(np.arange(len(counts)) - 0.5, minor=True)
-    axes.set_yticks(np.arange(len(counts)) - 0.5, minor=True)
-    axes.grid(which="minor", color=look.background, linewidth=1.5)
-    axes.tick_params(which="minor", length=0)
+
+    def cell_text(row: int, column: int) -> str:
+        return f"{counts[row, column]}" + (f"\n{shares[row, column]:.0%}" if len(counts) < _FEW_CLASSES else "")
+
+    draw_matrix(
+        axes,
+        counts,
+        taxonomy.colors,
+        style,
+        color_rows=True,
+        is_right=np.eye(len(counts), dtype=bool),
+        cell_text=cell_text,
+        fontsize=8,
+    )
     names = taxonomy.names
     axes.set_yticks(places, [f"{name} ({n})" for name, n in zip(names, totals, strict=True)], parse_math=False)
     is_long = len(names) > 2 or max(map(len, names)) > 9
     axes.set_xticks(places, names, rotation=90 if is_long else 0, parse_math=False)
     # At the right edge: the names of the rows leave the matrix less room than the title takes.
-    axes.set_title("patients: true (row), predicted (column)", loc="right", fontsize=8, color=look.text)
+    axes.set_title("patients: true (row), predicted (column)", loc="right", fontsize=8, color=style.text)
 
 
 def save_training_curves(description: ModelDescription, folder: str | Path) -> Path | None:
-    """Write the figure that the model card shows into the model's folder; return it, or None where nothing is known.
+    """Write the figure of the model card into the model's folder; return its path, or None without known losses.
 
     Raises
     ------
@@ -123,17 +143,71 @@ def save_training_curves(description: ModelDescription, folder: str | Path) -> P
     folds = [fold for fold in description.training.folds if fold.train_loss]
     if not folds:
         return None
-    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7.2, 3.6)
     draw_loss_curves(figure.subplots(), folds)
-    path = Path(folder) / TRAINING_CURVES
-    with replacing(path) as part:
-        figure.savefig(part, format="png", dpi=110)
-    return path
+    return save_figure(figure, Path(folder) / TRAINING_CURVES, dpi=110)
+
+
+def draw_group(axes: Axes, comparison: Comparison, group: GroupName, metric: str, style: PlotStyle = PAPER) -> None:
+    """Draw one metric of the variants of one group.
+
+    Depths and sizes are drawn as curves over their number, the others side by side.
+
+    Parameters
+    ----------
+    axes : Axes
+    comparison : Comparison
+    group, metric : str
+        One of the comparison's.
+    style : PlotStyle
+    """
+    prepare_plot(axes, style, vertical_grid=False)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    variants = comparison.of_group(group)
+    if group == "depths":
+        _draw_depths(axes, comparison, variants, metric, style)
+    elif group == "sizes":
+        _draw_sizes(axes, comparison, variants, metric, style)
+    else:
+        _draw_side_by_side(axes, comparison, variants, metric, style)
+    axes.set_xlabel(_GROUP_TITLES[group])
+    axes.set_ylabel(METRICS[metric].name)
+
+
+def comparison_figure(comparison: Comparison, style: PlotStyle = PAPER) -> Figure | None:
+    """Return a figure with a column a group and a row a metric, or None where nothing has a result."""
+    groups = [group for group in comparison.groups if comparison.of_group(group)]
+    metrics = comparison.metrics
+    if not groups or not metrics:
+        return None
+    widths = [_width(comparison, group) for group in groups]
+    figure = new_figure(max(4.2, sum(widths) + 0.6), 2.3 * len(metrics) + 0.9)
+    panels = figure.subplots(len(metrics), len(groups), sharex="col", sharey="row", squeeze=False, width_ratios=widths)
+    for row, metric in zip(panels, metrics, strict=True):
+        for axes, group in zip(row, groups, strict=True):
+            draw_group(axes, comparison, group, metric, style)
+            axes.label_outer()
+    is_optimistic = any(variant.options.recipe == "paper" for variant in comparison.variants)
+    caption = f"{_CAPTION} {OPTIMISTIC}" if is_optimistic else _CAPTION
+    columns = int(16 * figure.get_figwidth())
+    figure.supxlabel(textwrap.fill(caption, columns), fontsize=7, color=style.text, x=0.01, ha="left")
+    return figure
+
+
+def save_comparison_figure(comparison: Comparison, path: str | Path) -> Path | None:
+    """Write that figure as a PNG; return its path, or None where nothing has a result.
+
+    Raises
+    ------
+    OutputRefused
+        It cannot be written.
+    """
+    figure = comparison_figure(comparison)
+    return None if figure is None else save_figure(figure, path, dpi=150)
 
 
 def _draw_losses(axes: Axes, losses: Sequence[float], color: str, style: str) -> None:
-    """Draw what is known; over epochs that are not known, the line goes straight on."""
+    """Draw the known losses; the line is straight over unknown epochs."""
     values = np.asarray(losses, dtype=float)
     known = np.flatnonzero(np.isfinite(values))
     if len(known):
@@ -141,20 +215,88 @@ def _draw_losses(axes: Axes, losses: Sequence[float], color: str, style: str) ->
         axes.plot(known + 1, values[known], color=color, linestyle=style, linewidth=1.3, marker=marker)
 
 
-def _name_folds(axes: Axes, folds: int, look: Look) -> None:
-    if folds < 2:
-        return
-    handles = [Line2D([], [], color=_FOLD_COLORS[k % len(_FOLD_COLORS)], label=f"{k + 1}") for k in range(folds)]
-    legend = axes.legend(
-        handles=handles,
-        title="fold",
-        title_fontsize=8,
-        fontsize=8,
-        labelcolor=look.text,
-        frameon=False,
-        handlelength=1.2,
-        loc="upper left",
-        bbox_to_anchor=(1.0, 1.0),
-        borderaxespad=0,
-    )
-    legend.get_title().set_color(look.text)
+def _width(comparison: Comparison, group: GroupName) -> float:
+    """Inches that the labels below need."""
+    return {"depths": 3.0, "sizes": 3.6}.get(group, 1.05 * max(2, len(comparison.of_group(group))))
+
+
+def _values(comparison: Comparison, variants: list[Variant], metric: str) -> NDArray[np.float64]:
+    """(V, K): a row a variant, a column a fold, NaN where undefined."""
+    return np.stack([comparison.result(variant).values(metric) for variant in variants])
+
+
+def _means(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(V,), NaN where no fold defines it."""
+    counts = np.isfinite(values).sum(axis=1)
+    means: NDArray[np.float64] = np.where(counts > 0, np.nansum(values, axis=1) / np.maximum(counts, 1), np.nan)
+    return means
+
+
+def _draw_folds(
+    axes: Axes,
+    places: NDArray[np.float64],
+    values: NDArray[np.float64],
+    variants: list[Variant],
+    color: str,
+    style: PlotStyle,
+) -> None:
+    for of_fold in values.T:
+        axes.plot(places, of_fold, color=color, linewidth=0.7, alpha=0.35, zorder=1)
+    for place, of_variant, variant in zip(places, values, variants, strict=True):
+        edge = style.text if variant.is_reference else style.background
+        axes.scatter(
+            np.full(len(of_variant), place), of_variant, s=13, color=color, edgecolor=edge, linewidth=0.7, zorder=2
+        )
+
+
+def _draw_side_by_side(
+    axes: Axes, comparison: Comparison, variants: list[Variant], metric: str, style: PlotStyle
+) -> None:
+    values, places = _values(comparison, variants, metric), np.arange(len(variants), dtype=float)
+    _draw_folds(axes, places, values, variants, _ONE_CURVE, style)
+    axes.hlines(_means(values), places - 0.28, places + 0.28, color=style.text, linewidth=2, zorder=3)
+    labels = ["\n".join(line for part in v.name.split(", ") for line in textwrap.wrap(part, 13)) for v in variants]
+    axes.set_xticks(places, labels, parse_math=False)
+    axes.set_xlim(-0.6, len(variants) - 0.4)
+
+
+def _draw_depths(axes: Axes, comparison: Comparison, variants: list[Variant], metric: str, style: PlotStyle) -> None:
+    for shift, (pooling, color) in zip((-0.12, 0.12), _POOLINGS.items(), strict=True):
+        some = [variant for variant in variants if variant.options.pooling == pooling]
+        if not some:
+            continue
+        values = _values(comparison, some, metric)
+        places = np.array([variant.options.depth for variant in some], dtype=float) + shift
+        _draw_folds(axes, places, values, some, color, style)
+        axes.plot(places, _means(values), color=color, linewidth=2, zorder=3, label=f"{pooling} pooling")
+    depths = sorted({variant.options.depth for variant in variants})
+    axes.set_xticks(depths, [str(depth) for depth in depths])
+    axes.set_xlim(depths[0] - 0.8, depths[-1] + 0.8)
+    place = axes.get_subplotspec()
+    if place is None or place.is_first_row():
+        axes.legend(
+            fontsize=7,
+            frameon=False,
+            labelcolor=style.text,
+            ncols=2,
+            loc="lower center",
+            bbox_to_anchor=(0.5, 1.0),  # above: inside it would hide folds
+            borderaxespad=0.2,
+        )
+
+
+def _draw_sizes(axes: Axes, comparison: Comparison, variants: list[Variant], metric: str, style: PlotStyle) -> None:
+    values = _values(comparison, variants, metric)
+    places = np.array([np.mean(comparison.result(variant).patients) for variant in variants])
+    _draw_folds(axes, places, values, variants, _ONE_CURVE, style)
+    axes.plot(places, _means(values), color=style.text, linewidth=2, zorder=3)
+    labels = [f"{place:.0f}\n{variant.name}" for place, variant in zip(places, variants, strict=True)]
+    reach = 1.08 * places.max()
+    last = np.inf
+    for position in reversed(range(len(places))):  # the largest has its label in any case
+        if last - places[position] < _LABEL_WIDTH * reach:
+            labels[position] = ""
+        else:
+            last = places[position]
+    axes.set_xticks(places, labels)
+    axes.set_xlim(0, reach)

@@ -23,7 +23,7 @@ from napari_caltomorph.plugin.cohort.view import CohortView
 from napari_caltomorph.plugin.widgets.cohort_chooser import CohortChooser
 from napari_caltomorph.plugin.widgets.parts import look_of
 from napari_caltomorph.plugin.widgets.worker import Task
-from napari_caltomorph.report import Look
+from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
 from napari_caltomorph.taxonomy import SHIPPED_BOOKS
 
@@ -334,7 +334,7 @@ def test_everything_is_in_sight_on_a_small_screen(qtbot: QtBot, panel: CohortPan
 def test_long_notes_are_shown_after_a_click(qtbot: QtBot, cohort: Cohort) -> None:
     view = CohortView()
     qtbot.addWidget(view)
-    view.show_cohort(cohort, Look())
+    view.show_cohort(cohort, PlotStyle())
     assert sum(map(len, cohort.notes)) > 110
     assert f"{len(cohort.notes)} notes" in view.text
     view._about.linkActivated.emit("#")

@@ -18,7 +18,7 @@ from napari_caltomorph.plugin.evaluate.pages import PAGES, TABS
 from napari_caltomorph.plugin.evaluate.result import EvaluateResult
 from napari_caltomorph.plugin.evaluate.setup import in_panel_words
 from napari_caltomorph.plugin.evaluate.threshold import describe
-from napari_caltomorph.report import Look
+from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.report.evaluation_figures import FIGURES
 
 
@@ -27,7 +27,7 @@ def result(qtbot: QtBot, evaluated: ModelEvaluation) -> EvaluateResult:
     view = EvaluateResult()
     qtbot.addWidget(view)
     view.resize(345, 560)
-    view.show_evaluated(evaluated, Look())
+    view.show_evaluated(evaluated, PlotStyle())
     view.show()
     return view
 
@@ -104,7 +104,7 @@ def test_patients_without_labels_are_predicted_and_listed(
     evaluation = evaluated.evaluation
     patients = evaluation.patients.assign(truth=None, detailed=None, raw_label=None)
     result.show_evaluated(
-        replace(evaluated, evaluation=replace(evaluation, patients=patients, embeddings=None)), Look()
+        replace(evaluated, evaluation=replace(evaluation, patients=patients, embeddings=None)), PlotStyle()
     )
     assert not result.threshold.isEnabled()
     assert result.patients.patients == list(patients["patient_id"])
@@ -122,7 +122,7 @@ def test_numbers_that_predictions_are_set_against_have_a_tab(
     options = evaluation.options.model_copy(update={"against": ("blasts",)})
     blasts = pd.DataFrame({"blasts": np.linspace(0, 1, len(evaluation))})
     result.show_evaluated(
-        replace(evaluated, evaluation=replace(evaluation, options=options, covariates=blasts)), Look()
+        replace(evaluated, evaluation=replace(evaluation, options=options, covariates=blasts)), PlotStyle()
     )
     assert len(visible_tabs(result.tabs)) == len(TABS) + 1
     tab = result.show_tab("Against")

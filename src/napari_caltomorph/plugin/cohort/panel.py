@@ -22,7 +22,7 @@ from napari_caltomorph.plugin.widgets.parts import line
 from napari_caltomorph.plugin.widgets.settings import choose_new_file
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress
-from napari_caltomorph.report import Look
+from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.smear import Smear, read_smear
 from napari_caltomorph.storage import path_of
 
@@ -105,7 +105,7 @@ class CohortPanel(DockPanel):
         layers.selection.active = shown
         self._viewer.dims.set_point(0, 0)
 
-    def draw(self, look: Look) -> None:
+    def draw(self, look: PlotStyle) -> None:
         self.view.draw(look)
 
     def _arrange(self) -> None:

@@ -12,7 +12,7 @@ from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.parts import column_of, counted, line, link, plain
 from napari_caltomorph.plugin.widgets.table_view import TableView
-from napari_caltomorph.report import Look, draw_classes, draw_flow
+from napari_caltomorph.report import PlotStyle, draw_classes, draw_flow
 from napari_caltomorph.report.cohort_figures import draw_cells, draw_measured_hemoglobin, has_hemoglobin
 
 # Longer notes are shown after a click on a link: the charts need the room.
@@ -54,7 +54,7 @@ class CohortView(QWidget):
         """The summary above the tables."""
         return str(self._about.text())
 
-    def show_cohort(self, cohort: Cohort, look: Look) -> None:
+    def show_cohort(self, cohort: Cohort, look: PlotStyle) -> None:
         """Show a cohort, of which no patient has failed yet."""
         self._cohort, self._all_notes = cohort, False
         self._summarise()
@@ -74,7 +74,7 @@ class CohortView(QWidget):
         if reasons:
             self.tabs.setCurrentIndex(tab)
 
-    def draw(self, look: Look) -> None:
+    def draw(self, look: PlotStyle) -> None:
         """Draw the charts again, in the colours of a theme."""
         if self._cohort is None:
             return

@@ -18,7 +18,7 @@ from napari_caltomorph.evaluation.confusion import Confusion
 from napari_caltomorph.plugin.evaluate.pages import Page
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.parts import column_of, counted, narrow_combo, plain
-from napari_caltomorph.report import Look
+from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.report.drawing import short
 
 # Within how many pixels a click hits a dot.
@@ -47,7 +47,7 @@ class FigureTab(QWidget):
         super().__init__()
         self._pages: tuple[Page, ...] = ()
         self._evaluation: Evaluation | None = None
-        self._look = Look()
+        self._look = PlotStyle()
         self._marks: list[Any] = []
         self.choice = narrow_combo()
         self.choice.currentIndexChanged.connect(lambda _: self.page_changed.emit())
@@ -75,7 +75,7 @@ class FigureTab(QWidget):
         """The page that is shown."""
         return self._pages[self.choice.currentIndex()]
 
-    def draw(self, evaluation: Evaluation, look: Look, threshold: float) -> None:
+    def draw(self, evaluation: Evaluation, look: PlotStyle, threshold: float) -> None:
         """Draw the page again."""
         self._evaluation, self._look, self._marks = evaluation, look, []
         self._hint.setText(self.page.hint)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.evaluation.confusion import Confusion
-from napari_caltomorph.report import Look
+from napari_caltomorph.report import PlotStyle
+from napari_caltomorph.report.drawing import PAPER
 from napari_caltomorph.report.evaluation_figures import FIGURES, EvaluationFigure, figures_of
-from napari_caltomorph.report.figures import PAPER
 from napari_caltomorph.report.patient_map import patient_map
 from napari_caltomorph.storage import replacing
 
@@ -74,7 +74,7 @@ class Page:
         (wide, high), (down, across) = self.figure.size(evaluation), self.figure.grid
         return wide / across, high / down
 
-    def draw(self, axes: Axes, evaluation: Evaluation, look: Look, threshold: float) -> None:
+    def draw(self, axes: Axes, evaluation: Evaluation, look: PlotStyle, threshold: float) -> None:
         """Draw it."""
         draw: Any = self.figure.panels[self.panel]
         draw(axes, evaluation, look, **({"threshold": threshold} if self.has_threshold else {}))
@@ -130,7 +130,7 @@ PAGES = (
         "Map",
         "Map of patients",
         FIGURES["map"],
-        points=lambda e: patient_map(e).judged,
+        points=lambda e: patient_map(e).evaluated,
         note=lambda e: patient_map(e).in_words,
     ),
 )

@@ -34,7 +34,7 @@ from napari_caltomorph.plugin.widgets.parts import WARNING, CollapsibleSection, 
 from napari_caltomorph.plugin.widgets.settings import choose_folder
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress, Progress
-from napari_caltomorph.report import Look
+from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.report.evaluation_figures import save_figures
 from napari_caltomorph.smear import read_smear
 from napari_caltomorph.storage import path_of
@@ -157,7 +157,7 @@ class EvaluatePanel(DockPanel):
     def on_unbound(self) -> None:
         self.setup.models.unbind()
 
-    def draw(self, look: Look) -> None:
+    def draw(self, look: PlotStyle) -> None:
         self.result.draw(look)
 
     def _build(self) -> None:

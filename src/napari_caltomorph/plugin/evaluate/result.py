@@ -15,7 +15,7 @@ from napari_caltomorph.plugin.evaluate.pages import TABS, pages_of
 from napari_caltomorph.plugin.evaluate.setup import in_panel_words
 from napari_caltomorph.plugin.evaluate.threshold import PatientsList, ThresholdRow
 from napari_caltomorph.plugin.widgets.parts import column_of, counted, line, link, plain
-from napari_caltomorph.report import Look
+from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.report.evaluation_tables import (
     ReportTable,
     class_table,
@@ -38,7 +38,7 @@ class EvaluateResult(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.evaluated: ModelEvaluation | None = None
-        self._look = Look()
+        self._look = PlotStyle()
         self._follows = "missed"
         self._selection: PatientSelection | None = None
         self._about = line()
@@ -80,7 +80,7 @@ class EvaluateResult(QWidget):
         """The threshold, where it was moved by hand."""
         return self.threshold.value if self.threshold.is_moved else None
 
-    def show_evaluated(self, evaluated: ModelEvaluation, look: Look) -> None:
+    def show_evaluated(self, evaluated: ModelEvaluation, look: PlotStyle) -> None:
         """Show an evaluation."""
         self.evaluated, self._look, self._selection = evaluated, look, None
         evaluation = evaluated.evaluation
@@ -98,7 +98,7 @@ class EvaluateResult(QWidget):
         self.follow("missed")
         self._draw_now()
 
-    def draw(self, look: Look) -> None:
+    def draw(self, look: PlotStyle) -> None:
         """Draw again, in the colours of a theme."""
         self._look = look
         self._draw_now()
@@ -194,7 +194,7 @@ class NumbersView(QTextBrowser):
         self.setFrameShape(QFrame.Shape.NoFrame)
         self._rest: tuple[Evaluation, str] | None = None
 
-    def draw(self, evaluation: Evaluation, audit: Audit | None, look: Look, threshold: float) -> None:
+    def draw(self, evaluation: Evaluation, audit: Audit | None, look: PlotStyle, threshold: float) -> None:
         """Show the numbers at a threshold, and keep the scroll position."""
         place = self.verticalScrollBar().value()
         self.setStyleSheet(f"QTextBrowser {{ background: {look.background}; color: {look.text}; }}")

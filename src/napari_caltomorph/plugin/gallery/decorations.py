@@ -17,7 +17,7 @@ from napari_caltomorph.plugin.session.gallery_state import Overlay
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.session.selection import CellSelection
 from napari_caltomorph.plugin.widgets.parts import look_of
-from napari_caltomorph.report import Look
+from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.report.drawing import short
 
 FRAME = 0.035
@@ -32,7 +32,7 @@ _MOST_TEXTS = 150
 _LONGEST = 13
 
 
-def paint(points: Points, inspection: Inspection, look: Look) -> None:
+def paint(points: Points, inspection: Inspection, look: PlotStyle) -> None:
     """Colour the squares, which are in rank order: frames by class or label, marked thick, left out faded."""
     ranked, cells = inspection.prediction.order, inspection.cells
     left_out, marked = (np.isin(ranked, list(some)) for some in (cells.left_out, cells.marked))
@@ -109,7 +109,7 @@ def _readable_positions(points: Points, grid: Grid, places: NDArray[np.float64],
     return tuple(np.flatnonzero(inside.all(axis=1))[:_MOST_TEXTS].tolist())
 
 
-def _write_texts(points: Points, inspection: Inspection, cells: list[int], grid: Grid, look: Look) -> None:
+def _write_texts(points: Points, inspection: Inspection, cells: list[int], grid: Grid, look: PlotStyle) -> None:
     """Write rank and attention below these cells, or the label where frames are coloured by it."""
     prediction = inspection.prediction
     labels = inspection.cells.labels if inspection.coloring == BY_LABEL else None

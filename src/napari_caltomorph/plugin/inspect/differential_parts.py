@@ -24,8 +24,8 @@ from qtpy.QtWidgets import (
 from napari_caltomorph.differential import CELL_TYPES, CellType, Differential, Probe, SmearId, cell_type
 from napari_caltomorph.plugin.widgets.parts import column_of, line, narrow_combo, row_of
 from napari_caltomorph.plugin.widgets.table_view import TableView
-from napari_caltomorph.report import Look
-from napari_caltomorph.report.differential_figures import draw_differential, draw_probe_confusion, shown_rows
+from napari_caltomorph.report import PlotStyle
+from napari_caltomorph.report.prediction_figures import draw_differential, draw_probe_confusion, shown_rows
 
 CLEAR = "Backspace"
 # Three or four buttons a row must fit into a dock of 360 px.
@@ -123,7 +123,7 @@ class DifferentialView(QWidget):
         super().__init__()
         self._counts: dict[SmearId, Differential] = {}
         self._probe: Probe | None = None
-        self._look = Look()
+        self._look = PlotStyle()
         self.smears: QComboBox = narrow_combo()
         self.smears.setToolTip("The smears that were counted")
         self.smears.currentIndexChanged.connect(lambda _: self._show())
@@ -165,7 +165,7 @@ class DifferentialView(QWidget):
         self.setVisible(bool(counts))
         self._show()
 
-    def draw(self, look: Look) -> None:
+    def draw(self, look: PlotStyle) -> None:
         """Draw in other colours."""
         self._look = look
         self._draw()

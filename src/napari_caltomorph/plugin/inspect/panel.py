@@ -29,7 +29,7 @@ from napari_caltomorph.plugin.widgets.cell_card import CellCard
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, line, plain
-from napari_caltomorph.report import Look
+from napari_caltomorph.report import PlotStyle
 
 _EMPTY = (
     "Which cells determine the diagnosis, and what if some were missing? Predict a patient, or open a saved "
@@ -118,7 +118,7 @@ class InspectPanel(DockPanel):
             view.close_inspection()
         self._release()
 
-    def draw(self, look: Look) -> None:
+    def draw(self, look: PlotStyle) -> None:
         for tab in self._tabs.values():
             tab.draw(look)
 

@@ -21,7 +21,7 @@ from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, line, plain, row_of
 from napari_caltomorph.plugin.widgets.worker import Job
 from napari_caltomorph.progress import OnProgress, Progress
-from napari_caltomorph.report import Look, draw_attention_swarm
+from napari_caltomorph.report import PlotStyle, draw_attention_swarm
 
 ATTENTION, PCA, UMAP = "Attention", "Features, PCA", "Features, UMAP"
 _TIPS = {
@@ -160,7 +160,7 @@ class PlotTab(InspectionView):
         self.state.setVisible(bool(text))
 
 
-def _draw_map(axes: Axes, *, places: NDArray[np.float64], names: tuple[str, str], look: Look) -> PathCollection:
+def _draw_map(axes: Axes, *, places: NDArray[np.float64], names: tuple[str, str], look: PlotStyle) -> PathCollection:
     look.prepare(axes)
     axes.set_xticks([])
     axes.set_yticks([])

@@ -28,7 +28,7 @@ from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, colored, line
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.progress import OnProgress
-from napari_caltomorph.report.trust_figures import draw_certainty, draw_domain, draw_members
+from napari_caltomorph.report.explanation_figures import draw_certainty, draw_domain, draw_members
 from napari_caltomorph.smear import Smear, read_smear
 from napari_caltomorph.storage import path_of
 

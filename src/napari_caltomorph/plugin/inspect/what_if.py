@@ -16,7 +16,8 @@ from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import ERROR, colored, counted, line, plain
 from napari_caltomorph.plugin.widgets.worker import Job
 from napari_caltomorph.progress import OnProgress, Progress
-from napari_caltomorph.report.what_if_figure import draw_what_if, what_if_in_words
+from napari_caltomorph.report.patient_texts import what_if_lines
+from napari_caltomorph.report.prediction_figures import draw_what_if
 
 _EMPTY = (
     "Mark cells that should not count, such as artefacts and smudge cells, and leave them out. The model then predicts "
@@ -183,7 +184,7 @@ class WhatIfTab(InspectionView):
         elif self.inspection.is_result_current:
             out = f"<b>{counted(len(cells.left_out), 'cell')} left out</b> of {len(cells):,}; outlined: before"
             saved = "<i>Save</i> in <i>Predict patient</i> saves both predictions."
-            self.words.setText("<br>".join([out, *(plain(words) for words in what_if_in_words(result)), saved]))
+            self.words.setText("<br>".join([out, *(plain(words) for words in what_if_lines(result)), saved]))
         self._draw()
 
     def _draw(self) -> None:

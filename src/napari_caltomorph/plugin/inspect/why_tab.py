@@ -23,7 +23,7 @@ from napari_caltomorph.plugin.widgets.canvas import CellPlot
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import counted, line, narrow_combo
 from napari_caltomorph.progress import OnProgress
-from napari_caltomorph.report.explain_figures import (
+from napari_caltomorph.report.explanation_figures import (
     draw_contributions,
     draw_curves,
     draw_leave_one_out,

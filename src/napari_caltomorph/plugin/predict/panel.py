@@ -40,7 +40,7 @@ from napari_caltomorph.plugin.widgets.parts import WARNING, line
 from napari_caltomorph.plugin.widgets.smear_chooser import SmearChooser
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress
-from napari_caltomorph.report import Look
+from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.smear import Smear, check_smear
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class PredictPanel(DockPanel):
         self.models.unbind()
         self._unfollow()
 
-    def draw(self, look: Look) -> None:
+    def draw(self, look: PlotStyle) -> None:
         self.results.draw(look)
 
     def _show_result(self, layer: Image | None, predicted: _Predicted) -> None:

@@ -63,9 +63,10 @@ class SaveButtons(QWidget):
 
         def work(progress: OnProgress) -> Path:
             trust = shown.trust(result, progress)
-            from napari_caltomorph.report.patient_report import save_patient_report
+            from napari_caltomorph.report.html import save_page
+            from napari_caltomorph.report.patient_report import patient_report
 
-            return save_patient_report(result, path, smear=smear, trust=trust, differential=differential)
+            return save_page(patient_report(result, smear=smear, trust=trust, differential=differential), path)
 
         def saved(written: Path) -> None:
             self.run.show_message(f"Report: {written}")

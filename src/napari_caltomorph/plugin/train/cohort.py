@@ -16,7 +16,7 @@ from napari_caltomorph.plugin.widgets.settings import last_training
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress
-from napari_caltomorph.report import Look, draw_classes
+from napari_caltomorph.report import PlotStyle, draw_classes
 
 _EMPTY = (
     "Choose a directory of labelled patients, a table, or a <i>cohort.json</i> that <i>Open cohort</i> has saved; then "
@@ -35,7 +35,7 @@ class TrainCohort(QWidget):
         self.cohort: Cohort | None = None
         self.dialog: LeftOutPatients | None = None
         self._read_as: tuple[Path, CohortOptions] | None = None
-        self._look = Look()
+        self._look = PlotStyle()
         self.chooser = CohortChooser(last_training())
         self.chooser.submitted.connect(self.start_reading)
         self.chooser.section.toggled.connect(self._arrange)
@@ -88,7 +88,7 @@ class TrainCohort(QWidget):
             self.dialog = LeftOutPatients(self.cohort, self)
             self.dialog.show()
 
-    def draw(self, look: Look) -> None:
+    def draw(self, look: PlotStyle) -> None:
         """Draw the classes again, in the colours of a theme."""
         self._look = look
         if self.cohort is not None:

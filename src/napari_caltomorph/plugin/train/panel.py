@@ -21,7 +21,7 @@ from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.parts import CollapsibleSection, CopyLink
 from napari_caltomorph.plugin.widgets.task_row import shows_errors
 from napari_caltomorph.progress import OnProgress
-from napari_caltomorph.report import Look
+from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.storage import home
 from napari_caltomorph.training import KeepSoFar
 
@@ -102,7 +102,7 @@ class TrainPanel(DockPanel):
             self._outcome = "Stopped, because the panel was closed."
             self.training.end()
 
-    def draw(self, look: Look) -> None:
+    def draw(self, look: PlotStyle) -> None:
         for part in (self.setup.cohort, self.training, self.result):
             part.draw(look)
 

@@ -11,7 +11,7 @@ from napari_caltomorph.jobs import TrainedModel
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.parts import column_of, counted, line, plain, row_of
 from napari_caltomorph.progress import format_seconds
-from napari_caltomorph.report import Look, draw_loss_curves, draw_out_of_fold_confusion
+from napari_caltomorph.report import PlotStyle, draw_loss_curves, draw_out_of_fold_confusion
 
 
 class TrainingResult(QWidget):
@@ -44,7 +44,7 @@ class TrainingResult(QWidget):
         """The summary above the figures."""
         return str(self._about.text())
 
-    def show_trained(self, trained: TrainedModel, look: Look) -> None:
+    def show_trained(self, trained: TrainedModel, look: PlotStyle) -> None:
         """Show a model that was just trained."""
         self.trained = trained
         training = trained.description.training
@@ -59,7 +59,7 @@ class TrainingResult(QWidget):
         self.tabs.setCurrentIndex(0)
         self.draw(look)
 
-    def draw(self, look: Look) -> None:
+    def draw(self, look: PlotStyle) -> None:
         """Draw the figures again, in the colours of a theme."""
         if self.trained is None:
             return

@@ -18,7 +18,7 @@ from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.parts import column_of, line, row_of
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.progress import OnProgress, Progress, format_seconds
-from napari_caltomorph.report import Look, draw_loss_curves
+from napari_caltomorph.report import PlotStyle, draw_loss_curves
 from napari_caltomorph.training import KeepSoFar, TrainProgress
 
 # Drawing takes some 50 ms; epochs of a small cohort are faster.
@@ -129,7 +129,7 @@ class TrainingView(QWidget):
         self._curves: dict[int, Curves] = {}
         self._folds = 0
         self.has_begun = False
-        self._look = Look()
+        self._look = PlotStyle()
         self.canvas = FigureCanvas()
         self.canvas.setMinimumHeight(140)
         self._note = line()
@@ -147,7 +147,7 @@ class TrainingView(QWidget):
         """One for each fold, in their order."""
         return [self._curves.get(fold, Curves()) for fold in range(max(self._folds, 1))]
 
-    def begin(self, look: Look, *, is_elsewhere: bool) -> None:
+    def begin(self, look: PlotStyle, *, is_elsewhere: bool) -> None:
         """Show a training that begins; one that runs in other processes (`is_elsewhere`) cannot be paused."""
         self._curves, self._folds, self.has_begun = {}, 0, False
         self.pause.setChecked(False)
@@ -182,7 +182,7 @@ class TrainingView(QWidget):
             if (is_new or is_first) and not self._timer.isActive():
                 self._timer.start()
 
-    def draw(self, look: Look) -> None:
+    def draw(self, look: PlotStyle) -> None:
         """Draw the curves again, in the colours of a theme."""
         self._look = look
         self._draw_now()

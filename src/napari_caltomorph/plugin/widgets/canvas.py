@@ -22,7 +22,7 @@ from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_caltomorph.plugin.session.inspection import Inspection
-from napari_caltomorph.report import Look
+from napari_caltomorph.report import PlotStyle
 
 # A lasso smaller than this, in pixels, is a click; a click this far from a dot still selects it.
 _CLICK = 4
@@ -49,14 +49,14 @@ class CellPlot(FigureCanvasQTAgg):
         super().__init__(Figure())
         self._inspection: Inspection | None = None
         self._dots: PathCollection | None = None
-        self._look = Look()
+        self._look = PlotStyle()
         self.mpl_connect("draw_event", self._on_drawn)
 
     def show_dots(
         self,
         inspection: Inspection,
         draw: Callable[[Axes], PathCollection],
-        look: Look,
+        look: PlotStyle,
         *,
         place: tuple[float, float, float, float] = (0.03, 0.26, 0.94, 0.72),
     ) -> None:
@@ -68,7 +68,7 @@ class CellPlot(FigureCanvasQTAgg):
         draw : callable
             Draws into axes, and returns dots whose offsets are in the order of the prediction's cells; none if it
             draws the reason instead.
-        look : Look
+        look : PlotStyle
         place : tuple of float
             Of the axes in the figure: left, bottom, width, height.
         """

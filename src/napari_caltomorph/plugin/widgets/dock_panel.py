@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QDockWidget, QLayout, QVBoxLayout, QWidget
 from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.plugin.widgets.parts import add_items, line, look_of
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
-from napari_caltomorph.report import Look
+from napari_caltomorph.report import PlotStyle
 
 
 class DockPanel(QWidget):
@@ -45,11 +45,11 @@ class DockPanel(QWidget):
     def on_unbound(self) -> None:
         """Disconnect; tasks are stopped already."""
 
-    def draw(self, look: Look) -> None:
+    def draw(self, look: PlotStyle) -> None:
         """Draw figures again, in the colours of a theme."""
 
     @property
-    def look(self) -> Look:
+    def look(self) -> PlotStyle:
         """The colours of the viewer's theme."""
         return look_of(self._viewer.theme)
 

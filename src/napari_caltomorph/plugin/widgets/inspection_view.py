@@ -8,7 +8,7 @@ from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QWidget
 
 from napari_caltomorph.plugin.session.inspection import Inspection
-from napari_caltomorph.report import Look
+from napari_caltomorph.report import PlotStyle
 
 
 class InspectionView(QWidget):
@@ -21,7 +21,7 @@ class InspectionView(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.inspection: Inspection | None = None
-        self.look = Look()
+        self.look = PlotStyle()
         self._pending: dict[Callable[[], None], None] = {}  # an ordered set
 
     def key_widgets(self) -> list[QWidget]:
@@ -64,7 +64,7 @@ class InspectionView(QWidget):
         self._pending.clear()
         self._update(self.on_inspection)
 
-    def draw(self, look: Look) -> None:
+    def draw(self, look: PlotStyle) -> None:
         """Draw in other colours."""
         self.look = look
         self._update(self.on_look)

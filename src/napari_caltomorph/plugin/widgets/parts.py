@@ -28,7 +28,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_caltomorph.plugin.widgets.settings import choose_folder
-from napari_caltomorph.report import Look
+from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.storage import path_of
 
 WARNING = "#e0a100"
@@ -36,10 +36,10 @@ ERROR = "#e5534b"
 BUTTON_WIDTH = 60
 
 
-def look_of(theme: str) -> Look:
+def look_of(theme: str) -> PlotStyle:
     """Return the colours of a napari theme, for figures."""
     colors = get_theme(theme)
-    return Look(text=colors.text.as_hex(), background=colors.background.as_hex(), faint=colors.primary.as_hex())
+    return PlotStyle(text=colors.text.as_hex(), background=colors.background.as_hex(), faint=colors.primary.as_hex())
 
 
 def colored(text: str, color: str) -> str:

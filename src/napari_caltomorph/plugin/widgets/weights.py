@@ -48,7 +48,7 @@ class WeightsLine(QLabel):
         self._show("", "")
 
     def show_encoder(self, name: str, file: Path | None = None) -> None:
-        """Look for the weights of an encoder, in a file or among the installed ones."""
+        """PlotStyle for the weights of an encoder, in a file or among the installed ones."""
         try:
             find_weights(find_encoder(name), file)
         except WeightsMissing as error:

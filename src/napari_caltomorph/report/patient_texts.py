@@ -1,0 +1,206 @@
+"""The words and numbers of a patient's report: every entry as text, long lists cut to what a page of paper holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
+
+from napari_caltomorph.about import RESEARCH_USE, library_version
+from napari_caltomorph.diagnosis import NO_ATTENTION, Prediction
+from napari_caltomorph.differential import Differential
+from napari_caltomorph.explanation.trust import Trust
+from napari_caltomorph.report.drawing import short, signed
+
+Item = TypeVar("Item")
+
+_WARNINGS_ON_FIRST_PAGE, _WARNINGS_ON_SECOND = 3, 4
+# Headings of a `Trust`.
+_ON_FIRST_PAGE_ALREADY = ("Warning", "Probabilities")
+
+
+@dataclass(frozen=True)
+class Excerpt(Generic[Item]):
+    """The first of many items, and how many more there are."""
+
+    shown: tuple[Item, ...]
+    more: int
+
+    @classmethod
+    def of(cls, items: Sequence[Item], most: int) -> Excerpt[Item]:
+        """Return the first `most` items; a single further one is shown rather than counted."""
+        most = most + 1 if len(items) == most + 1 else most
+        return cls(tuple(items[:most]), max(len(items) - most, 0))
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The diagnosis, written largest."""
+
+    name: str
+    color: str
+    probability: str
+    second: str
+    malignancy: str
+
+
+@dataclass(frozen=True)
+class LeftOutRow:
+    """Cells left out for one reason, by a rule or a person, with one example."""
+
+    count: int
+    reason: str
+    by: str
+    example: str
+
+
+@dataclass(frozen=True)
+class TypeRow:
+    """A cell type of the differential, in percent of the leukocytes; other cells per 100 leukocytes."""
+
+    name: str
+    cells: int
+    by_hand: int
+    percent: str
+    interval: str
+    is_counted: bool
+
+
+def patient_texts(
+    prediction: Prediction, trust: Trust, differential: Differential | None, metadata: Mapping[str, str]
+) -> dict[str, object]:
+    """Return what the template ``patient.html.j2`` writes, by the names that it uses."""
+    first_warnings = Excerpt.of(prediction.warnings, _WARNINGS_ON_FIRST_PAGE)
+    more_warnings = Excerpt.of(prediction.warnings[len(first_warnings.shown) :], _WARNINGS_ON_SECOND)
+    types = [] if differential is None else _differential_rows(differential)
+    return {
+        "research_use": RESEARCH_USE,
+        "title": short(prediction.patient_id, 60),
+        "model": short(prediction.model_name, 40),
+        "metadata": Excerpt.of([(short(name), short(value, 60)) for name, value in metadata.items()], 6),
+        "headline": _headline(prediction),
+        "notes": _notes(prediction),
+        "no_attention": NO_ATTENTION,
+        "warnings": first_warnings,
+        "more_warnings": more_warnings,
+        "statements": [one for one in trust.statements if one.about not in _ON_FIRST_PAGE_ALREADY],
+        "similar": trust.similar,
+        "left_out": _left_out_rows(prediction),
+        "changes": what_if_lines(prediction),
+        "differential": differential,
+        "differential_rows": Excerpt.of(types, 16),
+        "provenance": _provenance(prediction),
+    }
+
+
+def what_if_lines(prediction: Prediction) -> list[str]:
+    """Return the changes as lines of text: diagnosis, malignancy, hemoglobin; none where nothing was left out."""
+    if (before := prediction.original) is None:
+        return []
+    (was, p), (is_now, q) = before.top(1)[0], prediction.top(1)[0]
+    lines = [
+        f"Diagnosis: {is_now} {q:.2f}, as before ({p:.2f})"
+        if was == is_now
+        else f"Diagnosis: {is_now} {q:.2f} instead of {was} {p:.2f}",
+        f"Malignant: {before.malignancy:.2f} to {prediction.malignancy:.2f} "
+        f"({signed(prediction.malignancy - before.malignancy)})"
+        + ("" if before.is_malignant == prediction.is_malignant else ", on the other side of the threshold"),
+    ]
+    if prediction.hemoglobin is not None and before.hemoglobin is not None:
+        change = prediction.hemoglobin - before.hemoglobin
+        lines.append(f"Hemoglobin: {before.hemoglobin:.1f} to {prediction.hemoglobin:.1f} g/dl ({signed(change, 1)})")
+    return lines
+
+
+def _headline(prediction: Prediction) -> Headline:
+    """Return the headline."""
+    (first, p), (second, q) = prediction.top(2)
+    side = "at or above" if prediction.is_malignant else "below"
+    return Headline(
+        name=first,
+        color=prediction.taxonomy.colors[prediction.taxonomy.names.index(first)],
+        probability=f"{p:.2f}",
+        second=f"then {second} {q:.2f} (difference {prediction.delta_probability:.2f})",
+        malignancy=f"Malignant {prediction.malignancy:.2f}, {side} the threshold {prediction.threshold.value:g}",
+    )
+
+
+def _notes(prediction: Prediction) -> list[tuple[str, str]]:
+    """Return the explanations of the figure: heading and sentence."""
+    threshold = prediction.threshold
+    where = f", on {threshold.cohort}" if threshold.cohort else ""
+    outline = " Outline: with all cells." if prediction.original is not None else ""
+    others = [one.name for one in prediction.taxonomy.classes if not one.malignant]
+    sentences = [
+        ("Bars", f"The mean of the members. Each dot is one of them.{outline}"),
+        ("Probabilities", f"{prediction.calibration_in_words}."),
+        (
+            "Malignant",
+            f"Sum of all classes{' but ' if others else ''}{' and '.join(others)}. Threshold {threshold.value:g}: "
+            f"{threshold.rule}{where}.",
+        ),
+    ]
+    if prediction.prediction_set_in_words is not None:
+        sentences.insert(2, ("Not excluded", f"{prediction.prediction_set_in_words}."))
+    sentences.append(("Hemoglobin", _hemoglobin(prediction)))
+    return sentences
+
+
+def _left_out_rows(prediction: Prediction) -> Excerpt[LeftOutRow]:
+    """Return the cells that are not in the bag, the most frequent reason first."""
+    counts = Counter((cell.reason, cell.by) for cell in prediction.left_out)
+    examples = {(cell.reason, cell.by): cell.cell for cell in reversed(prediction.left_out)}
+    rows = [
+        LeftOutRow(count, reason, {"rule": "a rule", "user": "a person"}[by], short(examples[reason, by], 36))
+        for (reason, by), count in counts.most_common()
+    ]
+    return Excerpt.of(rows, 5)
+
+
+def _differential_rows(differential: Differential) -> list[TypeRow]:
+    """Return the types that were found, in the usual order of a differential, and all blasts last."""
+    return [
+        TypeRow(
+            name=str(row["type"]),
+            cells=int(row["cells"]),
+            by_hand=int(row["by_hand"]),
+            percent=f"{row['percent']:.1f}",
+            interval=f"{row['percent_low']:.1f} to {row['percent_high']:.1f}",
+            is_counted=bool(row["is_counted"]),
+        )
+        for row in differential.table().to_dict("records")
+        if row["cells"] or row["type"] == "all blasts"
+    ]
+
+
+def _provenance(prediction: Prediction) -> list[tuple[str, str]]:
+    """Return the origin of the prediction: images, model, encoder, dates."""
+    members = len(prediction.member_probabilities)
+    trained = " It was trained on synthetic cells only and has seen no real blood." if prediction.synthetic else ""
+    return [
+        ("patient", short(prediction.patient_id, 100)),
+        ("images", short(prediction.smear_path or "a layer, not on disk", 180)),
+        ("smear fingerprint", prediction.smear_fingerprint or "unknown"),
+        ("model", f"{short(prediction.model_name, 60)}, {members} member{'s' * (members != 1)}.{trained}"),
+        ("model fingerprint", prediction.model_fingerprint),
+        ("encoder", f"{prediction.encoder or 'not named'}, weights {prediction.encoder_weights_sha256 or 'unknown'}"),
+        ("predicted", f"{prediction.created} by napari-caltomorph {prediction.library_version}"),
+        ("report made", f"{datetime.now(UTC).isoformat(timespec='seconds')} by napari-caltomorph {library_version()}"),
+    ]
+
+
+def _hemoglobin(prediction: Prediction) -> str:
+    if prediction.hemoglobin is None:
+        return "The model was not trained to estimate it."
+    text = f"{prediction.hemoglobin:.1f} g/dl, estimated from the cells."
+    error, reach = prediction.hemoglobin_error, prediction.hemoglobin_range
+    if error is not None and reach is not None:
+        return (
+            f"{text} With the error of {error.level:.0%} of {error.patients} unseen patients, the measured "
+            f"value is between {reach[0]:.1f} and {reach[1]:.1f}."
+        )
+    if error is not None:
+        return f"{text} The smear is unlike the training cohort, so its error is not known."
+    return f"{text} Its error was not measured."

@@ -1,0 +1,280 @@
+"""Figures of one patient: class probabilities, malignancy, hemoglobin, attention, what-if changes, differential.
+
+Each is drawn into axes that the caller owns: a panel, a report or a file. Colours of classes come from the taxonomy,
+all others from a `PlotStyle`, so that the same function draws in napari's theme and on paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike, NDArray
+
+from napari_caltomorph.diagnosis import NO_ATTENTION, Prediction
+from napari_caltomorph.differential import Differential, ProbeDescription, Share, cell_type
+from napari_caltomorph.report.drawing import PAPER, PlotStyle, draw_matrix, draw_sentence, short, signed
+
+ALL_BLASTS = "all blasts"
+
+# A type that is called for no cell is shown only where the correction finds some.
+_SMALLEST_SHOWN_SHARE = 0.01
+
+
+def draw_probabilities(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -> None:
+    """Draw one bar a class, with the members' own probabilities as dots on it (paper, figure 5).
+
+    Where the model is calibrated, dots and bar have the same temperature, so that they can be compared. The bar is
+    then the calibrated mean of the raw probabilities, which is not the mean of the dots. Where cells were left out by
+    hand, the probabilities with all cells are outlined.
+    """
+    style.prepare(axes)
+    taxonomy, mean, before = prediction.taxonomy, prediction.probabilities, prediction.original
+    rows = np.arange(len(mean))
+    draw_bars(axes, rows, mean, taxonomy.colors, style, outline=None if before is None else before.probabilities)
+    members = prediction.shown_member_probabilities
+    axes.scatter(
+        members.ravel(),
+        np.tile(rows, len(members)),
+        s=9,
+        color=style.text,
+        edgecolor=style.background,
+        linewidth=0.5,
+        zorder=3,
+    )
+    winner = int(mean.argmax())
+    for row, value in enumerate(mean):
+        weight = "bold" if row == winner else "normal"
+        axes.text(1.03, row, _probability(value), va="center", fontsize=8, color=style.text, weight=weight)
+    axes.set_yticks(rows, taxonomy.names, parse_math=False)  # a class may be called "t($;$)"
+    axes.get_yticklabels()[winner].set_fontweight("bold")
+    axes.set_xticks([])
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(len(mean) - 0.5, -0.5)
+
+
+def draw_malignancy(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -> None:
+    """Draw the malignancy probability on a scale from 0 to 1, with the threshold as a tick."""
+    style.prepare(axes)
+    value, threshold, before = prediction.malignancy, prediction.threshold.value, prediction.original
+    color, outline = malignancy_color(prediction), None if before is None else before.malignancy
+    draw_bars(axes, 0, value, color, style, outline=outline, height=0.5)
+    axes.plot([threshold, threshold], [-0.45, 0.45], color=style.text, linewidth=1.5)
+    axes.text(1.03, 0, _probability(value), va="center", fontsize=8, color=style.text, weight="bold")
+    axes.set_yticks([0], ["Malignant"])
+    axes.set_xticks([threshold], [f"threshold {threshold:g}"])
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(-0.6, 0.6)
+
+
+def draw_hemoglobin(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -> None:
+    """Draw the hemoglobin estimate in g/dl, with its interval from unseen patients where the model has one."""
+    style.prepare(axes)
+    value, interval = prediction.hemoglobin, prediction.hemoglobin_range
+    assert value is not None
+    # The scale covers all living patients; it is longer where a model predicts a value outside it.
+    before = None if prediction.original is None else prediction.original.hemoglobin
+    shown = [value, *(interval or ()), *([] if before is None else [before])]
+    low, high = (f(4.0, 20.0, *shown) for f in (min, max))
+    axes.barh(0, high - low, left=low, height=0.12, color=style.faint, alpha=0.6)
+    if interval is not None:
+        axes.plot(interval, [0, 0], color=style.text, linewidth=3, alpha=0.6, solid_capstyle="butt")
+    if before is not None:
+        axes.scatter([before], [0], s=36, facecolor="none", edgecolor=style.text, linewidth=1.1, zorder=2)
+    axes.scatter([value], [0], s=36, color="#d1495b", edgecolor=style.background, linewidth=0.8, zorder=3)
+    reach = high + 0.02 * (high - low)
+    axes.text(reach + 0.01 * (high - low), 0, f"{value:.1f}", va="center", fontsize=8, color=style.text, weight="bold")
+    axes.set_yticks([0], ["Hemoglobin g/dl"])
+    ticks = MaxNLocator(5, steps=[1, 2, 4, 5, 10]).tick_values(low, high)
+    axes.set_xticks([tick for tick in ticks if low <= tick <= high])
+    axes.set_xlim(low, reach)
+    axes.set_ylim(-0.6, 0.6)
+
+
+def draw_attention_swarm(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -> PathCollection:
+    """Draw every cell as a dot at its attention, coloured by the class predicted for it alone (figure 5).
+
+    Returns
+    -------
+    PathCollection
+        Its offsets are in the order of `prediction.cells`. A model without attention has none, and a sentence says so.
+    """
+    style.prepare(axes)
+    if not prediction.has_attention:
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, NO_ATTENTION, ha="center", va="center", wrap=True, fontsize=8, color=style.text)
+        return axes.scatter([], [])
+    logs = np.log10(np.maximum(prediction.attention, 1e-3))
+    low, high = min(logs.min(), -0.3), max(logs.max(), 0.3)
+    heights = _swarm_offsets((logs - low) / (high - low))
+    colors = np.array(prediction.taxonomy.colors)[prediction.alone_class]
+    axes.axvline(0, color=style.faint, linewidth=1)
+    dots = axes.scatter(logs, heights, s=14, c=colors, edgecolor=style.background, linewidth=0.3)
+    margin = 0.06 * (high - low)
+    axes.set_xlim(low - margin, high + margin)
+    axes.set_xticks(*attention_ticks(low, high, margin))
+    axes.set_yticks([])
+    reach = max(1.0, float(np.abs(heights).max()))
+    axes.set_ylim(-1.15 * reach, 1.15 * reach)
+    axes.set_xlabel("attention (1x: an average cell)")
+    return dots
+
+
+def draw_what_if(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -> None:
+    """Draw classes and malignancy with and without the cells that the user left out.
+
+    Parameters
+    ----------
+    axes : Axes
+    prediction : Prediction
+        With `original`, or without where nothing was left out: then there are bars alone.
+    style : PlotStyle
+    """
+    style.prepare(axes)
+    taxonomy, before = prediction.taxonomy, prediction.original or prediction
+    now = np.append(prediction.probabilities, prediction.malignancy)
+    then = np.append(before.probabilities, before.malignancy)
+    names = [*(short(name) for name in taxonomy.names), "Malignant"]
+    colors = [*taxonomy.colors, malignancy_color(prediction)]
+    rows = np.append(np.arange(len(taxonomy.names)), len(taxonomy.names) + 0.5)
+    draw_bars(axes, rows, now, colors, style, outline=None if prediction.original is None else then)
+    axes.set_yticks(rows, names, parse_math=False)
+    for row, value, change in zip(rows, now, now - then, strict=True):
+        written = f"{value:.2f}" if prediction.original is None else f"{value:.2f} {signed(change)}"
+        weight = "bold" if abs(change) >= 0.005 else "normal"
+        axes.text(1.03, row, written, va="center", fontsize=8, color=style.text, weight=weight)
+    axes.set_xticks([])
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(rows[-1] + 0.5, -0.5)
+
+
+def draw_differential(axes: Axes, differential: Differential, style: PlotStyle = PAPER) -> int:
+    """Draw one bar a type, in percent of the leukocytes.
+
+    The bar is the share as classified. The dot is the share corrected for the probe's confusions, with a thick line
+    for the classifier's error and a thin line for classifier and counting error together. Below the horizontal line
+    are cells that are no leukocytes, per 100 leukocytes.
+
+    Returns
+    -------
+    int
+        The number of rows, from which a caller sets the height of the figure.
+    """
+    rows = shown_rows(differential)
+    if not rows:
+        draw_sentence(axes, "No cell is counted yet.", style)
+        return 0
+    style.prepare(axes)
+    places = [float(place) for place in range(len(rows))]
+    reach = min(100.0, 100 * max(max(share.high, share.called) for _, share, _ in rows))
+    called = [min(100 * share.called, reach) for _, share, _ in rows]
+    draw_bars(axes, places, called, [_color(name) for name, _, _ in rows], style, full=reach)
+    for place, (name, share, _) in zip(places, rows, strict=True):
+        for (low, high), width in (((share.low, share.high), 1.0), (share.classifier, 3.0)):
+            ends = np.minimum([100 * low, 100 * high], reach)
+            axes.plot(ends, [place, place], color=style.text, linewidth=width, solid_capstyle="butt", zorder=3)
+        dot = min(100 * share.value, reach)
+        axes.scatter(dot, place, s=18, color=style.text, edgecolor=style.background, linewidth=0.6, zorder=4)
+        words = f"{100 * share.value:.0f} ({100 * share.low:.0f}-{100 * share.high:.0f})"
+        text = axes.text(1.02, place, words, transform=axes.get_yaxis_transform(), va="center", fontsize=8)
+        text.set(color=style.text, fontweight="bold" if _is_blast(name) else "normal")
+    counted = sum(is_counted for _, _, is_counted in rows)
+    if counted < len(rows):
+        axes.axhline(counted - 0.5, color=style.text, linewidth=0.8)
+    axes.set_yticks(places, [f"{short(name, 22)}  {share.cells}" for name, share, _ in rows], parse_math=False)
+    for label, (name, _, _) in zip(axes.get_yticklabels(), rows, strict=True):
+        if _is_blast(name):
+            label.set_fontweight("bold")
+    axes.set_xlim(0, reach)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlabel("% of leukocytes (below: per 100 of them)" if counted < len(rows) else "% of leukocytes")
+    return len(rows)
+
+
+def shown_rows(differential: Differential) -> list[tuple[str, Share, bool]]:
+    """Return name, share and whether it is counted, of the types worth showing, all blasts among them."""
+    rows = [(name, differential.share_of(name), cell_type(name).is_counted) for name in differential.all_types]
+    rows = [
+        (name, share, counted) for name, share, counted in rows if share.cells or share.value >= _SMALLEST_SHOWN_SHARE
+    ]
+    rows.sort(key=lambda row: not row[2])  # stable: what is no leukocyte comes last
+    if sum(cell_type(name).is_blast for name, _, _ in rows) > 1:
+        rows.insert(sum(counted for _, _, counted in rows), (ALL_BLASTS, differential.blasts, True))
+    return rows
+
+
+def draw_probe_confusion(axes: Axes, probe: ProbeDescription, style: PlotStyle = PAPER) -> None:
+    """Draw labelled cells by their label (rows) and by the probe's out-of-fold class (columns)."""
+    counts = np.array(probe.confusion)
+    colors = [_color(name) for name in probe.types]
+    draw_matrix(
+        axes,
+        counts,
+        colors,
+        style,
+        is_right=np.eye(len(counts), dtype=bool),
+        cell_text=lambda row, column: str(counts[row, column]),
+    )
+    names = [short(name, 20) for name in probe.types]
+    axes.set_yticks(range(len(names)), names, parse_math=False)
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor", parse_math=False)
+
+
+def draw_bars(
+    axes: Axes,
+    rows: ArrayLike,
+    values: ArrayLike,
+    colors: str | Sequence[str],
+    style: PlotStyle,
+    *,
+    outline: ArrayLike | None = None,
+    height: float = 0.62,
+    full: float = 1,
+) -> None:
+    """Draw bars on pale bars of full length; outlined, other values, such as those before cells were left out."""
+    axes.barh(rows, np.full_like(rows, full, dtype=float), height=height, color=style.faint, alpha=0.35)
+    axes.barh(rows, values, height=height, color=colors)
+    if outline is not None:
+        axes.barh(rows, outline, height=height + 0.14, facecolor="none", edgecolor=style.text, linewidth=1.1)
+
+
+def malignancy_color(prediction: Prediction) -> str:
+    """Return the colour of malignancy on its side of the threshold."""
+    return "#b3261e" if prediction.is_malignant else "#009e73"
+
+
+def attention_ticks(low: float, high: float, margin: float = 0) -> tuple[NDArray[np.float64], list[str]]:
+    """Return places and labels of the ticks on an axis of log10(attention), with a margin on both sides."""
+    # Over more than two powers of ten, the labels between them would touch.
+    ticks = np.outer(10.0 ** np.arange(-3, 6), [1] if high - low > 2 else [1, 2, 5]).ravel()
+    ticks = ticks[(np.log10(ticks) >= low - margin) & (np.log10(ticks) <= high + margin)]
+    return np.log10(ticks), [f"{tick:g}x" for tick in ticks]
+
+
+def _swarm_offsets(places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Spread dots of similar place, 0 to 1 along the axis, evenly around 0, so that few hide each other."""
+    bins = np.round(places * 60).astype(int)
+    offsets = np.zeros(len(places))
+    for one in np.unique(bins):
+        inside = np.flatnonzero(bins == one)
+        steps = np.arange(len(inside))
+        offsets[inside] = np.where(steps % 2, 1, -1) * ((steps + 1) // 2)
+    return offsets
+
+
+def _probability(value: float) -> str:
+    """Two digits, and never certainty."""
+    if value < 0.005:
+        return "<.01"
+    return ">.99" if value > 0.995 else f"{value:.2f}".lstrip("0")
+
+
+def _color(name: str) -> str:
+    return cell_type("blast").color if name == ALL_BLASTS else cell_type(name).color
+
+
+def _is_blast(name: str) -> bool:
+    return name == ALL_BLASTS or cell_type(name).is_blast
