@@ -3,9 +3,9 @@
     python scripts/draw_contact_sheets.py                     (writes docs/images/synthetic_cells.png)
     python scripts/draw_contact_sheets.py --seed 5 --side 144 --out sheet.png
 
-Eight cells of each type, each from another patient's slide, named by its type; the last rows show Auer rods and what
-red cells tell.
-Hold it beside a sheet of real cells when the drawings change, and raise `GENERATOR_VERSION`.
+Eight cells of each type, each from another patient's slide, named by its type; the last rows show Auer rods and
+red cells.
+Compare it with a sheet of real cells when the drawings change, and raise `GENERATOR_VERSION`.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def test_columns_can_be_chosen_and_rows_kept(drawn: Path, capfd: pytest.CaptureF
 def test_what_is_no_cohort_is_one_line_and_exit_code_2(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["inspect", str(tmp_path)]) == 2
     error = capfd.readouterr().err
-    assert "holds no cohort" in error
+    assert "is no known cohort" in error
     assert len(error.strip().splitlines()) == 1
     (tmp_path / "file").write_text("in the way")
     assert run(["inspect", str(tmp_path), "--save", str(tmp_path / "file" / "cohort.json")]) == 2
@@ -64,7 +64,7 @@ def test_what_is_no_cohort_is_one_line_and_exit_code_2(tmp_path: Path, capfd: py
         ("who,diagnosis\nsynthetic_001,AML\n", (), "name it with --id-column"),
         ("patient_id,diagnosis,disease\nsynthetic_001,AML,AML\n", (), "name one with --label-column"),
         ("patient_id,diagnosis,diagnosis\nsynthetic_001,AML,CLL\n", (), "rename one"),
-        ("patient_id,diagnosis,split\nsynthetic_001,AML,validation\n", (), "it must say train or test"),
+        ("patient_id,diagnosis,split\nsynthetic_001,AML,validation\n", (), "not train or test"),
         ("patient_id,diagnosis,split\nsynthetic_001,AML,Train\nsynthetic_002,CLL,\n", (), "is empty in 1 of 2 rows"),
         ("patient_id,diagnosis\nsynthetic_001,AML\n", ("--hemoglobin-column", "Hb"), "has no column 'Hb'"),
         ("patient_id,diagnosis\nsynthetic_001,AML\n", ("--where", "Site"), "is not COLUMN=VALUE"),

@@ -16,7 +16,7 @@ from napari_caltomorph.encoding import EncodeOptions, FeatureOrigin, Features, e
 from napari_caltomorph.smear import read_smear
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
 
-PATIENTS, CELLS = 24, 6
+PATIENTS, CELLS = 24, 4
 
 # Two of torch's threads on a machine that does other work as well wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -1,4 +1,4 @@
-"""What the tests of encoding a cohort share: a small cohort to encode, and what stands in a feature folder."""
+"""What the tests of encoding a cohort share: a small cohort to encode, and what is in a feature folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from napari_caltomorph.cohort import Cohort, EncodeCohortOptions, with_types
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 
-PATIENTS, CELLS = 8, 12
+PATIENTS, CELLS = 6, 12
 
 # As float32 on the CPU every machine computes the same.
 OPTIONS = EncodeCohortOptions(encoder="demo-vit", device="cpu", precision="float32", batch_size=4)

@@ -1,4 +1,4 @@
-"""Encoding a cohort: what is there stays, what is missing comes, and what is bad is told."""
+"""Encoding a cohort: what exists is kept, what is missing is encoded, and failures are reported."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ from tests.cohort.encoding import (
     values_in,
 )
 
-from napari_caltomorph.cohort import EncodeCohortOptions, encode_cohort, feature_path
-from napari_caltomorph.cohort import encode as encode_module
+from napari_caltomorph.cohort import EncodeCohortOptions, encode_cohort, encode_workers, feature_path
 from napari_caltomorph.cohort.feature_folder import LOCK
 from napari_caltomorph.encoding import FeatureOrigin, Features
 from napari_caltomorph.errors import FeaturesRefused, OutputRefused, SmearUnreadable
@@ -71,7 +70,7 @@ def test_a_bag_opens_as_the_field_expects_it(images, reference, tmp_path):
 def test_a_second_run_opens_no_image(images, tmp_path, monkeypatch):
     encode_cohort(cohort_of(images), tmp_path / "f", OPTIONS)
     before = times_in(tmp_path / "f")
-    monkeypatch.setattr(encode_module, "look_at", None)
+    monkeypatch.setattr(encode_workers, "read_patient", None)
     summary = encode_cohort(cohort_of(images), tmp_path / "f", OPTIONS)
     assert (summary.encoded, summary.skipped) == (0, PATIENTS)
     assert times_in(tmp_path / "f") == before
@@ -133,7 +132,7 @@ def test_bad_patients_are_told_and_do_not_stop_the_others(own_images, tmp_path):
 
     write_smear(synthesize_patient("aml", cells=3, seed=1), gone)
     again = encode_cohort(cohort, tmp_path / "f", OPTIONS)
-    assert (again.encoded, again.skipped, len(again.failed)) == (1, 4, 3)
+    assert (again.encoded, again.skipped, len(again.failed)) == (1, PATIENTS - 4, 3)
 
 
 def test_features_of_a_patient_whose_images_are_gone_stay(own_images, tmp_path):
@@ -201,23 +200,23 @@ def test_progress_counts_the_cells_that_are_left(images, tmp_path):
     assert len(set(done)) > PATIENTS
 
 
-def test_the_next_patient_is_looked_at_while_this_one_is_encoded(images, tmp_path, monkeypatch):
-    looked_at = []
-    look_at = encode_module.look_at
+def test_the_next_patient_is_read_while_this_one_is_encoded(images, tmp_path, monkeypatch):
+    has_read = []
+    read_patient = encode_workers.read_patient
 
-    def noting(patient, **kwargs):
-        looked_at.append(patient.patient_id)
-        return look_at(patient, **kwargs)
+    def recording(patient, **kwargs):
+        has_read.append(patient.patient_id)
+        return read_patient(patient, **kwargs)
 
-    monkeypatch.setattr(encode_module, "look_at", noting)
+    monkeypatch.setattr(encode_workers, "read_patient", recording)
     in_hand = []
 
     def wait_for_the_next(progress):
         if progress.stage == "Encoding" and progress.done == CELLS // 3 and not in_hand:
             deadline = time.monotonic() + 10
-            while len(looked_at) < 2 and time.monotonic() < deadline:
+            while len(has_read) < 2 and time.monotonic() < deadline:
                 time.sleep(0.01)
-            in_hand.append(list(looked_at))
+            in_hand.append(list(has_read))
 
     encode_cohort(cohort_of(images, 4), tmp_path / "f", OPTIONS, progress=wait_for_the_next)
     assert in_hand == [["synthetic_001", "synthetic_002"]]

@@ -72,7 +72,7 @@ def test_two_patients_of_one_name_are_refused(made):
 
 
 def test_a_place_without_patients_is_said(tmp_path):
-    with pytest.raises(CohortUnreadable, match="holds no cohort"):
+    with pytest.raises(CohortUnreadable, match="is no known cohort"):
         find_patients(tmp_path)
     with pytest.raises(CohortUnreadable, match="does not exist"):
         find_patients(tmp_path / "gone")

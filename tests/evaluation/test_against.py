@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 from tests.conftest import write_cell_tiff
 from tests.evaluation.factories import FAST, TAXONOMY, evaluation_of, predictions, simulated
 
-from napari_caltomorph.cohort.cell_shares import cell_shares
+from napari_caltomorph.cohort.cells import cell_shares
 from napari_caltomorph.errors import EvaluationRefused
 from napari_caltomorph.evaluation.covariates import SHARE, covariate_values, covariates_of
 

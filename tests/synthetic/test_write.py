@@ -140,7 +140,7 @@ def test_filled_output_is_refused_and_left_alone_unless_overwriting(tmp_path):
 
 def test_overwriting_spares_what_is_no_cohort(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputRefused, match="holds no cohort"):
+    with pytest.raises(OutputRefused, match="is no cohort"):
         synthesize_cohort(tmp_path, SMALL.model_copy(update={"overwrite": True}))
     assert (tmp_path / "thesis.txt").is_file()
 

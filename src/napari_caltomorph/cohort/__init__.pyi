@@ -1,10 +1,12 @@
+from .cells import cell_shares
 from .cohort import COLUMNS, Cohort, with_types
 from .encode import EncodeSummary, encode_cohort
-from .encode_options import EncodeCohortOptions
 from .feature_folder import feature_files, feature_path
-from .options import CohortOptions
+from .options import CohortOptions, EncodeCohortOptions
 from .patients import FoundPatient, find_patients
 from .read import read_cohort
+from .splits import split_into_parts
+from .synthetic import SyntheticPatients
 
 __all__ = [
     "COLUMNS",
@@ -13,10 +15,13 @@ __all__ = [
     "EncodeCohortOptions",
     "EncodeSummary",
     "FoundPatient",
+    "SyntheticPatients",
+    "cell_shares",
     "encode_cohort",
     "feature_files",
     "feature_path",
     "find_patients",
     "read_cohort",
+    "split_into_parts",
     "with_types",
 ]

@@ -1,4 +1,4 @@
-"""Looking at the cells of all patients: how many are usable, and which images stand in two places."""
+"""The cells of all patients: how many are usable, which images several patients have, shares of labelled cell types."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Collection, Hashable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,11 +20,11 @@ from napari_caltomorph.smear import check_smear, read_smear
 from napari_caltomorph.storage import path_of
 
 _COLUMNS = ("n_images", "n_cells", "fingerprint", "problem")
-_Look = tuple[dict[str, object], Collection[Hashable]]
+_Measured = tuple[dict[str, object], Collection[Hashable]]  # columns of a patient, and keys of its images
 
 
-def look_at_cells(cohort: Cohort, *, progress: OnProgress = ignore) -> Cohort:
-    """Count images and usable cells, and find the images, or cells' features, that stand under two patients.
+def check_cells(cohort: Cohort, *, progress: OnProgress = ignore) -> Cohort:
+    """Count images and usable cells, and find the images, or cells' features, that several patients have.
 
     With `names_only` names are counted, and only paths are compared.
     """
@@ -33,21 +34,21 @@ def look_at_cells(cohort: Cohort, *, progress: OnProgress = ignore) -> Cohort:
     columns: dict[str, list[object]] = {name: [] for name in _COLUMNS}
     places = zip(table["path"], table["features"], table["n_cells"], strict=True)
     for number, (path, features, n_cells) in enumerate(places):
-        progress(Progress("Looking at cells", number, len(table), "patients"))
-        look: _Look = {"problem": "neither images nor features"}, ()
+        progress(Progress("Checking cells", number, len(table), "patients"))
+        measured: _Measured = {"problem": "neither images nor features"}, ()
         if pd.notna(path):
-            look = _look_at_images(path, is_checked=is_checked)
+            measured = _check_images(path, is_checked=is_checked)
         elif pd.notna(features):
-            look = _look_at_features(features, n_cells, is_checked=is_checked)
-        found, keys = look
+            measured = _check_features(features, n_cells, is_checked=is_checked)
+        found, keys = measured
         images.add(number, keys)
         for name, values in columns.items():
             values.append(found.get(name))
-    progress(Progress("Looking at cells", len(table), len(table), "patients"))
-    twins = [images.twin(number) for number in range(len(table))]
+    progress(Progress("Checking cells", len(table), len(table), "patients"))
+    duplicates = [images.most_shared(number) for number in range(len(table))]
     columns["shared_images"] = [images.shared(number) for number in range(len(table))]
-    columns["twin"] = [table["patient_id"].iloc[twin] if twin is not None else None for twin, _ in twins]
-    columns["twin_share"] = [share for _, share in twins]
+    columns["twin"] = [table["patient_id"].iloc[twin] if twin is not None else None for twin, _ in duplicates]
+    columns["twin_share"] = [share for _, share in duplicates]
     for name, values in columns.items():
         table[name] = pd.Series(values, index=table.index, dtype=COLUMNS[name])
     return replace(cohort, table=table)
@@ -72,11 +73,11 @@ class _Images:
                 self._owners.setdefault(key, [first]).append(number)
 
     def shared(self, number: int) -> str | None:
-        """Return numbers for the images that others have too; images of the very same patients have one number."""
+        """Return numbers for the images that others have too; images of exactly the same patients have one number."""
         self._count()
         return " ".join(str(self._sets[owners]) for owners in self._of_patient.get(number, ())) or None
 
-    def twin(self, number: int) -> tuple[int | None, float | None]:
+    def most_shared(self, number: int) -> tuple[int | None, float | None]:
         """Return the patient above with most of this one's images, and the part of them."""
         self._count()
         shared: Counter[int] = Counter()
@@ -84,8 +85,8 @@ class _Images:
             shared.update({owner: count for owner in owners if owner < number})
         if not shared:
             return None, None
-        twin = max(shared, key=lambda owner: (shared[owner], -owner))
-        return twin, shared[twin] / self._sizes[number]
+        other = max(shared, key=lambda owner: (shared[owner], -owner))
+        return other, shared[other] / self._sizes[number]
 
     def _count(self) -> None:
         """Sort the shared images by who has them; once, when all patients were added."""
@@ -96,7 +97,7 @@ class _Images:
         self._owners.clear()
 
 
-def _look_at_images(path: str, *, is_checked: bool) -> _Look:
+def _check_images(path: str, *, is_checked: bool) -> _Measured:
     try:
         smear = read_smear(path_of(path))
         if not is_checked:
@@ -106,12 +107,12 @@ def _look_at_images(path: str, *, is_checked: bool) -> _Look:
         return {"problem": str(error)}, ()
     assert smear.grades is not None
     found: dict[str, object] = {"n_images": len(smear), "n_cells": len(smear.usable), "fingerprint": smear.fingerprint}
-    # Half a SHA-256 each, so that millions fit in memory. What is not usable is in nobody's features.
+    # Half a SHA-256 each, so that millions fit in memory. What is not usable is in no patient's features.
     return found, {bytes.fromhex(smear.grades[i].digest)[:16] for i in smear.usable}
 
 
-def _look_at_features(path: str, n_cells: object, *, is_checked: bool) -> _Look:
-    """Read a bag to see that its numbers are numbers; without the check its header has to do."""
+def _check_features(path: str, n_cells: object, *, is_checked: bool) -> _Measured:
+    """Read a bag to check its numbers; without the check its header is enough."""
     if not is_checked:
         return {"n_cells": n_cells}, [os.path.realpath(path_of(path))]
     try:
@@ -130,3 +131,27 @@ def _row_sums(values: NDArray[np.float32]) -> NDArray[np.uint64]:
     """
     weights = np.random.default_rng(0).integers(2**64, size=values.shape[1], dtype=np.uint64) | np.uint64(1)
     return np.ascontiguousarray(values).view(np.uint32).astype(np.uint64) @ weights
+
+
+def cell_shares(path: Path, cells: Collection[str] = ()) -> dict[str, float]:
+    """Return the share that each cell type has of a smear's labelled cells; empty where no cell is labelled.
+
+    Parameters
+    ----------
+    path : Path
+        Of the smear; only names are read.
+    cells : collection of str
+        Count these cells alone, such as the usable ones; all where none of them is in the smear.
+
+    Raises
+    ------
+    SmearUnreadable
+        There is no smear.
+    """
+    smear = read_smear(path)
+    wanted = set(cells) & set(smear.cells) or set(smear.cells)
+    labels = Counter(
+        label for cell, label in zip(smear.cells, smear.labels, strict=True) if label is not None and cell in wanted
+    )
+    total = labels.total()
+    return {label: count / total for label, count in labels.items()}

@@ -1,4 +1,4 @@
-"""The rules that leave patients out, in the order of the paper's figure 1B; each counts whom it left out, and why."""
+"""The rules that leave patients out, in the order of the paper's figure 1B; each counts the patients, with a reason."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import pandas as pd
 
 from napari_caltomorph.cohort.cohort import Cohort
 
-# A patient most of whose images another has too is that patient again; fewer are stray copies, and the two are kept
-# on one side of every split instead.
+# Where another patient has most of the images, it is the same patient again; fewer are stray copies, and the two are
+# kept in one part of every split instead.
 _SAME_CELLS = 0.5
 
 
 def missing_files(cohort: Cohort) -> Cohort:
-    """Leave out patients whose images or features are not there or cannot be read."""
+    """Leave out patients with images or features that are missing or cannot be read."""
     problem = cohort.table["problem"]
     return cohort.without(problem.notna(), "missing files", problem[problem.notna()])
 
@@ -27,11 +27,11 @@ def same_patient_twice(cohort: Cohort) -> Cohort:
 
 
 def same_cells(cohort: Cohort) -> Cohort:
-    """Leave out a patient whose images are another's."""
+    """Leave out a patient with another's images."""
     table = cohort.table
-    twins = (table["twin_share"] > _SAME_CELLS).fillna(False) & table["twin"].isin(table["patient_id"])
+    duplicates = (table["twin_share"] > _SAME_CELLS).fillna(False) & table["twin"].isin(table["patient_id"])
     reasons = "has the images of " + table["twin"].astype("string")
-    return cohort.without(twins, "the same cells under two patients", reasons[twins])
+    return cohort.without(duplicates, "the same cells under two patients", reasons[duplicates])
 
 
 def unlabelled(cohort: Cohort) -> Cohort:

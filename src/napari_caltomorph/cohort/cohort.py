@@ -1,6 +1,6 @@
-"""Many labelled patients: one table of who is in, and one of who was left out and why.
+"""Many labelled patients: a table of those that are in, and one of those that are left out and why.
 
-A `Cohort` never changes; each step of reading, cleaning and splitting gives another one.
+A `Cohort` never changes; each step of reading, cleaning and splitting returns another one.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from napari_caltomorph.taxonomy import Taxonomy
 
 COLUMNS = {
     "patient_id": "string",
-    "path": "string",  # folder, archive or stack of the cells; missing when only features are at hand
+    "path": "string",  # folder, archive or stack of the cells; missing when only features are available
     "features": "string",  # .h5 file; missing when there is none
     "raw_label": "string",
     "detailed": "string",  # slug; missing for 'other'
     "coarse": "string",  # slug; missing for 'other' and for a set of classes
-    "coarse_set": "string",  # slugs joined with '|' where more than one answer is right; missing otherwise
+    "coarse_set": "string",  # slugs joined with '|' where more than one class is right; missing otherwise
     "hemoglobin_g_dl": "Float64",
     "age": "Float64",
     "sex": "string",
@@ -34,13 +34,13 @@ COLUMNS = {
     "n_images": "Int64",
     "n_cells": "Int64",  # usable ones
     "fingerprint": "string",
-    "label_kind": "string",  # what the label book says: matched, double, follow_up, unclear, rare, unknown, unlabelled
+    "label_kind": "string",  # from the label book: matched, double, follow_up, unclear, rare, unknown, unlabelled
     "problem": "string",  # why the files cannot be used; missing where they can
-    "shared_images": "string",  # numbers of images that others have too: who has a number in common shares an image
+    "shared_images": "string",  # numbers of images that others have too; patients with a common number share an image
     "twin": "string",  # the patient above in the table that this one shares most images with; missing where none does
-    "twin_share": "Float64",  # the part of this patient's images that the twin has too
+    "twin_share": "Float64",  # share of this patient's images that the twin has too
 }
-"""Columns of `Cohort.table` and their types; whatever else a table holds follows under its own names."""
+"""Columns of `Cohort.table` and their types; a table's other columns follow under their own names."""
 
 LEFT_OUT_COLUMNS = ("patient_id", "raw_label", "rule", "reason")
 
@@ -55,12 +55,12 @@ class Cohort:
     source : Path
         The directory or table that was read.
     layout : str
-        How it lay.
+        How the patients are arranged on disk.
     taxonomy : Taxonomy
     table : pandas.DataFrame
         One row a patient, with `COLUMNS` and the table's own.
     left_out : pandas.DataFrame
-        One row a patient that is not in, with `LEFT_OUT_COLUMNS`: the rule that left it out, and why.
+        One row a patient that is left out, with `LEFT_OUT_COLUMNS`: the rule, and why.
     notes : tuple of str
         What was assumed or is worth knowing, each a sentence.
     options : CohortOptions
@@ -79,7 +79,7 @@ class Cohort:
         return len(self.table)
 
     def without(self, patients: pd.Series[bool], rule: str, reason: str | pd.Series[str]) -> Cohort:
-        """Return the cohort without the patients for whom a mask is true, counted under a rule."""
+        """Return the cohort without the patients where a mask is true, counted under a rule."""
         if not patients.any():
             return self
         out = self.table.loc[patients, ["patient_id", "raw_label"]].assign(rule=rule, reason=reason)

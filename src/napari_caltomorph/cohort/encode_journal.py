@@ -1,7 +1,7 @@
-"""``run.json`` in a feature folder: what was made with what, when, how long it took, and what failed.
+"""``run.json`` in a feature folder: what was computed with what, when, how long it took, and what failed.
 
-It is rewritten while a run goes on, whole and under a temporary name, so that a killed run leaves the last one. What
-it had not noted yet stands in the feature files themselves.
+It is rewritten during a run, completely and under a temporary name, so that a killed run leaves the last version. What
+that does not record yet can be read from the feature files themselves.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SHARE = 20
 
 
 class Run(BaseModel):
-    """One call of `encode_cohort`; ``killed`` is found out by the next one."""
+    """One call of `encode_cohort`; the next one sets ``killed`` where it did not end."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -61,17 +61,17 @@ class Journal:
                 run.outcome = "killed"
 
     def record_of(self, patient_id: str) -> PatientRecord | None:
-        """What became of a patient in an earlier run."""
+        """The outcome for a patient in an earlier run."""
         return self._content.patients.get(patient_id)
 
     def begin(self, run: Run) -> None:
-        """Note that a run goes on."""
+        """Record that a run has started."""
         self._content.runs.append(run)
         self._start = time.monotonic()
         self._save()
 
     def add(self, record: PatientRecord) -> None:
-        """Note what became of a patient."""
+        """Record the outcome for a patient."""
         self._content.patients[record.patient_id] = record
         run = self._content.runs[-1]
         setattr(run, record.outcome, getattr(run, record.outcome) + 1)
@@ -79,7 +79,7 @@ class Journal:
             self._save()
 
     def end(self, outcome: Literal["complete", "stopped"]) -> Run:
-        """Note how the run ended, and return it."""
+        """Record how the run ended, and return it."""
         run = self._content.runs[-1]
         run.outcome = outcome
         self._save()
@@ -95,12 +95,12 @@ class Journal:
 
 
 def now() -> str:
-    """Return the time, as it stands in ``run.json``."""
+    """Return the time, as ``run.json`` has it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _read(path: Path) -> _Content:
-    """Read what earlier runs noted; nothing where that cannot be read: then every patient is looked at again."""
+    """Read what earlier runs recorded; nothing where that cannot be read: then every patient is read again."""
     try:
         return _Content.model_validate_json(path.read_bytes())
     except (OSError, ValueError):

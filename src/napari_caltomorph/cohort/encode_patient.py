@@ -1,6 +1,6 @@
-"""One patient of a cohort -> one feature file: looked at first, and encoded only if the file does not hold it yet.
+"""Encode one patient of a cohort into one feature file, unless the file has the same cells and encoder already.
 
-It runs the same in this process and in a Dask worker: what goes in and what comes out is small and can be sent.
+It runs the same in this process and in a Dask worker: arguments and results are small and can be sent.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -18,7 +18,6 @@ from typing import Literal
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from napari_caltomorph.cohort.feature_folder import PatientToEncode
 from napari_caltomorph.encoding.features import FeatureOrigin, Features
 from napari_caltomorph.encoding.load import LoadedEncoder
 from napari_caltomorph.encoding.options import EncodeOptions
@@ -29,16 +28,39 @@ from napari_caltomorph.smear import QUALITY_RULES, Smear, check_smear, read_smea
 from napari_caltomorph.storage import path_of
 
 BAD_PATIENT = (SmearUnreadable, CellUnreadable, FeaturesRefused, OSError)
-"""What is wrong with one patient and does not concern the others."""
+"""Errors that concern one patient and not the others."""
 
 OpenSmear = Callable[[str], Smear]
-"""Gives the cells of a patient, whose id it takes."""
+"""Returns the cells of a patient, by id."""
 
 _LIBRARIES = ("napari-caltomorph", "torch", "timm", "numpy", "h5py", "pillow", "tifffile", "imagecodecs")
 
 
+@dataclass(frozen=True)
+class PatientToEncode:
+    """One patient, as small as it can be sent to a worker.
+
+    Attributes
+    ----------
+    patient_id, file : str
+        The patient, and the name of the feature file.
+    path : str or None
+        Where the cells are.
+    listing : str or None
+        Digest of the files' names, sizes and times; None where there are none.
+    images : int
+        About how many images there are: the unit of progress.
+    """
+
+    patient_id: str
+    file: str
+    path: str | None
+    listing: str | None
+    images: int
+
+
 class MadeWith(BaseModel):
-    """What features are made with; all but the device and the libraries must be the same for a whole folder."""
+    """What features are computed with; all but the device and the libraries are the same for a whole folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,15 +72,15 @@ class MadeWith(BaseModel):
     library_versions: dict[str, str]
 
     def is_of(self, origin: FeatureOrigin | MadeWith) -> bool:
-        """Whether features of that origin can stand beside these."""
+        """Whether features of that origin can be in one folder with these."""
         shared = ("encoder", "weights_sha256", "preprocessing", "precision")
         return all(getattr(self, name) == getattr(origin, name) for name in shared)
 
 
 class PatientRecord(BaseModel):
-    """What became of one patient.
+    """The outcome for one patient.
 
-    ``encoded`` now; ``found`` finished, by a run that was killed before it noted so; or ``failed``.
+    ``encoded`` now; ``found`` complete, by a run that was killed before it recorded that; or ``failed``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,7 +99,7 @@ class PatientRecord(BaseModel):
 
 
 def made_with(encoder: LoadedEncoder) -> MadeWith:
-    """Return what this encoder, on its device, makes features with."""
+    """Return what this encoder, on its device, computes features with."""
     device = str(encoder.device)
     if encoder.device.type == "cuda":
         device += f" ({torch.cuda.get_device_name(encoder.device)})"
@@ -92,8 +114,10 @@ def made_with(encoder: LoadedEncoder) -> MadeWith:
     )
 
 
-def look_at(patient: PatientToEncode, *, open_smear: OpenSmear | None = None, progress: OnProgress = ignore) -> Smear:
-    """Read a patient's cells, or let `open_smear` give them, and grade them; one of `BAD_PATIENT` if that cannot be."""
+def read_patient(
+    patient: PatientToEncode, *, open_smear: OpenSmear | None = None, progress: OnProgress = ignore
+) -> Smear:
+    """Read a patient's cells, or get them from `open_smear`, and grade them; raises one of `BAD_PATIENT`."""
     if open_smear is not None:
         smear = open_smear(patient.patient_id)
     elif patient.path is not None:
@@ -112,19 +136,9 @@ def encode_patient(
     *,
     progress: OnProgress = ignore,
 ) -> PatientRecord:
-    """Write a patient's feature file, unless it is there already and was made in the very same way.
+    """Write a patient's feature file from the graded smear, unless it exists and was computed in the same way.
 
-    Parameters
-    ----------
-    patient : PatientToEncode
-    smear : Smear
-        Of this patient, graded.
-    folder : Path
-        The feature folder.
-    encoder : LoadedEncoder
-    options : EncodeOptions
-    progress : callable
-        Called after every batch; raising `Cancelled` in it leaves no file.
+    `progress` is called after every batch; raising `Cancelled` in it leaves no file.
     """
     start = time.monotonic()
     target = folder / patient.file
@@ -138,14 +152,14 @@ def encode_patient(
         fingerprint=smear.fingerprint,
         listing=patient.listing,
     )
-    if _holds(target, smear, made_with(encoder)):
+    if _has(target, smear, made_with(encoder)):
         return record(outcome="found", made=_written(target))
     encode(smear, options, encoder=encoder, progress=progress).save(target)
     return record(outcome="encoded", made=_written(target), seconds=round(time.monotonic() - start, 3))
 
 
 def failure(patient: PatientToEncode, folder: Path, reason: str) -> PatientRecord:
-    """Return the record of a patient who cannot be encoded."""
+    """Return the record of a patient that cannot be encoded."""
     if (folder / patient.file).exists():
         reason += f" Its features of an earlier run stay in {patient.file}."
     return PatientRecord(
@@ -154,39 +168,33 @@ def failure(patient: PatientToEncode, folder: Path, reason: str) -> PatientRecor
 
 
 def is_unchanged(patient: PatientToEncode, record: PatientRecord | None, folder: Path, made: MadeWith) -> bool:
-    """Whether a record, the files' sizes and times, and the feature file itself say that nothing is to be done."""
+    """Whether the record, the files' sizes and times, and the feature file itself show that nothing has changed."""
     if record is None or record.outcome == "failed" or patient.listing is None:
         return False
     if (record.path, record.file, record.listing) != (patient.path, patient.file, patient.listing):
         return False
-    features = _load(folder / patient.file)
-    return (
-        features is not None
-        and made.is_of(features.origin)
-        and features.origin.quality_rules == QUALITY_RULES
-        and features.origin.smear_fingerprint == record.fingerprint
-        and len(features) == record.cells
-    )
+    features = _load(folder / patient.file, record.fingerprint, made)
+    return features is not None and len(features) == record.cells
 
 
-def _holds(path: Path, smear: Smear, made: MadeWith) -> bool:
-    features = _load(path)
+def _has(path: Path, smear: Smear, made: MadeWith) -> bool:
+    features = _load(path, smear.fingerprint, made)
     return (
         features is not None
-        and made.is_of(features.origin)
-        and features.origin.quality_rules == QUALITY_RULES
-        and features.origin.smear_fingerprint == smear.fingerprint
         and features.origin.field_of_view_um == smear.field_of_view_um
         and features.cells == tuple(smear.cells[i] for i in smear.usable)
     )
 
 
-def _load(path: Path) -> Features | None:
-    """Return the features of a file; none where there is no file or a damaged one, which is made again."""
+def _load(path: Path, fingerprint: str | None, made: MadeWith) -> Features | None:
+    """Return the features in a file; None where it is missing, damaged, or of other cells, encoder or rules."""
     try:
-        return Features.load(path) if path.is_file() else None
+        features = Features.load(path)
     except FeaturesRefused:
         return None
+    origin = features.origin
+    is_same = made.is_of(origin) and origin.quality_rules == QUALITY_RULES and origin.smear_fingerprint == fingerprint
+    return features if is_same else None
 
 
 def _written(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The patients at a place, whatever their diagnosis: whom there is to predict, and what is known of them."""
+"""The patients in a folder or table, with or without a diagnosis: which there are to predict, and what is known."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class FoundPatient:
     path : Path
         The folder, archive or stack of the patient's cells.
     facts : mapping of str to str
-        What a table says besides, as a report shows it: age, sex, diagnosis, measured hemoglobin.
+        What a table adds, as a report shows it: age, sex, diagnosis, measured hemoglobin.
     """
 
     path: Path
@@ -35,7 +35,7 @@ class FoundPatient:
 
 
 def find_patients(place: Path) -> dict[str, FoundPatient]:
-    """Return every patient whose images a place holds or names; labels are not asked for, and nobody is left out.
+    """Return every patient with images in a folder or table; no label is needed, and no patient is left out.
 
     Parameters
     ----------
@@ -51,9 +51,9 @@ def find_patients(place: Path) -> dict[str, FoundPatient]:
     Raises
     ------
     CohortUnreadable
-        There is no patient with images, or the place is one patient's smear.
+        There is no patient with images, or it is one patient's smear.
     OutputRefused
-        Two patients bear one id.
+        Two patients have one id.
     """
     if place.suffix == ".json" and place.is_file():
         return _with_images(Cohort.load(place).table, place)
@@ -70,7 +70,7 @@ def find_patients(place: Path) -> dict[str, FoundPatient]:
     found = _in_folders(place)
     try:
         table = with_types(layout.read(place, CohortOptions()).table).drop_duplicates("patient_id")
-    except CohortUnreadable:  # no labels, which a cohort needs and a prediction does not
+    except CohortUnreadable:  # no labels: a cohort needs them, a prediction does not
         return found
     facts = {str(row["patient_id"]): _facts(row) for row in table.to_dict("records")}
     return {patient: FoundPatient(one.path, facts.get(patient, {})) for patient, one in found.items()}
@@ -79,7 +79,7 @@ def find_patients(place: Path) -> dict[str, FoundPatient]:
 def _in_folders(place: Path) -> dict[str, FoundPatient]:
     smears = _smears(place)
     below = [smear for folder in sorted(place.iterdir()) if folder.is_dir() for smear in _smears(folder)]
-    # A diagnosis with one patient looks like a patient whose export lies in a folder of its own: the others tell.
+    # A diagnosis with one patient looks like a patient with an export in a folder of its own: the others decide.
     found = below if len(below) > len(smears) else smears
     refuse_repeated_ids([patient_id(smear) for smear in found])
     return {patient_id(smear): FoundPatient(smear) for smear in found}

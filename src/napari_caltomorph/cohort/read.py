@@ -1,25 +1,25 @@
-"""A directory or table -> a cohort: found, matched with classes, cleaned with reasons, split."""
+"""A directory or table -> a cohort: patients found, matched with classes, cleaned with reasons, split."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from napari_caltomorph.cohort.cells import look_at_cells
+from napari_caltomorph.cohort.cells import check_cells
 from napari_caltomorph.cohort.cleaning import RULES
 from napari_caltomorph.cohort.cohort import LEFT_OUT_COLUMNS, Cohort, with_types
 from napari_caltomorph.cohort.layouts import find_layout
-from napari_caltomorph.cohort.matching import match_labels
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.splits import split
 from napari_caltomorph.errors import CohortUnreadable
 from napari_caltomorph.progress import OnProgress, ignore
-from napari_caltomorph.taxonomy import load_book, taxonomy_of_labels
+from napari_caltomorph.taxonomy import LabelBook, load_book, taxonomy_of_labels
 
 
 def read_cohort(path: str | Path, options: CohortOptions | None = None, *, progress: OnProgress = ignore) -> Cohort:
-    """Read labelled patients, and decide who is in, with which class, and on which side of the split.
+    """Read labelled patients, and decide which are in, with which class, and in which part of the split.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def read_cohort(path: str | Path, options: CohortOptions | None = None, *, progr
         A directory, a table, or a saved ``cohort.json``, which is taken as it is.
     options : CohortOptions
     progress : callable
-        Called with a `Progress` in patients while images are looked at; raising `Cancelled` in it stops cleanly.
+        Called with a `Progress` in patients while images are checked; raising `Cancelled` in it stops cleanly.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def read_cohort(path: str | Path, options: CohortOptions | None = None, *, progr
     Raises
     ------
     CohortUnreadable
-        Nothing there, a column that is missing or not clear, or nobody left; the message says what to do.
+        Nothing there, a column that is missing or not clear, or no patient left; the message says what to do.
     TaxonomyUnreadable
         The taxonomy file is damaged.
     """
@@ -66,26 +66,43 @@ def read_cohort(path: str | Path, options: CohortOptions | None = None, *, progr
         notes=tuple(found.notes),
         options=options,
     )
-    cohort = match_labels(cohort, book)
-    cohort = look_at_cells(cohort, progress=progress)
+    cohort = _match_labels(cohort, book)
+    cohort = check_cells(cohort, progress=progress)
     for rule in RULES:
         cohort = rule(cohort)
     if not len(cohort):
         counts = ", ".join(f"{count} {rule}" for rule, count in cohort.left_out_counts().items())
-        raise CohortUnreadable(f"{path}: nobody is left ({counts}); see --help for the rules and their switches.")
+        raise CohortUnreadable(f"{path}: no patient is left ({counts}); see --help for the rules and their switches.")
     return split(cohort)
 
 
+def _match_labels(cohort: Cohort, book: LabelBook) -> Cohort:
+    """Fill in the classes of all patients; labels that match no class are listed in a note, with counts."""
+    table = cohort.table.copy()
+    matches = {label: book.match(label) for label in table["raw_label"].dropna().unique()}
+    found = [None if pd.isna(label) else matches[label] for label in table["raw_label"]]
+    table["detailed"] = pd.array([m.detailed if m else None for m in found], dtype="string")
+    table["coarse"] = pd.array([m.coarse if m else None for m in found], dtype="string")
+    sets = ["|".join(m.classes) if m and m.kind == "double" and m.classes else None for m in found]
+    table["coarse_set"] = pd.array(sets, dtype="string")
+    table["label_kind"] = pd.array([m.kind if m else "unlabelled" for m in found], dtype="string")
+    unknown = table.loc[table["label_kind"] == "unknown", "raw_label"].value_counts()
+    notes = []
+    if len(unknown):
+        listed = ", ".join(f"{label!r} ({count})" for label, count in unknown.head(12).items())
+        more = f" and {len(unknown) - 12} more" if len(unknown) > 12 else ""
+        notes.append(f"{len(unknown)} labels match no class of {book.taxonomy.name}: {listed}{more}.")
+    return replace(cohort, table=table).noting(*notes)
+
+
 def _as_saved(cohort: Cohort, options: CohortOptions) -> Cohort:
-    """Return a saved cohort, and say which options it does not follow."""
+    """Return a saved cohort, with a note of the options that it ignores."""
     usual, saved = CohortOptions(), cohort.options
-    passed_over = [
+    ignored = [
         f"--{field.replace('_', '-')}"
         for field, value in options
         if field != "names_only" and value not in (getattr(usual, field), getattr(saved, field))
     ]
-    if not passed_over:
+    if not ignored:
         return cohort
-    return cohort.noting(
-        f"A saved cohort is taken as it is: {', '.join(passed_over)} passed over; inspect the data again."
-    )
+    return cohort.noting(f"A saved cohort is taken as it is: {', '.join(ignored)} ignored; inspect the data again.")

@@ -1,4 +1,4 @@
-"""Which column of a table of patients means what, and what its values say."""
+"""The meaning of a patient table's columns, and their values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.table_file import read_table
 from napari_caltomorph.errors import CohortUnreadable
 
-# Column names, normalised and without a unit, by what they mean. Where two fit, the user must say which.
+# Column names, normalised and without a unit, by what they mean. Where two fit, the user must choose.
 _NAMES: Mapping[str, frozenset[str]] = {
     "id": frozenset({"patient id", "patient", "patientid", "pid", "id", "case", "case id", "slide id", "slide"}),
     "label": frozenset({"diagnosis", "label", "bag label", "class", "disease", "diagnose", "subtype"}),
@@ -33,33 +33,33 @@ _SEXES = {
     "m": "male", "male": "male", "mannlich": "male", "man": "male",
 }  # fmt: skip
 _PER_G_DL = {"g/dl": 1.0, "g/l": 0.1, "mmol/l": 1.6114}
-# In g/dl. Nobody lives with less or more, and no cohort's median is lower: it would be of another unit.
+# In g/dl. Nobody lives with less or more; a cohort with a lower median has another unit.
 _POSSIBLE = (1.0, 25.0)
 _LOWEST_MEDIAN = 4.0
-# Of some hundred people somebody has 19 g/dl, which is 11.8 mmol/l. Where nobody has more than this, it may be either.
+# Among some hundred people one has 19 g/dl, which is 11.8 mmol/l. Where no value is higher, it may be either unit.
 _HIGHEST_MMOL = 12.0
 
 
 def canonical(
     table: pd.DataFrame, path: Path, options: CohortOptions, *, without: Collection[str] = ()
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Add the cohort's own columns to a table, from those that were named or whose names say what they are.
+    """Add the cohort's own columns to a table, from those that are named by option or recognised by name.
 
     Parameters
     ----------
     table : pandas.DataFrame
         As `read_table` returns it.
     path : Path
-        Where it stands, for messages.
+        Of the table, for messages.
     options : CohortOptions
     without : collection of str
-        What is not looked for, because the folders say it: "label", "path".
+        What is not searched for, because the folders give it: "label", "path".
 
     Returns
     -------
     pandas.DataFrame, list of str
         The table with ``patient_id``, ``raw_label``, ``path`` and so on, and what was guessed. The table's own columns
-        stay; one that bears a name of the cohort's and means something else gets ``_in_table`` behind it.
+        stay; one with a name of the cohort's and another meaning gets the suffix ``_in_table``.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def canonical(
             own[_TARGETS.get(role, role)] = table[column]
     own["patient_id"] = own["patient_id"].map(as_id)
     if nameless := int(own["patient_id"].isna().sum()):
-        notes.append(f"{path.name}: {nameless} row{'s' * (nameless > 1)} without an id passed over.")
+        notes.append(f"{path.name}: {nameless} row{'s' * (nameless > 1)} without an id ignored.")
         own = own.loc[own["patient_id"].notna()].reset_index(drop=True)
     if own.empty:
         raise CohortUnreadable(f"{path}: column {found['id']!r} is empty; name another with --id-column.")
@@ -96,8 +96,8 @@ def canonical(
     if column := found.get("split"):
         own["split"] = _sides(own["split"], column, path)
     if column := found.get("hemoglobin"):
-        own["hemoglobin_g_dl"], said = _hemoglobin(own["hemoglobin_g_dl"], column, options)
-        notes += said
+        own["hemoglobin_g_dl"], remarks = _hemoglobin(own["hemoglobin_g_dl"], column, options)
+        notes += remarks
     return own, notes
 
 
@@ -115,17 +115,17 @@ def ids_in(path: Path, options: CohortOptions, table: pd.DataFrame | None = None
 
 
 def columns_like(table: pd.DataFrame, role: str) -> list[str]:
-    """Return the columns whose names say that they are the id, the label, the age and so on."""
+    """Return the columns with a name that means the id, the label, the age and so on."""
     return [column for column in table.columns if _UNIT.sub("", _normalised(column)) in _NAMES[role]]
 
 
 def keep_where(table: pd.DataFrame, path: Path, options: CohortOptions) -> pd.DataFrame:
-    """Return the rows that every ``--where COLUMN=VALUE`` keeps.
+    """Return the rows that match every ``--where COLUMN=VALUE``.
 
     Raises
     ------
     CohortUnreadable
-        One cannot be followed, or keeps nothing.
+        One cannot be applied, or matches nothing.
     """
     for condition in options.where:
         column, equals, value = condition.partition("=")
@@ -140,7 +140,7 @@ def keep_where(table: pd.DataFrame, path: Path, options: CohortOptions) -> pd.Da
 
 
 def refuse_column_options(path: Path, options: CohortOptions) -> None:
-    """Refuse what speaks of a table's columns where there is no table, instead of passing over it.
+    """Refuse options that name a table's columns where there is no table, instead of ignoring them.
 
     Raises
     ------
@@ -148,10 +148,10 @@ def refuse_column_options(path: Path, options: CohortOptions) -> None:
         An option names a column.
     """
     named = [field for field in CohortOptions.model_fields if field.endswith("_column") or field == "where"]
-    if asked := [field for field in named if getattr(options, field)]:
-        flag = f"--{asked[0].replace('_', '-')}"
+    if given := [field for field in named if getattr(options, field)]:
+        flag = f"--{given[0].replace('_', '-')}"
         raise CohortUnreadable(
-            f"{path}: {flag} is given, but there is no table beside the patients; name it with --table."
+            f"{path}: {flag} is given, but there is no table next to the patients; name it with --table."
         )
 
 
@@ -182,36 +182,36 @@ def _find_column(table: pd.DataFrame, role: str, named: str | None, path: Path) 
 
 
 def _sides(values: pd.Series, column: str, path: Path) -> pd.Series:
-    """Return a table's own split; a test part is too important to be guessed from other words."""
+    """Return a table's own split; a test part is too important to be guessed from other values."""
     sides = values.map(lambda value: (as_id(value) or "").lower())
     if not (empty := sides == "").all() and empty.any():
         raise CohortUnreadable(
-            f"{path}: column {column!r} is empty in {int(empty.sum())} of {len(sides)} rows; it must say train or test."
+            f"{path}: column {column!r} is empty in {int(empty.sum())} of {len(sides)} rows, not train or test."
         )
     if unknown := set(sides) - {"train", "test", ""}:
-        raise CohortUnreadable(f"{path}: column {column!r} says {min(unknown)!r}; it must say train or test.")
+        raise CohortUnreadable(f"{path}: column {column!r} has {min(unknown)!r}, not train or test.")
     return sides.where(~empty, None)
 
 
 def _hemoglobin(values: pd.Series, column: str, options: CohortOptions) -> tuple[pd.Series, list[str]]:
-    """Return hemoglobin in g/dl; nothing where the unit is another one, or may be, and was not told."""
-    told = options.hemoglobin_unit
+    """Return hemoglobin in g/dl; nothing where the unit is, or may be, another one that was not named."""
+    chosen = options.hemoglobin_unit
     given = pd.to_numeric(values, errors="coerce")
-    numbers = given * _PER_G_DL["g/dl" if told == "auto" else told]
+    numbers = given * _PER_G_DL["g/dl" if chosen == "auto" else chosen]
     low, high = _POSSIBLE
     named = _unit_in(column)
     doubt = ""
     is_possible = _LOWEST_MEDIAN <= numbers.median() <= high
-    if told == "auto" and (numbers.median() > high or named in ("g/l", "mmol/l")):
+    if chosen == "auto" and (numbers.median() > high or named in ("g/l", "mmol/l")):
         unit = "g/l" if numbers.median() > high else named
-        doubt = f"looks like {unit} ({{}}): not used; say --hemoglobin-unit {unit}."
-    elif told == "auto" and named is None and given.max() <= _HIGHEST_MMOL:
+        doubt = f"looks like {unit} ({{}}): not used; name it with --hemoglobin-unit {unit}."
+    elif chosen == "auto" and named is None and given.max() <= _HIGHEST_MMOL:
         doubt = (
-            f"names no unit and may be mmol/l ({{}}, nobody above {_HIGHEST_MMOL:g}): not used; say --hemoglobin-unit "
+            f"may be mmol/l ({{}}, none above {_HIGHEST_MMOL:g}): not used; name it with --hemoglobin-unit "
             "mmol/l or g/dl."
         )
     elif not is_possible:
-        doubt = f"({{}}) cannot be {named if told == 'auto' else told}: not used; correct --hemoglobin-unit."
+        doubt = f"({{}}) cannot be {named if chosen == 'auto' else chosen}: not used; correct --hemoglobin-unit."
     if doubt and given.notna().any():
         median = f"median {given.median():.1f}"
         return pd.Series(float("nan"), index=values.index), [f"{column!r} {doubt.format(median)}"]
@@ -230,7 +230,7 @@ def _numbers(values: pd.Series, low: float, high: float) -> pd.Series:
 
 
 def _lost(values: pd.Series, read: pd.Series, column: str, why: str) -> list[str]:
-    """Say how many values came to nothing."""
+    """Return a note of the values that could not be read."""
     lost = values.notna() & read.isna()
     if not lost.any():
         return []

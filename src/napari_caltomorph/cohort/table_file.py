@@ -1,4 +1,4 @@
-"""Reading a table of patients as labs write them: CSV, TSV, Excel or Parquet, with whatever encoding and delimiter."""
+"""Reading tables of patients as labs write them: CSV, TSV, Excel or Parquet, in any encoding, with any delimiter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from napari_caltomorph.errors import CohortUnreadable
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".parquet"})
 
-# Characters of a text table that tell its delimiter.
+# Characters of a text table from which its delimiter is found.
 _SAMPLE = 100_000
 
 
@@ -38,12 +38,12 @@ def find_table(folder: Path, options: CohortOptions) -> Path | None:
         if not path.is_file():
             raise CohortUnreadable(f"{options.table} does not exist; check --table.")
         return path
-    # A .txt beside the patients is more often a note than a table: it is read when it is named.
+    # A .txt next to the patients is more often a note than a table: it is read only when it is named.
     files = (path for path in folder.iterdir() if is_table(path) and path.suffix.lower() != ".txt")
     tables = sorted(path for path in files if path.is_file())
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables[:4])
-        raise CohortUnreadable(f"{folder} holds {len(tables)} tables ({names}); name the one with --table.")
+        raise CohortUnreadable(f"{folder} has {len(tables)} tables ({names}); name the one with --table.")
     return tables[0] if tables else None
 
 
@@ -66,7 +66,7 @@ def read_table(path: Path) -> tuple[pd.DataFrame, list[str]]:
         raise
     except FileNotFoundError as error:
         raise CohortUnreadable(f"{path} does not exist; check the path.") from error
-    except Exception as error:  # whatever a damaged file makes the libraries stumble over
+    except Exception as error:  # damaged files make the libraries raise all kinds of errors
         raise CohortUnreadable(f"{path} is no table that can be read ({str(error).splitlines()[0][:120]}).") from error
     table = _with_header(rows, path).map(_stripped)
     if table.empty:
@@ -77,7 +77,7 @@ def read_table(path: Path) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _read_rows(path: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Return all rows of a table, the header the first of them (pandas would rename what it holds), and notes."""
+    """Return all rows of a table, the header the first of them (pandas would rename its columns), and notes."""
     if path.suffix.lower() == ".parquet":
         table = pd.read_parquet(path)
         if table.index.name is not None:
@@ -115,7 +115,7 @@ def _read_text(path: Path) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _delimiter(lines: list[str]) -> str | None:
-    """Return what separates the columns: what cuts most rows into as many fields as the header, then most fields."""
+    """Return the delimiter: the one that gives most rows as many fields as the header, then most fields."""
     best: tuple[float, int, str] | None = None
     for delimiter in ",;\t|":
         header, *rows = (len(fields) for fields in csv.reader(lines[:50], delimiter=delimiter))
@@ -130,8 +130,8 @@ def _with_header(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
     if rows.empty:
         raise CohortUnreadable(f"{path} is empty; export the table again.")
     names = ["" if pd.isna(name) else str(name).strip() for name in rows.iloc[0]]
-    if twice := [name for name, count in Counter(names).items() if name and count > 1]:
-        raise CohortUnreadable(f"{path} has two columns {twice[0]!r}; rename one.")
+    if repeated := [name for name, count in Counter(names).items() if name and count > 1]:
+        raise CohortUnreadable(f"{path} has two columns {repeated[0]!r}; rename one.")
     table = rows.iloc[1:].reset_index(drop=True)
     table.columns = pd.Index([name or f"column {number}" for number, name in enumerate(names, 1)])
     is_kept = [bool(name) or bool(table.iloc[:, number].notna().any()) for number, name in enumerate(names)]
@@ -143,7 +143,7 @@ def _stripped(value: Any) -> Any:
 
 
 def _read_decimal_commas(table: pd.DataFrame) -> bool:
-    """Turn "9,5" into "9.5" in columns that hold nothing but such numbers; return whether there were any."""
+    """Turn "9,5" into "9.5" in columns of nothing but such numbers; return whether there were any."""
     has_commas = False
     for column in table.columns:
         values = table[column].dropna()

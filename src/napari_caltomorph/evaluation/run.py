@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from napari_caltomorph.cohort import Cohort, feature_files
-from napari_caltomorph.cohort.cell_shares import cell_shares
+from napari_caltomorph.cohort.cells import cell_shares
 from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.diagnosis.model_file import Threshold
 from napari_caltomorph.encoding.device import find_device

@@ -1,4 +1,4 @@
-"""What lies around the cell: red cells, platelets and specks of stain.
+"""The surroundings of a cell: red cells, platelets and specks of stain.
 
 The red cells carry the hemoglobin: the less of it, the paler they are, the wider their central pallor, and
 the more they differ in size. They are glazed, not painted: where two overlap, it is darker.
@@ -23,7 +23,7 @@ RED_CELL_RADIUS_UM = 4.0
 NORMAL_HEMOGLOBIN = 14.0  # g/dl
 
 Place = tuple[complex, float]
-"""Where something lies, and its radius, micrometres."""
+"""Centre and radius of something, micrometres."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class RedCells:
     ----------
     hemoglobin_g_dl : float
     rouleaux, teardrops : float
-        Fractions of the red cells, 0 to 1, that lie in stacks like coins, and that are drawn out into a tail.
+        Fractions of the red cells, 0 to 1, in stacks like coins, and drawn out into a tail.
     """
 
     hemoglobin_g_dl: float
@@ -57,7 +57,7 @@ class _RedCell:
 def draw_background(
     rng: np.random.Generator, canvas: Canvas, stain: Stain, red_cells: RedCells, cell: Place
 ) -> list[Place]:
-    """Paint what lies around a cell.
+    """Paint the surroundings of a cell.
 
     Parameters
     ----------
@@ -65,10 +65,10 @@ def draw_background(
     canvas : Canvas
         Painted in place.
     stain : Stain
-        Its `crowding` says how many red cells there are.
+        Its `crowding` sets the number of red cells.
     red_cells : RedCells
     cell : (centre, radius)
-        Left free for the cell; red cells lie close around it.
+        Left free for the cell; red cells are close around it.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def draw_background(
 
 
 def _place(rng: np.random.Generator, stain: Stain, red_cells: RedCells, cell: Place) -> list[_RedCell]:
-    """Return where red cells lie: beside each other, hardly overlapping, or in rows like coins."""
+    """Return red cells next to each other, hardly overlapping, or in rows like coins."""
     filling = red_cells.filling
     spread = 0.05 + 0.12 * max(1 - filling, 0)
     middle, reach = cell

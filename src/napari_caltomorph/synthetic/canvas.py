@@ -30,7 +30,7 @@ class Canvas:
     Attributes
     ----------
     grid : Grid
-        Where its pixels lie.
+        The positions of its pixels.
     densities : (3, H, W) float32
         0 is empty glass. A rectangle's are a view of the whole's.
     """
@@ -44,7 +44,7 @@ class Canvas:
         return cls(grid(size), np.zeros((3, size, size), np.float32))
 
     def window(self, centre: complex, reach: float) -> Canvas | None:
-        """Return what lies within `reach` micrometres of `centre`, `centre` being its origin; None if nothing does."""
+        """Return the part within `reach` micrometres of `centre`, its new origin; None if it is outside the image."""
         height, width = self.grid.shape
         pixel = self.grid.pixel
         left = centre.real - float(self.grid.x[0, 0]) + pixel / 2
@@ -113,7 +113,7 @@ class Stain:
     noise : float
         Standard deviation of the camera's noise, grey values.
     crowding : float
-        How densely red cells lie, 0 to 1.
+        Density of red cells, 0 to 1.
     thickness : float
         Of the smear: how dense the red cells look, whatever their hemoglobin; 1 is the reference.
     flatness : float

@@ -85,7 +85,7 @@ class CellType:
         centre, radius = cell
         box = canvas.window(centre, 1.4 * radius + 1.0)
         if box is None:
-            raise ValueError(f"a cell at {centre} lies outside the image")
+            raise ValueError(f"a cell at {centre} is outside the image")
         grid = box.grid
         body, nucleus = None, np.full(grid.shape, -1, np.float32)
         if self.cytoplasm is not None:
@@ -110,7 +110,7 @@ class CellType:
         return Parts(grid, nucleus if body is None else body, nucleus, rods)
 
     def _room(self, grid: Grid, radius: float, body: Field | None) -> Field | None:
-        """Return where the nucleus may lie: within the membrane, and not in the hairs."""
+        """Return where the nucleus may be: within the membrane, and not in the hairs."""
         if self.cytoplasm is None or body is None:
             return None
         room = body - np.float32(MEMBRANE_UM)
@@ -149,7 +149,7 @@ def draw_cell(
     stain : Stain
         The slide's look; one for all cells of a patient.
     red_cells : RedCells
-        What lies around the cell; their hemoglobin shows in them alone.
+        The surroundings; hemoglobin changes only them.
     size : int
         Side of the image, px; it is always 25 micrometres wide.
 

@@ -39,9 +39,9 @@ class Granules:
     amount : (low, high)
         Opacity of the whole, 0 to 1.
     over_nucleus : float
-        How much of it also lies on the nucleus.
+        How much of it is also on the nucleus.
     patchiness : float
-        0 is spread evenly, 1 lies in heaps.
+        0 is spread evenly, 1 is in heaps.
     margin : float
         How far from the border they keep, micrometres.
     """
@@ -73,13 +73,13 @@ class Cytoplasm:
     color, rim : Color
         Inside, and at the border (basophilic cells are deeper there).
     ripe : Color, optional
-        What the whole turns to as the cell matures; each cell stands somewhere on the way.
+        Color of a mature cell; each cell is at some point on the way to it.
     granules : tuple of Granules
     mottle : float
         Unevenness of the colour as a fraction.
     vacuoles : (fewest, most)
     hof : float
-        Pallor of the Golgi zone beside the nucleus, 0 to 1.
+        Pallor of the Golgi zone next to the nucleus, 0 to 1.
     elongation : (low, high)
     waviness, frill, hairs : float
         Irregularity of the border: smooth (fraction of the radius), fine, and hairs (their length); micrometres.
@@ -153,7 +153,7 @@ class Cytoplasm:
         return around
 
     def paint(self, rng: np.random.Generator, canvas: Canvas, body: Field, nucleus: Field) -> None:
-        """Paint the body, around the nucleus whose field is given (all negative where there is none)."""
+        """Paint the body, around the nucleus (its field is all negative where there is none)."""
         grid = canvas.grid
         dye = tint(rng, 0.1, 0.04)
         inner, rim = density(self.color) * dye, density(self.rim) * dye
@@ -174,7 +174,7 @@ class Cytoplasm:
             canvas.paint(density(granules.color), granules.cover(rng, grid) * inside)
 
     def paint_vacuoles(self, rng: np.random.Generator, canvas: Canvas, body: Field) -> None:
-        """Paint vacuoles, some of which lie on the nucleus."""
+        """Paint vacuoles, some of them on the nucleus."""
         reach, color = float(np.max(body)), density(self.color) * np.float32(0.2)
         for _ in range(some(rng, self.vacuoles)):
             size = min(rng.exponential(0.25) + 0.25, 1.1)
@@ -185,7 +185,7 @@ class Cytoplasm:
 
 
 def _golgi(grid: Grid, nucleus: Field) -> Field:
-    """Return where the Golgi zone lies: beside the nucleus, towards the middle of the cell."""
+    """Return the Golgi zone: next to the nucleus, towards the middle of the cell."""
     inside = nucleus > 0
     count = max(int(np.count_nonzero(inside)), 1)
     x = float((grid.x[0] * inside.sum(0)).sum(dtype=float)) / count

@@ -1,6 +1,6 @@
 """Fields of pixels that drawn cells are made of: distances to an outline, and textures of noise, nets and dots.
 
-A distance field holds micrometres to the border, positive inside, which makes soft edges, membranes and unions of
+A distance field is micrometres to the border, positive inside, which makes soft edges, membranes and unions of
 lobes one line each. A texture is a random window of a large tile that is computed once: that costs microseconds where
 filtering fresh noise for every cell costs milliseconds. Pixels are only added, multiplied and square-rooted, which
 every processor rounds alike: the same seed draws the same bytes everywhere.
@@ -61,7 +61,7 @@ class Grid:
         return cover
 
     def clouds(self, rng: np.random.Generator, scale: float) -> Field:
-        """Return smooth noise (H, W) whose clouds measure `scale` micrometres."""
+        """Return smooth noise (H, W) with clouds of `scale` micrometres."""
         return clouds(rng, self.shape, scale / self.pixel)
 
     def area(self, field: Field) -> float:
@@ -149,10 +149,10 @@ def within(field: Field, other: Field, blend: float) -> Field:
 
 
 def fit_area(grid: Grid, field: Field, area: float, limit: Field | None = None) -> Field:
-    """Grow or shrink a shape until it encloses `area` square micrometres, as far as it lies within `limit`.
+    """Grow or shrink a shape until it encloses `area` square micrometres, as far as it is within `limit`.
 
-    What irregularity, dents and overlap do to a shape's size is undone here, so that a row of the table means
-    what it says. Two of Newton's steps: area changes with distance as the border is long.
+    This undoes the effect of irregularity, dents and overlap on a shape's size, so that the table's sizes are true.
+    Three of Newton's steps: area changes with distance in proportion to the border's length.
     """
     for _ in range(3):
         shown = field if limit is None else np.minimum(field, limit)
@@ -277,7 +277,7 @@ def _dot_tile(diameter: float, spacing: float) -> Field:
 
 
 def _kept(tile: NDArray[np.float32] | NDArray[np.float64]) -> Field:
-    """Return a tile that nobody can paint over: every later cell is drawn from it."""
+    """Return a tile that cannot be changed: every later cell is drawn from it."""
     kept = tile.astype(np.float32)
     kept.flags.writeable = False
     return kept

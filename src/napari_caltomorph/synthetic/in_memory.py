@@ -1,4 +1,4 @@
-"""Synthetic patients that are not written: smears whose cells are drawn when read, and simulated features."""
+"""Synthetic patients that are not written: smears with cells drawn when read, and simulated features."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _SyntheticSource:
 
 
 def synthetic_smear(patient: SyntheticPatient) -> Smear:
-    """Return a smear whose cells are drawn when they are read; the names are those that `write_smear` gives them."""
+    """Return a smear with cells that are drawn when they are read; names are those of `write_smear`."""
     return Smear(
         patient_id=patient.patient_id,
         path=None,

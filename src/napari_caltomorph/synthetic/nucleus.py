@@ -38,7 +38,7 @@ class Round:
     Attributes
     ----------
     elongation, dent, eccentricity : (low, high)
-        Axis ratio; depth of the dent as a fraction of the nuclear radius; how far out the nucleus lies,
+        Axis ratio; depth of the dent as a fraction of the nuclear radius; how far out the nucleus is,
         0 in the centre of the cell, 1 touching its border.
     waviness : float
         Irregularity of the border as a fraction of the radius.

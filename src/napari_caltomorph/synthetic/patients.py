@@ -30,7 +30,7 @@ GENERATOR_VERSION = "2"
 
 # Sum of the Dirichlet parameters of the normal differential: neutrophils vary by 6 percent points between patients.
 NORMAL_LIKENESS = 60.0
-# Of a slide whose stain gives the class away: how much of it is the class's, the rest the patient's own.
+# How much of a stain that gives the class away is the class's; the rest is the patient's own.
 SHORTCUT = 0.85
 SEX_SHIFT = 0.5  # g/dl of hemoglobin by which men are above and women below the mean.
 
@@ -133,7 +133,7 @@ class SyntheticPatient:
 
     @property
     def red_cells(self) -> RedCells:
-        """What lies around every cell."""
+        """The surroundings of every cell."""
         return RedCells(self.hemoglobin_g_dl, rouleaux=self.rouleaux, teardrops=self.teardrops)
 
     def __len__(self) -> int:
@@ -211,7 +211,7 @@ def synthesize_patient(
 
 
 def class_of(detailed: str) -> tuple[CoarseClass, DetailedClass]:
-    """Return the classes that a slug with a composition stands for, in the taxonomy that it belongs to."""
+    """Return the coarse and detailed class of a slug with a composition, from the taxonomy of the slug."""
     classes = _taxonomy_of(detailed).classes
     return next((coarse, one) for coarse in classes for one in coarse.detailed if one.slug == detailed)
 

@@ -62,7 +62,7 @@ def write_smear(patient: SyntheticPatient, folder: Path, *, progress: OnProgress
     Raises
     ------
     OutputRefused
-        The folder holds something, or cannot be written.
+        The folder is not empty, or cannot be written.
     """
     _refuse_filled(folder)
     with replacing_folder(folder, overwrite=True) as part:
@@ -75,7 +75,7 @@ def synthesize_cohort(out: Path, options: SynthOptions, *, progress: OnProgress 
     Parameters
     ----------
     out : Path
-        Must not exist yet, or be empty; with ``options.overwrite`` it may hold another synthetic cohort.
+        Must not exist yet, or be empty; with ``options.overwrite`` it may be another synthetic cohort.
     options : SynthOptions
     progress : callable
         Called with a `Progress` several times a second; raising `Cancelled` in it leaves nothing behind.
@@ -83,12 +83,12 @@ def synthesize_cohort(out: Path, options: SynthOptions, *, progress: OnProgress 
     Returns
     -------
     Path
-        The table: ``patients.csv``, or the one of the layout asked for.
+        The table: ``patients.csv``, or that of another layout.
 
     Raises
     ------
     OutputRefused
-        The folder holds something that is not to be overwritten, or cannot be written.
+        The folder has content that is not to be overwritten, or cannot be written.
     WorkersLost
         A process that drew was ended from outside, or could not start.
     """
@@ -152,7 +152,7 @@ def _refuse_filled(folder: Path, *, overwrite: bool = False) -> None:
     if not overwrite:
         raise OutputRefused(f"{folder} exists already and is not empty; choose another name, or allow overwriting.")
     if not holds_synthetic_cohort(folder):  # A mistyped name must not cost somebody their home folder.
-        raise OutputRefused(f"{folder} holds no cohort of synthetic patients to overwrite; choose another name.")
+        raise OutputRefused(f"{folder} is no cohort of synthetic patients to overwrite; choose another name.")
 
 
 @dataclass(frozen=True)

@@ -127,14 +127,14 @@ def test_patients_that_are_left_out_are_listed_with_the_reason(qtbot: QtBot, pan
     assert reason
     assert panel.view.tabs.tabText(3) == "Left out (1)"
     read(qtbot, panel, own, least=500)
-    assert "nobody is left (16 few cells)" in panel.run.text
+    assert "no patient is left (16 few cells)" in panel.run.text
 
 
 def test_a_folder_without_a_cohort_is_refused_in_one_sentence(
     qtbot: QtBot, panel: CohortPanel, drawn: Path, tmp_path: Path
 ) -> None:
     read(qtbot, panel, tmp_path)
-    assert "holds no cohort" in panel.run.text
+    assert "is no known cohort" in panel.run.text
     panel.chooser.place.clear()
     click(qtbot, panel.run.button)
     assert "Choose a cohort" in panel.run.text

@@ -1,13 +1,13 @@
-"""Folders: ``<label>/<patient>/cells``, or ``<patient>/cells`` beside a table of diagnoses."""
+"""Patients as folders: ``<label>/<patient>/cells``, or ``<patient>/cells`` next to a table of diagnoses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from napari_caltomorph.cohort.layout_result import Found
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.table_columns import (
     as_id,
@@ -23,23 +23,41 @@ from napari_caltomorph.smear import find_smears, patient_id
 from napari_caltomorph.smear.cell_types import is_cell_type, is_label_root
 
 
-def recognises(path: Path) -> bool:
-    """Whether patients lie in the folder, or one level down."""
+@dataclass(frozen=True)
+class LayoutResult:
+    """What a layout finds, before cleaning and splitting.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        Patients, with the cohort's and the table's own columns.
+    left_out : list of (patient_id, raw_label, rule, reason)
+        Patients that are not usable.
+    notes : list of str
+    """
+
+    table: pd.DataFrame
+    left_out: list[tuple[str, str | None, str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def recognises_folders(path: Path) -> bool:
+    """Whether patients are in the folder, or one level down."""
     return path.is_dir() and bool(_patients(path) or _labelled(path))
 
 
-def read(path: Path, options: CohortOptions) -> Found:
-    """Read the folders; a table in the same directory adds columns, and labels where folders bear none.
+def read_folders(path: Path, options: CohortOptions) -> LayoutResult:
+    """Read the folders; a table in the same directory adds columns, and labels where folders have none.
 
     Raises
     ------
     CohortUnreadable
-        No patient is there, patients bear no label, or the table's ids match no folder.
+        No patient is there, patients have no label, or the table's ids match no folder.
     """
     labelled = frame(_labelled(path))
     flat = frame((patient, None) for patient in _patients(path))
     if labelled.empty and flat.empty:
-        raise CohortUnreadable(f"{path} holds no folder with cell images; name the directory above the patients.")
+        raise CohortUnreadable(f"{path} has no folder with cell images; name the directory above the patients.")
     table = find_table(path, options)
     if table is None and labelled.empty:
         raise CohortUnreadable(
@@ -48,15 +66,15 @@ def read(path: Path, options: CohortOptions) -> Found:
         )
     if table is None:
         refuse_column_options(path, options)
-        return Found(labelled)
-    # A patient's export may lie in a folder of its own, which looks like a label with one patient: the ids tell.
+        return LayoutResult(labelled)
+    # A patient's export may be in a folder of its own, which looks like a label with one patient: the ids decide.
     ids = ids_in(table, options)
     is_flat = labelled.empty or flat["patient_id"].isin(ids).sum() > labelled["patient_id"].isin(ids).sum()
     return join(flat if is_flat else labelled, table, options, labels_from_table=is_flat)
 
 
 def frame(patients: Iterable[tuple[Path, str | None]]) -> pd.DataFrame:
-    """Return ``patient_id``, ``raw_label`` and ``path`` of patients, each a path and what its folder says."""
+    """Return ``patient_id``, ``raw_label`` and ``path`` of patients, each a path and the label of its folder."""
     rows = [
         (as_id(patient_id(path)), None if label is None else printable(label), printable(str(path)))
         for path, label in patients
@@ -64,7 +82,7 @@ def frame(patients: Iterable[tuple[Path, str | None]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["patient_id", "raw_label", "path"])
 
 
-def join(found: pd.DataFrame, path: Path, options: CohortOptions, *, labels_from_table: bool) -> Found:
+def join(found: pd.DataFrame, path: Path, options: CohortOptions, *, labels_from_table: bool) -> LayoutResult:
     """Add a table's columns to patients that were found on disk.
 
     Parameters
@@ -86,7 +104,7 @@ def join(found: pd.DataFrame, path: Path, options: CohortOptions, *, labels_from
     labels_from_table = labels_from_table or options.label_column is not None
     raw, notes = read_table(path)
     ids = ids_in(path, options, raw)
-    # Where each patient is was found already, so a table's own column of files is nobody's business.
+    # Where each patient is was found already, so a table's own column of files is ignored.
     without = ("path",) if labels_from_table else ("path", "label")
     table, guessed = canonical(keep_where(raw, path, options), path, options, without=without)
     notes += guessed
@@ -112,11 +130,11 @@ def join(found: pd.DataFrame, path: Path, options: CohortOptions, *, labels_from
         for patient, label in zip(table["patient_id"][~is_found], labels[~is_found], strict=True)
     ]
     if labels_from_table:
-        strangers = found["patient_id"][~found["patient_id"].isin(ids)]
-        left_out += [(patient, None, "no row", f"on disk, but not in {path.name}") for patient in strangers]
+        unknown = found["patient_id"][~found["patient_id"].isin(ids)]
+        left_out += [(patient, None, "no row", f"on disk, but not in {path.name}") for patient in unknown]
     if labels_from_table or options.where:
         on_disk = on_disk[on_disk["patient_id"].isin(table["patient_id"])]
-    return Found(table.merge(on_disk, on="patient_id", how="right"), left_out, notes)
+    return LayoutResult(table.merge(on_disk, on="patient_id", how="right"), left_out, notes)
 
 
 def _patients(folder: Path) -> list[Path]:
@@ -133,10 +151,10 @@ def _labelled(path: Path) -> list[tuple[Path, str]]:
 
 
 def _leads_back(path: Path) -> bool:
-    """Whether a link leads to a folder that it lies in."""
+    """Whether a link leads to a folder that contains it."""
     return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
 
 
 def _is_part(path: Path) -> bool:
-    """Whether a folder holds some of a patient's cells, sorted by their type."""
+    """Whether a folder has some of a patient's cells, sorted by their type."""
     return path.is_dir() and (is_cell_type(path.name) or is_label_root(path.name))

@@ -1,4 +1,4 @@
-"""Feature files without images: ``<patient>.h5`` beside a table, or ``<label>/<patient>.h5``."""
+"""Patients as feature files without images: ``<patient>.h5`` next to a table, or ``<label>/<patient>.h5``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pathlib import Path
 import h5py
 import pandas as pd
 
-from napari_caltomorph.cohort.layout_result import Found
-from napari_caltomorph.cohort.layouts import folders
+from napari_caltomorph.cohort.layout_folders import LayoutResult, join, recognises_folders
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.table_columns import as_id, refuse_column_options
 from napari_caltomorph.cohort.table_file import find_table
@@ -20,23 +19,23 @@ from napari_caltomorph.storage import path_of
 _DATASETS = ("features", "feats")
 
 
-def recognises(path: Path) -> bool:
-    """Whether bags of features lie in the folder, or one level down where no patient's images do."""
-    return path.is_dir() and (_holds_bags(path) or (bool(_bags(path)) and not folders.recognises(path)))
+def recognises_features(path: Path) -> bool:
+    """Whether bags of features are in the folder, or one level down where no patient's images are."""
+    return path.is_dir() and (_has_bags(path) or (bool(_bags(path)) and not recognises_folders(path)))
 
 
-def read(path: Path, options: CohortOptions) -> Found:
+def read_features(path: Path, options: CohortOptions) -> LayoutResult:
     """Read names and shapes; bags of another encoder or width than most are left out.
 
     Raises
     ------
     CohortUnreadable
-        There is no bag that can be read, or bags bear no label.
+        There is no bag that can be read, or bags have no label.
     """
     bags = _bags(path)
     if not bags:
-        raise CohortUnreadable(f"{path} holds no .h5 file; name the folder of the feature files.")
-    is_labelled = not _holds_bags(path)
+        raise CohortUnreadable(f"{path} has no .h5 file; name the folder of the feature files.")
+    is_labelled = not _has_bags(path)
     found = pd.DataFrame(
         {
             "patient_id": [as_id(printable(bag.stem)) for bag in bags],
@@ -46,20 +45,20 @@ def read(path: Path, options: CohortOptions) -> Found:
     )
     table = find_table(path, options)
     if table is not None:
-        return sort_out_features(folders.join(found, table, options, labels_from_table=not is_labelled))
+        return check_features(join(found, table, options, labels_from_table=not is_labelled))
     if not is_labelled:
         raise CohortUnreadable(f"{path}: {len(bags)} bags without labels; name a table with --table.")
     refuse_column_options(path, options)
-    return sort_out_features(Found(found))
+    return check_features(LayoutResult(found))
 
 
-def sort_out_features(found: Found) -> Found:
-    """Count the cells of bags by their headers, and leave out those that no model could take beside the others.
+def check_features(found: LayoutResult) -> LayoutResult:
+    """Count the cells of bags by their headers, and leave out those that no model could use together with the others.
 
     Raises
     ------
     CohortUnreadable
-        Nobody has images, and no bag can be read.
+        No patient has images, and no bag can be read.
     """
     table = found.table
     headers = [None if pd.isna(bag) else _header(path_of(bag)) for bag in table["features"]]
@@ -80,7 +79,7 @@ def sort_out_features(found: Found) -> Found:
     fits = [header is None or (isinstance(header, _Header) and header.kind == usual) for header in headers]
     cells = [header.cells if isinstance(header, _Header) else None for header in headers]
     table = table.assign(n_cells=pd.array(cells, dtype="Int64"))
-    return Found(table.loc[fits].reset_index(drop=True), found.left_out + left_out, found.notes)
+    return LayoutResult(table.loc[fits].reset_index(drop=True), found.left_out + left_out, found.notes)
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ class _Header:
         return f"{self.width} wide, encoder {self.encoder}"
 
 
-def _holds_bags(path: Path) -> bool:
+def _has_bags(path: Path) -> bool:
     return next(path.glob("*.h5"), None) is not None
 
 
@@ -104,7 +103,7 @@ def _bags(path: Path) -> list[Path]:
 
 
 def _header(path: Path) -> _Header | str:
-    """Return what a bag's header says, or why it cannot be read."""
+    """Return a bag's header, or why it cannot be read."""
     try:
         with h5py.File(path, "r") as file:
             name = next((n for n in _DATASETS if isinstance(file.get(n), h5py.Dataset)), None)

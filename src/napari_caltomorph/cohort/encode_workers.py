@@ -1,0 +1,236 @@
+"""Where the patients of a cohort are encoded: in this process, or on several with Dask.
+
+With Dask a task is one patient, and writes that patient's file itself. A task that is done twice writes the same file
+twice, so a worker that dies costs only its current patient. Dask is imported only when it is needed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from napari_caltomorph.cohort.encode_patient import (
+    BAD_PATIENT,
+    MadeWith,
+    OpenSmear,
+    PatientRecord,
+    PatientToEncode,
+    encode_patient,
+    failure,
+    made_with,
+    read_patient,
+)
+from napari_caltomorph.cohort.options import EncodeCohortOptions
+from napari_caltomorph.dask_workers import dask_client, device_of
+from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder
+from napari_caltomorph.encoding.options import EncodeOptions
+from napari_caltomorph.errors import ClusterMissing, WeightsRefused
+from napari_caltomorph.progress import Cancelled, OnProgress, Progress
+from napari_caltomorph.smear import Smear
+
+# How often the progress callback, which may stop the run, is called while something is awaited.
+POLL_SECONDS = 0.1
+
+
+class ImageProgress:
+    """Progress in images over all patients, so that the time left is right also for unequal patients."""
+
+    def __init__(self, patients: list[PatientToEncode], progress: OnProgress) -> None:
+        self._images = {patient.patient_id: patient.images for patient in patients}
+        self._total = sum(self._images.values())
+        self._done = 0.0
+        self._progress = progress
+
+    def report(self, patient_id: str | None = None, share: float = 0.0) -> None:
+        """Report the images done, and a share of one more patient; raises what the callback raises to stop."""
+        within = self._images[patient_id] * share if patient_id else 0.0
+        self._progress(Progress("Encoding", int(self._done + within), self._total))
+
+    def finish(self, patient_id: str) -> None:
+        """Report that a patient is done."""
+        self._done += self._images[patient_id]
+        self.report()
+
+
+class Workers(Protocol):
+    """What encodes patients: this process, or a cluster."""
+
+    made_with: MadeWith
+
+    def encode(
+        self, patients: list[PatientToEncode], folder: Path, progress: ImageProgress, open_smear: OpenSmear | None
+    ) -> Generator[PatientRecord, None, None]:
+        """Yield the outcome for each patient, in any order."""
+
+
+@contextmanager
+def open_workers(options: EncodeCohortOptions, progress: OnProgress) -> Generator[Workers, None, None]:
+    """Yield what encodes patients: this process, several on this machine, or those of a running scheduler.
+
+    Raises
+    ------
+    ClusterMissing
+        Dask is not installed, or nothing answers at the address.
+    WeightsMissing, WeightsRefused, DeviceMissing
+    """
+    if options.workers == 1 and options.scheduler is None:
+        progress(Progress("Loading the encoder", 0, 1, "encoders"))
+        yield _ThisProcess(load_encoder(options), options)
+        return
+    with dask_client(options.scheduler, options.workers) as client:
+        yield _Cluster(client, options, progress)
+
+
+class _ThisProcess:
+    """Encodes one patient after the other; the next one is read while the device computes this one."""
+
+    def __init__(self, encoder: LoadedEncoder, options: EncodeCohortOptions) -> None:
+        self._encoder, self._options = encoder, options
+        self.made_with = made_with(encoder)
+
+    def encode(
+        self, patients: list[PatientToEncode], folder: Path, progress: ImageProgress, open_smear: OpenSmear | None
+    ) -> Generator[PatientRecord, None, None]:
+        with _reading_ahead(open_smear) as read:
+            ahead = read(patients[0]) if patients else None
+            for number, patient in enumerate(patients, start=1):
+                current = ahead
+                ahead = read(patients[number]) if number < len(patients) else None
+                assert current is not None
+                yield self._encode_one(patient, current, folder, progress)
+
+    def _encode_one(
+        self, patient: PatientToEncode, future: Future[Smear], folder: Path, progress: ImageProgress
+    ) -> PatientRecord:
+        def within(inner: Progress) -> None:
+            progress.report(patient.patient_id, inner.done / inner.total)
+
+        try:
+            smear = _wait(future, progress)
+            return encode_patient(patient, smear, folder, self._encoder, self._options, progress=within)
+        except BAD_PATIENT as error:
+            return failure(patient, folder, str(error))
+
+
+@contextmanager
+def _reading_ahead(
+    open_smear: OpenSmear | None,
+) -> Generator[Callable[[PatientToEncode], Future[Smear]], None, None]:
+    """Yield a function that reads a patient in a thread; leaving the block stops it."""
+    is_over = threading.Event()
+
+    def stop_when_over(_: Progress) -> None:
+        if is_over.is_set():
+            raise Cancelled
+
+    pool = ThreadPoolExecutor(max_workers=1)
+    try:
+        yield lambda patient: pool.submit(read_patient, patient, open_smear=open_smear, progress=stop_when_over)
+    finally:
+        is_over.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def _wait(future: Future[Smear], progress: ImageProgress) -> Smear:
+    while True:
+        try:
+            return future.result(timeout=POLL_SECONDS)
+        except NotYet:
+            if future.done():  # reading itself ran out of time, on a network drive
+                raise
+            progress.report()
+
+
+class _Cluster:
+    """Encodes each patient on whichever worker is free."""
+
+    def __init__(self, client: Any, options: EncodeCohortOptions, progress: OnProgress) -> None:
+        self._client = client
+        request = EncodeOptions(**options.model_dump(include=set(EncodeOptions.model_fields)))
+        waiting = Progress("Waiting for the first worker", 0, 1, "workers")
+        future = client.submit(_describe, request, pure=False)
+        while not future.done():
+            progress(waiting)
+            time.sleep(POLL_SECONDS)
+        self.made_with: MadeWith = future.result()
+        # "auto" may mean something else on another worker; features of one folder have one precision.
+        self._options = request.model_copy(update={"precision": self.made_with.precision})
+
+    def encode(
+        self, patients: list[PatientToEncode], folder: Path, progress: ImageProgress, open_smear: OpenSmear | None
+    ) -> Generator[PatientRecord, None, None]:
+        from distributed import as_completed
+
+        futures = self._client.map(
+            _encode_on_worker,
+            patients,
+            folder=folder,
+            options=self._options,
+            need=self.made_with,
+            open_smear=open_smear,
+            pure=False,
+        )
+        patient_of = dict(zip((future.key for future in futures), patients, strict=True))
+        finished = as_completed(futures, loop=self._client.loop)
+        try:
+            for _ in patients:
+                while not finished.has_ready():
+                    progress.report()
+                    time.sleep(POLL_SECONDS)
+                future = next(finished)
+                yield self._result(future, patient_of[future.key], folder)
+                future.release()
+        finally:
+            self._client.cancel(futures)
+
+    def _result(self, future: Any, patient: PatientToEncode, folder: Path) -> PatientRecord:
+        from distributed import KilledWorker
+
+        if future.status not in ("finished", "error"):
+            raise ClusterMissing("The Dask scheduler has stopped; start it again, and run this again to resume.")
+        try:
+            record: PatientRecord = future.result()
+        except KilledWorker:
+            return failure(patient, folder, "Every worker that took this patient died; it may need more memory.")
+        if record.outcome != "failed" and not (folder / record.file).is_file():
+            return failure(
+                patient, folder, f"Its worker wrote {record.file} where this process does not see it; share the folder."
+            )
+        return record
+
+
+def _describe(options: EncodeOptions) -> MadeWith:
+    return made_with(_encoder(options))
+
+
+def _encode_on_worker(
+    patient: PatientToEncode, *, folder: Path, options: EncodeOptions, need: MadeWith, open_smear: OpenSmear | None
+) -> PatientRecord:
+    encoder = _encoder(options)
+    if not need.is_of(made_with(encoder)):
+        raise WeightsRefused(
+            f"Workers have different weights of {need.encoder} ({encoder.weights_sha256[:12]} and "
+            f"{need.weights_sha256[:12]}); give all of them one file with --weights."
+        )
+    try:
+        return encode_patient(patient, read_patient(patient, open_smear=open_smear), folder, encoder, options)
+    except BAD_PATIENT as error:
+        return failure(patient, folder, str(error))
+
+
+def _encoder(options: EncodeOptions) -> LoadedEncoder:
+    from distributed import get_worker
+
+    return _load(options.model_copy(update={"device": device_of(get_worker().name, options.device)}))
+
+
+@cache
+def _load(options: EncodeOptions) -> LoadedEncoder:
+    return load_encoder(options)

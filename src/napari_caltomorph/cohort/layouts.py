@@ -1,0 +1,129 @@
+"""How labelled patients may be arranged on disk. A layout is two functions and a row in `LAYOUTS`.
+
+``read(path, options)`` returns what is there, before any cleaning. ``recognises(path)`` reads names only and lets
+``auto`` find the layout; without it the layout must be named.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from napari_caltomorph.cohort.layout_features import check_features, read_features, recognises_features
+from napari_caltomorph.cohort.layout_folders import LayoutResult, frame, join, read_folders, recognises_folders
+from napari_caltomorph.cohort.options import CohortOptions
+from napari_caltomorph.cohort.table_columns import canonical, keep_where
+from napari_caltomorph.cohort.table_file import is_table, read_table
+from napari_caltomorph.errors import CohortUnreadable, printable
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One arrangement of patients on disk."""
+
+    name: str
+    read: Callable[[Path, CohortOptions], LayoutResult]
+    recognises: Callable[[Path], bool] = lambda path: False
+
+
+def find_layout(path: Path, name: str) -> Layout:
+    """Return a layout by name, or for ``auto`` the first that recognises the path.
+
+    Raises
+    ------
+    CohortUnreadable
+        Nothing is there, there is no such layout, or none recognises it.
+    """
+    if not path.exists():
+        raise CohortUnreadable(f"{path} does not exist; check the path.")
+    if name != "auto":
+        if name not in LAYOUTS:
+            raise CohortUnreadable(f"There is no layout {name!r}; there are auto, {', '.join(LAYOUTS)}.")
+        return LAYOUTS[name]
+    found = next((layout for layout in LAYOUTS.values() if layout.recognises(path)), None)
+    if found is None:
+        raise CohortUnreadable(
+            f"{path} is no known cohort ({_content_of(path)}); name the directory above the patients, or a "
+            "table with a path for each."
+        )
+    return found
+
+
+def _content_of(path: Path) -> str:
+    if not path.is_dir():
+        return "a file that does not end like a table: .csv, .tsv, .xlsx or .parquet"
+    folders = sum(entry.is_dir() for entry in path.iterdir())
+    return f"{folders} folders, none of them with cell images or features" if folders else "no folder, and no .h5 file"
+
+
+def _recognises_table(path: Path) -> bool:
+    """Whether the path is a table."""
+    return path.is_file() and is_table(path)
+
+
+def _read_table_of_folders(path: Path, options: CohortOptions) -> LayoutResult:
+    """Read a table with a row and a folder, or feature file, for each patient; paths are relative to the table."""
+    raw, notes = read_table(path)
+    table, guessed = canonical(keep_where(raw, path, options), path, options)
+    if "path" not in table:
+        raise CohortUnreadable(f"{path}: no column looks like the path of the cells; name it with --path-column.")
+    if "raw_label" not in table:
+        raise CohortUnreadable(f"{path}: no column looks like the diagnosis; name it with --label-column.")
+    places = [path.parent / str(place) if pd.notna(place) else None for place in table["path"]]
+    are_features = [place is not None and place.suffix.lower() == ".h5" for place in places]
+    named = [None if place is None else printable(str(place)) for place in places]
+    table["features"] = [name if is_bag else None for name, is_bag in zip(named, are_features, strict=True)]
+    table["path"] = [None if is_bag else name for name, is_bag in zip(named, are_features, strict=True)]
+    return check_features(LayoutResult(table, notes=notes + guessed))
+
+
+def _recognises_aml_hehr(path: Path) -> bool:
+    """Whether it is AML-Hehr (TCIA): ``metadata.csv`` and ``data/<bag_label>/<patient_id>/``."""
+    table = path / "metadata.csv"
+    if not table.is_file() or not (path / "data").is_dir():
+        return False
+    with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        return {"patient_id", "bag_label"} <= set(next(csv.reader(file), []))
+
+
+def _read_aml_hehr(path: Path, options: CohortOptions) -> LayoutResult:
+    """Read AML-Hehr; the blood counts keep their own names."""
+    data = path / "data"
+    if not data.is_dir():
+        raise CohortUnreadable(f"{data} does not exist; unpack the cohort's images there.")
+    labels = sorted(folder for folder in data.iterdir() if folder.is_dir())
+    found = frame((p, label.name) for label in labels for p in sorted(label.iterdir()) if p.is_dir())
+    options = options.with_columns(id_column="patient_id", label_column="bag_label")
+    return join(found, path / "metadata.csv", options, labels_from_table=True)
+
+
+def _recognises_apl_aml(path: Path) -> bool:
+    """Whether it is APL-AML (Sidhom et al. 2021): ``master.csv`` and ``All/Patient_XX/<slides>/<cell type>/``."""
+    return (path / "master.csv").is_file() and (path / "All").is_dir()
+
+
+def _read_apl_aml(path: Path, options: CohortOptions) -> LayoutResult:
+    """Read APL-AML; `read_smear` takes the cell types from the sub-folders."""
+    images = path / "All"
+    if not images.is_dir():
+        raise CohortUnreadable(f"{images} does not exist; unpack the cohort's images there.")
+    found = frame((p, None) for p in sorted(images.iterdir()) if p.is_dir())
+    options = options.with_columns(id_column="Patient_ID", label_column="Diagnosis")
+    return join(found, path / "master.csv", options, labels_from_table=True)
+
+
+LAYOUTS = {
+    layout.name: layout
+    for layout in (
+        Layout("table", _read_table_of_folders, _recognises_table),
+        Layout("aml-hehr", _read_aml_hehr, _recognises_aml_hehr),
+        Layout("apl-aml", _read_apl_aml, _recognises_apl_aml),
+        Layout("features", read_features, recognises_features),
+        Layout("folders", read_folders, recognises_folders),
+    )
+}
+"""In the order in which they are tried: special ones before general ones."""
