@@ -45,7 +45,9 @@ def dask_client(scheduler: str | None, workers: int) -> Generator[Any, None, Non
         threads_per_worker=1,
         # Dask would kill workers whose memory grows; a large network's does.
         memory_limit=0,
+        # No dashboard; its HTTP server takes any free port, so that several runs do not meet on 8787.
         dashboard_address=None,
+        scheduler_kwargs={"dashboard_address": ":0"},
         silence_logs=logging.CRITICAL,
         preload=[_DEAF_TO_INTERRUPTS],
         env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(_threads_each(workers)))},
