@@ -56,7 +56,7 @@ def test_the_test_split_becomes_numbers_with_intervals_and_files(run, words, tmp
     accuracy = numbers["accuracy"]
     assert f"{accuracy['value']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f})" in out
     text = " ".join(out.split())
-    assert "9 patients judged" in text
+    assert "9 patients evaluated" in text
     assert "true, then predicted as 1 2 3" in text
     assert "Undefined, all patients that are not malignant are healthy donors: malignant FDR, no donors." in text
     assert "FDR where 10.0% are malignant" in text
@@ -84,7 +84,7 @@ def test_training_patients_are_one_line_and_out_of_fold_is_said(run, words, tmp_
     assert not (tmp_path / "out").exists()
     code, out, _ = run(*words, "--out", tmp_path / "out", "--split", "train", "--out-of-fold")
     assert code == 0
-    assert "27 patients judged out of fold, by single members" in out
+    assert "27 patients evaluated out of fold, by single members" in out
     assert "Out of fold: patients that the model was trained on" in " ".join(out.split())
     assert set(pd.read_csv(tmp_path / "out" / "predictions.csv")["judged_by_member"]) == {0, 1, 2}
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from napari_caltomorph.diagnosis.prediction_files import CELL_TABLE, PATIENT_TAB
 from napari_caltomorph.differential import Probe
 from napari_caltomorph.encoding import ComputeOptions
 from napari_caltomorph.jobs import PatientProgress, PatientResult, predict_patients
-from napari_caltomorph.progress import Progress
+from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.smear import patient_id
 from napari_caltomorph.storage import refuse_unwritable
 
@@ -76,7 +77,7 @@ def predict(
     options = PredictOptions(model=model, **compute.model_dump())
     refuse_unwritable(out)
     read_description(find_model(model))
-    saved = None if probe is None else Probe.load(probe)
+    cell_types = None if probe is None else Probe.load(probe)
     found = [
         patient
         for path in smears
@@ -86,27 +87,14 @@ def predict(
     from napari_caltomorph.diagnosis import Predictor  # torch comes when the cheap checks have passed
 
     results: list[PatientResult] = []
-    with ExitStack() as stack:
-        bar = stack.enter_context(progress_bar())
-
-        def show(progress: Progress) -> None:
-            nonlocal bar
-            if not isinstance(progress, PatientProgress) or progress.result is None:
-                bar(progress)
-                return
-            stack.close()  # the bar leaves the screen before something is written
-            results.append(progress.result)
-            _show_result(progress.result)
-            bar = stack.enter_context(progress_bar())
-
-        try:
-            predict_patients(dict(found), out, Predictor(options), report=report, probe=saved, progress=show)
-        except BaseException:
-            stack.close()
-            if done := [one for one in results if one.prediction is not None]:
-                say(f"\nStopped; {len(done)} of {len(found)} smears were predicted.")
-                _say_written(done, out, patients=len(found))
-            raise
+    try:
+        with _shown_one_by_one(results) as show:
+            predict_patients(dict(found), out, Predictor(options), report=report, probe=cell_types, progress=show)
+    except BaseException:
+        if done := [one for one in results if one.prediction is not None]:
+            say(f"\nStopped; {len(done)} of {len(found)} smears were predicted.")
+            _say_written(done, out, patients=len(found))
+        raise
     done = [one for one in results if one.prediction is not None]
     failed = [one for one in results if one.problem]
     if done:
@@ -115,6 +103,25 @@ def predict(
     if failed and len(found) > 1:
         fail(f"{len(failed)} of {len(found)} smears failed: {', '.join(one.patient_id for one in failed)}", code=1)
     return 1 if failed and done else max(map(_exit_code, failed), default=0)
+
+
+@contextmanager
+def _shown_one_by_one(results: list[PatientResult]) -> Iterator[OnProgress]:
+    """Yield a progress callback that collects and shows each result; the bar leaves the screen while one is shown."""
+    with ExitStack() as stack:
+        bar = stack.enter_context(progress_bar())
+
+        def show(progress: Progress) -> None:
+            nonlocal bar
+            if not isinstance(progress, PatientProgress) or progress.result is None:
+                bar(progress)
+                return
+            stack.close()
+            results.append(progress.result)
+            _show_result(progress.result)
+            bar = stack.enter_context(progress_bar())
+
+        yield show
 
 
 def _show_result(result: PatientResult) -> None:

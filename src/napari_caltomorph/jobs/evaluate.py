@@ -124,7 +124,7 @@ class ModelEvaluation:
         """Return the result at a malignancy threshold that was set by hand; itself for None."""
         if threshold is None:
             return self
-        by_hand = Threshold(value=threshold, rule="set by hand, on the patients judged here")
+        by_hand = Threshold(value=threshold, rule="set by hand, on the patients evaluated here")
         options = self.request.options.model_copy(update={"threshold": threshold})
         return replace(
             self,
