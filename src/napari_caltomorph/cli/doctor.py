@@ -31,7 +31,6 @@ _MODULES = {
     "pyyaml": "yaml",
     "scikit-image": "skimage",
     "scikit-learn": "sklearn",
-    "umap-learn": "umap",
 }
 _QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5")
 _WANTED_GB = 4.0  # Memory for DinoBloom-B and an ensemble of the paper's size, on the CPU.
@@ -227,7 +226,7 @@ def check_folders() -> Iterator[Finding]:
 
 def _problem_with(package: str) -> str | None:
     """Import a package; return what is wrong with it, if anything is."""
-    module = _MODULES.get(package, package)
+    module = _MODULES.get(package, package.replace("-", "_"))
     if importlib.util.find_spec(module) is None:
         return "not installed"
     try:

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from napari_caltomorph.cohort.options import CohortOptions
-from napari_caltomorph.errors import CohortUnreadable
+from napari_caltomorph.errors import CohortUnreadable, PackageMissing, import_optional
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".parquet"})
 
@@ -59,10 +59,12 @@ def read_table(path: Path) -> tuple[pd.DataFrame, list[str]]:
     ------
     CohortUnreadable
         No table, one column only (another delimiter), two of one name, or no rows.
+    PackageMissing
+        Parquet needs another package.
     """
     try:
         rows, notes = _read_rows(path)
-    except CohortUnreadable:
+    except (CohortUnreadable, PackageMissing):
         raise
     except FileNotFoundError as error:
         raise CohortUnreadable(f"{path} does not exist; check the path.") from error
@@ -79,6 +81,7 @@ def read_table(path: Path) -> tuple[pd.DataFrame, list[str]]:
 def _read_rows(path: Path) -> tuple[pd.DataFrame, list[str]]:
     """Return all rows of a table, the header the first of them (pandas would rename its columns), and notes."""
     if path.suffix.lower() == ".parquet":
+        import_optional("pyarrow", "parquet", "A Parquet table")
         table = pd.read_parquet(path)
         if table.index.name is not None:
             table = table.reset_index()
