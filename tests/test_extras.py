@@ -14,7 +14,7 @@ from napari_caltomorph.explanation.cell_map import umap
 
 
 def test_missing_package_is_one_sentence_with_the_pip_command():
-    with pytest.raises(PackageMissing, match=r"no_such_package.* pip install 'napari-caltomorph\[umap\]'"):
+    with pytest.raises(PackageMissing, match=r"no_such_package.*pip install 'napari-caltomorph\[umap\]'"):
         import_optional("no_such_package.part", "umap", "A map")
 
 
