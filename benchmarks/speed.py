@@ -22,6 +22,7 @@ import numpy as np
 import psutil
 import tifffile
 import torch
+from numpy.typing import NDArray
 
 from napari_caltomorph.diagnosis import Ensemble, PredictOptions, Predictor, TransformerOptions, read_description
 from napari_caltomorph.diagnosis.installed import installed_models
@@ -33,7 +34,7 @@ from napari_caltomorph.encoding.load import LoadedEncoder, build_module
 from napari_caltomorph.explanation.changed_bags import leave_one_out
 from napari_caltomorph.explanation.contribution import contributions
 from napari_caltomorph.plugin.gallery.pictures import Grid, read_pictures
-from napari_caltomorph.smear import check_smear, read_smear
+from napari_caltomorph.smear import Smear, check_smear, read_smear
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
 
 rows: list[tuple[str, str]] = []
@@ -92,6 +93,77 @@ def paper_size_ensemble() -> Ensemble:
     return Ensemble(description, tuple(build_member(description).eval() for _ in demo.members))
 
 
+def time_demo_model(folder: Path, count: int) -> Smear:
+    """Time one patient from writing the images to the gallery; return the graded smear."""
+    with timed(f"draw and write {count} synthetic cells", count):
+        write_smear(synthesize_patient("aml", cells=count, seed=1), folder)
+    with timed(f"read_smear, {count} cells"):
+        smear = read_smear(folder)
+    with timed(f"check_smear, {count} cells", count):
+        smear = check_smear(smear)
+    predictor = Predictor(PredictOptions(model="demo"))
+    with timed("load the demo model and its encoder"):
+        _ = predictor.encoder, predictor.ensemble
+    with timed(f"encode and predict {count} cells, demo model", count):
+        predictor.predict(smear)
+    with timed(f"predict {count} cells again, demo model (features from the cache)"):
+        predictor.predict(smear)
+    with timed(f"decode the gallery of {count} cells", count):
+        pictures = read_pictures(smear, np.arange(len(smear)))
+    again = best_of(3, lambda: pictures.arranged(np.arange(len(smear))[::-1], Grid(len(smear), smear.canvas)))
+    rows.append((f"lay {count} cells out in another order", f"{again * 1e3:.0f} ms"))
+    return smear
+
+
+def time_encoders(images: list[NDArray[np.uint8]]) -> None:
+    """Time DinoBloom-B in both precisions, and the demo's encoder in small batches."""
+    dinobloom, device = ENCODERS["dinobloom-b"], find_device("auto")
+    module = build_module(dinobloom).eval()
+    size = 8 if device.type == "cpu" else 64
+    for dtype in (torch.float32, torch.bfloat16):
+        encoder = LoadedEncoder(dinobloom, module.to(device, dtype), dinobloom.preprocessing, "", device, dtype)
+        encoder.features(images[:size])
+        with timed(f"DinoBloom-B, {str(dtype).removeprefix('torch.')}, {device.type}", len(images)):
+            for start in range(0, len(images), size):
+                encoder.features(images[start : start + size])
+    demo = load_encoder(EncodeOptions(encoder="demo-vit"))
+    batch = [images[i % len(images)] for i in range(256)]
+    demo.features(batch)
+    seconds = best_of(3, lambda: [demo.features(batch[i : i + 8]) for i in range(0, 256, 8)])
+    rows.append(("demo-vit, eight cells at once", f"{256 / seconds:,.0f} cells/s"))
+
+
+def time_paper_size(count: int) -> None:
+    """Time the prediction and the explanations of an ensemble of the paper's size."""
+    with torch.inference_mode(False):  # explanations need gradients
+        ensemble = paper_size_ensemble()
+    bag = np.random.default_rng(0).normal(size=(count, 768)).astype(np.float32)
+    features = Features("random", bag, tuple(map(str, range(count))))
+    with timed(f"ensemble of paper size (5 members, depth 10), {count} cells, float32, cpu"):
+        ensemble.predict(features)
+    slug = ensemble.description.taxonomy.slugs[0]
+    with timed(f"contributions of {count} cells to a class, paper size"):
+        contributions(ensemble, features, slug)
+    with timed("leave-one-out of 5 cells, paper size"):
+        leave_one_out(ensemble, features, slug, range(5))
+
+
+def time_large_smear(source: Path, folder: Path, count: int) -> None:
+    """Time a smear of many cells up to the first screen of its gallery."""
+    large_smear(source, folder, count)
+    with timed(f"read_smear, {count:,} cells"):
+        large = read_smear(folder)
+    with timed(f"check_smear, {count:,} cells", count):
+        large = check_smear(large)
+    with timed(f"decode the gallery of {count:,} cells (thumbnails)", count):
+        pictures = read_pictures(large, np.arange(len(large)))
+    levels = pictures.arranged(np.arange(len(large)), Grid(len(large), large.canvas))
+    view = slice(0, 720), slice(0, 1280)
+    first = best_of(1, lambda: levels[0][view])
+    again = best_of(3, lambda: levels[0][view])
+    rows.append(("show one screen of it, first and again", f"{first * 1e3:.0f} ms, {again * 1e3:.0f} ms"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=int, default=500)
@@ -101,73 +173,11 @@ def main() -> None:
     print(machine(), flush=True)
     with tempfile.TemporaryDirectory() as scratch, torch.inference_mode():
         os.environ["CALTOMORPH_HOME"] = f"{scratch}/home"
-        folder = Path(scratch) / "smear"
-        with timed(f"draw and write {options.cells} synthetic cells", options.cells):
-            write_smear(synthesize_patient("aml", cells=options.cells, seed=1), folder)
-        with timed(f"read_smear, {options.cells} cells"):
-            smear = read_smear(folder)
-        with timed(f"check_smear, {options.cells} cells", options.cells):
-            smear = check_smear(smear)
-        predictor = Predictor(PredictOptions(model="demo"))
-        with timed("load the demo model and its encoder"):
-            _ = predictor.encoder, predictor.ensemble
-        with timed(f"encode and predict {options.cells} cells, demo model", options.cells):
-            predictor.predict(smear)
-        with timed(f"predict {options.cells} cells again, demo model (features from the cache)"):
-            predictor.predict(smear)
-        with timed(f"decode the gallery of {options.cells} cells", options.cells):
-            pictures = read_pictures(smear, np.arange(len(smear)))
-        again = best_of(3, lambda: pictures.arranged(np.arange(len(smear))[::-1], Grid(len(smear), smear.canvas)))
-        rows.append((f"lay {options.cells} cells out in another order", f"{again * 1e3:.0f} ms"))
-
-        images = [smear.image(i) for i in range(min(options.dinobloom, len(smear)))]
-        module = build_module(ENCODERS["dinobloom-b"]).eval()
-        device = find_device("auto")
-        for dtype in (torch.float32, torch.bfloat16):
-            encoder = LoadedEncoder(
-                ENCODERS["dinobloom-b"],
-                module.to(device, dtype),
-                ENCODERS["dinobloom-b"].preprocessing,
-                "",
-                device,
-                dtype,
-            )
-            size = 8 if device.type == "cpu" else 64
-            encoder.features(images[:size])
-            with timed(f"DinoBloom-B, {str(dtype).removeprefix('torch.')}, {device.type}", len(images)):
-                for start in range(0, len(images), size):
-                    encoder.features(images[start : start + size])
-        with torch.inference_mode(False):  # explanations need gradients
-            ensemble = paper_size_ensemble()
-        bag = np.random.default_rng(0).normal(size=(options.cells, 768)).astype(np.float32)
-        features = Features("random", bag, tuple(map(str, range(options.cells))))
-        with timed(f"ensemble of paper size (5 members, depth 10), {options.cells} cells, float32, cpu"):
-            ensemble.predict(features)
-        asked = ensemble.description.taxonomy.slugs[0]
-        with timed(f"contributions of {options.cells} cells to a class, paper size"):
-            contributions(ensemble, features, asked)
-        with timed("leave-one-out of 5 cells, paper size"):
-            leave_one_out(ensemble, features, asked, range(5))
-
+        smear = time_demo_model(Path(scratch) / "smear", options.cells)
+        time_encoders([smear.image(i) for i in range(min(options.dinobloom, len(smear)))])
+        time_paper_size(options.cells)
         if options.large:
-            large_smear(folder, Path(scratch) / "large", options.large)
-            with timed(f"read_smear, {options.large:,} cells"):
-                large = read_smear(Path(scratch) / "large")
-            with timed(f"check_smear, {options.large:,} cells", options.large):
-                large = check_smear(large)
-            with timed(f"decode the gallery of {options.large:,} cells (thumbnails)", options.large):
-                pictures = read_pictures(large, np.arange(len(large)))
-            levels = pictures.arranged(np.arange(len(large)), Grid(len(large), large.canvas))
-            view = slice(0, 720), slice(0, 1280)
-            first = best_of(1, lambda: levels[0][view])
-            again = best_of(3, lambda: levels[0][view])
-            rows.append(("show one screen of it, first and again", f"{first * 1e3:.0f} ms, {again * 1e3:.0f} ms"))
-        demo = load_encoder(EncodeOptions(encoder="demo-vit"))
-        batch = [images[i % len(images)] for i in range(256)]
-        demo.features(batch)
-        seconds = best_of(3, lambda: [demo.features(batch[i : i + 8]) for i in range(0, 256, 8)])
-        rows.append(("demo-vit, eight cells at once", f"{256 / seconds:,.0f} cells/s"))
-
+            time_large_smear(Path(scratch) / "smear", Path(scratch) / "large", options.large)
     peak = psutil.Process().memory_info().rss / 1e9
     print(f"\n{machine()}; torch {torch.__version__}; {datetime.now(UTC):%Y-%m-%d}; {peak:.1f} GB in use at the end\n")
     print("| step | time |\n|---|---|")

@@ -17,10 +17,11 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from safetensors.numpy import load_file
 from tests.evaluation.factories import TAXONOMY, evaluation_of, simulated
+from tests.report.factories import DARK, texts
 
 from napari_caltomorph.evaluation import Embeddings
 from napari_caltomorph.report.class_figures import draw_confusion, draw_delta, draw_detailed_confusion, draw_top2
-from napari_caltomorph.report.drawing import PAPER, PlotStyle
+from napari_caltomorph.report.drawing import PAPER
 from napari_caltomorph.report.evaluation_figures import FIGURES, figures_of, save_figures
 from napari_caltomorph.report.measured_figures import draw_against, draw_errors_by, draw_hemoglobin_scatter
 from napari_caltomorph.report.patient_map import draw_map, patient_map
@@ -33,7 +34,6 @@ from napari_caltomorph.report.probability_figures import (
     draw_roc,
 )
 
-DARK = PlotStyle(text="#e0e0e0", background="#262930", faint="#5a626c")
 SLUGS = TAXONOMY.slugs
 
 
@@ -68,6 +68,12 @@ def mapped(evaluation):
     return replace(evaluation, embeddings=embeddings)
 
 
+@pytest.fixture
+def pca(monkeypatch):
+    """UMAP is not installed: it takes seconds."""
+    monkeypatch.setitem(sys.modules, "umap", None)
+
+
 @pytest.fixture(scope="module")
 def against(evaluation):
     """The same beside a ratio that is high in acute leukemia; one patient has none."""
@@ -83,10 +89,6 @@ def drawn(draw, evaluation, style=PAPER, *, size=(5, 4), **options):
     draw(axes, evaluation, style=style, **options)
     figure.draw_without_rendering()
     return axes
-
-
-def texts(axes):
-    return [text.get_text() for text in axes.texts]
 
 
 def offsets(axes):
@@ -212,6 +214,7 @@ def test_deltas_are_of_those_whose_class_came_second(evaluation):
 
 
 def test_map_places_the_judged_at_their_neighbours_and_the_far_hollow(mapped, tmp_path):
+    mapped = replace(mapped)  # the other tests use PCA, which is faster
     axes = drawn(draw_map, mapped)
     threads = torch.get_num_threads()
     made = patient_map(mapped)
@@ -234,6 +237,7 @@ def test_map_places_the_judged_at_their_neighbours_and_the_far_hollow(mapped, tm
     assert np.array_equal(stored["is_far"], made.is_far)
 
 
+@pytest.mark.usefixtures("pca")
 def test_map_without_training_patients_is_of_the_judged(mapped):
     alone = replace(mapped, embeddings=replace(mapped.embeddings, training=None, training_classes=()))
     made = patient_map(alone)
@@ -242,6 +246,7 @@ def test_map_without_training_patients_is_of_the_judged(mapped):
     assert not made.is_far.any()
 
 
+@pytest.mark.usefixtures("pca")
 def test_it_is_said_when_judged_patients_taught_the_member_of_the_map(mapped):
     folds = pd.array([1] * 20 + [0] * 30 + [None] * 3, dtype="Int64")
     made = patient_map(replace(mapped, patients=mapped.patients.assign(fold=folds)))
@@ -249,16 +254,16 @@ def test_it_is_said_when_judged_patients_taught_the_member_of_the_map(mapped):
     assert "trained member" not in patient_map(mapped).in_words
 
 
-def test_without_umap_the_map_is_a_pca_and_says_so(mapped, monkeypatch):
-    monkeypatch.setitem(sys.modules, "umap", None)
-    fresh = replace(mapped)
-    axes = drawn(draw_map, fresh)
+@pytest.mark.usefixtures("pca")
+def test_without_umap_the_map_is_a_pca_and_says_so(mapped):
+    axes = drawn(draw_map, mapped)
     assert axes.get_xlabel() == "PCA of member 2"
-    made = patient_map(fresh)
+    made = patient_map(mapped)
     assert made.is_far.tolist() == [True] + [False] * 52
     assert "napari-caltomorph[umap]" in made.in_words
 
 
+@pytest.mark.usefixtures("pca")
 def test_external_patients_are_diamonds(mapped):
     external = replace(mapped, options=mapped.options.model_copy(update={"lab": "other"}))
     shapes = [drawn(draw_map, one).collections[-1].get_paths()[0].vertices for one in (mapped, external)]
@@ -282,15 +287,15 @@ def test_where_there_is_no_map_it_is_said(evaluation, embeddings, why):
 def test_probability_against_a_column_shows_the_classes_patients(evaluation):
     blasts = np.linspace(0, 0.9, 53)
     with_ratio = replace(evaluation, covariates=pd.DataFrame({"blasts": blasts, "sex": ["m"] * 53}))
-    axes = drawn(lambda axes, e, look: draw_against(axes, e, "blasts", "acute", look), with_ratio)
+    axes = drawn(lambda axes, e, style: draw_against(axes, e, "blasts", "acute", style), with_ratio)
     dots = offsets(axes)
     expected = np.column_stack([blasts[:14], evaluation.probabilities[:14, 0]])
     assert dots[np.argsort(dots[:, 0])] == pytest.approx(expected)
 
 
 def test_errors_by_a_column_are_drawn_with_their_patients(against):
-    axes = drawn(lambda axes, e, look: draw_errors_by(axes, e, "blasts", look), against)
-    (found,) = against.against
+    axes = drawn(lambda axes, e, style: draw_errors_by(axes, e, "blasts", style), against)
+    (found,) = against.covariate_associations
     lines, intervals, _ = (axes.lines[part::3] for part in range(3))
     assert [(*line.get_xdata(), line.get_ydata()[0]) for line in lines] == [
         (part.low, part.high, part.error.value) for part in found.bins
@@ -388,6 +393,7 @@ def test_dark_figures_have_the_themes_background_and_text(evaluation):
     assert axes._left_title.get_color() == DARK.text
 
 
+@pytest.mark.usefixtures("pca")
 def test_files_are_written_as_png_and_pdf_with_the_maps_coordinates(mapped, tmp_path):
     written = save_figures(mapped, tmp_path / "figures")
     assert {path.name for path in written} == {
@@ -402,11 +408,13 @@ def test_files_are_written_as_png_and_pdf_with_the_maps_coordinates(mapped, tmp_
             assert path.read_bytes().startswith(b"%PDF")
 
 
-def test_class_names_are_not_read_as_mathematics():
-    classes = tuple(one.model_copy(update={"name": f"t($x_{i}$) & <b>"}) for i, one in enumerate(TAXONOMY.classes))
-    taxonomy = TAXONOMY.model_copy(update={"classes": classes})
+def test_long_class_names_are_not_read_as_mathematics_and_leave_the_figures_room():
+    classes = tuple(
+        one.model_copy(update={"name": f"t($x_{i}$) & <b> {'very long ' * 12}"})
+        for i, one in enumerate(TAXONOMY.classes)
+    )
     truth, probabilities = simulated((6, 6, 6, 6))
-    odd = evaluation_of(truth, probabilities, taxonomy=taxonomy)
+    odd = evaluation_of(truth, probabilities, taxonomy=TAXONOMY.model_copy(update={"classes": classes}))
     for one in FIGURES.values():
         figure = one.of(odd)
         figure.draw_without_rendering()
@@ -415,15 +423,4 @@ def test_class_names_are_not_read_as_mathematics():
             shown = [*axes.get_yticklabels(), *axes.get_xticklabels(), axes._left_title, axes.xaxis.label, *axes.texts]
             shown += legend.get_texts() if legend else []
             assert not any(text.get_parse_math() for text in shown if "$" in text.get_text())
-
-
-def test_long_class_names_leave_the_figures_room():
-    classes = tuple(
-        one.model_copy(update={"name": f"{i} {'very long ' * 12}"}) for i, one in enumerate(TAXONOMY.classes)
-    )
-    truth, probabilities = simulated((6, 6, 6, 6))
-    long = evaluation_of(truth, probabilities, taxonomy=TAXONOMY.model_copy(update={"classes": classes}))
-    for one in FIGURES.values():
-        figure = one.of(long)
-        figure.draw_without_rendering()
         assert all(axes.get_window_extent().width > 100 for axes in figure.axes)

@@ -18,16 +18,15 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import NullFormatter
 from tests.evaluation.factories import evaluation_of, simulated
+from tests.report.factories import DARK
 
 from napari_caltomorph.evaluation.covariates import SHARE
 from napari_caltomorph.report.class_figures import draw_confusion
-from napari_caltomorph.report.drawing import PlotStyle
 from napari_caltomorph.report.evaluation_figures import FIGURES, figures_of
 from napari_caltomorph.report.probability_figures import draw_fdr
 
 # Of 255, root mean square: one patient predicted as another class gives 1.7 and more, other hinting of letters none.
 TOLERANCE = 1.2
-DARK = PlotStyle(text="#e0e0e0", background="#262930", faint="#5a626c")
 
 
 @pytest.fixture(scope="module")

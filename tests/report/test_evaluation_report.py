@@ -1,4 +1,4 @@
-"""The report holds every number, says what must be said, asks no network and takes no text for HTML."""
+"""The report has every number and note, loads nothing from a network and interprets no text as HTML."""
 
 from __future__ import annotations
 
@@ -6,50 +6,23 @@ import base64
 import hashlib
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
 from tests.evaluation.factories import PROVENANCE, TAXONOMY, evaluation_of, simulated
+from tests.report.factories import EVIL, Page
 
 from napari_caltomorph.audit.result import Audit, ColumnRow, ColumnValue, TraitRow
+from napari_caltomorph.diagnosis import Ensemble, find_model
+from napari_caltomorph.encoding import FeatureOrigin, Features
 from napari_caltomorph.report.evaluation_figures import FIGURES
-from napari_caltomorph.report.evaluation_report import evaluation_report
-from napari_caltomorph.report.html import save_page
+from napari_caltomorph.report.evaluation_report import evaluation_report, top_cells
+from napari_caltomorph.smear import read_smear
 from napari_caltomorph.statistics.interval import Interval
 from napari_caltomorph.statistics.permutation import Chance
-
-EVIL = "<script>alert('x')</script><img src=\"http://evil.example/x.png\" onerror=alert(1)>"
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, and the text that a reader sees."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.texts, self._in = [], [], []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag in {"script", "style"}:
-            self._in.append(tag)
-
-    def handle_endtag(self, tag):
-        if self._in and self._in[-1] == tag:
-            self._in.pop()
-
-    def handle_data(self, data):
-        if not self._in:
-            self.texts.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.texts).split())
-
-    def of(self, tag):
-        return [attributes for name, attributes in self.tags if name == tag]
+from napari_caltomorph.synthetic import synthesize_patient, synthetic_features
+from napari_caltomorph.synthetic.write import write_smear
 
 
 @pytest.fixture(scope="module")
@@ -241,42 +214,114 @@ def audit_of(name="borders"):
     return Audit(name, {"AML": 30, "Healthy": 40}, "5 folds", (row,), (column,), notes=(name,))
 
 
-def test_audit_is_a_section_of_its_own(evaluation, page):
+AUDIT = audit_of("site")
+
+
+@pytest.fixture(scope="module")
+def with_covariate(evaluation):
+    options = evaluation.options.model_copy(update={"against": ("blasts",)})
+    ratio = np.linspace(0, 1, len(evaluation)).round(2)
+    return replace(evaluation, options=options, covariates=pd.DataFrame({"blasts": ratio}))
+
+
+@pytest.fixture(scope="module")
+def full_page(with_covariate):
+    """A report with audit, covariate, cells, and a command with bytes that are no text."""
+    right = next(p for p in with_covariate.patients["patient_id"] if p not in with_covariate.wrong)
+    cells = {p: [np.zeros((20, 30, 3), np.uint8)] * 2 for p in (with_covariate.wrong[0], right)}
+    return Page(evaluation_report(with_covariate, audit=AUDIT, cells=cells, command="caltomorph evaluate clinic\udcff"))
+
+
+def test_audit_is_a_section_of_its_own(page, full_page):
     assert "Not audited" in page.text
-    audit = audit_of("site")
-    text = Page(evaluation_report(evaluation, audit=audit)).text
-    assert "Not audited" not in text
-    for sentence in (*audit.findings, *audit.notes):
-        assert sentence in text
-    assert "image borders 70 24 AUROC 0.72 0.60 to 0.83 0.50 0.37 to 0.63 0.007 0.02" in text
+    assert "Not audited" not in full_page.text
+    for sentence in (*AUDIT.findings, *AUDIT.notes):
+        assert sentence in full_page.text
+    assert "image borders 70 24 AUROC 0.72 0.60 to 0.83 0.50 0.37 to 0.63 0.007 0.02" in full_page.text
 
 
-def test_cells_of_wrong_patients_are_thumbnails(evaluation):
-    first = evaluation.wrong[0]
-    right = next(p for p in evaluation.patients["patient_id"] if p not in evaluation.wrong)
-    cells = {first: [np.zeros((20, 30, 3), np.uint8)] * 2, right: [np.zeros((20, 30, 3), np.uint8)]}
-    shown = [one for one in Page(evaluation_report(evaluation, cells=cells)).of("img") if "jpeg" in one["src"]]
+def test_cells_of_wrong_patients_are_thumbnails(with_covariate, full_page):
+    first = with_covariate.wrong[0]
+    shown = [one for one in full_page.of("img") if "jpeg" in one["src"]]
     assert [one["alt"] for one in shown] == [f"cell 1 of {first}", f"cell 2 of {first}"]
 
 
-def test_what_predictions_were_set_against_has_a_table_and_a_figure(evaluation):
-    ratio = np.linspace(0, 1, len(evaluation)).round(2)
-    options = evaluation.options.model_copy(update={"against": ("blasts",)})
-    beside = replace(evaluation, options=options, covariates=pd.DataFrame({"blasts": ratio}))
-    page = Page(evaluation_report(beside))
-    (found,) = beside.covariate_associations
-    assert "Errors by blasts" in page.text
+def test_a_covariate_has_a_table_and_a_figure(with_covariate, full_page):
+    (found,) = with_covariate.covariate_associations
+    assert "Errors by blasts" in full_page.text
     for part in found.bins:
         error = part.error
         shown = f"{error.patients} {error.value:.2f} {error.low:.2f} to {error.high:.2f}"
-        assert f"{part.low:.3g} to {part.high:.3g} {shown}" in page.text
-    assert "figure-against_1" in [one.get("id") for one in page.of("figure")]
-    assert "caltomorph compare" in page.text
+        assert f"{part.low:.3g} to {part.high:.3g} {shown}" in full_page.text
+    assert "figure-against_1" in [one.get("id") for one in full_page.of("figure")]
 
 
-def test_it_is_one_file_also_where_the_command_holds_bytes_that_are_no_text(evaluation, tmp_path):
-    path = save_page(
-        evaluation_report(evaluation, command="caltomorph evaluate clinic\udcff"), tmp_path / "out" / "report.html"
-    )
-    assert "clinic%FF" in path.read_text("utf-8")
-    assert [one.name for one in path.parent.iterdir()] == ["report.html"]
+def test_a_command_may_have_bytes_that_are_no_text(full_page):
+    assert "clinic%FF" in full_page.text
+
+
+@pytest.fixture(scope="module")
+def ensemble():
+    return Ensemble.load(find_model("demo"))
+
+
+@pytest.fixture(scope="module")
+def judged(ensemble, tmp_path_factory):
+    """P000 and P001 are wrong, P002 is right; each has images and features."""
+    folder = tmp_path_factory.mktemp("top_cells")
+    (folder / "features").mkdir()
+    for number in range(3):
+        patient = synthesize_patient("aml", cells=6, seed=number, patient_id=f"P{number:03d}")
+        write_smear(patient, folder / patient.patient_id)
+        names = read_smear(folder / patient.patient_id).cells
+        values = synthetic_features(patient, ensemble.description.encoder.width)
+        features = Features(patient.patient_id, values, names, FeatureOrigin())
+        features.save(folder / "features" / f"{patient.patient_id}.h5")
+    certain = np.array([[0.0, 0.9, 0.1, 0.0], [0.2, 0.8, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
+    made = evaluation_of(["acute"] * 3, certain)
+    paths = pd.array([str(folder / f"P{i:03d}") for i in range(3)], dtype="string")
+    return replace(made, patients=made.patients.assign(path=paths)), folder
+
+
+@pytest.fixture(scope="module")
+def files(judged):
+    _, folder = judged
+    return {path.stem: path for path in (folder / "features").glob("*.h5")}
+
+
+def test_cells_are_those_that_the_prediction_ranks_first(ensemble, judged, files):
+    evaluation, folder = judged
+    found = top_cells(ensemble, evaluation, files, cells=4)
+    assert list(found) == ["P000", "P001"]
+    for patient, images in found.items():
+        bag = Features.load(folder / "features" / f"{patient}.h5")
+        first = np.argsort(-ensemble.predict(bag).attention)[:4]
+        smear = read_smear(folder / patient)
+        for image, cell in zip(images, first, strict=True):
+            assert np.array_equal(image, smear.image(smear.cells.index(bag.cells[cell])))
+
+
+def test_out_of_fold_the_member_that_judged_is_asked(ensemble, judged, files):
+    evaluation, folder = judged
+    alone = evaluation.patients.assign(fold=pd.array([2, 2, 2], dtype="Int64"))
+    found = top_cells(ensemble, replace(evaluation, patients=alone), files, cells=1)
+    member = Ensemble(ensemble.description, ensemble.members[2:3])
+    for patient, (image,) in found.items():
+        bag = Features.load(folder / "features" / f"{patient}.h5")
+        smear = read_smear(folder / patient)
+        best = bag.cells[int(np.argmax(member.predict(bag).attention))]
+        assert np.array_equal(image, smear.image(smear.cells.index(best)))
+
+
+def test_patients_without_images_or_features_are_left_out(ensemble, judged, files, tmp_path):
+    evaluation, _ = judged
+    gone = evaluation.patients["path"].copy()
+    gone.iloc[0] = str(tmp_path / "gone")
+    found = top_cells(ensemble, replace(evaluation, patients=evaluation.patients.assign(path=gone)), files)
+    assert list(found) == ["P001"]
+    assert top_cells(ensemble, evaluation, {}) == {}
+
+
+def test_no_more_patients_than_asked_for(ensemble, judged, files):
+    evaluation, _ = judged
+    assert list(top_cells(ensemble, evaluation, files, patients=1)) == ["P000"]

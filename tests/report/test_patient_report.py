@@ -7,13 +7,12 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.report.test_figures import make_prediction
+from tests.report.factories import EVIL, Page, make_prediction
 
 from napari_caltomorph.diagnosis import NO_ATTENTION
 from napari_caltomorph.diagnosis.calibration import Calibration
@@ -28,36 +27,6 @@ from napari_caltomorph.report.patient_report import patient_report
 from napari_caltomorph.report.patient_texts import Excerpt
 from napari_caltomorph.smear import smear_from_array
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
-
-EVIL = "<script>alert('x')</script><img src=\"http://evil.example/x.png\" onerror=alert(1)>"
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, and the text that a reader sees."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.texts, self._is_style = [], [], False
-        self.feed(html)
-        self.text = " ".join(" ".join(self.texts).split())
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self._is_style |= tag == "style"
-
-    def handle_endtag(self, tag):
-        self._is_style &= tag != "style"
-
-    def handle_data(self, data):
-        if not self._is_style:
-            self.texts.append(data)
-
-    def of(self, tag):
-        return [attributes for name, attributes in self.tags if name == tag]
-
-    @property
-    def thumbnails(self):
-        return [one for one in self.of("img") if "image/jpeg" in one["src"]]
 
 
 def make_smear(prediction, size=20):
@@ -121,7 +90,7 @@ def test_what_the_prediction_says_stands_there():
         "age 61",
         "diagnosis of the clinic AML",
         "1 left out by hand a person x.tif",
-        "2 other files passed over",
+        "2 other files ignored",
         "Like the training cohort",
         f"all blasts {differential.blasts.cells}",
         prediction.model_fingerprint,

@@ -126,16 +126,7 @@ def draw_fdr(
         axes.plot(curve[column], curve[f"sensitivity_{one.slug}"], color=one.color, linewidth=1.4)
         sensitivity = point.sensitivity_of(one.slug)
         if fdr.value is not None and sensitivity.value is not None:
-            axes.plot(
-                [fdr.value],
-                [sensitivity.value],
-                marker=marker,
-                color=one.color,
-                markersize=8,
-                markeredgecolor=style.background,
-                linestyle="none",
-                zorder=4,
-            )
+            axes.plot([fdr.value], [sensitivity.value], marker, color=one.color, ms=8, mec=style.background, zorder=4)
         handles.append(
             Line2D([], [], color=one.color, marker=marker, label=f"{short(one.name)}\n{sensitivity.shown(2)}")
         )

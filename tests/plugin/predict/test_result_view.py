@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
-from tests.report.test_figures import make_prediction
+from tests.report.factories import make_prediction
 
 from napari_caltomorph.cli.show import _sentences
 from napari_caltomorph.diagnosis import NO_ATTENTION

@@ -1,83 +1,39 @@
-"""Figures of a prediction hold the numbers of the prediction: read back from what was drawn."""
+"""Figures of one patient show the numbers of prediction, what-if and differential: read back from the drawing."""
 
 from __future__ import annotations
 
-import io
 from dataclasses import asdict
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
+from tests.differential.factories import features, labelled
+from tests.report.factories import COLORS, DARK, drawn, make_prediction, texts
 
-from napari_caltomorph.cohort import Cohort, with_types
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.diagnosis.calibration import Calibration
-from napari_caltomorph.diagnosis.model_file import ErrorInterval, Threshold
-from napari_caltomorph.report import (
-    PAPER,
-    PlotStyle,
+from napari_caltomorph.diagnosis.model_file import Threshold
+from napari_caltomorph.diagnosis.prediction import LeftOutCell
+from napari_caltomorph.differential import Differential, Probe, train_probe
+from napari_caltomorph.report.drawing import PAPER
+from napari_caltomorph.report.patient_texts import what_if_lines
+from napari_caltomorph.report.prediction_figures import (
+    ALL_BLASTS,
     draw_attention_swarm,
+    draw_differential,
     draw_hemoglobin,
     draw_malignancy,
     draw_probabilities,
-)
-from napari_caltomorph.report.cohort_figures import (
-    draw_cells,
-    draw_classes,
-    draw_flow,
-    draw_measured_hemoglobin,
-    has_hemoglobin,
+    draw_probe_confusion,
+    draw_what_if,
+    shown_rows,
 )
 from napari_caltomorph.taxonomy import Taxonomy, caltomorph_taxonomy
-
-DARK = PlotStyle(text="#e0e0e0", background="#262930", faint="#5a626c")
-COLORS = [c.lower() for c in caltomorph_taxonomy().colors]
-
-
-def make_prediction(cells=30, seed=0, **update):
-    rng = np.random.default_rng(seed)
-    attention = rng.lognormal(size=cells)
-    fields = {
-        "patient_id": "smear_a",
-        "encoder": "demo-vit",
-        "encoder_weights_sha256": "a" * 64,
-        "model_name": "tiny",
-        "model_fingerprint": "f" * 64,
-        "synthetic": True,
-        "taxonomy": caltomorph_taxonomy(),
-        "member_probabilities": rng.dirichlet(np.full(8, 0.4), size=5),
-        "member_hemoglobin": rng.normal(11, 0.5, size=5),
-        "hemoglobin_error": ErrorInterval(level=0.9, low=-2.5, high=3.0, patients=100),
-        "threshold": Threshold(value=0.37, rule="ours"),
-        "cells": tuple(f"{i}.tif" for i in range(cells)),
-        "labels": (None,) * cells,
-        "attention": attention / attention.mean(),
-        "alone": rng.dirichlet(np.full(8, 0.4), size=cells),
-        "created": "2026-01-01T00:00:00+00:00",
-        "library_version": "0",
-    }
-    return Prediction(**fields | update)
-
-
-def drawn(draw, prediction, style=PAPER):
-    """The axes after drawing, rendered once so that nothing is left undecided; and what `draw` returned."""
-    figure = Figure(figsize=(4, 3))
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    returned = draw(axes, prediction, style)
-    figure.savefig(io.BytesIO(), format="png")
-    return axes, returned
-
-
-def texts(axes):
-    return [text.get_text() for text in axes.texts]
 
 
 def certain_of(index):
@@ -139,7 +95,7 @@ def test_certainty_is_never_written():
     assert texts(axes) == [">.99"] + ["<.01"] * 7
 
 
-@settings(deadline=None)
+@settings(max_examples=25)
 @given(st.floats(0, 1))
 def test_written_probability_is_the_number_to_two_digits(share):
     prediction = make_prediction(1, member_probabilities=[[share, 1 - share, 0, 0, 0, 0, 0, 0]] * 5)
@@ -285,17 +241,17 @@ def test_swarm_labels_do_not_overlap():
         assert all(left.x1 < right.x0 for left, right in pairwise(boxes)), decades
 
 
-@pytest.mark.parametrize("look", [PAPER, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("style", [PAPER, DARK], ids=["light", "dark"])
 @pytest.mark.parametrize("draw", [draw_probabilities, draw_malignancy, draw_hemoglobin, draw_attention_swarm])
-def test_text_and_background_are_the_looks(draw, look):
-    axes, _ = drawn(draw, make_prediction(), look)
-    assert to_rgba(look.background) == axes.get_facecolor() == axes.figure.get_facecolor()
+def test_text_and_background_are_those_of_the_style(draw, style):
+    axes, _ = drawn(draw, make_prediction(), style)
+    assert to_rgba(style.background) == axes.get_facecolor() == axes.figure.get_facecolor()
     written = [*axes.texts, *axes.get_xticklabels(), *axes.get_yticklabels(), axes.xaxis.label]
-    assert {to_hex(text.get_color()) for text in written} == {look.text}
+    assert {to_hex(text.get_color()) for text in written} == {style.text}
     assert not any(spine.get_visible() for spine in axes.spines.values())
 
 
-def test_looks_of_light_and_dark_differ_in_everything():
+def test_styles_of_light_and_dark_differ_in_everything():
     assert not set(asdict(DARK).values()) & set(asdict(PAPER).values())
 
 
@@ -307,72 +263,105 @@ def test_drawing_does_not_change_the_prediction(draw):
     assert prediction.model_dump_json() == before
 
 
-def make_cohort(cells, hemoglobin=None, classes=None):
-    """Patients with so many cells, dealt out over the classes in turn unless their slugs are given."""
-    taxonomy = caltomorph_taxonomy()
-    count = len(cells)
-    table = pd.DataFrame(
-        {
-            "patient_id": [f"p{i}" for i in range(count)],
-            "coarse": classes or [taxonomy.slugs[i % 8] for i in range(count)],
-            "n_cells": cells,
-            "hemoglobin_g_dl": hemoglobin or [None] * count,
-            "split": ["test" if i % 5 == 0 else "train" for i in range(count)],
+@pytest.fixture
+def changed() -> Prediction:
+    """Two of twelve cells left out."""
+    before = make_prediction(12)
+    out = tuple(LeftOutCell(cell=cell, reason="left out by hand", note="", by="user") for cell in before.cells[:2])
+    return before.model_copy(
+        update={
+            "cells": before.cells[2:],
+            "labels": before.labels[2:],
+            "attention": before.attention[2:],
+            "alone": before.alone[2:],
+            "member_probabilities": before.member_probabilities[:, ::-1],
+            "left_out": out,
+            "original": before,
         }
     )
-    return Cohort("small", Path("small"), "table", taxonomy, with_types(table))
 
 
-def bars_of(axes, row):
-    """The histogram of a class: {place of the middle: height}, where there is any."""
-    return {bar.get_x() + bar.get_width() / 2: -bar.get_height() for bar in axes.containers[row] if bar.get_height()}
+def outlines(axes) -> list[float]:
+    return [bar.get_width() for bar in axes.patches if bar.get_facecolor()[3] == 0]
 
 
-def test_the_histogram_of_each_class_holds_its_patients():
-    rng = np.random.default_rng(0)
-    cells = rng.integers(50, 600, 400).tolist()
-    axes, _ = drawn(draw_cells, make_cohort(cells))
-    assert len(axes.containers) == 8
-    for row, color in enumerate(COLORS):
-        mine = np.array(cells[row::8])
-        assert {to_hex(bar.get_facecolor()) for bar in axes.containers[row]} == {color}
-        bars = [(bar.get_x(), bar.get_x() + bar.get_width(), -bar.get_height()) for bar in axes.containers[row]]
-        inside = np.array([((mine > left) & (mine < right)).sum() for left, right, _ in bars])
-        assert inside.sum() == len(mine)
-        assert [height for *_, height in bars] == pytest.approx(0.8 * inside / inside.max())
-        assert texts(axes)[row].strip() == f"{sorted(mine)[24] / 2 + sorted(mine)[25] / 2:.0f}"
-    assert [label.get_text() for label in axes.get_yticklabels()] == caltomorph_taxonomy().names
-    assert axes.get_ylim()[0] > axes.get_ylim()[1]
+def test_the_original_is_outlined_in_every_figure(changed: Prediction) -> None:
+    before = changed.original
+    for draw, values in (
+        (draw_probabilities, list(before.probabilities)),
+        (draw_malignancy, [before.malignancy]),
+        (draw_what_if, [*before.probabilities, before.malignancy]),
+    ):
+        axes = Figure().subplots()
+        draw(axes, changed)
+        assert outlines(axes) == pytest.approx(values)
+        axes = Figure().subplots()
+        draw(axes, before)
+        assert not outlines(axes)
 
 
-@pytest.mark.parametrize("cells", [[30] * 16, [0, 0], [1], [1, 100_000], [None, 40], [None]])
-def test_extreme_numbers_of_cells_are_drawn_in_sight(cells):
-    axes, _ = drawn(draw_cells, make_cohort(cells))
-    low, high = axes.get_xlim()
-    found = [x for row in range(8) for x in bars_of(axes, row)]
-    assert len(found) == len([1 for n in cells[:8] if n is not None])
-    assert all(low < x < high for x in found)
-    labels = [label for label in axes.get_xticklabels() if low <= label.get_position()[0] <= high]
-    assert labels
-    assert all(label.get_text().isdigit() for label in labels)
-    boxes = [label.get_window_extent() for label in labels]
-    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+def test_hemoglobin_has_a_second_dot_for_the_original(changed: Prediction) -> None:
+    axes = Figure().subplots()
+    draw_hemoglobin(axes, changed)
+    places = {float(dots.get_offsets()[0][0]) for dots in axes.collections}
+    assert changed.original.hemoglobin in places
 
 
-def test_hemoglobin_of_each_class_is_drawn_where_it_was_measured():
-    slugs = caltomorph_taxonomy().slugs
-    cohort = make_cohort([50] * 4, [8.0, 9.0, None, 14.5], [slugs[i] for i in (0, 0, 1, 2)])
-    assert has_hemoglobin(cohort)
-    axes, _ = drawn(draw_measured_hemoglobin, cohort)
-    assert [text.strip() for text in texts(axes)] == ["8.5", "-", "14.5", "-", "-", "-", "-", "-"]
-    assert [len(bars_of(axes, row)) for row in range(3)] == [2, 0, 1]
-    assert not has_hemoglobin(make_cohort([50]))
+def test_changes_are_said_in_words_and_numbers(changed: Prediction) -> None:
+    before = changed.original
+    diagnosis, malignancy, *_ = what_if_lines(changed)
+    assert before.predicted_class in diagnosis
+    assert changed.predicted_class in diagnosis
+    assert f"{changed.malignancy - before.malignancy:+.2f}" in malignancy
+    assert not what_if_lines(before)
 
 
-@pytest.mark.parametrize("look", [PAPER, DARK], ids=["light", "dark"])
-@pytest.mark.parametrize("draw", [draw_classes, draw_flow, draw_cells, draw_measured_hemoglobin])
-def test_text_and_background_of_a_cohort_are_the_looks(draw, look):
-    axes, _ = drawn(draw, make_cohort([50, 60, 70], [8.0, 9.0, 14.5]), look)
-    assert to_rgba(look.background) == axes.get_facecolor() == axes.figure.get_facecolor()
-    written = [*axes.texts, axes.title, *axes.get_xticklabels(), *axes.get_yticklabels(), axes.xaxis.label]
-    assert {to_hex(text.get_color()) for text in written if text.get_text()} == {look.text}
+@pytest.fixture(scope="module")
+def probe() -> Probe:
+    learnt = [features(patient=f"p{i}", seed=i, shift=0.2) for i in range(3)]
+    return train_probe(learnt, labelled(*learnt))
+
+
+@pytest.fixture
+def axes() -> Axes:
+    return Figure(figsize=(3.6, 3)).add_subplot()
+
+
+def counted(probe: Probe, by_hand: dict[str, str] | None = None) -> Differential:
+    return probe.differential(features((30, 10, 40, 20), patient="new", seed=8), by_hand)
+
+
+def test_bars_are_the_shares_as_called_and_texts_those_corrected(probe, axes):
+    found = counted(probe)
+    assert draw_differential(axes, found) == len(shown_rows(found)) == 4
+    *_, bars = axes.containers
+    shares = [found.share_of(name) for name, _, _ in shown_rows(found)]
+    assert [bar.get_width() for bar in bars] == pytest.approx([100 * share.called for share in shares])
+    first = f"{100 * shares[0].value:.0f} ({100 * shares[0].low:.0f}-{100 * shares[0].high:.0f})"
+    assert first in [text.get_text() for text in axes.texts]
+
+
+def test_what_is_no_leukocyte_stands_below_the_line(probe, axes):
+    found = counted(probe)
+    draw_differential(axes, found)
+    assert [name for name, _, is_counted in shown_rows(found) if not is_counted] == ["smudge cell"]
+    assert axes.get_yticklabels()[-1].get_text().startswith("smudge cell")
+
+
+def test_blasts_of_several_types_come_together(probe, axes):
+    assert ALL_BLASTS not in [name for name, _, _ in shown_rows(counted(probe))]
+    both = counted(probe, {"cell_000": "promonocyte"})
+    assert ALL_BLASTS in [name for name, _, _ in shown_rows(both)]
+    draw_differential(axes, both)
+
+
+def test_the_confusion_has_a_row_a_type_and_its_counts(probe, axes):
+    draw_probe_confusion(axes, probe.description)
+    counts = probe.description.confusion
+    assert len(axes.get_yticklabels()) >= len(counts)
+    assert {text.get_text() for text in axes.texts} == {str(c) for row in counts for c in row if c}
+
+
+def test_a_type_called_with_mathematics_is_shown_as_it_is(probe, axes):
+    draw_differential(axes, counted(probe, {"cell_000": "t($8;21$)"}))
+    axes.figure.canvas.draw()
