@@ -28,11 +28,12 @@ from napari_caltomorph.encoding.device import find_device
 from napari_caltomorph.encoding.features import FeatureOrigin
 from napari_caltomorph.synthetic import SynthOptions, synthesize_patients, synthetic_features
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
-from napari_caltomorph.training import TrainOptions
+from napari_caltomorph.training import FoldHistory, TrainOptions
 from napari_caltomorph.training.bags import LabelledBags
-from napari_caltomorph.training.checkpoint import FoldCheckpoint, FoldHistory
-from napari_caltomorph.training.fit import fit_member, new_member
+from napari_caltomorph.training.checkpoint import FoldCheckpoint
+from napari_caltomorph.training.fit import fit_member
 from napari_caltomorph.training.folds import MemberSplit
+from napari_caltomorph.training.members import new_member
 
 PATIENTS, FOLDS, EPOCHS = 1634, 5, 150
 CELLS, WIDTH = 500, 768

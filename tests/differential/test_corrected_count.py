@@ -18,7 +18,7 @@ from napari_caltomorph.differential.corrected_count import (
 
 @settings(max_examples=10)
 @given(st.lists(st.integers(0, 60), min_size=3, max_size=3), st.integers(0, 5))
-def test_no_cell_is_lost_and_none_comes_from_nowhere(called, seed):
+def test_the_number_of_cells_stays_the_same(called, seed):
     drawn = corrected_counts(np.array(called), np.diag([9, 9, 9]) + 1, 0.1, seed=seed)
     assert drawn.shape == (DRAWS, 3)
     assert (drawn >= 0).all()
@@ -30,7 +30,7 @@ def test_the_same_seed_gives_the_same_draws():
     np.testing.assert_array_equal(corrected_counts(*arguments), corrected_counts(*arguments))
 
 
-def test_a_perfect_classifier_is_believed():
+def test_a_perfect_classifier_needs_no_correction():
     drawn = corrected_counts(np.array([70, 20, 10]), np.diag([10**6] * 3), 0.0)
     assert np.abs(drawn.mean(axis=0) - [70, 20, 10]).max() < 0.1
 
@@ -76,7 +76,7 @@ def test_the_correlation_that_was_put_in_is_found():
     assert correlation_within_patients(np.zeros(6000, int), called, patients, 2) == pytest.approx(0.2, abs=0.04)
 
 
-def test_one_patient_tells_nothing_of_differences():
+def test_with_one_patient_the_correlation_is_unknown():
     assert correlation_within_patients(np.zeros(5, int), np.zeros(5, int), np.zeros(5, int), 2) is None
 
 

@@ -1,4 +1,4 @@
-"""A differential: its denominator, its two errors, and what a person says standing above what the probe says."""
+"""A differential: its denominator, its two errors, and types by hand, which replace those of the probe."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from napari_caltomorph.differential.run import save_differentials
 
 @pytest.fixture(scope="module")
 def probe() -> Probe:
-    learnt = [features(patient=f"p{i}", seed=i, shift=0.2) for i in range(3)]
-    return train_probe(learnt, labelled(*learnt))
+    training = [features(patient=f"p{i}", seed=i, shift=0.2) for i in range(3)]
+    return train_probe(training, labelled(*training))
 
 
 @pytest.fixture(scope="module")
@@ -64,16 +64,16 @@ def test_when_all_is_by_hand_only_the_counting_error_is_left(probe):
 
 @settings(max_examples=15)
 @given(st.dictionaries(st.sampled_from([f"cell_{i:03d}" for i in range(100)]), st.sampled_from(TYPES), max_size=30))
-def test_what_a_person_says_stands(probe, by_hand):
+def test_types_by_hand_replace_those_of_the_probe(probe, by_hand):
     found = probe.differential(features((30, 10, 40, 20), patient="new", seed=8), by_hand)
-    said = dict(zip(found.cells, found.cell_types, strict=True))
-    assert all(said[cell] == name for cell, name in by_hand.items())
+    types = dict(zip(found.cells, found.cell_types, strict=True))
+    assert all(types[cell] == name for cell, name in by_hand.items())
     called = dict(zip(found.cells, found.called, strict=True))
-    assert all(said[cell] == called[cell] for cell in found.cells if cell not in by_hand)
+    assert all(types[cell] == called[cell] for cell in found.cells if cell not in by_hand)
     drawn = found._draws
     assert (drawn.sum(axis=1) == 100).all()
     for name in TYPES:
-        assert drawn[:, found.all_types.index(name)].min() >= sum(said == name for said in by_hand.values())
+        assert drawn[:, found.all_types.index(name)].min() >= sum(given == name for given in by_hand.values())
 
 
 def test_a_type_of_ones_own_counts_though_the_probe_does_not_know_it(probe):
@@ -83,7 +83,7 @@ def test_a_type_of_ones_own_counts_though_the_probe_does_not_know_it(probe):
     assert found.blasts.cells == found.share_of("blast").cells + 1
 
 
-def test_labels_of_cells_that_are_left_out_do_no_harm(probe, counted):
+def test_labels_of_cells_that_are_left_out_change_nothing(probe, counted):
     found = probe.differential(features((30, 10, 40, 20), patient="new", seed=8), {"not there": "blast"})
     assert found.table().equals(counted.table())
 
@@ -93,7 +93,7 @@ def test_a_confused_probe_is_less_sure(counted):
     assert np.ptp(blurred.blasts.classifier) > np.ptp(counted.blasts.classifier)
 
 
-def test_a_smear_of_smudge_cells_alone_says_that_nothing_is_known(probe):
+def test_a_smear_of_smudge_cells_alone_has_the_widest_interval(probe):
     found = probe.differential(features((0, 0, 0, 6)), dict.fromkeys(features((0, 0, 0, 6)).cells, "smudge cell"))
     assert found.leukocytes == 0
     assert found.blasts.high - found.blasts.low > 0.9

@@ -1,4 +1,4 @@
-"""A probe: what it learns, how it is judged, what it refuses, and that it comes back from its file."""
+"""A probe: its training, cross-validation, refusals and file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_cells_of_another_patient_are_called_by_their_types(probe):
     assert np.mean(right) > 0.85
 
 
-def test_it_answers_as_scikit_learn_does_on_standardised_features(probe, three):
+def test_probabilities_are_those_of_scikit_learn_on_standardised_features(probe, three):
     values = np.concatenate([one.values for one in three]).astype(float)
     names = [name for _ in three for name in truth().values()]
     scaler = StandardScaler().fit(values)
@@ -45,23 +45,23 @@ def test_it_answers_as_scikit_learn_does_on_standardised_features(probe, three):
     np.testing.assert_allclose(probe.probabilities(new), expected[:, order], atol=1e-6)
 
 
-def test_each_patient_is_judged_by_a_probe_that_has_not_seen_them(three):
-    # One feature names the patient: who has learnt from the patient's own cells calls them all by it.
-    given_away = []
+def test_each_patient_is_held_out_from_the_probe_that_calls_their_cells(three):
+    # One feature identifies the patient: a probe trained on the patient's own cells would call all by it.
+    identified = []
     for number, one in enumerate(three):
         values = one.values.copy()
         values[:, -1] = 50.0 * number
-        given_away.append(replace(one, values=values))
+        identified.append(replace(one, values=values))
     labels = CellLabels()
-    for number, one in enumerate(given_away):  # of patient i, all cells are of one type and some of the next
+    for number, one in enumerate(identified):  # of patient i, all cells are of one type and some of the next
         names = dict.fromkeys(one.cells[:40], TYPES[number]) | dict.fromkeys(one.cells[40:], TYPES[(number + 1) % 3])
         labels = labels.labelled(one, names)
-    described = train_probe(given_away, labels).description
+    described = train_probe(identified, labels).description
     assert described.validation == "patient"
     assert described.accuracy < 0.7
 
 
-def test_every_labelled_cell_is_judged_once(probe):
+def test_every_labelled_cell_is_held_out_once(probe):
     described = probe.description
     assert described.validation == "patient"
     assert described.patients == 3
@@ -70,7 +70,7 @@ def test_every_labelled_cell_is_judged_once(probe):
     assert described.warnings == ()
 
 
-def test_with_one_patient_it_is_judged_cell_by_cell_and_says_so(three):
+def test_with_one_patient_cells_are_held_out_and_a_warning_says_so(three):
     described = train_probe(three[:1], labelled(three[0])).description
     assert described.validation == "cell"
     assert described.correlation is None
@@ -78,7 +78,7 @@ def test_with_one_patient_it_is_judged_cell_by_cell_and_says_so(three):
     assert any("one patient" in warning for warning in described.warnings)
 
 
-def test_a_type_of_one_patient_is_judged_cell_by_cell(three):
+def test_cells_of_a_type_of_one_patient_are_held_out_one_by_one(three):
     labels = labelled(*three)
     for one in three[1:]:
         labels = labels.without(one, [cell for cell, name in truth().items() if name == "blast"])
@@ -97,13 +97,13 @@ def test_a_type_with_few_cells_is_left_out_and_named(three):
     assert any("basophil (2)" in warning for warning in described.warnings)
 
 
-def test_one_type_only_is_refused_kindly(three):
+def test_one_type_only_is_refused(three):
     labels = CellLabels().labelled(three[0], dict.fromkeys(three[0].cells[:8], "blast"))
     with pytest.raises(TrainingRefused, match=r"only 8 blast are labelled: label at least 5 cells of each of two"):
         train_probe(three, labels)
 
 
-def test_no_label_is_refused_kindly(three):
+def test_no_label_is_refused(three):
     with pytest.raises(TrainingRefused, match="label some cells of at least two types"):
         train_probe(three, CellLabels())
 
@@ -146,7 +146,7 @@ def test_a_saved_probe_comes_back(probe, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"\x08" * 64, b"PK\x03\x04 a pickle in a zip"])
 def test_what_is_no_probe_is_refused(tmp_path, content):
     (tmp_path / "no.safetensors").write_bytes(content)
-    with pytest.raises(ProbeRefused, match=r"no\.safetensors is no probe"):
+    with pytest.raises(ProbeRefused, match=r"no\.safetensors is not a"):
         Probe.load(tmp_path / "no.safetensors")
 
 

@@ -26,8 +26,8 @@ from napari_caltomorph.report import (
 from napari_caltomorph.report.training_figures import comparison_figure, draw_group, save_comparison_figure
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 from napari_caltomorph.training import TrainOptions
-from napari_caltomorph.training.compare_options import CompareOptions
-from napari_caltomorph.training.comparison import Comparison, VariantResult, variants
+from napari_caltomorph.training.comparison import Comparison, VariantResult
+from napari_caltomorph.training.variants import CompareOptions, variants
 
 
 def fold(train: list[float], validation: list[float], best: int) -> FoldRecord:

@@ -1,4 +1,4 @@
-"""What cannot be learnt from is refused before anything is trained, in one sentence that says what to do."""
+"""Patients that no member can be trained on are refused before training, in one sentence that names the fix."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ from napari_caltomorph.errors import CaltomorphError, DeviceMissing, FeaturesRef
 from napari_caltomorph.progress import Progress
 from napari_caltomorph.training import TrainProgress, train
 from napari_caltomorph.training.checkpoint import FoldCheckpoint
-from napari_caltomorph.training.fit import fit_member, new_member, predict_bags
+from napari_caltomorph.training.fit import fit_member
 from napari_caltomorph.training.folds import member_split
+from napari_caltomorph.training.members import new_member, predict_bags
 
 PROCESSES = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
 if os.name == "posix":
@@ -69,8 +70,8 @@ def test_a_member_that_never_saw_a_class_says_so(few):
     aml = cohort.table.loc[cohort.table["coarse"] == "acute_leukemia", "patient_id"]
     alone = with_column(cohort, "fold", dict.fromkeys(aml, FOLD_TWO))
     notes = train(alone, None, tiny()).description.training.notes
-    assert "The member of fold 2 learnt from no patient of Acute leukemia." in notes
-    assert not any("fold 1 learnt from no" in note for note in notes)
+    assert "The member of fold 2 was trained on no patient of Acute leukemia." in notes
+    assert not any("fold 1 was trained on no" in note for note in notes)
 
 
 def test_one_class_only_is_refused(few):
@@ -78,7 +79,7 @@ def test_one_class_only_is_refused(few):
     one = replace(cohort, table=cohort.table[cohort.table["coarse"] == "lymphoma"].reset_index(drop=True))
     refused(
         TrainingRefused,
-        r"features has training patients of one class only \(lymphoma\), and nothing to tell apart; check --taxonomy",
+        r"features has training patients of one class only \(lymphoma\).*--taxonomy",
         lambda: train(one, None, tiny()),
     )
 
@@ -98,9 +99,7 @@ def test_classes_that_nobody_has_are_not_in_the_model_and_the_notes_say_so(few):
 def test_patients_of_several_classes_are_not_learnt_from_and_counted(few):
     cohort = with_column(read(few), "coarse", {"aml-000": None, "cll-000": None})
     ensemble = train(cohort, None, tiny())
-    assert (
-        "2 training patients of no class, or of several, were not learnt from." in ensemble.description.training.notes
-    )
+    assert "2 training patients of no class, or of several, were not trained on." in ensemble.description.training.notes
     assert len(ensemble.patients.table) == 28
 
 
@@ -122,7 +121,7 @@ def test_hemoglobin_in_one_fold_only_is_refused_because_its_own_member_has_none(
     others = [p for p in cohort.table["patient_id"] if p not in patients_of_fold(cohort, FOLD_TWO)]
     refused(
         TrainingRefused,
-        "0 of 20 training patients of fold 2 have a hemoglobin value, too few to learn from",
+        "0 of 20 training patients of fold 2 have a hemoglobin value",
         lambda: train(
             with_column(cohort, "hemoglobin_g_dl", dict.fromkeys(others)),
             None,
@@ -150,7 +149,7 @@ def test_constant_hemoglobin_is_refused(few):
     same = with_column(cohort, "hemoglobin_g_dl", dict.fromkeys(cohort.table["patient_id"], 12.1))
     refused(
         TrainingRefused,
-        r"Hemoglobin is 12\.1 for all training patients of fold 1, which teaches nothing; train without --hemoglobin",
+        r"Hemoglobin is 12\.1 for all training patients of fold 1.*--hemoglobin",
         lambda: train(same, None, tiny(hemoglobin=True), progress=nothing_is_trained),
     )
 
@@ -244,7 +243,7 @@ def test_missing_features_are_refused_with_how_many_and_whose(own):
     )
     ensemble = train(cohort, own / "features", tiny(skip_missing=True))
     notes = ensemble.description.training.notes
-    assert any(n.startswith("2 of 30 training patients have no features") and "not learnt from" in n for n in notes)
+    assert any(n.startswith("2 of 30 training patients have no features") and "not trained on" in n for n in notes)
     assert len(ensemble.patients.table) == 28
     assert "aml-003" not in set(ensemble.patients.table["patient_id"])
 
@@ -271,7 +270,7 @@ def test_too_few_left_without_the_missing_is_refused(own):
         (
             replace(ORIGIN, weights_sha256="ABC"),
             WIDTH,
-            r"cll-004\.h5: its weights_sha256 \(ABC\) is no SHA-256; encode",
+            r"cll-004\.h5: its weights_sha256 \(ABC\) is not a SHA-256; encode",
         ),
     ],
 )
@@ -298,7 +297,7 @@ def test_features_so_large_that_their_squares_overflow_are_refused_with_the_file
     save_features(own, "cll-004", np.full((5, WIDTH), 1e30))
     refused(
         FeaturesRefused,
-        r"cll-004\.h5 holds features as large as 1e\+30, which no encoder gives; encode again",
+        r"cll-004\.h5 has features as large as 1e\+30.*encode again",
         lambda: train(cohort, None, tiny(), progress=nothing_is_trained),
     )
 

@@ -17,10 +17,10 @@ from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.progress import Cancelled
 from napari_caltomorph.training import train
-from napari_caltomorph.training.compare import compare
-from napari_caltomorph.training.compare_options import CompareOptions
-from napari_caltomorph.training.comparison import CompareProgress, Comparison, Spread, Variant, VariantResult, variants
+from napari_caltomorph.training.compare import CompareProgress, compare
+from napari_caltomorph.training.comparison import Comparison, Spread, VariantResult
 from napari_caltomorph.training.folds import member_split
+from napari_caltomorph.training.variants import CompareOptions, Variant, variants
 
 SMALL = CompareOptions(what=("aggregators", "sizes"), shares=(0.5,))
 AGGREGATORS = CompareOptions(what=("aggregators",))

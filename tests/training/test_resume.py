@@ -26,7 +26,7 @@ from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import OutputRefused, TrainingRefused
 from napari_caltomorph.progress import Cancelled, Progress
-from napari_caltomorph.training import KeepSoFar, TrainOptions, TrainProgress, train, training_folder
+from napari_caltomorph.training import FinishEarly, TrainOptions, TrainProgress, train, training_folder
 
 # Forked from a server that has torch loaded, a process starts in a blink; so one test can kill many.
 PROCESSES = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
@@ -148,7 +148,7 @@ def test_a_resumed_training_does_no_epoch_twice_and_counts_the_time_of_all_runs(
 
 
 def test_kept_so_far_the_members_that_have_an_epoch_make_the_ensemble(few, tmp_path, undisturbed):
-    ensemble = train(read(few), None, OPTIONS, out=tmp_path / "m", progress=Stop(KeepSoFar, fold=1, epoch=2))
+    ensemble = train(read(few), None, OPTIONS, out=tmp_path / "m", progress=Stop(FinishEarly, fold=1, epoch=2))
     training = ensemble.description.training
     assert [(fold.epochs, fold.stopped_by) for fold in training.folds] == [(6, "fixed number of epochs"), (2, "hand")]
     assert "Stopped by hand: 2 of 3 members were trained." in training.notes
@@ -165,19 +165,19 @@ def test_kept_so_far_the_members_that_have_an_epoch_make_the_ensemble(few, tmp_p
 
 
 def test_kept_so_far_within_the_first_epoch_of_a_later_member_it_is_left_out(few):
-    ensemble = train(read(few), None, OPTIONS, progress=Stop(KeepSoFar, fold=1))
+    ensemble = train(read(few), None, OPTIONS, progress=Stop(FinishEarly, fold=1))
     assert [fold.stopped_by for fold in ensemble.description.training.folds] == ["fixed number of epochs"]
     assert any("1 of 3 members" in note for note in ensemble.description.training.notes)
 
 
 def test_a_member_at_its_end_is_not_called_stopped_by_hand(few):
-    ensemble = train(read(few), None, OPTIONS, progress=Stop(KeepSoFar, fold=0, epoch=6))
+    ensemble = train(read(few), None, OPTIONS, progress=Stop(FinishEarly, fold=0, epoch=6))
     assert ensemble.description.training.folds[0].stopped_by == "fixed number of epochs"
 
 
 def test_kept_so_far_before_any_epoch_is_a_cancelled_like_any_other(few, tmp_path):
     with pytest.raises(Cancelled):
-        train(read(few), None, OPTIONS, out=tmp_path / "m", progress=Stop(KeepSoFar, calls=1))
+        train(read(few), None, OPTIONS, out=tmp_path / "m", progress=Stop(FinishEarly, calls=1))
     assert names(tmp_path) == []
 
 
@@ -192,7 +192,7 @@ def stopped(few, tmp_path) -> Path:
 def test_without_resume_a_training_that_was_stopped_is_not_overwritten(few, stopped):
     kept = sorted(training_folder(stopped).glob("[!.]*"))  # not the lock, which says who tried last
     before = [path.read_bytes() for path in kept]
-    with pytest.raises(OutputRefused, match=r"model\.training keeps a training that was stopped; go on with --resume"):
+    with pytest.raises(OutputRefused, match=r"model\.training contains a training that was stopped; .*--resume"):
         train(read(few), None, OPTIONS, out=stopped)
     assert sorted(training_folder(stopped).glob("[!.]*")) == kept
     assert [path.read_bytes() for path in kept] == before
@@ -234,7 +234,7 @@ def test_other_data_are_refused(own, tmp_path, change):
     cohort, out = read(own), tmp_path / "model"
     with pytest.raises(Cancelled):
         train(cohort, None, OPTIONS, out=out, progress=Stop(Cancelled, fold=1, epoch=2))
-    with pytest.raises(TrainingRefused, match="begun with other patients, labels, folds or features; resume with"):
+    with pytest.raises(TrainingRefused, match="began with other patients, labels, folds or features; resume with"):
         train(change(cohort, own), None, OPTIONS, out=out, resume=True)
     assert (training_folder(out) / "fold_0.state.safetensors").is_file()
 
@@ -249,7 +249,7 @@ def test_a_damaged_checkpoint_is_one_sentence_that_says_what_to_remove(few, stop
         # It is written anew where an epoch is the best so far, as all are that nobody is validated on.
         assert are_same_members(train(read(few), None, OPTIONS, out=stopped, resume=True), undisturbed)
         return
-    with pytest.raises(TrainingRefused, match=rf"{file} is damaged \(.*\); remove .*(anew)\.") as refused:
+    with pytest.raises(TrainingRefused, match=rf"{file} is damaged \(.*\); remove .*training") as refused:
         train(read(few), None, OPTIONS, out=stopped, resume=True)
     assert "\n" not in str(refused.value)
     if file == "fold_1.state.safetensors":

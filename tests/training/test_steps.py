@@ -18,10 +18,10 @@ from napari_caltomorph.progress import Cancelled
 from napari_caltomorph.taxonomy import Taxonomy, caltomorph_taxonomy
 from napari_caltomorph.training import TrainOptions, train
 from napari_caltomorph.training.bags import LabelledBags
-from napari_caltomorph.training.batches import Batch, steps_per_epoch, training_steps
 from napari_caltomorph.training.checkpoint import FoldCheckpoint
-from napari_caltomorph.training.fit import fit_member, new_member, predict_bags
+from napari_caltomorph.training.fit import Batch, fit_member, training_steps
 from napari_caltomorph.training.folds import MemberSplit, member_split
+from napari_caltomorph.training.members import new_member, predict_bags
 
 
 def numbered(lengths: list[int], classes: list[int] | None = None) -> LabelledBags:
@@ -66,7 +66,7 @@ def test_an_epoch_shows_every_patient_once_and_no_cell_twice(lengths, size, accu
     if not len(patients):
         patients = np.array([0])
     steps = list(training_steps(bags, patients, options, np.random.default_rng(seed)))
-    assert len(steps) == steps_per_epoch(len(patients), options)
+    assert len(steps) == MemberSplit(0, patients, patients[:0], patients[:0]).steps_per_epoch(options)
     assert all(len(batches) <= accumulate for batches in steps)
     assert all(1 <= len(batch) <= size for batches in steps for batch in batches)
     rows = [row for batches in steps for row in shown(batches)]

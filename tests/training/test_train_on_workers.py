@@ -12,7 +12,7 @@ from tests.training.small import FOLDS, are_same_members, names, read, tiny
 from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.errors import ClusterMissing, TrainingRefused
 from napari_caltomorph.progress import Cancelled
-from napari_caltomorph.training import KeepSoFar, TrainProgress, train, training_folder
+from napari_caltomorph.training import FinishEarly, TrainProgress, train, training_folder
 
 pytest.importorskip("distributed")
 
@@ -89,7 +89,7 @@ def scheduler():
 def test_kept_so_far_all_members_that_have_an_epoch_make_the_ensemble(few, scheduler):
     def stop(progress):
         if isinstance(progress, TrainProgress) and progress.epoch >= 2:
-            raise KeepSoFar
+            raise FinishEarly
 
     options = OPTIONS.model_copy(update={"scheduler": scheduler})
     ensemble = train(read(few), None, options, progress=stop)

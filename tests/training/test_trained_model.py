@@ -146,7 +146,7 @@ def test_a_model_of_features_without_origin_predicts_features_and_refuses_images
     ensemble = Ensemble.load(tmp_path / "model")
     assert ensemble.description.encoder.name is None
     assert ensemble.description.field_of_view_um is None
-    assert "The feature files do not say which encoder made them." in ensemble.description.training.notes
+    assert "The feature files do not name their encoder." in ensemble.description.training.notes
     prediction = ensemble.predict(Features.load(cohort / "features" / "aml-000.h5"))
     assert prediction.probabilities.sum() == pytest.approx(1)
     with pytest.raises(ModelRefused, match="do not say which encoder made them, so no cell can be encoded for it"):

@@ -14,11 +14,11 @@ from napari_caltomorph.progress import Cancelled
 from napari_caltomorph.statistics.metric import METRICS
 from napari_caltomorph.storage import refuse_unwritable
 from napari_caltomorph.training import TrainOptions, options_from
-from napari_caltomorph.training.compare_options import CompareOptions
+from napari_caltomorph.training.variants import CompareOptions
 
 if TYPE_CHECKING:
-    from napari_caltomorph.training.compare_options import GroupName
-    from napari_caltomorph.training.comparison import Comparison, Difference, Spread, Variant
+    from napari_caltomorph.training.comparison import Comparison, Difference, Spread
+    from napari_caltomorph.training.variants import GroupName, Variant
 
 app = App(
     name="compare",
@@ -123,7 +123,7 @@ def _table(comparison: Comparison, group: GroupName) -> object:
 def _name(comparison: Comparison, variant: Variant) -> str:
     if variant.group != "sizes":
         return variant.name
-    patients = comparison.result(variant).patients
+    patients = comparison.results[variant.slug].patients
     return f"{variant.name}, {sum(patients) / len(patients):.0f} patients"
 
 

@@ -1,7 +1,4 @@
-"""From cells to a differential count: labels given by hand, a linear probe on features, and counts with their error.
-
-Only `train_probe` needs scikit-learn; it comes when first used.
-"""
+"""From cells to a differential count: labels by hand, a linear probe on features, and counts with their error."""
 
 import lazy_loader
 

@@ -1,9 +1,7 @@
 from .cell_types import CELL_TYPES, CellType, cell_type
 from .count import Differential, Share
-from .labels import FOLDER, CellLabel, CellLabels, SmearId
-from .labels_file import read_labels, save_labels
-from .options import ProbeOptions
-from .probe import Probe, ProbeDescription
+from .labels import FOLDER, CellLabel, CellLabels, SmearId, read_labels, save_labels
+from .probe import Probe, ProbeDescription, ProbeOptions
 from .training import train_probe
 
 __all__ = [

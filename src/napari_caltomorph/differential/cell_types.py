@@ -1,6 +1,6 @@
-"""The types of cells that a differential counts: their names, keys and colours, and which of them are no leukocytes.
+"""The types of cells in a differential: names, keys and colours, and which are not leukocytes.
 
-A type is known by any of its usual spellings; any other name is a type of the user's own, and counted as a leukocyte.
+A type has several spellings; any other name is a type of the user's own, and counted as a leukocyte.
 """
 
 from __future__ import annotations
@@ -86,24 +86,24 @@ _ROWS = (
 )
 
 CELL_TYPES = {row.name: row for row in _ROWS}
-"""Name -> type, in the order in which a differential is read: granulocytes by age, then the others."""
+"""Name -> type, in the usual order of a differential: granulocytes by maturity, then the others."""
 
-# Of types that nobody foresaw; chosen by the name, so that one type has one colour everywhere.
+# Of the user's own types; chosen by the name, so that one type has one colour everywhere.
 _OWN_COLORS = ("#bcbd22", "#e377c2", "#7b9e3b", "#c49a3a", "#5f9ea0", "#9c755f", "#d4a6c8", "#6b8e23")
 
 
 @cache
 def cell_type(name: str) -> CellType:
     """Return the type of this name, in any case, number, order of words or spelling of the gaps; or one of its own."""
-    found = _SPELLINGS.get(_folded(name))
-    if found is not None:
-        return found
+    known = _SPELLINGS.get(_folded(name))
+    if known is not None:
+        return known
     own = " ".join(re.sub(r"[_\s]+", " ", printable(name)).split())
     return CellType(own, _OWN_COLORS[zlib.crc32(_folded(own).encode()) % len(_OWN_COLORS)])
 
 
 def in_reading_order(names: set[str]) -> tuple[str, ...]:
-    """Return names of types as a differential is read: the usual ones first, then the user's own by the alphabet."""
+    """Return names of types in the order of a differential: those of `CELL_TYPES`, then the user's own, sorted."""
     return (*(name for name in CELL_TYPES if name in names), *sorted(names - CELL_TYPES.keys()))
 
 

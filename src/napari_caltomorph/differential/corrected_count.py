@@ -1,13 +1,13 @@
-"""How many cells of each type there really are, given how many a classifier called so and how it errs.
+"""The posterior of the true number of cells of each type, from the called numbers and the classifier's confusion.
 
-The model is that of Ziegler and Czyz (Bayesian Quantification with Black-Box Estimators, TMLR 2024), which holds the
+The model is that of Ziegler and Czyz (Bayesian Quantification with Black-Box Estimators, TMLR 2024), which has the
 adjusted count of Rogan and Gladen (1978) and Forman (2008) as its large-sample limit: the smear has unknown shares of
-the types, a cell of one type is called another with a probability that the cross-validated confusion tells, and both
+the types, a cell of one type is called another with a probability that the cross-validated confusion estimates. Both
 have Dirichlet distributions. It is sampled by Gibbs, where every step has a closed form.
 
-One thing is added. A probe errs in its own way on each patient's stain, so a confusion of thousands of cells is not
-that well known for the next patient. How much patients differ is measured (`correlation_within_patients`), and a row of
-the confusion counts only as much as that allows.
+One thing is added. The errors of a probe differ between patients, with their stain, so a confusion of thousands of
+cells is less certain for the next patient. `correlation_within_patients` measures this difference, and it limits the
+weight of each row of the confusion.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _CHAINS, _BURN_IN, _KEPT, _EVERY = 100, 200, 20, 5
 
 DRAWS = _CHAINS * _KEPT
 
-# How much less than nothing is known of a smear's shares: the 82 patients of APL-AML differ as draws of a Dirichlet
-# distribution of this weight do (3.3 and 4.0 in halves of them, by the estimator below). Not learnt from the labels at
-# hand: people who label as many cells of each type in each smear would make them seem alike.
+# Weight of the prior of a smear's shares: the 82 patients of APL-AML differ like samples of a Dirichlet distribution of
+# this weight (3.3 and 4.0 in halves of them, by the estimator below). It is not estimated from the given labels: where
+# people label equal numbers of each type in each smear, patients would seem alike.
 _PRIOR_CELLS = 4.0
 
 
 def corrected_counts(
     called: NDArray[np.integer], confusion: NDArray[np.integer], correlation: float, *, seed: int = 0
 ) -> NDArray[np.int64]:
-    """Draw true counts of the K types from their posterior.
+    """Sample true counts of the K types from their posterior.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def corrected_counts(
     correlation : float
         Within patients, 0 to 1, of how cells of one type are called.
     seed : int
-        The same seed gives the same draws.
+        The same seed gives the same samples.
 
     Returns
     -------
@@ -48,18 +48,18 @@ def corrected_counts(
 
     Notes
     -----
-    The shares' prior is that of the labelled cells, with the weight of `_PRIOR_CELLS`. It settles what the confusion
-    cannot: a type that is never called could be there in any number, and one that is rare among labelled cells is
-    taken to be rare. A row of n cells has the weight of ``1 / (r + (1 - r) / (n + 1))`` cells, with r the correlation:
+    The shares' prior is that of the labelled cells, with the weight of `_PRIOR_CELLS`. It decides what the confusion
+    cannot: a type that is never called could have any number of cells, and one that is rare among labelled cells is
+    assumed to be rare. A row of n cells has the weight of ``1 / (r + (1 - r) / (n + 1))`` cells, r the correlation:
     n + 1 where patients do not differ, never more than 1/r where they do (effective sample size of a cluster sample,
     Kish 1965).
     """
     types, rng = len(called), np.random.default_rng(seed)
-    size = confusion.sum(axis=1, keepdims=True) + 1.0  # one cell more, spread evenly: nothing is impossible
+    size = confusion.sum(axis=1, keepdims=True) + 1.0  # one more cell, spread evenly: nothing is impossible
     weight = 1 / (correlation + (1 - correlation) / size)
     rows = np.broadcast_to(weight * (confusion + 1 / types) / size, (_CHAINS, types, types))
     prior = _PRIOR_CELLS * size.ravel() / size.sum()
-    shares = rng.dirichlet(np.ones(types), size=_CHAINS)  # starts that lie far apart
+    shares = rng.dirichlet(np.ones(types), size=_CHAINS)  # dispersed starts
     calls = _dirichlet(rng, rows)
     kept = []
     for sweep in range(_BURN_IN + _KEPT * _EVERY):
@@ -76,7 +76,7 @@ def corrected_counts(
 def correlation_within_patients(
     true: NDArray[np.integer], called: NDArray[np.integer], patients: NDArray[np.integer], types: int
 ) -> float | None:
-    """Return how alike cells of one type and one patient are called; None where no type has cells of two patients.
+    """Return the correlation of called types within a patient; None where no type has cells of two patients.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def correlation_within_patients(
 
 
 def _dirichlet(rng: np.random.Generator, weights: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Draw from many Dirichlet distributions at once, along the last axis."""
+    """Sample from many Dirichlet distributions at once, along the last axis."""
     drawn = rng.standard_gamma(weights) + 1e-300  # weights far below 1 give zeros, which would divide by zero
     result: NDArray[np.float64] = drawn / drawn.sum(axis=-1, keepdims=True)
     return result

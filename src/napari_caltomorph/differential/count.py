@@ -1,8 +1,8 @@
-"""A differential count: how many cells of one smear are of each type, and how sure that is.
+"""A differential count: the cells of one smear by type, with two errors.
 
-Two errors are told apart. The counting error comes from looking at some hundred cells of all the blood. The classifier
-error comes from the probe calling cells wrongly; the confusion of its cross-validation corrects the counts for it, and
-says how far the correction can be off. The interval of a share holds both.
+The counting error comes from the sample: some hundred cells of all the blood. The classifier error comes from cells
+that the probe calls wrongly; the confusion of its cross-validation corrects the counts, and gives the error of this
+correction. The interval of a share contains both.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Share:
     Attributes
     ----------
     cells : int
-        Cells that are called so, or said to be so by hand.
+        Cells of the type, as called by the probe or labelled by hand.
     called : float
         Their share, uncorrected.
     value : float
@@ -38,7 +38,7 @@ class Share:
     low, high : float
         Of the share in the patient's blood: counting and classifier error together.
     classifier : (float, float)
-        Of the share among these very cells: classifier error alone. No wider than the value where all is by hand.
+        Of the share among these cells: classifier error alone. It has no width where all cells are labelled by hand.
     counting : (float, float)
         Of the uncorrected share in the blood, had the probe made no error (Wilson 1927).
     """
@@ -68,17 +68,17 @@ class Differential:
     Attributes
     ----------
     patient_id, smear_fingerprint, probe_fingerprint
-        Whose cells these are, and what called them.
+        The smear of the cells, and the probe that called them.
     types : tuple of str
-        The K types that the probe tells apart.
+        The K types that the probe distinguishes.
     confusion : (K, K) tuple of int
         The probe's, out of fold: true by called type.
     correlation : float or None
-        The probe's, of how cells of one patient are called.
+        The probe's, of called types within a patient.
     cells, called, certainty : tuple
         The N cells, the type that the probe calls each, and its probability.
     by_hand : mapping
-        Cell -> its type as a person says.
+        Cell -> its type as labelled by a person.
     warnings : tuple of str
     """
 
@@ -99,12 +99,12 @@ class Differential:
 
     @cached_property
     def cell_types(self) -> tuple[str, ...]:
-        """(N,) type of each cell: as a person says, else as the probe calls it."""
+        """(N,) type of each cell: as labelled by hand, else as the probe calls it."""
         return tuple(self.by_hand.get(cell, called) for cell, called in zip(self.cells, self.called, strict=True))
 
     @cached_property
     def all_types(self) -> tuple[str, ...]:
-        """The probe's types and those that cells have by hand only, in the order in which a differential is read."""
+        """The probe's types and those that only occur by hand, in the order of a differential."""
         return in_reading_order({*self.types, *self.by_hand.values()})
 
     @cached_property
@@ -123,7 +123,7 @@ class Differential:
         Parameters
         ----------
         *types : str
-            Names; a type that neither the probe nor a person knows has no cells.
+            Names; an unknown type has no cells.
         """
         is_meant = np.array([name in types for name in self.all_types])
         is_rest = np.array([cell_type(name).is_counted for name in self.all_types]) & ~is_meant
@@ -132,7 +132,7 @@ class Differential:
         cells, others = int(shown[is_meant].sum()), int(shown[is_rest].sum())
         true, rest = self._draws[:, is_meant].sum(axis=1), self._draws[:, is_rest].sum(axis=1)
         in_smear = true / np.maximum(true + rest, 1)
-        # The shares' Jeffreys posterior, of counts that are themselves drawn: both errors, one after the other.
+        # The shares' Jeffreys posterior, of counts that are themselves sampled: both errors, one after the other.
         in_blood = np.random.default_rng(1).beta(true + 0.5, rest + 0.5)
         called, counting = cells / max(cells + others, 1), np.array(_wilson(cells, cells + others))
         if is_ratio:
@@ -151,7 +151,7 @@ class Differential:
         )
 
     def table(self) -> pd.DataFrame:
-        """One row a type, with the columns of ``differential.csv``, in percent; blasts are a row of their own."""
+        """One row per type, with the columns of ``differential.csv``, in percent; blasts are a row of their own."""
         rows = [(name, cell_type(name).is_counted, self.share_of(name)) for name in self.all_types]
         rows.append(("all blasts", True, self.blasts))
         hand = Counter(self.by_hand.values())
@@ -176,7 +176,7 @@ class Differential:
         )
 
     def cell_table(self) -> pd.DataFrame:
-        """One row a cell, with the columns of ``cell_types.csv``."""
+        """One row per cell, with the columns of ``cell_types.csv``."""
         return pd.DataFrame(
             {
                 "patient_id": self.patient_id,
@@ -194,7 +194,7 @@ class Differential:
 
     @cached_property
     def _draws(self) -> NDArray[np.int64]:
-        """(DRAWS, all types) true counts: those by hand are known, the others are drawn."""
+        """(DRAWS, all types) true counts: those by hand are known, the others are sampled."""
         unsure = Counter(
             called for cell, called in zip(self.cells, self.called, strict=True) if cell not in self.by_hand
         )
@@ -218,7 +218,7 @@ def _wilson(cells: int, total: int) -> tuple[float, float]:
 
 
 def _odds(shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    return shares / np.maximum(1 - shares, 1e-3)  # a smear of nothing but platelets has no end of them
+    return shares / np.maximum(1 - shares, 1e-3)  # the ratio of platelets is infinite without leukocytes
 
 
 def _pair(bounds: NDArray[np.float64]) -> tuple[float, float]:

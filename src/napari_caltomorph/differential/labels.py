@@ -1,35 +1,41 @@
-"""Cells that a person has named: a table that others can reuse, in which every change gives another table.
+"""Labelled cells: an immutable table of cells and their types, saved as CSV for people and other programs.
 
-A label follows the bytes of its smear, by the smear's fingerprint, wherever the folder is moved or whatever the patient
-is called there; where one side has no fingerprint, the patient's id must do.
+A label belongs to the bytes of its smear, by the smear's fingerprint, also when the folder is moved or the patient is
+renamed. Where one side has no fingerprint, the patient's id is compared.
 """
 
 from __future__ import annotations
 
 import getpass
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
+
+import pandas as pd
 
 from napari_caltomorph.differential.cell_types import cell_type, in_reading_order
 from napari_caltomorph.encoding import Features
+from napari_caltomorph.errors import LabelsUnreadable
 from napari_caltomorph.smear import Smear
+from napari_caltomorph.storage import replacing
 
 FOLDER = "folder"
-"""Who gave a label that was taken over from the name of a sub-folder."""
+"""The author of labels that come from the names of sub-folders."""
 
 
 class SmearId(NamedTuple):
-    """Whose cells these are, where neither images nor features are at hand; no fingerprint is an empty one."""
+    """The patient and fingerprint of a smear, without its images or features; an unknown fingerprint is empty."""
 
     patient_id: str
     fingerprint: str
 
 
 AnySmear = Smear | Features | SmearId
+_NEEDED = ("patient_id", "cell", "label")
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class CellLabel:
     label : str
         Name of a `CellType`.
     by, when : str
-        Who gave it, and the time in UTC; ``"folder"`` and empty where a sub-folder's name says it.
+        Its author, and the time in UTC; ``"folder"`` and empty for labels from the names of sub-folders.
     smear_fingerprint : str
         `Smear.fingerprint`; empty where it is not known.
     """
@@ -56,7 +62,7 @@ class CellLabel:
 
     @property
     def is_by_hand(self) -> bool:
-        """Whether a person gave it to this very cell."""
+        """Whether a person labelled this cell."""
         return self.by != FOLDER
 
 
@@ -67,7 +73,7 @@ class CellLabels:
     Attributes
     ----------
     rows : tuple of CellLabel
-        One a cell, in the order in which they were given.
+        One per cell, in the order of labelling.
     """
 
     rows: tuple[CellLabel, ...] = ()
@@ -77,13 +83,13 @@ class CellLabels:
 
     @classmethod
     def of_folders(cls, smear: Smear) -> CellLabels:
-        """Take over the types that a smear's sub-folders say; the smear is graded."""
+        """Return the labels that the sub-folders of a graded smear name."""
         pairs = zip(smear.cells, smear.labels, strict=True)
         types = {cell: cell_type(label).name for cell, label in pairs if label is not None}
         return cls().labelled(smear, types, by=FOLDER, when="")
 
     def of(self, smear: AnySmear) -> dict[str, str]:
-        """Return cell -> name of its type, for one smear, whether or not the cells are in its bag."""
+        """Return cell -> name of its type for one smear, also for cells that are left out of its bag."""
         return {row.cell: row.label for row in self._rows_of(smear)}
 
     def labelled(
@@ -97,9 +103,9 @@ class CellLabels:
         types : mapping
             Cell -> name of its type, in any spelling.
         by, when : str, optional
-            The user's name on this machine, and now.
+            By default the user's name on this machine, and now.
         """
-        patient, fingerprint = _whose(smear)
+        patient, fingerprint = _smear_id(smear)
         by = _user() if by is None else by
         when = datetime.now(UTC).isoformat(timespec="seconds") if when is None else when
         new = tuple(
@@ -110,33 +116,27 @@ class CellLabels:
     def without(self, smear: AnySmear, cells: Iterable[str]) -> CellLabels:
         """Return the table without the labels of these cells of a smear."""
         cells = set(cells)
-        gone = {id(row) for row in self._rows_of(smear) if row.cell in cells}
-        return CellLabels(tuple(row for row in self.rows if id(row) not in gone)) if gone else self
+        removed = {id(row) for row in self._rows_of(smear) if row.cell in cells}
+        return CellLabels(tuple(row for row in self.rows if id(row) not in removed)) if removed else self
 
     def merged(self, other: CellLabels) -> CellLabels:
-        """Return both tables as one. Where both label a cell, `other` wins, unless a folder would overrule a hand."""
-        mine = {_place(row): row for row in self.rows}
+        """Return both tables as one. `other` takes precedence, except that a folder never replaces a label by hand."""
+        mine = {_cell_key(row): row for row in self.rows}
         for row in other.rows:
-            known = mine.get(_place(row))
+            known = mine.get(_cell_key(row))
             if known is None or row.is_by_hand or not known.is_by_hand:
-                mine[_place(row)] = row
+                mine[_cell_key(row)] = row
         return CellLabels(tuple(mine.values()))
-
-    def disagreements(self, other: CellLabels) -> list[tuple[CellLabel, CellLabel]]:
-        """Return the cells that both tables label, differently."""
-        mine = {_place(row): row for row in self.rows}
-        pairs = ((mine.get(_place(row)), row) for row in other.rows)
-        return [(known, row) for known, row in pairs if known is not None and known.label != row.label]
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """How many cells have each type, in the order in which a differential is read."""
-        found = Counter(row.label for row in self.rows)
-        return {name: found[name] for name in in_reading_order(set(found))}
+        """Number of cells of each type, in the order of a differential."""
+        counts = Counter(row.label for row in self.rows)
+        return {name: counts[name] for name in in_reading_order(set(counts))}
 
     def _rows_of(self, smear: AnySmear) -> list[CellLabel]:
-        """Rows of a smear; one that names its very bytes comes after one that names the patient only, and so wins."""
-        patient, fingerprint = _whose(smear)
+        """Return the rows of a smear; those with its fingerprint come last, and take precedence over those without."""
+        patient, fingerprint = _smear_id(smear)
         named = self._by_patient.get(patient, [])
         if not fingerprint:
             return named
@@ -151,15 +151,77 @@ class CellLabels:
         return _grouped((row.smear_fingerprint, row) for row in self.rows if row.smear_fingerprint)
 
 
-def _whose(smear: AnySmear) -> SmearId:
+_COLUMNS = tuple(field.name for field in fields(CellLabel))
+
+
+def save_labels(labels: CellLabels, path: Path) -> None:
+    """Write one row per cell, with the columns of `CellLabel`; `OutputRefused` when it cannot be written."""
+    table = pd.DataFrame([[getattr(row, name) for name in _COLUMNS] for row in labels.rows], columns=list(_COLUMNS))
+    with replacing(path) as partial:
+        table.to_csv(partial, index=False)
+
+
+def read_labels(paths: Path | Sequence[Path]) -> CellLabels:
+    """Read tables of labelled cells; where two label one cell, the later takes precedence (`CellLabels.merged`).
+
+    Parameters
+    ----------
+    paths : Path or sequence of Path
+        CSV with the columns patient_id, cell and label; by, when and smear_fingerprint where they are known.
+
+    Raises
+    ------
+    LabelsUnreadable
+        It is not such a table; the message names the column or the line to fix.
+    """
+    labels = CellLabels()
+    for path in [paths] if isinstance(paths, Path) else paths:
+        labels = labels.merged(_read(path))
+    return labels
+
+
+def _read(path: Path) -> CellLabels:
+    try:
+        table = pd.read_csv(path, dtype="string", keep_default_na=False, encoding="utf-8-sig")
+    except OSError as error:
+        raise LabelsUnreadable(f"{path} cannot be read ({error.strerror}); check the path.") from error
+    except (ValueError, pd.errors.ParserError) as error:  # no table, no text, or no columns at all
+        first = (str(error).splitlines() or ["damaged"])[0]
+        raise LabelsUnreadable(f"{path} is not a table of labelled cells ({first}); save it as CSV again.") from error
+    missing = [name for name in _NEEDED if name not in table]
+    if missing:
+        raise LabelsUnreadable(
+            f"{path} has no column {' nor '.join(map(repr, missing))}; a table of labelled cells has patient_id, cell "
+            "and label."
+        )
+    for name in _NEEDED:
+        blank = table.index[table[name].str.strip() == ""]
+        if len(blank):
+            raise LabelsUnreadable(f"{path}, line {blank[0] + 2}: {name} is empty; fill it in or remove the line.")
+    given = [name for name in _COLUMNS if name in table]
+    lines: dict[tuple[str, str], int] = {}
+    rows = []
+    for line, values in enumerate(table[given].itertuples(index=False, name=None), start=2):
+        row = CellLabel(**dict(zip(given, values, strict=True)))
+        row = replace(row, label=cell_type(row.label).name)
+        earlier = lines.setdefault((row.smear_fingerprint or row.patient_id, row.cell), line)
+        if earlier != line:
+            raise LabelsUnreadable(
+                f"{path}, line {line}: {row.cell} of {row.patient_id} is in line {earlier} already; remove one."
+            )
+        rows.append(row)
+    return CellLabels(tuple(rows))
+
+
+def _smear_id(smear: AnySmear) -> SmearId:
     if isinstance(smear, SmearId):
         return smear
     fingerprint = smear.fingerprint if isinstance(smear, Smear) else smear.origin.smear_fingerprint
     return SmearId(smear.patient_id, fingerprint or "")
 
 
-def _place(row: CellLabel) -> tuple[str, str]:
-    """Which cell a row is about."""
+def _cell_key(row: CellLabel) -> tuple[str, str]:
+    """Return what identifies the cell of a row."""
     return row.smear_fingerprint or f"patient {row.patient_id}", row.cell
 
 
@@ -173,5 +235,5 @@ def _grouped(pairs: Iterable[tuple[str, CellLabel]]) -> dict[str, list[CellLabel
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # no such user in the system's table, as in a container
+    except (OSError, KeyError, ImportError):  # the user is not in the system's table, as in a container
         return "unknown"

@@ -1,6 +1,6 @@
-"""A linear probe: features of a frozen encoder -> type of each cell, and how far it is to be believed.
+"""A linear probe: features of a frozen encoder -> type of each cell, with its cross-validated errors.
 
-Everything about it stands in one safetensors file, whose header holds the description as JSON; loading runs nothing.
+It is one safetensors file, with the description as JSON in its header; loading it runs no code of the file.
 """
 
 from __future__ import annotations
@@ -14,45 +14,54 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from napari_caltomorph.differential.cell_types import cell_type
 from napari_caltomorph.differential.count import Differential
-from napari_caltomorph.differential.options import ProbeOptions
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import FeaturesRefused, ProbeRefused, invalid_field
 from napari_caltomorph.storage import replacing
 
 _HEADER = "probe"
-SCHEMA_VERSION = 1
+
+
+class ProbeOptions(BaseModel, frozen=True, extra="forbid"):
+    """How a probe is trained on labelled cells."""
+
+    min_cells: int = Field(5, ge=2, description="A type with fewer labelled cells is left out, with a warning.")
+    folds: int = Field(5, ge=2, description="Parts of the cross-validation, by patient where there are several.")
+    strength: PositiveFloat = Field(
+        10.0, description="Inverse of the penalty on weights, for features of any width (scikit-learn's C times width)."
+    )
+    seed: int = Field(0, ge=0, description="How cells are split into parts where there is one patient.")
 
 
 class ProbeDescription(BaseModel):
-    """What must be known to use a probe, and how it came to be.
+    """What a probe needs and how it was trained.
 
     Attributes
     ----------
     encoder, encoder_weights_sha256, preprocessing, width
-        Of the features that it takes; None where those that it learnt from did not say.
+        Of the features that it takes; None where its training features did not record it.
     types : tuple of str
-        Names of the K types it tells apart, in the order in which a differential is read.
+        Names of the K types it distinguishes, in the order of a differential.
     cells : tuple of int
-        (K,) labelled cells of each that it learnt from.
+        (K,) labelled cells of each type that it was trained on.
     left_out : dict of str to int
-        Types with too few labelled cells, and how many these were.
+        Types with too few labelled cells, and their number.
     patients : int
-        Whose cells it learnt from.
+        The number of patients of these cells.
     validation : {"patient", "cell"}
-        What the cross-validation held out at a time. By cell, the confusion does not tell how the probe errs on
-        another patient: it is too good.
+        What the cross-validation held out at a time. By cell, the confusion is optimistic: it does not contain the
+        errors on another patient.
     by_cell : tuple of str
-        Types that one patient only has: they were held out cell by cell all the same.
+        Types that only one patient has: these were held out cell by cell in any case.
     confusion : (K, K) tuple of int
         Cells by true and called type, out of fold.
     correlation : float or None
-        How alike cells of one type and one patient are called (`correlation_within_patients`); None: one patient.
+        Of the called types within a patient (`correlation_within_patients`); None with one patient.
     options : ProbeOptions
     """
 
@@ -98,16 +107,16 @@ class ProbeDescription(BaseModel):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is to be said before anybody believes a count of this probe."""
-        found = []
+        """The limits of every count of this probe."""
+        warnings = []
         if self.validation == "cell":
-            found.append("the labels are of one patient, so how the probe errs on another is not known")
+            warnings.append("the labels are of one patient, so how the probe errs on another is not known")
         elif self.by_cell:
-            found.append(f"one patient only has {', '.join(self.by_cell)}: errors there are underestimated")
+            warnings.append(f"one patient only has {', '.join(self.by_cell)}: errors there are underestimated")
         if self.left_out:
             few = ", ".join(f"{name} ({count})" for name, count in self.left_out.items())
-            found.append(f"too few labelled cells to tell apart: {few}")
-        return tuple(found)
+            warnings.append(f"too few labelled cells to tell apart: {few}")
+        return tuple(warnings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +127,7 @@ class Probe:
     ----------
     description : ProbeDescription
     weights, bias : (K, D), (K,) float64
-        Of the features as they come: the scales that they were trained on are multiplied in.
+        For unscaled features: the scales of the training features are multiplied in.
     """
 
     description: ProbeDescription
@@ -131,7 +140,7 @@ class Probe:
         Raises
         ------
         FeaturesRefused
-            The features come from another encoder than the probe's; both are named.
+            The features are of another encoder; the message names both.
         """
         self._refuse_other_features(features)
         scores = features.values.astype(np.float64) @ self.weights.T + self.bias
@@ -147,12 +156,12 @@ class Probe:
         features : Features
             Of N cells.
         corrections : mapping, optional
-            Cell -> its type as a person says, which stands whatever the probe says (`CellLabels.of`).
+            Cell -> its type by hand, which replaces the type that the probe calls (`CellLabels.of`).
 
         Raises
         ------
         FeaturesRefused
-            The features come from another encoder than the probe's.
+            The features are of another encoder.
         """
         probabilities = self.probabilities(features)
         by_hand = {cell: cell_type(name).name for cell, name in (corrections or {}).items()}
@@ -182,8 +191,8 @@ class Probe:
 
     def save(self, path: Path) -> None:
         """Write the probe as one ``.safetensors`` file; `OutputRefused` when it cannot be written."""
-        with replacing(path) as part:
-            part.write_bytes(self._content)
+        with replacing(path) as partial:
+            partial.write_bytes(self._content)
 
     @classmethod
     def load(cls, path: Path) -> Probe:
@@ -192,16 +201,16 @@ class Probe:
         Raises
         ------
         ProbeRefused
-            No probe there, damaged, or written by a newer version.
+            The file is missing, no probe, damaged, or of a newer version.
         """
         try:
             with safe_open(path, framework="numpy") as file:
                 header = (file.metadata() or {}).get(_HEADER)
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         except (OSError, SafetensorError) as error:
-            raise ProbeRefused(f"{path} is no probe that can be read ({error}); choose another file.") from error
+            raise ProbeRefused(f"{path} is not a readable probe ({error}); choose another file.") from error
         if header is None:
-            raise ProbeRefused(f"{path} holds weights, but not those of a probe; choose a file saved by the probe.")
+            raise ProbeRefused(f"{path} contains weights, but not those of a probe; choose a file saved by the probe.")
         try:
             description = ProbeDescription.model_validate_json(header)
         except ValidationError as error:
@@ -210,8 +219,8 @@ class Probe:
                 "or run `pip install --upgrade napari-caltomorph`."
             ) from error
         shape = (len(description.types), description.width)
-        found = {name: array.shape for name, array in arrays.items()}
-        if found != {"weights": shape, "bias": shape[:1]} or not all(np.isfinite(a).all() for a in arrays.values()):
+        shapes = {name: array.shape for name, array in arrays.items()}
+        if shapes != {"weights": shape, "bias": shape[:1]} or not all(np.isfinite(a).all() for a in arrays.values()):
             raise ProbeRefused(f"{path} is damaged (its weights do not fit its types); train the probe again.")
         return cls(description, arrays["weights"].astype(np.float64), arrays["bias"].astype(np.float64))
 

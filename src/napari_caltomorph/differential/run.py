@@ -1,4 +1,4 @@
-"""From smears to their differentials in one call: what both the panel's buttons and the terminal's verb do."""
+"""From smears to their differentials in one call, for the panel and the terminal."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pandas as pd
 
 from napari_caltomorph.differential.count import Differential
 from napari_caltomorph.differential.labels import CellLabels
-from napari_caltomorph.differential.options import ProbeOptions
-from napari_caltomorph.differential.probe import Probe
+from napari_caltomorph.differential.probe import Probe, ProbeOptions
 from napari_caltomorph.differential.training import train_probe
 from napari_caltomorph.encoding import EncodeOptions, Features, LoadedEncoder, encode, load_encoder
 from napari_caltomorph.errors import FeaturesRefused, ProbeRefused, SmearUnreadable, TrainingRefused
@@ -25,7 +24,7 @@ CELL_TABLE = "cell_types.csv"
 
 @dataclass(frozen=True)
 class Counted:
-    """What became of some smears.
+    """The differentials of some smears.
 
     Attributes
     ----------
@@ -35,7 +34,7 @@ class Counted:
         Those given, and those of sub-folders.
     differentials : tuple of Differential
     failed : dict of str to str
-        Patient -> why there is no differential; the others are not concerned.
+        Patient -> the reason why there is no differential.
     """
 
     probe: Probe
@@ -60,7 +59,7 @@ def count_smears(
     smears : sequence of Smear
         Graded first where they are not.
     labels : CellLabels
-        Types given by hand; types that sub-folders say are added. Whatever the probe says, these stand.
+        Types by hand; those of sub-folders are added. They replace the types that the probe calls.
     probe : Probe or None
     compute : EncodeOptions
         Its encoder is that of the probe, where there is one.
@@ -71,7 +70,7 @@ def count_smears(
     Raises
     ------
     CaltomorphError
-        What concerns all smears: no weights, too few labels, or no smear that could be encoded.
+        An error of all smears: no weights, too few labels, or no smear that could be encoded.
     """
     encoder = probe_encoder(probe, compute)
     failed: dict[str, str] = {}
@@ -100,26 +99,26 @@ def probe_encoder(probe: Probe | None, compute: EncodeOptions) -> LoadedEncoder:
     Raises
     ------
     ProbeRefused
-        The probe does not say which encoder it needs.
+        The encoder of the probe is unknown.
     WeightsMissing, WeightsRefused, DeviceMissing
     """
     if probe is None:
         return load_encoder(compute)
     if probe.description.encoder is None:
-        raise ProbeRefused("The probe was trained on features that do not say their encoder; train it on smears.")
+        raise ProbeRefused("The probe was trained on features of an unknown encoder; train it on smears.")
     return load_encoder(compute.model_copy(update={"encoder": probe.description.encoder}))
 
 
 def encode_smear(
     smear: Smear, encoder: LoadedEncoder, compute: EncodeOptions, *, progress: OnProgress = ignore
 ) -> Features:
-    """Encode a graded smear, or take its features from the cache that predictions fill."""
+    """Encode a graded smear, or read its features from the cache that predictions use too."""
     compute = compute.model_copy(update={"encoder": encoder.encoder.name})
     return encode(smear, compute, encoder=encoder, cache=home("cache") / "features", progress=progress)
 
 
 def save_differentials(differentials: Sequence[Differential], folder: Path) -> list[Path]:
-    """Write one row a type and one row a cell of some smears, and return the files; `OutputRefused` when it fails."""
+    """Write one row per type and one row per cell of some smears; return the files; `OutputRefused` when it fails."""
     tables = {
         TYPE_TABLE: pd.concat([one.table() for one in differentials]),
         CELL_TABLE: pd.concat([one.cell_table() for one in differentials]),

@@ -1,4 +1,4 @@
-"""Labelled cells -> a probe, and how it errs on patients that it has not seen."""
+"""Labelled cells -> a probe, with its errors on held-out patients."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from napari_caltomorph.about import library_version
 from napari_caltomorph.differential.cell_types import in_reading_order
 from napari_caltomorph.differential.corrected_count import correlation_within_patients
 from napari_caltomorph.differential.labels import CellLabels
-from napari_caltomorph.differential.options import ProbeOptions
-from napari_caltomorph.differential.probe import Probe, ProbeDescription
+from napari_caltomorph.differential.probe import Probe, ProbeDescription, ProbeOptions
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import FeaturesRefused, TrainingRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
@@ -37,9 +36,9 @@ def train_probe(
     Parameters
     ----------
     features : sequence of Features
-        One a smear, all of one encoder; cells without a label are not looked at.
+        One per smear, all of one encoder; cells without a label are ignored.
     labels : CellLabels
-        Labels of other smears do no harm.
+        Labels of other smears are ignored.
     options : ProbeOptions
     progress : callable
         Called with a `Progress` before every fit; raising `Cancelled` in it stops cleanly.
@@ -62,10 +61,10 @@ def train_probe(
     cells = _gather(features, labels, options)
     folds = _folds(cells, options)
     called = np.empty_like(cells.type)
-    for number, (learn, judge) in enumerate(folds):
+    for number, (training, held_out) in enumerate(folds):
         progress(Progress(STAGE, number, len(folds) + 1, "fits"))
-        weights, bias = _fit(cells.values[learn], cells.type[learn], len(cells.types), options)
-        called[judge] = (cells.values[judge] @ weights.T + bias).argmax(axis=1)
+        weights, bias = _fit(cells.values[training], cells.type[training], len(cells.types), options)
+        called[held_out] = (cells.values[held_out] @ weights.T + bias).argmax(axis=1)
     progress(Progress(STAGE, len(folds), len(folds) + 1, "fits"))
     weights, bias = _fit(cells.values, cells.type, len(cells.types), options)
     progress(Progress(STAGE, len(folds) + 1, len(folds) + 1, "fits"))
@@ -84,7 +83,7 @@ class _Cells:
 
     @property
     def of_one_patient(self) -> NDArray[np.bool_]:
-        """(K,) which types one patient only has."""
+        """(K,) whether only one patient has the type."""
         return np.array([len(np.unique(self.patient[self.type == one])) < 2 for one in range(len(self.types))])
 
 
@@ -103,7 +102,7 @@ def _gather(features: Sequence[Features], labels: CellLabels, options: ProbeOpti
     if len(types) < 2:
         found = ", ".join(f"{count} {name}" for name, count in counts.most_common())
         raise TrainingRefused(
-            f"A probe tells types apart, and only {found} are labelled: label at least {options.min_cells} cells of "
+            f"A probe distinguishes types, and only {found} are labelled: label at least {options.min_cells} cells of "
             "each of two types or more."
         )
     place = {name: i for i, name in enumerate(types)}
@@ -118,7 +117,7 @@ def _gather(features: Sequence[Features], labels: CellLabels, options: ProbeOpti
 
 
 def _folds(cells: _Cells, options: ProbeOptions) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Pairs of rows to learn from and rows to judge; each cell is judged once."""
+    """Return pairs of training rows and held-out rows; each cell is held out once."""
     by_cell = cells.of_one_patient[cells.type]  # (N,)
     folds = []
     for one_patient, parts in ((False, _parts_of_patients), (True, _parts_of_cells)):
@@ -126,7 +125,7 @@ def _folds(cells: _Cells, options: ProbeOptions) -> list[tuple[NDArray[np.intp],
         if mine.any():
             part = parts(cells, options)
             pairs = ((np.flatnonzero(part != i), np.flatnonzero((part == i) & mine)) for i in range(part.max() + 1))
-            folds += [(learn, judge) for learn, judge in pairs if len(judge)]
+            folds += [(training, held_out) for training, held_out in pairs if len(held_out)]
     return folds
 
 
@@ -134,13 +133,13 @@ def _parts_of_patients(cells: _Cells, options: ProbeOptions) -> NDArray[np.intp]
     """(N,) part of each cell; patients stay whole, and parts are of about one size."""
     part = np.empty_like(cells.type)
     split = GroupKFold(min(options.folds, len(np.unique(cells.patient))))
-    for number, (_, judge) in enumerate(split.split(cells.values, groups=cells.patient)):
-        part[judge] = number
+    for number, (_, held_out) in enumerate(split.split(cells.values, groups=cells.patient)):
+        part[held_out] = number
     return part
 
 
 def _parts_of_cells(cells: _Cells, options: ProbeOptions) -> NDArray[np.intp]:
-    """(N,) part of each cell; the cells of one type are dealt out in turn."""
+    """(N,) part of each cell; the cells of one type are assigned in turn."""
     shuffled = np.random.default_rng(options.seed).permutation(len(cells.type))
     order = shuffled[np.argsort(cells.type[shuffled], kind="stable")]
     part = np.empty_like(cells.type)
@@ -151,14 +150,14 @@ def _parts_of_cells(cells: _Cells, options: ProbeOptions) -> NDArray[np.intp]:
 def _fit(
     values: NDArray[np.float64], types: NDArray[np.intp], count: int, options: ProbeOptions
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return weights (K, D) and bias (K,) for features as they come; a type without cells is never called."""
+    """Return weights (K, D) and bias (K,) for unscaled features; a type without cells is never called."""
     known = np.unique(types)
     weights, bias = np.zeros((count, values.shape[1])), np.full(count, -np.inf)
     bias[known] = 0
     if len(known) > 1:
         mean, scale = values.mean(axis=0), values.std(axis=0)
         scale[scale < 1e-9] = 1.0  # a feature that never varies
-        # Over the width: wide features tell types apart with smaller weights.
+        # Divided by the width: wide features separate types with smaller weights.
         model = LogisticRegression(C=options.strength / values.shape[1], max_iter=1000)
         model.fit((values - mean) / scale, types)
         rows = known if len(known) > 2 else known[1:]  # of two types, scikit-learn scores the second against 0
@@ -196,7 +195,7 @@ def _describe(
 
 
 def _refuse_mixed(features: Sequence[Features]) -> None:
-    made = {(f.values.shape[1], f.origin.encoder, f.origin.weights_sha256, f.origin.preprocessing) for f in features}
-    if len(made) > 1:
-        names = " and ".join(sorted({str(encoder or f"{width} numbers a cell") for width, encoder, *_ in made}))
+    origins = {(f.values.shape[1], f.origin.encoder, f.origin.weights_sha256, f.origin.preprocessing) for f in features}
+    if len(origins) > 1:
+        names = " and ".join(sorted({str(encoder or f"{width} numbers a cell") for width, encoder, *_ in origins}))
         raise FeaturesRefused(f"A probe takes features of one encoder, these are of {names}; encode all with one.")

@@ -17,7 +17,7 @@ from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.training import TrainOptions, features_ready, training_folder
 
 if TYPE_CHECKING:
-    from napari_caltomorph.training.checkpoint import FoldHistory
+    from napari_caltomorph.training import FoldHistory
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def train_model(request: TrainRequest, *, progress: OnProgress = ignore) -> Trai
     ------
     CaltomorphError
         What a person can fix; the message says how.
-    KeepSoFar
+    FinishEarly
         `progress` asked to end before any epoch was finished: there is no model.
     """
     request.refuse_existing()

@@ -31,8 +31,8 @@ from napari_caltomorph.report.drawing import (
 )
 from napari_caltomorph.statistics.metric import METRICS
 from napari_caltomorph.taxonomy import Taxonomy
-from napari_caltomorph.training.compare_options import GroupName
-from napari_caltomorph.training.comparison import OPTIMISTIC, Comparison, Variant
+from napari_caltomorph.training.comparison import OPTIMISTIC, Comparison
+from napari_caltomorph.training.variants import GroupName, Variant
 
 # Distinguishable with any colour vision (Okabe and Ito 2008); as light as both backgrounds allow.
 _FOLD_COLORS = ("#3b8fd9", "#e69f00", "#1fb58f", "#d97fb0", "#e5683a", "#8e7cc3", "#b8a500")
@@ -222,7 +222,7 @@ def _width(comparison: Comparison, group: GroupName) -> float:
 
 def _values(comparison: Comparison, variants: list[Variant], metric: str) -> NDArray[np.float64]:
     """(V, K): a row a variant, a column a fold, NaN where undefined."""
-    return np.stack([comparison.result(variant).values(metric) for variant in variants])
+    return np.stack([comparison.results[variant.slug].values(metric) for variant in variants])
 
 
 def _means(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -287,7 +287,7 @@ def _draw_depths(axes: Axes, comparison: Comparison, variants: list[Variant], me
 
 def _draw_sizes(axes: Axes, comparison: Comparison, variants: list[Variant], metric: str, style: PlotStyle) -> None:
     values = _values(comparison, variants, metric)
-    places = np.array([np.mean(comparison.result(variant).patients) for variant in variants])
+    places = np.array([np.mean(comparison.results[variant.slug].patients) for variant in variants])
     _draw_folds(axes, places, values, variants, _ONE_CURVE, style)
     axes.plot(places, _means(values), color=style.text, linewidth=2, zorder=3)
     labels = [f"{place:.0f}\n{variant.name}" for place, variant in zip(places, variants, strict=True)]

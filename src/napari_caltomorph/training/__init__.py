@@ -1,7 +1,4 @@
-"""A cohort and its features -> an ensemble, and how the ways of training compare.
-
-Only the names that need no torch are imported here; `train` comes when first used.
-"""
+"""A cohort and its features -> an ensemble; and the comparison of ways to train."""
 
 import lazy_loader
 

@@ -1,14 +1,13 @@
 from .bags import features_ready
-from .config import options_from
-from .journal import training_folder
-from .options import RECIPES, TrainOptions
-from .plan import TrainPlan, plan_training
-from .progress import KeepSoFar, TrainProgress
-from .run import train
+from .folder import training_folder
+from .options import RECIPES, TrainOptions, options_from
+from .progress import FinishEarly, FoldHistory, TrainProgress
+from .run import TrainPlan, plan_training, train
 
 __all__ = [
     "RECIPES",
-    "KeepSoFar",
+    "FinishEarly",
+    "FoldHistory",
     "TrainOptions",
     "TrainPlan",
     "TrainProgress",

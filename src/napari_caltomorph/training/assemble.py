@@ -1,11 +1,11 @@
-"""Trained members -> an ensemble that can say how it came to be, and what its members said of their own folds."""
+"""Trained members -> an ensemble, with the record of its training and its out-of-fold numbers."""
 
 from __future__ import annotations
 
 import platform
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.diagnosis import Ensemble, FoldRecord, ModelDescription, TrainingRecord
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.domain_fit import fit_domain
+from napari_caltomorph.diagnosis.inference import softmax
 from napari_caltomorph.diagnosis.member import Member
 from napari_caltomorph.diagnosis.model_file import (
     EncoderNeed,
@@ -33,16 +34,15 @@ from napari_caltomorph.evaluation.calibrate import fit_calibration
 from napari_caltomorph.statistics import Interval, classification_metrics, hemoglobin_metrics
 from napari_caltomorph.synthetic import SYNTHETIC_COLUMN
 from napari_caltomorph.training.bags import LabelledBags
-from napari_caltomorph.training.checkpoint import FoldCheckpoint, FoldHistory
-from napari_caltomorph.training.fit import new_member, predict_bags
-from napari_caltomorph.training.folds import MemberSplit
+from napari_caltomorph.training.folds import notes_of
+from napari_caltomorph.training.members import TrainedMember, predict_bags
 from napari_caltomorph.training.options import TrainOptions
 
 _LIBRARIES = ("napari-caltomorph", "torch", "timm", "numpy", "scikit-learn")
 _THRESHOLD = Threshold(value=0.5, rule="the paper's operating point (section 3.1), not chosen on this cohort")
-# Between the 5 % and the 95 % quantile of fewer lie less than 90 % of other patients.
+# Between the 5 % and the 95 % quantile of fewer patients are less than 90 % of other patients.
 _LEAST_FOR_INTERVAL = 19
-# Stands in for a member's file until `Ensemble.save` has written it.
+# A placeholder, until `Ensemble.save` has written the member's file.
 _UNWRITTEN = "0" * 64
 
 
@@ -50,13 +50,12 @@ def assemble(
     name: str,
     cohort: Cohort,
     bags: LabelledBags,
-    splits: list[MemberSplit],
+    trained: list[TrainedMember],
     options: TrainOptions,
-    work: Path,
     *,
     seconds: float,
 ) -> Ensemble:
-    """Return the ensemble of the members whose weights stand in a training's folder.
+    """Return the ensemble of some trained members, at least one.
 
     Parameters
     ----------
@@ -64,21 +63,13 @@ def assemble(
         Of the model.
     cohort : Cohort
     bags : LabelledBags
-    splits : list of MemberSplit
-        Of the members that were trained.
+    trained : list of TrainedMember
     options : TrainOptions
-    work : Path
     seconds : float
-        How long the training took.
+        The duration of the training.
     """
-    members, histories = [], []
-    for split in splits:
-        checkpoint = FoldCheckpoint(work, split.fold)
-        member = new_member(bags, split, options)
-        member.load_state_dict(checkpoint.best())
-        members.append(member.eval().requires_grad_(False))
-        histories.append(checkpoint.history())
-    said = _out_of_fold(bags, splits, members, options)
+    members = tuple(one.member for one in trained)
+    out_of_fold = _out_of_fold(bags, trained, options)
     description = ModelDescription(
         name=name,
         description=f"Trained by napari-caltomorph on the cohort {cohort.name}.",
@@ -92,81 +83,92 @@ def assemble(
         ),
         field_of_view_um=bags.origin.field_of_view_um,
         taxonomy=bags.taxonomy,
-        hemoglobin=HemoglobinTarget(error=_hemoglobin_error(bags, said)) if options.hemoglobin else None,
+        hemoglobin=HemoglobinTarget(error=_hemoglobin_error(bags, out_of_fold)) if options.hemoglobin else None,
         aggregator=options.aggregator_options(),
         classifier_width=options.classifier_width,
         threshold=_THRESHOLD,
         calibration=_calibration(cohort, bags, members, options),
-        training=TrainingRecord(
-            recipe=options.recipe,
-            options=options.model_dump(mode="json"),
-            cohort=f"{cohort.name}, {len(bags)} training patients",
-            patients={slug: int((bags.classes == index).sum()) for index, slug in enumerate(bags.taxonomy.slugs)},
-            folds=tuple(_fold_record(s, h) for s, h in zip(splits, histories, strict=True)),
-            out_of_fold=_out_of_fold_numbers(bags, splits, said),
-            notes=_notes(bags, splits, histories, cohort),
-            seconds=round(seconds, 1),
-            machine=_machine(options),
-        ),
+        training=_record(cohort, bags, trained, out_of_fold, options, seconds),
         members=tuple(MemberFile(file=f"fold_{i}.safetensors", sha256=_UNWRITTEN) for i in range(len(members))),
         library_versions={name: version(name) for name in _LIBRARIES},
     )
     patients = TrainingPatients(
-        table=_patient_table(bags, splits, said),
+        table=_patient_table(bags, trained, out_of_fold),
         embeddings=torch.stack([predict_bags(m, bags, np.arange(len(bags)), options).embedding for m in members]),
     )
-    judge = patients.table["fold"].fillna(-2).to_numpy(dtype=np.intp)  # -2: all members learnt from the patient
-    domain = fit_domain(bags.values, patients.embeddings.float().numpy(), judge)
-    return Ensemble(description, tuple(members), patients, domain=domain)
+    # -2: all members were trained on the patient
+    held_out_by = patients.table["fold"].fillna(-2).to_numpy(dtype=np.intp)
+    domain = fit_domain(bags.values, patients.embeddings.float().numpy(), held_out_by)
+    return Ensemble(description, members, patients, domain=domain)
 
 
-class _Said:
-    """What single members say of their own folds: NaN for patients of no fold that was trained."""
+def _record(
+    cohort: Cohort,
+    bags: LabelledBags,
+    trained: list[TrainedMember],
+    out_of_fold: _OutOfFoldOutputs,
+    options: TrainOptions,
+    seconds: float,
+) -> TrainingRecord:
+    return TrainingRecord(
+        recipe=options.recipe,
+        options=options.model_dump(mode="json"),
+        cohort=f"{cohort.name}, {len(bags)} training patients",
+        patients={slug: int((bags.classes == index).sum()) for index, slug in enumerate(bags.taxonomy.slugs)},
+        folds=tuple(map(_fold_record, trained)),
+        out_of_fold=_out_of_fold_numbers(bags, trained, out_of_fold),
+        notes=_notes(bags, trained, cohort),
+        seconds=round(seconds, 1),
+        machine=_machine(options),
+    )
 
-    def __init__(self, patients: int, classes: int) -> None:
-        self.probabilities = np.full((patients, classes), np.nan)
-        self.hemoglobin = np.full(patients, np.nan)
 
-    @property
-    def is_known(self) -> NDArray[np.bool_]:
-        """(P,)"""
-        known: NDArray[np.bool_] = np.isfinite(self.probabilities).all(axis=1)
-        return known
+@dataclass(frozen=True)
+class _OutOfFoldOutputs:
+    """Outputs of each member for its own fold: probabilities (P, C), hemoglobin (P,) g/dl; NaN without a member."""
+
+    probabilities: NDArray[np.float64]
+    hemoglobin: NDArray[np.float64]
 
 
-def _out_of_fold(bags: LabelledBags, splits: list[MemberSplit], members: list[Member], options: TrainOptions) -> _Said:
-    said = _Said(len(bags), len(bags.taxonomy.classes))
-    for split, member in zip(splits, members, strict=True):
-        outputs = predict_bags(member, bags, split.own, options)
-        said.probabilities[split.own] = outputs.logits.double().softmax(-1).numpy()
-        hemoglobin = member.hemoglobin_g_dl(outputs)
+def _out_of_fold(bags: LabelledBags, trained: list[TrainedMember], options: TrainOptions) -> _OutOfFoldOutputs:
+    probabilities = np.full((len(bags), len(bags.taxonomy.classes)), np.nan)
+    hemoglobin_g_dl = np.full(len(bags), np.nan)
+    for one in trained:
+        own = one.split.own
+        outputs = predict_bags(one.member, bags, own, options)
+        probabilities[own] = softmax(outputs.logits)
+        hemoglobin = one.member.hemoglobin_g_dl(outputs)
         if hemoglobin is not None:
-            said.hemoglobin[split.own] = hemoglobin.numpy()
-    return said
+            hemoglobin_g_dl[own] = hemoglobin.numpy()
+    return _OutOfFoldOutputs(probabilities, hemoglobin_g_dl)
 
 
-def _out_of_fold_numbers(bags: LabelledBags, splits: list[MemberSplit], said: _Said) -> OutOfFold:
-    """Pooled over all folds, with intervals, and of each fold: folds differ, and pooling hides it."""
-    pooled = _metrics(bags, said, np.flatnonzero(said.is_known), resamples=1000)
-    per_fold = [_metrics(bags, said, split.own, resamples=0) for split in splits]
+def _out_of_fold_numbers(bags: LabelledBags, trained: list[TrainedMember], out_of_fold: _OutOfFoldOutputs) -> OutOfFold:
+    """Return them pooled over all folds, with intervals, and per fold: pooling hides how much folds differ."""
+    known = np.flatnonzero(np.isfinite(out_of_fold.probabilities).all(axis=1))
+    pooled = _metrics(bags, out_of_fold, known, resamples=1000)
+    per_fold = [_metrics(bags, out_of_fold, one.split.own, resamples=0) for one in trained]
     return OutOfFold(
         pooled={n: Estimate(value=i.value, low=i.low, high=i.high) for n, i in pooled.items()},
         per_fold={n: tuple(fold[n].value if n in fold else None for fold in per_fold) for n in pooled},
     )
 
 
-def _metrics(bags: LabelledBags, said: _Said, patients: NDArray[np.intp], *, resamples: int) -> dict[str, Interval]:
-    found = classification_metrics(
-        bags.classes[patients], said.probabilities[patients], bags.taxonomy.is_malignant, resamples=resamples
-    )
-    hemoglobin = hemoglobin_metrics(bags.hemoglobin[patients], said.hemoglobin[patients], resamples=resamples)
-    return found | {f"hemoglobin_{name}": interval for name, interval in hemoglobin.items()}
+def _metrics(
+    bags: LabelledBags, out_of_fold: _OutOfFoldOutputs, patients: NDArray[np.intp], *, resamples: int
+) -> dict[str, Interval]:
+    classes, probabilities = bags.classes[patients], out_of_fold.probabilities[patients]
+    metrics = classification_metrics(classes, probabilities, bags.taxonomy.is_malignant, resamples=resamples)
+    measured, predicted = bags.hemoglobin[patients], out_of_fold.hemoglobin[patients]
+    hemoglobin = hemoglobin_metrics(measured, predicted, resamples=resamples)
+    return metrics | {f"hemoglobin_{name}": interval for name, interval in hemoglobin.items()}
 
 
-def _hemoglobin_error(bags: LabelledBags, said: _Said) -> ErrorInterval | None:
-    """How far off single members were on their own folds; too few patients give no interval."""
-    numbers = hemoglobin_metrics(bags.hemoglobin, said.hemoglobin, resamples=0)
-    patients = int((np.isfinite(bags.hemoglobin) & np.isfinite(said.hemoglobin)).sum())
+def _hemoglobin_error(bags: LabelledBags, out_of_fold: _OutOfFoldOutputs) -> ErrorInterval | None:
+    """Return the error of single members on their own folds; too few patients give no interval."""
+    numbers = hemoglobin_metrics(bags.hemoglobin, out_of_fold.hemoglobin, resamples=0)
+    patients = int((np.isfinite(bags.hemoglobin) & np.isfinite(out_of_fold.hemoglobin)).sum())
     if patients < _LEAST_FOR_INTERVAL:
         return None
     low, high = numbers["error_low"].value, numbers["error_high"].value
@@ -174,27 +176,28 @@ def _hemoglobin_error(bags: LabelledBags, said: _Said) -> ErrorInterval | None:
 
 
 def _calibration(
-    cohort: Cohort, bags: LabelledBags, members: list[Member], options: TrainOptions
+    cohort: Cohort, bags: LabelledBags, members: tuple[Member, ...], options: TrainOptions
 ) -> Calibration | None:
     aside = np.flatnonzero(bags.folds < 0)
     if not len(aside):
         return None
-    votes = [predict_bags(m, bags, aside, options).logits.double().softmax(-1).numpy() for m in members]
+    probabilities = [softmax(predict_bags(m, bags, aside, options).logits) for m in members]
     return fit_calibration(
         bags.classes[aside],
-        np.mean(votes, axis=0),
+        np.mean(probabilities, axis=0),
         bags.taxonomy.slugs,
         source=f"{len(aside)} patients of {cohort.name} that no member has seen",
     )
 
 
 def _is_synthetic(bags: LabelledBags) -> bool:
-    """Whether only drawn cells were learnt from: the cohort says so, or its encoder has seen no others."""
+    """Whether all cells are synthetic: the cohort says so, or its encoder was trained on such cells only."""
     says_so = SYNTHETIC_COLUMN in bags.table and bool(bags.table[SYNTHETIC_COLUMN].astype("string").eq("yes").all())
     return says_so or bags.origin.encoder == DEMO_ENCODER
 
 
-def _fold_record(split: MemberSplit, history: FoldHistory) -> FoldRecord:
+def _fold_record(trained: TrainedMember) -> FoldRecord:
+    split, history = trained.split, trained.history
     assert history.stopped_by is not None
     return FoldRecord(
         patients=len(split.train),
@@ -207,35 +210,33 @@ def _fold_record(split: MemberSplit, history: FoldHistory) -> FoldRecord:
     )
 
 
-def _notes(
-    bags: LabelledBags, splits: list[MemberSplit], histories: list[FoldHistory], cohort: Cohort
-) -> tuple[str, ...]:
-    notes = [*bags.notes, *sorted({split.note for split in splits if split.note})]
-    for split, history in zip(splits, histories, strict=True):
+def _notes(bags: LabelledBags, trained: list[TrainedMember], cohort: Cohort) -> tuple[str, ...]:
+    notes = [*bags.notes, *notes_of([one.split for one in trained])]
+    for split, history in ((one.split, one.history) for one in trained):
         known = np.unique(bags.classes[split.train])
         if unknown := [name for index, name in enumerate(bags.taxonomy.names) if index not in known]:
-            notes.append(f"The member of fold {split.fold + 1} learnt from no patient of {', '.join(unknown)}.")
+            notes.append(f"The member of fold {split.fold + 1} was trained on no patient of {', '.join(unknown)}.")
         if history.stopped_by == "not finite":
             notes.append(
                 f"The loss of fold {split.fold + 1} was not a number in epoch {history.epochs + 1}; its member has the "
                 f"weights of epoch {history.best_epoch}."
             )
-    if len(splits) < len(bags.fold_numbers):
-        notes.append(f"Stopped by hand: {len(splits)} of {len(bags.fold_numbers)} members were trained.")
+    if len(trained) < len(bags.fold_numbers):
+        notes.append(f"Stopped by hand: {len(trained)} of {len(bags.fold_numbers)} members were trained.")
     if bags.origin.encoder is None:
-        notes.append("The feature files do not say which encoder made them.")
+        notes.append("The feature files do not name their encoder.")
     return (*notes, *cohort.notes)
 
 
-def _patient_table(bags: LabelledBags, splits: list[MemberSplit], said: _Said) -> pd.DataFrame:
+def _patient_table(bags: LabelledBags, trained: list[TrainedMember], out_of_fold: _OutOfFoldOutputs) -> pd.DataFrame:
     columns = ["patient_id", "coarse", "detailed", "group", "hemoglobin_g_dl", "fingerprint", "path"]
-    # The member that did not learn from a patient, whichever fold that was; nobody's where its fold was not trained.
-    member_of = {-1: -1} | {split.fold: member for member, split in enumerate(splits)}
+    # Column "fold": number of the member that was trained without the patient; missing where there is none.
+    member_of = {-1: -1} | {one.split.fold: number for number, one in enumerate(trained)}
     table = bags.table[columns].assign(fold=pd.array([member_of.get(int(f)) for f in bags.folds], dtype="Int64"))
     for index, slug in enumerate(bags.taxonomy.slugs):
-        table[f"out_of_fold_p_{slug}"] = said.probabilities[:, index]
-    if np.isfinite(said.hemoglobin).any():
-        table["out_of_fold_hemoglobin_g_dl"] = said.hemoglobin
+        table[f"out_of_fold_p_{slug}"] = out_of_fold.probabilities[:, index]
+    if np.isfinite(out_of_fold.hemoglobin).any():
+        table["out_of_fold_hemoglobin_g_dl"] = out_of_fold.hemoglobin
     return table
 
 

@@ -27,36 +27,36 @@ from napari_caltomorph.training.options import TrainOptions
 
 # What must be the same of all bags; the cells and the field of view are each patient's own.
 _SHARED = ("encoder", "weights_sha256", "preprocessing", "precision")
-# What patients are dealt out by, besides their class.
-_DEALT_BY = ("detailed", "coarse_set", "group", "shared_images")
-# The squares of larger numbers do not fit float32 when they are summed; no encoder gives any near it.
+# The columns that splits depend on, besides the class.
+_SPLIT_COLUMNS = ("detailed", "coarse_set", "group", "shared_images")
+# Sums of squares of larger numbers overflow float32; no encoder returns features near it.
 _LARGEST = 1e15
-# Patients are set aside in so many parts at most; finer ones would not be alike in their classes.
+# The calibration split is made of parts, at most so many: smaller ones would not be stratified by class.
 _FINEST = 20
 
 
 @dataclass(frozen=True)
 class LabelledBags:
-    """P patients to learn from.
+    """P patients to train on.
 
     Attributes
     ----------
     taxonomy : Taxonomy
         The C classes that occur.
     values : tuple of (N, D) float32
-        One bag a patient.
+        One bag per patient.
     classes : (P,) int
         Indices into the taxonomy.
     hemoglobin : (P,) float
         g/dl, NaN where it was not measured.
     folds : (P,) int
-        Which member does not learn from whom; -1 for the patients set aside to calibrate on.
+        The member that is trained without the patient; -1 for the calibration split.
     table : pandas.DataFrame
         The rows of the cohort, in this order.
     origin : FeatureOrigin
         What all bags have in common.
     notes : tuple of str
-        What was left out, each a sentence.
+        What was left out; each is a sentence.
     """
 
     taxonomy: Taxonomy
@@ -86,7 +86,7 @@ class LabelledBags:
         """SHA-256 of all that training depends on."""
         digest = hashlib.sha256()
         digest.update("\n".join(self.table["patient_id"]).encode())
-        digest.update(self.table[list(_DEALT_BY)].to_json(orient="values").encode())
+        digest.update(self.table[list(_SPLIT_COLUMNS)].to_json(orient="values").encode())
         digest.update(self.taxonomy.model_dump_json().encode())
         arrays: list[NDArray[Any]] = [self.classes, self.hemoglobin, self.folds, *self.values]
         for array in arrays:
@@ -102,7 +102,7 @@ def load_bags(
     Parameters
     ----------
     cohort : Cohort
-        Its test split is not looked at.
+        Its test split is not used.
     folder : Path or None
         Feature folder of `encode_cohort`; None where the cohort itself names feature files.
     options : TrainOptions
@@ -111,7 +111,7 @@ def load_bags(
     Raises
     ------
     TrainingRefused
-        Too few classes, folds, or values to learn from, or features are missing; the message says what to do.
+        Too few classes or folds to train on, or features are missing; the message names the fix.
     FeaturesRefused
         A file is damaged, or files do not fit together: two encoders, or two widths.
     """
@@ -123,7 +123,7 @@ def load_bags(
         features.append(Features.load(path))
         _refuse_unusable(features[-1], path)
     _refuse_mixture(features, paths)
-    # Who was learnt from must be found again under another id, also where the cohort was read by names only.
+    # Training patients must be recognised under another id, also where the cohort was read by names only.
     smears = pd.Series([f.origin.smear_fingerprint for f in features], index=table.index, dtype="string")
     table = table.assign(fingerprint=table["fingerprint"].fillna(smears))
     taxonomy = _occurring(cohort.taxonomy, table["coarse"])
@@ -139,11 +139,11 @@ def load_bags(
         origin=_common_origin(features),
         notes=(*notes, *missing),
     )
-    return _setting_aside(bags, options) if options.calibration_split else bags
+    return _with_calibration_split(bags, options) if options.calibration_split else bags
 
 
 def training_patients(cohort: Cohort) -> tuple[pd.DataFrame, list[str]]:
-    """Return the rows of the patients that train, and what is to be said of those that do not.
+    """Return the rows of the training patients, and notes on those that are left out.
 
     Raises
     ------
@@ -155,12 +155,12 @@ def training_patients(cohort: Cohort) -> tuple[pd.DataFrame, list[str]]:
     is_labelled = table["coarse"].notna()
     notes = []
     if several := int((is_training & ~is_labelled).sum()):
-        notes.append(f"{several} training patients of no class, or of several, were not learnt from.")
+        notes.append(f"{several} training patients of no class, or of several, were not trained on.")
     chosen = table.loc[is_training & is_labelled].reset_index(drop=True)
     if chosen["coarse"].nunique() < 2:
         found = ", ".join(sorted(set(chosen["coarse"]))) or "none"
         raise TrainingRefused(
-            f"{cohort.source} has training patients of one class only ({found}), and nothing to tell apart; "
+            f"{cohort.source} has training patients of one class only ({found}), so there is nothing to distinguish; "
             "check --taxonomy, or add patients of another class."
         )
     if chosen["fold"].nunique() < 2:
@@ -196,15 +196,15 @@ def _with_features(
     kept = table.loc[is_there].reset_index(drop=True)
     if kept["coarse"].nunique() < 2 or kept["fold"].nunique() < 2:
         raise TrainingRefused(f"{missing}, and too few are left; run `caltomorph encode {cohort.source}`.")
-    return kept, paths, [f"{missing}; they were not learnt from."]
+    return kept, paths, [f"{missing}; they were not trained on."]
 
 
 def _refuse_unusable(features: Features, path: Path) -> None:
     if (largest := float(np.abs(features.values).max())) > _LARGEST:
-        raise FeaturesRefused(f"{path} holds features as large as {largest:.0e}, which no encoder gives; encode again.")
+        raise FeaturesRefused(f"{path} has features as large as {largest:.0e}, which no encoder returns; encode again.")
     sha256 = features.origin.weights_sha256
     if sha256 is not None and not re.fullmatch("[0-9a-f]{64}", sha256):
-        raise FeaturesRefused(f"{path}: its weights_sha256 ({sha256[:70]}) is no SHA-256; encode again.")
+        raise FeaturesRefused(f"{path}: its weights_sha256 ({sha256[:70]}) is not a SHA-256; encode again.")
 
 
 def _refuse_mixture(features: list[Features], paths: list[Path]) -> None:
@@ -228,7 +228,7 @@ def _common_origin(features: list[Features]) -> FeatureOrigin:
     first = features[0].origin
     fields = [f.origin.field_of_view_um for f in features]
     known = [field for field in fields if field is not None and 0 < field < math.inf]  # a file may say NaN
-    # The median says what cells looked like; a few patients of another scale do not change it.
+    # A few patients of another scale do not change the median.
     median = float(np.median(known)) if len(known) == len(fields) else None
     return replace(FeatureOrigin(**{name: getattr(first, name) for name in _SHARED}), field_of_view_um=median)
 
@@ -238,8 +238,8 @@ def _occurring(taxonomy: Taxonomy, slugs: Iterable[str]) -> Taxonomy:
     return Taxonomy(name=taxonomy.name, classes=tuple(c for c in taxonomy.classes if c.slug in present))
 
 
-def _setting_aside(bags: LabelledBags, options: TrainOptions) -> LabelledBags:
-    """Take a stratified part of the patients out of all folds, to calibrate on."""
+def _with_calibration_split(bags: LabelledBags, options: TrainOptions) -> LabelledBags:
+    """Remove a stratified part of the patients from all folds, to calibrate on."""
     share = Fraction(options.calibration_split).limit_denominator(_FINEST)
     parts = list(split_into_parts(bags.table, share.denominator, options.seed))[: share.numerator]
     aside = np.sort(np.concatenate([*parts, np.array([], dtype=np.intp)]))

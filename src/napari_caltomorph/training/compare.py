@@ -1,45 +1,34 @@
-"""The paper's ablations on a cohort: every variant trained as `train` does it, on the same folds with the same seed."""
+"""Compare ways to train on a cohort: every variant is trained as by `train`, on the same folds with the same seed."""
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from napari_caltomorph.cohort import Cohort, feature_path
+from napari_caltomorph.diagnosis.inference import softmax
 from napari_caltomorph.errors import FeaturesRefused, TrainingRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.statistics import classification_metrics
 from napari_caltomorph.storage import only_run, replacing
 from napari_caltomorph.training.bags import LabelledBags, load_bags
 from napari_caltomorph.training.checkpoint import FoldCheckpoint
-from napari_caltomorph.training.compare_options import CompareOptions
-from napari_caltomorph.training.comparison import (
-    COMPARED,
-    OPTIMISTIC,
-    WHOSE_NUMBERS,
-    CompareProgress,
-    Comparison,
-    Variant,
-    VariantResult,
-    variants,
-)
-from napari_caltomorph.training.fit import fit_member, new_member, predict_bags
-from napari_caltomorph.training.folds import MemberSplit, member_split
-from napari_caltomorph.training.journal import begin_or_resume
+from napari_caltomorph.training.comparison import COMPARED, OPTIMISTIC, SINGLE_MEMBERS, Comparison, VariantResult
+from napari_caltomorph.training.fit import fit_member
+from napari_caltomorph.training.folder import begin_or_resume
+from napari_caltomorph.training.folds import MemberSplit, member_split, member_splits, notes_of
+from napari_caltomorph.training.members import predict_bags, trained_member
 from napari_caltomorph.training.options import TrainOptions
-from napari_caltomorph.training.progress import TrainProgress
-from napari_caltomorph.training.step_progress import Steps
+from napari_caltomorph.training.progress import StepCounter, TrainProgress
+from napari_caltomorph.training.variants import CompareOptions, Variant, variants
 
 _LOCK = ".caltomorph-compare.lock"
-# Multiplications a cell whose time reading, padding and copying the cell takes; only the time left depends on it.
+# Reading, padding and copying a cell takes as long as so many multiplications; only the time left depends on it.
 _OVERHEAD = 1_000_000
 
 _SIZES = (
-    "Shares are of the patients a member learns from; its fold, and the patients that stop it, are the same for all "
-    "shares."
+    "Shares are of a member's training patients; its fold, and the patients that stop it, are the same for all shares."
 )
 
 
@@ -52,17 +41,17 @@ def compare(
     *,
     progress: OnProgress = ignore,
 ) -> Comparison:
-    """Train each variant's members on all folds, and say how they differ.
+    """Train the members of each variant on all folds, and compare their out-of-fold metrics.
 
     Parameters
     ----------
     cohort : Cohort
-        Its test split is not looked at.
+        Its test split is not used.
     features : str, Path or None
         Feature folder of `encode_cohort`; None where the cohort names feature files.
     out : str or Path
-        Folder for ``comparison.csv``, ``folds.csv`` and, a variant each, ``variants/<slug>.json``. What is done there
-        already is not done again, and a variant in hand goes on from its last finished epoch.
+        Folder for ``comparison.csv``, ``folds.csv`` and, for each variant, ``variants/<slug>.json``. Variants that are
+        finished there are not trained again, and an unfinished one resumes from its last finished epoch.
     options : CompareOptions
     train_options : TrainOptions
         The reference of every group; a variant differs from it in one thing.
@@ -72,18 +61,18 @@ def compare(
     Returns
     -------
     Comparison
-        Of the variants that have a result; its `failed` says why the others have none.
+        Of the variants that have a result; its `failed` has the reasons why the others have none.
 
     Raises
     ------
     TrainingRefused
-        There is nothing to learn, features are missing, or the folder was begun with other options or patients.
+        There is nothing to train on, features are missing, or the folder is of other options or patients.
     FeaturesRefused, OutputRefused, DeviceMissing, CalibrationRefused
 
     Notes
     -----
-    Paper, supplementary tables 1 and 2 and figure 2F. Members of one fold are compared with each other: see `Spread`
-    for what the spread between folds is, and what it is not.
+    Paper, supplementary tables 1 and 2 and figure 2F. Members of one fold are compared with each other; `Spread`
+    explains what the spread between folds means.
     """
     options, chosen = options or CompareOptions(), train_options or TrainOptions()
     if chosen.workers > 1 or chosen.scheduler is not None:
@@ -94,11 +83,11 @@ def compare(
     with only_run(folder, _LOCK, "another folder for the comparison"):
         bags = load_bags(cohort, place, chosen, progress=progress)
         begin_or_resume(folder, bags, chosen, resume=True)
-        work = _Work(folder, bags, tuple({row.slug: row for row in _reference_first(rows)}.values()), progress)
+        trainer = _VariantTrainer(folder, bags, _distinct(rows), progress)
         comparison = Comparison(tuple(rows), {}, {}, _notes(bags, rows, chosen))
-        for variant in work.variants:
+        for variant in trainer.variants:
             try:
-                result = work.result(cohort, variant)
+                result = trainer.result(cohort, variant)
             except (TrainingRefused, FeaturesRefused) as error:
                 comparison = replace(comparison, failed={**comparison.failed, variant.slug: str(error)})
             else:
@@ -107,47 +96,79 @@ def compare(
     return comparison
 
 
-class _Work:
-    """Trains variants one after another, and keeps what comes of them."""
+@dataclass(frozen=True)
+class CompareProgress(TrainProgress):
+    """One report of a comparison.
+
+    `done` and `total` count steps of average cost over all variants, as a step of depth 12 takes longer than one of
+    depth 2; the cost is a guess, and `total` an upper bound. All else is that of the training in hand.
+
+    Attributes
+    ----------
+    variant, variants : int
+        Which variant is trained, from 0, of how many.
+    name : str
+        Its slug.
+    """
+
+    variant: int = 0
+    variants: int = 1
+    name: str = ""
+
+    @property
+    def in_words(self) -> str:
+        """E.g. ``"3/17 transformer-cls-4: fold 2/5, epoch 37/150, loss 0.31"``."""
+        text = f"{self.variant + 1}/{self.variants} {self.name}: "
+        text += f"fold {self.fold + 1}/{self.folds}, epoch {self.epoch}/{self.epochs}"
+        return text if self.train_loss is None else f"{text}, loss {self.train_loss:.2f}"
+
+
+class _VariantTrainer:
+    """Trains the members of one variant after another, and saves each variant's result."""
 
     def __init__(self, folder: Path, bags: LabelledBags, variants: tuple[Variant, ...], progress: OnProgress) -> None:
         self.variants = variants
         self._folder, self._bags, self._progress = folder, bags, progress
-        splits = [member_split(bags, fold, variants[0].options) for fold in bags.fold_numbers]
-        patients = sum(len(split.train) * split.epochs(variants[0].options) for split in splits)
-        self._steps = max(1, patients * len(variants) // variants[0].options.batch_size)
+        options = variants[0].options
+        patients = sum(len(split.train) * split.epochs(options) for split in member_splits(bags, options))
+        self._steps = max(1, patients * len(variants) // options.batch_size)
         self._costs = [v.share * _cost(v.options) for v in variants]
 
     def result(self, cohort: Cohort, variant: Variant) -> VariantResult:
-        """Return what the members of a variant reach: read if it is there, else trained to its end."""
+        """Return the result of a variant: read the saved one, or train to the end."""
         bags = self._bags_of(cohort, variant)
-        kept = self._folder / "variants" / f"{variant.slug}.json"
-        if kept.is_file():
-            return _read(kept)
-        begun = kept.with_suffix("")
+        saved = self._folder / "variants" / f"{variant.slug}.json"
+        if saved.is_file():
+            return _read(saved)
+        work = saved.with_suffix("")
         splits = [member_split(bags, fold, variant.options, share=variant.share) for fold in bags.fold_numbers]
-        steps = Steps(splits, variant.options, begun, self._report(variant))
-        judged = [_judge(bags, split, variant.options, begun, steps) for split in splits]
-        histories = [FoldCheckpoint(begun, split.fold).history() for split in splits]
+        checkpoints = {split.fold: FoldCheckpoint(work, split.fold) for split in splits}
+        histories = {fold: checkpoint.history() for fold, checkpoint in checkpoints.items()}
+        steps = StepCounter(splits, histories, variant.options, self._report(variant))
+        metrics = []
+        for split in splits:
+            checkpoint = checkpoints[split.fold]
+            histories[split.fold] = fit_member(bags, split, variant.options, checkpoint, on_step=steps.of(split))
+            metrics.append(_own_fold_metrics(bags, split, variant.options, checkpoint))
         result = VariantResult(
             folds=tuple(split.fold for split in splits),
             patients=tuple(len(split.train) for split in splits),
             own_patients=tuple(len(split.own) for split in splits),
-            epochs=tuple(history.epochs for history in histories),
-            metrics={name: tuple(of_fold.get(name) for of_fold in judged) for name in COMPARED},
-            seconds=round(sum(history.seconds for history in histories), 1),
+            epochs=tuple(history.epochs for history in histories.values()),
+            metrics={name: tuple(of_fold.get(name) for of_fold in metrics) for name in COMPARED},
+            seconds=round(sum(history.seconds for history in histories.values()), 1),
         )
-        with replacing(kept) as part:
-            part.write_text(result.model_dump_json(indent=1), "utf-8")
-        shutil.rmtree(begun, ignore_errors=True)
+        with replacing(saved) as partial:
+            partial.write_text(result.model_dump_json(indent=1), "utf-8")
+        shutil.rmtree(work, ignore_errors=True)
         return result
 
     def _bags_of(self, cohort: Cohort, variant: Variant) -> LabelledBags:
-        """Return the bags of the folder that all share, or load another encoder's; those are not held."""
+        """Return the bags that the variants share, or load those of another encoder."""
         if not variant.encoder or variant.features is None:
             return self._bags
         folder, patients = variant.features.absolute(), self._bags.table["patient_id"].tolist()
-        # Looked for here: where a cohort names feature files, those would be taken in place of a missing one.
+        # Checked here: `load_bags` would take a file that the cohort names in place of a missing one.
         is_there = [feature_path(folder, patient).is_file() for patient in patients]
         if not all(is_there):
             raise TrainingRefused(
@@ -161,53 +182,47 @@ class _Work:
         return bags
 
     def _report(self, variant: Variant) -> OnProgress:
-        """Return what says how far the whole is when a variant's training says how far it is."""
+        """Return a callback that turns the progress of a variant into that of the comparison."""
         number = self.variants.index(variant)
         before, own, whole = sum(self._costs[:number]), self._costs[number], sum(self._costs)
 
         def report(progress: Progress) -> None:
             assert isinstance(progress, TrainProgress)
             done = before + own * progress.done / max(1, progress.total)
-            said = CompareProgress(
-                **vars(progress) | {"done": round(done / whole * self._steps), "total": self._steps},
-                variant=number,
-                variants=len(self.variants),
-                name=variant.slug,
+            self._progress(
+                CompareProgress(
+                    **vars(progress) | {"done": round(done / whole * self._steps), "total": self._steps},
+                    variant=number,
+                    variants=len(self.variants),
+                    name=variant.slug,
+                )
             )
-            self._progress(said)
 
         return report
 
 
-def _reference_first(rows: list[Variant]) -> list[Variant]:
-    """Order so that what is known after any end can be compared, and other folders are loaded last."""
-    return sorted(rows, key=lambda row: (bool(row.encoder), not row.is_reference))
+def _distinct(rows: list[Variant]) -> tuple[Variant, ...]:
+    """Return each variant once: references first, so that any end leaves something to compare; other encoders last."""
+    ordered = sorted(rows, key=lambda row: (bool(row.encoder), not row.is_reference))
+    return tuple({row.slug: row for row in ordered}.values())
 
 
-def _judge(
-    bags: LabelledBags, split: MemberSplit, options: TrainOptions, folder: Path, steps: Steps
+def _own_fold_metrics(
+    bags: LabelledBags, split: MemberSplit, options: TrainOptions, checkpoint: FoldCheckpoint
 ) -> dict[str, float]:
-    """Train a member to its end, and return the metrics on its own fold."""
-    checkpoint = FoldCheckpoint(folder, split.fold)
-    history = fit_member(bags, split, options, checkpoint, on_step=steps.of(split))
-    if history.stopped_by == "not finite":
+    trained = trained_member(bags, split, options, checkpoint)
+    if trained.history.stopped_by == "not finite":
         raise TrainingRefused(
-            f"The loss of fold {split.fold + 1} was not a number in epoch {history.epochs + 1}; use a smaller "
+            f"The loss of fold {split.fold + 1} was not a number in epoch {trained.history.epochs + 1}; use a smaller "
             "--learning-rate."
         )
-    member = new_member(bags, split, options)
-    member.load_state_dict(checkpoint.best())
-    probabilities = predict_bags(member, bags, split.own, options).logits.double().softmax(-1).numpy()
-    if not np.isfinite(probabilities).all():
-        raise TrainingRefused(
-            f"The member of fold {split.fold + 1} answers with no numbers; use a smaller --learning-rate."
-        )
-    found = classification_metrics(bags.classes[split.own], probabilities, bags.taxonomy.is_malignant, resamples=0)
-    return {name: interval.value for name, interval in found.items() if name in COMPARED}
+    probabilities = softmax(predict_bags(trained.member, bags, split.own, options).logits)
+    metrics = classification_metrics(bags.classes[split.own], probabilities, bags.taxonomy.is_malignant, resamples=0)
+    return {name: interval.value for name, interval in metrics.items() if name in COMPARED}
 
 
 def _cost(options: TrainOptions) -> float:
-    """Guess how long a step takes, in no unit: only for the time left."""
+    """Return a relative estimate of the time of a step; only the time left depends on it."""
     layers = 0
     if options.aggregator == "transformer":
         layers = options.depth * (4 * options.width**2 + 2 * options.width * options.mlp_width)
@@ -217,21 +232,20 @@ def _cost(options: TrainOptions) -> float:
 
 
 def _notes(bags: LabelledBags, rows: list[Variant], options: TrainOptions) -> tuple[str, ...]:
-    splits = [member_split(bags, fold, options) for fold in bags.fold_numbers]
-    notes = [WHOSE_NUMBERS, *([OPTIMISTIC] if options.recipe == "paper" else [])]
+    notes = [SINGLE_MEMBERS, *([OPTIMISTIC] if options.recipe == "paper" else [])]
     if any(row.group == "sizes" for row in rows):
         notes.append(_SIZES)
-    return (*notes, *bags.notes, *sorted({split.note for split in splits if split.note}))
+    return (*notes, *bags.notes, *notes_of(member_splits(bags, options)))
 
 
 def _read(path: Path) -> VariantResult:
     try:
         return VariantResult.model_validate_json(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise TrainingRefused(f"{path} is damaged; remove it to train this variant anew.") from error
+        raise TrainingRefused(f"{path} is damaged; remove it to train this variant again.") from error
 
 
 def _write(folder: Path, comparison: Comparison) -> None:
     for name, table in (("comparison.csv", comparison.table()), ("folds.csv", comparison.fold_table())):
-        with replacing(folder / name) as part:
-            table.to_csv(part, index=False)
+        with replacing(folder / name) as partial:
+            table.to_csv(partial, index=False)

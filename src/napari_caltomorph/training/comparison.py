@@ -1,86 +1,40 @@
-"""Ways of training side by side: what is compared with what, and the differences fold by fold.
+"""The results of a comparison: the numbers of each variant, and differences fold by fold.
 
-Members of one fold learn from the same patients and judge the same patients, whatever the way of training; so a
-difference is taken within each fold, where what is easy or hard about the fold's patients falls out of it.
+In all variants, the members of one fold are trained and evaluated on the same patients. So a difference is computed
+within each fold, where the difficulty of the fold's patients cancels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from napari_caltomorph.errors import TrainingRefused
-from napari_caltomorph.training.compare_options import CompareOptions, GroupName
-from napari_caltomorph.training.options import AggregatorName, TrainOptions
-from napari_caltomorph.training.progress import TrainProgress
+from napari_caltomorph.training.variants import GroupName, Variant
 
 COMPARED = ("balanced_accuracy", "weighted_f1", "malignant_auroc", "auroc")
 """Metrics compared. The first two are the paper's; the others are compared where a cohort defines them."""
 
-WHOSE_NUMBERS = "All numbers are those of single members on their own folds, not of ensembles."
+SINGLE_MEMBERS = "All numbers are those of single members on their own folds, not of ensembles."
 OPTIMISTIC = "The recipe paper stops each member on its own fold: its numbers are optimistic."
 
 
-@dataclass(frozen=True)
-class Variant:
-    """One way of training, in one group of them.
-
-    Attributes
-    ----------
-    group : str
-        What is varied here, e.g. ``"depths"``.
-    name : str
-        Its value, e.g. ``"cls, depth 4"``.
-    options : TrainOptions
-    share : float
-        Of each member's training patients.
-    features : Path or None
-        Feature folder; None where the cohort names feature files.
-    encoder : str
-        The name that was given to another feature folder; empty for the one that all groups share.
-    is_reference : bool
-        Whether the others of the group are compared with it.
-    """
-
-    group: GroupName
-    name: str
-    options: TrainOptions
-    share: float = 1.0
-    features: Path | None = None
-    encoder: str = ""
-    is_reference: bool = False
-
-    @property
-    def slug(self) -> str:
-        """The same for what is trained the same, whatever group it stands in."""
-        options, parts = self.options, []
-        if options.aggregator == "transformer":
-            parts = [options.pooling, str(options.depth)]
-        if self.share < 1:
-            parts += ["share", str(self.share)]
-        if self.encoder:
-            parts += ["features", self.encoder.casefold()]
-        return "-".join([options.aggregator, *parts])
-
-
 class VariantResult(BaseModel):
-    """What the members of a variant reached, each on its own fold.
+    """The metrics of the members of a variant, each on its own fold.
 
     Attributes
     ----------
     folds : tuple of int
     patients, own_patients : tuple of int
-        How many each member learnt from, and how many its fold has.
+        The number of training patients of each member, and of patients in its fold.
     epochs : tuple of int
     metrics : dict of str to tuple
-        One number a fold, None where the fold's patients do not define it.
+        One number per fold, None where the fold's patients do not define it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -98,33 +52,6 @@ class VariantResult(BaseModel):
 
 
 @dataclass(frozen=True)
-class CompareProgress(TrainProgress):
-    """One report of a comparison.
-
-    `done` and `total` count steps of average cost over all variants, as a step of depth 12 takes longer than one of
-    depth 2; the cost is a guess, and `total` an upper bound. All else is that of the training in hand.
-
-    Attributes
-    ----------
-    variant, variants : int
-        Which variant is trained, from 0, of how many.
-    name : str
-        Its slug.
-    """
-
-    variant: int = 0
-    variants: int = 1
-    name: str = ""
-
-    @property
-    def in_words(self) -> str:
-        """E.g. ``"3/17 transformer-cls-4: fold 2/5, epoch 37/150, loss 0.31"``."""
-        text = f"{self.variant + 1}/{self.variants} {self.name}: "
-        text += f"fold {self.fold + 1}/{self.folds}, epoch {self.epoch}/{self.epochs}"
-        return text if self.train_loss is None else f"{text}, loss {self.train_loss:.2f}"
-
-
-@dataclass(frozen=True)
 class Spread:
     """A mean over folds and the standard deviation between folds; None with fewer than two.
 
@@ -139,7 +66,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: NDArray[np.float64]) -> Spread | None:
-        """Return it for the folds that have a number, None where none has."""
+        """Return it for the folds that have a number, None without any."""
         known = values[np.isfinite(values)]
         if not len(known):
             return None
@@ -164,18 +91,18 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came of a comparison. All numbers are those of single members on their own folds, not of ensembles.
+    """The result of a comparison. All numbers are those of single members on their own folds, not of ensembles.
 
     Attributes
     ----------
     variants : tuple of Variant
         Group by group.
     results : mapping of str to VariantResult
-        By slug; those that failed, or were not reached, are not in it.
+        By slug, without those that failed or were not trained yet.
     failed : mapping of str to str
         Slug -> reason.
     notes : tuple of str
-        What holds for all numbers, each a sentence.
+        About all numbers; each is a sentence.
     """
 
     variants: tuple[Variant, ...]
@@ -185,12 +112,12 @@ class Comparison:
 
     @property
     def groups(self) -> list[GroupName]:
-        """Those compared, in order."""
+        """The groups that are compared, in order."""
         return list(dict.fromkeys(variant.group for variant in self.variants))
 
     @property
     def metrics(self) -> list[str]:
-        """Those that some fold defines; of two classes, one malignant, both AUROCs are the same number."""
+        """The metrics that some fold defines. With two classes, one malignant, both AUROCs are equal: one is shown."""
         known = [m for m in COMPARED if any(np.isfinite(r.values(m)).any() for r in self.results.values())]
         return [m for m in known if m != "auroc" or "malignant_auroc" not in known]
 
@@ -198,36 +125,32 @@ class Comparison:
         """Return the variants of a group that have a result."""
         return [v for v in self.variants if v.group == group and v.slug in self.results]
 
-    def result(self, variant: Variant) -> VariantResult:
-        """Return what a variant reached."""
-        return self.results[variant.slug]
-
     def spread(self, variant: Variant, metric: str) -> Spread | None:
-        """Return a metric's mean over folds and the spread between them."""
-        return Spread.of(self.result(variant).values(metric))
+        """Return a metric's mean over folds and its standard deviation between them."""
+        return Spread.of(self.results[variant.slug].values(metric))
 
     def difference(self, variant: Variant, metric: str) -> Difference | None:
-        """Return how a variant differs from its group's reference; None of the reference, or where it has no result."""
+        """Return a variant minus its group's reference; None for the reference, or without its result."""
         reference = next((v for v in self.of_group(variant.group) if v.is_reference), None)
         if reference is None or variant.is_reference:
             return None
-        differences = self.result(variant).values(metric) - self.result(reference).values(metric)
+        differences = self.results[variant.slug].values(metric) - self.results[reference.slug].values(metric)
         spread = Spread.of(differences)
         if spread is None:
             return None
         return Difference(spread, int((differences > 0).sum()), int(np.isfinite(differences).sum()))
 
     def table(self) -> pd.DataFrame:
-        """Return one row a variant and group: comparison.csv."""
+        """Return comparison.csv: one row per variant and group."""
         table = pd.DataFrame([self._row(v) for group in self.groups for v in self.of_group(group)])
         whole = [name for name in table.columns if name == "depth" or name.endswith(("_better", "_compared"))]
         return table.astype(dict.fromkeys(whole, "Int64"))
 
     def fold_table(self) -> pd.DataFrame:
-        """Return one row a variant, group and fold: folds.csv."""
+        """Return folds.csv: one row per variant, group and fold."""
         rows = []
         for variant in (v for group in self.groups for v in self.of_group(group)):
-            result = self.result(variant)
+            result = self.results[variant.slug]
             for position, fold in enumerate(result.folds):
                 row: dict[str, Any] = {"group": variant.group, "variant": variant.name, "fold": fold}
                 row |= {"training_patients": result.patients[position], "fold_patients": result.own_patients[position]}
@@ -235,7 +158,7 @@ class Comparison:
         return pd.DataFrame(rows)
 
     def _row(self, variant: Variant) -> dict[str, Any]:
-        result, options = self.result(variant), variant.options
+        result, options = self.results[variant.slug], variant.options
         is_transformer = options.aggregator == "transformer"
         row: dict[str, Any] = {
             "group": variant.group,
@@ -258,69 +181,3 @@ class Comparison:
             row[f"{metric}_folds_better"] = difference and difference.better
             row[f"{metric}_folds_compared"] = difference and difference.folds
         return row
-
-
-def variants(features: Path | None, options: CompareOptions, train_options: TrainOptions) -> list[Variant]:
-    """Return what is to be compared, group by group; each group holds its reference, what was chosen to train.
-
-    The depths' reference is the transformer of the chosen depth and pooling, also where another aggregator was chosen.
-
-    Raises
-    ------
-    TrainingRefused
-        The chosen options give no transformer.
-    """
-    made = {"aggregators": _aggregators, "depths": _depths, "sizes": _sizes, "encoders": _encoders}
-    return [variant for group in options.groups for variant in made[group](features, options, train_options)]
-
-
-def _aggregators(features: Path | None, options: CompareOptions, chosen: TrainOptions) -> list[Variant]:
-    rows = []
-    for name in get_args(AggregatorName):
-        label = f"{name}, {chosen.pooling}, depth {chosen.depth}" if name == "transformer" else name
-        changed = _changed(chosen, aggregator=name)
-        rows.append(Variant("aggregators", label, changed, 1.0, features, is_reference=name == chosen.aggregator))
-    return rows
-
-
-def _depths(features: Path | None, options: CompareOptions, chosen: TrainOptions) -> list[Variant]:
-    rows = []
-    for pooling in ("cls", "mean"):
-        own = {chosen.depth} if pooling == chosen.pooling else set()
-        for depth in sorted({*options.depths, *own}):
-            changed = _changed(chosen, aggregator="transformer", pooling=pooling, depth=depth)
-            is_reference = (pooling, depth) == (chosen.pooling, chosen.depth)
-            rows.append(
-                Variant("depths", f"{pooling}, depth {depth}", changed, 1.0, features, is_reference=is_reference)
-            )
-    return rows
-
-
-def _sizes(features: Path | None, options: CompareOptions, chosen: TrainOptions) -> list[Variant]:
-    return [
-        Variant("sizes", f"{100 * share:g} %", chosen, share, features, is_reference=share == 1)
-        for share in sorted({*options.shares, 1.0})
-    ]
-
-
-def _encoders(features: Path | None, options: CompareOptions, chosen: TrainOptions) -> list[Variant]:
-    others = options.encoder_folders
-    # What the folder is called under --encoders is its name, where it stands there as well.
-    own = next((name for name, folder in others.items() if _same(folder, features)), None)
-    name = own or (features.absolute().name if features is not None else "the cohort's features")
-    name = name if own or name not in others else f"{name} (--features)"
-    rows = [Variant("encoders", name, chosen, 1.0, features, is_reference=True)]
-    return rows + [
-        Variant("encoders", name, chosen, 1.0, folder, encoder=name) for name, folder in others.items() if name != own
-    ]
-
-
-def _same(folder: Path, features: Path | None) -> bool:
-    return features is not None and folder.absolute() == features.absolute()
-
-
-def _changed(options: TrainOptions, **changes: Any) -> TrainOptions:
-    try:
-        return TrainOptions.model_validate(options.model_dump() | changes)
-    except ValidationError as error:  # the transformer's width and heads, where another aggregator was chosen
-        raise TrainingRefused(f"{error.errors()[0]['msg']}; change --width or --heads.") from error

@@ -1,15 +1,15 @@
-"""One member: its patients -> its weights. The loop is written out, so that what happens in a step can be read.
+"""One member: its patients -> its weights, in plain torch, so that each part of a step can be read.
 
-Whatever is random is drawn from a seed that names the fold and the epoch, so a member that was stopped and goes on ends
-with the same weights.
+All random numbers come from seeds of the fold and the epoch, so a member that was stopped and resumed ends with the
+same weights.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,45 +18,36 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_caltomorph.diagnosis.inference import are_finite, run_bags, run_batches
-from napari_caltomorph.diagnosis.member import Member, Outputs
-from napari_caltomorph.encoding.device import find_device, find_precision, is_out_of_memory
+from napari_caltomorph.diagnosis.inference import are_finite, pad_bags, run_batches
+from napari_caltomorph.diagnosis.member import Member
+from napari_caltomorph.encoding.device import find_device, find_precision
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.training.bags import LabelledBags
-from napari_caltomorph.training.batches import Batch, steps_per_epoch, training_steps
-from napari_caltomorph.training.checkpoint import FoldCheckpoint, FoldHistory
+from napari_caltomorph.training.checkpoint import FoldCheckpoint
 from napari_caltomorph.training.folds import MemberSplit
+from napari_caltomorph.training.members import memory_explained, new_member, seed_of
 from napari_caltomorph.training.options import TrainOptions
+from napari_caltomorph.training.progress import FoldHistory, OnStep
 
-# Called after each step with the history so far and the steps of this epoch that are done.
-OnStep = Callable[[FoldHistory, int], None]
-_LEAST_SPREAD = 1e-6
+# Patients are sorted by length within so many batches: enough to pad little, too few to make batches alike.
+_POOL = 8
 
 
-def new_member(bags: LabelledBags, split: MemberSplit, options: TrainOptions) -> Member:
-    """Return a member with random weights, and the scales of its own training patients.
+@dataclass(frozen=True)
+class Batch:
+    """B patients: bags (B, N, D) padded with zeros, mask (B, N), classes (B,), hemoglobin (B,) g/dl or NaN."""
 
-    Scales and weights depend on no patient outside `split.train`, so a member's own fold cannot influence it.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_seed(options, split.fold, 0))
-        member = Member(
-            bags.width,
-            len(bags.taxonomy.classes),
-            options.aggregator_options(),
-            classifier_width=options.classifier_width,
-            hemoglobin=options.hemoglobin,
-            dropout=options.dropout,
-        )
-    if options.scaling == "standardise":
-        mean, std = _feature_scale(bags, split)
-        member.feature_mean.copy_(torch.from_numpy(mean))
-        member.feature_std.copy_(torch.from_numpy(std))
-    if options.hemoglobin:
-        values = bags.hemoglobin[split.train]
-        member.hemoglobin_mean.fill_(float(np.nanmean(values)))
-        member.hemoglobin_std.fill_(float(np.nanstd(values)))
-    return member
+    bags: Tensor
+    mask: Tensor
+    classes: Tensor
+    hemoglobin: Tensor
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def to(self, device: torch.device) -> Batch:
+        """Return it on a device."""
+        return Batch(*(t.to(device) for t in (self.bags, self.mask, self.classes, self.hemoglobin)))
 
 
 def fit_member(
@@ -67,7 +58,7 @@ def fit_member(
     *,
     on_step: OnStep = lambda history, step: None,
 ) -> FoldHistory:
-    """Train one member, from where its checkpoint stands to its end.
+    """Train one member to its end, from the last finished epoch of its checkpoint.
 
     Parameters
     ----------
@@ -75,55 +66,38 @@ def fit_member(
     split : MemberSplit
     options : TrainOptions
     checkpoint : FoldCheckpoint
-        Written after every epoch; at the end it holds the weights to keep.
+        Written after every epoch; at the end it contains the weights to keep.
     on_step : callable
-        Called after every step; whatever it raises leaves the last finished epoch to go on from.
+        Called after every step; when it raises, training can resume from the last finished epoch.
 
     Raises
     ------
     TrainingRefused
-        The loss was not finite before one epoch was done, memory ran out, or the checkpoint is damaged.
+        The loss was not finite in the first epoch, memory ran out, or the checkpoint is damaged.
     OutputRefused
-        The checkpoint cannot be written; the one of the epoch before stays.
+        The checkpoint cannot be written; the one of the epoch before remains.
     """
     history = checkpoint.history()
-    if history.stopped_by is not None:
+    if history.has_ended:
         return history
     device = find_device(options.device)
     generators = [device] if device.type == "cuda" else []
-    with _memory_explained(options), torch.random.fork_rng(generators):  # the caller's random numbers stay the caller's
-        fit = _Fit.set_up(device, bags, split, options)
+    with memory_explained(options), torch.random.fork_rng(generators):  # the caller's generators do not change
+        fit = _Fit.begin(device, bags, split, options)
         if history.epochs:
             checkpoint.restore(fit.member, fit.optimizer)
-        last = split.epochs(options)
-        while history.stopped_by is None:
-            epoch, start = history.epochs + 1, time.monotonic()
-            train_loss = fit.train_epoch(history, last, on_step)
-            validation = (*history.validation_loss, *fit.validation_loss())
-            if not fit.is_finite(train_loss, *validation):
-                history = _ended_by_numbers(history, split)
-                checkpoint.end(history)
-                break
-            is_best = not validation or validation[-1] <= min(validation)
-            history = replace(
-                history,
-                train_loss=(*history.train_loss, train_loss),
-                validation_loss=validation,
-                best_epoch=epoch if is_best else history.best_epoch,
-                seconds=history.seconds + time.monotonic() - start,
-            )
-            if is_best:
+        while True:
+            best_before = history.best_epoch
+            history = fit.epoch(history, on_step)
+            if history.best_epoch > best_before:
                 checkpoint.save_best(fit.member)
-            if epoch >= last:
-                history = history.ended("last epoch" if validation else "fixed number of epochs")
-            elif epoch - history.best_epoch >= options.patience:
-                history = history.ended("validation loss")
-            if history.stopped_by is None:
-                checkpoint.save(history, fit.member, fit.optimizer)
-            else:
+            if history.has_ended:
                 checkpoint.end(history)
+            else:
+                checkpoint.save(history, fit.member, fit.optimizer)
             on_step(history, 0)
-    return history
+            if history.has_ended:
+                return history
 
 
 @dataclass(frozen=True)
@@ -139,36 +113,63 @@ class _Fit:
     options: TrainOptions
 
     @classmethod
-    def set_up(cls, device: torch.device, bags: LabelledBags, split: MemberSplit, options: TrainOptions) -> _Fit:
-        """Return it with a member that has learnt nothing."""
+    def begin(cls, device: torch.device, bags: LabelledBags, split: MemberSplit, options: TrainOptions) -> _Fit:
+        """Return it with a new member."""
         member = new_member(bags, split, options).to(device)
         adamw = torch.optim.AdamW(member.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
         return cls(device, member, adamw, _class_weights(bags, split, options).to(device), bags, split, options)
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Return the context in which the member computes as precisely as the options say."""
+        """Return the context of the chosen precision for the forward pass."""
         is_bf16 = find_precision(self.options.precision, self.device) == torch.bfloat16
-        # Not every torch knows autocast on every device, so float32 does without.
+        # Some versions of torch have no autocast on MPS, so float32 uses none.
         return torch.autocast(self.device.type, torch.bfloat16) if is_bf16 else nullcontext()
 
-    def train_epoch(self, history: FoldHistory, last: int, on_step: OnStep) -> float:
-        """Show every patient once; return the mean loss of a patient."""
-        options, split = self.options, self.split
-        torch.manual_seed(_seed(options, split.fold, history.epochs + 1))  # dropout's
-        rng = np.random.default_rng([options.seed, split.fold, history.epochs + 1])
-        steps = steps_per_epoch(len(split.train), options)
+    def epoch(self, history: FoldHistory, on_step: OnStep) -> FoldHistory:
+        """Train on every patient once and validate; the returned history may end the training."""
+        start, last = time.monotonic(), self.split.epochs(self.options)
+        train_loss = self.train_epoch(history, on_step)
+        validation = (*history.validation_loss, *self.validation_loss())
+        if not self.is_finite(train_loss, *validation):
+            if not history.epochs:
+                raise TrainingRefused(
+                    f"The loss of fold {self.split.fold + 1} is not a number in the first epoch; use a smaller "
+                    "--learning-rate, or --scaling standardise."
+                )
+            return history.ended("not finite")
+        epoch = history.epochs + 1
+        is_best = not validation or validation[-1] <= min(validation)
+        history = replace(
+            history,
+            train_loss=(*history.train_loss, train_loss),
+            validation_loss=validation,
+            best_epoch=epoch if is_best else history.best_epoch,
+            seconds=history.seconds + time.monotonic() - start,
+        )
+        if epoch >= last:
+            return history.ended("last epoch" if validation else "fixed number of epochs")
+        if epoch - history.best_epoch >= self.options.patience:
+            return history.ended("validation loss")
+        return history
+
+    def train_epoch(self, history: FoldHistory, on_step: OnStep) -> float:
+        """Train on every patient once; return the mean loss of a patient."""
+        options, split, epoch = self.options, self.split, history.epochs + 1
+        torch.manual_seed(seed_of(options, split.fold, epoch))  # of dropout
+        rng = np.random.default_rng([options.seed, split.fold, epoch])
+        steps = split.steps_per_epoch(options)
         losses, patients = [], []
         self.member.train()
         for step, batches in enumerate(training_steps(self.bags, split.train, options, rng)):
             for group in self.optimizer.param_groups:
-                group["lr"] = options.learning_rate * _rate(history.epochs * steps + step, steps, last, options)
+                group["lr"] = options.learning_rate * _rate(history.epochs * steps + step, split, options)
             losses.append(self.step(batches))
             patients.append(sum(map(len, batches)))
             on_step(history, step + 1)
         return float(np.average(losses, weights=patients))
 
     def step(self, batches: list[Batch]) -> float:
-        """Make one step over some batches; what they weigh in it depends on their patients, not on how they are cut."""
+        """Make one step over some batches; the gradient does not depend on how its patients are split into them."""
         options = self.options
         patients = sum(map(len, batches))
         measured = sum(int(torch.isfinite(b.hemoglobin).sum()) for b in batches)
@@ -193,7 +194,7 @@ class _Fit:
 
     @torch.inference_mode()
     def validation_loss(self) -> tuple[float, ...]:
-        """Return the plain loss over whole bags in eval mode; nothing where nobody is validated on."""
+        """Return the loss over whole bags in evaluation mode; nothing without validation patients."""
         patients = self.split.validation
         if not len(patients):
             return ()
@@ -218,10 +219,10 @@ class _Fit:
 
     @torch.inference_mode()
     def is_finite(self, *losses: float) -> bool:
-        """Whether losses, and what the member now says of some patients, are numbers.
+        """Whether the losses, and the member's outputs for some patients, are finite.
 
-        The training's loss was taken before the last step; where nobody is validated on, only asking shows what that
-        step has done.
+        The training loss was computed before the last step; without validation, only new outputs show the effect of
+        that step.
         """
         if not all(map(math.isfinite, losses)):
             return False
@@ -233,53 +234,53 @@ class _Fit:
         return are_finite(outputs)
 
 
-def predict_bags(member: Member, bags: LabelledBags, patients: NDArray[np.intp], options: TrainOptions) -> Outputs:
-    """Return a member's outputs for patients with all their cells, in float32 and in their order.
-
-    Raises
-    ------
-    TrainingRefused
-        They are not numbers, or memory ran out.
-    """
-    device = find_device(options.device)
-    with _memory_explained(options):
-        outputs = run_bags(member.to(device), [bags.values[p] for p in patients], options.batch_size, device)
-    member.cpu()
-    if not are_finite(outputs):
-        raise TrainingRefused("A member answers with no numbers; train again with a smaller --learning-rate.")
-    return outputs
-
-
-@contextmanager
-def _memory_explained(options: TrainOptions) -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise TrainingRefused(
-            f"Memory ran out with {options.batch_size} patients of up to {options.max_cells} cells at once; use a "
-            "smaller --batch-size (with --accumulate for steps of the same size), or fewer --max-cells."
-        ) from error
+def training_steps(
+    bags: LabelledBags, patients: NDArray[np.intp], options: TrainOptions, rng: np.random.Generator
+) -> Iterator[list[Batch]]:
+    """Yield the batches of each step of an epoch; the last step takes what is left, however few."""
+    if options.balance == "sampling":
+        counts = np.bincount(bags.classes[patients])
+        chances = 1 / counts[bags.classes[patients]]
+        patients = rng.choice(patients, len(patients), p=chances / chances.sum())
+    cells = {i: _sample_cells(len(bags.values[p]), options, rng) for i, p in enumerate(patients)}
+    order = rng.permutation(len(patients))
+    batches: list[list[int]] = []
+    pool = options.batch_size * _POOL
+    for start in range(0, len(order), pool):
+        some = sorted(order[start : start + pool], key=lambda i: len(cells[i]))
+        batches += [some[i : i + options.batch_size] for i in range(0, len(some), options.batch_size)]
+    batches = [batches[i] for i in rng.permutation(len(batches))]
+    for start in range(0, len(batches), options.accumulate):
+        yield [
+            _batch(bags, [patients[i] for i in some], [cells[i] for i in some])
+            for some in batches[start : start + options.accumulate]
+        ]
 
 
-def _ended_by_numbers(history: FoldHistory, split: MemberSplit) -> FoldHistory:
-    if not history.epochs:
-        raise TrainingRefused(
-            f"The loss of fold {split.fold + 1} is not a number in the first epoch; use a smaller --learning-rate, or "
-            "--scaling standardise."
-        )
-    return history.ended("not finite")
+def _sample_cells(count: int, options: TrainOptions, rng: np.random.Generator) -> NDArray[np.intp]:
+    share = rng.uniform(options.least_share, 1) if options.least_share < 1 else 1.0
+    taken = min(max(1, round(count * share)), options.max_cells)
+    return rng.permutation(count)[:taken]
 
 
-def _rate(step: int, steps_per_epoch: int, epochs: int, options: TrainOptions) -> float:
-    """Return what the learning rate is multiplied with at a step of the whole training."""
-    warmup = options.warmup_epochs * steps_per_epoch
+def _batch(bags: LabelledBags, patients: Sequence[int], cells: Sequence[NDArray[np.intp]]) -> Batch:
+    chosen = np.asarray(patients, dtype=np.intp)
+    return Batch(
+        *pad_bags([bags.values[p][c] for p, c in zip(patients, cells, strict=True)]),
+        torch.from_numpy(bags.classes[chosen]),
+        torch.from_numpy(bags.hemoglobin[chosen].astype(np.float32)),
+    )
+
+
+def _rate(step: int, split: MemberSplit, options: TrainOptions) -> float:
+    """Return the factor of the learning rate at a step of the whole training."""
+    steps = split.steps_per_epoch(options)
+    warmup = options.warmup_epochs * steps
     if step < warmup:
         return (step + 1) / warmup
     if options.schedule == "constant":
         return 1.0
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, epochs * steps_per_epoch - warmup)))
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, split.epochs(options) * steps - warmup)))
 
 
 def _class_weights(bags: LabelledBags, split: MemberSplit, options: TrainOptions) -> Tensor:
@@ -291,17 +292,3 @@ def _class_weights(bags: LabelledBags, split: MemberSplit, options: TrainOptions
     weights = np.zeros(len(counts))
     weights[present] = counts.sum() / (present.sum() * counts[present])
     return torch.from_numpy(weights.astype(np.float32))
-
-
-def _feature_scale(bags: LabelledBags, split: MemberSplit) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return (D,) mean and spread over all cells of the training patients; a constant feature keeps its scale."""
-    count = sum(len(bags.values[p]) for p in split.train)
-    mean = sum(bags.values[p].sum(axis=0, dtype=np.float64) for p in split.train) / count
-    variance = sum(((bags.values[p] - mean) ** 2).sum(axis=0) for p in split.train) / count
-    std = np.sqrt(variance)
-    std = np.where(std > _LEAST_SPREAD * np.maximum(1, np.abs(mean)), std, 1)
-    return mean.astype(np.float32), std.astype(np.float32)
-
-
-def _seed(options: TrainOptions, fold: int, epoch: int) -> int:
-    return int(np.random.default_rng([options.seed, fold, epoch]).integers(2**31))

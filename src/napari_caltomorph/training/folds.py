@@ -1,7 +1,11 @@
-"""Who trains a member, who stops it, and who is kept from it: here it is decided how honest out-of-fold numbers are."""
+"""The patients that train a member, stop it, and are held out from it.
+
+This split decides whether out-of-fold numbers are unbiased.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +19,7 @@ from napari_caltomorph.training.options import TrainOptions
 # Validation on fewer patients than these stops by chance: one patient more or less is then several per cent.
 LEAST_VALIDATION = 30
 LEAST_OF_A_CLASS = 5
-# A member's inner validation part is one of so many parts.
+# The inner validation patients of a member are one of so many parts.
 _PARTS = 7
 
 
@@ -28,11 +32,11 @@ class MemberSplit:
     fold : int
         Its own fold.
     train, validation : (n,) int
-        Who it learns from, and whose loss stops it; nobody where it trains a fixed number of epochs.
+        The patients it trains on, and those on which the loss is validated; none where the number of epochs is fixed.
     own : (n,) int
-        The patients of its fold, of whom it makes the out-of-fold predictions.
+        The patients of its fold, for which it makes the out-of-fold predictions.
     note : str
-        Why it trains a fixed number of epochs; empty where it does not.
+        Why the number of epochs is fixed; empty where it is not.
     """
 
     fold: int
@@ -42,15 +46,30 @@ class MemberSplit:
     note: str = ""
 
     def epochs(self, options: TrainOptions) -> int:
-        """Return the most epochs of the member; where nobody can stop it, it takes all of them."""
+        """Return the most epochs of the member; without validation patients it takes all of them."""
         return options.epochs if len(self.validation) else min(options.fixed_epochs, options.epochs)
+
+    def steps_per_epoch(self, options: TrainOptions) -> int:
+        """Return the optimizer steps of an epoch."""
+        batches = -(-len(self.train) // options.batch_size)
+        return -(-batches // options.accumulate)
+
+
+def member_splits(bags: LabelledBags, options: TrainOptions) -> list[MemberSplit]:
+    """Return the split of each member, by fold (see `member_split`)."""
+    return [member_split(bags, fold, options) for fold in bags.fold_numbers]
+
+
+def notes_of(splits: Sequence[MemberSplit]) -> list[str]:
+    """Return the notes of some splits, each once."""
+    return sorted({split.note for split in splits if split.note})
 
 
 def member_split(bags: LabelledBags, fold: int, options: TrainOptions, *, share: float = 1) -> MemberSplit:
-    """Return who trains the member of a fold.
+    """Return the patients of the member of a fold.
 
-    ``paper`` stops on the fold itself, so what the member then says of the fold is optimistic. ``robust`` keeps the
-    fold away: nothing here, and nothing that the member is trained with, depends on the fold's labels.
+    ``paper`` stops on the fold itself, so its out-of-fold numbers are optimistic. ``robust`` holds the fold out: no
+    patient here, and nothing that the member is trained with, depends on the fold's labels.
 
     Parameters
     ----------
@@ -58,17 +77,17 @@ def member_split(bags: LabelledBags, fold: int, options: TrainOptions, *, share:
     fold : int
     options : TrainOptions
     share : float
-        Of the patients of each class that the member learns from, at least one; smaller shares lie within larger ones.
-        Who stops it, and its fold, stay whole.
+        Of the training patients of each class, at least one; smaller shares are subsets of larger ones. Validation
+        patients and the fold are not reduced.
 
     Raises
     ------
     TrainingRefused
-        Hemoglobin is to be learnt, and too few of those who train the member have a value, or all have the same.
+        Hemoglobin is a target, and too few training patients have a value, or all have the same.
     """
     split = _split(bags, fold, options)
     if share < 1:
-        split = replace(split, train=_part_of(bags, split, share, options))
+        split = replace(split, train=_share_of(bags, split, share, options))
     if options.hemoglobin:
         _refuse_hemoglobin(bags.hemoglobin[split.train], fold)
     return split
@@ -79,8 +98,8 @@ def _split(bags: LabelledBags, fold: int, options: TrainOptions) -> MemberSplit:
     others = np.flatnonzero((bags.folds != fold) & (bags.folds >= 0))
     if options.recipe == "paper":
         return MemberSplit(fold, others, own, own)
-    nobody = np.array([], dtype=np.intp)
-    inner = next(split_into_parts(bags.table.iloc[others], _PARTS, options.seed), nobody)
+    none = np.array([], dtype=np.intp)
+    inner = next(split_into_parts(bags.table.iloc[others], _PARTS, options.seed), none)
     validation = others[inner]
     counts = np.bincount(bags.classes[validation], minlength=len(bags.taxonomy.classes))
     smallest = counts[np.unique(bags.classes[others])].min()
@@ -90,10 +109,10 @@ def _split(bags: LabelledBags, fold: int, options: TrainOptions) -> MemberSplit:
         f"Members with too few patients to stop on ({LEAST_VALIDATION}, and {LEAST_OF_A_CLASS} of each class, are "
         f"needed) train {min(options.fixed_epochs, options.epochs)} epochs."
     )
-    return MemberSplit(fold, others, nobody, own, note)
+    return MemberSplit(fold, others, none, own, note)
 
 
-def _part_of(bags: LabelledBags, split: MemberSplit, share: float, options: TrainOptions) -> NDArray[np.intp]:
+def _share_of(bags: LabelledBags, split: MemberSplit, share: float, options: TrainOptions) -> NDArray[np.intp]:
     """Return the first of each class in an order that depends on seed and fold alone."""
     order = np.random.default_rng([options.seed, split.fold]).permutation(split.train)
     of_class = [order[bags.classes[order] == one] for one in np.unique(bags.classes[order])]
@@ -105,10 +124,10 @@ def _refuse_hemoglobin(values: NDArray[np.float64], fold: int) -> None:
     if len(known) < 2:
         raise TrainingRefused(
             f"{len(known)} of {len(values)} training patients of fold {fold + 1} have a hemoglobin value, too few to "
-            "learn from; name its column with --hemoglobin-column, or train without --hemoglobin."
+            "train on; name its column with --hemoglobin-column, or train without --hemoglobin."
         )
     if np.ptp(known) == 0:
         raise TrainingRefused(
-            f"Hemoglobin is {known[0]:g} for all training patients of fold {fold + 1}, which teaches nothing; train "
-            "without --hemoglobin."
+            f"Hemoglobin is {known[0]:g} for all training patients of fold {fold + 1}: there is nothing to train on; "
+            "train without --hemoglobin."
         )

@@ -1,14 +1,17 @@
-"""What a person may choose about a training; the terminal's flags and the panel's fields are made from it.
+"""The options of a training; the terminal's flags, the panel's fields and option files are made from them.
 
-A recipe is a row of values. Whatever is not said takes the recipe's value, so `TrainOptions(recipe="paper")` is the
-paper's training, and any of its numbers can be said otherwise. docs/training.md tells where each number comes from.
+A recipe is a row of default values: `TrainOptions(recipe="paper")` is the paper's training, and each of its values can
+be changed. docs/training.md gives the source of each value.
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -18,6 +21,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -26,6 +30,7 @@ from pydantic_core import PydanticCustomError
 
 from napari_caltomorph.diagnosis import AGGREGATOR_OPTIONS, AggregatorOptions
 from napari_caltomorph.encoding.options import Device, Precision
+from napari_caltomorph.errors import TrainingRefused
 
 Recipe = Literal["robust", "paper"]
 AggregatorName = Literal["transformer", "abmil", "wbcmil", "mean", "max"]
@@ -71,7 +76,7 @@ class TrainOptions(BaseModel):
         "robust",
         description="robust: a member's own fold never steers it. paper: as published; it stops on its own fold.",
     )
-    hemoglobin: bool = Field(False, description="Also learn to estimate hemoglobin.")
+    hemoglobin: bool = Field(False, description="Also train to estimate hemoglobin.")
 
     aggregator: AggregatorName = Field("transformer", description="What pools a patient's cells.")
     depth: PositiveInt = Field(2, description="Layers of the transformer (paper: 10).")
@@ -83,7 +88,7 @@ class TrainOptions(BaseModel):
 
     epochs: PositiveInt = Field(150, description="Most epochs of a member.")
     patience: PositiveInt = Field(25, description="Stop when validation loss has not fallen for so many epochs.")
-    fixed_epochs: PositiveInt = Field(20, description="Epochs where too few patients are there to stop on.")
+    fixed_epochs: PositiveInt = Field(20, description="Epochs of a member with too few patients to stop on.")
     learning_rate: PositiveFloat = Field(3e-5, le=1, description="Of AdamW (paper: 5e-5).")
     weight_decay: NonNegativeFloat = Field(0.01, description="Of AdamW.")
     schedule: Literal["constant", "cosine"] = Field("cosine", description="Learning rate after the warm-up.")
@@ -91,19 +96,19 @@ class TrainOptions(BaseModel):
     batch_size: PositiveInt = Field(8, description="Patients at once.")
     accumulate: PositiveInt = Field(1, description="Batches a step of the optimizer; for small memories.")
     clip: PositiveFloat = Field(1.0, description="Largest norm of a step's gradient.")
-    max_cells: PositiveInt = Field(500, description="Most cells of a patient in an epoch, drawn anew each time.")
+    max_cells: PositiveInt = Field(500, description="Most cells of a patient in an epoch, sampled again each time.")
     least_share: float = Field(
         0.5, gt=0, le=1, description="An epoch takes a random share of a patient's cells, at least this one."
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="In the layers and heads, while training.")
     label_smoothing: float = Field(0.05, ge=0, lt=1, description="Of the cross entropy, while training.")
     balance: Literal["none", "weights", "sampling"] = Field(
-        "weights", description="Rare classes weigh more, or are drawn more often."
+        "weights", description="Rare classes weigh more, or are sampled more often."
     )
     scaling: Literal["none", "standardise"] = Field(
-        "standardise", description="Features as they are, or with mean 0 and spread 1; kept in the model."
+        "standardise", description="Features as they are, or with mean 0 and standard deviation 1; saved in the model."
     )
-    hemoglobin_weight: PositiveFloat = Field(1.0, description="Weight of the hemoglobin loss beside the classes'.")
+    hemoglobin_weight: PositiveFloat = Field(1.0, description="Weight of the hemoglobin loss; the classes' is 1.")
 
     calibration_split: float = Field(
         0.0,
@@ -115,7 +120,7 @@ class TrainOptions(BaseModel):
     seed: NonNegativeInt = Field(0, description="The same seed on the same device gives the same weights.")
     device: Device = Field("auto", description="Where to compute: auto, cpu, cuda, cuda:N or mps.")
     precision: Precision = Field("auto", description="bf16 where the hardware has it, float32 elsewhere.")
-    workers: PositiveInt = Field(1, description="Folds trained side by side on this machine.")
+    workers: PositiveInt = Field(1, description="Folds trained in parallel on this machine.")
     scheduler: str | None = Field(
         None, description="Address of a Dask scheduler whose workers train the folds, e.g. tcp://node:8786."
     )
@@ -127,7 +132,7 @@ class TrainOptions(BaseModel):
             return handler(values)
         row = RECIPES.get(values.get("recipe", "robust"), {})  # an unknown name is refused by its own field
         options = handler(row | dict(values))
-        options.model_fields_set.intersection_update(values)  # what the recipe filled in was not said
+        options.model_fields_set.intersection_update(values)  # what the recipe filled in was not given
         return options
 
     @model_validator(mode="after")
@@ -145,18 +150,56 @@ class TrainOptions(BaseModel):
 
     @property
     def given(self) -> dict[str, Any]:
-        """What was said, without what the recipe filled in."""
+        """The options that were given, without what the recipe filled in."""
         return {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
 
     @property
     def changed(self) -> dict[str, Any]:
-        """What differs from the recipe."""
+        """The options that differ from the recipe."""
         recipe = TrainOptions(recipe=self.recipe)
         fields = type(self).model_fields
         different = {name: getattr(self, name) for name in fields if getattr(self, name) != getattr(recipe, name)}
         return ({"recipe": self.recipe} if self.recipe != "robust" else {}) | different
 
     def aggregator_options(self) -> AggregatorOptions:
-        """Return the part that describes the aggregator; it takes those options that its kind has."""
+        """Return the options of the aggregator: those that its kind has."""
         kind = AGGREGATOR_OPTIONS[self.aggregator]
         return kind(**{name: getattr(self, name) for name in kind.model_fields if name in type(self).model_fields})
+
+
+def options_from(path: Path, given: TrainOptions | None = None) -> TrainOptions:
+    """Read training options from a YAML or TOML file; options that are given as well take precedence.
+
+    Raises
+    ------
+    TrainingRefused
+        It cannot be read, or an option in it is unknown or has an invalid value.
+    """
+    content = _read_mapping(path)
+    try:
+        return TrainOptions(**{**content, **(given.given if given is not None else {})})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"])) or "the options"
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(TrainOptions.model_fields)
+            raise TrainingRefused(f"{path}: {name!r} is not an option of training; the options are {known}.") from error
+        raise TrainingRefused(f"{path}: {name} {first['input']!r}: {first['msg']}.") from error
+
+
+def _read_mapping(path: Path) -> Mapping[str, object]:
+    try:
+        text = path.read_text("utf-8")
+        content = tomllib.loads(text) if path.suffix.lower() == ".toml" else yaml.safe_load(text)
+    except OSError as error:
+        raise TrainingRefused(f"{path} cannot be read ({error.strerror}); check --config.") from error
+    except (ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise TrainingRefused(
+            f"{path} is not {'TOML' if path.suffix.lower() == '.toml' else 'YAML'} ({reason})."
+        ) from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise TrainingRefused(f"{path} contains no options; write one per line, e.g. `depth: 4`.")
+    return {str(name).replace("-", "_"): value for name, value in content.items()}

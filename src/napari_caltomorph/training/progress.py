@@ -1,17 +1,64 @@
-"""How far a training is: what the terminal's lines and the panel's curves are drawn from."""
+"""The progress of a training: the history of each member, and the reports of the whole that are made from it.
+
+The terminal's lines and the panel's curves show these reports.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
-from napari_caltomorph.progress import Cancelled, Progress
+from napari_caltomorph.diagnosis.model_file import StoppedBy
+from napari_caltomorph.progress import Cancelled, OnProgress, Progress
+from napari_caltomorph.training.folds import MemberSplit
+from napari_caltomorph.training.options import TrainOptions
 
 
-class KeepSoFar(Cancelled):
-    """Raised inside a progress callback by whoever wants the training to end with what it has learnt.
+class FinishEarly(Cancelled):
+    """Raise it in a progress callback to end the training with the members trained so far.
 
-    Where nothing has been learnt yet it is a `Cancelled` like any other.
+    Before the first finished epoch it is a `Cancelled` like any other.
     """
+
+
+@dataclass(frozen=True)
+class FoldHistory:
+    """The finished epochs of a member.
+
+    Attributes
+    ----------
+    train_loss, validation_loss : tuple of float
+        One an epoch; the latter is empty where the member has no validation patients.
+    best_epoch : int
+        Number, from 1, of the epoch whose weights are kept; 0 before there is one.
+    seconds : float
+    stopped_by : StoppedBy or None
+        None while training continues.
+    """
+
+    train_loss: tuple[float, ...] = ()
+    validation_loss: tuple[float, ...] = ()
+    best_epoch: int = 0
+    seconds: float = 0.0
+    stopped_by: StoppedBy | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Finished epochs."""
+        return len(self.train_loss)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether training has ended."""
+        return self.stopped_by is not None
+
+    def ended(self, stopped_by: StoppedBy) -> FoldHistory:
+        """Return it with the reason why training ended."""
+        return replace(self, stopped_by=stopped_by)
+
+
+# Called after each step with the history so far and the finished steps of this epoch.
+OnStep = Callable[[FoldHistory, int], None]
 
 
 @dataclass(frozen=True)
@@ -27,7 +74,7 @@ class TrainProgress(Progress):
     epoch, epochs : int
         Finished epochs of that member, and the most it may take.
     train_loss, validation_loss : float or None
-        Of the last finished epoch; None before there is one, or where nothing is validated on.
+        Of the last finished epoch; None before there is one, or without validation patients.
     best_epoch : int or None
         Finished epochs at the lowest validation loss.
     """
@@ -49,3 +96,50 @@ class TrainProgress(Progress):
         if self.validation_loss is not None:
             text += f", validation {self.validation_loss:.3f} (best: epoch {self.best_epoch})"
         return text
+
+
+class StepCounter:
+    """Counts the steps of all members, and reports `TrainProgress`; a member that stops early shortens the total."""
+
+    def __init__(
+        self,
+        splits: list[MemberSplit],
+        histories: Mapping[int, FoldHistory],
+        options: TrainOptions,
+        progress: OnProgress,
+    ) -> None:
+        self._splits, self._options, self._progress = splits, options, progress
+        self._histories = dict(histories)
+
+    def of(self, split: MemberSplit) -> OnStep:
+        """Report where the member of a split begins; return what it calls after each step."""
+
+        def on_step(history: FoldHistory, step: int) -> None:
+            self.report(split, history, step)
+
+        on_step(self._histories[split.fold], 0)
+        return on_step
+
+    def report(self, split: MemberSplit, history: FoldHistory, step: int) -> None:
+        """Report that a member has finished the epochs of its history and some more steps."""
+        self._histories[split.fold] = history
+        done, left = step, -step
+        for one in self._splits:
+            steps, its = one.steps_per_epoch(self._options), self._histories[one.fold]
+            done += steps * its.epochs
+            left += 0 if its.has_ended else steps * (one.epochs(self._options) - its.epochs)
+        self._progress(
+            TrainProgress(
+                stage="Training",
+                done=done,
+                total=max(done, done + left),
+                unit="steps",
+                fold=self._splits.index(split),
+                folds=len(self._splits),
+                epoch=history.epochs,
+                epochs=split.epochs(self._options),
+                train_loss=history.train_loss[-1] if history.train_loss else None,
+                validation_loss=history.validation_loss[-1] if history.validation_loss else None,
+                best_epoch=history.best_epoch if history.validation_loss else None,
+            )
+        )

@@ -1,30 +1,30 @@
-"""A cohort and its features -> an ensemble: one member a fold, and what each says of the fold it never learnt from."""
+"""Train an ensemble on a cohort and its features, or plan it: the same steps, timed and checked but not finished."""
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.diagnosis import Ensemble
-from napari_caltomorph.errors import OutputRefused
-from napari_caltomorph.progress import OnProgress, ignore
-from napari_caltomorph.storage import only_run, refuse_unwritable
+from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.training.assemble import assemble
-from napari_caltomorph.training.bags import load_bags
-from napari_caltomorph.training.checkpoint import FoldCheckpoint, has_begun
+from napari_caltomorph.training.bags import LabelledBags, load_bags
+from napari_caltomorph.training.checkpoint import FoldCheckpoint
 from napari_caltomorph.training.fit import fit_member
-from napari_caltomorph.training.folds import MemberSplit, member_split
-from napari_caltomorph.training.journal import begin_or_resume, is_training, training_folder
+from napari_caltomorph.training.folder import begin_or_resume, open_training
+from napari_caltomorph.training.folds import MemberSplit, member_splits, notes_of
+from napari_caltomorph.training.members import new_member, trained_member
 from napari_caltomorph.training.options import TrainOptions
-from napari_caltomorph.training.progress import KeepSoFar
-from napari_caltomorph.training.step_progress import Steps
+from napari_caltomorph.training.progress import FinishEarly, FoldHistory, StepCounter
 
-_LOCK = ".caltomorph-train.lock"
+# The first steps load libraries and fill caches.
+_WARM_UP, _TIMED = 2, 4
 
 
 def train(
@@ -36,108 +36,144 @@ def train(
     resume: bool = False,
     progress: OnProgress = ignore,
 ) -> Ensemble:
-    """Train one member a fold on a cohort's training patients, and make an ensemble of them.
+    """Train one member per fold on a cohort's training patients, and make an ensemble of them.
 
     Parameters
     ----------
     cohort : Cohort
-        Its test split is not looked at; its folds say which member does not learn from whom.
+        Its test split is not used; each member is trained without the patients of its own fold.
     features : str, Path or None
         Feature folder of `encode_cohort`; None where the cohort names feature files.
     options : TrainOptions
     out : str or Path, optional
-        Model folder to write. While members are trained, what is needed to go on stands beside it, in a folder called
-        ``<out>.training``, which is removed at the end. Without it nothing is kept but the ensemble that is returned.
+        New model folder. While members are trained, ``<out>.training`` next to it contains what is needed to resume.
+        Without it only the returned ensemble remains.
     resume : bool
-        Go on from the last finished epoch of each fold; the end is that of a training that was never stopped.
+        Resume from the last finished epoch of each fold; the result is that of an uninterrupted training.
     progress : callable
-        Called with a `TrainProgress` after every step. Raising `Cancelled` in it stops cleanly; raising `KeepSoFar`
+        Called with a `TrainProgress` after every step. Raising `Cancelled` in it stops cleanly; raising `FinishEarly`
         ends the training, and the members trained so far make the ensemble.
 
     Returns
     -------
     Ensemble
-        Its description tells how it came to be, with the out-of-fold numbers of its single members.
+        Its description records the training, with the out-of-fold numbers of its single members.
 
     Raises
     ------
     TrainingRefused
-        There is nothing to learn, features are missing, or a training to be resumed was another one.
-    FeaturesRefused, OutputRefused, DeviceMissing, CalibrationRefused, ClusterMissing,
-    PackageMissing
+        There is nothing to train on, features are missing, or the training to resume is a different one.
+    FeaturesRefused, OutputRefused, DeviceMissing, CalibrationRefused, ClusterMissing, PackageMissing
 
     Notes
     -----
-    Five-fold cross-validation, AdamW, cross entropy and mean squared error: paper, section 2.4. What differs in the
-    recipe `robust`, and why, stands in docs/training.md.
+    Five-fold cross-validation, AdamW, cross entropy and mean squared error: paper, section 2.4. docs/training.md
+    explains what differs in the recipe `robust`, and why.
     """
-    options = options or TrainOptions()
-    start = time.monotonic()
-    with _places(out, resume) as (model_folder, work):
+    options, start = options or TrainOptions(), time.monotonic()
+    with open_training(out, resume=resume) as (model_folder, work):
         place = None if features is None else Path(features).absolute()
         bags = load_bags(cohort, place, options, progress=progress)
         begin_or_resume(work, bags, options, resume=resume)
-        splits = [member_split(bags, fold, options) for fold in bags.fold_numbers]
-        spent = sum(FoldCheckpoint(work, split.fold).history().seconds for split in splits)
+        splits = member_splits(bags, options)
+        checkpoints = {split.fold: FoldCheckpoint(work, split.fold) for split in splits}
+        histories = {fold: checkpoint.history() for fold, checkpoint in checkpoints.items()}
+        steps = StepCounter(splits, histories, options, progress)
         try:
             if options.workers > 1 or options.scheduler is not None:
-                from napari_caltomorph.training.cluster import fit_on_cluster
+                from napari_caltomorph.training.workers import fit_on_workers
 
-                fit_on_cluster(cohort, place, splits, options, work, progress=progress)
+                fit_on_workers(cohort, place, splits, options, work, steps)
             else:
-                steps = Steps(splits, options, work, progress)
                 for split in splits:
-                    fit_member(bags, split, options, FoldCheckpoint(work, split.fold), on_step=steps.of(split))
-        except KeepSoFar:
-            splits = _kept(splits, work)
+                    fit_member(bags, split, options, checkpoints[split.fold], on_step=steps.of(split))
+        except FinishEarly:
+            splits = [split for split in splits if checkpoints[split.fold].end_by_hand()]
             if not splits:
                 raise
-        seconds = spent + time.monotonic() - start
+        trained = [trained_member(bags, split, options, checkpoints[split.fold]) for split in splits]
+        seconds = sum(history.seconds for history in histories.values()) + time.monotonic() - start
         name = cohort.name if model_folder is None else model_folder.name
-        ensemble = assemble(name, cohort, bags, splits, options, work, seconds=seconds)
-        # Half a model of a killed process stands in the training's folder, which the resumed training removes.
+        ensemble = assemble(name, cohort, bags, trained, options, seconds=seconds)
+        # A process killed while it saves leaves partial files in the training's folder, which a resumed one removes.
         return ensemble if model_folder is None else ensemble.save(model_folder, scratch=work)
 
 
-def _kept(splits: list[MemberSplit], work: Path) -> list[MemberSplit]:
-    """End all members that have finished an epoch; return their splits."""
-    checkpoints = {split.fold: FoldCheckpoint(work, split.fold) for split in splits}
-    kept = [split for split in splits if checkpoints[split.fold].history().epochs]
-    for split in kept:
-        checkpoints[split.fold].end_by_hand()
-    return kept
+@dataclass(frozen=True)
+class TrainPlan:
+    """What a training would do.
+
+    Attributes
+    ----------
+    patients : dict
+        Class name -> training patients.
+    splits : tuple of MemberSplit
+        One per member.
+    epochs : tuple of int
+        The most epochs of each member.
+    steps : int
+        The most optimizer steps of all members.
+    parameters : int
+        Of one member.
+    seconds : float
+        Estimate for all these steps on this device, from a few timed ones.
+    memory : int
+        Bytes of the features and of one member with its optimizer; activations of the layers need more.
+    notes : tuple of str
+    """
+
+    patients: dict[str, int]
+    splits: tuple[MemberSplit, ...]
+    epochs: tuple[int, ...]
+    steps: int
+    parameters: int
+    seconds: float
+    memory: int
+    notes: tuple[str, ...]
 
 
-@contextmanager
-def _places(out: str | Path | None, resume: bool) -> Iterator[tuple[Path | None, Path]]:
-    """Yield the model folder and the folder of the training, which is removed when all went well."""
-    if out is None:
-        with tempfile.TemporaryDirectory(prefix="caltomorph-") as scratch:
-            yield None, Path(scratch)
-        return
-    model_folder = Path(out).absolute()
-    work = training_folder(model_folder)
-    if model_folder.exists():
-        raise OutputRefused(f"{model_folder} exists already; choose another name, or remove it first.")
-    refuse_unwritable(model_folder.parent)
-    with only_run(work, _LOCK, "another folder for the model"):
-        _refuse_used(work, resume)
-        try:
-            yield model_folder, work
-        except BaseException:
-            if not has_begun(work):
-                shutil.rmtree(work, ignore_errors=True)
-            raise
-    shutil.rmtree(work, ignore_errors=True)
+def plan_training(
+    cohort: Cohort, features: str | Path | None, options: TrainOptions, *, progress: OnProgress = ignore
+) -> TrainPlan:
+    """Check all that `train` would check, and time a few real steps; nothing is written.
+
+    Raises
+    ------
+    TrainingRefused, FeaturesRefused, DeviceMissing, CalibrationRefused
+        As `train` would.
+    """
+    bags = load_bags(cohort, None if features is None else Path(features), options, progress=progress)
+    splits = member_splits(bags, options)
+    steps = sum(split.steps_per_epoch(options) * split.epochs(options) for split in splits)
+    parameters = sum(p.numel() for p in new_member(bags, splits[0], options).parameters())
+    return TrainPlan(
+        patients={name: int((bags.classes == index).sum()) for index, name in enumerate(bags.taxonomy.names)},
+        splits=tuple(splits),
+        epochs=tuple(split.epochs(options) for split in splits),
+        steps=steps,
+        parameters=parameters,
+        seconds=steps * _seconds_per_step(bags, splits[0], options, progress),
+        # Weights, gradients and AdamW's two moments, in float32.
+        memory=sum(values.nbytes for values in bags.values) + 16 * parameters,
+        notes=(*bags.notes, *notes_of(splits)),
+    )
 
 
-def _refuse_used(work: Path, resume: bool) -> None:
-    """Nothing is overwritten, and nothing removed at the end, that is not of the training that is gone on with."""
-    if not any(not path.name.startswith(".") for path in work.iterdir()):  # only a lock, and halves of files
-        return
-    if not is_training(work):
-        raise OutputRefused(f"{work} holds something else than a training; choose another name for the model.")
-    if not resume:
-        raise OutputRefused(
-            f"{work} keeps a training that was stopped; go on with --resume, or remove it to start anew."
-        )
+class _EnoughSteps(Exception):
+    """Ends a training of which only some steps are timed."""
+
+
+def _seconds_per_step(bags: LabelledBags, split: MemberSplit, options: TrainOptions, progress: OnProgress) -> float:
+    """Time a few steps of a member that is then thrown away."""
+    moments: list[float] = []
+
+    def record(history: FoldHistory, step: int) -> None:
+        moments.append(time.monotonic())
+        progress(Progress("Timing a few steps", min(len(moments), _WARM_UP + _TIMED), _WARM_UP + _TIMED, "steps"))
+        if len(moments) >= _WARM_UP + _TIMED:
+            raise _EnoughSteps
+
+    with tempfile.TemporaryDirectory(prefix="caltomorph-") as scratch, contextlib.suppress(_EnoughSteps):
+        fit_member(bags, split, options, FoldCheckpoint(Path(scratch), split.fold), on_step=record)
+    later = np.diff(moments[min(_WARM_UP, len(moments) - 1) :])
+    return float(np.mean(later)) if len(later) else 0.0

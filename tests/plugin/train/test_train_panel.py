@@ -30,7 +30,7 @@ from napari_caltomorph.plugin.widgets.parts import look_of
 from napari_caltomorph.plugin.widgets.worker import Task
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
-from napari_caltomorph.training import RECIPES, KeepSoFar, TrainProgress, training_folder
+from napari_caltomorph.training import RECIPES, FinishEarly, TrainProgress, training_folder
 
 FOLDS = 2
 TINY = {"depth": 1, "width": 16, "heads": 2, "mlp_width": 16, "classifier_width": 8, "warmup_epochs": 1}
@@ -448,7 +448,7 @@ def test_pause_keep_and_cancel_reach_the_thread_of_the_training() -> None:
     report = control.applied_to(heard.append)
     control.keep()
     report(Progress("Loading features", 1, 2))  # nothing is learnt yet
-    with pytest.raises(KeepSoFar):
+    with pytest.raises(FinishEarly):
         report(TrainProgress("Training", 1, 2))
 
     paused = TrainingControl()

@@ -23,7 +23,7 @@ from napari_caltomorph.plugin.widgets.task_row import shows_errors
 from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.storage import home
-from napari_caltomorph.training import KeepSoFar
+from napari_caltomorph.training import FinishEarly
 
 _TRAIN, _RESUME = "Train ensemble", "Resume training"
 _CLOSE_BUTTON = "QTitleBarCloseButton"  # napari's name of the cross in a dock's title
@@ -78,7 +78,7 @@ class TrainPanel(DockPanel):
             prepare_torch_import()
             try:
                 return train_model(request, progress=control.applied_to(progress))
-            except KeepSoFar:
+            except FinishEarly:
                 return None
 
         self.run.start(work, self._on_trained)

@@ -19,7 +19,7 @@ from napari_caltomorph.plugin.widgets.parts import column_of, line, row_of
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.progress import OnProgress, Progress, format_seconds
 from napari_caltomorph.report import PlotStyle, draw_loss_curves
-from napari_caltomorph.training import KeepSoFar, TrainProgress
+from napari_caltomorph.training import FinishEarly, TrainProgress
 
 # Drawing takes some 50 ms; epochs of a small cohort are faster.
 _DRAW_EVERY_MS = 400
@@ -48,14 +48,14 @@ class TrainingControl:
         self.resume()
 
     def applied_to(self, progress: OnProgress) -> OnProgress:
-        """Return a callback that calls another, then waits while paused and raises `KeepSoFar` when it is to end."""
+        """Return a callback that calls another, then waits while paused and raises `FinishEarly` when it is to end."""
 
         def report(one: Progress) -> None:
             progress(one)
             while not self._may_continue.wait(_POLL_SECONDS):
                 progress(one)  # raises when the training was cancelled, or its window closed, while it waits
             if self._is_to_end and isinstance(one, TrainProgress):
-                raise KeepSoFar
+                raise FinishEarly
 
         return report
 

@@ -1,0 +1,108 @@
+"""The folder of a training: one run at a time writes to it, and it resumes with the options and patients it began with.
+
+It is next to the model's folder while members are trained, and is removed when the model is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from napari_caltomorph.errors import OutputRefused, TrainingRefused
+from napari_caltomorph.storage import only_run, refuse_unwritable, replacing
+from napari_caltomorph.training.bags import LabelledBags
+from napari_caltomorph.training.options import TrainOptions
+
+_LOCK = ".caltomorph-train.lock"
+_FILE = "training.json"
+# These options choose the machine that computes, and do not change the result beyond rounding.
+_MAY_DIFFER = {"device", "workers", "scheduler"}
+
+
+def training_folder(model_folder: Path) -> Path:
+    """Return the folder of the training of a model."""
+    return model_folder.with_name(f"{model_folder.name}.training")
+
+
+@contextmanager
+def open_training(out: str | Path | None, *, resume: bool) -> Iterator[tuple[Path | None, Path]]:
+    """Yield the model folder and the folder of its training, which is removed at the end without an error.
+
+    Raises
+    ------
+    OutputRefused
+        The model exists, its folder cannot be written, or another or a stopped training is there.
+    """
+    if out is None:
+        with tempfile.TemporaryDirectory(prefix="caltomorph-") as scratch:
+            yield None, Path(scratch)
+        return
+    model_folder = Path(out).absolute()
+    work = training_folder(model_folder)
+    if model_folder.exists():
+        raise OutputRefused(f"{model_folder} exists already; choose another name, or remove it first.")
+    refuse_unwritable(model_folder.parent)
+    with only_run(work, _LOCK, "another folder for the model"):
+        _refuse_used(work, resume)
+        try:
+            yield model_folder, work
+        except BaseException:
+            if not any(work.glob("fold_*.state.safetensors")):  # no epoch to resume from
+                shutil.rmtree(work, ignore_errors=True)
+            raise
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _refuse_used(work: Path, resume: bool) -> None:
+    """Overwrite, and remove at the end, no files but those of the training that is resumed."""
+    if not any(not path.name.startswith(".") for path in work.iterdir()):  # a lock, and partial files
+        return
+    if not (work / _FILE).is_file():
+        raise OutputRefused(f"{work} is not the folder of a training; choose another name for the model.")
+    if not resume:
+        raise OutputRefused(
+            f"{work} contains a training that was stopped; continue it with --resume, or remove it to start again."
+        )
+
+
+def begin_or_resume(work: Path, bags: LabelledBags, options: TrainOptions, *, resume: bool) -> None:
+    """Write the options and patients that a training begins with, or check them against those of the one to resume.
+
+    Raises
+    ------
+    TrainingRefused
+        It began with other options or other patients; the message names them.
+    """
+    mine: dict[str, Any] = {"options": options.model_dump(mode="json", exclude=_MAY_DIFFER), "bags": bags.fingerprint}
+    path = work / _FILE
+    if not (resume and path.is_file()):
+        with replacing(path) as partial:
+            partial.write_text(json.dumps(mine, indent=1), "utf-8")
+        return
+    theirs = _read(path)
+    differences = [
+        f"--{name.replace('_', '-')} {theirs['options'].get(name)} then, {value} now"
+        for name, value in mine["options"].items()
+        if theirs["options"].get(name) != value
+    ]
+    if differences:
+        raise TrainingRefused(
+            f"{work} began with other options ({'; '.join(differences)}); resume with those, or remove the folder."
+        )
+    if theirs["bags"] != mine["bags"]:
+        raise TrainingRefused(
+            f"{work} began with other patients, labels, folds or features; resume with those, or remove the folder."
+        )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        return {"options": dict(content["options"]), "bags": str(content["bags"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingRefused(f"{path} is damaged ({error}); remove {path.parent} to start again.") from error
