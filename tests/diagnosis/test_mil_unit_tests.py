@@ -23,6 +23,7 @@ from napari_caltomorph.diagnosis import (
     TransformerOptions,
     WbcmilOptions,
 )
+from napari_caltomorph.diagnosis.inference import pad_bags
 from napari_caltomorph.diagnosis.member import Member
 
 D = 16
@@ -152,6 +153,5 @@ def auc_on_test_bags(member: Member, task: Task) -> float:
 def bags_of(task: Task, count: int, *, is_training: bool, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """As many bags of each class: cells (B, N, D), mask (B, N), labels (B,)."""
     draw, labels = Cells(seed), np.arange(count) % 2
-    bags = [torch.from_numpy(np.concatenate(task(draw, bool(y), is_training)).astype(np.float32)) for y in labels]
-    padded = torch.nn.utils.rnn.pad_sequence(bags, batch_first=True)
-    return padded, torch.arange(padded.shape[1]) < torch.tensor([[len(bag)] for bag in bags]), torch.from_numpy(labels)
+    bags = [np.concatenate(task(draw, bool(y), is_training)).astype(np.float32) for y in labels]
+    return *pad_bags(bags), torch.from_numpy(labels)
