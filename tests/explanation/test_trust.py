@@ -94,7 +94,8 @@ def test_outside_the_domain_is_one_warning(ensemble, make_features):
 
 def test_other_warnings_of_the_prediction_are_passed_on(ensemble, make_features):
     features = make_features(20, seed=2)
-    texts = [one.text for one in trust(ensemble.predict(features), ensemble, features).warnings]
+    found = trust(ensemble.predict(features), ensemble, features)
+    texts = [one.text for one in found.statements if one.is_warning]
     assert any(text.startswith("Only 20 cells") for text in texts)
 
 
@@ -114,7 +115,7 @@ def test_without_model_private_or_domain_one_sentence_says_so(ensemble, make_fea
     assert statement(found, "Similar patients").text == NO_PATIENTS
     assert statement(found, "Training cohort").text == UNKNOWN
     assert "not known" in statement(found, "Certainty").text
-    assert not found.warnings
+    assert not any(one.is_warning for one in found.statements)
 
 
 def test_what_is_damaged_is_left_out_and_one_sentence_says_so(ensemble, make_features, tmp_path):

@@ -123,11 +123,6 @@ class Trust:
         statements += [Statement("Warning", f"{text}.", True) for text in warnings]
         return (*statements, self._similar())
 
-    @property
-    def warnings(self) -> tuple[Statement, ...]:
-        """The reasons against the prediction."""
-        return tuple(one for one in self.statements if one.is_warning)
-
     def _is_about_domain(self, warning: str) -> bool:
         return self.prediction.domain is not None and warning.startswith(UNLIKE)
 
