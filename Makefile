@@ -17,6 +17,7 @@ lint: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/check_import_circles.py
 	$(BIN)/npe2 validate --imports napari_caltomorph
 
 screenshots: $(VENV)/.ready-dev

@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import save_file
 
 from napari_caltomorph.encoding import ENCODERS, EncodeOptions, Encoder, LoadedEncoder, load_encoder
-from napari_caltomorph.encoding.encoders import Added, Preprocessing
+from napari_caltomorph.encoding.encoders import Preprocessing, WeightsFolder
 
 TINY = Encoder(
     name="tiny",
     architecture="vit_tiny_patch16_224",
     width=32,
-    keeper=Added(),
+    location=WeightsFolder(),
     about="For these tests",
     preprocessing=Preprocessing(size=32),
     arguments={"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2},

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from napari_caltomorph.encoding import EncodeOptions, load_encoder
-from napari_caltomorph.encoding.encoders import Added, Encoder, Preprocessing
+from napari_caltomorph.encoding.encoders import Encoder, Preprocessing, WeightsFolder
 from napari_caltomorph.encoding.load import LoadedEncoder
 from napari_caltomorph.errors import ExplanationRefused
 from napari_caltomorph.explanation.patches import patch_attention
@@ -25,7 +25,7 @@ def encoder_of(architecture="vit_tiny_patch16_224", dtype=torch.float32, **argum
         for parameter in module.parameters():
             if parameter.ndim == 2:
                 parameter.mul_(6)  # random weights of timm attend evenly
-    row = Encoder("small", architecture, None, Added(), "For these tests")
+    row = Encoder("small", architecture, None, WeightsFolder(), "For these tests")
     return LoadedEncoder(row, module.to(dtype), Preprocessing(size=32), "0" * 64, torch.device("cpu"), dtype)
 
 

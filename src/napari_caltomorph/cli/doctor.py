@@ -191,7 +191,7 @@ def check_weights() -> Iterator[Finding]:
         try:
             path = find_weights(encoder)
         except WeightsMissing:
-            command = _command(encoder.keeper.mend(encoder.name))
+            command = _command(encoder.location.fix(encoder.name))
             if encoder.name in needed:
                 yield Finding(encoder.name, "missing", command)
             else:

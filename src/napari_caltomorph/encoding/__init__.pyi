@@ -1,9 +1,9 @@
-from .encoders import DEMO_ENCODER, ENCODERS, Encoder, find_encoder
+from .encoders import DEMO_ENCODER, ENCODERS, Encoder, find_encoder, find_weights
 from .features import FeatureOrigin, Features
 from .load import LoadedEncoder, load_encoder
 from .options import ComputeOptions, EncodeOptions
 from .run import encode
-from .weights import WeightsReport, add_weights, download_weights, find_weights, verify_weights
+from .weights import WeightsReport, add_weights, download_weights, verify_weights
 
 __all__ = [
     "DEMO_ENCODER",

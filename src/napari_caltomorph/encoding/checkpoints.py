@@ -11,8 +11,6 @@ from napari_caltomorph.errors import WeightsRefused
 if TYPE_CHECKING:
     import torch
 
-    from napari_caltomorph.encoding.encoders import Encoder
-
     StateDict = dict[str, torch.Tensor]
 
 # DinoBloom's, and those of training scripts.
@@ -54,12 +52,12 @@ def read_checkpoint(path: Path) -> StateDict:
     return tensors
 
 
-def as_is(weights: StateDict, encoder: Encoder) -> StateDict:
+def as_is(weights: StateDict) -> StateDict:
     """Take timm's own names."""
     return weights
 
 
-def dinobloom_to_timm(weights: StateDict, encoder: Encoder) -> StateDict:
+def dinobloom_to_timm(weights: StateDict) -> StateDict:
     """DinoBloom's original, Hugging Face or timm form -> timm's names.
 
     The training heads are dropped, and so is the mask token, which only pre-training uses. ViT-G's gated MLP bears
@@ -75,13 +73,13 @@ def dinobloom_to_timm(weights: StateDict, encoder: Encoder) -> StateDict:
     return renamed
 
 
-def in_order_to_timm(weights: StateDict, encoder: Encoder) -> StateDict:
+def in_order_to_timm(weights: StateDict, architecture: str) -> StateDict:
     """Another library's names of the same network -> timm's, entry by entry; the order is the same."""
     import timm
     import torch
 
     with torch.device("meta"):
-        model = timm.create_model(encoder.architecture, **encoder.arguments)
+        model = timm.create_model(architecture)
     expected = model.state_dict()
     if [w.shape for w in weights.values()] != [w.shape for w in expected.values()]:
         return weights

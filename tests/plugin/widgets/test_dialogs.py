@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 
 from napari_caltomorph.encoding import ENCODERS
-from napari_caltomorph.encoding.encoders import Added, Source
+from napari_caltomorph.encoding.encoders import Source, WeightsFolder
 from napari_caltomorph.plugin.widgets.left_out_dialog import LeftOutDialog
 from napari_caltomorph.plugin.widgets.weights import WeightsDialog
 from napari_caltomorph.plugin.widgets.worker import Task
@@ -53,7 +53,10 @@ def test_a_cell_can_be_included_again_unless_it_is_unreadable(qtbot: QtBot, faul
 def small_encoder(monkeypatch: pytest.MonkeyPatch) -> str:
     """The demo encoder as one whose weights the user must bring."""
     encoder = replace(
-        ENCODERS["demo-vit"], name="small", keeper=Added(), sources=(Source("http://127.0.0.1:9/small.safetensors"),)
+        ENCODERS["demo-vit"],
+        name="small",
+        location=WeightsFolder(),
+        sources=(Source("http://127.0.0.1:9/small.safetensors"),),
     )
     monkeypatch.setitem(ENCODERS, "small", encoder)
     return "small"
@@ -62,7 +65,7 @@ def small_encoder(monkeypatch: pytest.MonkeyPatch) -> str:
 def test_weights_are_added_from_a_file(
     qtbot: QtBot, small_encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shipped = ENCODERS["demo-vit"].keeper.find("demo-vit")
+    shipped = ENCODERS["demo-vit"].location.find("demo-vit")
     assert shipped is not None
     file = Path(shutil.copy(shipped, tmp_path / "downloaded.safetensors"))
     dialog = WeightsDialog(ENCODERS[small_encoder])

@@ -106,7 +106,7 @@ class WeightsDialog(QDialog):
     def _explanation(self) -> str:
         text = f"{self._encoder.about}. Its weights are not on this machine. "
         if not self._encoder.sources:
-            return text + self._encoder.keeper.mend(self._encoder.name)
+            return text + self._encoder.location.fix(self._encoder.name)
         links = "".join(f"<br>{link(s.url, s.url)}" for s in self._encoder.sources)
         return text + f"Choose their file if you have it, or download the first of these from its authors:{links}"
 
