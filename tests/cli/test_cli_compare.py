@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tests.training.small import write_cohort
+from tests.training.factories import write_cohort
 
 TINY = {
     "min-cells": 1,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from tests.cli.test_cli_train import TINY
-from tests.training.small import write_cohort
+from tests.training.factories import write_cohort
 
 from napari_caltomorph.cli import main
 

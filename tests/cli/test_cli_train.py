@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.training.small import write_cohort
+from tests.training.factories import write_cohort
 
 TINY = (
     *("--depth", "1", "--width", "16", "--heads", "2", "--mlp-width", "16", "--classifier-width", "8"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from tests.training.small import read, tiny, write_cohort
+from tests.training.factories import read, tiny, write_cohort
 
 from napari_caltomorph.cohort import Cohort
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from tests.conftest import write_cell_tiff
 from tests.evaluation.factories import FAST, cohort_of
-from tests.training.small import ORIGIN, save_features, with_column
+from tests.training.factories import ORIGIN, save_features, with_column
 
 from napari_caltomorph.diagnosis import Ensemble, Prediction
 from napari_caltomorph.diagnosis.calibration import Calibration

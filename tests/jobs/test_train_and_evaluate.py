@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from tests.training.small import tiny
+from tests.training.factories import tiny
 
 from napari_caltomorph.cli import main
 from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions

@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.training.small import write_cohort
+from tests.training.factories import bags_of, write_cohort
+
+from napari_caltomorph.training.bags import LabelledBags
 
 # Two of torch's threads on a machine that does other work as well wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,7 +28,13 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_cohort(tmp_path_factory.mktemp("cohorts") / "many", sizes, cells=(2, 5))
 
 
+@pytest.fixture(scope="session")
+def many_bags(many: Path) -> LabelledBags:
+    """The bags of `many`, loaded once."""
+    return bags_of(many)
+
+
 @pytest.fixture
 def own(few: Path, tmp_path: Path) -> Path:
-    """A copy of `few` that a test may spoil."""
+    """A copy of `few` that a test may change."""
     return shutil.copytree(few, tmp_path / "own")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
-from tests.training.small import are_same, bags_of, read, save_features, tiny, weights_of, with_column, write_cohort
+from tests.training.factories import are_same, bags_of, read, save_features, tiny, weights_of, with_column
 
 from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import CalibrationRefused
 from napari_caltomorph.progress import Progress
 from napari_caltomorph.training import TrainProgress, train
+from napari_caltomorph.training.bags import with_calibration_split
 
 OPTIONS = tiny(calibration_split=0.4, batch_size=64, epochs=2, fixed_epochs=2, hemoglobin=True)
 
@@ -22,17 +24,20 @@ def nothing_is_trained(progress: Progress) -> None:
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.2, 104), (0.3, 156)])
-def test_fewer_than_200_patients_are_refused_before_anything_is_trained(many, tmp_path, share, count):
-    options = OPTIONS.model_copy(update={"calibration_split": share})
-    message = rf"calibration split of {share:.0%} has {count} of 520 training patients; 200 are needed .* Use a larger"
-    with pytest.raises(CalibrationRefused, match=message):
-        train(read(many), None, options, out=tmp_path / "model", progress=nothing_is_trained)
+def test_fewer_than_200_patients_are_refused(many_bags, share, count):
+    with pytest.raises(CalibrationRefused, match=rf"{share:.0%} has {count} of 520 .*200 .*--calibration-split"):
+        with_calibration_split(many_bags, tiny(calibration_split=share))
+
+
+def test_a_refused_split_leaves_nothing_and_trains_nothing(few, tmp_path):
+    with pytest.raises(CalibrationRefused, match="200"):
+        train(read(few), None, OPTIONS, out=tmp_path / "model", progress=nothing_is_trained)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("share", [0.39, 0.4, 0.45, 0.49])
-def test_the_share_that_is_asked_for_is_set_aside_alike_in_all_classes(many, share):
-    bags = bags_of(many, OPTIONS.model_copy(update={"calibration_split": share}))
+def test_the_given_share_is_removed_from_all_folds_alike_in_all_classes(many_bags, share):
+    bags = with_calibration_split(many_bags, tiny(calibration_split=share))
     aside = bags.folds < 0
     assert aside.mean() == pytest.approx(share, abs=0.02)
     sizes, set_aside = (np.bincount(bags.classes[rows]) for rows in (np.ones(520, dtype=bool), aside))
@@ -40,9 +45,9 @@ def test_the_share_that_is_asked_for_is_set_aside_alike_in_all_classes(many, sha
     assert bags.fold_numbers == [0, 1, 2]
 
 
-def test_no_member_has_seen_them(tmp_path):
+def test_no_member_has_seen_them(many, tmp_path):
     """Whatever their labels, hemoglobin and features are: the members stay the same to the last bit."""
-    folder = write_cohort(tmp_path / "c", {"aml": 180, "cll": 170, "stem_cell_donor": 170}, cells=(2, 4))
+    folder = shutil.copytree(many, tmp_path / "own")
     cohort = read(folder)
     before = train(cohort, None, OPTIONS)
     bags = bags_of(folder, OPTIONS)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 from sklearn.metrics import balanced_accuracy_score, f1_score
-from tests.training.small import FOLDS, ORIGIN, bags_of, names, read, save_features, tiny
+from tests.training.factories import FOLDS, ORIGIN, bags_of, names, read, save_features, tiny
 
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import TrainingRefused
@@ -32,12 +32,6 @@ def comparing(
     return compare(read(folder), folder / "features", out, options, tiny(**changes), progress=progress)
 
 
-@pytest.fixture(scope="module")
-def done(few, tmp_path_factory) -> tuple[Comparison, Path]:
-    out = tmp_path_factory.mktemp("compared") / "out"
-    return comparing(few, out), out
-
-
 class Stop:
     """Stops at the first report of which something holds."""
 
@@ -49,6 +43,19 @@ class Stop:
         self.reports.append(progress)
         if self.when(progress):
             raise Cancelled
+
+
+@pytest.fixture(scope="module")
+def compared(few, tmp_path_factory) -> tuple[Comparison, Path, list[CompareProgress]]:
+    """A comparison, its folder and its reports."""
+    out, watch = tmp_path_factory.mktemp("compared") / "out", Stop(lambda p: False)
+    comparison = comparing(few, out, progress=watch)
+    return comparison, out, [report for report in watch.reports if isinstance(report, CompareProgress)]
+
+
+@pytest.fixture(scope="module")
+def done(compared) -> tuple[Comparison, Path]:
+    return compared[:2]
 
 
 def test_the_variants_are_the_papers():
@@ -120,17 +127,16 @@ def test_numbers_are_those_of_trains_members_on_their_own_folds(few, done):
             assert result.metrics[metric][position] == pytest.approx(expected)
 
 
-def test_what_stands_in_two_groups_is_trained_once(few, tmp_path):
-    watch = Stop(lambda p: False)
-    comparison = comparing(few, tmp_path / "out", progress=watch)
-    trained = list(dict.fromkeys(r.name for r in watch.reports if isinstance(r, CompareProgress)))
+def test_a_variant_of_two_groups_is_trained_once(compared):
+    comparison, _, reports = compared
+    trained = list(dict.fromkeys(r.name for r in reports))
     assert trained[0] == "transformer-cls-1"
     assert sorted(trained) == sorted(comparison.results) == sorted({v.slug for v in comparison.variants})
     assert len(comparison.variants) == len(trained) + 1
-    whole = [r.done / r.total for r in watch.reports if isinstance(r, CompareProgress)]
+    whole = [r.done / r.total for r in reports]
     assert whole == sorted(whole)
     assert whole[-1] == 1
-    assert watch.reports[-1].in_words.startswith("6/6 ")
+    assert reports[-1].in_words.startswith("6/6 ")
 
 
 def test_the_table_holds_paired_differences(done):

@@ -6,12 +6,14 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.training.small import (
+from tests.training.factories import (
     are_same,
     are_same_members,
     names,
@@ -27,6 +29,7 @@ from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import OutputRefused, TrainingRefused
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.training import FinishEarly, TrainOptions, TrainProgress, train, training_folder
+from napari_caltomorph.training.checkpoint import FoldCheckpoint
 
 # Forked from a server that has torch loaded, a process starts in a blink; so one test can kill many.
 PROCESSES = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
@@ -62,10 +65,26 @@ class Stop:
             raise self._error
 
 
+@pytest.fixture(scope="module")
+def stopped_once(few, tmp_path_factory) -> Path:
+    """The folder of a training that was stopped after two epochs of the second member."""
+    out = tmp_path_factory.mktemp("stopped") / "model"
+    with pytest.raises(Cancelled):
+        train(read(few), None, OPTIONS, out=out, progress=Stop(Cancelled, fold=1, epoch=2))
+    return training_folder(out)
+
+
+@pytest.fixture
+def stopped(stopped_once, tmp_path) -> Path:
+    """The name of a model whose training was stopped; a copy that a test may change."""
+    shutil.copytree(stopped_once, tmp_path / "model.training")
+    return tmp_path / "model"
+
+
 @pytest.mark.skipif(os.name != "posix", reason="no SIGKILL there")
 def test_killed_at_random_moments_and_resumed_it_ends_as_if_never_killed(few, tmp_path, undisturbed):
     out, moments, killed = tmp_path / "model", random.Random(1), 0
-    for _ in range(7):
+    for _ in range(5):
         process = PROCESSES.Process(target=train_slowly, args=(few, out))
         process.start()
         while process.is_alive() and not (training_folder(out) / "training.json").exists():
@@ -76,7 +95,7 @@ def test_killed_at_random_moments_and_resumed_it_ends_as_if_never_killed(few, tm
         killed += process.exitcode == -9
         if out.exists():
             break
-    assert killed >= 4
+    assert killed >= 3
     if not out.exists():
         train(read(few), None, OPTIONS, out=out, resume=True)
     # Killed after the model took its place, the last process may not have come to removing its training.
@@ -101,7 +120,7 @@ def test_killed_between_the_best_weights_and_the_state_it_ends_the_same(few, tmp
     assert are_same_members(train(read(few), None, OPTIONS, out=train_two, resume=True), undisturbed)
 
 
-@pytest.mark.parametrize("stop_at", [0, 1, 2, 4, 7, 20, 23, 30, 55, 70])
+@pytest.mark.parametrize("stop_at", [0, 2, 4, 23, 55, 70])
 def test_cancelling_at_any_moment_leaves_what_resumes_to_the_same_end(few, tmp_path, undisturbed, stop_at):
     out = tmp_path / "model"
     with pytest.raises(Cancelled):
@@ -126,25 +145,16 @@ def test_cancelled_before_an_epoch_is_done_nothing_remains(few, tmp_path):
     assert names(tmp_path) == []
 
 
-def test_a_resumed_training_does_no_epoch_twice_and_counts_the_time_of_all_runs(few, tmp_path):
-    out = tmp_path / "model"
-
-    def slowly(progress: Progress) -> None:
-        time.sleep(0.02)
-        stop(progress)
-
-    stop = Stop(Cancelled, fold=2, epoch=3)
-    with pytest.raises(Cancelled):
-        train(read(few), None, OPTIONS, out=out, progress=slowly)
+def test_a_resumed_training_does_no_epoch_twice_and_counts_the_time_of_all_runs(few, stopped):
+    first = FoldCheckpoint(training_folder(stopped), 0)
+    first.end(replace(first.history(), seconds=5_000.0))
     again = Stop(Cancelled, fold=99)
-    start = time.monotonic()
-    ensemble = train(read(few), None, OPTIONS, out=out, resume=True, progress=again)
-    seconds = time.monotonic() - start
+    ensemble = train(read(few), None, OPTIONS, out=stopped, resume=True, progress=again)
     assert (again.seen[0].fold, again.seen[0].epoch) == (0, 6)
-    assert min(p.epoch for p in again.seen if p.fold == 2) == 3
+    assert min(p.epoch for p in again.seen if p.fold == 1) == 2
     assert again.seen[-1].done == again.seen[-1].total == 3 * 6 * 3
     assert [p.done for p in again.seen] == sorted(p.done for p in again.seen)
-    assert ensemble.description.training.seconds > seconds + 14 * 3 * 0.02
+    assert ensemble.description.training.seconds > 5_000
 
 
 def test_kept_so_far_the_members_that_have_an_epoch_make_the_ensemble(few, tmp_path, undisturbed):
@@ -179,14 +189,6 @@ def test_kept_so_far_before_any_epoch_is_a_cancelled_like_any_other(few, tmp_pat
     with pytest.raises(Cancelled):
         train(read(few), None, OPTIONS, out=tmp_path / "m", progress=Stop(FinishEarly, calls=1))
     assert names(tmp_path) == []
-
-
-@pytest.fixture
-def stopped(few, tmp_path) -> Path:
-    """The name of a model whose training was stopped in the second member."""
-    with pytest.raises(Cancelled):
-        train(read(few), None, OPTIONS, out=tmp_path / "model", progress=Stop(Cancelled, fold=1, epoch=2))
-    return tmp_path / "model"
 
 
 def test_without_resume_a_training_that_was_stopped_is_not_overwritten(few, stopped):
@@ -230,13 +232,10 @@ def refold(cohort, folder):
 
 
 @pytest.mark.parametrize("change", [relabel, remove_one, spoil_features, regroup, refold])
-def test_other_data_are_refused(own, tmp_path, change):
-    cohort, out = read(own), tmp_path / "model"
-    with pytest.raises(Cancelled):
-        train(cohort, None, OPTIONS, out=out, progress=Stop(Cancelled, fold=1, epoch=2))
+def test_other_data_are_refused(own, stopped, change):
     with pytest.raises(TrainingRefused, match="began with other patients, labels, folds or features; resume with"):
-        train(change(cohort, own), None, OPTIONS, out=out, resume=True)
-    assert (training_folder(out) / "fold_0.state.safetensors").is_file()
+        train(change(read(own), own), None, OPTIONS, out=stopped, resume=True)
+    assert (training_folder(stopped) / "fold_0.state.safetensors").is_file()
 
 
 @pytest.mark.parametrize("file", ["fold_1.state.safetensors", "fold_1.best.safetensors", "training.json"])
@@ -246,7 +245,7 @@ def test_a_damaged_checkpoint_is_one_sentence_that_says_what_to_remove(few, stop
     content = path.read_bytes()
     path.write_bytes({"cut": content[: len(content) // 2], "other": b"PK\x03\x04" + content, "empty": b""}[damage])
     if file == "fold_1.best.safetensors":
-        # It is written anew where an epoch is the best so far, as all are that nobody is validated on.
+        # It is written again in each epoch that is the best so far: all, without validation.
         assert are_same_members(train(read(few), None, OPTIONS, out=stopped, resume=True), undisturbed)
         return
     with pytest.raises(TrainingRefused, match=rf"{file} is damaged \(.*\); remove .*training") as refused:
@@ -296,7 +295,7 @@ def test_a_folder_of_somebody_elses_is_not_taken_for_a_training(few, tmp_path, r
     theirs = tmp_path / "model.training" / "thesis.docx"
     theirs.parent.mkdir()
     theirs.write_text("three years")
-    with pytest.raises(OutputRefused, match=r"model\.training holds something else than a training; choose another"):
+    with pytest.raises(OutputRefused, match=r"model\.training is not the folder of a training; choose another"):
         train(read(few), None, OPTIONS, out=tmp_path / "model", resume=resume)
     assert names(theirs.parent) == [".caltomorph-train.lock", "thesis.docx"]
 
@@ -346,4 +345,4 @@ def test_progress_counts_to_its_end_and_says_where_it_is(few):
     assert seen.seen[-1].done == 3 * 6 * 3
     assert {(p.fold, p.epoch) for p in seen.seen} == {(fold, epoch) for fold in range(3) for epoch in range(7)}
     assert all(p.train_loss is None for p in seen.seen if p.epoch == 0)
-    assert all(p.validation_loss is None and p.best_epoch is None for p in seen.seen)  # nobody is validated on
+    assert all(p.validation_loss is None and p.best_epoch is None for p in seen.seen)  # without validation

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from tests.training.small import WIDTH, are_same, bags_of, read, save_features, tiny, with_column
+from tests.training.factories import WIDTH, are_same, bags_of, read, save_features, tiny, with_column
 
 from napari_caltomorph.encoding import FeatureOrigin
 from napari_caltomorph.progress import Cancelled
@@ -57,7 +57,7 @@ lengths = st.lists(st.integers(1, 40), min_size=1, max_size=60)
 sizes = st.integers(1, 9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(lengths, sizes, sizes, st.integers(1, 30), st.sampled_from([0.1, 0.5, 1.0]), st.integers(0, 99))
 def test_an_epoch_shows_every_patient_once_and_no_cell_twice(lengths, size, accumulate, most, share, seed):
     bags = numbered(lengths)
@@ -189,8 +189,8 @@ def test_neither_padding_nor_the_size_of_batches_changes_what_a_member_says(few,
             torch.testing.assert_close(getattr(together, name), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_the_size_of_batches_does_not_change_the_validation_loss(many, tmp_path):
-    bags = bags_of(many)
+def test_the_size_of_batches_does_not_change_the_validation_loss(many_bags, tmp_path):
+    bags = many_bags
     split = member_split(bags, 0, tiny())
     assert len(split.validation)
     # One step an epoch, always the same: only the validation is cut differently where steps are accumulated.
@@ -203,8 +203,8 @@ def test_the_size_of_batches_does_not_change_the_validation_loss(many, tmp_path)
     assert losses[0][0].validation_loss == pytest.approx(losses[1][0].validation_loss, rel=1e-3)
 
 
-def test_validation_runs_in_eval_mode_and_with_all_cells(many, tmp_path):
-    bags = bags_of(many)
+def test_validation_runs_in_eval_mode_and_with_all_cells(many_bags, tmp_path):
+    bags = many_bags
     options = tiny(epochs=1, batch_size=64, dropout=0.9, least_share=0.1, max_cells=1, label_smoothing=0.3)
     split = member_split(bags, 0, options)
     history, best = step_once(bags, options, tmp_path, split)

@@ -7,7 +7,7 @@ import time
 
 import psutil
 import pytest
-from tests.training.small import FOLDS, are_same_members, names, read, tiny
+from tests.training.factories import FOLDS, are_same_members, names, read, tiny
 
 from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.errors import ClusterMissing, TrainingRefused

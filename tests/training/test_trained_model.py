@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score
-from tests.training.small import (
+from tests.training.factories import (
     ORIGIN,
     WIDTH,
     are_same_members,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.training.small import (
+from tests.training.factories import (
     FOLDS,
     are_same,
     are_same_members,

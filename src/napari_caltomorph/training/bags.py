@@ -139,7 +139,7 @@ def load_bags(
         origin=_common_origin(features),
         notes=(*notes, *missing),
     )
-    return _with_calibration_split(bags, options) if options.calibration_split else bags
+    return with_calibration_split(bags, options) if options.calibration_split else bags
 
 
 def training_patients(cohort: Cohort) -> tuple[pd.DataFrame, list[str]]:
@@ -238,8 +238,14 @@ def _occurring(taxonomy: Taxonomy, slugs: Iterable[str]) -> Taxonomy:
     return Taxonomy(name=taxonomy.name, classes=tuple(c for c in taxonomy.classes if c.slug in present))
 
 
-def _with_calibration_split(bags: LabelledBags, options: TrainOptions) -> LabelledBags:
-    """Remove a stratified part of the patients from all folds, to calibrate on."""
+def with_calibration_split(bags: LabelledBags, options: TrainOptions) -> LabelledBags:
+    """Remove a stratified part of the patients from all folds, to calibrate on.
+
+    Raises
+    ------
+    CalibrationRefused
+        The part has too few patients.
+    """
     share = Fraction(options.calibration_split).limit_denominator(_FINEST)
     parts = list(split_into_parts(bags.table, share.denominator, options.seed))[: share.numerator]
     aside = np.sort(np.concatenate([*parts, np.array([], dtype=np.intp)]))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from tests.training.small import tiny, write_cohort
+from tests.training.factories import tiny, write_cohort
 
 from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
 from napari_caltomorph.diagnosis import Ensemble

@@ -18,7 +18,7 @@ from qtpy.QtCore import QEventLoop, QTimer
 from qtpy.QtWidgets import QApplication, QLineEdit, QMessageBox, QPushButton
 from tests.plugin.conftest import OpenWidget
 from tests.plugin.gui import click, dock_of, is_in_sight, run_task, wait
-from tests.training.small import save_features, write_cohort
+from tests.training.factories import save_features, write_cohort
 
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.diagnosis import find_model, read_description
