@@ -6,14 +6,13 @@
 
 ``apl-aml``: a probe is trained on the cell labels of half of the patients of the APL-AML cohort (Sidhom et al. 2021),
 and counts the other half, and the other way round. ``pbc``: single cells without patients (Acevedo et al. 2020); a
-probe is trained on half of the cells, and counts patients of 100 cells drawn from the other half, whose compositions
-are drawn as well. ``synthetic``: drawn patients of all diseases on the demo
-encoder, half with labels and half to count.
+probe is trained on half of the cells, and counts patients of 100 cells sampled from the other half, with random
+compositions. ``synthetic``: synthetic patients of all diseases on the demo encoder, half with labels and half to count.
 
 Real cells are encoded with EfficientNet-Lite0 (ImageNet weights), which has never seen blood. Errors are in percent
-points of the leukocytes. "In the smear" is the share among the very cells, which the classifier's interval should hold;
-"in the blood" is the share that the cells were drawn with, where it is known, which the interval of both errors should
-hold. Prints Markdown; docs/differential.md holds one run.
+points of the leukocytes. "In the smear" is the share among these cells, which the classifier's interval should contain;
+"in the blood" is the share that the cells were sampled with, where it is known, which the interval of both errors
+should contain. Prints Markdown; docs/differential.md has one run.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ Known = tuple[Features, Truth]
 
 
 def apl_aml(cohort: Path, kept: Path | None) -> None:
-    """Half of the patients teach, the other half is counted; then the other way round."""
+    """Train on half of the patients and count the other half, then the other way round."""
     encoder = load_encoder(EncodeOptions(encoder="efficientnet-lite0"))
     read = [
         _read(cohort / "All" / name, encoder, kept) for name in sorted(pd.read_csv(cohort / "master.csv")["Patient_ID"])
@@ -52,36 +51,36 @@ def apl_aml(cohort: Path, kept: Path | None) -> None:
     order = np.random.default_rng(0).permutation(len(known))
     halves = [[known[i] for i in order[start::2]] for start in (0, 1)]
     found = []
-    for learnt, judged in (halves, halves[::-1]):
-        probe = _train(learnt)
-        found += [_judge(probe, _labelled(*one), one[1]) for one in judged if len(one[1]) >= 20]
+    for training, counted in (halves, halves[::-1]):
+        probe = _train(training)
+        found += [_evaluate(probe, _labelled(*one), one[1]) for one in counted if len(one[1]) >= 20]
     _show(found)
 
 
 def pbc(cells: Path, kept: Path | None) -> None:
-    """Half of the cells teach; patients of 100 cells, of compositions drawn at random, are made of the others."""
+    """Train on half of the cells, and count patients of 100 other cells, with random compositions."""
     read = _read(cells, load_encoder(EncodeOptions(encoder="efficientnet-lite0")), kept)
     assert read is not None
     features, truth = read
     rng = np.random.default_rng(0)
-    is_learnt = rng.permutation(len(features)) < len(features) // 2
+    is_training = rng.permutation(len(features)) < len(features) // 2
     types = np.array([truth[cell] for cell in features.cells])
-    probe = _train([(_some(features, np.flatnonzero(is_learnt), "learnt"), truth)])
+    probe = _train([(_some(features, np.flatnonzero(is_training), "training"), truth)])
     names = probe.description.types
     found = []
     for number in range(100):
         shares = rng.dirichlet(np.full(len(names), 0.5))
         counts = rng.multinomial(100, shares)
-        pools = [np.flatnonzero(~is_learnt & (types == name)) for name in names]
+        pools = [np.flatnonzero(~is_training & (types == name)) for name in names]
         rows = np.concatenate([rng.choice(pool, count) for pool, count in zip(pools, counts, strict=True)])
-        drawn = _some(features, rows, f"patient {number}")
-        drawn_truth = dict(zip(drawn.cells, types[rows].tolist(), strict=True))
-        found.append(_judge(probe, drawn, drawn_truth, dict(zip(names, shares, strict=True))))
+        sampled = _some(features, rows, f"patient {number}")
+        sampled_truth = dict(zip(sampled.cells, types[rows].tolist(), strict=True))
+        found.append(_evaluate(probe, sampled, sampled_truth, dict(zip(names, shares, strict=True))))
     _show(found)
 
 
 def synthetic(patients: int, cells: int) -> None:
-    """Half of the drawn patients teach, the others are counted; what their blood holds is known."""
+    """Train on half of the synthetic patients and count the others; the composition of their blood is known."""
     encoder = load_encoder(EncodeOptions(encoder="demo-vit"))
     known: list[Known] = []
     blood = []
@@ -97,7 +96,7 @@ def synthetic(patients: int, cells: int) -> None:
         blood.append({name: count / len(patient) for name, count in counted.items()})
     probe = _train(known[0::2])
     pairs = zip(known[1::2], blood[1::2], strict=True)
-    _show([_judge(probe, features, truth, shares) for (features, truth), shares in pairs])
+    _show([_evaluate(probe, features, truth, shares) for (features, truth), shares in pairs])
 
 
 def _read(path: Path, encoder: LoadedEncoder, kept: Path | None) -> Known | None:
@@ -112,12 +111,12 @@ def _read(path: Path, encoder: LoadedEncoder, kept: Path | None) -> Known | None
     return features, {cell: types[cell] for cell in features.cells if cell in types}
 
 
-def _train(learnt: Sequence[Known]) -> Probe:
+def _train(training: Sequence[Known]) -> Probe:
     labels = CellLabels()
-    for features, truth in learnt:
+    for features, truth in training:
         labels = labels.labelled(features, truth)
     start = time.process_time()
-    probe = train_probe([features for features, _ in learnt], labels)
+    probe = train_probe([features for features, _ in training], labels)
     seconds = time.process_time() - start
     described = probe.description
     correlation = "unknown" if described.correlation is None else f"{described.correlation:.2f}"
@@ -129,7 +128,7 @@ def _train(learnt: Sequence[Known]) -> Probe:
     return probe
 
 
-def _judge(probe: Probe, features: Features, truth: Truth, blood: dict[str, float] | None = None) -> pd.DataFrame:
+def _evaluate(probe: Probe, features: Features, truth: Truth, blood: dict[str, float] | None = None) -> pd.DataFrame:
     """One row a type: the truth, what is said, and whether the intervals hold it."""
     counted = probe.differential(features)
     names = [name for name in probe.description.types if cell_type(name).is_counted]

@@ -1,11 +1,11 @@
-"""How long training takes at the paper's size, against one bag at a time, as the field writes it.
+"""Time of training at the paper's size, compared with one bag at a time, as is usual in the field.
 
     python benchmarks/training.py [--device auto] [--steps 12]
 
-The paper's transformer (10 layers, 8 heads of 64, MLP 2,048) learns from bags of 500 cells x 768 features. A few real
+The paper's transformer (10 layers, 8 heads of 64, MLP 2,048) is trained on bags of 500 cells x 768 features. A few real
 steps are timed, after some that are not, and scaled to an epoch of the paper's 1,634 training patients, of which a
-member of five sees four fifths, and to five folds of 150 epochs. Features are invented: speed does not depend on them.
-Prints Markdown; docs/benchmarks.md holds one run.
+member of five sees four fifths, and to five folds of 150 epochs. Features are synthetic: speed does not depend on them.
+Prints Markdown; docs/benchmarks.md has one run.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ WARM_UP = 3
 
 
 class Enough(Exception):
-    """As many steps as were asked for."""
+    """The requested number of steps is done."""
 
 
-def invented(patients: int) -> LabelledBags:
+def synthetic_bags(patients: int) -> LabelledBags:
     """Return bags of the paper's size."""
     some = list(islice(synthesize_patients(SynthOptions(patients=patients, cells=CELLS)), patients))
     taxonomy = caltomorph_taxonomy()
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12)
     asked = parser.parse_args()
     paper = TrainOptions(recipe="paper", device=asked.device)
-    bags = invented(paper.batch_size * (WARM_UP + asked.steps + 2))
+    bags = synthetic_bags(paper.batch_size * (WARM_UP + asked.steps + 2))
     split = MemberSplit(0, np.arange(len(bags)), np.array([], dtype=int), np.array([], dtype=int))
     rows = [
         ("one bag at a time, float32", one_bag_at_a_time(bags, split, paper, asked.steps)),

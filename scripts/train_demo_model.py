@@ -3,7 +3,7 @@
     python scripts/train_demo_model.py            (about ten minutes on 2 cores)
     python scripts/train_demo_model.py --keep-encoder
 
-Writes `encoding/demo_vit.safetensors` and `diagnosis/demo/` in the package. They have only seen synthetic cells.
+Writes `encoding/demo_vit.safetensors` and `diagnosis/demo/` in the package. They are trained on synthetic cells only.
 The encoder's training is here; the ensemble's is the package's own `encode_cohort` and `train`.
 `python benchmarks/demo_model.py` measures both on patients of other seeds.
 """
@@ -39,7 +39,7 @@ ENCODER = ENCODERS[DEMO_ENCODER]
 TYPES = sorted(CELL_TYPES)
 SEED = 10_000
 
-# Small, so that both networks together stay below 8 MB; hundreds of patients bear a higher learning rate than a few.
+# Small, so that both networks together stay below 8 MB; hundreds of patients allow a higher learning rate than a few.
 OPTIONS = TrainOptions(
     hemoglobin=True,
     depth=2,
@@ -122,31 +122,33 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=480)
     parser.add_argument("--cells", type=int, default=200)
     parser.add_argument("--keep-encoder", action="store_true", help="train only the ensemble")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     start = time.time()
     shipped = PACKAGE / "encoding" / "demo_vit.safetensors"
     with tempfile.TemporaryDirectory() as scratch:
         # Both are shipped at the end and together: an ensemble takes features of its own encoder only.
         file = Path(scratch) / shipped.name
-        if asked.keep_encoder:
+        if arguments.keep_encoder:
             shutil.copyfile(shipped, file)
         else:
-            train_encoder(asked.encoder_cells, asked.encoder_epochs, file)
+            train_encoder(arguments.encoder_cells, arguments.encoder_epochs, file)
         options = EncodeCohortOptions(encoder=DEMO_ENCODER, weights=file, device="cpu", precision="float32")
-        drawn = SyntheticPatients.synthesize(SynthOptions(patients=asked.patients, cells=asked.cells, seed=SEED))
+        drawn = SyntheticPatients.synthesize(
+            SynthOptions(patients=arguments.patients, cells=arguments.cells, seed=SEED)
+        )
         cohort, features = drawn.cohort(CohortOptions(test_fraction=0)), Path(scratch) / "features"
-        encode_cohort(cohort, features, options, open_smear=drawn.open_smear)
+        encode_cohort(cohort, features, options, open_smear=synthetic.open_smear)
         print(f"drew and encoded {len(cohort)} patients", flush=True)
         ensemble = train(cohort, features, OPTIONS)
         for row in ensemble.description.training.out_of_fold.rows():
             print("out of fold (single members):", *row, flush=True)
         update = {
             "name": "demo (synthetic)",
-            "description": "The demo of napari-caltomorph: it diagnoses drawn smears.",
+            "description": "The demo of napari-caltomorph: it diagnoses synthetic smears.",
         }
         description = ensemble.description.model_copy(update=update)
         shutil.copyfile(file, shipped)
-        # Without its patients: they can be drawn again, and the demo is to be small.
+        # Without its patients: they can be synthesized again, and the demo is small.
         shown = replace(ensemble, description=description, patients=None)
         shown = shown.save(PACKAGE / "diagnosis" / "demo", overwrite=True)
         save_training_curves(shown.description, PACKAGE / "diagnosis" / "demo")

@@ -115,7 +115,7 @@ class ProbeDescription(BaseModel):
             warnings.append(f"one patient only has {', '.join(self.by_cell)}: errors there are underestimated")
         if self.left_out:
             few = ", ".join(f"{name} ({count})" for name, count in self.left_out.items())
-            warnings.append(f"too few labelled cells to tell apart: {few}")
+            warnings.append(f"too few labelled cells to distinguish: {few}")
         return tuple(warnings)
 
 
