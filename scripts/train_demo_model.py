@@ -133,10 +133,10 @@ def main() -> None:
         else:
             train_encoder(arguments.encoder_cells, arguments.encoder_epochs, file)
         options = EncodeCohortOptions(encoder=DEMO_ENCODER, weights=file, device="cpu", precision="float32")
-        drawn = SyntheticPatients.synthesize(
+        synthetic = SyntheticPatients.synthesize(
             SynthOptions(patients=arguments.patients, cells=arguments.cells, seed=SEED)
         )
-        cohort, features = drawn.cohort(CohortOptions(test_fraction=0)), Path(scratch) / "features"
+        cohort, features = synthetic.cohort(CohortOptions(test_fraction=0)), Path(scratch) / "features"
         encode_cohort(cohort, features, options, open_smear=synthetic.open_smear)
         print(f"drew and encoded {len(cohort)} patients", flush=True)
         ensemble = train(cohort, features, OPTIONS)

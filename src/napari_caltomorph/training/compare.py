@@ -50,8 +50,8 @@ def compare(
     features : str, Path or None
         Feature folder of `encode_cohort`; None where the cohort names feature files.
     out : str or Path
-        Folder for ``comparison.csv``, ``folds.csv`` and, for each variant, ``variants/<slug>.json``. Variants that are
-        finished there are not trained again, and an unfinished one resumes from its last finished epoch.
+        Folder for ``comparison.csv``, ``folds.csv`` and ``variants/<slug>.json``. Finished variants in it are not
+        trained again, and an unfinished one resumes from its last finished epoch.
     options : CompareOptions
     train_options : TrainOptions
         The reference of every group; a variant differs from it in one thing.
@@ -61,7 +61,7 @@ def compare(
     Returns
     -------
     Comparison
-        Of the variants that have a result; its `failed` has the reasons why the others have none.
+        Its `failed` has the reasons of the variants without a result.
 
     Raises
     ------
@@ -71,8 +71,7 @@ def compare(
 
     Notes
     -----
-    Paper, supplementary tables 1 and 2 and figure 2F. Members of one fold are compared with each other; `Spread`
-    explains what the spread between folds means.
+    Paper, supplementary tables 1 and 2 and figure 2F. `Spread` explains what the spread between folds means.
     """
     options, chosen = options or CompareOptions(), train_options or TrainOptions()
     if chosen.workers > 1 or chosen.scheduler is not None:

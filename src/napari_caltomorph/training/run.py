@@ -19,7 +19,7 @@ from napari_caltomorph.training.checkpoint import FoldCheckpoint
 from napari_caltomorph.training.fit import fit_member
 from napari_caltomorph.training.folder import begin_or_resume, open_training
 from napari_caltomorph.training.folds import MemberSplit, member_splits, notes_of
-from napari_caltomorph.training.members import new_member, trained_member
+from napari_caltomorph.training.members import TrainedMember, new_member, trained_member
 from napari_caltomorph.training.options import TrainOptions
 from napari_caltomorph.training.progress import FinishEarly, FoldHistory, StepCounter
 
@@ -75,28 +75,36 @@ def train(
         place = None if features is None else Path(features).absolute()
         bags = load_bags(cohort, place, options, progress=progress)
         begin_or_resume(work, bags, options, resume=resume)
-        splits = member_splits(bags, options)
-        checkpoints = {split.fold: FoldCheckpoint(work, split.fold) for split in splits}
-        histories = {fold: checkpoint.history() for fold, checkpoint in checkpoints.items()}
-        steps = StepCounter(splits, histories, options, progress)
-        try:
-            if options.workers > 1 or options.scheduler is not None:
-                from napari_caltomorph.training.workers import fit_on_workers
-
-                fit_on_workers(cohort, place, splits, options, work, steps)
-            else:
-                for split in splits:
-                    fit_member(bags, split, options, checkpoints[split.fold], on_step=steps.of(split))
-        except FinishEarly:
-            splits = [split for split in splits if checkpoints[split.fold].end_by_hand()]
-            if not splits:
-                raise
-        trained = [trained_member(bags, split, options, checkpoints[split.fold]) for split in splits]
-        seconds = sum(history.seconds for history in histories.values()) + time.monotonic() - start
+        trained, earlier = _train_members(cohort, place, bags, options, work, progress)
+        seconds = earlier + time.monotonic() - start
         name = cohort.name if model_folder is None else model_folder.name
         ensemble = assemble(name, cohort, bags, trained, options, seconds=seconds)
         # A process killed while it saves leaves partial files in the training's folder, which a resumed one removes.
         return ensemble if model_folder is None else ensemble.save(model_folder, scratch=work)
+
+
+def _train_members(
+    cohort: Cohort, features: Path | None, bags: LabelledBags, options: TrainOptions, work: Path, progress: OnProgress
+) -> tuple[list[TrainedMember], float]:
+    """Train the member of each fold; return those that have weights, and the seconds spent on them in earlier runs."""
+    splits = member_splits(bags, options)
+    checkpoints = {split.fold: FoldCheckpoint(work, split.fold) for split in splits}
+    histories = {fold: checkpoint.history() for fold, checkpoint in checkpoints.items()}
+    steps = StepCounter(splits, histories, options, progress)
+    try:
+        if options.workers > 1 or options.scheduler is not None:
+            from napari_caltomorph.training.workers import fit_on_workers
+
+            fit_on_workers(cohort, features, splits, options, work, steps)
+        else:
+            for split in splits:
+                fit_member(bags, split, options, checkpoints[split.fold], on_step=steps.of(split))
+    except FinishEarly:
+        splits = [split for split in splits if checkpoints[split.fold].end_by_hand()]
+        if not splits:
+            raise
+    trained = [trained_member(bags, split, options, checkpoints[split.fold]) for split in splits]
+    return trained, sum(history.seconds for history in histories.values())
 
 
 @dataclass(frozen=True)
