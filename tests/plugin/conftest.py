@@ -18,10 +18,11 @@ from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 
-from napari_caltomorph.diagnosis import Prediction
+from napari_caltomorph.diagnosis import Prediction, PredictOptions, Predictor
 from napari_caltomorph.plugin.predict.panel import PredictPanel
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.worker import Task
+from napari_caltomorph.smear import Smear, read_smear
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
 
 # torch's threads and the window's wait for each other; see tests/cli/conftest.py.
@@ -33,6 +34,7 @@ CELLS = 40
 RANKED, SQUARES = "patient_7 ranked cells", "patient_7 predictions"
 OpenPanel = Callable[[], tuple[Viewer, PredictPanel]]
 OpenWidget = Callable[[str], tuple[Viewer, Any]]
+Predicted = tuple[Smear, Prediction, Predictor]
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +43,16 @@ def drawn_smear(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("drawn") / "patient_7"
     write_smear(synthesize_patient("aml", cells=CELLS, seed=7), folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def predicted(drawn_smear: Path, tmp_path_factory: pytest.TempPathFactory) -> Predicted:
+    """The drawn smear, its prediction, and the predictor, which keeps the features in memory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CALTOMORPH_HOME", str(tmp_path_factory.mktemp("home")))
+        predictor = Predictor(PredictOptions(model="demo"))
+        smear, prediction = predictor.predict(read_smear(drawn_smear))
+    return smear, prediction, predictor
 
 
 @pytest.fixture

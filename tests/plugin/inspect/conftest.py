@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from napari.viewer import Viewer
-from tests.plugin.conftest import OpenWidget
+from pytestqt.qtbot import QtBot
+from tests.plugin.conftest import OpenWidget, Predicted
 
-from napari_caltomorph.diagnosis import Prediction, PredictOptions, Predictor
+from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.plugin.gallery.gallery import Gallery
 from napari_caltomorph.plugin.gallery.layers import ranked_order
 from napari_caltomorph.plugin.gallery.pictures import read_pictures
 from napari_caltomorph.plugin.inspect.panel import InspectPanel
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.session.session import session_of
-from napari_caltomorph.smear import Smear, read_smear
-
-Predicted = tuple[Smear, Prediction, Predictor]
+from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
+from napari_caltomorph.plugin.widgets.worker import Task
+from napari_caltomorph.smear import Smear
 
 
 class Opened(NamedTuple):
@@ -32,16 +32,33 @@ class Opened(NamedTuple):
 
 
 OpenInspection = Callable[..., Opened]
+ShowView = Callable[[InspectionView, Inspection], None]
 
 
-@pytest.fixture(scope="package")
-def predicted(drawn_smear: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Predicted]:
-    """The smear, its prediction, and the predictor, which keeps the features in memory."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CALTOMORPH_HOME", str(tmp_path_factory.mktemp("home")))
-        predictor = Predictor(PredictOptions(model="demo"))
-        smear, prediction = predictor.predict(read_smear(drawn_smear))
-    return smear, prediction, predictor
+@pytest.fixture
+def show_view(qtbot: QtBot) -> Iterator[ShowView]:
+    """``show_view(view, inspection)``: a view of an inspection, as wide as a dock, without a napari window."""
+    views: list[InspectionView] = []
+
+    def shown(view: InspectionView, inspection: Inspection) -> None:
+        views.append(view)
+        qtbot.addWidget(view)
+        view.resize(360, 600)
+        view.show()
+        view.show_inspection(inspection)
+
+    yield shown
+    for view in views:
+        view.close_inspection()
+    Task.await_workers(60_000)
+    qtbot.wait(20)
+
+
+@pytest.fixture
+def inspection(predicted: Predicted) -> Inspection:
+    """The predicted leukemia under inspection."""
+    smear, prediction, predictor = predicted
+    return Inspection(prediction, smear, predictor=predictor)
 
 
 @pytest.fixture

@@ -11,14 +11,25 @@ from qtpy.QtWidgets import QFileDialog, QTabWidget
 from tests.differential.factories import features, labelled
 
 from napari_caltomorph.differential import CellLabels, SmearId, read_labels, save_labels, train_probe
+from napari_caltomorph.plugin.inspect.differential_tab import DifferentialTab
 from napari_caltomorph.plugin.session.cell_columns import BY_LABEL, BY_TYPE
+from napari_caltomorph.plugin.session.differential import DifferentialState
+from napari_caltomorph.plugin.session.inspection import Inspection
 
 LONG = 120_000
 
 
 @pytest.fixture
+def tab(show_view, inspection):
+    """The tab with the leukemia of 40 cells."""
+    tab = DifferentialTab(DifferentialState())
+    show_view(tab, inspection)
+    return tab
+
+
+@pytest.fixture
 def opened(open_inspection, qtbot):
-    """``panel, tab``: *Inspect cells* with the leukemia of 40 cells, and the visible tab."""
+    """``panel, tab``: the same in *Inspect cells*."""
     panel = open_inspection().panel
     tab = panel.tab("Differential")
     qtbot.waitUntil(tab.isVisible)
@@ -79,8 +90,7 @@ def test_letters_label_nothing_while_the_tab_is_out_of_sight_or_nothing_is_selec
     assert not any(tab.inspection.cells.labels)
 
 
-def test_too_few_labels_are_refused_kindly(opened, qtbot):
-    _, tab = opened
+def test_too_few_labels_are_refused_kindly(tab, qtbot):
     train(tab, qtbot)
     assert "No cell of these smears is labelled" in tab.task.text
     tab.inspection.cells.select(range(8))
@@ -89,8 +99,7 @@ def test_too_few_labels_are_refused_kindly(opened, qtbot):
     assert "only 8 blast are labelled" in tab.task.text
 
 
-def test_a_probe_counts_and_a_correction_counts_at_once(opened, qtbot, tmp_path, monkeypatch):
-    _, tab = opened
+def test_a_probe_counts_and_a_correction_counts_at_once(tab, qtbot, tmp_path, monkeypatch):
     inspection = tab.inspection
     label_some(tab)
     train(tab, qtbot)
@@ -123,10 +132,7 @@ def test_a_probe_counts_and_a_correction_counts_at_once(opened, qtbot, tmp_path,
     assert len(pd.read_csv(tmp_path / "counts" / "cell_types.csv")) == 40
 
 
-def test_labels_and_probe_are_saved_come_back_and_count_another_smear(
-    opened, drawn_smear, qtbot, tmp_path, monkeypatch
-):
-    _, tab = opened
+def test_labels_and_probe_are_saved_come_back_and_count_another_smear(tab, drawn_smear, qtbot, tmp_path, monkeypatch):
     label_some(tab)
     train(tab, qtbot)
     for name, file in (("Save labels", "labels.csv"), ("Save probe", "probe.safetensors")):
@@ -155,8 +161,7 @@ def test_labels_and_probe_are_saved_come_back_and_count_another_smear(
     assert tab.view.smears.count() == 2
 
 
-def test_bad_files_are_one_sentence_and_labels_of_another_smear_wait_for_it(opened, qtbot, tmp_path, monkeypatch):
-    _, tab = opened
+def test_bad_files_are_one_sentence_and_labels_of_another_smear_wait_for_it(tab, qtbot, tmp_path, monkeypatch):
     (tmp_path / "no.csv").write_text("a,b\n1,2\n")
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(tmp_path / "no.csv"), ""))
     tab.buttons["Load labels"].click()
@@ -173,10 +178,9 @@ def test_bad_files_are_one_sentence_and_labels_of_another_smear_wait_for_it(open
     assert "1 cell of other smears" in tab.words.text()
 
 
-def test_without_images_cells_are_labelled_and_missing_features_are_reported(open_inspection, qtbot):
-    panel = open_inspection(images=False).panel
-    tab = panel.tab("Differential")
-    qtbot.waitUntil(tab.isVisible)
+def test_without_images_cells_are_labelled_and_missing_features_are_reported(show_view, predicted, qtbot):
+    tab = DifferentialTab(DifferentialState())
+    show_view(tab, Inspection(predicted[1]))
     label_some(tab)
     assert tab.state.labels.counts == {"blast": 20, "lymphocyte": 12}
     train(tab, qtbot)  # the features were kept in another home

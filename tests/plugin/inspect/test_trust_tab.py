@@ -1,4 +1,4 @@
-"""The tab *Trust* in a real window: it says what the library says, and what is clicked in it is selected everywhere."""
+"""The tab *Trust*: it shows what the library returns, and what is clicked in it is selected everywhere."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from napari.components import ViewerModel
 from qtpy.QtCore import Qt
+from tests.plugin.conftest import predict
 
-from napari_caltomorph.diagnosis import Ensemble, find_model
+from napari_caltomorph.diagnosis import Ensemble, PredictOptions, Predictor, find_model
 from napari_caltomorph.diagnosis.domain_fit import fit_domain
 from napari_caltomorph.diagnosis.model_folder import TrainingPatients
 from napari_caltomorph.explanation.trust import NO_PATIENTS, trust
+from napari_caltomorph.plugin.inspect.trust_tab import TrustTab
+from napari_caltomorph.plugin.inspect.what_if import WhatIfUpdater
+from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
 
 LONG = 120_000
@@ -49,32 +54,14 @@ def model(tmp_path_factory):
     return folder / "model"
 
 
-@pytest.fixture
-def predicted(open_panel, export, qtbot):
-    """``predicted(model)``: viewer, panel and tab in a shown *Inspect cells*, once all has been compared."""
-    opened = []
-
-    def shown(model):
-        viewer, panel = open_panel()
-        panel.models.choose(str(model))
-        panel.smears.open(export)
-        qtbot.waitUntil(lambda: panel.run.button.isEnabled() and not panel.run.is_busy, timeout=LONG)
-        with qtbot.waitSignal(panel.run.ended, timeout=LONG):
-            qtbot.mouseClick(panel.run.button, Qt.MouseButton.LeftButton)
-        _, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells")
-        opened.append(inspect)
-        qtbot.waitUntil(lambda: inspect.inspection is not None, timeout=LONG)
-        tab = inspect.tab("Trust")
-        qtbot.waitUntil(lambda: tab.isVisible() and tab.trust is not None and not tab.run.isVisible(), timeout=LONG)
-        return viewer, panel, tab
-
-    yield shown
-    for inspect in opened:
-        inspect.unbind()
-
-
-def test_everything_known_is_said_shown_and_linked(predicted, model, qtbot):
-    _, panel, tab = predicted(model)
+def test_everything_known_is_shown_and_linked(open_panel, model, export, qtbot):
+    viewer, panel = open_panel()
+    panel.models.choose(str(model))
+    panel.smears.open(export)
+    predict(qtbot, panel)
+    _, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells")
+    tab = inspect.tab("Trust")
+    qtbot.waitUntil(lambda: tab.isVisible() and tab.trust is not None and not tab.run.isVisible(), timeout=LONG)
     inspection = tab.inspection
     expected = trust(inspection.prediction, inspection.ensemble(), inspection.features())
     assert [one.text for one in tab.trust.statements] == [one.text for one in expected.statements]
@@ -105,12 +92,29 @@ def test_everything_known_is_said_shown_and_linked(predicted, model, qtbot):
     tab.similar.doubleClicked.emit(tab.similar.model().index(there, 0))
     qtbot.waitUntil(lambda: not panel.run.is_busy and inspection is not tab.inspection, timeout=LONG)
     assert tab.inspection.prediction.patient_id == "known"
+    inspect.unbind()
 
 
-def test_a_model_without_patients_says_so_in_one_sentence(predicted, model, qtbot, tmp_path):
+@pytest.fixture
+def compared(show_view, predicted, qtbot):
+    """``compared(model)``: the tab without a window, once all has been compared."""
+
+    def shown(model):
+        smear, prediction, _ = predicted
+        predictor = Predictor(PredictOptions(model=str(model)))
+        _, prediction = predictor.predict(smear)
+        tab = TrustTab(ViewerModel())
+        show_view(tab, Inspection(prediction, smear, predictor=predictor))
+        qtbot.waitUntil(lambda: tab.trust is not None and not tab.run.is_busy, timeout=LONG)
+        return tab
+
+    return shown
+
+
+def test_a_model_without_patients_says_so_in_one_sentence(compared, model, tmp_path):
     ensemble = replace(Ensemble.load(model), folder=None, patients=None, domain=None)
     ensemble.save(tmp_path / "bare")
-    _, _, tab = predicted(tmp_path / "bare")
+    tab = compared(tmp_path / "bare")
     assert NO_PATIENTS.split(",")[0].split("(")[0] in tab._texts["Similar patients"].text()
     assert "unknown" in tab._texts["Training cohort"].text()
     for widget in (tab.domain, tab.unusual, tab.select_all, tab.certainty, tab.similar):
@@ -118,8 +122,9 @@ def test_a_model_without_patients_says_so_in_one_sentence(predicted, model, qtbo
     assert tab.members.isVisible()
 
 
-def test_trust_is_about_the_cells_that_are_left(predicted, model, qtbot):
-    _, _, tab = predicted(model)
+def test_trust_is_about_the_cells_that_are_left(compared, model, qtbot):
+    tab = compared(model)
+    WhatIfUpdater(tab).follow(tab.inspection)
     before = tab.trust.prediction
     with qtbot.waitSignal(tab.inspection.result_changed, timeout=LONG):
         tab.inspection.cells.leave_out([0, 1, 2])

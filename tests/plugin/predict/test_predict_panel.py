@@ -10,72 +10,13 @@ import napari.settings
 import numpy as np
 import pytest
 import torch
-from napari.layers import Image, Points
+from napari.layers import Points
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import QPoint, Qt
-from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, click, predict, wait, written_ranks
+from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, click, predict, wait
 
 from napari_caltomorph.diagnosis import installed_models
 from napari_caltomorph.plugin.widgets.settings import preferences
 from napari_caltomorph.plugin.widgets.worker import Task
-
-
-def test_an_export_is_opened_predicted_and_shown_ranked(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
-    viewer, panel = open_panel()
-    panel.smears.open(export)
-    prediction = predict(qtbot, panel)
-    assert prediction.predicted_class == "Acute leukemia"
-    assert [layer.name for layer in viewer.layers] == ["patient_7", RANKED, SQUARES]
-    squares = viewer.layers[SQUARES]
-    assert isinstance(squares, Points)
-    assert len(squares.data) == CELLS
-    assert list(squares.features["rank"]) == list(range(1, CELLS + 1))
-    assert np.all(np.diff(squares.features["attention"]) <= 0)
-    assert viewer.canvas.overlays.scale_bar.visible
-    assert not viewer.layers["patient_7"].visible
-
-
-def test_clicking_a_cell_in_the_picture_shows_its_numbers(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
-    viewer, panel = open_panel()
-    panel.smears.open(export)
-    prediction = predict(qtbot, panel)
-    squares = viewer.layers[SQUARES]
-    viewer.scene.camera.center = (0.0, *squares.data_to_world(squares.data[2]))
-    qtbot.wait(100)
-    canvas = viewer.window._qt_viewer.canvas.native
-    qtbot.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=QPoint(canvas.width() // 2, canvas.height() // 2))
-    assert squares.selected_data == {2}
-    assert prediction.cells[prediction.order[2]] in panel.results.card_text.replace("\u200b", "")
-
-
-def test_zooming_in_writes_ranks_below_the_cells_in_view_only(
-    open_panel: OpenPanel, qtbot: QtBot, export: Path
-) -> None:
-    viewer, panel = open_panel()
-    panel.smears.open(export)
-    predict(qtbot, panel)
-    squares = viewer.layers[SQUARES]
-    assert not written_ranks(squares)
-    viewer.scene.camera.center = (0.0, *squares.data_to_world(squares.data[0]))
-    viewer.scene.camera.zoom = 200 / 25
-    qtbot.waitUntil(lambda: bool(written_ranks(squares)), timeout=5_000)
-    texts = list(squares.text.values)
-    assert texts[0].startswith("#1 ")
-    assert texts[-1] == ""
-
-
-def test_cells_can_be_scrolled_one_at_a_time(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
-    viewer, panel = open_panel()
-    panel.smears.open(export)
-    prediction = predict(qtbot, panel)
-    panel.as_stack.setChecked(True)
-    stack = viewer.layers["patient_7 cells by rank"]
-    assert stack.data.shape == (CELLS, 144, 144, 3)
-    viewer.dims.set_point(0, 5)
-    assert prediction.cells[prediction.order[5]] in panel.results.card_text.replace("\u200b", "")
-    panel.as_stack.setChecked(False)
-    assert stack not in viewer.layers
-    assert viewer.layers[RANKED].visible
 
 
 def test_predicting_again_replaces_its_own_layers_and_nobody_elses(
@@ -228,17 +169,6 @@ def test_a_saved_prediction_whose_smear_is_gone_shows_its_numbers_and_says_so(
     panel.choose_cell(0)
 
 
-def test_saving_where_nothing_can_be_written_is_said(
-    open_panel: OpenPanel, qtbot: QtBot, export: Path, tmp_path: Path
-) -> None:
-    _, panel = open_panel()
-    panel.smears.open(export)
-    predict(qtbot, panel)
-    (tmp_path / "file").write_text("in the way")
-    panel.saving.save(tmp_path / "file" / "out")
-    assert "could not be written" in panel.run.text
-
-
 def test_an_edited_model_is_refused_in_one_sentence(
     open_panel: OpenPanel, qtbot: QtBot, export: Path, tmp_path: Path
 ) -> None:
@@ -261,25 +191,3 @@ def test_choices_are_remembered(open_panel: OpenPanel, tmp_path: Path) -> None:
     napari.settings.get_plugin_settings(path_dir=tmp_path / "preferences")
     assert preferences().device == "cpu"
     assert panel.models.options().device == "cpu"
-
-
-def test_the_theme_is_followed(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
-    viewer, panel = open_panel()
-    panel.smears.open(export)
-    predict(qtbot, panel)
-    dark = panel.results.bars.figure.get_facecolor()
-    viewer.theme = "light"
-    assert panel.results.bars.figure.get_facecolor() != dark
-
-
-def test_the_main_button_stays_on_a_small_screen(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
-    viewer, panel = open_panel()
-    panel.smears.open(export)
-    predict(qtbot, panel)
-    window = viewer.window._qt_window
-    assert window.width() <= 1280
-    assert window.height() <= 720
-    bottom = panel.run.button.mapTo(window, panel.run.button.rect().bottomRight())
-    assert bottom.x() <= window.width()
-    assert bottom.y() <= window.height()
-    assert isinstance(viewer.layers[RANKED], Image)

@@ -6,11 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from matplotlib.colors import to_hex
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, click, predict
 
@@ -18,7 +16,7 @@ from napari_caltomorph.diagnosis import installed_models
 from napari_caltomorph.encoding import ENCODERS
 from napari_caltomorph.plugin.predict.panel import PredictPanel
 from napari_caltomorph.plugin.widgets.left_out_dialog import LeftOutDialog
-from napari_caltomorph.plugin.widgets.parts import look_of, plain
+from napari_caltomorph.plugin.widgets.parts import plain
 from napari_caltomorph.plugin.widgets.settings import preferences
 
 STACK = "patient_7 cells by rank"
@@ -125,34 +123,6 @@ def test_layers_deleted_by_hand_are_not_missed(open_panel: OpenPanel, qtbot: QtB
     assert "#4</b>" in panel.results.card_text
 
 
-def test_a_theme_keeps_the_ring_and_recolours_the_ranks(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
-    viewer, panel = open_panel()
-    viewer.theme = "dark"
-    panel.smears.open(export)
-    predict(qtbot, panel)
-    squares = viewer.layers[SQUARES]
-    viewer.scene.camera.zoom = 200 / 25
-    panel.choose_cell(0)
-    qtbot.waitUntil(lambda: np.atleast_1d(squares.text.values).any(), timeout=5_000)
-    viewer.theme = "light"
-    assert to_hex(squares.text.color.constant) == look_of("light").text
-    assert len(panel.results.swarm.ringed) == 1
-
-
-def test_a_cell_in_view_is_chosen_without_moving_the_picture(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
-    viewer, panel = open_panel()
-    panel.smears.open(export)
-    predict(qtbot, panel)
-    qtbot.wait(100)
-    before = viewer.scene.camera.center
-    panel.choose_cell(0)
-    assert viewer.scene.camera.center == before
-    viewer.scene.camera.zoom = 200 / 25
-    qtbot.wait(100)
-    panel.choose_cell(1)
-    assert viewer.scene.camera.center != before
-
-
 def test_names_are_shown_as_they_are(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
     odd = export.rename(export.parent / "<h1>A & B<")
     next(odd.glob("*.TIF")).rename(odd / "a<i>.tif")
@@ -195,38 +165,6 @@ def test_an_export_that_was_moved_away_is_said(open_panel: OpenPanel, qtbot: QtB
     predict(qtbot, panel)
     assert f"{export} is missing" in panel.run.text
     panel.choose_cell(0)
-
-
-def test_each_patient_is_saved_in_a_folder_of_its_own(
-    open_panel: OpenPanel, qtbot: QtBot, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The system's own file dialog cannot be clicked; it answers with the folder.
-    monkeypatch.setattr("qtpy.QtWidgets.QFileDialog.getExistingDirectory", lambda *_: str(tmp_path / "out"))
-    _, panel = open_panel()
-    panel.smears.open(export)
-    predict(qtbot, panel)
-    panel.saving.files.click()
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["patient_7"]
-    assert (tmp_path / "out" / "patient_7" / "prediction.json").is_file()
-
-
-def test_the_rows_of_the_result_explain_themselves(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
-    _, panel = open_panel()
-    panel.smears.open(export)
-    predict(qtbot, panel)
-    bars = panel.results.bars
-    said = []
-    for y in (40, bars.height() - 75, bars.height() - 25):
-        qtbot.mouseMove(bars, QPoint(20, y))
-        qtbot.wait(20)
-        said.append(bars.toolTip())
-    assert [tip.split(":")[0].split(",")[0] for tip in said] == [
-        "Bar",
-        "Sum of the probabilities of the malignant classes. Red from the threshold (the tick) on",
-        "Estimated from the cells",
-    ]
-    assert panel.results.swarm.toolTip()
-    assert panel.models.device.toolTip()
 
 
 def test_what_is_changed_in_the_preferences_is_chosen(open_panel: OpenPanel, tmp_path: Path) -> None:

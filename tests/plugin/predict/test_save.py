@@ -1,8 +1,8 @@
-"""*Report ...* in *Predict patient*, in a real window."""
+"""*Save ...* and *Report ...* of *Predict patient*."""
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,77 +10,94 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog
-from tests.plugin.conftest import OpenPanel
+from tests.plugin.conftest import Predicted
 
-from napari_caltomorph.plugin.predict.panel import PredictPanel
-
-
-def wait(qtbot: QtBot, panel: PredictPanel) -> None:
-    qtbot.waitUntil(lambda: not panel.run.is_busy, timeout=120_000)
+from napari_caltomorph.explanation.changed_bags import what_if
+from napari_caltomorph.plugin.predict.save import SaveButtons
+from napari_caltomorph.plugin.session.inspection import Inspection
+from napari_caltomorph.plugin.widgets.task_row import TaskRow
+from napari_caltomorph.plugin.widgets.worker import Task
 
 
 @pytest.fixture
-def predicted(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> PredictPanel:
-    _, panel = open_panel()
-    panel.smears.open(export)
-    qtbot.mouseClick(panel.run.button, Qt.MouseButton.LeftButton)
-    wait(qtbot, panel)
-    return panel
+def inspection(predicted: Predicted) -> Inspection:
+    smear, prediction, predictor = predicted
+    return Inspection(prediction, smear, predictor=predictor)
 
 
-def test_a_click_asks_for_a_place_writes_the_report_and_shows_it(
-    qtbot: QtBot, predicted: PredictPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def buttons(qtbot: QtBot, inspection: Inspection) -> Iterator[SaveButtons]:
+    buttons = SaveButtons(TaskRow("Predict patient"), lambda: inspection)
+    for widget in (buttons, buttons.run):
+        qtbot.addWidget(widget)
+        widget.show()
+    yield buttons
+    Task.await_workers(60_000)
+    qtbot.wait(20)
+
+
+def wait(qtbot: QtBot, buttons: SaveButtons) -> None:
+    qtbot.waitUntil(lambda: not buttons.run.is_busy, timeout=120_000)
+
+
+def test_a_click_writes_the_report_at_the_chosen_place_and_opens_it(
+    qtbot: QtBot, buttons: SaveButtons, inspection: Inspection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, opened = tmp_path / "reports" / "patient_7.html", []
     # The system's dialog and the browser are not ours.
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
     monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
-    qtbot.mouseClick(predicted.saving.report, Qt.MouseButton.LeftButton)
-    wait(qtbot, predicted)
+    qtbot.mouseClick(buttons.report, Qt.MouseButton.LeftButton)
+    wait(qtbot, buttons)
     assert opened == [str(path)]
-    assert predicted.run.text == f"Report: {path}"
+    assert buttons.run.text == f"Report: {path}"
     html = path.read_text("utf-8")
-    assert predicted.inspection is not None
-    (name, probability), *_ = predicted.inspection.result.top(1)
+    (name, probability), *_ = inspection.result.top(1)
     assert f"{name} {probability:.2f}" in html
     assert html.count("data:image/jpeg") >= 20
 
 
-def test_cells_that_are_left_out_are_in_the_report_and_without_an_answer_there_is_none(
-    qtbot: QtBot, predicted: PredictPanel, tmp_path: Path
+def test_cells_that_are_left_out_are_in_the_report_and_without_a_result_there_is_none(
+    qtbot: QtBot, buttons: SaveButtons, inspection: Inspection, tmp_path: Path
 ) -> None:
-    from napari_caltomorph.explanation.changed_bags import what_if
-
-    shown = predicted.inspection
-    assert shown is not None
-    shown.cells.leave_out([0, 1])
-    predicted.saving.save_report(tmp_path / "early.html")
-    assert "no result yet" in predicted.run.text
+    inspection.cells.leave_out([0, 1])
+    buttons.save_report(tmp_path / "early.html")
+    assert "no result yet" in buttons.run.text
     assert not (tmp_path / "early.html").exists()
-    shown.set_result(what_if(shown.ensemble(), shown.prediction, shown.features(), [0, 1]))
-    predicted.saving.save_report(tmp_path / "report.html")
-    wait(qtbot, predicted)
+    inspection.set_result(what_if(inspection.ensemble(), inspection.prediction, inspection.features(), [0, 1]))
+    buttons.save_report(tmp_path / "report.html")
+    wait(qtbot, buttons)
     assert "2 cells were left out by hand" in (tmp_path / "report.html").read_text("utf-8")
 
 
-def test_a_report_is_written_where_model_and_images_are_gone(
-    qtbot: QtBot, open_panel: OpenPanel, predicted: PredictPanel, export: Path, tmp_path: Path, home: Path
-) -> None:
-    assert predicted.inspection is not None
-    other = predicted.inspection.prediction.model_copy(update={"model_fingerprint": "0" * 64})
-    other.save(tmp_path / "prediction.json")
-    shutil.rmtree(export)
-    predicted.open_prediction(tmp_path / "prediction.json")
-    wait(qtbot, predicted)
-    predicted.saving.save_report(tmp_path / "report.html")
-    wait(qtbot, predicted)
+def test_a_report_is_written_without_model_and_images(qtbot: QtBot, predicted: Predicted, tmp_path: Path) -> None:
+    other = predicted[1].model_copy(update={"model_fingerprint": "0" * 64})
+    inspection = Inspection(other)
+    buttons = SaveButtons(TaskRow("Predict patient"), lambda: inspection)
+    qtbot.addWidget(buttons)
+    qtbot.addWidget(buttons.run)
+    buttons.save_report(tmp_path / "report.html")
+    wait(qtbot, buttons)
     html = (tmp_path / "report.html").read_text("utf-8")
     assert "No thumbnails" in html
     assert "is not on this machine" in html
 
 
-def test_a_place_that_cannot_be_written_is_said(qtbot: QtBot, predicted: PredictPanel, tmp_path: Path) -> None:
+def test_files_are_saved_in_a_folder_of_the_patient(
+    buttons: SaveButtons, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The system's own file dialog cannot be clicked; it returns the folder.
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "out"))
+    buttons.files.click()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["patient_7"]
+    assert (tmp_path / "out" / "patient_7" / "prediction.json").is_file()
+
+
+def test_a_place_that_cannot_be_written_is_reported(qtbot: QtBot, buttons: SaveButtons, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    predicted.saving.save_report(tmp_path / "file" / "report.html")
-    wait(qtbot, predicted)
-    assert "could not be written" in predicted.run.text
+    buttons.save_report(tmp_path / "file" / "report.html")
+    wait(qtbot, buttons)
+    assert "could not be written" in buttons.run.text
+    buttons.run.show_message("")
+    buttons.save(tmp_path / "file" / "out")
+    assert "could not be written" in buttons.run.text

@@ -81,7 +81,7 @@ class InspectPanel(DockPanel):
         self.controls = CellControls()
         self.controls.action_chosen.connect(self.do)
         self.what_if = WhatIfUpdater(self)
-        self.what_if.reported.connect(self._say)
+        self.what_if.reported.connect(self._show_message)
         self.card = CellCard(_CARD_SIDE)
         self.tabs = QTabWidget()
         self._build()
@@ -99,12 +99,12 @@ class InspectPanel(DockPanel):
         try:
             action.do(self.inspection)
         except CaltomorphError as error:
-            self._say(str(error), True)
+            self._show_message(str(error), True)
 
     @property
     def text(self) -> str:
         """The message that is shown."""
-        return self._said
+        return self._message
 
     def on_bound(self) -> None:
         self._session = session_of(self)  # when it unbinds, the panel may be in no window any more
@@ -152,7 +152,7 @@ class InspectPanel(DockPanel):
         self._body.addWidget(self.tabs, 1)
         self.lay_out(self._empty, self._body, stretch=(self._empty, self._body))
         self.setMinimumSize(360, 180)  # less than its widgets need: they shrink when they are resized
-        self._say("", False)
+        self._show_message("", False)
 
     def _on_session_changed(self) -> None:
         self._release()
@@ -161,7 +161,7 @@ class InspectPanel(DockPanel):
         self._empty.setVisible(inspection is None)
         self._top.setVisible(inspection is not None)
         self.tabs.setVisible(inspection is not None)
-        self._say("", False)
+        self._show_message("", False)
         for view in (self.controls, *self._tabs.values()):
             view.show_inspection(inspection)
         self.what_if.follow(inspection)
@@ -203,8 +203,8 @@ class InspectPanel(DockPanel):
         if self.inspection is not None:
             self.card.show_current(self.inspection)
 
-    def _say(self, text: str, is_error: bool) -> None:
-        self._said = text
+    def _show_message(self, text: str, is_error: bool) -> None:
+        self._message = text
         self._state.setText(colored(plain(text), ERROR) if is_error else plain(text))
         self._state.setVisible(bool(text))
 

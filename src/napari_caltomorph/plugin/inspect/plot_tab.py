@@ -89,7 +89,7 @@ class PlotTab(InspectionView):
         inspection, chosen = self.inspection, self.view.currentText()
         if inspection is None:
             return
-        self._say("")
+        self._show_message("")
         if chosen == ATTENTION:
             base, look = inspection.prediction, self.look
             self._draw(inspection, lambda axes: draw_attention_swarm(axes, base, look))
@@ -127,12 +127,12 @@ class PlotTab(InspectionView):
         job.returned.connect(partial(self._on_placed, chosen))
         job.errored.connect(self._on_failed)
         job.ended.connect(partial(self._on_ended, job))
-        self._say("Placing the cells ...")
+        self._show_message("Placing the cells ...")
         self.dots.setVisible(False)
         job.start()
 
     def _on_progress(self, progress: Progress) -> None:
-        self._say(progress.in_words if progress.unit == "cells" else f"{progress.stage} ...")
+        self._show_message(progress.in_words if progress.unit == "cells" else f"{progress.stage} ...")
 
     def _on_placed(self, chosen: str, positions: _Map) -> None:
         self._maps[chosen] = positions
@@ -142,7 +142,7 @@ class PlotTab(InspectionView):
     def _on_failed(self, error: Exception) -> None:
         self.dots.setVisible(False)
         if isinstance(error, CaltomorphError):
-            self._say(str(error), is_error=True)
+            self._show_message(str(error), is_error=True)
         else:
             raise error
 
@@ -155,7 +155,7 @@ class PlotTab(InspectionView):
             self._job.drop()
             self._job = None
 
-    def _say(self, text: str, *, is_error: bool = False) -> None:
+    def _show_message(self, text: str, *, is_error: bool = False) -> None:
         self.state.setText(colored(plain(text), ERROR) if is_error else plain(text))
         self.state.setVisible(bool(text))
 
