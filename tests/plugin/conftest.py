@@ -17,6 +17,7 @@ from napari.layers import Points
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
+from tests.plugin.gui import run_task
 
 from napari_caltomorph.diagnosis import Prediction, PredictOptions, Predictor
 from napari_caltomorph.plugin.predict.panel import PredictPanel
@@ -100,20 +101,13 @@ def open_panel(open_widget: OpenWidget) -> OpenPanel:
     return partial(open_widget, "Predict patient")
 
 
-def click(qtbot: QtBot, panel: PredictPanel) -> None:
-    qtbot.mouseClick(panel.run.button, Qt.MouseButton.LeftButton)
-
-
-def wait(qtbot: QtBot, panel: PredictPanel) -> None:
-    qtbot.waitUntil(lambda: not panel.run.is_busy, timeout=120_000)
-
-
 def written_ranks(squares: Points) -> list[str]:
+    """Return the texts below the cells of the gallery."""
     return [text for text in np.atleast_1d(squares.text.values) if text] if squares.text.visible else []
 
 
 def predict(qtbot: QtBot, panel: PredictPanel) -> Prediction:
-    click(qtbot, panel)
-    wait(qtbot, panel)
-    assert panel.results.prediction is not None, panel.run.text
+    """Click *Predict patient*, and return the result."""
+    message = run_task(qtbot, panel.run)
+    assert panel.results.prediction is not None, message
     return panel.results.prediction

@@ -12,7 +12,8 @@ from matplotlib.colors import to_hex
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QWidget
-from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, OpenWidget, Predicted, predict, wait
+from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, OpenWidget, Predicted, predict
+from tests.plugin.gui import wait
 from tests.plugin.inspect.conftest import OpenInspection, ShowView
 
 from napari_caltomorph.diagnosis import Prediction
@@ -286,7 +287,7 @@ def test_what_was_left_out_is_saved_and_taken_up_again(
     assert not panel.mismatch.isVisible()
     viewer.layers.clear()
     panel.open_prediction(tmp_path / "out" / "prediction.json")
-    wait(qtbot, panel)
+    wait(qtbot, panel.run)
     assert panel.results.prediction == saved
     assert len(viewer.layers[SQUARES].data) == CELLS
     assert RANKED in viewer.layers

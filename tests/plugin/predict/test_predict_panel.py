@@ -12,7 +12,8 @@ import pytest
 import torch
 from napari.layers import Points
 from pytestqt.qtbot import QtBot
-from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, click, predict, wait
+from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, predict
+from tests.plugin.gui import click, dock_of, wait
 
 from napari_caltomorph.diagnosis import installed_models
 from napari_caltomorph.plugin.widgets.settings import preferences
@@ -39,7 +40,7 @@ def test_any_stack_of_rgb_cells_is_offered_and_nothing_else(open_panel: OpenPane
     viewer.add_image(np.zeros((30, 30, 3), np.uint8), rgb=True, name="one cell")
     viewer.add_points(np.zeros((3, 2)))
     assert panel.smears.layer is None
-    click(qtbot, panel)
+    click(qtbot, panel.run.button)
     assert "no smear yet" in panel.run.text
     rng = np.random.default_rng(0)
     viewer.add_image(rng.integers(0, 255, (5, 64, 64, 3), np.uint8), rgb=True, name="an array")
@@ -70,9 +71,9 @@ def test_a_problem_with_the_export_is_one_sentence(open_panel: OpenPanel, qtbot:
 def test_cancelling_leaves_the_viewer_as_it_was(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
     viewer, panel = open_panel()
     panel.smears.open(export)
-    click(qtbot, panel)
-    click(qtbot, panel)
-    wait(qtbot, panel)
+    click(qtbot, panel.run.button)
+    click(qtbot, panel.run.button)
+    wait(qtbot, panel.run)
     assert panel.results.prediction is None
     assert [layer.name for layer in viewer.layers] == ["patient_7"]
     assert panel.run.button.text() == "Predict patient"
@@ -87,7 +88,7 @@ def test_of_two_predictions_started_at_once_the_second_is_shown(
     panel.predict()
     panel.smears.open(shutil.copytree(export, tmp_path / "second"))
     panel.predict()
-    wait(qtbot, panel)
+    wait(qtbot, panel.run)
     assert panel.results.prediction.patient_id == "second"
     assert RANKED not in viewer.layers
 
@@ -97,12 +98,10 @@ def test_closing_the_dock_stops_the_worker_and_opening_it_again_works(
 ) -> None:
     viewer, panel = open_panel()
     panel.smears.open(export)
-    click(qtbot, panel)
-    dock = panel.parent()
-    while not hasattr(dock, "toggleViewAction"):
-        dock = dock.parent()
+    click(qtbot, panel.run.button)
+    dock = dock_of(panel)
     dock.close()
-    wait(qtbot, panel)
+    wait(qtbot, panel.run)
     assert panel.results.prediction is None
     dock.show()
     qtbot.waitUntil(panel.isVisible)
@@ -113,7 +112,7 @@ def test_closing_the_dock_stops_the_worker_and_opening_it_again_works(
 def test_closing_the_window_while_it_predicts_ends_quietly(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
     viewer, panel = open_panel()
     panel.smears.open(export)
-    click(qtbot, panel)
+    click(qtbot, panel.run.button)
     viewer.close()
     Task.await_workers(60_000)
     qtbot.wait(100)
@@ -131,8 +130,8 @@ def test_running_out_of_memory_is_said_and_the_panel_recovers(
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
         patch.setattr(torch, "from_numpy", exhausted)
-        click(qtbot, panel)
-        wait(qtbot, panel)
+        click(qtbot, panel.run.button)
+        wait(qtbot, panel.run)
     assert "Memory ran out" in panel.run.text
     assert predict(qtbot, panel).predicted_class == "Acute leukemia"
 
@@ -147,7 +146,7 @@ def test_a_prediction_is_saved_and_opened_again_with_its_layers(
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"prediction.json", "predictions.csv", "cells.csv"}
     viewer.layers.clear()
     panel.open_prediction(tmp_path / "out" / "prediction.json")
-    wait(qtbot, panel)
+    wait(qtbot, panel.run)
     assert [layer.name for layer in viewer.layers] == [RANKED, SQUARES]
     assert panel.results.prediction.model_dump_json() == prediction.model_dump_json()
 
@@ -162,7 +161,7 @@ def test_a_saved_prediction_whose_smear_is_gone_shows_its_numbers_and_says_so(
     viewer.layers.clear()
     shutil.rmtree(export)
     panel.open_prediction(tmp_path / "out" / "prediction.json")
-    wait(qtbot, panel)
+    wait(qtbot, panel.run)
     assert "cannot be shown" in panel.run.text
     assert panel.results.prediction.patient_id == "patient_7"
     assert not viewer.layers
@@ -179,8 +178,8 @@ def test_an_edited_model_is_refused_in_one_sentence(
     _, panel = open_panel()
     panel.smears.open(export)
     panel.models.choose(str(folder))
-    click(qtbot, panel)
-    wait(qtbot, panel)
+    click(qtbot, panel.run.button)
+    wait(qtbot, panel.run)
     assert "was changed since the model was made" in panel.run.text
 
 

@@ -10,7 +10,8 @@ import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
-from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, click, predict
+from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, predict
+from tests.plugin.gui import click
 
 from napari_caltomorph.diagnosis import installed_models
 from napari_caltomorph.encoding import ENCODERS
@@ -150,7 +151,7 @@ def test_missing_weights_point_to_the_link(open_panel: OpenPanel, qtbot: QtBot, 
     _, panel = open_panel()
     panel.smears.open(export)
     panel.models.choose(str(folder))
-    click(qtbot, panel)
+    click(qtbot, panel.run.button)
     assert not panel.run.is_busy
     assert panel.run.text == (
         'The weights of dinobloom-b are not on this machine: click "Get the encoder\'s weights" above.'

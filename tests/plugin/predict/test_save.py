@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog
 from tests.plugin.conftest import Predicted
+from tests.plugin.gui import wait
 
 from napari_caltomorph.explanation.changed_bags import what_if
 from napari_caltomorph.plugin.predict.save import SaveButtons
@@ -36,10 +37,6 @@ def buttons(qtbot: QtBot, inspection: Inspection) -> Iterator[SaveButtons]:
     qtbot.wait(20)
 
 
-def wait(qtbot: QtBot, buttons: SaveButtons) -> None:
-    qtbot.waitUntil(lambda: not buttons.run.is_busy, timeout=120_000)
-
-
 def test_a_click_writes_the_report_at_the_chosen_place_and_opens_it(
     qtbot: QtBot, buttons: SaveButtons, inspection: Inspection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -48,7 +45,7 @@ def test_a_click_writes_the_report_at_the_chosen_place_and_opens_it(
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
     monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
     qtbot.mouseClick(buttons.report, Qt.MouseButton.LeftButton)
-    wait(qtbot, buttons)
+    wait(qtbot, buttons.run)
     assert opened == [str(path)]
     assert buttons.run.text == f"Report: {path}"
     html = path.read_text("utf-8")
@@ -66,7 +63,7 @@ def test_cells_that_are_left_out_are_in_the_report_and_without_a_result_there_is
     assert not (tmp_path / "early.html").exists()
     inspection.set_result(what_if(inspection.ensemble(), inspection.prediction, inspection.features(), [0, 1]))
     buttons.save_report(tmp_path / "report.html")
-    wait(qtbot, buttons)
+    wait(qtbot, buttons.run)
     assert "2 cells were left out by hand" in (tmp_path / "report.html").read_text("utf-8")
 
 
@@ -77,7 +74,7 @@ def test_a_report_is_written_without_model_and_images(qtbot: QtBot, predicted: P
     qtbot.addWidget(buttons)
     qtbot.addWidget(buttons.run)
     buttons.save_report(tmp_path / "report.html")
-    wait(qtbot, buttons)
+    wait(qtbot, buttons.run)
     html = (tmp_path / "report.html").read_text("utf-8")
     assert "No thumbnails" in html
     assert "is not on this machine" in html
@@ -96,7 +93,7 @@ def test_files_are_saved_in_a_folder_of_the_patient(
 def test_a_place_that_cannot_be_written_is_reported(qtbot: QtBot, buttons: SaveButtons, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     buttons.save_report(tmp_path / "file" / "report.html")
-    wait(qtbot, buttons)
+    wait(qtbot, buttons.run)
     assert "could not be written" in buttons.run.text
     buttons.run.show_message("")
     buttons.save(tmp_path / "file" / "out")
