@@ -68,7 +68,7 @@ def test_cells_that_are_left_out_are_in_the_report_and_without_a_result_there_is
 
 
 def test_a_report_is_written_without_model_and_images(qtbot: QtBot, predicted: Predicted, tmp_path: Path) -> None:
-    other = predicted[1].model_copy(update={"model_fingerprint": "0" * 64})
+    other = predicted[1].model_copy(update={"model_fingerprint": "0" * 64, "smear_path": str(tmp_path / "missing")})
     inspection = Inspection(other)
     buttons = SaveButtons(TaskRow("Predict patient"), lambda: inspection)
     qtbot.addWidget(buttons)

@@ -1,4 +1,4 @@
-"""The selection model: whatever a user does, what is selected is in sight, a cell is left, and undo takes all back."""
+"""The selection model: selected cells are always shown, at least one cell remains, and undo reverts edits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TYPES = ("", "blast", "smudge cell")
 SORTS = ("attention", "quality", "label", "cell", "alone_class", "alone_p_healthy", "mine")
 
 
-def made(count: int, seed: int = 0) -> CellSelection:
+def make_selection(count: int, seed: int = 0) -> CellSelection:
     rng = np.random.default_rng(seed)
     attention = rng.integers(0, 5, count) / 4
     ranks = np.empty(count, dtype=int)
@@ -46,17 +46,17 @@ filters = st.builds(
 
 
 class UserActions(RuleBasedStateMachine):
-    """Any sequence of what a user can do, beside a simple book of edits that is kept another way."""
+    """Any sequence of what a user can do, compared with a simple history of edits."""
 
     @initialize(count=st.integers(1, 9), seed=st.integers(0, 5))
     def begin(self, count: int, seed: int) -> None:
-        self.cells = made(count, seed)
-        self.book = [self.edits()]
+        self.cells = make_selection(count, seed)
+        self.history = [self.edits()]
         self.now = 0
-        self.told: list[str] = []
+        self.emitted: list[str] = []
         self.seen = self.state()
         for name in ("selection_changed", "order_changed", "edited", "columns_changed"):
-            getattr(self.cells, name).connect(lambda name=name: self.hear(name))
+            getattr(self.cells, name).connect(lambda name=name: self.record(name))
 
     def edits(self) -> tuple[frozenset[int], frozenset[int], tuple[str, ...]]:
         return self.cells.marked, self.cells.left_out, self.cells.labels
@@ -69,16 +69,16 @@ class UserActions(RuleBasedStateMachine):
             "edited": self.edits(),
         }
 
-    def hear(self, name: str) -> None:
-        self.told.append(name)
-        self.consistent()  # whoever is told may ask for anything
+    def record(self, name: str) -> None:
+        self.emitted.append(name)
+        self.consistent()  # a slot may read any state
 
     def some(self, data: st.DataObject) -> list[int]:
         return data.draw(st.lists(st.integers(0, len(self.cells) - 1), max_size=4))
 
     def edited(self) -> None:
-        if self.edits() != self.book[self.now]:
-            self.book[self.now + 1 :] = [self.edits()]
+        if self.edits() != self.history[self.now]:
+            self.history[self.now + 1 :] = [self.edits()]
             self.now += 1
 
     @rule(data=st.data(), reveal=st.booleans())
@@ -143,19 +143,19 @@ class UserActions(RuleBasedStateMachine):
         count = len(self.cells)
         self.cells.set_column("mine", data.draw(st.lists(st.integers(0, 2), min_size=count, max_size=count)))
 
-    @precondition(lambda self: hasattr(self, "book"))
+    @precondition(lambda self: hasattr(self, "history"))
     @rule()
     def undo(self) -> None:
         assert self.cells.can_undo == (self.now > 0)
         self.cells.undo()
         self.now = max(0, self.now - 1)
 
-    @precondition(lambda self: hasattr(self, "book"))
+    @precondition(lambda self: hasattr(self, "history"))
     @rule()
     def redo(self) -> None:
-        assert self.cells.can_redo == (self.now < len(self.book) - 1)
+        assert self.cells.can_redo == (self.now < len(self.history) - 1)
         self.cells.redo()
-        self.now = min(len(self.book) - 1, self.now + 1)
+        self.now = min(len(self.history) - 1, self.now + 1)
 
     def consistent(self) -> None:
         cells = self.cells
@@ -169,15 +169,15 @@ class UserActions(RuleBasedStateMachine):
 
     @invariant()
     def holds(self) -> None:
-        if not hasattr(self, "book"):
+        if not hasattr(self, "history"):
             return
         self.consistent()
-        assert self.edits() == self.book[self.now]
+        assert self.edits() == self.history[self.now]
         now = self.state()
         for name, value in now.items():
-            # Nothing changes in silence, and nobody is told of nothing.
-            assert (value != self.seen[name]) <= (name in self.told)
-        self.seen, self.told = now, []
+            # Every change is signalled, and no signal comes without a change.
+            assert (value != self.seen[name]) <= (name in self.emitted)
+        self.seen, self.emitted = now, []
 
 
 UserActions.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
@@ -188,7 +188,7 @@ TestUserActions = UserActions.TestCase
 def test_sorted_cells_are_in_order_with_unknown_values_last(
     count: int, seed: int, column: str, descending: bool
 ) -> None:
-    cells = made(count, seed)
+    cells = make_selection(count, seed)
     order = shown_order(cells.columns, Sort(column, descending), CellFilter())
     assert sorted(order) == list(range(count))
     values = list(cells.columns[column][order])
@@ -198,8 +198,8 @@ def test_sorted_cells_are_in_order_with_unknown_values_last(
     assert keys == sorted(keys, reverse=descending)
 
 
-def test_leaving_out_every_cell_is_refused_kindly() -> None:
-    cells = made(3)
+def test_leaving_out_every_cell_is_refused() -> None:
+    cells = make_selection(3)
     cells.select([0, 1, 2])
     with pytest.raises(ExplanationRefused, match="at least one cell"):
         cells.leave_out()
@@ -209,15 +209,15 @@ def test_leaving_out_every_cell_is_refused_kindly() -> None:
     assert not cells.can_undo
 
 
-def test_a_single_cell_can_be_looked_at_and_marked() -> None:
-    cells = made(1)
+def test_a_single_cell_can_be_selected_and_marked() -> None:
+    cells = make_selection(1)
     cells.step(1)
     cells.mark()
     assert (cells.current, cells.marked) == (0, {0})
 
 
 def test_when_the_current_cell_is_filtered_away_the_next_step_goes_to_the_one_at_its_place() -> None:
-    cells = made(9)
+    cells = make_selection(9)
     cells.set_filter(CellFilter(label="blast"))
     shown = cells.order.tolist()
     cells.select([shown[0]])
@@ -229,4 +229,4 @@ def test_when_the_current_cell_is_filtered_away_the_next_step_goes_to_the_one_at
 
 def test_columns_of_another_length_are_refused() -> None:
     with pytest.raises(ValueError, match="2 values for 3 cells"):
-        made(3).set_column("mine", [1, 2])
+        make_selection(3).set_column("mine", [1, 2])

@@ -88,6 +88,7 @@ class InspectPanel(DockPanel):
 
     def tab(self, title: str) -> InspectionView:
         """Show a tab, and return it."""
+        self.bind()
         place = next(i for i, row in enumerate(TABS) if row.title == title)
         self.tabs.setCurrentIndex(place)
         return self._tab_at(place)
