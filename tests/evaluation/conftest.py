@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from tests.evaluation.factories import FAST
 from tests.training.factories import read, tiny, write_cohort
 
 from napari_caltomorph.cohort import Cohort
+from napari_caltomorph.diagnosis import Ensemble
+from napari_caltomorph.evaluation import Evaluation, evaluate
 
 # Two of torch's threads on a machine that does other work as well wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -33,3 +36,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     cohort = read(data, test_fraction=0.25)
     train(cohort, data / "features", tiny(hemoglobin=True), out=folder / "model")
     return Trained(folder / "model", cohort, data / "features")
+
+
+@pytest.fixture(scope="session")
+def ensemble(trained: Trained) -> Ensemble:
+    """The trained model."""
+    return Ensemble.load(trained.model)
+
+
+@pytest.fixture(scope="session")
+def evaluation(ensemble: Ensemble, trained: Trained) -> Evaluation:
+    """The model evaluated on the test split."""
+    return evaluate(ensemble, trained.cohort, trained.features, FAST)

@@ -1,7 +1,8 @@
-"""What the tests of evaluation share: evaluations of made-up predictions, and small cohorts judged by real members."""
+"""Shared by the tests of evaluation: evaluations of simulated predictions, and small cohorts in memory."""
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -30,6 +31,8 @@ TAXONOMY = Taxonomy(
         CoarseClass(slug="healthy", name="Healthy", malignant=False, color="#009e73", detailed=()),
     ),
 )
+SLUGS, NAMES = TAXONOMY.slugs, TAXONOMY.names
+MALIGNANT = {"acute", "mds"}
 FAST = EvaluateOptions(resamples=20, device="cpu")
 
 PROVENANCE = Provenance(
@@ -132,3 +135,8 @@ def cohort_of(rows: list[dict[str, object]], **changes: object) -> Cohort:
         table=with_types(pd.DataFrame(rows)),
     )
     return replace(cohort, **changes)
+
+
+def csv_of(evaluation: Evaluation) -> pd.DataFrame:
+    """predictions.csv as another program reads it."""
+    return pd.read_csv(io.StringIO(evaluation.table().to_csv(index=False)))

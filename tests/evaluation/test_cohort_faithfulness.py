@@ -1,4 +1,4 @@
-"""Faithfulness over a cohort: areas of each patient's own curves, by the members that may judge, summed up honestly."""
+"""Faithfulness over a cohort: areas of each patient's own curves, by the eligible members, and their means."""
 
 from __future__ import annotations
 
@@ -17,16 +17,6 @@ from napari_caltomorph.evaluation import evaluate
 from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness, cohort_faithfulness
 from napari_caltomorph.explanation.faithfulness import cell_scores, faithfulness
 from napari_caltomorph.progress import Cancelled
-
-
-@pytest.fixture(scope="module")
-def ensemble(trained):
-    return Ensemble.load(trained.model)
-
-
-@pytest.fixture(scope="module")
-def evaluation(ensemble, trained):
-    return evaluate(ensemble, trained.cohort, trained.features, FAST)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +55,7 @@ def test_areas_are_those_of_the_patients_own_curves(found, ensemble, trained):
     assert row["deletion_random"] == pytest.approx(own.random_areas("deletion").mean(), abs=1e-6)
 
 
-def test_out_of_fold_the_member_that_judged_is_asked(ensemble, trained, files):
+def test_out_of_fold_the_member_that_evaluated_is_asked(ensemble, trained, files):
     options = FAST.model_copy(update={"split": "train", "out_of_fold": True})
     evaluation = evaluate(ensemble, trained.cohort, trained.features, options)
     found = cohort_faithfulness(ensemble, evaluation, files, patients=4, random_orders=2)

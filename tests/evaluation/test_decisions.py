@@ -141,7 +141,7 @@ def test_what_is_no_rule_is_refused(text):
         rule_from(text)
 
 
-def test_nobody_to_choose_by_is_refused():
+def test_no_patient_to_choose_by_is_refused():
     healthy = evaluation_of(["healthy"] * 3, np.full((3, 4), 0.25))
     for rule in (NoneMissed("acute"), SensitivityAtLeast(0.9), FdrAtMost(0.1)):
         with pytest.raises(EvaluationRefused):

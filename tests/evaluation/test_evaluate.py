@@ -1,4 +1,4 @@
-"""Judging real members on small cohorts: who judges whom, who is refused, and what is kept on disk."""
+"""Real members on small cohorts: which member predicts which patient, what is refused, and what is written."""
 
 from __future__ import annotations
 
@@ -25,16 +25,6 @@ from napari_caltomorph.progress import Cancelled
 
 OUT_OF_FOLD = FAST.model_copy(update={"split": "train", "out_of_fold": True})
 ALL = FAST.model_copy(update={"split": "all"})
-
-
-@pytest.fixture(scope="module")
-def ensemble(trained):
-    return Ensemble.load(trained.model)
-
-
-@pytest.fixture(scope="module")
-def evaluation(ensemble, trained):
-    return evaluate(ensemble, trained.cohort, trained.features, FAST)
 
 
 @pytest.fixture
@@ -67,7 +57,7 @@ def with_fingerprints(ensemble: Ensemble, marks: dict[str, str]) -> Ensemble:
     return replace(ensemble, patients=TrainingPatients(table, known.embeddings))
 
 
-def test_the_test_split_is_judged_as_predict_would(ensemble, trained, evaluation):
+def test_the_test_split_is_evaluated_as_predict_would(ensemble, trained, evaluation):
     assert list(evaluation.patients["patient_id"]) == ids_of(trained.cohort, "test")
     for row in evaluation.patients.itertuples(index=False):
         prediction = ensemble.predict(Features.load(trained.features / f"{row.patient_id}.h5"))
@@ -83,7 +73,7 @@ def test_the_test_split_is_judged_as_predict_would(ensemble, trained, evaluation
     assert evaluation.patients["fold"].isna().all()
 
 
-def test_a_calibrated_model_is_judged_by_the_probabilities_it_shows(ensemble, trained, evaluation):
+def test_a_calibrated_model_is_evaluated_by_the_probabilities_it_shows(ensemble, trained, evaluation):
     slugs = ensemble.description.taxonomy.slugs
     calibration = Calibration(
         temperature=2.0, alpha=0.1, quantiles=dict.fromkeys(slugs), patients=dict.fromkeys(slugs, 0), source="made"
@@ -105,7 +95,7 @@ def test_a_calibrated_model_is_judged_by_the_probabilities_it_shows(ensemble, tr
     assert found.headline["set_coverage"].value == pytest.approx(np.mean(1 - own <= 0.65 + 1e-9))
 
 
-def test_a_smear_unlike_the_training_cohort_is_judged_raw_as_predict_would(ensemble, strangers):
+def test_a_smear_unlike_the_training_cohort_is_evaluated_raw_as_predict_would(ensemble, strangers):
     slugs = ensemble.description.taxonomy.slugs
     calibration = Calibration(
         temperature=2.0, alpha=0.1, quantiles=dict.fromkeys(slugs), patients=dict.fromkeys(slugs, 0), source="made"
@@ -159,7 +149,7 @@ def test_training_patients_are_found_by_shared_images(ensemble, trained):
         evaluate(ensemble, cohort, trained.features, FAST)
 
 
-def test_out_of_fold_each_is_judged_by_the_member_that_did_not_learn_from_them(ensemble, trained):
+def test_out_of_fold_each_is_evaluated_by_the_member_that_was_not_trained_on_them(ensemble, trained):
     found = evaluate(ensemble, trained.cohort, trained.features, OUT_OF_FOLD)
     kept = ensemble.training_patients().table.set_index("patient_id").loc[found.patients["patient_id"]]
     assert found.patients["fold"].tolist() == kept["fold"].tolist()
@@ -173,7 +163,7 @@ def test_out_of_fold_each_is_judged_by_the_member_that_did_not_learn_from_them(e
     assert found.headline["accuracy"].value == pytest.approx(recorded)
 
 
-def test_patients_that_all_members_learnt_from_are_not_judged_even_out_of_fold(ensemble, trained):
+def test_patients_that_all_members_trained_on_are_not_evaluated_even_out_of_fold(ensemble, trained):
     known = ensemble.training_patients()
     table = known.table.astype({"fold": float})
     table.loc[[0, 1], "fold"] = [np.nan, -1]
@@ -189,7 +179,7 @@ def test_patients_that_all_members_learnt_from_are_not_judged_even_out_of_fold(e
     np.testing.assert_allclose([aside[f"p_{slug}"] for slug in found.taxonomy.slugs], everyone, atol=1e-6)
 
 
-def test_images_of_two_folds_leave_no_honest_member(ensemble, trained):
+def test_images_of_two_folds_leave_no_eligible_member(ensemble, trained):
     table = ensemble.training_patients().table
     one, two = (table.loc[table["fold"] == k, "patient_id"].iloc[0] for k in (0, 1))
     cohort = with_column(trained.cohort, "shared_images", {one: "7", two: "7"})
@@ -198,7 +188,7 @@ def test_images_of_two_folds_leave_no_honest_member(ensemble, trained):
     assert "images of several folds" in found.not_evaluated["reason"].iloc[0]
 
 
-def test_out_of_fold_is_refused_where_nobody_is_known(ensemble, trained):
+def test_out_of_fold_is_refused_where_no_patient_is_known(ensemble, trained):
     with pytest.raises(EvaluationRefused, match="--split train"):
         evaluate(ensemble, with_marks(trained.cohort), trained.features, FAST.model_copy(update={"out_of_fold": True}))
 
@@ -274,7 +264,7 @@ def test_an_empty_cohort_and_an_empty_split_are_refused(ensemble, trained):
         evaluate(ensemble, only_training, trained.features, FAST)
 
 
-def test_a_cohort_without_splits_is_judged_whole(ensemble, strangers):
+def test_a_cohort_without_splits_is_evaluated_whole(ensemble, strangers):
     cohort, features = strangers("acute_leukemia", "lymphoma", "healthy", None)
     found = evaluate(ensemble, cohort, features, FAST)
     assert len(found) == 4
@@ -282,7 +272,7 @@ def test_a_cohort_without_splits_is_judged_whole(ensemble, strangers):
     assert any("1 patients have no label" in one for one in found.statements)
 
 
-def test_one_patient_is_judged(ensemble, strangers):
+def test_one_patient_is_evaluated(ensemble, strangers):
     found = evaluate(ensemble, *strangers("healthy"), FAST)
     assert found.headline["accuracy"].patients == 1
     assert found.at().sensitivity.remark == "no malignant patient"
@@ -299,7 +289,7 @@ def test_a_cohort_of_other_classes_only_and_one_without_labels(ensemble, strange
     assert len(found.table()) == 2
 
 
-def test_hemoglobin_that_some_lack_is_judged_on_the_others(ensemble, strangers):
+def test_hemoglobin_that_some_lack_is_evaluated_on_the_others(ensemble, strangers):
     cohort, features = strangers(*["healthy"] * 5, hemoglobin_g_dl=[14.0, None, 13.0, 12.0, 15.0])
     found = evaluate(ensemble, cohort, features, FAST)
     assert found.hemoglobin[0].patients == 4

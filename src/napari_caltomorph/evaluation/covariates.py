@@ -11,12 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import norm, spearmanr
 
 from napari_caltomorph.errors import EvaluationRefused
 from napari_caltomorph.evaluation.patients import EvaluatedPatients
-from napari_caltomorph.statistics.interval import TAILS, Interval
 from napari_caltomorph.statistics.metric import Metric
+from napari_caltomorph.statistics.regression import spearman
 
 SHARE = "share of labelled cells: "
 """Begins the name of a covariate that was counted from cell labels."""
@@ -79,8 +78,7 @@ def covariate_association(evaluated: EvaluatedPatients, column: str) -> Covariat
 
     Notes
     -----
-    Bins are cut at quantiles; errors have Wilson's interval. Spearman's r has Fisher's interval with the standard
-    error of Bonett and Wright (Psychometrika 65, 2000).
+    Bins are cut at quantiles; errors have Wilson's interval, and `spearman` has its own.
     """
     values = covariate_values(evaluated, column)
     counted = np.isfinite(values) & (evaluated.has_one_class | evaluated.has_several)
@@ -148,12 +146,11 @@ def _quarters(values: NDArray[np.float64]) -> list[NDArray[np.intp]]:
 
 def _spearman(values: NDArray[np.float64], probabilities: NDArray[np.float64]) -> Metric:
     count = len(values)
-    if count < _FEWEST or np.ptp(values) < 1e-12 or np.ptp(probabilities) < 1e-12:
-        why = f"fewer than {_FEWEST} patients" if count < _FEWEST else "one of the two does not vary"
-        return Metric.undefined(why, count)
-    r = float(np.clip(spearmanr(values, probabilities).statistic, -1, 1))
-    if abs(r) > 1 - 1e-12:
-        return Metric(r, patients=count, remark="no interval: both have the same order")
-    reach = norm.ppf(TAILS[1]) * np.sqrt((1 + r**2 / 2) / (count - 3))
-    low, high = (float(np.tanh(np.arctanh(r) + sign * reach)) for sign in (-1, 1))
-    return Metric.of(Interval(r, low, high), count, "Fisher")
+    if count < _FEWEST:
+        return Metric.undefined(f"fewer than {_FEWEST} patients", count)
+    r = spearman(values, probabilities)
+    if r is None:
+        return Metric.undefined("one of the two does not vary", count)
+    if r.low is None:
+        return Metric(r.value, patients=count, remark="no interval: both have the same order")
+    return Metric.of(r, count, "Fisher")

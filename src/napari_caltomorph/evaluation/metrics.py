@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from napari_caltomorph.evaluation.malignancy import OperatingPoint, Screened
 from napari_caltomorph.evaluation.patients import EvaluatedPatients
 from napari_caltomorph.statistics.classification import auroc, brier_score, class_metrics, classification_metrics, mean
-from napari_caltomorph.statistics.hemoglobin import hemoglobin_metrics, within_class_correlation
 from napari_caltomorph.statistics.metric import CLASS_METRICS, NO_LABELS, Metric
+from napari_caltomorph.statistics.regression import hemoglobin_metrics, within_class_correlation
 from napari_caltomorph.statistics.reliability import Reliability
 
 _NONE_KNOWN = "no patient of a class that the model knows"

@@ -1,7 +1,7 @@
 from .classification import classification_metrics, confusion
-from .hemoglobin import hemoglobin_metrics
 from .interval import Interval
 from .metric import Metric
+from .regression import hemoglobin_metrics
 
 __all__ = [
     "Interval",

@@ -1,8 +1,6 @@
-"""Metrics against scikit-learn and by hand, and whether their intervals hold what they promise."""
+"""Classification metrics against scikit-learn and by hand, and whether their intervals contain the truth."""
 
 from __future__ import annotations
-
-import time
 
 import numpy as np
 import pytest
@@ -14,12 +12,10 @@ from sklearn.metrics import (
     balanced_accuracy_score,
     confusion_matrix,
     f1_score,
-    mean_absolute_error,
     roc_auc_score,
-    root_mean_squared_error,
 )
 
-from napari_caltomorph.statistics import Interval, classification_metrics, confusion, hemoglobin_metrics
+from napari_caltomorph.statistics import Interval, classification_metrics, confusion
 
 
 @st.composite
@@ -40,7 +36,7 @@ def simulated(rng, per_class, separation):
     return classes, shares / shares.sum(axis=1, keepdims=True)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(predicted_patients())
 def test_values_are_those_of_scikit_learn(patients):
     classes, probabilities, malignant = patients
@@ -62,7 +58,7 @@ def test_values_are_those_of_scikit_learn(patients):
     assert {name: metric.value for name, metric in found.items()} == pytest.approx(expected)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(predicted_patients())
 def test_values_lie_in_their_intervals(patients):
     for metric in classification_metrics(*patients, resamples=20).values():
@@ -84,30 +80,30 @@ def test_the_bootstrap_is_that_of_an_explicit_loop():
     malignant = np.array([True, True, False])
     found = classification_metrics(classes, probabilities, malignant, resamples=2000)
     loop = {"macro_f1": [], "malignant_auroc": [], "macro_auroc": []}
-    for _ in range(400):
+    for _ in range(200):
         rows = np.concatenate([rng.choice(np.flatnonzero(classes == c), (classes == c).sum()) for c in range(3)])
         truth, some = classes[rows], probabilities[rows]
         loop["macro_f1"].append(f1_score(truth, some.argmax(axis=1), average="macro"))
         loop["malignant_auroc"].append(roc_auc_score(malignant[truth], some[:, malignant].sum(axis=1)))
         loop["macro_auroc"].append(roc_auc_score(truth, some, multi_class="ovr"))
     for name, values in loop.items():
-        assert (found[name].low, found[name].high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=0.03)
+        assert (found[name].low, found[name].high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=0.04)
 
 
-@pytest.mark.parametrize("metric", ["balanced_accuracy", "malignant_auroc"])
 @pytest.mark.parametrize("per_class", [12, 46])
-def test_intervals_hold_the_truth_in_about_95_of_100_cohorts(metric, per_class):
+def test_intervals_hold_the_truth_in_about_95_of_100_cohorts(per_class):
     rng = np.random.default_rng(per_class)
-    malignant = np.array([True, False])
-    classes, probabilities = simulated(rng, (100_000, 100_000), 0.8)
-    truth = classification_metrics(classes, probabilities, malignant, resamples=0)[metric].value
-    cohorts = 400
-    held = 0
+    malignant, names = np.array([True, False]), ("balanced_accuracy", "malignant_auroc")
+    large = classification_metrics(*simulated(rng, (100_000, 100_000), 0.8), malignant, resamples=0)
+    cohorts, held = 300, dict.fromkeys(names, 0)
     for seed in range(cohorts):
-        sample = simulated(rng, (per_class, per_class), 0.8)
-        found = classification_metrics(*sample, malignant, seed=seed, resamples=300)[metric]
-        held += found.low <= truth <= found.high
-    assert 0.9 <= held / cohorts <= 0.99  # two standard deviations of the simulation are 0.02
+        found = classification_metrics(
+            *simulated(rng, (per_class, per_class), 0.8), malignant, seed=seed, resamples=200
+        )
+        for name in names:
+            held[name] += found[name].low <= large[name].value <= found[name].high
+    for name in names:
+        assert 0.9 <= held[name] / cohorts <= 0.99, name  # two standard deviations of the simulation are 0.025
 
 
 def test_a_perfect_result_on_few_patients_is_not_certain():
@@ -147,13 +143,6 @@ def test_the_same_seed_gives_the_same_intervals():
     assert {k: v.value for k, v in one.items()} == {k: v.value for k, v in other.items()}
 
 
-def test_a_thousand_resamples_of_two_thousand_patients_take_seconds_at_most():
-    classes, probabilities = simulated(np.random.default_rng(5), (250,) * 8, 1.0)
-    start = time.process_time()
-    classification_metrics(classes, probabilities, np.arange(8) < 6)
-    assert time.process_time() - start < 10
-
-
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=40))
 def test_confusion_is_that_of_scikit_learn(pairs):
     truth, predicted = (np.array([pair[i] for pair in pairs], dtype=int) for i in range(2))
@@ -162,61 +151,3 @@ def test_confusion_is_that_of_scikit_learn(pairs):
     assert found.sum() == len(pairs)
     if pairs:
         np.testing.assert_array_equal(found, confusion_matrix(truth, predicted, labels=range(4)))
-
-
-hemoglobin = arrays(float, st.integers(3, 40), elements=st.floats(4, 18))
-
-
-@settings(deadline=None)
-@given(hemoglobin, st.integers(0, 2**31))
-def test_hemoglobin_is_judged_as_by_scikit_learn(measured, seed):
-    predicted = measured + np.random.default_rng(seed).normal(0.3, 1.0, len(measured))
-    found = hemoglobin_metrics(measured, predicted, resamples=20)
-    assert found["mae"].value == pytest.approx(mean_absolute_error(measured, predicted))
-    assert found["rmse"].value == pytest.approx(root_mean_squared_error(measured, predicted))
-    assert found["bias"].value == pytest.approx(np.mean(predicted - measured))
-    if "pearson_r" in found:
-        assert found["pearson_r"].value == pytest.approx(np.corrcoef(measured, predicted)[0, 1], abs=1e-6)
-    else:
-        assert np.ptp(measured) < 1e-9
-
-
-def test_hemoglobin_intervals_are_those_of_an_explicit_loop():
-    rng = np.random.default_rng(0)
-    measured = rng.normal(10, 2, 200)
-    predicted = 10 + 0.7 * (measured - 10) + rng.normal(0.2, 1, 200)
-    found = hemoglobin_metrics(measured, predicted, resamples=2000)
-    rows = [rng.integers(200, size=200) for _ in range(2000)]
-    by_hand = {
-        "bias": [np.mean(predicted[r] - measured[r]) for r in rows],
-        "mae": [np.mean(np.abs(predicted[r] - measured[r])) for r in rows],
-        "pearson_r": [np.corrcoef(predicted[r], measured[r])[0, 1] for r in rows],
-    }
-    for name, values in by_hand.items():
-        assert (found[name].low, found[name].high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=0.03)
-
-
-@pytest.mark.parametrize("patients", [19, 40])
-def test_nine_of_ten_other_patients_err_between_the_quantiles(patients):
-    rng = np.random.default_rng(patients)
-    others = rng.normal(size=5_000)
-    shares = []
-    for _ in range(500):
-        found = hemoglobin_metrics(rng.normal(size=patients), np.zeros(patients), resamples=0)
-        low, high = found["error_low"].value, found["error_high"].value
-        shares.append(((others >= low) & (others <= high)).mean())
-    assert np.mean(shares) == pytest.approx(0.9, abs=0.015)
-
-
-def test_patients_without_hemoglobin_are_left_out():
-    measured, predicted = np.array([8.0, np.nan, 10.0, 12.0, 9.0]), np.array([9.0, 9.0, 11.0, 13.0, np.nan])
-    found = hemoglobin_metrics(measured, predicted)
-    assert found["bias"] == Interval(1.0)  # the same error in all: no resample differs
-    assert found["pearson_r"].value == pytest.approx(1.0)
-    assert hemoglobin_metrics(measured[:3], predicted[:3]) == {}
-
-
-def test_hemoglobin_that_does_not_vary_has_no_correlation():
-    found = hemoglobin_metrics(np.array([9.0, 10.0, 11.0]), np.full(3, 10.0))
-    assert "pearson_r" not in found
-    assert found["mae"].value == pytest.approx(2 / 3)

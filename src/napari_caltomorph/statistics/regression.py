@@ -1,10 +1,10 @@
-"""How far predicted hemoglobin is from the measured one; arrays in, numbers with intervals out."""
+"""How predicted numbers agree with measured ones: errors and correlations, each with its interval."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, pearsonr
+from scipy.stats import norm, pearsonr, spearmanr
 
 from napari_caltomorph.statistics.interval import CONFIDENCE, TAILS, Interval, percentiles, resampled
 
@@ -73,6 +73,24 @@ def within_class_correlation(
         return Interval(r)
     reach = norm.ppf(TAILS[1]) / np.sqrt(effective - 3)
     return Interval(r, float(np.tanh(np.arctanh(r) - reach)), float(np.tanh(np.arctanh(r) + reach)))
+
+
+def spearman(one: NDArray[np.floating], other: NDArray[np.floating]) -> Interval | None:
+    """Return Spearman's r of P >= 4 pairs; None where one of the two does not vary.
+
+    Notes
+    -----
+    Fisher's interval with the standard error of Bonett and Wright (Psychometrika 65, 2000); none where both have the
+    same order.
+    """
+    if np.ptp(one) < 1e-12 or np.ptp(other) < 1e-12:
+        return None
+    r = float(np.clip(spearmanr(one, other).statistic, -1, 1))
+    if abs(r) > 1 - 1e-12:
+        return Interval(r)
+    reach = norm.ppf(TAILS[1]) * np.sqrt((1 + r**2 / 2) / (len(one) - 3))
+    low, high = (float(np.tanh(np.arctanh(r) + sign * reach)) for sign in (-1, 1))
+    return Interval(r, low, high)
 
 
 def _error_sizes(errors: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

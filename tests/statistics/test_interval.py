@@ -1,0 +1,41 @@
+"""Closed intervals of shares contain the truth as often as they claim; the reliability diagram."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from napari_caltomorph.statistics.interval import proportion, share_upper_bound
+from napari_caltomorph.statistics.reliability import reliability
+
+
+@pytest.mark.parametrize("patients", [12, 22, 46])
+def test_wilson_intervals_hold_the_truth_in_92_to_99_of_100_cohorts(patients):
+    for share in (0.5, 0.7, 0.8, 0.9):
+        held = 0.0
+        for right in range(patients + 1):
+            found = proportion(right, patients)
+            held += binom.pmf(right, patients, share) * (found.low <= share <= found.high)
+        assert 0.92 <= held <= 0.99, (patients, share, held)
+
+
+def test_none_missed_of_46_still_allows_six_percent():
+    assert share_upper_bound(0, 46) == pytest.approx(1 - 0.05 ** (1 / 46))
+    assert 0.06 < share_upper_bound(0, 46) < 3 / 46
+    assert share_upper_bound(0, 0) == share_upper_bound(5, 5) == 1.0
+    rng = np.random.default_rng(0)
+    held = [share_upper_bound(int(rng.binomial(46, 0.1)), 46) >= 0.1 for _ in range(2000)]
+    assert np.mean(held) >= 0.94
+
+
+def test_a_calibrated_model_is_within_chance_and_a_boaster_is_not():
+    rng = np.random.default_rng(0)
+    said = rng.uniform(0.3, 1, 150)
+    within = [reliability(said, rng.random(150) < said, resamples=200, seed=s).is_within_chance for s in range(100)]
+    assert np.mean(within) > 0.9
+    boaster = reliability(np.full(150, 0.95), rng.random(150) < 0.6, resamples=200)
+    assert not boaster.is_within_chance
+    assert boaster.chance.value < boaster.ece
+    assert reliability(said, said > 0.5, resamples=0).is_within_chance is None
+    assert reliability(np.empty(0), np.empty(0, bool)) is None
