@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -170,10 +172,12 @@ def test_intervals_of_a_whole_evaluation_hold_the_truth(patients):
     names = ("accuracy", "balanced_accuracy", "top2_accuracy", "sensitivity", "malignant_auroc")
     true = {name: large.headline[name].value for name in names}
     held = {name: [] for name in names}
-    for seed in range(400):
-        some = evaluation_of(*simulated((patients, 0, patients, 0), seed=seed + 1, separation=1.5), options=options)
-        screened = some.at()
-        found = {**threshold_free_metrics(some, some.screened), "sensitivity": screened.sensitivity}
+    cohort = evaluation_of(*simulated((patients, 0, patients, 0), separation=1.5), options=options)
+    for seed in range(1, 401):
+        _, probabilities = simulated((patients, 0, patients, 0), seed=seed, separation=1.5)
+        columns = {f"p_{slug}": probabilities[:, i] for i, slug in enumerate(SLUGS)}
+        some = replace(cohort, patients=cohort.patients.assign(**columns))
+        found = {**threshold_free_metrics(some, some.screened), "sensitivity": some.at().sensitivity}
         for name, metric in found.items():
             if name in held:
                 held[name].append(metric.low <= true[name] <= metric.high)
