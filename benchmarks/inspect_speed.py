@@ -1,10 +1,10 @@
-"""How quickly *Inspect cells* answers: a real window, on cells that repeat a few drawn ones.
+"""How quickly *Inspect cells* reacts: a real window, on cells that repeat a few synthetic ones.
 
     xvfb-run -a -s '-screen 0 1280x720x24' python benchmarks/inspect_speed.py [--cells 500 20000]
 
-Times end when the window has drawn; in brackets the processor's time, which other programs disturb less. Attention,
+A time ends when the window is drawn; in brackets the processor's time, which depends less on other programs. Attention,
 responses, labels and features are random numbers: speed does not depend on them. Prints Markdown tables;
-docs/benchmarks.md holds them.
+docs/benchmarks.md has them.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ def timed(act: Callable[[], object]) -> Took:
     return time.perf_counter() - start, time.process_time() - busy
 
 
-def written(took: Took) -> str:
-    return f"{took[0] * 1e3:,.0f} ms ({took[1] * 1e3:,.0f})"
+def written(times: Took) -> str:
+    return f"{times[0] * 1e3:,.0f} ms ({times[1] * 1e3:,.0f})"
 
 
 def inspect_many(folder: Path, count: int) -> dict[str, Took]:
@@ -108,7 +108,7 @@ def inspect_many(folder: Path, count: int) -> dict[str, Took]:
     inspection = Inspection(prediction, smear)
     gallery = Gallery(viewer, inspection, pictures)
     process_events(1)
-    took: dict[str, Took] = {}
+    times: dict[str, Took] = {}
 
     def do(what: str, act: Callable[[], object]) -> None:
         def until_drawn() -> None:
@@ -116,7 +116,7 @@ def inspect_many(folder: Path, count: int) -> dict[str, Took]:
             process_events()
             viewer.window._qt_window.grab()  # everything that is dirty is drawn
 
-        took[what] = timed(until_drawn)
+        times[what] = timed(until_drawn)
 
     cells = inspection.cells
     do("show in the panel, with the attention swarm", lambda: session_of(inspect).show(inspection))
@@ -135,10 +135,10 @@ def inspect_many(folder: Path, count: int) -> dict[str, Took]:
     do("sort, with the table in sight", lambda: cells.sort_by("quality", descending=True))
     do("next cell, with the table in sight", lambda: cells.step(1))
     pca(features.values)  # loads scikit-learn
-    took["PCA of the features (in a worker)"] = timed(lambda: pca(features.values))
+    times["PCA of the features (in a worker)"] = timed(lambda: pca(features.values))
     gallery.close()
     viewer.close()
-    return took
+    return times
 
 
 def main() -> None:
@@ -151,17 +151,17 @@ def main() -> None:
         _, prediction, features = many_cells(Path(scratch) / "cells", 500)
         demo = Ensemble.load(installed_models()["demo"])
         wide = Features("many", np.random.default_rng(0).normal(size=(500, 768)).astype(np.float32), features.cells)
-        asked = [("demo model", demo, features), ("paper size", paper_size_ensemble(), wide)]
+        cases = [("demo model", demo, features), ("paper size", paper_size_ensemble(), wide)]
         print(f"\n{machine()}; load {os.getloadavg()[0]:.0f}\n")
         print("| step | " + " | ".join(f"{count:,} cells" for count in columns) + " |")
         print("|---|" + "---|" * len(columns))
         for step in next(iter(columns.values())):
-            print(f"| {step} | " + " | ".join(written(took[step]) for took in columns.values()) + " |")
+            print(f"| {step} | " + " | ".join(written(times[step]) for times in columns.values()) + " |")
         print("\n| what if, 500 cells, 5 members | time |\n|---|---|")
-        for name, ensemble, values in asked:
+        for name, ensemble, values in cases:
             of = prediction.model_copy(update={"model_fingerprint": ensemble.description.fingerprint})
             what_if(ensemble, of, values, [0])
-            print(f"| {name} | {written(timed(lambda asked=(ensemble, of, values): what_if(*asked, [0, 1, 2])))} |")
+            print(f"| {name} | {written(timed(lambda cases=(ensemble, of, values): what_if(*cases, [0, 1, 2])))} |")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Do the quality rules leave real cells alone, and do they notice blur?
+"""Whether the quality rules accept real cells, and whether they detect blur.
 
-Over every image below the given folders: how many each rule leaves out, and how contrast and blur are distributed,
-as the images are and after Gaussian blur. The limits are read from the rules themselves.
+For every image in the given folders: how many each rule leaves out, and how contrast and blur are distributed, as the
+images are and after Gaussian blur. The limits are read from the rules themselves.
 
     python benchmarks/quality_rules.py ../shared/data/metafer ../shared/data/pbc-cells ../shared/data/apl-aml
 """

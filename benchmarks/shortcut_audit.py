@@ -1,14 +1,13 @@
-"""Shortcuts in a real cohort, and in synthetic ones whose truth is known: how well a label is told without the cells.
+"""Shortcuts in a real cohort, and in synthetic ones with known truth: how well a label is predicted without the cells.
 
     python benchmarks/shortcut_audit.py COHORT [--min-cells 20] [--where Cohort=Discovery] [--shufflings 300]
                                         [--predictions predictions.csv]
     python benchmarks/shortcut_audit.py --synthetic 96 [--cells 30] [--cohorts 3] [--shufflings 300]
 
-COHORT is the APL-AML cohort (Sidhom et al. 2021), whole or in part. All patients are dealt into folds; nothing is
-learnt here but the audit's own logistic regressions. --synthetic audits so many drawn patients of eight classes three
-times: as they are; with the red cells of a healthy person, so that anemia does not show; and with stains that give the
-class away (`caltomorph synth --shortcut`). The patients are the same.
-Prints Markdown; docs/audit.md holds one run of each.
+COHORT is the APL-AML cohort (Sidhom et al. 2021), whole or in part. All patients are assigned to folds; only the
+audit's own logistic regressions are trained. --synthetic audits synthetic patients of eight classes three times:
+unchanged; with the red cells of a healthy person, so that anemia does not show; and with stains that depend on the
+class (`caltomorph synth --shortcut`). The patients are the same. Prints Markdown; docs/audit.md has one run of each.
 """
 
 from __future__ import annotations
@@ -31,40 +30,40 @@ from napari_caltomorph.synthetic import SynthOptions
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cohort", type=Path, nargs="?")
-    parser.add_argument("--synthetic", type=int, help="patients of each cohort that is drawn")
+    parser.add_argument("--synthetic", type=int, help="patients of each synthetic cohort")
     parser.add_argument("--cells", type=int, default=30, help="of each of them")
-    parser.add_argument("--cohorts", type=int, default=3, help="how many are drawn, of seeds 0, 1, ...")
+    parser.add_argument("--cohorts", type=int, default=3, help="how many, of seeds 0, 1, ...")
     parser.add_argument("--taxonomy", default="apl-aml")
     parser.add_argument("--min-cells", type=int, default=20)
     parser.add_argument("--where", action="append", default=[])
     parser.add_argument("--shufflings", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0, help="of folds, cells and shufflings")
     parser.add_argument("--predictions", type=Path, help="out-of-fold ones: patient_id and p_<class slug>")
-    asked = parser.parse_args()
-    if asked.synthetic is not None:
-        of_synthetic_cohorts(asked)
-    elif asked.cohort is None:
+    args = parser.parse_args()
+    if args.synthetic is not None:
+        of_synthetic_cohorts(args)
+    elif args.cohort is None:
         parser.error("name a cohort, or --synthetic PATIENTS")
     else:
-        of_a_real_cohort(asked)
+        of_a_real_cohort(args)
 
 
-def of_synthetic_cohorts(asked: argparse.Namespace) -> None:
+def of_synthetic_cohorts(args: argparse.Namespace) -> None:
     """Audit the same patients with and without a shortcut: a row for each set of traits."""
     start = time.perf_counter()
     print("\n| patients | seed | traits | macro AUROC | shuffled labels | corrected p | |")
     print("|---|---|---|---|---|---|---|")
-    for kind in ("as drawn", "all with healthy red cells", "stain tells the class"):
-        for seed in range(asked.cohorts):
-            shortcut = kind == "stain tells the class"
-            options = SynthOptions(patients=asked.synthetic, cells=asked.cells, seed=seed, shortcut=shortcut)
+    for kind in ("unchanged", "all with healthy red cells", "stain depends on the class"):
+        for seed in range(args.cohorts):
+            shortcut = kind == "stain depends on the class"
+            options = SynthOptions(patients=args.synthetic, cells=args.cells, seed=seed, shortcut=shortcut)
             drawn = SyntheticPatients.synthesize(options)
             if kind == "all with healthy red cells":
                 same = {"hemoglobin_g_dl": 14.0, "rouleaux": 0.0, "teardrops": 0.0}
                 drawn = SyntheticPatients({name: replace(one, **same) for name, one in drawn.patients.items()})
             found = audit(
                 drawn.cohort(CohortOptions(test_fraction=0)),
-                AuditOptions(shufflings=asked.shufflings, cells=asked.cells),
+                AuditOptions(shufflings=args.shufflings, cells=args.cells),
                 open_smear=drawn.open_smear,
             )
             for row in found.rows:
@@ -78,21 +77,21 @@ def of_synthetic_cohorts(asked: argparse.Namespace) -> None:
     print(f"\n{machine()}; {time.perf_counter() - start:.0f} s")
 
 
-def of_a_real_cohort(asked: argparse.Namespace) -> None:
+def of_a_real_cohort(args: argparse.Namespace) -> None:
     """Audit a cohort on disk."""
     cohort = read_cohort(
-        asked.cohort,
+        args.cohort,
         CohortOptions(
-            taxonomy=asked.taxonomy,
-            min_cells=asked.min_cells,
-            where=tuple(asked.where),
+            taxonomy=args.taxonomy,
+            min_cells=args.min_cells,
+            where=tuple(args.where),
             test_fraction=0,
-            split_seed=asked.seed,
+            split_seed=args.seed,
         ),
     )
-    predictions = None if asked.predictions is None else pd.read_csv(asked.predictions, dtype={"patient_id": str})
+    predictions = None if args.predictions is None else pd.read_csv(args.predictions, dtype={"patient_id": str})
     start = time.perf_counter()
-    found = audit(cohort, AuditOptions(shufflings=asked.shufflings, seed=asked.seed), predictions=predictions)
+    found = audit(cohort, AuditOptions(shufflings=args.shufflings, seed=args.seed), predictions=predictions)
     seconds = time.perf_counter() - start
     classes = ", ".join(f"{count} {name}" for name, count in found.classes.items())
     print(f"\n{classes}; {found.folds}; {seconds:.0f} s\n")

@@ -1,8 +1,8 @@
-"""How well can anybody do on synthetic patients, who knows the truth about every cell?
+"""The best possible result on synthetic patients, for observers who know the truth about every cell.
 
-Nothing is drawn: patients are invented, and observers that are told each cell's true type and the hemoglobin, and then
-how many red cells lie in rolls or are drawn out into drops, name the coarse class. What they miss, no reader of the
-images can be asked for. It is a statement about the table of compositions alone: no model or image has a part in it.
+No image is made: patients are sampled, and classifiers that know the type of each cell and the hemoglobin, and then how
+many red cells are in rouleaux or teardrops, predict the coarse class. No reader of the images can do better. The result
+is about the table of compositions alone, not about a model or an image.
 
     python benchmarks/synthetic_ceiling.py
 """
@@ -32,13 +32,13 @@ OBSERVERS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--patients", type=int, default=16_000, help="to learn from; half as many more to be judged on")
+    parser.add_argument("--patients", type=int, default=16_000, help="to train on; half as many more for the test")
     parser.add_argument("--cells", type=int, default=500, help="of each patient")
-    asked = parser.parse_args()
-    x, y, _ = counted(synthesize_patients(SynthOptions(patients=asked.patients, cells=asked.cells, seed=1)))
-    unseen = synthesize_patients(SynthOptions(patients=asked.patients // 2, cells=asked.cells, seed=2))
+    args = parser.parse_args()
+    x, y, _ = counted(synthesize_patients(SynthOptions(patients=args.patients, cells=args.cells, seed=1)))
+    unseen = synthesize_patients(SynthOptions(patients=args.patients // 2, cells=args.cells, seed=2))
     test_x, test_y, detailed = counted(unseen)
-    print(f"{len(y)} invented patients of {asked.cells} cells to learn from, {len(test_y)} others to be judged on\n")
+    print(f"{len(y)} sampled patients of {args.cells} cells for training, {len(test_y)} others for the test\n")
     for known, columns in (("cell types and hemoglobin", -RED_CELLS), ("the same, rouleaux and teardrops", None)):
         for name, make in OBSERVERS.items():
             said = make().fit(x[:, :columns], y).predict(test_x[:, :columns])
