@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tests.cohort import encoding
+from tests.cohort import factories
 
 from napari_caltomorph.encoding import EncodeOptions, FeatureOrigin, Features, encode
 from napari_caltomorph.smear import read_smear
@@ -60,9 +60,9 @@ def make_bags() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cohort to encode: `encoding.PATIENTS` of `encoding.CELLS` cells."""
+    """A cohort to encode: `factories.PATIENTS` of `factories.CELLS` cells."""
     folder = tmp_path_factory.mktemp("images") / "cohort"
-    synthesize_cohort(folder, SynthOptions(patients=encoding.PATIENTS, cells=encoding.CELLS, seed=5))
+    synthesize_cohort(folder, SynthOptions(patients=factories.PATIENTS, cells=factories.CELLS, seed=5))
     return folder
 
 
@@ -75,5 +75,5 @@ def own_images(images: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def reference(images: Path) -> dict[str, np.ndarray]:
     """Patient -> features of `images`, each encoded by itself."""
-    options = EncodeOptions(**encoding.OPTIONS.model_dump(exclude={"workers", "scheduler"}))
-    return {p.name: encode(read_smear(p), options).values for p in encoding.patient_folders(images)}
+    options = EncodeOptions(**factories.OPTIONS.model_dump(exclude={"workers", "scheduler"}))
+    return {p.name: encode(read_smear(p), options).values for p in factories.patient_folders(images)}

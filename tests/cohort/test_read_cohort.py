@@ -688,7 +688,7 @@ def test_images_shared_with_one_who_is_left_out_still_tie_the_others(flat: Path)
 KINDS = ("AML", "CLL", "AML in remission", "AML/CLL", "suspected AML", "nonsense xyz", None)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(
         st.tuples(st.integers(0, 11), st.sampled_from(KINDS), st.sampled_from([3, 60])), min_size=1, max_size=14

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_caltomorph.cohort import Cohort, CohortOptions, with_types
@@ -39,6 +39,7 @@ def test_a_fifth_of_every_class_is_held_out_and_the_rest_split_into_folds() -> N
     assert table.loc[table["split"] == "test", "fold"].isna().all()
 
 
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.sampled_from(list(CLASSES)), min_size=4, max_size=60), st.integers(0, 5), st.integers(2, 6), st.data()
 )

@@ -49,7 +49,7 @@ def test_compositions_name_only_cell_types_that_can_be_drawn_and_all_of_them():
     assert {cell_type for row in AML_HEHR_COMPOSITIONS.values() for cell_type in row.cells} <= set(CELL_TYPES)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=30)
 @given(
     detailed=st.sampled_from(sorted(KNOWN)),
     cells=st.integers(1, 400),
@@ -69,7 +69,7 @@ def test_any_seed_gives_a_plausible_patient(detailed, cells, seed, shortcut):
     assert synthesize_patient(detailed, cells=cells, seed=seed, shortcut=shortcut) == patient
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(detailed=st.sampled_from(sorted(KNOWN)), seed=st.integers(0, 2**63))
 def test_the_shortcut_changes_the_stain_and_nothing_else(detailed, seed):
     honest, leaking = (synthesize_patient(detailed, cells=20, seed=seed, shortcut=on) for on in (False, True))
@@ -77,7 +77,7 @@ def test_the_shortcut_changes_the_stain_and_nothing_else(detailed, seed):
     assert differing == {"stain"}
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(detailed=st.sampled_from(sorted(KNOWN)), seed=st.integers(0, 2**63), cells=st.integers(1, 50))
 def test_the_number_of_cells_does_not_change_who_the_patient_is(detailed, seed, cells):
     few, many = (synthesize_patient(detailed, cells=n, seed=seed, patient_id="p") for n in (cells, 300))

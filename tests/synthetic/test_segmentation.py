@@ -13,7 +13,7 @@ from napari_caltomorph.synthetic.cells import Parts, paint_cell
 
 STAIN = Stain.sample(np.random.default_rng(3))
 TOLERANCE = 0.06  # Of an area: pixels, and shapes that cannot grow further within their cell.
-CELLS = 25
+CELLS = 15
 STRAND_UM = 0.45  # Half the width up to which a bridge of the nucleus is a strand between lobes.
 
 

@@ -7,7 +7,6 @@ import multiprocessing
 import subprocess
 import sys
 import textwrap
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -201,13 +200,13 @@ def test_cancelling_several_processes_is_quick_and_leaves_nothing_behind(tmp_pat
 
     def stop(progress: Progress) -> None:
         if progress.done:
-            stopped.append(time.monotonic())
+            stopped.append(progress.done)
             raise Cancelled
 
     with pytest.raises(Cancelled):
         synthesize_cohort(tmp_path / "out", SynthOptions(patients=8, cells=5_000, workers=2), progress=stop)
-    assert time.monotonic() - stopped[0] < 10  # 40,000 cells take minutes.
     assert len(stopped) == 1
+    assert stopped[0] < 1_000  # of 40,000: the rest is not drawn
     assert not list(tmp_path.iterdir())
     assert multiprocessing.active_children() == []
 

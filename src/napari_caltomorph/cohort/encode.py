@@ -16,16 +16,22 @@ from pathlib import Path
 import pandas as pd
 
 from napari_caltomorph.cohort.cohort import Cohort
-from napari_caltomorph.cohort.encode_journal import Journal, Run, now
 from napari_caltomorph.cohort.encode_patient import (
-    MadeWith,
     OpenSmear,
-    PatientRecord,
     PatientToEncode,
     is_unchanged,
 )
 from napari_caltomorph.cohort.encode_workers import ImageProgress, Workers, open_workers
-from napari_caltomorph.cohort.feature_folder import feature_path, locked, refuse_other_features
+from napari_caltomorph.cohort.feature_folder import (
+    Journal,
+    MadeWith,
+    PatientRecord,
+    Run,
+    feature_path,
+    locked,
+    now,
+    refuse_other_features,
+)
 from napari_caltomorph.cohort.options import EncodeCohortOptions
 from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore

@@ -13,12 +13,11 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
 
-from napari_caltomorph.encoding.features import FeatureOrigin, Features
+from napari_caltomorph.cohort.feature_folder import MadeWith, PatientRecord
+from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.encoding.load import LoadedEncoder
 from napari_caltomorph.encoding.options import EncodeOptions
 from napari_caltomorph.encoding.run import encode
@@ -57,45 +56,6 @@ class PatientToEncode:
     path: str | None
     listing: str | None
     images: int
-
-
-class MadeWith(BaseModel):
-    """What features are computed with; all but the device and the libraries are the same for a whole folder."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    encoder: str
-    weights_sha256: str
-    preprocessing: str
-    precision: str
-    device: str
-    library_versions: dict[str, str]
-
-    def is_of(self, origin: FeatureOrigin | MadeWith) -> bool:
-        """Whether features of that origin can be in one folder with these."""
-        shared = ("encoder", "weights_sha256", "preprocessing", "precision")
-        return all(getattr(self, name) == getattr(origin, name) for name in shared)
-
-
-class PatientRecord(BaseModel):
-    """The outcome for one patient.
-
-    ``encoded`` now; ``found`` complete, by a run that was killed before it recorded that; or ``failed``.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    patient_id: str
-    outcome: Literal["encoded", "found", "failed"]
-    file: str
-    path: str | None
-    cells: int | None = None
-    left_out: dict[str, int] = {}
-    fingerprint: str | None = None
-    listing: str | None = None
-    made: str | None = None
-    seconds: float = 0.0
-    reason: str | None = None
 
 
 def made_with(encoder: LoadedEncoder) -> MadeWith:

@@ -18,15 +18,14 @@ from typing import Any, Protocol
 
 from napari_caltomorph.cohort.encode_patient import (
     BAD_PATIENT,
-    MadeWith,
     OpenSmear,
-    PatientRecord,
     PatientToEncode,
     encode_patient,
     failure,
     made_with,
     read_patient,
 )
+from napari_caltomorph.cohort.feature_folder import MadeWith, PatientRecord
 from napari_caltomorph.cohort.options import EncodeCohortOptions
 from napari_caltomorph.dask_workers import dask_client, device_of
 from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder

@@ -12,16 +12,18 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.cohort.encoding import (
+from tests.cohort.factories import (
     CELLS,
     OPTIONS,
     PATIENTS,
+    SYNTHETIC,
     assert_same,
     bytes_in,
     cohort_of,
     journal,
     leftovers,
     patient_folders,
+    streamed_cohort,
     times_in,
     values_in,
 )
@@ -30,6 +32,7 @@ from napari_caltomorph.cohort import encode_cohort
 from napari_caltomorph.dask_workers import device_of
 from napari_caltomorph.errors import ClusterMissing, OutputRefused
 from napari_caltomorph.progress import Cancelled
+from napari_caltomorph.synthetic import synthetic_smear
 
 # Forked from a server that has torch loaded, a process starts in a blink; so one test can kill many.
 PROCESSES = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
@@ -72,7 +75,7 @@ def test_killed_at_random_moments_and_resumed_it_is_as_if_never_killed(images, t
     folder = tmp_path / "f"
     moments = random.Random(4)
     kills = []
-    while len(kills) < 10:
+    while len(kills) < 6:
         before = times_in(folder)
         if len(before) == PATIENTS:  # done already: begin again
             shutil.rmtree(folder)
@@ -87,7 +90,7 @@ def test_killed_at_random_moments_and_resumed_it_is_as_if_never_killed(images, t
         kills.append((process.exitcode, len(before)))
         assert before.items() <= times_in(folder).items()  # nobody who was done is done again
         assert all(len(values) == CELLS for values in values_in(folder).values())
-    assert [code for code, _ in kills].count(-9) >= 5
+    assert [code for code, _ in kills].count(-9) >= 3
     (folder / ".caltomorph-0123456789abcdef.part").write_bytes(b"half a file")
     before = times_in(folder)
     encode_cohort(cohort_of(images), folder, OPTIONS)
@@ -111,8 +114,9 @@ def test_a_second_run_beside_the_first_is_refused(images, tmp_path, reference):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="no SIGKILL there")
-def test_the_patients_of_a_dask_worker_that_is_killed_are_done_by_another(images, reference, tmp_path):
+def test_the_patients_of_a_dask_worker_that_is_killed_are_done_by_another(reference, tmp_path):
     pytest.importorskip("distributed")
+    patients = SYNTHETIC  # in the lambda, so that it is sent: workers do not import the tests
     own = {child.pid for child in psutil.Process().children()}
     killed = []
 
@@ -124,7 +128,11 @@ def test_the_patients_of_a_dask_worker_that_is_killed_are_done_by_another(images
             killed.append(workers[0].pid)
 
     summary = encode_cohort(
-        cohort_of(images), tmp_path / "f", OPTIONS.model_copy(update={"workers": 2}), progress=kill_one
+        streamed_cohort(),
+        tmp_path / "f",
+        OPTIONS.model_copy(update={"workers": 2}),
+        open_smear=lambda patient_id: synthetic_smear(patients[patient_id]),
+        progress=kill_one,
     )
     assert killed
     assert (summary.encoded + summary.skipped, summary.failed) == (PATIENTS, ())

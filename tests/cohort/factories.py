@@ -10,12 +10,21 @@ import pandas as pd
 
 from napari_caltomorph.cohort import Cohort, EncodeCohortOptions, with_types
 from napari_caltomorph.encoding import Features
+from napari_caltomorph.synthetic import SynthOptions, synthesize_patients
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 
 PATIENTS, CELLS = 6, 12
 
 # As float32 on the CPU every machine computes the same.
 OPTIONS = EncodeCohortOptions(encoder="demo-vit", device="cpu", precision="float32", batch_size=4)
+
+
+# The patients of the fixture `images`, which need not be written.
+SYNTHETIC = {p.patient_id: p for p in synthesize_patients(SynthOptions(patients=PATIENTS, cells=CELLS, seed=5))}
+
+
+def streamed_cohort() -> Cohort:
+    return cohort_from({"patient_id": list(SYNTHETIC), "path": [None] * PATIENTS})
 
 
 def patient_folders(images: Path) -> list[Path]:

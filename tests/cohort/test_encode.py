@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 import tifffile
 from pydantic import ValidationError
-from tests.cohort.encoding import (
+from tests.cohort.factories import (
     CELLS,
     OPTIONS,
     PATIENTS,
+    SYNTHETIC,
     assert_same,
     bytes_in,
     cohort_from,
@@ -23,6 +24,7 @@ from tests.cohort.encoding import (
     journal,
     leftovers,
     patient_folders,
+    streamed_cohort,
     times_in,
     values_in,
 )
@@ -32,9 +34,7 @@ from napari_caltomorph.cohort.feature_folder import LOCK
 from napari_caltomorph.encoding import FeatureOrigin, Features
 from napari_caltomorph.errors import FeaturesRefused, OutputRefused, SmearUnreadable
 from napari_caltomorph.synthetic import (
-    SynthOptions,
     synthesize_patient,
-    synthesize_patients,
     synthetic_smear,
     write_smear,
 )
@@ -227,16 +227,8 @@ def test_workers_and_scheduler_exclude_each_other():
         EncodeCohortOptions(workers=2, scheduler="tcp://node:8786")
 
 
-# The patients of `images`, who need not be written.
-INVENTED = {p.patient_id: p for p in synthesize_patients(SynthOptions(patients=PATIENTS, cells=CELLS, seed=5))}
-
-
-def streamed_cohort():
-    return cohort_from({"patient_id": list(INVENTED), "path": [None] * PATIENTS})
-
-
 def draw(patient_id):
-    return synthetic_smear(INVENTED[patient_id])
+    return synthetic_smear(SYNTHETIC[patient_id])
 
 
 def test_smears_that_are_never_written_give_the_features_of_those_that_are(images, tmp_path):
@@ -245,22 +237,10 @@ def test_smears_that_are_never_written_give_the_features_of_those_that_are(image
     assert (summary.encoded, summary.skipped, summary.cells, summary.failed) == (PATIENTS, 0, PATIENTS * CELLS, ())
     assert_same(values_in(tmp_path / "streamed" / "f"), values_in(tmp_path / "read"))
     written = {p.name for p in (tmp_path / "streamed").rglob("*") if p.is_file()} - {LOCK}
-    assert written == {f"{patient}.h5" for patient in INVENTED} | {"run.json"}
+    assert written == {f"{patient}.h5" for patient in SYNTHETIC} | {"run.json"}
 
 
-def test_dask_workers_open_smears_too(images, tmp_path):
-    pytest.importorskip("distributed")
-    invented = INVENTED  # in the lambda, so that it is sent: workers do not import the tests
-    options = OPTIONS.model_copy(update={"workers": 2})
-    summary = encode_cohort(
-        streamed_cohort(), tmp_path / "f", options, open_smear=lambda patient_id: synthetic_smear(invented[patient_id])
-    )
-    assert (summary.encoded, summary.failed) == (PATIENTS, ())
-    encode_cohort(cohort_of(images), tmp_path / "read", OPTIONS)
-    assert_same(values_in(tmp_path / "f"), values_in(tmp_path / "read"), tolerance=1e-5)
-
-
-def test_a_streamed_run_goes_on_where_it_stopped(tmp_path):
+def test_a_streamed_run_resumes(tmp_path):
     folder = tmp_path / "f"
     encode_cohort(streamed_cohort(), folder, OPTIONS, open_smear=draw)
     (folder / "synthetic_003.h5").unlink()
@@ -269,11 +249,11 @@ def test_a_streamed_run_goes_on_where_it_stopped(tmp_path):
     assert (again.encoded, again.skipped) == (1, PATIENTS - 1)
     assert before.items() <= times_in(folder).items()
     outcomes = {name: p["outcome"] for name, p in journal(folder)["patients"].items()}
-    assert outcomes == {name: "encoded" if name == "synthetic_003" else "found" for name in INVENTED}
+    assert outcomes == {name: "encoded" if name == "synthetic_003" else "found" for name in SYNTHETIC}
 
 
 def test_a_smear_that_changes_is_seen_though_the_files_at_its_path_do_not(images, tmp_path):
-    cells = dict(INVENTED)
+    cells = dict(SYNTHETIC)
 
     def stream():
         return encode_cohort(
