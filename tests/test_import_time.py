@@ -1,19 +1,43 @@
-"""Opening the library, or its rooms that need no network to compute, loads no torch."""
+"""Opening the library, its rooms, the plugin's manifest or the terminal's help loads no torch."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import resources
 
 import pytest
+import yaml
+
+
+def manifest_modules() -> list[str]:
+    """The modules that napari imports when it opens something of the plugin's manifest."""
+    manifest = yaml.safe_load(resources.files("napari_caltomorph").joinpath("napari.yaml").read_text("utf-8"))
+    names = [command["python_name"] for command in manifest["contributions"]["commands"]]
+    return sorted({name.partition(":")[0] for name in names})
+
+
+def heavy_modules_after(script: str) -> set[str]:
+    """Run a script in a process of its own, and return which heavy packages it loaded."""
+    script = f"import sys\n{script}\nprint(); print(*{{'torch', 'timm', 'napari', 'umap'}} & set(sys.modules))"
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    return set(output.splitlines()[-1].split())
 
 
 @pytest.mark.parametrize("module", ["napari_caltomorph", "napari_caltomorph.smear", "napari_caltomorph.encoding"])
 def test_importing_loads_no_torch(module):
-    script = f"import sys, {module}; print('torch' in sys.modules, 'napari' in sys.modules, 'timm' in sys.modules)"
-    command = [sys.executable, "-c", script]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert output.split() == ["False", "False", "False"]
+    assert heavy_modules_after(f"import {module}") == set()
+
+
+def test_modules_of_the_plugins_manifest_load_no_torch():
+    modules = manifest_modules()
+    assert modules
+    assert heavy_modules_after(f"import {', '.join(modules)}") <= {"napari"}
+
+
+def test_terminals_help_loads_no_torch():
+    script = "from napari_caltomorph.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
+    assert heavy_modules_after(script) == set()
 
 
 def test_every_public_name_is_there_however_often_it_is_asked_for():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -68,6 +69,17 @@ def test_every_flaw_is_left_out_with_its_reason(flawed):
     assert next(iter(smear.left_out_counts())) == "unreadable"
     assert len(smear.usable) == 8
     assert smear.passed_over == ("Thumbs.db",)
+
+
+def test_blur_is_limited_at_0_75(make_cell):
+    sharper, softer = (
+        np.stack([gaussian_filter(make_cell(seed), (sigma, sigma, 0)) for seed in range(3)]) for sigma in (2.25, 2.5)
+    )
+    blurs = [skimage.measure.blur_effect(cell[..., 1].astype(np.float32)) for cell in (*sharper, *softer)]
+    assert 0.73 < min(blurs[:3]) < max(blurs[:3]) < 0.75 < min(blurs[3:]) < max(blurs[3:]) < 0.79
+    smear = check_smear(smear_from_array(np.concatenate([sharper, softer]), "p"))
+    assert list(smear.usable) == [0, 1, 2]
+    assert set(reasons(smear).values()) == {Reason.BLURRED}
 
 
 def test_whole_field_beside_one_cell_is_left_out(tmp_path, make_cell):

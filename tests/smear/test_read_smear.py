@@ -258,20 +258,17 @@ def test_smear_of_20_000_cells_opens_512_files_at_most(tmp_path, make_export):
     for number in range(2, 20_001):
         os.link(first, folder / f"Gal-{number:06d}.RGB.TIF")
     script = """
-        import sys, time
+        import sys
         from napari_caltomorph.smear import read_smear
         opened = []
         sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
-        start = time.monotonic()
         smear = read_smear(sys.argv[1])
-        seconds = time.monotonic() - start
-        print(len(smear), sum(name.startswith(sys.argv[1]) for name in opened), seconds)
+        print(len(smear), sum(name.startswith(sys.argv[1]) for name in opened))
     """
     command = [sys.executable, "-c", textwrap.dedent(script), str(folder)]
-    cells, opened, seconds = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    cells, opened = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert int(cells) == 20_000
     assert 0 < int(opened) <= 512
-    assert float(seconds) < 20
 
 
 NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=12)
