@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_caltomorph.diagnosis.model_folder import TrainingPatients
 from napari_caltomorph.storage import path_of
 from napari_caltomorph.taxonomy import Taxonomy
+
+if TYPE_CHECKING:  # it loads torch, and panels import this file
+    from napari_caltomorph.diagnosis.model_folder import TrainingPatients
 
 # So many training patients measure the distance between nearest neighbours; more take time and change nothing.
 _FOR_SCALE = 500
