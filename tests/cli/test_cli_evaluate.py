@@ -60,7 +60,7 @@ def test_the_test_split_becomes_numbers_with_intervals_and_files(run, words, tmp
     assert "true, then predicted as 1 2 3" in text
     assert "Undefined, all patients that are not malignant are healthy donors: malignant FDR, no donors." in text
     assert "FDR where 10.0% are malignant" in text
-    assert "They leave out that the same training, done again" in text
+    assert "the same training, done again" in text
     assert "hemoglobin, g/dl" in text
     assert "Research use only" in text
     assert all(len(line) <= 80 for line in out.splitlines() if str(tmp_path) not in line)

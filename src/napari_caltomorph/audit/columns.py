@@ -90,7 +90,7 @@ def routine_table(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def origin_columns(table: pd.DataFrame, named: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the columns that say where and how a smear was made: those named, or those whose names look like it."""
+    """Return the columns with where and how a smear was made: those named, or those whose names look like it."""
     if named:
         return tuple(name for name in named if name in table)
     return tuple(

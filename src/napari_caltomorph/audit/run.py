@@ -53,7 +53,7 @@ def audit(
     Returns
     -------
     Audit
-        Also of a cohort in which there is nothing to audit, such as one with a single class; its findings say so.
+        Also of a cohort in which there is nothing to audit, such as one with a single class; its findings report so.
 
     Notes
     -----

@@ -1,6 +1,9 @@
-"""Predictions of patients whose truth is known -> numbers, each with its interval; and calibration fitted on them.
+"""A model evaluated on patients whose truth is known: every number with its interval.
 
-Only the names that need no torch are imported here; `evaluate` comes when first used.
+`patients` has the rows; `metrics`, `confusion`, `malignancy`, `covariates` and `statements` compute from them, and
+`evaluation` has all of it in one object, which `file` reads and writes. `run` evaluates an ensemble on a cohort, each
+patient by members that were not trained on it (`held_out`). `decisions` chooses thresholds, `calibrate` fits
+temperatures, and `faithfulness` tests explanations.
 """
 
 import lazy_loader

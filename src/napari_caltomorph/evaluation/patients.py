@@ -142,14 +142,12 @@ class EvaluatedPatients:
     def probabilities(self) -> NDArray[np.float64]:
         """(P, C)"""
         columns = [f"p_{slug}" for slug in self.taxonomy.slugs]
-        probabilities: NDArray[np.float64] = self.patients[columns].to_numpy(dtype=float)
-        return probabilities
+        return np.asarray(self.patients[columns], dtype=float)
 
     @cached_property
     def predicted(self) -> NDArray[np.intp]:
         """(P,) number of the most probable class; the first of several."""
-        predicted: NDArray[np.intp] = self.probabilities.argmax(axis=1)
-        return predicted
+        return np.asarray(self.probabilities.argmax(axis=1))
 
     @cached_property
     def malignancy(self) -> NDArray[np.float64]:
@@ -167,8 +165,7 @@ class EvaluatedPatients:
     @property
     def has_one_class(self) -> NDArray[np.bool_]:
         """(P,) patients of exactly one class, which the model knows: those that metrics count."""
-        known: NDArray[np.bool_] = self.classes >= 0
-        return known
+        return np.asarray(self.classes >= 0)
 
     @property
     def has_several(self) -> NDArray[np.bool_]:
@@ -199,15 +196,13 @@ class EvaluatedPatients:
     @cached_property
     def order(self) -> NDArray[np.intp]:
         """(P, C) numbers of the classes, most probable first; ties in the taxonomy's order."""
-        order: NDArray[np.intp] = np.argsort(-self.probabilities, axis=1, kind="stable")
-        return order
+        return np.argsort(-self.probabilities, axis=1, kind="stable")
 
     @property
     def delta_probability(self) -> NDArray[np.float64]:
         """(P,) first minus second probability (paper, supplementary figure 1)."""
         ranked = np.sort(self.probabilities, axis=1)
-        difference: NDArray[np.float64] = ranked[:, -1] - ranked[:, -2]
-        return difference
+        return np.asarray(ranked[:, -1] - ranked[:, -2])
 
     @cached_property
     def is_right(self) -> NDArray[np.bool_]:
@@ -217,8 +212,7 @@ class EvaluatedPatients:
             isinstance(s, str) and slug in s.split("|")
             for s, slug in zip(self.patients["coarse_set"], slugs, strict=True)
         ]
-        right: NDArray[np.bool_] = (self.classes == self.predicted) | np.array(within, dtype=bool)
-        return right
+        return np.asarray((self.classes == self.predicted) | np.array(within, dtype=bool))
 
     @property
     def wrong(self) -> tuple[str, ...]:
@@ -231,8 +225,7 @@ class EvaluatedPatients:
     @cached_property
     def is_outside_domain(self) -> NDArray[np.bool_]:
         """(P,) whether the smear is known to be unlike the training cohort."""
-        outside: NDArray[np.bool_] = self.patients["is_outside_domain"].fillna(False).to_numpy(dtype=bool)
-        return outside
+        return np.asarray(self.patients["is_outside_domain"].fillna(False), dtype=bool)
 
     @cached_property
     def is_calibrated(self) -> NDArray[np.bool_]:

@@ -11,8 +11,8 @@ from napari_caltomorph.statistics.metric import FEW
 from napari_caltomorph.synthetic import SYNTHETIC_COLUMN
 
 INTERVALS = (
-    "Intervals (95 %) say how much other patients of the same kind would change a number. They leave out that the same "
-    "training, done again, would give another model."
+    "Intervals (95 %) show how much other patients of the same kind would change a number. They do not include "
+    "that the same training, done again, would give another model."
 )
 
 

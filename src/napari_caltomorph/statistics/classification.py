@@ -1,7 +1,7 @@
-"""How good predictions are, as numbers with 95 % intervals; arrays in, numbers out.
+"""Metrics of predicted classes, each with its 95 % interval; arrays in, numbers out.
 
-A patient is the unit of every interval. Intervals say how far other patients of the same kind would have given other
-numbers; they leave out that a model trained again would be another one.
+A patient is the unit of every interval. Intervals show how much other patients of the same kind would change a number;
+they do not include that a model trained again would be another one.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def hemoglobin_metrics(
     -------
     dict of str to Interval
         ``pearson_r``, where both vary; ``mae``; ``rmse``; ``bias``, the mean of predicted - measured (positive: the
-        model says too much); ``error_low`` and ``error_high``, between which measured - predicted lies for 90 % of
+        estimates are too high); ``error_low`` and ``error_high``, between which measured - predicted is for 90 % of
         patients. Empty with fewer than 3 patients.
 
     Notes
