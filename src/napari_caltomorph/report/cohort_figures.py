@@ -1,4 +1,4 @@
-"""Figures of a cohort: who was left out and why (paper, figure 1B), classes by split, numbers and looks of cells."""
+"""Figures of a cohort: patients left out and why (paper, figure 1B), classes by split, numbers of cells, examples."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BINS = 20
 
 
 def draw_flow(axes: Axes, cohort: Cohort, style: PlotStyle = PAPER) -> None:
-    """Draw the patients found, those each rule left out, and those who remain on each side."""
+    """Draw the patients found, those that each rule left out, and those in each split."""
     style.prepare(axes)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -46,7 +46,7 @@ def draw_flow(axes: Axes, cohort: Cohort, style: PlotStyle = PAPER) -> None:
 
 
 def draw_classes(axes: Axes, cohort: Cohort, style: PlotStyle = PAPER) -> None:
-    """Draw one bar a class: the training patients filled, the test patients behind in a lighter shade."""
+    """Draw one bar a class: the training patients filled, the test patients in a lighter shade."""
     style.prepare(axes)
     taxonomy = cohort.taxonomy
     coarse = cohort.table["coarse"]
@@ -101,7 +101,7 @@ def _draw_histograms(
     *,
     digits: int,
 ) -> None:
-    """Draw one histogram a class, each on its own row and as tall as the row: how many there are is drawn elsewhere."""
+    """Draw one histogram a class, each scaled to the height of its row."""
     style.prepare(axes)
     taxonomy = cohort.taxonomy
     of_class = [values[cohort.table["coarse"] == slug].dropna() for slug in taxonomy.slugs]
@@ -144,6 +144,6 @@ def _row_of_cells(path: str, count: int, side: int) -> NDArray[np.uint8]:
         try:
             cell = Image.fromarray(smear.on_canvas(position)).resize((side - 2, side - 2))
         except CellUnreadable:
-            continue  # left white: a preview counts nothing
+            continue  # left white in a preview
         row[1:-1, position * side + 1 : (position + 1) * side - 1] = np.asarray(cell)
     return row

@@ -60,7 +60,7 @@ class EvaluationFigure:
         return math.ceil(len(self.panels) / across), across
 
     def of(self, evaluation: Evaluation, style: PlotStyle = PAPER) -> Figure:
-        """Return it, drawn."""
+        """Return the drawn figure."""
         figure = new_figure(*self.size(evaluation))
         places = figure.subplots(*self.grid, squeeze=False).ravel()
         for axes, draw in zip(places, self.panels, strict=False):

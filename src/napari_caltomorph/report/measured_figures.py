@@ -62,7 +62,7 @@ def draw_hemoglobin_scatter(axes: Axes, evaluation: Evaluation, style: PlotStyle
 
 
 def draw_against(axes: Axes, evaluation: Evaluation, column: str, slug: str, style: PlotStyle = PAPER) -> None:
-    """Draw the probability of a class against a column of `Evaluation.covariates`, for the patients who have it.
+    """Draw the probability of a class against a column of `Evaluation.covariates`, for the patients of that class.
 
     Parameters
     ----------

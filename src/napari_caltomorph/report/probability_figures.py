@@ -1,4 +1,4 @@
-"""What probabilities are worth: ROC (paper, figure 2C), false discovery rate (3D), calibration (2E)."""
+"""Quality of the probabilities: ROC (paper, figure 2C), false discovery rate (3D), calibration (2E)."""
 
 from __future__ import annotations
 
