@@ -22,7 +22,7 @@ from napari_caltomorph.synthetic import (
     synthesize_patient,
 )
 from napari_caltomorph.synthetic.patients import TABLE, class_of
-from napari_caltomorph.taxonomy import caltomorph_taxonomy, load_book
+from napari_caltomorph.taxonomy import caltomorph_taxonomy, load_label_map
 
 KNOWN = COMPOSITIONS | AML_HEHR_COMPOSITIONS
 
@@ -33,7 +33,7 @@ def test_every_detailed_class_of_the_taxonomy_has_a_composition():
 
 
 def test_every_class_of_aml_hehr_has_a_composition():
-    assert set(AML_HEHR_COMPOSITIONS) == set(load_book("aml-hehr").taxonomy.slugs)
+    assert set(AML_HEHR_COMPOSITIONS) == set(load_label_map("aml-hehr").taxonomy.slugs)
 
 
 def test_every_composition_names_its_sources():

@@ -34,7 +34,7 @@ COLUMNS = {
     "n_images": "Int64",
     "n_cells": "Int64",  # usable ones
     "fingerprint": "string",
-    "label_kind": "string",  # from the label book: matched, double, follow_up, unclear, rare, unknown, unlabelled
+    "label_kind": "string",  # from the label map: matched, double, follow_up, unclear, rare, unknown, unlabelled
     "problem": "string",  # why the files cannot be used; missing where they can
     "shared_images": "string",  # numbers of images that others have too; patients with a common number share an image
     "twin": "string",  # the patient above in the table that this one shares most images with; missing where none does

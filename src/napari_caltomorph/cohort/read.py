@@ -15,7 +15,7 @@ from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.splits import split
 from napari_caltomorph.errors import CohortUnreadable
 from napari_caltomorph.progress import OnProgress, ignore
-from napari_caltomorph.taxonomy import LabelBook, load_book, taxonomy_of_labels
+from napari_caltomorph.taxonomy import LabelMap, load_label_map, taxonomy_of_labels
 
 
 def read_cohort(path: str | Path, options: CohortOptions | None = None, *, progress: OnProgress = ignore) -> Cohort:
@@ -52,21 +52,21 @@ def read_cohort(path: str | Path, options: CohortOptions | None = None, *, progr
         raise CohortUnreadable(
             f"{error.filename or path} cannot be read ({error.strerror}); check the path."
         ) from error
-    book = load_book(options.taxonomy)
-    if book is None:
-        book = taxonomy_of_labels(found.table["raw_label"].dropna() if "raw_label" in found.table else [])
+    label_map = load_label_map(options.taxonomy)
+    if label_map is None:
+        label_map = taxonomy_of_labels(found.table["raw_label"].dropna() if "raw_label" in found.table else [])
     left_out = pd.DataFrame(found.left_out, columns=list(LEFT_OUT_COLUMNS))
     cohort = Cohort(
         name=path.name if path.is_dir() else path.stem,
         source=path,
         layout=layout.name,
-        taxonomy=book.taxonomy,
+        taxonomy=label_map.taxonomy,
         table=with_types(found.table),
         left_out=left_out,
         notes=tuple(found.notes),
         options=options,
     )
-    cohort = _match_labels(cohort, book)
+    cohort = _match_labels(cohort, label_map)
     cohort = check_cells(cohort, progress=progress)
     for rule in RULES:
         cohort = rule(cohort)
@@ -76,10 +76,10 @@ def read_cohort(path: str | Path, options: CohortOptions | None = None, *, progr
     return split(cohort)
 
 
-def _match_labels(cohort: Cohort, book: LabelBook) -> Cohort:
+def _match_labels(cohort: Cohort, label_map: LabelMap) -> Cohort:
     """Fill in the classes of all patients; labels that match no class are listed in a note, with counts."""
     table = cohort.table.copy()
-    matches = {label: book.match(label) for label in table["raw_label"].dropna().unique()}
+    matches = {label: label_map.match(label) for label in table["raw_label"].dropna().unique()}
     found = [None if pd.isna(label) else matches[label] for label in table["raw_label"]]
     table["detailed"] = pd.array([m.detailed if m else None for m in found], dtype="string")
     table["coarse"] = pd.array([m.coarse if m else None for m in found], dtype="string")
@@ -91,7 +91,7 @@ def _match_labels(cohort: Cohort, book: LabelBook) -> Cohort:
     if len(unknown):
         listed = ", ".join(f"{label!r} ({count})" for label, count in unknown.head(12).items())
         more = f" and {len(unknown) - 12} more" if len(unknown) > 12 else ""
-        notes.append(f"{len(unknown)} labels match no class of {book.taxonomy.name}: {listed}{more}.")
+        notes.append(f"{len(unknown)} labels match no class of {label_map.taxonomy.name}: {listed}{more}.")
     return replace(cohort, table=table).noting(*notes)
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from napari_caltomorph.errors import EvaluationRefused
 from napari_caltomorph.taxonomy import Taxonomy
-from napari_caltomorph.taxonomy.spelling import key
+from napari_caltomorph.taxonomy.label_text import key
 
 OUTSIDE = "none"
 """What a classes map writes for a class that is none of the model's; ``"none: NAME"`` says what its row is called."""

@@ -23,7 +23,7 @@ from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.synthetic.background import RedCells
 from napari_caltomorph.synthetic.canvas import Stain
 from napari_caltomorph.synthetic.cells import draw_cell
-from napari_caltomorph.taxonomy import CoarseClass, DetailedClass, Taxonomy, caltomorph_taxonomy, load_book
+from napari_caltomorph.taxonomy import CoarseClass, DetailedClass, Taxonomy, caltomorph_taxonomy, load_label_map
 
 GENERATOR_VERSION = "2"
 """Goes up whenever the same seed draws another picture, or another patient."""
@@ -225,10 +225,10 @@ def _taxonomy_of(detailed: str) -> Taxonomy:
 @cache
 def aml_hehr_taxonomy() -> Taxonomy:
     """Return the classes of the AML-Hehr cohort."""
-    book = load_book("aml-hehr")
-    if book is None:
-        raise RuntimeError("The shipped book aml-hehr has no taxonomy.")
-    return book.taxonomy
+    label_map = load_label_map("aml-hehr")
+    if label_map is None:
+        raise RuntimeError("The shipped label map aml-hehr has no taxonomy.")
+    return label_map.taxonomy
 
 
 def _stain_of_class(coarse: str, own: Stain) -> Stain:

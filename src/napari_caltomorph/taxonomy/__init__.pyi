@@ -1,17 +1,16 @@
 from .classes import CoarseClass, DetailedClass, Taxonomy, caltomorph_taxonomy, malignancy
-from .labels import LabelBook, Match, MatchKind
-from .load import SHIPPED_BOOKS, load_book, taxonomy_of_labels
+from .label_map import SHIPPED_LABEL_MAPS, LabelMap, Match, MatchKind, load_label_map, taxonomy_of_labels
 
 __all__ = [
-    "SHIPPED_BOOKS",
+    "SHIPPED_LABEL_MAPS",
     "CoarseClass",
     "DetailedClass",
-    "LabelBook",
+    "LabelMap",
     "Match",
     "MatchKind",
     "Taxonomy",
     "caltomorph_taxonomy",
-    "load_book",
+    "load_label_map",
     "malignancy",
     "taxonomy_of_labels",
 ]

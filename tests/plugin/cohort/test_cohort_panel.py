@@ -25,7 +25,7 @@ from napari_caltomorph.plugin.widgets.parts import look_of
 from napari_caltomorph.plugin.widgets.worker import Task
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
-from napari_caltomorph.taxonomy import SHIPPED_BOOKS
+from napari_caltomorph.taxonomy import SHIPPED_LABEL_MAPS
 
 PATIENTS, CELLS = 16, 5
 OpenCohortPanel = Callable[[], tuple[Viewer, CohortPanel]]
@@ -316,7 +316,7 @@ def test_what_was_used_last_is_there_again(qtbot: QtBot, tmp_path: Path) -> None
     assert chooser.options().taxonomy == str(tmp_path / "mine.json")
     assert encoding.features.text() == str(tmp_path / "features, mine")
     assert encoding.encoder.currentText() == "demo-vit"
-    assert [chooser.taxonomy.itemText(i) for i in range(3)] == list(SHIPPED_BOOKS)
+    assert [chooser.taxonomy.itemText(i) for i in range(3)] == list(SHIPPED_LABEL_MAPS)
 
 
 def test_everything_is_in_sight_on_a_small_screen(qtbot: QtBot, panel: CohortPanel, drawn: Path) -> None:

@@ -12,7 +12,7 @@ from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.plugin.widgets.options_form import MoreOptions, OptionRefused
 from napari_caltomorph.plugin.widgets.parts import BUTTON_WIDTH, column_of, narrow_combo, path_in, row_of
 from napari_caltomorph.plugin.widgets.settings import COHORT_FILES, choose_file, choose_folder, last_cohort
-from napari_caltomorph.taxonomy import SHIPPED_BOOKS
+from napari_caltomorph.taxonomy import SHIPPED_LABEL_MAPS
 
 _ALWAYS_SHOWN = ("taxonomy", "min_cells", "names_only")
 _FIELDS = CohortOptions.model_fields
@@ -41,8 +41,8 @@ class CohortChooser(QWidget):
         self.place.returnPressed.connect(self.submitted)
         self.taxonomy = narrow_combo()
         self.taxonomy.setToolTip(_FIELDS["taxonomy"].description or "")
-        for book in (*SHIPPED_BOOKS, "none"):
-            self.taxonomy.addItem(book, book)
+        for name in (*SHIPPED_LABEL_MAPS, "none"):
+            self.taxonomy.addItem(name, name)
         self.choose_taxonomy(str(last.value("taxonomy", CohortOptions().taxonomy)))
         self.min_cells = QSpinBox(maximum=100_000, value=CohortOptions().min_cells)
         self.min_cells.setToolTip(_FIELDS["min_cells"].description or "")

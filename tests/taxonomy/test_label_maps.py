@@ -1,4 +1,4 @@
-"""What must hold for label books: every label means one thing, in any spelling, and what is not sure is said."""
+"""What must hold for label maps: every label means one thing, in any spelling, and what is not sure is reported."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from skimage.color import rgb2lab
 
-from napari_caltomorph.taxonomy import SHIPPED_BOOKS, Match, caltomorph_taxonomy, load_book
-from napari_caltomorph.taxonomy.spelling import fold, key
+from napari_caltomorph.taxonomy import SHIPPED_LABEL_MAPS, Match, caltomorph_taxonomy, load_label_map
+from napari_caltomorph.taxonomy.label_text import fold, key
 
-CALTOMORPH = load_book("caltomorph")
+CALTOMORPH = load_label_map("caltomorph")
 CLASS_OF = {d.slug: c.slug for c in caltomorph_taxonomy().classes for d in c.detailed}
 LABELS = [(label, slug) for slug, labels in CALTOMORPH.labels.items() for label in labels]
 
@@ -51,22 +51,28 @@ def test_every_shipped_label_matches_its_class_in_any_spelling(entry, habits):
     assert slug not in CLASS_OF or match == Match("matched", slug, CLASS_OF[slug])
 
 
-@pytest.mark.parametrize("name", SHIPPED_BOOKS)
+@pytest.mark.parametrize("name", SHIPPED_LABEL_MAPS)
 def test_no_shipped_label_is_listed_twice(name):
-    book = load_book(name)
-    listed = [*itertools.chain(*book.labels.values()), *book.double, *book.rare, *book.follow_up, *book.unclear]
+    label_map = load_label_map(name)
+    listed = [
+        *itertools.chain(*label_map.labels.values()),
+        *label_map.double,
+        *label_map.rare,
+        *label_map.follow_up,
+        *label_map.unclear,
+    ]
     assert not [one for one, count in Counter(map(key, listed)).items() if count > 1]
 
 
-@pytest.mark.parametrize("name", SHIPPED_BOOKS)
+@pytest.mark.parametrize("name", SHIPPED_LABEL_MAPS)
 def test_every_entry_of_a_shipped_book_means_what_its_place_says(name):
-    book = load_book(name)
-    for slug, labels in book.labels.items():
-        assert {slug in (match.detailed, match.coarse) for match in map(book.match, labels)} == {True}
-    for label, slugs in book.double.items():
-        assert (book.match(label).kind, set(book.match(label).classes)) == ("double", set(slugs))
+    label_map = load_label_map(name)
+    for slug, labels in label_map.labels.items():
+        assert {slug in (match.detailed, match.coarse) for match in map(label_map.match, labels)} == {True}
+    for label, slugs in label_map.double.items():
+        assert (label_map.match(label).kind, set(label_map.match(label).classes)) == ("double", set(slugs))
     for kind in ("rare", "follow_up", "unclear"):
-        assert {book.match(label) for label in getattr(book, kind)} <= {Match(kind)}
+        assert {label_map.match(label) for label in getattr(label_map, kind)} <= {Match(kind)}
 
 
 def test_the_paper_book_has_labels_for_all_19_classes_and_more_than_the_papers_168():
@@ -243,7 +249,7 @@ VISION = {
 @pytest.mark.parametrize("vision", VISION)
 @pytest.mark.parametrize("name", ["aml-hehr", "apl-aml"])
 def test_colours_differ_for_all_kinds_of_colour_vision(name, vision):
-    srgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in load_book(name).taxonomy.colors])
+    srgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in load_label_map(name).taxonomy.colors])
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     seen = np.clip(linear @ np.array(VISION[vision]).T, 0, 1)
     lab = rgb2lab(np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055))
@@ -251,7 +257,7 @@ def test_colours_differ_for_all_kinds_of_colour_vision(name, vision):
 
 
 def test_books_of_the_public_cohorts_have_their_own_classes():
-    hehr, apl = load_book("aml-hehr"), load_book("apl-aml")
+    hehr, apl = load_label_map("aml-hehr"), load_label_map("apl-aml")
     folders = ["PML_RARA", "NPM1", "CBFB_MYH11", "RUNX1_RUNX1T1", "control"]
     assert [hehr.match(folder).coarse for folder in folders] == hehr.taxonomy.slugs
     assert hehr.match("SCD").coarse == "control"

@@ -1,4 +1,4 @@
-"""What must hold for books of one's own: read as they are meant, or refused with the place that is wrong."""
+"""What must hold for label maps of one's own: read as they are meant, or refused with the place that is wrong."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_caltomorph.errors import TaxonomyUnreadable
-from napari_caltomorph.taxonomy import LabelBook, Match, load_book, taxonomy_of_labels
-from napari_caltomorph.taxonomy.spelling import fold, key
+from napari_caltomorph.taxonomy import LabelMap, Match, load_label_map, taxonomy_of_labels
+from napari_caltomorph.taxonomy.label_text import fold, key
 
 
 def own_book(**changes):
@@ -23,9 +23,9 @@ def own_book(**changes):
 def test_a_file_of_ones_own_is_read(tmp_path):
     path = tmp_path / "own.json"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(own_book(rare=["Zed"])).encode())
-    book = load_book(str(path))
-    assert book.match("EX") == book.match("a-one") == Match("matched", "x", "a")
-    assert book.match("zed").kind == "rare"
+    label_map = load_label_map(str(path))
+    assert label_map.match("EX") == label_map.match("a-one") == Match("matched", "x", "a")
+    assert label_map.match("zed").kind == "rare"
 
 
 def test_the_example_of_the_docs_is_read(tmp_path):
@@ -33,19 +33,19 @@ def test_the_example_of_the_docs_is_read(tmp_path):
     example = page.read_text("utf-8").split("```json\n")[1].split("```")[0]
     path = tmp_path / "own.json"
     path.write_text(example, "utf-8")
-    assert load_book(str(path)).match("AML in blast crisis") == Match("double", classes=("myeloid",))
+    assert load_label_map(str(path)).match("AML in blast crisis") == Match("double", classes=("myeloid",))
 
 
 def test_a_book_survives_its_own_json(tmp_path):
     path = tmp_path / "copy.json"
-    path.write_text(load_book("caltomorph").model_dump_json(indent=1), "utf-8")
-    assert load_book(str(path)) == load_book("caltomorph")
+    path.write_text(load_label_map("caltomorph").model_dump_json(indent=1), "utf-8")
+    assert load_label_map(str(path)) == load_label_map("caltomorph")
 
 
 def test_the_papers_taxonomy_has_a_name(tmp_path):
     path = tmp_path / "own.json"
     path.write_text(json.dumps({"taxonomy": "caltomorph", "labels": {"aml": ["Blutkrebs"]}}), "utf-8")
-    assert load_book(str(path)).match("BLUTKREBS") == Match("matched", "aml", "acute_leukemia")
+    assert load_label_map(str(path)).match("BLUTKREBS") == Match("matched", "aml", "acute_leukemia")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_file_that_is_wrong_names_itself_and_the_field(tmp_path, changes, word
     path = tmp_path / "own.json"
     path.write_text(json.dumps(own_book(**changes)), "utf-8")
     with pytest.raises(TaxonomyUnreadable, match=words) as error:
-        load_book(str(path))
+        load_label_map(str(path))
     assert str(path) in str(error.value)
 
 
@@ -77,17 +77,17 @@ def test_a_damaged_file_is_refused(tmp_path, content):
     path = tmp_path / "own.json"
     path.write_bytes(content)
     with pytest.raises(TaxonomyUnreadable, match=r"own\.json"):
-        load_book(str(path))
+        load_label_map(str(path))
 
 
 @pytest.mark.parametrize("path", ["missing.json", "WHO", ".", "a\0b", "x" * 5000, ""])
 def test_a_name_that_is_no_book_lists_the_shipped_ones(path):
     with pytest.raises(TaxonomyUnreadable, match="caltomorph, aml-hehr, apl-aml, none"):
-        load_book(path)
+        load_label_map(path)
 
 
 def test_none_is_no_book():
-    assert load_book("none") is None
+    assert load_label_map("none") is None
 
 
 @given(st.lists(st.text(), max_size=12))
@@ -97,20 +97,20 @@ def test_without_a_taxonomy_each_label_is_a_class(labels):
         with pytest.raises(TaxonomyUnreadable, match=r"need two|No patient has a label"):
             taxonomy_of_labels(labels)
         return
-    book = taxonomy_of_labels(labels)
-    found = [book.match(label) for label in labels if fold(label)]
+    label_map = taxonomy_of_labels(labels)
+    found = [label_map.match(label) for label in labels if fold(label)]
     assert {match.kind for match in found} == {"matched"}
-    assert len({match.coarse for match in found}) == len(book.taxonomy.classes) == len(distinct)
-    assert not book.taxonomy.is_malignant.any()
+    assert len({match.coarse for match in found}) == len(label_map.taxonomy.classes) == len(distinct)
+    assert not label_map.taxonomy.is_malignant.any()
 
 
 def test_classes_made_of_labels_are_named_as_they_were_written():
-    book = taxonomy_of_labels(["AML", "aml ", "JAK2+", "JAK2-", "健康"])
-    assert book.taxonomy.names == ["AML", "JAK2+", "JAK2-", "健康"]
-    assert book.taxonomy.slugs == ["aml", "jak2_plus", "jak2", "class_4"]
+    label_map = taxonomy_of_labels(["AML", "aml ", "JAK2+", "JAK2-", "健康"])
+    assert label_map.taxonomy.names == ["AML", "JAK2+", "JAK2-", "健康"]
+    assert label_map.taxonomy.slugs == ["aml", "jak2_plus", "jak2", "class_4"]
 
 
 def test_a_book_equals_its_like_after_use():
-    one, other = LabelBook(**own_book()), LabelBook(**own_book())
+    one, other = LabelMap(**own_book()), LabelMap(**own_book())
     one.match("Ex")
     assert one == other

@@ -1,21 +1,30 @@
 """Which diagnosis labels belong to which class, and which say that a patient has no single one.
 
-A label means something only as a whole, in any spelling (see `spelling`); nothing is guessed from a word within it.
+A label means something only as a whole, in any spelling (see `label_text`); nothing is guessed from a word within it.
 Only where the whole means nothing are the words of the cleaning rules looked for, then two diagnoses in one label.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import resources
+from itertools import chain, count, cycle
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
-from napari_caltomorph.taxonomy.classes import Taxonomy, caltomorph_taxonomy
-from napari_caltomorph.taxonomy.combined import lies_between, meanings_of_parts
-from napari_caltomorph.taxonomy.spelling import fold, key, phrases
+from napari_caltomorph.errors import TaxonomyUnreadable, printable
+from napari_caltomorph.taxonomy.classes import CoarseClass, DetailedClass, Taxonomy, caltomorph_taxonomy
+from napari_caltomorph.taxonomy.label_text import fold, key, lies_between, meanings_of_parts, phrases
+
+SHIPPED_LABEL_MAPS = ("caltomorph", "aml-hehr", "apl-aml")
+
+COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999")
+"""Okabe and Ito's colours for all kinds of colour vision, with grey for their black, which a dark window hides."""
 
 MatchKind = Literal["matched", "double", "follow_up", "unclear", "rare", "unknown"]
 
@@ -43,7 +52,7 @@ class Match:
     classes: tuple[str, ...] = ()
 
 
-class LabelBook(BaseModel):
+class LabelMap(BaseModel):
     """The labels of each class of a taxonomy.
 
     Slugs and names of classes are labels by themselves, without being listed.
@@ -79,7 +88,7 @@ class LabelBook(BaseModel):
         return caltomorph_taxonomy() if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _every_label_means_one_thing(self) -> LabelBook:
+    def _every_label_means_one_thing(self) -> LabelMap:
         detailed, coarse = self._detailed_matches, self._coarse_matches
         if stray := [slug for slug in self.labels if slug not in detailed and slug not in coarse]:
             raise ValueError(f"labels are given for {stray[0]!r}, which is no class of {self.taxonomy.name}")
@@ -138,7 +147,7 @@ class LabelBook(BaseModel):
         return {d.slug: Match("matched", d.slug, c.slug) for c in self.taxonomy.classes for d in c.detailed}
 
     def _entries(self) -> Iterator[tuple[str, str, Match]]:
-        """Yield every label of the book, where it stands, and what it means."""
+        """Yield every label of the label map, where it is, and what it means."""
         coarse, detailed = self._coarse_matches, self._detailed_matches
         matches = coarse | detailed
         for c in self.taxonomy.classes:
@@ -157,3 +166,82 @@ class LabelBook(BaseModel):
             yield label, "follow_up", Match("follow_up")
         for label in self.unclear:
             yield label, "unclear", Match("unclear")
+
+
+def load_label_map(name_or_path: str) -> LabelMap | None:
+    """Return a label map, or None for ``"none"``.
+
+    Parameters
+    ----------
+    name_or_path : str
+        One of `SHIPPED_LABEL_MAPS`, ``"none"``, or a JSON file in the format of `LabelMap`.
+
+    Raises
+    ------
+    TaxonomyUnreadable
+        There is no such label map, or the file is damaged, has another format, or gives one label to two classes.
+    """
+    if name_or_path == "none":
+        return None
+    if name_or_path in SHIPPED_LABEL_MAPS:
+        file = resources.files(__package__).joinpath("label_maps", f"{name_or_path}.json")
+        return _parse(file.read_bytes(), name_or_path)
+    try:
+        return _parse(Path(name_or_path).read_bytes(), name_or_path)
+    except (OSError, ValueError) as error:  # ValueError: no path at all, such as one with a null byte
+        reason = getattr(error, "strerror", None) or error
+        raise TaxonomyUnreadable(
+            f"{name_or_path} is no taxonomy that can be read ({reason}); "
+            f"give a JSON file, or one of {', '.join(SHIPPED_LABEL_MAPS)}, none."
+        ) from error
+
+
+def taxonomy_of_labels(labels: Iterable[str], name: str = "labels") -> LabelMap:
+    """Return a label map in which each label is a class; spellings of one label are one class, named by the first.
+
+    Nothing tells which of them are malignant, so none counts as malignant. After eight, colours repeat.
+
+    Raises
+    ------
+    TaxonomyUnreadable
+        Fewer than two different labels.
+    """
+    spellings: dict[str, str] = {}
+    for label in labels:
+        if fold(label):  # what `match` takes for a blank is no class
+            spellings.setdefault(key(label), " ".join(printable(label).split()))
+    if len(spellings) < 2:
+        raise TaxonomyUnreadable(
+            f"Only one label ({next(iter(spellings.values()))}) is left; classes to tell apart need two."
+            if spellings
+            else "No patient has a label; choose the column that holds the diagnosis."
+        )
+    classes = tuple(
+        CoarseClass(
+            slug=slug, name=label, malignant=False, color=color, detailed=(DetailedClass(slug=slug, name=label),)
+        )
+        for slug, label, color in zip(_slugs(spellings), spellings.values(), cycle(COLORS), strict=False)
+    )
+    return LabelMap(taxonomy=Taxonomy(name=name, classes=classes))
+
+
+def _parse(content: bytes, source: str) -> LabelMap:
+    try:
+        return LabelMap.model_validate_json(content.removeprefix(b"\xef\xbb\xbf"))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        reason = first["msg"].removeprefix("Value error, ")
+        place = f"{source}, field {field}" if field else source
+        raise TaxonomyUnreadable(f"{place}: {reason}. docs/taxonomies.md shows the format.") from error
+
+
+def _slugs(names: dict[str, str]) -> Iterator[str]:
+    """Yield a slug for each name (by its key), none of which could be taken for another name or slug."""
+    taken: set[str] = set()
+    for number, name in enumerate(names.values(), 1):
+        stem = "_".join(re.findall("[a-z0-9]+", fold(name).replace("+", " plus "))) or f"class_{number}"
+        candidates = chain([stem], (f"{stem}_{another}" for another in count(2)))
+        slug = next(one for one in candidates if key(one) not in taken and names.get(key(one), name) == name)
+        taken.add(key(slug))
+        yield slug

@@ -1,0 +1,128 @@
+"""How the text of a diagnosis label is read: which spellings are the same, and where two diagnoses are joined.
+
+Case, hyphens, spaces, punctuation and umlauts (ä = ae = a) do not count, nor do British and American, "cyt" and "zyt".
+Three signs do, since the label means something else without them: a question mark ("AML?"), a plus ("Ph+ CML"), and a
+semicolon between diagnoses ("MDS; MPN" is not MDS/MPN), which is one before a space and a letter.
+
+A label ("AML and multiple myeloma", "MDS-AML borderline") may be cut at any of its joiners; the fewest parts that all
+mean something win, so that "MDS/MPN and AML" is cut once. Hyphens join only where a word such as "borderline" says that
+the label is between two diagnoses.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from itertools import combinations
+from typing import TypeVar
+
+from napari_caltomorph.errors import printable
+
+Meaning = TypeVar("Meaning")
+
+MAX_PIECES = 10
+"""A label with more joiners is prose; the ways to cut it double with each."""
+
+_PLUS = r"(?<=\s)\+|(?<=\w)\+(?=\w)"  # not that of "JAK2+ and"
+_JOIN = _PLUS + r"|[/;]|\b(?:and|und|or|oder|vs|versus|bzw)\b\.?|(?:\b(?:in|mit|with)\s+)?(?=\bblast)"
+_BETWEEN = (
+    r"\b(?:borderline|in[- ]between|transition\w*|ubergang\w*|grenzfall|grenzbereich"
+    r"|transformation(?=\s+(?:to|into|in|zu)\b))\b"
+)
+_GLUE = r"[->]|\b(?:to|into|from|in|zu|zur|zum|von|mit|with)\b"
+
+_JOINER = re.compile(_JOIN)
+_BETWEEN_WORD = re.compile(_BETWEEN)
+_LOOSE_JOINER = re.compile("|".join((_BETWEEN, _JOIN, _GLUE)))
+
+_LETTERS = str.maketrans({"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "ı": "i", "&": " and "})
+_STEMS = {  # as they stand once umlauts are folded: leukaemia is leukamia by then
+    "zyt": "cyt",  # before cythami
+    "leukami": "leukemi",
+    "anami": "anemi",
+    "cythami": "cythemi",
+    "hamat": "hemat",
+    "hamo": "hemo",
+    "tumour": "tumor",
+    "smoulder": "smolder",
+}
+_WORD = re.compile(r"[^\W_]+|(?<!\w)\?|\?(?!\w)|\+|;(?=\s+[^\W\d])")
+
+
+def fold(text: str) -> str:
+    """Return a text in lower case, without accents and with plain hyphens; punctuation stays."""
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", printable(text)).casefold().translate(_LETTERS))
+    plain = "".join(_hyphen(sign) for sign in plain if not unicodedata.combining(sign))
+    plain = re.sub(r"([aou])e+", r"\1", plain)
+    for stem, same in _STEMS.items():
+        plain = plain.replace(stem, same)
+    return " ".join(plain.split())
+
+
+def words(folded: str) -> list[str]:
+    """Return the words of a folded text."""
+    return _WORD.findall(folded)
+
+
+def key(text: str) -> str:
+    """Return what is the same for all spellings of a label; empty only for blank ones."""
+    folded = fold(text)
+    return "".join(words(folded)) or folded
+
+
+def phrases(folded: str, longest: int) -> set[str]:
+    """Return the keys, of at most so many letters, of all runs of neighbouring words."""
+    found = words(folded)
+    keys = set()
+    for start in range(len(found)):
+        phrase = ""
+        for word in found[start:]:
+            phrase += word
+            if len(phrase) > longest:
+                break
+            keys.add(phrase)
+    return keys
+
+
+def lies_between(folded: str) -> bool:
+    """Whether a word such as "borderline" says that the diagnosis lies between two."""
+    return _BETWEEN_WORD.search(folded) is not None
+
+
+def meanings_of_parts(folded: str, meaning: Callable[[str], Meaning | None]) -> list[Meaning]:
+    """Return what the parts of a folded label mean; empty when it cannot be cut into parts that all mean something.
+
+    Parameters
+    ----------
+    folded : str
+        The label, as `fold` returns it.
+    meaning : callable
+        Returns what a part means, or None.
+    """
+    between = lies_between(folded)
+    pieces = list(_pieces(folded, _LOOSE_JOINER if between else _JOINER))
+    if len(pieces) > MAX_PIECES:
+        return []
+    for count in range(1 if between else 2, len(pieces) + 1):
+        for starts in combinations(range(1, len(pieces)), count - 1):
+            bounds = zip((0, *starts), (*starts, len(pieces)), strict=True)
+            found = [meaning(folded[pieces[i][0] : pieces[j - 1][1]]) for i, j in bounds]
+            known = [one for one in found if one is not None]
+            if len(known) == len(found):
+                return known
+    return []
+
+
+def _hyphen(sign: str) -> str:
+    return "-" if sign == "\N{MINUS SIGN}" or unicodedata.category(sign) == "Pd" else sign
+
+
+def _pieces(folded: str, joiner: re.Pattern[str]) -> Iterator[tuple[int, int]]:
+    """Yield start and end of what stands between the joiners, where any of it is text."""
+    start = 0
+    for cut in (*joiner.finditer(folded), None):
+        end = len(folded) if cut is None else cut.start()
+        if re.search(r"\w", folded[start:end]):
+            yield start, end
+        start = end if cut is None else cut.end()
