@@ -92,7 +92,7 @@ class CohortView(QWidget):
         assert cohort is not None
         total = len(cohort) + len(cohort.left_out)
         text = (
-            f"<b>{plain(cohort.name)}: {len(cohort)} of {total} patients</b> are in ({cohort.layout} layout). "
+            f"<b>{plain(cohort.name)}: {len(cohort)} of {total} patients</b> are included ({cohort.layout} layout). "
             "Double-click one to open its cells."
         )
         if sum(map(len, cohort.notes)) <= _SHORT or self._all_notes:

@@ -19,7 +19,7 @@ _FIELDS = CohortOptions.model_fields
 
 
 class CohortChooser(QWidget):
-    """Place, taxonomy and least cells; all other fields of `CohortOptions` in *More options*.
+    """Place, taxonomy and minimum of cells; all other fields of `CohortOptions` in *More options*.
 
     `submitted` is emitted when Return is pressed in the place, `changed` after each change.
 
@@ -115,7 +115,7 @@ class CohortChooser(QWidget):
         for name, left, right in (
             ("Cohort", self.place, chooser),
             ("Classes", self.taxonomy, file),
-            ("Least cells", self.min_cells, self.check_cells),
+            ("Min. cells", self.min_cells, self.check_cells),
         ):
             if isinstance(right, QPushButton):
                 right.setFixedWidth(BUTTON_WIDTH)
