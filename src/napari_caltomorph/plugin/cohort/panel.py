@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import napari
-from napari.layers import Layer
 from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_caltomorph.cohort import Cohort, read_cohort
 from napari_caltomorph.plugin.cohort.encoding import CohortEncoding
 from napari_caltomorph.plugin.cohort.view import CohortView
-from napari_caltomorph.plugin.gallery.layers import SMEAR_KEY, smear_layer
+from napari_caltomorph.plugin.gallery.layers import show_smear
 from napari_caltomorph.plugin.widgets.cohort_chooser import CohortChooser
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
 from napari_caltomorph.plugin.widgets.parts import line
@@ -23,7 +22,7 @@ from napari_caltomorph.plugin.widgets.settings import choose_new_file
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.report import PlotStyle
-from napari_caltomorph.smear import Smear, read_smear
+from napari_caltomorph.smear import read_smear
 from napari_caltomorph.storage import path_of
 
 if TYPE_CHECKING:
@@ -92,18 +91,9 @@ class CohortPanel(DockPanel):
         if not place:
             self.run.show_error("This patient has features and no images.")
             return
-        smear = read_smear(path_of(place))
+        layer = show_smear(self._viewer, read_smear(path_of(place)))
+        self._viewer.layers.selection.active = layer
         self.run.show_message("")
-        layers = self._viewer.layers
-        shown = next((layer for layer in layers if _is_of(layer, smear)), None)
-        for layer in layers:
-            if SMEAR_KEY in layer.metadata:
-                layer.visible = layer is shown
-        if shown is None:
-            shown = self._viewer.add_layer(Layer.create(*smear_layer(smear)))
-            self._viewer.reset_view()
-        layers.selection.active = shown
-        self._viewer.dims.set_point(0, 0)
 
     def draw(self, look: PlotStyle) -> None:
         self.view.draw(look)
@@ -130,8 +120,3 @@ class CohortPanel(DockPanel):
     def _save_dialog(self) -> None:
         if path := choose_new_file(self, "Save cohort", "cohort.json", "Cohort (*.json)"):
             self.save(path)
-
-
-def _is_of(layer: Layer, smear: Smear) -> bool:
-    shown = layer.metadata.get(SMEAR_KEY)
-    return isinstance(shown, Smear) and shown.path == smear.path

@@ -111,3 +111,20 @@ def hide_all_but(viewer: napari.viewer.Viewer, *shown: Layer) -> None:
     for layer in viewer.layers:
         if layer not in shown and (SMEAR_KEY in layer.metadata or PREDICTION_KEY in layer.metadata):
             layer.visible = False
+
+
+def show_smear(viewer: napari.viewer.Viewer, smear: Smear) -> Layer:
+    """Show the layer of an export alone, opened if it is not open, and return it."""
+    layer = next((layer for layer in viewer.layers if _is_of(layer, smear)), None)
+    if layer is None:
+        layer = viewer.add_layer(Layer.create(*smear_layer(smear)))
+        viewer.reset_view(layers=[layer])
+    layer.visible = True
+    hide_all_but(viewer, layer)
+    viewer.dims.set_point(0, 0)
+    return layer
+
+
+def _is_of(layer: Layer, smear: Smear) -> bool:
+    shown = layer.metadata.get(SMEAR_KEY)
+    return isinstance(shown, Smear) and shown.path == smear.path and PREDICTION_KEY not in layer.metadata

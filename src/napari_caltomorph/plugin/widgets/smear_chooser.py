@@ -12,7 +12,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QMenu, QPushButton, QWidget
 
 from napari_caltomorph.errors import CaltomorphError, printable
-from napari_caltomorph.plugin.gallery.layers import PREDICTION_KEY, SMEAR_KEY, hide_all_but, smear_layer
+from napari_caltomorph.plugin.gallery.layers import PREDICTION_KEY, SMEAR_KEY, hide_all_but, show_smear, smear_layer
 from napari_caltomorph.plugin.widgets.left_out_dialog import LeftOutDialog
 from napari_caltomorph.plugin.widgets.parts import chooser_grid, counted, line, link, narrow_combo
 from napari_caltomorph.plugin.widgets.settings import choose_file, choose_folder, preferences
@@ -75,12 +75,8 @@ class SmearChooser(QWidget):
 
     def show_smear(self, smear: Smear) -> None:
         """Choose the layer of an export, opened if necessary, and show it alone."""
-        for layer in self._viewer.layers:
-            if _is_smear(layer) and SMEAR_KEY in layer.metadata and layer.metadata[SMEAR_KEY].path == smear.path:
-                self._choice.setCurrentIndex(self._choice.findData(layer))
-                hide_all_but(self._viewer, layer)
-                return
-        self._viewer.add_layer(Layer.create(*smear_layer(smear)))
+        layer = show_smear(self._viewer, smear)
+        self._choice.setCurrentIndex(self._choice.findData(layer))
 
     def keep(self, layer: Image, graded: Smear) -> None:
         """Keep the graded smear of a layer."""
