@@ -115,11 +115,13 @@ def hide_all_but(viewer: napari.viewer.Viewer, *shown: Layer) -> None:
 
 def show_smear(viewer: napari.viewer.Viewer, smear: Smear) -> Layer:
     """Show the layer of an export alone, opened if it is not open, and return it."""
-    layer = next((layer for layer in viewer.layers if _is_of(layer, smear)), None)
-    if layer is None:
-        layer = viewer.add_layer(Layer.create(*smear_layer(smear)))
-        viewer.reset_view(layers=[layer])
+    is_new = not any(_is_of(layer, smear) for layer in viewer.layers)
+    if is_new:
+        viewer.add_layer(Layer.create(*smear_layer(smear)))  # returns a proxy, which is not equal to the layer in Qt
+    layer = next(layer for layer in viewer.layers if _is_of(layer, smear))
     layer.visible = True
+    if is_new:
+        viewer.reset_view(layers=[layer])
     hide_all_but(viewer, layer)
     viewer.dims.set_point(0, 0)
     return layer
