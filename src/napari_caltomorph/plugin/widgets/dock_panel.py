@@ -7,7 +7,7 @@ from typing import Any
 
 import napari
 from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtWidgets import QDockWidget, QLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDockWidget, QLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.plugin.widgets.parts import add_items, line, look_of
@@ -38,6 +38,8 @@ class DockPanel(QWidget):
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(8, 4, 4, 4)
         self.setMinimumWidth(360)
+        # Otherwise napari adds a stretch below each panel but the first of a session, which takes most of the dock.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
     def on_bound(self) -> None:
         """Connect to the viewer and the Preferences."""
