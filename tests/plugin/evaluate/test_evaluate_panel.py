@@ -110,7 +110,7 @@ def test_training_patients_are_refused_and_evaluated_out_of_fold_on_a_click(
     assert panel.setup.options.options().out_of_fold
 
 
-def test_who_has_no_features_is_encoded_first_and_opens_with_a_prediction(
+def test_patients_without_features_are_encoded_first_and_open_with_a_prediction(
     qtbot: QtBot, open_evaluate: OpenEvaluate, tmp_path: Path
 ) -> None:
     viewer, panel = open_evaluate()
@@ -144,7 +144,7 @@ def test_who_has_no_features_is_encoded_first_and_opens_with_a_prediction(
     predict.unbind()
 
 
-def test_a_patient_without_images_cannot_be_opened_and_that_is_said(
+def test_a_patient_without_images_cannot_be_opened(
     qtbot: QtBot, panel: EvaluatePanel, trained: Trained, evaluated: ModelEvaluation
 ) -> None:
     show(panel, trained, evaluated)
@@ -239,7 +239,7 @@ def test_a_cancelled_evaluation_shows_nothing_and_closing_stops_one(
     Task.await_workers(60_000)
 
 
-def test_numbers_of_what_was_chosen_before_say_so(
+def test_numbers_of_an_earlier_choice_are_marked(
     panel: EvaluatePanel, trained: Trained, evaluated: ModelEvaluation
 ) -> None:
     show(panel, trained, evaluated)
