@@ -72,7 +72,7 @@ def save_features(folder: Path, patient: str, values: NDArray[np.floating], orig
 
 
 def read(folder: Path, folds: int = FOLDS, **options: object) -> Cohort:
-    """Read what `write_cohort` wrote; nobody is held out."""
+    """Read what `write_cohort` wrote; no patient is held out."""
     chosen = {"table": str(folder / "patients.csv"), "min_cells": 1, "test_fraction": 0, "folds": folds}
     return read_cohort(folder / "features", CohortOptions(**(chosen | options)))
 

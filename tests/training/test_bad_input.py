@@ -56,7 +56,7 @@ def nothing_is_trained(progress: Progress) -> None:
 # Classes
 
 
-def test_a_class_with_fewer_patients_than_folds_is_learnt_and_the_notes_say_so(tmp_path):
+def test_a_class_with_fewer_patients_than_folds_is_trained_on_and_noted(tmp_path):
     folder = write_cohort(tmp_path / "c", {"aml": 12, "cll": 12, "mm": 2})
     ensemble = train(read(folder, folds=4), None, tiny())
     notes = ensemble.description.training.notes
@@ -90,13 +90,13 @@ def test_one_fold_only_is_refused(few):
     refused(TrainingRefused, "has no two folds to train on; it needs more", lambda: train(one, None, tiny()))
 
 
-def test_classes_that_nobody_has_are_not_in_the_model_and_the_notes_say_so(few):
+def test_classes_without_patients_are_not_in_the_model_and_are_noted(few):
     description = train(read(few), None, tiny()).description
     assert set(description.taxonomy.slugs) == {"acute_leukemia", "lymphoma", "healthy"}
     assert any(n.startswith("The model does not know MDS, ") for n in description.training.notes)
 
 
-def test_patients_of_several_classes_are_not_learnt_from_and_counted(few):
+def test_patients_of_several_classes_are_not_trained_on_and_counted(few):
     cohort = with_column(read(few), "coarse", {"aml-000": None, "cll-000": None})
     ensemble = train(cohort, None, tiny())
     assert "2 training patients of no class, or of several, were not trained on." in ensemble.description.training.notes
@@ -158,9 +158,9 @@ def test_hemoglobin_that_some_lack_is_masked(few):
     cohort = read(few)
     some = with_column(cohort, "hemoglobin_g_dl", dict.fromkeys(cohort.table["patient_id"][::2]))
     ensemble = train(some, None, tiny(hemoglobin=True))
-    said = ensemble.patients.table
-    assert said["out_of_fold_hemoglobin_g_dl"].notna().all()
-    assert said["hemoglobin_g_dl"].notna().sum() == 15
+    table = ensemble.patients.table
+    assert table["out_of_fold_hemoglobin_g_dl"].notna().all()
+    assert table["hemoglobin_g_dl"].notna().sum() == 15
     assert all(v.isfinite().all() for i in range(3) for v in weights_of(ensemble, i).values())
 
 
@@ -328,7 +328,7 @@ def test_a_device_that_is_not_there_is_refused(few):
     refused(DeviceMissing, "There is no cuda", lambda: train(read(few), None, tiny(device="cuda")))
 
 
-def train_in_little_memory(folder: Path, said: Path) -> None:
+def train_in_little_memory(folder: Path, message: Path) -> None:
     """Bags of 6,000 cells through a wide network, whose first layer needs 0.25 GB, in 0.15 GB more than is in use."""
     import resource
 
@@ -339,18 +339,18 @@ def train_in_little_memory(folder: Path, said: Path) -> None:
     try:
         train(cohort, None, options)
     except TrainingRefused as error:
-        said.write_text(str(error))
+        message.write_text(str(error))
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no such limit there")
 def test_memory_that_runs_out_is_one_sentence_with_the_options_that_need_less(own, tmp_path):
     for patient in ("aml-000", "aml-001", "cll-000", "cll-001"):
         save_features(own, patient, np.random.default_rng(0).normal(size=(6_000, WIDTH)))
-    process = PROCESSES.Process(target=train_in_little_memory, args=(own, tmp_path / "said"))
+    process = PROCESSES.Process(target=train_in_little_memory, args=(own, tmp_path / "message"))
     process.start()
     process.join()
     assert process.exitcode == 0
-    assert (tmp_path / "said").read_text() == (
+    assert (tmp_path / "message").read_text() == (
         "Memory ran out with 30 patients of up to 6000 cells at once; use a smaller --batch-size (with --accumulate "
         "for steps of the same size), or fewer --max-cells."
     )

@@ -115,14 +115,14 @@ def test_numbers_are_those_of_trains_members_on_their_own_folds(few, done):
     cohort = read(few)
     patients = train(cohort, few / "features", tiny()).patients.table
     classes = sorted(set(patients["coarse"]))
-    said = patients[[f"out_of_fold_p_{slug}" for slug in classes]].to_numpy().argmax(axis=1)
+    predicted = patients[[f"out_of_fold_p_{slug}" for slug in classes]].to_numpy().argmax(axis=1)
     truth = np.array([classes.index(slug) for slug in patients["coarse"]])
     result = comparison.results["transformer-cls-1"]
     for position, fold in enumerate(result.folds):
         own = (patients["fold"] == fold).to_numpy()
         for metric, expected in (
-            ("balanced_accuracy", balanced_accuracy_score(truth[own], said[own])),
-            ("weighted_f1", f1_score(truth[own], said[own], average="weighted")),
+            ("balanced_accuracy", balanced_accuracy_score(truth[own], predicted[own])),
+            ("weighted_f1", f1_score(truth[own], predicted[own], average="weighted")),
         ):
             assert result.metrics[metric][position] == pytest.approx(expected)
 

@@ -1,4 +1,4 @@
-"""Training options: a recipe fills in what was not said, and nothing else."""
+"""Training options: a recipe fills in what was not given, and nothing else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_the_defaults_are_those_of_robust():
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_recipe_fills_in_what_was_not_said(recipe):
+def test_a_recipe_fills_in_what_was_not_given(recipe):
     options = TrainOptions(recipe=recipe, batch_size=3)
     assert options.given == {"recipe": recipe, "batch_size": 3}
     assert options.batch_size == 3

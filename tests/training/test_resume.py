@@ -157,7 +157,7 @@ def test_a_resumed_training_does_no_epoch_twice_and_counts_the_time_of_all_runs(
     assert ensemble.description.training.seconds > 5_000
 
 
-def test_kept_so_far_the_members_that_have_an_epoch_make_the_ensemble(few, tmp_path, undisturbed):
+def test_finished_early_the_members_that_have_an_epoch_make_the_ensemble(few, tmp_path, undisturbed):
     ensemble = train(read(few), None, OPTIONS, out=tmp_path / "m", progress=Stop(FinishEarly, fold=1, epoch=2))
     training = ensemble.description.training
     assert [(fold.epochs, fold.stopped_by) for fold in training.folds] == [(6, "fixed number of epochs"), (2, "hand")]
@@ -174,7 +174,7 @@ def test_kept_so_far_the_members_that_have_an_epoch_make_the_ensemble(few, tmp_p
     assert len(training.out_of_fold.per_fold["accuracy"]) == 2
 
 
-def test_kept_so_far_within_the_first_epoch_of_a_later_member_it_is_left_out(few):
+def test_finished_early_within_the_first_epoch_of_a_later_member_it_is_left_out(few):
     ensemble = train(read(few), None, OPTIONS, progress=Stop(FinishEarly, fold=1))
     assert [fold.stopped_by for fold in ensemble.description.training.folds] == ["fixed number of epochs"]
     assert any("1 of 3 members" in note for note in ensemble.description.training.notes)
@@ -185,14 +185,14 @@ def test_a_member_at_its_end_is_not_called_stopped_by_hand(few):
     assert ensemble.description.training.folds[0].stopped_by == "fixed number of epochs"
 
 
-def test_kept_so_far_before_any_epoch_is_a_cancelled_like_any_other(few, tmp_path):
+def test_finished_early_before_any_epoch_it_is_cancelled(few, tmp_path):
     with pytest.raises(Cancelled):
         train(read(few), None, OPTIONS, out=tmp_path / "m", progress=Stop(FinishEarly, calls=1))
     assert names(tmp_path) == []
 
 
 def test_without_resume_a_training_that_was_stopped_is_not_overwritten(few, stopped):
-    kept = sorted(training_folder(stopped).glob("[!.]*"))  # not the lock, which says who tried last
+    kept = sorted(training_folder(stopped).glob("[!.]*"))  # not the lock, which names the last run
     before = [path.read_bytes() for path in kept]
     with pytest.raises(OutputRefused, match=r"model\.training contains a training that was stopped; .*--resume"):
         train(read(few), None, OPTIONS, out=stopped)
@@ -240,7 +240,7 @@ def test_other_data_are_refused(own, stopped, change):
 
 @pytest.mark.parametrize("file", ["fold_1.state.safetensors", "fold_1.best.safetensors", "training.json"])
 @pytest.mark.parametrize("damage", ["cut", "other", "empty"])
-def test_a_damaged_checkpoint_is_one_sentence_that_says_what_to_remove(few, stopped, undisturbed, file, damage):
+def test_a_damaged_checkpoint_is_one_sentence_that_names_the_file_to_remove(few, stopped, undisturbed, file, damage):
     path = training_folder(stopped) / file
     content = path.read_bytes()
     path.write_bytes({"cut": content[: len(content) // 2], "other": b"PK\x03\x04" + content, "empty": b""}[damage])
@@ -269,7 +269,7 @@ def test_damaged_weights_of_a_member_at_its_end_are_one_sentence(few, stopped, u
     assert are_same_members(train(read(few), None, OPTIONS, out=stopped, resume=True), undisturbed)
 
 
-def test_two_trainings_of_one_model_at_once_the_second_is_refused_and_spares_the_first(few, tmp_path, undisturbed):
+def test_two_trainings_of_one_model_at_once_the_second_is_refused(few, tmp_path, undisturbed):
     out = tmp_path / "model"
     process = PROCESSES.Process(target=train_slowly, args=(few, out))
     process.start()
@@ -291,7 +291,7 @@ def test_a_model_that_exists_is_refused_before_anything_is_trained(few, tmp_path
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_a_folder_of_somebody_elses_is_not_taken_for_a_training(few, tmp_path, resume):
+def test_a_folder_of_other_files_is_not_taken_for_a_training(few, tmp_path, resume):
     theirs = tmp_path / "model.training" / "thesis.docx"
     theirs.parent.mkdir()
     theirs.write_text("three years")
@@ -304,7 +304,7 @@ def test_resume_without_a_training_begins_one(few, tmp_path, undisturbed):
     assert are_same_members(train(read(few), None, OPTIONS, out=tmp_path / "model", resume=True), undisturbed)
 
 
-def train_on_a_disk_that_fills(folder: Path, out: Path, said: Path) -> None:
+def train_on_a_disk_that_fills(folder: Path, out: Path, message: Path) -> None:
     """The largest size of files comes down after two epochs of the second member."""
     import resource
 
@@ -317,17 +317,17 @@ def train_on_a_disk_that_fills(folder: Path, out: Path, said: Path) -> None:
     try:
         train(read(folder), None, OPTIONS, out=out, progress=fill)
     except OutputRefused as error:
-        said.write_text(str(error))
+        message.write_text(str(error))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="no such limit there")
-def test_a_disk_that_fills_leaves_the_epoch_before_to_go_on_from(few, tmp_path, undisturbed):
-    said, out = tmp_path / "said", tmp_path / "model"
-    process = PROCESSES.Process(target=train_on_a_disk_that_fills, args=(few, out, said))
+def test_a_disk_that_fills_leaves_the_epoch_before_to_resume_from(few, tmp_path, undisturbed):
+    message, out = tmp_path / "message", tmp_path / "model"
+    process = PROCESSES.Process(target=train_on_a_disk_that_fills, args=(few, out, message))
     process.start()
     process.join()
     assert process.exitcode == 0
-    sentence = said.read_text()
+    sentence = message.read_text()
     assert "model.training/fold_1." in sentence
     assert "could not be written (File too large); free some space" in sentence
     assert not [name for name in names(training_folder(out)) if name.endswith(".part")]

@@ -1,4 +1,4 @@
-"""The model folder that training leaves: what it says, what it predicts, and what it keeps for itself."""
+"""The model folder that training writes: its description, its predictions and its private files."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_model_that_is_loaded_is_the_one_that_was_trained(model):
     ]
 
 
-def test_the_description_says_how_the_model_came_to_be(model):
+def test_the_description_records_the_training(model):
     description = model[1].description
     training = description.training
     assert TrainOptions(**training.options).model_dump() == OPTIONS.model_dump()
@@ -98,28 +98,28 @@ def test_a_training_patient_is_predicted_as_the_mean_of_the_members(model, few):
     np.testing.assert_allclose(prediction.member_hemoglobin, hemoglobin, rtol=1e-5)
 
 
-def test_out_of_fold_numbers_are_those_of_the_member_that_did_not_learn_from_the_patient(model, few):
+def test_out_of_fold_numbers_are_those_of_the_member_that_was_not_trained_on_the_patient(model, few):
     folder, ensemble = model
     patients = TrainingPatients.load(folder)
     slugs = ensemble.description.taxonomy.slugs
-    said = patients.table[[f"out_of_fold_p_{slug}" for slug in slugs]].to_numpy(float)
+    predicted = patients.table[[f"out_of_fold_p_{slug}" for slug in slugs]].to_numpy(float)
     folds = read(few).table.set_index("patient_id")["fold"]
     for row, patient in enumerate(patients.table["patient_id"]):
         fold = int(patients.table["fold"].iloc[row])
         assert fold == folds[patient]
         features = Features.load(few / "features" / f"{patient}.h5")
         expected = ensemble.predict(features).member_probabilities[fold]
-        np.testing.assert_allclose(said[row], expected, atol=1e-5)
+        np.testing.assert_allclose(predicted[row], expected, atol=1e-5)
         embedding = ensemble.members[fold](torch.from_numpy(features.values)[None]).embedding
         torch.testing.assert_close(patients.embeddings[fold, row], embedding[0], rtol=1e-4, atol=1e-5)
     true = [slugs.index(slug) for slug in patients.table["coarse"]]
     out_of_fold = ensemble.description.training.out_of_fold
     assert out_of_fold.pooled["balanced_accuracy"].value == pytest.approx(
-        balanced_accuracy_score(true, said.argmax(axis=1))
+        balanced_accuracy_score(true, predicted.argmax(axis=1))
     )
     of_first = patients.table["fold"] == 0
     assert out_of_fold.per_fold["accuracy"][0] == pytest.approx(
-        np.mean(said.argmax(axis=1)[of_first] == np.array(true)[of_first])
+        np.mean(predicted.argmax(axis=1)[of_first] == np.array(true)[of_first])
     )
     errors = patients.table["hemoglobin_g_dl"] - patients.table["out_of_fold_hemoglobin_g_dl"]
     interval = ensemble.description.hemoglobin.error
@@ -127,7 +127,7 @@ def test_out_of_fold_numbers_are_those_of_the_member_that_did_not_learn_from_the
     assert ((errors >= interval.low - 0.01) & (errors <= interval.high + 0.01)).mean() >= 0.9
 
 
-def test_what_could_identify_patients_stands_in_private_and_is_not_exported(model, tmp_path):
+def test_what_could_identify_patients_is_in_private_and_is_not_exported(model, tmp_path):
     folder, _ = model
     assert names(folder / "private") == ["embeddings.safetensors", "patients.csv"]
     table = pd.read_csv(folder / "private" / "patients.csv")
@@ -190,7 +190,7 @@ def test_without_out_nothing_is_written(few, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_features_may_lie_where_the_table_says_or_in_a_folder(own, tmp_path):
+def test_features_may_be_where_the_table_names_them_or_in_a_folder(own, tmp_path):
     cohort = read(own)
     expected = train(cohort, None, tiny())
     assert are_same_members(expected, train(cohort, own / "features", tiny()))
@@ -206,7 +206,7 @@ def test_a_patient_whose_name_is_no_file_name_is_found(own):
     assert "AML/0 ä" in set(ensemble.patients.table["patient_id"])
 
 
-def test_it_learns_what_can_be_learnt(tmp_path):
+def test_classes_that_differ_are_learned(tmp_path):
     """Drawn features of 3 classes, 20 patients each: out-of-fold far above chance."""
     sizes = {"aml": 20, "cll": 20, "stem_cell_donor": 20}
     folder = write_cohort(tmp_path / "c", sizes, cells=(20, 30), origin=ORIGIN)

@@ -1,4 +1,4 @@
-"""Folds side by side on Dask workers: the same members, whoever is stopped or dies on the way."""
+"""Folds in parallel on Dask workers: the same members, also when workers stop or die."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def scheduler():
         yield cluster.scheduler_address
 
 
-def test_kept_so_far_all_members_that_have_an_epoch_make_the_ensemble(few, scheduler):
+def test_finished_early_all_members_that_have_an_epoch_make_the_ensemble(few, scheduler):
     def stop(progress):
         if isinstance(progress, TrainProgress) and progress.epoch >= 2:
             raise FinishEarly
@@ -101,8 +101,8 @@ def test_kept_so_far_all_members_that_have_an_epoch_make_the_ensemble(few, sched
     assert sorted(set(known.dropna())) == list(range(len(folds)))
 
 
-def test_what_goes_wrong_on_one_worker_stops_the_others_before_it_is_said(few, tmp_path, scheduler):
-    """Nobody writes to the folder any more when `train` has returned; so it can be gone on with at once."""
+def test_an_error_stops_all_workers_before_it_is_raised(few, tmp_path, scheduler):
+    """No worker writes to the folder any more when `train` has raised; so it can be resumed at once."""
     options = OPTIONS.model_copy(update={"scheduler": scheduler})
 
     def spoil(progress):
@@ -117,7 +117,7 @@ def test_what_goes_wrong_on_one_worker_stops_the_others_before_it_is_said(few, t
     assert {p.name: p.stat().st_mtime_ns for p in work.iterdir()} == before
 
 
-def test_what_cannot_be_learnt_is_refused_as_by_one_process(few, scheduler):
+def test_what_one_process_refuses_workers_refuse(few, scheduler):
     options = tiny(warmup_epochs=0, schedule="constant", scheduler=scheduler)
     options = options.model_copy(update={"learning_rate": 1e37})  # beyond what the options allow
     with pytest.raises(TrainingRefused, match="is not a number in the first epoch; use a smaller --learning-rate"):

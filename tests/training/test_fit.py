@@ -1,4 +1,4 @@
-"""What makes a step: whom an epoch shows, which cells of them, and what padding and cutting into batches change."""
+"""A step of training: its patients and cells, and the effects of padding and of the size of batches."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_rows_carry_the_class_and_hemoglobin_of_their_patient(lengths, size, see
             np.testing.assert_array_equal(batch.hemoglobin, bags.hemoglobin[patients].astype(np.float32))
 
 
-def test_cells_and_order_are_drawn_anew_in_each_epoch():
+def test_cells_and_order_are_sampled_again_in_each_epoch():
     bags, options = numbered([30] * 20), TrainOptions(batch_size=4, max_cells=10)
     epochs = [
         [shown(batches) for batches in training_steps(bags, np.arange(20), options, np.random.default_rng([0, 0, e]))]
@@ -158,7 +158,7 @@ def test_one_large_batch_has_the_gradient_of_accumulated_small_ones(few, tmp_pat
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-7)
 
 
-def test_the_last_patients_of_an_epoch_teach_too(few, tmp_path):
+def test_the_last_patients_of_an_epoch_are_trained_on_too(few, tmp_path):
     """Of 8 batches, steps of 3 leave 2 for the last one: whatever its patients are, they change the weights."""
     bags, options = bags_of(few), tiny(epochs=1, batch_size=4, accumulate=3, balance="none", scaling="none")
     split = MemberSplit(0, np.arange(30), np.array([], dtype=np.intp), np.array([0]))
@@ -177,7 +177,7 @@ def test_the_last_patients_of_an_epoch_teach_too(few, tmp_path):
 
 
 @pytest.mark.parametrize("aggregator", ["transformer", "abmil", "wbcmil", "mean", "max"])
-def test_neither_padding_nor_the_size_of_batches_changes_what_a_member_says(few, aggregator):
+def test_neither_padding_nor_the_size_of_batches_changes_the_outputs_of_a_member(few, aggregator):
     bags, options = bags_of(few), tiny(aggregator=aggregator, hemoglobin=True)
     member = new_member(bags, member_split(bags, 0, options), options)
     patients = np.random.default_rng(0).permutation(30)
@@ -212,7 +212,7 @@ def test_validation_runs_in_eval_mode_and_with_all_cells(many_bags, tmp_path):
     member.load_state_dict(best)
     member.eval()
     losses = []
-    for patient in split.validation:  # computed anew, one patient at a time
+    for patient in split.validation:  # computed again, one patient at a time
         with torch.no_grad():
             logits = member(torch.from_numpy(bags.values[patient])[None]).logits
         losses.append(-torch.log_softmax(logits, dim=1)[0, int(bags.classes[patient])].item())
@@ -239,7 +239,7 @@ def test_rare_classes_weigh_more_and_on_average_patients_weigh_one(few, tmp_path
     assert plain.train_loss[0] == pytest.approx(each.mean(), rel=1e-4)
 
 
-def test_patients_without_hemoglobin_teach_their_class_only(few):
+def test_patients_without_hemoglobin_train_the_classes_only(few):
     """A value that is missing changes nothing but the scale's and the loss's patients; it is never taken for 0."""
     cohort = read(few)
     without = list(cohort.table["patient_id"][::3])
@@ -253,7 +253,7 @@ def test_patients_without_hemoglobin_teach_their_class_only(few):
 
 
 def test_all_cells_of_patients_with_many_are_in_reach(own):
-    """`max_cells` draws anew each time, so that no cell is left out for good."""
+    """`max_cells` samples again each time, so that no cell is left out for good."""
     save_features(own, "aml-000", np.random.default_rng(0).normal(size=(300, WIDTH)))
     bags = bags_of(own)
     patient = int(np.argmax([len(v) for v in bags.values]))

@@ -1,4 +1,4 @@
-"""Who may influence a member's weights: its own training patients and the seed, and nothing else."""
+"""What may influence the weights of a member: its own training patients and the seed, and nothing else."""
 
 from __future__ import annotations
 
