@@ -149,7 +149,7 @@ def test_a_model_of_features_without_origin_predicts_features_and_refuses_images
     assert "The feature files do not name their encoder." in ensemble.description.training.notes
     prediction = ensemble.predict(Features.load(cohort / "features" / "aml-000.h5"))
     assert prediction.probabilities.sum() == pytest.approx(1)
-    with pytest.raises(ModelRefused, match="do not say which encoder made them, so no cell can be encoded for it"):
+    with pytest.raises(ModelRefused, match="encoder, so no cell can be encoded for it"):
         _ = Predictor(PredictOptions(model=str(tmp_path / "model"))).encoder
 
 
