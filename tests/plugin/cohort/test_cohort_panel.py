@@ -21,7 +21,7 @@ from napari_caltomorph.plugin.cohort.encoding import CohortEncoding
 from napari_caltomorph.plugin.cohort.panel import CohortPanel
 from napari_caltomorph.plugin.cohort.view import CohortView
 from napari_caltomorph.plugin.widgets.cohort_chooser import CohortChooser
-from napari_caltomorph.plugin.widgets.parts import look_of
+from napari_caltomorph.plugin.widgets.parts import plot_style_of
 from napari_caltomorph.plugin.widgets.worker import Task
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
@@ -284,15 +284,15 @@ def test_the_theme_is_followed_also_one_that_came_while_the_dock_was_closed(
         canvases = (panel.view._classes, panel.view._cells, panel.view._flow)
         return {axes.title.get_color() for canvas in canvases for axes in canvas.figure.axes}
 
-    assert drawn_in() == {look_of("dark").text}
+    assert drawn_in() == {plot_style_of("dark").text}
     viewer.theme = "light"
-    assert drawn_in() == {look_of("light").text}
+    assert drawn_in() == {plot_style_of("light").text}
     dock_of(panel).close()
     viewer.theme = "dark"
-    assert drawn_in() == {look_of("light").text}
+    assert drawn_in() == {plot_style_of("light").text}
     dock_of(panel).show()
     qtbot.waitUntil(panel.isVisible)
-    assert drawn_in() == {look_of("dark").text}
+    assert drawn_in() == {plot_style_of("dark").text}
 
 
 def test_what_was_used_last_is_there_again(qtbot: QtBot, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from napari_caltomorph.jobs import ModelEvaluation
 from napari_caltomorph.plugin.evaluate.pages import PAGES, TABS
 from napari_caltomorph.plugin.evaluate.panel import EvaluatePanel
 from napari_caltomorph.plugin.evaluate.setup import EvaluateSetup
-from napari_caltomorph.plugin.widgets.parts import look_of
+from napari_caltomorph.plugin.widgets.parts import plot_style_of
 from napari_caltomorph.plugin.widgets.worker import Task
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
 
@@ -78,7 +78,7 @@ def test_the_test_split_is_evaluated_and_every_tab_has_its_figure(
     numbers = panel.result.numbers.toPlainText()
     assert f"{evaluation.headline['accuracy'].value:.3f}" in numbers
     assert '("Lab")' in numbers  # the flag of the note, called as the form calls it
-    text = look_of(viewer.theme).text
+    text = plot_style_of(viewer.theme).text
     for number in visible_tabs(panel.result.tabs)[1:]:
         tab = panel.result.figures[number - 1]
         assert not tab.canvas.figure.axes  # drawn when it comes to the front
@@ -305,4 +305,4 @@ def test_everything_is_in_sight_on_a_small_screen_in_both_themes(
             assert panel.result.tabs.tabBar().width() <= panel.result.width()
             if number:
                 figure = panel.result.figures[number - 1].canvas.figure
-                assert to_hex(figure.get_facecolor()) == to_hex(look_of(theme).background)
+                assert to_hex(figure.get_facecolor()) == to_hex(plot_style_of(theme).background)

@@ -14,7 +14,7 @@ from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, predict, wr
 
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.plugin.predict.panel import PredictPanel
-from napari_caltomorph.plugin.widgets.parts import look_of
+from napari_caltomorph.plugin.widgets.parts import plot_style_of
 
 
 def test_a_predicted_smear_is_explored(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
@@ -110,7 +110,7 @@ def a_theme_recolours_ranks_and_figures(viewer: Viewer, panel: PredictPanel, qtb
     panel.choose_cell(0)
     dark = panel.results.bars.figure.get_facecolor()
     viewer.theme = "light"
-    assert to_hex(viewer.layers[SQUARES].text.color.constant) == look_of("light").text
+    assert to_hex(viewer.layers[SQUARES].text.color.constant) == plot_style_of("light").text
     assert panel.results.bars.figure.get_facecolor() != dark
     assert len(panel.results.swarm.ringed) == 1
 

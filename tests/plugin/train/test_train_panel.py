@@ -26,7 +26,7 @@ from napari_caltomorph.diagnosis.model_card import TRAINING_CURVES
 from napari_caltomorph.plugin.train.panel import TrainPanel
 from napari_caltomorph.plugin.train.setup import TrainOptionsForm, TrainSetup
 from napari_caltomorph.plugin.train.view import Curves, TrainingControl
-from napari_caltomorph.plugin.widgets.parts import look_of
+from napari_caltomorph.plugin.widgets.parts import plot_style_of
 from napari_caltomorph.plugin.widgets.worker import Task
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
@@ -147,7 +147,7 @@ def test_a_cohort_becomes_a_model_that_opens_in_predict_patient(
     assert panel.result.trained.confusion.sum() == 24
     (axes,) = panel.result.confusion.figure.axes
     assert sum(int(text.get_text().split("\n")[0]) for text in axes.texts) == 24
-    assert axes.title.get_color() == look_of(viewer.theme).text
+    assert axes.title.get_color() == plot_style_of(viewer.theme).text
     click(qtbot, panel.result.card)
     card = panel.result.dialog
     assert card is not None

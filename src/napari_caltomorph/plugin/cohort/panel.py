@@ -95,8 +95,8 @@ class CohortPanel(DockPanel):
         self._viewer.layers.selection.active = layer
         self.run.show_message("")
 
-    def draw(self, look: PlotStyle) -> None:
-        self.view.draw(look)
+    def draw(self, style: PlotStyle) -> None:
+        self.view.draw(style)
 
     def _arrange(self) -> None:
         """Show the cohort, or its options in its place while their section is open: a dock has little height."""
@@ -110,7 +110,7 @@ class CohortPanel(DockPanel):
 
     def _show(self, cohort: Cohort) -> None:
         self.cohort = cohort
-        self.view.show_cohort(cohort, self.look)
+        self.view.show_cohort(cohort, self.plot_style)
         self.chooser.section.set_open(False)
         self._arrange()
 

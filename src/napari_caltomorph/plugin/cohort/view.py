@@ -54,7 +54,7 @@ class CohortView(QWidget):
         """The summary above the tables."""
         return str(self._about.text())
 
-    def show_cohort(self, cohort: Cohort, look: PlotStyle) -> None:
+    def show_cohort(self, cohort: Cohort, style: PlotStyle) -> None:
         """Show a cohort, of which no patient has failed yet."""
         self._cohort, self._all_notes = cohort, False
         self._summarise()
@@ -62,7 +62,7 @@ class CohortView(QWidget):
         self.left_out.show_left_out(cohort, ["patient", "reason", "rule", "label"])
         self.tabs.setTabText(self.tabs.indexOf(self.left_out), f"Left out ({len(cohort.left_out)})")
         self.show_failed({})
-        self.draw(look)
+        self.draw(style)
 
     def show_failed(self, reasons: Mapping[str, str]) -> None:
         """List the patients that could not be encoded, with the reasons; the table is hidden where all were."""
@@ -74,7 +74,7 @@ class CohortView(QWidget):
         if reasons:
             self.tabs.setCurrentIndex(tab)
 
-    def draw(self, look: PlotStyle) -> None:
+    def draw(self, style: PlotStyle) -> None:
         """Draw the charts again, in the colours of a theme."""
         if self._cohort is None:
             return
@@ -82,7 +82,7 @@ class CohortView(QWidget):
         for canvas, draws in ((self._classes, [draw_classes]), (self._cells, by_class), (self._flow, [draw_flow])):
             canvas.figure.clear()
             for draw, axes in zip(draws, canvas.figure.subplots(1, len(draws), squeeze=False)[0], strict=True):
-                draw(axes, self._cohort, look)
+                draw(axes, self._cohort, style)
                 if axes is not canvas.figure.axes[0]:
                     axes.tick_params(labelleft=False)  # the rows are those of the first
             canvas.draw_idle()

@@ -47,7 +47,7 @@ class FigureTab(QWidget):
         super().__init__()
         self._pages: tuple[Page, ...] = ()
         self._evaluation: Evaluation | None = None
-        self._look = PlotStyle()
+        self._plot_style = PlotStyle()
         self._marks: list[Any] = []
         self.choice = narrow_combo()
         self.choice.currentIndexChanged.connect(lambda _: self.page_changed.emit())
@@ -75,16 +75,16 @@ class FigureTab(QWidget):
         """The page that is shown."""
         return self._pages[self.choice.currentIndex()]
 
-    def draw(self, evaluation: Evaluation, look: PlotStyle, threshold: float) -> None:
+    def draw(self, evaluation: Evaluation, style: PlotStyle, threshold: float) -> None:
         """Draw the page again."""
-        self._evaluation, self._look, self._marks = evaluation, look, []
+        self._evaluation, self._plot_style, self._marks = evaluation, style, []
         self._hint.setText(self.page.hint)
         self._hint.setVisible(bool(self.page.hint))
         self.canvas.setMinimumHeight(round(self.page.least_height * self.page.size(evaluation)[1]))
         self.canvas.setToolTip(f"<p>{plain(self.page.caption(evaluation))}</p>")
         self.canvas.figure.clear()
         axes = self.canvas.figure.subplots()
-        self.page.draw(axes, evaluation, look, threshold)
+        self.page.draw(axes, evaluation, style, threshold)
         if self.page.matrix is not None:
             _narrow(axes)
         self.canvas.draw_idle()
@@ -107,13 +107,15 @@ class FigureTab(QWidget):
         if selection.page is self.page and selection.cell is not None:
             row, column = selection.cell
             frame = Rectangle(
-                (column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=self._look.text, linewidth=3, zorder=5
+                (column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=self._plot_style.text, linewidth=3, zorder=5
             )
             return [axes.add_patch(frame)]
         if self.page.points is not None:
             is_in = evaluation.patients["patient_id"].isin(selection.patients).to_numpy(dtype=bool)
             x, y = self.page.points(evaluation)[is_in].T
-            return [axes.scatter(x, y, s=110, facecolor="none", edgecolor=self._look.text, linewidth=1.8, zorder=6)]
+            return [
+                axes.scatter(x, y, s=110, facecolor="none", edgecolor=self._plot_style.text, linewidth=1.8, zorder=6)
+            ]
         return []
 
     def _on_press(self, event: Any) -> None:

@@ -74,10 +74,10 @@ class Page:
         (wide, high), (down, across) = self.figure.size(evaluation), self.figure.grid
         return wide / across, high / down
 
-    def draw(self, axes: Axes, evaluation: Evaluation, look: PlotStyle, threshold: float) -> None:
+    def draw(self, axes: Axes, evaluation: Evaluation, style: PlotStyle, threshold: float) -> None:
         """Draw it."""
         draw: Any = self.figure.panels[self.panel]
-        draw(axes, evaluation, look, **({"threshold": threshold} if self.has_threshold else {}))
+        draw(axes, evaluation, style, **({"threshold": threshold} if self.has_threshold else {}))
 
     def save(self, path: Path, evaluation: Evaluation, threshold: float) -> None:
         """Write it as PDF, SVG or PNG, drawn as on paper whatever napari's theme; the ending of the name decides.

@@ -157,8 +157,8 @@ class EvaluatePanel(DockPanel):
     def on_unbound(self) -> None:
         self.setup.models.unbind()
 
-    def draw(self, look: PlotStyle) -> None:
-        self.result.draw(look)
+    def draw(self, style: PlotStyle) -> None:
+        self.result.draw(style)
 
     def _build(self) -> None:
         menu = QMenu(self)
@@ -198,7 +198,7 @@ class EvaluatePanel(DockPanel):
             self.run.show_error(in_panel_words(evaluated))
             self.offer.show()
             return
-        self.result.show_evaluated(evaluated, self.look)
+        self.result.show_evaluated(evaluated, self.plot_style)
         self.section.set_open(False)
         self._arrange()
 

@@ -38,7 +38,7 @@ class EvaluateResult(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.evaluated: ModelEvaluation | None = None
-        self._look = PlotStyle()
+        self._plot_style = PlotStyle()
         self._follows = "missed"
         self._selection: PatientSelection | None = None
         self._about = line()
@@ -80,9 +80,9 @@ class EvaluateResult(QWidget):
         """The threshold, where it was moved by hand."""
         return self.threshold.value if self.threshold.is_moved else None
 
-    def show_evaluated(self, evaluated: ModelEvaluation, look: PlotStyle) -> None:
+    def show_evaluated(self, evaluated: ModelEvaluation, style: PlotStyle) -> None:
         """Show an evaluation."""
-        self.evaluated, self._look, self._selection = evaluated, look, None
+        self.evaluated, self._plot_style, self._selection = evaluated, style, None
         evaluation = evaluated.evaluation
         self._about.setText(_about(evaluation))
         set_by = evaluation.provenance.threshold
@@ -98,9 +98,9 @@ class EvaluateResult(QWidget):
         self.follow("missed")
         self._draw_now()
 
-    def draw(self, look: PlotStyle) -> None:
+    def draw(self, style: PlotStyle) -> None:
         """Draw again, in the colours of a theme."""
-        self._look = look
+        self._plot_style = style
         self._draw_now()
 
     def follow(self, who: str) -> None:
@@ -176,9 +176,9 @@ class EvaluateResult(QWidget):
         if self.evaluated is None:
             return
         if self.shown is None:
-            self.numbers.draw(self.evaluated.evaluation, self.evaluated.audit, self._look, self.threshold.value)
+            self.numbers.draw(self.evaluated.evaluation, self.evaluated.audit, self._plot_style, self.threshold.value)
         else:
-            self.shown.draw(self.evaluated.evaluation, self._look, self.threshold.value)
+            self.shown.draw(self.evaluated.evaluation, self._plot_style, self.threshold.value)
             self._mark()
 
     def _mark(self) -> None:
@@ -194,14 +194,14 @@ class NumbersView(QTextBrowser):
         self.setFrameShape(QFrame.Shape.NoFrame)
         self._rest: tuple[Evaluation, str] | None = None
 
-    def draw(self, evaluation: Evaluation, audit: Audit | None, look: PlotStyle, threshold: float) -> None:
+    def draw(self, evaluation: Evaluation, audit: Audit | None, style: PlotStyle, threshold: float) -> None:
         """Show the numbers at a threshold, and keep the scroll position."""
         place = self.verticalScrollBar().value()
-        self.setStyleSheet(f"QTextBrowser {{ background: {look.background}; color: {look.text}; }}")
+        self.setStyleSheet(f"QTextBrowser {{ background: {style.background}; color: {style.text}; }}")
         if self._rest is None or self._rest[0] is not evaluation:
             self._rest = evaluation, _rest(evaluation, audit)
-        style = "<style>td, th { padding: 1px 5px 1px 0 } th { text-align: left }</style>"
-        self.setHtml(f"{style}{_at_threshold(evaluation, threshold)}{self._rest[1]}")
+        css = "<style>td, th { padding: 1px 5px 1px 0 } th { text-align: left }</style>"
+        self.setHtml(f"{css}{_at_threshold(evaluation, threshold)}{self._rest[1]}")
         self.verticalScrollBar().setValue(place)
 
 

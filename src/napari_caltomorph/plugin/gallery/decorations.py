@@ -16,7 +16,7 @@ from napari_caltomorph.plugin.session.cell_columns import BY_LABEL
 from napari_caltomorph.plugin.session.gallery_state import Overlay
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.session.selection import CellSelection
-from napari_caltomorph.plugin.widgets.parts import look_of
+from napari_caltomorph.plugin.widgets.parts import plot_style_of
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.report.drawing import short
 
@@ -32,17 +32,17 @@ _MOST_TEXTS = 150
 _LONGEST = 13
 
 
-def paint(points: Points, inspection: Inspection, look: PlotStyle) -> None:
+def paint(points: Points, inspection: Inspection, style: PlotStyle) -> None:
     """Colour the squares, which are in rank order: frames by class or label, marked thick, left out faded."""
     ranked, cells = inspection.prediction.order, inspection.cells
     left_out, marked = (np.isin(ranked, list(some)) for some in (cells.left_out, cells.marked))
     frames = to_rgba_array(inspection.colors[ranked])
-    frames[left_out] = to_rgba(look.faint)
+    frames[left_out] = to_rgba(style.faint)
     faces = np.zeros((len(ranked), 4))
     if inspection.gallery.heat:
         faces[:] = to_rgba(_HOT)
         faces[:, 3] = _opacity(inspection.prediction.attention[ranked])
-    faces[left_out] = to_rgba(look.background, 0.66)
+    faces[left_out] = to_rgba(style.background, 0.66)
     with points.events.blocker_all():  # one update for all of it
         points.border_color = frames
         points.face_color = faces
@@ -93,7 +93,7 @@ class RankTexts:
         self._written = positions
         if positions:
             cells = [int(order[position]) for position in positions]
-            _write_texts(points, self._inspection, cells, grid, look_of(self._viewer.theme))
+            _write_texts(points, self._inspection, cells, grid, plot_style_of(self._viewer.theme))
         else:
             points.text.visible = False
 
@@ -109,7 +109,7 @@ def _readable_positions(points: Points, grid: Grid, places: NDArray[np.float64],
     return tuple(np.flatnonzero(inside.all(axis=1))[:_MOST_TEXTS].tolist())
 
 
-def _write_texts(points: Points, inspection: Inspection, cells: list[int], grid: Grid, look: PlotStyle) -> None:
+def _write_texts(points: Points, inspection: Inspection, cells: list[int], grid: Grid, style: PlotStyle) -> None:
     """Write rank and attention below these cells, or the label where frames are coloured by it."""
     prediction = inspection.prediction
     labels = inspection.cells.labels if inspection.coloring == BY_LABEL else None
@@ -127,7 +127,7 @@ def _write_texts(points: Points, inspection: Inspection, cells: list[int], grid:
     options: dict[str, Any] = {
         "string": strings,
         "size": 9,
-        "color": look.text,
+        "color": style.text,
         "anchor": "center",
         "translation": (grid.pitch[0] / 2, 0),
     }

@@ -123,7 +123,7 @@ class DifferentialView(QWidget):
         super().__init__()
         self._counts: dict[SmearId, Differential] = {}
         self._probe: Probe | None = None
-        self._look = PlotStyle()
+        self._plot_style = PlotStyle()
         self.smears: QComboBox = narrow_combo()
         self.smears.setToolTip("The smears that were counted")
         self.smears.currentIndexChanged.connect(lambda _: self._show())
@@ -165,9 +165,9 @@ class DifferentialView(QWidget):
         self.setVisible(bool(counts))
         self._show()
 
-    def draw(self, look: PlotStyle) -> None:
+    def draw(self, style: PlotStyle) -> None:
         """Draw in other colours."""
-        self._look = look
+        self._plot_style = style
         self._draw()
 
     def _show(self) -> None:
@@ -200,9 +200,9 @@ class DifferentialView(QWidget):
         if left + right < 0.9 and bottom < 0.9:  # else it is being laid out
             axes = figure.add_axes((left, bottom, 1 - left - right, 1 - bottom - 3 / height))
             if is_confusion and self._probe is not None:
-                draw_probe_confusion(axes, self._probe.description, self._look)
+                draw_probe_confusion(axes, self._probe.description, self._plot_style)
             else:
-                draw_differential(axes, shown, self._look)
+                draw_differential(axes, shown, self._plot_style)
         self.canvas.draw_idle()
 
 

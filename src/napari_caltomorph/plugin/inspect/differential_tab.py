@@ -71,7 +71,7 @@ class DifferentialTab(InspectionView):
 
     def on_inspection(self) -> None:
         self._stop()
-        self.view.draw(self.look)
+        self.view.draw(self.plot_style)
         self._bind_keys(self.inspection if self.isVisible() else None)
         if self.inspection is not None:
             self.state.open(self.inspection)
@@ -91,7 +91,7 @@ class DifferentialTab(InspectionView):
         self.buttons["Confirm types"].setEnabled(can_confirm)
 
     def on_look(self) -> None:
-        self.view.draw(self.look)
+        self.view.draw(self.plot_style)
 
     def on_closed(self) -> None:
         self._bind_keys(None)

@@ -119,9 +119,9 @@ class InspectPanel(DockPanel):
             view.close_inspection()
         self._release()
 
-    def draw(self, look: PlotStyle) -> None:
+    def draw(self, style: PlotStyle) -> None:
         for tab in self._tabs.values():
-            tab.draw(look)
+            tab.draw(style)
 
     def resizeEvent(self, event: QEvent) -> None:
         super().resizeEvent(event)
@@ -190,7 +190,7 @@ class InspectPanel(DockPanel):
         row = TABS[place]
         if row not in self._tabs:
             tab = self._tabs[row] = row.make(self._viewer, self._session)
-            tab.draw(self.look)
+            tab.draw(self.plot_style)
             tab.show_inspection(self.inspection)
             self.tabs.widget(place).setWidget(tab)
             for widget in tab.key_widgets():

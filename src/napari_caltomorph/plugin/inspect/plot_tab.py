@@ -91,17 +91,17 @@ class PlotTab(InspectionView):
             return
         self._show_message("")
         if chosen == ATTENTION:
-            base, look = inspection.prediction, self.look
-            self._draw(inspection, lambda axes: draw_attention_swarm(axes, base, look))
+            base, style = inspection.prediction, self.plot_style
+            self._draw(inspection, lambda axes: draw_attention_swarm(axes, base, style))
         elif chosen in self._maps:
             places, names = self._maps[chosen]
-            self._draw(inspection, partial(_draw_map, places=places, names=names, look=self.look))
+            self._draw(inspection, partial(_draw_map, places=places, names=names, style=self.plot_style))
         elif self._job is None:
             self._start(inspection, chosen)
 
     def _draw(self, inspection: Inspection, draw: Any) -> None:
         self.dots.setVisible(True)
-        self.dots.show_dots(inspection, draw, self.look, place=(0.06, 0.14, 0.91, 0.84))
+        self.dots.show_dots(inspection, draw, self.plot_style, place=(0.06, 0.14, 0.91, 0.84))
         self._show_legend()
 
     def _show_legend(self) -> None:
@@ -160,12 +160,12 @@ class PlotTab(InspectionView):
         self.state.setVisible(bool(text))
 
 
-def _draw_map(axes: Axes, *, places: NDArray[np.float64], names: tuple[str, str], look: PlotStyle) -> PathCollection:
-    look.prepare(axes)
+def _draw_map(axes: Axes, *, places: NDArray[np.float64], names: tuple[str, str], style: PlotStyle) -> PathCollection:
+    style.prepare(axes)
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_xlabel(names[0], color=look.text, fontsize=8)
-    axes.set_ylabel(names[1], color=look.text, fontsize=8)
+    axes.set_xlabel(names[0], color=style.text, fontsize=8)
+    axes.set_ylabel(names[1], color=style.text, fontsize=8)
     axes.margins(0.06)
     return axes.scatter(places[:, 0], places[:, 1], s=14)
 

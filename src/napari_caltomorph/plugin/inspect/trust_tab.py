@@ -172,17 +172,17 @@ class TrustTab(InspectionView):
             _set_text(self._problem, plain(str(error)), ERROR)
 
     def _draw(self) -> None:
-        found, look = self.trust, self.look
+        found, style = self.trust, self.plot_style
         if found is None:
             return
         prediction = found.prediction
         domain = prediction.domain
         self.certainty.setVisible(found.held_out is not None)
         if domain is not None:
-            draw_domain(_axes(self.domain, 100, 74, 40), domain, look)
-        draw_members(_axes(self.members, 70, _ROOM_FOR_NAMES, 4), prediction, look)
+            draw_domain(_axes(self.domain, 100, 74, 40), domain, style)
+        draw_members(_axes(self.members, 70, _ROOM_FOR_NAMES, 4), prediction, style)
         if found.held_out is not None:
-            draw_certainty(_axes(self.certainty, 44, 12, 40, top=22), found, look)
+            draw_certainty(_axes(self.certainty, 44, 12, 40, top=22), found, style)
 
 
 class UnusualCells(QListWidget):

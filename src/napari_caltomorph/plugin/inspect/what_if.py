@@ -194,5 +194,5 @@ class WhatIfTab(InspectionView):
         figure.clear()
         left, right = _NAMES_WIDTH / width, _NUMBERS_WIDTH / width
         if left + right < 0.9:  # else it is being laid out
-            draw_what_if(figure.add_axes((left, 0.02, 1 - left - right, 0.96)), self.inspection.result, self.look)
+            draw_what_if(figure.add_axes((left, 0.02, 1 - left - right, 0.96)), self.inspection.result, self.plot_style)
         self.canvas.draw_idle()

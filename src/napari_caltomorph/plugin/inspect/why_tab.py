@@ -207,7 +207,7 @@ class WhyTab(InspectionView):
         )
         words += "." if len(found.change) == 1 else f"; this is the largest change of {len(found.change)} cells."
         self.without.show_result(
-            words, lambda figure: draw_leave_one_out(figure.subplots(), prediction, found, self.look)
+            words, lambda figure: draw_leave_one_out(figure.subplots(), prediction, found, self.plot_style)
         )
 
     def _show_curves(self, found: Faithfulness) -> None:
@@ -221,16 +221,16 @@ class WhyTab(InspectionView):
 
     def _draw_both(self, found: Faithfulness, figure: Figure) -> None:
         above, below = figure.subplots(2, 1)
-        draw_curves(above, found, "deletion", self.look)
-        draw_curves(below, found, "insertion", self.look)
+        draw_curves(above, found, "deletion", self.plot_style)
+        draw_curves(below, found, "insertion", self.plot_style)
 
     def _draw_contributions(self) -> None:
         if self.inspection is not None and self._explained is not None:
-            prediction, found, look = self.inspection.prediction, self._explained, self.look
+            prediction, found, style = self.inspection.prediction, self._explained, self.plot_style
             self.dots.show_dots(
                 self.inspection,
-                lambda axes: draw_contributions(axes, prediction, found, look),
-                look,
+                lambda axes: draw_contributions(axes, prediction, found, style),
+                style,
                 place=(0.17, 0.17, 0.8, 0.79),
             )
         self.contribution.redraw()
@@ -238,7 +238,7 @@ class WhyTab(InspectionView):
     def _draw_bars(self, figure: Figure) -> None:
         if self.inspection is not None and self._explained is not None:
             axes = figure.subplots()
-            self._bars = draw_strongest(axes, self.inspection.prediction, self._explained, self.look)
+            self._bars = draw_strongest(axes, self.inspection.prediction, self._explained, self.plot_style)
             self._ring_bars()
 
     def _ring_bars(self) -> None:
@@ -246,7 +246,7 @@ class WhyTab(InspectionView):
         if self.inspection is None or self._explained is None or not figure.axes:
             return
         for bar, cell in zip(figure.axes[0].patches, self._bars, strict=False):
-            bar.set_edgecolor(self.look.text if int(cell) in self.inspection.cells.selected else "none")
+            bar.set_edgecolor(self.plot_style.text if int(cell) in self.inspection.cells.selected else "none")
             bar.set_linewidth(1.5)
         self.contribution.canvas.draw_idle()
 

@@ -182,8 +182,8 @@ class PredictPanel(DockPanel):
         self.models.unbind()
         self._unfollow()
 
-    def draw(self, look: PlotStyle) -> None:
-        self.results.draw(look)
+    def draw(self, style: PlotStyle) -> None:
+        self.results.draw(style)
 
     def _show_result(self, layer: Image | None, predicted: _Predicted) -> None:
         if layer is not None and predicted.smear is not None:
@@ -219,7 +219,7 @@ class PredictPanel(DockPanel):
         """Show what is inspected, and what is selected and left out of it in any panel."""
         if self.inspection is not None:
             self.inspection.cells.selection_changed.connect(self._on_selection)
-            self.results.draw(self.look)
+            self.results.draw(self.plot_style)
             self.results.show_inspection(self.inspection)
 
     def _unfollow(self) -> None:

@@ -112,8 +112,8 @@ class ResultView(InspectionView):
         if self.inspection is None:
             return
         self._draw_bars(self.inspection.result)
-        base, look = self.inspection.prediction, self.look
-        self.swarm.show_dots(self.inspection, lambda axes: draw_attention_swarm(axes, base, look), look)
+        base, style = self.inspection.prediction, self.plot_style
+        self.swarm.show_dots(self.inspection, lambda axes: draw_attention_swarm(axes, base, style), style)
 
     def on_selection(self) -> None:
         if self.inspection is not None:
@@ -165,7 +165,7 @@ class ResultView(InspectionView):
         self._tips = []
         for place, (draw, tip) in zip(grid, drawn, strict=False):
             axes = figure.add_subplot(place)
-            draw(axes, prediction, self.look)
+            draw(axes, prediction, self.plot_style)
             self._tips.append((axes, tip))
         self.bars.draw_idle()
 

@@ -35,7 +35,7 @@ class TrainCohort(QWidget):
         self.cohort: Cohort | None = None
         self.dialog: LeftOutPatients | None = None
         self._read_as: tuple[Path, CohortOptions] | None = None
-        self._look = PlotStyle()
+        self._plot_style = PlotStyle()
         self.chooser = CohortChooser(last_training())
         self.chooser.submitted.connect(self.start_reading)
         self.chooser.section.toggled.connect(self._arrange)
@@ -88,12 +88,12 @@ class TrainCohort(QWidget):
             self.dialog = LeftOutPatients(self.cohort, self)
             self.dialog.show()
 
-    def draw(self, look: PlotStyle) -> None:
+    def draw(self, style: PlotStyle) -> None:
         """Draw the classes again, in the colours of a theme."""
-        self._look = look
+        self._plot_style = style
         if self.cohort is not None:
             self.classes.figure.clear()
-            draw_classes(self.classes.figure.subplots(), self.cohort, look)
+            draw_classes(self.classes.figure.subplots(), self.cohort, style)
             self.classes.draw_idle()
 
     def _show(self, cohort: Cohort) -> None:
@@ -107,7 +107,7 @@ class TrainCohort(QWidget):
             text += f"; {len(cohort.left_out)} left out ({link('why?')})"
         self._about.setText(text)
         self.classes.setFixedHeight(_TITLE_HEIGHT + _ROW_HEIGHT * len(cohort.taxonomy.classes))
-        self.draw(self._look)
+        self.draw(self._plot_style)
         self.chooser.section.set_open(False)
         self._arrange()
         self.read.emit(cohort)

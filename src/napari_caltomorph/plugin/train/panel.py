@@ -71,7 +71,7 @@ class TrainPanel(DockPanel):
         self._outcome = "Stopped."
         self.result.trained = None
         is_elsewhere = request.options.workers > 1 or request.options.scheduler is not None
-        self.training.begin(self.look, is_elsewhere=is_elsewhere)
+        self.training.begin(self.plot_style, is_elsewhere=is_elsewhere)
         self.run.forget_pace()
 
         def work(progress: OnProgress) -> TrainedModel | None:
@@ -102,9 +102,9 @@ class TrainPanel(DockPanel):
             self._outcome = "Stopped, because the panel was closed."
             self.training.end()
 
-    def draw(self, look: PlotStyle) -> None:
+    def draw(self, style: PlotStyle) -> None:
         for part in (self.setup.cohort, self.training, self.result):
-            part.draw(look)
+            part.draw(style)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Ask before a dock or window closes while a training runs; a dock's cross removes it without closing it."""
@@ -145,7 +145,7 @@ class TrainPanel(DockPanel):
             self._outcome = "Ended before an epoch was finished: there is no model."
             return
         self._outcome = None
-        self.result.show_trained(trained, self.look)
+        self.result.show_trained(trained, self.plot_style)
         self.section.set_open(False)
         self._arrange()
 

@@ -44,7 +44,7 @@ class TrainingResult(QWidget):
         """The summary above the figures."""
         return str(self._about.text())
 
-    def show_trained(self, trained: TrainedModel, look: PlotStyle) -> None:
+    def show_trained(self, trained: TrainedModel, style: PlotStyle) -> None:
         """Show a model that was just trained."""
         self.trained = trained
         training = trained.description.training
@@ -57,17 +57,19 @@ class TrainingResult(QWidget):
         self.notes.setText("<br>".join(f"&#8226; {plain(note)}" for note in training.notes) or "Nothing to note.")
         self.tabs.setTabText(2, f"Notes ({len(training.notes)})")
         self.tabs.setCurrentIndex(0)
-        self.draw(look)
+        self.draw(style)
 
-    def draw(self, look: PlotStyle) -> None:
+    def draw(self, style: PlotStyle) -> None:
         """Draw the figures again, in the colours of a theme."""
         if self.trained is None:
             return
         description = self.trained.description
         for canvas in (self.confusion, self.losses):
             canvas.figure.clear()
-        draw_out_of_fold_confusion(self.confusion.figure.subplots(), description.taxonomy, self.trained.confusion, look)
-        draw_loss_curves(self.losses.figure.subplots(), description.training.folds, look)
+        draw_out_of_fold_confusion(
+            self.confusion.figure.subplots(), description.taxonomy, self.trained.confusion, style
+        )
+        draw_loss_curves(self.losses.figure.subplots(), description.training.folds, style)
         for canvas in (self.confusion, self.losses):
             canvas.draw_idle()
 

@@ -129,7 +129,7 @@ class TrainingView(QWidget):
         self._curves: dict[int, Curves] = {}
         self._folds = 0
         self.has_begun = False
-        self._look = PlotStyle()
+        self._plot_style = PlotStyle()
         self.canvas = FigureCanvas()
         self.canvas.setMinimumHeight(140)
         self._note = line()
@@ -147,7 +147,7 @@ class TrainingView(QWidget):
         """One for each fold, in their order."""
         return [self._curves.get(fold, Curves()) for fold in range(max(self._folds, 1))]
 
-    def begin(self, look: PlotStyle, *, is_elsewhere: bool) -> None:
+    def begin(self, style: PlotStyle, *, is_elsewhere: bool) -> None:
         """Show a training that begins; one that runs in other processes (`is_elsewhere`) cannot be paused."""
         self._curves, self._folds, self.has_begun = {}, 0, False
         self.pause.setChecked(False)
@@ -156,7 +156,7 @@ class TrainingView(QWidget):
         self.keep.setEnabled(False)
         self.keep.setText("Stop and keep")
         self._note.hide()
-        self.draw(look)
+        self.draw(style)
 
     def end(self) -> None:
         """Keep the curves, and disable the buttons."""
@@ -182,15 +182,15 @@ class TrainingView(QWidget):
             if (is_new or is_first) and not self._timer.isActive():
                 self._timer.start()
 
-    def draw(self, look: PlotStyle) -> None:
+    def draw(self, style: PlotStyle) -> None:
         """Draw the curves again, in the colours of a theme."""
-        self._look = look
+        self._plot_style = style
         self._draw_now()
 
     def _draw_now(self) -> None:
         figure = self.canvas.figure
         figure.clear()
-        draw_loss_curves(figure.subplots(), self.curves, self._look)
+        draw_loss_curves(figure.subplots(), self.curves, self._plot_style)
         self.canvas.draw_idle()
 
     def _on_pause(self, is_paused: bool) -> None:

@@ -49,14 +49,14 @@ class CellPlot(FigureCanvasQTAgg):
         super().__init__(Figure())
         self._inspection: Inspection | None = None
         self._dots: PathCollection | None = None
-        self._look = PlotStyle()
+        self._plot_style = PlotStyle()
         self.mpl_connect("draw_event", self._on_drawn)
 
     def show_dots(
         self,
         inspection: Inspection,
         draw: Callable[[Axes], PathCollection],
-        look: PlotStyle,
+        style: PlotStyle,
         *,
         place: tuple[float, float, float, float] = (0.03, 0.26, 0.94, 0.72),
     ) -> None:
@@ -68,24 +68,24 @@ class CellPlot(FigureCanvasQTAgg):
         draw : callable
             Draws into axes, and returns dots whose offsets are in the order of the prediction's cells; none if it
             draws the reason instead.
-        look : PlotStyle
+        style : PlotStyle
         place : tuple of float
             Of the axes in the figure: left, bottom, width, height.
         """
-        self._inspection, self._look = inspection, look
+        self._inspection, self._plot_style = inspection, style
         self.figure.clear()
         self._axes = axes = self.figure.add_axes(place)
         self._dots = draw(axes)
         self._background: Any = None
-        self._rings = axes.scatter([], [], s=42, facecolor="none", edgecolor=look.text, linewidth=1.0, animated=True)
-        self._ring = axes.scatter([], [], s=110, facecolor="none", edgecolor=look.text, linewidth=1.8, animated=True)
+        self._rings = axes.scatter([], [], s=42, facecolor="none", edgecolor=style.text, linewidth=1.0, animated=True)
+        self._ring = axes.scatter([], [], s=110, facecolor="none", edgecolor=style.text, linewidth=1.8, animated=True)
         # A reference, or it would be deleted.
         self._lasso = LassoSelector(
             axes,
             self._on_lasso,
             useblit=True,
             button=[MouseButton.LEFT],
-            props={"color": look.text, "linewidth": 1, "alpha": 0.8},
+            props={"color": style.text, "linewidth": 1, "alpha": 0.8},
         )
         self.show_state()
 
@@ -107,7 +107,7 @@ class CellPlot(FigureCanvasQTAgg):
             return
         cells = self._inspection.cells
         faces = to_rgba_array(self._inspection.colors)
-        edges = np.broadcast_to(to_rgba(self._look.background), faces.shape).copy()
+        edges = np.broadcast_to(to_rgba(self._plot_style.background), faces.shape).copy()
         out = list(cells.left_out)
         edges[out] = faces[out]
         faces[out, 3] = 0

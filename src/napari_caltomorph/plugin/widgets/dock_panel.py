@@ -10,7 +10,7 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QDockWidget, QLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_caltomorph.about import RESEARCH_USE
-from napari_caltomorph.plugin.widgets.parts import add_items, line, look_of
+from napari_caltomorph.plugin.widgets.parts import add_items, line, plot_style_of
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.report import PlotStyle
 
@@ -47,13 +47,13 @@ class DockPanel(QWidget):
     def on_unbound(self) -> None:
         """Disconnect; tasks are stopped already."""
 
-    def draw(self, look: PlotStyle) -> None:
+    def draw(self, style: PlotStyle) -> None:
         """Draw figures again, in the colours of a theme."""
 
     @property
-    def look(self) -> PlotStyle:
+    def plot_style(self) -> PlotStyle:
         """The colours of the viewer's theme."""
-        return look_of(self._viewer.theme)
+        return plot_style_of(self._viewer.theme)
 
     def lay_out(self, *items: QWidget | QLayout, stretch: Collection[object] = (), spacing: int = 4) -> None:
         """Place the items below each other, those of `stretch` as high as possible, and the research-use line last."""
@@ -109,7 +109,7 @@ class DockPanel(QWidget):
         return parents
 
     def _on_theme(self, event: object = None) -> None:
-        self.draw(self.look)
+        self.draw(self.plot_style)
 
 
 def open_panel(viewer: napari.viewer.Viewer, name: str) -> Any:

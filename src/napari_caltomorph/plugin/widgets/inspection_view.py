@@ -21,7 +21,7 @@ class InspectionView(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.inspection: Inspection | None = None
-        self.look = PlotStyle()
+        self.plot_style = PlotStyle()
         self._pending: dict[Callable[[], None], None] = {}  # an ordered set
 
     def key_widgets(self) -> list[QWidget]:
@@ -50,7 +50,7 @@ class InspectionView(QWidget):
         """Show the prediction without the cells that are left out: `Inspection.result`."""
 
     def on_look(self) -> None:
-        """Draw in the colours of `look`."""
+        """Draw in the colours of `style`."""
 
     def on_closed(self) -> None:
         """Stop what runs."""
@@ -64,9 +64,9 @@ class InspectionView(QWidget):
         self._pending.clear()
         self._update(self.on_inspection)
 
-    def draw(self, look: PlotStyle) -> None:
+    def draw(self, style: PlotStyle) -> None:
         """Draw in other colours."""
-        self.look = look
+        self.plot_style = style
         self._update(self.on_look)
 
     def close_inspection(self) -> None:

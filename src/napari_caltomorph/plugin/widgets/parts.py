@@ -36,7 +36,7 @@ ERROR = "#e5534b"
 BUTTON_WIDTH = 60
 
 
-def look_of(theme: str) -> PlotStyle:
+def plot_style_of(theme: str) -> PlotStyle:
     """Return the colours of a napari theme, for figures."""
     colors = get_theme(theme)
     return PlotStyle(text=colors.text.as_hex(), background=colors.background.as_hex(), faint=colors.primary.as_hex())
