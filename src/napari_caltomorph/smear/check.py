@@ -1,8 +1,8 @@
 """Grading the cells of a smear: which are usable, and why the others are left out.
 
 The rules are few and cautious: of 4,047 different real cells none was called empty or blurred
-(`benchmarks/quality_rules.py` repeats that, `docs/quality-rules.md` tells the numbers). Every verdict but
-"unreadable" can be reversed by the user.
+(`benchmarks/quality_rules.py` repeats that, `docs/quality-rules.md` has the numbers). The user can reverse every grade
+except "unreadable".
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear.smear import Grade, Reason, Smear
 
 QUALITY_RULES = "1"
-"""Version of the rules below; it stands in every feature file, so that a change is noticed."""
+"""Version of the rules below; it is in every feature file, so that a change is noticed."""
 
 # Real cells have 95 or more between the 1st and 99th percentile of green: a stained nucleus absorbs green.
 MIN_CONTRAST = 60
 # Real cells reach 0.65; a Gaussian blur of 3 px brings 9 of 10 above 0.75, one of 2 px few.
 MAX_BLUR = 0.75
-# Real cells reach 1.3 times the median side; whole fields beside them have 8 times.
+# Real cells reach 1.3 times the median side; whole fields next to them have 8 times.
 WHOLE_FIELD = 3.0
-# Measuring blur takes many times the image's memory; what is this large is judged by its size.
+# Measuring blur takes many times the image's memory; larger ones are graded by their size alone.
 _LARGEST_MEASURED = 1024
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Measurement:
     digest: str = ""
     error: str = ""
     long_side: int = 0
@@ -64,14 +64,14 @@ def check_smear(smear: Smear, *, progress: OnProgress = ignore) -> Smear:
     SmearUnreadable
         No cell is usable; the message says what was found.
     """
-    looks: list[_Look] = []
+    measured: list[_Measurement] = []
     progress(Progress("Checking cells", 0, len(smear)))
-    with closing(_look_at_all(smear)) as found:
-        for look in found:
-            looks.append(look)
-            if len(looks) % 16 == 0 or len(looks) == len(smear):
-                progress(Progress("Checking cells", len(looks), len(smear)))
-    checked = replace(smear, grades=_grade(smear, looks))
+    with closing(_measure_all(smear)) as measurements:
+        for one in measurements:
+            measured.append(one)
+            if len(measured) % 16 == 0 or len(measured) == len(smear):
+                progress(Progress("Checking cells", len(measured), len(smear)))
+    checked = replace(smear, grades=_grade(smear, measured))
     if not len(checked.usable):
         counts = ", ".join(f"{n} {reason}" for reason, n in checked.left_out_counts().items())
         first = checked.left_out[0]
@@ -82,33 +82,33 @@ def check_smear(smear: Smear, *, progress: OnProgress = ignore) -> Smear:
     return checked
 
 
-def _look_at_all(smear: Smear) -> Generator[_Look, None, None]:
-    """Look at the cells in order, a few at once: decoders and hashing release the interpreter."""
+def _measure_all(smear: Smear) -> Generator[_Measurement, None, None]:
+    """Measure the cells in order, a few at once: decoders and hashing release the interpreter."""
     pool = ThreadPoolExecutor(max_workers=4)
     try:
         indices = iter(range(len(smear)))
-        # A bounded window: the looks of 20,000 cells need not wait in memory for the first one.
-        pending = deque(pool.submit(_look, smear, i) for i in islice(indices, 64))
+        # A bounded window: the measurements of 20,000 cells need not wait in memory for the first one.
+        pending = deque(pool.submit(_measure, smear, i) for i in islice(indices, 64))
         while pending:
             yield pending.popleft().result()
-            pending += [pool.submit(_look, smear, i) for i in islice(indices, 1)]
+            pending += [pool.submit(_measure, smear, i) for i in islice(indices, 1)]
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _look(smear: Smear, index: int) -> _Look:
+def _measure(smear: Smear, index: int) -> _Measurement:
     digest = ""
     try:
         digest = smear.source.digest(index)
         image = smear.image(index)
     except CellUnreadable as error:
-        return _Look(digest, error=str(error))
+        return _Measurement(digest, error=str(error))
     contrast, blur = measure(image)
-    return _Look(digest, "", max(image.shape[:2]), contrast, blur)
+    return _Measurement(digest, "", max(image.shape[:2]), contrast, blur)
 
 
 def measure(image: NDArray[np.uint8]) -> tuple[float, float]:
-    """Return contrast and blur of an (H, W, 3) image: what the rules judge.
+    """Return contrast and blur of an (H, W, 3) image: what the rules compare with their limits.
 
     Contrast is the distance between the 1st and the 99th percentile of green; blur is 0 (sharp) ... 1 (blurred),
     Crete et al. 2007, or NaN where it cannot be measured.
@@ -120,34 +120,34 @@ def measure(image: NDArray[np.uint8]) -> tuple[float, float]:
     return float(high - low), float(blur_effect(green)) if is_measurable else float("nan")
 
 
-def _grade(smear: Smear, looks: list[_Look]) -> tuple[Grade, ...]:
-    sizes = [look.long_side for look in looks if not look.error]
-    # Of two, the lower one: a cell beside a whole field.
+def _grade(smear: Smear, measured: list[_Measurement]) -> tuple[Grade, ...]:
+    sizes = [one.long_side for one in measured if not one.error]
+    # Of two, the lower one: a cell next to a whole field.
     limit = WHOLE_FIELD * statistics.median_low(sizes) if sizes else 0.0
-    kept = _kept_of_repeats(smear, looks)
+    kept = _kept_of_repeats(smear, measured)
     grades = []
-    for index, look in enumerate(looks):
+    for index, one in enumerate(measured):
         reason, note = None, ""
-        if look.error:
-            reason, note = Reason.UNREADABLE, look.error
-        elif kept[look.digest] != index:
-            reason, note = Reason.REPEAT, f"same as {smear.cells[kept[look.digest]]}"
-        elif look.long_side > limit:
-            reason, note = Reason.WHOLE_FIELD, f"{look.long_side} px, cells have {limit / WHOLE_FIELD:.0f}"
-        elif look.contrast < MIN_CONTRAST:
-            reason, note = Reason.EMPTY, f"contrast {look.contrast:.0f} of 255"
-        elif look.blur > MAX_BLUR:
-            reason, note = Reason.BLURRED, f"blur {look.blur:.2f}"
-        grades.append(Grade(look.digest, reason, note, look.blur))
+        if one.error:
+            reason, note = Reason.UNREADABLE, one.error
+        elif kept[one.digest] != index:
+            reason, note = Reason.REPEAT, f"same as {smear.cells[kept[one.digest]]}"
+        elif one.long_side > limit:
+            reason, note = Reason.WHOLE_FIELD, f"{one.long_side} px, cells have {limit / WHOLE_FIELD:.0f}"
+        elif one.contrast < MIN_CONTRAST:
+            reason, note = Reason.EMPTY, f"contrast {one.contrast:.0f} of 255"
+        elif one.blur > MAX_BLUR:
+            reason, note = Reason.BLURRED, f"blur {one.blur:.2f}"
+        grades.append(Grade(one.digest, reason, note, one.blur))
     return tuple(grades)
 
 
-def _kept_of_repeats(smear: Smear, looks: list[_Look]) -> dict[str, int]:
-    """Which of byte-identical cells stays: the first with a label, otherwise the first."""
+def _kept_of_repeats(smear: Smear, measured: list[_Measurement]) -> dict[str, int]:
+    """Return which of byte-identical cells is kept: the first with a label, otherwise the first."""
     kept: dict[str, int] = {}
-    for index, look in enumerate(looks):
-        if look.error:
+    for index, one in enumerate(measured):
+        if one.error:
             continue
-        if look.digest not in kept or (smear.labels[kept[look.digest]] is None and smear.labels[index] is not None):
-            kept[look.digest] = index
+        if one.digest not in kept or (smear.labels[kept[one.digest]] is None and smear.labels[index] is not None):
+            kept[one.digest] = index
     return kept

@@ -4,7 +4,8 @@
 - 16 bits: the full scale 0...65535 becomes 0...255 (one scale for all cells: their brightness stays comparable);
 - alpha: laid on white, as glass looks under the microscope; an alpha of zero everywhere is ignored.
 
-Anything else (floating point, 12 bits, CMYK in a TIFF, other channel counts) is refused rather than guessed.
+Anything else (floating point, 12 bits, CMYK in a TIFF, other channel counts) is refused rather than guessed. A TIFF's
+pixel size comes from its tags; no image is refused because of them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, BinaryIO
+from xml.etree.ElementTree import ParseError
 
 import imagecodecs
 import numpy as np
@@ -21,7 +23,6 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from napari_caltomorph.errors import CellUnreadable
-from napari_caltomorph.smear.pixel_size import pixel_size_um
 
 # tifffile logs what it survives; what it does not survive we say ourselves.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
@@ -40,6 +41,24 @@ _PHOTOMETRIC = tifffile.PHOTOMETRIC
 _COMPRESSION = tifffile.COMPRESSION
 # Their decoders return RGB already.
 _JPEGS = frozenset({_COMPRESSION.OJPEG, _COMPRESSION.JPEG, _COMPRESSION.ALT_JPEG, _COMPRESSION.JPEG_LOSSY})
+
+# Resolution tags are often a printer's default (72 or 96 dpi are 353 and 265 um a pixel); only what a
+# microscope can have is believed.
+_PLAUSIBLE_UM = (0.01, 2.0)
+
+# The micro sign and the Greek mu look the same and are both used.
+_UM_PER_NAMED_UNIT = {
+    "µm": 1.0,
+    "μm": 1.0,
+    "um": 1.0,
+    "micron": 1.0,
+    "microns": 1.0,
+    "\\u00B5m": 1.0,
+    "nm": 1e-3,
+    "mm": 1e3,
+    "cm": 1e4,
+}
+_UM_PER_TAGGED_UNIT = {2: 25_400.0, 3: 10_000.0}
 
 
 def is_image(name: str) -> bool:
@@ -216,3 +235,35 @@ def _what(error: Exception, file: BinaryIO) -> str:
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     is_cut = "truncated" in text or isinstance(error, IndexError)
     return "truncated" if is_cut else f"damaged ({text[:120]})"
+
+
+def pixel_size_um(tiff: tifffile.TiffFile) -> float | None:
+    """Micrometres a pixel from OME, ImageJ or resolution tags; None where none is plausible."""
+    low, high = _PLAUSIBLE_UM
+    for read in (_from_ome, _from_tags):
+        try:
+            size = read(tiff)
+        except (ParseError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            continue  # written by hand, or cut off: the pixels are still good
+        if size is not None and low <= size <= high:
+            return size
+    return None
+
+
+def _from_ome(tiff: tifffile.TiffFile) -> float | None:
+    if not tiff.is_ome:
+        return None
+    image = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]
+    pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
+    return float(pixels["PhysicalSizeX"]) * _UM_PER_NAMED_UNIT[pixels.get("PhysicalSizeXUnit", "µm")]
+
+
+def _from_tags(tiff: tifffile.TiffFile) -> float | None:
+    tags = tiff.pages[0].tags
+    resolution = tags.valueof("XResolution")
+    if not resolution:
+        return None
+    unit_um = _UM_PER_TAGGED_UNIT.get(int(tags.valueof("ResolutionUnit", 2)))
+    if tiff.is_imagej and (named := str((tiff.imagej_metadata or {}).get("unit"))) in _UM_PER_NAMED_UNIT:
+        unit_um = _UM_PER_NAMED_UNIT[named]
+    return None if unit_um is None else float(unit_um * resolution[1] / resolution[0])

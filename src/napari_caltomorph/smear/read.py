@@ -15,20 +15,19 @@ from typing import Any
 from natsort import natsort_keygen, ns
 
 from napari_caltomorph.errors import CellUnreadable, LooksLikeCohort, SmearUnreadable, printable
-from napari_caltomorph.smear.archives import FolderTree, Tree, ZipTree
 from napari_caltomorph.smear.cell_types import is_cell_type, is_label_root
 from napari_caltomorph.smear.images import Header, is_image, is_tiff, read_header
 from napari_caltomorph.smear.smear import Smear
-from napari_caltomorph.smear.sources import CellSource, FileSource, StackSource
+from napari_caltomorph.smear.sources import CellSource, FileSource, FolderTree, StackSource, Tree, ZipTree
 
-# Headers tell the canvas and the pixel size. Up to this many are read all; of a larger smear this many, evenly
+# Headers give the canvas and the pixel size. Up to this many are all read; of a larger smear this many, evenly
 # spaced, so that 20,000 cells on a network drive open as fast as 500.
 _HEADERS = 512
 
 # Files this much larger than the usual cell are whole fields; they do not set the canvas.
 _CANVAS_LIMIT = 2.0
 
-# A patient's folder may lie in this many others that hold nothing else; links can nest without end.
+# A patient's folder may be inside this many others that contain nothing else; links can nest without end.
 _WRAPPERS = 8
 
 _FILE_ENDS = re.compile(r"(\.ome|\.rgb)?\.tiff?$|\.(zip|jpe?g|png|bmp)$", re.IGNORECASE)
@@ -134,7 +133,7 @@ def _list_cells(tree: Tree, folder: str, label: str | None = None) -> _Listing:
     if not listing.cells and len(listing.patients) == 1:
         # One folder around the patient's own, as some of APL-AML's patients have: it is the same patient.
         inner = _list_cells(tree, listing.patients[0])
-        inner.passed_over += [path for path in listing.passed_over if not _lies_in(listing.patients[0], path)]
+        inner.passed_over += [path for path in listing.passed_over if not _is_in(listing.patients[0], path)]
         return inner
     return listing
 
@@ -155,7 +154,7 @@ def _looks_like_patient(tree: Tree, folder: str, depth: int = 0) -> bool:
     return len(folders) == 1 and depth < _WRAPPERS and _looks_like_patient(tree, folders[0], depth + 1)
 
 
-def _lies_in(path: str, folder: str) -> bool:
+def _is_in(path: str, folder: str) -> bool:
     return path == folder or path.startswith(f"{folder}/")
 
 
@@ -201,7 +200,7 @@ def _read_files(paths: list[Path]) -> Smear:
             raise SmearUnreadable(f"{path} is neither a folder, a zip archive nor an image (TIFF, JPEG, PNG, BMP).")
     parents = {path.parent for path in paths}
     if len(parents) > 1:
-        raise SmearUnreadable(f"The images lie in {len(parents)} folders; open one patient at a time.")
+        raise SmearUnreadable(f"The images are in {len(parents)} folders; open one patient at a time.")
     (parent,) = parents
     listing = _Listing(cells=[(path.name, None) for path in paths])
     return _make_smear(paths[0] if len(paths) == 1 else parent, FolderTree(parent), listing)
@@ -227,8 +226,8 @@ def _make_smear(path: Path, tree: Tree, listing: _Listing) -> Smear:
         source = FileSource(tree, paths)
         names = tuple(printable(name) for name in paths)
         labels = tuple(None if label is None else printable(label) for _, label in cells)
-        if twins := [name for name, count in Counter(names).items() if count > 1]:
-            raise SmearUnreadable(f"{path}: two files are both shown as {twins[0]}; rename one of them.")
+        if duplicates := [name for name, count in Counter(names).items() if count > 1]:
+            raise SmearUnreadable(f"{path}: two files are both shown as {duplicates[0]}; rename one of them.")
     return Smear(
         patient_id=patient_id(path),
         path=path.absolute(),
@@ -249,13 +248,13 @@ def _read_headers(tree: Tree, paths: list[str]) -> list[Header]:
             with tree.open(path) as file:
                 headers.append(read_header(file, path))
         except CellUnreadable:
-            continue  # check_smear reads it again, and says so
+            continue  # check_smear reads it again, and reports it
     return headers
 
 
 def _canvas(headers: list[Header]) -> tuple[int, int]:
     if not headers:
-        return (144, 144)  # nothing readable: check_smear will say so; the Metafer size keeps the layer whole
+        return (144, 144)  # nothing readable, which check_smear reports; the Metafer size keeps the layer whole
     # Of two, the lower one: a cell beside a whole field.
     limit = _CANVAS_LIMIT * statistics.median_low(max(h.height, h.width) for h in headers)
     usual = [h for h in headers if max(h.height, h.width) <= limit]

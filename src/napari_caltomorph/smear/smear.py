@@ -1,6 +1,6 @@
-"""The cells of one patient's smear: names and headers at hand, pixels decoded when asked for.
+"""The cells of one patient's smear: names and headers are read, pixels are decoded when needed.
 
-A `Smear` never changes. Grading it, or taking a cell back in, gives another one.
+A `Smear` never changes. Grading it, or including a cell again, returns another one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Grade:
-    """What `check_smear` found out about one cell.
+    """What `check_smear` measured of one cell.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class Smear:
     grades : tuple of Grade or None
         One a cell, after `check_smear`.
     taken_back, set_aside : frozenset of str
-        Cells that the user took back in, or left out, whatever the rules say.
+        Cells that the user included again, or left out, whatever the rules decided.
     """
 
     patient_id: str
@@ -158,7 +158,7 @@ class Smear:
         dead = {c for c, g in zip(self.cells, self._checked, strict=True) if g.reason is Reason.UNREADABLE}
         chosen = replace(self, taken_back=frozenset(take_back) - dead, set_aside=frozenset(set_aside))
         if not len(chosen.usable):
-            raise SmearUnreadable(f"{self.patient_id}: no cell is left; take some back in.")
+            raise SmearUnreadable(f"{self.patient_id}: no cell is left; include some again.")
         return chosen
 
     @property
