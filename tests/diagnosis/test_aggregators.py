@@ -48,7 +48,7 @@ def test_each_kind_has_its_options_and_its_network():
 @every_aggregator
 @settings(deadline=None, max_examples=25)
 @given(st.integers(1, 12), st.integers(1, 12), GARBAGE, st.integers(0, 5))
-def test_padding_does_not_change_a_bag_whatever_stands_there(make_member, kind, options, cells, padding, garbage, seed):
+def test_padding_does_not_change_the_outputs(make_member, kind, options, cells, padding, garbage, seed):
     member, bag = scaled(make_member(kind=kind, **options)), bag_of(cells, seed)
     padded = torch.cat([bag, torch.full((padding, WIDTH), garbage)])
     mask = torch.arange(cells + padding) < cells
@@ -60,7 +60,7 @@ def test_padding_does_not_change_a_bag_whatever_stands_there(make_member, kind, 
 
 
 @every_aggregator
-def test_padding_may_stand_anywhere_and_steers_no_training(make_member, kind, options):
+def test_padding_anywhere_does_not_change_gradients(make_member, kind, options):
     member, bag = scaled(make_member(kind=kind, **options)), bag_of(9)
     mask = torch.tensor([False, True, True, False, True, True, True, True, False])
     bag[~mask] = math.nan
@@ -78,7 +78,7 @@ def test_padding_may_stand_anywhere_and_steers_no_training(make_member, kind, op
 
 
 @every_aggregator
-def test_bags_of_a_batch_do_not_know_of_each_other(make_member, kind, options):
+def test_bags_of_a_batch_are_independent(make_member, kind, options):
     member = make_member(kind=kind, **options)
     bags = [bag_of(n, seed=n) for n in (1, 7, 30)]
     batch = torch.nn.utils.rnn.pad_sequence(bags, batch_first=True, padding_value=7.0)
@@ -107,7 +107,7 @@ def test_order_of_cells_does_not_matter(make_member, kind, options, order):
 
 
 @every_aggregator
-def test_asking_for_attention_does_not_change_a_bit(make_member, kind, options):
+def test_attention_does_not_change_a_bit_of_the_outputs(make_member, kind, options):
     member, bag = make_member(kind=kind, **options), bag_of(80)
     with torch.inference_mode():
         silent = member(bag[None])
@@ -196,7 +196,7 @@ def test_abmil_is_ilses_gated_attention(make_member):
     )
 
 
-def test_wbcmil_pools_and_judges_each_class_by_itself(make_member):
+def test_wbcmil_pools_each_class_with_its_own_weights_and_head(make_member):
     member, bag = make_member(kind="wbcmil"), bag_of(7)
     w = {key: value.double() for key, value in member.state_dict().items()}
     all_weights, logits = [], []
@@ -247,7 +247,7 @@ def test_rollout_of_mean_pooling_averages_all_rows_of_the_full_product(make_memb
     assert float(attention.sum()) == pytest.approx(1, abs=1e-5)  # nothing is lost to a CLS token
 
 
-def test_member_says_hemoglobin_in_g_per_dl_by_its_own_scale(make_member):
+def test_member_returns_hemoglobin_in_g_per_dl_on_its_own_scale(make_member):
     member, bag = make_member(), bag_of(9)[None]
     member.hemoglobin_mean.fill_(11.0)
     member.hemoglobin_std.fill_(2.0)

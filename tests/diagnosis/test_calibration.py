@@ -137,7 +137,7 @@ def test_the_set_of_a_prediction_is_that_of_its_calibrated_probabilities(make_en
     assert mpn in words.partition("; ")[2]
 
 
-def test_a_patient_unlike_all_calibration_patients_is_said_to_be(make_ensemble, make_features):
+def test_a_patient_unlike_all_calibration_patients_has_an_empty_set(make_ensemble, make_features):
     strict = FITTED.model_copy(update={"quantiles": dict.fromkeys(SLUGS, 0.0)})
     prediction = make_ensemble(calibration=strict).predict(make_features())
     assert prediction.prediction_set == ()
@@ -186,7 +186,7 @@ def test_a_calibration_of_other_classes_is_refused(make_ensemble):
         make_ensemble(calibration=calibration(aml=0.5))
 
 
-def test_the_card_says_how_it_was_calibrated(make_ensemble):
+def test_the_card_describes_the_calibration(make_ensemble):
     card = model_card(make_ensemble(calibration=FITTED).description)
     assert "calibrated: temperature 2.00, fitted on 283 patients (the calibration split of Clinic A)" in card
     assert "at least 90%" in card

@@ -86,7 +86,7 @@ def test_order_of_cells_does_not_matter(domain, order):
 
 
 @pytest.mark.parametrize("cells", [1, 2, 1000])
-def test_smears_of_any_size_are_judged(domain, cells):
+def test_smears_of_any_size_are_compared(domain, cells):
     result = judged(domain, smear(4, cells))
     assert len(result.cell_tails) == cells
     assert 0 < result.p_value <= 1
@@ -128,7 +128,7 @@ def test_p_value_is_the_share_of_unseen_patients_as_far_out():
     assert result.as_far_out == count
 
 
-def test_nobody_is_measured_by_a_member_that_learnt_from_them():
+def test_no_patient_is_measured_by_a_member_that_was_trained_on_them():
     bags = [smear(seed) for seed in range(40)]
     bags[0] = bags[0] + 50  # only its own judge has not learnt that this is possible
     embeddings = np.stack([embedded(bag) for bag in bags], axis=1)
@@ -146,7 +146,7 @@ def test_patients_set_aside_change_nothing():
         assert np.allclose(one, other)
 
 
-def test_patients_that_all_learnt_from_are_learnt_from_but_measure_nothing():
+def test_patients_of_all_members_are_in_the_domain_but_not_in_its_scale():
     judge = np.arange(60) % MEMBERS
     judge[:20] = -2
     assert fitted(60, judge).patients == 40
@@ -165,7 +165,7 @@ def test_what_is_kept_holds_no_row_of_one_patient(domain):
     assert len(fitted(300).to_bytes(SEAL)) - count < 300 * 4 * 4 + 2000
 
 
-def test_kept_and_loaded_it_judges_alike(domain, tmp_path):
+def test_a_saved_domain_compares_alike(domain, tmp_path):
     path = tmp_path / DOMAIN_FILE
     path.write_bytes(domain.to_bytes(SEAL))
     loaded = Domain.load(path, SEAL, MEMBERS)

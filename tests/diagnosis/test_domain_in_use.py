@@ -50,7 +50,7 @@ def test_a_smear_of_the_domain_keeps_its_calibration_and_no_warning(inside):
     assert inside.warnings == ()
 
 
-def test_outside_the_domain_what_was_measured_there_is_withdrawn_and_said(outside):
+def test_outside_the_domain_calibration_and_intervals_are_withdrawn(outside):
     assert outside.is_outside_domain
     assert not outside.calibrated
     assert outside.prediction_set is None
@@ -129,7 +129,7 @@ def test_domain_changes_the_models_fingerprint_and_not_its_seal(ensemble, tmp_pa
     assert with_it.fingerprint != without.fingerprint
 
 
-def test_model_made_before_there_was_a_domain_is_loaded_and_says_nothing_of_it(ensemble, make_features, tmp_path):
+def test_model_without_a_domain_is_loaded_and_compares_nothing(ensemble, make_features, tmp_path):
     replace(ensemble, domain=None).save(tmp_path / "m")
     content = json.loads((tmp_path / "m" / "model.json").read_text())
     del content["domain"]
@@ -165,7 +165,7 @@ def test_description_keeps_the_sum_of_the_domain(ensemble, tmp_path):
     assert described == Ensemble.load(folder).description
 
 
-def test_the_shipped_demo_knows_its_domain_and_stays_small():
+def test_the_shipped_demo_has_a_small_domain():
     demo = find_model("demo")
     assert Ensemble.load(demo).domain.patients == 480
     shipped = [*demo.iterdir(), *demo.parents[1].glob("encoding/*.safetensors")]

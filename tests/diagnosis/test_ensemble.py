@@ -78,7 +78,7 @@ def test_hemoglobin_of_a_model_without_interval_has_none(make_ensemble, make_fea
     assert prediction.hemoglobin_range is None
 
 
-def test_model_without_hemoglobin_says_none(make_ensemble, make_features):
+def test_model_without_hemoglobin_has_none(make_ensemble, make_features):
     prediction = make_ensemble(hemoglobin=None).predict(make_features())
     assert (prediction.hemoglobin, prediction.hemoglobin_range, prediction.member_hemoglobin) == (None, None, None)
     assert patient_row(prediction)["hemoglobin_g_dl"] is None
@@ -138,7 +138,7 @@ def test_ranks_follow_attention(make_ensemble, make_features):
 
 
 @pytest.mark.parametrize("repeats", [2, 5])
-def test_repeated_cells_are_attended_and_answered_alike(make_ensemble, make_features, repeats):
+def test_repeated_cells_have_equal_attention_and_responses(make_ensemble, make_features, repeats):
     values = np.tile(make_features(8).values, (repeats, 1))
     prediction = make_ensemble().predict(make_features(values=values))
     assert prediction.attention.reshape(repeats, 8) == pytest.approx(np.tile(prediction.attention[:8], (repeats, 1)))
@@ -207,7 +207,7 @@ def test_fewer_than_fifty_cells_warn(make_ensemble, make_features):
         ({"preprocessing": "another"}, "preprocessing another .* trained on resize-and-so-on"),
     ],
 )
-def test_features_made_otherwise_are_refused_with_both_named(make_ensemble, make_features, origin, both):
+def test_features_of_another_encoder_are_refused_with_both_named(make_ensemble, make_features, origin, both):
     with pytest.raises(FeaturesRefused, match=both):
         make_ensemble().predict(make_features(**origin))
 
@@ -217,7 +217,7 @@ def test_features_of_another_width_are_refused_with_both_named(make_ensemble, ma
         make_ensemble().predict(make_features(values=np.zeros((60, 768), np.float32)))
 
 
-def test_features_that_do_not_say_how_they_were_made_warn(make_ensemble, make_features):
+def test_features_without_an_encoder_warn(make_ensemble, make_features):
     silent = make_features(encoder=None, weights_sha256=None, preprocessing=None)
     (warning,) = make_ensemble().predict(silent).warnings
     assert "does not record its encoder, encoder weights, preprocessing" in warning
@@ -244,7 +244,7 @@ def test_unknown_or_impossible_field_of_view_warns(make_ensemble, make_features,
     assert "no scale" in warning
 
 
-def test_model_of_unknown_field_of_view_does_not_judge_the_scale(make_ensemble, make_features):
+def test_model_of_unknown_field_of_view_does_not_compare_the_scale(make_ensemble, make_features):
     ensemble = make_ensemble(field_of_view_um=None)
     assert ensemble.predict(make_features(field_of_view_um=None)).warnings == ()
     assert ensemble.predict(make_features(field_of_view_um=80.0)).warnings == ()
@@ -339,7 +339,7 @@ def test_outputs_that_are_not_finite_and_features_of_another_encoder_are_refused
         make_ensemble().member_outputs(make_features(values=np.full((3, 24), 3e38, dtype=np.float32)))
 
 
-def test_a_loaded_model_knows_its_training_patients_only_where_they_are_at_hand(make_ensemble, tmp_path):
+def test_a_loaded_model_has_its_training_patients_only_with_private(make_ensemble, tmp_path):
     ensemble = make_ensemble()
     assert ensemble.training_patients() is None
     ensemble.save(tmp_path / "exported")

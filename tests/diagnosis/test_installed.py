@@ -35,7 +35,7 @@ def names(folder):
 MODEL_FILES = {"model.json", "README.md", "fold_0.safetensors", "fold_1.safetensors", "fold_2.safetensors"}
 
 
-def test_demo_is_shipped_loads_and_says_synthetic():
+def test_demo_is_shipped_loads_and_is_marked_synthetic():
     assert list(installed_models()) == ["demo"]
     ensemble = Ensemble.load(find_model("demo"))
     assert ensemble.description.synthetic
@@ -102,7 +102,7 @@ def test_damaged_model_is_not_added(folder):
     assert not home("models").exists()
 
 
-def test_demo_stays_the_shipped_one_whatever_stands_in_the_models_folder(folder):
+def test_demo_is_always_the_shipped_one(folder):
     shutil.copytree(folder, home("models") / "demo")
     assert read_description(find_model("demo")).name == "demo (synthetic)"
 

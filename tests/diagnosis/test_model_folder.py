@@ -153,7 +153,7 @@ def test_description_that_is_not_as_it_must_be_is_refused_with_the_field_named(f
         Ensemble.load(folder)
 
 
-def test_newer_schema_says_how_to_upgrade(folder):
+def test_newer_schema_names_the_upgrade(folder):
     edit(folder, lambda m: m.update(schema_version=2, something_new=True))
     with pytest.raises(ModelRefused, match="schema version 2, this version reads 1; run `pip install --upgrade"):
         Ensemble.load(folder)

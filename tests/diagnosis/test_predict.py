@@ -96,7 +96,7 @@ def test_what_is_left_out_is_in_the_prediction_with_its_reason(predicted):
     assert len(prediction.cells) == 59
 
 
-def test_prediction_says_where_it_comes_from(aml, predicted, predictor):
+def test_prediction_records_its_origin(aml, predicted, predictor):
     smear, prediction = predicted
     assert prediction.patient_id == "aml"
     assert prediction.smear_path == str(aml)
@@ -115,7 +115,7 @@ def test_prediction_of_a_smear_comes_back_from_its_file(tmp_path, predicted):
     assert Prediction.load(tmp_path) == predicted[1]
 
 
-def test_predicting_again_encodes_nothing_and_says_the_same(aml, predictor, predicted):
+def test_predicting_again_encodes_nothing_and_gives_the_same(aml, predictor, predicted):
     smear = read_smear(aml)
     stages = []
     _, first = predictor.predict(smear, progress=lambda p: stages.append(p.stage))
@@ -164,7 +164,7 @@ def test_cancelling_at_any_moment_stops_and_the_next_prediction_is_whole(aml, pr
     assert prediction.model_copy(update={"created": predicted[1].created}) == predicted[1]
 
 
-def test_cell_types_named_by_folders_stand_in_the_prediction(tmp_path, predictor):
+def test_cell_types_named_by_folders_are_in_the_prediction(tmp_path, predictor):
     patient = synthesize_patient("aml", cells=4, seed=3)
     write_smear(patient, tmp_path / "flat")
     for number, cell_type in enumerate(("Monocyte", "Lymphocyte", "Monocyte", "Lymphocyte"), start=1):

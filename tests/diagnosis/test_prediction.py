@@ -107,7 +107,7 @@ def test_equally_attended_cells_keep_the_order_of_the_smear(base):
     assert prediction.ranks[[1, 3, 0]].tolist() == [1, 2, 31]
 
 
-def test_copy_with_other_numbers_derives_anew(base):
+def test_copy_with_other_numbers_derives_again(base):
     before = base.order, base.ranks, base.probabilities, base.alone_class
     changed = base.model_copy(
         update={"attention": base.attention[::-1], "alone": base.alone[::-1], "member_probabilities": [[0.125] * 8] * 3}
@@ -189,14 +189,14 @@ def test_file_that_is_no_prediction_is_refused(tmp_path, content):
         Prediction.load(tmp_path)
 
 
-def test_newer_prediction_with_new_fields_says_how_to_upgrade(tmp_path, base):
+def test_newer_prediction_with_new_fields_names_the_upgrade(tmp_path, base):
     content = json.loads(base.model_dump_json()) | {"schema_version": 3, "contributions": [1], "attention": "moved"}
     (tmp_path / "prediction.json").write_text(json.dumps(content))
     with pytest.raises(PredictionUnreadable, match="pip install --upgrade"):
         Prediction.load(tmp_path)
 
 
-def test_missing_prediction_is_said(tmp_path):
+def test_missing_prediction_is_one_sentence(tmp_path):
     with pytest.raises(PredictionUnreadable, match=r"prediction\.json cannot be read \(No such file"):
         Prediction.load(tmp_path)
 

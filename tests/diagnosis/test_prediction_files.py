@@ -86,14 +86,14 @@ def test_cells_of_a_model_without_attention_have_an_empty_field(tmp_path, predic
     assert cells["rank"].tolist() == list(range(1, 61))
 
 
-def test_one_patients_prediction_stands_beside_the_tables(tmp_path, prediction):
+def test_one_patients_prediction_is_next_to_the_tables(tmp_path, prediction):
     written = save_predictions([prediction], tmp_path / "new" / "folder")
     assert everything_below(tmp_path / "new" / "folder") == {"prediction.json", "predictions.csv", "cells.csv"}
     assert set(written) == set((tmp_path / "new" / "folder").iterdir())
     assert Prediction.load(tmp_path / "new" / "folder") == prediction
 
 
-def test_predictions_of_several_patients_stand_in_a_folder_each(tmp_path, prediction):
+def test_predictions_of_several_patients_have_a_folder_each(tmp_path, prediction):
     patients = [called(prediction, name) for name in ("P2", "P10", "Frau Müller (2)")]
     written = save_predictions(patients, tmp_path)
     assert everything_below(tmp_path) == {

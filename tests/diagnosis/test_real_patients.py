@@ -28,7 +28,7 @@ def tell(capsys):
     return write
 
 
-def test_metafer_smear_is_predicted_and_its_scale_judged(shared_data, tell, predictor, tmp_path):
+def test_metafer_smear_is_predicted_and_its_scale_compared(shared_data, tell, predictor, tmp_path):
     smear, prediction = predictor.predict(read_smear(shared_data / "metafer" / "smear_a"))
     tell(smear, prediction)
     assert len(prediction.cells) == len(smear.usable)

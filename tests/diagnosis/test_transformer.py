@@ -81,7 +81,7 @@ def test_default_options_are_the_papers():
 
 
 @pytest.mark.parametrize(("width", "mlp_width"), [(56, 488), (56, 2008), (16, 17), (512, 2048)])
-def test_hidden_width_is_the_one_asked_for(make_member, width, mlp_width):
+def test_hidden_width_is_that_of_the_options(make_member, width, mlp_width):
     member = make_member(depth=1, width=width, mlp_width=mlp_width)
     assert member.aggregator.blocks[0].mlp.fc1.out_features == mlp_width
 
@@ -98,9 +98,9 @@ def test_logits_are_those_of_the_plain_implementation(make_member, cells):
     assert torch.allclose(member(bag[None]).logits[0].double(), logits, atol=1e-5)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=20)
 @given(st.integers(1, 12), st.integers(1, 12), GARBAGE, st.integers(0, 5))
-def test_padding_does_not_change_a_bag_whatever_stands_there(make_member, cells, padding, garbage, seed):
+def test_padding_does_not_change_the_outputs_or_any_cell(make_member, cells, padding, garbage, seed):
     member, bag = make_member(), bag_of(cells, seed=seed)
     padded = torch.cat([bag, torch.full((padding, 24), garbage)])
     mask = torch.arange(cells + padding) < cells
@@ -111,12 +111,12 @@ def test_padding_does_not_change_a_bag_whatever_stands_there(make_member, cells,
     assert torch.allclose(outputs.logits, alone.logits, atol=1e-5)
     assert torch.allclose(outputs.hemoglobin, alone.hemoglobin, atol=1e-5)
     assert torch.allclose(outputs.embedding, alone.embedding, atol=1e-5)
-    for one, other in zip(alone_kept, padded_kept, strict=True):  # not only CLS: no cell looks at padding either
+    for one, other in zip(alone_kept, padded_kept, strict=True):  # not only CLS: no cell attends to padding either
         assert torch.allclose(other[:, : 1 + cells], one, atol=1e-5)
 
 
 @pytest.mark.parametrize("is_fused", [True, False])
-def test_bags_of_a_batch_do_not_know_of_each_other(make_member, is_fused):
+def test_bags_of_a_batch_are_independent(make_member, is_fused):
     member = make_member()
     for block in member.aggregator.blocks:
         block.attn.fused_attn = is_fused
@@ -128,42 +128,9 @@ def test_bags_of_a_batch_do_not_know_of_each_other(make_member, is_fused):
         assert torch.allclose(got.double(), reference(member, bag)[0], atol=1e-5)
 
 
-def test_padding_may_stand_anywhere_and_gets_no_gradient(make_member):
-    member, bag = make_member(), bag_of(9).requires_grad_()
-    mask = torch.tensor([False, True, True, False, True, True, True, True, False])
-    logits = member(bag[None], mask[None]).logits
-    assert torch.allclose(logits[0].double(), reference(member, bag[mask])[0], atol=1e-5)
-    logits.sum().backward()
-    assert (bag.grad[~mask] == 0).all()
-    assert (bag.grad[mask] != 0).any(dim=1).all()
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8, torch.int64])
-def test_mask_that_is_not_boolean_is_refused(make_member, dtype):
-    with pytest.raises(TypeError, match="boolean"):
-        make_member()(bag_of(4)[None], torch.ones(1, 4, dtype=dtype))
-
-
 def test_mask_of_all_cells_changes_nothing(make_member):
     member, bag = make_member(), bag_of(20)
     assert torch.allclose(member(bag[None], torch.ones(1, 20, dtype=torch.bool)).logits, member(bag[None]).logits)
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.permutations(range(15)))
-def test_order_of_cells_does_not_matter(make_member, order):
-    member, bag = make_member(), bag_of(15)
-    with torch.inference_mode():
-        assert torch.allclose(member(bag[list(order)][None]).logits, member(bag[None]).logits, atol=1e-5)
-    assert torch.allclose(rollout(member, bag[list(order)]), rollout(member, bag)[list(order)], atol=1e-6)
-
-
-def test_asking_for_attention_does_not_change_a_bit(make_member):
-    member, bag = make_member(), bag_of(80)
-    with torch.inference_mode():
-        silent, asked = member(bag[None]), member(bag[None], keep=[])
-    assert torch.equal(silent.logits, asked.logits)
-    assert torch.equal(silent.embedding, asked.embedding)
 
 
 # Above 512 cells the rows of a matrix are taken in pieces.
@@ -195,29 +162,6 @@ def test_rollout_of_a_network_in_half_precision_is_the_same_to_its_rounding(make
     half = rollout(make_member().bfloat16(), bag.bfloat16())
     assert half.dtype == torch.float32
     assert functional.cosine_similarity(exact, half, dim=0) > 0.99
-
-
-def test_repeated_cells_are_attended_equally(make_member):
-    member = make_member()
-    attention = rollout(member, bag_of(10).repeat(3, 1)).reshape(3, 10)
-    assert torch.allclose(attention[0], attention[1], rtol=1e-5)
-    assert torch.allclose(attention[0], attention[2], rtol=1e-5)
-
-
-def test_bag_larger_than_a_block_of_queries(make_member):
-    member, bag = make_member(depth=2), bag_of(1200)
-    logits, attentions = reference(member, bag)
-    with torch.inference_mode():
-        assert torch.allclose(member(bag[None]).logits[0].double(), logits, atol=1e-5)
-    assert torch.allclose(rollout(member, bag).double(), full_rollout(attentions), rtol=1e-3, atol=1e-9)
-
-
-def test_gradients_reach_every_parameter(make_member):
-    member = make_member().train()
-    outputs = member(torch.stack([bag_of(6), bag_of(6, seed=1)]))
-    (outputs.logits.logsumexp(1).sum() + outputs.hemoglobin.square().sum()).backward()
-    idle = [name for name, p in member.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    assert idle == []
 
 
 def test_member_without_hemoglobin_is_the_same_network_for_the_classes():

@@ -44,6 +44,6 @@ def test_umap_keeps_two_groups_apart_and_leaves_torch_its_threads() -> None:
     assert nearer.tolist() == [0] * 30 + [1] * 30
 
 
-def test_umap_of_too_few_cells_says_what_shows_them() -> None:
+def test_umap_of_too_few_cells_names_pca() -> None:
     with pytest.raises(ExplanationRefused, match="needs 10 cells, there are 9; PCA shows them"):
         umap(two_groups(FEWEST - 1))

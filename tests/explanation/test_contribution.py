@@ -143,7 +143,7 @@ def test_contributions_add_up_along_the_path(every_kind, make_features):
     assert found.unaccounted == pytest.approx(0, abs=0.15 * size)
 
 
-def test_contributions_of_a_sure_model_do_not_vanish(make_ensemble, make_features):
+def test_contributions_of_a_certain_model_do_not_vanish(make_ensemble, make_features):
     """Where the slope at the bag is flat, the way there was not."""
     from napari_caltomorph.diagnosis import AbmilOptions
 

@@ -89,7 +89,7 @@ def test_on_a_canvas_the_map_lies_where_the_image_does(make_cell, height, width,
     np.testing.assert_array_equal(white, ~inside)
 
 
-def test_a_patch_that_alone_differs_is_where_it_stands():
+def test_a_single_different_patch_is_in_its_place():
     """The map is not transposed: a network that looks at what is dark finds the dark patch in the image's own place."""
     encoder = encoder_of(**SMALL | {"depth": 1, "num_heads": 1})
     image = np.full((32, 32, 3), 255, np.uint8)

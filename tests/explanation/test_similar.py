@@ -94,7 +94,7 @@ def test_another_smear_under_the_same_id_is_another_patient():
     assert found.patients[0].patient_id == "p9"
 
 
-def test_where_fingerprints_are_missing_the_id_tells():
+def test_where_fingerprints_are_missing_the_id_decides():
     unmarked = training(fingerprint=pd.array([None] * PATIENTS, dtype="string"))
     assert nearest(unmarked, seen(unmarked, 9), fingerprint="e" * 64, patient_id="p9").was_trained_on
     assert nearest(training(), seen(unmarked, 9), patient_id="p9").was_trained_on

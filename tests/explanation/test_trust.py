@@ -106,7 +106,7 @@ def test_a_training_patient_warns_that_a_correct_prediction_proves_nothing(ensem
     assert "trained on this patient" in said.text
 
 
-def test_without_model_private_or_domain_one_sentence_says_so(ensemble, make_features):
+def test_without_model_private_or_domain_one_sentence_states_it(ensemble, make_features):
     features = make_features(60, seed=3)
     prediction = replace(ensemble, domain=None).predict(features)
     assert statement(trust(prediction), "Similar patients").text == NO_MODEL
@@ -118,7 +118,7 @@ def test_without_model_private_or_domain_one_sentence_says_so(ensemble, make_fea
     assert not any(one.is_warning for one in found.statements)
 
 
-def test_what_is_damaged_is_left_out_and_one_sentence_says_so(ensemble, make_features, tmp_path):
+def test_what_is_damaged_is_left_out_and_one_sentence_states_it(ensemble, make_features, tmp_path):
     features = make_features(60, seed=3)
     (tmp_path / "private").mkdir()  # of a model that was copied by hand
     damaged = replace(ensemble, patients=None, folder=tmp_path)
@@ -156,7 +156,7 @@ def test_entropy_is_between_certain_and_undecided():
     assert entropies(halves) == pytest.approx(0.5)  # one bit of two
 
 
-def test_held_out_certainty_about_as_unsure_tell_how_often_that_was_right():
+def test_held_out_patients_with_similar_entropy_show_how_often_it_was_correct():
     held_out = HeldOutCertainty(np.linspace(0, 1, 100), np.arange(100) < 50)
     assert held_out.correct_nearby(0.0) == (20, 20)
     assert held_out.correct_nearby(1.0) == (0, 20)
