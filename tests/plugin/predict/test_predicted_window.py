@@ -14,7 +14,7 @@ from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, predict, wr
 
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.plugin.predict.panel import PredictPanel
-from napari_caltomorph.plugin.widgets.parts import plot_style_of
+from napari_caltomorph.plugin.session.session import plot_style_of
 
 
 def test_a_predicted_smear_is_explored(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:

@@ -23,10 +23,10 @@ from tests.training.factories import save_features, write_cohort
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.diagnosis import find_model, read_description
 from napari_caltomorph.diagnosis.model_card import TRAINING_CURVES
+from napari_caltomorph.plugin.session.session import plot_style_of
 from napari_caltomorph.plugin.train.panel import TrainPanel
 from napari_caltomorph.plugin.train.setup import TrainOptionsForm, TrainSetup
 from napari_caltomorph.plugin.train.view import Curves, TrainingControl
-from napari_caltomorph.plugin.widgets.parts import plot_style_of
 from napari_caltomorph.plugin.widgets.worker import Task
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort

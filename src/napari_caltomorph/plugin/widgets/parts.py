@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
-from napari.utils.theme import get_theme
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QImage, QPixmap
@@ -28,18 +27,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_caltomorph.plugin.widgets.settings import choose_folder
-from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.storage import path_of
 
 WARNING = "#e0a100"
 ERROR = "#e5534b"
 BUTTON_WIDTH = 60
-
-
-def plot_style_of(theme: str) -> PlotStyle:
-    """Return the colours of a napari theme, for figures."""
-    colors = get_theme(theme)
-    return PlotStyle(text=colors.text.as_hex(), background=colors.background.as_hex(), faint=colors.primary.as_hex())
 
 
 def colored(text: str, color: str) -> str:
