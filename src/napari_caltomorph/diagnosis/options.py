@@ -32,7 +32,7 @@ AttentionKind = Literal["rollout", "weights", "none"]
 class _Options(FrozenModel):
     """Options of one kind of aggregator, and where its attention comes from."""
 
-    attention_kind: ClassVar[AttentionKind]
+    attention_kind: ClassVar[AttentionKind] = "none"
 
 
 class TransformerOptions(_Options):
@@ -87,8 +87,6 @@ class WbcmilOptions(_Options):
 class MeanOptions(_Options):
     """The mean of the cells' features."""
 
-    attention_kind: ClassVar[AttentionKind] = "none"
-
     kind: Literal["mean"] = "mean"
 
     def __str__(self) -> str:
@@ -97,8 +95,6 @@ class MeanOptions(_Options):
 
 class MaxOptions(_Options):
     """The largest value of each feature among the cells."""
-
-    attention_kind: ClassVar[AttentionKind] = "none"
 
     kind: Literal["max"] = "max"
 
