@@ -44,11 +44,11 @@ def flat(drawn: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make_bags() -> Callable[..., Path]:
-    """``make_bags(folder, {"p1": 60}, width=8)``: feature files of so many cells."""
+    """``make_bags(folder, {"p1": 60}, width=8)``: feature files of so many cells, which differ between calls."""
+    rng = np.random.default_rng(0)
 
     def make(folder: Path, cells: dict[str, int], width: int = 8, encoder: str = "dinobloom-b") -> Path:
         folder.mkdir(parents=True, exist_ok=True)
-        rng = np.random.default_rng(0)
         for patient, count in cells.items():
             values = rng.normal(size=(count, width)).astype(np.float32)
             names = tuple(f"cell_{i}" for i in range(count))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from napari_caltomorph.cohort import Cohort, EncodeCohortOptions, with_types
+from napari_caltomorph.cohort import Cohort, CohortOptions, EncodeCohortOptions, with_types
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.synthetic import SynthOptions, synthesize_patients
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
@@ -25,6 +26,32 @@ SYNTHETIC = {p.patient_id: p for p in synthesize_patients(SynthOptions(patients=
 
 def streamed_cohort() -> Cohort:
     return cohort_from({"patient_id": list(SYNTHETIC), "path": [None] * PATIENTS})
+
+
+FEW = CohortOptions(min_cells=3, names_only=True)
+CHECKED = CohortOptions(min_cells=3)
+
+
+def with_options(**changes: object) -> CohortOptions:
+    return FEW.model_copy(update=changes)
+
+
+def edit(path: Path, change: Callable[[pd.DataFrame], pd.DataFrame], **how: object) -> None:
+    change(pd.read_csv(path)).to_csv(path, index=False, **how)
+
+
+def rules(cohort: Cohort) -> dict[str, int]:
+    return cohort.left_out_counts()
+
+
+def rewrite(flat: Path, text: str | bytes) -> Path:
+    path = flat / "diagnoses.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def lines_of(flat: Path) -> list[str]:
+    return (flat / "diagnoses.csv").read_text().splitlines()
 
 
 def patient_folders(images: Path) -> list[Path]:
