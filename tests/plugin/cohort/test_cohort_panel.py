@@ -20,7 +20,7 @@ from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
 from napari_caltomorph.plugin.cohort.encoding import CohortEncoding
 from napari_caltomorph.plugin.cohort.panel import CohortPanel
 from napari_caltomorph.plugin.cohort.view import CohortView
-from napari_caltomorph.plugin.session.session import plot_style_of
+from napari_caltomorph.plugin.plot_style import plot_style_of
 from napari_caltomorph.plugin.widgets.cohort_chooser import CohortChooser
 from napari_caltomorph.plugin.widgets.worker import Task
 from napari_caltomorph.report import PlotStyle

@@ -25,7 +25,7 @@ from napari_caltomorph.jobs import ModelEvaluation
 from napari_caltomorph.plugin.evaluate.pages import PAGES, TABS
 from napari_caltomorph.plugin.evaluate.panel import EvaluatePanel
 from napari_caltomorph.plugin.evaluate.setup import EvaluateSetup
-from napari_caltomorph.plugin.session.session import plot_style_of
+from napari_caltomorph.plugin.plot_style import plot_style_of
 from napari_caltomorph.plugin.widgets.worker import Task
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
 

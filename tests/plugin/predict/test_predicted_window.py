@@ -13,8 +13,8 @@ from qtpy.QtCore import QPoint, Qt
 from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, predict, written_ranks
 
 from napari_caltomorph.diagnosis import Prediction
+from napari_caltomorph.plugin.plot_style import plot_style_of
 from napari_caltomorph.plugin.predict.panel import PredictPanel
-from napari_caltomorph.plugin.session.session import plot_style_of
 
 
 def test_a_predicted_smear_is_explored(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:

@@ -23,7 +23,7 @@ from tests.training.factories import save_features, write_cohort
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.diagnosis import find_model, read_description
 from napari_caltomorph.diagnosis.model_card import TRAINING_CURVES
-from napari_caltomorph.plugin.session.session import plot_style_of
+from napari_caltomorph.plugin.plot_style import plot_style_of
 from napari_caltomorph.plugin.train.panel import TrainPanel
 from napari_caltomorph.plugin.train.setup import TrainOptionsForm, TrainSetup
 from napari_caltomorph.plugin.train.view import Curves, TrainingControl

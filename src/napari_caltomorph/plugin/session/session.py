@@ -1,15 +1,13 @@
-"""The state that the panels of one window share, and the colours of their figures in its theme."""
+"""The state that the panels of one window share."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from napari.utils.theme import get_theme
 from psygnal import Signal
 
 from napari_caltomorph.plugin.session.differential import DifferentialState
 from napari_caltomorph.plugin.session.inspection import Inspection
-from napari_caltomorph.report.drawing import PlotStyle
 
 _PROPERTY = "caltomorph_session"
 
@@ -47,9 +45,3 @@ def session_of(panel: Any) -> Session:
         window.setProperty(_PROPERTY, session)
     assert isinstance(session, Session)
     return session
-
-
-def plot_style_of(theme: str) -> PlotStyle:
-    """Return the colours of a napari theme, for figures."""
-    colors = get_theme(theme)
-    return PlotStyle(text=colors.text.as_hex(), background=colors.background.as_hex(), faint=colors.primary.as_hex())

@@ -10,7 +10,7 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QDockWidget, QLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_caltomorph.about import RESEARCH_USE
-from napari_caltomorph.plugin.session.session import plot_style_of
+from napari_caltomorph.plugin.plot_style import plot_style_of
 from napari_caltomorph.plugin.widgets.parts import add_items, line
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.report import PlotStyle
