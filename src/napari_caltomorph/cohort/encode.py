@@ -108,8 +108,7 @@ def encode_cohort(
         It cannot be written, or another run writes to it.
     ClusterMissing, PackageMissing, WeightsMissing, WeightsRefused, DeviceMissing
     """
-    options = options or EncodeCohortOptions()
-    folder = Path(folder).absolute()
+    options, folder = options or EncodeCohortOptions(), Path(folder).absolute()
     if open_smear is not None:  # files at the table's paths are not these cells
         cohort = replace(cohort, table=cohort.table.assign(path=None))
     with locked(folder), open_workers(options, progress) as workers:
