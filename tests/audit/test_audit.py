@@ -126,7 +126,7 @@ def test_what_would_be_found_alone_is_called_a_hint() -> None:
 def test_p_values_spread_evenly_where_there_is_nothing_to_find() -> None:
     cohort = cohort_of(halves(20), folds=3)
     found = []
-    for seed in range(30):
+    for seed in range(20):
         borders = traits_of(cohort, np.random.default_rng(100 + seed)).borders
         traits = replace(nothing_measured(cohort), borders=borders)
         audited = audit_of_traits(cohort, traits, AuditOptions(shufflings=24, seed=seed))

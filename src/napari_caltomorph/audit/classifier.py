@@ -16,6 +16,7 @@ from napari_caltomorph.audit.patients import AuditedPatients, AuditOptions, Pred
 from napari_caltomorph.audit.result import Added, TraitRow
 from napari_caltomorph.cohort.cohort import Cohort
 from napari_caltomorph.progress import OnProgress, Progress
+from napari_caltomorph.statistics.classification import separation
 from napari_caltomorph.statistics.interval import TAILS, Interval
 from napari_caltomorph.statistics.permutation import chance_of, share_as_large, shuffled_within
 
@@ -101,9 +102,7 @@ class OutOfFold:
         return probabilities
 
 
-def added_by_images(
-    cohort: Cohort, predicted: Predicted, options: AuditOptions, progress: OnProgress
-) -> tuple[Added | None, str]:
+def added_by_images(cohort: Cohort, predicted: Predicted, options: AuditOptions) -> tuple[Added | None, str]:
     """Return what predictions add to routine data, and a sentence where that cannot be measured."""
     patients = audited_patients(cohort, options, among=predicted.table)
     if len(patients.names) < 2 or not len(patients):
@@ -126,31 +125,19 @@ def added_by_images(
         model=model,
         routine=patients.score(alone, 1000, options.seed),
         both=patients.score(both, 1000, options.seed),
-        gain=_gain(patients, alone, both, options.seed, progress),
+        gain=_gain(patients, alone, both, options.seed),
     ), ""
 
 
-def _gain(
-    patients: AuditedPatients,
-    before: NDArray[np.float64],
-    after: NDArray[np.float64],
-    seed: int,
-    progress: OnProgress,
-) -> Interval:
-    """Return how much a metric gains, and percentile bounds over patients, resampled in pairs within classes."""
+def _gain(patients: AuditedPatients, before: NDArray[np.float64], after: NDArray[np.float64], seed: int) -> Interval:
+    """Return how much the AUROC gains, and percentile bounds over patients, resampled in pairs within classes."""
     rng = np.random.default_rng(seed)
     groups = [np.flatnonzero(patients.classes == c) for c in range(len(patients.names))]
-
-    def gained(rows: NDArray[np.intp]) -> float:
-        resampled = replace(patients, classes=patients.classes[rows])
-        first, second = (resampled.score(p[rows], 0, 0)[patients.metric].value for p in (before, after))
-        return second - first
-
-    value, gains = gained(np.arange(len(patients))), []
-    for number in range(_RESAMPLES_OF_GAIN):
-        if number % 20 == 0:
-            progress(Progress("Resampling patients", number, _RESAMPLES_OF_GAIN, "samples"))
-        gains.append(gained(np.concatenate([rng.choice(rows, len(rows)) for rows in groups])))
-    progress(Progress("Resampling patients", _RESAMPLES_OF_GAIN, _RESAMPLES_OF_GAIN, "samples"))
+    samples = [np.concatenate([rng.choice(rows, len(rows)) for rows in groups]) for _ in range(_RESAMPLES_OF_GAIN)]
+    weights = np.stack(
+        [np.ones(len(patients)), *(np.bincount(rows, minlength=len(patients)) for rows in samples)], axis=1
+    )
+    first, second = (separation(patients.classes, scores, weights) for scores in (before, after))
+    value, *gains = (second - first).tolist()
     low, high = np.quantile(gains, TAILS)
     return Interval(value, float(min(low, value)), float(max(high, value)))

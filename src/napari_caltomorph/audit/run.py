@@ -107,7 +107,7 @@ def audit_of_traits(
     )
     added = None
     if predicted is not None:
-        added, why = added_by_images(cohort, predicted, options, progress)
+        added, why = added_by_images(cohort, predicted, options)
         notes += [why] if why else []
     return Audit(
         cohort=cohort.name,

@@ -180,6 +180,24 @@ def auroc(positive: NDArray[np.bool_], scores: NDArray[np.floating]) -> Interval
     return Interval(found, min(low, found), max(high, found))
 
 
+def separation(
+    classes: NDArray[np.integer], probabilities: NDArray[np.floating], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return (R,) AUROC of two classes, or macro AUROC of more, under the weights of `weighted_auroc`.
+
+    Parameters
+    ----------
+    classes : (P,) int
+        Of at least two classes; macro AUROC is over those that patients have.
+    probabilities : (P, C)
+    weights : (P, R)
+    """
+    if probabilities.shape[1] == 2:
+        return weighted_auroc(classes == 1, probabilities[:, 1], weights)
+    areas = [weighted_auroc(classes == c, probabilities[:, c], weights) for c in np.unique(classes)]
+    return np.asarray(np.mean(areas, axis=0))
+
+
 def weighted_auroc(
     positive: NDArray[np.bool_], scores: NDArray[np.floating], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
