@@ -20,11 +20,11 @@ from napari_caltomorph.plugin.inspect.controls import ACTIONS, CellAction, CellC
 from napari_caltomorph.plugin.inspect.differential_tab import DifferentialTab
 from napari_caltomorph.plugin.inspect.plot_tab import PlotTab
 from napari_caltomorph.plugin.inspect.table_tab import TableTab
+from napari_caltomorph.plugin.inspect.trust_tab import TrustTab
 from napari_caltomorph.plugin.inspect.what_if import WhatIfTab, WhatIfUpdater
 from napari_caltomorph.plugin.inspect.why_tab import WhyTab
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.session.session import Session, session_of
-from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.cell_card import CellCard
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
@@ -50,18 +50,15 @@ class TabRow:
     make: Callable[[napari.viewer.Viewer, Session], InspectionView]
 
 
-def _trust_tab(viewer: napari.viewer.Viewer, session: Session) -> InspectionView:
-    prepare_torch_import()
-    from napari_caltomorph.plugin.inspect.trust_tab import TrustTab  # imports torch
-
-    return TrustTab(viewer)
-
-
 TABS = (
     TabRow("Plot", "The cells as dots, by attention or by their features", lambda *_: PlotTab()),
     TabRow("Table", "All cells with their numbers, to sort and export", lambda *_: TableTab()),
     TabRow("Why", "Which cells support or oppose a class, and how reliable that is", lambda *_: WhyTab()),
-    TabRow("Trust", "How reliable the prediction is: training cohort, members, similar patients", _trust_tab),
+    TabRow(
+        "Trust",
+        "How reliable the prediction is: training cohort, members, similar patients",
+        lambda viewer, _: TrustTab(viewer),
+    ),
     TabRow(
         "Differential",
         "Label cells, train a probe on them, and count cell types",
