@@ -1,6 +1,6 @@
 """Processes that share work: some on this machine, or those of a Dask scheduler that runs already.
 
-Dask is imported only when it is asked for.
+Dask is imported only when it is needed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 from napari_caltomorph.errors import ClusterMissing, import_optional
 
 _CONNECT_SECONDS = 10
-# The terminal sends Ctrl-C to all its processes; this one hears it, and closes the workers.
-_DEAF_TO_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+# The terminal sends Ctrl-C to all its processes; this process handles it, and closes the workers.
+_IGNORE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def dask_client(scheduler: str | None, workers: int) -> Generator[Any, None, Non
         dashboard_address=None,
         scheduler_kwargs={"dashboard_address": ":0"},
         silence_logs=logging.CRITICAL,
-        preload=[_DEAF_TO_INTERRUPTS],
+        preload=[_IGNORE_INTERRUPTS],
         env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(_threads_each(workers)))},
     )
     with cluster, distributed.Client(cluster, set_as_default=False) as client:

@@ -1,4 +1,4 @@
-"""What can go wrong because of what a person gave us; each message is one sentence that names the mend.
+"""Errors because of what a user gave us; each message is one sentence that names the fix.
 
 Everything else is a bug and may crash loudly.
 """
@@ -22,9 +22,9 @@ def printable(name: str) -> str:
 
 
 class CaltomorphError(Exception):
-    """Base of all errors that a face shows as a sentence instead of a traceback.
+    """Base of all errors that terminal and panels show as a sentence instead of a traceback.
 
-    A path in the message may hold bytes that are no text; they are percent-escaped, so that any terminal, log or
+    A path in the message may contain bytes that are not text; they are percent-escaped, so that any terminal, log or
     window can show the sentence.
     """
 
@@ -33,15 +33,15 @@ class CaltomorphError(Exception):
 
 
 class SmearUnreadable(CaltomorphError):
-    """The path holds no smear that could be read."""
+    """The path contains no readable smear."""
 
 
 class LooksLikeCohort(SmearUnreadable):
-    """The path holds several patients, not one."""
+    """The path contains several patients, not one."""
 
 
 class CellUnreadable(CaltomorphError):
-    """One image of a smear could not be decoded; the others are not concerned."""
+    """One image of a smear could not be decoded; the others are not affected."""
 
 
 class WeightsMissing(CaltomorphError):
@@ -53,11 +53,11 @@ class WeightsRefused(CaltomorphError):
 
 
 class DeviceMissing(CaltomorphError):
-    """The device or precision asked for does not exist on this machine."""
+    """The requested device or precision does not exist on this machine."""
 
 
 class FeaturesRefused(CaltomorphError):
-    """A feature file is damaged, or comes from another encoder than the one asked for."""
+    """A feature file is damaged, or comes from another encoder than the requested one."""
 
 
 class ModelRefused(CaltomorphError):
@@ -69,11 +69,11 @@ class PredictionUnreadable(CaltomorphError):
 
 
 class OutputRefused(CaltomorphError):
-    """Results cannot be written where they were asked for."""
+    """Results cannot be written to the requested place."""
 
 
 class CohortUnreadable(CaltomorphError):
-    """The path holds no cohort that could be read, or its table cannot be understood."""
+    """The path contains no readable cohort, or its table cannot be understood."""
 
 
 class TaxonomyUnreadable(CaltomorphError):
@@ -89,7 +89,7 @@ class ClusterMissing(CaltomorphError):
 
 
 class TrainingRefused(CaltomorphError):
-    """There is nothing to learn from, or a training cannot go on; the message says what to change."""
+    """There is nothing to train on, or a training cannot continue; the message says what to change."""
 
 
 class CalibrationRefused(CaltomorphError):
@@ -97,15 +97,15 @@ class CalibrationRefused(CaltomorphError):
 
 
 class EvaluationRefused(CaltomorphError):
-    """Nobody can be judged, or not honestly: the model was trained on these patients; the message says what to do."""
+    """No patient can be evaluated, or only with bias: the model was trained on them; the message says what to do."""
 
 
 class TrainingPatientsFound(EvaluationRefused):
-    """The model was trained on some of the patients; out of fold each could be judged honestly."""
+    """The model was trained on some of the patients; out-of-fold predictions would be unbiased."""
 
 
 class FeaturesMissing(EvaluationRefused):
-    """Some of the patients to judge have no features yet."""
+    """Some of the patients to evaluate have no features yet."""
 
 
 class EvaluationUnreadable(CaltomorphError):
@@ -113,7 +113,7 @@ class EvaluationUnreadable(CaltomorphError):
 
 
 class ExplanationRefused(CaltomorphError):
-    """What was asked about cells has no answer, e.g. what the model says when the only cell is taken out."""
+    """An explanation does not exist, e.g. a prediction without the only cell of a smear."""
 
 
 class LabelsUnreadable(CaltomorphError):
@@ -121,7 +121,7 @@ class LabelsUnreadable(CaltomorphError):
 
 
 class ProbeRefused(CaltomorphError):
-    """A file is no probe, is damaged, or was written by a newer version."""
+    """A file is not a probe, is damaged, or was written by a newer version."""
 
 
 def invalid_field(error: ValidationError, whole: str = "the file") -> str:

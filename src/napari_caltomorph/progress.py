@@ -1,7 +1,7 @@
-"""How a long function tells its caller how far it is, and how the caller stops it.
+"""How a long function reports its progress, and how the caller stops it.
 
 A long function takes ``progress: OnProgress`` and calls it often. The callback may draw a bar, and it
-may raise `Cancelled` to stop the work; so one implementation serves the terminal, napari and the tests.
+may raise `Cancelled` to stop the function; so one implementation serves the terminal, napari and the tests.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 
 class Cancelled(Exception):
-    """Raised inside a progress callback by whoever wants the work to stop."""
+    """Raised inside a progress callback to stop the function."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ OnProgress = Callable[[Progress], None]
 
 
 def ignore(progress: Progress) -> None:
-    """The callback of a caller that does not care."""
+    """A callback that does nothing."""
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Pace:
 
 
 def format_seconds(seconds: float) -> str:
-    """Return a duration as a person says it: ``"4 s"``, ``"3 min"``, ``"1.5 h"``."""
+    """Return a duration in short words: ``"4 s"``, ``"3 min"``, ``"1.5 h"``."""
     if seconds < 90:
         return f"{max(seconds, 0):.0f} s"
     if seconds < 90 * 60:

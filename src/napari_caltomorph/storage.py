@@ -39,7 +39,7 @@ def home(kind: str) -> Path:
 
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Yield a temporary file beside `target` that takes its place when the block ends without an error.
+    """Yield a temporary file next to `target` that replaces it when the block ends without an error.
 
     Raises
     ------
@@ -59,16 +59,16 @@ def replacing(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_folder(target: Path, *, overwrite: bool = False, scratch: Path | None = None) -> Iterator[Path]:
-    """Yield a temporary folder that takes the place of `target` when the block ends without an error.
+    """Yield a temporary folder that replaces `target` when the block ends without an error.
 
     Parameters
     ----------
     target : Path
     overwrite : bool
-        Whether a folder at `target` is replaced with all that stands in it.
+        Whether a folder at `target` is replaced with everything in it.
     scratch : Path or None
-        An existing folder on the same disk in which the temporary one is made; None is beside `target`. A process that
-        is killed leaves the temporary folder, so a caller who removes `scratch` later on names it.
+        An existing folder on the same disk in which the temporary one is made; None is next to `target`. A process
+        that is killed leaves the temporary folder; a caller that removes `scratch` later passes it.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def replacing_folder(target: Path, *, overwrite: bool = False, scratch: Path | N
 
 
 def refuse_unwritable(folder: Path) -> None:
-    """Find out, before any work is done, whether results can be written to `folder`; nothing is left behind.
+    """Check, before a long run, whether results can be written to `folder`; no file remains.
 
     Raises
     ------

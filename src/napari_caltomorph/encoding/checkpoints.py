@@ -39,7 +39,7 @@ def read_checkpoint(path: Path) -> StateDict:
         raise WeightsRefused(
             f"{path} holds more than weights, or is damaged: it was not opened. Get the file from its authors again."
         ) from error
-    except Exception as error:  # whatever a stranger's file makes a parser stumble over
+    except Exception as error:  # an untrusted file may raise anything in a parser
         raise WeightsRefused(f"{path} is no weights file that can be read ({_first_line(error)}).") from error
     for wrapping in _WRAPPINGS:
         if isinstance(entries, dict) and isinstance(entries.get(wrapping), dict):
@@ -91,7 +91,7 @@ def tensors_sha256(weights: StateDict) -> str:
     """Return the SHA-256 over names, shapes and float32 values, sorted by name.
 
     The same weights have the same sum whichever file form holds them, so that features made from the original
-    checkpoint and from its safetensors twin are known to be the same.
+    checkpoint and from its safetensors copy are known to be the same.
     """
     import torch
 

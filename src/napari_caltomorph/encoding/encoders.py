@@ -40,7 +40,7 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Source:
-    """A file that can be downloaded; `sha256` is None where its authors publish no sum."""
+    """A file that can be downloaded; `sha256` is None where its authors publish no checksum."""
 
     url: str
     sha256: str | None = None
@@ -63,7 +63,7 @@ class WeightsLocation(Protocol):
 
 @dataclass(frozen=True)
 class WeightsFolder:
-    """Kept in the weights folder, by ``caltomorph weights add`` or ``download``."""
+    """A file in the weights folder, put there by ``caltomorph weights add`` or ``download``."""
 
     def find(self, encoder: str) -> Path | None:
         paths = (home("weights") / f"{encoder}{suffix}" for suffix in WEIGHT_SUFFIXES)
@@ -108,7 +108,7 @@ class PackageFile:
 
 @dataclass(frozen=True)
 class UserFile:
-    """Named by the user on each call."""
+    """A file that the user names on each call."""
 
     def find(self, encoder: str) -> Path | None:
         return None
@@ -136,7 +136,7 @@ class Encoder:
     sources : tuple of Source
         Where they can be downloaded; the first is preferred.
     translate : callable
-        Brings a checkpoint's entries to timm's names.
+        Renames a checkpoint's entries to timm's names.
     about : str
         One line for lists.
     """
@@ -213,7 +213,7 @@ def _dinobloom(letter: str, architecture: str, width: int, *sums: str | None) ->
 
 
 DEMO_ENCODER = "demo-vit"
-"""Has only ever seen drawn cells, so whatever is learnt from its features is synthetic."""
+"""Trained on synthetic cells only, so every model of its features is synthetic."""
 
 ENCODERS: dict[str, Encoder] = {
     encoder.name: encoder

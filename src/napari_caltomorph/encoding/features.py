@@ -45,7 +45,7 @@ class FeatureOrigin:
     library_version: str | None = None
 
     def matches(self, other: FeatureOrigin) -> bool:
-        """Whether features made one way may stand for features made the other; the library's version may differ."""
+        """Whether both were made in the same way; the library's version may differ."""
         mine, others = asdict(self), asdict(other)
         return all(mine[key] == others[key] for key in mine if key != "library_version")
 

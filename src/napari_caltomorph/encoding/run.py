@@ -47,7 +47,7 @@ def encode(
     encoder : LoadedEncoder, optional
         The encoder of `options`, when it is loaded already.
     cache : Path, optional
-        A folder. Features found there are reused if they were made in the very same way of the very same smear;
+        A folder. Features found there are reused if they were made in the same way from the same smear;
         new ones are added.
     progress : callable
         Called with a `Progress` after every batch; raising `Cancelled` in it stops cleanly.

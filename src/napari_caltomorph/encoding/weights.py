@@ -20,7 +20,7 @@ _CHUNK = 2**16
 
 @dataclass(frozen=True)
 class WeightsReport:
-    """What was found out about one weights file.
+    """The checks of one weights file.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class WeightsReport:
 
 
 def verify_weights(encoder: Encoder, given: Path | None = None) -> WeightsReport:
-    """Load a weights file, strictly, and sum it up.
+    """Load a weights file, strictly, and return its checksums.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def verify_weights(encoder: Encoder, given: Path | None = None) -> WeightsReport
 
 
 def add_weights(file: Path, encoder: Encoder | None = None) -> WeightsReport:
-    """Copy a weights file to where it is found from now on.
+    """Copy a weights file to the folder in which it is found from now on.
 
     Parameters
     ----------
@@ -106,11 +106,11 @@ def download_weights(encoder: Encoder, *, progress: OnProgress = ignore) -> Weig
     import pooch
     import requests
 
-    pooch.get_logger().setLevel("WARNING")  # it announces each download on standard error; `progress` tells
+    pooch.get_logger().setLevel("WARNING")  # it logs each download to standard error; `progress` reports it
     if not encoder.sources:
         raise WeightsMissing(f"{encoder.name} is not downloaded. {encoder.location.fix(encoder.name)}")
     source = encoder.sources[0]
-    with _beside_the_weights() as folder:
+    with _download_folder() as folder:
         try:
             file = pooch.retrieve(
                 source.url,
@@ -124,7 +124,7 @@ def download_weights(encoder: Encoder, *, progress: OnProgress = ignore) -> Weig
                 f"{source.url} could not be downloaded ({_short(error)}); get that file on another machine and run "
                 f"`caltomorph weights add {source.file}`."
             ) from error
-        except ValueError as error:  # pooch's word for a wrong sum
+        except ValueError as error:  # pooch raises it for a wrong checksum
             raise WeightsRefused(
                 f"{source.url} gave another file than its authors published (wrong SHA-256); nothing was kept. "
                 "Try again later, or get it from another place."
@@ -139,7 +139,7 @@ def download_weights(encoder: Encoder, *, progress: OnProgress = ignore) -> Weig
 
 
 @contextlib.contextmanager
-def _beside_the_weights() -> Iterator[Path]:
+def _download_folder() -> Iterator[Path]:
     """Yield a folder on the disk where the weights will stand: they may be larger than the system's own for such."""
     folder = home("weights")
     try:
@@ -151,7 +151,7 @@ def _beside_the_weights() -> Iterator[Path]:
 
 
 def _fetch(progress: OnProgress) -> Callable[[str, str, object], None]:
-    """Make what pooch calls to download: unlike its own, it tells how far it is and hangs up when it is cancelled."""
+    """Make what pooch calls to download: unlike its own, it reports progress and stops when it is cancelled."""
     import requests
 
     def fetch(url: str, path: str, pooch: object) -> None:
@@ -167,7 +167,7 @@ def _fetch(progress: OnProgress) -> Callable[[str, str, object], None]:
 
 
 def _recognise(file: Path) -> Encoder:
-    """Return the encoder whose network a file fits; only those kept in the weights folder are asked."""
+    """Return the encoder whose network a file fits; only encoders of the weights folder are tried."""
     import torch
 
     from napari_caltomorph.encoding.checkpoints import read_checkpoint
