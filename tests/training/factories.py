@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +22,11 @@ from napari_caltomorph.training.bags import LabelledBags, load_bags
 
 WIDTH, FOLDS = 8, 3
 ORIGIN = FeatureOrigin(encoder="dinobloom-b", weights_sha256="ab" * 32, preprocessing="224 px", field_of_view_um=25.0)
+
+# A process that is forked from a server with torch loaded starts fast; so one test can kill many.
+PROCESSES = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+if os.name == "posix":
+    PROCESSES.set_forkserver_preload(["napari_caltomorph.training.run", "napari_caltomorph.cohort.read"])
 
 
 def tiny(**changes: object) -> TrainOptions:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +13,7 @@ import pytest
 import torch
 from tests.training.factories import (
     ORIGIN,
+    PROCESSES,
     WIDTH,
     are_same,
     bags_of,
@@ -35,10 +35,6 @@ from napari_caltomorph.training.checkpoint import FoldCheckpoint
 from napari_caltomorph.training.fit import fit_member
 from napari_caltomorph.training.folds import member_split
 from napari_caltomorph.training.members import new_member, predict_bags
-
-PROCESSES = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-if os.name == "posix":
-    PROCESSES.set_forkserver_preload(["napari_caltomorph.training.run", "napari_caltomorph.cohort.read"])
 
 FOLD_TWO = 1
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.training.factories import (
+    PROCESSES,
     are_same,
     are_same_members,
     names,
@@ -30,11 +30,6 @@ from napari_caltomorph.errors import OutputRefused, TrainingRefused
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.training import FinishEarly, TrainOptions, TrainProgress, train, training_folder
 from napari_caltomorph.training.checkpoint import FoldCheckpoint
-
-# Forked from a server that has torch loaded, a process starts in a blink; so one test can kill many.
-PROCESSES = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-if os.name == "posix":
-    PROCESSES.set_forkserver_preload(["napari_caltomorph.training.run", "napari_caltomorph.cohort.read"])
 
 # Long enough to be disturbed: 3 members of 6 epochs of 3 steps.
 OPTIONS = tiny(fixed_epochs=6, epochs=6, dropout=0.2, hemoglobin=True)
