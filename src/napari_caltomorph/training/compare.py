@@ -50,8 +50,7 @@ def compare(
     features : str, Path or None
         Feature folder of `encode_cohort`; None where the cohort names feature files.
     out : str or Path
-        Folder for ``comparison.csv``, ``folds.csv`` and ``variants/<slug>.json``. Finished variants in it are not
-        trained again, and an unfinished one resumes from its last finished epoch.
+        Folder for ``comparison.csv``, ``folds.csv`` and ``variants/<slug>.json``; a stopped comparison resumes in it.
     options : CompareOptions
     train_options : TrainOptions
         The reference of every group; a variant differs from it in one thing.
