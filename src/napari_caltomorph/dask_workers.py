@@ -22,12 +22,7 @@ _IGNORE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN
 def dask_client(scheduler: str | None, workers: int) -> Generator[Any, None, None]:
     """Yield a Dask client of the scheduler at an address, or of so many processes on this machine.
 
-    Raises
-    ------
-    PackageMissing
-        Dask is not installed.
-    ClusterMissing
-        No scheduler answers at the address.
+    Raises `PackageMissing` without Dask, and `ClusterMissing` where no scheduler answers at the address.
     """
     distributed = import_optional("distributed", "cluster", "Work on several processes")
     if scheduler is not None:

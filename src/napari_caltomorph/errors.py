@@ -140,20 +140,9 @@ def refuse_newer_schema(path: Path, version: object, newest: int, refusal: type[
 
 
 def import_optional(name: str, extra: str, purpose: str) -> ModuleType:
-    """Import a module that only an extra of this package installs.
+    """Import a module that only an extra of this package installs; `PackageMissing` where it is missing.
 
-    Parameters
-    ----------
-    name : str
-        Of the module, e.g. ``"umap"``.
-    extra : str
-        Of this package, e.g. ``"umap"`` in ``napari-caltomorph[umap]``.
-    purpose : str
-        Begins the message, e.g. ``"A UMAP of cells"``.
-
-    Raises
-    ------
-    PackageMissing
+    `purpose` begins the message, e.g. ``"A UMAP of cells"``.
     """
     try:
         return importlib.import_module(name)

@@ -17,22 +17,12 @@ class Cancelled(Exception):
 
 @dataclass(frozen=True)
 class Progress:
-    """One report of a long function.
+    """One report of a long function."""
 
-    Attributes
-    ----------
-    stage : str
-        What is being done, e.g. ``"Encoding"``.
-    done, total : int
-        How much of this stage is done, in `unit`.
-    unit : str
-        Plural noun of what is counted.
-    """
-
-    stage: str
-    done: int
+    stage: str  # What is being done, e.g. "Encoding"
+    done: int  # In `unit`, as is `total`
     total: int
-    unit: str = "cells"
+    unit: str = "cells"  # Plural noun of what is counted
 
     @property
     def in_words(self) -> str:

@@ -41,10 +41,7 @@ def home(kind: str) -> Path:
 def replacing(target: Path) -> Iterator[Path]:
     """Yield a temporary file next to `target` that replaces it when the block ends without an error.
 
-    Raises
-    ------
-    OutputRefused
-        The folder cannot be written, or the disk is full; `target` is as it was before.
+    Raises `OutputRefused` where the folder cannot be written, or the disk is full; `target` is as it was before.
     """
     with _explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -61,20 +58,10 @@ def replacing(target: Path) -> Iterator[Path]:
 def replacing_folder(target: Path, *, overwrite: bool = False, scratch: Path | None = None) -> Iterator[Path]:
     """Yield a temporary folder that replaces `target` when the block ends without an error.
 
-    Parameters
-    ----------
-    target : Path
-    overwrite : bool
-        Whether a folder at `target` is replaced with everything in it.
-    scratch : Path or None
-        An existing folder on the same disk in which the temporary one is made; None is next to `target`. A process
-        that is killed leaves the temporary folder; a caller that removes `scratch` later passes it.
-
-    Raises
-    ------
-    OutputRefused
-        `target` exists and is not to be overwritten, is a file, cannot be written, or the disk is full; it is as it
-        was before.
+    With `overwrite`, a folder at `target` is replaced with everything in it. `scratch` is an existing folder on the
+    same disk in which the temporary one is made, by default next to `target`. A process that is killed leaves the
+    temporary folder; a caller that removes `scratch` later passes it. Raises `OutputRefused` where `target` must not be
+    overwritten, is a file, cannot be written, or the disk is full; `target` is then as it was before.
     """
     if target.exists() and not (overwrite and target.is_dir()):
         raise OutputRefused(f"{target} exists already; choose another name, or remove it first.")
@@ -93,13 +80,7 @@ def replacing_folder(target: Path, *, overwrite: bool = False, scratch: Path | N
 
 
 def refuse_unwritable(folder: Path) -> None:
-    """Check, before a long run, whether results can be written to `folder`; no file remains.
-
-    Raises
-    ------
-    OutputRefused
-        It is a file, or it cannot be written or made.
-    """
+    """Raise `OutputRefused` before a long run where results cannot be written to `folder`; no file remains."""
     with _explained(folder):
         existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
         if not existing.is_dir():
@@ -112,18 +93,8 @@ def refuse_unwritable(folder: Path) -> None:
 def only_run(folder: Path, name: str, instead: str) -> Iterator[None]:
     """Make a folder and keep other runs out of it while the block runs, or until the process ends.
 
-    Parameters
-    ----------
-    folder : Path
-    name : str
-        Of the lock file in it.
-    instead : str
-        What to choose when it cannot be used, e.g. "another feature folder".
-
-    Raises
-    ------
-    OutputRefused
-        Another run writes there, or the folder cannot be written.
+    `name` is the lock file in it, `instead` what to choose otherwise, e.g. "another feature folder". Raises
+    `OutputRefused` where another run writes there, or the folder cannot be written.
     """
     refuse_unwritable(folder)
     path = folder / name

@@ -89,22 +89,13 @@ def _mark(finding: Finding) -> Text:
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check.
-
-    Attributes
-    ----------
-    what, found : str
-    fix : str or None
-        What to do about it; None when nothing is wrong.
-    is_core, is_optional : bool
-        Without it nothing works; without it everything does.
-    """
+    """The result of one check."""
 
     what: str
     found: str
-    fix: str | None = None
-    is_core: bool = False
-    is_optional: bool = False
+    fix: str | None = None  # What to do about it; None when nothing is wrong
+    is_core: bool = False  # Without it nothing works
+    is_optional: bool = False  # Without it everything works
 
 
 def check_python() -> Iterator[Finding]:

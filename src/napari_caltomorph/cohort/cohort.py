@@ -119,13 +119,7 @@ class Cohort:
 
     @classmethod
     def load(cls, path: Path) -> Cohort:
-        """Read a saved cohort.
-
-        Raises
-        ------
-        CohortUnreadable
-            No cohort there, or written by a newer version.
-        """
+        """Read a saved cohort; `CohortUnreadable` where there is none, or a newer version wrote it."""
         try:
             content = json.loads(path.read_text("utf-8"))
             if content["schema_version"] != 1:

@@ -37,25 +37,13 @@ _LIBRARIES = ("napari-caltomorph", "torch", "timm", "numpy", "h5py", "pillow", "
 
 @dataclass(frozen=True)
 class PatientToEncode:
-    """One patient, as small as it can be sent to a worker.
-
-    Attributes
-    ----------
-    patient_id, file : str
-        The patient, and the name of the feature file.
-    path : str or None
-        Where the cells are.
-    listing : str or None
-        Digest of the files' names, sizes and times; None where there are none.
-    images : int
-        About how many images there are: the unit of progress.
-    """
+    """One patient, as small as it can be sent to a worker."""
 
     patient_id: str
-    file: str
-    path: str | None
-    listing: str | None
-    images: int
+    file: str  # Name of the feature file
+    path: str | None  # Where the cells are
+    listing: str | None  # Digest of the files' names, sizes and times; None where there are none
+    images: int  # About how many images there are: the unit of progress
 
 
 def made_with(encoder: LoadedEncoder) -> MadeWith:

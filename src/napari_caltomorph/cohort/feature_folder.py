@@ -61,13 +61,7 @@ def feature_files(cohort: Cohort, folder: str | Path | None) -> dict[str, Path]:
 
 
 def refuse_other_features(folder: Path, encoder: str, weights_sha256: str, precision: str) -> None:
-    """Refuse, before any computation, a folder with features that must not be mixed with these.
-
-    Raises
-    ------
-    FeaturesRefused
-        There are such features; the message names both.
-    """
+    """Raise `FeaturesRefused` for a folder with features that must not be mixed with these; the message names both."""
     mine = (encoder, weights_sha256, precision)
     for path in folder.glob("*.h5"):
         try:
@@ -86,14 +80,9 @@ def refuse_other_features(folder: Path, encoder: str, weights_sha256: str, preci
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make the folder and keep other runs out of it while the block runs.
+    """Make the folder and keep other runs out of it while the block runs; `OutputRefused` where that is not possible.
 
     Temporary files of a run, or of a worker, that was killed are removed.
-
-    Raises
-    ------
-    OutputRefused
-        Another run writes there, or the folder cannot be written.
     """
     with only_run(folder, LOCK, "another feature folder"):
         _remove_leftovers(folder)

@@ -27,10 +27,7 @@ def recognises_features(path: Path) -> bool:
 def read_features(path: Path, options: CohortOptions) -> LayoutResult:
     """Read names and shapes; bags of another encoder or width than most are left out.
 
-    Raises
-    ------
-    CohortUnreadable
-        There is no bag that can be read, or bags have no label.
+    Raises `CohortUnreadable` where no bag can be read, or bags have no label.
     """
     bags = _bags(path)
     if not bags:
@@ -55,10 +52,7 @@ def read_features(path: Path, options: CohortOptions) -> LayoutResult:
 def check_features(found: LayoutResult) -> LayoutResult:
     """Count the cells of bags by their headers, and leave out those that no model could use together with the others.
 
-    Raises
-    ------
-    CohortUnreadable
-        No patient has images, and no bag can be read.
+    Raises `CohortUnreadable` where no patient has images, and no bag can be read.
     """
     table = found.table
     headers = [None if pd.isna(bag) else _header(path_of(bag)) for bag in table["features"]]

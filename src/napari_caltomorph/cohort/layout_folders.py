@@ -25,19 +25,10 @@ from napari_caltomorph.smear.cell_types import is_cell_type, is_label_root
 
 @dataclass(frozen=True)
 class LayoutResult:
-    """What a layout finds, before cleaning and splitting.
+    """What a layout finds, before cleaning and splitting."""
 
-    Attributes
-    ----------
-    table : pandas.DataFrame
-        Patients, with the cohort's and the table's own columns.
-    left_out : list of (patient_id, raw_label, rule, reason)
-        Patients that are not usable.
-    notes : list of str
-    """
-
-    table: pd.DataFrame
-    left_out: list[tuple[str, str | None, str, str]] = field(default_factory=list)
+    table: pd.DataFrame  # Patients, with the cohort's and the table's own columns
+    left_out: list[tuple[str, str | None, str, str]] = field(default_factory=list)  # Patients that are not usable
     notes: list[str] = field(default_factory=list)
 
 
@@ -49,10 +40,7 @@ def recognises_folders(path: Path) -> bool:
 def read_folders(path: Path, options: CohortOptions) -> LayoutResult:
     """Read the folders; a table in the same directory adds columns, and labels where folders have none.
 
-    Raises
-    ------
-    CohortUnreadable
-        No patient is there, patients have no label, or the table's ids match no folder.
+    Raises `CohortUnreadable` where there is no patient, patients have no label, or the table's ids match no folder.
     """
     labelled = frame(_labelled(path))
     flat = frame((patient, None) for patient in _patients(path))
@@ -83,23 +71,11 @@ def frame(patients: Iterable[tuple[Path, str | None]]) -> pd.DataFrame:
 
 
 def join(found: pd.DataFrame, path: Path, options: CohortOptions, *, labels_from_table: bool) -> LayoutResult:
-    """Add a table's columns to patients that were found on disk.
+    """Add a table's columns to patients that were found on disk: ``patient_id``, ``raw_label`` and where each is.
 
-    Parameters
-    ----------
-    found : pandas.DataFrame
-        ``patient_id``, ``raw_label`` and where each patient is.
-    path : Path
-        The table.
-    options : CohortOptions
-        A label column that is named there wins over the folders' names.
-    labels_from_table : bool
-        Take the diagnosis from the table; otherwise the folder's name is it, and a patient needs no row.
-
-    Raises
-    ------
-    CohortUnreadable
-        The table cannot be understood, has no diagnosis, or none of its ids was found.
+    With `labels_from_table`, or with a label column named in the options, the diagnosis comes from the table. Otherwise
+    the folder's name is the diagnosis, and a patient needs no row. Raises `CohortUnreadable` where the table cannot be
+    understood, has no diagnosis, or has none of the ids.
     """
     labels_from_table = labels_from_table or options.label_column is not None
     raw, notes = read_table(path)

@@ -31,13 +31,7 @@ class Layout:
 
 
 def find_layout(path: Path, name: str) -> Layout:
-    """Return a layout by name, or for ``auto`` the first that recognises the path.
-
-    Raises
-    ------
-    CohortUnreadable
-        Nothing is there, there is no such layout, or none recognises it.
-    """
+    """Return a layout by name, or for ``auto`` the first that recognises the path; `CohortUnreadable` if none does."""
     if not path.exists():
         raise CohortUnreadable(f"{path} does not exist; check the path.")
     if name != "auto":

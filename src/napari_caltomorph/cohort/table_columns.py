@@ -45,26 +45,10 @@ def canonical(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Add the cohort's own columns to a table, from those that are named by option or recognised by name.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        As `read_table` returns it.
-    path : Path
-        Of the table, for messages.
-    options : CohortOptions
-    without : collection of str
-        What is not searched for, because the folders give it: "label", "path".
-
-    Returns
-    -------
-    pandas.DataFrame, list of str
-        The table with ``patient_id``, ``raw_label``, ``path`` and so on, and what was guessed. The table's own columns
-        stay; one with a name of the cohort's and another meaning gets the suffix ``_in_table``.
-
-    Raises
-    ------
-    CohortUnreadable
-        A named column is not there, two fit, or there is no id.
+    Returns the table with ``patient_id``, ``raw_label``, ``path`` and so on, and what was guessed. What is in `without`
+    ("label", "path") is not searched for, because the folders give it. The table's own columns stay; one with a name of
+    the cohort's and another meaning gets the suffix ``_in_table``. Raises `CohortUnreadable` where a named column is
+    missing, two columns fit, or there is no id. `path` is the table's, for messages.
     """
     roles = [role for role in _NAMES if role not in without]
     found = {role: _find_column(table, role, getattr(options, f"{role}_column"), path) for role in roles}
@@ -102,13 +86,7 @@ def canonical(
 
 
 def ids_in(path: Path, options: CohortOptions, table: pd.DataFrame | None = None) -> set[str]:
-    """Return the ids of all rows of a table, which is read from the path unless it is given.
-
-    Raises
-    ------
-    CohortUnreadable
-        The table cannot be understood.
-    """
+    """Return the ids of all rows of a table, which is read from the path unless it is given."""
     table = read_table(path)[0] if table is None else table
     found, _ = canonical(table, path, options, without=[role for role in _NAMES if role != "id"])
     return set(found["patient_id"])
@@ -120,13 +98,7 @@ def columns_like(table: pd.DataFrame, role: str) -> list[str]:
 
 
 def keep_where(table: pd.DataFrame, path: Path, options: CohortOptions) -> pd.DataFrame:
-    """Return the rows that match every ``--where COLUMN=VALUE``.
-
-    Raises
-    ------
-    CohortUnreadable
-        One cannot be applied, or matches nothing.
-    """
+    """Return the rows that match every ``--where COLUMN=VALUE``; `CohortUnreadable` where one matches nothing."""
     for condition in options.where:
         column, equals, value = condition.partition("=")
         if not equals:
@@ -140,13 +112,7 @@ def keep_where(table: pd.DataFrame, path: Path, options: CohortOptions) -> pd.Da
 
 
 def refuse_column_options(path: Path, options: CohortOptions) -> None:
-    """Refuse options that name a table's columns where there is no table, instead of ignoring them.
-
-    Raises
-    ------
-    CohortUnreadable
-        An option names a column.
-    """
+    """Raise `CohortUnreadable` where an option names a table's column but there is no table, instead of ignoring it."""
     named = [field for field in CohortOptions.model_fields if field.endswith("_column") or field == "where"]
     if given := [field for field in named if getattr(options, field)]:
         flag = f"--{given[0].replace('_', '-')}"

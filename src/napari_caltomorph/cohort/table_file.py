@@ -28,10 +28,7 @@ def is_table(path: Path) -> bool:
 def find_table(folder: Path, options: CohortOptions) -> Path | None:
     """Return the table of patients in a folder: the named one, or the only one.
 
-    Raises
-    ------
-    CohortUnreadable
-        The named one is not there, or there are several.
+    Raises `CohortUnreadable` where the named one is missing, or there are several.
     """
     if options.table is not None:
         path = Path(options.table) if Path(options.table).is_file() else folder / options.table
@@ -50,17 +47,9 @@ def find_table(folder: Path, options: CohortOptions) -> Path | None:
 def read_table(path: Path) -> tuple[pd.DataFrame, list[str]]:
     """Read CSV, TSV, Excel or Parquet, text columns stripped of spaces.
 
-    Returns
-    -------
-    pandas.DataFrame, list of str
-        The table, and what was assumed about its encoding, delimiter and decimal sign.
-
-    Raises
-    ------
-    CohortUnreadable
-        No table, one column only (another delimiter), two of one name, or no rows.
-    PackageMissing
-        Parquet needs another package.
+    Returns the table, and what was assumed about its encoding, delimiter and decimal sign. Raises `CohortUnreadable`
+    where there is no table, one column only (another delimiter), two of one name, or no rows, and `PackageMissing`
+    where Parquet needs another package.
     """
     try:
         rows, notes = _read_rows(path)

@@ -24,8 +24,7 @@ _SECOND_COLOR = "#d55e00"
 def draw_confusion(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPER) -> None:
     """Draw patients by true and predicted class: counts, and shares of the row.
 
-    Rows below the line have several right answers, or none. Row and column of a cell are its y and x, rounded, as
-    `evaluation.confusion` counts them.
+    Rows below the line have several right answers, or none. Row and column of a cell are its y and x, rounded.
     """
     _draw_confusion(axes, evaluation, evaluation.confusion, style)
 

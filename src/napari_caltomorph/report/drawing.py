@@ -95,19 +95,10 @@ def draw_matrix(
     fontsize: float = 7,
     **text: Any,
 ) -> None:
-    """Draw counts as a matrix of coloured cells; the larger a cell's share of its row, the deeper its colour.
+    """Draw counts (R, C) as a matrix of coloured cells; the larger a cell's share of its row, the deeper its colour.
 
-    Parameters
-    ----------
-    axes : Axes
-    counts : (R, C) int
-    colors : sequence of str
-        Of the columns; with `color_rows`, of the rows.
-    style : PlotStyle
-    is_right : (R, C) bool
-        Which cells are written in bold.
-    cell_text : callable
-        Row, column -> what is written where the count is not 0.
+    `colors` are of the columns, or of the rows with `color_rows`. Cells with `is_right` (R, C) are in bold.
+    `cell_text` maps row and column to what is written where the count is not 0.
     """
     style.prepare(axes)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -186,13 +177,7 @@ def signed(change: float, digits: int = 2) -> str:
 
 
 def save_figure(figure: Figure, path: str | Path, *, dpi: float) -> Path:
-    """Write a figure in the format of the path's suffix; return the path.
-
-    Raises
-    ------
-    OutputRefused
-        It cannot be written.
-    """
+    """Write a figure in the format of the path's suffix; return the path. Raises `OutputRefused`."""
     path = Path(path)
     with replacing(path) as part:
         figure.savefig(part, format=path.suffix[1:], dpi=dpi)

@@ -34,24 +34,13 @@ _MOST_CLASSES = 8
 
 @dataclass(frozen=True)
 class EvaluationFigure:
-    """One figure.
+    """One figure."""
 
-    Attributes
-    ----------
-    name : str
-        Of its files.
-    title, caption : str
-    panels : tuple of callable
-        Each draws an evaluation into axes of its own, side by side, three in a row.
-    size : callable
-        Evaluation -> inches, wide and high.
-    """
-
-    name: str
+    name: str  # Of the files
     title: str
     caption: str
-    panels: tuple[Draw, ...]
-    size: Callable[[Evaluation], tuple[float, float]]
+    panels: tuple[Draw, ...]  # Each draws an evaluation into its own axes; three are in a row
+    size: Callable[[Evaluation], tuple[float, float]]  # Width and height in inches
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -191,13 +180,7 @@ def _draw_class_against(column: str, slug: str) -> Draw:
 
 
 def save_figures(evaluation: Evaluation, folder: str | Path, style: PlotStyle = PAPER) -> list[Path]:
-    """Write every figure as PNG and PDF, and the map's coordinates; return the paths.
-
-    Raises
-    ------
-    OutputRefused
-        The folder cannot be written.
-    """
+    """Write every figure as PNG and PDF, and the map's coordinates; return the paths. Raises `OutputRefused`."""
     folder, written = Path(folder), []
     for one in figures_of(evaluation):
         figure = one.of(evaluation, style)

@@ -102,19 +102,9 @@ def evaluation_report(
 ) -> str:
     """Return the report: HTML that loads nothing from a network. `save_page` writes it.
 
-    Parameters
-    ----------
-    evaluation : Evaluation
-    audit : Audit, optional
-        Of the same cohort; without one the report says that there was none.
-    model : ModelDescription, optional
-        Its model card is shown; what the evaluation knows of the model is shown in any case.
-    cells : mapping, optional
-        Patient -> (H, W, 3) uint8 images, shown as thumbnails for patients whose prediction is wrong.
-    faithfulness : CohortFaithfulness, optional
-        Of the same patients.
-    command : str
-        Command line that made the evaluation.
+    `audit` and `faithfulness` are of the same patients; without an audit the report states that there was none. `model`
+    adds the model card. `cells` are (H, W, 3) uint8 images by patient, the thumbnails of wrong predictions. `command`
+    is the command line that made the evaluation.
     """
     wrong, images, headline = wrong_table(evaluation), cells or {}, evaluation.headline
     values = {
@@ -162,28 +152,11 @@ def top_cells(
     cells: int = 8,
     progress: OnProgress = ignore,
 ) -> dict[str, list[NDArray[np.uint8]]]:
-    """Return the images of the cells with the highest attention, of patients with a wrong prediction.
+    """Return images, (H, W, 3) uint8, of the cells with the highest attention, by patient with a wrong prediction.
 
-    Parameters
-    ----------
-    ensemble : Ensemble
-        The evaluated model.
-    evaluation : Evaluation
-    features : mapping of str to Path
-        The feature file of each patient, as `feature_files` returns them.
-    patients, cells : int
-        At most so many patients, the most certain errors first, and cells of each.
-    progress : callable
-        Called with a `Progress` in patients; raising `Cancelled` in it stops cleanly.
-
-    Returns
-    -------
-    dict of str to list of (H, W, 3) uint8
-        By patient, without those whose images or features are missing; empty for a model without attention.
-
-    Notes
-    -----
-    Out of fold, the attention is that of the member that predicted the patient.
+    At most so many `patients`, the most certain errors first, and `cells` of each. Patients without images or features
+    are left out, and all patients for a model without attention. `features` is what `feature_files` returns. Out of
+    fold, the attention is that of the member that predicted the patient.
     """
     images_of: dict[str, list[NDArray[np.uint8]]] = {}
     if ensemble.description.aggregator.attention_kind == "none":

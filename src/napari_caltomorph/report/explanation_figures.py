@@ -47,12 +47,8 @@ def draw_contributions(
 ) -> PathCollection:
     """Draw every cell at its attention and its signed contribution, coloured by the class of the cell alone.
 
-    Where the model has no attention, its response to the cell alone is drawn instead.
-
-    Returns
-    -------
-    PathCollection
-        Its offsets are in the order of `prediction.cells`.
+    Where the model has no attention, its response to the cell alone is drawn instead. The offsets of the returned
+    collection are in the order of `prediction.cells`.
     """
     prepare_plot(axes, style)
     colors = np.array(prediction.taxonomy.colors)[prediction.alone_class]
@@ -82,10 +78,7 @@ def draw_strongest(
 ) -> NDArray[np.intp]:
     """Draw bars of the cells that increase the class probability most, and of those that decrease it most.
 
-    Returns
-    -------
-    (B,) int
-        The cell of each bar, from the top: the strongest support first, the strongest opposition last.
+    Returns the cell of each bar, from the top: the strongest support first, the strongest opposition last.
     """
     style.prepare(axes)
     supporting, opposing = contributions.strongest(count)
@@ -219,10 +212,7 @@ def draw_members(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -
 def draw_certainty(axes: Axes, trust: Trust, style: PlotStyle = PAPER) -> None:
     """Draw the entropy of members on their held-out patients, right and wrong, and the entropy of this smear.
 
-    Raises
-    ------
-    ValueError
-        `Trust.held_out` is None.
+    Raises `ValueError` where `Trust.held_out` is None.
     """
     held_out = trust.held_out
     if held_out is None:

@@ -35,13 +35,7 @@ def render(template: str, values: Mapping[str, object]) -> str:
 
 
 def save_page(html: str, path: str | Path) -> Path:
-    """Write a page as one file; return its path.
-
-    Raises
-    ------
-    OutputRefused
-        It cannot be written.
-    """
+    """Write a page as one file; return its path. Raises `OutputRefused`."""
     with replacing(path := Path(path)) as part:
         part.write_text(html, "utf-8")
     return path

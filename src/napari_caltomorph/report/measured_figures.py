@@ -64,14 +64,7 @@ def draw_hemoglobin_scatter(axes: Axes, evaluation: Evaluation, style: PlotStyle
 def draw_against(axes: Axes, evaluation: Evaluation, column: str, slug: str, style: PlotStyle = PAPER) -> None:
     """Draw the probability of a class against a column of `Evaluation.covariates`, for the patients of that class.
 
-    Parameters
-    ----------
-    axes : Axes
-    evaluation : Evaluation
-    column : str
-    slug : str
-        Of the class. Crosses are its patients that are predicted as another class, in the colour of that class.
-    style : PlotStyle
+    Crosses are its patients that are predicted as another class, in the colour of that class.
     """
     one = evaluation.taxonomy.coarse(slug)
     number = evaluation.taxonomy.slugs.index(slug)

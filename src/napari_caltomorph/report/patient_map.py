@@ -38,25 +38,15 @@ _CACHE: WeakKeyDictionary[Evaluation, PatientMap] = WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class PatientMap:
-    """The places of patients, and how they were computed.
+    """The places of patients, and how they were computed."""
 
-    Attributes
-    ----------
-    evaluated : (P, 2) float32
-        In the order of `Evaluation.patients`.
-    training : (T, 2) float32
-        In the order of `Embeddings.training`; empty where the map is computed from the evaluated patients.
-    is_far : (P,) bool
-        Whether the nearest training patient is farther away than for 99 % of the training patients. Always false
-        where there are no training patients.
-    parameters : dict
-        Of the projection and of the placing; ``why_none`` where there is no map.
-    """
-
-    evaluated: NDArray[np.float32]
+    evaluated: NDArray[np.float32]  # (P, 2), in the order of `Evaluation.patients`
+    # (T, 2), in the order of `Embeddings.training`; empty where the map is computed from the evaluated patients.
     training: NDArray[np.float32]
+    # (P,): the nearest training patient is farther away than for 99 % of the training patients. Always false
+    # where there are no training patients.
     is_far: NDArray[np.bool_]
-    parameters: dict[str, Any]
+    parameters: dict[str, Any]  # Of the projection and of the placing; `why_none` where there is no map
 
     @property
     def why_none(self) -> str:
@@ -87,13 +77,7 @@ class PatientMap:
         return f"{words} {self.parameters['why_pca']}" if "why_pca" in self.parameters else words
 
     def save(self, folder: Path) -> Path:
-        """Write ``map.safetensors`` into a folder.
-
-        Raises
-        ------
-        OutputRefused
-            It cannot be written.
-        """
+        """Write ``map.safetensors`` into a folder; return its path. Raises `OutputRefused`."""
         path = folder / FILE_NAME
         tensors = {"judged": self.evaluated, "training": self.training, "is_far": self.is_far}
         metadata = {"parameters": json.dumps(self.parameters)}
@@ -112,11 +96,8 @@ def patient_map(evaluation: Evaluation) -> PatientMap:
 def draw_map(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPER) -> PathCollection:
     """Draw evaluated and training patients in the colour of the true class; evaluated ones far from all are hollow.
 
-    Returns
-    -------
-    PathCollection
-        The evaluated patients, in the order of `Evaluation.patients`; empty where there is no map, and a sentence
-        says why.
+    Returns the evaluated patients, in the order of `Evaluation.patients`; none where a sentence explains why there is
+    no map.
     """
     patients = patient_map(evaluation)
     if patients.why_none:

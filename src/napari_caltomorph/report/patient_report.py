@@ -41,25 +41,14 @@ _MOST_HEIGHT = 2.9
 
 @dataclass(frozen=True)
 class ShownCell:
-    """A cell with its thumbnail.
-
-    Attributes
-    ----------
-    rank : int
-    attention : float
-        Ratio to an average cell.
-    name, alone, color : str
-        The cell, the class predicted for it alone, and the colour of that class.
-    image : str
-        Data URI; empty where there is no image.
-    """
+    """A cell with its thumbnail."""
 
     rank: int
-    attention: float
+    attention: float  # Ratio to an average cell
     name: str
-    alone: str
-    color: str
-    image: str
+    alone: str  # The class predicted for the cell alone
+    color: str  # Of that class
+    image: str  # Data URI; empty where there is no image
 
 
 @dataclass(frozen=True)
@@ -81,18 +70,9 @@ def patient_report(
 ) -> str:
     """Return the report of one patient: HTML that loads nothing from a network. `save_page` writes it.
 
-    Parameters
-    ----------
-    prediction : Prediction
-    smear : Smear, optional
-        The images; None reads them from where the prediction was made. Without them there are no thumbnails, and the
-        report says why.
-    trust : Trust, optional
-        Reasons to believe it or not; None derives them from the prediction alone.
-    differential : Differential, optional
-        Of the same cells.
-    metadata : mapping of str to str, optional
-        What else is known of the patient, such as age or the diagnosis of the clinic.
+    Without `smear`, the images are read from where the prediction was made; where there are none, the report explains
+    why. Without `trust`, the reasons to believe the prediction are derived from the prediction alone. The differential
+    is of the same cells; `metadata` is what else is known of the patient, such as age or the diagnosis of the clinic.
     """
     texts = patient_texts(prediction, trust or Trust(prediction), differential, metadata or {})
     why_no_images = ""

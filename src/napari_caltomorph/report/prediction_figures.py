@@ -124,15 +124,7 @@ def draw_attention_swarm(axes: Axes, prediction: Prediction, style: PlotStyle = 
 
 
 def draw_what_if(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -> None:
-    """Draw classes and malignancy with and without the cells that the user left out.
-
-    Parameters
-    ----------
-    axes : Axes
-    prediction : Prediction
-        With `original`, or without where nothing was left out: then there are bars alone.
-    style : PlotStyle
-    """
+    """Draw classes and malignancy with and without the cells that the user left out; bars alone without such cells."""
     style.prepare(axes)
     taxonomy, before = prediction.taxonomy, prediction.original or prediction
     now = np.append(prediction.probabilities, prediction.malignancy)
@@ -152,16 +144,11 @@ def draw_what_if(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -
 
 
 def draw_differential(axes: Axes, differential: Differential, style: PlotStyle = PAPER) -> int:
-    """Draw one bar a type, in percent of the leukocytes.
+    """Draw one bar a type, in percent of the leukocytes; return the number of rows, for the height of the figure.
 
     The bar is the share as classified. The dot is the share corrected for the probe's confusions, with a thick line
     for the classifier's error and a thin line for classifier and counting error together. Below the horizontal line
     are cells that are no leukocytes, per 100 leukocytes.
-
-    Returns
-    -------
-    int
-        The number of rows, from which a caller sets the height of the figure.
     """
     rows = shown_rows(differential)
     if not rows:

@@ -29,16 +29,7 @@ _HIGHEST_BAR = 0.16
 
 
 def draw_roc(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPER, *, threshold: float | None = None) -> None:
-    """Draw the ROC curve of malignancy with its AUROC, and the operating point.
-
-    Parameters
-    ----------
-    axes : Axes
-    evaluation : Evaluation
-    style : PlotStyle
-    threshold : float, optional
-        Of the operating point; that of the evaluation where not given.
-    """
+    """Draw the ROC curve of malignancy with its AUROC, and the operating point: the evaluation's, unless given."""
     curve, auroc = evaluation.roc(), evaluation.headline["malignant_auroc"]
     if curve is None:
         draw_sentence(axes, f"No ROC curve: {auroc.remark}.", style)
@@ -95,15 +86,8 @@ def draw_fdr(
 ) -> None:
     """Draw each malignant class's sensitivity against the false discovery rate, over all thresholds.
 
-    Parameters
-    ----------
-    axes : Axes
-    evaluation : Evaluation
-    style : PlotStyle
-    threshold : float, optional
-        Of the operating point; that of the evaluation where not given.
-    healthy : bool
-        Whether healthy donors are among those who can be false positives.
+    `threshold` is the operating point: the evaluation's, unless given. With `healthy`, healthy donors are among those
+    who can be false positives.
     """
     point = evaluation.at(threshold)
     fdr = point.fdr if healthy else point.fdr_without_healthy

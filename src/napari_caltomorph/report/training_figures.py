@@ -149,18 +149,7 @@ def save_training_curves(description: ModelDescription, folder: str | Path) -> P
 
 
 def draw_group(axes: Axes, comparison: Comparison, group: GroupName, metric: str, style: PlotStyle = PAPER) -> None:
-    """Draw one metric of the variants of one group.
-
-    Depths and sizes are drawn as curves over their number, the others side by side.
-
-    Parameters
-    ----------
-    axes : Axes
-    comparison : Comparison
-    group, metric : str
-        One of the comparison's.
-    style : PlotStyle
-    """
+    """Draw one metric of the variants of one group: curves over depth or size, the others side by side."""
     prepare_plot(axes, style, vertical_grid=False)
     axes.yaxis.set_major_locator(MaxNLocator(5))
     variants = comparison.of_group(group)
@@ -195,13 +184,7 @@ def comparison_figure(comparison: Comparison, style: PlotStyle = PAPER) -> Figur
 
 
 def save_comparison_figure(comparison: Comparison, path: str | Path) -> Path | None:
-    """Write that figure as a PNG; return its path, or None where nothing has a result.
-
-    Raises
-    ------
-    OutputRefused
-        It cannot be written.
-    """
+    """Write that figure as a PNG; return its path, or None where nothing has a result. Raises `OutputRefused`."""
     figure = comparison_figure(comparison)
     return None if figure is None else save_figure(figure, path, dpi=150)
 

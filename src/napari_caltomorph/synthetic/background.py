@@ -57,23 +57,9 @@ class _RedCell:
 def draw_background(
     rng: np.random.Generator, canvas: Canvas, stain: Stain, red_cells: RedCells, cell: Place
 ) -> list[Place]:
-    """Paint the surroundings of a cell.
+    """Paint the surroundings of a cell, a place that is left free; return the places of the red cells around it.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-    canvas : Canvas
-        Painted in place.
-    stain : Stain
-        Its `crowding` sets the number of red cells.
-    red_cells : RedCells
-    cell : (centre, radius)
-        Left free for the cell; red cells are close around it.
-
-    Returns
-    -------
-    list of (centre, radius)
-        The red cells, so that the cell can give way to them.
+    The cell can then give way to them. The stain's `crowding` sets their number.
     """
     placed = _place(rng, stain, red_cells, cell)
     for one in placed:

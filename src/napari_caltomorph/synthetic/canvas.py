@@ -25,18 +25,10 @@ DENSEST = 5.0
 
 @dataclass(frozen=True)
 class Canvas:
-    """The optical densities of one image, or of a rectangle of it: painting costs what the rectangle covers.
+    """The optical densities of one image, or of a rectangle of it: painting costs what the rectangle covers."""
 
-    Attributes
-    ----------
-    grid : Grid
-        The positions of its pixels.
-    densities : (3, H, W) float32
-        0 is empty glass. A rectangle's are a view of the whole's.
-    """
-
-    grid: Grid
-    densities: Field
+    grid: Grid  # The positions of its pixels
+    densities: Field  # (3, H, W); 0 is empty glass. A rectangle's are a view of the whole's.
 
     @classmethod
     def empty(cls, size: int) -> Canvas:
@@ -83,14 +75,7 @@ def density(color: Color) -> Field:
 
 
 def tint(rng: np.random.Generator, strength: float, hue: float) -> Field:
-    """Draw how a dye took, (3, 1, 1) factors of density: how much of it, and whether redder or bluer.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-    strength, hue : float
-        Standard deviations.
-    """
+    """Draw how a dye took, (3, 1, 1) factors of density; `strength` and `hue` are standard deviations."""
     shift = rng.normal(0, hue)
     dye: Field = (rng.normal(1, strength) * np.array([1 - shift, 1.0, 1 + shift])).astype(np.float32)
     return dye[:, None, None]

@@ -35,20 +35,11 @@ class UnknownCellType(CaltomorphError):
 
 @dataclass(frozen=True)
 class Parts:
-    """The segmentation of a drawn cell.
+    """The segmentation of a drawn cell."""
 
-    Attributes
-    ----------
-    grid : Grid
-        Its origin is the cell's centre.
-    cell, nucleus : (H, W) float32
-        Distance fields, positive inside; of a bare nucleus both are the same.
-    auer_rods : int
-    """
-
-    grid: Grid
-    cell: Field
-    nucleus: Field
+    grid: Grid  # Its origin is the cell's centre
+    cell: Field  # (H, W), a distance field, positive inside; that of the nucleus where there is no cytoplasm
+    nucleus: Field  # (H, W), a distance field
     auer_rods: int = 0
 
     @property

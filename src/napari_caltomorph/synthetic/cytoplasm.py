@@ -29,30 +29,15 @@ from napari_caltomorph.synthetic.fields import (
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Granules:
-    """Granules of one kind.
-
-    Attributes
-    ----------
-    color : Color
-    diameter, spacing : float
-        Micrometres.
-    amount : (low, high)
-        Opacity of the whole, 0 to 1.
-    over_nucleus : float
-        How much of it is also on the nucleus.
-    patchiness : float
-        0 is spread evenly, 1 is in heaps.
-    margin : float
-        How far from the border they keep, micrometres.
-    """
+    """Granules of one kind."""
 
     color: Color
-    diameter: float
-    spacing: float
-    amount: Range
-    over_nucleus: float = 0.0
-    patchiness: float = 0.3
-    margin: float = 0.2
+    diameter: float  # Micrometres
+    spacing: float  # Micrometres
+    amount: Range  # Opacity of the whole, 0 to 1
+    over_nucleus: float = 0.0  # How much of it is also on the nucleus
+    patchiness: float = 0.3  # 0 is spread evenly, 1 is in heaps
+    margin: float = 0.2  # How far from the border they keep, micrometres
 
     def cover(self, rng: np.random.Generator, grid: Grid) -> Field:
         """Return the opacity of granules (H, W) as if the cell filled the canvas."""
@@ -66,48 +51,23 @@ class Granules:
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Cytoplasm:
-    """The body of the cell.
+    """The body of the cell."""
 
-    Attributes
-    ----------
-    color, rim : Color
-        Inside, and at the border (basophilic cells are deeper there).
-    ripe : Color, optional
-        Color of a mature cell; each cell is at some point on the way to it.
-    granules : tuple of Granules
-    mottle : float
-        Unevenness of the colour as a fraction.
-    vacuoles : (fewest, most)
-    hof : float
-        Pallor of the Golgi zone next to the nucleus, 0 to 1.
-    elongation : (low, high)
-    waviness, frill, hairs : float
-        Irregularity of the border: smooth (fraction of the radius), fine, and hairs (their length); micrometres.
-    corners : (fewest, most)
-        Sides on which the cell is pressed flat.
-    pieces : (fewest, most)
-        Clumped bodies that make the whole.
-    gives_way : bool
-        Whether the cell is indented by red cells around it.
-    auer_rods : float
-        How often there are Auer rods, 0 to 1.
-    """
-
-    color: Color
-    rim: Color
-    ripe: Color | None = None
+    color: Color  # Inside
+    rim: Color  # At the border: basophilic cells are deeper there
+    ripe: Color | None = None  # Color of a mature cell; each cell is at some point on the way to it
     granules: tuple[Granules, ...] = ()
-    mottle: float = 0.08
-    vacuoles: tuple[int, int] = (0, 0)
-    hof: float = 0.0
+    mottle: float = 0.08  # Unevenness of the colour as a fraction
+    vacuoles: tuple[int, int] = (0, 0)  # Fewest, most
+    hof: float = 0.0  # Pallor of the Golgi zone next to the nucleus, 0 to 1
     elongation: Range = (1.0, 1.15)
-    waviness: float = 0.03
-    frill: float = 0.035
-    hairs: float = 0.0
-    corners: tuple[int, int] = (0, 2)
-    pieces: tuple[int, int] = (1, 1)
-    gives_way: bool = False
-    auer_rods: float = 0.0
+    waviness: float = 0.03  # Smooth irregularity of the border, as a fraction of the radius
+    frill: float = 0.035  # Fine irregularity of the border, micrometres
+    hairs: float = 0.0  # Length of the hairs, micrometres
+    corners: tuple[int, int] = (0, 2)  # Fewest, most sides on which the cell is pressed flat
+    pieces: tuple[int, int] = (1, 1)  # Fewest, most clumped bodies that make the whole
+    gives_way: bool = False  # Whether the cell is indented by red cells around it
+    auer_rods: float = 0.0  # How often there are Auer rods, 0 to 1
 
     def outline(self, rng: np.random.Generator, grid: Grid, radius: float, red_cells: list[Place]) -> Field:
         """Return the distance field of the cell's border; the cell encloses the area of a disc of `radius`."""

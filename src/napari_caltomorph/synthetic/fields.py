@@ -27,20 +27,11 @@ DOT_TILE = 320  # Dots take longer to make.
 
 @dataclass(frozen=True)
 class Grid:
-    """The pixel centres of an image, or of a rectangle of it.
+    """The pixel centres of an image, or of a rectangle of it."""
 
-    Attributes
-    ----------
-    x : (1, W) float32
-    y : (H, 1) float32
-        Micrometres from the origin.
-    pixel : float
-        Width of a pixel, micrometres.
-    """
-
-    x: Field
-    y: Field
-    pixel: float
+    x: Field  # (1, W), micrometres from the origin
+    y: Field  # (H, 1), micrometres from the origin
+    pixel: float  # Width of a pixel, micrometres
 
     @property
     def shape(self) -> Shape:
@@ -103,19 +94,9 @@ def disc(grid: Grid, centre: complex, radius: float) -> Field:
 def blob(
     rng: np.random.Generator, grid: Grid, centre: complex, radius: float, elongation: float, waviness: float
 ) -> Field:
-    """Return the field of an irregular ellipse.
+    """Return the field of an irregular ellipse with the area of a disc of `radius` micrometres.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-    grid : Grid
-    centre : complex
-    radius : float
-        Of the disc of the same area, micrometres.
-    elongation : float
-        Long axis over short axis.
-    waviness : float
-        Amplitude of the border's irregularity as a fraction of the radius.
+    `elongation` is the long axis over the short one, `waviness` the border's irregularity as a fraction of the radius.
     """
     u, v = grid.along(centre, direction(rng))
     u *= np.float32(1 / math.sqrt(elongation))
@@ -171,52 +152,20 @@ def segment(grid: Grid, start: complex, end: complex, half_width: float) -> Fiel
 
 
 def clouds(rng: np.random.Generator, shape: Shape, scale: float) -> Field:
-    """Return a window of smooth noise.
+    """Return a window of smooth noise; over its tile, the mean is 0 and the standard deviation 1.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-    shape : (H, W)
-        Of the window, px.
-    scale : float
-        Size of a cloud (sigma of the smoothing), px; taken to the nearest half octave.
-
-    Returns
-    -------
-    (H, W) float32, mean 0 and standard deviation 1 over the tile.
+    `scale` is the size of a cloud (sigma of the smoothing) in px, taken to the nearest half octave.
     """
     return _window(rng, _cloud_tile(_half_octave(scale)), shape)
 
 
 def veins(rng: np.random.Generator, shape: Shape, scale: float) -> Field:
-    """Return a window of a net: 1 on its threads, towards 0 in its meshes.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-    shape : (H, W)
-        Of the window, px.
-    scale : float
-        Size of a mesh, as that of `clouds`.
-    """
+    """Return a window of a net: 1 on its threads, towards 0 in its meshes, which have the size `scale` in px."""
     return _window(rng, _vein_tile(_half_octave(scale)), shape)
 
 
 def dots(rng: np.random.Generator, shape: Shape, diameter: float, spacing: float) -> Field:
-    """Return a window of scattered dots of varying size and strength.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-    shape : (H, W)
-        Of the window, px.
-    diameter, spacing : float
-        Mean diameter of a dot and mean distance between two, px.
-
-    Returns
-    -------
-    (H, W) float32 in [0, 1], the opacity of the dots.
-    """
+    """Return the opacity, 0 to 1, of scattered dots; mean diameter and mean distance between two are in px."""
     return _window(rng, _dot_tile(round(diameter, 2), max(round(spacing, 2), 1.0)), shape)
 
 

@@ -29,33 +29,17 @@ Table = tuple[Row, Iterable[Row]]  # columns, rows
 
 @dataclass(frozen=True)
 class SynthLayout:
-    """One way in which a cohort is arranged.
-
-    Attributes
-    ----------
-    name : str
-    classes : tuple of tuples of str
-        Slugs of detailed classes, by coarse class: patients are assigned to the outer ones in turn, and within each
-        to the inner ones.
-    folder : callable
-        Where a patient's cells are, relative to the cohort.
-    cell : str
-        Format of a cell's name, from its number.
-    first : int
-        Number of the first cell.
-    table : str
-        File name of the table of patients.
-    rows : callable
-        The table itself, from all the patients.
-    """
+    """One way in which a cohort is arranged."""
 
     name: str
+    # Slugs of detailed classes, by coarse class: patients are assigned to the outer ones in turn, and within each to
+    # the inner ones.
     classes: tuple[tuple[str, ...], ...]
-    folder: Callable[[SyntheticPatient], PurePath]
-    cell: str
-    first: int
-    table: str
-    rows: Callable[[Iterable[SyntheticPatient]], Table]
+    folder: Callable[[SyntheticPatient], PurePath]  # Where a patient's cells are, relative to the cohort
+    cell: str  # Format of a cell's name, from its number
+    first: int  # Number of the first cell
+    table: str  # File name of the table of patients
+    rows: Callable[[Iterable[SyntheticPatient]], Table]  # The table itself, from all the patients
 
 
 def write_table(path: Path, columns: Row, rows: Iterable[Row]) -> None:

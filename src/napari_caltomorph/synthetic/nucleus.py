@@ -33,27 +33,14 @@ from napari_caltomorph.synthetic.fields import (
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Round:
-    """One rounded nucleus: blasts, lymphocytes, plasma cells; dented, it is a kidney.
+    """One rounded nucleus: blasts, lymphocytes, plasma cells; dented, it is a kidney."""
 
-    Attributes
-    ----------
-    elongation, dent, eccentricity : (low, high)
-        Axis ratio; depth of the dent as a fraction of the nuclear radius; how far out the nucleus is,
-        0 in the centre of the cell, 1 touching its border.
-    waviness : float
-        Irregularity of the border as a fraction of the radius.
-    dents : int
-        How many dents there are at most.
-    cleft : float
-        How often a dent is a narrow cleft, 0 to 1.
-    """
-
-    elongation: Range = (1.0, 1.2)
-    dent: Range = (0.0, 0.0)
-    eccentricity: Range = (0.2, 0.8)
-    waviness: float = 0.05
-    dents: int = 1
-    cleft: float = 0.0
+    elongation: Range = (1.0, 1.2)  # Axis ratio
+    dent: Range = (0.0, 0.0)  # Depth as a fraction of the nuclear radius
+    eccentricity: Range = (0.2, 0.8)  # 0 in the centre of the cell, 1 touching its border
+    waviness: float = 0.05  # Irregularity of the border as a fraction of the radius
+    dents: int = 1  # How many dents there are at most
+    cleft: float = 0.0  # How often a dent is a narrow cleft, 0 to 1
     kind: Literal["round"] = "round"
 
     def field(self, rng: np.random.Generator, grid: Grid, cell_radius: float, area: float) -> Field:
@@ -84,17 +71,10 @@ class Round:
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Smudged:
-    """A nucleus that burst when the smear was made: ragged, drawn out to one side, with a faint border.
-
-    Attributes
-    ----------
-    elongation : (low, high)
-    tear : (low, high)
-        How far it is drawn out, micrometres.
-    """
+    """A nucleus that burst when the smear was made: ragged, drawn out to one side, with a faint border."""
 
     elongation: Range = (1.0, 1.6)
-    tear: Range = (0.2, 1.0)
+    tear: Range = (0.2, 1.0)  # How far it is drawn out, micrometres
     kind: Literal["smudged"] = "smudged"
 
     def field(self, rng: np.random.Generator, grid: Grid, cell_radius: float, area: float) -> Field:
@@ -111,26 +91,13 @@ class Smudged:
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Lobed:
-    """Lobes on a bent chain, joined by strands: segmented granulocytes.
+    """Lobes on a bent chain, joined by strands: segmented granulocytes."""
 
-    Attributes
-    ----------
-    lobes : (fewest, most)
-    strand : (low, high)
-        Width of the strands between lobes, micrometres.
-    bend : (low, high)
-        How the chain turns from lobe to lobe, radians.
-    elongation : (low, high)
-        Of a lobe.
-    waviness : float
-        Irregularity of a lobe's border as a fraction of its radius.
-    """
-
-    lobes: tuple[int, int] = (3, 5)
-    strand: Range = (0.4, 1.0)
-    bend: Range = (0.5, 1.5)
-    elongation: Range = (1.0, 1.7)
-    waviness: float = 0.1
+    lobes: tuple[int, int] = (3, 5)  # Fewest, most
+    strand: Range = (0.4, 1.0)  # Width of the strands between lobes, micrometres
+    bend: Range = (0.5, 1.5)  # How the chain turns from lobe to lobe, radians
+    elongation: Range = (1.0, 1.7)  # Of a lobe
+    waviness: float = 0.1  # Irregularity of a lobe's border as a fraction of its radius
     kind: Literal["lobed"] = "lobed"
 
     def field(self, rng: np.random.Generator, grid: Grid, cell_radius: float, area: float) -> Field:
@@ -170,15 +137,9 @@ class Lobed:
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Band:
-    """A bent sausage: band neutrophils.
+    """A bent sausage: band neutrophils."""
 
-    Attributes
-    ----------
-    bend : (low, high)
-        Angle that the arc spans, radians.
-    """
-
-    bend: Range = (2.6, 4.4)
+    bend: Range = (2.6, 4.4)  # Angle that the arc spans, radians
     kind: Literal["band"] = "band"
 
     def field(self, rng: np.random.Generator, grid: Grid, cell_radius: float, area: float) -> Field:
@@ -205,38 +166,18 @@ NuclearShape = Annotated[Round | Smudged | Lobed | Band, Validated(discriminator
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Nucleus:
-    """The nucleus, by its shape and its chromatin.
-
-    Attributes
-    ----------
-    shape : NuclearShape
-    share : (low, high)
-        Area of the nucleus over the area of the cell, as an N:C ratio is estimated by eye.
-    dark, light : Color
-        Condensed and open chromatin.
-    clump : float
-        Size of a chromatin clump, micrometres.
-    open : float
-        Share of open chromatin, 0 to 1.
-    blocks : float
-        0 is cloudy chromatin, 1 are blocks parted by a net of open lines.
-    contrast : float
-        How far clouds of chromatin stand out.
-    folds : float
-        Strength of the creases.
-    nucleoli : (fewest, most)
-    """
+    """The nucleus, by its shape and its chromatin."""
 
     shape: NuclearShape
-    share: Range
-    dark: Color = (52, 12, 106)
-    light: Color = (126, 84, 166)
-    clump: float = 0.24
-    open: float = 0.3
-    blocks: float = 0.3
-    contrast: float = 1.0
-    folds: float = 0.0
-    nucleoli: tuple[int, int] = (0, 0)
+    share: Range  # Area of the nucleus over the area of the cell, as an N:C ratio is estimated by eye
+    dark: Color = (52, 12, 106)  # Condensed chromatin
+    light: Color = (126, 84, 166)  # Open chromatin
+    clump: float = 0.24  # Size of a chromatin clump, micrometres
+    open: float = 0.3  # Share of open chromatin, 0 to 1
+    blocks: float = 0.3  # 0 is cloudy chromatin, 1 are blocks parted by a net of open lines
+    contrast: float = 1.0  # How far clouds of chromatin stand out
+    folds: float = 0.0  # Strength of the creases
+    nucleoli: tuple[int, int] = (0, 0)  # Fewest, most
 
     def paint(self, rng: np.random.Generator, canvas: Canvas, nucleus: Field) -> None:
         """Paint chromatin, membrane and nucleoli."""

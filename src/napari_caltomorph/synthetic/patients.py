@@ -73,22 +73,12 @@ class Composition:
 
 
 class CompositionTable(BaseModel, frozen=True, extra="forbid"):
-    """The content of ``compositions.yaml``.
+    """The content of ``compositions.yaml``."""
 
-    Attributes
-    ----------
-    sources : dict
-        What `Composition.source` names.
-    normal_cells : dict
-        Frequency of the cells of healthy blood, per mille.
-    compositions, aml_hehr_compositions : dict
-        By detailed class of the caltomorph taxonomy, and by class of the aml-hehr taxonomy.
-    """
-
-    sources: dict[str, str]
-    normal_cells: dict[str, int]
-    compositions: dict[str, Composition]
-    aml_hehr_compositions: dict[str, Composition]
+    sources: dict[str, str]  # What `Composition.source` names
+    normal_cells: dict[str, int]  # Frequency of the cells of healthy blood, per mille
+    compositions: dict[str, Composition]  # By detailed class of the caltomorph taxonomy
+    aml_hehr_compositions: dict[str, Composition]  # By class of the aml-hehr taxonomy
 
 
 _FILE = resources.files(__package__).joinpath("compositions.yaml")

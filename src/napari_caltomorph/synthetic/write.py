@@ -172,17 +172,10 @@ class _Strip:
 
 
 def _draw_strips(strips: Iterable[_Strip], processes: int, report: Callable[[int], None]) -> None:
-    """Write the cells of all strips, which are consumed as they are needed.
+    """Write the cells of all strips, which are consumed as they are needed; `WorkersLost` where a process ends early.
 
     `report` is called often with the number of cells written since its last call, which may be 0; what it raises stops
     the drawing.
-
-    Raises
-    ------
-    WorkersLost
-        A process was ended from outside, or could not start.
-    OSError
-        A file could not be written.
     """
     if processes == 1:
         for strip in strips:
