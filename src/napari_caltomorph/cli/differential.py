@@ -9,15 +9,7 @@ from cyclopts import App, Parameter
 from rich.text import Text
 
 from napari_caltomorph.about import RESEARCH_USE
-from napari_caltomorph.cli.console import (
-    console,
-    fail,
-    progress_bar,
-    say,
-    say_files,
-    table,
-    uninterrupted,
-)
+from napari_caltomorph.cli.console import console, fail, progress_bar, say, say_files, table, uninterrupted
 from napari_caltomorph.diagnosis.prediction_files import refuse_repeated_ids
 from napari_caltomorph.differential import CellLabels, Probe, ProbeOptions, read_labels, save_labels
 from napari_caltomorph.encoding import EncodeOptions

@@ -26,12 +26,7 @@ from napari_caltomorph.storage import home
 
 _PACKAGE = "napari-caltomorph"
 # Modules with another name than their package.
-_MODULES = {
-    "pillow": "PIL",
-    "pyyaml": "yaml",
-    "scikit-image": "skimage",
-    "scikit-learn": "sklearn",
-}
+_MODULES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-image": "skimage", "scikit-learn": "sklearn"}
 _QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5")
 _WANTED_GB = 4.0  # Memory for DinoBloom-B and an ensemble of the paper's size, on the CPU.
 

@@ -136,17 +136,8 @@ def _row_sums(values: NDArray[np.float32]) -> NDArray[np.uint64]:
 def cell_shares(path: Path, cells: Collection[str] = ()) -> dict[str, float]:
     """Return the share that each cell type has of a smear's labelled cells; empty where no cell is labelled.
 
-    Parameters
-    ----------
-    path : Path
-        Of the smear; only names are read.
-    cells : collection of str
-        Count these cells alone, such as the usable ones; all where none of them is in the smear.
-
-    Raises
-    ------
-    SmearUnreadable
-        There is no smear.
+    Only names are read. With `cells`, such as the usable ones, these alone are counted; all where none of them is in
+    the smear. Raises `SmearUnreadable`.
     """
     smear = read_smear(path)
     wanted = set(cells) & set(smear.cells) or set(smear.cells)

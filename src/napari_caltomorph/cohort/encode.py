@@ -16,11 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from napari_caltomorph.cohort.cohort import Cohort
-from napari_caltomorph.cohort.encode_patient import (
-    OpenSmear,
-    PatientToEncode,
-    is_unchanged,
-)
+from napari_caltomorph.cohort.encode_patient import OpenSmear, PatientToEncode, is_unchanged
 from napari_caltomorph.cohort.encode_workers import ImageProgress, Workers, open_workers
 from napari_caltomorph.cohort.feature_folder import (
     Journal,
@@ -44,29 +40,15 @@ _CELL_BYTES = 144 * 144 * 3
 
 @dataclass(frozen=True)
 class EncodeSummary:
-    """The result of a run.
+    """The result of a run."""
 
-    Attributes
-    ----------
-    folder : Path
-        The feature folder; ``run.json`` in it has the details.
-    made_with : MadeWith
-    encoded, skipped : int
-        Patients encoded now, and those that were done already.
-    cells, left_out : int
-        Cells of the patients encoded now, and those left out of them.
-    failed : tuple of PatientRecord
-        Patients that could not be encoded, each with the reason.
-    seconds : float
-    """
-
-    folder: Path
+    folder: Path  # The feature folder; run.json in it has the details
     made_with: MadeWith
-    encoded: int
-    skipped: int
-    cells: int
-    left_out: int
-    failed: tuple[PatientRecord, ...]
+    encoded: int  # Patients encoded now
+    skipped: int  # Patients that were done already
+    cells: int  # Of the patients encoded now
+    left_out: int  # Cells left out of these patients
+    failed: tuple[PatientRecord, ...]  # Patients that could not be encoded, each with the reason
     seconds: float
 
 
@@ -92,8 +74,7 @@ def encode_cohort(
         `SmearUnreadable` fails that patient only. As there are no files to compare, the next run reads every patient
         again, and encodes it only if the feature file does not have the same cells.
     progress : callable
-        Called with a `Progress` after every batch and several times a second; raising `Cancelled` in it stops
-        cleanly. Patients that are done by then stay done.
+        See `OnProgress`; patients that are done when it is cancelled stay done.
 
     Returns
     -------

@@ -115,9 +115,7 @@ class _ThisProcess:
 
 
 @contextmanager
-def _reading_ahead(
-    open_smear: OpenSmear | None,
-) -> Generator[Callable[[PatientToEncode], Future[Smear]], None, None]:
+def _reading_ahead(open_smear: OpenSmear | None) -> Generator[Callable[[PatientToEncode], Future[Smear]], None, None]:
     """Yield a function that reads a patient in a thread; leaving the block stops it."""
     is_over = threading.Event()
 

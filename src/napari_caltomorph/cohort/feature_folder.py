@@ -37,19 +37,9 @@ def feature_path(folder: Path, patient_id: str) -> Path:
 
 
 def feature_files(cohort: Cohort, folder: str | Path | None) -> dict[str, Path]:
-    """Return the feature file of each patient that has one: the file in the folder, else the file the cohort names.
+    """Return the feature file of each patient that has one, by id, in the cohort's order.
 
-    Parameters
-    ----------
-    cohort : Cohort
-        Its column ``features`` may name files.
-    folder : str or Path or None
-        Feature folder of `encode_cohort`; None where only the cohort names files.
-
-    Returns
-    -------
-    dict of str to Path
-        By patient id, in the cohort's order; files that exist.
+    It is the file in the feature folder, if one is given, else the file that the cohort's column ``features`` names.
     """
     files: dict[str, Path] = {}
     for patient, named in zip(cohort.table["patient_id"], cohort.table["features"], strict=True):

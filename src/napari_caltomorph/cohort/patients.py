@@ -20,33 +20,21 @@ from napari_caltomorph.storage import path_of
 
 @dataclass(frozen=True)
 class FoundPatient:
-    """One patient with images.
+    """One patient with images."""
 
-    Attributes
-    ----------
-    path : Path
-        The folder, archive or stack of the patient's cells.
-    facts : mapping of str to str
-        What a table adds, as a report shows it: age, sex, diagnosis, measured hemoglobin.
-    """
-
-    path: Path
+    path: Path  # The folder, archive or stack of the patient's cells
+    # What a table adds, as a report shows it: age, sex, diagnosis, measured hemoglobin.
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_patients(place: Path) -> dict[str, FoundPatient]:
-    """Return every patient with images in a folder or table; no label is needed, and no patient is left out.
+    """Return every patient with images in a folder or table, by id; no label is needed, and no patient is left out.
 
     Parameters
     ----------
     place : Path
         A folder in which each folder, archive or stack is one smear, also below folders of diagnoses; a table; a
         directory of another known layout; or a saved ``cohort.json``.
-
-    Returns
-    -------
-    dict of str to FoundPatient
-        By patient id.
 
     Raises
     ------

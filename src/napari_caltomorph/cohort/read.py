@@ -27,7 +27,7 @@ def read_cohort(path: str | Path, options: CohortOptions | None = None, *, progr
         A directory, a table, or a saved ``cohort.json``, which is taken as it is.
     options : CohortOptions
     progress : callable
-        Called with a `Progress` in patients while images are checked; raising `Cancelled` in it stops cleanly.
+        In patients, while images are checked; see `OnProgress`.
 
     Returns
     -------

@@ -1,13 +1,6 @@
 from .commands import evaluate_command, flags, shell_line, train_command
 from .encode import encode_missing, read_patients
-from .evaluate import (
-    EvaluateModelOptions,
-    EvaluateRequest,
-    ModelEvaluation,
-    evaluate_model,
-    examine,
-    save_evaluation,
-)
+from .evaluate import EvaluateModelOptions, EvaluateRequest, ModelEvaluation, evaluate_model, examine, save_evaluation
 from .predict import PatientProgress, PatientResult, predict_patients
 from .train import EarlierEpochs, TrainedModel, TrainRequest, train_model
 

@@ -17,13 +17,9 @@ if TYPE_CHECKING:
 
 
 def flags(options: BaseModel, defaults: BaseModel | None = None) -> list[str]:
-    """Return the flags that differ from the defaults, e.g. ``["--recipe", "paper", "--hemoglobin"]``.
+    """Return the flags that differ from the defaults, those of the model's class where none are given.
 
-    Parameters
-    ----------
-    options : BaseModel
-    defaults : BaseModel, optional
-        Otherwise those of the model's class.
+    For example ``["--recipe", "paper", "--hemoglobin"]``.
     """
     defaults = type(options)() if defaults is None else defaults
     words = []
@@ -62,19 +58,7 @@ def train_command(
     resume: bool = False,
     encoding: EncodeCohortOptions | None = None,
 ) -> str:
-    """Return the ``caltomorph train`` line, after ``caltomorph encode`` where patients are encoded first.
-
-    Parameters
-    ----------
-    cohort : Path
-        Directory, table or cohort.json.
-    patients : CohortOptions
-    features : Path or None
-    out : Path
-    options : TrainOptions
-    resume : bool
-    encoding : EncodeCohortOptions, optional
-    """
+    """Return the ``caltomorph train`` line, after ``caltomorph encode`` where patients are encoded first."""
     of_recipe = [] if options.recipe == TrainOptions().recipe else ["--recipe", options.recipe]
     words = ["caltomorph", "train", cohort, *_of_features(features), "--out", out, *of_recipe]
     words += [*flags(options, TrainOptions(recipe=options.recipe)), *_of_cohort(patients)]

@@ -26,21 +26,10 @@ def encode_missing(
     refused: type[CaltomorphError],
     progress: OnProgress,
 ) -> None:
-    """Encode the patients of a cohort that have no features yet, and refuse to continue where some cannot be encoded.
+    """Encode the patients of a cohort that have no features yet; raise `refused` where some cannot be encoded.
 
-    Parameters
-    ----------
-    cohort : Cohort
-        Its patients may have features, images, or both.
-    features : Path or None
-        Feature folder; refused where there is none.
-    options : EncodeCohortOptions or None
-        None encodes nothing: the job then reports the missing features itself.
-    skip_failed : bool
-        Whether the job continues without the patients that cannot be encoded.
-    refused : type of CaltomorphError
-        Raised where it does not.
-    progress : callable
+    Without `options` nothing is encoded, and the job reports the missing features itself. With `skip_failed`, the job
+    continues without the patients that cannot be encoded.
     """
     if options is None or not cohort.table["path"].notna().any():
         return

@@ -72,53 +72,27 @@ class EvaluateModelOptions(EvaluateOptions):
 
 @dataclass(frozen=True)
 class EvaluateRequest:
-    """What an evaluation starts with.
+    """What an evaluation starts with."""
 
-    Attributes
-    ----------
-    model : str
-        Name of an installed model, or a model folder.
-    cohort : Path
-        Directory, table or cohort.json.
-    patients : CohortOptions
-    features : Path or None
-        Feature folder; None where the cohort names its feature files.
-    options : EvaluateModelOptions
-    """
-
-    model: str
-    cohort: Path
+    model: str  # Name of an installed model, or a model folder
+    cohort: Path  # Directory, table or cohort.json
     patients: CohortOptions
-    features: Path | None
+    features: Path | None  # Feature folder; None where the cohort names its feature files
     options: EvaluateModelOptions
 
 
 @dataclass(frozen=True)
 class ModelEvaluation:
-    """The result of a request.
-
-    Attributes
-    ----------
-    request : EvaluateRequest
-    evaluation : Evaluation
-        At the threshold that was chosen, where a rule chose one.
-    cohort : Cohort
-    ensemble : Ensemble
-        The evaluated model.
-    decision, applied : Decision, AppliedDecision or None
-        How the threshold was chosen, and what it does on these patients where others chose it.
-    audit, faithfulness : Audit, CohortFaithfulness or None
-        Added by `examine`.
-    """
+    """The result of a request."""
 
     request: EvaluateRequest
-    evaluation: Evaluation
+    evaluation: Evaluation  # At the threshold that was chosen, where a rule chose one
     cohort: Cohort = field(repr=False)
-    ensemble: Ensemble = field(repr=False)
-    decision: Decision | None = None
-    applied: AppliedDecision | None = None
-    audit: Audit | None = None
-    faithfulness: CohortFaithfulness | None = None
+    ensemble: Ensemble = field(repr=False)  # The evaluated model
+    decision: Decision | None = None  # How the threshold was chosen
+    applied: AppliedDecision | None = None  # What it does on these patients, where others chose it
+    audit: Audit | None = None  # Added by `examine`
+    faithfulness: CohortFaithfulness | None = None  # Added by `examine`
 
     def at(self, threshold: float | None) -> ModelEvaluation:
         """Return the result at a malignancy threshold that was set by hand; itself for None."""
@@ -127,21 +101,15 @@ class ModelEvaluation:
         by_hand = Threshold(value=threshold, rule="set by hand, on the patients evaluated here")
         options = self.request.options.model_copy(update={"threshold": threshold})
         return replace(
-            self,
-            request=replace(self.request, options=options),
-            evaluation=self.evaluation.with_threshold(by_hand),
+            self, request=replace(self.request, options=options), evaluation=self.evaluation.with_threshold(by_hand)
         )
 
 
 def evaluate_model(request: EvaluateRequest, *, progress: OnProgress = ignore) -> ModelEvaluation:
     """Evaluate a model on a cohort, and choose its threshold where a rule is given.
 
-    Raises
-    ------
-    TrainingPatientsFound
-        The model was trained on some of the patients; they can be evaluated out of fold.
-    CaltomorphError
-        What a person can fix; the message says how.
+    Raises a `CaltomorphError` that names the fix; `TrainingPatientsFound` where the model was trained on some of the
+    patients, which can be evaluated out of fold.
     """
     options, rule = request.options, request.options.rule()
     folder = find_model(request.model)
@@ -219,23 +187,10 @@ def save_evaluation(
 ) -> list[Path]:
     """Write all that is known of an evaluation into a folder; return the files that a person opens first.
 
-    Parameters
-    ----------
-    result : ModelEvaluation
-    folder : Path
-        Gets ``evaluation.json``, ``predictions.csv``, ``embeddings.safetensors``, ``audit.json`` and
-        ``faithfulness.json`` where these were computed, ``figures`` and ``report.html``, which is returned last.
-    command : str
-        Command line that made the evaluation.
-    numbers_only : bool
-        Draw no figures and write no report.
-    progress : callable
-        Called with a `Progress`; raising `Cancelled` in it stops cleanly. Files that are complete by then stay.
-
-    Raises
-    ------
-    OutputRefused
-        The folder cannot be written.
+    The folder gets ``evaluation.json``, ``predictions.csv``, ``embeddings.safetensors``, ``audit.json`` and
+    ``faithfulness.json`` where these were computed, ``figures`` and ``report.html``, which is returned last. With
+    `numbers_only`, no figure and no report is made. `command` is the command line that made the evaluation. Files that
+    are complete when it is cancelled stay. Raises `OutputRefused`.
     """
     from napari_caltomorph.report.evaluation_figures import save_figures
     from napari_caltomorph.report.evaluation_report import evaluation_report, top_cells

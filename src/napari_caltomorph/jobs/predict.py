@@ -27,33 +27,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PatientResult:
-    """The result of one patient.
-
-    Attributes
-    ----------
-    patient_id : str
-    path : Path
-        Where the cells are.
-    prediction : Prediction or None
-        None where the patient failed.
-    file, report : Path or None
-        The ``prediction.json``, and the HTML report where one was written.
-    is_cached : bool
-        Whether the prediction was on disk already and was not computed again.
-    problem : str
-        Why there is no prediction, or no report; empty where nothing failed.
-    ran_out_of_memory : bool
-        Whether the machine was the problem, and not the patient's images.
-    """
+    """The result of one patient."""
 
     patient_id: str
-    path: Path
-    prediction: Prediction | None = None
-    file: Path | None = None
-    report: Path | None = None
-    is_cached: bool = False
-    problem: str = ""
-    ran_out_of_memory: bool = False
+    path: Path  # Where the cells are
+    prediction: Prediction | None = None  # None where the patient failed
+    file: Path | None = None  # The prediction.json
+    report: Path | None = None  # The HTML report, where one was written
+    is_cached: bool = False  # The prediction was on disk already and was not computed again
+    problem: str = ""  # Why there is no prediction, or no report; empty where nothing failed
+    ran_out_of_memory: bool = False  # The machine was the problem, and not the patient's images
 
 
 @dataclass(frozen=True)
@@ -97,8 +80,7 @@ def predict_patients(
     probe : Probe, optional
         Counts the cells by type for the report.
     progress : callable
-        Called with a `PatientProgress` often, and with the `PatientResult` of each patient; raising `Cancelled` in it
-        stops cleanly.
+        See `OnProgress`; gets a `PatientProgress` often, and one with the `PatientResult` of each patient.
 
     Returns
     -------

@@ -22,28 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What a training starts with.
-
-    Attributes
-    ----------
-    cohort : Cohort
-    features : Path or None
-        Feature folder; None where the cohort names its feature files.
-    out : Path
-        New model folder.
-    options : TrainOptions
-    resume : bool
-        Continue a training that was stopped.
-    encoding : EncodeCohortOptions or None
-        How patients without features are encoded first; None encodes no patient.
-    """
+    """What a training starts with."""
 
     cohort: Cohort
-    features: Path | None
-    out: Path
+    features: Path | None  # Feature folder; None where the cohort names its feature files
+    out: Path  # New model folder
     options: TrainOptions
-    resume: bool = False
-    encoding: EncodeCohortOptions | None = None
+    resume: bool = False  # Continue a training that was stopped
+    encoding: EncodeCohortOptions | None = None  # How patients without features are encoded first, if at all
 
     def refuse_existing(self) -> None:
         """Raise `OutputRefused` where the model folder exists, before hours are spent on encoding."""
@@ -71,12 +57,8 @@ class EarlierEpochs(Progress):
 def train_model(request: TrainRequest, *, progress: OnProgress = ignore) -> TrainedModel:
     """Encode patients without features, train, and save the model with its card and loss curves.
 
-    Raises
-    ------
-    CaltomorphError
-        What a person can fix; the message says how.
-    FinishEarly
-        `progress` asked to end before any epoch was finished: there is no model.
+    Raises a `CaltomorphError` that names the fix, and `FinishEarly` where `progress` asked to end before any epoch was
+    finished: there is no model.
     """
     request.refuse_existing()
     ready, patients = features_ready(request.cohort, request.features)
@@ -96,12 +78,7 @@ def train_model(request: TrainRequest, *, progress: OnProgress = ignore) -> Trai
     if request.resume:
         progress(_earlier_epochs(request))
     ensemble = train(
-        request.cohort,
-        request.features,
-        request.options,
-        out=request.out,
-        resume=request.resume,
-        progress=progress,
+        request.cohort, request.features, request.options, out=request.out, resume=request.resume, progress=progress
     )
     save_training_curves(ensemble.description, request.out)
     assert ensemble.patients is not None

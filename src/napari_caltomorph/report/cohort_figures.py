@@ -93,13 +93,7 @@ def draw_measured_hemoglobin(axes: Axes, cohort: Cohort, style: PlotStyle = PAPE
 
 
 def _draw_histograms(
-    axes: Axes,
-    cohort: Cohort,
-    values: pd.Series[float],
-    edges: NDArray[Any],
-    style: PlotStyle,
-    *,
-    digits: int,
+    axes: Axes, cohort: Cohort, values: pd.Series[float], edges: NDArray[Any], style: PlotStyle, *, digits: int
 ) -> None:
     """Draw one histogram a class, each scaled to the height of its row."""
     style.prepare(axes)

@@ -9,15 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.evaluation.covariates import covariate_association, covariate_values
-from napari_caltomorph.report.drawing import (
-    PAPER,
-    PlotStyle,
-    draw_sentence,
-    legend_beside,
-    prepare_plot,
-    short,
-    title,
-)
+from napari_caltomorph.report.drawing import PAPER, PlotStyle, draw_sentence, legend_beside, prepare_plot, short, title
 
 
 def draw_hemoglobin_scatter(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPER) -> None:

@@ -135,10 +135,7 @@ def draw_out_of_fold_confusion(
 def save_training_curves(description: ModelDescription, folder: str | Path) -> Path | None:
     """Write the figure of the model card into the model's folder; return its path, or None without known losses.
 
-    Raises
-    ------
-    OutputRefused
-        It cannot be written.
+    Raises `OutputRefused`.
     """
     folds = [fold for fold in description.training.folds if fold.train_loss]
     if not folds:

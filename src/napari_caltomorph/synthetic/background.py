@@ -28,18 +28,11 @@ Place = tuple[complex, float]
 
 @dataclass(frozen=True)
 class RedCells:
-    """What one patient's red cells are like.
-
-    Attributes
-    ----------
-    hemoglobin_g_dl : float
-    rouleaux, teardrops : float
-        Fractions of the red cells, 0 to 1, in stacks like coins, and drawn out into a tail.
-    """
+    """What one patient's red cells are like."""
 
     hemoglobin_g_dl: float
-    rouleaux: float = 0.0
-    teardrops: float = 0.0
+    rouleaux: float = 0.0  # Fraction of the red cells in stacks like coins
+    teardrops: float = 0.0  # Fraction of the red cells drawn out into a tail
 
     @property
     def filling(self) -> float:

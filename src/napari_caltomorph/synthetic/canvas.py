@@ -83,42 +83,18 @@ def tint(rng: np.random.Generator, strength: float, hue: float) -> Field:
 
 @dataclass(frozen=True)
 class Stain:
-    """How one patient's slide was smeared, stained, lit and focused.
+    """How one patient's slide was smeared, stained, lit and focused."""
 
-    Attributes
-    ----------
-    light : (3,) floats
-        RGB of empty glass.
-    gain : (3,) floats
-        Strength of the dye as each channel sees it; 1 is the reference.
-    blur : float
-        Defocus, micrometres.
-    unevenness : float
-        Fall of the light across the image, as a fraction.
-    noise : float
-        Standard deviation of the camera's noise, grey values.
-    crowding : float
-        Density of red cells, 0 to 1.
-    thickness : float
-        Of the smear: how dense the red cells look, whatever their hemoglobin; 1 is the reference.
-    flatness : float
-        How drying shifted the central pallor of red cells, 0 not at all.
-    sharpening : float
-        How much the camera sharpens edges.
-    dirt : float
-        Mean number of specks of stain precipitate an image.
-    """
-
-    light: tuple[float, float, float]
-    gain: tuple[float, float, float]
-    blur: float
-    unevenness: float
-    noise: float
-    crowding: float
-    thickness: float = 1.0
-    flatness: float = 0.0
-    sharpening: float = 0.0
-    dirt: float = 0.0
+    light: tuple[float, float, float]  # RGB of empty glass
+    gain: tuple[float, float, float]  # Strength of the dye as each channel sees it; 1 is the reference
+    blur: float  # Defocus, micrometres
+    unevenness: float  # Fall of the light across the image, as a fraction
+    noise: float  # Standard deviation of the camera's noise, grey values
+    crowding: float  # Density of red cells, 0 to 1
+    thickness: float = 1.0  # Of the smear: how dense the red cells look, whatever their hemoglobin; 1 is the reference
+    flatness: float = 0.0  # How drying shifted the central pallor of red cells, 0 not at all
+    sharpening: float = 0.0  # How much the camera sharpens edges
+    dirt: float = 0.0  # Mean number of specks of stain precipitate an image
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Stain:

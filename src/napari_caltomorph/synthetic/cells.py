@@ -55,21 +55,11 @@ class Parts:
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class CellType:
-    """One entry of the table of cell types.
+    """One entry of the table of cell types."""
 
-    Attributes
-    ----------
-    diameter : (low, high)
-        Micrometres on the smear, where cells are spread flat: that of a disc of the cell's area.
-    cytoplasm : Cytoplasm, optional
-        None for a bare nucleus.
-    nucleus : Nucleus, optional
-        None for a platelet.
-    """
-
-    diameter: Range
-    cytoplasm: Cytoplasm | None = None
-    nucleus: Nucleus | None = None
+    diameter: Range  # Of a disc of the cell's area, micrometres on the smear, where cells are spread flat
+    cytoplasm: Cytoplasm | None = None  # None for a bare nucleus
+    nucleus: Nucleus | None = None  # None for a platelet
 
     def paint(self, rng: np.random.Generator, canvas: Canvas, cell: Place, red_cells: list[Place]) -> Parts:
         """Paint one cell (centre, radius) onto the canvas, among red cells."""
@@ -129,12 +119,12 @@ CELL_TYPES = _Table(**yaml.safe_load(_FILE.read_text("utf-8"))).cell_types
 def draw_cell(
     cell_type: str, rng: np.random.Generator, stain: Stain, red_cells: RedCells, size: int = 144
 ) -> NDArray[np.uint8]:
-    """Draw one cell among red cells.
+    """Draw one cell among red cells, (size, size, 3) uint8 RGB, always 25 micrometres wide.
 
     Parameters
     ----------
     cell_type : str
-        A slug of `CELL_TYPES`.
+        A slug of `CELL_TYPES`; `UnknownCellType` lists them.
     rng : numpy.random.Generator
         Every draw is another cell of this type.
     stain : Stain
@@ -142,16 +132,7 @@ def draw_cell(
     red_cells : RedCells
         The surroundings; hemoglobin changes only them.
     size : int
-        Side of the image, px; it is always 25 micrometres wide.
-
-    Returns
-    -------
-    (size, size, 3) uint8 RGB
-
-    Raises
-    ------
-    UnknownCellType
-        The message lists the known ones.
+        Side of the image, px.
     """
     if cell_type not in CELL_TYPES:
         raise UnknownCellType(f"{cell_type!r} is no cell type; there are {', '.join(CELL_TYPES)}.")

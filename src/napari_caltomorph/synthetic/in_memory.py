@@ -54,25 +54,15 @@ def synthetic_smear(patient: SyntheticPatient) -> Smear:
 
 
 def synthetic_features(patient: SyntheticPatient, width: int = 768, seed: int = 0) -> NDArray[np.float32]:
-    """Simulate features of a patient's cells; no cell is drawn and no encoder is run.
+    """Simulate features of a patient's cells, (N, width) float32; no cell is drawn and no encoder is run.
 
     For load tests, and for tests of training: a patient's mixture of cells can be learned from them. They are random
     numbers; all they share with an encoder's is that cells of one type are close together. A number that is measured on
     them says nothing about real cells.
 
-    Parameters
-    ----------
-    patient : SyntheticPatient
-    width : int
-        Numbers a cell.
-    seed : int
-        Not negative, one for a whole cohort: it sets the centres of the cell types.
-
-    Returns
-    -------
-    (N, width) float32
-        In the order of the cells, always the same for the same patient, width and seed: the centre of the cell's type,
-        which every patient shares, a small shift of the patient's own, and noise of each cell.
+    They are always the same for the same patient, width and seed: the centre of the cell's type, which every patient
+    shares, a small shift of the patient's own, and noise of each cell. The seed, not negative and one for a whole
+    cohort, sets the centres.
     """
     types, type_of = np.unique(patient.cell_types, return_inverse=True)
     centres = np.stack([_centre(str(cell_type), width, seed) for cell_type in types])  # (types, width)

@@ -41,35 +41,18 @@ class UnknownClass(CaltomorphError):
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Composition:
-    """What the blood of one detailed class looks like.
+    """What the blood of one detailed class looks like."""
 
-    Attributes
-    ----------
-    cells : dict
-        Relative frequency of the disease's cells by slug of the cell type.
-    burden : (a, b)
-        Beta distribution of the share of the disease's cells among all.
-    hemoglobin : (mean, standard deviation)
-        g/dl, of both sexes together.
-    age : (mean, standard deviation)
-        Years.
-    source : str
-        Works of `sources` in the file, with the chapter or entity.
-    likeness : float
-        How alike the patients' mixtures of the disease's cells are: sum of the Dirichlet parameters. With 60 a type
-        of 30 % varies by about 6 percent points between patients, with 12 by 13.
-    rouleaux, teardrops : float
-        Share of patients in which red cells form rolls, or in which many are drawn out into drops.
-    """
-
-    cells: dict[str, int]
-    burden: tuple[float, float]
-    hemoglobin: tuple[float, float]
-    age: tuple[float, float]
-    source: str
+    cells: dict[str, int]  # Relative frequency of the disease's cells by slug of the cell type
+    burden: tuple[float, float]  # Beta distribution of the share of the disease's cells among all
+    hemoglobin: tuple[float, float]  # Mean and standard deviation, g/dl, of both sexes together
+    age: tuple[float, float]  # Mean and standard deviation, years
+    source: str  # Works of `sources` in the file, with the chapter or entity
+    # How alike the patients' mixtures of the disease's cells are: sum of the Dirichlet parameters. With 60 a type
+    # of 30 % varies by about 6 percent points between patients, with 12 by 13.
     likeness: float = 12.0
-    rouleaux: float = 0.02
-    teardrops: float = 0.01
+    rouleaux: float = 0.02  # Share of patients in which red cells form rolls
+    teardrops: float = 0.01  # Share of patients in which many red cells are drawn out into drops
 
 
 class CompositionTable(BaseModel, frozen=True, extra="forbid"):
@@ -88,37 +71,18 @@ COMPOSITIONS, AML_HEHR_COMPOSITIONS = TABLE.compositions, TABLE.aml_hehr_composi
 
 @dataclass(frozen=True)
 class SyntheticPatient:
-    """One patient of known truth.
-
-    Attributes
-    ----------
-    patient_id : str
-    detailed, coarse : str
-        Slugs of the classes.
-    hemoglobin_g_dl : float
-    rouleaux, teardrops : float
-        Fractions of the red cells, 0 to 1, that form rolls, and that are drawn out into a tail.
-    age : int
-        Years.
-    sex : str
-        ``"female"`` or ``"male"``.
-    cell_types : tuple of str
-        (N,) slugs, in the order in which the scanner found the cells.
-    stain : Stain
-        The look of this patient's slide.
-    seed : int
-    """
+    """One patient of known truth."""
 
     patient_id: str
-    detailed: str
-    coarse: str
+    detailed: str  # Slug of the class
+    coarse: str  # Slug of the class
     hemoglobin_g_dl: float
-    rouleaux: float
-    teardrops: float
-    age: int
-    sex: str
-    cell_types: tuple[str, ...]
-    stain: Stain
+    rouleaux: float  # Fraction of the red cells that form rolls
+    teardrops: float  # Fraction of the red cells that are drawn out into a tail
+    age: int  # Years
+    sex: str  # "female" or "male"
+    cell_types: tuple[str, ...]  # (N,) slugs, in the order in which the scanner found the cells
+    stain: Stain  # The look of this patient's slide
     seed: int
 
     @property
@@ -159,16 +123,10 @@ def synthesize_patient(
         Whether the stain gives the class away, as if each disease came from another laboratory; otherwise it does not
         depend on the disease.
 
-    Returns
-    -------
-    SyntheticPatient
-
     Raises
     ------
     UnknownClass
         The message lists the known ones.
-    ValueError
-        Fewer than one cell, or a negative seed.
     """
     known = COMPOSITIONS | AML_HEHR_COMPOSITIONS
     if detailed not in known:

@@ -51,18 +51,7 @@ class WorkersLost(CaltomorphError):
 def write_smear(patient: SyntheticPatient, folder: Path, *, progress: OnProgress = ignore) -> None:
     """Write one patient's cells as ``Gal-000001.RGB.TIF`` ... and the truth as ``truth.csv``.
 
-    Parameters
-    ----------
-    patient : SyntheticPatient
-    folder : Path
-        Must not exist yet, or be empty.
-    progress : callable
-        Called with a `Progress` after every cell; raising `Cancelled` in it leaves nothing behind.
-
-    Raises
-    ------
-    OutputRefused
-        The folder is not empty, or cannot be written.
+    The folder must not exist yet, or be empty; otherwise, `OutputRefused` is raised. Cancelling leaves nothing behind.
     """
     _refuse_filled(folder)
     with replacing_folder(folder, overwrite=True) as part:
@@ -70,7 +59,7 @@ def write_smear(patient: SyntheticPatient, folder: Path, *, progress: OnProgress
 
 
 def synthesize_cohort(out: Path, options: SynthOptions, *, progress: OnProgress = ignore) -> Path:
-    """Write a cohort: a folder of cells for each patient, with their true types, and a table of the patients.
+    """Write a folder of cells for each patient, with their true types, and a table of the patients; return the table.
 
     Parameters
     ----------
@@ -78,12 +67,7 @@ def synthesize_cohort(out: Path, options: SynthOptions, *, progress: OnProgress 
         Must not exist yet, or be empty; with ``options.overwrite`` it may be another synthetic cohort.
     options : SynthOptions
     progress : callable
-        Called with a `Progress` several times a second; raising `Cancelled` in it leaves nothing behind.
-
-    Returns
-    -------
-    Path
-        The table: ``patients.csv``, or that of another layout.
+        See `OnProgress`; cancelling leaves nothing behind.
 
     Raises
     ------
