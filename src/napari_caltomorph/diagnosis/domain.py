@@ -29,7 +29,7 @@ IN_WORDS: dict[Aspect, str] = {
     "smear": "the average of its cells",
     "embedding": "its embeddings",
 }
-ALPHA = 0.05
+FALSE_WARNING_RATE = 0.05
 """Share of smears of the training domain itself that are called unlike it: the nominal rate of false warnings."""
 RARE = 0.01
 """A cell is unusual when at most this share of the training cells is as far out."""
@@ -78,7 +78,7 @@ class DomainResult(FrozenModel):
     patients: PositiveInt
     aspects: tuple[AspectResult, ...] = Field(min_length=1)
     cell_tails: tuple[float, ...] = Field(min_length=1)
-    level: float = Field(ALPHA, gt=0, lt=1)
+    level: float = Field(FALSE_WARNING_RATE, gt=0, lt=1)
 
     @property
     def is_outside(self) -> bool:

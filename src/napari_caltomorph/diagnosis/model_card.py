@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from napari_caltomorph.about import RESEARCH_USE
-from napari_caltomorph.diagnosis.domain import ALPHA
+from napari_caltomorph.diagnosis.domain import FALSE_WARNING_RATE
 from napari_caltomorph.diagnosis.model_file import ModelDescription, TrainingRecord
 from napari_caltomorph.progress import format_seconds
 
@@ -142,7 +142,7 @@ def _domain(model: ModelDescription) -> str:
         return "It does not detect smears unlike those that it was trained on"
     return (
         f"It warns of smears unlike those that it was trained on, scaled on {model.domain.patients} held-out patients; "
-        f"about {ALPHA:.0%} of smears like those in training have a warning as well"
+        f"about {FALSE_WARNING_RATE:.0%} of smears like those in training have a warning as well"
     )
 
 

@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 
 from napari_caltomorph.differential.cell_types import CELL_TYPES, cell_type, in_reading_order
 from napari_caltomorph.differential.corrected_count import DRAWS, corrected_counts
-
-LEVEL = 0.95
-_TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+from napari_caltomorph.statistics.interval import TAILS, Interval, proportion
 
 
 @dataclass(frozen=True)
@@ -134,11 +132,12 @@ class Differential:
         in_smear = true / np.maximum(true + rest, 1)
         # The shares' Jeffreys posterior, of counts that are themselves sampled: both errors, one after the other.
         in_blood = np.random.default_rng(1).beta(true + 0.5, rest + 0.5)
-        called, counting = cells / max(cells + others, 1), np.array(_wilson(cells, cells + others))
+        share = proportion(cells, cells + others) if cells + others else Interval(0.0, 0.0, 1.0)
+        called, counting = share.value, np.array([share.low, share.high])
         if is_ratio:
             in_smear, in_blood = true / np.maximum(rest, 1), _odds(in_blood)
             called, counting = cells / max(others, 1), _odds(counting)
-        classifier, both = np.quantile(in_smear, _TAILS), np.quantile(in_blood, _TAILS)
+        classifier, both = np.quantile(in_smear, TAILS), np.quantile(in_blood, TAILS)
         return Share(
             cells=cells,
             called=float(called),
@@ -206,15 +205,6 @@ class Differential:
         known = Counter(self.by_hand.values())
         drawn += np.array([known[name] for name in self.all_types])
         return drawn
-
-
-def _wilson(cells: int, total: int) -> tuple[float, float]:
-    from scipy.stats import binomtest
-
-    if not total:
-        return 0.0, 1.0
-    bounds = binomtest(cells, total).proportion_ci(LEVEL, method="wilson")
-    return min(float(bounds.low), cells / total), max(float(bounds.high), cells / total)
 
 
 def _odds(shares: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -21,13 +21,12 @@ from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.errors import ExplanationRefused
 from napari_caltomorph.explanation.contribution import contributions
 from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.statistics.interval import TAILS
 
 CurveKind = Literal["deletion", "insertion"]
 
 # Shares of the cells that are removed or added. Finer at first: a disease may show in a few cells of a hundred.
 _SHARES = (0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
-# For a single patient, the interval is that of the random orders.
-_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ class Faithfulness:
         """How much better than random an order is: a lower deletion curve, a higher insertion curve."""
         sign = -1 if kind == "deletion" else 1
         differences = sign * (self.area(kind, order) - self.random_areas(kind))
-        low, high = np.quantile(differences, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
+        low, high = np.quantile(differences, TAILS)  # of the random orders: one patient has no other spread
         return Gain(float(differences.mean()), float(low), float(high))
 
     def _area(self, kind: CurveKind, curves: Curves) -> float:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta, binomtest
 
 CONFIDENCE = 0.95
 """Confidence level of every interval."""
@@ -36,6 +35,8 @@ class Interval:
 
 def proportion(right: int, patients: int) -> Interval:
     """Return a share of at least one patient, with Wilson's interval (1927)."""
+    from scipy.stats import binomtest
+
     bounds = binomtest(right, patients).proportion_ci(CONFIDENCE, method="wilson")
     value = right / patients
     return Interval(value, min(float(bounds.low), value), max(float(bounds.high), value))
@@ -46,6 +47,8 @@ def share_upper_bound(found: int, patients: int) -> float:
 
     None of n gives 1 - 0.05^(1/n), of which the rule of three, 3 / n, is the rough form.
     """
+    from scipy.stats import beta
+
     return 1.0 if found >= patients else float(beta.ppf(CONFIDENCE, found + 1, patients - found))
 
 
