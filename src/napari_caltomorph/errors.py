@@ -124,6 +124,11 @@ class ProbeRefused(CaltomorphError):
     """A file is not a probe, is damaged, or was written by a newer version."""
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of another library's error, at most 160 characters; its type where it has no text."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+
+
 def invalid_field(error: ValidationError, whole: str = "the file") -> str:
     """Return the first problem that pydantic found, as ``"field.name: message"``; `whole` where it is in no field."""
     first = error.errors(include_url=False)[0]

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
+from napari_caltomorph.about import library_versions
 from napari_caltomorph.cohort.feature_folder import MadeWith, PatientRecord
 from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.encoding.load import LoadedEncoder
@@ -51,7 +51,7 @@ def made_with(encoder: LoadedEncoder) -> MadeWith:
     device = str(encoder.device)
     if encoder.device.type == "cuda":
         device += f" ({torch.cuda.get_device_name(encoder.device)})"
-    versions = {name: version(name) for name in _LIBRARIES} | {"python": platform.python_version()}
+    versions = library_versions(*_LIBRARIES) | {"python": platform.python_version()}
     return MadeWith(
         encoder=encoder.encoder.name,
         weights_sha256=encoder.weights_sha256,

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_caltomorph.errors import WeightsRefused
+from napari_caltomorph.errors import WeightsRefused, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -18,12 +18,9 @@ _WRAPPINGS = ("teacher", "state_dict", "model")
 
 
 def read_checkpoint(path: Path) -> StateDict:
-    """Read the tensors of a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file.
+    """Read the tensors of a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file; nothing in it is ever run.
 
-    Raises
-    ------
-    WeightsRefused
-        The file is damaged, holds no tensors, or holds code; nothing in it is ever run.
+    Raises `WeightsRefused` where the file is damaged, contains no tensors, or contains code.
     """
     import pickle
 
@@ -40,7 +37,7 @@ def read_checkpoint(path: Path) -> StateDict:
             f"{path} holds more than weights, or is damaged: it was not opened. Get the file from its authors again."
         ) from error
     except Exception as error:  # an untrusted file may raise anything in a parser
-        raise WeightsRefused(f"{path} is no weights file that can be read ({_first_line(error)}).") from error
+        raise WeightsRefused(f"{path} is no weights file that can be read ({first_line(error)}).") from error
     for wrapping in _WRAPPINGS:
         if isinstance(entries, dict) and isinstance(entries.get(wrapping), dict):
             entries = entries[wrapping]
@@ -111,7 +108,3 @@ def _read_safetensors(path: Path) -> StateDict:
     except UnicodeEncodeError:  # the library opens no path that is not text
         return load(path.read_bytes())
     return load_file(path)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]

@@ -12,13 +12,7 @@ _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-
-    Raises
-    ------
-    DeviceMissing
-        This machine has no such device; nothing else is taken in its place.
-    """
+    """Return the device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; `DeviceMissing` where there is none."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

@@ -119,46 +119,24 @@ class UserFile:
 
 @dataclass(frozen=True)
 class Encoder:
-    """A network that turns one cell into `width` numbers.
+    """A network that turns one cell into `width` numbers."""
 
-    Attributes
-    ----------
-    name : str
-        The name users type.
-    architecture, arguments : str, mapping
-        What `timm.create_model` builds.
-    width : int or None
-        Length of a feature; None for any timm model, where the architecture tells.
-    preprocessing : Preprocessing or None
-        None for any timm model, where its own default configuration tells.
-    location : WeightsLocation
-        Where the weights are found.
-    sources : tuple of Source
-        Where they can be downloaded; the first is preferred.
-    translate : callable
-        Renames a checkpoint's entries to timm's names.
-    about : str
-        One line for lists.
-    """
-
-    name: str
-    architecture: str
-    width: int | None
-    location: WeightsLocation
-    about: str
+    name: str  # The name users type
+    architecture: str  # What `timm.create_model` builds, with `arguments`
+    width: int | None  # Length of a feature; None for any timm model, where the architecture tells
+    location: WeightsLocation  # Where the weights are found
+    about: str  # One line for lists
+    # None for any timm model, where its own default configuration tells
     preprocessing: Preprocessing | None = Preprocessing()
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    sources: tuple[Source, ...] = ()
-    translate: Callable[[StateDict], StateDict] = checkpoints.as_is
+    sources: tuple[Source, ...] = ()  # Where they can be downloaded; the first is preferred
+    translate: Callable[[StateDict], StateDict] = checkpoints.as_is  # Renames a checkpoint's entries to timm's names
 
 
 def find_encoder(name: str) -> Encoder:
     """Return the encoder of this name; ``timm:<architecture>`` is any timm model with a weights file.
 
-    Raises
-    ------
-    WeightsMissing
-        No such encoder; the message lists the known ones.
+    Raises `WeightsMissing` where there is no such encoder; the message lists the known ones.
     """
     if name in ENCODERS:
         return ENCODERS[name]
@@ -177,10 +155,7 @@ def find_encoder(name: str) -> Encoder:
 def find_weights(encoder: Encoder, given: Path | None = None) -> Path:
     """Return the weights file: the given one, or the one kept for this encoder.
 
-    Raises
-    ------
-    WeightsMissing
-        It is not on this machine; the message says how to get it.
+    Raises `WeightsMissing` where it is not on this machine; the message says how to get it.
     """
     if given is not None:
         if not given.is_file():
@@ -194,8 +169,7 @@ def find_weights(encoder: Encoder, given: Path | None = None) -> Path:
     return path
 
 
-def _dinobloom(letter: str, architecture: str, width: int, *sums: str | None) -> Encoder:
-    zenodo, hugging_face = sums
+def _dinobloom(letter: str, architecture: str, width: int, zenodo_sha256: str | None = None) -> Encoder:
     return Encoder(
         name=f"dinobloom-{letter}",
         architecture=architecture,
@@ -205,8 +179,8 @@ def _dinobloom(letter: str, architecture: str, width: int, *sums: str | None) ->
         # Random weights that are replaced at once would take ViT-G half a minute to draw.
         arguments={"img_size": 224, "weight_init": "skip"},
         sources=(
-            Source(f"https://zenodo.org/records/10908163/files/DinoBloom-{letter.upper()}.pth", zenodo),
-            Source(f"https://huggingface.co/MarrLab/DinoBloom/resolve/main/pytorch_model_{letter}.bin", hugging_face),
+            Source(f"https://zenodo.org/records/10908163/files/DinoBloom-{letter.upper()}.pth", zenodo_sha256),
+            Source(f"https://huggingface.co/MarrLab/DinoBloom/resolve/main/pytorch_model_{letter}.bin"),
         ),
         translate=checkpoints.dinobloom_to_timm,
     )
@@ -219,15 +193,11 @@ ENCODERS: dict[str, Encoder] = {
     encoder.name: encoder
     for encoder in (
         _dinobloom(
-            "s",
-            "vit_small_patch14_dinov2",
-            384,
-            "c2f7990b003e89bcece80e379fb8fe0ba2ec392ce19b286e8a294abd99568e44",
-            None,
+            "s", "vit_small_patch14_dinov2", 384, "c2f7990b003e89bcece80e379fb8fe0ba2ec392ce19b286e8a294abd99568e44"
         ),
-        _dinobloom("b", "vit_base_patch14_dinov2", 768, None, None),
-        _dinobloom("l", "vit_large_patch14_dinov2", 1024, None, None),
-        _dinobloom("g", "vit_giant_patch14_dinov2", 1536, None, None),
+        _dinobloom("b", "vit_base_patch14_dinov2", 768),
+        _dinobloom("l", "vit_large_patch14_dinov2", 1024),
+        _dinobloom("g", "vit_giant_patch14_dinov2", 1536),
         Encoder(
             name="efficientnet-lite0",
             architecture="tf_efficientnet_lite0",

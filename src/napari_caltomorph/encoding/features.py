@@ -12,37 +12,23 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_caltomorph.errors import FeaturesRefused, printable
+from napari_caltomorph.errors import FeaturesRefused, first_line, printable
 from napari_caltomorph.storage import replacing
 
 
 @dataclass(frozen=True)
 class FeatureOrigin:
-    """How features were made. None where a file from elsewhere does not say.
+    """How features were made. None where a file from elsewhere does not say."""
 
-    Attributes
-    ----------
-    encoder, weights_sha256 : str or None
-        Which network, and the sum of its weights.
-    preprocessing, precision : str or None
-    smear_fingerprint : str or None
-        `Smear.fingerprint`.
-    quality_rules : str or None
-        Version of the rules that chose the cells.
-    field_of_view_um : float or None
-        Width of a cell's image, in micrometres.
-    library_version : str or None
-        Of napari-caltomorph.
-    """
-
+    # Which network, and the sum of its weights
     encoder: str | None = None
     weights_sha256: str | None = None
     preprocessing: str | None = None
     precision: str | None = None
-    smear_fingerprint: str | None = None
-    quality_rules: str | None = None
-    field_of_view_um: float | None = None
-    library_version: str | None = None
+    smear_fingerprint: str | None = None  # `Smear.fingerprint`
+    quality_rules: str | None = None  # Version of the rules that chose the cells
+    field_of_view_um: float | None = None  # Width of a cell's image, in micrometres
+    library_version: str | None = None  # Of napari-caltomorph
 
     def matches(self, other: FeatureOrigin) -> bool:
         """Whether both were made in the same way; the library's version may differ."""
@@ -52,20 +38,11 @@ class FeatureOrigin:
 
 @dataclass(frozen=True)
 class Features:
-    """N cells as vectors.
-
-    Attributes
-    ----------
-    patient_id : str
-    values : (N, D) float32
-    cells : tuple of str
-        Names, in the order of `values`.
-    origin : FeatureOrigin
-    """
+    """N cells as vectors."""
 
     patient_id: str
-    values: NDArray[np.float32]
-    cells: tuple[str, ...]
+    values: NDArray[np.float32]  # (N, D) float32
+    cells: tuple[str, ...]  # Names, in the order of `values`
     origin: FeatureOrigin = FeatureOrigin()
 
     def __post_init__(self) -> None:
@@ -106,10 +83,7 @@ class Features:
     def load(cls, path: Path) -> Features:
         """Read a bag of features; files of GenBloom, CLAM, TRIDENT (``features``) and STAMP (``feats``) as they are.
 
-        Raises
-        ------
-        FeaturesRefused
-            No HDF5 file, or no bag of features in it.
+        Raises `FeaturesRefused` where it is no HDF5 file, or has no bag of features.
         """
         try:
             with h5py.File(path, "r") as file:
@@ -124,7 +98,7 @@ class Features:
             raise
         except Exception as error:  # whatever a damaged file makes the HDF5 library stumble over
             raise FeaturesRefused(
-                f"{path} holds no features that can be read ({_first_line(error)}); encode the patient again."
+                f"{path} holds no features that can be read ({first_line(error)}); encode the patient again."
             ) from error
         if values.ndim == 3 and values.shape[0] == 1:
             values = values[0]
@@ -143,7 +117,3 @@ def _read_origin(attributes: Any) -> FeatureOrigin:
 
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]

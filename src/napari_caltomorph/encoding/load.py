@@ -25,23 +25,12 @@ _PRECISION_NAMES = {torch.float32: "float32", torch.bfloat16: "bf16"}
 
 @dataclass(frozen=True)
 class LoadedEncoder:
-    """An `Encoder` on a device.
-
-    Attributes
-    ----------
-    encoder : Encoder
-    module : nn.Module
-        In evaluation mode, in `dtype`, on `device`.
-    preprocessing : Preprocessing
-    weights_sha256 : str
-        Sum of the weights themselves, the same for every file form (`checkpoints.tensors_sha256`).
-    device, dtype : torch.device, torch.dtype
-    """
+    """An `Encoder` on a device."""
 
     encoder: Encoder
-    module: nn.Module
+    module: nn.Module  # In evaluation mode, in `dtype`, on `device`
     preprocessing: Preprocessing
-    weights_sha256: str
+    weights_sha256: str  # Sum of the weights themselves, the same for every file form (`checkpoints.tensors_sha256`)
     device: torch.device
     dtype: torch.dtype
 
@@ -89,12 +78,7 @@ class LoadedEncoder:
 
 
 def load_encoder(options: EncodeOptions) -> LoadedEncoder:
-    """Build the encoder and load its weights, strictly.
-
-    Raises
-    ------
-    WeightsMissing, WeightsRefused, DeviceMissing
-    """
+    """Build the encoder and load its weights, strictly; raises `WeightsMissing`, `WeightsRefused`, `DeviceMissing`."""
     encoder = find_encoder(options.encoder)
     path = find_weights(encoder, options.weights)
     device = find_device(options.device)
@@ -118,13 +102,7 @@ def build_module(encoder: Encoder) -> nn.Module:
 
 
 def load_weights(module: nn.Module, encoder: Encoder, path: Path) -> str:
-    """Load a file into the network, every entry in its place, and return the sum of the weights.
-
-    Raises
-    ------
-    WeightsRefused
-        Unsafe, damaged, or of another architecture; the message names the first entry that does not fit.
-    """
+    """Load a file into the network, strictly, and return the sum of the weights; `WeightsRefused` where it misfits."""
     weights = encoder.translate(read_checkpoint(path))
     if problem := misfit(weights, module):
         raise WeightsRefused(f"{path} does not fit {encoder.name}: {problem}. Choose the file made for this encoder.")

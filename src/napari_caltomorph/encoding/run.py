@@ -43,14 +43,11 @@ def encode(
     ----------
     smear : Smear
         N usable cells, uint8 RGB, any size; graded first if it is not.
-    options : EncodeOptions
     encoder : LoadedEncoder, optional
         The encoder of `options`, when it is loaded already.
     cache : Path, optional
-        A folder. Features found there are reused if they were made in the same way from the same smear;
-        new ones are added.
-    progress : callable
-        Called with a `Progress` after every batch; raising `Cancelled` in it stops cleanly.
+        A folder. Features found there are reused if they were made in the same way from the same smear; new ones are
+        added.
 
     Returns
     -------

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_caltomorph.encoding.encoders import ENCODERS, WEIGHT_SUFFIXES, Encoder, WeightsFolder, find_weights
-from napari_caltomorph.errors import OutputRefused, WeightsMissing, WeightsRefused
+from napari_caltomorph.errors import OutputRefused, WeightsMissing, WeightsRefused, first_line
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.storage import file_sha256, home, replacing
 
@@ -20,34 +20,17 @@ _CHUNK = 2**16
 
 @dataclass(frozen=True)
 class WeightsReport:
-    """The checks of one weights file.
-
-    Attributes
-    ----------
-    encoder : str
-    path : Path
-    file_sha256 : str
-        SHA-256 of the file.
-    weights_sha256 : str
-        SHA-256 of the weights in it, the same for every file form.
-    is_known : bool
-        The file's sum is one that its authors published.
-    """
+    """The checks of one weights file."""
 
     encoder: str
     path: Path
-    file_sha256: str
-    weights_sha256: str
-    is_known: bool
+    file_sha256: str  # SHA-256 of the file
+    weights_sha256: str  # SHA-256 of the weights in it, the same for every file form
+    is_known: bool  # The file's sum is one that its authors published
 
 
 def verify_weights(encoder: Encoder, given: Path | None = None) -> WeightsReport:
-    """Load a weights file, strictly, and return its checksums.
-
-    Raises
-    ------
-    WeightsMissing, WeightsRefused
-    """
+    """Load a weights file, strictly, and return its checksums; raises `WeightsMissing`, `WeightsRefused`."""
     from napari_caltomorph.encoding.load import build_module, load_weights
 
     path = find_weights(encoder, given)
@@ -90,18 +73,8 @@ def add_weights(file: Path, encoder: Encoder | None = None) -> WeightsReport:
 def download_weights(encoder: Encoder, *, progress: OnProgress = ignore) -> WeightsReport:
     """Download an encoder's weights from its authors, check them, and keep them.
 
-    Parameters
-    ----------
-    encoder : Encoder
-    progress : callable
-        Called with a `Progress` in kilobytes; raising `Cancelled` in it stops cleanly.
-
-    Raises
-    ------
-    WeightsMissing
-        No network, or the server broke off; the message says which file to get and what to do with it.
-    WeightsRefused
-        The file is not the one its authors published, or does not fit.
+    Raises `WeightsMissing` where the download fails; the message names the file to get and what to do with it. Raises
+    `WeightsRefused` where the file is not the one its authors published, or does not fit.
     """
     import pooch
     import requests
@@ -189,4 +162,4 @@ def _recognise(file: Path) -> Encoder:
 def _short(error: Exception) -> str:
     name = type(error).__name__
     known = {"ConnectionError": "no connection", "ConnectTimeout": "no answer", "ReadTimeout": "no answer"}
-    return known.get(name) or (str(error).splitlines() or [name])[0][:120]
+    return known.get(name) or first_line(error)[:120]

@@ -7,13 +7,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import torch
 
+from napari_caltomorph.about import library_versions
 from napari_caltomorph.cohort import Cohort, feature_files
 from napari_caltomorph.cohort.cells import cell_shares
 from napari_caltomorph.diagnosis import Ensemble
@@ -250,7 +250,7 @@ def _provenance(
         device=str(device),
         seconds=round(seconds, 1),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        library_versions={name: version(name) for name in _LIBRARIES},
+        library_versions=library_versions(*_LIBRARIES),
     )
 
 

@@ -46,24 +46,7 @@ class _Measurement:
 
 
 def check_smear(smear: Smear, *, progress: OnProgress = ignore) -> Smear:
-    """Decode every cell and grade it.
-
-    Parameters
-    ----------
-    smear : Smear
-    progress : callable
-        Called with a `Progress` for every few cells; raising `Cancelled` in it stops cleanly.
-
-    Returns
-    -------
-    Smear
-        The same with `grades`.
-
-    Raises
-    ------
-    SmearUnreadable
-        No cell is usable; the message says what was found.
-    """
+    """Decode every cell and return the smear with `grades`; `SmearUnreadable` where no cell is usable."""
     measured: list[_Measurement] = []
     progress(Progress("Checking cells", 0, len(smear)))
     with closing(_measure_all(smear)) as measurements:

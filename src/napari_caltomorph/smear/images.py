@@ -47,17 +47,8 @@ _JPEGS = frozenset({_COMPRESSION.OJPEG, _COMPRESSION.JPEG, _COMPRESSION.ALT_JPEG
 _PLAUSIBLE_UM = (0.01, 2.0)
 
 # The micro sign and the Greek mu look the same and are both used.
-_UM_PER_NAMED_UNIT = {
-    "µm": 1.0,
-    "μm": 1.0,
-    "um": 1.0,
-    "micron": 1.0,
-    "microns": 1.0,
-    "\\u00B5m": 1.0,
-    "nm": 1e-3,
-    "mm": 1e3,
-    "cm": 1e4,
-}
+_MICROMETRES = ("µm", "μm", "um", "micron", "microns", "\\u00B5m")
+_UM_PER_NAMED_UNIT = dict.fromkeys(_MICROMETRES, 1.0) | {"nm": 1e-3, "mm": 1e3, "cm": 1e4}
 _UM_PER_TAGGED_UNIT = {2: 25_400.0, 3: 10_000.0}
 
 
@@ -78,17 +69,11 @@ class Header:
     height: int
     width: int
     pages: int = 1
-    pixel_size_um: float | None = None
+    pixel_size_um: float | None = None  # Micrometres
 
 
 def read_header(file: BinaryIO, name: str) -> Header:
-    """Read size, page count and pixel size (micrometres).
-
-    Raises
-    ------
-    CellUnreadable
-        The file is no image that can be read, or one far too large for a cell.
-    """
+    """Read size, pages and pixel size; `CellUnreadable` where it is no readable image, or far too large for a cell."""
     try:
         if is_tiff(name):
             with tifffile.TiffFile(file) as tiff:
@@ -106,13 +91,7 @@ def read_header(file: BinaryIO, name: str) -> Header:
 
 
 def decode(file: BinaryIO, name: str) -> NDArray[np.uint8]:
-    """Decode one image as (H, W, 3) uint8 RGB.
-
-    Raises
-    ------
-    CellUnreadable
-        Truncated, damaged, too large, or of a kind no rule covers; the message says which.
-    """
+    """Decode one image as (H, W, 3) uint8 RGB; `CellUnreadable` names what is wrong where that is not possible."""
     try:
         if is_tiff(name):
             with tifffile.TiffFile(file) as tiff:

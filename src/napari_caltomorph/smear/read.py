@@ -41,8 +41,8 @@ def read_smear(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) 
     Parameters
     ----------
     path : path or list of paths
-        A folder of images; a zip archive of such a folder, read in place; a multi-page TIFF or OME-TIFF, one
-        cell a page; one image; or several images of one folder.
+        A folder of images; a zip archive of such a folder, read in place; a multi-page TIFF or OME-TIFF, one cell a
+        page; one image; or several images of one folder.
 
     Returns
     -------
@@ -70,10 +70,7 @@ def read_smear(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) 
 def find_smears(folder: Path) -> list[Path]:
     """Return the folders, archives and stacks in `folder` that may each be one patient, in natural order.
 
-    Raises
-    ------
-    SmearUnreadable
-        `folder` is not a folder, or there is none in it.
+    Raises `SmearUnreadable` where `folder` is not a folder, or there is none in it.
     """
     if not folder.is_dir():
         raise SmearUnreadable(f"{folder} is not a folder; --each takes a folder of patients.")

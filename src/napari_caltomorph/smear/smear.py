@@ -35,24 +35,12 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Grade:
-    """What `check_smear` measured of one cell.
+    """What `check_smear` measured of one cell."""
 
-    Attributes
-    ----------
-    digest : str
-        SHA-256 of the cell's bytes; empty when there were none to read.
-    reason : Reason or None
-        Why the quality rules leave it out; None when it is usable.
-    note : str
-        The particulars, e.g. ``"truncated"`` or ``"same as 003.TIF"``.
-    blur : float
-        0 (sharp) ... 1 (blurred), Crete et al. 2007; NaN when it was not decoded.
-    """
-
-    digest: str
-    reason: Reason | None = None
-    note: str = ""
-    blur: float = float("nan")
+    digest: str  # SHA-256 of the cell's bytes; empty when there were none to read
+    reason: Reason | None = None  # Why the quality rules leave it out; None when it is usable
+    note: str = ""  # The particulars, e.g. ``"truncated"`` or ``"same as 003.TIF"``.
+    blur: float = float("nan")  # 0 (sharp) ... 1 (blurred), Crete et al. 2007; NaN when it was not decoded.
 
 
 @dataclass(frozen=True)
@@ -67,41 +55,18 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Smear:
-    """One patient's cells.
+    """One patient's cells."""
 
-    Attributes
-    ----------
-    patient_id : str
-        The name of the folder, archive or stack.
-    path : Path or None
-        Where it was read from; None for an array.
-    cells : tuple of str
-        POSIX paths relative to the smear, in natural order; undecodable bytes percent-escaped.
-    labels : tuple of (str or None)
-        Cell types as the sub-folders say, one a cell.
-    source : CellSource
-        Where pixels come from.
-    canvas : (int, int)
-        Height and width, in pixels, of the canvas on which every cell is shown.
-    pixel_size_um : float or None
-        Micrometres a pixel, where the files say so.
-    passed_over : tuple of str
-        Files and folders that are no cells, e.g. ``Thumbs.db``.
-    grades : tuple of Grade or None
-        One a cell, after `check_smear`.
-    taken_back, set_aside : frozenset of str
-        Cells that the user included again, or left out, whatever the rules decided.
-    """
-
-    patient_id: str
-    path: Path | None
-    cells: tuple[str, ...]
-    labels: tuple[str | None, ...]
-    source: CellSource = field(repr=False, compare=False)
-    canvas: tuple[int, int]
-    pixel_size_um: float | None = None
-    passed_over: tuple[str, ...] = ()
-    grades: tuple[Grade, ...] | None = field(default=None, repr=False)
+    patient_id: str  # The name of the folder, archive or stack
+    path: Path | None  # Where it was read from; None for an array
+    cells: tuple[str, ...]  # POSIX paths relative to the smear, in natural order; undecodable bytes percent-escaped
+    labels: tuple[str | None, ...]  # Cell types as the sub-folders say, one a cell
+    source: CellSource = field(repr=False, compare=False)  # Where pixels come from
+    canvas: tuple[int, int]  # Height and width, in pixels, of the canvas on which every cell is shown
+    pixel_size_um: float | None = None  # Micrometres a pixel, where the files say so
+    passed_over: tuple[str, ...] = ()  # Files and folders that are no cells, e.g. ``Thumbs.db``.
+    grades: tuple[Grade, ...] | None = field(default=None, repr=False)  # One a cell, after `check_smear`
+    # Cells that the user included again, or left out, whatever the rules decided
     taken_back: frozenset[str] = frozenset()
     set_aside: frozenset[str] = frozenset()
 
@@ -150,10 +115,7 @@ class Smear:
     def choosing(self, *, take_back: Iterable[str] = (), set_aside: Iterable[str] = ()) -> Smear:
         """Return the smear with the user's own choice of cells; an unreadable cell cannot be taken back.
 
-        Raises
-        ------
-        SmearUnreadable
-            No usable cell would be left.
+        Raises `SmearUnreadable` where no usable cell would be left.
         """
         dead = {c for c, g in zip(self.cells, self._checked, strict=True) if g.reason is Reason.UNREADABLE}
         chosen = replace(self, taken_back=frozenset(take_back) - dead, set_aside=frozenset(set_aside))

@@ -156,10 +156,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 class ZipTree:
     """A zip archive, read in place; a single folder around everything is left off the names.
 
-    Raises
-    ------
-    SmearUnreadable
-        Not a plain zip, encrypted, an entry that points outside, or one that unpacks to far more than a cell.
+    Raises `SmearUnreadable` where it is no plain zip, is encrypted, or has an entry that is unsafe.
     """
 
     def __init__(self, path: Path) -> None:

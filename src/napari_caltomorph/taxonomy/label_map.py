@@ -31,52 +31,32 @@ MatchKind = Literal["matched", "double", "follow_up", "unclear", "rare", "unknow
 
 @dataclass(frozen=True)
 class Match:
-    """What a label means.
+    """What a label means."""
 
-    Attributes
-    ----------
-    kind : str
-        ``matched`` to one class; ``double``: two diagnoses, or between two; ``follow_up``, ``unclear``, ``rare``: says
-        so; ``unknown``: nothing matches.
-    detailed : str or None
-        Slug of the detailed class; None too where the label names only the coarse one ("Lymphoma").
-    coarse : str or None
-        Slug of the coarse class where there is exactly one.
-    classes : tuple of str
-        Of double diagnoses, the coarse classes, in the order of the taxonomy.
-    """
-
+    # ``matched`` to one class; ``double``: two diagnoses, or between two; ``follow_up``, ``unclear``, ``rare``: the
+    # label says so; ``unknown``: nothing matches
     kind: MatchKind
+    # Slug of the detailed class; None too where the label names only the coarse one ("Lymphoma")
     detailed: str | None = None
-    coarse: str | None = None
-    classes: tuple[str, ...] = ()
+    coarse: str | None = None  # Slug of the coarse class where there is exactly one
+    classes: tuple[str, ...] = ()  # Of double diagnoses, the coarse classes, in the order of the taxonomy
 
 
 class LabelMap(BaseModel):
     """The labels of each class of a taxonomy.
 
     Slugs and names of classes are labels by themselves, without being listed.
-
-    Attributes
-    ----------
-    taxonomy : Taxonomy
-        In JSON, ``"caltomorph"`` stands for the paper's.
-    labels : dict of str to tuple of str
-        The labels of a class by its slug; that of a coarse class takes labels that do not tell which detailed one.
-    double : dict of str to tuple of str
-        Labels that name two diagnoses in one word ("MPN-BP"), with the slugs of the coarse classes.
-    rare : tuple of str
-        Labels of diseases that belong to no class.
-    follow_up, unclear : tuple of str
-        Words that say so, anywhere in a label ("in remission", "suspected").
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    taxonomy: Taxonomy
+    taxonomy: Taxonomy  # In JSON, ``"caltomorph"`` stands for the paper's
+    # The labels of a class by its slug; that of a coarse class takes labels that do not tell which detailed one
     labels: dict[str, tuple[str, ...]] = {}
+    # Labels that name two diagnoses in one word ("MPN-BP"), with the slugs of the coarse classes
     double: dict[str, tuple[str, ...]] = {}
-    rare: tuple[str, ...] = ()
+    rare: tuple[str, ...] = ()  # Labels of diseases that belong to no class
+    # Words that say so, anywhere in a label ("in remission", "suspected")
     follow_up: tuple[str, ...] = ()
     unclear: tuple[str, ...] = ()
 
@@ -201,10 +181,7 @@ def taxonomy_of_labels(labels: Iterable[str], name: str = "labels") -> LabelMap:
 
     Nothing tells which of them are malignant, so none counts as malignant. After eight, colours repeat.
 
-    Raises
-    ------
-    TaxonomyUnreadable
-        Fewer than two different labels.
+    Raises `TaxonomyUnreadable` where there are fewer than two different labels.
     """
     spellings: dict[str, str] = {}
     for label in labels:

@@ -91,15 +91,7 @@ def lies_between(folded: str) -> bool:
 
 
 def meanings_of_parts(folded: str, meaning: Callable[[str], Meaning | None]) -> list[Meaning]:
-    """Return what the parts of a folded label mean; empty when it cannot be cut into parts that all mean something.
-
-    Parameters
-    ----------
-    folded : str
-        The label, as `fold` returns it.
-    meaning : callable
-        Returns what a part means, or None.
-    """
+    """Return what the parts of a folded label mean; empty when it cannot be cut into parts that all mean something."""
     between = lies_between(folded)
     pieces = list(_pieces(folded, _LOOSE_JOINER if between else _JOINER))
     if len(pieces) > MAX_PIECES:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from napari_caltomorph.about import library_versions
 from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.diagnosis import Ensemble, FoldRecord, ModelDescription, TrainingRecord
 from napari_caltomorph.diagnosis.calibration import Calibration
@@ -90,7 +90,7 @@ def assemble(
         calibration=_calibration(cohort, bags, members, options),
         training=_record(cohort, bags, trained, out_of_fold, options, seconds),
         members=tuple(MemberFile(file=f"fold_{i}.safetensors", sha256=_UNWRITTEN) for i in range(len(members))),
-        library_versions={name: version(name) for name in _LIBRARIES},
+        library_versions=library_versions(*_LIBRARIES),
     )
     patients = TrainingPatients(
         table=_patient_table(bags, trained, out_of_fold),
