@@ -168,6 +168,15 @@ def test_damaged_entry_costs_one_cell(tmp_path, contents):
     assert "damaged in the archive" in smear.left_out[0].note
 
 
+def test_entry_without_a_name_is_ignored(tmp_path, contents):
+    archive = zipped(tmp_path / "p.zip", contents)
+    cells = read_smear(archive).cells
+    raw = archive.read_bytes()
+    directory = raw.index(b"PK\x01\x02")
+    archive.write_bytes(raw[: directory + 46] + b"\0" + raw[directory + 47 :])  # zipfile cuts a name at the first zero
+    assert len(read_smear(archive)) == len(cells) - 1
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=8))
 def test_archive_with_wrong_bytes_is_read_or_refused_but_never_crashes(small_archive, edits):

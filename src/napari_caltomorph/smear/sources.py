@@ -166,7 +166,7 @@ class ZipTree:
             raise SmearUnreadable(f"{path} is not a zip archive that can be read ({error}).") from error
         names: dict[str, zipfile.ZipInfo] = {}
         for info in self._zip.infolist():
-            if not info.is_dir():
+            if info.filename and not info.is_dir():  # a damaged archive may have entries without a name
                 name = _name(info)
                 _refuse_if_unsafe(path, name, info)
                 names[name] = info
