@@ -40,7 +40,7 @@ def test_terminals_help_loads_no_torch():
     assert heavy_modules_after(script) == set()
 
 
-def test_every_public_name_is_there_however_often_it_is_asked_for():
+def test_every_public_name_can_be_imported_repeatedly():
     import napari_caltomorph
 
     for name in napari_caltomorph.__all__ * 2:

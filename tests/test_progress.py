@@ -15,7 +15,7 @@ def test_first_report_promises_nothing():
     assert Pace().describe(Progress("Encoding", 0, 487)) == "Encoding: 0/487 cells"
 
 
-def test_speed_and_time_left_are_told_once_they_are_known():
+def test_speed_and_time_left_are_reported_once_they_are_known():
     pace = Pace()
     pace.describe(Progress("Encoding", 0, 100))
     time.sleep(0.5)
@@ -53,5 +53,5 @@ def test_sentence_always_tells_how_far(done, total):
 @pytest.mark.parametrize(
     ("seconds", "text"), [(-1, "0 s"), (0, "0 s"), (4.4, "4 s"), (180, "3 min"), (3600, "60 min"), (5400, "1.5 h")]
 )
-def test_durations_read_as_a_person_says_them(seconds, text):
+def test_durations_are_readable(seconds, text):
     assert format_seconds(seconds) == text

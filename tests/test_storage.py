@@ -93,7 +93,7 @@ def test_parent_that_is_a_file_is_refused(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that nobody can write")
-def test_read_only_folder_says_so():
+def test_a_read_only_folder_is_reported():
     with (
         pytest.raises(OutputRefused, match=r"/proc/result\.csv could not be written"),
         replacing(Path("/proc/result.csv")),
@@ -103,7 +103,7 @@ def test_read_only_folder_says_so():
         refuse_unwritable(Path("/proc/results"))
 
 
-def test_full_disk_says_so_and_leaves_the_old_file(tmp_path):
+def test_a_full_disk_is_reported_and_leaves_the_old_file(tmp_path):
     target = tmp_path / "result.bin"
     target.write_bytes(b"old")
     script = """
@@ -194,7 +194,7 @@ def test_sum_is_that_of_the_bytes(tmp_path):
     assert file_sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
 
 
-def test_home_is_where_the_variable_says_or_the_platform(home: Path, monkeypatch):
+def test_home_is_set_by_the_variable_or_the_platform(home: Path, monkeypatch):
     from napari_caltomorph import storage
 
     assert storage.home("weights") == home / "weights"

@@ -68,7 +68,7 @@ def test_a_synthetic_cohort_has_the_shortcut_that_it_was_given_and_no_other(shor
     assert any(sentence.startswith("No shortcut was found") for sentence in found.findings) != shortcut
 
 
-def test_the_audit_stops_when_asked_to() -> None:
+def test_the_audit_can_be_cancelled() -> None:
     cohort = cohort_of(halves(20))
     seen: list[Progress] = []
 
@@ -171,7 +171,7 @@ def test_a_cohort_without_two_classes_is_reported_apart_by_nothing(classes: list
     )
 
 
-def test_a_cohort_of_features_is_audited_by_what_its_table_says() -> None:
+def test_a_cohort_of_features_is_audited_by_its_table() -> None:
     cohort = cohort_of(halves(20), age=[30, 70] * 10, n_cells=[100, 101] * 10)
     found = audit(cohort, QUICK)
     assert [row.name for row in found.rows] == ["sizes", "routine"]
@@ -179,7 +179,7 @@ def test_a_cohort_of_features_is_audited_by_what_its_table_says() -> None:
     assert any("no images, only features" in note for note in found.notes)
 
 
-def test_what_is_the_same_of_all_who_have_it_is_not_evaluated() -> None:
+def test_a_constant_column_is_not_evaluated() -> None:
     cohort = cohort_of(halves(20))
     sizes = pd.DataFrame({"height": [144.0] * 19 + [np.nan]}, index=cohort.table["patient_id"].astype(str))
     found = audit_of_traits(cohort, replace(nothing_measured(cohort), sizes=sizes), QUICK)
@@ -220,7 +220,7 @@ def test_images_that_add_to_routine_data_are_reported_to_and_others_not() -> Non
     assert alone.model["auroc"].value == pytest.approx(roc_auc_score(truth, said["p_lymphoma"]))
 
 
-def test_predictions_stand_next_to_what_shortcuts_reach() -> None:
+def test_predictions_are_compared_with_what_shortcuts_reach() -> None:
     cohort, rng = cohort_of(halves(40)), np.random.default_rng(3)
     said = rng.random(40)
     predictions = pd.DataFrame(

@@ -32,7 +32,7 @@ def test_what_is_inside_the_frame_cannot_leak_into_the_border() -> None:
     assert colour_traits(painted) != colour_traits(image)
 
 
-def test_a_cell_that_reaches_into_the_frame_is_masked() -> None:
+def test_a_cell_at_the_border_is_masked() -> None:
     # Glass all around: which red cells a nucleus hides would matter as well.
     image = np.random.default_rng(0).normal((250, 227, 203), 2, (144, 144, 3)).clip(0, 255).astype(np.uint8)
     painted = image.copy()
@@ -49,7 +49,7 @@ def test_stain_and_background_are_seen_in_the_border() -> None:
     assert all(dark[f"{channel} 0.5"] > pale[f"{channel} 0.5"] for channel in ("red", "green", "blue"))
 
 
-def test_a_border_that_is_mostly_cells_says_nothing_and_nor_does_a_tiny_image() -> None:
+def test_a_border_of_cells_and_a_tiny_image_give_no_background() -> None:
     image = np.full((60, 60, 3), (250, 235, 215), dtype=np.uint8)
     image[:, 5:] = (95, 60, 140)
     assert border_traits(image) == {}
@@ -92,7 +92,7 @@ class OneIsBroken(ArraySource):
         return super().image(index)
 
 
-def test_single_images_that_cannot_be_read_are_counted_and_said() -> None:
+def test_unreadable_images_are_counted_and_reported() -> None:
     cells = np.stack([a_cell(), a_cell()[::-1], a_cell()[:, ::-1]])
     cohort = cohort_of(halves(20))
     broken = replace(smear_from_array(cells, "p003"), source=OneIsBroken(cells))

@@ -43,7 +43,7 @@ def words(cohort: Path, out: Path, *more: str, **changes: int) -> list[str]:
     ]
 
 
-def test_a_table_and_a_figure_are_written_and_said(run, cohort, tmp_path):
+def test_a_table_and_a_figure_are_written_and_printed(run, cohort, tmp_path):
     out = tmp_path / "out"
     arguments = words(cohort, out, "--what", "aggregators", "--what", "sizes", "--shares", "0.5")
     code, said, err = run(*arguments)

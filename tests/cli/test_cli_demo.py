@@ -36,7 +36,7 @@ def test_without_a_display_the_window_is_drawn_under_xvfb(run_process, drawn):
     assert str(drawn / "screenshot.png") in out
 
 
-def test_without_any_display_it_says_so_and_still_succeeds(run, drawn, monkeypatch, tmp_path):
+def test_without_any_display_it_prints_a_note_and_succeeds(run, drawn, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     code, out, err = run("demo", "--out", drawn)
     assert (code, err) == (0, "")

@@ -7,7 +7,7 @@ import shutil
 from napari_caltomorph.cli import doctor
 
 
-def test_it_says_what_is_here_and_what_fixes_the_rest(run_process, home, tiny_model, dinobloom_model):
+def test_it_lists_what_is_installed_and_how_to_fix_the_rest(run_process, home, tiny_model, dinobloom_model):
     (home / "models").mkdir()
     shutil.copytree(tiny_model, home / "models" / "mine")
     (home / "models" / "broken").mkdir()

@@ -83,7 +83,7 @@ def test_bad_usage_is_one_line(run, drawn, tmp_path, words, said):
     assert said in err
 
 
-def test_without_dask_one_line_says_how_to_get_it(run, drawn, tmp_path, monkeypatch):
+def test_without_dask_one_line_names_the_package_to_install(run, drawn, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     code, out, err = run("encode", drawn, "--features", tmp_path / "f", *ENCODE, "--workers", "2")
     assert (code, out, err.count("\n")) == (2, "", 1)

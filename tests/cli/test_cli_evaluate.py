@@ -66,7 +66,7 @@ def test_the_test_split_becomes_numbers_with_intervals_and_files(run, words, tmp
     assert all(len(line) <= 80 for line in out.splitlines() if str(tmp_path) not in line)
 
 
-def test_figures_and_a_report_stand_beside_the_numbers(run, words, tmp_path):
+def test_figures_and_a_report_are_next_to_the_numbers(run, words, tmp_path):
     code, out, err = run(*words[:-1], "--out", tmp_path / "out", "--audit")
     assert (code, err) == (0, "")
     assert {p.name for p in (tmp_path / "out").iterdir()} >= {"report.html", "figures", "audit.json"}
@@ -77,7 +77,7 @@ def test_figures_and_a_report_stand_beside_the_numbers(run, words, tmp_path):
     assert "report.html" in out
 
 
-def test_training_patients_are_one_line_and_out_of_fold_is_said(run, words, tmp_path):
+def test_training_patients_are_refused_in_one_line_and_out_of_fold_is_marked(run, words, tmp_path):
     code, _, err = run(*words, "--out", tmp_path / "out", "--split", "train")
     assert code == 2
     assert "was trained on 27 of the 27 patients" in " ".join(err.split())
@@ -137,7 +137,7 @@ def test_bad_usage_is_one_line(run, words, tmp_path, flags, why):
     assert not (tmp_path / "out").exists()
 
 
-def test_faithfulness_is_said_saved_and_reported(run, words, tmp_path):
+def test_faithfulness_is_printed_saved_and_reported(run, words, tmp_path):
     code, out, err = run(*words[:-1], "--out", tmp_path / "out", "--faithfulness")
     assert (code, err) == (0, "")
     text = " ".join(out.split())

@@ -36,7 +36,7 @@ def test_the_check_for_heavy_libraries_would_see_them():
 
 
 @pytest.mark.parametrize("verb", ["demo", "predict", "synth", "doctor"])
-def test_a_verb_says_the_same_in_the_list_and_in_its_code(verb):
+def test_a_verb_has_the_same_summary_in_the_list_and_in_its_code(verb):
     assert app[verb].default_command.__doc__.splitlines()[0] == VERBS[verb]
 
 

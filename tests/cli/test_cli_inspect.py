@@ -19,7 +19,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_classes_splits_and_who_is_left_out_are_shown(drawn: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_classes_splits_and_patients_left_out_are_shown(drawn: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["inspect", str(drawn), "--min-cells", "5"]) == 0
     output = " ".join(capfd.readouterr().out.split())  # lines wrap at the terminal's width
     assert "16 patients found, 16 in" in output
@@ -27,7 +27,7 @@ def test_classes_splits_and_who_is_left_out_are_shown(drawn: Path, capfd: pytest
     assert "5 ... 5 ... 5" in output
 
 
-def test_nothing_is_written_unless_asked(drawn: Path, tmp_path: Path) -> None:
+def test_nothing_is_written_without_the_option(drawn: Path, tmp_path: Path) -> None:
     before = sorted(drawn.rglob("*"))
     assert run(["inspect", str(drawn), "--min-cells", "5"]) == 0
     assert sorted(drawn.rglob("*")) == before

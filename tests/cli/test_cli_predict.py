@@ -64,7 +64,7 @@ def test_a_patient_is_predicted_in_a_real_process(run_process, smear, tmp_path):
     assert "\x1b" not in out
 
 
-def test_a_model_of_ones_own_says_who_set_its_threshold(run, smear, tiny_model, tmp_path):
+def test_an_own_model_names_the_origin_of_its_threshold(run, smear, tiny_model, tmp_path):
     code, out, _ = run("predict", smear, "--model", tiny_model, "--out", tmp_path / "results")
     assert code == 0
     text = " ".join(out.split())
@@ -82,7 +82,7 @@ def test_each_predicts_every_patient_folder(run, patients, tmp_path):
     assert "p2: 6 cells" in out
 
 
-def test_a_second_run_keeps_what_is_done_and_says_so(run, patients, tmp_path):
+def test_a_second_run_keeps_finished_patients_and_reports_them(run, patients, tmp_path):
     arguments = ["predict", patients, "--each", "--model", "demo", "--out", tmp_path / "results"]
     run(*arguments)
     before = (tmp_path / "results" / "predictions.csv").read_bytes()
@@ -103,7 +103,7 @@ def test_each_finds_patients_below_their_diagnoses(run, patients, tmp_path):
     assert list(pd.read_csv(tmp_path / "results" / "predictions.csv")["patient_id"]) == ["p1", "p2"]
 
 
-def test_reports_stand_beside_the_predictions(run, patients, tmp_path):
+def test_reports_are_next_to_the_predictions(run, patients, tmp_path):
     arguments = ["--model", "demo", "--report", "--out"]
     code, out, err = run("predict", patients, "--each", *arguments, tmp_path / "results")
     assert (code, err) == (0, "")
@@ -117,7 +117,7 @@ def test_reports_stand_beside_the_predictions(run, patients, tmp_path):
     assert names(tmp_path / "one") == RESULTS | {"report.html"}
 
 
-def test_reports_are_written_with_a_model_whose_training_patients_are_missing(run, patients, tiny_model, tmp_path):
+def test_reports_are_written_with_a_model_without_its_training_patients(run, patients, tiny_model, tmp_path):
     model = tmp_path / "model"
     shutil.copytree(tiny_model, model)
     (model / "private").mkdir(exist_ok=True)
@@ -150,7 +150,7 @@ def test_one_bad_smear_does_not_stop_the_others(run, patients, tmp_path):
     assert "Written:" in out
 
 
-def test_a_patient_whose_features_are_refused_does_not_end_the_run(run, patients, tmp_path, monkeypatch):
+def test_refused_features_of_one_patient_do_not_end_the_run(run, patients, tmp_path, monkeypatch):
     at_bag(monkeypatch, 1, FeaturesRefused("p1: features of another encoder."))
     code, out, err = run("predict", patients, "--each", "--model", "demo", "--out", tmp_path / "results")
     assert code == 1
@@ -261,7 +261,7 @@ def test_weights_that_the_model_was_not_trained_with_are_refused_before_encoding
     assert "that tiny was trained with" in err
 
 
-def test_a_missing_device_is_said(run, smear, tmp_path):
+def test_a_missing_device_is_reported(run, smear, tmp_path):
     code, _, err = run("predict", smear, "--model", "demo", "--out", tmp_path / "results", "--device", "cuda:99")
     assert code == 2
     assert "use --device auto or cpu" in err

@@ -21,7 +21,7 @@ def prediction():
     return demo.predict(Features("patient", values, tuple(f"{i}.tif" for i in range(60)), origin))
 
 
-def test_raw_probabilities_are_said_to_be_raw(prediction, capsys):
+def test_raw_probabilities_are_marked_as_raw(prediction, capsys):
     show_prediction(prediction)
     said = " ".join(capsys.readouterr().out.split())
     assert "probabilities are raw, not calibrated" in said

@@ -15,7 +15,7 @@ import pytest
 COMMAND = [sys.executable, "-m", "napari_caltomorph.cli", "synth"]
 
 
-def test_a_cohort_is_drawn_where_it_was_asked_for(run, tmp_path):
+def test_a_synthetic_cohort_is_written_to_the_given_folder(run, tmp_path):
     code, out, err = run("synth", tmp_path / "new cohort", "--patients", "8", "--cells", "3")
     assert (code, err) == (0, "")
     assert str(tmp_path / "new cohort" / "patients.csv") in out
@@ -25,7 +25,7 @@ def test_a_cohort_is_drawn_where_it_was_asked_for(run, tmp_path):
     assert len(list((tmp_path / "new cohort").glob("*/*/*.TIF"))) == 24
 
 
-def test_the_same_seed_draws_the_same_cohort_and_another_does_not(run, tmp_path):
+def test_the_same_seed_gives_the_same_cohort_and_another_does_not(run, tmp_path):
     for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
         assert run("synth", tmp_path / name, "--patients", "1", "--cells", "2", "--seed", seed).code == 0
     a, b, c = ([p.read_bytes() for p in sorted((tmp_path / name).glob("*/*/*.TIF"))] for name in "abc")
@@ -33,7 +33,7 @@ def test_the_same_seed_draws_the_same_cohort_and_another_does_not(run, tmp_path)
     assert a != c
 
 
-def test_what_stands_there_is_not_overwritten_unless_asked_and_a_cohort(run, tmp_path):
+def test_only_a_cohort_is_overwritten_and_only_with_the_flag(run, tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.txt").write_text("mine")
     for flags in ([], ["--overwrite"]):
@@ -61,7 +61,7 @@ def test_aml_hehrs_layout_is_a_flag(run, tmp_path):
         (["--layout", "tcga"], "aml-hehr"),
     ],
 )
-def test_impossible_wishes_are_one_line(run, tmp_path, flags, told):
+def test_impossible_options_are_one_line(run, tmp_path, flags, told):
     code, out, err = run("synth", tmp_path / "c", *flags)
     assert (code, out) == (2, "")
     assert told in err
@@ -69,7 +69,7 @@ def test_impossible_wishes_are_one_line(run, tmp_path, flags, told):
     assert not list(tmp_path.iterdir())
 
 
-def test_help_says_what_the_shortcut_is_for(run):
+def test_help_explains_the_shortcut(run):
     code, out, _ = run("synth", "--help")
     assert code == 0
     assert "--shortcut" in out

@@ -52,7 +52,7 @@ def test_what_the_paper_stops_on_makes_its_numbers_optimistic(run, words):
     assert "single members, not the ensemble; optimistic: stopped on the fold itself." in " ".join(out.split())
 
 
-def test_a_dry_run_says_what_would_be_done_and_writes_nothing(run, words, tmp_path):
+def test_a_dry_run_describes_the_training_and_writes_nothing(run, words, tmp_path):
     code, out, err = run(*words, *TINY, "--dry-run")
     assert (code, err) == (0, "")
     assert "Acute leukemia" in out
@@ -108,7 +108,7 @@ def test_a_model_that_is_there_is_not_overwritten(run, words, tmp_path):
     assert (tmp_path / "model" / "precious").exists()
 
 
-def test_missing_features_are_counted_and_the_mend_is_named(run, made, tmp_path):
+def test_missing_features_are_counted_and_the_fix_is_named(run, made, tmp_path):
     some = tmp_path / "some"
     shutil.copytree(made / "features", some)
     (some / "aml-003.h5").unlink()

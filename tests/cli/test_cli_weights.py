@@ -88,7 +88,7 @@ def test_an_unknown_encoder_is_refused_with_the_known_ones(run):
     assert "dinobloom-b" in err
 
 
-def test_without_network_one_line_says_which_file_and_what_then(run, monkeypatch):
+def test_without_network_one_line_names_the_file_and_the_command(run, monkeypatch):
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     code, out, err = run("weights", "download", "dinobloom-s")

@@ -47,7 +47,7 @@ def test_every_patient_gets_the_features_of_their_own_cells(images, reference, t
     assert not leftovers(tmp_path / "f")
 
 
-def test_the_journal_says_what_was_made_with_what(images, tmp_path):
+def test_the_journal_records_encoder_and_options(images, tmp_path):
     summary = encode_cohort(cohort_of(images, 2), tmp_path / "f", OPTIONS)
     found = journal(tmp_path / "f")
     (run,) = found["runs"]
@@ -76,7 +76,7 @@ def test_a_second_run_opens_no_image(images, tmp_path, monkeypatch):
     assert times_in(tmp_path / "f") == before
 
 
-def test_a_changed_cell_costs_its_patient_and_nobody_else(own_images, tmp_path, make_cell):
+def test_a_changed_cell_encodes_only_its_patient_again(own_images, tmp_path, make_cell):
     encode_cohort(cohort_of(own_images), tmp_path / "f", OPTIONS)
     before = bytes_in(tmp_path / "f")
     changed = patient_folders(own_images)[2]
@@ -103,7 +103,7 @@ def test_what_only_looks_changed_is_looked_at_and_kept(own_images, tmp_path, spo
     assert times_in(tmp_path / "f") == before
 
 
-def test_a_damaged_file_is_made_again(images, tmp_path):
+def test_a_damaged_file_is_encoded_again(images, tmp_path):
     encode_cohort(cohort_of(images, 3), tmp_path / "f", OPTIONS)
     before = bytes_in(tmp_path / "f")
     target = tmp_path / "f" / "synthetic_002.h5"
@@ -112,7 +112,7 @@ def test_a_damaged_file_is_made_again(images, tmp_path):
     assert bytes_in(tmp_path / "f") == before
 
 
-def test_bad_patients_are_told_and_do_not_stop_the_others(own_images, tmp_path):
+def test_bad_patients_are_reported_and_do_not_stop_the_others(own_images, tmp_path):
     cohort = cohort_of(own_images)
     gone, empty, dead, featured = patient_folders(own_images)[:4]
     shutil.rmtree(gone)
@@ -135,7 +135,7 @@ def test_bad_patients_are_told_and_do_not_stop_the_others(own_images, tmp_path):
     assert (again.encoded, again.skipped, len(again.failed)) == (1, PATIENTS - 4, 3)
 
 
-def test_features_of_a_patient_whose_images_are_gone_stay(own_images, tmp_path):
+def test_features_of_a_patient_without_images_are_kept(own_images, tmp_path):
     cohort = cohort_of(own_images, 2)
     encode_cohort(cohort, tmp_path / "f", OPTIONS)
     shutil.rmtree(patient_folders(own_images)[0])

@@ -100,7 +100,7 @@ def test_killed_at_random_moments_and_resumed_it_is_as_if_never_killed(images, t
     assert "killed" in {run["outcome"] for run in journal(folder)["runs"]}
 
 
-def test_a_second_run_beside_the_first_is_refused(images, tmp_path, reference):
+def test_a_second_run_at_the_same_time_is_refused(images, tmp_path, reference):
     process = PROCESSES.Process(target=encode_slowly, args=(images, tmp_path / "f"))
     process.start()
     while not (tmp_path / "f" / "run.json").exists():

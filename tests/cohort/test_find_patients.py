@@ -54,7 +54,7 @@ def test_a_table_and_a_saved_cohort_name_their_patients_also_those_that_a_cohort
 
 
 @pytest.mark.parametrize("place", ["", "table.csv"])
-def test_what_a_table_says_of_a_patient_comes_along(made, place):
+def test_columns_of_the_table_are_kept(made, place):
     here = made("p1", "p2", "p3")
     table = pd.DataFrame({"patient_id": ["p1", "p2"], "path": ["p1", "p2"], "diagnosis": ["AML", "MDS"]})
     table.assign(age=[61, None], sex=["f", "m"], hemoglobin_g_dl=[9.3, 12]).to_csv(here / "table.csv", index=False)
@@ -71,7 +71,7 @@ def test_two_patients_of_one_name_are_refused(made):
         find_patients(made("AML/p1", "AML/p2", "MDS/p1", "MDS/p2"))
 
 
-def test_a_place_without_patients_is_said(tmp_path):
+def test_a_place_without_patients_is_refused(tmp_path):
     with pytest.raises(CohortUnreadable, match="is no known cohort"):
         find_patients(tmp_path)
     with pytest.raises(CohortUnreadable, match="does not exist"):
@@ -83,7 +83,7 @@ def test_the_folder_of_one_patient_is_called_so(made):
         find_patients(made("p1") / "p1")
 
 
-def test_patients_with_features_only_are_said(tmp_path):
+def test_patients_with_features_only_are_reported(tmp_path):
     Features("p1", np.zeros((2, 4), np.float32), ("a", "b"), FeatureOrigin()).save(tmp_path / "f" / "p1.h5")
     pd.DataFrame({"patient_id": ["p1"], "diagnosis": ["AML"]}).to_csv(tmp_path / "f" / "table.csv", index=False)
     with pytest.raises(CohortUnreadable, match="only features"):

@@ -119,7 +119,7 @@ def test_the_apl_aml_cohort_is_counted_right(shared_data: Path) -> None:
         assert row.n_cells == len(cells)
 
 
-def test_patients_whose_cells_lie_in_folders_of_their_types_are_no_classes(flat: Path) -> None:
+def test_folders_of_cell_types_are_no_classes(flat: Path) -> None:
     for patient in [p for p in flat.iterdir() if p.is_dir()]:
         for kind in ("Blasts", "Lymphocytes"):
             (patient / kind).mkdir()
@@ -220,7 +220,7 @@ def test_an_unknown_layout_lists_those_that_there_are(flat: Path) -> None:
         read_cohort(flat, with_options(layout="tcga"))
 
 
-def test_a_thousand_empty_folders_beside_a_table_are_said(tmp_path: Path) -> None:
+def test_a_thousand_empty_folders_next_to_a_table_are_reported(tmp_path: Path) -> None:
     for number in range(1_000):
         (tmp_path / str(number)).mkdir()
     (tmp_path / "t.csv").write_text("patient_id,diagnosis\n1,AML\n")

@@ -19,7 +19,7 @@ from napari_caltomorph.errors import CohortUnreadable
 from napari_caltomorph.progress import Cancelled, Progress
 
 
-def test_label_folders_are_read_with_the_table_beside_them(drawn: Path) -> None:
+def test_label_folders_are_read_with_the_table_next_to_them(drawn: Path) -> None:
     cohort = read_cohort(drawn, CHECKED)
     truth = pd.read_csv(drawn / "patients.csv").set_index("patient_id")
     assert cohort.layout == "folders"
@@ -32,7 +32,7 @@ def test_label_folders_are_read_with_the_table_beside_them(drawn: Path) -> None:
         assert row.split == truth.loc[row.patient_id, "split"]
 
 
-def test_patients_beside_a_table_get_its_detailed_diagnoses(flat: Path) -> None:
+def test_patients_next_to_a_table_get_its_detailed_diagnoses(flat: Path) -> None:
     cohort = read_cohort(flat, FEW)
     truth = pd.read_csv(flat / "diagnoses.csv").set_index("patient_id")
     names = {d.slug: d.name for c in cohort.taxonomy.classes for d in c.detailed}
@@ -41,7 +41,7 @@ def test_patients_beside_a_table_get_its_detailed_diagnoses(flat: Path) -> None:
     assert any("label = 'diagnosis'" in note for note in cohort.notes)
 
 
-def test_ids_that_match_no_folder_are_said_with_an_example_of_both(flat: Path) -> None:
+def test_ids_without_a_folder_are_reported_with_an_example_of_both(flat: Path) -> None:
     edit(flat / "diagnoses.csv", lambda t: t.assign(patient_id="x" + t["patient_id"]))
     with pytest.raises(CohortUnreadable, match=r"no id matches a folder or file .first id 'xsynthetic"):
         read_cohort(flat, FEW)
@@ -123,7 +123,7 @@ def test_looking_at_cells_can_be_cancelled(flat: Path) -> None:
         read_cohort(flat, CHECKED, progress=stop)
 
 
-def test_nobody_left_says_why(flat: Path) -> None:
+def test_an_empty_cohort_names_the_reasons(flat: Path) -> None:
     with pytest.raises(CohortUnreadable, match=f"no patient is left .{PATIENTS} few cells"):
         read_cohort(flat, CohortOptions(min_cells=500))
 
@@ -146,7 +146,7 @@ def test_folders_without_row_are_counted_when_rows_are_chosen_too(flat: Path) ->
     assert len(cohort) == PATIENTS // 2
 
 
-def test_a_class_of_one_patient_is_left_out_or_kept_when_told(make_bags, tmp_path: Path) -> None:
+def test_a_class_of_one_patient_is_left_out_or_kept_by_option(make_bags, tmp_path: Path) -> None:
     make_bags(tmp_path / "bags" / "AML", {f"p{i}": 60 for i in range(6)})
     make_bags(tmp_path / "bags" / "CLL", {"c": 60})
     assert rules(read_cohort(tmp_path / "bags")) == {"other or rare diagnosis": 1}
@@ -176,7 +176,7 @@ def test_the_same_features_under_two_patients_are_found(make_bags, tmp_path: Pat
     assert rules(cohort) == {"the same cells under two patients": 1}
 
 
-def test_images_shared_with_one_who_is_left_out_still_tie_the_others(flat: Path) -> None:
+def test_images_shared_with_a_removed_patient_still_connect_the_others(flat: Path) -> None:
     edit(
         flat / "diagnoses.csv",
         lambda t: t.assign(
@@ -247,7 +247,7 @@ def test_saving_changes_no_column_of_the_table(flat: Path, tmp_path: Path) -> No
     assert set(again["17"]) == {"007"}
 
 
-def test_options_that_a_saved_cohort_does_not_follow_are_said(flat: Path, tmp_path: Path) -> None:
+def test_options_that_a_saved_cohort_ignores_are_reported(flat: Path, tmp_path: Path) -> None:
     read_cohort(flat, FEW).save(tmp_path / "cohort.json")
     again = read_cohort(tmp_path / "cohort.json", CohortOptions(min_cells=70, folds=3))
     assert len(again) == PATIENTS

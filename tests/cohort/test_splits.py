@@ -57,12 +57,12 @@ def test_every_patient_has_one_side_and_groups_stay_together(
     pd.testing.assert_frame_equal(cohort.table, again.table)
 
 
-def test_a_class_with_fewer_patients_than_folds_is_said() -> None:
+def test_a_class_with_fewer_patients_than_folds_is_noted() -> None:
     cohort = split(make_cohort(["aml"] * 30 + ["cll"]))
     assert any("fewer training patients than folds" in note and "Lymphoma (1)" in note for note in cohort.notes)
 
 
-def test_patients_that_share_an_image_stand_on_one_side() -> None:
+def test_patients_that_share_an_image_are_in_one_split() -> None:
     cohort = make_cohort(["aml"] * 40)
     # Two with 1, two with 2: three patients, of whom the outer ones have no image in common.
     table = cohort.table.assign(shared_images=pd.array(["1", "1 2", "2"] + [None] * 37, dtype="string"))
@@ -73,7 +73,7 @@ def test_patients_that_share_an_image_stand_on_one_side() -> None:
         assert made.table["fold"].head(3).nunique(dropna=False) == 1
 
 
-def test_a_split_that_the_table_brings_is_kept_and_its_leaks_are_said() -> None:
+def test_a_split_of_the_table_is_kept_and_its_leaks_are_reported() -> None:
     cohort = make_cohort(["aml"] * 10, ["g"] * 10)
     table = cohort.table.assign(split=pd.array(["train", "test"] * 5, dtype="string"))
     made = split(Cohort("made", Path("made"), "table", cohort.taxonomy, table))
@@ -82,21 +82,21 @@ def test_a_split_that_the_table_brings_is_kept_and_its_leaks_are_said() -> None:
     assert any("leaks: group g is in two parts" in note for note in made.notes)
 
 
-def test_no_test_part_leaves_everybody_to_train() -> None:
+def test_without_a_test_split_all_patients_are_for_training() -> None:
     table = split(make_cohort(["aml"] * 10, test_fraction=0.0)).table
     assert set(table["split"]) == {"train"}
     assert np.isfinite(table["fold"].astype(float)).all()
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.2, 0.3, 0.4, 0.6, 0.75, 0.9])
-def test_the_test_part_is_as_large_as_asked(fraction: float) -> None:
+def test_the_test_split_has_the_given_size(fraction: float) -> None:
     table = split(make_cohort(["aml"] * 60 + ["cll"] * 30 + ["mm"] * 10, test_fraction=fraction)).table
     held_out = table[table["split"] == "test"]["detailed"].value_counts()
     for name, size in (("aml", 60), ("cll", 30), ("mm", 10)):
         assert abs(held_out[name] - fraction * size) <= 1
 
 
-def test_nobody_held_out_is_said() -> None:
+def test_a_cohort_without_held_out_patients_is_noted() -> None:
     cohort = split(make_cohort(["aml"] * 10, ["one site"] * 10))
     assert set(cohort.table["split"]) == {"train"}
     assert any("No patient is held out" in note for note in cohort.notes)

@@ -27,7 +27,7 @@ def test_they_are_the_patients_that_would_be_written(tmp_path):
     np.testing.assert_array_equal(smear.image(0), drawn.patients["synthetic_001"].image(0))
 
 
-def test_nobody_is_held_out_where_that_is_asked():
+def test_no_patient_is_held_out_with_a_test_fraction_of_zero():
     table = SyntheticPatients.synthesize(OPTIONS).cohort(CohortOptions(test_fraction=0)).table
     assert set(table["split"]) == {"train"}
     assert table["fold"].notna().all()

@@ -25,7 +25,7 @@ def test_a_table_with_paths_is_read_in_every_format(flat: Path) -> None:
         assert set(read_cohort(flat / name, FEW).table["patient_id"]) == expected
 
 
-def test_semicolons_decimal_commas_latin_1_and_a_bom_are_understood_and_said(flat: Path) -> None:
+def test_semicolons_decimal_commas_latin_1_and_a_bom_are_read_and_noted(flat: Path) -> None:
     table = pd.read_csv(flat / "diagnoses.csv")
     (flat / "diagnoses.csv").unlink()
     table["Klinik"] = "Großhadern"
@@ -73,7 +73,7 @@ def test_where_keeps_rows_of_any_column(flat: Path) -> None:
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("g/l", 10.0), ("mmol/l", 1 / 1.6114)])
-def test_hemoglobin_in_another_unit_is_converted_only_when_told(flat: Path, unit: str, factor: float) -> None:
+def test_hemoglobin_in_another_unit_is_converted_only_with_the_option(flat: Path, unit: str, factor: float) -> None:
     column = "Hb" if unit == "g/l" else "Hb mmol"
     truth = pd.read_csv(flat / "diagnoses.csv")["hemoglobin_g_dl"]
     edit(flat / "diagnoses.csv", lambda t: t.assign(**{column: truth * factor}).drop(columns="hemoglobin_g_dl"))
@@ -155,13 +155,13 @@ def test_quoted_decimal_commas_in_a_table_of_commas_are_numbers(flat: Path) -> N
 @pytest.mark.parametrize(
     ("content", "said"), [(b"", "is empty"), (b"\n\n", "is empty"), (b"patient_id,diagnosis\n", "has no rows")]
 )
-def test_an_empty_table_is_said(flat: Path, content: bytes, said: str) -> None:
+def test_an_empty_table_is_refused(flat: Path, content: bytes, said: str) -> None:
     rewrite(flat, content)
     with pytest.raises(CohortUnreadable, match=f"diagnoses.csv {said}"):
         read_cohort(flat, FEW)
 
 
-def test_of_several_sheets_the_first_is_read_and_said(flat: Path) -> None:
+def test_of_several_sheets_the_first_is_read_and_noted(flat: Path) -> None:
     table = pd.read_csv(flat / "diagnoses.csv")
     (flat / "diagnoses.csv").unlink()
     with pd.ExcelWriter(flat / "d.xlsx") as book:
@@ -177,12 +177,12 @@ def test_rows_without_an_id_are_counted(flat: Path) -> None:
     assert any("1 row without an id" in note for note in read_cohort(flat, FEW).notes)
 
 
-def test_a_text_file_beside_the_table_is_no_second_table(flat: Path) -> None:
+def test_a_text_file_next_to_the_table_is_no_second_table(flat: Path) -> None:
     (flat / "README.txt").write_text("Smears of 2019, see the paper; ask the lab.")
     assert len(read_cohort(flat, FEW)) == PATIENTS
 
 
-def test_two_tables_beside_the_folders_must_be_chosen_from(flat: Path) -> None:
+def test_two_tables_next_to_the_folders_need_a_choice(flat: Path) -> None:
     shutil.copy(flat / "diagnoses.csv", flat / "old.csv")
     with pytest.raises(CohortUnreadable, match=r"2 tables .diagnoses.csv, old.csv.; name the one with --table"):
         read_cohort(flat, FEW)
@@ -208,7 +208,7 @@ def test_a_unit_in_the_columns_name_does_not_hide_it(flat: Path) -> None:
     assert any("looks like mmol/l" in note for note in cohort.notes)
 
 
-def test_low_values_of_no_named_unit_may_be_mmol_and_are_used_only_when_told(flat: Path) -> None:
+def test_low_values_without_a_unit_are_used_only_with_the_option(flat: Path) -> None:
     truth = pd.read_csv(flat / "diagnoses.csv")["hemoglobin_g_dl"]
     edit(flat / "diagnoses.csv", lambda t: t.assign(Hb=truth / 1.6114).drop(columns="hemoglobin_g_dl"))
     untold = read_cohort(flat, FEW)
@@ -220,7 +220,7 @@ def test_low_values_of_no_named_unit_may_be_mmol_and_are_used_only_when_told(fla
     assert np.allclose(sorted(as_they_are.astype(float)), sorted(truth / 1.6114), atol=0.01)
 
 
-def test_a_unit_that_cannot_be_right_is_said(flat: Path) -> None:
+def test_an_implausible_unit_is_reported(flat: Path) -> None:
     for unit in ("g/l", "mmol/l"):
         cohort = read_cohort(flat, with_options(hemoglobin_unit=unit))
         is_possible = cohort.table["hemoglobin_g_dl"].notna().any()
@@ -228,7 +228,7 @@ def test_a_unit_that_cannot_be_right_is_said(flat: Path) -> None:
     assert any("cannot be g/l" in note for note in read_cohort(flat, with_options(hemoglobin_unit="g/l")).notes)
 
 
-def test_impossible_numbers_are_left_empty_and_said(flat: Path) -> None:
+def test_impossible_numbers_are_left_empty_and_reported(flat: Path) -> None:
     rows = {"hemoglobin_g_dl": ["inf", "0", "999", "x"], "age": ["-1", "inf", "old", "50"], "sex": ["d", "3", "w", "m"]}
     edit(flat / "diagnoses.csv", lambda t: t.assign(**{k: [*v, *t[k].astype(str)[4:]] for k, v in rows.items()}))
     cohort = read_cohort(flat, FEW)

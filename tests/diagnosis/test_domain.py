@@ -165,7 +165,7 @@ def test_what_is_kept_holds_no_row_of_one_patient(domain):
     assert len(fitted(300).to_bytes(SEAL)) - count < 300 * 4 * 4 + 2000
 
 
-def test_a_saved_domain_compares_alike(domain, tmp_path):
+def test_a_saved_domain_gives_the_same_scores(domain, tmp_path):
     path = tmp_path / DOMAIN_FILE
     path.write_bytes(domain.to_bytes(SEAL))
     loaded = Domain.load(path, SEAL, MEMBERS)

@@ -76,7 +76,7 @@ def test_models_of_other_weights_have_other_fingerprints(tmp_path, make_ensemble
     assert len(fingerprints) == 3
 
 
-def test_loading_draws_no_random_numbers(folder):
+def test_loading_uses_no_random_numbers(folder):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -284,7 +284,7 @@ def test_full_disk_leaves_nothing_behind_and_spares_the_old_model(tmp_path, make
         subprocess.run(["umount", disk], check=True)
 
 
-def test_card_is_made_from_the_description(tmp_path, make_ensemble):
+def test_the_card_is_written_from_the_description(tmp_path, make_ensemble):
     threshold = Threshold(value=0.37, rule="97 % sensitivity out of fold", cohort="Clinic A")
     made = make_ensemble(name="our model", threshold=threshold).save(tmp_path / "m")
     card = (tmp_path / "m" / "README.md").read_text("utf-8")

@@ -139,7 +139,7 @@ def test_numbers_of_a_prediction_cannot_be_changed(base):
             values[0] = 0
 
 
-def test_array_that_a_prediction_was_made_of_may_change_afterwards(base):
+def test_arrays_may_change_after_a_prediction_was_built_from_them(base):
     attention = np.ones(60)
     prediction = base.model_copy(update={"attention": attention})
     attention[0] = 7

@@ -25,7 +25,7 @@ def test_the_number_of_cells_stays_the_same(called, seed):
     assert (drawn.sum(axis=1) == sum(called)).all()
 
 
-def test_the_same_seed_gives_the_same_draws():
+def test_the_same_seed_gives_the_same_samples():
     arguments = np.array([30, 10]), np.array([[40, 10], [5, 45]]), 0.0
     np.testing.assert_array_equal(corrected_counts(*arguments), corrected_counts(*arguments))
 

@@ -70,7 +70,7 @@ def test_every_labelled_cell_is_held_out_once(probe):
     assert described.warnings == ()
 
 
-def test_with_one_patient_cells_are_held_out_and_a_warning_says_so(three):
+def test_with_one_patient_cells_are_held_out_with_a_warning(three):
     described = train_probe(three[:1], labelled(three[0])).description
     assert described.validation == "cell"
     assert described.correlation is None
@@ -121,7 +121,7 @@ def test_features_of_another_encoder_are_refused(probe):
         probe.differential(replace(features(), values=features().values[:, :4]))
 
 
-def test_training_stops_when_asked(three):
+def test_training_can_be_cancelled(three):
     def stop(_):
         raise Cancelled
 

@@ -155,7 +155,7 @@ def test_cache_is_not_reused_for_other_weights_precision_or_cells(smear, tiny, t
     assert sum(fewer.batches) == 21
 
 
-def test_damaged_cache_is_made_again(smear, tiny_encoder, tmp_path):
+def test_a_damaged_cache_is_computed_again(smear, tiny_encoder, tmp_path):
     first = encode(smear, encoder=tiny_encoder, cache=tmp_path)
     (file,) = tmp_path.rglob("*.h5")
     for content in (b"", file.read_bytes()[:3000], bytes(5000)):

@@ -123,7 +123,7 @@ def test_damaged_file_is_refused_or_read_but_never_crashes(tmp_path_factory, edi
         assert Features.load(folder / "p.h5").values.ndim == 2
 
 
-def test_origins_match_whatever_version_made_them():
+def test_origins_match_across_versions():
     newer = FeatureOrigin(**{**vars(ORIGIN), "library_version": "9"})
     assert ORIGIN.matches(newer)
     for key, value in {"encoder": "x", "precision": "float32", "field_of_view_um": 30.0, "quality_rules": "2"}.items():
@@ -137,7 +137,7 @@ def test_patient_named_in_bytes_that_are_no_text_is_saved_and_loaded(tmp_path):
 
 
 @pytest.mark.parametrize("kilobytes", [0, 1, 4, 20])
-def test_full_disk_is_told_and_the_old_file_stays(tmp_path, kilobytes):
+def test_a_full_disk_is_reported_and_the_old_features_stay(tmp_path, kilobytes):
     path = tmp_path / "p.h5"
     Features("p", VALUES, CELLS).save(path)
     script = """

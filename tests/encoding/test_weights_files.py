@@ -145,7 +145,7 @@ def test_adding_the_kept_file_again_keeps_it(dinobloom_s_file):
     assert verify_weights(ENCODERS["dinobloom-s"]).path == kept
 
 
-def test_base_weights_are_told_from_small_ones_by_their_shapes(tmp_path):
+def test_base_and_small_weights_are_distinguished_by_their_shapes(tmp_path):
     from napari_caltomorph.encoding.load import build_module
 
     path = tmp_path / "some name.pth"

@@ -81,7 +81,7 @@ def test_fewer_than_200_patients_are_refused():
         fit_calibration(classes, probabilities, SLUGS, source="simulated")
 
 
-def test_patients_who_are_all_right_do_not_make_it_boundlessly_sure():
+def test_a_cohort_without_errors_does_not_give_a_temperature_of_zero():
     classes = np.repeat(np.arange(4), 60)
     probabilities = np.full((240, 4), 0.1)
     probabilities[np.arange(240), classes] = 0.7

@@ -55,7 +55,7 @@ def test_areas_are_those_of_the_patients_own_curves(found, ensemble, trained):
     assert row["deletion_random"] == pytest.approx(own.random_areas("deletion").mean(), abs=1e-6)
 
 
-def test_out_of_fold_the_member_that_evaluated_is_asked(ensemble, trained, files):
+def test_out_of_fold_uses_the_member_that_evaluated_the_patient(ensemble, trained, files):
     options = FAST.model_copy(update={"split": "train", "out_of_fold": True})
     evaluation = evaluate(ensemble, trained.cohort, trained.features, options)
     found = cohort_faithfulness(ensemble, evaluation, files, patients=4, random_orders=2)
@@ -92,7 +92,7 @@ def test_curves_are_means_between_all_cells_and_one(found, evaluation):
         assert found.curves["deletion", order][0] == pytest.approx(winners.mean(), abs=1e-5)
 
 
-def test_what_is_saved_says_the_same(found, tmp_path):
+def test_saved_files_contain_the_same_numbers(found, tmp_path):
     numbers, table = found.save(tmp_path)
     content = json.loads(numbers.read_text())
     assert content["gain_over_random"]["deletion_alone"]["value"] == found.gain("deletion", "alone").value

@@ -25,7 +25,7 @@ def test_rows_stay_few_however_many_classes_the_model_does_not_know():
     assert sum(one.kind == "several" for one in confusion.rows) == len(sets)
 
 
-def test_detailed_rows_stand_by_their_coarse_class():
+def test_detailed_rows_are_sorted_by_their_coarse_class():
     _, probabilities = simulated((2, 1, 1, 0))
     evaluation = evaluation_of(["acute", "mds", "acute", "acute"], probabilities, detailed=["all", None, "aml", "aml"])
     confusion = evaluation.detailed_confusion

@@ -54,7 +54,7 @@ def test_the_correlation_is_spearmans_within_the_class():
     assert found.correlations["reactive"].remark == "fewer than 4 patients"
 
 
-def test_numbers_stand_in_the_file_and_come_back(tmp_path):
+def test_numbers_are_saved_and_loaded(tmp_path):
     truth, probabilities = simulated((12, 8, 8, 8))
     evaluation = beside(evaluation_of(truth, probabilities), [*np.linspace(0, 1, 35), None])
     evaluation.save(tmp_path)

@@ -84,7 +84,7 @@ def test_the_bound_holds_for_new_patients_although_these_chose_the_threshold():
     assert np.mean(held) >= 0.92
 
 
-def test_applied_elsewhere_it_says_what_it_does_there():
+def test_an_operating_point_reports_its_rates_on_another_cohort():
     here = evaluation_of(*simulated((46, 20, 30, 30)))
     there = renamed(evaluation_of(*simulated((20, 10, 10, 20), seed=5)), "B")
     decision = choose_threshold(here, SensitivityAtLeast(0.9))

@@ -197,7 +197,7 @@ def with_marks(cohort):
     return replace(cohort, table=cohort.table.assign(fingerprint=[f"{i:064x}" for i in range(len(cohort))]))
 
 
-def test_an_exported_model_says_that_nothing_could_be_checked(trained, tmp_path):
+def test_an_exported_model_reports_that_overlap_could_not_be_checked(trained, tmp_path):
     exported = shutil.copytree(trained.model, tmp_path / "exported", ignore=shutil.ignore_patterns("private"))
     found = evaluate(Ensemble.load(exported), trained.cohort, trained.features, ALL)
     assert len(found) == 48
@@ -396,7 +396,7 @@ def test_a_bad_classes_map_is_one_sentence(ensemble, strangers, tmp_path, text, 
         evaluate(ensemble, *strangers("mds"), FAST.model_copy(update={"classes_map": tmp_path / "map.json"}))
 
 
-def test_it_stops_when_the_callback_says_so(ensemble, trained):
+def test_a_callback_can_cancel_it(ensemble, trained):
     def stop(progress):
         if progress.done == 3:
             raise Cancelled

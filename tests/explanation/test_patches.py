@@ -78,7 +78,7 @@ def test_pixels_lie_on_the_image(make_cell):
 
 
 @pytest.mark.parametrize(("height", "width", "box"), [(20, 30, (10, 5, 20, 30)), (80, 40, (0, 10, 40, 20))])
-def test_on_a_canvas_the_map_lies_where_the_image_does(make_cell, height, width, box):
+def test_on_a_canvas_the_map_has_the_place_of_the_image(make_cell, height, width, box):
     """Smaller images stand in the middle of the canvas of 40 x 40, larger ones are shrunk into it."""
     top, left, high, wide = box
     shown = patch_attention(encoder_of(**SMALL), make_cell(7, height, width)).on_canvas((40, 40))

@@ -95,7 +95,7 @@ def test_a_persons_choice_of_cells_is_kept(predictor, patients, tmp_path):
 
 
 @pytest.mark.parametrize("stop", [Cancelled, KeyboardInterrupt, RuntimeError])
-def test_a_run_that_ends_early_keeps_who_is_done_and_goes_on(predictor, patients, tmp_path, stop):
+def test_a_run_that_ends_early_keeps_finished_patients_and_resumes(predictor, patients, tmp_path, stop):
     def stop_at_the_second(progress):
         if progress.number == 2 and progress.stage == "Encoding":
             raise stop
@@ -107,7 +107,7 @@ def test_a_run_that_ends_early_keeps_who_is_done_and_goes_on(predictor, patients
     assert list(pd.read_csv(tmp_path / "out" / "predictions.csv")["patient_id"]) == ["p1", "p2", "p3"]
 
 
-def test_names_are_those_that_were_asked_for(predictor, patients, tmp_path):
+def test_names_are_those_that_were_given(predictor, patients, tmp_path):
     (result,) = predict_patients({"patient 7": patients["p1"]}, tmp_path / "out", predictor)
     assert result.prediction.patient_id == "patient 7"
     assert result.file == tmp_path / "out" / "prediction.json"

@@ -70,7 +70,7 @@ def test_an_evaluation_encodes_only_the_patients_of_its_split(made, tmp_path):
     assert len(list((tmp_path / "features").glob("*.h5"))) == len(result.evaluation.patients) < 24
 
 
-def test_the_result_keeps_what_it_depends_on_and_saves_everything_asked_for(made, tmp_path):
+def test_the_result_keeps_its_inputs_and_saves_every_requested_file(made, tmp_path):
     result = examine(evaluate_model(request(made, split="train", out_of_fold=True, faithfulness=True, audit=True)))
     assert type(result.evaluation.options) is EvaluateOptions
     moved = result.at(0.25)
@@ -88,7 +88,7 @@ def test_a_rule_chooses_the_threshold_for_every_face(made):
         evaluate_model(request(made, store_threshold=True))
 
 
-def test_the_terminal_encodes_first_where_it_is_told_to(made, tmp_path, capsys):
+def test_missing_patients_are_encoded_first_with_the_option(made, tmp_path, capsys):
     cohort = (made.images, "--taxonomy", "aml-hehr", "--min-cells", 1, "--folds", 2, "--test-fraction", 0.4)
     words = ("evaluate", *cohort, "--model", made.model, "--features", tmp_path / "features", "--out", tmp_path / "out")
     assert main([*map(str, words), "--numbers-only", "--resamples", "0"]) == 2

@@ -64,7 +64,7 @@ def test_the_histogram_of_each_class_holds_its_patients():
 
 
 @pytest.mark.parametrize("cells", [[30] * 16, [0, 0], [1], [1, 100_000], [None, 40], [None]])
-def test_extreme_numbers_of_cells_are_drawn_in_sight(cells):
+def test_extreme_numbers_of_cells_are_drawn_within_the_axes(cells):
     axes, _ = drawn(draw_cells, make_cohort(cells))
     low, high = axes.get_xlim()
     found = [x for row in range(8) for x in bars_of(axes, row)]
@@ -77,7 +77,7 @@ def test_extreme_numbers_of_cells_are_drawn_in_sight(cells):
     assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
-def test_hemoglobin_of_each_class_is_drawn_where_it_was_measured():
+def test_hemoglobin_is_drawn_for_classes_with_values():
     slugs = caltomorph_taxonomy().slugs
     cohort = make_cohort([50] * 4, [8.0, 9.0, None, 14.5], [slugs[i] for i in (0, 0, 1, 2)])
     assert has_hemoglobin(cohort)

@@ -172,7 +172,7 @@ def test_fdr_curves_are_the_evaluations(evaluation, draw, column):
     assert axes.get_xlabel().endswith(others)
 
 
-def test_ece_stands_beside_what_a_calibrated_model_would_show(evaluation):
+def test_ece_is_next_to_that_of_a_calibrated_model(evaluation):
     for draw, found in (
         (draw_reliability, evaluation.reliability),
         (draw_malignancy_reliability, evaluation.malignancy_reliability),
@@ -185,7 +185,7 @@ def test_ece_stands_beside_what_a_calibrated_model_would_show(evaluation):
         assert dots.tolist() == [[one.mean_probability, one.observed.value] for one in bins]
 
 
-def test_hemoglobin_dots_are_the_patients_who_have_both(evaluation):
+def test_hemoglobin_dots_are_the_patients_with_both_values(evaluation):
     axes = drawn(draw_hemoglobin_scatter, evaluation)
     dots = offsets(axes)
     table = evaluation.table().dropna(subset=["hemoglobin_g_dl", "measured_hemoglobin_g_dl"])
@@ -205,7 +205,7 @@ def test_top2_bars_are_the_class_numbers(evaluation):
     assert [bar.get_width() for bar in first] == [one.sensitivity.value for one in numbers]
 
 
-def test_deltas_are_of_those_whose_class_came_second(evaluation):
+def test_deltas_are_of_patients_with_their_class_in_second_place(evaluation):
     axes = drawn(draw_delta, evaluation)
     table = evaluation.table()
     second = table[(table["second_class"] == table["true_class"])]
@@ -213,7 +213,7 @@ def test_deltas_are_of_those_whose_class_came_second(evaluation):
     assert np.sort(offsets(axes.figure.axes[1])[:, 0]) == pytest.approx(np.sort(second["delta_probability"]))
 
 
-def test_map_places_the_judged_at_their_neighbours_and_the_far_hollow(mapped, tmp_path):
+def test_map_places_evaluated_patients_near_their_neighbours_and_marks_distant_ones(mapped, tmp_path):
     mapped = replace(mapped)  # the other tests use PCA, which is faster
     axes = drawn(draw_map, mapped)
     threads = torch.get_num_threads()
@@ -238,7 +238,7 @@ def test_map_places_the_judged_at_their_neighbours_and_the_far_hollow(mapped, tm
 
 
 @pytest.mark.usefixtures("pca")
-def test_map_without_training_patients_is_of_the_judged(mapped):
+def test_map_without_training_patients_shows_the_evaluated_patients(mapped):
     alone = replace(mapped, embeddings=replace(mapped.embeddings, training=None, training_classes=()))
     made = patient_map(alone)
     assert made.training.shape == (0, 2)
@@ -247,7 +247,7 @@ def test_map_without_training_patients_is_of_the_judged(mapped):
 
 
 @pytest.mark.usefixtures("pca")
-def test_it_is_said_when_judged_patients_taught_the_member_of_the_map(mapped):
+def test_a_note_warns_when_evaluated_patients_trained_the_member_of_the_map(mapped):
     folds = pd.array([1] * 20 + [0] * 30 + [None] * 3, dtype="Int64")
     made = patient_map(replace(mapped, patients=mapped.patients.assign(fold=folds)))
     assert "30 of the evaluated patients trained member 2" in made.in_words
@@ -255,7 +255,7 @@ def test_it_is_said_when_judged_patients_taught_the_member_of_the_map(mapped):
 
 
 @pytest.mark.usefixtures("pca")
-def test_without_umap_the_map_is_a_pca_and_says_so(mapped):
+def test_without_umap_the_map_is_a_pca_with_a_note(mapped):
     axes = drawn(draw_map, mapped)
     assert axes.get_xlabel() == "PCA of member 2"
     made = patient_map(mapped)
@@ -279,7 +279,7 @@ def test_external_patients_are_diamonds(mapped):
         (Embeddings(0, np.full((53, 4), np.nan, np.float32)), "some embeddings are not finite"),
     ],
 )
-def test_where_there_is_no_map_it_is_said(evaluation, embeddings, why):
+def test_a_missing_map_is_noted(evaluation, embeddings, why):
     axes = drawn(draw_map, replace(evaluation, embeddings=embeddings))
     assert texts(axes) == [f"No map: {why}."]
 
@@ -293,7 +293,7 @@ def test_probability_against_a_column_shows_the_classes_patients(evaluation):
     assert dots[np.argsort(dots[:, 0])] == pytest.approx(expected)
 
 
-def test_errors_by_a_column_are_drawn_with_their_patients(against):
+def test_errors_by_a_column_are_drawn_with_patient_counts(against):
     axes = drawn(lambda axes, e, style: draw_errors_by(axes, e, "blasts", style), against)
     (found,) = against.covariate_associations
     lines, intervals, _ = (axes.lines[part::3] for part in range(3))
@@ -306,7 +306,7 @@ def test_errors_by_a_column_are_drawn_with_their_patients(against):
     assert (right, wrong) == ((known & against.is_right[1:]).sum(), (known & ~against.is_right[1:]).sum())
 
 
-def test_what_was_asked_for_becomes_a_figure_of_its_own(against, evaluation):
+def test_each_requested_covariate_has_its_own_figure(against, evaluation):
     assert figures_of(evaluation) == tuple(FIGURES.values())
     one = figures_of(against)[-1]
     assert (one.name, one.title, len(one.panels)) == ("against_1", "Against blasts", 5)
@@ -336,7 +336,7 @@ def test_a_sentence_takes_no_room_of_a_figure(evaluation):
     assert FIGURES["map"].of(evaluation).get_figheight() < 1
 
 
-def test_sentences_say_why(evaluation):
+def test_refusals_name_the_reason(evaluation):
     assert texts(drawn(draw_roc, NOBODY)) == ["No ROC curve: the cohort has no labels."]
     assert texts(drawn(draw_roc, ONE)) == ["No ROC curve: no malignant patient."]
     assert texts(drawn(draw_fdr, ONE)) == ["No false discovery rate: no malignant patient."]

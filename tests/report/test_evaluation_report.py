@@ -54,7 +54,7 @@ def page(html):
     return Page(html)
 
 
-def test_every_headline_number_stands_there_with_its_interval_and_method(evaluation, page):
+def test_every_headline_number_has_its_interval_and_method(evaluation, page):
     for metric in evaluation.headline.values():
         if metric.value is None:
             assert metric.remark in page.text
@@ -66,14 +66,14 @@ def test_every_headline_number_stands_there_with_its_interval_and_method(evaluat
         assert metric.remark in page.text
 
 
-def test_every_class_number_stands_there(evaluation, page):
+def test_every_class_number_is_in_the_report(evaluation, page):
     for one in evaluation.by_class.values():
         for metric in one.numbers.values():
             assert metric.value is None or f"{metric.value:.2f}" in page.text
         assert f"{one.name} {one.patients} {one.called}" in page.text
 
 
-def test_hemoglobin_screening_and_prevalence_stand_there(evaluation, page):
+def test_hemoglobin_screening_and_prevalence_are_in_the_report(evaluation, page):
     overall = evaluation.hemoglobin[0].numbers
     r, mae = overall["pearson_r"], overall["mae"]
     assert f"all 38 {r.value:.2f} {r.low:.2f} to {r.high:.2f} {mae.value:.2f}" in page.text
@@ -84,14 +84,14 @@ def test_hemoglobin_screening_and_prevalence_stand_there(evaluation, page):
     assert f"Missed: {', '.join(point.missed)}." in page.text
 
 
-def test_what_must_be_said_is_said(evaluation, page):
+def test_required_warnings_are_in_the_report(evaluation, page):
     for sentence in evaluation.statements:
         assert sentence in page.text
     assert page.text.count("Research use only. Not for diagnosis.") == 2
     assert "the paper's" in page.text
 
 
-def test_out_of_fold_optimism_and_drawn_cells_are_said(evaluation):
+def test_out_of_fold_optimism_and_synthetic_cells_are_noted(evaluation):
     provenance = evaluation.provenance.model_copy(update={"model_synthetic": True, "training_recipe": "paper"})
     options = evaluation.options.model_copy(update={"out_of_fold": True, "lab": "same"})
     patients = evaluation.patients.assign(fold=pd.array([1] * 38, dtype="Int64"))
@@ -106,7 +106,7 @@ def test_out_of_fold_optimism_and_drawn_cells_are_said(evaluation):
     assert f"{evaluation.wrong[0]} member 2" in text
 
 
-def test_flow_says_who_was_left_out_and_who_was_not_judged(page):
+def test_flow_counts_patients_that_were_left_out_or_not_evaluated(page):
     for words in (
         "left out of the cohort 5 - follow-up 3 - few cells 2",
         "to be evaluated (test split, where the cohort has one) 39",
@@ -123,7 +123,7 @@ def test_wrong_patients_are_those_of_the_evaluation_in_its_order(evaluation, pag
     assert places == sorted(places)
 
 
-def test_provenance_stands_there(page):
+def test_provenance_is_in_the_report(page):
     for words in (
         PROVENANCE.model_fingerprint,
         PROVENANCE.cohort_fingerprint,
@@ -195,7 +195,7 @@ def test_an_evaluation_without_labels_gives_reasons_instead_of_numbers():
     assert "Patients with a wrong prediction" not in text
 
 
-def test_when_nobody_is_wrong_it_is_said():
+def test_a_cohort_without_errors_is_noted():
     right = evaluation_of(list(TAXONOMY.slugs), 0.9 * np.eye(4) + 0.025)
     text = Page(evaluation_report(right)).text
     assert "Patients with a wrong prediction None." in text
@@ -301,7 +301,7 @@ def test_cells_are_those_that_the_prediction_ranks_first(ensemble, judged, files
             assert np.array_equal(image, smear.image(smear.cells.index(bag.cells[cell])))
 
 
-def test_out_of_fold_the_member_that_judged_is_asked(ensemble, judged, files):
+def test_out_of_fold_report_uses_the_member_that_evaluated_the_patient(ensemble, judged, files):
     evaluation, folder = judged
     alone = evaluation.patients.assign(fold=pd.array([2, 2, 2], dtype="Int64"))
     found = top_cells(ensemble, replace(evaluation, patients=alone), files, cells=1)
@@ -322,6 +322,6 @@ def test_patients_without_images_or_features_are_left_out(ensemble, judged, file
     assert top_cells(ensemble, evaluation, {}) == {}
 
 
-def test_no_more_patients_than_asked_for(ensemble, judged, files):
+def test_the_number_of_patients_is_limited(ensemble, judged, files):
     evaluation, _ = judged
     assert list(top_cells(ensemble, evaluation, files, patients=1)) == ["P000"]

@@ -59,7 +59,7 @@ def found(ensemble, features):
     return contributions(ensemble, features, SLUG)
 
 
-def test_dots_stand_at_attention_and_contribution(axes, ensemble, features, found):
+def test_dots_are_placed_at_attention_and_contribution(axes, ensemble, features, found):
     prediction = ensemble.predict(features)
     dots = draw_contributions(axes, prediction, found, DARK)
     places = np.asarray(dots.get_offsets())
@@ -95,7 +95,7 @@ def test_bars_are_the_strongest_for_and_against(axes, ensemble, features, found)
     assert names[0].startswith(f"#{prediction.ranks[cells[0]]} ")
 
 
-def test_cells_that_say_nothing_are_said_so(axes, ensemble, features):
+def test_contributions_of_zero_are_noted(axes, ensemble, features):
     nothing = Contributions("patient", SLUG, features.cells, np.zeros(30), 0.0, 0.0)
     assert len(draw_strongest(axes, ensemble.predict(features), nothing)) == 0
     assert "No cell" in axes.texts[0].get_text()
@@ -155,7 +155,7 @@ def domain(*scores_and_p):
     return DomainResult(p_value=0.5, patients=99, aspects=tuple(aspects), cell_tails=(0.5,))
 
 
-def test_a_smear_stands_at_its_score_among_the_held_out_certainty(axes):
+def test_a_smear_is_placed_at_its_score_among_held_out_patients(axes):
     draw_domain(axes, domain((0.5, 0.4), (2.9, 0.02), (-1.0, 0.9)), DARK)
     marks = [one for one in axes.collections if len(one.get_offsets()) == 1]
     assert [mark.get_offsets()[0][0] for mark in marks] == pytest.approx([0.5, 2.9, -1.0])
@@ -166,7 +166,7 @@ def test_a_smear_stands_at_its_score_among_the_held_out_certainty(axes):
     assert len(strokes) == 3
 
 
-def test_a_smear_far_beyond_all_is_drawn_at_the_edge_with_its_number(axes):
+def test_a_score_beyond_the_axis_is_drawn_at_the_edge_with_its_number(axes):
     draw_domain(axes, domain((80.0, 0.01), (0.0, 0.5), (0.0, 0.5)))
     assert "80" in texts(axes)
     marks = [one for one in axes.collections if len(one.get_offsets()) == 1]

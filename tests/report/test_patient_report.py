@@ -70,7 +70,7 @@ def make_full(cells=60):
     return prediction, Trust(prediction, Similar(neighbours, was_trained_on=False)), differential
 
 
-def test_what_the_prediction_says_stands_there():
+def test_the_report_contains_the_prediction():
     prediction, trust, differential = make_full()
     metadata = {"age": "61", "diagnosis of the clinic": "AML"}
     text = Page(patient_report(prediction, trust=trust, differential=differential, metadata=metadata)).text
@@ -123,7 +123,7 @@ def test_first_cells_are_shown_in_the_frames_of_their_class():
     assert f"#1 {prediction.attention.max():.1f}x" in page.text
 
 
-def test_without_its_images_the_cells_are_named_and_it_says_why():
+def test_without_images_the_cells_are_named_with_the_reason():
     prediction = make_prediction(smear_path="/nowhere/patient_7")
     page = Page(patient_report(prediction))
     assert not page.thumbnails
@@ -140,7 +140,7 @@ def test_a_cell_that_cannot_be_read_has_a_place_without_a_picture():
     assert "cannot be read" in page.text
 
 
-def test_without_attention_and_hemoglobin_it_says_so():
+def test_missing_attention_and_hemoglobin_are_noted():
     plain = make_prediction(
         attention=np.ones(30), attention_kind="none", member_hemoglobin=None, hemoglobin_error=None, synthetic=False
     )
@@ -180,7 +180,7 @@ def make_what_if(cells=30):
     )
 
 
-def test_what_a_person_left_out_and_what_it_changed_stand_beside_the_original():
+def test_removed_cells_and_their_effect_are_next_to_the_original():
     answer = make_what_if()
     page = Page(patient_report(answer))
     assert "Healthy 0.80 then" in page.text

@@ -60,7 +60,7 @@ def test_each_member_is_a_dot_on_the_bar_of_its_class():
     assert found == {(round(members[m, c], 12), c) for m in range(5) for c in range(8)}
 
 
-def test_members_of_a_calibrated_model_stand_at_its_temperature():
+def test_members_of_a_calibrated_model_are_drawn_at_its_temperature():
     slugs = caltomorph_taxonomy().slugs
     calibration = Calibration(
         temperature=3.0, quantiles=dict.fromkeys(slugs), patients=dict.fromkeys(slugs, 30), source="a split"
@@ -113,7 +113,7 @@ def test_written_probability_is_the_number_to_two_digits(share):
         assert float(written) == pytest.approx(value, abs=0.005 + 1e-9)
 
 
-def test_malignancy_bar_and_threshold_stand_where_they_must():
+def test_malignancy_bar_and_threshold_are_placed_correctly():
     prediction = make_prediction()
     axes, _ = drawn(draw_malignancy, prediction)
     (bar,) = axes.containers[-1]
@@ -151,7 +151,7 @@ def test_hemoglobin_dot_number_and_interval_are_the_predictions():
     assert axes.get_xticks().tolist() == [4, 8, 12, 16, 20]
 
 
-def test_hemoglobin_without_interval_draws_none_and_not_the_members():
+def test_hemoglobin_without_interval_has_no_interval_and_no_members():
     axes, _ = drawn(draw_hemoglobin, make_prediction(hemoglobin_error=None))
     assert len(axes.lines) == 0
     assert len(axes.collections[0].get_offsets()) == 1
@@ -212,7 +212,7 @@ def test_swarm_dots_have_the_colour_of_the_class_that_the_model_answers_with():
     ],
     ids=["equal", "equal to rounding", "one cell", "nothing", "one takes all", "one of 5,000", "nine decades"],
 )
-def test_extreme_attention_is_drawn_in_sight(attention):
+def test_extreme_attention_is_drawn_within_the_axes(attention):
     count = len(attention)
     axes, dots = drawn(draw_attention_swarm, make_prediction(count, attention=attention))
     offsets = dots.get_offsets()
@@ -307,7 +307,7 @@ def test_hemoglobin_has_a_second_dot_for_the_original(changed: Prediction) -> No
     assert changed.original.hemoglobin in places
 
 
-def test_changes_are_said_in_words_and_numbers(changed: Prediction) -> None:
+def test_changes_are_described_in_words_and_numbers(changed: Prediction) -> None:
     before = changed.original
     diagnosis, malignancy, *_ = what_if_lines(changed)
     assert before.predicted_class in diagnosis
@@ -341,7 +341,7 @@ def test_bars_are_the_shares_as_called_and_texts_those_corrected(probe, axes):
     assert first in [text.get_text() for text in axes.texts]
 
 
-def test_what_is_no_leukocyte_stands_below_the_line(probe, axes):
+def test_other_cells_are_below_the_line(probe, axes):
     found = counted(probe)
     draw_differential(axes, found)
     assert [name for name, _, is_counted in shown_rows(found) if not is_counted] == ["smudge cell"]

@@ -69,7 +69,7 @@ def test_each_fold_has_its_colour_training_solid_validation_dashed_and_the_best_
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["1", "2"]
 
 
-def test_a_training_that_has_just_begun_is_drawn_and_unknown_epochs_are_bridged() -> None:
+def test_a_training_that_has_just_begun_is_drawn_and_gaps_between_epochs_are_bridged() -> None:
     axes = new_axes()
     draw_loss_curves(axes, [])
     axes.figure.canvas.draw()
@@ -83,7 +83,7 @@ def test_a_training_that_has_just_begun_is_drawn_and_unknown_epochs_are_bridged(
     assert not axes.collections  # nothing was validated on, so no epoch was best
 
 
-def test_the_matrix_holds_the_counts_and_says_whose_rows_they_are() -> None:
+def test_the_matrix_contains_the_counts_and_names_its_rows() -> None:
     taxonomy = caltomorph_taxonomy()
     counts = np.random.default_rng(0).integers(0, 12, (8, 8))
     counts[3] = 0  # a class whose patients nobody judged
@@ -197,7 +197,7 @@ def test_depths_are_two_curves_of_means(comparison):
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["cls pooling", "mean pooling"]
 
 
-def test_sizes_stand_at_their_number_of_patients(comparison):
+def test_sizes_are_placed_at_their_number_of_patients(comparison):
     axes = drawn_group(comparison, "sizes")
     assert [round(tick) for tick in axes.get_xticks()] == [131, 327, 654, 980, 1307]
     assert axes.get_xticklabels()[-1].get_text() == "1307\n100 %"

@@ -13,7 +13,7 @@ from napari_caltomorph.errors import CellUnreadable, SmearUnreadable
 from napari_caltomorph.smear import Reason, check_smear, read_smear
 
 
-def test_path_that_does_not_exist_says_so(tmp_path):
+def test_a_missing_path_is_reported(tmp_path):
     with pytest.raises(SmearUnreadable, match="does not exist"):
         read_smear(tmp_path / "absent")
     with pytest.raises(SmearUnreadable):
@@ -22,12 +22,12 @@ def test_path_that_does_not_exist_says_so(tmp_path):
         read_smear([])
 
 
-def test_empty_folder_says_that_nothing_was_found(tmp_path):
+def test_an_empty_folder_is_reported(tmp_path):
     with pytest.raises(SmearUnreadable, match=r"holds no cell image.*found nothing"):
         read_smear(tmp_path)
 
 
-def test_folder_of_texts_says_what_was_found(tmp_path):
+def test_a_folder_of_texts_lists_what_was_found(tmp_path):
     for i in range(5):
         (tmp_path / f"report_{i}.txt").write_text("text")
     with pytest.raises(SmearUnreadable, match=r"found report_0.txt, report_1.txt, report_2.txt and 2 more"):
@@ -40,7 +40,7 @@ def test_text_file_is_no_smear(tmp_path):
         read_smear(tmp_path / "a.txt")
 
 
-def test_nothing_usable_says_what_was_found(tmp_path):
+def test_a_folder_without_usable_cells_lists_what_was_found(tmp_path):
     for i in range(3):
         (tmp_path / f"{i}.tif").write_bytes(bytes(100))
     with pytest.raises(SmearUnreadable, match=r"3 images found, none usable \(3 unreadable; first: 0.tif: zero-filled"):

@@ -214,7 +214,7 @@ def test_whatever_goes_in_eight_bit_rgb_of_the_same_size_comes_out(pixels):
 
 
 @given(st.binary(max_size=200), st.sampled_from(["a.tif", "a.png", "a.jpg", "a.bmp"]))
-def test_random_bytes_are_unreadable_and_say_so_in_one_line(content, name):
+def test_random_bytes_are_unreadable_with_one_line(content, name):
     with pytest.raises(CellUnreadable) as caught:
         decode(io.BytesIO(content), name)
     assert "\n" not in str(caught.value)

@@ -82,7 +82,7 @@ def test_blur_is_limited_at_0_75(make_cell):
     assert set(reasons(smear).values()) == {Reason.BLURRED}
 
 
-def test_whole_field_beside_one_cell_is_left_out(tmp_path, make_cell):
+def test_a_whole_field_next_to_one_cell_is_left_out(tmp_path, make_cell):
     Image.fromarray(make_cell(0, 60)).save(tmp_path / "cell.png")
     Image.fromarray(make_cell(1, 600)).save(tmp_path / "field.png")
     assert reasons(check_smear(read_smear(tmp_path))) == {"field.png": Reason.WHOLE_FIELD}
@@ -159,7 +159,7 @@ def test_fingerprint_does_not_depend_on_the_order_of_files(tmp_path_factory, mak
     assert check_smear(read_smear(folder)).fingerprint == hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def test_ungraded_smear_says_what_to_call(tmp_path, make_export):
+def test_an_ungraded_smear_names_the_function_to_call(tmp_path, make_export):
     smear = read_smear(make_export(tmp_path / "p", cells=1))
     with pytest.raises(ValueError, match="check_smear"):
         _ = smear.usable

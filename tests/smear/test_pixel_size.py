@@ -39,7 +39,7 @@ def test_resolution_tags_are_believed_when_a_microscope_can_have_them(resolution
 
 
 @pytest.mark.parametrize("unit", ["um", "micron", "\\u00B5m"])
-def test_imagej_says_pixels_per_micrometre(unit):
+def test_imagej_gives_pixels_per_micrometre(unit):
     stack = np.zeros((3, 8, 8, 3), np.uint8)
     found = header_of(pixels=stack, imagej=True, resolution=(5.76, 5.76), metadata={"unit": unit}).pixel_size_um
     assert found == pytest.approx(1 / 5.76, rel=1e-4)

@@ -60,7 +60,7 @@ def test_png_bmp_and_jpeg_are_read(tmp_path, make_cell, name):
     assert np.abs(smear.image(0).astype(int) - image).mean() <= tolerance
 
 
-def test_content_is_read_whatever_of_the_three_the_name_says(tmp_path, make_cell):
+def test_the_content_decides_the_format_and_not_the_name(tmp_path, make_cell):
     Image.fromarray(make_cell(0)).save(tmp_path / "a.png")
     (tmp_path / "a.png").rename(tmp_path / "a.jpg")
     assert (read_smear(tmp_path).image(0) == make_cell(0)).all()
@@ -142,7 +142,7 @@ def test_folders_named_after_cell_types_label_cells(tmp_path, make_cell):
     assert set(smear.labels) == {"segmented_neutrophil", "Myeloblasts", "PLASMA CELL"}
 
 
-def test_other_folders_beside_the_cells_are_passed_over(tmp_path, make_export):
+def test_other_folders_next_to_the_cells_are_ignored(tmp_path, make_export):
     folder = make_export(tmp_path / "p", cells=5)
     make_export(folder / "thumbnails", cells=5)
     make_export(folder / "old", cells=5)
@@ -159,7 +159,7 @@ def test_folder_of_patients_is_refused_and_each_is_named(tmp_path, make_export):
         read_smear(tmp_path)
 
 
-def test_folder_of_patients_with_a_picture_beside_them_is_still_no_smear(tmp_path, make_export, make_cell):
+def test_a_folder_of_patients_with_an_image_next_to_them_is_no_smear(tmp_path, make_export, make_cell):
     for name in ("p1", "p2"):
         make_export(tmp_path / name, cells=2)
     save(tmp_path / "legend.png", make_cell(0))
@@ -193,7 +193,7 @@ def test_each_finds_folders_archives_and_stacks_in_natural_order(tmp_path, make_
     assert [p.name for p in find_smears(tmp_path)] == ["p8.zip", "p9", "p10", "p11.tif"]
 
 
-def test_each_on_one_patient_says_so(tmp_path, make_export):
+def test_each_on_one_patient_is_refused(tmp_path, make_export):
     with pytest.raises(SmearUnreadable, match="point at the folder of patients"):
         find_smears(make_export(tmp_path / "p", cells=2))
     with pytest.raises(SmearUnreadable, match="not a folder"):
@@ -235,7 +235,7 @@ def test_images_of_different_sizes_share_a_canvas_that_a_whole_field_does_not_se
     assert (field[50, 60] != 255).any()
 
 
-def test_whole_field_beside_one_cell_does_not_set_the_canvas(tmp_path, make_cell):
+def test_a_whole_field_next_to_one_cell_does_not_set_the_canvas(tmp_path, make_cell):
     save(tmp_path / "1.png", make_cell(0, 60))
     save(tmp_path / "2.png", make_cell(1, 600))
     assert read_smear(tmp_path).canvas == (60, 60)

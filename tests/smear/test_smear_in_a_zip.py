@@ -112,7 +112,7 @@ def test_methods_that_cannot_be_stopped_half_way_are_refused(tmp_path, contents,
         read_smear(archive)
 
 
-def test_bomb_that_lies_about_its_size_is_not_unpacked(tmp_path, contents):
+def test_a_bomb_with_a_false_size_is_not_unpacked(tmp_path, contents):
     archive = zipped(tmp_path / "p.zip", contents | {"bomb.tif": bytes(50_000_000)})
     raw = bytearray(archive.read_bytes())
     at = raw.rfind(b"PK\x01\x02")
@@ -138,7 +138,7 @@ def test_name_of_endless_folders_is_refused_before_they_are_listed(tmp_path, con
     tracemalloc.stop()
 
 
-def test_encrypted_zip_says_so(tmp_path, contents):
+def test_an_encrypted_zip_is_reported(tmp_path, contents):
     archive = tmp_path / "p.zip"
     with zipfile.ZipFile(archive, "w") as file:
         for name, content in contents.items():
@@ -149,7 +149,7 @@ def test_encrypted_zip_says_so(tmp_path, contents):
         read_smear(archive)
 
 
-def test_no_zip_at_all_says_so(tmp_path):
+def test_a_file_that_is_no_zip_is_reported(tmp_path):
     (tmp_path / "p.zip").write_bytes(b"not a zip")
     with pytest.raises(SmearUnreadable, match="not a zip archive that can be read"):
         read_smear(tmp_path / "p.zip")

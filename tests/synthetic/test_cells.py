@@ -42,7 +42,7 @@ def draw_all(seed: int) -> bytes:
     red_cells=st.builds(RedCells, st.floats(4, 21), st.floats(0, 1), st.floats(0, 1)),
     seed=st.integers(0, 2**32),
 )
-def test_every_type_draws_rgb_of_the_asked_size(cell_type, size, red_cells, seed):
+def test_every_type_gives_rgb_of_the_given_size(cell_type, size, red_cells, seed):
     image = draw_cell(cell_type, rng(seed), Stain.sample(rng(seed)), red_cells, size)
     assert image.shape == (size, size, 3)
     assert image.dtype == np.uint8
@@ -54,25 +54,25 @@ def test_every_type_draws_rgb_of_the_asked_size(cell_type, size, red_cells, seed
 
 @settings(deadline=None, max_examples=20)
 @given(cell_type=st.sampled_from(sorted(CELL_TYPES)), seed=st.integers(0, 2**32))
-def test_one_seed_draws_one_picture_and_another_seed_another(cell_type, seed):
+def test_the_same_seed_gives_the_same_image_and_another_seed_another(cell_type, seed):
     stain = Stain.sample(rng(seed, 1))
     first, again, other = (draw_cell(cell_type, rng(s), stain, NORMAL) for s in (seed, seed, seed + 1))
     assert np.array_equal(first, again)
     assert np.abs(first.astype(int) - other).mean() > 1
 
 
-def test_no_two_of_some_hundred_cells_are_alike():
+def test_no_two_of_some_hundred_cells_are_equal():
     generator = rng(5)
     seen = {draw_cell("lymphocyte", generator, STAIN, NORMAL, 32).tobytes() for _ in range(300)}
     assert len(seen) == 300
 
 
 @pytest.mark.parametrize("seed", GOLDEN)
-def test_a_seed_draws_the_same_bytes_for_ever(seed):
+def test_a_seed_gives_the_recorded_bytes(seed):
     assert hashlib.sha256(draw_all(seed)).hexdigest() == GOLDEN[seed]
 
 
-def test_same_seed_draws_same_bytes_in_another_process():
+def test_the_same_seed_gives_the_same_bytes_in_another_process():
     program = (
         "import hashlib, numpy as np; from napari_caltomorph.synthetic import *;"
         "s = Stain.sample(np.random.default_rng(3));"

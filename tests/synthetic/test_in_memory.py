@@ -23,7 +23,7 @@ from napari_caltomorph.synthetic import (
 )
 
 
-def test_a_drawn_smear_shows_the_cells_that_would_be_written(tmp_path: Path) -> None:
+def test_a_synthetic_smear_in_memory_has_the_cells_that_would_be_written(tmp_path: Path) -> None:
     options = SynthOptions(patients=3, cells=4, seed=5)
     synthesize_cohort(tmp_path / "cohort", options)
     for patient in synthesize_patients(options):
@@ -40,7 +40,9 @@ def test_patients_come_one_at_a_time() -> None:
     assert [next(stream).patient_id for _ in range(2)] == ["synthetic_0000001", "synthetic_0000002"]
 
 
-def test_only_so_many_cells_are_kept_and_the_others_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limited_number_of_cells_is_cached_and_the_others_are_synthesized_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(in_memory, "_CACHED", 2)
     times_drawn = [0, 0, 0]
     draw = SyntheticPatient.image

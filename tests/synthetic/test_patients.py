@@ -43,7 +43,7 @@ def test_every_composition_names_its_sources():
     assert all(any(name in row.source for row in KNOWN.values()) for name in TABLE.sources)
 
 
-def test_compositions_name_only_cell_types_that_can_be_drawn_and_all_of_them():
+def test_compositions_name_exactly_the_cell_types_that_can_be_synthesized():
     tables = (TABLE.normal_cells, *(row.cells for row in COMPOSITIONS.values()))
     assert {cell_type for cells in tables for cell_type in cells} == set(CELL_TYPES)
     assert {cell_type for row in AML_HEHR_COMPOSITIONS.values() for cell_type in row.cells} <= set(CELL_TYPES)
@@ -79,7 +79,7 @@ def test_the_shortcut_changes_the_stain_and_nothing_else(detailed, seed):
 
 @settings(deadline=None, max_examples=30)
 @given(detailed=st.sampled_from(sorted(KNOWN)), seed=st.integers(0, 2**63), cells=st.integers(1, 50))
-def test_the_number_of_cells_does_not_change_who_the_patient_is(detailed, seed, cells):
+def test_the_number_of_cells_does_not_change_the_patient(detailed, seed, cells):
     few, many = (synthesize_patient(detailed, cells=n, seed=seed, patient_id="p") for n in (cells, 300))
     for name in ("hemoglobin_g_dl", "rouleaux", "teardrops", "age", "sex"):
         assert getattr(few, name) == getattr(many, name)
@@ -119,7 +119,7 @@ def class_told_by_the_stain(*, shortcut: bool) -> float:
     return float(np.mean([np.mean(said[truth == one] == one) for one in set(classes)]))
 
 
-def test_the_stain_knows_nothing_of_the_class_unless_asked():
+def test_the_stain_is_independent_of_the_class_without_a_shortcut():
     # 800 patients of eight classes: chance is 0.125, and three standard errors are at most 0.04.
     assert class_told_by_the_stain(shortcut=False) < 0.175
     assert class_told_by_the_stain(shortcut=True) > 0.95
@@ -143,7 +143,7 @@ def test_same_seed_is_the_same_patient_to_the_byte():
     assert synthesize_patient("mds", cells=6, seed=5) != first
 
 
-def test_a_cell_drawn_alone_is_the_cell_drawn_in_order():
+def test_a_cell_synthesized_alone_equals_the_cell_synthesized_in_order():
     patient = synthesize_patient("cml", cells=5, seed=1)
     assert (list(patient.images())[3] == patient.image(3)).all()
 

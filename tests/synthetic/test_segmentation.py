@@ -35,7 +35,7 @@ def test_area_and_nuclear_share_lie_in_the_stated_ranges(cell_type):
 
 
 @pytest.mark.parametrize("cell_type", [t for t, row in CELL_TYPES.items() if row.nucleus and row.cytoplasm])
-def test_nucleus_lies_within_the_cell(cell_type):
+def test_nucleus_is_within_the_cell(cell_type):
     for seed in range(CELLS):
         parts = segment(cell_type, seed)
         assert not ((parts.nucleus > 0) & (parts.cell <= 0)).any()

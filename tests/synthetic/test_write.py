@@ -65,7 +65,7 @@ def test_tiffs_state_the_pixel_size(tmp_path):
         assert tags["PhotometricInterpretation"].value == tifffile.PHOTOMETRIC.RGB
 
 
-def test_cohort_lies_on_disk_as_the_contract_says(tmp_path):
+def test_a_cohort_on_disk_follows_the_contract(tmp_path):
     synthesize_cohort(tmp_path / "cohort", SMALL)
     table = pd.read_csv(tmp_path / "cohort" / "patients.csv")
     columns = ["patient_id", "diagnosis", "coarse_class", "hemoglobin_g_dl", "age", "sex", "split", "synthetic"]
@@ -238,20 +238,20 @@ def told_by_script(tmp_path: Path, **parts: object) -> str:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a limit on files is how a full disk is had, on POSIX")
 @pytest.mark.parametrize("workers", [1, 2])
-def test_full_disk_says_so_and_leaves_nothing_behind(tmp_path, workers):
+def test_a_full_disk_is_reported_and_leaves_no_files(tmp_path, workers):
     output = told_by_script(tmp_path, guard=GUARD, limit=30_000, workers=workers)
     assert output.startswith("OutputRefused")
     assert "cohort could not be written" in output
     assert "free some space" in output
 
 
-def test_a_script_that_cannot_start_processes_is_told_how_to(tmp_path):
+def test_a_script_that_cannot_start_processes_gets_the_fix(tmp_path):
     output = told_by_script(tmp_path, guard="if True:", limit=0, workers=2)
     assert output.startswith("WorkersLost")
     assert "__main__" in output
 
 
-def test_aml_hehr_lies_on_disk_as_the_public_cohort_does(tmp_path):
+def test_aml_hehr_has_the_layout_of_the_public_cohort(tmp_path):
     assert synthesize_cohort(tmp_path / "cohort", HEHR) == tmp_path / "cohort" / "metadata.csv"
     table = pd.read_csv(tmp_path / "cohort" / "metadata.csv")
     assert list(table.columns) == [

@@ -65,7 +65,7 @@ def test_no_shipped_label_is_listed_twice(name):
 
 
 @pytest.mark.parametrize("name", SHIPPED_LABEL_MAPS)
-def test_every_entry_of_a_shipped_book_means_what_its_place_says(name):
+def test_every_entry_of_a_shipped_label_map_has_the_meaning_of_its_place(name):
     label_map = load_label_map(name)
     for slug, labels in label_map.labels.items():
         assert {slug in (match.detailed, match.coarse) for match in map(label_map.match, labels)} == {True}
@@ -211,7 +211,7 @@ def test_two_labels_of_one_detailed_class_are_that_class(label):
         ("CHIP / CCUS", "rare"),
     ],
 )
-def test_labels_that_say_why_they_are_left_out(label, kind):
+def test_labels_that_are_left_out_name_the_reason(label, kind):
     assert CALTOMORPH.match(label) == Match(kind)
 
 

@@ -104,7 +104,7 @@ def test_without_a_taxonomy_each_label_is_a_class(labels):
     assert not label_map.taxonomy.is_malignant.any()
 
 
-def test_classes_made_of_labels_are_named_as_they_were_written():
+def test_classes_from_labels_keep_their_spelling():
     label_map = taxonomy_of_labels(["AML", "aml ", "JAK2+", "JAK2-", "健康"])
     assert label_map.taxonomy.names == ["AML", "JAK2+", "JAK2-", "健康"]
     assert label_map.taxonomy.slugs == ["aml", "jak2_plus", "jak2", "class_4"]

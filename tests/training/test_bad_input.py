@@ -61,7 +61,7 @@ def test_a_class_with_fewer_patients_than_folds_is_trained_on_and_noted(tmp_path
     assert ensemble.description.training.patients["plasma_cell_neoplasm"] == 2
 
 
-def test_a_member_that_never_saw_a_class_says_so(few):
+def test_a_class_that_is_missing_from_a_members_training_data_is_noted(few):
     cohort = read(few)
     aml = cohort.table.loc[cohort.table["coarse"] == "acute_leukemia", "patient_id"]
     alone = with_column(cohort, "fold", dict.fromkeys(aml, FOLD_TWO))
@@ -150,7 +150,7 @@ def test_constant_hemoglobin_is_refused(few):
     )
 
 
-def test_hemoglobin_that_some_lack_is_masked(few):
+def test_missing_hemoglobin_is_masked(few):
     cohort = read(few)
     some = with_column(cohort, "hemoglobin_g_dl", dict.fromkeys(cohort.table["patient_id"][::2]))
     ensemble = train(some, None, tiny(hemoglobin=True))
@@ -227,7 +227,7 @@ def test_weights_that_turn_into_no_numbers_are_never_kept(few, tmp_path, batch_s
 # Features
 
 
-def test_missing_features_are_refused_with_how_many_and_whose(own):
+def test_missing_features_are_refused_with_their_number_and_patients(own):
     cohort = read(own)
     for patient in ("aml-003", "cll-001"):
         (own / "features" / f"{patient}.h5").unlink()

@@ -36,7 +36,7 @@ def test_a_refused_split_leaves_nothing_and_trains_nothing(few, tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.39, 0.4, 0.45, 0.49])
-def test_the_given_share_is_removed_from_all_folds_alike_in_all_classes(many_bags, share):
+def test_the_given_share_is_removed_from_every_fold_and_every_class(many_bags, share):
     bags = with_calibration_split(many_bags, tiny(calibration_split=share))
     aside = bags.folds < 0
     assert aside.mean() == pytest.approx(share, abs=0.02)
@@ -65,7 +65,7 @@ def test_no_member_has_seen_them(many, tmp_path):
     assert before.description.training.out_of_fold == after.description.training.out_of_fold
 
 
-def test_model_and_prediction_say_calibrated_and_by_whom(many, tmp_path):
+def test_model_and_prediction_record_the_calibration_and_its_patients(many, tmp_path):
     train(read(many), None, OPTIONS, out=tmp_path / "model")
     ensemble = Ensemble.load(tmp_path / "model")
     calibration = ensemble.description.calibration
@@ -81,7 +81,7 @@ def test_model_and_prediction_say_calibrated_and_by_whom(many, tmp_path):
     assert not np.allclose(prediction.probabilities, prediction.member_probabilities.mean(axis=0))
 
 
-def test_without_a_split_the_model_says_raw(few):
+def test_without_a_split_the_model_is_not_calibrated(few):
     ensemble = train(read(few), None, tiny())
     assert ensemble.description.calibration is None
     assert ensemble.predict(Features.load(few / "features" / "aml-000.h5")).calibration is None

@@ -72,7 +72,7 @@ def test_a_members_own_fold_has_no_influence_where_other_patients_stop_it(many):
     assert not are_same(weights_of(before, 0), weights_of(after, 0))
 
 
-def test_the_papers_recipe_stops_on_the_own_fold_and_its_record_and_card_say_optimistic(few):
+def test_the_papers_recipe_stops_on_the_own_fold_and_is_recorded_as_optimistic(few):
     cohort = read(few)
     options = TrainOptions(**tiny(epochs=12, learning_rate=3e-2).model_dump() | {"recipe": "paper"})
     before = train(cohort, None, options)

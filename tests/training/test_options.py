@@ -22,7 +22,7 @@ def test_a_recipe_fills_in_what_was_not_given(recipe):
     assert options.patience == RECIPES[recipe]["patience"]
 
 
-def test_both_recipes_say_the_same_things():
+def test_both_recipes_set_the_same_options():
     assert RECIPES["robust"].keys() == RECIPES["paper"].keys()
 
 

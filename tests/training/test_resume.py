@@ -332,7 +332,7 @@ def test_a_disk_that_fills_leaves_the_epoch_before_to_resume_from(few, tmp_path,
     assert are_same_members(resumed, undisturbed)
 
 
-def test_progress_counts_to_its_end_and_says_where_it_is(few):
+def test_progress_counts_to_its_total_and_names_fold_and_epoch(few):
     seen = Stop(Cancelled, fold=99)
     train(read(few), None, OPTIONS, progress=seen)
     assert [p.done for p in seen.seen] == sorted(p.done for p in seen.seen)

@@ -164,7 +164,7 @@ def test_features_of_another_encoder_are_refused_by_the_model(model):
     ("last", "expected"),
     [(26.0, 25.0), (250.0, 25.0), (None, None), (float("nan"), None), (-1.0, None), (float("inf"), None)],
 )
-def test_the_field_of_view_is_the_median_and_unknown_where_a_file_does_not_say_it(own, last, expected):
+def test_the_field_of_view_is_the_median_and_unknown_where_a_file_lacks_it(own, last, expected):
     cohort = read(own)
     with h5py.File(own / "features" / "cll-009.h5", "r+") as file:
         del file.attrs["field_of_view_um"]
@@ -199,7 +199,7 @@ def test_features_may_be_where_the_table_names_them_or_in_a_folder(own, tmp_path
     assert are_same_members(expected, train(cohort, elsewhere, tiny()))
 
 
-def test_a_patient_whose_name_is_no_file_name_is_found(own):
+def test_a_patient_name_that_is_no_file_name_is_read(own):
     """Features of such a patient stand under an escaped name."""
     cohort = with_column(read(own), "patient_id", {"aml-000": "AML/0 ä"})
     ensemble = train(cohort, None, tiny())
@@ -214,7 +214,7 @@ def test_classes_that_differ_are_learned(tmp_path):
     assert ensemble.description.training.out_of_fold.pooled["balanced_accuracy"].value > 0.7
 
 
-def test_smears_learnt_from_are_known_again_where_the_cohort_was_read_by_names_only(few, tmp_path):
+def test_training_smears_are_recognised_in_a_cohort_that_was_read_by_names_only(few, tmp_path):
     folder = tmp_path / "marked"
     shutil.copytree(few, folder)
     for number, path in enumerate(sorted((folder / "features").glob("*.h5"))):

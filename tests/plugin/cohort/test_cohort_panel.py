@@ -261,7 +261,7 @@ def test_after_cancelling_finished_patients_are_kept(
     assert "are kept" in panel.encoding.run.text
 
 
-def test_closing_the_window_while_it_reads_ends_quietly(
+def test_closing_the_window_during_reading_raises_no_error(
     qtbot: QtBot, open_cohort_panel: OpenCohortPanel, drawn: Path
 ) -> None:
     viewer, panel = open_cohort_panel()

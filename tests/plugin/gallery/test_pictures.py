@@ -18,7 +18,7 @@ sizes = st.integers(8, 400)
 
 
 @given(count=st.integers(1, 30_000), height=sizes, width=sizes, data=st.data())
-def test_a_cell_is_found_where_it_stands(count: int, height: int, width: int, data: st.DataObject) -> None:
+def test_a_cell_is_found_at_its_place(count: int, height: int, width: int, data: st.DataObject) -> None:
     grid = Grid(count, (height, width))
     position = data.draw(st.integers(0, count - 1))
     top, left = grid.corner(position)
@@ -37,7 +37,7 @@ def test_nothing_is_found_outside_the_picture() -> None:
     assert grid.at(0, 5_000) is None
 
 
-def test_cells_stand_in_the_order_asked_for(export: Path) -> None:
+def test_cells_are_in_the_given_order(export: Path) -> None:
     smear = read_smear(export)
     order, grid = np.arange(len(smear))[::-1], Grid(len(smear), smear.canvas)
     picture = read_pictures(smear, np.arange(len(smear))).arranged(order, grid)

@@ -90,7 +90,7 @@ def test_letters_label_nothing_while_the_tab_is_out_of_sight_or_nothing_is_selec
     assert not any(tab.inspection.cells.labels)
 
 
-def test_too_few_labels_are_refused_kindly(tab, qtbot):
+def test_too_few_labels_are_refused_with_the_number_needed(tab, qtbot):
     train(tab, qtbot)
     assert "No cell of these smears is labelled" in tab.task.text
     tab.inspection.cells.select(range(8))

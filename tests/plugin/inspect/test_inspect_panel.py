@@ -214,7 +214,7 @@ def test_shift_and_a_drag_select_a_rectangle_of_cells(open_inspection: OpenInspe
     assert gallery.viewer.scene.camera.mouse_pan
 
 
-def test_marked_cells_left_out_change_the_result_as_a_direct_prediction_says(
+def test_removing_marked_cells_equals_a_direct_prediction_without_them(
     show_view: ShowView, inspection: Inspection, qtbot: QtBot, predicted: Predicted
 ) -> None:
     smear, prediction, predictor = predicted
@@ -247,7 +247,7 @@ def test_without_images_there_is_all_but_the_picture(open_inspection: OpenInspec
     assert not panel.controls.width.isEnabled()
 
 
-def test_without_images_and_without_features_one_sentence_says_so(
+def test_missing_images_and_features_are_noted_in_one_sentence(
     open_widget: OpenWidget, qtbot: QtBot, predicted: Predicted, home: Path
 ) -> None:
     _, panel = open_widget("Inspect cells")

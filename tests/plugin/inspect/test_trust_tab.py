@@ -111,7 +111,7 @@ def compared(show_view, predicted, qtbot):
     return shown
 
 
-def test_a_model_without_patients_says_so_in_one_sentence(compared, model, tmp_path):
+def test_a_model_without_patients_is_noted_in_one_sentence(compared, model, tmp_path):
     ensemble = replace(Ensemble.load(model), folder=None, patients=None, domain=None)
     ensemble.save(tmp_path / "bare")
     tab = compared(tmp_path / "bare")

@@ -120,7 +120,7 @@ def test_curves_are_drawn_on_demand_and_can_be_cancelled(tab, ask, qtbot):
     assert "Better than nearly all random orders" in tab.curves.summary
 
 
-def test_attention_over_the_pixels_lies_on_the_cell(open_inspection, ask):
+def test_attention_over_the_pixels_is_on_the_cell(open_inspection, ask):
     opened = open_inspection()
     viewer, tab = opened.viewer, opened.panel.tab("Why")
     tab.inspection.cells.select([4])

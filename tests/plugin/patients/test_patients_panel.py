@@ -77,7 +77,7 @@ def open_patient(qtbot: QtBot, table: PatientsTable, patient: str) -> None:
     double_click(qtbot, table, shown(table, "patient").index(patient))
 
 
-def test_the_table_fills_goes_on_after_a_failure_and_says_the_reason(
+def test_the_table_continues_after_a_failure_and_shows_the_reason(
     qtbot: QtBot, panel: PatientsPanel, ward: Path
 ) -> None:
     assert not panel.table.isVisible()
@@ -162,7 +162,7 @@ def test_all_are_exported_as_the_terminal_writes_them(
         assert (tmp_path / "exported" / name).read_bytes() == (results / name).read_bytes()
 
 
-def test_patients_of_several_places_stand_in_one_table(
+def test_patients_of_several_places_are_in_one_table(
     qtbot: QtBot, panel: PatientsPanel, ward: Path, tmp_path: Path
 ) -> None:
     add(qtbot, panel, ward)
@@ -194,7 +194,7 @@ def test_what_is_missing_is_named_in_one_sentence(
     assert "Choose a folder" in panel.run.text
 
 
-def test_closing_the_window_while_it_predicts_ends_quietly(
+def test_closing_the_window_during_a_prediction_raises_no_error(
     qtbot: QtBot, open_patients_panel: OpenPatientsPanel, ward: Path
 ) -> None:
     viewer, panel = open_patients_panel()

@@ -20,9 +20,7 @@ from napari_caltomorph.plugin.widgets.settings import preferences
 from napari_caltomorph.plugin.widgets.worker import Task
 
 
-def test_predicting_again_replaces_its_own_layers_and_nobody_elses(
-    open_panel: OpenPanel, qtbot: QtBot, export: Path
-) -> None:
+def test_predicting_again_replaces_only_its_own_layers(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
     viewer, panel = open_panel()
     mine = viewer.add_image(np.zeros((20, 20)), name=RANKED)
     panel.smears.open(export)
@@ -109,7 +107,9 @@ def test_closing_the_dock_stops_the_worker_and_opening_it_again_works(
     assert len(viewer.layers) == 3
 
 
-def test_closing_the_window_while_it_predicts_ends_quietly(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
+def test_closing_the_window_during_a_prediction_raises_no_error(
+    open_panel: OpenPanel, qtbot: QtBot, export: Path
+) -> None:
     viewer, panel = open_panel()
     panel.smears.open(export)
     click(qtbot, panel.run.button)
@@ -119,7 +119,7 @@ def test_closing_the_window_while_it_predicts_ends_quietly(open_panel: OpenPanel
     assert panel.results.prediction is None
 
 
-def test_running_out_of_memory_is_said_and_the_panel_recovers(
+def test_running_out_of_memory_is_reported_and_the_panel_recovers(
     open_panel: OpenPanel, qtbot: QtBot, export: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, panel = open_panel()
@@ -151,7 +151,7 @@ def test_a_prediction_is_saved_and_opened_again_with_its_layers(
     assert panel.results.prediction.model_dump_json() == prediction.model_dump_json()
 
 
-def test_a_saved_prediction_whose_smear_is_gone_shows_its_numbers_and_says_so(
+def test_a_saved_prediction_without_its_smear_shows_its_numbers_and_a_note(
     open_panel: OpenPanel, qtbot: QtBot, export: Path, tmp_path: Path
 ) -> None:
     viewer, panel = open_panel()

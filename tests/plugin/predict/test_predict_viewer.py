@@ -158,7 +158,7 @@ def test_missing_weights_point_to_the_link(open_panel: OpenPanel, qtbot: QtBot, 
     )
 
 
-def test_an_export_that_was_moved_away_is_said(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
+def test_an_export_that_was_moved_is_reported(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
     _, panel = open_panel()
     panel.smears.open(export)
     predict(qtbot, panel)

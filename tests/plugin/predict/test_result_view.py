@@ -17,18 +17,18 @@ def without_attention():
     return make_prediction(12, attention=np.ones(12), attention_kind="none")
 
 
-def test_swarm_says_so_and_draws_no_dot():
+def test_swarm_without_numbers_has_a_note_and_no_dot():
     axes = Figure().add_subplot()
     assert len(draw_attention_swarm(axes, without_attention()).get_offsets()) == 0
     assert [text.get_text() for text in axes.texts] == [NO_ATTENTION]
 
 
-def test_terminal_says_so():
+def test_terminal_shows_a_note():
     assert ("Attention", NO_ATTENTION) in _sentences(without_attention())
     assert "Attention" not in dict(_sentences(make_prediction(12)))
 
 
-def test_panel_says_so_and_still_shows_cells_and_other_predictions(qtbot):
+def test_panel_shows_a_note_and_still_shows_cells_and_other_predictions(qtbot):
     view = ResultView()
     qtbot.addWidget(view)
     view.show()

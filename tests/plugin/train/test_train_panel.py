@@ -300,7 +300,7 @@ def test_the_copied_command_encodes_patients_without_features(qtbot: QtBot, setu
 
 
 @pytest.mark.parametrize("how", ["dock", "cross", "window"])
-def test_closing_asks_and_keeps_what_was_learnt(
+def test_closing_asks_first_and_keeps_finished_epochs(
     qtbot: QtBot, open_train_panel: OpenTrainPanel, bags: Path, how: str
 ) -> None:
     viewer, panel = open_train_panel()
@@ -330,12 +330,12 @@ def test_closing_asks_and_keeps_what_was_learnt(
         assert panel.run.button.text() == "Resume training"
 
 
-def test_nothing_is_asked_when_nothing_is_trained(qtbot: QtBot, panel: TrainPanel) -> None:
+def test_closing_without_a_training_asks_nothing(qtbot: QtBot, panel: TrainPanel) -> None:
     assert answer(QMessageBox.StandardButton.No, dock_of(panel).close) == []
     assert not panel.isVisible()
 
 
-def test_what_is_missing_or_cannot_be_is_said_in_one_sentence(
+def test_missing_and_invalid_inputs_are_named_in_one_sentence(
     qtbot: QtBot, panel: TrainPanel, bags: Path, tmp_path: Path
 ) -> None:
     def said() -> str:
@@ -368,7 +368,7 @@ def test_what_is_missing_or_cannot_be_is_said_in_one_sentence(
     assert "read it again" in said()
 
 
-def test_what_cannot_be_trained_on_is_said_and_the_setup_comes_back(
+def test_an_unsuitable_cohort_is_reported_and_the_setup_is_shown_again(
     qtbot: QtBot, panel: TrainPanel, tmp_path: Path
 ) -> None:
     bags = write_cohort(tmp_path / "plain", {"aml": 6, "stem_cell_donor": 6}, with_hemoglobin=False)

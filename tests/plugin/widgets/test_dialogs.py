@@ -78,7 +78,7 @@ def test_weights_are_added_from_a_file(
     assert (home_folder("weights") / "small.safetensors").is_file()
 
 
-def test_a_download_without_network_says_what_to_get(qtbot: QtBot, small_encoder: str) -> None:
+def test_a_download_without_network_names_the_file_to_get(qtbot: QtBot, small_encoder: str) -> None:
     dialog = WeightsDialog(ENCODERS[small_encoder])
     qtbot.addWidget(dialog)
     dialog.show()

@@ -125,7 +125,7 @@ def test_what_the_model_refuses_is_refused_by_name(
         form.values()
 
 
-def test_each_change_is_told(qtbot: QtBot, form: OptionsForm) -> None:
+def test_each_change_is_notified(qtbot: QtBot, form: OptionsForm) -> None:
     for name, value in {"is_quick": True, "folds": 7, "unit": "g/l", "column": "x", "where": ("a=b",)}.items():
         with qtbot.waitSignal(form.changed, timeout=1000):
             form.set({name: value, "unknown": 1})
