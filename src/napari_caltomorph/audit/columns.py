@@ -26,20 +26,8 @@ from napari_caltomorph.taxonomy import Taxonomy
 _BLOOD_COUNTS = (
     *("leucoc", "leukoc", "wbc", "erythroc", "rbc", "platelet", "plt", "thromboc"),
     *("hematocrit", "haematocrit", "hamatokrit", "hct", "mcv", "mch", "mchc", "mpv", "rdw"),
-    *(
-        "neutro",
-        "lymph",
-        "mono",
-        "eosino",
-        "baso",
-        "blast",
-        "myelo",
-        "promyelo",
-        "metamyelo",
-        "reticulo",
-        "normo",
-        "pb",
-    ),
+    *("neutro", "lymph", "mono", "eosino", "baso", "blast"),
+    *("myelo", "promyelo", "metamyelo", "reticulo", "normo", "pb"),
 )
 _HEMOGLOBIN = ("hb", "hgb", "hemoglobin", "haemoglobin", "hamoglobin")
 _NOT_COUNTS = frozenset({"total", "id", "date", "path"})

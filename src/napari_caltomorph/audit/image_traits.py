@@ -42,23 +42,13 @@ _DENSITY = -np.log10((np.arange(256) + 1) / 256)  # of each grey level
 
 @dataclass(frozen=True)
 class ImageTraits:
-    """Traits of patients, each table with one row a patient, indexed by patient_id.
-
-    Attributes
-    ----------
-    borders, colours, sizes : pandas.DataFrame
-        A patient without a measured image has NaN; `sizes` has the number of cells without images too.
-    unreadable : dict of str to str
-        Patients whose images could not be read, each with the reason.
-    passed_over : dict of str to int
-        Patients with single unreadable images, and how many; other images were measured in their place.
-    """
+    """Traits of patients, each table with one row a patient, indexed by patient_id; NaN without a measured image."""
 
     borders: pd.DataFrame
     colours: pd.DataFrame
-    sizes: pd.DataFrame
-    unreadable: dict[str, str]
-    passed_over: dict[str, int] = field(default_factory=dict)
+    sizes: pd.DataFrame  # Has the number of cells of patients without images too
+    unreadable: dict[str, str]  # Patient -> why its images could not be read
+    passed_over: dict[str, int] = field(default_factory=dict)  # Patient -> its unreadable single images
 
 
 def image_traits(
@@ -69,20 +59,10 @@ def image_traits(
     open_smear: OpenSmear | None = None,
     progress: OnProgress = ignore,
 ) -> ImageTraits:
-    """Measure the images of patients.
+    """Measure the images of the patients in a cohort's table; where n_cells is missing, all images are counted.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Of a `Cohort`: patient_id, path, and n_cells; where n_cells is missing, all images are counted.
-    cells : int
-        Different images measured of each patient, chosen at random, without whole fields and unreadable ones.
-    seed : int
-        Of that choice.
-    open_smear : callable, optional
-        Returns a patient's smear by id, in place of the path.
-    progress : callable
-        Called with a `Progress` before each patient; raising `Cancelled` in it stops cleanly.
+    So many `cells`, different images without whole fields and unreadable ones, are chosen of each patient at random.
+    `open_smear` returns a patient's smear by id, in place of the path.
     """
     found: dict[str, tuple[Traits, Traits, Traits]] = {}
     unreadable: dict[str, str] = {}

@@ -22,35 +22,17 @@ _WARNINGS = {
 
 @dataclass(frozen=True)
 class TraitRow:
-    """How well one set of traits predicts the label, out of fold.
+    """How well one set of traits predicts the label, out of fold."""
 
-    Attributes
-    ----------
-    name : str
-        ``borders``, ``colours``, ``sizes`` or ``routine``.
-    sees : str
-        The classifier's input, in words.
-    patients, traits : int
-        How many patients it was fitted and tested on, and how many numbers of each.
-    metric : str
-        ``auroc`` with two classes, otherwise ``macro_auroc``: what `p` is about.
-    estimates : dict of str to Interval
-        The metric and ``balanced_accuracy``.
-    chance : dict of str to Chance
-        Of the same.
-    p, p_corrected : float
-        Share of shufflings (and the true labels) that do as well or better; Holm's correction is over the rows.
-    """
-
-    name: str
-    sees: str
-    patients: int
-    traits: int
-    metric: str
-    estimates: dict[str, Interval]
-    chance: dict[str, Chance]
-    p: float
-    p_corrected: float
+    name: str  # borders, colours, sizes or routine
+    sees: str  # The classifier's input, in words
+    patients: int  # On which it was fitted and tested
+    traits: int  # How many numbers of each patient
+    metric: str  # "auroc" with two classes, otherwise "macro_auroc": what `p` is about
+    estimates: dict[str, Interval]  # The metric and balanced_accuracy
+    chance: dict[str, Chance]  # Of the same
+    p: float  # Share of shufflings (and the true labels) that do as well or better
+    p_corrected: float  # By Holm over the rows
 
     @property
     def is_found(self) -> bool:
@@ -84,34 +66,17 @@ class ColumnValue:
 
 @dataclass(frozen=True)
 class ColumnRow:
-    """How a column such as the site relates to the label and to accuracy.
-
-    Attributes
-    ----------
-    column : str
-    is_guessed : bool
-        It was found by its name.
-    values : tuple of ColumnValue
-    p_classes : float or None
-        Whether the classes are spread unevenly over the values.
-    p_accuracy : float or None
-        Whether accuracy differs; None without predictions.
-    p_accuracy_within_classes : float or None
-        The same among patients of the same class: a site with many patients of a hard class is not worse for that.
-    p_accuracy_corrected : float or None
-        The latter, by Holm over the columns.
-    note : str
-        How it was tested, and what was too small to test.
-    """
+    """How a column such as the site relates to the label and to accuracy."""
 
     column: str
-    is_guessed: bool
+    is_guessed: bool  # It was found by its name
     values: tuple[ColumnValue, ...]
-    p_classes: float | None = None
-    p_accuracy: float | None = None
+    p_classes: float | None = None  # Whether the classes are spread unevenly over the values
+    p_accuracy: float | None = None  # Whether accuracy differs; None without predictions
+    # The same within classes: a site with many patients of a hard class is not worse for that.
     p_accuracy_within_classes: float | None = None
-    p_accuracy_corrected: float | None = None
-    note: str = ""
+    p_accuracy_corrected: float | None = None  # The latter, by Holm over the columns
+    note: str = ""  # How it was tested, and what was too small to test
 
 
 @dataclass(frozen=True)
@@ -131,29 +96,15 @@ class Added:
 
 @dataclass(frozen=True)
 class Audit:
-    """How well the labels of a cohort can be predicted without its cells.
-
-    Attributes
-    ----------
-    cohort : str
-    classes : dict of str to int
-        Names of the classes that were audited, and their patients.
-    folds : str
-        Where the folds come from, in words.
-    rows : tuple of TraitRow
-    columns : tuple of ColumnRow
-    added : Added or None
-    notes : tuple of str
-        What was left out, and which columns were used, each a sentence.
-    """
+    """How well the labels of a cohort can be predicted without its cells."""
 
     cohort: str
-    classes: dict[str, int]
-    folds: str
+    classes: dict[str, int]  # Audited classes by name, and their patients
+    folds: str  # Where the folds come from, in words
     rows: tuple[TraitRow, ...] = ()
     columns: tuple[ColumnRow, ...] = ()
     added: Added | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # What was left out, and which columns were used, each a sentence
 
     @property
     def shortcuts(self) -> tuple[TraitRow, ...]:

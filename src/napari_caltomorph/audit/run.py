@@ -48,7 +48,7 @@ def audit(
     open_smear : callable, optional
         Returns a patient's smear by id, in place of the table's paths.
     progress : callable
-        Called with a `Progress` for each patient and each few shufflings; raising `Cancelled` in it stops cleanly.
+        See `OnProgress`.
 
     Returns
     -------

@@ -55,19 +55,7 @@ def assemble(
     *,
     seconds: float,
 ) -> Ensemble:
-    """Return the ensemble of some trained members, at least one.
-
-    Parameters
-    ----------
-    name : str
-        Of the model.
-    cohort : Cohort
-    bags : LabelledBags
-    trained : list of TrainedMember
-    options : TrainOptions
-    seconds : float
-        The duration of the training.
-    """
+    """Return the ensemble of some trained members, at least one; `seconds` is the duration of the training."""
     members = tuple(one.member for one in trained)
     out_of_fold = _out_of_fold(bags, trained, options)
     description = ModelDescription(

@@ -37,36 +37,16 @@ _FINEST = 20
 
 @dataclass(frozen=True)
 class LabelledBags:
-    """P patients to train on.
+    """P patients to train on."""
 
-    Attributes
-    ----------
-    taxonomy : Taxonomy
-        The C classes that occur.
-    values : tuple of (N, D) float32
-        One bag per patient.
-    classes : (P,) int
-        Indices into the taxonomy.
-    hemoglobin : (P,) float
-        g/dl, NaN where it was not measured.
-    folds : (P,) int
-        The member that is trained without the patient; -1 for the calibration split.
-    table : pandas.DataFrame
-        The rows of the cohort, in this order.
-    origin : FeatureOrigin
-        What all bags have in common.
-    notes : tuple of str
-        What was left out; each is a sentence.
-    """
-
-    taxonomy: Taxonomy
-    values: tuple[NDArray[np.float32], ...]
-    classes: NDArray[np.intp]
-    hemoglobin: NDArray[np.float64]
-    folds: NDArray[np.intp]
-    table: pd.DataFrame
-    origin: FeatureOrigin
-    notes: tuple[str, ...] = ()
+    taxonomy: Taxonomy  # The C classes that occur
+    values: tuple[NDArray[np.float32], ...]  # One bag per patient, (N, D)
+    classes: NDArray[np.intp]  # (P,) indices into the taxonomy
+    hemoglobin: NDArray[np.float64]  # (P,) g/dl, NaN where it was not measured
+    folds: NDArray[np.intp]  # (P,) the member that is trained without the patient; -1 for the calibration split
+    table: pd.DataFrame  # The rows of the cohort, in this order
+    origin: FeatureOrigin  # What all bags have in common
+    notes: tuple[str, ...] = ()  # What was left out; each is a sentence
 
     def __len__(self) -> int:
         return len(self.values)
@@ -97,23 +77,10 @@ class LabelledBags:
 def load_bags(
     cohort: Cohort, folder: Path | None, options: TrainOptions, *, progress: OnProgress = ignore
 ) -> LabelledBags:
-    """Load the features of a cohort's training patients.
+    """Load the features of a cohort's training patients from a feature folder, or from files that the cohort names.
 
-    Parameters
-    ----------
-    cohort : Cohort
-        Its test split is not used.
-    folder : Path or None
-        Feature folder of `encode_cohort`; None where the cohort itself names feature files.
-    options : TrainOptions
-    progress : callable
-
-    Raises
-    ------
-    TrainingRefused
-        Too few classes or folds to train on, or features are missing; the message names the fix.
-    FeaturesRefused
-        A file is damaged, or files do not fit together: two encoders, or two widths.
+    Raises `TrainingRefused` where there are too few classes or folds, or features are missing, and `FeaturesRefused`
+    where a file is damaged or files are of two encoders.
     """
     table, notes = training_patients(cohort)
     table, paths, missing = _with_features(table, folder, cohort, options)
@@ -143,13 +110,7 @@ def load_bags(
 
 
 def training_patients(cohort: Cohort) -> tuple[pd.DataFrame, list[str]]:
-    """Return the rows of the training patients, and notes on those that are left out.
-
-    Raises
-    ------
-    TrainingRefused
-        There are not two classes, or not two folds.
-    """
+    """Return the rows of the training patients, of two classes and folds at least, and notes on those left out."""
     table = cohort.table
     is_training = (table["split"] == "train").fillna(False) & table["fold"].notna()
     is_labelled = table["coarse"].notna()
@@ -239,13 +200,7 @@ def _occurring(taxonomy: Taxonomy, slugs: Iterable[str]) -> Taxonomy:
 
 
 def with_calibration_split(bags: LabelledBags, options: TrainOptions) -> LabelledBags:
-    """Remove a stratified part of the patients from all folds, to calibrate on.
-
-    Raises
-    ------
-    CalibrationRefused
-        The part has too few patients.
-    """
+    """Remove a stratified part of the patients from all folds, to calibrate on; refuse one that is too small."""
     share = Fraction(options.calibration_split).limit_denominator(_FINEST)
     parts = list(split_into_parts(bags.table, share.denominator, options.seed))[: share.numerator]
     aside = np.sort(np.concatenate([*parts, np.array([], dtype=np.intp)]))

@@ -55,7 +55,7 @@ def compare(
     train_options : TrainOptions
         The reference of every group; a variant differs from it in one thing.
     progress : callable
-        Called with a `CompareProgress` after every step; raising `Cancelled` in it stops cleanly.
+        Called with a `CompareProgress` after every step; see `OnProgress`.
 
     Returns
     -------
@@ -99,19 +99,12 @@ class CompareProgress(TrainProgress):
     """One report of a comparison.
 
     `done` and `total` count steps of average cost over all variants, as a step of depth 12 takes longer than one of
-    depth 2; the cost is a guess, and `total` an upper bound. All else is that of the training in hand.
-
-    Attributes
-    ----------
-    variant, variants : int
-        Which variant is trained, from 0, of how many.
-    name : str
-        Its slug.
+    depth 2; the cost is a guess, and `total` an upper bound. All else is that of the variant in training.
     """
 
-    variant: int = 0
-    variants: int = 1
-    name: str = ""
+    variant: int = 0  # Which is trained, from 0
+    variants: int = 1  # Of how many
+    name: str = ""  # Its slug
 
     @property
     def in_words(self) -> str:

@@ -25,25 +25,15 @@ OPTIMISTIC = "The recipe paper stops each member on its own fold: its numbers ar
 
 
 class VariantResult(BaseModel):
-    """The metrics of the members of a variant, each on its own fold.
-
-    Attributes
-    ----------
-    folds : tuple of int
-    patients, own_patients : tuple of int
-        The number of training patients of each member, and of patients in its fold.
-    epochs : tuple of int
-    metrics : dict of str to tuple
-        One number per fold, None where the fold's patients do not define it.
-    """
+    """The metrics of the members of a variant, each on its own fold; one item per fold."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     folds: tuple[int, ...]
-    patients: tuple[int, ...]
-    own_patients: tuple[int, ...]
+    patients: tuple[int, ...]  # Training patients of each member
+    own_patients: tuple[int, ...]  # Patients in its fold
     epochs: tuple[int, ...]
-    metrics: dict[str, tuple[float | None, ...]]
+    metrics: dict[str, tuple[float | None, ...]]  # None where the fold's patients do not define it
     seconds: float
 
     def values(self, metric: str) -> NDArray[np.float64]:
@@ -75,40 +65,21 @@ class Spread:
 
 @dataclass(frozen=True)
 class Difference:
-    """A variant minus its reference, fold by fold.
-
-    Attributes
-    ----------
-    spread : Spread
-    better, folds : int
-        In how many folds the variant was better, of how many.
-    """
+    """A variant minus its reference, fold by fold."""
 
     spread: Spread
-    better: int
-    folds: int
+    better: int  # In how many folds the variant was better
+    folds: int  # Of how many
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of a comparison. All numbers are those of single members on their own folds, not of ensembles.
+    """The result of a comparison. All numbers are those of single members on their own folds, not of ensembles."""
 
-    Attributes
-    ----------
-    variants : tuple of Variant
-        Group by group.
-    results : mapping of str to VariantResult
-        By slug, without those that failed or were not trained yet.
-    failed : mapping of str to str
-        Slug -> reason.
-    notes : tuple of str
-        About all numbers; each is a sentence.
-    """
-
-    variants: tuple[Variant, ...]
-    results: Mapping[str, VariantResult]
-    failed: Mapping[str, str]
-    notes: tuple[str, ...] = ()
+    variants: tuple[Variant, ...]  # Group by group
+    results: Mapping[str, VariantResult]  # By slug, without those that failed or were not trained yet
+    failed: Mapping[str, str]  # Slug -> reason
+    notes: tuple[str, ...] = ()  # About all numbers; each is a sentence
 
     @property
     def groups(self) -> list[GroupName]:

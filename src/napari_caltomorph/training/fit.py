@@ -58,24 +58,11 @@ def fit_member(
     *,
     on_step: OnStep = lambda history, step: None,
 ) -> FoldHistory:
-    """Train one member to its end, from the last finished epoch of its checkpoint.
+    """Train one member to its end, from the last finished epoch of its checkpoint, which is written after every epoch.
 
-    Parameters
-    ----------
-    bags : LabelledBags
-    split : MemberSplit
-    options : TrainOptions
-    checkpoint : FoldCheckpoint
-        Written after every epoch; at the end it contains the weights to keep.
-    on_step : callable
-        Called after every step; when it raises, training can resume from the last finished epoch.
-
-    Raises
-    ------
-    TrainingRefused
-        The loss was not finite in the first epoch, memory ran out, or the checkpoint is damaged.
-    OutputRefused
-        The checkpoint cannot be written; the one of the epoch before remains.
+    `on_step` is called after every step; when it raises, training can resume from the last finished epoch. Raises
+    `TrainingRefused` where the loss is not finite in the first epoch, memory runs out or the checkpoint is damaged,
+    and `OutputRefused` where the checkpoint cannot be written; the one of the epoch before remains.
     """
     history = checkpoint.history()
     if history.has_ended:

@@ -33,10 +33,7 @@ def training_folder(model_folder: Path) -> Path:
 def open_training(out: str | Path | None, *, resume: bool) -> Iterator[tuple[Path | None, Path]]:
     """Yield the model folder and the folder of its training, which is removed at the end without an error.
 
-    Raises
-    ------
-    OutputRefused
-        The model exists, its folder cannot be written, or another or a stopped training is there.
+    `OutputRefused` where the model exists, or another or a stopped training is there.
     """
     if out is None:
         with tempfile.TemporaryDirectory(prefix="caltomorph-") as scratch:
@@ -71,13 +68,7 @@ def _refuse_used(work: Path, resume: bool) -> None:
 
 
 def begin_or_resume(work: Path, bags: LabelledBags, options: TrainOptions, *, resume: bool) -> None:
-    """Write the options and patients that a training begins with, or check them against those of the one to resume.
-
-    Raises
-    ------
-    TrainingRefused
-        It began with other options or other patients; the message names them.
-    """
+    """Write the options and patients that a training begins with, or check them against those of the one to resume."""
     mine: dict[str, Any] = {"options": options.model_dump(mode="json", exclude=_MAY_DIFFER), "bags": bags.fingerprint}
     path = work / _FILE
     if not (resume and path.is_file()):

@@ -25,25 +25,13 @@ _PARTS = 7
 
 @dataclass(frozen=True)
 class MemberSplit:
-    """The patients of one member, as indices.
+    """The patients of one member, as indices."""
 
-    Attributes
-    ----------
-    fold : int
-        Its own fold.
-    train, validation : (n,) int
-        The patients it trains on, and those on which the loss is validated; none where the number of epochs is fixed.
-    own : (n,) int
-        The patients of its fold, for which it makes the out-of-fold predictions.
-    note : str
-        Why the number of epochs is fixed; empty where it is not.
-    """
-
-    fold: int
+    fold: int  # Its own fold
     train: NDArray[np.intp]
-    validation: NDArray[np.intp]
-    own: NDArray[np.intp]
-    note: str = ""
+    validation: NDArray[np.intp]  # Empty where the number of epochs is fixed
+    own: NDArray[np.intp]  # Patients of its fold, for which it makes the out-of-fold predictions
+    note: str = ""  # Why the number of epochs is fixed; empty where it is not
 
     def epochs(self, options: TrainOptions) -> int:
         """Return the most epochs of the member; without validation patients it takes all of them."""
@@ -69,21 +57,9 @@ def member_split(bags: LabelledBags, fold: int, options: TrainOptions, *, share:
     """Return the patients of the member of a fold.
 
     ``paper`` stops on the fold itself, so its out-of-fold numbers are optimistic. ``robust`` holds the fold out: no
-    patient here, and nothing that the member is trained with, depends on the fold's labels.
-
-    Parameters
-    ----------
-    bags : LabelledBags
-    fold : int
-    options : TrainOptions
-    share : float
-        Of the training patients of each class, at least one; smaller shares are subsets of larger ones. Validation
-        patients and the fold are not reduced.
-
-    Raises
-    ------
-    TrainingRefused
-        Hemoglobin is a target, and too few training patients have a value, or all have the same.
+    patient here, and nothing that the member is trained with, depends on the fold's labels. A `share` below 1 keeps
+    that part of the training patients of each class, at least one; smaller shares are subsets of larger ones.
+    Raises `TrainingRefused` where hemoglobin is a target and cannot be trained on.
     """
     split = _split(bags, fold, options)
     if share < 1:

@@ -68,13 +68,7 @@ def trained_member(
 
 
 def predict_bags(member: Member, bags: LabelledBags, patients: NDArray[np.intp], options: TrainOptions) -> Outputs:
-    """Return a member's outputs for patients with all their cells, in float32 and in their order.
-
-    Raises
-    ------
-    TrainingRefused
-        They are not numbers, or memory ran out.
-    """
+    """Return a member's outputs for patients with all their cells, in float32 and in their order."""
     device = find_device(options.device)
     with memory_explained(options):
         outputs = run_bags(member.to(device), [bags.values[p] for p in patients], options.batch_size, device)

@@ -23,24 +23,13 @@ class FinishEarly(Cancelled):
 
 @dataclass(frozen=True)
 class FoldHistory:
-    """The finished epochs of a member.
+    """The finished epochs of a member."""
 
-    Attributes
-    ----------
-    train_loss, validation_loss : tuple of float
-        One an epoch; the latter is empty where the member has no validation patients.
-    best_epoch : int
-        Number, from 1, of the epoch whose weights are kept; 0 before there is one.
-    seconds : float
-    stopped_by : StoppedBy or None
-        None while training continues.
-    """
-
-    train_loss: tuple[float, ...] = ()
-    validation_loss: tuple[float, ...] = ()
-    best_epoch: int = 0
+    train_loss: tuple[float, ...] = ()  # One an epoch
+    validation_loss: tuple[float, ...] = ()  # One an epoch; empty without validation patients
+    best_epoch: int = 0  # From 1, the epoch whose weights are kept; 0 before there is one
     seconds: float = 0.0
-    stopped_by: StoppedBy | None = None
+    stopped_by: StoppedBy | None = None  # None while training continues
 
     @property
     def epochs(self) -> int:
@@ -66,26 +55,15 @@ class TrainProgress(Progress):
     """One report of a training.
 
     `done` and `total` count optimizer steps over all members; `total` is an upper bound, as a member may stop early.
-
-    Attributes
-    ----------
-    fold, folds : int
-        Which member is trained, from 0, of how many.
-    epoch, epochs : int
-        Finished epochs of that member, and the most it may take.
-    train_loss, validation_loss : float or None
-        Of the last finished epoch; None before there is one, or without validation patients.
-    best_epoch : int or None
-        Finished epochs at the lowest validation loss.
     """
 
-    fold: int = 0
-    folds: int = 1
-    epoch: int = 0
-    epochs: int = 1
-    train_loss: float | None = None
-    validation_loss: float | None = None
-    best_epoch: int | None = None
+    fold: int = 0  # Which member is trained, from 0
+    folds: int = 1  # Of how many
+    epoch: int = 0  # Finished epochs of that member
+    epochs: int = 1  # The most it may take
+    train_loss: float | None = None  # Of the last finished epoch; None before there is one
+    validation_loss: float | None = None  # The same; None without validation patients
+    best_epoch: int | None = None  # Finished epochs at the lowest validation loss
 
     @property
     def in_words(self) -> str:

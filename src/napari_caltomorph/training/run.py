@@ -51,8 +51,8 @@ def train(
     resume : bool
         Resume from the last finished epoch of each fold; the result is that of an uninterrupted training.
     progress : callable
-        Called with a `TrainProgress` after every step. Raising `Cancelled` in it stops cleanly; raising `FinishEarly`
-        ends the training, and the members trained so far make the ensemble.
+        Called with a `TrainProgress` after every step; see `OnProgress`. Raising `FinishEarly` in it ends the training,
+        and the members trained so far make the ensemble.
 
     Returns
     -------
@@ -109,47 +109,22 @@ def _train_members(
 
 @dataclass(frozen=True)
 class TrainPlan:
-    """What a training would do.
+    """What a training would do."""
 
-    Attributes
-    ----------
-    patients : dict
-        Class name -> training patients.
-    splits : tuple of MemberSplit
-        One per member.
-    epochs : tuple of int
-        The most epochs of each member.
-    steps : int
-        The most optimizer steps of all members.
-    parameters : int
-        Of one member.
-    seconds : float
-        Estimate for all these steps on this device, from a few timed ones.
-    memory : int
-        Bytes of the features and of one member with its optimizer; activations of the layers need more.
-    notes : tuple of str
-    """
-
-    patients: dict[str, int]
-    splits: tuple[MemberSplit, ...]
-    epochs: tuple[int, ...]
-    steps: int
-    parameters: int
-    seconds: float
-    memory: int
+    patients: dict[str, int]  # Class name -> training patients
+    splits: tuple[MemberSplit, ...]  # One per member
+    epochs: tuple[int, ...]  # The most epochs of each member
+    steps: int  # The most optimizer steps of all members
+    parameters: int  # Of one member
+    seconds: float  # Estimate for all these steps on this device, from a few timed ones
+    memory: int  # Bytes of the features and of one member with its optimizer; activations need more
     notes: tuple[str, ...]
 
 
 def plan_training(
     cohort: Cohort, features: str | Path | None, options: TrainOptions, *, progress: OnProgress = ignore
 ) -> TrainPlan:
-    """Check all that `train` would check, and time a few real steps; nothing is written.
-
-    Raises
-    ------
-    TrainingRefused, FeaturesRefused, DeviceMissing, CalibrationRefused
-        As `train` would.
-    """
+    """Check all that `train` would check, and time a few real steps; nothing is written. Raises what `train` would."""
     bags = load_bags(cohort, None if features is None else Path(features), options, progress=progress)
     splits = member_splits(bags, options)
     steps = sum(split.steps_per_epoch(options) * split.epochs(options) for split in splits)

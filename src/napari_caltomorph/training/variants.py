@@ -79,32 +79,15 @@ class CompareOptions(BaseModel):
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to train, in one group.
+    """One way to train, in one group."""
 
-    Attributes
-    ----------
-    group : str
-        What varies in it, e.g. ``"depths"``.
-    name : str
-        Its value, e.g. ``"cls, depth 4"``.
-    options : TrainOptions
-    share : float
-        Of each member's training patients.
-    features : Path or None
-        Feature folder; None where the cohort names feature files.
-    encoder : str
-        The name given to another feature folder; empty for the one that all groups share.
-    is_reference : bool
-        Whether the other variants of the group are compared with it.
-    """
-
-    group: GroupName
-    name: str
+    group: GroupName  # What varies in it
+    name: str  # Its value, e.g. "cls, depth 4"
     options: TrainOptions
-    share: float = 1.0
-    features: Path | None = None
-    encoder: str = ""
-    is_reference: bool = False
+    share: float = 1.0  # Of each member's training patients
+    features: Path | None = None  # Feature folder; None where the cohort names feature files
+    encoder: str = ""  # The name given to another feature folder; empty for the one that all groups share
+    is_reference: bool = False  # The other variants of the group are compared with it
 
     @property
     def slug(self) -> str:
@@ -122,12 +105,8 @@ class Variant:
 def variants(features: Path | None, options: CompareOptions, train_options: TrainOptions) -> list[Variant]:
     """Return the variants of each group; each group contains its reference, the chosen training options.
 
-    The reference of the depths is the transformer of the chosen depth and pooling, whatever aggregator was chosen.
-
-    Raises
-    ------
-    TrainingRefused
-        The chosen options are invalid for a transformer.
+    The reference of the depths is the transformer of the chosen depth and pooling, whatever aggregator was chosen;
+    `TrainingRefused` where the chosen options are invalid for it.
     """
     groups = {"aggregators": _aggregators, "depths": _depths, "sizes": _sizes, "encoders": _encoders}
     return [variant for group in options.groups for variant in groups[group](features, options, train_options)]

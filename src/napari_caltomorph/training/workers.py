@@ -39,10 +39,7 @@ def fit_on_workers(
 ) -> None:
     """Train all members on Dask workers. When it returns or raises, no worker writes to the folder any more.
 
-    Raises
-    ------
-    ClusterMissing
-        Nothing answers at the address, or the workers do not see the training's folder.
+    `ClusterMissing` where nothing answers at the address, or the workers do not see the training's folder.
     """
     (work / _STOP).unlink(missing_ok=True)
     with dask_client(options.scheduler, min(options.workers, len(splits))) as client:
