@@ -22,7 +22,7 @@ from tests.plugin.gui import run_task
 from napari_caltomorph.diagnosis import Prediction, PredictOptions, Predictor
 from napari_caltomorph.plugin.predict.panel import PredictPanel
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
-from napari_caltomorph.plugin.widgets.worker import Task
+from napari_caltomorph.plugin.widgets.task_row import Task
 from napari_caltomorph.smear import Smear, read_smear
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
 

@@ -18,11 +18,10 @@ from tests.plugin.gui import click, click_tab, dock_of, double_click, is_in_sigh
 
 from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
 from napari_caltomorph.plugin.cohort.encoding import CohortEncoding
-from napari_caltomorph.plugin.cohort.panel import CohortPanel
-from napari_caltomorph.plugin.cohort.view import CohortView
+from napari_caltomorph.plugin.cohort.panel import CohortPanel, CohortView
 from napari_caltomorph.plugin.plot_style import plot_style_of
 from napari_caltomorph.plugin.widgets.cohort_chooser import CohortChooser
-from napari_caltomorph.plugin.widgets.worker import Task
+from napari_caltomorph.plugin.widgets.task_row import Task
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
 from napari_caltomorph.taxonomy import SHIPPED_LABEL_MAPS

@@ -22,11 +22,11 @@ from tests.plugin.gui import click, click_tab, dock_of, double_click, is_in_sigh
 
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.jobs import ModelEvaluation
-from napari_caltomorph.plugin.evaluate.pages import PAGES, TABS
+from napari_caltomorph.plugin.evaluate.figure import PAGES, TABS
 from napari_caltomorph.plugin.evaluate.panel import EvaluatePanel
 from napari_caltomorph.plugin.evaluate.setup import EvaluateSetup
 from napari_caltomorph.plugin.plot_style import plot_style_of
-from napari_caltomorph.plugin.widgets.worker import Task
+from napari_caltomorph.plugin.widgets.task_row import Task
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
 
 OpenEvaluate = Callable[[], tuple[Viewer, EvaluatePanel]]

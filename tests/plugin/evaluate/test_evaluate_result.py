@@ -13,8 +13,7 @@ from tests.plugin.gui import click, click_tab, visible_tabs
 
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.jobs import ModelEvaluation
-from napari_caltomorph.plugin.evaluate.figure import FigureTab
-from napari_caltomorph.plugin.evaluate.pages import PAGES, TABS
+from napari_caltomorph.plugin.evaluate.figure import PAGES, TABS, FigureTab
 from napari_caltomorph.plugin.evaluate.result import EvaluateResult
 from napari_caltomorph.plugin.evaluate.setup import in_panel_words
 from napari_caltomorph.plugin.evaluate.threshold import describe

@@ -17,7 +17,7 @@ from tests.plugin.gui import click, double_click, is_in_sight, run_task, wait
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.plugin.patients.panel import PatientsPanel
 from napari_caltomorph.plugin.patients.table import COLUMNS, PatientsTable
-from napari_caltomorph.plugin.widgets.worker import Task
+from napari_caltomorph.plugin.widgets.task_row import Task
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
 
 NAMES = [column.name for column in COLUMNS]

@@ -27,7 +27,7 @@ from napari_caltomorph.plugin.plot_style import plot_style_of
 from napari_caltomorph.plugin.train.panel import TrainPanel
 from napari_caltomorph.plugin.train.setup import TrainOptionsForm, TrainSetup
 from napari_caltomorph.plugin.train.view import Curves, TrainingControl
-from napari_caltomorph.plugin.widgets.worker import Task
+from napari_caltomorph.plugin.widgets.task_row import Task
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
 from napari_caltomorph.training import RECIPES, FinishEarly, TrainProgress, training_folder

@@ -45,7 +45,11 @@ class CohortEncoding(QWidget):
         self.run = TaskRow("Encode patients", kept=_KEPT)
         self.run.button.setToolTip("Computes on the device that is chosen in Preferences")
         self.run.requested.connect(self.requested)
-        self._build()
+        form = QFormLayout()
+        form.setVerticalSpacing(4)
+        form.addRow("Encoder", self.encoder)
+        form.addRow("Features", folder_row(self.features, "Features"))
+        column_of(self, form, self._weights, self.run)
         self._look_for_weights()
 
     @shows_errors
@@ -76,13 +80,6 @@ class CohortEncoding(QWidget):
         """Return what is chosen, here and in the Preferences."""
         stored = preferences()
         return EncodeCohortOptions(encoder=self.encoder.currentText(), device=stored.device, precision=stored.precision)
-
-    def _build(self) -> None:
-        form = QFormLayout()
-        form.setVerticalSpacing(4)
-        form.addRow("Encoder", self.encoder)
-        form.addRow("Features", folder_row(self.features, "Features"))
-        column_of(self, form, self._weights, self.run)
 
     def _look_for_weights(self) -> None:
         self._weights.show_encoder(self.encoder.currentText())

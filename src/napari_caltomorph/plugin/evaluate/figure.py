@@ -1,30 +1,146 @@
-"""A tab of figures: the chosen page, drawn in napari's theme, and the selection of patients by a click on it."""
+"""The figures of *Evaluate ensemble*: pages as rows, and a tab that draws one of them and takes clicks on it."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QWidget
 
+from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.evaluation.confusion import Confusion
-from napari_caltomorph.plugin.evaluate.pages import Page
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.parts import column_of, counted, narrow_combo, plain
 from napari_caltomorph.report import PlotStyle
-from napari_caltomorph.report.drawing import short
+from napari_caltomorph.report.drawing import PAPER, short
+from napari_caltomorph.report.evaluation_figures import FIGURES, EvaluationFigure, figures_of
+from napari_caltomorph.report.patient_map import patient_map
+from napari_caltomorph.storage import replacing
 
+KINDS = ("pdf", "svg", "png")
 # Within how many pixels a click hits a dot.
 _REACH = 7
 # Characters in a line of a row's name.
 _WIDEST_NAME = 21
+
+
+@dataclass(frozen=True)
+class Page:
+    """One `panel` of one of the report's figures. A tab with several pages lets the user choose among their titles.
+
+    A click lists the patients in a cell of `matrix` (rows and columns are the y and x of the axes), or those whose
+    dots in `points` (P, 2) are under the pointer. `note` is shown before the caption. Below `least_height`, in pixels
+    for an inch of paper, lines of text would run into each other: the page scrolls instead.
+    """
+
+    tab: str
+    title: str
+    figure: EvaluationFigure
+    panel: int = 0
+    has_threshold: bool = False
+    matrix: Callable[[Evaluation], Confusion] | None = None
+    points: Callable[[Evaluation], NDArray[np.floating[Any]]] | None = None
+    note: Callable[[Evaluation], str] | None = None
+    least_height: int = 48
+
+    @property
+    def hint(self) -> str:
+        """How to read the page, and what a click does."""
+        if self.matrix is not None:
+            return "Rows: true, columns: predicted. Click a cell."
+        return "Click a dot to see which patient it is." if self.points is not None else ""
+
+    def caption(self, evaluation: Evaluation) -> str:
+        """Return how it was made and what it shows."""
+        return ("" if self.note is None else f"{self.note(evaluation)} ") + self.figure.caption
+
+    def size(self, evaluation: Evaluation) -> tuple[float, float]:
+        """Return width and height on paper, in inches."""
+        (wide, high), (down, across) = self.figure.size(evaluation), self.figure.grid
+        return wide / across, high / down
+
+    def draw(self, axes: Axes, evaluation: Evaluation, style: PlotStyle, threshold: float) -> None:
+        """Draw it."""
+        draw: Any = self.figure.panels[self.panel]
+        draw(axes, evaluation, style, **({"threshold": threshold} if self.has_threshold else {}))
+
+    def save(self, path: Path, evaluation: Evaluation, threshold: float) -> None:
+        """Write it as PDF, SVG or PNG (the ending of the name decides), drawn as on paper whatever napari's theme."""
+        kind = path.suffix.lower().lstrip(".")
+        if kind not in KINDS:
+            raise OutputRefused(f"{path} has no known ending: let the name end in .pdf, .svg or .png.")
+        figure = Figure(figsize=self.size(evaluation), layout="constrained")
+        FigureCanvasAgg(figure)
+        self.draw(figure.subplots(), evaluation, PAPER, threshold)
+        with replacing(path) as part:
+            figure.savefig(part, format=kind, dpi=200)
+
+
+def _hemoglobin(evaluation: Evaluation) -> NDArray[np.float64]:
+    columns = ("measured_hemoglobin_g_dl", "hemoglobin_g_dl")
+    return np.stack([evaluation.patients[c].to_numpy(dtype=float, na_value=np.nan) for c in columns], axis=1)
+
+
+PAGES = (
+    Page("Confusion", "Classes", FIGURES["confusion"], matrix=lambda e: e.confusion, least_height=55),
+    Page(
+        "Confusion",
+        "Detailed classes",
+        FIGURES["confusion_detailed"],
+        matrix=lambda e: e.detailed_confusion,
+        least_height=76,
+    ),
+    Page("Confusion", "Within the first two classes", FIGURES["top2"]),
+    Page("Confusion", "By how much the first class led", FIGURES["top2"], 1),
+    Page("ROC", "Malignant or not", FIGURES["roc"], has_threshold=True),
+    Page("ROC", "Each class against the rest", FIGURES["roc"], 1, least_height=84),
+    Page("Calibration", "Predicted class", FIGURES["reliability"]),
+    Page("Calibration", "Malignancy", FIGURES["reliability"], 1),
+    Page("FDR", "Against all others", FIGURES["fdr"], has_threshold=True, least_height=72),
+    Page(
+        "FDR",
+        "Against others without healthy donors",
+        FIGURES["fdr_without_healthy"],
+        has_threshold=True,
+        least_height=72,
+    ),
+    Page("Hb", "Hemoglobin", FIGURES["hemoglobin"], points=_hemoglobin),
+    Page(
+        "Map",
+        "Map of patients",
+        FIGURES["map"],
+        points=lambda e: patient_map(e).evaluated,
+        note=lambda e: patient_map(e).in_words,
+    ),
+)
+"""Those of every evaluation, in the order in which they are shown."""
+
+AGAINST = "Against"
+TABS = (*dict.fromkeys(page.tab for page in PAGES), AGAINST)
+
+
+def pages_of(evaluation: Evaluation) -> tuple[Page, ...]:
+    """Return `PAGES`, and one for each panel that shows predictions against a covariate."""
+    further = [figure for figure in figures_of(evaluation) if figure.name not in FIGURES]
+    return (
+        *PAGES,
+        *(
+            Page(AGAINST, f"{one.title}, {panel + 1} of {len(one.panels)}", one, panel, least_height=72)
+            for one in further
+            for panel in range(len(one.panels))
+        ),
+    )
 
 
 @dataclass(frozen=True)
@@ -54,8 +170,7 @@ class FigureTab(QWidget):
         self._hint = QLabel()
         self.canvas = FigureCanvas()
         self.canvas.mpl_connect("button_press_event", self._on_press)
-        area = QScrollArea(widgetResizable=True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
+        area = QScrollArea(widgetResizable=True, frameShape=QFrame.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setWidget(self.canvas)
         column = column_of(self, self.choice, self._hint, area, stretch=(area,), spacing=2)
@@ -82,12 +197,13 @@ class FigureTab(QWidget):
         self._hint.setVisible(bool(self.page.hint))
         self.canvas.setMinimumHeight(round(self.page.least_height * self.page.size(evaluation)[1]))
         self.canvas.setToolTip(f"<p>{plain(self.page.caption(evaluation))}</p>")
-        self.canvas.figure.clear()
-        axes = self.canvas.figure.subplots()
-        self.page.draw(axes, evaluation, style, threshold)
-        if self.page.matrix is not None:
-            _narrow(axes)
-        self.canvas.draw_idle()
+
+        def draw(axes: Axes) -> None:
+            self.page.draw(axes, evaluation, style, threshold)
+            if self.page.matrix is not None:
+                _narrow(axes)
+
+        self.canvas.redraw(draw)
 
     def mark(self, selection: PatientSelection | None) -> None:
         """Frame the cell, or ring the dots, of the selected patients."""
@@ -104,18 +220,15 @@ class FigureTab(QWidget):
             self.selected.emit(self._in_cell(self._evaluation, self.page.matrix(self._evaluation), row, column))
 
     def _mark(self, axes: Axes, evaluation: Evaluation, selection: PatientSelection) -> list[Any]:
+        text = self._plot_style.text
         if selection.page is self.page and selection.cell is not None:
             row, column = selection.cell
-            frame = Rectangle(
-                (column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=self._plot_style.text, linewidth=3, zorder=5
-            )
-            return [axes.add_patch(frame)]
+            corner = (column - 0.5, row - 0.5)
+            return [axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=text, linewidth=3, zorder=5))]
         if self.page.points is not None:
             is_in = evaluation.patients["patient_id"].isin(selection.patients).to_numpy(dtype=bool)
             x, y = self.page.points(evaluation)[is_in].T
-            return [
-                axes.scatter(x, y, s=110, facecolor="none", edgecolor=self._plot_style.text, linewidth=1.8, zorder=6)
-            ]
+            return [axes.scatter(x, y, s=110, facecolor="none", edgecolor=text, linewidth=1.8, zorder=6)]
         return []
 
     def _on_press(self, event: Any) -> None:
@@ -143,10 +256,7 @@ class FigureTab(QWidget):
 
 
 def _narrow(axes: Axes) -> None:
-    """Fit a matrix into the width of a dock: row names in several lines, no title (the hint replaces it).
-
-    A cell has room for its count; its shade and the saved figure show the share.
-    """
+    """Fit a matrix into a dock: row names in several lines, no title, no shares (its shades show them)."""
     axes.set_title("", loc="left")
     for text in axes.texts:
         text.set_text(text.get_text().split()[0])

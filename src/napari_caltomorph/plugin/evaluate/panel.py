@@ -18,13 +18,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
 from napari_caltomorph.diagnosis.prediction_files import folder_name
 from napari_caltomorph.errors import CaltomorphError, TrainingPatientsFound
 from napari_caltomorph.evaluation import Evaluation
-from napari_caltomorph.jobs import (
-    ModelEvaluation,
-    evaluate_command,
-    evaluate_model,
-    examine,
-    save_evaluation,
-)
+from napari_caltomorph.jobs import ModelEvaluation, evaluate_command, evaluate_model, examine, save_evaluation
 from napari_caltomorph.jobs.evaluate import compute_for_display
 from napari_caltomorph.plugin.evaluate.result import EvaluateResult
 from napari_caltomorph.plugin.evaluate.setup import EvaluateSetup, in_panel_words
@@ -38,6 +32,8 @@ from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.report.evaluation_figures import save_figures
 from napari_caltomorph.smear import read_smear
 from napari_caltomorph.storage import path_of
+
+_REPORT_TIP = "Save one HTML file that can be handed on, with evaluation.json, predictions.csv and figures, and open it"
 
 
 class EvaluatePanel(DockPanel):
@@ -53,8 +49,8 @@ class EvaluatePanel(DockPanel):
         )
         self.stale = line()
         self.result = EvaluateResult()
-        self.save_button = QPushButton("Save figures")
-        self.report_button = QPushButton("Report ...")
+        self.save_button = QPushButton("Save figures", toolTip="As PDF or SVG for print, or PNG")
+        self.report_button = QPushButton("Report ...", toolTip=_REPORT_TIP, clicked=self._report_dialog)
         self.copy = CopyLink()
         self.setup.submitted.connect(self.evaluate)
         self.setup.changed.connect(self._on_setup_changed)
@@ -63,7 +59,6 @@ class EvaluatePanel(DockPanel):
         self.run.ended.connect(self._on_ended)
         self.offer.linkActivated.connect(lambda _: self.evaluate_out_of_fold())
         self.result.opened.connect(self.open_patient)
-        self.report_button.clicked.connect(self._report_dialog)
         self.copy.linkActivated.connect(lambda _: self.copy_command())
         self._build()
         self.section.set_open(True)
@@ -165,10 +160,6 @@ class EvaluatePanel(DockPanel):
         menu.addAction("This figure ...", self._figure_dialog)
         menu.addAction("All figures ...", self._figures_dialog)
         self.save_button.setMenu(menu)
-        self.save_button.setToolTip("As PDF or SVG for print, or PNG")
-        self.report_button.setToolTip(
-            "Save one HTML file that can be handed on, with evaluation.json, predictions.csv and figures, and open it"
-        )
         self.stale.setStyleSheet(f"color: {WARNING}")
         self._tools = QWidget()
         tools = QHBoxLayout(self._tools)

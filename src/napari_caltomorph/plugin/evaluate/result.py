@@ -10,8 +10,7 @@ from qtpy.QtWidgets import QFrame, QSplitter, QTabWidget, QTextBrowser, QWidget
 from napari_caltomorph.audit.result import Audit
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.jobs import ModelEvaluation
-from napari_caltomorph.plugin.evaluate.figure import FigureTab, PatientSelection
-from napari_caltomorph.plugin.evaluate.pages import TABS, pages_of
+from napari_caltomorph.plugin.evaluate.figure import TABS, FigureTab, PatientSelection, pages_of
 from napari_caltomorph.plugin.evaluate.setup import in_panel_words
 from napari_caltomorph.plugin.evaluate.threshold import PatientsList, ThresholdRow
 from napari_caltomorph.plugin.widgets.parts import column_of, counted, line, link, plain
@@ -104,11 +103,7 @@ class EvaluateResult(QWidget):
         self._draw_now()
 
     def follow(self, who: str) -> None:
-        """List patients and keep the list up to date as the threshold moves.
-
-        ``"missed"`` are those below the threshold, ``"false_alarms"`` those wrongly above it, ``"wrong"`` those that
-        are predicted as another class.
-        """
+        """List the patients ``"missed"``, ``"false_alarms"`` or ``"wrong"``, updated as the threshold moves."""
         self._follows, self._selection = who, None
         self._list()
         self._mark()

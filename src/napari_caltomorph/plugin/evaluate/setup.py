@@ -42,8 +42,7 @@ class EvaluateSetup(QWidget):
         self.models = ModelChooser()
         self.chooser = CohortChooser(last_evaluation())
         features = str(last_cohort().value("features", ""))
-        self.features = QLineEdit(features, placeholderText="folder with one .h5 a patient")
-        self.features.setToolTip(_FEATURES)
+        self.features = QLineEdit(features, placeholderText="folder with one .h5 a patient", toolTip=_FEATURES)
         self.options = EvaluateOptionsForm()
         self.chooser.submitted.connect(self.submitted)
         for part in (self.models, self.chooser, self.options):
@@ -52,8 +51,7 @@ class EvaluateSetup(QWidget):
         folder = QWidget()
         form = QFormLayout(folder)
         form.setContentsMargins(0, 0, 0, 0)
-        name = QLabel("Features")
-        name.setMinimumWidth(_NAMES_WIDTH)
+        name = QLabel("Features", minimumWidth=_NAMES_WIDTH)
         form.addRow(name, folder_row(self.features, "Features"))
         rest = QWidget()
         self._others = (self.models, folder, empty := line(_EMPTY), rest)
@@ -64,13 +62,7 @@ class EvaluateSetup(QWidget):
         self._arrange()
 
     def request(self) -> EvaluateRequest:
-        """Return the chosen evaluation.
-
-        Raises
-        ------
-        CaltomorphError
-            An input is missing or not valid; the message names the fix.
-        """
+        """Return the chosen evaluation; raise where an input is missing or not valid."""
         return EvaluateRequest(
             model=preferences().model,
             cohort=self.chooser.path(),

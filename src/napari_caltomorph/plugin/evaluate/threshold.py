@@ -26,21 +26,19 @@ class ThresholdRow(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
+        self._start = self._value = 0.5
         self.slider = QSlider(Qt.Orientation.Horizontal, maximum=_STEPS, pageStep=_STEPS // 20)
         self.number = QDoubleSpinBox(maximum=1.0, singleStep=0.01, decimals=3, keyboardTracking=False)
         self.number.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
         self.number.setFixedWidth(52)
-        self.reset = QPushButton("Reset")
+        self.reset = QPushButton("Reset", clicked=lambda: self._set(self._start))
         self.reset.setFixedWidth(52)
-        self._start = self._value = 0.5
         self._rates = line()
         self.slider.valueChanged.connect(lambda step: self._set(step / _STEPS))
         self.number.valueChanged.connect(self._set)
-        self.reset.clicked.connect(lambda: self._set(self._start))
+        tip = "Patients with at least this malignancy are called malignant; left and right arrows move it"
         for widget in (self.slider, self.number):
-            widget.setToolTip(
-                "Patients with at least this malignancy are called malignant; left and right arrows move it"
-            )
+            widget.setToolTip(tip)
         row = row_of(QLabel("Malignant from"), self.slider, self.number, self.reset, stretch=(self.slider,))
         column_of(self, row, self._rates, spacing=2)
 
@@ -67,15 +65,11 @@ class ThresholdRow(QWidget):
 
     def show_rates(self, point: OperatingPoint) -> None:
         """Show the rates at the threshold."""
-        self._rates.setText(
-            f"Sensitivity <b>{_value(point.sensitivity)}</b>, specificity <b>{_value(point.specificity)}</b>, "
-            f"FDR <b>{_value(point.fdr)}</b>"
-        )
-        self._rates.setToolTip(
-            f"Sensitivity {plain(_shown(point.sensitivity))}<br>Specificity {plain(_shown(point.specificity))}<br>"
-            f"FDR {plain(_shown(point.fdr))}<br>FDR without healthy donors {plain(_shown(point.fdr_without_healthy))}"
-            f"<br>Against {plain(point.others_in_words)}"
-        )
+        rates = {"Sensitivity": point.sensitivity, "specificity": point.specificity, "FDR": point.fdr}
+        self._rates.setText(", ".join(f"{name} <b>{_value(rate)}</b>" for name, rate in rates.items()))
+        rates["FDR without healthy donors"] = point.fdr_without_healthy
+        tips = [f"{name[0].upper()}{name[1:]} {plain(_shown(rate))}" for name, rate in rates.items()]
+        self._rates.setToolTip("<br>".join([*tips, f"Against {plain(point.others_in_words)}"]))
 
     def _set(self, value: float) -> None:
         if value != self._value:

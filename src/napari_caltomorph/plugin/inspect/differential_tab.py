@@ -29,8 +29,7 @@ from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import WARNING, colored, column_of, counted, line, plain
 from napari_caltomorph.plugin.widgets.settings import choose_file, choose_folder, choose_new_file
-from napari_caltomorph.plugin.widgets.task_row import TaskRow
-from napari_caltomorph.plugin.widgets.worker import Job
+from napari_caltomorph.plugin.widgets.task_row import Job, TaskRow
 
 _EMPTY = "Select cells and label them: press a letter over the picture, or click a button."
 _PROBES, _TABLES = "Probes (*.safetensors)", "Tables (*.csv)"

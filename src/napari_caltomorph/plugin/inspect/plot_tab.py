@@ -19,7 +19,7 @@ from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.canvas import CellPlot
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, line, plain, row_of
-from napari_caltomorph.plugin.widgets.worker import Job
+from napari_caltomorph.plugin.widgets.task_row import Job
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.report import PlotStyle, draw_attention_swarm
 

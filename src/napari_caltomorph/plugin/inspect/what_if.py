@@ -14,7 +14,7 @@ from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import ERROR, colored, counted, line, plain
-from napari_caltomorph.plugin.widgets.worker import Job
+from napari_caltomorph.plugin.widgets.task_row import Job
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.report.patient_texts import what_if_lines
 from napari_caltomorph.report.prediction_figures import draw_what_if

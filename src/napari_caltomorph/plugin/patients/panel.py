@@ -18,13 +18,22 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QLineEdit, QMenu, QPushButton
 from napari_caltomorph.cohort import FoundPatient, find_patients
 from napari_caltomorph.diagnosis import save_predictions
 from napari_caltomorph.diagnosis.prediction_files import folder_name, refuse_repeated_ids
-from napari_caltomorph.errors import printable
+from napari_caltomorph.errors import OutputRefused, printable
 from napari_caltomorph.jobs import PatientProgress, PatientResult, predict_patients
 from napari_caltomorph.plugin.patients.table import PatientRow, PatientsTable, described
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
-from napari_caltomorph.plugin.widgets.parts import BUTTON_WIDTH, ERROR, colored, counted, folder_row, line, row_of
+from napari_caltomorph.plugin.widgets.parts import (
+    BUTTON_WIDTH,
+    ERROR,
+    colored,
+    counted,
+    folder_row,
+    line,
+    path_in,
+    row_of,
+)
 from napari_caltomorph.plugin.widgets.settings import COHORT_FILES, choose_file, choose_folder, preferences
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress, Progress
@@ -91,13 +100,10 @@ class PatientsPanel(DockPanel):
         """Predict all patients of the table; those that are done already are not computed again."""
         self.bind()
         patients = {row.patient_id: row.path for row in self.table.rows}
-        folder = self.results.text().strip()
         if not patients:
-            self.run.show_error("There is no patient yet: add a folder or a cohort.")
-            return
-        if not folder:
-            self.run.show_error("Choose a folder for the predictions first.")
-            return
+            raise OutputRefused("There is no patient yet: add a folder or a cohort.")
+        if (folder := path_in(self.results)) is None:
+            raise OutputRefused("Choose a folder for the predictions first.")
         options = self.models.options()
         self.table.show_patients(patients)
         self._set_busy(True)
@@ -109,7 +115,7 @@ class PatientsPanel(DockPanel):
             if self._predictor is None or self._predictor.options != options:
                 self._predictor = Predictor(options)
             found = {patient: FoundPatient(path) for patient, path in patients.items()}
-            return predict_patients(found, path_of(folder).expanduser(), self._predictor, progress=progress)
+            return predict_patients(found, folder, self._predictor, progress=progress)
 
         self.run.start(work, self._on_predicted)
 
@@ -137,9 +143,8 @@ class PatientsPanel(DockPanel):
         menu.addAction("Folder of patients or cohort...", self._add_folder)
         menu.addAction("Table or cohort.json...", self._add_file)
         self._add.setMenu(menu)
-        self._clear = QPushButton("Clear")
-        self._clear.setToolTip("Remove all patients from the table; nothing is removed from disk")
-        self._clear.clicked.connect(self.clear)
+        tip = "Remove all patients from the table; nothing is removed from disk"
+        self._clear = QPushButton("Clear", toolTip=tip, clicked=self.clear)
         self._about = line()
         top = QGridLayout()
         top.setColumnStretch(1, 1)
@@ -155,11 +160,9 @@ class PatientsPanel(DockPanel):
         self._empty = line(_EMPTY)
         self._empty.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._detail = line()
-        self._opener = QPushButton("Open in Predict patient")
-        self._opener.clicked.connect(lambda: self.open(self.table.chosen) if self.table.chosen else None)
-        self._export = QPushButton("Export all ...")
-        self._export.setToolTip("Write predictions.csv, cells.csv and each prediction.json into another folder")
-        self._export.clicked.connect(self._export_dialog)
+        self._opener = QPushButton("Open in Predict patient", clicked=self._open_chosen)
+        tip = "Write predictions.csv, cells.csv and each prediction.json into another folder"
+        self._export = QPushButton("Export all ...", toolTip=tip, clicked=self._export_dialog)
         tools = row_of(self._opener)
         tools.addWidget(self._export)
         widgets = (self.run, self._empty, self.table, self._detail)
@@ -194,8 +197,8 @@ class PatientsPanel(DockPanel):
         """Suggest a results folder next to the patients, one for each model, unless the user has chosen one."""
         if self._place is None or self.results.text() != self._suggested:
             return
-        name = self._place.name if self._place.is_dir() else self._place.stem
-        model = "" if self.models.description is None else f"_{folder_name(self.models.description.name.split()[0])}"
+        name, known = self._place.name if self._place.is_dir() else self._place.stem, self.models.description
+        model = "" if known is None else f"_{folder_name(known.name.split()[0])}"
         self._suggested = printable(str(self._place.with_name(f"{name}_predicted{model}")))
         self.results.setText(self._suggested)
 
@@ -250,6 +253,10 @@ class PatientsPanel(DockPanel):
             self.run.show_error(row.problem or f"{row.patient_id} is not predicted yet.")
         else:
             self.open(row)
+
+    def _open_chosen(self) -> None:
+        if self.table.chosen is not None:
+            self.open(self.table.chosen)
 
     def _export_dialog(self) -> None:
         if folder := choose_folder(self, "Export to"):

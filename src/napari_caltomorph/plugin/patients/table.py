@@ -7,16 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, QSortFilterProxyModel, Qt
+from qtpy.QtCore import QModelIndex, QSize, QSortFilterProxyModel, Qt
 from qtpy.QtGui import QBrush, QColor
 from qtpy.QtWidgets import QTableView
 
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.jobs import PatientResult
 from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, colored, plain
+from napari_caltomorph.plugin.widgets.table_view import RowsModel
 
 Value = str | float | int | None
 _MALIGNANT = "#e0563f"
+_MALIGNANCY_TIP = "Probability of malignancy; red from the model's threshold on"
 _ROW_HEIGHT = 22
 # Of a selected patient; the table needs the room.
 _WARNINGS = 2
@@ -44,25 +46,13 @@ class PatientRow:
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the table.
-
-    Attributes
-    ----------
-    name, tip : str
-    width : int
-        Pixels; 0 stretches.
-    value : callable
-        PatientRow -> the value to show and to sort by, None where unknown.
-    digits : int
-        Decimals of a number.
-    is_text : bool
-    """
+    """One column of the table; its value is shown and sorted by, None where unknown."""
 
     name: str
-    width: int
+    width: int  # pixels; 0 stretches
     value: Callable[[PatientRow], Value]
     tip: str = ""
-    digits: int = 0
+    digits: int = 0  # decimals of a number
     is_text: bool = False
 
 
@@ -78,13 +68,7 @@ COLUMNS = (
     Column("patient", 98, lambda row: row.patient_id, is_text=True),
     Column("class", 128, _class_or_state, "The most probable class", is_text=True),
     Column("p", 36, _of_prediction(lambda one: one.top(1)[0][1]), "Its probability", digits=2),
-    Column(
-        "malign.",
-        64,
-        _of_prediction(lambda one: one.malignancy),
-        "Probability of malignancy; red from the model's threshold on",
-        digits=2,
-    ),
+    Column("malign.", 64, _of_prediction(lambda one: one.malignancy), _MALIGNANCY_TIP, digits=2),
     Column("Hb g/dl", 54, _of_prediction(lambda one: one.hemoglobin), "Hemoglobin, estimated from the cells", digits=1),
     Column("cells", 44, _of_prediction(lambda one: len(one.cells)), "Cells that the prediction is made of"),
     Column("left out", 54, _of_prediction(lambda one: len(one.left_out)), "Cells that are left out"),
@@ -159,7 +143,9 @@ class PatientsTable(QTableView):
         self._model.change(result.patient_id, state=state, result=result)
 
 
-class _PatientsModel(QAbstractTableModel):
+class _PatientsModel(RowsModel):
+    heads = tuple(column.name for column in COLUMNS)
+
     def __init__(self, parent: QTableView) -> None:
         super().__init__(parent)
         self.rows: list[PatientRow] = []
@@ -178,18 +164,10 @@ class _PatientsModel(QAbstractTableModel):
         self.values[place] = _values(self.rows[place])
         self.dataChanged.emit(self.index(place, 0), self.index(place, len(COLUMNS) - 1))
 
-    def rowCount(self, parent: QModelIndex | None = None) -> int:
-        return 0 if parent is not None and parent.isValid() else len(self.rows)
-
-    def columnCount(self, parent: QModelIndex | None = None) -> int:
-        return len(COLUMNS)
-
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
-        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
-            return COLUMNS[section].name
         if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.ToolTipRole:
             return COLUMNS[section].tip or None
-        return None
+        return super().headerData(section, orientation, role)
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         row, column = self.rows[index.row()], COLUMNS[index.column()]

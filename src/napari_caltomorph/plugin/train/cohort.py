@@ -15,7 +15,6 @@ from napari_caltomorph.plugin.widgets.parts import add_items, column_of, line, l
 from napari_caltomorph.plugin.widgets.settings import last_training
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
-from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.report import PlotStyle, draw_classes
 
 _EMPTY = (
@@ -59,23 +58,14 @@ class TrainCohort(QWidget):
         place, options = self.chooser.path(), self.chooser.options()
         self.chooser.remember()
 
-        def work(progress: OnProgress) -> Cohort:
-            return read_cohort(place, options, progress=progress)
-
         def show(cohort: Cohort) -> None:
             self._read_as = place, options
             self._show(cohort)
 
-        self.run.start(work, show)
+        self.run.start(lambda progress: read_cohort(place, options, progress=progress), show)
 
     def as_chosen(self) -> tuple[Cohort, Path, CohortOptions]:
-        """Return the cohort, and what it was read from.
-
-        Raises
-        ------
-        TrainingRefused
-            No cohort was read yet, or the choice has changed since.
-        """
+        """Return the cohort, and what it was read from; raise `TrainingRefused` if the choice has changed since."""
         if self.cohort is None or self._read_as is None:
             raise TrainingRefused("Read a cohort first.")
         if (self.chooser.path(), self.chooser.options()) != self._read_as:
@@ -92,9 +82,8 @@ class TrainCohort(QWidget):
         """Draw the classes again, in the colours of a theme."""
         self._plot_style = style
         if self.cohort is not None:
-            self.classes.figure.clear()
-            draw_classes(self.classes.figure.subplots(), self.cohort, style)
-            self.classes.draw_idle()
+            cohort = self.cohort
+            self.classes.redraw(lambda axes: draw_classes(axes, cohort, style))
 
     def _show(self, cohort: Cohort) -> None:
         self.cohort = cohort
@@ -131,5 +120,4 @@ class LeftOutPatients(QDialog):
         counts = ", ".join(f"{count} {rule}" for rule, count in cohort.left_out_counts().items())
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         buttons.rejected.connect(self.reject)
-        column = QVBoxLayout(self)
-        add_items(column, line(plain(f"Left out: {counts}.")), self.table, buttons)
+        add_items(QVBoxLayout(self), line(plain(f"Left out: {counts}.")), self.table, buttons)

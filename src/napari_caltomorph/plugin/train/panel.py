@@ -14,9 +14,8 @@ from qtpy.QtWidgets import QDockWidget, QMessageBox, QPushButton
 
 from napari_caltomorph.jobs import TrainedModel, train_model
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
-from napari_caltomorph.plugin.train.result import TrainingResult
 from napari_caltomorph.plugin.train.setup import TrainSetup
-from napari_caltomorph.plugin.train.view import TrainingControl, TrainingView, TrainRow
+from napari_caltomorph.plugin.train.view import TrainingControl, TrainingResult, TrainingView, TrainRow
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.parts import CollapsibleSection, CopyLink
 from napari_caltomorph.plugin.widgets.task_row import shows_errors
@@ -127,8 +126,8 @@ class TrainPanel(DockPanel):
         self.result.setVisible(not is_setup and has_result)
         self._column.setStretchFactor(self.section, int(is_setup))
         cohort = self.setup.cohort.cohort
-        title = "Setup" if is_setup or cohort is None else f"Setup: {cohort.name}, {len(cohort)} patients"
-        self.section.set_title(title)
+        known = "" if is_setup or cohort is None else f": {cohort.name}, {len(cohort)} patients"
+        self.section.set_title(f"Setup{known}")
 
     def _name_button(self) -> None:
         self.run.set_title(_RESUME if self.setup.model.is_begun else _TRAIN)
@@ -169,12 +168,8 @@ class TrainPanel(DockPanel):
         self._outcome = None  # the error is shown
 
     def _may_stop(self) -> bool:
-        answer = QMessageBox.question(
-            self,
-            "Stop training?",
-            "A training runs. Stop it? The last finished epoch is kept, and the training can be resumed.",
-        )
-        return bool(answer == QMessageBox.StandardButton.Yes)
+        text = "A training runs. Stop it? The last finished epoch is kept, and the training can be resumed."
+        return bool(QMessageBox.question(self, "Stop training?", text) == QMessageBox.StandardButton.Yes)
 
     def _watch_crosses(self) -> None:
         for parent in self._closable_parents():

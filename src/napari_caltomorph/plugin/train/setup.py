@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import json
+import shutil
+from contextlib import suppress
+from pathlib import Path
 
 from pydantic import ValidationError
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import QCheckBox, QLabel, QLineEdit, QMessageBox, QPushButton, QWidget
 
 from napari_caltomorph.cohort import Cohort
-from napari_caltomorph.errors import TrainingRefused
+from napari_caltomorph.diagnosis.installed import place_for
+from napari_caltomorph.errors import CaltomorphError, ModelRefused, TrainingRefused
 from napari_caltomorph.jobs import TrainRequest, train_command
 from napari_caltomorph.plugin.cohort.encoding import CohortEncoding
 from napari_caltomorph.plugin.train.cohort import TrainCohort
-from napari_caltomorph.plugin.train.model_place import ModelPlace
 from napari_caltomorph.plugin.widgets.options_form import JobOptionsForm, OptionRefused, OptionsForm
 from napari_caltomorph.plugin.widgets.parts import (
     ERROR,
+    chooser_grid,
     colored,
     column_of,
     counted,
     line,
+    link,
     path_in,
     plain,
     row_of,
     show_open_section,
 )
-from napari_caltomorph.plugin.widgets.settings import last_training, preferences
-from napari_caltomorph.plugin.widgets.worker import Job
-from napari_caltomorph.training import RECIPES, TrainOptions, features_ready
+from napari_caltomorph.plugin.widgets.settings import choose_folder, last_training, preferences
+from napari_caltomorph.plugin.widgets.task_row import Job
+from napari_caltomorph.storage import home
+from napari_caltomorph.training import RECIPES, TrainOptions, features_ready, training_folder
 
 # Features are counted when the name of their folder is complete.
 _COUNT_AFTER_MS = 400
@@ -48,8 +54,7 @@ class TrainSetup(QWidget):
         self._ready = line()
         self.model = ModelPlace()
         self.options = TrainOptionsForm()
-        self._count_soon = QTimer(self, singleShot=True, interval=_COUNT_AFTER_MS)
-        self._count_soon.timeout.connect(self.count_features)
+        self._count_soon = QTimer(self, singleShot=True, interval=_COUNT_AFTER_MS, timeout=self.count_features)
         self.encoding.features.textChanged.connect(lambda _: self._count_soon.start())
         self._rest = QWidget()
         parts = (self.cohort, self.encoding, self._ready, self.model, self.options, self._rest)
@@ -64,13 +69,7 @@ class TrainSetup(QWidget):
         return str(self._ready.text())
 
     def request(self) -> TrainRequest:
-        """Return the chosen training, and remember it.
-
-        Raises
-        ------
-        CaltomorphError
-            An input is missing or not valid; the message names the fix.
-        """
+        """Return the chosen training, and remember it; raise where an input is missing or not valid."""
         cohort, _, _ = self.cohort.as_chosen()
         features = path_in(self.encoding.features)
         if features is None and cohort.table["features"].isna().all():
@@ -94,15 +93,9 @@ class TrainSetup(QWidget):
         request = self.request()
         _, place, patients = self.cohort.as_chosen()
         is_to_encode = self._is_ready is False and not request.options.skip_missing
-        return train_command(
-            place,
-            patients,
-            request.features,
-            request.out,
-            request.options,
-            resume=request.resume,
-            encoding=request.encoding if is_to_encode else None,
-        )
+        encoding = request.encoding if is_to_encode else None
+        features, out, options = request.features, request.out, request.options
+        return train_command(place, patients, features, out, options, resume=request.resume, encoding=encoding)
 
     def count_features(self) -> None:
         """Count in the background which training patients have features in the chosen folder, and show it."""
@@ -151,8 +144,7 @@ class TrainOptionsForm(JobOptionsForm):
     def __init__(self) -> None:
         # Device and precision are chosen in napari's Preferences, for encoding, training and predicting alike.
         super().__init__(TrainOptions, ("recipe", "epochs"), ("hemoglobin", "device", "precision"))
-        self.hemoglobin = QCheckBox("hemoglobin")
-        self.hemoglobin.setToolTip(TrainOptions.model_fields["hemoglobin"].description or "")
+        self.hemoglobin = QCheckBox("hemoglobin", toolTip=TrainOptions.model_fields["hemoglobin"].description or "")
         self.hemoglobin.toggled.connect(self._on_changed)
         recipe = self.widget("recipe")
         recipe.setMinimumContentsLength(6)  # two options side by side in a dock of 360 px
@@ -163,19 +155,9 @@ class TrainOptionsForm(JobOptionsForm):
         self._restore()
 
     def options(self) -> TrainOptions:
-        """Return the choice, here and in the Preferences.
-
-        Raises
-        ------
-        OptionRefused
-            A text is not a valid value of its option, or two options exclude each other.
-        """
+        """Return the choice, here and in the Preferences; raise `OptionRefused` where it is not valid."""
         stored = preferences()
-        elsewhere = {
-            "hemoglobin": self.hemoglobin.isChecked(),
-            "device": stored.device,
-            "precision": stored.precision,
-        }
+        elsewhere = {"hemoglobin": self.hemoglobin.isChecked(), "device": stored.device, "precision": stored.precision}
         try:
             return TrainOptions(**self.values(), **elsewhere)
         except ValidationError as error:
@@ -215,3 +197,80 @@ def _is_still(form: OptionsForm, name: str, value: object) -> bool:
         return bool(form.values()[name] == value)
     except OptionRefused:
         return False
+
+
+class ModelPlace(QWidget):
+    """A line for the name or folder of the model; `changed` follows each change of it and of `is_begun`."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.edit = QLineEdit(str(last_training().value("model", "")), placeholderText="name, or a new folder")
+        self.edit.setToolTip(f"With a name, the model is in {home('models')}, and found by that name")
+        self.edit.textChanged.connect(self.refresh)
+        browse = QPushButton("Browse", toolTip="Choose the folder in which the model's own folder is made")
+        browse.clicked.connect(self._browse)
+        self._begun: Path | None = None
+        self._note = line(
+            "A training of this model was stopped. It is resumed from the last finished epoch, with the options that "
+            f"it was started with; or {link('discard it')}."
+        )
+        self._note.linkActivated.connect(lambda _: self._ask_to_discard())
+        grid = chooser_grid(self, "Model", self.edit, browse, self._note)
+        grid.setColumnMinimumWidth(0, 64)
+        grid.addWidget(self._note, 1, 0, 1, 3)
+        self.refresh()
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a training of this model was stopped, and can be resumed."""
+        return self._begun is not None
+
+    @property
+    def text(self) -> str:
+        """The note below the name."""
+        return str(self._note.text()) if self.is_begun else ""
+
+    def folder(self) -> Path:
+        """Return the folder of the model; raise `ModelRefused` for no name, or one that no model can have."""
+        text, path = self.edit.text().strip(), path_in(self.edit)
+        if path is None:
+            raise ModelRefused("Give the model a name, or choose a folder for it.")
+        is_path = "/" in text or "\\" in text or text.startswith("~")
+        return path if is_path else place_for(text)
+
+    def suggest(self, name: str) -> None:
+        """Set a name, if there is none."""
+        if not self.edit.text().strip():
+            self.edit.setText(name)
+
+    def remember(self) -> None:
+        """Let the next session begin with this model."""
+        last_training().setValue("model", self.edit.text().strip())
+
+    def refresh(self) -> None:
+        """Check whether a training of this model was stopped."""
+        self._begun = None
+        with suppress(CaltomorphError):
+            work = training_folder(self.folder())
+            self._begun = work if work.is_dir() else None
+        self._note.setVisible(self.is_begun)
+        self.changed.emit()
+
+    def discard(self) -> None:
+        """Remove the checkpoints of the stopped training."""
+        if self._begun is not None:
+            shutil.rmtree(self._begun, ignore_errors=True)
+        self.refresh()
+
+    def _ask_to_discard(self) -> None:
+        answer = QMessageBox.question(
+            self, "Discard the training", f"Remove the checkpoints of this training? They are in\n{self._begun}"
+        )
+        if answer == QMessageBox.StandardButton.Yes:
+            self.discard()
+
+    def _browse(self) -> None:
+        if parent := choose_folder(self, "Make the model's folder in"):
+            self.edit.setText(str(parent / (Path(self.edit.text().strip()).name or "model")))

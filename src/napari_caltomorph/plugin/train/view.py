@@ -1,4 +1,4 @@
-"""A training while it runs: its progress, each member's losses, and buttons to pause it or to stop it and keep it.
+"""A training while it runs, with its losses and the buttons that pause or end it, and the model that it makes.
 
 The training runs in a thread; `TrainingControl` hands it the user's requests.
 """
@@ -9,16 +9,17 @@ import math
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QPushButton, QWidget
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QPushButton, QTabWidget, QTextBrowser, QVBoxLayout, QWidget
 
-from napari_caltomorph.jobs import EarlierEpochs
+from napari_caltomorph.jobs import EarlierEpochs, TrainedModel
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
-from napari_caltomorph.plugin.widgets.parts import column_of, line, row_of
+from napari_caltomorph.plugin.widgets.parts import add_items, column_of, counted, line, plain, row_of
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.progress import OnProgress, Progress, format_seconds
-from napari_caltomorph.report import PlotStyle, draw_loss_curves
+from napari_caltomorph.report import PlotStyle, draw_loss_curves, draw_out_of_fold_confusion
 from napari_caltomorph.training import FinishEarly, TrainProgress
 
 # Drawing takes some 50 ms; epochs of a small cohort are faster.
@@ -72,10 +73,7 @@ class Curves:
         """Add the losses of a report; return whether it has another epoch."""
         if progress.epoch <= len(self.train_loss):
             return False
-        for losses, last in (
-            (self.train_loss, progress.train_loss),
-            (self.validation_loss, progress.validation_loss),
-        ):
+        for losses, last in ((self.train_loss, progress.train_loss), (self.validation_loss, progress.validation_loss)):
             if last is not None:
                 losses += [math.nan] * (progress.epoch - 1 - len(losses)) + [last]
         self.best_epoch = progress.best_epoch or 0
@@ -98,11 +96,9 @@ class TrainRow(TaskRow):
             self.forget_pace()
             return super()._sentence(progress)
         best = f", best {progress.best_epoch}" if progress.best_epoch else ""
-        left = self._left(progress)
-        return (
-            f"Fold {progress.fold + 1}/{progress.folds}, epoch {min(progress.epoch + 1, progress.epochs)}/"
-            f"{progress.epochs}{best}{left}"
-        )
+        epoch = min(progress.epoch + 1, progress.epochs)
+        fold = f"Fold {progress.fold + 1}/{progress.folds}"
+        return f"{fold}, epoch {epoch}/{progress.epochs}{best}{self._left(progress)}"
 
     def _left(self, progress: TrainProgress) -> str:
         now = time.monotonic()
@@ -135,11 +131,9 @@ class TrainingView(QWidget):
         self._note = line()
         self.pause = QPushButton("Pause", checkable=True)
         self.pause.toggled.connect(self._on_pause)
-        self.keep = QPushButton("Stop and keep")
-        self.keep.setToolTip("End the training; the members trained so far make the model")
+        self.keep = QPushButton("Stop and keep", toolTip="End the training; the members trained so far make the model")
         self.keep.clicked.connect(self._on_keep)
-        self._timer = QTimer(self, singleShot=True, interval=_DRAW_EVERY_MS)
-        self._timer.timeout.connect(self._draw_now)
+        self._timer = QTimer(self, singleShot=True, interval=_DRAW_EVERY_MS, timeout=self._draw_now)
         column_of(self, self.canvas, self._note, row_of(self.pause, self.keep), stretch=(self.canvas,))
 
     @property
@@ -188,10 +182,7 @@ class TrainingView(QWidget):
         self._draw_now()
 
     def _draw_now(self) -> None:
-        figure = self.canvas.figure
-        figure.clear()
-        draw_loss_curves(figure.subplots(), self.curves, self._plot_style)
-        self.canvas.draw_idle()
+        self.canvas.redraw(lambda axes: draw_loss_curves(axes, self.curves, self._plot_style))
 
     def _on_pause(self, is_paused: bool) -> None:
         self.pause.setText("Resume" if is_paused else "Pause")
@@ -205,3 +196,83 @@ class TrainingView(QWidget):
         self.pause.setEnabled(False)
         self._note.hide()
         self.keep_clicked.emit()
+
+
+class TrainingResult(QWidget):
+    """Shows a `TrainedModel`. `predict_clicked` carries the model's folder."""
+
+    predict_clicked = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trained: TrainedModel | None = None
+        self.dialog: CardDialog | None = None
+        self._about = line()
+        self.confusion, self.losses = (FigureCanvas() for _ in range(2))
+        self.notes = line()
+        self.notes.setMargin(6)
+        self.notes.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.tabs = QTabWidget()
+        for name, widget in (("Confusion", self.confusion), ("Losses", self.losses), ("Notes", self.notes)):
+            self.tabs.addTab(widget, name)
+        self.predict = QPushButton("Open in Predict", toolTip="Choose this model in the panel Predict patient")
+        self.predict.clicked.connect(self._on_predict)
+        self.card = QPushButton("Card", toolTip="The model card: data, training, numbers, limits")
+        self.card.clicked.connect(self.show_card)
+        column_of(self, self._about, self.tabs, row_of(self.predict, self.card), stretch=(self.tabs,))
+
+    @property
+    def text(self) -> str:
+        """The summary above the figures."""
+        return str(self._about.text())
+
+    def show_trained(self, trained: TrainedModel, style: PlotStyle) -> None:
+        """Show a model that was just trained."""
+        self.trained = trained
+        training = trained.description.training
+        summary = f"{counted(len(trained.description.members), 'member')} in {format_seconds(training.seconds)}"
+        accuracy = training.out_of_fold.pooled.get("balanced_accuracy")
+        numbers = "" if accuracy is None else f"<br>balanced accuracy <b>{accuracy}</b> (95 %)"
+        self._about.setText(
+            f"<b>{plain(trained.folder.name)}</b>: {summary}<br>{plain(training.out_of_fold_title)}{numbers}"
+        )
+        self.notes.setText("<br>".join(f"&#8226; {plain(note)}" for note in training.notes) or "Nothing to note.")
+        self.tabs.setTabText(2, f"Notes ({len(training.notes)})")
+        self.tabs.setCurrentIndex(0)
+        self.draw(style)
+
+    def draw(self, style: PlotStyle) -> None:
+        """Draw the figures again, in the colours of a theme."""
+        if self.trained is None:
+            return
+        known, confusion = self.trained.description, self.trained.confusion
+        self.confusion.redraw(lambda axes: draw_out_of_fold_confusion(axes, known.taxonomy, confusion, style))
+        self.losses.redraw(lambda axes: draw_loss_curves(axes, known.training.folds, style))
+
+    def show_card(self) -> None:
+        """Open the model card in a dialog."""
+        if self.trained is not None:
+            self.dialog = CardDialog(self.trained.folder, self)
+            self.dialog.show()
+
+    def _on_predict(self) -> None:
+        if self.trained is not None:
+            self.predict_clicked.emit(self.trained.folder)
+
+
+class CardDialog(QDialog):
+    """Shows the model card of a model folder: its README.md with the figure in it."""
+
+    def __init__(self, folder: Path, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(f"Model card: {folder.name}")
+        self.resize(900, 640)
+        self.text = QTextBrowser(openExternalLinks=True)
+        self.text.setSearchPaths([str(folder)])
+        try:
+            self.text.setMarkdown((folder / "README.md").read_text("utf-8"))
+        except OSError as error:
+            self.text.setPlainText(f"{folder} has no card that can be read ({error.strerror}).")
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        buttons.rejected.connect(self.reject)
+        add_items(QVBoxLayout(self), self.text, buttons)

@@ -41,6 +41,12 @@ class FigureCanvas(FigureCanvasQTAgg):
     def wheelEvent(self, event: QWheelEvent) -> None:
         event.ignore()  # matplotlib would keep it
 
+    def redraw(self, draw: Callable[[Axes], object]) -> None:
+        """Draw into new axes, in place of what is shown."""
+        self.figure.clear()
+        draw(self.figure.subplots())
+        self.draw_idle()
+
 
 class CellPlot(FigureCanvasQTAgg):
     """A canvas with one dot a cell, linked to the selection."""
@@ -60,17 +66,9 @@ class CellPlot(FigureCanvasQTAgg):
         *,
         place: tuple[float, float, float, float] = (0.03, 0.26, 0.94, 0.72),
     ) -> None:
-        """Draw the cells.
+        """Draw the cells into axes at a `place` of the figure (left, bottom, width, height).
 
-        Parameters
-        ----------
-        inspection : Inspection
-        draw : callable
-            Draws into axes, and returns dots whose offsets are in the order of the prediction's cells; none if it
-            draws the reason instead.
-        style : PlotStyle
-        place : tuple of float
-            Of the axes in the figure: left, bottom, width, height.
+        `draw` returns dots whose offsets are in the order of the prediction's cells; none if it draws the reason.
         """
         self._inspection, self._plot_style = inspection, style
         self.figure.clear()

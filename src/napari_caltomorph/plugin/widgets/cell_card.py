@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_caltomorph.errors import CellUnreadable
 from napari_caltomorph.plugin.session.inspection import Inspection
-from napari_caltomorph.plugin.widgets.parts import pixmap, plain
+from napari_caltomorph.plugin.widgets.parts import column_of, pixmap, plain, row_of
 from napari_caltomorph.smear import Smear
 
 
@@ -20,12 +20,9 @@ class CellCard(QWidget):
         self._side = side
         self._picture = QLabel(wordWrap=True, alignment=Qt.AlignmentFlag.AlignCenter)
         self._picture.setFixedSize(side, side)
-        self._text = QLabel(wordWrap=True, alignment=Qt.AlignmentFlag.AlignTop)
-        self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._picture)
-        row.addWidget(self._text, 1)
+        selectable = Qt.TextInteractionFlag.TextSelectableByMouse
+        self._text = QLabel(wordWrap=True, alignment=Qt.AlignmentFlag.AlignTop, textInteractionFlags=selectable)
+        column_of(self, row_of(self._picture, self._text, stretch=(self._text,)))
         self.clear()
 
     @property
@@ -74,8 +71,4 @@ class CellCard(QWidget):
         except CellUnreadable as error:
             self._picture.setText(plain(str(error), width=22))
             return
-        self._picture.setPixmap(
-            pixmap(image).scaled(
-                self._side, self._side, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
-            )
-        )
+        self._picture.setPixmap(pixmap(image, side=self._side))

@@ -21,13 +21,9 @@ _FIELDS = CohortOptions.model_fields
 class CohortChooser(QWidget):
     """Place, taxonomy and minimum of cells; all other fields of `CohortOptions` in *More options*.
 
-    `submitted` is emitted when Return is pressed in the place, `changed` after each change.
-
-    Parameters
-    ----------
-    settings : QSettings, optional
-        Where all options are remembered, for jobs that read names only: the cells were checked when they were encoded.
-        By default only place and taxonomy are remembered, and cells can be checked.
+    `submitted` is emitted when Return is pressed in the place, `changed` after each change. With `settings`, all
+    options are remembered there and only names are read: the cells were checked when they were encoded. Otherwise
+    only place and taxonomy are remembered, and cells can be checked.
     """
 
     submitted = Signal()
@@ -40,26 +36,20 @@ class CohortChooser(QWidget):
         self.place = QLineEdit(str(last.value("place", "")), placeholderText="directory, table or cohort.json")
         self.place.returnPressed.connect(self.submitted)
         self.taxonomy = narrow_combo()
-        self.taxonomy.setToolTip(_FIELDS["taxonomy"].description or "")
         for name in (*SHIPPED_LABEL_MAPS, "none"):
             self.taxonomy.addItem(name, name)
         self.choose_taxonomy(str(last.value("taxonomy", CohortOptions().taxonomy)))
         self.min_cells = QSpinBox(maximum=100_000, value=CohortOptions().min_cells)
-        self.min_cells.setToolTip(_FIELDS["min_cells"].description or "")
-        self.check_cells = QCheckBox("check every image")
-        self.check_cells.setChecked(settings is None)
-        if settings is not None:
-            self.check_cells.hide()
+        for name, widget in (("taxonomy", self.taxonomy), ("min_cells", self.min_cells)):
+            widget.setToolTip(_FIELDS[name].description or "")
+        self.check_cells = QCheckBox("check every image", checked=settings is None)
+        self.check_cells.setHidden(settings is not None)
         self.check_cells.setToolTip("Counts usable cells and finds images that two patients share; takes longer")
         self.section = MoreOptions(CohortOptions, [name for name in _FIELDS if name not in _ALWAYS_SHOWN])
         self.more = self.section.form
         self._restore()
-        for signal in (
-            self.place.textChanged,
-            self.taxonomy.currentIndexChanged,
-            self.min_cells.valueChanged,
-            self.more.changed,
-        ):
+        inputs = (self.place.textChanged, self.taxonomy.currentIndexChanged, self.min_cells.valueChanged)
+        for signal in (*inputs, self.more.changed):
             signal.connect(lambda *_: self.changed.emit())
         self._build()
 
@@ -107,9 +97,7 @@ class CohortChooser(QWidget):
         menu.addAction("Directory...", self._choose_directory)
         menu.addAction("Table or cohort.json...", self._choose_file)
         chooser.setMenu(menu)
-        file = QPushButton("File")
-        file.setToolTip("Choose a taxonomy file of your own")
-        file.clicked.connect(self._choose_taxonomy_file)
+        file = QPushButton("File", toolTip="Choose a taxonomy file of your own", clicked=self._choose_taxonomy_file)
         form = QFormLayout()
         form.setVerticalSpacing(4)
         for name, left, right in (

@@ -25,11 +25,6 @@ class DockPanel(QWidget):
     Closing a dock only hides it, and the Window menu shows it again. The cross in its title removes it permanently.
     Closing the window deletes the panel without notice, while a worker may still run. A panel that is hidden behind
     another tab is not closed.
-
-    Parameters
-    ----------
-    viewer : napari.viewer.Viewer
-        Given by napari.
     """
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -67,7 +62,7 @@ class DockPanel(QWidget):
             self._is_bound = True
             self.on_bound()
             self._viewer.events.theme.connect(self._on_theme)
-            self._on_theme()
+            self.draw(self.plot_style)
 
     def unbind(self) -> None:
         """Stop the work and disconnect, if connected."""
@@ -109,7 +104,7 @@ class DockPanel(QWidget):
             parent = parent.parentWidget()
         return parents
 
-    def _on_theme(self, event: object = None) -> None:
+    def _on_theme(self, event: object) -> None:
         self.draw(self.plot_style)
 
 

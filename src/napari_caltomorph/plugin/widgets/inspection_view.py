@@ -57,10 +57,7 @@ class InspectionView(QWidget):
 
     def show_inspection(self, inspection: Inspection | None) -> None:
         """Follow another prediction, or none."""
-        self._disconnect()
-        self.inspection = inspection
-        if inspection is not None:
-            self._connect(inspection, "connect")
+        self._follow(inspection)
         self._pending.clear()
         self._update(self.on_inspection)
 
@@ -72,8 +69,7 @@ class InspectionView(QWidget):
     def close_inspection(self) -> None:
         """Stop what runs, and release the prediction."""
         self.on_closed()
-        self._disconnect()
-        self.inspection = None
+        self._follow(None)
 
     def showEvent(self, event: QEvent) -> None:
         super().showEvent(event)
@@ -81,21 +77,19 @@ class InspectionView(QWidget):
         for update in pending:
             update()
 
-    def _disconnect(self) -> None:
-        if self.inspection is not None:
-            self._connect(self.inspection, "disconnect")
-
-    def _connect(self, inspection: Inspection, how: str) -> None:
-        cells = inspection.cells
-        for signal, slot in (
-            (cells.selection_changed, self._selection_changed),
-            (cells.order_changed, self._order_changed),
-            (cells.edited, self._edited),
-            (cells.columns_changed, self._columns_changed),
-            (inspection.colors_changed, self._colors_changed),
-            (inspection.result_changed, self._result_changed),
-        ):
-            getattr(signal, how)(slot)
+    def _follow(self, inspection: Inspection | None) -> None:
+        for one, how in ((self.inspection, "disconnect"), (inspection, "connect")):
+            if one is not None:
+                for signal, slot in (
+                    (one.cells.selection_changed, self._selection_changed),
+                    (one.cells.order_changed, self._order_changed),
+                    (one.cells.edited, self._edited),
+                    (one.cells.columns_changed, self._columns_changed),
+                    (one.colors_changed, self._colors_changed),
+                    (one.result_changed, self._result_changed),
+                ):
+                    getattr(signal, how)(slot)
+        self.inspection = inspection
 
     def _update(self, update: Callable[[], None]) -> None:
         if self.isVisible():

@@ -6,12 +6,13 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, Qt
+from qtpy.QtCore import QModelIndex, QSize, Qt
 from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QHeaderView, QLabel, QTableView, QVBoxLayout, QWidget
 
 from napari_caltomorph.errors import CellUnreadable
-from napari_caltomorph.plugin.widgets.parts import counted, pixmap, plain
+from napari_caltomorph.plugin.widgets.parts import add_items, counted, pixmap, plain
+from napari_caltomorph.plugin.widgets.table_view import RowsModel
 from napari_caltomorph.smear import Reason, Smear
 
 _THUMBNAIL = 72
@@ -21,7 +22,6 @@ QTableView::indicator { width: 14px; height: 14px; border: 1px solid #9a9a9a; }
 QTableView::indicator:checked { background: #4d94e8; }
 QTableView::indicator:disabled { border: 1px dotted #6a6a6a; }
 """
-_COLUMNS = ("Use it", "Cell", "Why it is left out", "File")
 
 
 class LeftOutDialog(QDialog):
@@ -49,11 +49,8 @@ class LeftOutDialog(QDialog):
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
-        column = QVBoxLayout(self)
-        column.addWidget(QLabel(plain(_summary(smear)), wordWrap=True))
-        column.addWidget(table)
-        column.addWidget(QLabel("Tick a cell to use it nevertheless; an unreadable one cannot be used."))
-        column.addWidget(buttons)
+        hint = QLabel("Tick a cell to use it nevertheless; an unreadable one cannot be used.")
+        add_items(QVBoxLayout(self), QLabel(plain(_summary(smear)), wordWrap=True), table, hint, buttons)
 
     @property
     def included_again(self) -> frozenset[str]:
@@ -61,31 +58,22 @@ class LeftOutDialog(QDialog):
         return frozenset(self.model.ticked)
 
 
-class _LeftOutModel(QAbstractTableModel):
+class _LeftOutModel(RowsModel):
     """One row a cell that the rules leave out; pictures are decoded for the rows that are in view."""
+
+    heads = ("Use it", "Cell", "Why it is left out", "File")
 
     def __init__(self, smear: Smear) -> None:
         super().__init__()
         assert smear.grades is not None
         graded = zip(range(len(smear)), smear.cells, smear.grades, strict=True)
-        self._rows = [(index, cell, grade) for index, cell, grade in graded if grade.reason is not None]
+        self.rows = [(index, cell, grade) for index, cell, grade in graded if grade.reason is not None]
         self._smear = smear
         self.ticked = set(smear.taken_back)
         self._picture = lru_cache(maxsize=512)(self._decode)
 
-    def rowCount(self, parent: QModelIndex | None = None) -> int:
-        return 0 if parent is not None and parent.isValid() else len(self._rows)
-
-    def columnCount(self, parent: QModelIndex | None = None) -> int:
-        return len(_COLUMNS)
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
-        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
-            return _COLUMNS[section]
-        return None
-
     def data(self, index: QModelIndex, role: int = 0) -> Any:
-        number, cell, grade = self._rows[index.row()]
+        number, cell, grade = self.rows[index.row()]
         match index.column(), role:
             case 0, Qt.ItemDataRole.CheckStateRole:
                 return Qt.CheckState.Checked if cell in self.ticked else Qt.CheckState.Unchecked
@@ -100,14 +88,14 @@ class _LeftOutModel(QAbstractTableModel):
         return None
 
     def flags(self, index: QModelIndex) -> Qt.ItemFlag:
-        if index.column() == 0 and self._rows[index.row()][2].reason is not Reason.UNREADABLE:
+        if index.column() == 0 and self.rows[index.row()][2].reason is not Reason.UNREADABLE:
             return Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable
         return Qt.ItemFlag.ItemIsEnabled if index.column() else Qt.ItemFlag.NoItemFlags
 
     def setData(self, index: QModelIndex, value: Any, role: int = 0) -> bool:
         if index.column() or role != Qt.ItemDataRole.CheckStateRole:
             return False
-        cell = self._rows[index.row()][1]
+        cell = self.rows[index.row()][1]
         if Qt.CheckState(value) == Qt.CheckState.Checked:
             self.ticked.add(cell)
         else:
@@ -117,12 +105,9 @@ class _LeftOutModel(QAbstractTableModel):
 
     def _decode(self, number: int) -> QPixmap:
         try:
-            picture = pixmap(self._smear.on_canvas(number))
+            return pixmap(self._smear.on_canvas(number), side=_THUMBNAIL)
         except CellUnreadable:
-            picture = pixmap(np.full((_THUMBNAIL, _THUMBNAIL, 3), 90, np.uint8))
-        return picture.scaled(
-            _THUMBNAIL, _THUMBNAIL, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
-        )
+            return pixmap(np.full((_THUMBNAIL, _THUMBNAIL, 3), 90, np.uint8))
 
 
 def _summary(smear: Smear) -> str:

@@ -37,9 +37,7 @@ class ModelChooser(QWidget):
         self.description: ModelDescription | None = None
         self._choice = narrow_combo()
         self._choice.currentIndexChanged.connect(self._on_chosen)
-        browse = QPushButton("Browse")
-        browse.setToolTip("Choose a model folder")
-        browse.clicked.connect(self._browse)
+        browse = QPushButton("Browse", toolTip="Choose a model folder", clicked=self._browse)
         self._about = line()
         self._weights = WeightsLine(found="Encoder weights found")
         self._weights.arrived.connect(self._on_chosen)

@@ -28,14 +28,9 @@ class OptionRefused(CaltomorphError):
 
 
 class OptionsForm(QWidget):
-    """Inputs for some fields of a model; `changed` follows each change.
+    """Inputs for the fields `names` of a model, in this order; `changed` follows each change.
 
-    Parameters
-    ----------
-    model : type of BaseModel
-        Fields of type bool, int, float, str, Path, a Literal or a tuple of these, each perhaps optional.
-    names : sequence of str
-        Which fields, in which order.
+    A field is a bool, int, float, str, Path, a Literal or a tuple of these, each perhaps optional.
     """
 
     changed = Signal()
@@ -110,15 +105,9 @@ class MoreOptions(CollapsibleSection):
 
 
 class JobOptionsForm(QWidget):
-    """The options of a job: some always shown, most in *More options*. `changed` follows each change.
+    """The options of a job: those of `shown` in a form each, the others in *More options*.
 
-    Parameters
-    ----------
-    model : type of BaseModel
-    shown : sequence of str
-        Fields that are always shown, each in a form of its own.
-    elsewhere : sequence of str
-        Fields that are chosen elsewhere, such as the device in napari's Preferences.
+    Those of `elsewhere` are chosen elsewhere, as the device in napari's Preferences. `changed` follows each change.
     """
 
     changed = Signal()
@@ -128,12 +117,9 @@ class JobOptionsForm(QWidget):
         self.shown = {name: OptionsForm(model, [name]) for name in shown}
         self.section = MoreOptions(model, [n for n in model.model_fields if n not in (*shown, *elsewhere)])
         self.more = self.section.form
+        self._forms = (*self.shown.values(), self.more)
         for form in self._forms:
             form.changed.connect(self._on_changed)
-
-    @property
-    def _forms(self) -> tuple[OptionsForm, ...]:
-        return (*self.shown.values(), self.more)
 
     def values(self) -> dict[str, Any]:
         """Return name -> value of all options of the form; raise `OptionRefused` for a text that is not valid."""
@@ -158,10 +144,7 @@ def title_of(name: str) -> str:
 
 
 def in_form_words(sentence: str, names: Collection[str]) -> str:
-    """Return a sentence with the terminal's flags of these options replaced by their labels in a form.
-
-    ``--out-of-fold`` becomes ``"Out of fold"``.
-    """
+    """Return a sentence with flags such as ``--out-of-fold`` replaced by labels such as ``"Out of fold"``."""
 
     def label(flag: re.Match[str]) -> str:
         name = flag[1].replace("-", "_")
@@ -232,8 +215,6 @@ def _split(text: str) -> list[str]:
 
 
 def _join(items: Sequence[Any]) -> str:
-    return ", ".join(_quoted(str(item)) for item in items)
-
-
-def _quoted(item: str) -> str:
-    return '"{}"'.format(item.replace('"', '""')) if "," in item or '"' in item else item
+    """Return a list as `_split` reads it."""
+    quoted = ('"{}"'.format(item.replace('"', '""')) if set(item) & set(',"') else item for item in map(str, items))
+    return ", ".join(quoted)

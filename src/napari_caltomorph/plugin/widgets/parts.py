@@ -39,18 +39,20 @@ def colored(text: str, color: str) -> str:
     return f"<span style='color:{color}'>{text}</span>" if text else ""
 
 
-def pixmap(image: NDArray[np.uint8]) -> QPixmap:
-    """(H, W, 3) uint8 RGB as a Qt pixmap."""
+def pixmap(image: NDArray[np.uint8], side: int | None = None) -> QPixmap:
+    """(H, W, 3) uint8 RGB as a Qt pixmap, scaled to fit into a square of `side` pixels if that is given."""
     image = np.ascontiguousarray(image)
     height, width, _ = image.shape
     # QImage does not copy the buffer; the pixmap made from it does.
-    return QPixmap.fromImage(QImage(image.data, width, height, 3 * width, QImage.Format.Format_RGB888))
+    picture = QPixmap.fromImage(QImage(image.data, width, height, 3 * width, QImage.Format.Format_RGB888))
+    if side is None:
+        return picture
+    return picture.scaled(side, side, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation)
 
 
 def line(text: str = "") -> QLabel:
     """Return a label that wraps, and whose text can be selected; its text is HTML."""
-    label = QLabel(text, wordWrap=True)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
+    label = QLabel(text, wordWrap=True, textInteractionFlags=Qt.TextInteractionFlag.TextBrowserInteraction)
     return label
 
 
@@ -118,14 +120,13 @@ def path_in(edit: QLineEdit) -> Path | None:
 
 def folder_row(edit: QLineEdit, title: str) -> QHBoxLayout:
     """Return a row of a line for a folder and a button that lets the user choose one."""
-    browse = QPushButton("Browse")
-    browse.setFixedWidth(BUTTON_WIDTH)
 
     def choose() -> None:
         if folder := choose_folder(edit, title, edit.text().strip()):
             edit.setText(str(folder))
 
-    browse.clicked.connect(lambda: choose())
+    browse = QPushButton("Browse", clicked=lambda: choose())
+    browse.setFixedWidth(BUTTON_WIDTH)
     return row_of(edit, browse, stretch=(edit,))
 
 
@@ -154,8 +155,7 @@ class CollapsibleSection(QWidget):
         self.button = QPushButton(checkable=True)
         self.button.setStyleSheet("QPushButton, QPushButton:checked { text-align: left; background: transparent; }")
         self.button.toggled.connect(self._on_toggled)
-        self._area = QScrollArea(widgetResizable=True, visible=False)
-        self._area.setFrameShape(QFrame.Shape.NoFrame)
+        self._area = QScrollArea(widgetResizable=True, visible=False, frameShape=QFrame.Shape.NoFrame)
         self._area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._area.setWidget(content)
         column_of(self, self.button, self._area, stretch=(self._area,), spacing=2)
@@ -186,13 +186,7 @@ def show_open_section(
 ) -> None:
     """Show the part of a column whose section is open in place of all others: a dock has little height.
 
-    Parameters
-    ----------
-    column : QVBoxLayout
-    sections : dict
-        Part of the column -> the section in it.
-    others : iterable of QWidget
-        Parts without a section.
+    `sections` has the section of each part that has one; `others` are the parts without.
     """
     is_any_open = any(section.is_open for section in sections.values())
     for part, section in sections.items():
@@ -206,11 +200,9 @@ class CopyLink(QLabel):
     """A link for the terminal command of the same job; `linkActivated` requests it, `copy` puts it on the clipboard."""
 
     def __init__(self) -> None:
-        super().__init__(text := link("Copy as command"), wordWrap=True)
-        self._text = text
-        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
-        self._copied = QTimer(self, singleShot=True, interval=3000)
-        self._copied.timeout.connect(lambda: self.setText(self._text))
+        self._text = link("Copy as command")
+        super().__init__(self._text, wordWrap=True, textInteractionFlags=Qt.TextInteractionFlag.TextBrowserInteraction)
+        self._copied = QTimer(self, singleShot=True, interval=3000, timeout=lambda: self.setText(self._text))
 
     def copy(self, command: str) -> None:
         """Put a command on the clipboard, and show for a moment that it was copied."""

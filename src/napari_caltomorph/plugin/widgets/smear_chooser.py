@@ -16,7 +16,7 @@ from napari_caltomorph.plugin.gallery.layers import PREDICTION_KEY, SMEAR_KEY, h
 from napari_caltomorph.plugin.widgets.left_out_dialog import LeftOutDialog
 from napari_caltomorph.plugin.widgets.parts import chooser_grid, counted, line, link, narrow_combo
 from napari_caltomorph.plugin.widgets.settings import choose_file, choose_folder, preferences
-from napari_caltomorph.plugin.widgets.worker import Job
+from napari_caltomorph.plugin.widgets.task_row import Job
 from napari_caltomorph.smear import Smear, check_smear, read_smear, smear_from_array
 
 

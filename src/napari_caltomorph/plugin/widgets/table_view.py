@@ -1,7 +1,8 @@
-"""A pandas table as a view that can be sorted."""
+"""Tables: the base of their models, and a pandas table as a view that can be sorted."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,23 @@ from qtpy.QtWidgets import QHeaderView, QTableView
 from napari_caltomorph.cohort import Cohort
 
 _REASON_WIDTH = 190
+
+
+class RowsModel(QAbstractTableModel):
+    """A table of `rows` below `heads`; a subclass sets both, and returns the `data` of each place."""
+
+    heads: Sequence[str] = ()
+    rows: Any = ()  # anything with a length
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:
+        return 0 if parent is not None and parent.isValid() else len(self.rows)
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:
+        return len(self.heads)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
+        is_head = orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole
+        return self.heads[section] if is_head else None
 
 
 class TableView(QTableView):
@@ -50,26 +68,16 @@ class TableView(QTableView):
         return int(self._sorted.mapToSource(index).row())
 
 
-class _FrameModel(QAbstractTableModel):
+class _FrameModel(RowsModel):
     def __init__(self, frame: pd.DataFrame, parent: QTableView) -> None:
         super().__init__(parent)
-        self._frame = frame
-
-    def rowCount(self, parent: QModelIndex | None = None) -> int:
-        return 0 if parent is not None and parent.isValid() else len(self._frame)
-
-    def columnCount(self, parent: QModelIndex | None = None) -> int:
-        return self._frame.shape[1]
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
-        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
-            return str(self._frame.columns[section]).replace("_", " ")
-        return None
+        self.rows = frame
+        self.heads = [str(name).replace("_", " ") for name in frame.columns]
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         if role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.UserRole, Qt.ItemDataRole.ToolTipRole):
             return None
-        value: Any = self._frame.iat[index.row(), index.column()]
+        value: Any = self.rows.iat[index.row(), index.column()]
         if pd.isna(value):
             return None
         if role == Qt.ItemDataRole.UserRole and isinstance(value, (int, float)):

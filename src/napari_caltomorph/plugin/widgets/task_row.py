@@ -1,33 +1,108 @@
-"""One button that starts a long task and cancels it, with its progress and a message below."""
+"""Long work in a thread, and the button that starts and cancels it, with its progress and a message below."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial, wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
+from napari.qt.threading import WorkerBaseSignals
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QProgressBar, QPushButton, QWidget
+from superqt.utils import FunctionWorker
 
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, line, plain
-from napari_caltomorph.plugin.widgets.worker import Job
-from napari_caltomorph.progress import OnProgress, Pace, Progress
+from napari_caltomorph.progress import Cancelled, OnProgress, Pace, Progress
+
+Result = TypeVar("Result")
+
+
+class _Signals(WorkerBaseSignals):
+    progressed = Signal(object)
+
+
+class Task(FunctionWorker, Generic[Result]):
+    """Runs ``work(progress)`` in a thread.
+
+    Signals are those of superqt's workers, and `progressed` (`Progress`). After `quit`, nothing is returned: the
+    next progress call of the work raises `Cancelled`, and `finished` follows. Errors are sent to `errored` only; an
+    exception that the work returns counts as one. napari's own worker would also show each error as a notification.
+    napari waits for both kinds when it closes.
+    """
+
+    def __init__(self, work: Callable[[OnProgress], Result]) -> None:
+        super().__init__(self._run_cancellable)
+        self._work = work
+        self.signals = _Signals()
+
+    def _run_cancellable(self) -> Result | None:
+        try:
+            return self._work(self._report)
+        except Cancelled:
+            self.quit()
+            return None
+
+    def _report(self, progress: Progress) -> None:
+        if self.abort_requested:
+            raise Cancelled
+        self.progressed.emit(progress)
+
+
+class Job(QObject):
+    """A `Task` of a widget: its signals end when it is dropped, and when the widget is deleted.
+
+    Qt deletes widgets with their window while a thread still runs. The task's signals are received by this child of
+    the widget, so Qt itself drops those that arrive too late.
+    """
+
+    progressed = Signal(object)
+    returned = Signal(object)
+    errored = Signal(object)
+    ended = Signal()
+
+    def __init__(self, owner: QObject, work: Callable[[OnProgress], Any]) -> None:
+        super().__init__(owner)
+        self._is_wanted = True
+        self._task: Task[Any] = Task(work)
+        self._task.progressed.connect(self._on_progressed)
+        self._task.returned.connect(self._on_returned)
+        self._task.errored.connect(self._on_errored)
+        self._task.finished.connect(self._on_finished)  # type: ignore[arg-type]  # superqt says it carries None
+
+    def start(self) -> None:
+        """Start the work; connect the signals first."""
+        self._task.start()
+
+    def drop(self) -> None:
+        """Stop the work; only `ended` is emitted after this."""
+        self._is_wanted = False
+        self._task.quit()
+
+    def _on_progressed(self, progress: Progress) -> None:
+        if self._is_wanted:
+            self.progressed.emit(progress)
+
+    def _on_returned(self, result: object) -> None:
+        if self._is_wanted:
+            self.returned.emit(result)
+
+    def _on_errored(self, error: Exception) -> None:
+        if self._is_wanted:
+            self.errored.emit(error)
+
+    def _on_finished(self) -> None:
+        self.ended.emit()
+        self.deleteLater()
 
 
 class TaskRow(QWidget):
     """Runs one task at a time. Starting another cancels the first, and the result of that one is dropped.
 
     `requested` is emitted when the user clicks the button while nothing runs; `progressed` (`Progress`) as the task
-    reports; `failed` when it ended in an error; `ended` however it ended.
-
-    Parameters
-    ----------
-    title : str
-        What the button starts.
-    kept : str
-        A sentence on what is kept when the task is cancelled.
+    reports; `failed` when it ended in an error; `ended` however it ended. `kept` is a sentence on what is kept when
+    the task is cancelled.
     """
 
     requested = Signal()
@@ -41,9 +116,7 @@ class TaskRow(QWidget):
         self._title, self._message = title, ""
         self._job: Job | None = None
         self._pace = Pace()
-        self.button = QPushButton(title)
-        self.button.setMinimumHeight(34)
-        self.button.clicked.connect(self._on_click)
+        self.button = QPushButton(title, minimumHeight=34, clicked=self._on_click)
         self._bar = QProgressBar(textVisible=False, visible=False)
         self._bar.setFixedHeight(8)
         self._state = line()

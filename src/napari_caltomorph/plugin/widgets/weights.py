@@ -8,18 +8,11 @@ from pathlib import Path
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from napari_caltomorph.encoding import (
-    Encoder,
-    WeightsReport,
-    add_weights,
-    download_weights,
-    find_encoder,
-    find_weights,
-)
+from napari_caltomorph.encoding import Encoder, WeightsReport, add_weights, download_weights, find_encoder, find_weights
 from napari_caltomorph.errors import CaltomorphError, WeightsMissing
-from napari_caltomorph.plugin.widgets.parts import ERROR, colored, link, plain
+from napari_caltomorph.plugin.widgets.parts import ERROR, add_items, colored, link, plain
 from napari_caltomorph.plugin.widgets.settings import choose_file
-from napari_caltomorph.plugin.widgets.worker import Job
+from napari_caltomorph.plugin.widgets.task_row import Job
 from napari_caltomorph.progress import OnProgress, Pace, Progress
 
 _GET = "Get the encoder's weights"
@@ -28,18 +21,14 @@ _GET = "Get the encoder's weights"
 class WeightsLine(QLabel):
     """A line that offers a link where an encoder's weights are missing. `arrived`: the user has got them.
 
-    Parameters
-    ----------
-    found : str
-        What the line shows where the weights are found; it is hidden where that is empty.
+    Where the weights are found, the line shows `found`; it is hidden where that is empty.
     """
 
     arrived = Signal()
 
     def __init__(self, found: str = "") -> None:
-        super().__init__(wordWrap=True)
+        super().__init__(wordWrap=True, textInteractionFlags=Qt.TextInteractionFlag.TextBrowserInteraction)
         self._found, self._missing = found, ""
-        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
         self.linkActivated.connect(lambda _: self._get())
         self.show_none()
 
@@ -48,7 +37,7 @@ class WeightsLine(QLabel):
         self._show("", "")
 
     def show_encoder(self, name: str, file: Path | None = None) -> None:
-        """PlotStyle for the weights of an encoder, in a file or among the installed ones."""
+        """Look for the weights of an encoder, in a file or among the installed ones."""
         try:
             find_weights(find_encoder(name), file)
         except WeightsMissing as error:
@@ -84,8 +73,7 @@ class WeightsDialog(QDialog):
         self._job: Job | None = None
         self._pace = Pace()
         self._message = ""
-        self.choose_button = QPushButton("Choose a file...")
-        self.choose_button.clicked.connect(self._choose)
+        self.choose_button = QPushButton("Choose a file...", clicked=self._choose)
         self.download_button = QPushButton("Download")
         self.download_button.clicked.connect(lambda: self._start(lambda p: download_weights(encoder, progress=p)))
         self.download_button.setEnabled(bool(encoder.sources))
@@ -93,10 +81,9 @@ class WeightsDialog(QDialog):
         self._state = QLabel(wordWrap=True)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         buttons.rejected.connect(self.reject)
-        column = QVBoxLayout(self)
-        column.addWidget(QLabel(self._explanation(), wordWrap=True, openExternalLinks=True))
-        for widget in (self.choose_button, self.download_button, self._bar, self._state, buttons):
-            column.addWidget(widget)
+        explanation = QLabel(self._explanation(), wordWrap=True, openExternalLinks=True)
+        parts = (explanation, self.choose_button, self.download_button, self._bar, self._state, buttons)
+        add_items(QVBoxLayout(self), *parts)
 
     @property
     def text(self) -> str:
@@ -118,12 +105,9 @@ class WeightsDialog(QDialog):
         self._set_busy(True)
         self._job = Job(self, work)
         self._job.progressed.connect(self._on_progress)
-        self._job.returned.connect(self._on_returned)
+        self._job.returned.connect(lambda _: self.accept())
         self._job.errored.connect(self._on_error)
         self._job.start()
-
-    def _on_returned(self, report: WeightsReport) -> None:
-        self.accept()
 
     def _on_progress(self, progress: Progress) -> None:
         self._bar.setRange(0, progress.total)
