@@ -32,7 +32,7 @@ from napari_caltomorph.plugin.widgets.parts import (
     show_open_section,
 )
 from napari_caltomorph.plugin.widgets.settings import choose_folder, last_training, preferences
-from napari_caltomorph.plugin.widgets.task_row import Job
+from napari_caltomorph.plugin.widgets.task_row import LatestJob
 from napari_caltomorph.storage import home
 from napari_caltomorph.training import RECIPES, TrainOptions, features_ready, training_folder
 
@@ -45,7 +45,7 @@ class TrainSetup(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._counting: Job | None = None
+        self._counting = LatestJob(self)
         self._is_ready: bool | None = None
         self.cohort = TrainCohort()
         self.cohort.read.connect(self._on_read)
@@ -99,17 +99,11 @@ class TrainSetup(QWidget):
 
     def count_features(self) -> None:
         """Count in the background which training patients have features in the chosen folder, and show it."""
-        if self._counting is not None:
-            self._counting.drop()
+        self._counting.stop()
         self._is_ready = None
-        if (cohort := self.cohort.cohort) is None:
-            return
-        folder = path_in(self.encoding.features)
-        self._counting = Job(self, lambda _: features_ready(cohort, folder))
-        self._counting.returned.connect(self._on_counted)
-        self._counting.errored.connect(self._on_not_counted)
-        self._counting.ended.connect(self._on_counting_ended)
-        self._counting.start()
+        if (cohort := self.cohort.cohort) is not None:
+            folder = path_in(self.encoding.features)
+            self._counting.start(lambda _: features_ready(cohort, folder), self._on_counted, self._on_not_counted)
 
     def _arrange(self) -> None:
         sections = {self.cohort: self.cohort.chooser.section, self.options: self.options.section}
@@ -129,13 +123,9 @@ class TrainSetup(QWidget):
         self._ready.setText(f"{ready} of {counted(patients, 'patient')} ready{missing}.")
         self._arrange()
 
-    def _on_not_counted(self, error: Exception) -> None:
-        self._ready.setText(colored(plain(str(error)), ERROR))
+    def _on_not_counted(self, problem: str) -> None:
+        self._ready.setText(colored(plain(problem), ERROR))
         self._arrange()
-
-    def _on_counting_ended(self) -> None:
-        if self.sender() is self._counting:
-            self._counting = None  # Qt deletes it
 
 
 class TrainOptionsForm(JobOptionsForm):

@@ -19,7 +19,7 @@ from matplotlib.path import Path
 from matplotlib.widgets import LassoSelector
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QSizePolicy
 
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.report import PlotStyle
@@ -33,10 +33,16 @@ _MANY_DOTS, _MANY_RINGS = 800, 60
 
 
 class FigureCanvas(FigureCanvasQTAgg):
-    """An empty figure with constrained layout. The wheel scrolls the area that it is in, if any."""
+    """An empty figure. The wheel scrolls the area that it is in, if any.
 
-    def __init__(self) -> None:
-        super().__init__(Figure(layout="constrained"))
+    Of a given height, the figure has no layout of its own: see `axes_inside`.
+    """
+
+    def __init__(self, height: int | None = None) -> None:
+        super().__init__(Figure(layout="constrained" if height is None else None))
+        if height is not None:
+            self.setFixedHeight(height)
+            self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         event.ignore()  # matplotlib would keep it
@@ -47,12 +53,22 @@ class FigureCanvas(FigureCanvasQTAgg):
         draw(self.figure.subplots())
         self.draw_idle()
 
+    def axes_inside(self, left: int, right: int, bottom: int, top: int = 4) -> Axes:
+        """Return new axes, in place of what is shown, with margins in pixels for texts, however wide the canvas is."""
+        self.figure.clear()
+        self.draw_idle()
+        width, height = max(self.width(), left + right + 60), max(self.height(), bottom + top + 20)
+        return self.figure.add_axes(
+            (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
+        )
 
-class CellPlot(FigureCanvasQTAgg):
+
+class CellPlot(FigureCanvas):
     """A canvas with one dot a cell, linked to the selection."""
 
-    def __init__(self) -> None:
-        super().__init__(Figure())
+    def __init__(self, height: int | None = None) -> None:
+        super().__init__(height)
+        self.figure.set_layout_engine("none")
         self._inspection: Inspection | None = None
         self._dots: PathCollection | None = None
         self._plot_style = PlotStyle()

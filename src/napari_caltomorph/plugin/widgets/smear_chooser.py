@@ -16,7 +16,8 @@ from napari_caltomorph.plugin.gallery.layers import PREDICTION_KEY, SMEAR_KEY, h
 from napari_caltomorph.plugin.widgets.left_out_dialog import LeftOutDialog
 from napari_caltomorph.plugin.widgets.parts import chooser_grid, counted, line, link, narrow_combo
 from napari_caltomorph.plugin.widgets.settings import choose_file, choose_folder, preferences
-from napari_caltomorph.plugin.widgets.task_row import Job
+from napari_caltomorph.plugin.widgets.task_row import LatestJob
+from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.smear import Smear, check_smear, read_smear, smear_from_array
 
 
@@ -34,7 +35,7 @@ class SmearChooser(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self._check: Job | None = None
+        self._check = LatestJob(self)
         self._choice = narrow_combo()
         self._choice.currentIndexChanged.connect(self._on_chosen)
         menu = QMenu(self)
@@ -102,9 +103,7 @@ class SmearChooser(QWidget):
 
     def stop_checking(self) -> None:
         """Stop the check in the background, if one runs."""
-        if self._check is not None:
-            self._check.drop()
-            self._check = None
+        self._check.stop()
 
     def _on_inserted(self, event: Any) -> None:
         """Choose a smear that was opened, in the panel or elsewhere, and show it alone."""
@@ -136,24 +135,14 @@ class SmearChooser(QWidget):
         if smear is not None and smear.pixel_size_um is not None:
             self._viewer.canvas.overlays.scale_bar.visible = True
         if layer is not None and smear is not None and smear.grades is None:
-            check = Job(self, lambda progress: check_smear(smear, progress=progress))
-            check.returned.connect(partial(self.keep, layer))
-            check.errored.connect(partial(self._on_check_failed, layer))
-            check.ended.connect(partial(self._on_check_ended, check))
-            self._check = check
-            check.start()
+            work = partial(_checked, smear)
+            self._check.start(work, partial(self.keep, layer), partial(self._on_check_failed, layer))
         self._describe()
 
-    def _on_check_failed(self, layer: Image, error: Exception) -> None:
-        if not isinstance(error, CaltomorphError):
-            raise error
+    def _on_check_failed(self, layer: Image, problem: str) -> None:
         if layer == self.layer:
             self._about.setText("no usable cell")
-            self.problem.emit(str(error))
-
-    def _on_check_ended(self, check: Job) -> None:
-        if self._check is check:
-            self._check = None
+            self.problem.emit(problem)
 
     def _describe(self) -> None:
         smear = self.smear()
@@ -192,6 +181,10 @@ class SmearChooser(QWidget):
     def _open_prediction(self) -> None:
         if path := choose_file(self, "Saved prediction", "Predictions (*prediction.json)"):
             self.prediction_chosen.emit(str(path))
+
+
+def _checked(smear: Smear, progress: OnProgress) -> Smear:
+    return check_smear(smear, progress=progress)
 
 
 def _is_smear(layer: Layer) -> bool:

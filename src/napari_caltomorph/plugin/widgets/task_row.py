@@ -97,6 +97,56 @@ class Job(QObject):
         self.deleteLater()
 
 
+class LatestJob(QObject):
+    """Runs one job at a time for a widget: starting another, or `stop`, drops the one that runs."""
+
+    def __init__(self, owner: QObject) -> None:
+        super().__init__(owner)
+        self._job: Job | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job runs."""
+        return self._job is not None
+
+    def start(
+        self,
+        work: Callable[[OnProgress], Any],
+        then: Callable[[Any], None],
+        failed: Callable[[str], None],
+        progressed: Callable[[Progress], None] | None = None,
+    ) -> None:
+        """Run ``work(progress)``; call `then` with its result, or `failed` with the text of its error."""
+        self.stop()
+        job = self._job = Job(self, work)
+        job.returned.connect(partial(self._on_returned, then))
+        job.errored.connect(partial(self._on_errored, failed))
+        job.ended.connect(partial(self._on_ended, job))
+        if progressed is not None:
+            job.progressed.connect(progressed)
+        job.start()
+
+    def stop(self) -> None:
+        """Drop the job that runs, if one does."""
+        if self._job is not None:
+            self._job.drop()
+            self._job = None
+
+    def _on_returned(self, then: Callable[[Any], None], result: Any) -> None:
+        self._job = None
+        then(result)
+
+    def _on_errored(self, failed: Callable[[str], None], error: Exception) -> None:
+        self._job = None
+        failed(str(error))
+        if not isinstance(error, CaltomorphError):
+            raise error
+
+    def _on_ended(self, job: Job) -> None:
+        if job is self._job:  # it was cancelled by itself
+            self._job = None
+
+
 class TaskRow(QWidget):
     """Runs one task at a time. Starting another cancels the first, and the result of that one is dropped.
 

@@ -9,10 +9,9 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_caltomorph.encoding import Encoder, WeightsReport, add_weights, download_weights, find_encoder, find_weights
-from napari_caltomorph.errors import CaltomorphError, WeightsMissing
+from napari_caltomorph.errors import WeightsMissing
 from napari_caltomorph.plugin.widgets.parts import ERROR, add_items, colored, link, plain
 from napari_caltomorph.plugin.widgets.settings import choose_file
-from napari_caltomorph.plugin.widgets.task_row import Job
 from napari_caltomorph.progress import OnProgress, Pace, Progress
 
 _GET = "Get the encoder's weights"
@@ -70,7 +69,7 @@ class WeightsDialog(QDialog):
         self.setWindowTitle(f"Weights of {encoder.name}")
         self.setMinimumWidth(460)
         self._encoder = encoder
-        self._job: Job | None = None
+        self._job = LatestJob(self)
         self._pace = Pace()
         self._message = ""
         self.choose_button = QPushButton("Choose a file...", clicked=self._choose)
@@ -103,11 +102,7 @@ class WeightsDialog(QDialog):
 
     def _start(self, work: Callable[[OnProgress], WeightsReport]) -> None:
         self._set_busy(True)
-        self._job = Job(self, work)
-        self._job.progressed.connect(self._on_progress)
-        self._job.returned.connect(lambda _: self.accept())
-        self._job.errored.connect(self._on_error)
-        self._job.start()
+        self._job.start(work, lambda _: self.accept(), self._on_error, self._on_progress)
 
     def _on_progress(self, progress: Progress) -> None:
         self._bar.setRange(0, progress.total)
@@ -115,12 +110,10 @@ class WeightsDialog(QDialog):
         self._message = self._pace.describe(progress)
         self._state.setText(self._message)
 
-    def _on_error(self, error: Exception) -> None:
+    def _on_error(self, problem: str) -> None:
         self._set_busy(False)
-        if not isinstance(error, CaltomorphError):
-            raise error
-        self._message = str(error)
-        self._state.setText(colored(plain(self._message), ERROR))
+        self._message = problem
+        self._state.setText(colored(plain(problem), ERROR))
 
     def _set_busy(self, is_busy: bool) -> None:
         self.choose_button.setDisabled(is_busy)
@@ -132,6 +125,5 @@ class WeightsDialog(QDialog):
 
     def done(self, result: int) -> None:
         """Stop a running download, however the dialog closes."""
-        if self._job is not None:
-            self._job.drop()
+        self._job.stop()
         super().done(result)
