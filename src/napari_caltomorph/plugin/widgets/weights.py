@@ -12,6 +12,7 @@ from napari_caltomorph.encoding import Encoder, WeightsReport, add_weights, down
 from napari_caltomorph.errors import WeightsMissing
 from napari_caltomorph.plugin.widgets.parts import ERROR, add_items, colored, link, plain
 from napari_caltomorph.plugin.widgets.settings import choose_file
+from napari_caltomorph.plugin.widgets.task_row import LatestJob
 from napari_caltomorph.progress import OnProgress, Pace, Progress
 
 _GET = "Get the encoder's weights"
