@@ -41,14 +41,11 @@ def audit(
     ----------
     cohort : Cohort
         Its training patients are audited in their own folds; all patients, split again, where there are no folds.
-    options : AuditOptions
     predictions : pandas.DataFrame, optional
         patient_id and ``p_<slug>`` of a model that has not seen these patients: out-of-fold ones, or those of another
         cohort's model. They show by which columns accuracy differs, and what the images add to routine data.
     open_smear : callable, optional
         Returns a patient's smear by id, in place of the table's paths.
-    progress : callable
-        See `OnProgress`.
 
     Returns
     -------

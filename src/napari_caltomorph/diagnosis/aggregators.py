@@ -19,25 +19,15 @@ class Aggregator(nn.Module, ABC):
     """Pools bags of cells into one vector each.
 
     A kind is constructed as ``Kind(feature_width, classes, options, dropout=0.0)``, with its own class of options.
-
-    Attributes
-    ----------
-    width : int
-        Of the vector.
     """
 
-    width: int
+    width: int  # Of the vector
 
     def forward(self, bags: Tensor, mask: Tensor | None = None, *, keep: list[Tensor] | None = None) -> Tensor:
-        """Pool B bags into (B, width).
+        """Pool B bags (B, N, D) into (B, width).
 
-        Parameters
-        ----------
-        bags : (B, N, D)
-        mask : (B, N) bool, optional
-            True for a cell, at least one in each bag; False for padding, which may have any value.
-        keep : list, optional
-            Filled with what `attention` needs.
+        `mask` (B, N) bool is True for a cell, at least one in each bag, and False for padding, which may have any
+        value. `keep` is filled with what `attention` needs.
         """
         if mask is not None:
             if mask.dtype != torch.bool:  # ones and zeros would be added to logits, and let the padding through
@@ -53,10 +43,7 @@ class Aggregator(nn.Module, ABC):
     def attention(self, kept: list[Tensor]) -> Tensor | None:
         """How much each cell of one bag mattered, (N,) and not negative; None for kinds without attention.
 
-        Parameters
-        ----------
-        kept : list of tensors
-            What `forward` kept of a single, unpadded bag.
+        `kept` is what `forward` kept of a single, unpadded bag.
         """
 
     def classifier(self, hidden: int, classes: int, *, dropout: float = 0.0) -> nn.Module:

@@ -20,28 +20,15 @@ _ROUNDING = 1e-9
 
 
 class Calibration(FrozenModel):
-    """Temperature and conformal quantiles, fitted on the calibration patients.
+    """Temperature and conformal quantiles, fitted on the calibration patients."""
 
-    Attributes
-    ----------
-    temperature
-        Above 1 the averaged softmax was too certain, below 1 not certain enough.
-    alpha
-        At most for this share of a class's patients, the set lacks it.
-    quantiles
-        For each class slug the largest score 1 - p at which the class stays in the set; None where the class had too
-        few patients for a guarantee.
-    patients
-        Calibration patients of each class.
-    source
-        Where they come from.
-    """
-
-    temperature: PositiveFloat
-    alpha: float = Field(0.1, gt=0, lt=1)
+    temperature: PositiveFloat  # Above 1 the averaged softmax was too certain, below 1 not certain enough
+    alpha: float = Field(0.1, gt=0, lt=1)  # At most for this share of a class's patients, the set lacks it
+    # For each class slug the largest score 1 - p at which the class stays in the set; None where the class had too few
+    # patients for a guarantee
     quantiles: dict[str, float | None]
-    patients: dict[str, NonNegativeInt]
-    source: str
+    patients: dict[str, NonNegativeInt]  # Calibration patients of each class
+    source: str  # Where they come from
 
     @model_validator(mode="after")
     def _quantiles_are_of_the_same_classes(self) -> Calibration:
@@ -69,31 +56,17 @@ class Calibration(FrozenModel):
     def apply(self, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return calibrated probabilities (..., C) of averaged softmax (..., C).
 
-        Notes
-        -----
         softmax(log p / T), temperature scaling (Guo et al. 2017) on the log of the members' average: the logits of
         several members have no common scale. A probability of 0 stays 0.
         """
         return tempered(probabilities, self.temperature)
 
     def prediction_set(self, calibrated: NDArray[np.floating], slugs: Sequence[str]) -> tuple[str, ...]:
-        """Return the classes that cannot be excluded, in the order of `slugs`.
+        """Return the classes that cannot be excluded for one patient, in the order of `slugs`, from `apply`'s (C,).
 
-        Parameters
-        ----------
-        calibrated : (C,)
-            One patient's probabilities as `apply` returns them.
-        slugs : sequence of str
-            Their classes.
+        These are the classes with a score 1 - p within their quantile, and all classes without a guarantee. There are
+        none where no class is likely: the patient is unlike the calibration patients.
 
-        Returns
-        -------
-        tuple of str
-            Classes with a score 1 - p within their quantile, and all classes without a guarantee. Empty where no
-            class is likely: the patient is unlike the calibration patients.
-
-        Notes
-        -----
         Class-conditional (Mondrian) split conformal prediction (Vovk 2012; Sadinle, Lei and Wasserman 2019). It holds
         for patients sampled as the calibration patients were, and for no others, such as another laboratory's.
         """

@@ -39,46 +39,26 @@ WITHDRAWN = "calibration and prediction sets are withdrawn"
 
 
 class AspectResult(FrozenModel):
-    """One way in which a smear can be unlike the training cohort.
-
-    Attributes
-    ----------
-    aspect
-    p_value
-        Share of training patients that are as far out, each measured by a member that was not trained on them.
-    score
-        How far out: 0 is the median of those patients, 1 their (robust) standard deviation.
-    reference
-        Quantiles of their scores in even steps, the smallest first and the largest last.
-    """
+    """One way in which a smear can be unlike the training cohort."""
 
     aspect: Aspect
+    # Share of training patients that are as far out, each measured by a member that was not trained on them
     p_value: float = Field(gt=0, le=1)
-    score: float
+    score: float  # How far out: 0 is the median of those patients, 1 their (robust) standard deviation
+    # Quantiles of their scores in even steps, the smallest first and the largest last
     reference: tuple[float, ...] = Field(min_length=2)
 
 
 class DomainResult(FrozenModel):
-    """A smear of N cells compared with the training cohort.
+    """A smear of N cells compared with the training cohort."""
 
-    Attributes
-    ----------
-    p_value
-        Of all aspects together: the share of training patients, measured in the same way, that are as far out.
-    patients
-        The number of those training patients.
-    aspects : tuple of AspectResult
-    cell_tails : (N,)
-        For each cell the share of training cells that are as far out; 0 where none is.
-    level
-        A smear is outside where `p_value` is at most this.
-    """
-
+    # Of all aspects together: the share of training patients, measured in the same way, that are as far out
     p_value: float = Field(gt=0, le=1)
-    patients: PositiveInt
+    patients: PositiveInt  # The number of those training patients
     aspects: tuple[AspectResult, ...] = Field(min_length=1)
+    # (N,): for each cell the share of training cells that are as far out; 0 where none is
     cell_tails: tuple[float, ...] = Field(min_length=1)
-    level: float = Field(FALSE_WARNING_RATE, gt=0, lt=1)
+    level: float = Field(FALSE_WARNING_RATE, gt=0, lt=1)  # A smear is outside where `p_value` is at most this
 
     @property
     def is_outside(self) -> bool:
@@ -136,46 +116,25 @@ Numbers = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class MemberDomain:
-    """The patients that one member was trained on.
+    """The patients that one member was trained on."""
 
-    Attributes
-    ----------
-    centre : (D,)
-        Mean cell, each patient counting once.
-    axes : (D, D)
-        Unit directions along which the cells of one smear vary independently, and so do the averages of smears.
-    within, between : (D,)
-        Variance along each: of the cells of one smear, and of the smears' true averages.
-    cell_centres : (K, D)
-        Centres of the commonest appearances of a cell, along the axes and divided by the root of `within`.
-    embedding_centre : (E,)
-    embedding_basis : (E, R)
-        Orthonormal directions of the largest variance of the embeddings.
-    embedding_variances : (R + 1,)
-        Along each, and last along any other direction.
-    """
-
-    centre: Numbers
+    centre: Numbers  # (D,): mean cell, each patient counting once
+    # (D, D): unit directions along which the cells of one smear vary independently, and so do the averages of smears
     axes: Numbers
+    # (D,): variance along each: of the cells of one smear, and of the smears' true averages
     within: Numbers
     between: Numbers
+    # (K, D): centres of the commonest appearances of a cell, along the axes and divided by the root of `within`
     cell_centres: Numbers
-    embedding_centre: Numbers
-    embedding_basis: Numbers
-    embedding_variances: Numbers
+    embedding_centre: Numbers  # (E,)
+    embedding_basis: Numbers  # (E, R): orthonormal directions of the largest variance of the embeddings
+    embedding_variances: Numbers  # (R + 1,): along each, and last along any other direction
 
     def distances(self, values: Numbers, embedding: Numbers) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return how far out a smear is in each aspect, (A,), and each of its cells, (N,): logs of squared distances.
 
-        Parameters
-        ----------
-        values : (N, D)
-            Features of its cells.
-        embedding : (E,)
-            Of the smear, by this member.
+        `values` (N, D) are the features of its cells, `embedding` (E,) is this member's.
 
-        Notes
-        -----
         The distance of a cell is that to the nearest centre, so that another mixture of known cells is not unusual. A
         smear's average varies between patients, and by chance as the average of N cells does: the variance is larger
         for smears of few cells. All are Mahalanobis distances, divided by the number of directions.
@@ -192,24 +151,15 @@ class MemberDomain:
 
 @dataclass(frozen=True)
 class Domain:
-    """The training domain: what M members have measured of their training cohort.
-
-    Attributes
-    ----------
-    members : tuple of MemberDomain
-    scale : (A, 2)
-        Median and robust standard deviation of `MemberDomain.distances`, of patients held out from the member.
-    held_out : tuple of (A + 1, n)
-        For each member the scores of the n patients that it was not trained on, and in the last row each patient's
-        total; every row is sorted separately.
-    cell_distances : (T,)
-        The distances that the shares `TAILS` of the held-out patients' cells exceed.
-    """
+    """The training domain: what M members have measured of their training cohort."""
 
     members: tuple[MemberDomain, ...]
+    # (A, 2): median and robust standard deviation of `MemberDomain.distances`, of patients held out from the member
     scale: Numbers
+    # Tuple of (A + 1, n): for each member the scores of the n patients that it was not trained on, and in the last row
+    # each patient's total; every row is sorted separately
     held_out: tuple[Numbers, ...]
-    cell_distances: Numbers
+    cell_distances: Numbers  # (T,): the distances that the shares `TAILS` of the held-out patients' cells exceed
 
     @property
     def patients(self) -> int:
@@ -217,17 +167,8 @@ class Domain:
         return sum(rows.shape[1] for rows in self.held_out)
 
     def compare(self, values: Numbers, embeddings: Numbers) -> DomainResult:
-        """Compare a smear with the training cohort.
+        """Compare a smear, its cells (N, D) and its embeddings (M, E) by each member, with the training cohort.
 
-        Parameters
-        ----------
-        values : (N, D)
-            Features of its cells.
-        embeddings : (M, E)
-            Of the smear, by each member.
-
-        Notes
-        -----
         Cross-conformal p-values (Vovk 2015): each member ranks the smear among the patients it was not trained on. A
         smear of the training domain is called outside at about the nominal level; the proven bound is twice that.
         """
@@ -275,13 +216,7 @@ class Domain:
 
     @classmethod
     def load(cls, path: Path, seal: str, members: int) -> Domain:
-        """Read a model's ``domain.safetensors``.
-
-        Raises
-        ------
-        ModelRefused
-            It is damaged, or belongs to another model.
-        """
+        """Read a model's ``domain.safetensors``; `ModelRefused` where it is damaged, or belongs to another model."""
         try:
             with safe_open(path, framework="np") as opened:
                 seal_in_file = (opened.metadata() or {}).get("seal")

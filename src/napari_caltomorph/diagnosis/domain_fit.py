@@ -23,24 +23,11 @@ _CELLS_KEPT = 500
 def fit_domain(
     bags: Sequence[NDArray[np.float32]], embeddings: NDArray[np.float32], held_out_by: NDArray[np.integer]
 ) -> Domain | None:
-    """Measure the training domain.
+    """Measure the training domain; None where fewer than `LEAST_PATIENTS` patients were held out from a member.
 
-    Parameters
-    ----------
-    bags : sequence of (N, D)
-        Cells of each of P patients.
-    embeddings : (M, P, E)
-        Of each patient, by each member.
-    held_out_by : (P,) int
-        The member that was not trained on the patient; -1 where no member was, and -2 where all were.
+    `bags` are the cells (N, D) of each of P patients, `embeddings` (M, P, E) those of each patient by each member.
+    `held_out_by` (P,) is the member that was not trained on the patient: -1 where no member was, -2 where all were.
 
-    Returns
-    -------
-    Domain or None
-        None where fewer than `LEAST_PATIENTS` patients have a member that was not trained on them.
-
-    Notes
-    -----
     Each patient has the same weight, however many cells there are. Within-smear covariance is shrunk towards a multiple
     of the identity, more with fewer cells; between-smear covariance and that of the embeddings as in Ledoit and Wolf
     (2004).

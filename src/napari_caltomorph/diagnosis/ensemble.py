@@ -33,34 +33,20 @@ _FIELD_OF_VIEW_TOLERANCE = 0.10
 
 @dataclass(frozen=True)
 class Ensemble:
-    """A model: its description and its members, which average their softmax (paper, section 2.4).
-
-    Attributes
-    ----------
-    description : ModelDescription
-    members : tuple of Member
-    patients : TrainingPatients or None
-        Set by `train` for `save`; for a loaded model `training_patients` reads them from the folder.
-    folder : Path or None
-        Where the model was loaded from, or saved.
-    domain : Domain or None
-        The training domain, where it is known.
-    """
+    """A model: its description and its members, which average their softmax (paper, section 2.4)."""
 
     description: ModelDescription
     members: tuple[Member, ...]
+    # Set by `train` for `save`; for a loaded model `training_patients` reads them from the folder
     patients: TrainingPatients | None = None
-    folder: Path | None = field(default=None, compare=False)
-    domain: Domain | None = field(default=None, compare=False, repr=False)
+    folder: Path | None = field(default=None, compare=False)  # Where the model was loaded from, or saved
+    domain: Domain | None = field(default=None, compare=False, repr=False)  # The training domain, where it is known
 
     @classmethod
     def load(cls, folder: Path, device: torch.device | str = "cpu") -> Ensemble:
         """Load a model folder; nothing in it is executed.
 
-        Raises
-        ------
-        ModelRefused
-            Not a model, a member is missing or changed, or ``model.json`` was edited.
+        Raises `ModelRefused` where it is no model, a member is missing or changed, or ``model.json`` was edited.
         """
         description = read_description(folder)
         members = tuple(load_member(folder, description, m).to(device) for m in description.members)
@@ -69,23 +55,9 @@ class Ensemble:
     def save(self, folder: Path, *, overwrite: bool = False, scratch: Path | None = None) -> Ensemble:
         """Write the model folder: ``model.json``, one safetensors a member, the domain, the card, and ``private/``.
 
-        Parameters
-        ----------
-        folder : Path
-        overwrite : bool
-            Whether the folder, if it is a model's, is replaced, with all files in it.
-        scratch : Path or None
-            Where it is written before it takes its place (see `storage.replacing_folder`).
-
-        Returns
-        -------
-        Ensemble
-            The same members with the description that was written, which names their files.
-
-        Raises
-        ------
-        OutputRefused
-            The folder exists, or cannot be written; nothing half-written remains.
+        With `overwrite` the folder of another model is replaced, with all files in it. `scratch` is where the files are
+        written first (see `storage.replacing_folder`). The ensemble returned has the description that names its files.
+        Raises `OutputRefused` where the folder exists, or cannot be written; nothing half-written remains.
         """
         if overwrite and folder.is_dir() and any(folder.iterdir()) and not (folder / "model.json").is_file():
             raise OutputRefused(f"{folder} is not empty and contains no model to overwrite; choose another name.")
@@ -96,10 +68,7 @@ class Ensemble:
     def training_patients(self) -> TrainingPatients | None:
         """Return the patients that the model was trained on; None where the model has no ``private/``.
 
-        Raises
-        ------
-        ModelRefused
-            ``private/`` is damaged.
+        Raises `ModelRefused` where ``private/`` is damaged.
         """
         if self.patients is not None or self.folder is None:
             return self.patients
@@ -108,21 +77,11 @@ class Ensemble:
     def predict(
         self, features: Features, *, alone: NDArray[np.float64] | None = None, progress: OnProgress = ignore
     ) -> Prediction:
-        """Diagnose one patient.
+        """Diagnose one patient from a bag of N >= 1 cells.
 
-        Parameters
-        ----------
-        features : Features
-            A bag of N >= 1 cells.
-        alone : (N, C), optional
-            `Prediction.alone` of these cells, where it is known: it does not depend on the other cells of a bag.
-        progress : callable
-            Called with a `Progress` for each member and its single cells; raising `Cancelled` in it stops cleanly.
-
-        Raises
-        ------
-        FeaturesRefused
-            The features come from another encoder than the ensemble's; both are named.
+        `alone` (N, C) is `Prediction.alone` of these cells, where it is known: it does not depend on the other cells of
+        a bag. Raises `FeaturesRefused` where the features come from another encoder than the ensemble's; both are
+        named.
         """
         self.refuse_other_features(features)
         description = self.description
@@ -156,18 +115,9 @@ class Ensemble:
         )
 
     def member_outputs(self, features: Features, members: Sequence[int] | None = None) -> MemberOutputs:
-        """Return what members return for one patient, without single cells: far cheaper than `predict`.
+        """Return what members, by default all, return for one patient, without single cells: cheaper than `predict`.
 
-        Parameters
-        ----------
-        features : Features
-        members : sequence of int or None
-            Which members; None for all.
-
-        Raises
-        ------
-        FeaturesRefused
-            The features come from another encoder than the ensemble's, or are so large that no output is finite.
+        Raises `FeaturesRefused` where the features come from another encoder, or are so large that no output is finite.
         """
         self.refuse_other_features(features)
         chosen = range(len(self.members)) if members is None else members
@@ -207,14 +157,7 @@ class Ensemble:
         ]
 
     def domain_of(self, features: Features, outputs: MemberOutputs) -> DomainResult | None:
-        """Compare a smear with the training cohort; None where the model has no training domain.
-
-        Parameters
-        ----------
-        features : Features
-        outputs : MemberOutputs
-            Of all members.
-        """
+        """Compare a smear, by the outputs of all members, with the training cohort; None without a training domain."""
         return None if self.domain is None else self.domain.compare(features.values, outputs.embeddings)
 
     def warnings(self, features: Features, domain: DomainResult | None = None) -> tuple[str, ...]:

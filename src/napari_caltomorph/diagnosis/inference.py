@@ -29,54 +29,31 @@ _CELLS_AT_ONCE = 2048
 
 @dataclass(frozen=True)
 class MemberOutputs:
-    """What M members return for one bag.
+    """What M members return for one bag."""
 
-    Attributes
-    ----------
-    probabilities : (M, C)
-        Softmax of each, raw.
-    hemoglobin : (M,) or None
-        In g/dl.
-    embeddings : (M, width) float32
-        The pooled bag in each member's own space; the spaces of two members have nothing in common.
-    """
-
-    probabilities: NDArray[np.float64]
-    hemoglobin: NDArray[np.float64] | None
+    probabilities: NDArray[np.float64]  # (M, C): softmax of each, raw
+    hemoglobin: NDArray[np.float64] | None  # (M,) or None: in g/dl
+    # (M, width) float32: the pooled bag in each member's own space; the spaces of two members have nothing in common
     embeddings: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class CellOutputs:
-    """What M members return for one bag of N cells and for its cells.
-
-    Attributes
-    ----------
-    bag : MemberOutputs
-    attention : (N,)
-        As a ratio to the mean of each member, averaged over the members; 1 for models without attention.
-    alone : (N, C)
-        Softmax for a bag of that cell alone, averaged over the members; (0, C) where it was not wanted.
-    """
+    """What M members return for one bag of N cells and for its cells."""
 
     bag: MemberOutputs
+    # (N,): as a ratio to the mean of each member, averaged over the members; 1 for models without attention
     attention: NDArray[np.float64]
+    # (N, C): softmax for a bag of that cell alone, averaged over the members; (0, C) where it was not wanted
     alone: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class ClassResponse:
-    """One class in B bags.
+    """One class in B bags."""
 
-    Attributes
-    ----------
-    probability : (B,)
-        Softmax averaged over the members, raw: no calibration.
-    log_odds : (B,)
-        Log of that probability over its rest, natural; computed from the logits, so that it does not saturate.
-    """
-
-    probability: NDArray[np.float64]
+    probability: NDArray[np.float64]  # (B,): softmax averaged over the members, raw: no calibration
+    # (B,): log of that probability over its rest, natural; computed from the logits, so that it does not saturate
     log_odds: NDArray[np.float64]
 
 
@@ -96,22 +73,9 @@ def run_members(members: Sequence[Member], features: Features) -> MemberOutputs:
 def run_with_cells(
     members: Sequence[Member], features: Features, *, alone: bool = True, progress: OnProgress = ignore
 ) -> CellOutputs:
-    """Run M members on the cells of a patient, and measure each cell.
+    """Run M members on the N cells of a patient, and measure each; `FeaturesRefused` where an output is not finite.
 
-    Parameters
-    ----------
-    members : sequence of Member
-    features : Features
-        N cells.
-    alone : bool
-        Whether each cell is run as a bag of its own as well: as much work as the bag itself, or more.
-    progress : callable
-        Called with a `Progress` in cells between the steps of each member; raising `Cancelled` in it stops cleanly.
-
-    Raises
-    ------
-    FeaturesRefused
-        An output is not finite.
+    With `alone`, each cell is run as a bag of its own as well: as much work as the bag itself, or more.
     """
     bag, outputs, attention, responses = as_bag(features), [], [], []
     for number, member in enumerate(members, start=1):
@@ -140,26 +104,11 @@ def class_response(
     *,
     report: Callable[[int], None] = lambda done: None,
 ) -> ClassResponse:
-    """Run B bags of n cells each, and return one class.
+    """Run B bags of n cells each, and return the class of this index; `FeaturesRefused` where an output is not finite.
 
-    All bags have the same number of cells, so nothing is padded, and no bag depends on those that are run with it.
-
-    Parameters
-    ----------
-    members : sequence of Member
-    index : int
-        Number of the class.
-    cells : (N, D)
-        Raw features.
-    bags : (B, n)
-        Rows of `cells` that make up each bag, n >= 1.
-    report : callable
-        Called before each forward pass with the number of bags that are done; what it raises stops the run.
-
-    Raises
-    ------
-    FeaturesRefused
-        An output is not finite.
+    `cells` (N, D) are raw features, `bags` (B, n) the rows of them that make up each bag, n >= 1. All bags have the
+    same number of cells, so nothing is padded, and no bag depends on those that are run with it. `report` is called
+    before each forward pass with the number of bags that are done; what it raises stops the run.
     """
     chosen = torch.from_numpy(np.ascontiguousarray(bags))
     probability: list[NDArray[np.float64]] = []
@@ -188,20 +137,9 @@ def class_response(
 def run_batches(
     model: nn.Module, bags: Sequence[NDArray[np.float32]], size: int, device: torch.device
 ) -> Iterator[tuple[list[int], Outputs]]:
-    """Run bags of any lengths, `size` at once, those of similar length together.
+    """Run bags (N, D) of any lengths, `size` at once, those of similar length together.
 
-    Parameters
-    ----------
-    model : Module
-        A `Member` on `device`, or what wraps one.
-    bags : sequence of (N, D)
-    size : int
-    device : torch.device
-
-    Yields
-    ------
-    list of int, Outputs
-        Which bags, and their outputs on the device.
+    `model` is a `Member` on `device`, or what wraps one. Yields which bags, and their outputs on the device.
     """
     model.eval()
     order = sorted(range(len(bags)), key=lambda i: len(bags[i]))

@@ -29,13 +29,7 @@ def installed_models() -> dict[str, Path]:
 
 
 def find_model(name: str) -> Path:
-    """Return the folder of an installed model, or of a model at a path.
-
-    Raises
-    ------
-    ModelRefused
-        There is none; the message lists the installed ones.
-    """
+    """Return the folder of an installed model, or of a model at a path; `ModelRefused` lists the installed ones."""
     installed = installed_models()
     if name in installed:
         return installed[name]
@@ -45,13 +39,7 @@ def find_model(name: str) -> Path:
 
 
 def place_for(name: str) -> Path:
-    """Return the folder for a model of this name, whether or not it exists.
-
-    Raises
-    ------
-    ModelRefused
-        The name is the demo's, or cannot be a folder's.
-    """
+    """Return the folder for a model of this name, which may not exist; `ModelRefused` where it cannot have the name."""
     if name.casefold() == DEMO:
         raise ModelRefused(f"{DEMO!r} is the shipped model's name; choose another name.")
     if not name or name.startswith(".") or name != folder_name(name):
@@ -64,7 +52,6 @@ def add_model(folder: Path, name: str | None = None) -> Path:
 
     Parameters
     ----------
-    folder : Path
     name : str, optional
         Its name; by default that of the folder.
 
@@ -88,12 +75,7 @@ def add_model(folder: Path, name: str | None = None) -> Path:
 
 
 def export_model(name: str, target: Path) -> Path:
-    """Copy a model without `private/`, which could identify its training patients.
-
-    Raises
-    ------
-    ModelRefused, OutputRefused
-    """
+    """Copy a model without `private/`, which could identify its patients; raises `ModelRefused`, `OutputRefused`."""
     folder = find_model(name)
     with replacing_folder(target) as part:
         _copy_public(folder, part)

@@ -42,29 +42,15 @@ class Outputs(NamedTuple):
 class Member(nn.Module):
     """An aggregator, a class head and, if trained for it, a hemoglobin head.
 
-    The paper's "2 layered" MLP with 128 hidden units reads the pooled vector, once for each target, so that a
-    model without hemoglobin is the same network for the classes.
-
-    Parameters
-    ----------
-    feature_width, classes : int
-    options : AggregatorOptions
-    classifier_width : int
-        Hidden units of the heads.
-    hemoglobin : bool
-    dropout : float
-        In the layers and heads, while training; not part of what is saved.
-
-    Attributes
-    ----------
-    feature_mean, feature_std : (D,)
-        Features are shifted and scaled by these first; 0 and 1 unless training sets them.
-    hemoglobin_mean, hemoglobin_std : ()
-        Scale of the hemoglobin head, in g/dl; only with that head.
+    The paper's "2 layered" MLP with 128 hidden units (`classifier_width`) reads the pooled vector, once for each
+    target, so that a model without hemoglobin is the same network for the classes. `dropout` is for training, and is
+    not saved.
     """
 
+    # (D,): features are shifted and scaled by these first; 0 and 1 unless training sets them
     feature_mean: Tensor
     feature_std: Tensor
+    # Scale of the hemoglobin head, in g/dl; only with that head
     hemoglobin_mean: Tensor
     hemoglobin_std: Tensor
 

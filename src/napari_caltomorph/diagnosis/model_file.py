@@ -32,24 +32,16 @@ StoppedBy = Literal["validation loss", "fixed number of epochs", "last epoch", "
 
 
 class FoldRecord(FrozenModel):
-    """How one member was trained.
+    """How one member was trained."""
 
-    Attributes
-    ----------
-    patients, validation_patients
-        Those it was trained on, and those used for early stopping only.
-    epochs, best_epoch
-        Finished epochs, and the epoch of its weights; counted from 1.
-    stopped_by
-    train_loss, validation_loss
-        One number an epoch; empty where there is none.
-    """
-
+    # Those it was trained on, and those used for early stopping only
     patients: PositiveInt
     validation_patients: NonNegativeInt
+    # Finished epochs, and the epoch of its weights; counted from 1
     epochs: NonNegativeInt
     best_epoch: NonNegativeInt
     stopped_by: StoppedBy
+    # One number an epoch; empty where there is none
     train_loss: tuple[float, ...] = ()
     validation_loss: tuple[float, ...] = ()
 
@@ -86,35 +78,16 @@ class OutOfFold(FrozenModel):
 
 
 class TrainingRecord(FrozenModel):
-    """How all members were trained, and how each performs on its held-out fold.
+    """How all members were trained, and how each performs on its held-out fold."""
 
-    Attributes
-    ----------
-    recipe : str
-        ``"paper"`` stops each member on its own fold, which makes `out_of_fold` optimistic.
-    options : dict
-        All of the training's options.
-    cohort : str
-        What it was trained on, in words.
-    patients : dict
-        Class slug -> training patients.
-    folds : tuple of FoldRecord
-        One per member.
-    out_of_fold : OutOfFold
-        Of single members, never of the ensemble.
-    notes : tuple of str
-        Further remarks for the model card.
-    seconds, machine
-        How long it took, and where.
-    """
-
-    recipe: str
-    options: dict[str, JsonValue]
-    cohort: str
-    patients: dict[str, NonNegativeInt]
-    folds: tuple[FoldRecord, ...] = ()
-    out_of_fold: OutOfFold = OutOfFold()
-    notes: tuple[str, ...] = ()
+    recipe: str  # ``"paper"`` stops each member on its own fold, which makes `out_of_fold` optimistic
+    options: dict[str, JsonValue]  # All of the training's options
+    cohort: str  # What it was trained on, in words
+    patients: dict[str, NonNegativeInt]  # Class slug -> training patients
+    folds: tuple[FoldRecord, ...] = ()  # One per member
+    out_of_fold: OutOfFold = OutOfFold()  # Of single members, never of the ensemble
+    notes: tuple[str, ...] = ()  # Further remarks for the model card
+    # How long it took, and where
     seconds: NonNegativeFloat
     machine: str
 
@@ -245,10 +218,7 @@ class ModelDescription(FrozenModel):
 def read_description(folder: Path) -> ModelDescription:
     """Read a model folder's ``model.json``.
 
-    Raises
-    ------
-    ModelRefused
-        Not a model, newer than this version, or invalid; the message names the field.
+    Raises `ModelRefused` where it is no model, newer than this version, or invalid; the message names the field.
     """
     path = folder / "model.json"
     raw = _read_json(path)

@@ -28,20 +28,13 @@ _TEXT = ("patient_id", "coarse", "detailed", "group", "fingerprint", "path")
 
 @dataclass(frozen=True)
 class TrainingPatients:
-    """P patients that M members were trained on: what could identify patients, left out of every export.
+    """P patients that M members were trained on: what could identify patients, left out of every export."""
 
-    Attributes
-    ----------
-    table : pandas.DataFrame
-        patient_id, coarse, detailed, group, hemoglobin_g_dl, fingerprint and path of the smear (older models have no
-        path), fold (the member that was not trained on the patient; -1: set aside to calibrate on; missing: all members
-        were trained on the patient), and what that single member predicted: ``out_of_fold_p_<class slug>``.
-    embeddings : (M, P, width) float32
-        Of each patient in each member's space.
-    """
-
+    # patient_id, coarse, detailed, group, hemoglobin_g_dl, fingerprint and path of the smear (older models have no
+    # path), fold (the member that was not trained on the patient; -1: set aside to calibrate on; missing: all members
+    # were trained on the patient), and what that single member predicted: ``out_of_fold_p_<class slug>``
     table: pd.DataFrame
-    embeddings: Tensor
+    embeddings: Tensor  # (M, P, width) float32: of each patient in each member's space
 
     def save(self, model_folder: Path) -> None:
         """Write ``private/`` into a model folder."""
@@ -52,13 +45,7 @@ class TrainingPatients:
 
     @classmethod
     def load(cls, model_folder: Path) -> TrainingPatients | None:
-        """Read ``private/`` of a model folder; None where there is none.
-
-        Raises
-        ------
-        ModelRefused
-            It is damaged.
-        """
+        """Read ``private/`` of a model folder; None where there is none. Raises `ModelRefused` where it is damaged."""
         folder = model_folder / PRIVATE
         if not folder.is_dir():
             return None

@@ -107,8 +107,7 @@ AggregatorOptions = Annotated[
 ]
 
 AGGREGATOR_OPTIONS: dict[
-    str,
-    type[TransformerOptions] | type[AbmilOptions] | type[WbcmilOptions] | type[MeanOptions] | type[MaxOptions],
+    str, type[TransformerOptions] | type[AbmilOptions] | type[WbcmilOptions] | type[MeanOptions] | type[MaxOptions]
 ] = {
     "transformer": TransformerOptions,
     "abmil": AbmilOptions,

@@ -23,12 +23,7 @@ from napari_caltomorph.storage import home
 
 
 class Predictor:
-    """Diagnoses smears; the ensemble and the encoder are loaded once, when first needed.
-
-    Parameters
-    ----------
-    options : PredictOptions
-    """
+    """Diagnoses smears; the ensemble and the encoder are loaded once, when first needed."""
 
     def __init__(self, options: PredictOptions) -> None:
         self.options = options
@@ -38,10 +33,7 @@ class Predictor:
     def of(cls, prediction: Prediction, options: PredictOptions) -> Predictor:
         """Return a predictor with the model of a prediction: the one of `options`, or an installed one.
 
-        Raises
-        ------
-        ModelRefused
-            It is not on this machine.
+        Raises `ModelRefused` where it is not on this machine.
         """
         for name in (options.model, *installed_models()):
             try:
@@ -84,24 +76,9 @@ class Predictor:
         return encoder
 
     def predict(self, smear: Smear, *, progress: OnProgress = ignore) -> tuple[Smear, Prediction]:
-        """Grade, encode and diagnose one patient.
+        """Grade a smear if it is not graded yet, encode it, and diagnose its usable cells; return both results.
 
-        Parameters
-        ----------
-        smear : Smear
-            Graded first if it is not; a user's choice of cells is kept.
-        progress : callable
-            Called often; raising `Cancelled` in it stops cleanly.
-
-        Returns
-        -------
-        Smear, Prediction
-            The graded smear, and the diagnosis of its usable cells.
-
-        Raises
-        ------
-        CaltomorphError
-            A problem that a person can fix; the message names the fix.
+        A user's choice of cells is kept. Raises a `CaltomorphError` that names the fix.
         """
         progress(Progress("Loading the model", 0, 1, "models"))
         encoder, ensemble = self.encoder, self.ensemble
@@ -122,27 +99,9 @@ class Predictor:
     def features_of(
         self, prediction: Prediction, smear: Smear | None = None, *, progress: OnProgress = ignore
     ) -> Features:
-        """Return the features of a prediction: from the cache, or its cells encoded again.
+        """Return the features of a prediction, in the order of its cells: from the cache, or encoded again.
 
-        Parameters
-        ----------
-        prediction : Prediction
-        smear : Smear, optional
-            Its images, where they are available.
-        progress : callable
-            Called often; raising `Cancelled` in it stops cleanly.
-
-        Returns
-        -------
-        Features
-            In the order of `prediction.cells`.
-
-        Raises
-        ------
-        FeaturesRefused
-            They are not in the cache, and the images are missing or have changed.
-        CaltomorphError
-            They cannot be encoded; the message names the fix.
+        Raises `FeaturesRefused` where they are not in the cache, and the images of `smear` are missing or have changed.
         """
         weights, fingerprint = prediction.encoder_weights_sha256, prediction.smear_fingerprint
         if weights is not None and fingerprint is not None:

@@ -49,71 +49,47 @@ class LeftOutCell(FrozenModel):
 
 
 class Prediction(BaseModel):
-    """The diagnosis of one patient.
-
-    Attributes
-    ----------
-    patient_id, smear_path, smear_fingerprint
-        The patient, and where the cells were read.
-    encoder, encoder_weights_sha256, model_name, model_fingerprint, synthetic
-        What predicted. `synthetic`: the model was trained on synthetic cells only.
-    taxonomy : Taxonomy
-        The C classes.
-    member_probabilities : (M, C)
-        Softmax of each member, raw whether calibrated or not.
-    member_hemoglobin : (M,) or None
-        g/dl by each member.
-    hemoglobin_error : ErrorInterval or None
-        Error of hemoglobin on held-out patients; never the spread of the members.
-    threshold : Threshold
-    calibration : Calibration or None
-        Turns the members' average into `probabilities`; None: they are that average, raw. It is withdrawn for a
-        smear outside the training domain.
-    domain : DomainResult or None
-        Whether the smear is like the training cohort; None where the model has no training domain.
-    cells, labels : tuple
-        The N cells of the bag, and their types where sub-folders named them.
-    attention : (N,)
-        As a ratio to uniform: 1.0 means as much as an average cell. Mean over the members.
-    attention_kind : {"rollout", "weights", "none"}
-        Attention rollout, the aggregator's own weights, or none: then `attention` is 1.0 for all cells, and their
-        order is the smear's.
-    alone : (N, C)
-        The model's response to a bag of that one cell, mean over the members. No such bag was trained on: it is not
-        a probability that the cell is anything.
-    left_out, passed_over
-        Cells that are not in the bag, and the number of files that are not cells.
-    original : Prediction or None
-        The prediction by the same model before the user left cells out; None where none was left out.
-    warnings : tuple of str
-    """
+    """The diagnosis of one patient."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
 
     schema_version: Literal[1] = 1
+    # The patient, and where the cells were read
     patient_id: str
     smear_path: str | None = None
     smear_fingerprint: str | None = None
     field_of_view_um: float | None = None
+    # What predicted. `synthetic`: the model was trained on synthetic cells only.
     encoder: str | None
     encoder_weights_sha256: str | None
     model_name: str
     model_fingerprint: str
     synthetic: bool
-    taxonomy: Taxonomy
-    member_probabilities: Numbers
-    member_hemoglobin: Numbers | None
+    taxonomy: Taxonomy  # The C classes
+    member_probabilities: Numbers  # (M, C): softmax of each member, raw whether calibrated or not
+    member_hemoglobin: Numbers | None  # (M,) or None: g/dl by each member
+    # Error of hemoglobin on held-out patients; never the spread of the members
     hemoglobin_error: ErrorInterval | None = None
     threshold: Threshold
+    # Turns the members' average into `probabilities`; None: they are that average, raw. It is withdrawn for a smear
+    # outside the training domain.
     calibration: Calibration | None = None
+    # Whether the smear is like the training cohort; None where the model has no training domain
     domain: DomainResult | None = None
+    # The N cells of the bag, and their types where sub-folders named them
     cells: tuple[str, ...]
     labels: tuple[str | None, ...]
-    attention: Numbers
+    attention: Numbers  # (N,): as a ratio to uniform: 1.0 means as much as an average cell. Mean over the members.
+    # Attention rollout, the aggregator's own weights, or none: then `attention` is 1.0 for all cells, and their order
+    # is the smear's
     attention_kind: AttentionKind = "rollout"
+    # (N, C): the model's response to a bag of that one cell, mean over the members. No such bag was trained on: it is
+    # not a probability that the cell is anything.
     alone: Numbers
+    # Cells that are not in the bag, and the number of files that are not cells
     left_out: tuple[LeftOutCell, ...] = ()
     passed_over: int = 0
+    # The prediction by the same model before the user left cells out; None where none was left out
     original: Prediction | None = None
     warnings: tuple[str, ...] = ()
     created: str
@@ -328,12 +304,9 @@ class Prediction(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> Prediction:
-        """Read a saved prediction: the file, or the folder that holds ``prediction.json``.
+        """Read a saved prediction: the file, or the folder that contains ``prediction.json``.
 
-        Raises
-        ------
-        PredictionUnreadable
-            No prediction there, damaged, or written by a newer version.
+        Raises `PredictionUnreadable` where there is none, it is damaged, or a newer version wrote it.
         """
         path = path / FILE_NAME if path.is_dir() else path
         try:

@@ -124,10 +124,7 @@ def _escaped(character: re.Match[str]) -> str:
 def find_smear(prediction: Prediction) -> Smear:
     """Open the smear that a prediction was made of, where it still is.
 
-    Raises
-    ------
-    SmearUnreadable
-        It was not read from disk, or is missing; the message names the place.
+    Raises `SmearUnreadable` where it was not read from disk, or is missing; the message names the place.
     """
     if prediction.smear_path is None:
         raise SmearUnreadable(f"{prediction.patient_id} was predicted from a layer; its images are not on disk.")

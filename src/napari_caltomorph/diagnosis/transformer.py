@@ -70,8 +70,6 @@ class TransformerAggregator(Aggregator):
     def attention(self, kept: list[Tensor]) -> Tensor:
         """How much of the pooled vector comes from each cell of one bag, by attention rollout: (N,).
 
-        Notes
-        -----
         Abnar and Zuidema 2020: A = mean over heads, A' = (A + I) / 2, R = A'_L ... A'_1, read at R[CLS, cells]; for
         mean pooling, the mean of R over its rows, because every cell's row is read with the same weight.
         Only one row is wanted, so a row vector is carried from the last layer to the first, which is exact and needs

@@ -15,31 +15,17 @@ from napari_caltomorph.errors import printable
 
 @dataclass(frozen=True)
 class CellType:
-    """One type of cell.
+    """One type of cell."""
 
-    Attributes
-    ----------
-    name : str
-        As it is shown and written in tables.
-    color : str
-        ``#rrggbb``. Granulocytes run from blue (mature) to red (blast), what is not counted is grey.
-    key : str
-        The letter that labels a selected cell; empty for none.
-    is_counted : bool
-        Whether it is in the denominator of percentages. Nucleated red cells, smudge cells, platelets and artefacts are
-        not (see `Differential`).
-    is_blast : bool
-        Whether it counts as a blast: blasts of any lineage, and promonocytes, which are blast equivalents (WHO).
-    spellings : tuple of str
-        Other names for it.
-    """
-
-    name: str
-    color: str
-    key: str = ""
+    name: str  # As it is shown and written in tables
+    color: str  # ``#rrggbb``. Granulocytes run from blue (mature) to red (blast), what is not counted is grey.
+    key: str = ""  # The letter that labels a selected cell; empty for none
+    # Whether it is in the denominator of percentages. Nucleated red cells, smudge cells, platelets and artefacts are
+    # not (see `Differential`).
     is_counted: bool = True
+    # Whether it counts as a blast: blasts of any lineage, and promonocytes, which are blast equivalents (WHO)
     is_blast: bool = False
-    spellings: tuple[str, ...] = ()
+    spellings: tuple[str, ...] = ()  # Other names for it
 
 
 _ROWS = (
@@ -71,13 +57,7 @@ _ROWS = (
         "#b0b0b0",
         "g",
         False,
-        spellings=(
-            "giant platelet",
-            "platelet clump",
-            "thrombocyte",
-            "giant thrombocyte",
-            "thrombocyte aggregation",
-        ),
+        spellings=("giant platelet", "platelet clump", "thrombocyte", "giant thrombocyte", "thrombocyte aggregation"),
     ),
     CellType("artefact", "#505050", "z", False, spellings=("artifact",)),
     CellType("lymphoblast", "#e4573d", is_blast=True),

@@ -28,31 +28,16 @@ _PRIOR_CELLS = 4.0
 def corrected_counts(
     called: NDArray[np.integer], confusion: NDArray[np.integer], correlation: float, *, seed: int = 0
 ) -> NDArray[np.int64]:
-    """Sample true counts of the K types from their posterior.
+    """Sample true counts of the K types from their posterior: (DRAWS, K) int, each row with the sum of `called`.
 
-    Parameters
-    ----------
-    called : (K,) int
-        Cells that the probe calls each type.
-    confusion : (K, K) int
-        Cells by true and called type, out of fold.
-    correlation : float
-        Within patients, 0 to 1, of how cells of one type are called.
-    seed : int
-        The same seed gives the same samples.
+    `called` (K,) are the cells that the probe calls each type, `confusion` (K, K) cells by true and called type, out of
+    fold. `correlation`, 0 to 1, is that within patients of how cells of one type are called.
 
-    Returns
-    -------
-    (DRAWS, K) int
-        Each row sums to ``called.sum()``.
-
-    Notes
-    -----
     The shares' prior is that of the labelled cells, with the weight of `_PRIOR_CELLS`. It decides what the confusion
     cannot: a type that is never called could have any number of cells, and one that is rare among labelled cells is
-    assumed to be rare. A row of n cells has the weight of ``1 / (r + (1 - r) / (n + 1))`` cells, r the correlation:
-    n + 1 where patients do not differ, never more than 1/r where they do (effective sample size of a cluster sample,
-    Kish 1965).
+    assumed to be rare. A row of n cells has the weight of ``1 / (r + (1 - r) / (n + 1))`` cells, r the correlation: n +
+    1 where patients do not differ, never more than 1/r where they do (effective sample size of a cluster sample, Kish
+    1965).
     """
     types, rng = len(called), np.random.default_rng(seed)
     size = confusion.sum(axis=1, keepdims=True) + 1.0  # one more cell, spread evenly: nothing is impossible
@@ -78,20 +63,9 @@ def correlation_within_patients(
 ) -> float | None:
     """Return the correlation of called types within a patient; None where no type has cells of two patients.
 
-    Parameters
-    ----------
-    true, called, patients : (N,) int
-        True and called type, and the patient, of each cell.
-    types : int
-        How many types there are.
+    `true`, `called` and `patients` (N,) are those of each cell. At 0 patients do not differ; at 1 all cells of a type
+    and a patient are called the same, whatever that is.
 
-    Returns
-    -------
-    float or None
-        0: patients do not differ. 1: all cells of a type and a patient are called the same, whatever that is.
-
-    Notes
-    -----
     The analysis-of-variance estimator of the intraclass correlation (Ridout, Demétrio and Firth, Biometrics 55, 1999),
     with indicator vectors of K called types in place of one yes or no, pooled over the true types; negative estimates
     are 0.

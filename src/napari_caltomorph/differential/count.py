@@ -23,31 +23,17 @@ from napari_caltomorph.statistics.interval import TAILS, Interval, proportion
 
 @dataclass(frozen=True)
 class Share:
-    """A share of the leukocytes, 0 to 1, with 95 % intervals; of cells that are none, a ratio to them.
+    """A share of the leukocytes, 0 to 1, with 95 % intervals; of cells that are none, a ratio to them."""
 
-    Attributes
-    ----------
-    cells : int
-        Cells of the type, as called by the probe or labelled by hand.
-    called : float
-        Their share, uncorrected.
-    value : float
-        The share corrected for what the probe confuses.
-    low, high : float
-        Of the share in the patient's blood: counting and classifier error together.
-    classifier : (float, float)
-        Of the share among these cells: classifier error alone. It has no width where all cells are labelled by hand.
-    counting : (float, float)
-        Of the uncorrected share in the blood, had the probe made no error (Wilson 1927).
-    """
-
-    cells: int
-    called: float
-    value: float
+    cells: int  # Cells of the type, as called by the probe or labelled by hand
+    called: float  # Their share, uncorrected
+    value: float  # The share corrected for what the probe confuses
+    # Of the share in the patient's blood: counting and classifier error together
     low: float
     high: float
+    # Of the share among these cells: classifier error alone. It has no width where all cells are labelled by hand.
     classifier: tuple[float, float]
-    counting: tuple[float, float]
+    counting: tuple[float, float]  # Of the uncorrected share in the blood, had the probe made no error (Wilson 1927)
 
     @property
     def in_words(self) -> str:
@@ -62,34 +48,21 @@ class Differential:
     Nucleated red cells, smudge cells, platelets and artefacts are in no denominator: a differential is of leukocytes,
     and what is not is given for each 100 of them, as the clinic counts nucleated red cells. Smudge cells that are burst
     lymphocytes, as in chronic lymphocytic leukemia, can be labelled so.
-
-    Attributes
-    ----------
-    patient_id, smear_fingerprint, probe_fingerprint
-        The smear of the cells, and the probe that called them.
-    types : tuple of str
-        The K types that the probe distinguishes.
-    confusion : (K, K) tuple of int
-        The probe's, out of fold: true by called type.
-    correlation : float or None
-        The probe's, of called types within a patient.
-    cells, called, certainty : tuple
-        The N cells, the type that the probe calls each, and its probability.
-    by_hand : mapping
-        Cell -> its type as labelled by a person.
-    warnings : tuple of str
     """
 
+    # The smear of the cells, and the probe that called them
     patient_id: str
     smear_fingerprint: str | None
     probe_fingerprint: str
-    types: tuple[str, ...]
+    types: tuple[str, ...]  # The K types that the probe distinguishes
+    # (K, K) tuple of int: the probe's, out of fold: true by called type
     confusion: tuple[tuple[int, ...], ...] = field(repr=False)
-    correlation: float | None
+    correlation: float | None  # The probe's, of called types within a patient
+    # The N cells, the type that the probe calls each, and its probability
     cells: tuple[str, ...] = field(repr=False)
     called: tuple[str, ...] = field(repr=False)
     certainty: tuple[float, ...] = field(repr=False)
-    by_hand: Mapping[str, str] = field(repr=False)
+    by_hand: Mapping[str, str] = field(repr=False)  # Cell -> its type as labelled by a person
     warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -116,13 +89,7 @@ class Differential:
         return sum(cell_type(name).is_counted for name in self.cell_types)
 
     def share_of(self, *types: str) -> Share:
-        """Return the share of some types together; for a type that is no leukocyte, its ratio to the leukocytes.
-
-        Parameters
-        ----------
-        *types : str
-            Names; an unknown type has no cells.
-        """
+        """Return the share of some types together; for a type that is no leukocyte, its ratio to the leukocytes."""
         is_meant = np.array([name in types for name in self.all_types])
         is_rest = np.array([cell_type(name).is_counted for name in self.all_types]) & ~is_meant
         is_ratio = bool(types) and not any(CELL_TYPES.get(name, cell_type(name)).is_counted for name in types)

@@ -40,25 +40,15 @@ _NEEDED = ("patient_id", "cell", "label")
 
 @dataclass(frozen=True)
 class CellLabel:
-    """One cell and its type.
-
-    Attributes
-    ----------
-    patient_id, cell : str
-    label : str
-        Name of a `CellType`.
-    by, when : str
-        Its author, and the time in UTC; ``"folder"`` and empty for labels from the names of sub-folders.
-    smear_fingerprint : str
-        `Smear.fingerprint`; empty where it is not known.
-    """
+    """One cell and its type."""
 
     patient_id: str
     cell: str
-    label: str
+    label: str  # Name of a `CellType`
+    # Its author, and the time in UTC; ``"folder"`` and empty for labels from the names of sub-folders
     by: str = ""
     when: str = ""
-    smear_fingerprint: str = ""
+    smear_fingerprint: str = ""  # `Smear.fingerprint`; empty where it is not known
 
     @property
     def is_by_hand(self) -> bool:
@@ -68,15 +58,9 @@ class CellLabel:
 
 @dataclass(frozen=True)
 class CellLabels:
-    """Labelled cells of any number of smears.
+    """Labelled cells of any number of smears."""
 
-    Attributes
-    ----------
-    rows : tuple of CellLabel
-        One per cell, in the order of labelling.
-    """
-
-    rows: tuple[CellLabel, ...] = ()
+    rows: tuple[CellLabel, ...] = ()  # One per cell, in the order of labelling
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -95,15 +79,9 @@ class CellLabels:
     def labelled(
         self, smear: AnySmear, types: Mapping[str, str], *, by: str | None = None, when: str | None = None
     ) -> CellLabels:
-        """Return the table with these cells labelled.
+        """Return the table with these cells labelled: cell -> name of its type, in any spelling.
 
-        Parameters
-        ----------
-        smear : Smear, Features or SmearId
-        types : mapping
-            Cell -> name of its type, in any spelling.
-        by, when : str, optional
-            By default the user's name on this machine, and now.
+        By default, `by` is the user's name on this machine, and `when` is now.
         """
         patient, fingerprint = _smear_id(smear)
         by = _user() if by is None else by

@@ -39,46 +39,28 @@ class ProbeOptions(BaseModel, frozen=True, extra="forbid"):
 
 
 class ProbeDescription(BaseModel):
-    """What a probe needs and how it was trained.
-
-    Attributes
-    ----------
-    encoder, encoder_weights_sha256, preprocessing, width
-        Of the features that it takes; None where its training features did not record it.
-    types : tuple of str
-        Names of the K types it distinguishes, in the order of a differential.
-    cells : tuple of int
-        (K,) labelled cells of each type that it was trained on.
-    left_out : dict of str to int
-        Types with too few labelled cells, and their number.
-    patients : int
-        The number of patients of these cells.
-    validation : {"patient", "cell"}
-        What the cross-validation held out at a time. By cell, the confusion is optimistic: it does not contain the
-        errors on another patient.
-    by_cell : tuple of str
-        Types that only one patient has: these were held out cell by cell in any case.
-    confusion : (K, K) tuple of int
-        Cells by true and called type, out of fold.
-    correlation : float or None
-        Of the called types within a patient (`correlation_within_patients`); None with one patient.
-    options : ProbeOptions
-    """
+    """What a probe needs and how it was trained."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     schema_version: Literal[1] = 1
+    # Of the features that it takes; None where its training features did not record it
     encoder: str | None
     encoder_weights_sha256: str | None
     preprocessing: str | None
     width: PositiveInt
+    # Names of the K types it distinguishes, in the order of a differential
     types: Annotated[tuple[str, ...], Field(min_length=2)]
-    cells: tuple[PositiveInt, ...]
-    left_out: dict[str, PositiveInt]
-    patients: PositiveInt
+    cells: tuple[PositiveInt, ...]  # (K,) labelled cells of each type that it was trained on
+    left_out: dict[str, PositiveInt]  # Types with too few labelled cells, and their number
+    patients: PositiveInt  # The number of patients of these cells
+    # What the cross-validation held out at a time. By cell, the confusion is optimistic: it does not contain the errors
+    # on another patient.
     validation: Literal["patient", "cell"]
-    by_cell: tuple[str, ...] = ()
+    by_cell: tuple[str, ...] = ()  # Types that only one patient has: these were held out cell by cell in any case
+    # (K, K) tuple of int: cells by true and called type, out of fold
     confusion: tuple[tuple[Annotated[int, Field(ge=0)], ...], ...]
+    # Of the called types within a patient (`correlation_within_patients`); None with one patient
     correlation: Annotated[float, Field(ge=0, le=1)] | None
     options: ProbeOptions
     created: str
@@ -121,27 +103,15 @@ class ProbeDescription(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """Multinomial logistic regression on features; `train_probe` makes one.
-
-    Attributes
-    ----------
-    description : ProbeDescription
-    weights, bias : (K, D), (K,) float64
-        For unscaled features: the scales of the training features are multiplied in.
-    """
+    """Multinomial logistic regression on features; `train_probe` makes one."""
 
     description: ProbeDescription
+    # (K, D), (K,) float64: for unscaled features: the scales of the training features are multiplied in
     weights: NDArray[np.float64]
     bias: NDArray[np.float64]
 
     def probabilities(self, features: Features) -> NDArray[np.float64]:
-        """(N, K) probabilities of the types for each cell.
-
-        Raises
-        ------
-        FeaturesRefused
-            The features are of another encoder; the message names both.
-        """
+        """(N, K) probabilities of the types; `FeaturesRefused` where another encoder made the features."""
         self._refuse_other_features(features)
         scores = features.values.astype(np.float64) @ self.weights.T + self.bias
         exps = np.exp(scores - scores.max(axis=1, keepdims=True))
@@ -149,19 +119,9 @@ class Probe:
         return result
 
     def differential(self, features: Features, corrections: Mapping[str, str] | None = None) -> Differential:
-        """Count the cells of one smear by type.
+        """Count the cells of one smear by type; `FeaturesRefused` where another encoder made the features.
 
-        Parameters
-        ----------
-        features : Features
-            Of N cells.
-        corrections : mapping, optional
-            Cell -> its type by hand, which replaces the type that the probe calls (`CellLabels.of`).
-
-        Raises
-        ------
-        FeaturesRefused
-            The features are of another encoder.
+        `corrections` are types by hand (`CellLabels.of`), which replace those that the probe calls.
         """
         probabilities = self.probabilities(features)
         by_hand = {cell: cell_type(name).name for cell, name in (corrections or {}).items()}
@@ -196,13 +156,7 @@ class Probe:
 
     @classmethod
     def load(cls, path: Path) -> Probe:
-        """Read a saved probe.
-
-        Raises
-        ------
-        ProbeRefused
-            The file is missing, no probe, damaged, or of a newer version.
-        """
+        """Read a saved probe; `ProbeRefused` where the file is missing, no probe, damaged, or of a newer version."""
         try:
             with safe_open(path, framework="numpy") as file:
                 header = (file.metadata() or {}).get(_HEADER)

@@ -24,23 +24,12 @@ CELL_TABLE = "cell_types.csv"
 
 @dataclass(frozen=True)
 class Counted:
-    """The differentials of some smears.
+    """The differentials of some smears."""
 
-    Attributes
-    ----------
-    probe : Probe
-        The one given, or the one trained.
-    labels : CellLabels
-        Those given, and those of sub-folders.
-    differentials : tuple of Differential
-    failed : dict of str to str
-        Patient -> the reason why there is no differential.
-    """
-
-    probe: Probe
-    labels: CellLabels
+    probe: Probe  # The one given, or the one trained
+    labels: CellLabels  # Those given, and those of sub-folders
     differentials: tuple[Differential, ...]
-    failed: dict[str, str]
+    failed: dict[str, str]  # Patient -> the reason why there is no differential
 
 
 def count_smears(
@@ -54,23 +43,9 @@ def count_smears(
 ) -> Counted:
     """Encode smears, train a probe on their labelled cells unless there is one, and count all their cells.
 
-    Parameters
-    ----------
-    smears : sequence of Smear
-        Graded first where they are not.
-    labels : CellLabels
-        Types by hand; those of sub-folders are added. They replace the types that the probe calls.
-    probe : Probe or None
-    compute : EncodeOptions
-        Its encoder is that of the probe, where there is one.
-    options : ProbeOptions
-    progress : callable
-        Called often; raising `Cancelled` in it stops cleanly.
-
-    Raises
-    ------
-    CaltomorphError
-        An error of all smears: no weights, too few labels, or no smear that could be encoded.
+    `labels` are types by hand, which replace those that the probe calls; those of sub-folders are added. The encoder of
+    `compute` is that of the probe, where there is one. Raises a `CaltomorphError` of all smears: no weights, too few
+    labels, or no smear that could be encoded.
     """
     encoder = probe_encoder(probe, compute)
     failed: dict[str, str] = {}
@@ -96,11 +71,7 @@ def count_smears(
 def probe_encoder(probe: Probe | None, compute: EncodeOptions) -> LoadedEncoder:
     """Load the encoder of a probe, or the one of the options where there is no probe yet.
 
-    Raises
-    ------
-    ProbeRefused
-        The encoder of the probe is unknown.
-    WeightsMissing, WeightsRefused, DeviceMissing
+    Raises `ProbeRefused` where the encoder of the probe is unknown, and the errors of `load_encoder`.
     """
     if probe is None:
         return load_encoder(compute)

@@ -39,9 +39,6 @@ def train_probe(
         One per smear, all of one encoder; cells without a label are ignored.
     labels : CellLabels
         Labels of other smears are ignored.
-    options : ProbeOptions
-    progress : callable
-        Called with a `Progress` before every fit; raising `Cancelled` in it stops cleanly.
 
     Raises
     ------

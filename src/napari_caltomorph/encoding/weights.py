@@ -86,11 +86,7 @@ def download_weights(encoder: Encoder, *, progress: OnProgress = ignore) -> Weig
     with _download_folder() as folder:
         try:
             file = pooch.retrieve(
-                source.url,
-                known_hash=source.sha256,
-                fname=source.file,
-                path=folder,
-                downloader=_fetch(progress),
+                source.url, known_hash=source.sha256, fname=source.file, path=folder, downloader=_fetch(progress)
             )
         except requests.RequestException as error:
             raise WeightsMissing(

@@ -39,19 +39,11 @@ class ConfusionRow:
 
 @dataclass(frozen=True, eq=False)
 class Confusion:
-    """Patients by their true row and their predicted class.
-
-    Attributes
-    ----------
-    rows : tuple of ConfusionRow
-    columns : tuple of str
-        Slugs of the model's C classes.
-    counts : (rows, C) int
-    """
+    """Patients by their true row and their predicted class."""
 
     rows: tuple[ConfusionRow, ...]
-    columns: tuple[str, ...]
-    counts: NDArray[np.int64]
+    columns: tuple[str, ...]  # Slugs of the model's C classes
+    counts: NDArray[np.int64]  # (rows, C) int
     _ids: tuple[str, ...] = field(repr=False)
     _row: NDArray[np.intp] = field(repr=False)
     _column: NDArray[np.intp] = field(repr=False)

@@ -44,23 +44,12 @@ class ErrorBin:
 
 @dataclass(frozen=True)
 class CovariateAssociation:
-    """How errors and probabilities depend on one number of each patient.
+    """How errors and probabilities depend on one number of each patient."""
 
-    Attributes
-    ----------
-    column : str
-        Of `EvaluatedPatients.covariates`.
-    patients : int
-        Those that have the number and a right answer.
-    bins : tuple of ErrorBin
-        Quarters of these patients by the number; fewer where many have the same.
-    correlations : dict of str to Metric
-        Class slug -> Spearman's r of the class's probability and the number, over the patients of the class.
-    """
-
-    column: str
-    patients: int
-    bins: tuple[ErrorBin, ...]
+    column: str  # Of `EvaluatedPatients.covariates`
+    patients: int  # Those that have the number and a right answer
+    bins: tuple[ErrorBin, ...]  # Quarters of these patients by the number; fewer where many have the same
+    # Class slug -> Spearman's r of the class's probability and the number, over the patients of the class
     correlations: dict[str, Metric]
 
 
@@ -76,8 +65,6 @@ def covariate_values(evaluated: EvaluatedPatients, column: str) -> NDArray[np.fl
 def covariate_association(evaluated: EvaluatedPatients, column: str) -> CovariateAssociation:
     """Return how errors and probabilities depend on a column of `EvaluatedPatients.covariates`.
 
-    Notes
-    -----
     Bins are cut at quantiles; errors have Wilson's interval, and `spearman` has its own.
     """
     values = covariate_values(evaluated, column)
@@ -101,21 +88,8 @@ def covariates_of(
 ) -> pd.DataFrame:
     """Return the covariates of P patients, with a column of shares for each name that is none of the table's columns.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Of a cohort; columns that describe no covariate are left out.
-    shares : sequence of dict
-        Of each patient, cell type -> share; empty where no cell is labelled.
-    named : sequence of str
-        Columns of the table, or cell types, in any case.
-    source : object
-        What to name where a name is neither.
-
-    Raises
-    ------
-    EvaluationRefused
-        A name is neither, or its column holds no numbers.
+    `shares` are those of each patient by cell type, empty where no cell is labelled. `named` are columns of the table,
+    or cell types, in any case. Raises `EvaluationRefused`, naming `source`, where a name is neither or has no numbers.
     """
     types = sorted({name for one in shares for name in one})
     covariates = table[[column for column in table.columns if column not in _NO_COVARIATES]]

@@ -104,10 +104,7 @@ class FdrAtMost(Rule):
 def rule_from(text: str) -> Rule:
     """Return the rule that ``none-missed[=CLASS]``, ``sensitivity=X``, ``fdr=X`` or ``fdr-without-healthy=X`` names.
 
-    Raises
-    ------
-    EvaluationRefused
-        It names none.
+    Raises `EvaluationRefused` where the text names none.
     """
     name, _, value = text.partition("=")
     if name == "none-missed":
@@ -127,19 +124,11 @@ def rule_from(text: str) -> Rule:
 
 @dataclass(frozen=True)
 class Decision:
-    """A threshold, the patients that chose it, and how far it may be trusted.
-
-    Attributes
-    ----------
-    rule : Rule
-    threshold : float
-    chosen_on : Evaluation
-        The numbers of these patients at this threshold are optimistic.
-    """
+    """A threshold, the patients that chose it, and how far it may be trusted."""
 
     rule: Rule
     threshold: float
-    chosen_on: Evaluation
+    chosen_on: Evaluation  # The numbers of these patients at this threshold are optimistic
 
     @property
     def point(self) -> OperatingPoint:
@@ -160,8 +149,6 @@ class Decision:
     def miss_bound(self) -> float:
         """Upper 95 % bound of the share that it misses of other such patients: none of 46 missed still allows 6 %.
 
-        Notes
-        -----
         The one-sided bound of Clopper and Pearson. It holds although these patients chose the threshold, for a rule
         that takes one of their own values: the share of others below the (k + 1)-th smallest of n values is
         Beta(k + 1, n - k), whose 95 % quantile is this bound (Wilks 1941). For an FDR rule it is approximate.
@@ -171,10 +158,7 @@ class Decision:
     def apply(self, evaluation: Evaluation) -> AppliedDecision:
         """Apply the threshold to another cohort.
 
-        Raises
-        ------
-        EvaluationRefused
-            Another model was evaluated there, or the same patients that chose the threshold.
+        Raises `EvaluationRefused` where another model was evaluated there, or the patients that chose the threshold.
         """
         mine, theirs = self.chosen_on.provenance, evaluation.provenance
         if mine.model_fingerprint != theirs.model_fingerprint:
@@ -236,25 +220,15 @@ class AppliedDecision:
 
 
 def choose_threshold(evaluation: Evaluation, rule: Rule) -> Decision:
-    """Choose the malignancy threshold by a rule.
-
-    Raises
-    ------
-    EvaluationRefused
-        No patient can choose it, or no threshold achieves it.
-    """
+    """Choose the malignancy threshold by a rule; `EvaluationRefused` where no patient or no threshold allows it."""
     return Decision(rule, rule.choose(evaluation.screened), evaluation)
 
 
 def store_threshold(model_folder: Path, decision: Decision, applied: AppliedDecision | None = None) -> ModelDescription:
     """Write a threshold into a model's ``model.json`` and its card; members and fingerprint stay as they are.
 
-    Raises
-    ------
-    ModelRefused
-        No model there, or not the one that the threshold was chosen for.
-    OutputRefused
-        The folder cannot be written; ``model.json`` is as it was.
+    Raises `ModelRefused` where the folder is not the model that the threshold was chosen for, and `OutputRefused` where
+    it cannot be written; ``model.json`` is then as it was.
     """
     description = read_description(model_folder)
     if description.fingerprint != decision.chosen_on.provenance.model_fingerprint:

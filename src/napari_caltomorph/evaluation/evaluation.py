@@ -115,23 +115,14 @@ class Evaluation(EvaluatedPatients):
         return replace(self, provenance=self.provenance.model_copy(update={"threshold": threshold}))
 
     def save(self, folder: Path) -> list[Path]:
-        """Write ``evaluation.json``, ``predictions.csv`` and ``embeddings.safetensors``; return their paths.
-
-        Raises
-        ------
-        OutputRefused
-            The folder cannot be written.
-        """
+        """Write ``evaluation.json``, ``predictions.csv`` and ``embeddings.safetensors``; return their paths."""
         return write_evaluation(self, self._as_plain_data(), self.statements, folder)
 
     @classmethod
     def load(cls, path: Path) -> Evaluation:
         """Read what `save` wrote: the folder, or its ``evaluation.json``.
 
-        Raises
-        ------
-        EvaluationUnreadable
-            No evaluation there, damaged, or written by a newer version.
+        Raises `EvaluationUnreadable` where there is none, it is damaged, or a newer version wrote it.
         """
         evaluated = read_evaluation(path)
         return cls(**{field.name: getattr(evaluated, field.name) for field in fields(evaluated)})

@@ -35,28 +35,16 @@ _GRID = np.linspace(0, 1, 51)
 
 @dataclass(frozen=True)
 class CohortFaithfulness:
-    """Deletion and insertion over P patients.
+    """Deletion and insertion over P patients."""
 
-    Attributes
-    ----------
-    patients : pandas.DataFrame
-        patient_id, predicted_class (its slug, whose probability is followed), n_cells, fold, and the areas:
-        ``<kind>_<order>`` and ``<kind>_random``, the mean of the random orders.
-    shares : (S,)
-        Of the cells, left out or included again.
-    curves : dict
-        (kind, order) -> (S,) mean probability over the patients; the order may be ``"random"``.
-    random_orders : int
-        For each patient.
-    notes : tuple of str
-        Patients that are not among them, and why.
-    """
-
+    # patient_id, predicted_class (its slug, whose probability is followed), n_cells, fold, and the areas:
+    # ``<kind>_<order>`` and ``<kind>_random``, the mean of the random orders
     patients: pd.DataFrame
-    shares: NDArray[np.float64]
+    shares: NDArray[np.float64]  # (S,): of the cells, left out or included again
+    # (kind, order) -> (S,) mean probability over the patients; the order may be ``"random"``
     curves: dict[tuple[CurveKind, str], NDArray[np.float64]]
-    random_orders: int
-    notes: tuple[str, ...]
+    random_orders: int  # For each patient
+    notes: tuple[str, ...]  # Patients that are not among them, and why
 
     def __len__(self) -> int:
         return len(self.patients)
@@ -108,25 +96,9 @@ def cohort_faithfulness(
 ) -> CohortFaithfulness:
     """Follow the probability of each patient's predicted class while cells are left out, and included again.
 
-    Out of fold, orders and curves are those of the one member that predicted the patient.
-
-    Parameters
-    ----------
-    ensemble, evaluation
-        The evaluated model, and its evaluation.
-    features : mapping of str to Path
-        The feature file of each patient, as `feature_files` returns them.
-    patients : int
-        At most so many, a random sample: each costs some hundred predictions.
-    random_orders, seed : int
-        At least one order; the same seed gives the same patients and orders.
-    progress : callable
-        Called with a `Progress` in patients, often; raising `Cancelled` in it stops cleanly.
-
-    Raises
-    ------
-    EvaluationRefused
-        No patient has the features of at least two cells.
+    Out of fold, orders and curves are those of the one member that predicted the patient. `features` are the patients'
+    files, as `feature_files` returns them. At most `patients` are followed, a random sample: each costs some hundred
+    predictions. Raises `EvaluationRefused` where no patient has the features of at least two cells.
     """
     table = evaluation.patients
     sample = np.sort(np.random.default_rng(seed).permutation(len(table))[:patients])

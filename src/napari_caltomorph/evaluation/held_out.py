@@ -28,24 +28,12 @@ _OWN_MEMBER = 0
 
 @dataclass(frozen=True)
 class EligibleMembers:
-    """Which members may predict a patient.
+    """Which members may predict a patient."""
 
-    Attributes
-    ----------
-    is_known : bool
-        Whether the model was trained on the patient, or on some of the images.
-    member : int or None
-        The one member that was not trained on the patient; None for all of them, or for none.
-    problem : str
-        Why no member may; empty where one may.
-    how : str
-        How the patient was found.
-    """
-
-    is_known: bool = False
-    member: int | None = None
-    problem: str = ""
-    how: str = ""
+    is_known: bool = False  # Whether the model was trained on the patient, or on some of the images
+    member: int | None = None  # The one member that was not trained on the patient; None for all of them, or for none
+    problem: str = ""  # Why no member may; empty where one may
+    how: str = ""  # How the patient was found
 
 
 @dataclass(frozen=True)
@@ -69,14 +57,7 @@ class TrainingOverlap:
         return "ids, smears and shared images" if self.table["fingerprint"].notna().all() else "ids and shared images"
 
     def eligible(self, patient_id: str, fingerprint: str | None) -> EligibleMembers:
-        """Return which members may predict a patient.
-
-        Parameters
-        ----------
-        patient_id : str
-        fingerprint : str or None
-            Of the smear; that of the feature file serves as well.
-        """
+        """Return which members may predict a patient, by the id and by the fingerprint of the smear."""
         ways = {
             "by id": [patient_id] if patient_id in self._fold_of else [],
             "by the same cells": self._by_fingerprint.get(fingerprint, []) if fingerprint else [],
@@ -130,12 +111,8 @@ def refuse_training_patients(
 ) -> None:
     """Refuse, before any feature is loaded, what ids, fingerprints and shared images of the cohort already show.
 
-    Raises
-    ------
-    TrainingPatientsFound
-        The model was trained on some of the patients, which are not to be evaluated out of fold.
-    EvaluationRefused
-        They are, and the model was trained on none of them, or does not include the list of its training patients.
+    Raises `TrainingPatientsFound` where the model was trained on some of the patients, unless they are evaluated out of
+    fold. Then `EvaluationRefused` where it was trained on none of them, or has no list of its training patients.
     """
     found = [
         (str(patient), eligible.how)

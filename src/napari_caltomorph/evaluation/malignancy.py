@@ -19,23 +19,14 @@ _NONE_CALLED = "no patient is called malignant"
 
 @dataclass(frozen=True)
 class Screened:
-    """P patients of known truth, and their predicted malignancy.
-
-    Attributes
-    ----------
-    patient_ids : tuple of str
-    malignancy : (P,)
-    is_malignant, is_healthy_donor : (P,) bool
-        The truth; healthy donors are some of those that are not malignant.
-    groups : (P,) str
-        Slug of each patient's class.
-    """
+    """P patients of known truth, and their predicted malignancy."""
 
     patient_ids: tuple[str, ...]
-    malignancy: NDArray[np.float64]
+    malignancy: NDArray[np.float64]  # (P,)
+    # (P,) bool: the truth; healthy donors are some of those that are not malignant
     is_malignant: NDArray[np.bool_]
     is_healthy_donor: NDArray[np.bool_]
-    groups: NDArray[np.str_]
+    groups: NDArray[np.str_]  # (P,) str: slug of each patient's class
 
     @classmethod
     def of(cls, evaluated: EvaluatedPatients) -> Screened:
@@ -57,11 +48,8 @@ class Screened:
     def curve(self) -> pd.DataFrame:
         """One row for each threshold that changes anything, falling, from "no patient is called" on.
 
-        Returns
-        -------
-        pandas.DataFrame
-            threshold; sensitivity, specificity, fdr, fdr_without_healthy; sensitivity_<slug> of each malignant class.
-            NaN where undefined.
+        Columns: threshold; sensitivity, specificity, fdr, fdr_without_healthy; sensitivity_<slug> of each malignant
+        class. NaN where undefined.
         """
         values = np.unique(self.malignancy)[::-1]
         thresholds = np.concatenate([[np.inf], values])
@@ -151,14 +139,9 @@ class OperatingPoint:
         return self._share(who, "no patient of this class")
 
     def fdr_at(self, prevalence: float, *, healthy: bool = True) -> float | None:
-        """Return the FDR where this share of patients is malignant; None where it is undefined.
+        """Return the FDR where a share `prevalence` of those screened is malignant; None where it is undefined.
 
-        Parameters
-        ----------
-        prevalence
-            Of malignant patients among those who would be screened.
-        healthy
-            Whether the others are as this cohort's, or as those of them that are no healthy donors.
+        The others are as this cohort's, or, without `healthy`, as those of them that are no healthy donors.
         """
         if not 0 <= prevalence <= 1:
             raise ValueError(f"a prevalence is between 0 and 1, not {prevalence}")

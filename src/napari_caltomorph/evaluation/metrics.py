@@ -48,21 +48,13 @@ class ClassNumbers:
 
 @dataclass(frozen=True)
 class HemoglobinGroup:
-    """Some patients with measured hemoglobin.
+    """Some patients with measured hemoglobin."""
 
-    Attributes
-    ----------
-    name : str
-        ``all``, ``without healthy donors``, ``within classes``, ``class means``, or a class.
-    patients : int
-    numbers : dict of str to Metric
-        ``pearson_r``, ``mae`` and ``bias`` (predicted - measured), in g/dl. ``within classes`` has only r. ``class
-        means`` has ``mae`` and ``baseline_mae`` of the same patients, and ``mae_difference``, the first less the
-        second: negative where the model adds to the diagnosis.
-    """
-
-    name: str
+    name: str  # ``all``, ``without healthy donors``, ``within classes``, ``class means``, or a class
     patients: int
+    # ``pearson_r``, ``mae`` and ``bias`` (predicted - measured), in g/dl. ``within classes`` has only r. ``class
+    # means`` has ``mae`` and ``baseline_mae`` of the same patients, and ``mae_difference``, the first less the second:
+    # negative where the model adds to the diagnosis.
     numbers: dict[str, Metric]
 
 
@@ -145,8 +137,6 @@ def class_numbers(evaluated: EvaluatedPatients) -> dict[str, ClassNumbers]:
 def hemoglobin_groups(evaluated: EvaluatedPatients) -> tuple[HemoglobinGroup, ...]:
     """Return how far hemoglobin is off: all, without healthy donors, within classes, a baseline, and each class.
 
-    Notes
-    -----
     The baseline predicts for each patient the mean of the other patients of the true class: a class needs two.
     """
     measured, predicted = (

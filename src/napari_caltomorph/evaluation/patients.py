@@ -45,17 +45,7 @@ Check = Literal["ids, smears and shared images", "ids and shared images", "not p
 
 
 class Provenance(BaseModel):
-    """The model, the cohort, and the software versions of an evaluation.
-
-    Attributes
-    ----------
-    training_check
-        Whether the cohort could be searched for patients that the model was trained on.
-    training_recipe
-        ``"paper"`` stops each member on its own fold, which makes out-of-fold numbers optimistic.
-    cohort_fingerprint
-        SHA-256 over ids, labels and smears of the evaluated patients.
-    """
+    """The model, the cohort, and the software versions of an evaluation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
@@ -68,12 +58,12 @@ class Provenance(BaseModel):
     encoder: str | None
     encoder_weights_sha256: str | None
     training_cohort: str
-    training_recipe: str
-    training_check: Check
+    training_recipe: str  # ``"paper"`` stops each member on its own fold, which makes out-of-fold numbers optimistic
+    training_check: Check  # Whether the cohort could be searched for patients that the model was trained on
     cohort_name: str
     cohort_source: str
     cohort_layout: str
-    cohort_fingerprint: str
+    cohort_fingerprint: str  # SHA-256 over ids, labels and smears of the evaluated patients
     cohort_left_out: dict[str, int]
     cohort_notes: tuple[str, ...]
     device: str
@@ -84,55 +74,34 @@ class Provenance(BaseModel):
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Patients in the latent space of one member; the spaces of two members have nothing in common.
-
-    Attributes
-    ----------
-    member : int
-    evaluated : (P, width) float32
-        In the order of `EvaluatedPatients.patients`.
-    training : (T, width) float32 or None
-        Training patients that are not among the evaluated; None where the model does not include them.
-    training_classes : tuple of str
-        Their slugs.
-    """
+    """Patients in the latent space of one member; the spaces of two members have nothing in common."""
 
     member: int
-    evaluated: NDArray[np.float32]
+    evaluated: NDArray[np.float32]  # (P, width) float32: in the order of `EvaluatedPatients.patients`
+    # (T, width) float32 or None: training patients that are not among the evaluated; None where the model does not
+    # include them
     training: NDArray[np.float32] | None = None
-    training_classes: tuple[str, ...] = ()
+    training_classes: tuple[str, ...] = ()  # Their slugs
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluatedPatients:
-    """P patients of a cohort with what a model predicts of them.
+    """P patients of a cohort with what a model predicts of them."""
 
-    Attributes
-    ----------
-    patients : pandas.DataFrame
-        One row for each of P evaluated patients: `COLUMNS` and ``p_<slug>``, the probabilities as a `Prediction` shows
-        them. With no patient's truth known there are predictions and no metrics.
-    taxonomy, cohort_taxonomy : Taxonomy
-        The model's C classes, and those that the cohort was labelled with.
-    provenance : Provenance
-    options : EvaluateOptions
-    embeddings : Embeddings or None
-    covariates : pandas.DataFrame
-        The other columns of the cohort's table (age, sex, group, and its own), in the same order.
-    not_evaluated : pandas.DataFrame
-        Patients who should have been evaluated, and why they were not.
-    notes : tuple of str
-        Observations made during the evaluation, each a sentence; `Evaluation.statements` has these too.
-    """
-
+    # One row for each of P evaluated patients: `COLUMNS` and ``p_<slug>``, the probabilities as a `Prediction` shows
+    # them. With no patient's truth known there are predictions and no metrics.
     patients: pd.DataFrame
+    # The model's C classes, and those that the cohort was labelled with
     taxonomy: Taxonomy
     cohort_taxonomy: Taxonomy
     provenance: Provenance
     options: EvaluateOptions = EvaluateOptions()  # noqa: RUF009 (frozen)
     embeddings: Embeddings | None = None
+    # The other columns of the cohort's table (age, sex, group, and its own), in the same order
     covariates: pd.DataFrame = field(default_factory=pd.DataFrame)
+    # Patients who should have been evaluated, and why they were not
     not_evaluated: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(NOT_EVALUATED_COLUMNS)))
+    # Observations made during the evaluation, each a sentence; `Evaluation.statements` has these too
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:

@@ -55,12 +55,8 @@ def evaluate(
     ----------
     ensemble : Ensemble
         As `Ensemble.load` returns it: its ``private/`` lists the training patients.
-    cohort : Cohort
     features : str or Path or None
         Feature folder of `encode_cohort`; None where the cohort itself names feature files.
-    options : EvaluateOptions
-    progress : callable
-        Called with a `Progress` in patients; raising `Cancelled` in it stops cleanly.
 
     Raises
     ------

@@ -26,17 +26,11 @@ OUTSIDE = "none"
 
 @dataclass(frozen=True)
 class ClassesMap:
-    """From the classes and labels of a cohort to the classes of a model, or to rows of their own.
-
-    Attributes
-    ----------
-    cohort, model : Taxonomy
-    explicit : dict of str to str
-        Slug of a class of the cohort, coarse or detailed, or a label of no class -> slug of the model, or `OUTSIDE`.
-    """
+    """From the classes and labels of a cohort to the classes of a model, or to rows of their own."""
 
     cohort: Taxonomy
     model: Taxonomy
+    # Slug of a class of the cohort, coarse or detailed, or a label of no class -> slug of the model, or `OUTSIDE`
     explicit: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -45,10 +39,7 @@ class ClassesMap:
 
         `labels` are those of the cohort's patients: a label of no class of the cohort may be used as a slug.
 
-        Raises
-        ------
-        EvaluationRefused
-            The file cannot be read, or names a class that there is not.
+        Raises `EvaluationRefused` where the file cannot be read, or names a class that there is not.
         """
         if path is None:
             return cls(cohort, model)

@@ -19,43 +19,19 @@ _COMPONENTS = 50
 
 
 def pca(values: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Project cells onto the two directions in which they differ most.
+    """Project cells (N, D) onto the two directions in which they differ most.
 
-    Parameters
-    ----------
-    values : (N, D)
-        Features; N >= 1.
-
-    Returns
-    -------
-    (N, 2), (2,)
-        Positions, and the share of the variance along each axis; zeros where there are fewer directions.
+    Returns positions (N, 2), and the share of the variance along each axis; zeros where there are fewer directions.
     """
     places, shares = _components(values, 2)
     return places, shares
 
 
 def umap(values: NDArray[np.float32], *, seed: int = 0, progress: OnProgress = ignore) -> NDArray[np.float64]:
-    """Place cells by UMAP.
+    """Place cells (N, D) by UMAP: (N, 2). Near each other are similar cells; distances between groups mean little.
 
-    Parameters
-    ----------
-    values : (N, D)
-    seed : int
-    progress : callable
-        Called between the steps; UMAP itself cannot be stopped.
-
-    Returns
-    -------
-    (N, 2)
-        Near each other are cells with similar features; distances between groups mean little.
-
-    Raises
-    ------
-    ExplanationRefused
-        There are too few cells.
-    PackageMissing
-        The extra ``umap`` is not installed.
+    `progress` is called between the steps; UMAP itself cannot be stopped. Raises `ExplanationRefused` where there are
+    too few cells, and `PackageMissing` without the extra ``umap``.
     """
     if len(values) < FEWEST:
         raise ExplanationRefused(f"UMAP needs {FEWEST} cells, there are {len(values)}; PCA shows them.")
@@ -68,10 +44,7 @@ def umap(values: NDArray[np.float32], *, seed: int = 0, progress: OnProgress = i
 def fit_umap(values: NDArray[np.floating], purpose: str, *, seed: int, **options: Any) -> NDArray[np.float64]:
     """Return the UMAP, (N, 2), of values (N, D); `options` are those of `umap.UMAP`.
 
-    Raises
-    ------
-    PackageMissing
-        The extra ``umap`` is not installed; `purpose` begins the message.
+    Raises `PackageMissing` without the extra ``umap``; `purpose` begins the message.
     """
     import torch
 

@@ -29,33 +29,11 @@ def what_if(
     *,
     progress: OnProgress = ignore,
 ) -> Prediction:
-    """Predict a patient without some of the cells.
+    """Predict a patient without the cells of these indices, with the model that made the prediction of all N cells.
 
-    Parameters
-    ----------
-    ensemble : Ensemble
-        The model that predicted.
-    prediction : Prediction
-        Of all N cells.
-    features : Features
-        Of the same cells, in the same order.
-    left_out : collection of int
-        Indices of the cells that are left out.
-    progress : callable
-        Called with a `Progress` for each member; raising `Cancelled` in it stops cleanly.
-
-    Returns
-    -------
-    Prediction
-        As `Ensemble.predict` makes it of the other cells, with `original` and with the cells left out ``by="user"``;
-        `prediction` itself where none is left out.
-
-    Raises
-    ------
-    ExplanationRefused
-        No cell would remain.
-    FeaturesRefused
-        The features are of other cells, or of another encoder.
+    Returns what `Ensemble.predict` makes of the other cells, with `original` and with the cells left out ``by="user"``;
+    `prediction` itself where none is left out. Raises `ExplanationRefused` where no cell would remain, and
+    `FeaturesRefused` where the features are of other cells, or of another encoder.
     """
     if features.cells != prediction.cells:
         raise FeaturesRefused(f"{prediction.patient_id}: the features are not those of the cells that were predicted.")
@@ -81,27 +59,15 @@ def what_if(
 
 @dataclass(frozen=True)
 class CellChanges:
-    """The change of a class's log-odds when each of K cells is left out of, or added to, a bag.
+    """The change of a class's log-odds when each of K cells is left out of, or added to, a bag."""
 
-    Attributes
-    ----------
-    patient_id, slug : str
-        The patient of the cells, and the class.
-    rows : (K,)
-        Which cells, as rows of the features.
-    cells : tuple of str
-        Their names.
-    change : (K,)
-        Log-odds of the changed bag less `log_odds`.
-    log_odds, probability : float
-        Of the unchanged bag: softmax averaged over the members, raw.
-    """
-
+    # The patient of the cells, and the class
     patient_id: str
     slug: str
-    rows: NDArray[np.intp]
-    cells: tuple[str, ...]
-    change: NDArray[np.float64]
+    rows: NDArray[np.intp]  # (K,): which cells, as rows of the features
+    cells: tuple[str, ...]  # Their names
+    change: NDArray[np.float64]  # (K,): log-odds of the changed bag less `log_odds`
+    # Of the unchanged bag: softmax averaged over the members, raw
     log_odds: float
     probability: float
 
@@ -116,26 +82,9 @@ def leave_one_out(
 ) -> CellChanges:
     """Predict a patient without each of K cells, one at a time: a negative change where the cell supports the class.
 
-    Parameters
-    ----------
-    ensemble : Ensemble
-    features : Features
-        N >= 2 cells.
-    slug : str
-        The class.
-    rows : (K,) or None
-        Which cells, as rows of `features`; None for all.
-    progress : callable
-        Called with a `Progress` before each forward pass; raising `Cancelled` in it stops cleanly.
+    `rows` (K,) are the cells, as rows of the features; None for all. Raises `ExplanationRefused` where there is one
+    cell only: no cell would remain.
 
-    Raises
-    ------
-    ExplanationRefused
-        There is one cell only: no cell would remain.
-    FeaturesRefused
-
-    Notes
-    -----
     Its cost is that of K predictions. In a bag of many similar cells each of them changes little, though together they
     make the diagnosis: the others replace it.
     """
@@ -162,19 +111,7 @@ def add_cells(
     """Add each of K cells to another bag, one at a time: a positive change where the cell supports the class.
 
     No model was trained on a bag of one cell; in a background such as a healthy donor's cells it is part of a usual
-    bag.
-
-    Parameters
-    ----------
-    ensemble, features, slug, rows, progress
-        As for `leave_one_out`, with N >= 1 cells.
-    background : Features
-        The bag that cells are added to. A cell that it already has is added as a duplicate.
-
-    Raises
-    ------
-    FeaturesRefused
-        Cells or background come from another encoder than the ensemble's.
+    bag. A cell that the background already has is added as a duplicate.
     """
     index, bag, below = ensemble.class_index(slug), ensemble.bag(features), ensemble.bag(background)
     chosen, count = _chosen(features, rows), len(background)

@@ -26,23 +26,14 @@ _POINTS = 12
 
 @dataclass(frozen=True)
 class Contributions:
-    """What N cells of one patient add to the log-odds of a class.
+    """What N cells of one patient add to the log-odds of a class."""
 
-    Attributes
-    ----------
-    patient_id, slug : str
-        The patient of the cells, and the class.
-    cells : tuple of str
-    values : (N,)
-        In log-odds (natural): positive where the cell increases them.
-    log_odds, baseline_log_odds : float
-        Of this bag, and of a bag of as many average cells; means over the members of each member's own log-odds.
-    """
-
+    # The patient of the cells, and the class
     patient_id: str
     slug: str
     cells: tuple[str, ...]
-    values: NDArray[np.float64]
+    values: NDArray[np.float64]  # (N,): in log-odds (natural): positive where the cell increases them
+    # Of this bag, and of a bag of as many average cells; means over the members of each member's own log-odds
     log_odds: float
     baseline_log_odds: float
 
@@ -60,41 +51,19 @@ class Contributions:
 
 
 def contributions(
-    ensemble: Ensemble,
-    features: Features,
-    slug: str,
-    *,
-    along_path: bool = True,
-    progress: OnProgress = ignore,
+    ensemble: Ensemble, features: Features, slug: str, *, along_path: bool = True, progress: OnProgress = ignore
 ) -> Contributions:
     """Return each cell's signed contribution to a class.
 
-    Parameters
-    ----------
-    ensemble : Ensemble
-    features : Features
-        N cells.
-    slug : str
-        The class.
-    along_path : bool
-        Whether the gradient is averaged along the path from average cells to these, or taken at these cells only.
-    progress : callable
-        Called with a `Progress` before each pass; raising `Cancelled` in it stops cleanly.
+    With `along_path`, the gradient is averaged along the path from average cells to these; otherwise it is taken at
+    these cells only. Raises `FeaturesRefused` where the features are of another encoder, or an output is not finite.
 
-    Raises
-    ------
-    FeaturesRefused
-        Of another encoder, or an output is not finite.
-
-    Notes
-    -----
     For each member, z = (x - mean) / std are the cell's features on the member's own scales, and L the log-odds of the
-    class under that member's softmax, log p / (1 - p). The contribution of a cell is sum_d z_d g_d, where the input
-    is counted from the average training cell of the member (z = 0), which therefore contributes nothing. g is the
-    mean of dL / dz over the bags a z of all cells, a from 0 to 1 (integrated gradients; Sundararajan, Taly and Yan
-    2017), so that the contributions add up to L(z) - L(0) except for the error of the sum over 12 points
-    (Gauss-Legendre). Without the path, g is dL / dz at the bag (gradient times input; Shrikumar et al. 2016).
-    Members are averaged.
+    class under that member's softmax, log p / (1 - p). The contribution of a cell is sum_d z_d g_d, where the input is
+    counted from the average training cell of the member (z = 0), which therefore contributes nothing. g is the mean of
+    dL / dz over the bags a z of all cells, a from 0 to 1 (integrated gradients; Sundararajan, Taly and Yan 2017), so
+    that the contributions add up to L(z) - L(0) except for the error of the sum over 12 points (Gauss-Legendre).
+    Without the path, g is dL / dz at the bag (gradient times input; Shrikumar et al. 2016). Members are averaged.
 
     On one CPU with one thread the numbers are reproducible. The gradient of a maximum goes to the cells that have it,
     in equal parts where several do.

@@ -31,17 +31,10 @@ _SHARES = (0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.
 
 @dataclass(frozen=True)
 class Gain:
-    """How much better than random an order is: the area between the curves, positive where it is better.
+    """How much better than random an order is: the area between the curves, positive where it is better."""
 
-    Attributes
-    ----------
-    value : float
-        Against the mean random order, in probability.
-    low, high : float
-        Against the middle 95 % of random orders; both above 0: better than nearly all of them.
-    """
-
-    value: float
+    value: float  # Against the mean random order, in probability
+    # Against the middle 95 % of random orders; both above 0: better than nearly all of them
     low: float
     high: float
 
@@ -51,44 +44,24 @@ class Gain:
 
 @dataclass(frozen=True)
 class Curves:
-    """A class's probability while cells are removed, and added, in one order.
+    """A class's probability while cells are removed, and added, in one order."""
 
-    Attributes
-    ----------
-    deletion : (S,)
-        Without the first k cells.
-    insertion : (S,)
-        With the first k cells only.
-    """
-
-    deletion: NDArray[np.float64]
-    insertion: NDArray[np.float64]
+    deletion: NDArray[np.float64]  # (S,): without the first k cells
+    insertion: NDArray[np.float64]  # (S,): with the first k cells only
 
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """Deletion and insertion curves of one patient.
-
-    Attributes
-    ----------
-    patient_id, slug : str
-    cells : int
-        N.
-    removed, added : (S,)
-        How many cells: 0 to N - 1, and 1 to N.
-    orders : dict
-        Name of an order -> its curves.
-    random : tuple of Curves
-        Of R random orders.
-    """
+    """Deletion and insertion curves of one patient."""
 
     patient_id: str
     slug: str
-    cells: int
+    cells: int  # N
+    # (S,): how many cells: 0 to N - 1, and 1 to N
     removed: NDArray[np.intp]
     added: NDArray[np.intp]
-    orders: dict[str, Curves]
-    random: tuple[Curves, ...]
+    orders: dict[str, Curves]  # Name of an order -> its curves
+    random: tuple[Curves, ...]  # Of R random orders
 
     def shares(self, kind: CurveKind) -> NDArray[np.float64]:
         """(S,) the points of the curve, as shares of the cells."""
@@ -126,28 +99,10 @@ def faithfulness(
 ) -> Faithfulness:
     """Remove cells, and add them, in the order of each score and in random orders.
 
-    Parameters
-    ----------
-    ensemble : Ensemble
-    features : Features
-        N >= 2 cells.
-    slug : str
-        The class; its probability is averaged over the members, raw.
-    scores : mapping
-        Name of an order -> (N,) score; the highest first, ties in the smear's order.
-    random_orders, seed : int
-        At least one; the same seed gives the same orders.
-    progress : callable
-        Called with a `Progress` before each forward pass; raising `Cancelled` in it stops cleanly.
+    `scores` (N,) have the name of an order; the highest is first, ties in the smear's order. The probability of the
+    class is averaged over the members, raw. Raises `ExplanationRefused` where there is one cell only, which has no
+    order.
 
-    Raises
-    ------
-    ExplanationRefused
-        There is one cell only, which has no order.
-    FeaturesRefused
-
-    Notes
-    -----
     One cell always remains, because an empty bag has no prediction. Small bags are unlike those of training, as single
     cells are: the steep ends of the curves show that more than the order, for all orders alike.
     """

@@ -24,17 +24,10 @@ from napari_caltomorph.errors import ExplanationRefused
 
 @dataclass(frozen=True)
 class PatchAttention:
-    """Attention of an encoder over one cell's image.
+    """Attention of an encoder over one cell's image."""
 
-    Attributes
-    ----------
-    patches : (h, w)
-        Rollout of each patch as a ratio to the mean: 1.0 is an average patch.
-    pixels : (H, W) float32
-        The same on the image's own pixels, linear between the centres of the patches.
-    """
-
-    patches: NDArray[np.float32]
+    patches: NDArray[np.float32]  # Rollout of each patch as a ratio to the mean: 1.0 is an average patch
+    # (H, W) float32: the same on the image's own pixels, linear between the centres of the patches
     pixels: NDArray[np.float32]
 
     def on_canvas(self, canvas: tuple[int, int]) -> NDArray[np.float32]:
@@ -49,25 +42,14 @@ class PatchAttention:
 
 
 def patch_attention(encoder: LoadedEncoder, image: NDArray[np.uint8]) -> PatchAttention:
-    """Return where the encoder attends within one cell.
+    """Return where the encoder, a vision transformer of timm, attends within one cell (H, W, 3) uint8.
 
-    Parameters
-    ----------
-    encoder : LoadedEncoder
-        A vision transformer of timm. Its features do not change.
-    image : (H, W, 3) uint8
+    Raises `ExplanationRefused` where the encoder has no attention over patches, e.g. a convolutional network.
 
-    Raises
-    ------
-    ExplanationRefused
-        The encoder has no attention over patches, e.g. a convolutional network.
-
-    Notes
-    -----
-    Abnar and Zuidema 2020, as a row vector propagated from the last layer to the first: r = e_CLS, then
-    r = (r + r A_l) / 2 with A_l the head mean of layer l; for networks that average their patches, r starts even. Each
-    layer's attention is computed again from the layer's input, so fused attention stays as it is. The whole
-    image is resized to a square before it is encoded, so each patch covers an even share of its height and width.
+    Abnar and Zuidema 2020, as a row vector propagated from the last layer to the first: r = e_CLS, then r becomes r / 2
+    + r A_l / 2 with A_l the head mean of layer l; for networks that average their patches, r starts even. Each layer's
+    attention is computed again from the layer's input, so fused attention stays as it is. The whole image is resized to
+    a square before it is encoded, so each patch covers an even share of its height and width.
     """
     module = encoder.module
     first = _feature_tokens(module, encoder.encoder.name)

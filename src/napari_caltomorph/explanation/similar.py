@@ -22,27 +22,17 @@ _FOR_SCALE = 500
 
 @dataclass(frozen=True)
 class SimilarPatient:
-    """One training patient.
-
-    Attributes
-    ----------
-    patient_id : str
-    label, detailed : str
-        Name of the class, and slug of the detailed one; empty where the table has none.
-    hemoglobin_g_dl : float or None
-    distance : float
-        In the members' embedding spaces, mean over the members; 1 is how far a typical training patient is from the
-        nearest other one.
-    path : Path or None
-        Where the images were in training; None where only features were available.
-    """
+    """One training patient."""
 
     patient_id: str
+    # Name of the class, and slug of the detailed one; empty where the table has none
     label: str
     detailed: str
     hemoglobin_g_dl: float | None
+    # In the members' embedding spaces, mean over the members; 1 is how far a typical training patient is from the
+    # nearest other one
     distance: float
-    path: Path | None
+    path: Path | None  # Where the images were in training; None where only features were available
 
     @property
     def has_images(self) -> bool:
@@ -67,26 +57,13 @@ def similar_patients(
     smear_fingerprint: str | None,
     count: int = 5,
 ) -> Similar:
-    """Find the training patients nearest to a smear.
+    """Find the `count` training patients nearest to a smear, by its embeddings (M, E).
 
-    Parameters
-    ----------
-    training : TrainingPatients
-        P patients, with their embeddings by M members.
-    embeddings : (M, E)
-        Of the smear, by each member.
-    taxonomy : Taxonomy
-        Of the model.
-    patient_id, smear_fingerprint : str
-        They identify the smear: a training patient is not its own neighbour. The fingerprint decides; the id does
-        where a fingerprint is missing.
-    count : int
-        How many to return.
+    `patient_id` and `smear_fingerprint` identify the smear: a training patient is not its own neighbour. The
+    fingerprint decides; the id does where a fingerprint is missing.
 
-    Notes
-    -----
-    The spaces of two members have nothing in common, not even their size. So each member's distances are divided by
-    its own median distance between nearest training patients before they are averaged.
+    The spaces of two members have nothing in common, not even their size. So each member's distances are divided by its
+    own median distance between nearest training patients before they are averaged.
     """
     theirs = training.embeddings.float().numpy()  # (M, P, E)
     is_itself = _is_itself(training.table, patient_id, smear_fingerprint)

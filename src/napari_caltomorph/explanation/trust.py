@@ -30,37 +30,19 @@ _LEAST_HELD_OUT = 40
 
 @dataclass(frozen=True)
 class Statement:
-    """One reason to believe a prediction or not.
+    """One reason to believe a prediction or not."""
 
-    Attributes
-    ----------
-    about : str
-        Its heading.
-    text : str
-        A sentence.
-    is_warning : bool
-        Whether it is a reason against the prediction.
-    """
-
-    about: str
-    text: str
-    is_warning: bool = False
+    about: str  # Its heading
+    text: str  # A sentence
+    is_warning: bool = False  # Whether it is a reason against the prediction
 
 
 @dataclass(frozen=True)
 class HeldOutCertainty:
-    """How certain single members were of P training patients that they were not trained on.
+    """How certain single members were of P training patients that they were not trained on."""
 
-    Attributes
-    ----------
-    entropies : (P,)
-        0 to 1, ascending.
-    is_correct : (P,) bool
-        Whether the most probable class was the patient's.
-    """
-
-    entropies: NDArray[np.float64]
-    is_correct: NDArray[np.bool_]
+    entropies: NDArray[np.float64]  # (P,): 0 to 1, ascending
+    is_correct: NDArray[np.bool_]  # (P,) bool: whether the most probable class was the patient's
 
     def share_as_uncertain(self, entropy: float) -> float:
         """Return the share of patients for which a member was at least as uncertain."""
@@ -75,22 +57,12 @@ class HeldOutCertainty:
 
 @dataclass(frozen=True)
 class Trust:
-    """The reasons for and against a prediction.
+    """The reasons for and against a prediction."""
 
-    Attributes
-    ----------
-    prediction : Prediction
-        With the domain result, from which the most unusual cells derive.
-    similar : Similar or None
-        Training patients that it resembles; None where they are not available, for the reason in `why_none_similar`.
-    held_out : HeldOutCertainty or None
-        None where it is not available.
-    why_none_similar : str
-    """
-
-    prediction: Prediction
+    prediction: Prediction  # With the domain result, from which the most unusual cells derive
+    # Training patients that it resembles; None where they are not available, for the reason in `why_none_similar`
     similar: Similar | None = None
-    held_out: HeldOutCertainty | None = None
+    held_out: HeldOutCertainty | None = None  # None where it is not available
     why_none_similar: str = ""
 
     @property
@@ -169,9 +141,7 @@ class Trust:
             return Statement("Similar patients", self.why_none_similar)
         if self.similar.was_trained_on:
             return Statement(
-                "Similar patients",
-                "The model was trained on this patient: a correct prediction proves nothing.",
-                True,
+                "Similar patients", "The model was trained on this patient: a correct prediction proves nothing.", True
             )
         if not self.similar.patients:
             return Statement("Similar patients", NO_PATIENTS)
@@ -189,11 +159,8 @@ def available_trust(
 ) -> Trust:
     """Return `trust` with what is available; where model or cells are missing, a statement gives the reason.
 
-    Parameters
-    ----------
-    prediction : Prediction
-    ensemble, features : callable
-        Return what `trust` needs, or raise a `CaltomorphError`: model, training patients and cells may be missing.
+    `ensemble`, `features`: return what `trust` needs, or raise a `CaltomorphError`: model, training patients and cells
+    may be missing.
     """
     try:
         return trust(prediction, ensemble(), features())
@@ -202,20 +169,10 @@ def available_trust(
 
 
 def trust(prediction: Prediction, ensemble: Ensemble | None = None, features: Features | None = None) -> Trust:
-    """Return the reasons to believe a prediction or not.
+    """Collect the reasons for and against a prediction, by the model that made it and the cells that it was made of.
 
-    Parameters
-    ----------
-    prediction : Prediction
-    ensemble : Ensemble or None
-        The model that made it; without it no training patient is compared.
-    features : Features or None
-        The cells that it was made of.
-
-    Raises
-    ------
-    FeaturesRefused, ModelRefused
-        The features are no input of this model, or its ``private/`` is damaged.
+    Without the model no training patient is compared. Raises `FeaturesRefused` where the features are no input of this
+    model, and `ModelRefused` where its ``private/`` is damaged.
     """
     if ensemble is None or features is None:
         return Trust(prediction, why_none_similar=NO_MODEL)

@@ -80,19 +80,8 @@ def class_metrics(
 ) -> dict[str, dict[int, Interval]]:
     """Return ``f1`` and one-vs-rest ``auroc`` of each class that patients have, by the class's number.
 
-    F1 is bootstrapped; AUROC has the interval of `auroc`.
-
-    Parameters
-    ----------
-    classes : (P,) int
-    probabilities : (P, C)
-    seed, resamples
-        Of the bootstrap, which is that of `classification_metrics`.
-
-    Returns
-    -------
-    dict of str to dict of int to Interval
-        ``auroc`` is empty where all patients are of one class.
+    F1 is bootstrapped as in `classification_metrics`, from classes (P,) and probabilities (P, C). AUROC has the
+    interval of `auroc`, and is empty where all patients are of one class.
     """
     classes, probabilities = np.asarray(classes), np.asarray(probabilities, float)
     present = np.unique(classes)
@@ -115,15 +104,8 @@ def brier_score(
 ) -> Interval:
     """Return the mean squared distance of probabilities from the truth, summed over the K outcomes (Brier 1950).
 
-    Parameters
-    ----------
-    is_class, probabilities : (P, K)
-        1 for the true outcome and 0 for the rest, and the probabilities; K = 1 gives half of the value of a yes and
-        its no as two outcomes.
-    strata : (P,) int
-        What the bootstrap is stratified by.
-    seed, resamples
-        Of the bootstrap.
+    `is_class` (P, K) is 1 for the true outcome and 0 for the rest. K = 1 gives half of the value of a yes and its no as
+    two outcomes. The bootstrap is stratified by `strata` (P,).
     """
     losses = ((np.asarray(probabilities, float) - np.asarray(is_class, float)) ** 2).sum(axis=1)
     return mean(losses, strata, seed=seed, resamples=resamples)
@@ -158,8 +140,6 @@ def roc_curve(
 def auroc(positive: NDArray[np.bool_], scores: NDArray[np.floating]) -> Interval | None:
     """Return the area under the ROC curve with a closed interval; None without patients of both kinds.
 
-    Notes
-    -----
     Newcombe's method 5 (Stat. Med. 25, 2006): the areas A that are within z standard errors of the one found, where
     the standard error is that of Hanley and McNeil at A. As with Wilson's interval, a perfect result on few patients is
     not certain; a bootstrap would find no spread there, and is too narrow below some 30 patients of a kind.
@@ -185,12 +165,7 @@ def separation(
 ) -> NDArray[np.float64]:
     """Return (R,) AUROC of two classes, or macro AUROC of more, under the weights of `weighted_auroc`.
 
-    Parameters
-    ----------
-    classes : (P,) int
-        Of at least two classes; macro AUROC is over those that patients have.
-    probabilities : (P, C)
-    weights : (P, R)
+    Macro AUROC is over the classes (P,) that patients have, at least two; probabilities are (P, C), weights (P, R).
     """
     if probabilities.shape[1] == 2:
         return weighted_auroc(classes == 1, probabilities[:, 1], weights)

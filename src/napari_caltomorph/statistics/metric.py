@@ -21,28 +21,15 @@ FEW = 20
 
 @dataclass(frozen=True)
 class Metric:
-    """A number, its 95 % interval, and what it is computed from.
+    """A number, its 95 % interval, and what it is computed from."""
 
-    Attributes
-    ----------
-    value : float or None
-        None where it is undefined; `remark` says why.
-    low, high : float or None
-        Both or none.
-    patients : int
-        How many it is computed from; of a proportion, the denominator.
-    method : str
-        How the interval came about; ``none`` where there is none.
-    remark : str
-        Why it is undefined, has no interval, or has one that is too narrow; empty otherwise.
-    """
-
-    value: float | None
+    value: float | None  # None where it is undefined; `remark` says why
+    # Both or none
     low: float | None = None
     high: float | None = None
-    patients: int = 0
-    method: Method = "none"
-    remark: str = ""
+    patients: int = 0  # How many it is computed from; of a proportion, the denominator
+    method: Method = "none"  # How the interval came about; ``none`` where there is none
+    remark: str = ""  # Why it is undefined, has no interval, or has one that is too narrow; empty otherwise
 
     def __post_init__(self) -> None:
         if self.value is None and not self.remark:

@@ -57,8 +57,6 @@ def within_class_correlation(
 ) -> Interval | None:
     """Return Pearson's r of what is left of both once each class's mean is taken away; None where nothing is left.
 
-    Notes
-    -----
     Knowing the class alone gives 0 here. The interval is Fisher's, with one patient less for each class but one.
     """
     centred = []
@@ -78,8 +76,6 @@ def within_class_correlation(
 def spearman(one: NDArray[np.floating], other: NDArray[np.floating]) -> Interval | None:
     """Return Spearman's r of P >= 4 pairs; None where one of the two does not vary.
 
-    Notes
-    -----
     Fisher's interval with the standard error of Bonett and Wright (Psychometrika 65, 2000); none where both have the
     same order.
     """

@@ -16,40 +16,23 @@ from napari_caltomorph.statistics.interval import TAILS, Interval, proportion
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Patients whose probability is above `low` and up to `high`; without any, the rest is None.
-
-    Attributes
-    ----------
-    mean_probability : float or None
-    observed : Interval or None
-        Share of the patients for which the outcome is true, with Wilson's interval.
-    """
+    """Patients whose probability is above `low` and up to `high`; without any, the rest is None."""
 
     low: float
     high: float
     patients: int
     mean_probability: float | None = None
-    observed: Interval | None = None
+    observed: Interval | None = None  # Share of the patients for which the outcome is true, with Wilson's interval
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """How far probabilities are from the observed shares.
+    """How far probabilities are from the observed shares."""
 
-    Attributes
-    ----------
-    bins : tuple of ReliabilityBin
-        Of equal width.
-    ece : float
-        Expected calibration error: the mean distance of the two over the bins, weighted by patients.
-    chance : Interval or None
-        Mean, 2.5 % and 97.5 % quantile of that error for a perfectly calibrated model with the same probabilities and
-        bins; None without resamples.
-    patients : int
-    """
-
-    bins: tuple[ReliabilityBin, ...]
-    ece: float
+    bins: tuple[ReliabilityBin, ...]  # Of equal width
+    ece: float  # Expected calibration error: the mean distance of the two over the bins, weighted by patients
+    # Mean, 2.5 % and 97.5 % quantile of that error for a perfectly calibrated model with the same probabilities and
+    # bins; None without resamples
     chance: Interval | None
     patients: int
 
@@ -67,16 +50,10 @@ def reliability(
     seed: int = 0,
     resamples: int = 1000,
 ) -> Reliability | None:
-    """Compare P probabilities with the truth; None without patients.
+    """Compare P probabilities, of the predicted class or of one fixed outcome, with the truth; None without patients.
 
-    Parameters
-    ----------
-    probabilities : (P,)
-        Probability of the predicted class, or of one fixed outcome.
-    is_true : (P,) bool
-        Whether that class or outcome is the true one.
-    bins, seed, resamples
-        Of the simulation, in which each outcome is true with its probability.
+    `is_true` (P,) is whether that class or outcome is the true one. In the simulation of `Reliability.chance`, each
+    outcome is true with its probability.
     """
     probabilities, is_true = np.clip(np.asarray(probabilities, float), 0, 1), np.asarray(is_true, bool)
     if not len(probabilities):

@@ -132,10 +132,7 @@ def training_patients(cohort: Cohort) -> tuple[pd.DataFrame, list[str]]:
 def features_ready(cohort: Cohort, folder: Path | None) -> tuple[int, int]:
     """Return how many training patients have a feature file, and how many training patients there are.
 
-    Raises
-    ------
-    TrainingRefused
-        There are not two classes, or not two folds.
+    Raises `TrainingRefused` where there are not two classes, or not two folds.
     """
     table, _ = training_patients(cohort)
     return int(table["patient_id"].isin(feature_files(cohort, folder).keys()).sum()), len(table)

@@ -43,6 +43,8 @@ def compare(
 ) -> Comparison:
     """Train the members of each variant on all folds, and compare their out-of-fold metrics.
 
+    Paper, supplementary tables 1 and 2 and figure 2F. `Spread` explains what the spread between folds means.
+
     Parameters
     ----------
     cohort : Cohort
@@ -51,26 +53,14 @@ def compare(
         Feature folder of `encode_cohort`; None where the cohort names feature files.
     out : str or Path
         Folder for ``comparison.csv``, ``folds.csv`` and ``variants/<slug>.json``; a stopped comparison resumes in it.
-    options : CompareOptions
     train_options : TrainOptions
         The reference of every group; a variant differs from it in one thing.
-    progress : callable
-        Called with a `CompareProgress` after every step; see `OnProgress`.
-
-    Returns
-    -------
-    Comparison
-        Its `failed` has the reasons of the variants without a result.
 
     Raises
     ------
     TrainingRefused
         There is nothing to train on, features are missing, or the folder is of other options or patients.
     FeaturesRefused, OutputRefused, DeviceMissing, CalibrationRefused
-
-    Notes
-    -----
-    Paper, supplementary tables 1 and 2 and figure 2F. `Spread` explains what the spread between folds means.
     """
     options, chosen = options or CompareOptions(), train_options or TrainOptions()
     if chosen.workers > 1 or chosen.scheduler is not None:

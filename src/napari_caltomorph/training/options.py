@@ -170,10 +170,7 @@ class TrainOptions(BaseModel):
 def options_from(path: Path, given: TrainOptions | None = None) -> TrainOptions:
     """Read training options from a YAML or TOML file; options that are given as well take precedence.
 
-    Raises
-    ------
-    TrainingRefused
-        It cannot be read, or an option in it is unknown or has an invalid value.
+    Raises `TrainingRefused` where it cannot be read, or an option in it is unknown or has an invalid value.
     """
     content = _read_mapping(path)
     try:

@@ -44,7 +44,6 @@ def train(
         Its test split is not used; each member is trained without the patients of its own fold.
     features : str, Path or None
         Feature folder of `encode_cohort`; None where the cohort names feature files.
-    options : TrainOptions
     out : str or Path, optional
         New model folder. While members are trained, ``<out>.training`` next to it contains what is needed to resume.
         Without it only the returned ensemble remains.
