@@ -45,7 +45,7 @@ def dask_client(scheduler: str | None, workers: int) -> Generator[Any, None, Non
         scheduler_kwargs={"dashboard_address": ":0"},
         silence_logs=logging.CRITICAL,
         preload=[_IGNORE_INTERRUPTS],
-        env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(_threads_each(workers)))},
+        env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))},
     )
     with cluster, distributed.Client(cluster, set_as_default=False) as client:
         yield client
@@ -60,7 +60,3 @@ def device_of(worker: object, device: str, gpus: int | None = None) -> str:
 
         gpus = torch.cuda.device_count()
     return f"cuda:{worker % gpus}" if gpus > 1 else device
-
-
-def _threads_each(workers: int) -> int:
-    return max(1, (os.cpu_count() or 1) // workers)

@@ -22,10 +22,10 @@ from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.synthetic import (
     SyntheticPatient,
     SynthOptions,
-    options,
     synthesize_cohort,
     synthesize_patient,
     synthesize_patients,
+    write,
     write_smear,
 )
 from napari_caltomorph.synthetic.write import CELLS_A_STRIP
@@ -171,7 +171,7 @@ def test_impossible_options_are_refused(bad):
 @pytest.fixture
 def eager(monkeypatch):
     """Processes start however little there is to draw."""
-    monkeypatch.setattr(options, "CELLS_WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(write, "CELLS_WORTH_A_PROCESS", 1)
 
 
 def test_several_processes_write_the_same_bytes_and_count_every_cell(tmp_path, eager):
@@ -212,10 +212,10 @@ SCRIPT = """
     import resource, sys
     from pathlib import Path
     from napari_caltomorph.errors import OutputRefused
-    from napari_caltomorph.synthetic import SynthOptions, options, synthesize_cohort
+    from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort, write
     from napari_caltomorph.synthetic.write import WorkersLost
 
-    options.CELLS_WORTH_A_PROCESS = 1
+    write.CELLS_WORTH_A_PROCESS = 1
     {guard}
         if {limit}:
             resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))

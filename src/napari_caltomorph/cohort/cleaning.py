@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 
 from napari_caltomorph.cohort.cohort import Cohort
@@ -9,6 +11,8 @@ from napari_caltomorph.cohort.cohort import Cohort
 # Where another patient has most of the images, it is the same patient again; fewer are stray copies, and the two are
 # kept in one part of every split instead.
 _SAME_CELLS = 0.5
+
+RARE = "other or rare diagnosis"
 
 
 def missing_files(cohort: Cohort) -> Cohort:
@@ -39,31 +43,6 @@ def unlabelled(cohort: Cohort) -> Cohort:
     return cohort.without(cohort.table["label_kind"] == "unlabelled", "no label", "no diagnosis is given")
 
 
-def follow_up(cohort: Cohort) -> Cohort:
-    """Leave out samples after therapy (paper, section 2.2)."""
-    return _of_kind(cohort, "follow_up", "follow-up after therapy", is_kept=cohort.options.keep_follow_up)
-
-
-def double_diagnosis(cohort: Cohort) -> Cohort:
-    """Leave out double and in-between diagnoses (paper, section 2.2)."""
-    return _of_kind(cohort, "double", "double or in-between diagnosis", is_kept=cohort.options.keep_double)
-
-
-def rare_diagnosis(cohort: Cohort) -> Cohort:
-    """Leave out diagnoses of no class, and classes of too few patients (paper, section 2.2)."""
-    is_other = cohort.options.keep_unmatched
-    cohort = _of_kind(cohort, "rare", "other or rare diagnosis", is_kept=is_other)
-    cohort = _of_kind(cohort, "unknown", "label of no class", is_kept=is_other)
-    sizes = cohort.table.groupby("coarse")["patient_id"].transform("size")
-    few = (sizes < cohort.options.min_patients).fillna(False) & cohort.table["coarse"].notna()
-    return cohort.without(few, "other or rare diagnosis", f"fewer than {cohort.options.min_patients} patients")
-
-
-def unclear_diagnosis(cohort: Cohort) -> Cohort:
-    """Leave out unclear diagnoses (paper, section 2.2)."""
-    return _of_kind(cohort, "unclear", "unclear diagnosis", is_kept=cohort.options.keep_unclear)
-
-
 def few_cells(cohort: Cohort) -> Cohort:
     """Leave out patients with few usable cells (paper, section 2.2)."""
     table, least = cohort.table, cohort.options.min_cells
@@ -72,22 +51,36 @@ def few_cells(cohort: Cohort) -> Cohort:
     return cohort.without(few, "few cells", reasons[few])
 
 
+def small_classes(cohort: Cohort) -> Cohort:
+    """Leave out classes of too few patients (paper, section 2.2)."""
+    sizes = cohort.table.groupby("coarse")["patient_id"].transform("size")
+    few = (sizes < cohort.options.min_patients).fillna(False) & cohort.table["coarse"].notna()
+    return cohort.without(few, RARE, f"fewer than {cohort.options.min_patients} patients")
+
+
+def labelled_as(kind: str, rule: str, *, unless: str) -> Callable[[Cohort], Cohort]:
+    """Return the rule that leaves out labels of one kind (paper, section 2.2), unless an option keeps them."""
+
+    def leave_out(cohort: Cohort) -> Cohort:
+        mask: pd.Series[bool] = cohort.table["label_kind"] == kind
+        if getattr(cohort.options, unless) or not mask.any():
+            return cohort
+        reasons = "labelled " + cohort.table["raw_label"].astype("string")
+        return cohort.without(mask, rule, reasons[mask])
+
+    return leave_out
+
+
 RULES = (
     missing_files,
     same_patient_twice,
     same_cells,
     unlabelled,
-    follow_up,
-    double_diagnosis,
-    unclear_diagnosis,
+    labelled_as("follow_up", "follow-up after therapy", unless="keep_follow_up"),
+    labelled_as("double", "double or in-between diagnosis", unless="keep_double"),
+    labelled_as("unclear", "unclear diagnosis", unless="keep_unclear"),
     few_cells,
-    rare_diagnosis,
+    labelled_as("rare", RARE, unless="keep_unmatched"),
+    labelled_as("unknown", "label of no class", unless="keep_unmatched"),
+    small_classes,
 )
-
-
-def _of_kind(cohort: Cohort, kind: str, rule: str, *, is_kept: bool) -> Cohort:
-    mask: pd.Series[bool] = cohort.table["label_kind"] == kind
-    if is_kept or not mask.any():
-        return cohort
-    reasons = "labelled " + cohort.table["raw_label"].astype("string")
-    return cohort.without(mask, rule, reasons[mask])

@@ -6,6 +6,7 @@ A `Cohort` never changes; each step of reading, cleaning and splitting returns a
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -96,10 +97,7 @@ class Cohort:
 
     def left_out_counts(self) -> dict[str, int]:
         """How many patients each rule left out, in the order of the rules."""
-        counts: dict[str, int] = {}
-        for rule in self.left_out["rule"]:
-            counts[rule] = counts.get(rule, 0) + 1
-        return counts
+        return dict(Counter(self.left_out["rule"]))
 
     def save(self, path: Path) -> None:
         """Write ``cohort.json``; `OutputRefused` when it cannot be written."""

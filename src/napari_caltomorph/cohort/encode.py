@@ -101,7 +101,16 @@ def encode_cohort(
             for patient in _list_patients(cohort, folder, progress=progress)
             if not is_unchanged(patient, journal.record_of(patient.patient_id), folder, made)
         ]
-        journal.begin(_run(cohort, options, made, skipped=len(cohort) - len(patients)))
+        run = Run(
+            cohort=cohort.name,
+            source=str(cohort.source),
+            made_with=made,
+            workers=options.workers,
+            scheduler=options.scheduler,
+            started=now(),
+            skipped=len(cohort) - len(patients),
+        )
+        journal.begin(run)
         try:
             cells, left_out, failed = _encode_all(patients, folder, workers, open_smear, journal, progress)
         except BaseException:
@@ -110,18 +119,6 @@ def encode_cohort(
         run = journal.end("complete")
     return EncodeSummary(
         folder, made, run.encoded, run.skipped + run.found, cells, left_out, tuple(failed), run.seconds
-    )
-
-
-def _run(cohort: Cohort, options: EncodeCohortOptions, made: MadeWith, skipped: int) -> Run:
-    return Run(
-        cohort=cohort.name,
-        source=str(cohort.source),
-        made_with=made,
-        workers=options.workers,
-        scheduler=options.scheduler,
-        started=now(),
-        skipped=skipped,
     )
 
 

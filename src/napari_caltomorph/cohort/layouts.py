@@ -54,11 +54,6 @@ def _content_of(path: Path) -> str:
     return f"{folders} folders, none of them with cell images or features" if folders else "no folder, and no .h5 file"
 
 
-def _recognises_table(path: Path) -> bool:
-    """Whether the path is a table."""
-    return path.is_file() and is_table(path)
-
-
 def _read_table_of_folders(path: Path, options: CohortOptions) -> LayoutResult:
     """Read a table with a row and a folder, or feature file, for each patient; paths are relative to the table."""
     raw, notes = read_table(path)
@@ -113,7 +108,7 @@ def _read_apl_aml(path: Path, options: CohortOptions) -> LayoutResult:
 LAYOUTS = {
     layout.name: layout
     for layout in (
-        Layout("table", _read_table_of_folders, _recognises_table),
+        Layout("table", _read_table_of_folders, lambda path: path.is_file() and is_table(path)),
         Layout("aml-hehr", _read_aml_hehr, _recognises_aml_hehr),
         Layout("apl-aml", _read_apl_aml, _recognises_apl_aml),
         Layout("features", read_features, recognises_features),

@@ -74,7 +74,8 @@ def canonical(
         notes += _lost(own["sex"], read, column, "neither male nor female")
         own["sex"] = read
     if column := found.get("age"):
-        read = _numbers(own["age"], 0, 130)
+        numbers = pd.to_numeric(own["age"], errors="coerce")
+        read = numbers.where(numbers.between(0, 130))
         notes += _lost(own["age"], read, column, "no age")
         own["age"] = read
     if column := found.get("split"):
@@ -165,7 +166,8 @@ def _hemoglobin(values: pd.Series, column: str, options: CohortOptions) -> tuple
     given = pd.to_numeric(values, errors="coerce")
     numbers = given * _PER_G_DL["g/dl" if chosen == "auto" else chosen]
     low, high = _POSSIBLE
-    named = _unit_in(column)
+    match = re.search(r"\b(g dl|g l|mmol)\b", _normalised(column))
+    named = {"g dl": "g/dl", "g l": "g/l", "mmol": "mmol/l"}[match[1]] if match else None
     doubt = ""
     is_possible = _LOWEST_MEDIAN <= numbers.median() <= high
     if chosen == "auto" and (numbers.median() > high or named in ("g/l", "mmol/l")):
@@ -183,16 +185,6 @@ def _hemoglobin(values: pd.Series, column: str, options: CohortOptions) -> tuple
         return pd.Series(float("nan"), index=values.index), [f"{column!r} {doubt.format(median)}"]
     numbers = numbers.where(numbers.between(low, high))
     return numbers, _lost(values, numbers, column, f"not between {low:g} and {high:g} g/dl")
-
-
-def _unit_in(column: str) -> str | None:
-    match = re.search(r"\b(g dl|g l|mmol)\b", _normalised(column))
-    return {"g dl": "g/dl", "g l": "g/l", "mmol": "mmol/l"}[match[1]] if match else None
-
-
-def _numbers(values: pd.Series, low: float, high: float) -> pd.Series:
-    numbers = pd.to_numeric(values, errors="coerce")
-    return numbers.where(numbers.between(low, high))
 
 
 def _lost(values: pd.Series, read: pd.Series, column: str, why: str) -> list[str]:

@@ -166,6 +166,11 @@ def legend_beside(axes: Axes, handles: list[Line2D], style: PlotStyle, *, headin
     return legend
 
 
+def legend_dot(label: str, color: str, *, marker: str = "o", **options: Any) -> Line2D:
+    """Return an entry of a legend that is a marker without a line; `options` are those of `Line2D`."""
+    return Line2D([], [], linestyle="none", marker=marker, color=color, label=label, **options)
+
+
 def short(name: str, longest: int = 28) -> str:
     """Return a name shortened to leave a figure room: taxonomies are the user's."""
     return name if len(name) <= longest else name[: longest - 1].rstrip() + "…"

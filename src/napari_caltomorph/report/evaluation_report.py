@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,17 +79,6 @@ for (const head of document.querySelectorAll("table.sortable th")) {
 """
 
 
-@dataclass(frozen=True)
-class _PageFigure:
-    """A figure inside the page."""
-
-    name: str
-    title: str
-    caption: str
-    image: str
-    width: float
-
-
 def evaluation_report(
     evaluation: Evaluation,
     *,
@@ -137,7 +125,8 @@ def evaluation_report(
         "card": "" if model is None else model_card(model),
         "research_use": RESEARCH_USE,
         "script": Markup(_SCRIPT),  # a constant: nothing of the evaluation is in it
-        "script_hash": _script_hash(),
+        # Lets browsers run this script, and no other that a text might contain.
+        "script_hash": "sha256-" + base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode("ascii"),
     }
     values["sections"] = _sections(evaluation, values)
     return render("evaluation.html.j2", values)
@@ -205,6 +194,8 @@ def _facts(evaluation: Evaluation, command: str) -> list[tuple[str, list[tuple[s
     known, options = evaluation.provenance, evaluation.options
     classes = ", ".join(f"{c.name}{' (malignant)' if c.malignant else ''}" for c in evaluation.taxonomy.classes)
     threshold = known.threshold
+    of_cohort = f" ({threshold.cohort})" if threshold.cohort else ""
+    calibration = "not calibrated" if known.calibration is None else f"calibrated: {known.calibration.in_words}"
     model = [
         ("name", known.model_name),
         ("fingerprint", known.model_fingerprint),
@@ -213,14 +204,8 @@ def _facts(evaluation: Evaluation, command: str) -> list[tuple[str, list[tuple[s
         ("encoder", f"{known.encoder or 'not named'}, weights SHA-256 {known.encoder_weights_sha256 or 'unknown'}"),
         ("trained on", f"{known.training_cohort}, recipe {known.training_recipe}"),
         ("trained on synthetic cells", "yes: it has seen no real blood" if known.model_synthetic else "no"),
-        (
-            "probabilities",
-            "not calibrated" if known.calibration is None else f"calibrated: {known.calibration.in_words}",
-        ),
-        (
-            "threshold",
-            f"{threshold.value:.6g}: {threshold.rule}" + (f" ({threshold.cohort})" if threshold.cohort else ""),
-        ),
+        ("probabilities", calibration),
+        ("threshold", f"{threshold.value:.6g}: {threshold.rule}{of_cohort}"),
     ]
     cohort = [
         ("name", known.cohort_name),
@@ -248,14 +233,8 @@ def _plain(value: object) -> str:
     return (", ".join(map(str, value)) or "none") if isinstance(value, list | tuple) else str(value)
 
 
-def _page_figure(evaluation: Evaluation, one: EvaluationFigure) -> _PageFigure:
+def _page_figure(evaluation: Evaluation, one: EvaluationFigure) -> dict[str, object]:
     figure = one.of(evaluation)
-    caption = one.caption
-    if one.name == "map":
-        caption = f"{patient_map(evaluation).in_words} {caption}"
-    return _PageFigure(one.name, one.title, caption, figure_uri(figure), round(float(figure.get_figwidth()), 2))
-
-
-def _script_hash() -> str:
-    """The hash that lets browsers run this script, and no other that a text might contain."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode("ascii")
+    caption = f"{patient_map(evaluation).in_words} {one.caption}" if one.name == "map" else one.caption
+    width = round(float(figure.get_figwidth()), 2)
+    return {"name": one.name, "title": one.title, "caption": caption, "image": figure_uri(figure), "width": width}

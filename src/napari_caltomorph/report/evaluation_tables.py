@@ -65,7 +65,7 @@ def headline_table(evaluation: Evaluation, *, threshold: float | None = None) ->
                 Cell(f"{metric.value:.3f}", key=metric.value),
                 Cell(_interval(metric)),
                 Cell("" if metric.method == "none" else metric.method),
-                Cell(str(metric.patients), key=metric.patients),
+                _count(metric.patients),
                 Cell(_of(name, shown.of, evaluation, point.threshold), metric.remark),
             )
         )
@@ -76,8 +76,8 @@ def class_table(evaluation: Evaluation) -> ReportTable:
     """Return the numbers of each class."""
     table = ReportTable(("class", "patients", "predicted", *(shown.name for shown in CLASS_METRICS.values())))
     for one in evaluation.by_class.values():
-        counts = (Cell(str(n), key=n) for n in (one.patients, one.called))
-        table.rows.append((Cell(one.name), *counts, *(_cell(one.numbers[name]) for name in CLASS_METRICS)))
+        numbers = (_cell(one.numbers[name]) for name in CLASS_METRICS)
+        table.rows.append((Cell(one.name), _count(one.patients), _count(one.called), *numbers))
     return table
 
 
@@ -87,9 +87,7 @@ def screening_table(evaluation: Evaluation, *, threshold: float | None = None) -
     point = evaluation.at(threshold)
     for one in evaluation.taxonomy.classes:
         if one.malignant and (sensitivity := point.sensitivity_of(one.slug)).is_defined:
-            table.rows.append(
-                (Cell(one.name), Cell(str(sensitivity.patients), key=sensitivity.patients), _cell(sensitivity))
-            )
+            table.rows.append((Cell(one.name), _count(sensitivity.patients), _cell(sensitivity)))
     return table
 
 
@@ -110,7 +108,7 @@ def hemoglobin_table(evaluation: Evaluation) -> ReportTable:
     for group in evaluation.hemoglobin:
         if any(metric.is_defined for metric in group.numbers.values()):
             numbers = (_cell(group.numbers[name]) if name in group.numbers else Cell("") for name in HEMOGLOBIN_METRICS)
-            table.rows.append((Cell(group.name), Cell(str(group.patients), key=group.patients), *numbers))
+            table.rows.append((Cell(group.name), _count(group.patients), *numbers))
     return table
 
 
@@ -119,7 +117,7 @@ def covariate_table(association: CovariateAssociation) -> ReportTable:
     table = ReportTable((association.column, "patients", "predicted wrong"), is_sortable=False)
     for part in association.bins:
         count = part.error.patients
-        table.rows.append((Cell(f"{part.low:.3g} to {part.high:.3g}"), Cell(str(count), key=count), _cell(part.error)))
+        table.rows.append((Cell(f"{part.low:.3g} to {part.high:.3g}"), _count(count), _cell(part.error)))
     return table
 
 
@@ -172,7 +170,7 @@ def flow_table(evaluation: Evaluation) -> ReportTable:
     table = ReportTable(("step", "patients"), is_sortable=False)
 
     def add(text: str, count: int, kind: Literal["", "reason"] = "") -> None:
-        table.rows.append((Cell(f"- {text}" if kind else text), Cell(str(count), key=count)))
+        table.rows.append((Cell(f"- {text}" if kind else text), _count(count)))
 
     left_out = evaluation.provenance.cohort_left_out
     if left_out:
@@ -197,7 +195,7 @@ def faithfulness_table(faithfulness: CohortFaithfulness) -> ReportTable:
     """Return the mean area better than random of each order, with its interval over the patients."""
     heads = ("order of the cells", "deletion: below random", "insertion: above random", "patients")
     table = ReportTable(heads, is_sortable=False)
-    count = Cell(str(len(faithfulness)), key=len(faithfulness))
+    count = _count(len(faithfulness))
     for order in faithfulness.orders:
         gains = (_gain_cell(faithfulness.gain(kind, order)) for kind in ("deletion", "insertion"))
         table.rows.append((Cell(_ORDER_NAMES.get(order, order)), *gains, count))
@@ -213,8 +211,8 @@ def trait_table(audit: Audit) -> ReportTable:
         table.rows.append(
             (
                 Cell(row.sees.rstrip(",")),
-                Cell(str(row.patients), key=row.patients),
-                Cell(str(row.traits), key=row.traits),
+                _count(row.patients),
+                _count(row.traits),
                 Cell(METRICS[row.metric].name),
                 _cell(row.estimates[row.metric]),
                 Cell(f"{chance.median:.2f}", f"{chance.low:.2f} to {chance.high:.2f}", chance.median),
@@ -235,7 +233,7 @@ def column_table(audit: Audit) -> ReportTable:
                 (
                     Cell(column.column, "found by its name" if column.is_guessed else ""),
                     Cell(one.value),
-                    Cell(str(one.patients), key=one.patients),
+                    _count(one.patients),
                     Cell(", ".join(f"{count} {name}" for name, count in one.classes.items())),
                     Cell("") if one.accuracy is None else _cell(one.accuracy),
                     _p(column.p_classes),
@@ -283,6 +281,10 @@ def _truth(evaluation: Evaluation, place: int) -> str:
 
 def _text(value: object) -> str:
     return "" if value is None or value is pd.NA or value != value else str(value)
+
+
+def _count(number: int) -> Cell:
+    return Cell(str(number), key=number)
 
 
 def _p(value: float | None) -> Cell:

@@ -6,7 +6,8 @@ No torch is imported here: the results come from the caller.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -118,28 +119,16 @@ def draw_curves(axes: Axes, faithfulness: Faithfulness, kind: CurveKind, style: 
         shares, low, high, color=style.faint, alpha=0.7, linewidth=0, label=f"{len(several)} random orders"
     )
     axes.plot(shares, several.mean(axis=0), color=style.text, linewidth=1, linestyle=":", label="their mean")
-    for order, curve in faithfulness.orders.items():
-        label = f"{order} {faithfulness.gain(kind, order).value:+.2f}"
-        axes.plot(shares, getattr(curve, kind), color=_color(order), linewidth=1.5, label=label)
-    _finish_curves(axes, kind, style)
+    curves = {order: getattr(curve, kind) for order, curve in faithfulness.orders.items()}
+    _draw_orders(axes, faithfulness, kind, shares, curves, style)
 
 
 def draw_mean_curves(axes: Axes, faithfulness: CohortFaithfulness, kind: CurveKind, style: PlotStyle = PAPER) -> None:
     """Draw the mean of the patients' curves; the legend has each order's mean area better than random."""
-    axes.plot(
-        faithfulness.shares,
-        faithfulness.curves[kind, "random"],
-        color=style.text,
-        linewidth=1,
-        linestyle=":",
-        label="random",
-    )
-    for order in faithfulness.orders:
-        label = f"{order} {faithfulness.gain(kind, order).value:+.2f}"
-        axes.plot(
-            faithfulness.shares, faithfulness.curves[kind, order], color=_color(order), linewidth=1.5, label=label
-        )
-    _finish_curves(axes, kind, style)
+    shares, random = faithfulness.shares, faithfulness.curves[kind, "random"]
+    axes.plot(shares, random, color=style.text, linewidth=1, linestyle=":", label="random")
+    curves = {order: faithfulness.curves[kind, order] for order in faithfulness.orders}
+    _draw_orders(axes, faithfulness, kind, shares, curves, style)
 
 
 def faithfulness_figure(faithfulness: CohortFaithfulness, style: PlotStyle = PAPER) -> Figure:
@@ -162,6 +151,7 @@ def draw_domain(axes: Axes, domain: DomainResult, style: PlotStyle = PAPER) -> N
     edge = _FARTHEST * float(reference.max())
     low = float(min(reference.min(), *(one.score for one in domain.aspects)))
     at_right = blended_transform_factory(axes.transAxes, axes.transData)
+    beside: dict[str, Any] = {"transform": at_right, "va": "center", "color": style.text}
     for row, one in enumerate(domain.aspects):
         axes.plot([low, edge], [row, row], color=style.faint, linewidth=0.8, zorder=1)
         axes.scatter(reference[row], np.full(reference.shape[1], row), marker="|", s=90, color=style.text, alpha=0.45)
@@ -172,10 +162,8 @@ def draw_domain(axes: Axes, domain: DomainResult, style: PlotStyle = PAPER) -> N
         if one.score > edge:
             axes.text(edge, row - 0.42, f"{one.score:.0f}", ha="center", fontsize=7, color=style.text)
         count = round(one.p_value * (domain.patients + 1)) - 1
-        axes.text(
-            1.02, row, f"{count} of {domain.patients}", transform=at_right, va="center", fontsize=8, color=style.text
-        )
-    axes.text(1.02, -0.75, "as far out", transform=at_right, va="center", fontsize=7, color=style.text)
+        axes.text(1.02, row, f"{count} of {domain.patients}", fontsize=8, **beside)
+    axes.text(1.02, -0.75, "as far out", fontsize=7, **beside)
     axes.set_yticks(range(rows), [_ASPECTS[one.aspect] for one in domain.aspects])
     axes.set_ylim(rows - 0.4, -1.0)
     axes.set_xlim(low - 0.05 * (edge - low), edge + 0.05 * (edge - low))
@@ -190,15 +178,8 @@ def draw_members(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -
     places = [*range(len(votes)), len(votes) + 0.4]
     for place, shares in zip(places, rows, strict=True):
         starts = np.concatenate([[0], np.cumsum(shares)[:-1]])
-        axes.barh(
-            np.full(len(shares), place),
-            shares,
-            left=starts,
-            height=0.78,
-            color=taxonomy.colors,
-            edgecolor=style.background,
-            linewidth=0.6,
-        )
+        bars: dict[str, Any] = {"color": taxonomy.colors, "edgecolor": style.background, "linewidth": 0.6}
+        axes.barh(np.full(len(shares), place), shares, left=starts, height=0.78, **bars)
         first = int(np.argmax(shares))
         name = f"{short(taxonomy.names[first], 22)} {shares[first]:.2f}"
         axes.text(1.02, place, name, va="center", fontsize=7.5, color=style.text, parse_math=False)
@@ -230,7 +211,19 @@ def draw_certainty(axes: Axes, trust: Trust, style: PlotStyle = PAPER) -> None:
     axes.set(xlim=(0, 1), ylim=(0, 1.18 * top), xlabel="entropy of a member's answer (0: certain)", ylabel="patients")
 
 
-def _finish_curves(axes: Axes, kind: CurveKind, style: PlotStyle) -> None:
+def _draw_orders(
+    axes: Axes,
+    faithfulness: Faithfulness | CohortFaithfulness,
+    kind: CurveKind,
+    shares: NDArray[np.float64],
+    curves: Mapping[str, NDArray[np.float64]],
+    style: PlotStyle,
+) -> None:
+    """Draw a curve for each order of the cells, with its area better than random in the legend."""
+    for order, curve in curves.items():
+        color = _ORDER_COLORS.get(order, _OTHER_COLOR)
+        label = f"{order} {faithfulness.gain(kind, order).value:+.2f}"
+        axes.plot(shares, curve, color=color, linewidth=1.5, label=label)
     prepare_plot(axes, style)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.set_xlabel("share of the cells removed" if kind == "deletion" else "share of the cells added")
@@ -239,10 +232,6 @@ def _finish_curves(axes: Axes, kind: CurveKind, style: PlotStyle) -> None:
     axes.legend(
         loc="best", fontsize=7, labelcolor=style.text, frameon=True, facecolor=style.background, edgecolor="none"
     )
-
-
-def _color(order: str) -> str:
-    return _ORDER_COLORS.get(order, _OTHER_COLOR)
 
 
 def _draw_cell_bars(

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.evaluation.covariates import covariate_association, covariate_values
-from napari_caltomorph.report.drawing import PAPER, PlotStyle, draw_sentence, legend_beside, prepare_plot, short, title
+from napari_caltomorph.report.drawing import (
+    PAPER,
+    PlotStyle,
+    draw_sentence,
+    legend_beside,
+    legend_dot,
+    prepare_plot,
+    short,
+    title,
+)
 
 
 def draw_hemoglobin_scatter(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPER) -> None:
@@ -36,9 +44,7 @@ def draw_hemoglobin_scatter(axes: Axes, evaluation: Evaluation, style: PlotStyle
             axes.scatter(
                 measured[who], predicted[who], s=16, color=color, edgecolor=style.background, linewidth=0.4, zorder=3
             )
-            handles.append(
-                Line2D([], [], linestyle="none", marker="o", color=color, label=f"{short(name)} ({who.sum()})")
-            )
+            handles.append(legend_dot(f"{short(name)} ({who.sum()})", color))
     legend_beside(axes, handles, style)
     axes.set(xlim=limits, ylim=limits)
     axes.xaxis.set_major_locator(MaxNLocator(6))
@@ -69,15 +75,12 @@ def draw_against(axes: Axes, evaluation: Evaluation, column: str, slug: str, sty
     probability = evaluation.probabilities[:, number]
     right = mine & evaluation.is_right
     axes.scatter(values[right], probability[right], s=18, color=one.color, edgecolor=style.background, linewidth=0.4)
-    handles = [
-        Line2D([], [], linestyle="none", marker="o", color=one.color, label=f"{short(one.name)} ({right.sum()})")
-    ]
+    handles = [legend_dot(f"{short(one.name)} ({right.sum()})", one.color)]
     for other, wrong in enumerate(evaluation.taxonomy.classes):
         who = mine & ~evaluation.is_right & (evaluation.predicted == other)
         if who.any():
             axes.scatter(values[who], probability[who], s=24, color=wrong.color, marker="X", linewidth=0, zorder=3)
-            label = f"as {short(wrong.name)} ({who.sum()})"
-            handles.append(Line2D([], [], linestyle="none", marker="X", color=wrong.color, label=label))
+            handles.append(legend_dot(f"as {short(wrong.name)} ({who.sum()})", wrong.color, marker="X"))
     axes.set_ylim(-0.02, 1.02)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel(column, parse_math=False)

@@ -24,7 +24,7 @@ from safetensors.numpy import save
 from napari_caltomorph.errors import PackageMissing
 from napari_caltomorph.evaluation import Embeddings, Evaluation
 from napari_caltomorph.explanation.cell_map import fit_umap, pca
-from napari_caltomorph.report.drawing import PAPER, PlotStyle, draw_sentence, legend_beside, short, title
+from napari_caltomorph.report.drawing import PAPER, PlotStyle, draw_sentence, legend_beside, legend_dot, short, title
 from napari_caltomorph.storage import replacing
 
 FILE_NAME = "map.safetensors"
@@ -128,9 +128,7 @@ def draw_map(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPER) -> Pa
     )
     axes.set(xticks=[], yticks=[])
     axes.set_xlabel(f"{patients.projection} of member {patients.parameters['member'] + 1}")
-    legend_beside(
-        axes, _handles(evaluation, is_external, bool(patients.is_far.any()), len(patients.training), style), style
-    )
+    legend_beside(axes, _handles(evaluation, patients, style), style)
     training = f" on {len(patients.training)} training patients" if len(patients.training) else ""
     title(axes, f"{len(patients.evaluated)} evaluated patients{training}", style)
     return dots
@@ -209,31 +207,22 @@ def _nearest(
     return np.asarray(distances, dtype=float), np.asarray(nearest, dtype=np.intp)
 
 
-def _handles(evaluation: Evaluation, is_external: bool, has_far: bool, training: int, style: PlotStyle) -> list[Line2D]:
-    embeddings = evaluation.embeddings
-    shown = set(embeddings.training_classes if embeddings is not None and training else ())
+def _handles(evaluation: Evaluation, patients: PatientMap, style: PlotStyle) -> list[Line2D]:
+    embeddings, has_training = evaluation.embeddings, len(patients.training) > 0
+    shown = set(embeddings.training_classes if embeddings is not None and has_training else ())
     shown |= {evaluation.taxonomy.slugs[c] for c in evaluation.classes if c >= 0}
 
     def dot(label: str, color: str, *, marker: str = "o", face: str | None = None, size: float = 6) -> Line2D:
-        return Line2D(
-            [],
-            [],
-            linestyle="none",
-            marker=marker,
-            color=color,
-            markerfacecolor=color if face is None else face,
-            markeredgewidth=1,
-            markersize=size,
-            label=label,
-        )
+        fill = {"markerfacecolor": face or color, "markeredgewidth": 1, "markersize": size}
+        return legend_dot(label, color, marker=marker, **fill)
 
     handles = [dot(short(one.name), one.color) for one in evaluation.taxonomy.classes if one.slug in shown]
     if (evaluation.classes < 0).any():
         handles.append(dot("no one class", style.text))
-    marker = "D" if is_external else "o"
+    marker = "D" if evaluation.is_external else "o"
     handles.append(dot("evaluated", style.text, marker=marker, face=style.faint))
-    if has_far:
+    if patients.is_far.any():
         handles.append(dot("evaluated, far from all", style.text, marker=marker, face="none"))
-    if training:
+    if has_training:
         handles.append(dot("training", style.faint, size=4))
     return handles

@@ -36,17 +36,6 @@ class Excerpt(Generic[Item]):
 
 
 @dataclass(frozen=True)
-class Headline:
-    """The diagnosis, written largest."""
-
-    name: str
-    color: str
-    probability: str
-    second: str
-    malignancy: str
-
-
-@dataclass(frozen=True)
 class LeftOutRow:
     """Cells left out for one reason, by a rule or a person, with one example."""
 
@@ -114,17 +103,17 @@ def what_if_lines(prediction: Prediction) -> list[str]:
     return lines
 
 
-def _headline(prediction: Prediction) -> Headline:
-    """Return the headline."""
+def _headline(prediction: Prediction) -> dict[str, str]:
+    """Return the diagnosis, which is written largest."""
     (first, p), (second, q) = prediction.top(2)
     side = "at or above" if prediction.is_malignant else "below"
-    return Headline(
-        name=first,
-        color=prediction.taxonomy.colors[prediction.taxonomy.names.index(first)],
-        probability=f"{p:.2f}",
-        second=f"then {second} {q:.2f} (difference {prediction.delta_probability:.2f})",
-        malignancy=f"Malignant {prediction.malignancy:.2f}, {side} the threshold {prediction.threshold.value:g}",
-    )
+    return {
+        "name": first,
+        "color": prediction.taxonomy.colors[prediction.taxonomy.names.index(first)],
+        "probability": f"{p:.2f}",
+        "second": f"then {second} {q:.2f} (difference {prediction.delta_probability:.2f})",
+        "malignancy": f"Malignant {prediction.malignancy:.2f}, {side} the threshold {prediction.threshold.value:g}",
+    }
 
 
 def _notes(prediction: Prediction) -> list[tuple[str, str]]:

@@ -97,10 +97,8 @@ def draw_hemoglobin(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER
 def draw_attention_swarm(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -> PathCollection:
     """Draw every cell as a dot at its attention, coloured by the class predicted for it alone (figure 5).
 
-    Returns
-    -------
-    PathCollection
-        Its offsets are in the order of `prediction.cells`. A model without attention has none, and a sentence says so.
+    The offsets of the returned collection are in the order of `prediction.cells`; a model without attention has none,
+    and a sentence explains why.
     """
     style.prepare(axes)
     if not prediction.has_attention:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import textwrap
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from napari_caltomorph.evaluation import Evaluation, OperatingPoint
+from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.report.drawing import (
     MARKERS,
     PAPER,
@@ -120,7 +121,7 @@ def draw_fdr(
     against = "\n".join(textwrap.wrap(short(f"against {others}", 120), 42))
     axes.set_xlabel(f"false discovery rate\n{against}", loc="left", parse_math=False)
     axes.set_ylabel("sensitivity")
-    title(axes, f"at {point.threshold:.3g}: FDR {fdr.shown(2)}\n{_missed(point)}", style)
+    title(axes, f"at {point.threshold:.3g}: FDR {fdr.shown(2)}\n{len(point.missed) or 'no'} malignant missed", style)
 
 
 def draw_fdr_without_healthy(
@@ -157,10 +158,6 @@ def not_malignant(evaluation: Evaluation, *, healthy: bool = True) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
 
 
-def _missed(point: OperatingPoint) -> str:
-    return f"{len(point.missed) or 'no'} malignant missed"
-
-
 def _draw_reliability(axes: Axes, evaluation: Evaluation, reliability: Reliability | None, style: PlotStyle) -> None:
     if reliability is None:
         draw_sentence(axes, f"No reliability diagram: {evaluation.headline['accuracy'].remark}.", style)
@@ -168,34 +165,21 @@ def _draw_reliability(axes: Axes, evaluation: Evaluation, reliability: Reliabili
     prepare_shares(axes, style)
     bins = [one for one in reliability.bins if one.patients]
     patients = np.array([one.patients for one in bins])
-    axes.bar(
-        [one.low for one in bins],
-        _HIGHEST_BAR * patients / patients.max(),
-        [one.high - one.low for one in bins],
-        align="edge",
-        color=style.faint,
-        alpha=0.8,
-        edgecolor=style.background,
-        linewidth=0.8,
-    )
+    heights, widths = _HIGHEST_BAR * patients / patients.max(), [one.high - one.low for one in bins]
+    look: dict[str, Any] = {"color": style.faint, "alpha": 0.8, "edgecolor": style.background, "linewidth": 0.8}
+    axes.bar([one.low for one in bins], heights, widths, align="edge", **look)
     axes.plot([0, 1], [0, 1], color=style.text, linewidth=0.9, linestyle="--")
     for one in bins:
         assert one.mean_probability is not None
         assert one.observed is not None
         low, high = one.observed.low, one.observed.high
+        place = [one.mean_probability]
         if low is not None and high is not None:
-            axes.plot(
-                [one.mean_probability, one.mean_probability], [low, high], color=_BIN_COLOR, linewidth=1.2, alpha=0.7
-            )
-        axes.scatter(
-            [one.mean_probability], [one.observed.value], s=26, color=_BIN_COLOR, edgecolor=style.background, zorder=4
-        )
+            axes.plot(place * 2, [low, high], color=_BIN_COLOR, linewidth=1.2, alpha=0.7)
+        axes.scatter(place, [one.observed.value], s=26, color=_BIN_COLOR, edgecolor=style.background, zorder=4)
     chance = reliability.chance
     expected = ""
     if chance is not None and chance.low is not None:
         expected = f"\nperfectly calibrated: {chance.value:.3f} ({chance.low:.3f} to {chance.high:.3f})"
-    title(
-        axes,
-        f"ECE {reliability.ece:.3f}; {len(reliability.bins)} bins, {reliability.patients} patients{expected}",
-        style,
-    )
+    counts = f"{len(reliability.bins)} bins, {reliability.patients} patients"
+    title(axes, f"ECE {reliability.ece:.3f}; {counts}{expected}", style)

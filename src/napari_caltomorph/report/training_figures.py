@@ -96,17 +96,7 @@ def draw_loss_curves(axes: Axes, folds: Sequence[Losses], style: PlotStyle = PAP
 def draw_out_of_fold_confusion(
     axes: Axes, taxonomy: Taxonomy, counts: NDArray[np.integer], style: PlotStyle = PAPER
 ) -> None:
-    """Draw numbers of patients by true and predicted class; the deeper a cell, the larger its share of the row.
-
-    Parameters
-    ----------
-    axes : Axes
-    taxonomy : Taxonomy
-        C classes.
-    counts : (C, C) int
-        Rows are true classes, as `out_of_fold_confusion` gives them.
-    style : PlotStyle
-    """
+    """Draw numbers of patients, (C, C), by true (row) and predicted class; deeper for a larger share of the row."""
     totals = counts.sum(axis=1)
     shares = counts / np.maximum(totals, 1)[:, None]  # (C, C)
     places = range(len(counts))

@@ -3,7 +3,6 @@ from .canvas import Stain
 from .cells import CELL_TYPES, CellType, UnknownCellType, draw_cell
 from .in_memory import synthetic_features, synthetic_smear
 from .layouts import SYNTHETIC_COLUMN
-from .options import SynthOptions
 from .patients import (
     AML_HEHR_COMPOSITIONS,
     COMPOSITIONS,
@@ -12,7 +11,7 @@ from .patients import (
     UnknownClass,
     synthesize_patient,
 )
-from .write import synthesize_cohort, synthesize_patients, write_smear
+from .write import SynthOptions, synthesize_cohort, synthesize_patients, write_smear
 
 __all__ = [
     "AML_HEHR_COMPOSITIONS",

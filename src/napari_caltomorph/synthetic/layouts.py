@@ -101,8 +101,7 @@ _LEUKOCYTES = {
 
 
 def _metadata_csv(patients: Iterable[SyntheticPatient]) -> Table:
-    columns = (*_AML_HEHR_COLUMNS, *_DIFFERENTIAL, "pb_other", "pb_total")
-    return columns, (_metadata_row(patient) for patient in patients)
+    return (*_AML_HEHR_COLUMNS, *_DIFFERENTIAL, "pb_other", "pb_total"), map(_metadata_row, patients)
 
 
 def _metadata_row(patient: SyntheticPatient) -> Row:
@@ -112,18 +111,8 @@ def _metadata_row(patient: SyntheticPatient) -> Row:
     shares = [sum(counted[one] for one in types) for types in _DIFFERENTIAL.values()]
     shares.append(len(patient) - sum(shares))
     percentages = [round(100 * share / len(patient), 1) for share in shares]
-    sex = 1 if patient.sex == "female" else 2
-    label = _bag_label(patient)
-    return (
-        patient.patient_id,
-        sex,
-        patient.age,
-        label,
-        len(patient),
-        round(float(leukocytes), -2),
-        *percentages,
-        100.0,
-    )
+    sex, label, cells = 1 if patient.sex == "female" else 2, _bag_label(patient), len(patient)
+    return (patient.patient_id, sex, patient.age, label, cells, round(float(leukocytes), -2), *percentages, 100.0)
 
 
 def _bag_label(patient: SyntheticPatient) -> str:

@@ -160,19 +160,12 @@ def synthesize_patient(
 
 def class_of(detailed: str) -> tuple[CoarseClass, DetailedClass]:
     """Return the coarse and detailed class of a slug with a composition, from the taxonomy of the slug."""
-    classes = _taxonomy_of(detailed).classes
-    return next((coarse, one) for coarse in classes for one in coarse.detailed if one.slug == detailed)
-
-
-def _taxonomy_of(detailed: str) -> Taxonomy:
-    if detailed in COMPOSITIONS:
-        return caltomorph_taxonomy()
-    return aml_hehr_taxonomy()
+    taxonomy = caltomorph_taxonomy() if detailed in COMPOSITIONS else _aml_hehr_taxonomy()
+    return next((coarse, one) for coarse in taxonomy.classes for one in coarse.detailed if one.slug == detailed)
 
 
 @cache
-def aml_hehr_taxonomy() -> Taxonomy:
-    """Return the classes of the AML-Hehr cohort."""
+def _aml_hehr_taxonomy() -> Taxonomy:
     label_map = load_label_map("aml-hehr")
     if label_map is None:
         raise RuntimeError("The shipped label map aml-hehr has no taxonomy.")

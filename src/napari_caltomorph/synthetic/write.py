@@ -18,10 +18,12 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt
 
 from napari_caltomorph.errors import CaltomorphError, OutputRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
@@ -35,13 +37,41 @@ from napari_caltomorph.synthetic.layouts import (
     holds_synthetic_cohort,
     write_table,
 )
-from napari_caltomorph.synthetic.options import SynthOptions
 from napari_caltomorph.synthetic.patients import SyntheticPatient, synthesize_patient
 
 CELLS_A_STRIP = 40  # A fifth of a second: how long cancelling may take.
+CELLS_WORTH_A_PROCESS = 400  # Drawing fewer takes less time than starting a process.
 STRIPS_AHEAD = 3  # For each process; more only fills memory.
 SECONDS_BETWEEN_REPORTS = 0.1
 MICROMETRES_PER_CM = 10_000
+
+
+class SynthOptions(BaseModel, frozen=True, extra="forbid"):
+    """How a synthetic cohort is made; the terminal's flags are made from it."""
+
+    patients: PositiveInt = Field(80, description="Patients in all, spread evenly over the classes.")
+    cells: PositiveInt = Field(200, description="Cells of each patient.")
+    seed: NonNegativeInt = Field(0, description="The same seed writes the same cohort, byte for byte.")
+    layout: Literal["folders", "aml-hehr"] = Field(
+        "folders",
+        description="folders: the 19 diagnoses, one folder a class; aml-hehr: four genetic subtypes of AML and healthy "
+        "donors, in the folders of that public cohort.",
+    )
+    shortcut: bool = Field(
+        False,
+        description="Stain and scanner give the class away, as if each disease came from another laboratory: to test "
+        "whether such a shortcut is noticed.",
+    )
+    workers: PositiveInt | None = Field(
+        None, description="Processes that draw; one a processor where not given. The bytes are the same."
+    )
+    overwrite: bool = Field(False, description="Replace the synthetic cohort in the output folder.")
+
+    @property
+    def processes(self) -> int:
+        """How many processes draw: the chosen number, but none that would have too little to do."""
+        chosen = self.workers or os.cpu_count() or 1
+        return max(1, min(chosen, self.patients * self.cells // CELLS_WORTH_A_PROCESS))
 
 
 class WorkersLost(CaltomorphError):
