@@ -17,10 +17,9 @@ from scipy.stats import chi2_contingency, fisher_exact
 
 from napari_caltomorph.audit.patients import AuditOptions, Predicted
 from napari_caltomorph.audit.result import ColumnRow, ColumnValue
-from napari_caltomorph.cohort.cohort import COLUMNS
+from napari_caltomorph.cohort.cohort import COLUMNS, Cohort
 from napari_caltomorph.statistics.interval import proportion
 from napari_caltomorph.statistics.permutation import holm, share_as_large, shuffled_within
-from napari_caltomorph.taxonomy import Taxonomy
 
 # Beginnings of words. "pb" is AML-Hehr's peripheral blood.
 _BLOOD_COUNTS = (
@@ -101,24 +100,22 @@ def origins(values: pd.Series) -> pd.Series:
 
 
 def compare_columns(
-    table: pd.DataFrame, taxonomy: Taxonomy, predicted: Predicted | None, options: AuditOptions
+    cohort: Cohort, predicted: Predicted | None, options: AuditOptions
 ) -> tuple[list[ColumnRow], list[str]]:
     """Compare patients by where they come from; also return which columns were used, in words."""
+    table = cohort.table if predicted is None else predicted.table
     table = table.loc[table["coarse"].notna()].reset_index(drop=True)
-    names = dict(zip(taxonomy.slugs, taxonomy.names, strict=True))
+    names = dict(zip(cohort.taxonomy.slugs, cohort.taxonomy.names, strict=True))
     classes = table["coarse"].map(names).to_numpy(dtype=str)
     is_right = None if predicted is None else predicted.is_right
     rows = []
     notes = [f"The table has no column {name!r}." for name in (*options.columns, *options.routine) if name not in table]
     for column in origin_columns(table, options.columns):
-        values = origins(table[column]).to_numpy(dtype=str)
-        rows.append(_column(column, values, classes, is_right, options))
-    tested = [row.p_accuracy_within_classes for row in rows if row.p_accuracy_within_classes is not None]
-    corrected = iter(holm(tested))
-    rows = [
-        row if row.p_accuracy_within_classes is None else replace(row, p_accuracy_corrected=next(corrected))
-        for row in rows
-    ]
+        rows.append(_column(column, origins(table[column]).to_numpy(dtype=str), classes, is_right, options))
+    within = [row.p_accuracy_within_classes for row in rows]
+    tested = {i: p for i, p in enumerate(within) if p is not None}
+    for i, p in zip(tested, holm(list(tested.values())), strict=True):
+        rows[i] = replace(rows[i], p_accuracy_corrected=p)
     if not rows:
         notes.append("No column looks like a site, a scanner or a year; name one if there is.")
     elif not options.columns:
@@ -160,9 +157,8 @@ def _column(
         here = values == value
         kinds, counts = np.unique(classes[here], return_counts=True)
         accuracy = None if is_right is None else proportion(int(is_right[here].sum()), int(here.sum()))
-        rows.append(
-            ColumnValue(str(value), int(here.sum()), dict(zip(kinds.tolist(), counts.tolist(), strict=True)), accuracy)
-        )
+        by_class = dict(zip(kinds.tolist(), counts.tolist(), strict=True))
+        rows.append(ColumnValue(str(value), int(here.sum()), by_class, accuracy))
     row = ColumnRow(column, not options.columns, tuple(rows))
     large = [one.value for one in rows if one.patients >= _MIN_VALUE]
     if len(large) < 2:

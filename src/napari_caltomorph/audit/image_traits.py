@@ -35,7 +35,6 @@ _RIM = 0.02
 _LEAST_LEFT = 0.2
 
 Traits = dict[str, float]
-
 _CHANNELS = ("red", "green", "blue")
 _DENSITY = -np.log10((np.arange(256) + 1) / 256)  # of each grey level
 
@@ -70,9 +69,7 @@ def image_traits(
     places = zip(table["patient_id"], table["path"], table["n_cells"], strict=True)
     for number, (patient, path, n_cells) in enumerate(places):
         progress(Progress("Measuring images", number, len(table), "patients"))
-        borders: Traits = {}
-        colours: Traits = {}
-        sizes: Traits = {}
+        borders, colours, sizes = Traits(), Traits(), Traits()
         try:
             if open_smear is not None or pd.notna(path):
                 smear = open_smear(patient) if open_smear is not None else read_smear(path_of(path))
@@ -119,7 +116,7 @@ def border_traits(image: NDArray[np.uint8]) -> Traits:
     traits = {"grain": float(bend[is_run].mean()) if is_run.any() else 0.0}
     for name, levels in zip(_CHANNELS, image[is_left].T, strict=True):
         mean, _, percentiles = _summary(levels, (0.1, 0.5, 0.9))
-        traits |= {f"{name} mean": mean, **{f"{name} {p}": value for p, value in percentiles.items()}}
+        traits |= {f"{name} mean": mean} | {f"{name} {p}": value for p, value in percentiles.items()}
     return traits
 
 
@@ -128,11 +125,8 @@ def colour_traits(image: NDArray[np.uint8]) -> Traits:
     traits: Traits = {}
     for name, levels in zip(_CHANNELS, image.reshape(-1, 3).T, strict=True):
         mean, spread, percentiles = _summary(levels, (0.05, 0.5, 0.95))
-        traits |= {
-            f"{name} mean": mean,
-            f"{name} spread": spread,
-            **{f"{name} {p}": value for p, value in percentiles.items()},
-        }
+        traits |= {f"{name} mean": mean, f"{name} spread": spread}
+        traits |= {f"{name} {p}": value for p, value in percentiles.items()}
     return traits
 
 

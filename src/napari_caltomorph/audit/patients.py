@@ -80,9 +80,7 @@ def audited_patients(cohort: Cohort, options: AuditOptions, *, among: pd.DataFra
         notes.append(f"{unclear} patients without a single class are left out.")
     sizes = table["coarse"].value_counts()
     kept = [one for one in cohort.taxonomy.classes if sizes.get(one.slug, 0) >= MIN_CLASS]
-    few = [
-        f"{one.name} ({sizes[one.slug]})" for one in cohort.taxonomy.classes if 0 < sizes.get(one.slug, 0) < MIN_CLASS
-    ]
+    few = [f"{c.name} ({sizes[c.slug]})" for c in cohort.taxonomy.classes if 0 < sizes.get(c.slug, 0) < MIN_CLASS]
     if few:
         notes.append(f"Classes with fewer than {MIN_CLASS} patients are left out: {', '.join(few)}.")
     slugs = tuple(one.slug for one in kept)

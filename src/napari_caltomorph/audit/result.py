@@ -142,11 +142,11 @@ class Audit:
 
     def _not_found(self) -> list[str]:
         tested = [row for row in self.rows if row.name != "routine"]
-        not_found = [row for row in tested if row.p >= ALPHA]
-        sentences = [
-            f"It is not shown that {row.sees} predict {self._what} ({row.in_numbers}){_not_excluded(row)}."
-            for row in not_found
-        ]
+        sentences = []
+        for row in (row for row in tested if row.p >= ALPHA):
+            high = row.estimates[row.metric].high
+            limit = "" if high is None else f"; up to {high:.2f} is not excluded"
+            sentences.append(f"It is not shown that {row.sees} predict {self._what} ({row.in_numbers}){limit}.")
         if not tested:
             sentences.append("No image was measured, so there is no result on stain, background or size.")
         elif not any(row.p < ALPHA for row in tested):
@@ -172,16 +172,14 @@ class Audit:
             )
         if added.gain is None or added.routine is None or added.both is None:
             return [*sentences, "There are no routine data that the images could add to."]
-        gain = added.gain
-        is_shown = gain.low is not None and gain.low > 0
-        verdict = (
-            "The images add to routine data" if is_shown else "It is not shown that the images add to routine data"
-        )
+        is_shown = added.gain.low is not None and added.gain.low > 0
+        verdict = "The" if is_shown else "It is not shown that the"
         return [
             *sentences,
-            f"{verdict}: {METRICS[added.metric].name} {added.routine[added.metric].value:.2f} with routine data alone, "
+            f"{verdict} images add to routine data: {METRICS[added.metric].name} "
+            f"{added.routine[added.metric].value:.2f} with routine data alone, "
             f"{added.model[added.metric].value:.2f} with the predictions alone, {added.both[added.metric].value:.2f} "
-            f"with both, a gain of {_number(gain, signed=True)} ({added.patients} patients).",
+            f"with both, a gain of {_number(added.gain, signed=True)} ({added.patients} patients).",
         ]
 
     @property
@@ -203,11 +201,6 @@ def _number(interval: Interval, *, signed: bool = False) -> str:
     return f"{value}, 95 % {interval.low:{sign}.2f} to {interval.high:{sign}.2f}"
 
 
-def _not_excluded(row: TraitRow) -> str:
-    high = row.estimates[row.metric].high
-    return f"; up to {high:.2f} is not excluded" if high is not None else ""
-
-
 def _about(column: ColumnRow) -> list[str]:
     sentences = []
     if column.p_classes is not None and column.p_classes < ALPHA:
@@ -216,11 +209,8 @@ def _about(column: ColumnRow) -> list[str]:
             "between its values can act as a proxy of the diagnosis."
         )
     if column.p_accuracy_corrected is not None and column.p_accuracy_corrected < ALPHA:
-        by_value = ", ".join(
-            f"{one.value} {one.accuracy.value:.0%} of {one.patients}"
-            for one in column.values
-            if one.accuracy is not None
-        )
+        known = [(one.value, one.accuracy.value, one.patients) for one in column.values if one.accuracy is not None]
+        by_value = ", ".join(f"{value} {accuracy:.0%} of {patients}" for value, accuracy, patients in known)
         sentences.append(
             f"Accuracy differs by {column.column!r} beyond what the classes explain ({by_value}; corrected "
             f"p = {column.p_accuracy_corrected:.2g})."

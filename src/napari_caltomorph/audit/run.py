@@ -84,24 +84,20 @@ def audit_of_traits(
     predicted = None if predictions is None else Predicted.of(cohort, predictions)
     notes = [*patients.notes, *_unread(traits)]
     routine = routine_columns(patients.table, options.routine)
-    sets = {"borders": traits.borders, "colours": traits.colours, "sizes": traits.sizes}
-    sees = dict(_SEES)
+    sets: dict[str, tuple[str, pd.DataFrame]] = {name: (sees, getattr(traits, name)) for name, sees in _SEES.items()}
     if routine:
-        sets["routine"] = routine_table(patients.table, routine)
-        sees["routine"] = f"routine data ({', '.join(routine)})"
+        sets["routine"] = f"routine data ({', '.join(routine)})", routine_table(patients.table, routine)
         notes.append(f"Routine data are {', '.join(routine)}.")
     else:
         notes.append("The table has no age, sex or blood counts.")
     rows = []
-    for name, values in sets.items():
-        row = trait_row(name, sees[name], values, patients, options, progress)
+    for name, (sees, values) in sets.items():
+        row = trait_row(name, sees, values, patients, options, progress)
         if isinstance(row, str):
             notes.append(row)
         else:
             rows.append(row)
-    columns, about_columns = compare_columns(
-        cohort.table if predicted is None else predicted.table, cohort.taxonomy, predicted, options
-    )
+    columns, about_columns = compare_columns(cohort, predicted, options)
     added = None
     if predicted is not None:
         added, why = added_by_images(cohort, predicted, options)

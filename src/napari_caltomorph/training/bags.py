@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -53,13 +52,11 @@ class LabelledBags:
 
     @property
     def width(self) -> int:
-        """D."""
-        return int(self.values[0].shape[1])
+        return int(self.values[0].shape[1])  # D
 
     @property
     def fold_numbers(self) -> list[int]:
-        """The folds that there are, ascending."""
-        return sorted(int(fold) for fold in np.unique(self.folds) if fold >= 0)
+        return [int(fold) for fold in np.unique(self.folds) if fold >= 0]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -93,7 +90,10 @@ def load_bags(
     # Training patients must be recognised under another id, also where the cohort was read by names only.
     smears = pd.Series([f.origin.smear_fingerprint for f in features], index=table.index, dtype="string")
     table = table.assign(fingerprint=table["fingerprint"].fillna(smears))
-    taxonomy = _occurring(cohort.taxonomy, table["coarse"])
+    present = set(table["coarse"])
+    taxonomy = Taxonomy(
+        name=cohort.taxonomy.name, classes=tuple(c for c in cohort.taxonomy.classes if c.slug in present)
+    )
     if absent := [c.name for c in cohort.taxonomy.classes if c not in taxonomy.classes]:
         notes.append(f"The model does not know {', '.join(absent)}: no training patient has it.")
     bags = LabelledBags(
@@ -189,11 +189,6 @@ def _common_origin(features: list[Features]) -> FeatureOrigin:
     # A few patients of another scale do not change the median.
     median = float(np.median(known)) if len(known) == len(fields) else None
     return replace(FeatureOrigin(**{name: getattr(first, name) for name in _SHARED}), field_of_view_um=median)
-
-
-def _occurring(taxonomy: Taxonomy, slugs: Iterable[str]) -> Taxonomy:
-    present = set(slugs)
-    return Taxonomy(name=taxonomy.name, classes=tuple(c for c in taxonomy.classes if c.slug in present))
 
 
 def with_calibration_split(bags: LabelledBags, options: TrainOptions) -> LabelledBags:

@@ -26,7 +26,6 @@ from napari_caltomorph.training.variants import CompareOptions, Variant, variant
 _LOCK = ".caltomorph-compare.lock"
 # Reading, padding and copying a cell takes as long as so many multiplications; only the time left depends on it.
 _OVERHEAD = 1_000_000
-
 _SIZES = (
     "Shares are of a member's training patients; its fold, and the patients that stop it, are the same for all shares."
 )

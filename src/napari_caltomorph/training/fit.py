@@ -46,7 +46,6 @@ class Batch:
         return len(self.classes)
 
     def to(self, device: torch.device) -> Batch:
-        """Return it on a device."""
         return Batch(*(t.to(device) for t in (self.bags, self.mask, self.classes, self.hemoglobin)))
 
 
@@ -101,7 +100,6 @@ class _Fit:
 
     @classmethod
     def begin(cls, device: torch.device, bags: LabelledBags, split: MemberSplit, options: TrainOptions) -> _Fit:
-        """Return it with a new member."""
         member = new_member(bags, split, options).to(device)
         adamw = torch.optim.AdamW(member.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
         return cls(device, member, adamw, _class_weights(bags, split, options).to(device), bags, split, options)

@@ -35,35 +35,24 @@ from napari_caltomorph.errors import TrainingRefused
 Recipe = Literal["robust", "paper"]
 AggregatorName = Literal["transformer", "abmil", "wbcmil", "mean", "max"]
 
+# Option -> its value in the recipe robust, and in the recipe paper.
+_VALUES: dict[str, tuple[Any, Any]] = {
+    "depth": (2, 10),
+    "learning_rate": (3e-5, 5e-5),
+    "weight_decay": (0.01, 0.01),
+    "schedule": ("cosine", "constant"),
+    "warmup_epochs": (5, 0),
+    "batch_size": (8, 8),
+    "patience": (25, 20),
+    "least_share": (0.5, 1.0),
+    "dropout": (0.1, 0.0),
+    "label_smoothing": (0.05, 0.0),
+    "balance": ("weights", "none"),
+    "scaling": ("standardise", "none"),
+}
 RECIPES: dict[Recipe, dict[str, Any]] = {
-    "robust": {
-        "depth": 2,
-        "learning_rate": 3e-5,
-        "weight_decay": 0.01,
-        "schedule": "cosine",
-        "warmup_epochs": 5,
-        "batch_size": 8,
-        "patience": 25,
-        "least_share": 0.5,
-        "dropout": 0.1,
-        "label_smoothing": 0.05,
-        "balance": "weights",
-        "scaling": "standardise",
-    },
-    "paper": {
-        "depth": 10,
-        "learning_rate": 5e-5,
-        "weight_decay": 0.01,
-        "schedule": "constant",
-        "warmup_epochs": 0,
-        "batch_size": 8,
-        "patience": 20,
-        "least_share": 1.0,
-        "dropout": 0.0,
-        "label_smoothing": 0.0,
-        "balance": "none",
-        "scaling": "none",
-    },
+    "robust": {name: robust for name, (robust, _) in _VALUES.items()},
+    "paper": {name: paper for name, (_, paper) in _VALUES.items()},
 }
 
 
@@ -174,7 +163,7 @@ def options_from(path: Path, given: TrainOptions | None = None) -> TrainOptions:
     """
     content = _read_mapping(path)
     try:
-        return TrainOptions(**{**content, **(given.given if given is not None else {})})
+        return TrainOptions(**content | ({} if given is None else given.given))
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"])) or "the options"
@@ -184,17 +173,16 @@ def options_from(path: Path, given: TrainOptions | None = None) -> TrainOptions:
         raise TrainingRefused(f"{path}: {name} {first['input']!r}: {first['msg']}.") from error
 
 
-def _read_mapping(path: Path) -> Mapping[str, object]:
+def _read_mapping(path: Path) -> dict[str, Any]:
+    is_toml = path.suffix.lower() == ".toml"
     try:
         text = path.read_text("utf-8")
-        content = tomllib.loads(text) if path.suffix.lower() == ".toml" else yaml.safe_load(text)
+        content = tomllib.loads(text) if is_toml else yaml.safe_load(text)
     except OSError as error:
         raise TrainingRefused(f"{path} cannot be read ({error.strerror}); check --config.") from error
     except (ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise TrainingRefused(
-            f"{path} is not {'TOML' if path.suffix.lower() == '.toml' else 'YAML'} ({reason})."
-        ) from error
+        raise TrainingRefused(f"{path} is not {'TOML' if is_toml else 'YAML'} ({reason}).") from error
     if content is None:
         return {}
     if not isinstance(content, dict):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from napari_caltomorph.diagnosis.model_file import StoppedBy
 from napari_caltomorph.progress import Cancelled, OnProgress, Progress
@@ -33,12 +34,10 @@ class FoldHistory:
 
     @property
     def epochs(self) -> int:
-        """Finished epochs."""
         return len(self.train_loss)
 
     @property
     def has_ended(self) -> bool:
-        """Whether training has ended."""
         return self.stopped_by is not None
 
     def ended(self, stopped_by: StoppedBy) -> FoldHistory:
@@ -80,23 +79,14 @@ class StepCounter:
     """Counts the steps of all members, and reports `TrainProgress`; a member that stops early shortens the total."""
 
     def __init__(
-        self,
-        splits: list[MemberSplit],
-        histories: Mapping[int, FoldHistory],
-        options: TrainOptions,
-        progress: OnProgress,
+        self, splits: list[MemberSplit], histories: Mapping[int, FoldHistory], options: TrainOptions, report: OnProgress
     ) -> None:
-        self._splits, self._options, self._progress = splits, options, progress
-        self._histories = dict(histories)
+        self._splits, self._options, self._progress, self._histories = splits, options, report, dict(histories)
 
     def of(self, split: MemberSplit) -> OnStep:
         """Report where the member of a split begins; return what it calls after each step."""
-
-        def on_step(history: FoldHistory, step: int) -> None:
-            self.report(split, history, step)
-
-        on_step(self._histories[split.fold], 0)
-        return on_step
+        self.report(split, self._histories[split.fold], 0)
+        return partial(self.report, split)
 
     def report(self, split: MemberSplit, history: FoldHistory, step: int) -> None:
         """Report that a member has finished the epochs of its history and some more steps."""

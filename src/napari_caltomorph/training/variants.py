@@ -73,8 +73,7 @@ class CompareOptions(BaseModel):
     @property
     def encoder_folders(self) -> dict[str, Path]:
         """Name -> feature folder."""
-        pairs = (one.split("=", 1) for one in self.encoders)
-        return {name: Path(folder) for name, folder in pairs}
+        return {name: Path(folder) for name, folder in (one.split("=", 1) for one in self.encoders)}
 
 
 @dataclass(frozen=True)
@@ -128,9 +127,8 @@ def _depths(features: Path | None, options: CompareOptions, chosen: TrainOptions
         for depth in sorted({*options.depths, *own}):
             changed = _changed(chosen, aggregator="transformer", pooling=pooling, depth=depth)
             is_reference = (pooling, depth) == (chosen.pooling, chosen.depth)
-            rows.append(
-                Variant("depths", f"{pooling}, depth {depth}", changed, 1.0, features, is_reference=is_reference)
-            )
+            name = f"{pooling}, depth {depth}"
+            rows.append(Variant("depths", name, changed, 1.0, features, is_reference=is_reference))
     return rows
 
 
@@ -143,18 +141,15 @@ def _sizes(features: Path | None, options: CompareOptions, chosen: TrainOptions)
 
 def _encoders(features: Path | None, options: CompareOptions, chosen: TrainOptions) -> list[Variant]:
     others = options.encoder_folders
+    place = None if features is None else features.absolute()
     # Where --encoders names the folder too, that name is used.
-    own = next((name for name, folder in others.items() if _same(folder, features)), None)
-    name = own or (features.absolute().name if features is not None else "the cohort's features")
+    own = next((name for name, folder in others.items() if folder.absolute() == place), None)
+    name = own or ("the cohort's features" if place is None else place.name)
     name = name if own or name not in others else f"{name} (--features)"
     rows = [Variant("encoders", name, chosen, 1.0, features, is_reference=True)]
     return rows + [
         Variant("encoders", name, chosen, 1.0, folder, encoder=name) for name, folder in others.items() if name != own
     ]
-
-
-def _same(folder: Path, features: Path | None) -> bool:
-    return features is not None and folder.absolute() == features.absolute()
 
 
 def _changed(options: TrainOptions, **changes: Any) -> TrainOptions:
