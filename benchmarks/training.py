@@ -30,10 +30,9 @@ from napari_caltomorph.synthetic import SynthOptions, synthesize_patients, synth
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 from napari_caltomorph.training import FoldHistory, TrainOptions
 from napari_caltomorph.training.bags import LabelledBags
-from napari_caltomorph.training.checkpoint import FoldCheckpoint
 from napari_caltomorph.training.fit import fit_member
 from napari_caltomorph.training.folds import MemberSplit
-from napari_caltomorph.training.members import new_member
+from napari_caltomorph.training.members import FoldCheckpoint, new_member
 
 PATIENTS, FOLDS, EPOCHS = 1634, 5, 150
 CELLS, WIDTH = 500, 768

@@ -31,10 +31,9 @@ from napari_caltomorph.encoding import FeatureOrigin, Features
 from napari_caltomorph.errors import CaltomorphError, DeviceMissing, FeaturesRefused, TrainingRefused
 from napari_caltomorph.progress import Progress
 from napari_caltomorph.training import TrainProgress, train
-from napari_caltomorph.training.checkpoint import FoldCheckpoint
 from napari_caltomorph.training.fit import fit_member
 from napari_caltomorph.training.folds import member_split
-from napari_caltomorph.training.members import new_member, predict_bags
+from napari_caltomorph.training.members import FoldCheckpoint, new_member, predict_bags
 
 FOLD_TWO = 1
 

@@ -18,10 +18,9 @@ from napari_caltomorph.progress import Cancelled
 from napari_caltomorph.taxonomy import Taxonomy, caltomorph_taxonomy
 from napari_caltomorph.training import TrainOptions, train
 from napari_caltomorph.training.bags import LabelledBags
-from napari_caltomorph.training.checkpoint import FoldCheckpoint
 from napari_caltomorph.training.fit import Batch, fit_member, training_steps
 from napari_caltomorph.training.folds import MemberSplit, member_split
-from napari_caltomorph.training.members import new_member, predict_bags
+from napari_caltomorph.training.members import FoldCheckpoint, new_member, predict_bags
 
 
 def numbered(lengths: list[int], classes: list[int] | None = None) -> LabelledBags:

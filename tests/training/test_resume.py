@@ -29,7 +29,7 @@ from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import OutputRefused, TrainingRefused
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.training import FinishEarly, TrainOptions, TrainProgress, train, training_folder
-from napari_caltomorph.training.checkpoint import FoldCheckpoint
+from napari_caltomorph.training.members import FoldCheckpoint
 
 # Long enough to be disturbed: 3 members of 6 epochs of 3 steps.
 OPTIONS = tiny(fixed_epochs=6, epochs=6, dropout=0.2, hemoglobin=True)

@@ -87,7 +87,7 @@ def train_model(request: TrainRequest, *, progress: OnProgress = ignore) -> Trai
 
 
 def _earlier_epochs(request: TrainRequest) -> EarlierEpochs:
-    from napari_caltomorph.training.checkpoint import FoldCheckpoint
+    from napari_caltomorph.training.members import FoldCheckpoint
 
     table, work = request.cohort.table, training_folder(request.out)
     folds = sorted({int(fold) for fold in table.loc[table["split"] == "train", "fold"].dropna()})

@@ -13,12 +13,11 @@ from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.statistics import classification_metrics
 from napari_caltomorph.storage import only_run, replacing
 from napari_caltomorph.training.bags import LabelledBags, load_bags
-from napari_caltomorph.training.checkpoint import FoldCheckpoint
 from napari_caltomorph.training.comparison import COMPARED, OPTIMISTIC, SINGLE_MEMBERS, Comparison, VariantResult
 from napari_caltomorph.training.fit import fit_member
 from napari_caltomorph.training.folder import begin_or_resume
 from napari_caltomorph.training.folds import MemberSplit, member_split, member_splits, notes_of
-from napari_caltomorph.training.members import predict_bags, trained_member
+from napari_caltomorph.training.members import FoldCheckpoint, predict_bags, trained_member
 from napari_caltomorph.training.options import TrainOptions
 from napari_caltomorph.training.progress import StepCounter, TrainProgress
 from napari_caltomorph.training.variants import CompareOptions, Variant, variants
@@ -203,12 +202,9 @@ def _own_fold_metrics(
 
 def _cost(options: TrainOptions) -> float:
     """Return a relative estimate of the time of a step; only the time left depends on it."""
-    layers = 0
-    if options.aggregator == "transformer":
-        layers = options.depth * (4 * options.width**2 + 2 * options.width * options.mlp_width)
-    elif options.aggregator == "abmil":
-        layers = 3 * options.width**2
-    return layers + _OVERHEAD
+    transformer = options.depth * (4 * options.width**2 + 2 * options.width * options.mlp_width)
+    layers = {"transformer": transformer, "abmil": 3 * options.width**2}
+    return layers.get(options.aggregator, 0) + _OVERHEAD
 
 
 def _notes(bags: LabelledBags, rows: list[Variant], options: TrainOptions) -> tuple[str, ...]:

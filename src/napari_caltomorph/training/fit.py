@@ -23,9 +23,8 @@ from napari_caltomorph.diagnosis.member import Member
 from napari_caltomorph.encoding.device import find_device, find_precision
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.training.bags import LabelledBags
-from napari_caltomorph.training.checkpoint import FoldCheckpoint
 from napari_caltomorph.training.folds import MemberSplit
-from napari_caltomorph.training.members import memory_explained, new_member, seed_of
+from napari_caltomorph.training.members import FoldCheckpoint, memory_explained, new_member, seed_of
 from napari_caltomorph.training.options import TrainOptions
 from napari_caltomorph.training.progress import FoldHistory, OnStep
 

@@ -15,11 +15,10 @@ from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.training.assemble import assemble
 from napari_caltomorph.training.bags import LabelledBags, load_bags
-from napari_caltomorph.training.checkpoint import FoldCheckpoint
 from napari_caltomorph.training.fit import fit_member
 from napari_caltomorph.training.folder import begin_or_resume, open_training
 from napari_caltomorph.training.folds import MemberSplit, member_splits, notes_of
-from napari_caltomorph.training.members import TrainedMember, new_member, trained_member
+from napari_caltomorph.training.members import FoldCheckpoint, TrainedMember, new_member, trained_member
 from napari_caltomorph.training.options import TrainOptions
 from napari_caltomorph.training.progress import FinishEarly, FoldHistory, StepCounter
 

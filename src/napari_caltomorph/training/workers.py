@@ -16,9 +16,9 @@ from napari_caltomorph.dask_workers import dask_client, device_of
 from napari_caltomorph.errors import ClusterMissing, TrainingRefused
 from napari_caltomorph.progress import Cancelled
 from napari_caltomorph.training.bags import load_bags
-from napari_caltomorph.training.checkpoint import FoldCheckpoint
 from napari_caltomorph.training.fit import fit_member
 from napari_caltomorph.training.folds import MemberSplit, member_split
+from napari_caltomorph.training.members import FoldCheckpoint
 from napari_caltomorph.training.options import TrainOptions
 from napari_caltomorph.training.progress import FoldHistory, StepCounter
 
