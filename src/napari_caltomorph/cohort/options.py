@@ -59,6 +59,13 @@ class CohortOptions(BaseModel):
         return self.model_copy(update={field: getattr(self, field) or column for field, column in columns.items()})
 
 
+def without_workers(scheduler: str | None, info: ValidationInfo) -> str | None:
+    """Refuse a scheduler given together with `workers`: the validator of options that have both."""
+    if scheduler is not None and info.data.get("workers", 1) > 1:
+        raise PydanticCustomError("exclusive", "a scheduler has its own workers; leave out --workers")
+    return scheduler
+
+
 class EncodeCohortOptions(EncodeOptions):
     """How the cells of many patients are turned into features, and by how many processes."""
 
@@ -67,9 +74,4 @@ class EncodeCohortOptions(EncodeOptions):
         None, description="Address of a Dask scheduler whose workers share the patients, e.g. tcp://node:8786."
     )
 
-    @field_validator("scheduler")
-    @classmethod
-    def _has_its_own_workers(cls, scheduler: str | None, info: ValidationInfo) -> str | None:
-        if scheduler is not None and info.data.get("workers", 1) > 1:
-            raise PydanticCustomError("exclusive", "a scheduler has its own workers; leave out --workers")
-        return scheduler
+    _scheduler_alone = field_validator("scheduler")(without_workers)

@@ -22,12 +22,12 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from napari_caltomorph.cohort.options import without_workers
 from napari_caltomorph.diagnosis import AGGREGATOR_OPTIONS, AggregatorOptions
 from napari_caltomorph.encoding.options import Device, Precision
 from napari_caltomorph.errors import TrainingRefused
@@ -130,12 +130,7 @@ class TrainOptions(BaseModel):
             raise PydanticCustomError("heads", f"{self.heads} heads do not divide a width of {self.width}")
         return self
 
-    @field_validator("scheduler")
-    @classmethod
-    def _has_its_own_workers(cls, scheduler: str | None, info: ValidationInfo) -> str | None:
-        if scheduler is not None and info.data.get("workers", 1) > 1:
-            raise PydanticCustomError("exclusive", "a scheduler has its own workers; leave out --workers")
-        return scheduler
+    _scheduler_alone = field_validator("scheduler")(without_workers)
 
     @property
     def given(self) -> dict[str, Any]:
