@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFormLayout,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
     QMenu,
@@ -20,7 +19,6 @@ from qtpy.QtWidgets import (
     QSlider,
     QSpinBox,
     QToolButton,
-    QVBoxLayout,
     QWidget,
     QWidgetAction,
 )
@@ -28,7 +26,7 @@ from qtpy.QtWidgets import (
 from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE, CellFilter
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import line, link, narrow_combo
+from napari_caltomorph.plugin.widgets.parts import column_of, line, link, narrow_combo, row_of
 
 _SORTS = {
     "attention": "attention",
@@ -45,23 +43,13 @@ _NARROWEST = 16
 
 @dataclass(frozen=True)
 class CellAction:
-    """What can be done to cells with a key or from the menu *Cells*; letters are left to the labels of *Differential*.
-
-    Attributes
-    ----------
-    title : str
-    key, napari_key : str
-        The key as Qt and as napari spell it.
-    do : callable
-    in_lists : bool
-        Whether the key works in the table and the plots too; tables have arrow keys of their own.
-    """
+    """An action on cells, with a key and in the menu *Cells*; letters are left to the labels of *Differential*."""
 
     title: str
-    key: str
+    key: str  # as Qt spells it
     napari_key: str
     do: Callable[[Inspection], None]
-    in_lists: bool = True
+    in_lists: bool = True  # whether the key works in table and plots too; tables have arrow keys of their own
 
 
 def _step(rows: int, cells: int) -> Callable[[Inspection], None]:
@@ -107,10 +95,10 @@ class CellControls(InspectionView):
             "Colour frames and dots by the class that the model predicts for the cell alone, by the cell's label, "
             "or by the type that a differential assigns to it"
         )
-        self.colors.activated.connect(self._on_colors)
+        self.colors.activated.connect(lambda _: self.inspected.color_by(self.colors.currentData()))
         self.heat = QCheckBox("Heat")
         self.heat.setToolTip("Tint the cells that received more attention than an average cell")
-        self.heat.toggled.connect(self._on_heat)
+        self.heat.toggled.connect(lambda on: self.inspected.gallery.show_heat(on))
         self.width = QSlider(Qt.Orientation.Horizontal, maximum=_WIDEST)
         self.width.setToolTip("How wide a cell is on the screen; at the left end, all cells are in view")
         self.width.valueChanged.connect(self._on_width)
@@ -119,18 +107,11 @@ class CellControls(InspectionView):
         self.menu = QToolButton(text="Cells ")
         self.menu.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.menu.setMenu(self._actions())
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(3)
-        for row in (
-            (QLabel("Sort"), self.sort, self.direction, self.search, self.filter),
-            (QLabel("Colour"), self.colors, self.heat, QLabel("Size"), self.width),
-            (self._counts, self.menu),
-        ):
-            box = QHBoxLayout()
-            for widget in row:
-                box.addWidget(widget, int(widget in (self.sort, self.search, self.width, self._counts)))
-            column.addLayout(box)
+        sort = row_of(
+            QLabel("Sort"), self.sort, self.direction, self.search, self.filter, stretch=(self.sort, self.search)
+        )
+        show = row_of(QLabel("Colour"), self.colors, self.heat, QLabel("Size"), self.width, stretch=(self.width,))
+        column_of(self, sort, show, row_of(self._counts, self.menu, stretch=(self._counts,)), spacing=3)
 
     def on_inspection(self) -> None:
         if self.inspection is None:
@@ -146,9 +127,7 @@ class CellControls(InspectionView):
         self.on_colors()
 
     def on_columns(self) -> None:
-        if self.inspection is None:
-            return
-        cells, taxonomy = self.inspection.cells, self.inspection.prediction.taxonomy
+        cells, taxonomy = self.inspected.cells, self.inspected.prediction.taxonomy
         with QSignalBlocker(self.sort):
             self.sort.clear()
             more = [name for name in cells.columns if name not in (*_SORTS, "rank") and not name.startswith(_ALONE)]
@@ -160,9 +139,7 @@ class CellControls(InspectionView):
         self.filter.set_choices(taxonomy.names, sorted(set(cells.labels)))
 
     def on_order(self) -> None:
-        if self.inspection is None:
-            return
-        cells = self.inspection.cells
+        cells = self.inspected.cells
         self.sort.setCurrentIndex(self.sort.findData(cells.sort.column))
         self.direction.setText("↓" if cells.sort.descending else "↑")
         self.filter.show_filter(cells.filter)
@@ -171,20 +148,11 @@ class CellControls(InspectionView):
                 self.search.setText(cells.filter.search)
         self._count()
 
-    def on_selection(self) -> None:
-        self._count()
-
-    def on_edits(self) -> None:
-        self._count()
-
     def on_colors(self) -> None:
-        if self.inspection is not None:
-            self.colors.setCurrentIndex(self.colors.findData(self.inspection.coloring))
+        self.colors.setCurrentIndex(self.colors.findData(self.inspected.coloring))
 
     def _count(self) -> None:
-        if self.inspection is None:
-            return
-        cells = self.inspection.cells
+        cells = self.inspected.cells
         hidden = len(cells) - len(cells.order)
         words = [f"{len(cells.order):,} of {len(cells):,}" if hidden else f"{len(cells):,} cells"]
         words += [f"{len(cells.selected):,} selected"] if cells.selected else []
@@ -192,21 +160,20 @@ class CellControls(InspectionView):
         words += [link(f"{len(cells.left_out):,} left out", "left_out")] if cells.left_out else []
         self._counts.setText(", ".join(words))
 
+    on_selection = on_edits = _count
+
     def _select_edited(self, which: str) -> None:
-        if self.inspection is not None:
-            cells = self.inspection.cells
-            cells.select(cells.marked if which == "marked" else cells.left_out, reveal=True)
+        cells = self.inspected.cells
+        cells.select(cells.marked if which == "marked" else cells.left_out, reveal=True)
 
     def _on_sort(self) -> None:
-        if self.inspection is not None:
-            name, cells = self.sort.currentData(), self.inspection.cells
-            cells.sort_by(name, descending=cells.columns[name].dtype.kind in "fiu")
+        name, cells = self.sort.currentData(), self.inspected.cells
+        cells.sort_by(name, descending=cells.columns[name].dtype.kind in "fiu")
 
     def _on_direction(self) -> None:
-        if self.inspection is not None:
-            cells = self.inspection.cells
-            cells.sort_by(cells.sort.column, descending=not cells.sort.descending)
-            self.on_order()
+        cells = self.inspected.cells
+        cells.sort_by(cells.sort.column, descending=not cells.sort.descending)
+        self.on_order()
 
     def _on_filter(self) -> None:
         self._typed.stop()
@@ -214,17 +181,8 @@ class CellControls(InspectionView):
             self.inspection.cells.set_filter(self.filter.chosen(self.search.text().strip()))
             self._count()
 
-    def _on_colors(self) -> None:
-        if self.inspection is not None:
-            self.inspection.color_by(self.colors.currentData())
-
-    def _on_heat(self, on: bool) -> None:
-        if self.inspection is not None:
-            self.inspection.gallery.show_heat(on)
-
     def _on_width(self, width: int) -> None:
-        if self.inspection is not None:
-            self.inspection.gallery.show_cell_width(0 if width < _NARROWEST else width)
+        self.inspected.gallery.show_cell_width(0 if width < _NARROWEST else width)
 
     def _actions(self) -> QMenu:
         menu = QMenu(self)
@@ -264,14 +222,13 @@ class FilterButton(QToolButton):
         self.setMenu(menu)
         self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self._fields = (self.alone_class, self.label, self.top, self.quality)
-        for combo in (self.alone_class, self.label):
-            combo.currentIndexChanged.connect(self._on_changed)
-        for number in (self.top, self.quality):
-            number.valueChanged.connect(self._on_changed)
+        combos, numbers = (self.alone_class, self.label), (self.top, self.quality)
+        for signal in (*(one.currentIndexChanged for one in combos), *(one.valueChanged for one in numbers)):
+            signal.connect(self._on_changed)
         self._count()
 
     def chosen(self, search: str) -> CellFilter:
-        """Return what is chosen here, together with the text that names are searched for."""
+        """Return what is chosen, with the text that is searched for."""
         return CellFilter(
             search=search,
             alone_class=self.alone_class.currentData(),

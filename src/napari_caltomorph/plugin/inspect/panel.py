@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 
 import napari
 from qtpy.QtCore import QEvent, Qt
@@ -40,10 +41,13 @@ _CARD_SIDE = 96
 _WIDE = 1.6
 _ROOM_FOR_CARD = 460
 
+_TRUST = "How reliable the prediction is: training cohort, members, similar patients"
+_DIFFERENTIAL = "Label cells, train a probe on them, and count cell types"
+
 
 @dataclass(frozen=True)
 class TabRow:
-    """A tab: its title, what it shows, and what makes it when it is first needed."""
+    """A tab, made when it is first needed."""
 
     title: str
     tip: str
@@ -54,16 +58,8 @@ TABS = (
     TabRow("Plot", "The cells as dots, by attention or by their features", lambda *_: PlotTab()),
     TabRow("Table", "All cells with their numbers, to sort and export", lambda *_: TableTab()),
     TabRow("Why", "Which cells support or oppose a class, and how reliable that is", lambda *_: WhyTab()),
-    TabRow(
-        "Trust",
-        "How reliable the prediction is: training cohort, members, similar patients",
-        lambda viewer, _: TrustTab(viewer),
-    ),
-    TabRow(
-        "Differential",
-        "Label cells, train a probe on them, and count cell types",
-        lambda _, session: DifferentialTab(session.differential),
-    ),
+    TabRow("Trust", _TRUST, lambda viewer, _: TrustTab(viewer)),
+    TabRow("Differential", _DIFFERENTIAL, lambda _, session: DifferentialTab(session.differential)),
     TabRow("What if", "The prediction without some of the cells", lambda *_: WhatIfTab()),
 )
 
@@ -190,11 +186,10 @@ class InspectPanel(DockPanel):
             tab.draw(self.plot_style)
             tab.show_inspection(self.inspection)
             self.tabs.widget(place).setWidget(tab)
-            for widget in tab.key_widgets():
-                for action in ACTIONS:
-                    if action.in_lists:
-                        key = QShortcut(QKeySequence(action.key), widget, context=Qt.ShortcutContext.WidgetShortcut)
-                        key.activated.connect(partial(self.do, action))
+            for widget, action in product(tab.key_widgets(), ACTIONS):
+                if action.in_lists:
+                    key = QShortcut(QKeySequence(action.key), widget, context=Qt.ShortcutContext.WidgetShortcut)
+                    key.activated.connect(partial(self.do, action))
         return self._tabs[row]
 
     def _show_card(self) -> None:

@@ -62,27 +62,17 @@ class PlotTab(InspectionView):
         self._maps = {}
         self._show()
 
-    def on_look(self) -> None:
-        self._show()
-
     def on_selection(self) -> None:
         self.dots.show_selection()
 
     def on_order(self) -> None:
         self.dots.show_state()
 
-    def on_edits(self) -> None:
-        self._show_colors()
-
     def on_colors(self) -> None:
-        self._show_colors()
-
-    def on_closed(self) -> None:
-        self._stop()
-
-    def _show_colors(self) -> None:
         self.dots.show_state()
         self._show_legend()
+
+    on_edits = on_colors
 
     def _show(self) -> None:
         """Draw the chosen view, as soon as its positions are computed."""
@@ -99,15 +89,15 @@ class PlotTab(InspectionView):
         elif self._job is None:
             self._start(inspection, chosen)
 
+    on_look = _show
+
     def _draw(self, inspection: Inspection, draw: Any) -> None:
         self.dots.setVisible(True)
         self.dots.show_dots(inspection, draw, self.plot_style, place=(0.06, 0.14, 0.91, 0.84))
         self._show_legend()
 
     def _show_legend(self) -> None:
-        if self.inspection is None:
-            return
-        shown = legend(self.inspection.coloring, self.inspection.prediction, self.inspection.types)
+        shown = legend(self.inspected.coloring, self.inspected.prediction, self.inspected.types)
         words = [f"{colored('&#9632;', color)}&nbsp;{_unbroken(name)}&nbsp;{count:,}" for name, color, count in shown]
         more = len(words) - _MOST_IN_LEGEND
         self._legend.setText("&nbsp; ".join(words[:_MOST_IN_LEGEND]) + (f"&nbsp; and {more} more" if more > 0 else ""))
@@ -141,10 +131,9 @@ class PlotTab(InspectionView):
 
     def _on_failed(self, error: Exception) -> None:
         self.dots.setVisible(False)
-        if isinstance(error, CaltomorphError):
-            self._show_message(str(error), is_error=True)
-        else:
+        if not isinstance(error, CaltomorphError):
             raise error
+        self._show_message(str(error), is_error=True)
 
     def _on_ended(self, job: Job) -> None:
         if job is self._job:
@@ -155,6 +144,8 @@ class PlotTab(InspectionView):
             self._job.drop()
             self._job = None
 
+    on_closed = _stop
+
     def _show_message(self, text: str, *, is_error: bool = False) -> None:
         self.state.setText(colored(plain(text), ERROR) if is_error else plain(text))
         self.state.setVisible(bool(text))
@@ -162,8 +153,7 @@ class PlotTab(InspectionView):
 
 def _draw_map(axes: Axes, *, places: NDArray[np.float64], names: tuple[str, str], style: PlotStyle) -> PathCollection:
     style.prepare(axes)
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set(xticks=[], yticks=[])
     axes.set_xlabel(names[0], color=style.text, fontsize=8)
     axes.set_ylabel(names[1], color=style.text, fontsize=8)
     axes.margins(0.06)

@@ -53,11 +53,9 @@ class TableTab(InspectionView):
 
     def export(self, path: Path) -> None:
         """Write the cells that are shown, in their order, with all columns."""
-        if self.inspection is None:
-            return
         try:
             with replacing(path) as part:
-                table_of(self.inspection.cells).to_csv(part, index=False)
+                table_of(self.inspected.cells).to_csv(part, index=False)
         except CaltomorphError as error:
             self._message.setText(colored(plain(str(error)), ERROR))
         else:
@@ -67,24 +65,22 @@ class TableTab(InspectionView):
         self._message.clear()
         self.model.show_cells(None if self.inspection is None else self.inspection.cells)
         self.table.resizeColumnsToContents()
-        self._show_sort()
-        self.on_selection()
+        if self.inspection is not None:
+            self._show_sort()
+            self.on_selection()
 
     def on_order(self) -> None:
         self.model.show_order()
         self._show_sort()
         self.on_selection()
 
-    def on_columns(self) -> None:
-        self.on_order()
+    on_columns = on_order
 
     def on_edits(self) -> None:
         self.model.show_values()
 
     def on_selection(self) -> None:
-        if self.inspection is None:
-            return
-        cells = self.inspection.cells
+        cells = self.inspected.cells
         rows = np.flatnonzero(np.isin(cells.order, list(cells.selected)))
         chosen = QItemSelection()
         for run in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1):
@@ -115,27 +111,20 @@ class TableTab(InspectionView):
         )
 
     def _on_head_clicked(self, section: int) -> None:
-        name = self.model.names[section]
-        if self.inspection is None or name == _STATE:
-            self._show_sort()
-            return
-        cells = self.inspection.cells
-        numbers = cells.columns[name].dtype.kind in "fiu" and name != "rank"
-        cells.sort_by(name, descending=not cells.sort.descending if cells.sort.column == name else numbers)
+        name, cells = self.model.names[section], self.inspected.cells
+        if name != _STATE:
+            numbers = cells.columns[name].dtype.kind in "fiu" and name != "rank"
+            cells.sort_by(name, descending=not cells.sort.descending if cells.sort.column == name else numbers)
         self._show_sort()
 
     def _show_sort(self) -> None:
-        if self.inspection is None:
-            return
-        sort = self.inspection.cells.sort
+        sort = self.inspected.cells.sort
         place = self.model.names.index(sort.column) if sort.column in self.model.names else -1
         way = Qt.SortOrder.DescendingOrder if sort.descending else Qt.SortOrder.AscendingOrder
         self.table.horizontalHeader().setSortIndicator(place, way)
 
     def _export_dialog(self) -> None:
-        if self.inspection is None:
-            return
-        name = f"{folder_name(self.inspection.prediction.patient_id)}_cells.csv"
+        name = f"{folder_name(self.inspected.prediction.patient_id)}_cells.csv"
         if path := choose_new_file(self, "Export the cells", name, "Tables (*.csv)"):
             self.export(path)
 
@@ -150,7 +139,7 @@ class CellTableModel(QAbstractTableModel):
         self.names: list[str] = []
 
     def show_cells(self, cells: CellSelection | None) -> None:
-        """Show other cells."""
+        """Show other cells, or none."""
         self._cells = cells
         self.show_order()
 

@@ -31,10 +31,7 @@ _WIDE = 640
 
 
 class WhatIfUpdater(QObject):
-    """Computes `Inspection.result` whenever the cells that are left out change.
-
-    `reported` carries a text (progress, or why there is no result; empty when there is one) and whether it is an error.
-    """
+    """Computes `Inspection.result` when the cells that are left out change. `reported`: text, and if it is an error."""
 
     reported = Signal(str, bool)
 
@@ -120,7 +117,7 @@ class WhatIfTab(InspectionView):
         self.only.clicked.connect(lambda: self._leave_out(keep=True))
         self.back = QPushButton("Include all")
         self.back.setToolTip("Include all cells again")
-        self.back.clicked.connect(self._include_all)
+        self.back.clicked.connect(lambda: self.inspected.cells.set_left_out(()))
         row = QHBoxLayout()
         for widget in (QLabel("Marked cells"), self.without, self.only, self.back):
             row.addWidget(widget)
@@ -144,26 +141,8 @@ class WhatIfTab(InspectionView):
         is_wide = self.width() > _WIDE
         self._box.setDirection(QBoxLayout.Direction.LeftToRight if is_wide else QBoxLayout.Direction.TopToBottom)
 
-    def on_inspection(self) -> None:
-        self._show()
-
-    def on_edits(self) -> None:
-        self._show()
-
-    def on_result(self) -> None:
-        self._show()
-
-    def on_look(self) -> None:
-        self._draw()
-
-    def _include_all(self) -> None:
-        if self.inspection is not None:
-            self.inspection.cells.set_left_out(())
-
     def _leave_out(self, *, keep: bool) -> None:
-        if self.inspection is None:
-            return
-        cells = self.inspection.cells
+        cells = self.inspected.cells
         try:
             if keep:
                 cells.keep_only(cells.marked)
@@ -187,6 +166,8 @@ class WhatIfTab(InspectionView):
             self.words.setText("<br>".join([out, *(plain(words) for words in what_if_lines(result)), saved]))
         self._draw()
 
+    on_inspection = on_edits = on_result = _show
+
     def _draw(self) -> None:
         if self.inspection is None:
             return
@@ -196,3 +177,5 @@ class WhatIfTab(InspectionView):
         if left + right < 0.9:  # else it is being laid out
             draw_what_if(figure.add_axes((left, 0.02, 1 - left - right, 0.96)), self.inspection.result, self.plot_style)
         self.canvas.draw_idle()
+
+    on_look = _draw

@@ -24,6 +24,12 @@ class InspectionView(QWidget):
         self.plot_style = PlotStyle()
         self._pending: dict[Callable[[], None], None] = {}  # an ordered set
 
+    @property
+    def inspected(self) -> Inspection:
+        """The prediction, in what is called only while there is one: every `on_...` after a change of it."""
+        assert self.inspection is not None
+        return self.inspection
+
     def key_widgets(self) -> list[QWidget]:
         """Return the widgets in which the keys for cells work as over the picture; none that takes typing."""
         return []
@@ -70,6 +76,7 @@ class InspectionView(QWidget):
         """Stop what runs, and release the prediction."""
         self.on_closed()
         self._follow(None)
+        self._pending.clear()
 
     def showEvent(self, event: QEvent) -> None:
         super().showEvent(event)
