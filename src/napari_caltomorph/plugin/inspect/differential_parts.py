@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_caltomorph.differential import CELL_TYPES, CellType, Differential, Probe, SmearId, cell_type
+from napari_caltomorph.differential import CELL_TYPES, Differential, Probe, SmearId, cell_type
 from napari_caltomorph.plugin.widgets.parts import column_of, line, narrow_combo, row_of
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.report import PlotStyle
@@ -43,13 +43,7 @@ _HEADS = ["type", "cells", "hand", "predicted", "%", "95 %"]
 
 
 class LabelButtons(QWidget):
-    """One button a type; `label_chosen` carries the name of a type, or an empty text to remove labels.
-
-    Attributes
-    ----------
-    keys : mapping of str to str
-        The label that each key of the keyboard stands for.
-    """
+    """One button a type; `label_chosen` carries the name of a type, or an empty text to remove labels."""
 
     label_chosen = Signal(str)
 
@@ -60,7 +54,8 @@ class LabelButtons(QWidget):
         grid.setSpacing(2)
         for place, one in enumerate(_KEYED):
             button = self.buttons[one.name] = QPushButton()
-            button.setToolTip(f"Label the selected cells: {one.name} (key {one.key.upper()}){_remark(one)}")
+            remark = "" if one.is_counted else "; not a leukocyte, so not in any denominator"
+            button.setToolTip(f"Label the selected cells: {one.name} (key {one.key.upper()}){remark}")
             button.setStyleSheet(_STYLE + f"QPushButton {{ border-left: 5px solid {one.color}; }}")
             button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             button.clicked.connect(partial(self._choose, one.name))
@@ -94,26 +89,24 @@ class LabelButtons(QWidget):
         if [self.other.itemText(i) for i in range(self.other.count())] != choices:
             self.other.clear()
             self.other.addItems(choices)
-            self.other.setCurrentIndex(-1)
-            self.other.clearEditText()
+            self._clear_other()
 
     def _choose(self, name: str, _: bool = False) -> None:
         self.label_chosen.emit(name)
 
     def _choose_other(self, _: int = -1) -> None:
         name = self.other.currentText().strip()
-        self.other.setCurrentIndex(-1)
-        self.other.clearEditText()
+        self._clear_other()
         if name:
             self.label_chosen.emit(cell_type(name).name)
+
+    def _clear_other(self) -> None:
+        self.other.setCurrentIndex(-1)
+        self.other.clearEditText()
 
 
 def _short(name: str) -> str:
     return name.removesuffix(" neutrophil").removesuffix(" lymphocyte").removesuffix(" cell")
-
-
-def _remark(one: CellType) -> str:
-    return "" if one.is_counted else "; not a leukocyte, so not in any denominator"
 
 
 class DifferentialView(QWidget):
@@ -208,17 +201,10 @@ class DifferentialView(QWidget):
 
 def _as_texts(shown: Differential) -> pd.DataFrame:
     table = shown.table()
-    spans = zip(table["percent_low"], table["percent_high"], strict=True)
-    return pd.DataFrame(
-        {
-            "type": table["type"],
-            "cells": table["cells"],
-            "hand": table["by_hand"],
-            "predicted": table["percent_called"].map("{:.1f}".format),
-            "%": table["percent"].map("{:.1f}".format),
-            "95 %": [f"{low:.1f}-{high:.1f}" for low, high in spans],
-        }
-    )
+    texts = table.filter(like="percent").map("{:.1f}".format)
+    between = texts["percent_low"] + "-" + texts["percent_high"]
+    columns = [table[["type", "cells", "by_hand"]], texts[["percent_called", "percent"]], between]
+    return pd.concat(columns, axis=1).set_axis(_HEADS, axis=1)
 
 
 def _in_words(shown: Differential) -> str:

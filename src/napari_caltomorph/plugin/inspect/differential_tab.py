@@ -79,15 +79,14 @@ class DifferentialTab(InspectionView):
         self._show()
 
     def on_edits(self) -> None:
-        if self.inspection is not None and self.state.store_labels(self.inspection):
+        if self.state.store_labels(self.inspected):
             self._show_labels()
             if self.state.probe is not None:
                 self._pause.start()
 
     def on_selection(self) -> None:
-        cells = None if self.inspection is None else self.inspection.cells
-        can_confirm = cells is not None and bool(cells.selected) and BY_TYPE in cells.columns
-        self.buttons["Confirm types"].setEnabled(can_confirm)
+        cells = self.inspected.cells
+        self.buttons["Confirm types"].setEnabled(bool(cells.selected) and BY_TYPE in cells.columns)
 
     def on_look(self) -> None:
         self.view.draw(self.plot_style)
@@ -129,10 +128,9 @@ class DifferentialTab(InspectionView):
 
     def confirm_types(self) -> None:
         """Label the selected cells with the types that the probe predicts."""
-        if self.inspection is not None:
-            cells = self.inspection.cells
-            types = cells.columns[BY_TYPE]
-            cells.set_labels([str(types[i]) if i in cells.selected else old for i, old in enumerate(cells.labels)])
+        cells = self.inspected.cells
+        types = cells.columns[BY_TYPE]
+        cells.set_labels([str(types[i]) if i in cells.selected else old for i, old in enumerate(cells.labels)])
 
     def load_labels(self, path: Path) -> None:
         """Add labelled cells from a table; `LabelsUnreadable` if it is none."""
@@ -151,8 +149,7 @@ class DifferentialTab(InspectionView):
 
     def count_others(self, path: Path) -> None:
         """Count another smear, or all smears in a folder."""
-        if self.inspection is not None:
-            self.task.start(partial(self.state.count_others, self.inspection, path), self._on_counts)
+        self.task.start(partial(self.state.count_others, self.inspected, path), self._on_counts)
 
     def export(self, folder: Path) -> None:
         """Write the counts of all smears; `OutputRefused` if that fails."""
@@ -162,9 +159,8 @@ class DifferentialTab(InspectionView):
         self.task.show_message(f"Written: {', '.join(map(str, files))}")
 
     def _train(self) -> None:
-        if self.inspection is not None:
-            self._stop()
-            self.task.start(self.state.train, self._on_trained)
+        self._stop()
+        self.task.start(self.state.train, self._on_trained)
 
     def _on_trained(self, trained: TrainedProbe) -> None:
         self.state.set_trained(trained)
@@ -202,7 +198,8 @@ class DifferentialTab(InspectionView):
             self.buttons[name].setEnabled(probe is not None)
         self.buttons["Export"].setEnabled(bool(self.state.counts))
         self._show_labels()
-        self.on_selection()
+        if self.inspection is not None:
+            self.on_selection()
 
     def _show_labels(self) -> None:
         labels = () if self.inspection is None else self.inspection.cells.labels

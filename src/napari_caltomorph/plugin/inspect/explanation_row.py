@@ -30,8 +30,7 @@ _HEAT = Colormap([[1, 0.85, 0, 0], [1, 0.85, 0, 0.45], [1, 1, 0.2, 0.9]], name="
 def scrolled(tab: QWidget, *widgets: QWidget) -> QScrollArea:
     """Put widgets below each other into a tab, in an area that scrolls when they are higher than it."""
     inside = QWidget()
-    column_of(inside, *widgets)
-    column = inside.layout()
+    column = column_of(inside, *widgets)
     column.setContentsMargins(0, 0, 6, 0)
     column.addStretch()
     area = QScrollArea(widgetResizable=True)
@@ -43,16 +42,7 @@ def scrolled(tab: QWidget, *widgets: QWidget) -> QScrollArea:
 
 
 class ExplanationRow(QWidget):
-    """Shows its summary and figure once they are computed; `shown` is emitted then.
-
-    Parameters
-    ----------
-    title : str
-        Of the button.
-    tip : str
-    height : int
-        Of the figure, in pixels; 0 if there is only a summary.
-    """
+    """Shows summary and figure, `height` pixels high (0: none), once they are computed; `shown` is emitted then."""
 
     shown = Signal()
 

@@ -5,8 +5,7 @@ What follows from the prediction alone is shown at once; what needs the training
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 
 import napari
 import numpy as np
@@ -27,7 +26,6 @@ from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, colored, line, pixmap, plain
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
-from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.report.explanation_figures import draw_certainty, draw_domain, draw_members
 from napari_caltomorph.smear import Smear, read_smear
 from napari_caltomorph.storage import path_of
@@ -58,10 +56,15 @@ class TrustTab(InspectionView):
         self.similar = TableView()
         self.similar.doubleClicked.connect(self._open)
         about = ("Training cohort", "Members", "Certainty", "Probabilities", "Similar patients")
-        self._texts = {name: line() for name in about}
+        texts = self._texts = {name: line() for name in about}
         self._warnings, self._problem = line(), line()
         self._unusual_title = line(_UNUSUAL)
-        self._build()
+        self.similar.setFixedHeight(172)
+        self.similar.setToolTip("Double-click opens the smear, if its images are still available")
+        domain = (self._warnings, texts["Training cohort"], self.domain, self._unusual_title, self.unusual)
+        members = (self.select_all, texts["Members"], self.members, texts["Certainty"], self.certainty)
+        similar = (texts["Probabilities"], texts["Similar patients"], self.similar, self._problem)
+        scrolled(self, self.run, *domain, *members, *similar)
 
     def on_inspection(self) -> None:
         self.run.cancel()
@@ -73,30 +76,17 @@ class TrustTab(InspectionView):
         self.on_result()
 
     def on_result(self) -> None:
-        if self.inspection is not None:
-            self._show(trust(self.inspection.result))
-            self._compare()
-
-    def on_look(self) -> None:
-        self._draw()
+        self._show(trust(self.inspected.result))
+        self._compare()
 
     def on_closed(self) -> None:
         self.run.cancel()
         self.trust = None
 
-    def _build(self) -> None:
-        self.similar.setFixedHeight(172)
-        self.similar.setToolTip("Double-click opens the smear, if its images are still available")
-        texts = self._texts
-        domain = (self._warnings, texts["Training cohort"], self.domain, self._unusual_title, self.unusual)
-        members = (self.select_all, texts["Members"], self.members, texts["Certainty"], self.certainty)
-        similar = (texts["Probabilities"], texts["Similar patients"], self.similar, self._problem)
-        scrolled(self, self.run, *domain, *members, *similar)
-
     def _compare(self) -> None:
-        assert self.inspection is not None
         self.run.show()  # until it is done: to cancel it, or to start it again
-        self.run.start(partial(_trust, self.inspection), self._on_compared)
+        inspection = self.inspected
+        self.run.start(lambda progress: inspection.trust(inspection.result, progress), self._on_compared)
 
     def _on_compared(self, found: Trust) -> None:
         # Where model or cells are not available now, the user can bring them back and start again.
@@ -149,17 +139,14 @@ class TrustTab(InspectionView):
         self.select_all.setText(words.get(count, f"Select all {count} unusual cells"))
         self.select_all.setEnabled(count > 0)
 
-    def _select(self, cells: list[int]) -> None:
-        if self.inspection is not None:
-            self.inspection.cells.select(cells, reveal=True)
+    def _select(self, cells: Iterable[int]) -> None:
+        self.inspected.cells.select(map(int, cells), reveal=True)
 
     def _select_unusual(self) -> None:
-        assert self.inspection is not None
-        assert self.inspection.prediction.domain is not None
-        self._select([int(cell) for cell in self.inspection.prediction.domain.unusual_cells])
+        assert self.inspected.prediction.domain is not None
+        self._select(self.inspected.prediction.domain.unusual_cells)
 
     def _open(self, index: QModelIndex) -> None:
-        assert self.inspection is not None
         row = self.similar.frame.iloc[self.similar.row_of(index)]
         if not row["path"]:
             text = f"{plain(row['patient'])}: its images are no longer where they were in training."
@@ -167,7 +154,7 @@ class TrustTab(InspectionView):
             return
         try:
             smear = read_smear(path_of(row["path"]))
-            open_panel(self._viewer, "Predict patient").predict_smear(smear, str(self.inspection.ensemble().folder))
+            open_panel(self._viewer, "Predict patient").predict_smear(smear, str(self.inspected.ensemble().folder))
         except CaltomorphError as error:
             _set_text(self._problem, plain(str(error)), ERROR)
 
@@ -175,14 +162,15 @@ class TrustTab(InspectionView):
         found, style = self.trust, self.plot_style
         if found is None:
             return
-        prediction = found.prediction
-        domain = prediction.domain
+        domain = found.prediction.domain
         self.certainty.setVisible(found.held_out is not None)
         if domain is not None:
             draw_domain(_axes(self.domain, 100, 74, 40), domain, style)
-        draw_members(_axes(self.members, 70, _ROOM_FOR_NAMES, 4), prediction, style)
+        draw_members(_axes(self.members, 70, _ROOM_FOR_NAMES, 4), found.prediction, style)
         if found.held_out is not None:
             draw_certainty(_axes(self.certainty, 44, 12, 40, top=22), found, style)
+
+    on_look = _draw
 
 
 class UnusualCells(QListWidget):
@@ -222,10 +210,6 @@ class UnusualCells(QListWidget):
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Leave the wheel to the tab."""
         event.ignore()
-
-
-def _trust(inspection: Inspection, progress: OnProgress) -> Trust:
-    return inspection.trust(inspection.result, progress)
 
 
 def _canvas(height: int) -> FigureCanvas:

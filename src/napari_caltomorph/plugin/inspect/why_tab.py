@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from napari_caltomorph.encoding import Features
     from napari_caltomorph.explanation.changed_bags import CellChanges
     from napari_caltomorph.explanation.contribution import Contributions
-    from napari_caltomorph.explanation.faithfulness import Faithfulness
+    from napari_caltomorph.explanation.faithfulness import CurveKind, Faithfulness
 
 COLUMN = "contribution"
 _LIMITS = (
@@ -61,7 +61,7 @@ class WhyTab(InspectionView):
         self.dots = _ScrolledPlot()
         self.dots.setFixedHeight(230)
         self.sort = QPushButton("Sort cells by contribution")
-        self.sort.clicked.connect(self._sort)
+        self.sort.clicked.connect(lambda: self.inspected.cells.sort_by(COLUMN, descending=True))
         self.without = ExplanationRow(
             "What changes without each selected cell?",
             "Leave out one selected cell at a time, and predict again",
@@ -79,7 +79,14 @@ class WhyTab(InspectionView):
         self._outdated = line()
         self._explained: Contributions | None = None
         self._bars: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
-        self._build()
+        chooser = QWidget()
+        form = QFormLayout(chooser)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.addRow("Why", self.classes)
+        rows = (self.contribution, self.dots, self.sort, self.without, self.curves, self.patches)
+        self._area = scrolled(self, chooser, self._outdated, *rows, line(_LIMITS))
+        for row in (self.contribution, self.without, self.curves, self.patches):
+            row.shown.connect(partial(self._scroll_to, row))
 
     def on_inspection(self) -> None:
         self._clear()
@@ -90,7 +97,7 @@ class WhyTab(InspectionView):
                 result = self.inspection.result
                 for i in np.argsort(-result.probabilities, kind="stable"):
                     self.classes.addItem("", result.taxonomy.slugs[i])
-        self.on_result()
+                self.on_result()
         self.setEnabled(self.inspection is not None)
 
     def on_selection(self) -> None:
@@ -101,20 +108,17 @@ class WhyTab(InspectionView):
     def on_order(self) -> None:
         self.dots.show_state()
 
+    on_colors = on_order
+
     def on_edits(self) -> None:
         self.dots.show_state()
         self._show_outdated()
 
     def on_result(self) -> None:
-        if self.inspection is None:
-            return
-        result = self.inspection.result
+        result = self.inspected.result
         for row in range(self.classes.count()):
             place = result.taxonomy.slugs.index(self.classes.itemData(row))
             self.classes.setItemText(row, f"{result.taxonomy.names[place]} ({result.probabilities[place]:.2f})")
-
-    def on_colors(self) -> None:
-        self.dots.show_state()
 
     def on_look(self) -> None:
         self._draw_contributions()
@@ -129,16 +133,6 @@ class WhyTab(InspectionView):
     def slug(self) -> str:
         """The class that is explained."""
         return str(self.classes.currentData())
-
-    def _build(self) -> None:
-        chooser = QWidget()
-        form = QFormLayout(chooser)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.addRow("Why", self.classes)
-        rows = (self.contribution, self.dots, self.sort, self.without, self.curves, self.patches)
-        self._area = scrolled(self, chooser, self._outdated, *rows, line(_LIMITS))
-        for row in (self.contribution, self.without, self.curves, self.patches):
-            row.shown.connect(partial(self._scroll_to, row))
 
     def _scroll_to(self, row: ExplanationRow) -> None:
         """Bring a result into view, with its button on top."""
@@ -160,15 +154,13 @@ class WhyTab(InspectionView):
             self._compute_contributions()
 
     def _request(self) -> ExplanationRequest:
-        assert self.inspection is not None
-        return ExplanationRequest(self.inspection, self.slug, self.inspection.cells.left_out)
+        return ExplanationRequest(self.inspected, self.slug, self.inspected.cells.left_out)
 
     def _compute_contributions(self) -> None:
         self.contribution.run.start(partial(_contributions, self._request()), self._show_contributions)
 
     def _compute_without(self) -> None:
-        assert self.inspection is not None
-        chosen = self.inspection.cells.selected - self.inspection.cells.left_out
+        chosen = self.inspected.cells.selected - self.inspected.cells.left_out
         if not chosen:
             self.without.run.show_error("Select one or more cells first, in the gallery, the table or a plot.")
             return
@@ -211,28 +203,22 @@ class WhyTab(InspectionView):
         )
 
     def _show_curves(self, found: Faithfulness) -> None:
-        good = [
-            order
-            for order in found.orders
-            if all(found.gain(kind, order).low > 0 for kind in ("deletion", "insertion"))
-        ]
-        words = f"Better than nearly all random orders in both curves: {', '.join(good) or 'none'}."
-        self.curves.show_result(words, partial(self._draw_both, found))
+        kinds: tuple[CurveKind, ...] = ("deletion", "insertion")
 
-    def _draw_both(self, found: Faithfulness, figure: Figure) -> None:
-        above, below = figure.subplots(2, 1)
-        draw_curves(above, found, "deletion", self.plot_style)
-        draw_curves(below, found, "insertion", self.plot_style)
+        def draw(figure: Figure) -> None:
+            for axes, kind in zip(figure.subplots(2, 1), kinds, strict=True):
+                draw_curves(axes, found, kind, self.plot_style)
+
+        good = [order for order in found.orders if all(found.gain(kind, order).low > 0 for kind in kinds)]
+        self.curves.show_result(
+            f"Better than nearly all random orders in both curves: {', '.join(good) or 'none'}.", draw
+        )
 
     def _draw_contributions(self) -> None:
         if self.inspection is not None and self._explained is not None:
             prediction, found, style = self.inspection.prediction, self._explained, self.plot_style
-            self.dots.show_dots(
-                self.inspection,
-                lambda axes: draw_contributions(axes, prediction, found, style),
-                style,
-                place=(0.17, 0.17, 0.8, 0.79),
-            )
+            draw = partial(draw_contributions, prediction=prediction, contributions=found, style=style)
+            self.dots.show_dots(self.inspection, draw, style, place=(0.17, 0.17, 0.8, 0.79))
         self.contribution.redraw()
 
     def _draw_bars(self, figure: Figure) -> None:
@@ -257,10 +243,6 @@ class WhyTab(InspectionView):
         if 0 <= row < len(self._bars):
             self.inspection.cells.select([int(self._bars[row])], reveal=True)
 
-    def _sort(self) -> None:
-        if self.inspection is not None:
-            self.inspection.cells.sort_by(COLUMN, descending=True)
-
     def _show_outdated(self) -> None:
         is_outdated = (
             self.inspection is not None
@@ -271,8 +253,7 @@ class WhyTab(InspectionView):
         self._outdated.setVisible(is_outdated)
 
     def _name(self) -> str:
-        assert self.inspection is not None
-        taxonomy = self.inspection.prediction.taxonomy
+        taxonomy = self.inspected.prediction.taxonomy
         return taxonomy.names[taxonomy.slugs.index(self.slug)]
 
 
