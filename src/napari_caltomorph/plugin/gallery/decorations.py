@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import napari
 import numpy as np
 from matplotlib.colors import to_rgba, to_rgba_array
@@ -39,21 +37,16 @@ def paint(points: Points, inspection: Inspection, style: PlotStyle) -> None:
     frames = to_rgba_array(inspection.colors[ranked])
     frames[left_out] = to_rgba(style.faint)
     faces = np.zeros((len(ranked), 4))
-    if inspection.gallery.heat:
+    if inspection.gallery.heat:  # none up to an average cell's attention, the most for the most attended
+        logs = np.log(np.maximum(inspection.prediction.attention[ranked], 1.0))
         faces[:] = to_rgba(_HOT)
-        faces[:, 3] = _opacity(inspection.prediction.attention[ranked])
+        faces[:, 3] = _HOTTEST * logs / max(float(logs.max()), 1e-9)
     faces[left_out] = to_rgba(style.background, 0.66)
     with points.events.blocker_all():  # one update for all of it
         points.border_color = frames
         points.face_color = faces
         points.border_width = np.where(marked, _MARKED_FRAME, FRAME)
     points.refresh()
-
-
-def _opacity(attention: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N,) opacity of the heat: none up to an average cell's attention, the most for the most attended."""
-    logs = np.log(np.maximum(attention, 1.0))
-    return _HOTTEST * logs / max(float(logs.max()), 1e-9)
 
 
 class RankTexts:
@@ -73,7 +66,7 @@ class RankTexts:
         self._settle.start()
 
     def update(self, grid: Grid) -> None:
-        """Write them now: the order, the marks or the labels changed."""
+        """Write them now."""
         self._grid, self._written = grid, None
         self._write()
 
@@ -124,14 +117,8 @@ def _write_texts(points: Points, inspection: Inspection, cells: list[int], grid:
         elif prediction.has_attention:
             text += f"   {prediction.attention[cell]:.1f}x"
         strings[rank - 1] = text
-    options: dict[str, Any] = {
-        "string": strings,
-        "size": 9,
-        "color": style.text,
-        "anchor": "center",
-        "translation": (grid.pitch[0] / 2, 0),
-    }
-    points.text = options
+    below = (grid.pitch[0] / 2, 0)
+    points.text = {"string": strings, "size": 9, "color": style.text, "anchor": "center", "translation": below}
 
 
 class CellOverlays:

@@ -37,20 +37,7 @@ _CLICK = 4
 class Gallery(QObject):
     """The picture of the cells and a square on each; they replace the earlier layers of the same smear.
 
-    `changed` is emitted when some of the layers were deleted by hand.
-
-    Parameters
-    ----------
-    viewer : napari.viewer.Viewer
-    inspection : Inspection
-        With its smear; the gallery follows its state, `inspection.gallery` included.
-    pictures : CellPictures
-        Of the cells in rank order.
-
-    Attributes
-    ----------
-    grid : Grid
-        Where cells are.
+    `pictures` are of the cells in rank order. `changed` is emitted when some of the layers were deleted by hand.
     """
 
     changed = Signal()
@@ -127,7 +114,10 @@ class Gallery(QObject):
         if on == (self.stack is not None) or (on and not self.is_shown):
             return
         if on:
-            self._add_stack()
+            name = f"{self.inspection.prediction.patient_id} cells by rank"
+            options = stack_options(self._smear, "rank", self.image.metadata)
+            self.stack = self.viewer.add_image(self._stack(), name=name, **options)
+            self.viewer.dims.set_point(0, 0)
         else:
             if self.has_stack:
                 self.viewer.layers.remove(self.stack)
@@ -244,20 +234,11 @@ class Gallery(QObject):
         in_smear = ranked_order(self._smear, self.inspection.prediction)
         return CellStack(self._smear, in_smear[self._ranks(self.inspection.cells.order)])
 
-    def _add_stack(self) -> None:
-        name = f"{self.inspection.prediction.patient_id} cells by rank"
-        options = stack_options(self._smear, "rank", self.image.metadata)
-        self.stack = self.viewer.add_image(self._stack(), name=name, **options)
-        self.viewer.dims.set_point(0, 0)
-
     def _fit(self) -> None:
         """Bring what is shown into view, whatever size another patient's hidden picture has."""
         # napari wants one layer with all of the viewer's dimensions; a smear is no larger than a cell of our picture.
-        fitted = [
-            layer
-            for layer in self.viewer.layers
-            if layer.ndim > 2 or layer == self.image or PREDICTION_KEY not in layer.metadata
-        ]
+        layers = self.viewer.layers
+        fitted = [one for one in layers if one.ndim > 2 or one == self.image or PREDICTION_KEY not in one.metadata]
         self.viewer.reset_view(layers=fitted if self.stack is None else [self.stack])
 
     def _remove_of_same_smear(self) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import napari
 import numpy as np
-import pandas as pd
 from napari.layers import Layer
 from numpy.typing import NDArray
 
@@ -18,14 +17,9 @@ from napari_caltomorph.smear import Smear
 
 LayerData = tuple[Any, dict[str, Any], str]
 
-SMEAR_KEY = "caltomorph_smear"
-"""Key of the `Smear` in the metadata of the layers that show it."""
-
-PREDICTION_KEY = "caltomorph_prediction"
-"""Key of the `Prediction` in the metadata of the layers that show it."""
-
-SQUARE = 1.05
-"""How much larger a square is than its cell."""
+# Keys of the `Smear` and the `Prediction` in the metadata of the layers that show them.
+SMEAR_KEY, PREDICTION_KEY = "caltomorph_smear", "caltomorph_prediction"
+SQUARE = 1.05  # how much larger a square is than its cell
 
 
 def smear_layer(smear: Smear) -> LayerData:
@@ -36,15 +30,9 @@ def smear_layer(smear: Smear) -> LayerData:
 
 def stack_options(smear: Smear, axis: str, metadata: dict[str, Any]) -> dict[str, Any]:
     """Return napari's options for a stack of a smear's cells."""
-    options: dict[str, Any] = {
-        "rgb": True,
-        "interpolation2d": "linear",
-        "axis_labels": (axis, "y", "x"),
-        "metadata": metadata,
-    }
+    options = {"rgb": True, "interpolation2d": "linear", "axis_labels": (axis, "y", "x"), "metadata": metadata}
     if smear.pixel_size_um is not None:
-        options["scale"] = (1.0, smear.pixel_size_um, smear.pixel_size_um)
-        options["units"] = ("pixel", "um", "um")
+        options |= {"scale": (1.0, smear.pixel_size_um, smear.pixel_size_um), "units": ("pixel", "um", "um")}
     return options
 
 
@@ -55,14 +43,7 @@ def ranked_order(smear: Smear, prediction: Prediction) -> NDArray[np.intp]:
 
 
 def ranked_layer_data(smear: Smear, prediction: Prediction, pictures: CellPictures | None = None) -> list[LayerData]:
-    """Return the *ranked cells* and the *predictions* layer.
-
-    Parameters
-    ----------
-    smear, prediction
-    pictures : CellPictures, optional
-        Of the cells in rank order, if they are decoded already.
-    """
+    """Return the *ranked cells* and the *predictions* layer; `pictures` are of the cells in rank order, if decoded."""
     if pictures is None:
         pictures = read_pictures(smear, ranked_order(smear, prediction))
     grid = Grid(len(prediction.cells), smear.canvas)
@@ -70,18 +51,16 @@ def ranked_layer_data(smear: Smear, prediction: Prediction, pictures: CellPictur
     shared: dict[str, Any] = {"metadata": {PREDICTION_KEY: prediction, SMEAR_KEY: smear}, "axis_labels": ("y", "x")}
     if smear.pixel_size_um is not None:
         shared |= {"scale": (smear.pixel_size_um,) * 2, "units": ("um", "um")}
-    image = {
-        "name": f"{prediction.patient_id} ranked cells",
-        "rgb": True,
-        "multiscale": isinstance(picture, list),
-        "interpolation2d": "linear",
-        **shared,
-    }
+    look = {"rgb": True, "interpolation2d": "linear", "multiscale": isinstance(picture, list)}
+    image = {"name": f"{prediction.patient_id} ranked cells", **look, **shared}
     ranked = prediction.order
     colors = np.array(prediction.taxonomy.colors)[prediction.alone_class[ranked]]
+    features = cell_table(prediction)[["cell", "rank", "attention", "alone_class"]]
+    features["label"] = [prediction.labels[i] or "" for i in ranked]
+    features["quality"] = cell_columns(prediction, smear)["quality"][ranked]
     points = {
         "name": f"{prediction.patient_id} predictions",
-        "features": _features(smear, prediction),
+        "features": features,
         "symbol": "square",
         "size": SQUARE * max(grid.cell),
         "canvas_size_limits": (0, 10_000),  # a cell that is filtered away has no size, and no dot either
@@ -91,14 +70,6 @@ def ranked_layer_data(smear: Smear, prediction: Prediction, pictures: CellPictur
         **shared,
     }
     return [(picture, image, "image"), (grid.centers(), points, "points")]
-
-
-def _features(smear: Smear, prediction: Prediction) -> pd.DataFrame:
-    table = cell_table(prediction)[["cell", "rank", "attention", "alone_class"]]
-    ranked = prediction.order
-    table["label"] = [prediction.labels[i] or "" for i in ranked]
-    table["quality"] = cell_columns(prediction, smear)["quality"][ranked]
-    return table
 
 
 def source_of(prediction: Prediction) -> tuple[str, str | None]:

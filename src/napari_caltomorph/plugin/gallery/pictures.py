@@ -27,18 +27,7 @@ _FIRST_THUMBNAIL_LEVEL = 2
 
 
 class CellStack:
-    """Cells on one canvas, as an array (N, H, W, 3) uint8.
-
-    Parameters
-    ----------
-    smear : Smear
-    order : sequence of int
-        Which cells, in which order; all in the smear's order where not given.
-
-    Notes
-    -----
-    napari asks an array for no more than `shape`, `dtype`, `ndim` and items.
-    """
+    """Cells on one canvas in an order, else the smear's, as an array (N, H, W, 3) uint8 as far as napari needs one."""
 
     dtype = np.dtype(np.uint8)
     ndim = 4
@@ -63,9 +52,9 @@ class CellStack:
         if isinstance(first, (int, np.integer)):
             return self.cell(range(len(self))[first])[tuple(rest)]
         chosen = np.arange(len(self))[first]
-        cells = (
-            np.stack([self.cell(int(i)) for i in chosen]) if len(chosen) else np.empty((0, *self.shape[1:]), np.uint8)
-        )
+        cells = np.empty((len(chosen), *self.shape[1:]), np.uint8)
+        for place, cell in enumerate(chosen):
+            cells[place] = self.cell(int(cell))
         return cells[(slice(None), *rest)]
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> NDArray[np.uint8]:
@@ -80,20 +69,11 @@ class CellStack:
 
 @dataclass(frozen=True)
 class Grid:
-    """Where each cell is, in pixels: the first at the top left, the next to its right.
-
-    Attributes
-    ----------
-    count : int
-    cell : (int, int)
-        Height and width of a cell.
-    across : int or None
-        Cells in a row; None: about the shape of a screen.
-    """
+    """Where each cell is, in pixels: the first at the top left, the next to its right."""
 
     count: int
-    cell: tuple[int, int]
-    across: int | None = None
+    cell: tuple[int, int]  # height and width
+    across: int | None = None  # cells in a row; None: about the shape of a screen
 
     @property
     def columns(self) -> int:
@@ -136,29 +116,16 @@ class Grid:
 
 @dataclass(frozen=True)
 class CellPictures:
-    """N decoded cells, or thumbnails of them, that can be arranged in any order.
+    """N decoded cells, or thumbnails of them, that can be arranged in any order."""
 
-    Attributes
-    ----------
-    stack : CellStack
-        The cells, decoded on demand.
-    kept : (N, h, w, 3) uint8
-        The cells in full size; thumbnails of them if `is_large`.
-    is_large : bool
-        Whether a picture of all would be too large to be made at once.
-    """
-
-    stack: CellStack
-    kept: NDArray[np.uint8]
-    is_large: bool
+    stack: CellStack  # decodes on demand
+    kept: NDArray[np.uint8]  # (N, h, w, 3) in full size; thumbnails if `is_large`
+    is_large: bool  # whether a picture of all is too large to be made at once
 
     def arranged(self, order: NDArray[np.intp], grid: Grid) -> NDArray[np.uint8] | list[GalleryLevel]:
-        """Arrange cells in this order.
+        """Arrange cells in this order: (H, W, 4) uint8 RGBA, transparent between the cells.
 
-        Returns
-        -------
-        (H, W, 4) uint8 RGBA
-            Transparent between the cells; of a large smear a list of lazily composed levels, finest first.
+        Of a large smear, return a list of lazily composed levels, finest first.
         """
         if self.is_large:
             return [GalleryLevel(self, order, grid, level) for level in range(_LEVELS)]
@@ -169,16 +136,7 @@ class CellPictures:
 
 
 def read_pictures(smear: Smear, cells: NDArray[np.intp], *, progress: OnProgress = ignore) -> CellPictures:
-    """Decode cells for the gallery.
-
-    Parameters
-    ----------
-    smear : Smear
-    cells : (N,) int
-        Indices of the smear's cells; their order is that of the `CellPictures`.
-    progress : callable
-        Called with a `Progress`; raising `Cancelled` in it stops cleanly.
-    """
+    """Decode cells for the gallery: (N,) indices of the smear's cells, in the order of the `CellPictures`."""
     stack, is_large = CellStack(smear, cells), len(cells) > _EAGER_CELLS
     shift = _FIRST_THUMBNAIL_LEVEL if is_large else 0
     size = max(1, smear.canvas[0] >> shift), max(1, smear.canvas[1] >> shift)
@@ -221,11 +179,8 @@ class GalleryLevel:
             for column in range(first_column, last_column + 1):
                 position = row * self._grid.columns + column
                 if position < self._grid.count:
-                    _paste(
-                        picture,
-                        (row * pitch[0] - top, column * pitch[1] - left),
-                        self._cell(int(self._order[position])),
-                    )
+                    corner = row * pitch[0] - top, column * pitch[1] - left
+                    _paste(picture, corner, self._cell(int(self._order[position])))
         crop = picture[rows[0] - top : rows[-1] - top + 1, columns[0] - left : columns[-1] - left + 1]
         return crop[:: rows.step, :: columns.step, slices[2]]
 
