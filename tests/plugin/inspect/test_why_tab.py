@@ -11,6 +11,7 @@ from tests.plugin.conftest import SQUARES
 
 from napari_caltomorph.plugin.inspect.explanation_row import LAYER
 from napari_caltomorph.plugin.inspect.why_tab import WhyTab
+from napari_caltomorph.plugin.session.inspection import Inspection
 
 LONG = 120_000
 
@@ -44,6 +45,16 @@ def expected(tab, without=frozenset()):
     found = contributions(tab.inspection.ensemble(), bag, tab.slug)
     by_cell = dict(zip(kept, found.values, strict=True))
     return np.array([by_cell.get(cell, 0) for cell in cells])
+
+
+def test_a_hidden_tab_stops_when_another_prediction_is_inspected(tab, predicted, qtbot):
+    smear, prediction, predictor = predicted
+    other = Inspection(prediction, smear, predictor=predictor)
+    with qtbot.waitSignal(tab.contribution.run.ended, timeout=LONG):
+        qtbot.mouseClick(tab.contribution.run.button, Qt.MouseButton.LeftButton)
+        tab.hide()
+        tab.show_inspection(other)
+    assert "contribution" not in other.cells.columns
 
 
 def test_contributions_are_computed_shown_and_linked(tab, ask, qtbot):

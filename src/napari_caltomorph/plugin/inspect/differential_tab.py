@@ -69,20 +69,17 @@ class DifferentialTab(InspectionView):
         self.layout().addStretch()
 
     def on_inspection(self) -> None:
-        self._stop()
         self.view.draw(self.plot_style)
         self._bind_keys(self.inspection if self.isVisible() else None)
         if self.inspection is not None:
             self.state.open(self.inspection)
-            if self.state.probe is not None:
-                self._pause.start()
+            self._pause.start()
         self._show()
 
     def on_edits(self) -> None:
         if self.state.store_labels(self.inspected):
             self._show_labels()
-            if self.state.probe is not None:
-                self._pause.start()
+            self._pause.start()
 
     def on_selection(self) -> None:
         cells = self.inspected.cells
@@ -137,8 +134,7 @@ class DifferentialTab(InspectionView):
         self.state.add_labels(read_labels(path))
         if self.inspection is not None:
             self.state.set_labels(self.inspection)
-            if self.state.probe is not None:
-                self._pause.start()
+            self._pause.start()
         self._show_labels()
 
     def load_probe(self, path: Path) -> None:

@@ -58,7 +58,6 @@ class PlotTab(InspectionView):
         return [self.dots]
 
     def on_inspection(self) -> None:
-        self._stop()
         self._maps = {}
         self._show()
 

@@ -67,13 +67,10 @@ class TrustTab(InspectionView):
         scrolled(self, self.run, *domain, *members, *similar)
 
     def on_inspection(self) -> None:
-        self.run.cancel()
         self.setEnabled(self.inspection is not None)
-        if self.inspection is None:
-            self.trust = None
-            return
-        self._show_unusual(self.inspection)
-        self.on_result()
+        if self.inspection is not None:
+            self._show_unusual(self.inspection)
+            self.on_result()
 
     def on_result(self) -> None:
         self._show(trust(self.inspected.result))
@@ -94,8 +91,6 @@ class TrustTab(InspectionView):
         self._show(found)
 
     def _show(self, found: Trust) -> None:
-        if self.inspection is None:
-            return
         self.trust = found
         others = []
         for statement in found.statements:

@@ -89,7 +89,6 @@ class WhyTab(InspectionView):
             row.shown.connect(partial(self._scroll_to, row))
 
     def on_inspection(self) -> None:
-        self._clear()
         self.patches.show_inspection(self.inspection)
         with QSignalBlocker(self.classes):
             self.classes.clear()
@@ -172,10 +171,8 @@ class WhyTab(InspectionView):
 
     def _show_contributions(self, result: tuple[ExplanationRequest, Contributions]) -> None:
         request, found = result
-        if self.inspection is None:
-            return
         self._explained, self._left_out = found, request.left_out
-        self.inspection.cells.set_column(COLUMN, found.values)
+        self.inspected.cells.set_column(COLUMN, found.values)
         self.dots.show()
         self.sort.show()
         name = self._name()
@@ -190,9 +187,7 @@ class WhyTab(InspectionView):
         self._show_outdated()
 
     def _show_without(self, found: CellChanges) -> None:
-        if self.inspection is None:
-            return
-        prediction, most = self.inspection.prediction, int(np.abs(found.change).argmax())
+        prediction, most = self.inspected.prediction, int(np.abs(found.change).argmax())
         words = (
             f"Without cell #{prediction.ranks[found.rows[most]]} the log-odds of {self._name()} change by "
             f"{found.change[most]:+.2f}, from {found.log_odds:.2f}"

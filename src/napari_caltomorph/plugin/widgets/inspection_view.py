@@ -59,12 +59,11 @@ class InspectionView(QWidget):
         """Draw in the colours of `style`."""
 
     def on_closed(self) -> None:
-        """Stop what runs."""
+        """Stop what runs: the prediction is about to be replaced or released, whether the view is visible or not."""
 
     def show_inspection(self, inspection: Inspection | None) -> None:
         """Follow another prediction, or none."""
         self._follow(inspection)
-        self._pending.clear()
         self._update(self.on_inspection)
 
     def draw(self, style: PlotStyle) -> None:
@@ -74,9 +73,7 @@ class InspectionView(QWidget):
 
     def close_inspection(self) -> None:
         """Stop what runs, and release the prediction."""
-        self.on_closed()
         self._follow(None)
-        self._pending.clear()
 
     def showEvent(self, event: QEvent) -> None:
         super().showEvent(event)
@@ -85,6 +82,7 @@ class InspectionView(QWidget):
             update()
 
     def _follow(self, inspection: Inspection | None) -> None:
+        self.on_closed()
         for one, how in ((self.inspection, "disconnect"), (inspection, "connect")):
             if one is not None:
                 for signal, slot in (
@@ -96,6 +94,7 @@ class InspectionView(QWidget):
                     (one.result_changed, self._result_changed),
                 ):
                     getattr(signal, how)(slot)
+        self._pending.clear()
         self.inspection = inspection
 
     def _update(self, update: Callable[[], None]) -> None:
