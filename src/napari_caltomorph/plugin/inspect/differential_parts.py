@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import pandas as pd
-from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
-from matplotlib.figure import Figure
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import (
@@ -21,7 +19,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_caltomorph.differential import CELL_TYPES, Differential, Probe, SmearId, cell_type
+from napari_caltomorph.differential import CELL_TYPES, Differential, Probe, ProbeDescription, SmearId, cell_type
+from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.parts import column_of, line, narrow_combo, row_of
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.report import PlotStyle
@@ -130,8 +129,7 @@ class DifferentialView(QWidget):
         self.kinds[_BARS].setChecked(True)
         group.buttonClicked.connect(lambda _: self._show())
         self.words = line()
-        self.canvas = FigureCanvasQTAgg(Figure())
-        self.canvas.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.canvas = FigureCanvas(_AXIS)
         self.canvas.mpl_connect("resize_event", lambda _: self._draw())
         self.table = TableView()
         self.table.setSortingEnabled(False)
@@ -145,6 +143,11 @@ class DifferentialView(QWidget):
     def shown(self) -> Differential | None:
         """The differential that is shown."""
         return self._counts.get(self.smears.currentData())
+
+    @property
+    def _confusion(self) -> ProbeDescription | None:
+        """What the confusion matrix is drawn of, if it is chosen."""
+        return self._probe.description if self._probe is not None and self.kinds[_CONFUSION].isChecked() else None
 
     def show_counts(self, counts: dict[SmearId, Differential], probe: Probe | None, chosen: SmearId | None) -> None:
         """Show these differentials, the chosen one first."""
@@ -175,28 +178,22 @@ class DifferentialView(QWidget):
         self.table.show_frame(frame, _HEADS)
         self.table.sortByColumn(-1, Qt.SortOrder.AscendingOrder)  # in the usual order of a differential
         self.table.setFixedHeight(_ROW * (len(frame) + 2))
-        is_confusion = self.kinds[_CONFUSION].isChecked() and self._probe is not None
-        rows = len(self._probe.description.types) if is_confusion and self._probe else len(shown_rows(shown))
-        self.canvas.setFixedHeight(rows * _ROW + (_SLANTED if is_confusion else _AXIS))
+        probe = self._confusion
+        self.canvas.setFixedHeight(
+            len(probe.types) * _ROW + _SLANTED if probe else len(shown_rows(shown)) * _ROW + _AXIS
+        )
         self._draw()
 
     def _draw(self) -> None:
-        shown, figure = self.shown, self.canvas.figure
+        shown, probe = self.shown, self._confusion
         if shown is None or self.canvas.isHidden():
             return
-        width, height = self.canvas.width(), self.canvas.height()
-        figure.clear()
-        is_confusion = self.kinds[_CONFUSION].isChecked()
-        left = _NAMES_WIDTH / width
-        right = 4 / width if is_confusion else _NUMBERS_WIDTH / width
-        bottom = (_SLANTED if is_confusion else _AXIS - 4) / height
-        if left + right < 0.9 and bottom < 0.9:  # else it is being laid out
-            axes = figure.add_axes((left, bottom, 1 - left - right, 1 - bottom - 3 / height))
-            if is_confusion and self._probe is not None:
-                draw_probe_confusion(axes, self._probe.description, self._plot_style)
-            else:
-                draw_differential(axes, shown, self._plot_style)
-        self.canvas.draw_idle()
+        if probe is not None:
+            axes = self.canvas.axes_inside(_NAMES_WIDTH, 4, _SLANTED, 3)
+            draw_probe_confusion(axes, probe, self._plot_style)
+        else:
+            axes = self.canvas.axes_inside(_NAMES_WIDTH, _NUMBERS_WIDTH, _AXIS - 4, 3)
+            draw_differential(axes, shown, self._plot_style)
 
 
 def _as_texts(shown: Differential) -> pd.DataFrame:

@@ -29,7 +29,7 @@ from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import WARNING, colored, column_of, counted, line, plain
 from napari_caltomorph.plugin.widgets.settings import choose_file, choose_folder, choose_new_file
-from napari_caltomorph.plugin.widgets.task_row import Job, TaskRow
+from napari_caltomorph.plugin.widgets.task_row import LatestJob, TaskRow
 
 _EMPTY = "Select cells and label them: press a letter over the picture, or click a button."
 _PROBES, _TABLES = "Probes (*.safetensors)", "Tables (*.csv)"
@@ -41,7 +41,7 @@ class DifferentialTab(InspectionView):
     def __init__(self, state: DifferentialState) -> None:
         super().__init__()
         self.state = state
-        self._recounting: Job | None = None
+        self._recounting = LatestJob(self)
         self._bound: Inspection | None = None
         # One count when labelling pauses, not one a cell.
         self._pause = QTimer(self, singleShot=True, interval=250)
@@ -168,19 +168,8 @@ class DifferentialTab(InspectionView):
 
     def _count_again(self) -> None:
         """Count the inspected smear with its labels as they are now."""
-        if self.inspection is None or self.state.probe is None:
-            return
-        if self._recounting is not None:
-            self._recounting.drop()
-        self._recounting = job = Job(self, partial(self.state.count, self.inspection))
-        job.returned.connect(self._on_counts)
-        job.errored.connect(self._on_failed)
-        job.start()
-
-    def _on_failed(self, error: Exception) -> None:
-        if not isinstance(error, CaltomorphError):
-            raise error
-        self.task.show_error(str(error))
+        if self.inspection is not None and self.state.probe is not None:
+            self._recounting.start(partial(self.state.count, self.inspection), self._on_counts, self.task.show_error)
 
     def _show(self, chosen: SmearId | None = None) -> None:
         here = None if self.inspection is None else smear_of(self.inspection)
@@ -223,9 +212,7 @@ class DifferentialTab(InspectionView):
     def _stop(self) -> None:
         self._pause.stop()
         self.task.cancel()
-        if self._recounting is not None:
-            self._recounting.drop()
-            self._recounting = None
+        self._recounting.stop()
 
     def _row(self, *buttons: tuple[str, str, Callable[[], None]]) -> QHBoxLayout:
         row = QHBoxLayout()

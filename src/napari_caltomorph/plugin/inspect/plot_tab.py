@@ -11,7 +11,6 @@ from matplotlib.collections import PathCollection
 from numpy.typing import NDArray
 from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QWidget
 
-from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.explanation.cell_map import pca, umap
 from napari_caltomorph.plugin.session.cell_columns import legend
 from napari_caltomorph.plugin.session.inspection import Inspection
@@ -19,7 +18,7 @@ from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.canvas import CellPlot
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, line, plain, row_of
-from napari_caltomorph.plugin.widgets.task_row import Job
+from napari_caltomorph.plugin.widgets.task_row import LatestJob
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.report import PlotStyle, draw_attention_swarm
 
@@ -39,7 +38,7 @@ class PlotTab(InspectionView):
     def __init__(self) -> None:
         super().__init__()
         self._maps: dict[str, _Map] = {}
-        self._job: Job | None = None
+        self._job = LatestJob(self)
         self.view = QComboBox()
         self.view.addItems(list(_TIPS))
         for row, tip in enumerate(_TIPS.values()):
@@ -85,7 +84,7 @@ class PlotTab(InspectionView):
         elif chosen in self._maps:
             places, names = self._maps[chosen]
             self._draw(inspection, partial(_draw_map, places=places, names=names, style=self.plot_style))
-        elif self._job is None:
+        elif not self._job.is_busy:
             self._start(inspection, chosen)
 
     on_look = _show
@@ -111,39 +110,23 @@ class PlotTab(InspectionView):
                 return places, (f"component 1 ({shares[0]:.0%})", f"component 2 ({shares[1]:.0%})")
             return umap(values, progress=progress), ("UMAP 1", "UMAP 2")
 
-        self._job = job = Job(self, work)
-        job.progressed.connect(self._on_progress)
-        job.returned.connect(partial(self._on_placed, chosen))
-        job.errored.connect(self._on_failed)
-        job.ended.connect(partial(self._on_ended, job))
+        def failed(error: str) -> None:
+            self.dots.setVisible(False)
+            self._show_message(error, is_error=True)
+
         self._show_message("Placing the cells ...")
         self.dots.setVisible(False)
-        job.start()
+        self._job.start(work, partial(self._on_placed, chosen), failed, self._on_progress)
+
+    def on_closed(self) -> None:
+        self._job.stop()
 
     def _on_progress(self, progress: Progress) -> None:
         self._show_message(progress.in_words if progress.unit == "cells" else f"{progress.stage} ...")
 
     def _on_placed(self, chosen: str, positions: _Map) -> None:
         self._maps[chosen] = positions
-        self._job = None
         self._show()
-
-    def _on_failed(self, error: Exception) -> None:
-        self.dots.setVisible(False)
-        if not isinstance(error, CaltomorphError):
-            raise error
-        self._show_message(str(error), is_error=True)
-
-    def _on_ended(self, job: Job) -> None:
-        if job is self._job:
-            self._job = None
-
-    def _stop(self) -> None:
-        if self._job is not None:
-            self._job.drop()
-            self._job = None
-
-    on_closed = _stop
 
     def _show_message(self, text: str, *, is_error: bool = False) -> None:
         self.state.setText(colored(plain(text), ERROR) if is_error else plain(text))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from qtpy.QtCore import QAbstractTableModel, QItemSelection, QItemSelectionModel, QModelIndex, QSignalBlocker, Qt
+from qtpy.QtCore import QItemSelection, QItemSelectionModel, QModelIndex, QSignalBlocker, Qt
 from qtpy.QtWidgets import QPushButton, QTableView, QWidget
 
 from napari_caltomorph.diagnosis.prediction_files import folder_name
@@ -16,6 +16,7 @@ from napari_caltomorph.plugin.session.selection import CellSelection
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, line, plain, row_of
 from napari_caltomorph.plugin.widgets.settings import choose_new_file
+from napari_caltomorph.plugin.widgets.table_view import RowsModel
 from napari_caltomorph.storage import replacing
 
 _STATE = "state"
@@ -129,8 +130,8 @@ class TableTab(InspectionView):
             self.export(path)
 
 
-class CellTableModel(QAbstractTableModel):
-    """The shown cells as a Qt model: values are formatted only when their row is visible."""
+class CellTableModel(RowsModel):
+    """The shown cells as a Qt model: `rows` are their indices; values are formatted only when their row is visible."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -147,13 +148,15 @@ class CellTableModel(QAbstractTableModel):
         """Show other cells, another order, or other columns."""
         self.beginResetModel()
         if self._cells is None:
-            self._columns, self.names = {}, []
+            self.rows, self._columns, self.names = (), {}, []
         else:
+            self.rows = self._cells.order
             self._columns = dict(self._cells.columns)
             by = self._cells.sort.column
             more = [name for name in self._columns if name not in _FIRST and not name.startswith("alone_p_")]
             more += [by] if by.startswith("alone_p_") else []
             self.names = [*_FIRST[:-1], *more, _FIRST[-1]]
+        self.heads = [_HEADS.get(name, name.removeprefix("alone_p_").replace("_", " ")) for name in self.names]
         self.endResetModel()
 
     def show_values(self) -> None:
@@ -162,23 +165,10 @@ class CellTableModel(QAbstractTableModel):
             self._columns = dict(self._cells.columns)
             self.dataChanged.emit(self.index(0, 0), self.index(self.rowCount() - 1, self.columnCount() - 1))
 
-    def rowCount(self, parent: QModelIndex | None = None) -> int:
-        inside = parent is not None and parent.isValid()
-        return 0 if self._cells is None or inside else len(self._cells.order)
-
-    def columnCount(self, parent: QModelIndex | None = None) -> int:
-        return len(self.names)
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
-        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
-            name = self.names[section]
-            return _HEADS.get(name, name.removeprefix("alone_p_").replace("_", " "))
-        return None
-
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         if self._cells is None:
             return None
-        cell, name = int(self._cells.order[index.row()]), self.names[index.column()]
+        cell, name = int(self.rows[index.row()]), self.names[index.column()]
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
             return _state(self._cells, cell) if name == _STATE else _shown(self._columns[name][cell])
         if role == Qt.ItemDataRole.TextAlignmentRole and name != _STATE and self._columns[name].dtype.kind in "fiu":

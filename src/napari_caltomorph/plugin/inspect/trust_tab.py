@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 import napari
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from qtpy.QtCore import QModelIndex, QSize, Qt, Signal
 from qtpy.QtGui import QIcon, QWheelEvent
 from qtpy.QtWidgets import QHeaderView, QLabel, QListView, QListWidget, QListWidgetItem, QPushButton
@@ -47,7 +46,7 @@ class TrustTab(InspectionView):
         self.trust: Trust | None = None
         self.run = TaskRow("Compare with training patients")
         self.run.requested.connect(self._compare)
-        self.domain, self.members, self.certainty = (_canvas(height) for height in (150, 165, 160))
+        self.domain, self.members, self.certainty = (FigureCanvas(height) for height in (150, 165, 160))
         self.domain.mpl_connect("resize_event", lambda _: self._draw())
         self.unusual = UnusualCells()
         self.unusual.chosen.connect(lambda cell: self._select([cell]))
@@ -160,10 +159,10 @@ class TrustTab(InspectionView):
         domain = found.prediction.domain
         self.certainty.setVisible(found.held_out is not None)
         if domain is not None:
-            draw_domain(_axes(self.domain, 100, 74, 40), domain, style)
-        draw_members(_axes(self.members, 70, _ROOM_FOR_NAMES, 4), found.prediction, style)
+            draw_domain(self.domain.axes_inside(100, 74, 40), domain, style)
+        draw_members(self.members.axes_inside(70, _ROOM_FOR_NAMES, 4), found.prediction, style)
         if found.held_out is not None:
-            draw_certainty(_axes(self.certainty, 44, 12, 40, top=22), found, style)
+            draw_certainty(self.certainty.axes_inside(44, 12, 40, 22), found, style)
 
     on_look = _draw
 
@@ -205,22 +204,6 @@ class UnusualCells(QListWidget):
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Leave the wheel to the tab."""
         event.ignore()
-
-
-def _canvas(height: int) -> FigureCanvas:
-    canvas = FigureCanvas()
-    canvas.figure.set_layout_engine("none")
-    canvas.setFixedHeight(height)
-    return canvas
-
-
-def _axes(canvas: FigureCanvas, left: int, right: int, bottom: int, *, top: int = 4) -> Axes:
-    """Return new axes with margins in pixels for their labels, however wide the tab is."""
-    canvas.figure.clear()
-    canvas.draw_idle()
-    width, height = max(canvas.width(), left + right + 60), canvas.height()
-    place = (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
-    return canvas.figure.add_axes(place)
 
 
 def _set_text(label: QLabel, text: str, color: str = "") -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 
-from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
-from matplotlib.figure import Figure
 from qtpy.QtCore import QEvent, QObject, Signal
-from qtpy.QtWidgets import QBoxLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout
+from qtpy.QtWidgets import QBoxLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout
 
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.session.inspection import Inspection
+from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import ERROR, colored, counted, line, plain
-from napari_caltomorph.plugin.widgets.task_row import Job
+from napari_caltomorph.plugin.widgets.task_row import LatestJob
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.report.patient_texts import what_if_lines
 from napari_caltomorph.report.prediction_figures import draw_what_if
@@ -39,11 +38,11 @@ class WhatIfUpdater(QObject):
         super().__init__(owner)
         self._inspection: Inspection | None = None
         self._requested: frozenset[int] = frozenset()
-        self._job: Job | None = None
+        self._job = LatestJob(self)
 
     def follow(self, inspection: Inspection | None) -> None:
         """Follow another prediction, or none: what runs is stopped."""
-        self._stop()
+        self._job.stop()
         if self._inspection is not None:
             self._inspection.cells.edited.disconnect(self._on_edited)
         self._inspection = inspection
@@ -57,45 +56,27 @@ class WhatIfUpdater(QObject):
         assert inspection is not None
         left_out = inspection.cells.left_out
         if inspection.is_result_current:
-            self._stop()
+            self._job.stop()
             self._requested = left_out
             self.reported.emit("", False)
             return
-        if left_out == self._requested and self._job is not None:
+        if left_out == self._requested and self._job.is_busy:
             return  # only marks or labels changed
-        self._stop()
+        self._job.stop()
         self._requested = left_out
         if left_out:
-            self._start(inspection, left_out)
+            self._job.start(
+                partial(_predict_without, inspection, left_out),
+                then=partial(self._on_result, inspection),
+                failed=lambda error: self.reported.emit(error, True),
+                progressed=lambda progress: self.reported.emit(progress.in_words, False),
+            )
         else:
             self._on_result(inspection, inspection.prediction)
 
-    def _start(self, inspection: Inspection, left_out: frozenset[int]) -> None:
-        self._job = job = Job(self, partial(_predict_without, inspection, left_out))
-        job.progressed.connect(lambda progress: self.reported.emit(progress.in_words, False))
-        job.returned.connect(partial(self._on_result, inspection))
-        job.errored.connect(self._on_failed)
-        job.ended.connect(partial(self._on_ended, job))
-        job.start()
-
     def _on_result(self, inspection: Inspection, result: Prediction) -> None:
-        self._job = None
         self.reported.emit("", False)
         inspection.set_result(result)
-
-    def _on_failed(self, error: Exception) -> None:
-        if not isinstance(error, CaltomorphError):
-            raise error
-        self.reported.emit(str(error), True)
-
-    def _on_ended(self, job: Job) -> None:
-        if job is self._job:
-            self._job = None
-
-    def _stop(self) -> None:
-        if self._job is not None:
-            self._job.drop()
-            self._job = None
 
 
 def _predict_without(inspection: Inspection, left_out: frozenset[int], progress: OnProgress) -> Prediction:
@@ -122,9 +103,7 @@ class WhatIfTab(InspectionView):
         for widget in (QLabel("Marked cells"), self.without, self.only, self.back):
             row.addWidget(widget)
         self.words = line()
-        self.canvas = FigureCanvasQTAgg(Figure())
-        self.canvas.setFixedHeight(_HEIGHT)
-        self.canvas.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.canvas = FigureCanvas(_HEIGHT)
         self.canvas.mpl_connect("resize_event", lambda _: self._draw())
         controls = QVBoxLayout()
         controls.addLayout(row)
@@ -171,11 +150,7 @@ class WhatIfTab(InspectionView):
     def _draw(self) -> None:
         if self.inspection is None:
             return
-        figure, width = self.canvas.figure, self.canvas.width()
-        figure.clear()
-        left, right = _NAMES_WIDTH / width, _NUMBERS_WIDTH / width
-        if left + right < 0.9:  # else it is being laid out
-            draw_what_if(figure.add_axes((left, 0.02, 1 - left - right, 0.96)), self.inspection.result, self.plot_style)
-        self.canvas.draw_idle()
+        axes = self.canvas.axes_inside(_NAMES_WIDTH, _NUMBERS_WIDTH, 4)
+        draw_what_if(axes, self.inspection.result, self.plot_style)
 
     on_look = _draw

@@ -14,7 +14,6 @@ from matplotlib.backend_bases import MouseEvent
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QFormLayout, QPushButton, QWidget
 
 from napari_caltomorph.plugin.inspect.explanation_row import ExplanationRow, PatchAttentionRow, scrolled
@@ -58,7 +57,7 @@ class WhyTab(InspectionView):
         )
         self.contribution.run.requested.connect(self._compute_contributions)
         self.contribution.canvas.mpl_connect("button_press_event", self._on_bar)
-        self.dots = _ScrolledPlot()
+        self.dots = CellPlot()
         self.dots.setFixedHeight(230)
         self.sort = QPushButton("Sort cells by contribution")
         self.sort.clicked.connect(lambda: self.inspected.cells.sort_by(COLUMN, descending=True))
@@ -250,13 +249,6 @@ class WhyTab(InspectionView):
     def _name(self) -> str:
         taxonomy = self.inspected.prediction.taxonomy
         return taxonomy.names[taxonomy.slugs.index(self.slug)]
-
-
-class _ScrolledPlot(CellPlot):
-    """The wheel scrolls the tab."""
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        event.ignore()
 
 
 @dataclass(frozen=True)
