@@ -179,9 +179,8 @@ class DifferentialView(QWidget):
         self.table.sortByColumn(-1, Qt.SortOrder.AscendingOrder)  # in the usual order of a differential
         self.table.setFixedHeight(_ROW * (len(frame) + 2))
         probe = self._confusion
-        self.canvas.setFixedHeight(
-            len(probe.types) * _ROW + _SLANTED if probe else len(shown_rows(shown)) * _ROW + _AXIS
-        )
+        rows, below = (len(shown_rows(shown)), _AXIS) if probe is None else (len(probe.types), _SLANTED)
+        self.canvas.setFixedHeight(rows * _ROW + below)
         self._draw()
 
     def _draw(self) -> None:
