@@ -218,9 +218,7 @@ class DifferentialTab(InspectionView):
         row = QHBoxLayout()
         row.setSpacing(2)
         for text, tip, act in buttons:
-            button = self.buttons[text] = QPushButton(text)
-            button.setToolTip(tip)
-            button.setStyleSheet(NARROW)
+            button = self.buttons[text] = QPushButton(text, toolTip=tip, styleSheet=NARROW)
             button.clicked.connect(partial(self._try, act))
             row.addWidget(button)
         return row

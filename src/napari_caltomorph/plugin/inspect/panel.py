@@ -76,7 +76,7 @@ class InspectPanel(DockPanel):
         self.what_if = WhatIfUpdater(self)
         self.what_if.reported.connect(self._show_message)
         self.card = CellCard(_CARD_SIDE)
-        self.tabs = QTabWidget()
+        self.tabs = QTabWidget(documentMode=True, usesScrollButtons=True)
         self._build()
 
     def tab(self, title: str) -> InspectionView:
@@ -126,12 +126,9 @@ class InspectPanel(DockPanel):
 
     def _build(self) -> None:
         self._title, self._state = line(), line()
-        opener = QPushButton("Open Predict patient")
-        opener.clicked.connect(lambda: open_panel(self._viewer, "Predict patient"))
+        opener = QPushButton("Open Predict patient", clicked=lambda: open_panel(self._viewer, "Predict patient"))
         self._empty = QWidget()
         column_of(self._empty, line(_EMPTY), opener)
-        self.tabs.setDocumentMode(True)
-        self.tabs.setUsesScrollButtons(True)
         self.tabs.tabBar().setExpanding(False)
         self.tabs.setStyleSheet("QTabBar::tab { padding: 4px 7px; }")
         for row in TABS:

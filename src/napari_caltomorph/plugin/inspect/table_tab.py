@@ -30,11 +30,8 @@ class TableTab(InspectionView):
     def __init__(self) -> None:
         super().__init__()
         self.model = CellTableModel()
-        self.table = QTableView()
+        self.table = QTableView(wordWrap=False, selectionBehavior=QTableView.SelectionBehavior.SelectRows)
         self.table.setModel(self.model)
-        self.table.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
-        self.table.setSelectionMode(QTableView.SelectionMode.ExtendedSelection)
-        self.table.setWordWrap(False)
         self.table.verticalHeader().hide()
         self.table.verticalHeader().setDefaultSectionSize(22)
         head = self.table.horizontalHeader()
@@ -43,9 +40,8 @@ class TableTab(InspectionView):
         head.setHighlightSections(False)
         head.sectionClicked.connect(self._on_head_clicked)
         self.table.selectionModel().selectionChanged.connect(self._on_rows_chosen)
-        export = QPushButton("Export ...")
+        export = QPushButton("Export ...", clicked=self._export_dialog)
         export.setToolTip("Write the shown cells, in this order, with all their numbers, into a CSV file")
-        export.clicked.connect(self._export_dialog)
         self._message = line()
         column_of(self, self.table, row_of(self._message, export, stretch=(self._message,)), stretch=(self.table,))
 

@@ -92,12 +92,9 @@ class WhatIfTab(InspectionView):
 
     def __init__(self) -> None:
         super().__init__()
-        self.without = QPushButton("Leave out")
-        self.without.clicked.connect(lambda: self._leave_out(keep=False))
-        self.only = QPushButton("Keep only")
-        self.only.clicked.connect(lambda: self._leave_out(keep=True))
-        self.back = QPushButton("Include all")
-        self.back.setToolTip("Include all cells again")
+        self.without = QPushButton("Leave out", clicked=lambda: self._leave_out(keep=False))
+        self.only = QPushButton("Keep only", clicked=lambda: self._leave_out(keep=True))
+        self.back = QPushButton("Include all", toolTip="Include all cells again")
         self.back.clicked.connect(lambda: self.inspected.cells.set_left_out(()))
         row = QHBoxLayout()
         for widget in (QLabel("Marked cells"), self.without, self.only, self.back):
