@@ -92,7 +92,7 @@ def test_parent_that_is_a_file_is_refused(tmp_path):
         pass
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that nobody can write")
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that cannot be written")
 def test_a_read_only_folder_is_reported():
     with (
         pytest.raises(OutputRefused, match=r"/proc/result\.csv could not be written"),

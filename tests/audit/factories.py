@@ -67,8 +67,8 @@ def drawn(patient: str, label: str, stain: Stain) -> Smear:
     """Three cells of a patient with the hemoglobin of everybody, so that red cells know nothing of the disease."""
     number = int(patient[1:])
     detailed = {"acute_leukemia": "aml", "lymphoma": "cll"}[label]
-    made = replace(synthesize_patient(detailed, cells=3, seed=number), stain=stain, hemoglobin_g_dl=13.0)
-    return smear_from_array(np.stack(list(made.images(SIDE))), patient)
+    created = replace(synthesize_patient(detailed, cells=3, seed=number), stain=stain, hemoglobin_g_dl=13.0)
+    return smear_from_array(np.stack(list(created.images(SIDE))), patient)
 
 
 def audit_of_stains(stains: list[Stain]) -> Audit:
@@ -77,8 +77,8 @@ def audit_of_stains(stains: list[Stain]) -> Audit:
     return audit(cohort, QUICK, open_smear=lambda patient: drawn(patient, labels[patient], stains[int(patient[1:])]))
 
 
-def row_of(found: Audit, name: str):
-    return next(row for row in found.rows if row.name == name)
+def row_of(outcome: Audit, name: str):
+    return next(row for row in outcome.rows if row.name == name)
 
 
 def a_cell() -> NDArray[np.uint8]:

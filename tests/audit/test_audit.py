@@ -40,32 +40,34 @@ from napari_caltomorph.synthetic import Stain, SynthOptions
 
 
 def test_a_stain_that_depends_on_the_class_is_found() -> None:
-    found = audit_of_stains([PALE, DARK] * 10)
-    borders = row_of(found, "borders")
+    outcome = audit_of_stains([PALE, DARK] * 10)
+    borders = row_of(outcome, "borders")
     assert borders.is_found
     assert borders.estimates["auroc"].value > 0.95
     assert borders.chance["auroc"].high < 0.9
-    assert found.shortcuts[0] is borders
-    assert found.findings[0].startswith("The borders of the images, without what is stained like a cell, alone predict")
-    assert "may come from stain, background or red cells" in found.findings[0]
+    assert outcome.shortcuts[0] is borders
+    assert outcome.findings[0].startswith(
+        "The borders of the images, without what is stained like a cell, alone predict"
+    )
+    assert "may come from stain, background or red cells" in outcome.findings[0]
 
 
 def test_no_shortcut_is_found_where_the_stain_knows_nothing_of_the_class() -> None:
     rng = np.random.default_rng(5)
-    found = audit_of_stains([Stain.sample(rng) for _ in range(20)])
-    assert "borders" not in [row.name for row in found.shortcuts]
-    assert "Nothing differs in number of usable cells and size of their images" in " ".join(found.notes)
+    outcome = audit_of_stains([Stain.sample(rng) for _ in range(20)])
+    assert "borders" not in [row.name for row in outcome.shortcuts]
+    assert "Nothing differs in number of usable cells and size of their images" in " ".join(outcome.notes)
 
 
 @pytest.mark.parametrize("shortcut", [True, False])
 def test_a_synthetic_cohort_has_the_shortcut_that_it_was_given_and_no_other(shortcut: bool) -> None:
     drawn = SyntheticPatients.synthesize(SynthOptions(patients=40, cells=4, seed=1, shortcut=shortcut))
     cohort = drawn.cohort(CohortOptions(test_fraction=0, folds=4))
-    found = audit(cohort, QUICK, open_smear=drawn.open_smear)
-    assert len(found.classes) == 8
-    assert [row.name for row in found.shortcuts] == (["borders", "colours"] if shortcut else [])
-    assert ("The borders of the images" in found.findings[0]) == shortcut
-    assert any(sentence.startswith("No shortcut was found") for sentence in found.findings) != shortcut
+    outcome = audit(cohort, QUICK, open_smear=drawn.open_smear)
+    assert len(outcome.classes) == 8
+    assert [row.name for row in outcome.shortcuts] == (["borders", "colours"] if shortcut else [])
+    assert ("The borders of the images" in outcome.findings[0]) == shortcut
+    assert any(sentence.startswith("No shortcut was found") for sentence in outcome.findings) != shortcut
 
 
 def test_the_audit_can_be_cancelled() -> None:
@@ -84,11 +86,11 @@ def test_the_audit_can_be_cancelled() -> None:
 
 def test_nothing_is_found_in_noise_and_that_is_reported_to_prove_nothing_else() -> None:
     cohort = cohort_of(halves(40))
-    found = audit_of_traits(cohort, traits_of(cohort, np.random.default_rng(1)), QUICK)
-    assert found.shortcuts == ()
-    assert found.findings[-1].startswith("No shortcut was found. Tested: the borders of the images")
-    assert "Other shortcuts" in found.findings[-1]
-    assert "is not excluded" in found.findings[0]
+    outcome = audit_of_traits(cohort, traits_of(cohort, np.random.default_rng(1)), QUICK)
+    assert outcome.shortcuts == ()
+    assert outcome.findings[-1].startswith("No shortcut was found. Tested: the borders of the images")
+    assert "Other shortcuts" in outcome.findings[-1]
+    assert "is not excluded" in outcome.findings[0]
 
 
 def test_numbers_are_those_of_scikit_learn() -> None:
@@ -98,16 +100,16 @@ def test_numbers_are_those_of_scikit_learn() -> None:
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", tol=1e-3, max_iter=5000))
     truth = (cohort.table["coarse"] == "lymphoma").to_numpy(dtype=int)
     folds = PredefinedSplit(cohort.table["fold"].to_numpy(dtype=int))
-    said = cross_val_predict(model, traits.borders.to_numpy(), truth, cv=folds, method="predict_proba")[:, 1]
-    assert row.estimates["auroc"].value == pytest.approx(roc_auc_score(truth, said))
-    assert row.estimates["balanced_accuracy"].value == pytest.approx(balanced_accuracy_score(truth, said > 0.5))
+    predicted = cross_val_predict(model, traits.borders.to_numpy(), truth, cv=folds, method="predict_proba")[:, 1]
+    assert row.estimates["auroc"].value == pytest.approx(roc_auc_score(truth, predicted))
+    assert row.estimates["balanced_accuracy"].value == pytest.approx(balanced_accuracy_score(truth, predicted > 0.5))
     assert (row.patients, row.traits, row.metric) == (40, 4, "auroc")
 
 
 def test_p_values_are_corrected_for_how_many_were_tested() -> None:
     cohort = cohort_of(halves(40), age=np.arange(40) % 7)
-    found = audit_of_traits(cohort, traits_of(cohort, np.random.default_rng(3), shift=0.5), QUICKER)
-    ordered = sorted(found.rows, key=lambda row: row.p)
+    outcome = audit_of_traits(cohort, traits_of(cohort, np.random.default_rng(3), shift=0.5), QUICKER)
+    ordered = sorted(outcome.rows, key=lambda row: row.p)
     assert len(ordered) == 4
     assert ordered[0].p_corrected == pytest.approx(min(1, 4 * ordered[0].p))
     assert ordered[1].p_corrected == pytest.approx(min(1, max(4 * ordered[0].p, 3 * ordered[1].p)))
@@ -115,9 +117,9 @@ def test_p_values_are_corrected_for_how_many_were_tested() -> None:
 
 def test_what_would_be_found_alone_is_called_a_hint() -> None:
     cohort = cohort_of(halves(40))
-    found = audit_of_traits(cohort, traits_of(cohort, np.random.default_rng(1)), QUICKER)
-    row = replace(found.rows[0], p=0.04, p_corrected=0.12)
-    hinted = replace(found, rows=(row, *found.rows[1:]))
+    outcome = audit_of_traits(cohort, traits_of(cohort, np.random.default_rng(1)), QUICKER)
+    row = replace(outcome.rows[0], p=0.04, p_corrected=0.12)
+    hinted = replace(outcome, rows=(row, *outcome.rows[1:]))
     assert row.is_hint
     assert "a hint" in hinted.findings[0]
     assert not any("No shortcut was found" in sentence for sentence in hinted.findings)
@@ -125,73 +127,73 @@ def test_what_would_be_found_alone_is_called_a_hint() -> None:
 
 def test_p_values_spread_evenly_where_there_is_nothing_to_find() -> None:
     cohort = cohort_of(halves(20), folds=3)
-    found = []
+    outcome = []
     for seed in range(20):
         borders = traits_of(cohort, np.random.default_rng(100 + seed)).borders
         traits = replace(nothing_measured(cohort), borders=borders)
         audited = audit_of_traits(cohort, traits, AuditOptions(shufflings=24, seed=seed))
-        found.append(row_of(audited, "borders").p)
-    assert kstest(found, "uniform").pvalue > 0.001
-    assert np.mean(np.array(found) < 0.05) <= 0.2
+        outcome.append(row_of(audited, "borders").p)
+    assert kstest(outcome, "uniform").pvalue > 0.001
+    assert np.mean(np.array(outcome) < 0.05) <= 0.2
 
 
 def test_three_classes_are_evaluated_by_macro_auroc_and_small_ones_left_out() -> None:
     classes = ["acute_leukemia", "lymphoma", "mds"] * 8 + ["mpn"] * 2
     cohort = cohort_of(classes, folds=4)
-    found = audit_of_traits(cohort, traits_of(cohort, np.random.default_rng(4), shift=3.0), QUICK)
-    row = row_of(found, "borders")
+    outcome = audit_of_traits(cohort, traits_of(cohort, np.random.default_rng(4), shift=3.0), QUICK)
+    row = row_of(outcome, "borders")
     assert row.metric == "macro_auroc"
     assert row.is_found
-    assert found.classes == {"Acute leukemia": 8, "Lymphoma": 8, "MDS": 8}
-    assert "Classes with fewer than 5 patients are left out: MPN (2)." in found.notes
-    assert "the 3 classes" in found.findings[0]
+    assert outcome.classes == {"Acute leukemia": 8, "Lymphoma": 8, "MDS": 8}
+    assert "Classes with fewer than 5 patients are left out: MPN (2)." in outcome.notes
+    assert "the 3 classes" in outcome.findings[0]
 
 
 def test_patients_without_folds_are_split_and_groups_stay_together() -> None:
     cohort = cohort_of(halves(40), folds=None, group=[f"g{i // 2}" for i in range(40)])
-    found = audit_of_traits(cohort, traits_of(cohort, np.random.default_rng(5)), QUICKER)
-    assert found.folds == "folds split for the audit"
-    assert row_of(found, "borders").patients == 40
+    outcome = audit_of_traits(cohort, traits_of(cohort, np.random.default_rng(5)), QUICKER)
+    assert outcome.folds == "folds split for the audit"
+    assert row_of(outcome, "borders").patients == 40
 
 
 def test_sites_that_are_classes_cannot_be_evaluated_and_that_is_reported() -> None:
     cohort = cohort_of(halves(20), folds=None, group=halves(20))
-    found = audit_of_traits(cohort, traits_of(cohort, np.random.default_rng(6)), QUICKER)
-    assert found.rows == ()
-    assert any("Every fold has one class only" in note for note in found.notes)
-    assert found.findings[0].startswith("Nothing could be audited")
+    outcome = audit_of_traits(cohort, traits_of(cohort, np.random.default_rng(6)), QUICKER)
+    assert outcome.rows == ()
+    assert any("Every fold has one class only" in note for note in outcome.notes)
+    assert outcome.findings[0].startswith("Nothing could be audited")
 
 
 @pytest.mark.parametrize("classes", [["lymphoma"] * 12, [], ["lymphoma"], ["lymphoma"] * 8 + ["mds"] * 2])
 def test_a_cohort_without_two_classes_is_reported_apart_by_nothing(classes: list[str]) -> None:
-    found = audit(cohort_of(classes, folds=None), QUICK)
-    assert found.rows == ()
-    assert found.findings == (
+    outcome = audit(cohort_of(classes, folds=None), QUICK)
+    assert outcome.rows == ()
+    assert outcome.findings == (
         "Nothing could be audited: fewer than two classes have 5 patients or more that can be split into folds.",
     )
 
 
 def test_a_cohort_of_features_is_audited_by_its_table() -> None:
     cohort = cohort_of(halves(20), age=[30, 70] * 10, n_cells=[100, 101] * 10)
-    found = audit(cohort, QUICK)
-    assert [row.name for row in found.rows] == ["sizes", "routine"]
-    assert all(row.is_found for row in found.rows)
-    assert any("no images, only features" in note for note in found.notes)
+    outcome = audit(cohort, QUICK)
+    assert [row.name for row in outcome.rows] == ["sizes", "routine"]
+    assert all(row.is_found for row in outcome.rows)
+    assert any("no images, only features" in note for note in outcome.notes)
 
 
 def test_a_constant_column_is_not_evaluated() -> None:
     cohort = cohort_of(halves(20))
     sizes = pd.DataFrame({"height": [144.0] * 19 + [np.nan]}, index=cohort.table["patient_id"].astype(str))
-    found = audit_of_traits(cohort, replace(nothing_measured(cohort), sizes=sizes), QUICK)
-    assert found.rows == ()
-    assert "Nothing differs in number of usable cells and size of their images" in " ".join(found.notes)
+    outcome = audit_of_traits(cohort, replace(nothing_measured(cohort), sizes=sizes), QUICK)
+    assert outcome.rows == ()
+    assert "Nothing differs in number of usable cells and size of their images" in " ".join(outcome.notes)
 
 
 def test_the_same_seed_gives_the_same_audit_and_json_brings_it_back() -> None:
     cohort = cohort_of(halves(20), age=[30.0, None] * 10, scanner=["a", "b"] * 10)
     traits = replace(nothing_measured(cohort), borders=traits_of(cohort, np.random.default_rng(7)).borders)
-    said = predictions_of(cohort, np.random.default_rng(8), 1.0)
-    first, second = (audit_of_traits(cohort, traits, QUICKER, predictions=said) for _ in range(2))
+    predicted = predictions_of(cohort, np.random.default_rng(8), 1.0)
+    first, second = (audit_of_traits(cohort, traits, QUICKER, predictions=predicted) for _ in range(2))
     assert first == second
     written = json.loads(json.dumps(first.to_json(), allow_nan=False))
     assert Audit.from_json(written) == first
@@ -213,22 +215,22 @@ def test_images_that_add_to_routine_data_are_reported_to_and_others_not() -> Non
     assert good.added.gain.value == pytest.approx(good.added.both["auroc"].value - good.added.routine["auroc"].value)
     assert any(sentence.startswith("The images add to routine data: AUROC") for sentence in good.findings)
     assert any(sentence.startswith("It is not shown that the images add") for sentence in poor.findings)
-    said = predictions_of(cohort, np.random.default_rng(11), 1.5)
-    alone = audit_of_traits(cohort, traits, QUICKER, predictions=said).added
+    predicted = predictions_of(cohort, np.random.default_rng(11), 1.5)
+    alone = audit_of_traits(cohort, traits, QUICKER, predictions=predicted).added
     assert alone is not None
     truth = cohort.table["coarse"] == "lymphoma"
-    assert alone.model["auroc"].value == pytest.approx(roc_auc_score(truth, said["p_lymphoma"]))
+    assert alone.model["auroc"].value == pytest.approx(roc_auc_score(truth, predicted["p_lymphoma"]))
 
 
 def test_predictions_are_compared_with_what_shortcuts_reach() -> None:
     cohort, rng = cohort_of(halves(40)), np.random.default_rng(3)
-    said = rng.random(40)
+    predicted = rng.random(40)
     predictions = pd.DataFrame(
-        {"patient_id": cohort.table["patient_id"], "p_acute_leukemia": said, "p_lymphoma": 1 - said}
+        {"patient_id": cohort.table["patient_id"], "p_acute_leukemia": predicted, "p_lymphoma": 1 - predicted}
     )
-    found = audit_of_traits(cohort, traits_of(cohort, rng, shift=3), QUICK, predictions=predictions)
-    borders, model = row_of(found, "borders").estimates["auroc"].value, found.added.model["auroc"].value
-    (sentence,) = (one for one in found.findings if one.startswith("The given predictions"))
+    outcome = audit_of_traits(cohort, traits_of(cohort, rng, shift=3), QUICK, predictions=predictions)
+    borders, model = row_of(outcome, "borders").estimates["auroc"].value, outcome.added.model["auroc"].value
+    (sentence,) = (one for one in outcome.findings if one.startswith("The given predictions"))
     assert f"reach AUROC {model:.2f}" in sentence
     assert f"the borders alone {borders:.2f} (40 patients)" in sentence
     assert sentence.endswith("a model that reads cells should do better.")
@@ -237,20 +239,20 @@ def test_predictions_are_compared_with_what_shortcuts_reach() -> None:
 def test_without_routine_data_it_is_reported_that_there_is_nothing_to_add_to() -> None:
     cohort = cohort_of(halves(20))
     rng = np.random.default_rng(12)
-    said = predictions_of(cohort, rng, 1.0)
-    found = audit_of_traits(cohort, nothing_measured(cohort), QUICKER, predictions=said)
-    assert found.added is not None
-    assert found.added.gain is None
-    assert "There are no routine data that the images could add to." in found.findings
+    predicted = predictions_of(cohort, rng, 1.0)
+    outcome = audit_of_traits(cohort, nothing_measured(cohort), QUICKER, predictions=predicted)
+    assert outcome.added is not None
+    assert outcome.added.gain is None
+    assert "There are no routine data that the images could add to." in outcome.findings
 
 
 def test_two_predictions_of_one_patient_are_refused() -> None:
     cohort = cohort_of(halves(20))
-    said = predictions_of(cohort, np.random.default_rng(17), 1.0)
+    predicted = predictions_of(cohort, np.random.default_rng(17), 1.0)
     with pytest.raises(ValueError, match="two predictions of one patient: p000"):
         audit_of_traits(
             cohort,
             nothing_measured(cohort),
             QUICKER,
-            predictions=pd.concat([said, said.iloc[:1]]),
+            predictions=pd.concat([predicted, predicted.iloc[:1]]),
         )

@@ -57,24 +57,24 @@ def test_many_dates_are_compared_by_year() -> None:
 def test_an_age_that_predicts_the_class_is_found_also_when_missing_values_predict_it() -> None:
     for ages in ([30, 70] * 20, [50, None] * 20):
         cohort = cohort_of(halves(40), age=ages)
-        found = audit_of_traits(cohort, nothing_measured(cohort), QUICK)
-        assert row_of(found, "routine").is_found
-        assert found.shortcuts == ()
-        assert found.findings[0].startswith("Routine data (age) alone predict")
+        result = audit_of_traits(cohort, nothing_measured(cohort), QUICK)
+        assert row_of(result, "routine").is_found
+        assert result.shortcuts == ()
+        assert result.findings[0].startswith("Routine data (age) alone predict")
 
 
 def test_a_scanner_on_which_the_model_fails_is_found() -> None:
     scanners = ["old"] * 20 + ["new"] * 20
     cohort = cohort_of(halves(40), scanner=scanners, n_visits=range(40))
-    said = pd.DataFrame(
+    predictions_table = pd.DataFrame(
         {
             "patient_id": cohort.table["patient_id"],
             "p_acute_leukemia": [0.9, 0.1] * 10 + [0.9, 0.9, 0.1, 0.1] * 5,  # right for all, then for half of each
             "p_lymphoma": [0.1, 0.9] * 10 + [0.1, 0.1, 0.9, 0.9] * 5,
         }
     )
-    found = audit_of_traits(cohort, nothing_measured(cohort), QUICKER, predictions=said)
-    (column,) = found.columns
+    result = audit_of_traits(cohort, nothing_measured(cohort), QUICKER, predictions=predictions_table)
+    (column,) = result.columns
     accuracies = {one.value: one.accuracy for one in column.values}
     assert {value: accuracy.value for value, accuracy in accuracies.items() if accuracy} == {"new": 0.5, "old": 1.0}
     old = accuracies["old"]
@@ -84,28 +84,30 @@ def test_a_scanner_on_which_the_model_fails_is_found() -> None:
     assert column.p_accuracy_corrected is not None
     assert column.p_accuracy_corrected < 0.01
     assert column.p_classes == pytest.approx(1)
-    assert any("Accuracy differs by 'scanner' beyond what the classes explain" in one for one in found.findings)
+    assert any("Accuracy differs by 'scanner' beyond what the classes explain" in one for one in result.findings)
 
 
 def test_a_site_with_the_harder_class_is_no_worse_for_that() -> None:
     # Leukemia is always right and lymphoma never, wherever it comes from; site b has more lymphoma.
     classes = ["acute_leukemia"] * 20 + ["lymphoma"] * 20
     cohort = cohort_of(classes, site=["a"] * 16 + ["b"] * 4 + ["a"] * 4 + ["b"] * 16)
-    said = pd.DataFrame({"patient_id": cohort.table["patient_id"], "p_acute_leukemia": 1.0, "p_lymphoma": 0.0})
-    found = audit_of_traits(cohort, nothing_measured(cohort), QUICKER, predictions=said)
-    (column,) = found.columns
+    predictions_table = pd.DataFrame(
+        {"patient_id": cohort.table["patient_id"], "p_acute_leukemia": 1.0, "p_lymphoma": 0.0}
+    )
+    result = audit_of_traits(cohort, nothing_measured(cohort), QUICKER, predictions=predictions_table)
+    (column,) = result.columns
     assert column.p_accuracy is not None
     assert column.p_accuracy < 0.01
     assert column.p_accuracy_within_classes == 1
-    assert any("classes are spread unevenly over 'site'" in one for one in found.findings)
-    assert not any("Accuracy differs" in one for one in found.findings)
+    assert any("classes are spread unevenly over 'site'" in one for one in result.findings)
+    assert not any("Accuracy differs" in one for one in result.findings)
 
 
 def test_columns_with_few_patients_a_value_are_shown_and_not_tested() -> None:
     cohort = cohort_of(halves(20), site=["a"] * 17 + ["b", "c", "d"])
-    said = predictions_of(cohort, np.random.default_rng(15), 1.0)
-    found = audit_of_traits(cohort, nothing_measured(cohort), QUICKER, predictions=said)
-    (column,) = found.columns
+    predictions_table = predictions_of(cohort, np.random.default_rng(15), 1.0)
+    result = audit_of_traits(cohort, nothing_measured(cohort), QUICKER, predictions=predictions_table)
+    (column,) = result.columns
     assert [one.patients for one in column.values] == [17, 1, 1, 1]
     assert column.p_accuracy is None
     assert column.note == "Not tested: fewer than two values have 5 patients."

@@ -59,11 +59,11 @@ def test_a_border_of_cells_and_a_tiny_image_give_no_background() -> None:
 def test_percentiles_of_density_are_those_of_numpy() -> None:
     image = a_cell()
     density = -np.log10((image[..., 1].astype(float) + 1) / 256)
-    found = colour_traits(image)
-    assert found["green mean"] == pytest.approx(density.mean())
-    assert found["green spread"] == pytest.approx(density.std())
+    result = colour_traits(image)
+    assert result["green mean"] == pytest.approx(density.mean())
+    assert result["green spread"] == pytest.approx(density.std())
     for share in (0.05, 0.5, 0.95):
-        assert found[f"green {share:g}"] == pytest.approx(np.quantile(density, share, method="nearest"), abs=1e-3)
+        assert result[f"green {share:g}"] == pytest.approx(np.quantile(density, share, method="nearest"), abs=1e-3)
 
 
 def test_whole_fields_and_repeats_are_not_measured_and_patients_without_images_are_reported() -> None:
@@ -76,11 +76,11 @@ def test_whole_fields_and_repeats_are_not_measured_and_patients_without_images_a
         return smears[patient]
 
     table = cohort_of(["lymphoma"] * 3).table
-    found = image_traits(table, open_smear=open_smear)
-    assert found.unreadable == {"p002": "p002: nothing there."}
-    assert found.borders.loc["p000"].to_dict() == found.borders.loc["p001"].to_dict()
-    assert found.borders.loc["p002"].isna().all()
-    assert found.sizes.loc["p000", "height"] == 144
+    result = image_traits(table, open_smear=open_smear)
+    assert result.unreadable == {"p002": "p002: nothing there."}
+    assert result.borders.loc["p000"].to_dict() == result.borders.loc["p001"].to_dict()
+    assert result.borders.loc["p002"].isna().all()
+    assert result.sizes.loc["p000", "height"] == 144
 
 
 class OneIsBroken(ArraySource):
@@ -96,10 +96,10 @@ def test_unreadable_images_are_counted_and_reported() -> None:
     cells = np.stack([a_cell(), a_cell()[::-1], a_cell()[:, ::-1]])
     cohort = cohort_of(halves(20))
     broken = replace(smear_from_array(cells, "p003"), source=OneIsBroken(cells))
-    found = image_traits(
+    result = image_traits(
         cohort.table, open_smear=lambda patient: broken if patient == "p003" else smear_from_array(cells, patient)
     )
-    assert found.passed_over == {"p003": 1}
-    assert found.unreadable == {}
-    notes = " ".join(audit_of_traits(cohort, found, QUICKER).notes)
+    assert result.passed_over == {"p003": 1}
+    assert result.unreadable == {}
+    notes = " ".join(audit_of_traits(cohort, result, QUICKER).notes)
     assert "1 single images of 1 patients could not be read and were left out (first: p003)" in notes

@@ -46,30 +46,30 @@ def words(cohort: Path, out: Path, *more: str, **changes: int) -> list[str]:
 def test_a_table_and_a_figure_are_written_and_printed(run, cohort, tmp_path):
     out = tmp_path / "out"
     arguments = words(cohort, out, "--what", "aggregators", "--what", "sizes", "--shares", "0.5")
-    code, said, err = run(*arguments)
+    code, output, err = run(*arguments)
     assert (code, err) == (0, "")
     table = pd.read_csv(out / "comparison.csv")
     assert list(table["variant"]) == ["transformer, cls, depth 1", "abmil", "wbcmil", "mean", "max", "50 %", "100 %"]
     assert (out / "comparison.png").read_bytes().startswith(b"\x89PNG")
-    assert "balanced accuracy" in said
+    assert "balanced accuracy" in output
     row = table.set_index("variant").loc["abmil"]
-    assert f"{row['balanced_accuracy_mean']:.3f} ({row['balanced_accuracy_sd_over_folds']:.3f})" in said
-    assert f"{row['balanced_accuracy_difference_mean']:+.3f}" in said
-    assert f" {row['balanced_accuracy_folds_better']:.0f}/3" in said
-    assert f"50 %, {table['training_patients'].iloc[-2]:.0f} patients" in said
-    text = " ".join(said.split())
+    assert f"{row['balanced_accuracy_mean']:.3f} ({row['balanced_accuracy_sd_over_folds']:.3f})" in output
+    assert f"{row['balanced_accuracy_difference_mean']:+.3f}" in output
+    assert f" {row['balanced_accuracy_folds_better']:.0f}/3" in output
+    assert f"50 %, {table['training_patients'].iloc[-2]:.0f} patients" in output
+    text = " ".join(output.split())
     assert "standard deviation between folds" in text
     assert "standard error" not in text
     assert "single members on their own folds, not of ensembles" in text
-    assert all(len(line) <= 80 for line in said.splitlines() if str(out) not in line)
+    assert all(len(line) <= 80 for line in output.splitlines() if str(out) not in line)
     again = run(*arguments)
-    assert (again.code, again.out) == (0, said)
+    assert (again.code, again.out) == (0, output)
 
 
 def test_a_variant_that_fails_is_named_at_the_end(run, cohort, tmp_path):
-    code, said, err = run(*words(cohort, tmp_path / "out", "--what", "encoders", "--encoders", f"b={tmp_path / 'b'}"))
+    code, output, err = run(*words(cohort, tmp_path / "out", "--what", "encoders", "--encoders", f"b={tmp_path / 'b'}"))
     assert code == 1
-    assert "reference" in said
+    assert "reference" in output
     first, last = err.splitlines()
     assert first.startswith("caltomorph: transformer-cls-1-features-b: 24 of 24 patients have no features in ")
     assert last == "caltomorph: 1 of 2 variants failed."
@@ -78,14 +78,14 @@ def test_a_variant_that_fails_is_named_at_the_end(run, cohort, tmp_path):
 def test_another_training_in_the_folder_is_refused(run, cohort, tmp_path):
     what = ("--what", "sizes", "--shares", "1")
     assert run(*words(cohort, tmp_path / "out", *what)).code == 0
-    code, said, err = run(*words(cohort, tmp_path / "out", *what, "--seed", "3"))
-    assert (code, said) == (2, "")
+    code, output, err = run(*words(cohort, tmp_path / "out", *what, "--seed", "3"))
+    assert (code, output) == (2, "")
     assert "--seed 0 then, 3 now" in err
     assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "output"),
     [
         (("--what", "encoders"), "--encoders"),
         (("--encoders", "folder"), "NAME=DIR"),
@@ -94,10 +94,10 @@ def test_another_training_in_the_folder_is_refused(run, cohort, tmp_path):
         (("--what", "colours"), "--what"),
     ],
 )
-def test_bad_options_are_one_line(run, cohort, tmp_path, more, said):
+def test_bad_options_are_one_line(run, cohort, tmp_path, more, output):
     code, out, err = run(*words(cohort, tmp_path / "out", *more))
     assert (code, out) == (2, "")
-    assert said in err
+    assert output in err
     assert err.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
@@ -122,9 +122,10 @@ def test_ctrl_c_keeps_what_is_done(run, cohort, tmp_path):
     while not any(begun.glob("*.safetensors")) and time.monotonic() < end:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    said, err = process.communicate(timeout=60)
-    assert (process.returncode, said) == (130, b"")
+    output, err = process.communicate(timeout=60)
+    assert (process.returncode, output) == (130, b"")
     first, last = err.decode().splitlines()
-    assert first.endswith("run the same again to go on.")
+    assert str(out) in first
+    assert "run the same again" in first
     assert last == "caltomorph: stopped"
     assert any(begun.glob("*.safetensors"))

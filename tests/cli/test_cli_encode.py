@@ -65,7 +65,7 @@ def test_bad_patients_are_named_at_the_end(run, drawn, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--workers", "0"], "--workers 0: "),
         (["--workers", "2", "--scheduler", "tcp://a:1"], "a scheduler has its own workers; leave out --workers."),
@@ -75,12 +75,12 @@ def test_bad_patients_are_named_at_the_end(run, drawn, tmp_path):
         (["--encoder", "demo-vit", "--device", "cuda:99"], "There is no cuda:99 here"),
     ],
 )
-def test_bad_usage_is_one_line(run, drawn, tmp_path, words, said):
+def test_bad_usage_is_one_line(run, drawn, tmp_path, words, message):
     code, out, err = run(
         "encode", drawn, "--features", tmp_path / "f", "--min-cells", "0", "--min-patients", "1", *words
     )
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert said in err
+    assert message in err
 
 
 def test_without_dask_one_line_names_the_package_to_install(run, drawn, tmp_path, monkeypatch):

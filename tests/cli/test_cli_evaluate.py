@@ -15,7 +15,7 @@ from napari_caltomorph.cli import main
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
+def created(tmp_path_factory) -> Path:
     """A cohort, and a model trained on three quarters of it."""
     folder = tmp_path_factory.mktemp("evaluate")
     write_cohort(folder / "cohort", {"aml": 12, "cll": 12, "stem_cell_donor": 12})
@@ -30,12 +30,12 @@ def cohort_of(folder: Path) -> tuple[object, ...]:
 
 
 @pytest.fixture
-def words(made):
+def words(created):
     return (
         "evaluate",
-        *cohort_of(made),
+        *cohort_of(created),
         "--model",
-        made / "model",
+        created / "model",
         "--device",
         "cpu",
         "--resamples",
@@ -89,8 +89,8 @@ def test_training_patients_are_refused_in_one_line_and_out_of_fold_is_marked(run
     assert set(pd.read_csv(tmp_path / "out" / "predictions.csv")["judged_by_member"]) == {0, 1, 2}
 
 
-def test_a_threshold_is_chosen_tried_elsewhere_and_stored(run, words, made, tmp_path):
-    model = shutil.copytree(made / "model", tmp_path / "model")
+def test_a_threshold_is_chosen_tried_elsewhere_and_stored(run, words, created, tmp_path):
+    model = shutil.copytree(created / "model", tmp_path / "model")
     words = (
         *words[: words.index("--model")],
         "--model",

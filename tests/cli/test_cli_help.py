@@ -60,7 +60,7 @@ def test_the_version_is_the_packages(run):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["pedict"], 'Did you mean "predict"?'),
         (["predict", "--model", "demo", "--out", "o"], "caltomorph predict needs SMEAR."),
@@ -74,10 +74,10 @@ def test_the_version_is_the_packages(run):
         (["weights", "get"], "Unknown command"),
     ],
 )
-def test_bad_usage_is_one_line_that_points_at_the_help(run, words, said):
+def test_bad_usage_is_one_line_that_points_at_the_help(run, words, message):
     code, out, err = run(*words)
     assert (code, out) == (2, "")
     assert err.startswith("caltomorph: ")
     assert err.count("\n") == 1
-    assert said in err
+    assert message in err
     assert "--help`." in err

@@ -55,7 +55,7 @@ def test_what_is_no_cohort_is_one_line_and_exit_code_2(tmp_path: Path, capfd: py
 
 
 @pytest.mark.parametrize(
-    ("table", "words", "said"),
+    ("table", "words", "message"),
     [
         ("", (), "is empty; export the table again"),
         ("patient_id,diagnosis\n", (), "has no rows"),
@@ -77,7 +77,7 @@ def test_what_is_wrong_with_a_table_is_one_line(
     capfd: pytest.CaptureFixture[str],
     table: str,
     words: tuple[str, ...],
-    said: str,
+    message: str,
 ) -> None:
     for patient in drawn.glob("*/*/"):
         (tmp_path / patient.name).symlink_to(patient)
@@ -86,4 +86,4 @@ def test_what_is_wrong_with_a_table_is_one_line(
     output, error = capfd.readouterr()
     assert output == ""
     assert len(error.strip().splitlines()) == 1
-    assert said in error
+    assert message in error

@@ -270,8 +270,8 @@ def test_a_missing_device_is_reported(run, smear, tmp_path):
 def test_an_output_that_cannot_be_written_is_refused_before_computing(run, smear, tmp_path):
     (tmp_path / "file").write_text("mine")
     for out in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/results")):
-        code, said, err = run("predict", smear, "--model", "demo", "--out", out)
-        assert (code, said, err.count("\n")) == (2, "", 1)
+        code, message, err = run("predict", smear, "--model", "demo", "--out", out)
+        assert (code, message, err.count("\n")) == (2, "", 1)
         assert str(out) in err or str(tmp_path / "file") in err
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -298,11 +298,11 @@ def test_names_that_are_no_text_are_read_written_and_shown(run, smear, tmp_path)
     odd = os.fsdecode(os.fsencode(tmp_path) + b"/M\xc3\xbcller, Jos\xe9 \xff 1")
     shutil.copytree(smear, odd)
     out = tmp_path / "Ergebnisse für [alle]"
-    code, said, err = run("predict", odd, "--model", "demo", "--out", out)
+    code, message, err = run("predict", odd, "--model", "demo", "--out", out)
     assert (code, err) == (0, "")
     assert Prediction.load(out).patient_id == "Müller, Jos%E9 %FF 1"
-    assert "Müller, Jos%E9 %FF 1: 12 cells" in said
-    assert f"{out / 'cells.csv'}\n" in said
+    assert "Müller, Jos%E9 %FF 1: 12 cells" in message
+    assert f"{out / 'cells.csv'}\n" in message
     code, _, err = run("predict", f"{odd}/gone", "--model", "demo", "--out", out)
     assert (code, err.count("\n")) == (2, 1)
 
@@ -311,12 +311,12 @@ def test_names_that_are_no_text_are_read_written_and_shown(run, smear, tmp_path)
 def test_a_terminal_that_knows_only_ascii_gets_the_result_too(run_process, smear, tmp_path):
     shutil.copytree(smear, tmp_path / "Müller µ")
     locale = {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-    code, said, err = run_process(
+    code, message, err = run_process(
         "predict", tmp_path / "Müller µ", "--model", "demo", "--out", tmp_path / "ö", **locale
     )
     assert (code, err) == (0, "")
-    assert ": 12 cells" in said
-    assert said.isascii()
+    assert ": 12 cells" in message
+    assert message.isascii()
     assert names(tmp_path / "ö") == RESULTS
 
 

@@ -23,9 +23,9 @@ def prediction():
 
 def test_raw_probabilities_are_marked_as_raw(prediction, capsys):
     show_prediction(prediction)
-    said = " ".join(capsys.readouterr().out.split())
-    assert "probabilities are raw, not calibrated" in said
-    assert "Not excluded" not in said
+    output = " ".join(capsys.readouterr().out.split())
+    assert "probabilities are raw, not calibrated" in output
+    assert "Not excluded" not in output
 
 
 def test_calibrated_ones_come_with_their_set_and_how_they_were_fitted(prediction, capsys):
@@ -34,12 +34,12 @@ def test_calibrated_ones_come_with_their_set_and_how_they_were_fitted(prediction
         temperature=1.5, quantiles=dict.fromkeys(slugs, 0.999), patients=dict.fromkeys(slugs, 30), source="a split"
     )
     show_prediction(prediction.model_copy(update={"calibration": calibration, "domain": None}))
-    said = " ".join(capsys.readouterr().out.split())
-    assert "probabilities are calibrated: temperature 1.50, fitted on 240 patients (a split)" in said
-    assert "not calibrated" not in said
-    assert f"Not excluded {prediction.predicted_class}" in said or f", {prediction.predicted_class}" in said
-    assert "at least 90%" in said
+    output = " ".join(capsys.readouterr().out.split())
+    assert "probabilities are calibrated: temperature 1.50, fitted on 240 patients (a split)" in output
+    assert "not calibrated" not in output
+    assert f"Not excluded {prediction.predicted_class}" in output or f", {prediction.predicted_class}" in output
+    assert "at least 90%" in output
     show_prediction(prediction.model_copy(update={"calibration": calibration}))
-    said = " ".join(capsys.readouterr().out.split())
-    assert "probabilities are raw: the smear is unlike the training cohort" in said
-    assert "Not excluded" not in said
+    output = " ".join(capsys.readouterr().out.split())
+    assert "probabilities are raw: the smear is unlike the training cohort" in output
+    assert "Not excluded" not in output

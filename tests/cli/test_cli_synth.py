@@ -53,7 +53,7 @@ def test_aml_hehrs_layout_is_a_flag(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "message"),
     [
         (["--cells", "0"], "--cells 0"),
         (["--patients", "0"], "--patients 0"),
@@ -61,10 +61,10 @@ def test_aml_hehrs_layout_is_a_flag(run, tmp_path):
         (["--layout", "tcga"], "aml-hehr"),
     ],
 )
-def test_impossible_options_are_one_line(run, tmp_path, flags, told):
+def test_impossible_options_are_one_line(run, tmp_path, flags, message):
     code, out, err = run("synth", tmp_path / "c", *flags)
     assert (code, out) == (2, "")
-    assert told in err
+    assert message in err
     assert len(err.splitlines()) == 1
     assert not list(tmp_path.iterdir())
 

@@ -1,4 +1,4 @@
-"""`caltomorph weights`: what is here, adding a file, and what is said when there is none."""
+"""`caltomorph weights`: what is installed, adding a file, and the message when there is none."""
 
 from __future__ import annotations
 

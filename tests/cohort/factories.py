@@ -88,7 +88,7 @@ def journal(folder: Path) -> dict:
     return json.loads((folder / "run.json").read_text("utf-8"))
 
 
-def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray], tolerance: float = 0.0) -> None:
-    assert found.keys() == expected.keys()
-    for patient, values in found.items():
+def assert_same(result: dict[str, np.ndarray], expected: dict[str, np.ndarray], tolerance: float = 0.0) -> None:
+    assert result.keys() == expected.keys()
+    for patient, values in result.items():
         np.testing.assert_allclose(values, expected[patient], rtol=0, atol=tolerance)

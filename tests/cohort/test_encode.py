@@ -49,12 +49,12 @@ def test_every_patient_gets_the_features_of_their_own_cells(images, reference, t
 
 def test_the_journal_records_encoder_and_options(images, tmp_path):
     summary = encode_cohort(cohort_of(images, 2), tmp_path / "f", OPTIONS)
-    found = journal(tmp_path / "f")
-    (run,) = found["runs"]
+    result = journal(tmp_path / "f")
+    (run,) = result["runs"]
     assert (run["outcome"], run["encoded"], run["failed"]) == ("complete", 2, 0)
     assert run["made_with"]["weights_sha256"] == summary.made_with.weights_sha256
     assert run["made_with"]["library_versions"]["torch"]
-    patient = found["patients"]["synthetic_001"]
+    patient = result["patients"]["synthetic_001"]
     assert patient["fingerprint"] == Features.load(tmp_path / "f" / patient["file"]).origin.smear_fingerprint
     assert (patient["cells"], patient["left_out"]) == (CELLS, {})
 

@@ -88,7 +88,7 @@ def test_killed_at_random_moments_and_resumed_it_is_as_if_never_killed(images, t
         process.kill()
         process.join()
         kills.append((process.exitcode, len(before)))
-        assert before.items() <= times_in(folder).items()  # nobody who was done is done again
+        assert before.items() <= times_in(folder).items()  # no finished patient is encoded again
         assert all(len(values) == CELLS for values in values_in(folder).values())
     assert [code for code, _ in kills].count(-9) >= 3
     (folder / ".caltomorph-0123456789abcdef.part").write_bytes(b"half a file")

@@ -12,7 +12,7 @@ from napari_caltomorph.errors import CohortUnreadable, OutputRefused
 
 
 @pytest.fixture
-def made(make_export, tmp_path):
+def write_patients(make_export, tmp_path):
     """Make a folder with these patients, two cells each."""
 
     def make(*places):
@@ -27,48 +27,48 @@ def paths(place):
     return {name: one.path for name, one in find_patients(place).items()}
 
 
-def test_every_folder_is_one_patient(made):
-    here = made("p2", "p10", "p1")
+def test_every_folder_is_one_patient(write_patients):
+    here = write_patients("p2", "p10", "p1")
     assert paths(here) == {name: here / name for name in ("p1", "p2", "p10")}
 
 
-def test_patients_are_found_below_their_diagnoses(made):
-    here = made("AML/p1", "AML/p2", "MDS/p3")
+def test_patients_are_found_below_their_diagnoses(write_patients):
+    here = write_patients("AML/p1", "AML/p2", "MDS/p3")
     assert paths(here) == {"p1": here / "AML/p1", "p2": here / "AML/p2", "p3": here / "MDS/p3"}
 
 
-def test_an_export_in_a_folder_of_its_own_is_one_patient(made):
-    here = made("p1/Export", "p2/Export")
+def test_an_export_in_a_folder_of_its_own_is_one_patient(write_patients):
+    here = write_patients("p1/Export", "p2/Export")
     assert list(find_patients(here)) == ["p1", "p2"]
 
 
-def test_a_table_and_a_saved_cohort_name_their_patients_also_those_that_a_cohort_leaves_out(made, tmp_path):
-    here = made("a", "b", "c")
+def test_a_table_and_a_saved_cohort_name_their_patients_also_those_that_a_cohort_leaves_out(write_patients, tmp_path):
+    here = write_patients("a", "b", "c")
     table = pd.DataFrame({"patient_id": ["1", "2", "3"], "path": ["a", "b", "c"], "diagnosis": ["AML", "MDS", "?"]})
     table.to_csv(here / "table.csv", index=False)
-    found = paths(here / "table.csv")
-    assert {name: path.name for name, path in found.items()} == {"1": "a", "2": "b", "3": "c"}
+    result = paths(here / "table.csv")
+    assert {name: path.name for name, path in result.items()} == {"1": "a", "2": "b", "3": "c"}
     options = CohortOptions(min_cells=1, min_patients=1)
     read_cohort(here / "table.csv", options).save(tmp_path / "cohort.json")
     assert {name: path.name for name, path in paths(tmp_path / "cohort.json").items()} == {"1": "a", "2": "b"}
 
 
 @pytest.mark.parametrize("place", ["", "table.csv"])
-def test_columns_of_the_table_are_kept(made, place):
-    here = made("p1", "p2", "p3")
+def test_columns_of_the_table_are_kept(write_patients, place):
+    here = write_patients("p1", "p2", "p3")
     table = pd.DataFrame({"patient_id": ["p1", "p2"], "path": ["p1", "p2"], "diagnosis": ["AML", "MDS"]})
     table.assign(age=[61, None], sex=["f", "m"], hemoglobin_g_dl=[9.3, 12]).to_csv(here / "table.csv", index=False)
-    found = find_patients(here / place)
-    assert found["p1"].facts["diagnosis given"] == "AML"
-    assert found["p1"].facts["age"] == "61"
-    assert found["p1"].facts["hemoglobin measured"] == "9.3 g/dl"
-    assert "age" not in found["p2"].facts
-    assert place or not found["p3"].facts
+    result = find_patients(here / place)
+    assert result["p1"].facts["diagnosis given"] == "AML"
+    assert result["p1"].facts["age"] == "61"
+    assert result["p1"].facts["hemoglobin measured"] == "9.3 g/dl"
+    assert "age" not in result["p2"].facts
+    assert place or not result["p3"].facts
 
 
-def test_two_patients_of_one_name_are_refused(made):
+def test_two_patients_of_one_name_are_refused(write_patients):
     with pytest.raises(OutputRefused, match="Two smears are called p1"):
-        find_patients(made("AML/p1", "AML/p2", "MDS/p1", "MDS/p2"))
+        find_patients(write_patients("AML/p1", "AML/p2", "MDS/p1", "MDS/p2"))
 
 
 def test_a_place_without_patients_is_refused(tmp_path):
@@ -78,9 +78,9 @@ def test_a_place_without_patients_is_refused(tmp_path):
         find_patients(tmp_path / "gone")
 
 
-def test_the_folder_of_one_patient_is_called_so(made):
+def test_the_folder_of_one_patient_is_called_so(write_patients):
     with pytest.raises(CohortUnreadable, match="is one patient's smear; name the folder above it"):
-        find_patients(made("p1") / "p1")
+        find_patients(write_patients("p1") / "p1")
 
 
 def test_patients_with_features_only_are_reported(tmp_path):

@@ -64,22 +64,22 @@ def test_a_class_with_fewer_patients_than_folds_is_noted() -> None:
 
 def test_patients_that_share_an_image_are_in_one_split() -> None:
     cohort = make_cohort(["aml"] * 40)
-    # Two with 1, two with 2: three patients, of whom the outer ones have no image in common.
+    # Two with 1, two with 2: three patients; the outer ones have no image in common.
     table = cohort.table.assign(shared_images=pd.array(["1", "1 2", "2"] + [None] * 37, dtype="string"))
     for seed in range(8):
         options = CohortOptions(split_seed=seed)
-        made = split(Cohort("made", Path("made"), "table", cohort.taxonomy, table, options=options))
-        assert made.table["split"].head(3).nunique() == 1
-        assert made.table["fold"].head(3).nunique(dropna=False) == 1
+        result = split(Cohort("made", Path("made"), "table", cohort.taxonomy, table, options=options))
+        assert result.table["split"].head(3).nunique() == 1
+        assert result.table["fold"].head(3).nunique(dropna=False) == 1
 
 
 def test_a_split_of_the_table_is_kept_and_its_leaks_are_reported() -> None:
     cohort = make_cohort(["aml"] * 10, ["g"] * 10)
     table = cohort.table.assign(split=pd.array(["train", "test"] * 5, dtype="string"))
-    made = split(Cohort("made", Path("made"), "table", cohort.taxonomy, table))
-    assert list(made.table["split"]) == ["train", "test"] * 5
-    assert "The table's own split is kept." in made.notes
-    assert any("leaks: group g is in two parts" in note for note in made.notes)
+    result = split(Cohort("made", Path("made"), "table", cohort.taxonomy, table))
+    assert list(result.table["split"]) == ["train", "test"] * 5
+    assert "The table's own split is kept." in result.notes
+    assert any("leaks: group g is in two parts" in note for note in result.notes)
 
 
 def test_without_a_test_split_all_patients_are_for_training() -> None:
@@ -135,9 +135,9 @@ def test_small_classes_are_spread_over_the_folds(seed: int) -> None:
 def test_patients_that_the_tables_own_split_does_not_name_train() -> None:
     cohort = make_cohort(["aml"] * 10)
     table = cohort.table.assign(split=pd.array(["test"] * 3 + [None] * 7, dtype="string"))
-    made = split(Cohort("made", Path("made"), "table", cohort.taxonomy, table))
-    assert list(made.table["split"]) == ["test"] * 3 + ["train"] * 7
-    assert any("does not name 7 patients" in note for note in made.notes)
+    result = split(Cohort("made", Path("made"), "table", cohort.taxonomy, table))
+    assert list(result.table["split"]) == ["test"] * 3 + ["train"] * 7
+    assert any("does not name 7 patients" in note for note in result.notes)
 
 
 def test_every_leak_is_found() -> None:

@@ -33,9 +33,9 @@ def test_semicolons_decimal_commas_latin_1_and_a_bom_are_read_and_noted(flat: Pa
     (flat / "d.csv").write_bytes(text.encode("latin-1"))
     cohort = read_cohort(flat, FEW)
     assert sorted(cohort.table["hemoglobin_g_dl"]) == sorted(table["hemoglobin_g_dl"])
-    said = " ".join(cohort.notes)
-    assert "Latin-1" in said
-    assert "decimal commas" in said
+    message = " ".join(cohort.notes)
+    assert "Latin-1" in message
+    assert "decimal commas" in message
     (flat / "d.csv").write_bytes(text.encode("utf-8-sig"))
     assert len(read_cohort(flat, FEW)) == PATIENTS
 
@@ -80,8 +80,8 @@ def test_hemoglobin_in_another_unit_is_converted_only_with_the_option(flat: Path
     untold = read_cohort(flat, with_options(hemoglobin_column=column))
     assert untold.table["hemoglobin_g_dl"].isna().all()
     assert any(f"looks like {unit}" in note for note in untold.notes)
-    told = read_cohort(flat, with_options(hemoglobin_column=column, hemoglobin_unit=unit))
-    assert np.allclose(sorted(told.table["hemoglobin_g_dl"].astype(float)), sorted(truth), atol=0.01)
+    reported = read_cohort(flat, with_options(hemoglobin_column=column, hemoglobin_unit=unit))
+    assert np.allclose(sorted(reported.table["hemoglobin_g_dl"].astype(float)), sorted(truth), atol=0.01)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "xlsx", "parquet"])
@@ -153,11 +153,11 @@ def test_quoted_decimal_commas_in_a_table_of_commas_are_numbers(flat: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"", "is empty"), (b"\n\n", "is empty"), (b"patient_id,diagnosis\n", "has no rows")]
+    ("content", "message"), [(b"", "is empty"), (b"\n\n", "is empty"), (b"patient_id,diagnosis\n", "has no rows")]
 )
-def test_an_empty_table_is_refused(flat: Path, content: bytes, said: str) -> None:
+def test_an_empty_table_is_refused(flat: Path, content: bytes, message: str) -> None:
     rewrite(flat, content)
-    with pytest.raises(CohortUnreadable, match=f"diagnoses.csv {said}"):
+    with pytest.raises(CohortUnreadable, match=f"diagnoses.csv {message}"):
         read_cohort(flat, FEW)
 
 
@@ -214,8 +214,8 @@ def test_low_values_without_a_unit_are_used_only_with_the_option(flat: Path) -> 
     untold = read_cohort(flat, FEW)
     assert untold.table["hemoglobin_g_dl"].isna().all()
     assert any("may be mmol/l" in note and "--hemoglobin-unit" in note for note in untold.notes)
-    told = read_cohort(flat, with_options(hemoglobin_unit="mmol/l")).table["hemoglobin_g_dl"]
-    assert np.allclose(sorted(told.astype(float)), sorted(truth), atol=0.01)
+    reported = read_cohort(flat, with_options(hemoglobin_unit="mmol/l")).table["hemoglobin_g_dl"]
+    assert np.allclose(sorted(reported.astype(float)), sorted(truth), atol=0.01)
     as_they_are = read_cohort(flat, with_options(hemoglobin_unit="g/dl")).table["hemoglobin_g_dl"]
     assert np.allclose(sorted(as_they_are.astype(float)), sorted(truth / 1.6114), atol=0.01)
 
@@ -235,9 +235,9 @@ def test_impossible_numbers_are_left_empty_and_reported(flat: Path) -> None:
     first = cohort.table.head(4)
     assert first["hemoglobin_g_dl"].isna().all()
     assert list(first["age"].isna()) == [True, True, True, False]
-    said = " ".join(cohort.notes)
+    message = " ".join(cohort.notes)
     for column, lost in (("hemoglobin_g_dl", 4), ("age", 3), ("sex", 2)):
-        assert f"{lost} values of '{column}'" in said
+        assert f"{lost} values of '{column}'" in message
 
 
 @pytest.mark.parametrize("option", [{"where": ("sex=female",)}, {"label_column": "Dx"}, {"group_column": "site"}])

@@ -143,5 +143,5 @@ def _features(
     if values is None:
         values = np.random.default_rng(seed).normal(size=(cells, WIDTH)).astype(np.float32)
     names = tuple(f"Gal-{i + 1:06d}.RGB.TIF" for i in range(len(values)))
-    made = FeatureOrigin(**{key: getattr(ORIGIN, key) for key in ORIGIN.__dataclass_fields__} | origin)
-    return Features(patient_id, values, names, made)
+    created = FeatureOrigin(**{key: getattr(ORIGIN, key) for key in ORIGIN.__dataclass_fields__} | origin)
+    return Features(patient_id, values, names, created)

@@ -111,9 +111,9 @@ def test_attention_does_not_change_a_bit_of_the_outputs(make_member, kind, optio
     member, bag = make_member(kind=kind, **options), bag_of(80)
     with torch.inference_mode():
         silent = member(bag[None])
-    asked, attention = outputs_and_attention(member, bag)
-    assert torch.equal(silent.logits, asked.logits)
-    assert torch.equal(silent.embedding, asked.embedding)
+    requested, attention = outputs_and_attention(member, bag)
+    assert torch.equal(silent.logits, requested.logits)
+    assert torch.equal(silent.embedding, requested.embedding)
     assert (attention is None) == (AGGREGATOR_OPTIONS[kind].attention_kind == "none")
 
 

@@ -41,12 +41,12 @@ def domain():
     return fitted()
 
 
-def judged(domain, values):
+def evaluated(domain, values):
     return domain.compare(values, embedded(values))
 
 
 def test_patients_of_the_training_domain_are_called_outside_at_the_nominal_rate(domain):
-    results = [judged(domain, smear(10_000 + seed)) for seed in range(400)]
+    results = [evaluated(domain, smear(10_000 + seed)) for seed in range(400)]
     assert 0.01 <= np.mean([one.is_outside for one in results]) <= 0.10
     unusual = np.mean([one.unusual_share for one in results])
     assert 0.005 <= unusual <= 0.02
@@ -55,12 +55,12 @@ def test_patients_of_the_training_domain_are_called_outside_at_the_nominal_rate(
 
 
 def test_few_cells_alone_make_no_smear_outside(domain):
-    assert np.mean([judged(domain, smear(20_000 + seed, cells=8)).is_outside for seed in range(200)]) <= 0.12
+    assert np.mean([evaluated(domain, smear(20_000 + seed, cells=8)).is_outside for seed in range(200)]) <= 0.12
 
 
 def test_the_larger_a_shift_the_more_smears_are_outside(domain):
     rates = [
-        np.mean([judged(domain, smear(30_000 + seed, shift=shift)).is_outside for seed in range(60)])
+        np.mean([evaluated(domain, smear(30_000 + seed, shift=shift)).is_outside for seed in range(60)])
         for shift in (0, 0.3, 0.6, 1.2)
     ]
     assert rates == sorted(rates)
@@ -70,7 +70,7 @@ def test_the_larger_a_shift_the_more_smears_are_outside(domain):
 def test_the_most_unusual_cell_comes_first(domain):
     values = smear(1)
     values[17] += 30
-    result = judged(domain, values)
+    result = evaluated(domain, values)
     assert result.unusual[0] == 17
     assert result.cell_tails[17] == 0
     assert sorted(result.unusual) == list(range(60))
@@ -80,21 +80,21 @@ def test_the_most_unusual_cell_comes_first(domain):
 @given(st.permutations(range(12)))
 def test_order_of_cells_does_not_matter(domain, order):
     values = smear(3, cells=12)
-    one, other = judged(domain, values), judged(domain, values[order])
+    one, other = evaluated(domain, values), evaluated(domain, values[order])
     assert one.p_value == other.p_value
     assert np.allclose(np.array(one.cell_tails)[order], other.cell_tails, atol=1e-5)
 
 
 @pytest.mark.parametrize("cells", [1, 2, 1000])
 def test_smears_of_any_size_are_compared(domain, cells):
-    result = judged(domain, smear(4, cells))
+    result = evaluated(domain, smear(4, cells))
     assert len(result.cell_tails) == cells
     assert 0 < result.p_value <= 1
 
 
 def test_equal_cells_are_no_reason_to_fail(domain):
-    assert judged(domain, np.zeros((40, WIDTH), np.float32)).is_outside
-    assert judged(domain, np.full((40, WIDTH), 1e15, np.float32)).is_outside
+    assert evaluated(domain, np.zeros((40, WIDTH), np.float32)).is_outside
+    assert evaluated(domain, np.full((40, WIDTH), 1e15, np.float32)).is_outside
 
 
 def test_the_smears_distance_is_that_of_the_two_covariances(domain):
@@ -104,8 +104,8 @@ def test_the_smears_distance_is_that_of_the_two_covariances(domain):
     within, between = (back.T @ np.diag(v) @ back for v in (member.within, member.between))
     shift = values.mean(axis=0, dtype=np.float64) - member.centre
     expected = shift @ np.linalg.inv(between + within / 25) @ shift / WIDTH
-    (_, found, _), _ = member.distances(values, embedded(values)[0])
-    assert np.exp(found) == pytest.approx(expected, rel=1e-6)
+    (_, outcome, _), _ = member.distances(values, embedded(values)[0])
+    assert np.exp(outcome) == pytest.approx(expected, rel=1e-6)
 
 
 def test_axes_are_those_along_which_cells_of_one_smear_vary_independently(domain):
@@ -119,7 +119,7 @@ def test_axes_are_those_along_which_cells_of_one_smear_vary_independently(domain
 def test_p_value_is_the_share_of_unseen_patients_as_far_out():
     few = fitted(30)
     values = smear(50)
-    result = judged(few, values)
+    result = evaluated(few, values)
     count = 0
     for member, embedding, rows in zip(few.members, embedded(values), few.held_out, strict=True):
         scores = (member.distances(values, embedding)[0] - few.scale[:, 0]) / few.scale[:, 1]
@@ -130,10 +130,10 @@ def test_p_value_is_the_share_of_unseen_patients_as_far_out():
 
 def test_no_patient_is_measured_by_a_member_that_was_trained_on_them():
     bags = [smear(seed) for seed in range(40)]
-    bags[0] = bags[0] + 50  # only its own judge has not learnt that this is possible
+    bags[0] = bags[0] + 50  # only the member that did not train on it has never seen such a bag
     embeddings = np.stack([embedded(bag) for bag in bags], axis=1)
-    made = fit_domain(bags, embeddings, np.arange(40) % MEMBERS)
-    farthest = [rows[-1].max() for rows in made.held_out]
+    created = fit_domain(bags, embeddings, np.arange(40) % MEMBERS)
+    farthest = [rows[-1].max() for rows in created.held_out]
     assert np.argmax(farthest) == 0
     assert farthest[0] > 5 * max(farthest[1:])
 
@@ -170,7 +170,7 @@ def test_a_saved_domain_gives_the_same_scores(domain, tmp_path):
     path.write_bytes(domain.to_bytes(SEAL))
     loaded = Domain.load(path, SEAL, MEMBERS)
     for seed in range(20):
-        one, other = judged(domain, smear(40_000 + seed)), judged(loaded, smear(40_000 + seed))
+        one, other = evaluated(domain, smear(40_000 + seed)), evaluated(loaded, smear(40_000 + seed))
         assert other.p_value == pytest.approx(one.p_value, abs=0.02)
         assert [a.score for a in other.aspects] == pytest.approx([a.score for a in one.aspects], abs=0.02)
 

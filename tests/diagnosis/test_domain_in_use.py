@@ -20,15 +20,17 @@ from napari_caltomorph.errors import ModelRefused
 @pytest.fixture(scope="module")
 def ensemble(make_ensemble, make_features):
     """Three members that know 60 patients, and a calibration that changes every probability."""
-    made = make_ensemble()
-    slugs = made.description.taxonomy.slugs
+    created = make_ensemble()
+    slugs = created.description.taxonomy.slugs
     calibration = Calibration(
         temperature=2.0, quantiles=dict.fromkeys(slugs, 0.9), patients=dict.fromkeys(slugs, 30), source="others"
     )
     patients = [make_features(40, seed=seed) for seed in range(60)]
-    embeddings = np.stack([made.member_outputs(one).embeddings for one in patients], axis=1)
+    embeddings = np.stack([created.member_outputs(one).embeddings for one in patients], axis=1)
     domain = fit_domain([one.values for one in patients], embeddings, np.arange(60) % 3)
-    return replace(made, description=made.description.model_copy(update={"calibration": calibration}), domain=domain)
+    return replace(
+        created, description=created.description.model_copy(update={"calibration": calibration}), domain=domain
+    )
 
 
 @pytest.fixture(scope="module")

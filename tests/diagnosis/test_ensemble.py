@@ -306,10 +306,10 @@ def test_members_in_training_mode_predict_as_in_evaluation(make_ensemble, make_f
     ],
 )
 def test_any_aggregator_is_saved_loaded_and_predicts(make_ensemble, make_features, tmp_path, options, kind):
-    made, features = make_ensemble(aggregator=options), make_features(60)
-    made.save(tmp_path / "model")
+    created, features = make_ensemble(aggregator=options), make_features(60)
+    created.save(tmp_path / "model")
     prediction = Ensemble.load(tmp_path / "model").predict(features)
-    assert undated(prediction).probabilities == pytest.approx(made.predict(features).probabilities)
+    assert undated(prediction).probabilities == pytest.approx(created.predict(features).probabilities)
     assert prediction.attention_kind == kind
     assert prediction.attention.mean() == pytest.approx(1)
     assert (prediction.attention == 1).all() == (kind == "none")

@@ -73,7 +73,7 @@ def false_frequency(draw: Cells, is_positive: bool, is_training: bool) -> list[B
 
 
 def unpoisoned_multi_concept(draw: Cells, is_positive: bool, is_training: bool) -> list[Bag]:
-    """The same without poison: nothing misleads, so it tells whether the concepts themselves are learnt."""
+    """The same without poison: nothing misleads, so it shows whether the concepts themselves are learned."""
     return multi_concept(draw, is_positive, is_training)[:-1]
 
 
@@ -96,7 +96,7 @@ AGGREGATORS = {
 }
 _NOT_MONOTONE = "may learn that a bag is negative because of a cell, so it learns the poison"
 _POISON_IS_EASIER = (
-    "no training bag is without poison and negative: the absence of poison is learnt as a sign of a positive, and "
+    "no training bag is without poison and negative: the absence of poison is learned as a sign of a positive, and "
     "outweighs the concepts on the test bags, which show it the other way round"
 )
 EXPECTED_FAILURES = {

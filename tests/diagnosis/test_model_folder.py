@@ -47,18 +47,18 @@ def name_as_it_is(folder, index):
 
 
 def test_saved_and_loaded_ensemble_predicts_the_same_to_the_last_bit(tmp_path, make_ensemble, make_features):
-    made = make_ensemble()
-    saved = made.save(tmp_path / "model")
+    created = make_ensemble()
+    saved = created.save(tmp_path / "model")
     loaded = Ensemble.load(tmp_path / "model")
     assert loaded.description == saved.description
-    for before, after in zip(made.members, loaded.members, strict=True):
+    for before, after in zip(created.members, loaded.members, strict=True):
         for name, value in before.state_dict().items():
             assert torch.equal(after.state_dict()[name], value)
     features = make_features(300)
     one, other = (e.predict(features).model_copy(update=UNDATED) for e in (saved, loaded))
     assert one == other
     assert one.model_dump_json() == other.model_dump_json()
-    unsaved = made.predict(features)
+    unsaved = created.predict(features)
     assert (unsaved.member_probabilities == other.member_probabilities).all()
     assert (unsaved.attention == other.attention).all()
     assert (unsaved.alone == other.alone).all()
@@ -286,9 +286,9 @@ def test_full_disk_leaves_nothing_behind_and_spares_the_old_model(tmp_path, make
 
 def test_the_card_is_written_from_the_description(tmp_path, make_ensemble):
     threshold = Threshold(value=0.37, rule="97 % sensitivity out of fold", cohort="Clinic A")
-    made = make_ensemble(name="our model", threshold=threshold).save(tmp_path / "m")
+    created = make_ensemble(name="our model", threshold=threshold).save(tmp_path / "m")
     card = (tmp_path / "m" / "README.md").read_text("utf-8")
-    description = made.description
+    description = created.description
     for text in (
         "# our model",
         "**Synthetic:",

@@ -71,15 +71,15 @@ def test_demo_takes_blasts_for_acute_leukemia(aml, predicted):
 
 
 def test_demo_attends_to_blasts_where_they_are_few(predictor):
-    found = []
+    result = []
     for seed in (4, 5, 6, 8):  # at most a third of their cells are blasts; where most are, attention tells no longer
         patient = synthesize_patient("aml", cells=60, seed=seed)
         _, prediction = predictor.predict(synthetic_smear(patient))
         types = [patient.cell_types[int(cell.split(".")[0].removeprefix("Gal-")) - 1] for cell in prediction.cells]
         is_blast = np.char.find(np.array(types), "blast") >= 0
         assert 0 < is_blast.mean() < 0.4
-        found.append(auroc(prediction.attention, is_blast))
-    assert np.mean(found) > 0.75
+        result.append(auroc(prediction.attention, is_blast))
+    assert np.mean(result) > 0.75
 
 
 def test_what_is_left_out_is_in_the_prediction_with_its_reason(predicted):

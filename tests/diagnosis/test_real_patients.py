@@ -33,8 +33,8 @@ def test_metafer_smear_is_predicted_and_its_scale_compared(shared_data, tell, pr
     tell(smear, prediction)
     assert len(prediction.cells) == len(smear.usable)
     assert prediction.attention.mean() == pytest.approx(1)
-    trained, found = predictor.description.field_of_view_um, prediction.field_of_view_um
-    is_far = found is None or abs(found / trained - 1) > 0.1
+    trained, result = predictor.description.field_of_view_um, prediction.field_of_view_um
+    is_far = result is None or abs(result / trained - 1) > 0.1
     assert any("scale" in w or "µm" in w for w in prediction.warnings) == is_far
     save_predictions([prediction], tmp_path)
 

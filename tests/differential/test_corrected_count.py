@@ -89,12 +89,12 @@ def _posterior_of_first(called, confusion):
     size = confusion.sum(axis=1) + 1.0
     prior = _PRIOR_CELLS * size / size.sum()
     (a, b), (c, d) = confusion + 0.5
-    found = np.zeros(n + 1)
+    result = np.zeros(n + 1)
     for true in range(n + 1):
         for right in range(max(0, true - called[1]), min(true, called[0]) + 1):
-            found[true] += (
+            result[true] += (
                 betabinom.pmf(true, n, *prior)
                 * betabinom.pmf(right, true, a, b)
                 * betabinom.pmf(called[0] - right, n - true, c, d)
             )
-    return found / found.sum()
+    return result / result.sum()

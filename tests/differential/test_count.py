@@ -39,15 +39,15 @@ def test_smudge_cells_are_in_no_denominator(counted):
 
 def test_intervals_hold_the_truth_that_was_put_in(counted):
     for name, share in zip(TYPES[:3], (30 / 80, 10 / 80, 40 / 80), strict=True):
-        found = counted.share_of(name)
-        assert found.classifier[0] <= share <= found.classifier[1]
-        assert found.low <= found.classifier[0] <= found.value <= found.classifier[1] <= found.high
+        result = counted.share_of(name)
+        assert result.classifier[0] <= share <= result.classifier[1]
+        assert result.low <= result.classifier[0] <= result.value <= result.classifier[1] <= result.high
 
 
 def test_counting_alone_is_wilsons_interval(counted):
-    found = counted.share_of("lymphocyte")
-    bounds = binomtest(found.cells, counted.leukocytes).proportion_ci(method="wilson")
-    assert found.counting == pytest.approx((bounds.low, bounds.high))
+    result = counted.share_of("lymphocyte")
+    bounds = binomtest(result.cells, counted.leukocytes).proportion_ci(method="wilson")
+    assert result.counting == pytest.approx((bounds.low, bounds.high))
 
 
 def test_when_all_is_by_hand_only_the_counting_error_is_left(probe):
@@ -65,27 +65,27 @@ def test_when_all_is_by_hand_only_the_counting_error_is_left(probe):
 @settings(max_examples=15)
 @given(st.dictionaries(st.sampled_from([f"cell_{i:03d}" for i in range(100)]), st.sampled_from(TYPES), max_size=30))
 def test_types_by_hand_replace_those_of_the_probe(probe, by_hand):
-    found = probe.differential(features((30, 10, 40, 20), patient="new", seed=8), by_hand)
-    types = dict(zip(found.cells, found.cell_types, strict=True))
+    result = probe.differential(features((30, 10, 40, 20), patient="new", seed=8), by_hand)
+    types = dict(zip(result.cells, result.cell_types, strict=True))
     assert all(types[cell] == name for cell, name in by_hand.items())
-    called = dict(zip(found.cells, found.called, strict=True))
-    assert all(types[cell] == called[cell] for cell in found.cells if cell not in by_hand)
-    drawn = found._draws
+    called = dict(zip(result.cells, result.called, strict=True))
+    assert all(types[cell] == called[cell] for cell in result.cells if cell not in by_hand)
+    drawn = result._draws
     assert (drawn.sum(axis=1) == 100).all()
     for name in TYPES:
-        assert drawn[:, found.all_types.index(name)].min() >= sum(given == name for given in by_hand.values())
+        assert drawn[:, result.all_types.index(name)].min() >= sum(given == name for given in by_hand.values())
 
 
 def test_a_type_of_ones_own_counts_though_the_probe_does_not_know_it(probe):
-    found = probe.differential(features(), {"cell_000": "faggot of rods", "cell_001": "Promonocytes"})
-    assert found.share_of("faggot of rods").cells == 1
-    assert "promonocyte" in found.all_types
-    assert found.blasts.cells == found.share_of("blast").cells + 1
+    result = probe.differential(features(), {"cell_000": "faggot of rods", "cell_001": "Promonocytes"})
+    assert result.share_of("faggot of rods").cells == 1
+    assert "promonocyte" in result.all_types
+    assert result.blasts.cells == result.share_of("blast").cells + 1
 
 
 def test_labels_of_cells_that_are_left_out_change_nothing(probe, counted):
-    found = probe.differential(features((30, 10, 40, 20), patient="new", seed=8), {"not there": "blast"})
-    assert found.table().equals(counted.table())
+    result = probe.differential(features((30, 10, 40, 20), patient="new", seed=8), {"not there": "blast"})
+    assert result.table().equals(counted.table())
 
 
 def test_a_confused_probe_is_less_sure(counted):
@@ -94,16 +94,16 @@ def test_a_confused_probe_is_less_sure(counted):
 
 
 def test_a_smear_of_smudge_cells_alone_has_the_widest_interval(probe):
-    found = probe.differential(features((0, 0, 0, 6)), dict.fromkeys(features((0, 0, 0, 6)).cells, "smudge cell"))
-    assert found.leukocytes == 0
-    assert found.blasts.high - found.blasts.low > 0.9
-    assert np.isfinite(found.table().drop(columns=["patient_id", "type"]).to_numpy(float)).all()
+    result = probe.differential(features((0, 0, 0, 6)), dict.fromkeys(features((0, 0, 0, 6)).cells, "smudge cell"))
+    assert result.leukocytes == 0
+    assert result.blasts.high - result.blasts.low > 0.9
+    assert np.isfinite(result.table().drop(columns=["patient_id", "type"]).to_numpy(float)).all()
 
 
 def test_one_cell_has_a_differential(probe):
-    found = probe.differential(features((1, 0, 0, 0)))
-    assert len(found) == 1
-    assert 0 <= found.blasts.low <= found.blasts.value <= found.blasts.high <= 1
+    result = probe.differential(features((1, 0, 0, 0)))
+    assert len(result) == 1
+    assert 0 <= result.blasts.low <= result.blasts.value <= result.blasts.high <= 1
 
 
 def test_tables_hold_one_row_a_type_and_one_row_a_cell(counted, probe, tmp_path):

@@ -79,11 +79,11 @@ def test_origin_tells_how_features_were_made(smear, tiny_encoder):
 
 
 def test_ungraded_smear_is_graded_first(export, smear, tiny):
-    heard: list[Progress] = []
-    features = encode(read_smear(export), tiny, progress=heard.append)
+    received: list[Progress] = []
+    features = encode(read_smear(export), tiny, progress=received.append)
     assert len(features) == len(smear.usable)
-    assert heard[0].stage == "Checking cells"
-    assert (heard[-1].stage, heard[-1].done, heard[-1].total) == ("Encoding", 22, 22)
+    assert received[0].stage == "Checking cells"
+    assert (received[-1].stage, received[-1].done, received[-1].total) == ("Encoding", 22, 22)
 
 
 @settings(max_examples=10, deadline=None)
@@ -197,10 +197,10 @@ def test_cancelling_at_any_call_leaves_nothing_and_the_next_encoding_works(refer
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
 def test_out_of_memory_halves_the_batch_for_good_and_goes_on(smear, tiny_encoder, capacity, error):
     cramped = counting(tiny_encoder, capacity=capacity, error=error)
-    heard: list[Progress] = []
-    values = encode(smear, EncodeOptions(batch_size=6), encoder=cramped, progress=heard.append).values
+    received: list[Progress] = []
+    values = encode(smear, EncodeOptions(batch_size=6), encoder=cramped, progress=received.append).values
     assert np.abs(values - encode(smear, encoder=tiny_encoder).values).max() <= 1e-5
-    assert [p.done for p in heard] == sorted(p.done for p in heard)
+    assert [p.done for p in received] == sorted(p.done for p in received)
     failed = [size for size in cramped.batches if size > capacity]
     assert len(failed) == len(set(failed)) <= 3  # once a size does not fit, it is not tried again
     assert sum(size for size in cramped.batches if size <= capacity) == 22

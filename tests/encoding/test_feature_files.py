@@ -31,11 +31,11 @@ def write(path, **datasets):
 
 def test_what_is_saved_comes_back(tmp_path):
     Features("P 1.a", VALUES, CELLS, ORIGIN).save(tmp_path / "new" / "P 1.a.h5")
-    found = Features.load(tmp_path / "new" / "P 1.a.h5")
-    assert found.patient_id == "P 1.a"
-    assert (found.values == VALUES).all()
-    assert found.cells == CELLS
-    assert found.origin == ORIGIN
+    result = Features.load(tmp_path / "new" / "P 1.a.h5")
+    assert result.patient_id == "P 1.a"
+    assert (result.values == VALUES).all()
+    assert result.cells == CELLS
+    assert result.origin == ORIGIN
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["P 1.a.h5"]
 
 
@@ -49,11 +49,11 @@ def test_origin_that_is_not_known_stays_unknown(tmp_path):
 @pytest.mark.parametrize("shape", [(5, 8), (1, 5, 8)])
 def test_files_of_the_field_are_read_as_they_are(tmp_path, name, kind, shape):
     path = write(tmp_path / "p.h5", **{name: VALUES.astype(kind).reshape(shape), "coords": np.zeros((5, 2))})
-    found = Features.load(path)
-    assert found.values.dtype == np.float32
-    assert np.abs(found.values - VALUES).max() < 2e-3
-    assert found.cells == ("cell_1", "cell_2", "cell_3", "cell_4", "cell_5")
-    assert found.origin == FeatureOrigin()
+    result = Features.load(path)
+    assert result.values.dtype == np.float32
+    assert np.abs(result.values - VALUES).max() < 2e-3
+    assert result.cells == ("cell_1", "cell_2", "cell_3", "cell_4", "cell_5")
+    assert result.origin == FeatureOrigin()
 
 
 def test_file_without_features_names_what_it_holds(tmp_path):

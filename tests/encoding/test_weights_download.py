@@ -77,14 +77,14 @@ def kept(home: Path) -> list[str]:
 @pytest.mark.parametrize("is_sum_known", [True, False])
 def test_right_file_is_kept_and_found(published, home, tiny_file, is_sum_known):
     encoder = published() if is_sum_known else published(sha256=None)
-    heard: list[Progress] = []
-    report = download_weights(encoder, progress=heard.append)
+    received: list[Progress] = []
+    report = download_weights(encoder, progress=received.append)
     assert report.path == home / "weights" / "tiny.safetensors" == find_weights(encoder)
     assert report.path.read_bytes() == tiny_file.read_bytes()
     assert report.is_known is is_sum_known
     assert kept(home) == ["tiny.safetensors"]
-    assert heard[-1].done == heard[-1].total == tiny_file.stat().st_size // 1000
-    assert heard[-1].unit == "kB"
+    assert received[-1].done == received[-1].total == tiny_file.stat().st_size // 1000
+    assert received[-1].unit == "kB"
 
 
 def test_wrong_file_is_refused_and_nothing_is_kept(published, server, home):

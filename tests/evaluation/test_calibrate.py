@@ -23,17 +23,17 @@ def patients(rng, per_class, *, overconfident=1.0):
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5, 6.0])
 def test_the_temperature_is_recovered(temperature):
     classes, probabilities = patients(np.random.default_rng(0), (500,) * 4, overconfident=temperature)
-    found = fit_calibration(classes, probabilities, SLUGS, source="simulated")
-    assert found.temperature == pytest.approx(temperature, rel=0.12)
+    result = fit_calibration(classes, probabilities, SLUGS, source="simulated")
+    assert result.temperature == pytest.approx(temperature, rel=0.12)
 
 
 def test_new_patients_are_likelier_under_it():
     rng = np.random.default_rng(1)
-    found = fit_calibration(*patients(rng, (80,) * 4, overconfident=3), SLUGS, source="simulated")
+    result = fit_calibration(*patients(rng, (80,) * 4, overconfident=3), SLUGS, source="simulated")
     classes, probabilities = patients(rng, (500,) * 4, overconfident=3)
     rows = np.arange(len(classes))
     raw = -log_softmax(np.log(probabilities), axis=1)[rows, classes].mean()
-    assert -np.log(found.apply(probabilities)[rows, classes]).mean() < raw - 0.2
+    assert -np.log(result.apply(probabilities)[rows, classes]).mean() < raw - 0.2
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.2])
@@ -58,10 +58,10 @@ def test_the_quantile_is_the_score_of_that_rank():
     # Two classes: a temperature keeps the order of the scores, so the rank can be read from the raw ones.
     rng = np.random.default_rng(3)
     classes, probabilities = patients(rng, (180, 39), overconfident=2)
-    found = fit_calibration(classes, probabilities, SLUGS[:2], source="simulated")
-    own = 1 - found.apply(probabilities)[np.arange(len(classes)), classes]
-    assert (own[classes == 1] <= found.quantiles["mds"] + 0.01).sum() in {36, 37}  # ceil(40 * 0.9) = 36
-    assert found.patients == {"aml": 180, "mds": 39}
+    result = fit_calibration(classes, probabilities, SLUGS[:2], source="simulated")
+    own = 1 - result.apply(probabilities)[np.arange(len(classes)), classes]
+    assert (own[classes == 1] <= result.quantiles["mds"] + 0.01).sum() in {36, 37}  # ceil(40 * 0.9) = 36
+    assert result.patients == {"aml": 180, "mds": 39}
 
 
 @pytest.mark.parametrize(("few", "has_claim"), [(0, False), (1, False), (8, False), (9, True)])
@@ -69,10 +69,10 @@ def test_a_small_class_gets_no_claim(few, has_claim):
     classes, probabilities = patients(np.random.default_rng(4), (100, 100, 100, 20), overconfident=2)
     kept = np.ones(len(classes), dtype=bool)
     kept[320 - 20 + few :] = False
-    found = fit_calibration(classes[kept], probabilities[kept], SLUGS, source="simulated")  # 1 / 0.1 - 1 = 9
-    assert (found.quantiles["control"] is not None) is has_claim
-    assert found.without_claim == (() if has_claim else ("control",))
-    assert found.patients["control"] == few
+    result = fit_calibration(classes[kept], probabilities[kept], SLUGS, source="simulated")  # 1 / 0.1 - 1 = 9
+    assert (result.quantiles["control"] is not None) is has_claim
+    assert result.without_claim == (() if has_claim else ("control",))
+    assert result.patients["control"] == few
 
 
 def test_fewer_than_200_patients_are_refused():
@@ -85,15 +85,15 @@ def test_a_cohort_without_errors_does_not_give_a_temperature_of_zero():
     classes = np.repeat(np.arange(4), 60)
     probabilities = np.full((240, 4), 0.1)
     probabilities[np.arange(240), classes] = 0.7
-    found = fit_calibration(classes, probabilities, SLUGS, source="simulated")
-    assert found.temperature == pytest.approx(0.25, rel=0.01)
+    result = fit_calibration(classes, probabilities, SLUGS, source="simulated")
+    assert result.temperature == pytest.approx(0.25, rel=0.01)
 
 
 def test_a_true_class_of_probability_zero_is_survived():
     classes, probabilities = patients(np.random.default_rng(6), (100,) * 4, overconfident=2)
     probabilities[0] = [0, 1, 0, 0]
-    found = fit_calibration(classes, probabilities, SLUGS, source="simulated")
-    assert found.temperature > 2
+    result = fit_calibration(classes, probabilities, SLUGS, source="simulated")
+    assert result.temperature > 2
 
 
 def test_the_order_of_the_patients_hardly_matters():

@@ -25,7 +25,7 @@ def files(trained):
 
 
 @pytest.fixture(scope="module")
-def found(ensemble, evaluation, files):
+def result(ensemble, evaluation, files):
     return cohort_faithfulness(ensemble, evaluation, files, random_orders=3)
 
 
@@ -33,21 +33,21 @@ def test_a_cohort_that_names_its_own_feature_files_needs_no_folder(ensemble, eva
     named = feature_files(trained.cohort, None)
     assert {patient: path.resolve() for patient, path in named.items()} == {p: f.resolve() for p, f in files.items()}
     one = evaluation.patients["patient_id"].iloc[0]
-    found = cohort_faithfulness(ensemble, evaluation, {one: named[one]}, random_orders=1)
-    assert list(found.patients["patient_id"]) == [one]
+    result = cohort_faithfulness(ensemble, evaluation, {one: named[one]}, random_orders=1)
+    assert list(result.patients["patient_id"]) == [one]
 
 
-def test_every_patient_is_followed_for_the_class_that_the_model_answers_with(found, evaluation):
-    assert list(found.patients["patient_id"]) == list(evaluation.patients["patient_id"])
+def test_every_patient_is_followed_for_the_class_that_the_model_answers_with(result, evaluation):
+    assert list(result.patients["patient_id"]) == list(evaluation.patients["patient_id"])
     columns = [f"p_{slug}" for slug in evaluation.taxonomy.slugs]
     winners = evaluation.patients[columns].idxmax(axis=1).str.removeprefix("p_")
-    assert list(found.patients["predicted_class"]) == list(winners)
-    assert found.orders == ("attention", "contribution", "alone")
-    assert found.notes == ()
+    assert list(result.patients["predicted_class"]) == list(winners)
+    assert result.orders == ("attention", "contribution", "alone")
+    assert result.notes == ()
 
 
-def test_areas_are_those_of_the_patients_own_curves(found, ensemble, trained):
-    row = found.patients.iloc[2]
+def test_areas_are_those_of_the_patients_own_curves(result, ensemble, trained):
+    row = result.patients.iloc[2]
     bag = Features.load(feature_path(trained.features, row["patient_id"]))
     slug = row["predicted_class"]
     own = faithfulness(ensemble, bag, slug, cell_scores(ensemble, bag, slug), random_orders=3)
@@ -58,13 +58,13 @@ def test_areas_are_those_of_the_patients_own_curves(found, ensemble, trained):
 def test_out_of_fold_uses_the_member_that_evaluated_the_patient(ensemble, trained, files):
     options = FAST.model_copy(update={"split": "train", "out_of_fold": True})
     evaluation = evaluate(ensemble, trained.cohort, trained.features, options)
-    found = cohort_faithfulness(ensemble, evaluation, files, patients=4, random_orders=2)
-    row = found.patients.iloc[0]
+    result = cohort_faithfulness(ensemble, evaluation, files, patients=4, random_orders=2)
+    row = result.patients.iloc[0]
     alone = Ensemble(ensemble.description, (ensemble.members[int(row["fold"])],))
     bag, slug = Features.load(feature_path(trained.features, row["patient_id"])), row["predicted_class"]
     own = faithfulness(alone, bag, slug, cell_scores(alone, bag, slug), random_orders=2)
     assert row["deletion_contribution"] == pytest.approx(own.area("deletion", "contribution"), abs=1e-6)
-    assert found.notes == ("4 of 36 patients, random sample (seed 0)",)
+    assert result.notes == ("4 of 36 patients, random sample (seed 0)",)
 
 
 def test_gain_is_the_mean_difference_with_its_interval():
@@ -75,29 +75,29 @@ def test_gain_is_the_mean_difference_with_its_interval():
         "insertion_random": [0.6, 0.7, 0.8],
     }
     curves = {("deletion", "alone"): np.ones(2), ("deletion", "random"): np.ones(2)}
-    made = CohortFaithfulness(pd.DataFrame(areas), np.array([0.0, 1.0]), curves, 5, ())
-    assert made.gain("deletion", "alone").value == pytest.approx((0.3 + 0.1 + 0.3) / 3)
-    assert made.gain("insertion", "alone").value == pytest.approx((0.3 + 0.1 - 0.1) / 3)
-    gain = made.gain("insertion", "alone")
+    sample = CohortFaithfulness(pd.DataFrame(areas), np.array([0.0, 1.0]), curves, 5, ())
+    assert sample.gain("deletion", "alone").value == pytest.approx((0.3 + 0.1 + 0.3) / 3)
+    assert sample.gain("insertion", "alone").value == pytest.approx((0.3 + 0.1 - 0.1) / 3)
+    gain = sample.gain("insertion", "alone")
     assert gain.low < gain.value < gain.high
     assert gain.patients == 3
     assert "fewer than" in gain.remark
 
 
-def test_curves_are_means_between_all_cells_and_one(found, evaluation):
+def test_curves_are_means_between_all_cells_and_one(result, evaluation):
     winners = evaluation.patients[[f"p_{slug}" for slug in evaluation.taxonomy.slugs]].max(axis=1)
-    for order in (*found.orders, "random"):
-        assert found.curves["deletion", order].shape == found.shares.shape
-        assert found.curves["insertion", order][-1] == pytest.approx(winners.mean(), abs=1e-5)
-        assert found.curves["deletion", order][0] == pytest.approx(winners.mean(), abs=1e-5)
+    for order in (*result.orders, "random"):
+        assert result.curves["deletion", order].shape == result.shares.shape
+        assert result.curves["insertion", order][-1] == pytest.approx(winners.mean(), abs=1e-5)
+        assert result.curves["deletion", order][0] == pytest.approx(winners.mean(), abs=1e-5)
 
 
-def test_saved_files_contain_the_same_numbers(found, tmp_path):
-    numbers, table = found.save(tmp_path)
+def test_saved_files_contain_the_same_numbers(result, tmp_path):
+    numbers, table = result.save(tmp_path)
     content = json.loads(numbers.read_text())
-    assert content["gain_over_random"]["deletion_alone"]["value"] == found.gain("deletion", "alone").value
-    assert content["patients"] == len(found)
-    pd.testing.assert_frame_equal(pd.read_csv(table)[["insertion_alone"]], found.patients[["insertion_alone"]])
+    assert content["gain_over_random"]["deletion_alone"]["value"] == result.gain("deletion", "alone").value
+    assert content["patients"] == len(result)
+    pd.testing.assert_frame_equal(pd.read_csv(table)[["insertion_alone"]], result.patients[["insertion_alone"]])
 
 
 def test_patients_of_one_cell_or_without_features_are_named(ensemble, evaluation, trained, tmp_path):
@@ -108,22 +108,22 @@ def test_patients_of_one_cell_or_without_features_are_named(ensemble, evaluation
         kept = 1 if patient == ids[0] else len(bag)
         Features(patient, bag.values[:kept], bag.cells[:kept], bag.origin).save(feature_path(tmp_path, patient))
     files = {patient: feature_path(tmp_path, patient) for patient in ids[:3]}
-    found = cohort_faithfulness(ensemble, evaluation, files, random_orders=1)
-    assert list(found.patients["patient_id"]) == ids[1:3]
-    assert len(found.notes) == len(ids) - 2
-    assert found.notes[0] == f"{ids[0]} is not among them: one cell has no order"
+    result = cohort_faithfulness(ensemble, evaluation, files, random_orders=1)
+    assert list(result.patients["patient_id"]) == ids[1:3]
+    assert len(result.notes) == len(ids) - 2
+    assert result.notes[0] == f"{ids[0]} is not among them: one cell has no order"
     with pytest.raises(EvaluationRefused, match="two cells or more"):
         cohort_faithfulness(ensemble, evaluation, {})
 
 
 def test_cancelling_stops_within_a_patient(ensemble, evaluation, files):
-    told = []
+    message = []
 
     def stop(progress):
-        told.append(progress)
-        if len(told) == 20:
+        message.append(progress)
+        if len(message) == 20:
             raise Cancelled
 
     with pytest.raises(Cancelled):
         cohort_faithfulness(ensemble, evaluation, files, progress=stop)
-    assert {one.done for one in told} == {0}
+    assert {one.done for one in message} == {0}

@@ -32,8 +32,8 @@ def renamed(evaluation, prefix):
 
 @settings(deadline=None, max_examples=60)
 @given(predictions(most=20), st.sampled_from([0.5, 0.8, 0.9, 1.0]))
-def test_no_other_threshold_is_better_for_the_rule(made, share):
-    evaluation = evaluation_of(*made)
+def test_no_other_threshold_is_better_for_the_rule(predicted_patients, share):
+    evaluation = evaluation_of(*predicted_patients)
     screened = evaluation.screened
     candidates = [*np.unique(screened.malignancy), 2.0]
     true, healthy = screened.is_malignant, screened.is_healthy_donor
@@ -58,8 +58,8 @@ def test_no_other_threshold_is_better_for_the_rule(made, share):
             decision = choose_threshold(evaluation, rule)
         except EvaluationRefused:
             is_fdr = isinstance(rule, FdrAtMost)
-            nobody = not (acute if isinstance(rule, NoneMissed) else true).any()
-            assert nobody or (is_fdr and (true.all() or not any(holds(t) for t in candidates)))
+            is_empty = not (acute if isinstance(rule, NoneMissed) else true).any()
+            assert is_empty or (is_fdr and (true.all() or not any(holds(t) for t in candidates)))
             continue
         assert decision.threshold == pytest.approx(best(t for t in candidates if holds(t)))
 
@@ -163,8 +163,10 @@ def test_a_model_keeps_the_threshold_and_stays_sealed(trained, tmp_path):
     assert again.description.fingerprint == ensemble.description.fingerprint
     assert (folder / "fold_0.safetensors").read_bytes() == before
     assert "sensitivity of at least 0.8" in (folder / "README.md").read_text()
-    found = evaluate(Ensemble.load(folder), trained.cohort, trained.features, FAST)  # the exported copy has no private/
-    assert found.provenance.threshold.value == decision.threshold
+    result = evaluate(
+        Ensemble.load(folder), trained.cohort, trained.features, FAST
+    )  # the exported copy has no private/
+    assert result.provenance.threshold.value == decision.threshold
     by_hand = evaluate(ensemble, trained.cohort, trained.features, FAST.model_copy(update={"threshold": 0.3}))
     assert (by_hand.provenance.threshold.value, by_hand.provenance.threshold.rule) == (0.3, "given by the user")
 

@@ -61,8 +61,8 @@ def test_the_test_split_is_evaluated_as_predict_would(ensemble, trained, evaluat
     assert list(evaluation.patients["patient_id"]) == ids_of(trained.cohort, "test")
     for row in evaluation.patients.itertuples(index=False):
         prediction = ensemble.predict(Features.load(trained.features / f"{row.patient_id}.h5"))
-        said = [getattr(row, f"p_{slug}") for slug in evaluation.taxonomy.slugs]
-        np.testing.assert_allclose(said, prediction.probabilities, atol=1e-6)
+        row_probabilities = [getattr(row, f"p_{slug}") for slug in evaluation.taxonomy.slugs]
+        np.testing.assert_allclose(row_probabilities, prediction.probabilities, atol=1e-6)
         assert row.hemoglobin_g_dl == pytest.approx(prediction.hemoglobin, abs=1e-4)
     table = evaluation.table()
     assert set(patient_row(prediction)) <= set(table.columns)
@@ -79,20 +79,20 @@ def test_a_calibrated_model_is_evaluated_by_the_probabilities_it_shows(ensemble,
         temperature=2.0, alpha=0.1, quantiles=dict.fromkeys(slugs), patients=dict.fromkeys(slugs, 0), source="made"
     )
     warm = replace(ensemble, description=ensemble.description.model_copy(update={"calibration": calibration}))
-    found = evaluate(warm, trained.cohort, trained.features, FAST)
-    first = Features.load(trained.features / f"{found.patients['patient_id'].iloc[0]}.h5")
+    result = evaluate(warm, trained.cohort, trained.features, FAST)
+    first = Features.load(trained.features / f"{result.patients['patient_id'].iloc[0]}.h5")
     prediction: Prediction = warm.predict(first)
-    np.testing.assert_allclose(found.probabilities[0], prediction.probabilities, atol=1e-6)
-    assert not np.allclose(found.probabilities[0], evaluation.probabilities[0], atol=1e-3)
-    assert found.table()["calibrated"].all()
-    assert found.table()["prediction_set"].iloc[0] == "; ".join(prediction.prediction_set)
-    assert found.headline["set_coverage"].value == 1.0  # no class has a quantile, so that none is ever excluded
+    np.testing.assert_allclose(result.probabilities[0], prediction.probabilities, atol=1e-6)
+    assert not np.allclose(result.probabilities[0], evaluation.probabilities[0], atol=1e-3)
+    assert result.table()["calibrated"].all()
+    assert result.table()["prediction_set"].iloc[0] == "; ".join(prediction.prediction_set)
+    assert result.headline["set_coverage"].value == 1.0  # no class has a quantile, so that none is ever excluded
     assert evaluation.headline["set_coverage"].remark == "the model is not calibrated"
     sharp = calibration.model_copy(update={"quantiles": dict.fromkeys(slugs, 0.65)})
     sharper = replace(ensemble, description=ensemble.description.model_copy(update={"calibration": sharp}))
-    found = evaluate(sharper, trained.cohort, trained.features, FAST)
-    own = found.probabilities[np.arange(len(found)), found.classes]
-    assert found.headline["set_coverage"].value == pytest.approx(np.mean(1 - own <= 0.65 + 1e-9))
+    result = evaluate(sharper, trained.cohort, trained.features, FAST)
+    own = result.probabilities[np.arange(len(result)), result.classes]
+    assert result.headline["set_coverage"].value == pytest.approx(np.mean(1 - own <= 0.65 + 1e-9))
 
 
 def test_a_smear_unlike_the_training_cohort_is_evaluated_raw_as_predict_would(ensemble, strangers):
@@ -101,30 +101,32 @@ def test_a_smear_unlike_the_training_cohort_is_evaluated_raw_as_predict_would(en
         temperature=2.0, alpha=0.1, quantiles=dict.fromkeys(slugs), patients=dict.fromkeys(slugs, 0), source="made"
     )
     rng = np.random.default_rng(0)
-    learnt = [rng.normal(size=(6, 8)).astype(np.float32) for _ in range(30)]
+    fitted = [rng.normal(size=(6, 8)).astype(np.float32) for _ in range(30)]
     stranger = Features.load(strangers(None)[1] / "new-0.h5")
     embeddings = np.stack([ensemble.member_outputs(stranger).embeddings] * 30, axis=1)
     embeddings += rng.normal(size=embeddings.shape).astype(np.float32)
     knowing = replace(
         ensemble,
         description=ensemble.description.model_copy(update={"calibration": calibration}),
-        domain=fit_domain(learnt, embeddings, np.arange(30) % len(ensemble.members)),
+        domain=fit_domain(fitted, embeddings, np.arange(30) % len(ensemble.members)),
     )
     cohort, features = strangers(slugs[0], slugs[0])
     save_features(features.parent, "new-1", rng.normal(size=(6, 8)) + 9, replace(ORIGIN, smear_fingerprint="f" * 64))
-    found = evaluate(knowing, cohort, features, ALL)
-    assert list(found.is_outside_domain) == [False, True]
+    result = evaluate(knowing, cohort, features, ALL)
+    assert list(result.is_outside_domain) == [False, True]
     for i in range(2):
         prediction = knowing.predict(Features.load(features / f"new-{i}.h5"))
-        assert prediction.is_outside_domain == found.is_outside_domain[i]
-        np.testing.assert_allclose(found.probabilities[i], prediction.probabilities, atol=1e-6)
-    table = found.table()
+        assert prediction.is_outside_domain == result.is_outside_domain[i]
+        np.testing.assert_allclose(result.probabilities[i], prediction.probabilities, atol=1e-6)
+    table = result.table()
     assert list(table["calibrated"]) == [True, False]
     assert table["prediction_set"].iloc[0]
     assert pd.isna(table["prediction_set"].iloc[1])
     assert "Unlike the training cohort" in table["warnings"].iloc[1]
-    assert found.headline["set_coverage"].patients == 1
-    assert any("1 of 2 smears are unlike the training cohort" in said for said in found.statements)
+    assert result.headline["set_coverage"].patients == 1
+    assert any(
+        "1 of 2 smears are unlike the training cohort" in row_probabilities for row_probabilities in result.statements
+    )
 
 
 def test_training_patients_are_refused_by_id(ensemble, trained):
@@ -150,17 +152,17 @@ def test_training_patients_are_found_by_shared_images(ensemble, trained):
 
 
 def test_out_of_fold_each_is_evaluated_by_the_member_that_was_not_trained_on_them(ensemble, trained):
-    found = evaluate(ensemble, trained.cohort, trained.features, OUT_OF_FOLD)
-    kept = ensemble.training_patients().table.set_index("patient_id").loc[found.patients["patient_id"]]
-    assert found.patients["fold"].tolist() == kept["fold"].tolist()
-    for slug in found.taxonomy.slugs:
-        np.testing.assert_allclose(found.patients[f"p_{slug}"], kept[f"out_of_fold_p_{slug}"], atol=1e-6)
-    np.testing.assert_allclose(found.patients["hemoglobin_g_dl"], kept["out_of_fold_hemoglobin_g_dl"], atol=1e-4)
-    assert found.statements[0].startswith("Out of fold")
-    assert "single members, not of the ensemble" in found.statements[0]
-    assert found.embeddings.training.shape[0] == 0  # all of them are judged
+    result = evaluate(ensemble, trained.cohort, trained.features, OUT_OF_FOLD)
+    kept = ensemble.training_patients().table.set_index("patient_id").loc[result.patients["patient_id"]]
+    assert result.patients["fold"].tolist() == kept["fold"].tolist()
+    for slug in result.taxonomy.slugs:
+        np.testing.assert_allclose(result.patients[f"p_{slug}"], kept[f"out_of_fold_p_{slug}"], atol=1e-6)
+    np.testing.assert_allclose(result.patients["hemoglobin_g_dl"], kept["out_of_fold_hemoglobin_g_dl"], atol=1e-4)
+    assert result.statements[0].startswith("Out of fold")
+    assert "single members, not of the ensemble" in result.statements[0]
+    assert result.embeddings.training.shape[0] == 0  # all of them are evaluated
     recorded = ensemble.description.training.out_of_fold.pooled["accuracy"].value
-    assert found.headline["accuracy"].value == pytest.approx(recorded)
+    assert result.headline["accuracy"].value == pytest.approx(recorded)
 
 
 def test_patients_that_all_members_trained_on_are_not_evaluated_even_out_of_fold(ensemble, trained):
@@ -168,24 +170,24 @@ def test_patients_that_all_members_trained_on_are_not_evaluated_even_out_of_fold
     table = known.table.astype({"fold": float})
     table.loc[[0, 1], "fold"] = [np.nan, -1]
     changed = replace(ensemble, patients=TrainingPatients(table, known.embeddings))
-    found = evaluate(changed, trained.cohort, trained.features, OUT_OF_FOLD)
-    assert found.not_evaluated.values.tolist() == [[table["patient_id"][0], "all members were trained on the patient"]]
-    assert len(found) == 35
-    assert any("set aside in training" in note for note in found.notes)
-    aside = found.patients.set_index("patient_id").loc[table["patient_id"][1]]
+    result = evaluate(changed, trained.cohort, trained.features, OUT_OF_FOLD)
+    assert result.not_evaluated.values.tolist() == [[table["patient_id"][0], "all members were trained on the patient"]]
+    assert len(result) == 35
+    assert any("set aside in training" in note for note in result.notes)
+    aside = result.patients.set_index("patient_id").loc[table["patient_id"][1]]
     assert pd.isna(aside["fold"])
     features = Features.load(trained.features / f"{table['patient_id'][1]}.h5")
     everyone = ensemble.member_outputs(features).probabilities.mean(axis=0)
-    np.testing.assert_allclose([aside[f"p_{slug}"] for slug in found.taxonomy.slugs], everyone, atol=1e-6)
+    np.testing.assert_allclose([aside[f"p_{slug}"] for slug in result.taxonomy.slugs], everyone, atol=1e-6)
 
 
 def test_images_of_two_folds_leave_no_eligible_member(ensemble, trained):
     table = ensemble.training_patients().table
     one, two = (table.loc[table["fold"] == k, "patient_id"].iloc[0] for k in (0, 1))
     cohort = with_column(trained.cohort, "shared_images", {one: "7", two: "7"})
-    found = evaluate(ensemble, cohort, trained.features, OUT_OF_FOLD)
-    assert sorted(found.not_evaluated["patient_id"]) == sorted([one, two])
-    assert "images of several folds" in found.not_evaluated["reason"].iloc[0]
+    result = evaluate(ensemble, cohort, trained.features, OUT_OF_FOLD)
+    assert sorted(result.not_evaluated["patient_id"]) == sorted([one, two])
+    assert "images of several folds" in result.not_evaluated["reason"].iloc[0]
 
 
 def test_out_of_fold_is_refused_where_no_patient_is_known(ensemble, trained):
@@ -199,11 +201,11 @@ def with_marks(cohort):
 
 def test_an_exported_model_reports_that_overlap_could_not_be_checked(trained, tmp_path):
     exported = shutil.copytree(trained.model, tmp_path / "exported", ignore=shutil.ignore_patterns("private"))
-    found = evaluate(Ensemble.load(exported), trained.cohort, trained.features, ALL)
-    assert len(found) == 48
-    assert found.provenance.training_check == "not possible"
-    assert any("could not be checked" in one for one in found.statements)
-    assert found.embeddings.training is None
+    result = evaluate(Ensemble.load(exported), trained.cohort, trained.features, ALL)
+    assert len(result) == 48
+    assert result.provenance.training_check == "not possible"
+    assert any("could not be checked" in one for one in result.statements)
+    assert result.embeddings.training is None
     with pytest.raises(EvaluationRefused, match="exported copy"):
         evaluate(Ensemble.load(exported), trained.cohort, trained.features, OUT_OF_FOLD)
 
@@ -266,34 +268,34 @@ def test_an_empty_cohort_and_an_empty_split_are_refused(ensemble, trained):
 
 def test_a_cohort_without_splits_is_evaluated_whole(ensemble, strangers):
     cohort, features = strangers("acute_leukemia", "lymphoma", "healthy", None)
-    found = evaluate(ensemble, cohort, features, FAST)
-    assert len(found) == 4
-    assert found.counts["no label"] == 1
-    assert any("1 patients have no label" in one for one in found.statements)
+    result = evaluate(ensemble, cohort, features, FAST)
+    assert len(result) == 4
+    assert result.counts["no label"] == 1
+    assert any("1 patients have no label" in one for one in result.statements)
 
 
 def test_one_patient_is_evaluated(ensemble, strangers):
-    found = evaluate(ensemble, *strangers("healthy"), FAST)
-    assert found.headline["accuracy"].patients == 1
-    assert found.at().sensitivity.remark == "no malignant patient"
+    result = evaluate(ensemble, *strangers("healthy"), FAST)
+    assert result.headline["accuracy"].patients == 1
+    assert result.at().sensitivity.remark == "no malignant patient"
 
 
 def test_a_cohort_of_other_classes_only_and_one_without_labels(ensemble, strangers):
     cohort, features = strangers("mds", "plasma_cell_neoplasm")
-    found = evaluate(ensemble, cohort, features, FAST)
-    assert [row.name for row in found.confusion.rows if row.kind == "other"] == ["MDS", "Plasma cell neoplasm"]
-    assert found.headline["accuracy"].value is None
+    result = evaluate(ensemble, cohort, features, FAST)
+    assert [row.name for row in result.confusion.rows if row.kind == "other"] == ["MDS", "Plasma cell neoplasm"]
+    assert result.headline["accuracy"].value is None
     cohort, features = strangers(None, None)
-    found = evaluate(ensemble, cohort, features, FAST)
-    assert not found.is_labelled
-    assert len(found.table()) == 2
+    result = evaluate(ensemble, cohort, features, FAST)
+    assert not result.is_labelled
+    assert len(result.table()) == 2
 
 
 def test_hemoglobin_that_some_lack_is_evaluated_on_the_others(ensemble, strangers):
     cohort, features = strangers(*["healthy"] * 5, hemoglobin_g_dl=[14.0, None, 13.0, 12.0, 15.0])
-    found = evaluate(ensemble, cohort, features, FAST)
-    assert found.hemoglobin[0].patients == 4
-    assert found.hemoglobin[0].numbers["mae"].is_defined
+    result = evaluate(ensemble, cohort, features, FAST)
+    assert result.hemoglobin[0].patients == 4
+    assert result.hemoglobin[0].numbers["mae"].is_defined
     cohort, features = strangers("healthy")
     assert evaluate(ensemble, cohort, features, FAST).hemoglobin[0].numbers["mae"].remark == (
         "no patient's hemoglobin was measured"
@@ -321,9 +323,9 @@ def test_missing_features_are_refused_or_skipped_and_counted(ensemble, strangers
     (features / "new-1.h5").unlink()
     with pytest.raises(EvaluationRefused, match=r"1 of 2 patients have no features .*--skip-missing"):
         evaluate(ensemble, cohort, features, FAST)
-    found = evaluate(ensemble, cohort, features, FAST.model_copy(update={"skip_missing": True}))
-    assert found.not_evaluated.values.tolist() == [["new-1", "no features"]]
-    assert any("1 patients were not evaluated" in one for one in found.statements)
+    result = evaluate(ensemble, cohort, features, FAST.model_copy(update={"skip_missing": True}))
+    assert result.not_evaluated.values.tolist() == [["new-1", "no features"]]
+    assert any("1 patients were not evaluated" in one for one in result.statements)
 
 
 @pytest.mark.parametrize(("name", "text"), [("map.json", '{"mds": "acute_leukemia", "mpn": null}'),
@@ -331,20 +333,20 @@ def test_missing_features_are_refused_or_skipped_and_counted(ensemble, strangers
 def test_classes_are_mapped_by_an_explicit_file(ensemble, strangers, tmp_path, name, text):
     (tmp_path / name).write_text(text)
     cohort, features = strangers("mds", "acute_leukemia", "mpn", "healthy")
-    found = evaluate(ensemble, cohort, features, FAST.model_copy(update={"classes_map": tmp_path / name}))
-    assert found.patients["truth"].fillna("-").tolist() == ["acute_leukemia", "acute_leukemia", "-", "healthy"]
-    assert found.patients["row"].iloc[2] == "MPN"
-    assert "mds = acute_leukemia, mpn = none" in " ".join(found.statements)
+    result = evaluate(ensemble, cohort, features, FAST.model_copy(update={"classes_map": tmp_path / name}))
+    assert result.patients["truth"].fillna("-").tolist() == ["acute_leukemia", "acute_leukemia", "-", "healthy"]
+    assert result.patients["row"].iloc[2] == "MPN"
+    assert "mds = acute_leukemia, mpn = none" in " ".join(result.statements)
 
 
 def test_sets_of_right_answers_go_through_the_map(ensemble, strangers, tmp_path):
     (tmp_path / "map.json").write_text('{"mds": "acute_leukemia"}')
     sets = ["acute_leukemia|mds", "acute_leukemia|lymphoma", "acute_leukemia|mpn"]
     cohort, features = strangers(None, None, None, coarse_set=sets)
-    found = evaluate(ensemble, cohort, features, FAST.model_copy(update={"classes_map": tmp_path / "map.json"}))
-    assert found.patients["truth"].fillna("-").tolist() == ["acute_leukemia", "-", "-"]
-    assert found.patients["coarse_set"].fillna("-").tolist() == ["-", "acute_leukemia|lymphoma", "-"]
-    assert found.patients["row"].fillna("-").tolist() == ["-", "-", "Acute leukemia or MPN"]
+    result = evaluate(ensemble, cohort, features, FAST.model_copy(update={"classes_map": tmp_path / "map.json"}))
+    assert result.patients["truth"].fillna("-").tolist() == ["acute_leukemia", "-", "-"]
+    assert result.patients["coarse_set"].fillna("-").tolist() == ["-", "acute_leukemia|lymphoma", "-"]
+    assert result.patients["row"].fillna("-").tolist() == ["-", "-", "Acute leukemia or MPN"]
 
 
 def test_labels_of_no_class_are_grouped_by_the_file_and_by_their_spelling(ensemble, strangers, tmp_path):
@@ -353,12 +355,12 @@ def test_labels_of_no_class_are_grouped_by_the_file_and_by_their_spelling(ensemb
         '"mgus IgG" = "none: MGUS"\n"MGUS IgM" = "none: MGUS"\n"AML NOS" = "acute_leukemia"\nmpn = "none: Other MPN"'
     )
     cohort, features = strangers(*[None] * 6, "mpn", raw_label=labels)
-    found = evaluate(ensemble, cohort, features, FAST.model_copy(update={"classes_map": tmp_path / "map.toml"}))
-    assert found.patients["row"].fillna("-").tolist() == [
+    result = evaluate(ensemble, cohort, features, FAST.model_copy(update={"classes_map": tmp_path / "map.toml"}))
+    assert result.patients["row"].fillna("-").tolist() == [
         "MGUS", "MGUS", "Mastocytosis", "Mastocytosis", "Mastocytosis", "-", "Other MPN",
     ]  # fmt: skip
-    assert found.patients["truth"].dropna().tolist() == ["acute_leukemia"]
-    assert [(row.name, row.kind) for row in found.confusion.rows[3:]] == [
+    assert result.patients["truth"].dropna().tolist() == ["acute_leukemia"]
+    assert [(row.name, row.kind) for row in result.confusion.rows[3:]] == [
         ("Mastocytosis", "other"), ("MGUS", "other"), ("Other MPN", "other"),
     ]  # fmt: skip
 
@@ -373,10 +375,10 @@ def test_predictions_are_shown_against_a_column_or_the_share_of_a_cell_type(ense
     paths[2] = str(tmp_path / "gone")
     cohort, features = strangers("acute_leukemia", "lymphoma", "healthy", path=paths, wbc=[3, 9, 5])
     against = FAST.model_copy(update={"against": ("wbc", "myeloblast")})
-    found = evaluate(ensemble, cohort, features, against)
-    assert [one.column for one in found.covariate_associations] == ["wbc", "share of labelled cells: myeloblast"]
-    assert [one.patients for one in found.covariate_associations] == [3, 2]
-    assert found.covariates["share of labelled cells: myeloblast"].fillna(-1).tolist() == [1, 0, -1]
+    result = evaluate(ensemble, cohort, features, against)
+    assert [one.column for one in result.covariate_associations] == ["wbc", "share of labelled cells: myeloblast"]
+    assert [one.patients for one in result.covariate_associations] == [3, 2]
+    assert result.covariates["share of labelled cells: myeloblast"].fillna(-1).tolist() == [1, 0, -1]
     with pytest.raises(EvaluationRefused, match=r"--against blasts: .* labelled are Lymphocyte, Myeloblast"):
         evaluate(ensemble, cohort, features, FAST.model_copy(update={"against": ("blasts",)}))
 

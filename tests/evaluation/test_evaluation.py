@@ -20,13 +20,13 @@ def value(metric: Metric) -> float | None:
 
 @settings(deadline=None, max_examples=25)
 @given(predictions(), st.floats(0, 1))
-def test_the_table_alone_gives_the_same_numbers(made, threshold):
-    truth, probabilities = made
+def test_the_table_alone_gives_the_same_numbers(predicted_patients, threshold):
+    truth, probabilities = predicted_patients
     evaluation = evaluation_of(truth, probabilities, threshold=threshold)
     rows = csv_of(evaluation)
     slug = dict(zip(NAMES, SLUGS, strict=True))
-    true, said = rows["true_class"].map(slug), rows["predicted_class"].map(slug)
-    assert value(evaluation.headline["accuracy"]) == pytest.approx((true == said).mean())
+    true, predicted = rows["true_class"].map(slug), rows["predicted_class"].map(slug)
+    assert value(evaluation.headline["accuracy"]) == pytest.approx((true == predicted).mean())
     in_two = (rows["true_class"] == rows["predicted_class"]) | (rows["true_class"] == rows["second_class"])
     assert value(evaluation.headline["top2_accuracy"]) == pytest.approx(in_two.mean())
     malignant, called = true.isin(MALIGNANT), rows["malignancy"] >= threshold
@@ -43,9 +43,9 @@ def test_the_table_alone_gives_the_same_numbers(made, threshold):
         assert value(point.fdr_without_healthy) == pytest.approx((counted & ~malignant).sum() / counted.sum())
     assert set(point.missed) == set(rows["patient_id"][malignant & ~called])
     assert set(point.false_alarms) == set(rows["patient_id"][~malignant & called])
-    assert rows["is_right"].tolist() == (true == said).tolist()
+    assert rows["is_right"].tolist() == (true == predicted).tolist()
     np.testing.assert_allclose(rows["delta_probability"], -np.diff(np.sort(probabilities, axis=1)[:, ::-1])[:, 0])
-    assert set(evaluation.wrong) == set(rows["patient_id"][true != said])
+    assert set(evaluation.wrong) == set(rows["patient_id"][true != predicted])
 
 
 def test_several_right_answers_and_other_classes_are_rows_of_their_own_and_enter_no_accuracy():
@@ -65,9 +65,9 @@ def test_several_right_answers_and_other_classes_are_rows_of_their_own_and_enter
     assert evaluation.confusion.patients(4) == ("P001", "P002")
     assert evaluation.confusion.patients(4, 1) == ("P001",)
     assert evaluation.counts["other classes"] == 1
-    said = " ".join(evaluation.statements)
-    assert "2 borderline or double diagnoses have several right answers" in said
-    assert "1 patients are of classes that the model does not know" in said
+    statements = " ".join(evaluation.statements)
+    assert "2 borderline or double diagnoses have several right answers" in statements
+    assert "1 patients are of classes that the model does not know" in statements
     assert evaluation.wrong == ("P002",)
     assert csv_of(evaluation)["is_right"].tolist()[:3] == [True, True, False]
 
@@ -97,13 +97,13 @@ def test_one_class_one_patient_ties_and_no_patient_malignant_are_reported():
     assert one.headline["macro_auroc"].remark == "all patients are of one class"
     assert one.by_class["healthy"].auroc.remark == "all patients are of this class"
     assert one.by_class["mds"].sensitivity.remark == "no patient has MDS"
-    said = " ".join(one.statements)
-    assert "Of 1 patients two classes are equally probable" in said
-    assert "No patient has Acute leukemia, MDS, Reactive" in said
+    statements = " ".join(one.statements)
+    assert "Of 1 patients two classes are equally probable" in statements
+    assert "No patient has Acute leukemia, MDS, Reactive" in statements
 
 
 def test_synthetic_patients_are_reported_to_be():
     evaluation = evaluation_of(["acute"], np.array([[0.7, 0.1, 0.1, 0.1]]))
-    said = " ".join(replace(evaluation, covariates=pd.DataFrame({"synthetic": ["yes"]})).statements)
-    assert "The patients are synthetic" in said
+    statements = " ".join(replace(evaluation, covariates=pd.DataFrame({"synthetic": ["yes"]})).statements)
+    assert "The patients are synthetic" in statements
     assert "synthetic" not in " ".join(evaluation.statements)

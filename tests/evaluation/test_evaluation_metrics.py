@@ -32,42 +32,42 @@ def value(metric: Metric) -> float | None:
 
 @settings(deadline=None, max_examples=25)
 @given(predictions())
-def test_headline_numbers_are_those_of_scikit_learn(made):
-    truth, probabilities = made
+def test_headline_numbers_are_those_of_scikit_learn(predicted_patients):
+    truth, probabilities = predicted_patients
     evaluation = evaluation_of(truth, probabilities)
-    found = evaluation.headline
+    result = evaluation.headline
     classes = np.array([SLUGS.index(t) for t in truth])
     predicted, present = probabilities.argmax(axis=1), np.unique(classes)
-    assert value(found["accuracy"]) == pytest.approx(accuracy_score(classes, predicted))
-    assert value(found["macro_f1"]) == pytest.approx(
+    assert value(result["accuracy"]) == pytest.approx(accuracy_score(classes, predicted))
+    assert value(result["macro_f1"]) == pytest.approx(
         f1_score(classes, predicted, average="macro", labels=present, zero_division=0)
     )
-    assert value(found["weighted_f1"]) == pytest.approx(
+    assert value(result["weighted_f1"]) == pytest.approx(
         f1_score(classes, predicted, average="weighted", zero_division=0)
     )
-    assert value(found["balanced_accuracy"]) == pytest.approx(
+    assert value(result["balanced_accuracy"]) == pytest.approx(
         recall_score(classes, predicted, average="macro", labels=present)
     )
     malignancy = np.minimum(probabilities[:, :2].sum(axis=1), 1)
     is_malignant = classes < 2
     if len(set(is_malignant)) == 2:
-        assert value(found["malignant_auroc"]) == pytest.approx(roc_auc_score(is_malignant, malignancy))
+        assert value(result["malignant_auroc"]) == pytest.approx(roc_auc_score(is_malignant, malignancy))
     else:
-        assert found["malignant_auroc"].remark in {"no malignant patient", "all patients are malignant"}
+        assert result["malignant_auroc"].remark in {"no malignant patient", "all patients are malignant"}
     if len(present) > 1:
         expected = np.mean([roc_auc_score(classes == c, probabilities[:, c]) for c in present])
-        assert value(found["macro_auroc"]) == pytest.approx(expected)
+        assert value(result["macro_auroc"]) == pytest.approx(expected)
     else:
-        assert found["macro_auroc"].remark == "all patients are of one class"
+        assert result["macro_auroc"].remark == "all patients are of one class"
     one_hot = np.eye(4)[classes]
-    assert value(found["brier"]) == pytest.approx(np.mean(np.sum((probabilities - one_hot) ** 2, axis=1)))
-    assert value(found["malignant_brier"]) == pytest.approx(np.mean((malignancy - is_malignant) ** 2))
+    assert value(result["brier"]) == pytest.approx(np.mean(np.sum((probabilities - one_hot) ** 2, axis=1)))
+    assert value(result["malignant_brier"]) == pytest.approx(np.mean((malignancy - is_malignant) ** 2))
 
 
 @settings(deadline=None, max_examples=25)
 @given(predictions())
-def test_numbers_of_each_class_are_those_of_scikit_learn(made):
-    truth, probabilities = made
+def test_numbers_of_each_class_are_those_of_scikit_learn(predicted_patients):
+    truth, probabilities = predicted_patients
     classes = np.array([SLUGS.index(t) for t in truth])
     predicted = probabilities.argmax(axis=1)
     for c, numbers in enumerate(evaluation_of(truth, probabilities).by_class.values()):
@@ -92,13 +92,13 @@ def test_numbers_of_each_class_are_those_of_scikit_learn(made):
 
 def test_top2_is_that_of_scikit_learn_without_ties():
     truth, probabilities = simulated((30, 20, 10, 25))
-    found = evaluation_of(truth, probabilities)
+    result = evaluation_of(truth, probabilities)
     classes = [SLUGS.index(t) for t in truth]
-    assert value(found.headline["top2_accuracy"]) == pytest.approx(top_k_accuracy_score(classes, probabilities, k=2))
-    assert value(found.headline["balanced_accuracy"]) == pytest.approx(
+    assert value(result.headline["top2_accuracy"]) == pytest.approx(top_k_accuracy_score(classes, probabilities, k=2))
+    assert value(result.headline["balanced_accuracy"]) == pytest.approx(
         balanced_accuracy_score(classes, probabilities.argmax(axis=1))
     )
-    np.testing.assert_array_equal(found.confusion.counts, confusion_matrix(classes, probabilities.argmax(axis=1)))
+    np.testing.assert_array_equal(result.confusion.counts, confusion_matrix(classes, probabilities.argmax(axis=1)))
 
 
 def test_roc_is_that_of_scikit_learn():
@@ -119,12 +119,12 @@ def test_roc_is_that_of_scikit_learn():
 def test_calibration_error_is_that_of_a_loop_over_the_bins():
     truth, probabilities = simulated((60, 50, 40, 50), seed=1)
     evaluation = evaluation_of(truth, probabilities)
-    said, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == [SLUGS.index(t) for t in truth]
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == [SLUGS.index(t) for t in truth]
     error = 0.0
     for k in range(15):
-        inside = (said > k / 15) & (said <= (k + 1) / 15)
+        inside = (confidence > k / 15) & (confidence <= (k + 1) / 15)
         if inside.any():
-            error += inside.mean() * abs(right[inside].mean() - said[inside].mean())
+            error += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
     assert value(evaluation.headline["ece"]) == pytest.approx(error)
     assert evaluation.reliability.patients == sum(b.patients for b in evaluation.reliability.bins) == 200
     assert "a perfectly calibrated model would show" in evaluation.headline["ece"].remark
@@ -135,9 +135,9 @@ def test_hemoglobin_by_hand():
     truth, probabilities = simulated((20, 15, 10, 25))
     base = {"acute": 8.0, "mds": 9.0, "reactive": 12.0, "healthy": 14.0}
     measured = np.array([base[t] for t in truth]) + rng.normal(0, 1, 70)
-    said = measured * 0.5 + 6 + rng.normal(0, 0.5, 70)
+    estimates = measured * 0.5 + 6 + rng.normal(0, 0.5, 70)
     values = [None if i % 10 == 0 else float(m) for i, m in enumerate(measured)]
-    evaluation = evaluation_of(truth, probabilities, measured=values, hemoglobin=said.tolist())
+    evaluation = evaluation_of(truth, probabilities, measured=values, hemoglobin=estimates.tolist())
     rows = csv_of(evaluation).dropna(subset=["measured_hemoglobin_g_dl"])
     groups = {group.name: group for group in evaluation.hemoglobin}
     no_donors = rows[rows["true_class"] != "Healthy"]
@@ -177,8 +177,8 @@ def test_intervals_of_a_whole_evaluation_hold_the_truth(patients):
         _, probabilities = simulated((patients, 0, patients, 0), seed=seed, separation=1.5)
         columns = {f"p_{slug}": probabilities[:, i] for i, slug in enumerate(SLUGS)}
         some = replace(cohort, patients=cohort.patients.assign(**columns))
-        found = {**threshold_free_metrics(some, some.screened), "sensitivity": some.at().sensitivity}
-        for name, metric in found.items():
+        result = {**threshold_free_metrics(some, some.screened), "sensitivity": some.at().sensitivity}
+        for name, metric in result.items():
             if name in held:
                 held[name].append(metric.low <= true[name] <= metric.high)
     for name in names:
@@ -196,9 +196,9 @@ def test_small_classes_are_flagged():
 
 def test_a_perfect_area_on_few_patients_is_not_certain():
     perfect = evaluation_of(["acute"] * 12 + ["healthy"] * 12, np.eye(4)[[0] * 12 + [3] * 12])
-    found = perfect.headline["malignant_auroc"]
-    assert (found.value, found.high, found.method) == (1.0, 1.0, "Newcombe")
-    assert 0.75 < found.low < 0.95
+    result = perfect.headline["malignant_auroc"]
+    assert (result.value, result.high, result.method) == (1.0, 1.0, "Newcombe")
+    assert 0.75 < result.low < 0.95
 
 
 def test_no_number_is_ever_nan():

@@ -12,8 +12,8 @@ from napari_caltomorph.statistics import Metric
 
 @settings(deadline=None, max_examples=25)
 @given(predictions())
-def test_every_row_of_the_curve_is_what_that_threshold_does(made):
-    evaluation = evaluation_of(*made)
+def test_every_row_of_the_curve_is_what_that_threshold_does(predicted_patients):
+    evaluation = evaluation_of(*predicted_patients)
     curve = evaluation.screened.curve()
     for row in curve.itertuples(index=False):
         point = evaluation.at(row.threshold)
@@ -22,7 +22,7 @@ def test_every_row_of_the_curve_is_what_that_threshold_does(made):
             pairs += [(row.fdr, point.fdr if point.fdr.is_defined else Metric(0.0))]
         for number, metric in pairs:
             assert (None if np.isnan(number) else pytest.approx(number)) == metric.value
-    for slug in MALIGNANT & set(made[0]):
+    for slug in MALIGNANT & set(predicted_patients[0]):
         assert curve[f"sensitivity_{slug}"].iloc[-1] == 1
 
 

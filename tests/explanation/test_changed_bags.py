@@ -123,12 +123,12 @@ def log_odds(ensemble, values):
 
 def test_change_is_that_of_predicting_without_the_cell(every_kind, make_features):
     features = make_features(cells=11)
-    found = leave_one_out(every_kind, features, SLUG, [4, 0, 10])
-    assert found.cells == tuple(features.cells[i] for i in (4, 0, 10))
+    result = leave_one_out(every_kind, features, SLUG, [4, 0, 10])
+    assert result.cells == tuple(features.cells[i] for i in (4, 0, 10))
     whole = log_odds(every_kind, features.values)
-    assert found.log_odds == pytest.approx(whole, abs=1e-5)
-    assert found.probability == pytest.approx(1 / (1 + np.exp(-whole)), abs=1e-6)
-    for row, change in zip(found.rows, found.change, strict=True):
+    assert result.log_odds == pytest.approx(whole, abs=1e-5)
+    assert result.probability == pytest.approx(1 / (1 + np.exp(-whole)), abs=1e-6)
+    for row, change in zip(result.rows, result.change, strict=True):
         without = log_odds(every_kind, np.delete(features.values, row, axis=0))
         assert change == pytest.approx(without - whole, abs=2e-5)
 
@@ -147,8 +147,8 @@ def test_how_many_go_through_at_once_does_not_matter(make_ensemble, make_feature
 def test_leaving_out_either_of_two_equal_cells_changes_the_same(make_ensemble, make_features, cells, seed):
     features = make_features(cells=cells, seed=seed)
     values = np.concatenate([features.values, features.values[:1]])
-    found = leave_one_out(make_ensemble(), make_features(values=values), SLUG, [0, cells])
-    assert found.change[0] == pytest.approx(found.change[1], abs=2e-5)
+    result = leave_one_out(make_ensemble(), make_features(values=values), SLUG, [0, cells])
+    assert result.change[0] == pytest.approx(result.change[1], abs=2e-5)
 
 
 def test_the_only_cell_cannot_be_left_out(make_ensemble, make_features):
@@ -157,26 +157,26 @@ def test_the_only_cell_cannot_be_left_out(make_ensemble, make_features):
 
 
 def test_nothing_selected_is_nothing_changed(make_ensemble, make_features):
-    found = leave_one_out(make_ensemble(), make_features(), SLUG, [])
-    assert len(found.change) == len(found.cells) == 0
-    assert 0 < found.probability < 1
+    result = leave_one_out(make_ensemble(), make_features(), SLUG, [])
+    assert len(result.change) == len(result.cells) == 0
+    assert 0 < result.probability < 1
 
 
 def test_change_where_the_model_is_all_but_certain_is_still_a_number(make_ensemble, make_features):
     ensemble = make_ensemble()
     for member in ensemble.members:
         member.classifier[-1].weight.data.mul_(500)
-    found = leave_one_out(ensemble, make_features(), SLUG)
-    assert np.isfinite(found.change).all()
-    assert abs(found.log_odds) > 40  # beyond what a probability in double precision tells from 1
+    result = leave_one_out(ensemble, make_features(), SLUG)
+    assert np.isfinite(result.change).all()
+    assert abs(result.log_odds) > 40  # beyond what a probability in double precision tells from 1
 
 
 def test_added_cells_are_compared_with_the_background_alone(every_kind, make_features):
     features, donor = make_features(cells=8), make_features(cells=5, seed=9, patient_id="donor")
-    found = add_cells(every_kind, features, SLUG, donor, [7, 2])
+    result = add_cells(every_kind, features, SLUG, donor, [7, 2])
     before = log_odds(every_kind, donor.values)
-    assert found.log_odds == pytest.approx(before, abs=1e-5)
-    for row, change in zip(found.rows, found.change, strict=True):
+    assert result.log_odds == pytest.approx(before, abs=1e-5)
+    for row, change in zip(result.rows, result.change, strict=True):
         both = np.concatenate([donor.values, features.values[row : row + 1]])
         assert change == pytest.approx(log_odds(every_kind, both) - before, abs=2e-5)
 

@@ -21,15 +21,15 @@ SLUG = "acute_leukemia"
 def reference(ensemble, features, attribute):
     """(N,) captum's attribution of the class's log-odds, summed over features and averaged over members."""
     index, bag = ensemble.description.taxonomy.slugs.index(SLUG), torch.from_numpy(features.values)[None]
-    found = []
+    result = []
     for member in ensemble.members:
 
         def log_odds(bags, member=member):
             p = member(bags).logits.double().softmax(-1)[:, index]
             return (p / (1 - p)).log()
 
-        found.append(attribute(log_odds, bag, member.feature_mean.expand_as(bag)).sum(-1)[0].detach().numpy())
-    return np.mean(found, axis=0)
+        result.append(attribute(log_odds, bag, member.feature_mean.expand_as(bag)).sum(-1)[0].detach().numpy())
+    return np.mean(result, axis=0)
 
 
 @pytest.fixture
@@ -53,9 +53,9 @@ def test_contributions_are_captums_integrated_gradients(with_scales, make_featur
             bag, baselines=mean, n_steps=12, method="gausslegendre"
         ),
     )
-    found = contributions(with_scales, features, SLUG)
-    assert found.values == pytest.approx(expected, abs=1e-4)
-    assert found.unaccounted == pytest.approx(found.log_odds - found.baseline_log_odds - expected.sum(), abs=1e-3)
+    result = contributions(with_scales, features, SLUG)
+    assert result.values == pytest.approx(expected, abs=1e-4)
+    assert result.unaccounted == pytest.approx(result.log_odds - result.baseline_log_odds - expected.sum(), abs=1e-3)
 
 
 def test_contributions_at_the_bag_are_captums_gradient_times_input(with_scales, make_features):
@@ -100,13 +100,13 @@ def test_order_of_cells_does_not_matter(every_kind, make_features):
     features = make_features(cells=15)
     shuffle = np.random.default_rng(3).permutation(15)
     moved = make_features(values=features.values[shuffle])
-    found = contributions(every_kind, features, SLUG).values
-    assert contributions(every_kind, moved, SLUG).values == pytest.approx(found[shuffle], abs=1e-4)
+    result = contributions(every_kind, features, SLUG).values
+    assert contributions(every_kind, moved, SLUG).values == pytest.approx(result[shuffle], abs=1e-4)
 
 
 def test_padding_neither_contributes_nor_changes_what_others_do(every_kind, make_features):
     features = make_features(cells=7)
-    found = contributions(replace(every_kind, members=every_kind.members[:1]), features, SLUG, along_path=False)
+    result = contributions(replace(every_kind, members=every_kind.members[:1]), features, SLUG, along_path=False)
     bag = torch.from_numpy(features.values)
     padded = pad_sequence([bag, torch.full((10, bag.shape[1]), 9.0)], batch_first=True).requires_grad_()
     mask = torch.arange(10)[None] < torch.tensor([[7], [10]])
@@ -116,7 +116,7 @@ def test_padding_neither_contributes_nor_changes_what_others_do(every_kind, make
     values = (padded * gradient).detach().sum(-1)
     assert (gradient[0, 7:] == 0).all()
     assert (gradient[1] == 0).all()
-    assert values[0, :7].numpy() == pytest.approx(found.values, abs=1e-4)
+    assert values[0, :7].numpy() == pytest.approx(result.values, abs=1e-4)
 
 
 def test_a_linear_model_is_accounted_for_to_the_last_bit(make_ensemble, make_features):
@@ -130,17 +130,17 @@ def test_a_linear_model_is_accounted_for_to_the_last_bit(make_ensemble, make_fea
     for member in ensemble.members:
         member.classifier[1] = torch.nn.Identity()  # the activation between the two layers
     for along_path in (True, False):
-        found = contributions(ensemble, make_features(cells=30), two.slugs[0], along_path=along_path)
-        assert found.unaccounted == pytest.approx(0, abs=1e-5)
+        result = contributions(ensemble, make_features(cells=30), two.slugs[0], along_path=along_path)
+        assert result.unaccounted == pytest.approx(0, abs=1e-5)
 
 
 def test_contributions_add_up_along_the_path(every_kind, make_features):
     """To what lies between the bag and as many average cells; kinks and norms near nothing make the sum coarse."""
     features = make_features(values=make_features(cells=25).values + np.float32(0.6))
-    found = contributions(every_kind, features, SLUG)
-    size = np.abs(found.values).sum()
+    result = contributions(every_kind, features, SLUG)
+    size = np.abs(result.values).sum()
     assert size > 0.2  # or there would be nothing to add up to
-    assert found.unaccounted == pytest.approx(0, abs=0.15 * size)
+    assert result.unaccounted == pytest.approx(0, abs=0.15 * size)
 
 
 def test_contributions_of_a_certain_model_do_not_vanish(make_ensemble, make_features):
@@ -159,12 +159,12 @@ def test_contributions_of_a_certain_model_do_not_vanish(make_ensemble, make_feat
 
 
 def test_strongest_cells_are_those_that_support_and_those_that_oppose(make_ensemble, make_features):
-    found = contributions(make_ensemble(), make_features(cells=40), SLUG)
-    supporting, opposing = found.strongest(5)
-    assert list(found.values[supporting]) == sorted(found.values[found.values > 0], reverse=True)[:5]
-    assert list(found.values[opposing]) == sorted(found.values[found.values < 0])[:5]
-    supporting, opposing = found.strongest(1000)
-    assert len(supporting) + len(opposing) == np.count_nonzero(found.values)
+    result = contributions(make_ensemble(), make_features(cells=40), SLUG)
+    supporting, opposing = result.strongest(5)
+    assert list(result.values[supporting]) == sorted(result.values[result.values > 0], reverse=True)[:5]
+    assert list(result.values[opposing]) == sorted(result.values[result.values < 0])[:5]
+    supporting, opposing = result.strongest(1000)
+    assert len(supporting) + len(opposing) == np.count_nonzero(result.values)
 
 
 def test_one_cell_is_a_bag(every_kind, make_features):

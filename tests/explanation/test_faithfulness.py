@@ -24,11 +24,11 @@ def probability(ensemble, values):
 def test_points_are_predictions_of_the_cells_that_are_left(every_kind, make_features):
     features = make_features(cells=13)
     score = np.random.default_rng(1).normal(size=13)
-    found = faithfulness(every_kind, features, SLUG, {"some": score}, random_orders=2)
+    result = faithfulness(every_kind, features, SLUG, {"some": score}, random_orders=2)
     order = np.argsort(-score)
-    for gone, value in zip(found.removed, found.orders["some"].deletion, strict=True):
+    for gone, value in zip(result.removed, result.orders["some"].deletion, strict=True):
         assert value == pytest.approx(probability(every_kind, features.values[order[gone:]]), abs=1e-5)
-    for kept, value in zip(found.added, found.orders["some"].insertion, strict=True):
+    for kept, value in zip(result.added, result.orders["some"].insertion, strict=True):
         assert value == pytest.approx(probability(every_kind, features.values[order[:kept]]), abs=1e-5)
 
 
@@ -36,24 +36,24 @@ def test_points_are_predictions_of_the_cells_that_are_left(every_kind, make_feat
 @given(st.integers(2, 130), st.integers(0, 3))
 def test_curves_run_between_all_cells_and_one(make_ensemble, make_features, cells, seed):
     ensemble, features = make_ensemble(members=1), make_features(cells=cells, seed=seed)
-    found = faithfulness(ensemble, features, SLUG, {"first": -np.arange(cells)}, random_orders=3)
-    assert (found.removed[0], found.removed[-1]) == (0, cells - 1)
-    assert (found.added[0], found.added[-1]) == (1, cells)
+    result = faithfulness(ensemble, features, SLUG, {"first": -np.arange(cells)}, random_orders=3)
+    assert (result.removed[0], result.removed[-1]) == (0, cells - 1)
+    assert (result.added[0], result.added[-1]) == (1, cells)
     whole = probability(ensemble, features.values)
-    for curves in (*found.orders.values(), *found.random):
+    for curves in (*result.orders.values(), *result.random):
         assert curves.deletion[0] == pytest.approx(whole, abs=1e-5)
         assert curves.insertion[-1] == pytest.approx(whole, abs=1e-5)
         for kind in ("deletion", "insertion"):
-            assert getattr(curves, kind).shape == found.shares(kind).shape
-    assert 0 <= found.area("deletion", "first") <= 1
+            assert getattr(curves, kind).shape == result.shares(kind).shape
+    assert 0 <= result.area("deletion", "first") <= 1
 
 
 def test_taking_out_in_an_order_is_putting_in_in_the_reverse(make_ensemble, make_features):
     features = make_features(cells=20)
     score = np.random.default_rng(0).normal(size=20)
-    found = faithfulness(make_ensemble(), features, SLUG, {"a": score, "b": -score}, random_orders=1)
-    left = dict(zip(20 - found.removed, found.orders["a"].deletion, strict=True))
-    added = dict(zip(found.added, found.orders["b"].insertion, strict=True))
+    result = faithfulness(make_ensemble(), features, SLUG, {"a": score, "b": -score}, random_orders=1)
+    left = dict(zip(20 - result.removed, result.orders["a"].deletion, strict=True))
+    added = dict(zip(result.added, result.orders["b"].insertion, strict=True))
     both = left.keys() & added.keys()
     assert {1, 20} < both
     assert [left[n] for n in both] == pytest.approx([added[n] for n in both], abs=1e-5)
@@ -65,18 +65,18 @@ def test_what_matters_by_leave_one_out_beats_random_orders_in_mean_pooling(make_
 
     ensemble, features = make_ensemble(aggregator=MeanOptions()), make_features(cells=40)
     effect = -leave_one_out(ensemble, features, SLUG).change
-    found = faithfulness(ensemble, features, SLUG, {"effect": effect, "reverse": -effect})
+    result = faithfulness(ensemble, features, SLUG, {"effect": effect, "reverse": -effect})
     for kind in ("deletion", "insertion"):
-        assert found.gain(kind, "effect").low > 0
-        assert found.gain(kind, "reverse").high < 0
+        assert result.gain(kind, "effect").low > 0
+        assert result.gain(kind, "reverse").high < 0
 
 
 def test_gain_is_against_the_mean_random_order(make_ensemble, make_features):
-    found = faithfulness(make_ensemble(), make_features(), SLUG, {"x": np.arange(60.0)}, random_orders=7)
-    gain = found.gain("deletion", "x")
-    assert gain.value == pytest.approx(found.random_areas("deletion").mean() - found.area("deletion", "x"))
+    result = faithfulness(make_ensemble(), make_features(), SLUG, {"x": np.arange(60.0)}, random_orders=7)
+    gain = result.gain("deletion", "x")
+    assert gain.value == pytest.approx(result.random_areas("deletion").mean() - result.area("deletion", "x"))
     assert gain.low <= gain.value <= gain.high
-    assert len(found.random_areas("insertion")) == 7
+    assert len(result.random_areas("insertion")) == 7
 
 
 def test_seeds_decide_the_random_orders(make_ensemble, make_features):

@@ -55,26 +55,26 @@ def full_rollout(encoder, image):
 )
 def test_patches_are_those_of_the_full_product(make_cell, arguments):
     image = make_cell(1, 40)
-    found = patch_attention(encoder_of(**arguments), image)
+    result = patch_attention(encoder_of(**arguments), image)
     encoder = encoder_of(**arguments)
     rollout, prefix = full_rollout(encoder, image), encoder.module.num_prefix_tokens
     row = rollout[:, prefix:].mean(0) if arguments.get("global_pool") == "avg" else rollout[0, prefix:]
     expected = (row / row.mean()).reshape(4, 4).numpy()
-    assert found.patches == pytest.approx(expected, rel=1e-4)
+    assert result.patches == pytest.approx(expected, rel=1e-4)
     assert np.ptp(expected) > 0.05  # or the comparison would say nothing
 
 
 def test_pixels_lie_on_the_image(make_cell):
     encoder, image = encoder_of(**SMALL), make_cell(2, 48, 96)
-    found = patch_attention(encoder, image)
-    assert found.pixels.shape == image.shape[:2]
-    assert found.pixels.dtype == np.float32
+    result = patch_attention(encoder, image)
+    assert result.pixels.shape == image.shape[:2]
+    assert result.pixels.dtype == np.float32
     # Resized to a square, each of 4 x 4 patches covers 12 x 24 of these pixels; in its centre stands its own number.
     for y in range(4):
         for x in range(4):
-            centre = found.pixels[12 * y + 5 : 12 * y + 7, 24 * x + 11 : 24 * x + 13].mean()
-            assert centre == pytest.approx(found.patches[y, x], abs=0.02)
-    assert found.patches.mean() == pytest.approx(1)
+            centre = result.pixels[12 * y + 5 : 12 * y + 7, 24 * x + 11 : 24 * x + 13].mean()
+            assert centre == pytest.approx(result.patches[y, x], abs=0.02)
+    assert result.patches.mean() == pytest.approx(1)
 
 
 @pytest.mark.parametrize(("height", "width", "box"), [(20, 30, (10, 5, 20, 30)), (80, 40, (0, 10, 40, 20))])
@@ -122,9 +122,9 @@ def test_the_demo_encoder_and_a_dinobloom_have_one(make_cell, tmp_path):
     weights = timm.create_model("vit_small_patch14_dinov2", num_classes=0, img_size=224).state_dict()
     save_file(weights, tmp_path / "small.safetensors")
     options = EncodeOptions(encoder="dinobloom-s", weights=tmp_path / "small.safetensors", device="cpu")
-    found = patch_attention(load_encoder(options), make_cell(5, 144))
-    assert found.patches.shape == (16, 16)
-    assert found.pixels.shape == (144, 144)
+    result = patch_attention(load_encoder(options), make_cell(5, 144))
+    assert result.patches.shape == (16, 16)
+    assert result.pixels.shape == (144, 144)
 
 
 def test_a_convolutional_network_is_refused(make_cell):

@@ -49,15 +49,15 @@ def seen(known, patient, moved=0.0):
 
 def test_the_nearest_comes_first_with_label_and_distance():
     known = training()
-    found = nearest(known, seen(known, 4, moved=0.01))
-    assert found.patients[0].patient_id == "p4"
-    assert found.patients[0].label == "Healthy"
-    assert found.patients[0].hemoglobin_g_dl == 11.0
-    distances = [one.distance for one in found.patients]
+    result = nearest(known, seen(known, 4, moved=0.01))
+    assert result.patients[0].patient_id == "p4"
+    assert result.patients[0].label == "Healthy"
+    assert result.patients[0].hemoglobin_g_dl == 11.0
+    distances = [one.distance for one in result.patients]
     assert distances == sorted(distances)
     assert distances[0] < 0.1 < distances[1]
-    assert not found.was_trained_on
-    assert len(found.patients) == 5
+    assert not result.was_trained_on
+    assert len(result.patients) == 5
 
 
 @settings(max_examples=20, deadline=None)
@@ -65,33 +65,33 @@ def test_the_nearest_comes_first_with_label_and_distance():
 def test_the_size_of_a_members_space_does_not_matter(sizes):
     same, other = training(), training(sizes=tuple(sizes))
     expected = nearest(same, seen(same, 7))
-    found = nearest(other, seen(other, 7))
-    assert [one.patient_id for one in found.patients] == [one.patient_id for one in expected.patients]
+    result = nearest(other, seen(other, 7))
+    assert [one.patient_id for one in result.patients] == [one.patient_id for one in expected.patients]
     distances = [one.distance for one in expected.patients]
-    assert [one.distance for one in found.patients] == pytest.approx(distances, rel=1e-3)
+    assert [one.distance for one in result.patients] == pytest.approx(distances, rel=1e-3)
 
 
 def test_distance_one_is_that_of_a_typical_nearest_training_patient():
     known = training()
     places = known.embeddings[0].numpy()
     apart = np.linalg.norm(places[:, None] - places[None], axis=2) + 1e9 * np.eye(PATIENTS)
-    found = nearest(known, seen(known, 3), fingerprint=f"{3:064d}")
+    result = nearest(known, seen(known, 3), fingerprint=f"{3:064d}")
     others = np.delete(np.delete(apart, 3, axis=0), 3, axis=1)
-    assert found.patients[0].distance == pytest.approx(apart[3].min() / np.median(others.min(axis=1)), rel=1e-4)
+    assert result.patients[0].distance == pytest.approx(apart[3].min() / np.median(others.min(axis=1)), rel=1e-4)
 
 
 def test_a_training_patient_is_found_by_the_smear_and_is_not_its_own_neighbour():
     known = training()
-    found = nearest(known, seen(known, 9), fingerprint=f"{9:064d}", patient_id="renamed")
-    assert found.was_trained_on
-    assert "p9" not in {one.patient_id for one in found.patients}
+    result = nearest(known, seen(known, 9), fingerprint=f"{9:064d}", patient_id="renamed")
+    assert result.was_trained_on
+    assert "p9" not in {one.patient_id for one in result.patients}
 
 
 def test_another_smear_under_the_same_id_is_another_patient():
     known = training()
-    found = nearest(known, seen(known, 9), fingerprint="e" * 64, patient_id="p9")
-    assert not found.was_trained_on
-    assert found.patients[0].patient_id == "p9"
+    result = nearest(known, seen(known, 9), fingerprint="e" * 64, patient_id="p9")
+    assert not result.was_trained_on
+    assert result.patients[0].patient_id == "p9"
 
 
 def test_where_fingerprints_are_missing_the_id_decides():

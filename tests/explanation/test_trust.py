@@ -1,4 +1,4 @@
-"""What is said for and against a prediction: members, certainty, training domain, similar patients."""
+"""What supports and opposes a prediction: members, certainty, training domain, similar patients."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def patients(make_features):
 @pytest.fixture(scope="module")
 def ensemble(make_ensemble, patients):
     """Three members that know 60 patients and who they were."""
-    made = make_ensemble()
-    outputs = [made.member_outputs(one) for one in patients]
+    built = make_ensemble()
+    outputs = [built.member_outputs(one) for one in patients]
     embeddings = np.stack([one.embeddings for one in outputs], axis=1)
     judge = np.arange(COUNT) % 3
-    said = np.stack([one.probabilities[member] for one, member in zip(outputs, judge, strict=True)])
-    slugs = made.description.taxonomy.slugs
+    own_member = np.stack([one.probabilities[member] for one, member in zip(outputs, judge, strict=True)])
+    slugs = built.description.taxonomy.slugs
     table = pd.DataFrame(
         {
             "patient_id": pd.array([one.patient_id for one in patients], dtype="string"),
@@ -50,14 +50,14 @@ def ensemble(make_ensemble, patients):
             "fingerprint": pd.array([one.origin.smear_fingerprint for one in patients], dtype="string"),
             "fold": pd.array(judge, dtype="Int64"),
         }
-        | {f"out_of_fold_p_{slug}": said[:, i] for i, slug in enumerate(slugs)}
+        | {f"out_of_fold_p_{slug}": own_member[:, i] for i, slug in enumerate(slugs)}
     )
     domain = fit_domain([one.values for one in patients], embeddings, judge)
-    return replace(made, patients=TrainingPatients(table, torch.tensor(embeddings)), domain=domain)
+    return replace(built, patients=TrainingPatients(table, torch.tensor(embeddings)), domain=domain)
 
 
-def statement(found, about):
-    return next(one for one in found.statements if one.about == about)
+def statement(result, about):
+    return next(one for one in result.statements if one.about == about)
 
 
 def of_members(prediction, *rows):
@@ -71,39 +71,39 @@ def rows_for(*classes, sure=0.86):
 
 def test_a_smear_with_its_model_has_every_statement(ensemble, make_features):
     features = make_features(60, seed=700)
-    found = trust(ensemble.predict(features), ensemble, features)
-    assert [one.about for one in found.statements] == [
+    result = trust(ensemble.predict(features), ensemble, features)
+    assert [one.about for one in result.statements] == [
         "Training cohort",
         "Members",
         "Certainty",
         "Probabilities",
         "Similar patients",
     ]
-    assert found.similar is not None
-    assert len(found.similar.patients) == 5
-    assert "of the training patients" in statement(found, "Certainty").text
-    assert all(one.text.endswith(".") for one in found.statements)
+    assert result.similar is not None
+    assert len(result.similar.patients) == 5
+    assert "of the training patients" in statement(result, "Certainty").text
+    assert all(one.text.endswith(".") for one in result.statements)
 
 
 def test_outside_the_domain_is_one_warning(ensemble, make_features):
     features = make_features(values=make_features(60, seed=1).values + 3)
-    found = trust(ensemble.predict(features), ensemble, features)
-    assert statement(found, "Training cohort").is_warning
-    assert sum("Unlike the training cohort" in one.text for one in found.statements) == 1
+    result = trust(ensemble.predict(features), ensemble, features)
+    assert statement(result, "Training cohort").is_warning
+    assert sum("Unlike the training cohort" in one.text for one in result.statements) == 1
 
 
 def test_other_warnings_of_the_prediction_are_passed_on(ensemble, make_features):
     features = make_features(20, seed=2)
-    found = trust(ensemble.predict(features), ensemble, features)
-    texts = [one.text for one in found.statements if one.is_warning]
+    result = trust(ensemble.predict(features), ensemble, features)
+    texts = [one.text for one in result.statements if one.is_warning]
     assert any(text.startswith("Only 20 cells") for text in texts)
 
 
 def test_a_training_patient_warns_that_a_correct_prediction_proves_nothing(ensemble, patients):
-    found = trust(ensemble.predict(patients[5]), ensemble, patients[5])
-    said = statement(found, "Similar patients")
-    assert said.is_warning
-    assert "trained on this patient" in said.text
+    result = trust(ensemble.predict(patients[5]), ensemble, patients[5])
+    similar = statement(result, "Similar patients")
+    assert similar.is_warning
+    assert "trained on this patient" in similar.text
 
 
 def test_without_model_private_or_domain_one_sentence_states_it(ensemble, make_features):
@@ -111,11 +111,11 @@ def test_without_model_private_or_domain_one_sentence_states_it(ensemble, make_f
     prediction = replace(ensemble, domain=None).predict(features)
     assert statement(trust(prediction), "Similar patients").text == NO_MODEL
     bare = replace(ensemble, patients=None, domain=None)
-    found = trust(prediction, bare, features)
-    assert statement(found, "Similar patients").text == NO_PATIENTS
-    assert statement(found, "Training cohort").text == UNKNOWN
-    assert "not known" in statement(found, "Certainty").text
-    assert not any(one.is_warning for one in found.statements)
+    result = trust(prediction, bare, features)
+    assert statement(result, "Similar patients").text == NO_PATIENTS
+    assert statement(result, "Training cohort").text == UNKNOWN
+    assert "not known" in statement(result, "Certainty").text
+    assert not any(one.is_warning for one in result.statements)
 
 
 def test_what_is_damaged_is_left_out_and_one_sentence_states_it(ensemble, make_features, tmp_path):
@@ -127,26 +127,26 @@ def test_what_is_damaged_is_left_out_and_one_sentence_states_it(ensemble, make_f
         raise FeaturesRefused("The features were not kept.")
 
     prediction = ensemble.predict(features)
-    found = available_trust(prediction, lambda: damaged, lambda: features)
-    assert str(tmp_path / "private") in statement(found, "Similar patients").text
-    found = available_trust(prediction, lambda: ensemble, without_features)
-    assert "The features were not kept." in statement(found, "Similar patients").text
+    result = available_trust(prediction, lambda: damaged, lambda: features)
+    assert str(tmp_path / "private") in statement(result, "Similar patients").text
+    result = available_trust(prediction, lambda: ensemble, without_features)
+    assert "The features were not kept." in statement(result, "Similar patients").text
 
 
 def test_members_that_agree_do_not_disagree(ensemble, make_features):
     prediction = of_members(ensemble.predict(make_features(60)), *rows_for(2, 2, 2))
-    found = trust(prediction)
-    assert found.agreeing_members == 3
-    assert found.disagreement == pytest.approx(0, abs=1e-12)
-    assert statement(found, "Members").text.startswith("All 3 members predict MDS")
+    result = trust(prediction)
+    assert result.agreeing_members == 3
+    assert result.disagreement == pytest.approx(0, abs=1e-12)
+    assert statement(result, "Members").text.startswith("All 3 members predict MDS")
 
 
 def test_members_that_contradict_each_other_warn(ensemble, make_features):
     prediction = of_members(ensemble.predict(make_features(60)), *rows_for(0, 1, 2))
-    found = trust(prediction)
-    assert found.agreeing_members == 1
-    assert found.disagreement > 0.2
-    assert statement(found, "Members").is_warning
+    result = trust(prediction)
+    assert result.agreeing_members == 1
+    assert result.disagreement > 0.2
+    assert statement(result, "Members").is_warning
 
 
 def test_entropy_is_between_certain_and_undecided():
@@ -168,8 +168,8 @@ def test_held_out_certainty_is_of_the_members_that_were_not_trained_on_the_patie
     taxonomy = ensemble.description.taxonomy
     held_out = held_out_certainty(ensemble.patients.table, taxonomy)
     assert held_out is not None
-    said = [ensemble.member_outputs(one, (i % 3,)).probabilities[0] for i, one in enumerate(patients)]
-    expected = sorted(float(entropies(one)) for one in said)
+    own_member = [ensemble.member_outputs(one, (i % 3,)).probabilities[0] for i, one in enumerate(patients)]
+    expected = sorted(float(entropies(one)) for one in own_member)
     assert held_out.entropies == pytest.approx(expected)
     assert held_out_certainty(ensemble.patients.table.iloc[:39], taxonomy) is None
     assert held_out_certainty(ensemble.patients.table[["patient_id", "coarse"]], taxonomy) is None

@@ -37,41 +37,41 @@ class Made(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("jobs")
-    found = Made(folder / "images", folder / "features", folder / "model")
-    synthesize_cohort(found.images, SynthOptions(patients=24, cells=3, seed=2, layout="aml-hehr"))
-    cohort = read_patients(found.images, PATIENTS.model_copy(update={"taxonomy": "aml-hehr"}))
-    train_model(TrainRequest(cohort, found.features, found.model, tiny(), encoding=DEMO_VIT))
-    return found
+    outcome = Made(folder / "images", folder / "features", folder / "model")
+    synthesize_cohort(outcome.images, SynthOptions(patients=24, cells=3, seed=2, layout="aml-hehr"))
+    cohort = read_patients(outcome.images, PATIENTS.model_copy(update={"taxonomy": "aml-hehr"}))
+    train_model(TrainRequest(cohort, outcome.features, outcome.model, tiny(), encoding=DEMO_VIT))
+    return outcome
 
 
-def request(made: Made, features: Path | None = None, **options: object) -> EvaluateRequest:
+def request(trained: Made, features: Path | None = None, **options: object) -> EvaluateRequest:
     chosen = EvaluateModelOptions(**({"split": "all", "resamples": 0, "device": "cpu", "lab": "same"} | options))
     patients = PATIENTS.model_copy(update={"taxonomy": "aml-hehr"})
-    return EvaluateRequest(str(made.model), made.images, patients, features or made.features, chosen)
+    return EvaluateRequest(str(trained.model), trained.images, patients, features or trained.features, chosen)
 
 
-def test_training_encodes_its_patients_first_and_only_where_it_may(made, tmp_path):
-    assert (made.model / "training_curves.png").is_file()
-    assert len(list(made.features.glob("*.h5"))) == 24
-    cohort = read_patients(made.images, PATIENTS.model_copy(update={"taxonomy": "aml-hehr"}))
+def test_training_encodes_its_patients_first_and_only_where_it_may(trained, tmp_path):
+    assert (trained.model / "training_curves.png").is_file()
+    assert len(list(trained.features.glob("*.h5"))) == 24
+    cohort = read_patients(trained.images, PATIENTS.model_copy(update={"taxonomy": "aml-hehr"}))
     with pytest.raises(TrainingRefused, match="no features"):
         train_model(TrainRequest(cohort, tmp_path / "none", tmp_path / "model", tiny()))
     with pytest.raises(OutputRefused, match="exists already"):
-        train_model(TrainRequest(cohort, tmp_path / "none", made.model, tiny(), encoding=DEMO_VIT))
+        train_model(TrainRequest(cohort, tmp_path / "none", trained.model, tiny(), encoding=DEMO_VIT))
     assert not (tmp_path / "none").exists()
 
 
-def test_an_evaluation_encodes_only_the_patients_of_its_split(made, tmp_path):
+def test_an_evaluation_encodes_only_the_patients_of_its_split(trained, tmp_path):
     with pytest.raises(FeaturesMissing):
-        evaluate_model(request(made, tmp_path / "features", split="test"))
-    result = evaluate_model(request(made, tmp_path / "features", split="test", encode_missing=True))
+        evaluate_model(request(trained, tmp_path / "features", split="test"))
+    result = evaluate_model(request(trained, tmp_path / "features", split="test", encode_missing=True))
     assert len(list((tmp_path / "features").glob("*.h5"))) == len(result.evaluation.patients) < 24
 
 
-def test_the_result_keeps_its_inputs_and_saves_every_requested_file(made, tmp_path):
-    result = examine(evaluate_model(request(made, split="train", out_of_fold=True, faithfulness=True, audit=True)))
+def test_the_result_keeps_its_inputs_and_saves_every_requested_file(trained, tmp_path):
+    result = examine(evaluate_model(request(trained, split="train", out_of_fold=True, faithfulness=True, audit=True)))
     assert type(result.evaluation.options) is EvaluateOptions
     moved = result.at(0.25)
     files = save_evaluation(moved, tmp_path / "out", numbers_only=True)
@@ -80,17 +80,26 @@ def test_the_result_keeps_its_inputs_and_saves_every_requested_file(made, tmp_pa
     assert result.at(None) is result
 
 
-def test_a_rule_chooses_the_threshold_for_every_face(made):
-    result = evaluate_model(request(made, split="train", out_of_fold=True, choose_by="sensitivity=0.9"))
+def test_a_rule_chooses_the_threshold_for_every_face(trained):
+    result = evaluate_model(request(trained, split="train", out_of_fold=True, choose_by="sensitivity=0.9"))
     assert result.decision is not None
     assert result.evaluation.provenance.threshold.value == result.decision.threshold
     with pytest.raises(EvaluationRefused, match="--choose-by"):
-        evaluate_model(request(made, store_threshold=True))
+        evaluate_model(request(trained, store_threshold=True))
 
 
-def test_missing_patients_are_encoded_first_with_the_option(made, tmp_path, capsys):
-    cohort = (made.images, "--taxonomy", "aml-hehr", "--min-cells", 1, "--folds", 2, "--test-fraction", 0.4)
-    words = ("evaluate", *cohort, "--model", made.model, "--features", tmp_path / "features", "--out", tmp_path / "out")
+def test_missing_patients_are_encoded_first_with_the_option(trained, tmp_path, capsys):
+    cohort = (trained.images, "--taxonomy", "aml-hehr", "--min-cells", 1, "--folds", 2, "--test-fraction", 0.4)
+    words = (
+        "evaluate",
+        *cohort,
+        "--model",
+        trained.model,
+        "--features",
+        tmp_path / "features",
+        "--out",
+        tmp_path / "out",
+    )
     assert main([*map(str, words), "--numbers-only", "--resamples", "0"]) == 2
     assert "caltomorph encode" in capsys.readouterr().err
     assert main([*map(str, words), "--numbers-only", "--resamples", "0", "--encode-missing"]) == 0

@@ -67,9 +67,9 @@ def test_the_histogram_of_each_class_holds_its_patients():
 def test_extreme_numbers_of_cells_are_drawn_within_the_axes(cells):
     axes, _ = drawn(draw_cells, make_cohort(cells))
     low, high = axes.get_xlim()
-    found = [x for row in range(8) for x in bars_of(axes, row)]
-    assert len(found) == len([1 for n in cells[:8] if n is not None])
-    assert all(low < x < high for x in found)
+    result = [x for row in range(8) for x in bars_of(axes, row)]
+    assert len(result) == len([1 for n in cells[:8] if n is not None])
+    assert all(low < x < high for x in result)
     labels = [label for label in axes.get_xticklabels() if low <= label.get_position()[0] <= high]
     assert labels
     assert all(label.get_text().isdigit() for label in labels)

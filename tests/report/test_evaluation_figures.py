@@ -1,4 +1,4 @@
-"""Figures of an evaluation show its numbers: read back from what was drawn. What is undefined is said in a sentence."""
+"""Figures of an evaluation show its numbers, as read back from the figure; undefined numbers are explained."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def mapped(evaluation):
     rng = np.random.default_rng(0)
     classes = np.arange(30) % 3
     training = (8 * np.eye(3, 6)[classes] + rng.normal(size=(30, 6))).astype(np.float32)
-    judged = (training[np.arange(53) % 30] + 0.01).astype(np.float32)
-    judged[0] = 500
-    embeddings = Embeddings(1, judged, training, tuple(SLUGS[c] for c in classes))
+    evaluated_patients = (training[np.arange(53) % 30] + 0.01).astype(np.float32)
+    evaluated_patients[0] = 500
+    embeddings = Embeddings(1, evaluated_patients, training, tuple(SLUGS[c] for c in classes))
     return replace(evaluation, embeddings=embeddings)
 
 
@@ -102,13 +102,13 @@ def legend_of(axes):
 
 def test_cells_of_the_matrix_hold_counts_and_shares_of_the_row(evaluation):
     axes = drawn(draw_confusion, evaluation)
-    found = {(round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in axes.texts}
+    result = {(round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in axes.texts}
     counts = evaluation.confusion.counts
     assert counts.sum() == 53
     expected = {
         (r, c): f"{counts[r, c]}\n{counts[r, c] / counts[r].sum():.0%}" for r, c in zip(*counts.nonzero(), strict=True)
     }
-    assert found == expected
+    assert result == expected
 
 
 def test_rows_name_classes_sets_of_right_answers_and_other_classes_with_their_patients(evaluation):
@@ -173,15 +173,15 @@ def test_fdr_curves_are_the_evaluations(evaluation, draw, column):
 
 
 def test_ece_is_next_to_that_of_a_calibrated_model(evaluation):
-    for draw, found in (
+    for draw, result in (
         (draw_reliability, evaluation.reliability),
         (draw_malignancy_reliability, evaluation.malignancy_reliability),
     ):
         axes = drawn(draw, evaluation)
-        assert f"ECE {found.ece:.3f}" in axes.get_title(loc="left")
-        assert f"perfectly calibrated: {found.chance.value:.3f}" in axes.get_title(loc="left")
+        assert f"ECE {result.ece:.3f}" in axes.get_title(loc="left")
+        assert f"perfectly calibrated: {result.chance.value:.3f}" in axes.get_title(loc="left")
         dots = offsets(axes)
-        bins = [one for one in found.bins if one.patients]
+        bins = [one for one in result.bins if one.patients]
         assert dots.tolist() == [[one.mean_probability, one.observed.value] for one in bins]
 
 
@@ -217,40 +217,40 @@ def test_map_places_evaluated_patients_near_their_neighbours_and_marks_distant_o
     mapped = replace(mapped)  # the other tests use PCA, which is faster
     axes = drawn(draw_map, mapped)
     threads = torch.get_num_threads()
-    made = patient_map(mapped)
+    mapping = patient_map(mapped)
     assert torch.get_num_threads() == threads  # numba would change it, and so the weights of a later training
-    training, judged = axes.collections
-    assert np.allclose(training.get_offsets(), made.training)
-    assert np.allclose(judged.get_offsets(), made.evaluated)
-    near = np.linalg.norm(made.evaluated[1:30] - made.training[1:30], axis=1)
-    assert np.median(near) < 0.2 * np.ptp(made.training)
-    assert made.is_far.tolist() == [True] + [False] * 52
-    faces = judged.get_facecolors()
+    training, evaluated_patients = axes.collections
+    assert np.allclose(training.get_offsets(), mapping.training)
+    assert np.allclose(evaluated_patients.get_offsets(), mapping.evaluated)
+    near = np.linalg.norm(mapping.evaluated[1:30] - mapping.training[1:30], axis=1)
+    assert np.median(near) < 0.2 * np.ptp(mapping.training)
+    assert mapping.is_far.tolist() == [True] + [False] * 52
+    faces = evaluated_patients.get_facecolors()
     assert faces[0, 3] == 0
     assert to_hex(faces[1]) == TAXONOMY.colors[0]
     assert "evaluated, far from all" in legend_of(axes)
-    assert made.parameters["member"] == 1
-    assert "by member 2" in made.in_words
+    assert mapping.parameters["member"] == 1
+    assert "by member 2" in mapping.in_words
 
-    stored = load_file(made.save(tmp_path))
-    assert np.array_equal(stored["judged"], made.evaluated)
-    assert np.array_equal(stored["is_far"], made.is_far)
+    stored = load_file(mapping.save(tmp_path))
+    assert np.array_equal(stored["judged"], mapping.evaluated)
+    assert np.array_equal(stored["is_far"], mapping.is_far)
 
 
 @pytest.mark.usefixtures("pca")
 def test_map_without_training_patients_shows_the_evaluated_patients(mapped):
     alone = replace(mapped, embeddings=replace(mapped.embeddings, training=None, training_classes=()))
-    made = patient_map(alone)
-    assert made.training.shape == (0, 2)
-    assert np.isfinite(made.evaluated).all()
-    assert not made.is_far.any()
+    mapping = patient_map(alone)
+    assert mapping.training.shape == (0, 2)
+    assert np.isfinite(mapping.evaluated).all()
+    assert not mapping.is_far.any()
 
 
 @pytest.mark.usefixtures("pca")
 def test_a_note_warns_when_evaluated_patients_trained_the_member_of_the_map(mapped):
     folds = pd.array([1] * 20 + [0] * 30 + [None] * 3, dtype="Int64")
-    made = patient_map(replace(mapped, patients=mapped.patients.assign(fold=folds)))
-    assert "30 of the evaluated patients trained member 2" in made.in_words
+    mapping = patient_map(replace(mapped, patients=mapped.patients.assign(fold=folds)))
+    assert "30 of the evaluated patients trained member 2" in mapping.in_words
     assert "trained member" not in patient_map(mapped).in_words
 
 
@@ -258,9 +258,9 @@ def test_a_note_warns_when_evaluated_patients_trained_the_member_of_the_map(mapp
 def test_without_umap_the_map_is_a_pca_with_a_note(mapped):
     axes = drawn(draw_map, mapped)
     assert axes.get_xlabel() == "PCA of member 2"
-    made = patient_map(mapped)
-    assert made.is_far.tolist() == [True] + [False] * 52
-    assert "napari-caltomorph[umap]" in made.in_words
+    mapping = patient_map(mapped)
+    assert mapping.is_far.tolist() == [True] + [False] * 52
+    assert "napari-caltomorph[umap]" in mapping.in_words
 
 
 @pytest.mark.usefixtures("pca")
@@ -295,12 +295,12 @@ def test_probability_against_a_column_shows_the_classes_patients(evaluation):
 
 def test_errors_by_a_column_are_drawn_with_patient_counts(against):
     axes = drawn(lambda axes, e, style: draw_errors_by(axes, e, "blasts", style), against)
-    (found,) = against.covariate_associations
+    (result,) = against.covariate_associations
     lines, intervals, _ = (axes.lines[part::3] for part in range(3))
     assert [(*line.get_xdata(), line.get_ydata()[0]) for line in lines] == [
-        (part.low, part.high, part.error.value) for part in found.bins
+        (part.low, part.high, part.error.value) for part in result.bins
     ]
-    assert [tuple(line.get_ydata()) for line in intervals] == [(p.error.low, p.error.high) for p in found.bins]
+    assert [tuple(line.get_ydata()) for line in intervals] == [(p.error.low, p.error.high) for p in result.bins]
     known = (against.has_one_class | against.has_several)[1:]  # the first has no number
     right, wrong = (len(ticks.get_segments()) for ticks in axes.collections)
     assert (right, wrong) == ((known & against.is_right[1:]).sum(), (known & ~against.is_right[1:]).sum())

@@ -37,7 +37,7 @@ def evaluation():
     probabilities = np.concatenate([probabilities, rng.dirichlet(np.ones(4), size=10)])
     count = len(probabilities)
     measured = rng.normal(11, 2, size=count)
-    made = evaluation_of(
+    simulated_evaluation = evaluation_of(
         [*truth, *[None] * 10],
         probabilities,
         coarse_set=[None] * 78 + ["acute|mds"] * 4 + [None] * 6,
@@ -49,8 +49,8 @@ def evaluation():
     )
     share = np.clip(probabilities[:, 0] + rng.normal(0, 0.15, size=count), 0, 1)
     return replace(
-        made,
-        options=made.options.model_copy(update={"against": ("myeloblast",)}),
+        simulated_evaluation,
+        options=simulated_evaluation.options.model_copy(update={"against": ("myeloblast",)}),
         covariates=pd.DataFrame({f"{SHARE}myeloblast": share.round(3)}),
     )
 

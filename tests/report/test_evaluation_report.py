@@ -29,7 +29,7 @@ from napari_caltomorph.synthetic.write import write_smear
 def evaluation():
     truth, probabilities = simulated((9, 8, 7, 12), separation=1.5)
     probabilities = np.concatenate([probabilities, np.full((2, 4), 0.25)])
-    made = evaluation_of(
+    base = evaluation_of(
         [*truth, None, None],
         probabilities,
         coarse_set=[None] * 36 + ["acute|mds", None],
@@ -37,11 +37,11 @@ def evaluation():
         measured=list(np.linspace(8, 15, 38)),
         hemoglobin=list(np.linspace(9, 14, 38) + np.sin(np.arange(38))),
     )
-    provenance = made.provenance.model_copy(
+    provenance = base.provenance.model_copy(
         update={"cohort_left_out": {"follow-up": 3, "few cells": 2}, "cohort_notes": ("Two tables were joined.",)}
     )
     not_evaluated = pd.DataFrame([("P900", "no features")], columns=["patient_id", "reason"])
-    return replace(made, provenance=provenance, not_evaluated=not_evaluated)
+    return replace(base, provenance=provenance, not_evaluated=not_evaluated)
 
 
 @pytest.fixture(scope="module")
@@ -188,8 +188,8 @@ def test_no_text_is_taken_for_html(evaluation):
 
 
 def test_an_evaluation_without_labels_gives_reasons_instead_of_numbers():
-    nobody = evaluation_of([None, None], np.full((2, 4), 0.25))
-    text = Page(evaluation_report(nobody)).text
+    unlabelled = evaluation_of([None, None], np.full((2, 4), 0.25))
+    text = Page(evaluation_report(unlabelled)).text
     assert "No number is defined" in text
     assert "the cohort has no labels" in text
     assert "Patients with a wrong prediction" not in text
@@ -247,9 +247,9 @@ def test_cells_of_wrong_patients_are_thumbnails(with_covariate, full_page):
 
 
 def test_a_covariate_has_a_table_and_a_figure(with_covariate, full_page):
-    (found,) = with_covariate.covariate_associations
+    (outcome,) = with_covariate.covariate_associations
     assert "Errors by blasts" in full_page.text
-    for part in found.bins:
+    for part in outcome.bins:
         error = part.error
         shown = f"{error.patients} {error.value:.2f} {error.low:.2f} to {error.high:.2f}"
         assert f"{part.low:.3g} to {part.high:.3g} {shown}" in full_page.text
@@ -266,7 +266,7 @@ def ensemble():
 
 
 @pytest.fixture(scope="module")
-def judged(ensemble, tmp_path_factory):
+def evaluated(ensemble, tmp_path_factory):
     """P000 and P001 are wrong, P002 is right; each has images and features."""
     folder = tmp_path_factory.mktemp("top_cells")
     (folder / "features").mkdir()
@@ -278,22 +278,22 @@ def judged(ensemble, tmp_path_factory):
         features = Features(patient.patient_id, values, names, FeatureOrigin())
         features.save(folder / "features" / f"{patient.patient_id}.h5")
     certain = np.array([[0.0, 0.9, 0.1, 0.0], [0.2, 0.8, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
-    made = evaluation_of(["acute"] * 3, certain)
+    base = evaluation_of(["acute"] * 3, certain)
     paths = pd.array([str(folder / f"P{i:03d}") for i in range(3)], dtype="string")
-    return replace(made, patients=made.patients.assign(path=paths)), folder
+    return replace(base, patients=base.patients.assign(path=paths)), folder
 
 
 @pytest.fixture(scope="module")
-def files(judged):
-    _, folder = judged
+def files(evaluated):
+    _, folder = evaluated
     return {path.stem: path for path in (folder / "features").glob("*.h5")}
 
 
-def test_cells_are_those_that_the_prediction_ranks_first(ensemble, judged, files):
-    evaluation, folder = judged
-    found = top_cells(ensemble, evaluation, files, cells=4)
-    assert list(found) == ["P000", "P001"]
-    for patient, images in found.items():
+def test_cells_are_those_that_the_prediction_ranks_first(ensemble, evaluated, files):
+    evaluation, folder = evaluated
+    outcome = top_cells(ensemble, evaluation, files, cells=4)
+    assert list(outcome) == ["P000", "P001"]
+    for patient, images in outcome.items():
         bag = Features.load(folder / "features" / f"{patient}.h5")
         first = np.argsort(-ensemble.predict(bag).attention)[:4]
         smear = read_smear(folder / patient)
@@ -301,27 +301,27 @@ def test_cells_are_those_that_the_prediction_ranks_first(ensemble, judged, files
             assert np.array_equal(image, smear.image(smear.cells.index(bag.cells[cell])))
 
 
-def test_out_of_fold_report_uses_the_member_that_evaluated_the_patient(ensemble, judged, files):
-    evaluation, folder = judged
+def test_out_of_fold_report_uses_the_member_that_evaluated_the_patient(ensemble, evaluated, files):
+    evaluation, folder = evaluated
     alone = evaluation.patients.assign(fold=pd.array([2, 2, 2], dtype="Int64"))
-    found = top_cells(ensemble, replace(evaluation, patients=alone), files, cells=1)
+    outcome = top_cells(ensemble, replace(evaluation, patients=alone), files, cells=1)
     member = Ensemble(ensemble.description, ensemble.members[2:3])
-    for patient, (image,) in found.items():
+    for patient, (image,) in outcome.items():
         bag = Features.load(folder / "features" / f"{patient}.h5")
         smear = read_smear(folder / patient)
         best = bag.cells[int(np.argmax(member.predict(bag).attention))]
         assert np.array_equal(image, smear.image(smear.cells.index(best)))
 
 
-def test_patients_without_images_or_features_are_left_out(ensemble, judged, files, tmp_path):
-    evaluation, _ = judged
+def test_patients_without_images_or_features_are_left_out(ensemble, evaluated, files, tmp_path):
+    evaluation, _ = evaluated
     gone = evaluation.patients["path"].copy()
     gone.iloc[0] = str(tmp_path / "gone")
-    found = top_cells(ensemble, replace(evaluation, patients=evaluation.patients.assign(path=gone)), files)
-    assert list(found) == ["P001"]
+    outcome = top_cells(ensemble, replace(evaluation, patients=evaluation.patients.assign(path=gone)), files)
+    assert list(outcome) == ["P001"]
     assert top_cells(ensemble, evaluation, {}) == {}
 
 
-def test_the_number_of_patients_is_limited(ensemble, judged, files):
-    evaluation, _ = judged
+def test_the_number_of_patients_is_limited(ensemble, evaluated, files):
+    evaluation, _ = evaluated
     assert list(top_cells(ensemble, evaluation, files, patients=1)) == ["P000"]

@@ -55,20 +55,20 @@ def features(make_features):
 
 
 @pytest.fixture(scope="module")
-def found(ensemble, features):
+def result(ensemble, features):
     return contributions(ensemble, features, SLUG)
 
 
-def test_dots_are_placed_at_attention_and_contribution(axes, ensemble, features, found):
+def test_dots_are_placed_at_attention_and_contribution(axes, ensemble, features, result):
     prediction = ensemble.predict(features)
-    dots = draw_contributions(axes, prediction, found, DARK)
+    dots = draw_contributions(axes, prediction, result, DARK)
     places = np.asarray(dots.get_offsets())
     assert 10 ** places[:, 0] == pytest.approx(np.maximum(prediction.attention, 1e-3))
-    assert places[:, 1] == pytest.approx(found.values)
+    assert places[:, 1] == pytest.approx(result.values)
     colors = [to_rgba(prediction.taxonomy.colors[i]) for i in prediction.alone_class]
     assert dots.get_facecolors() == pytest.approx(np.array(colors))
     low, high = axes.get_ylim()
-    assert low < found.values.min() < found.values.max() < high
+    assert low < result.values.min() < result.values.max() < high
     assert low == -high
 
 
@@ -81,14 +81,14 @@ def test_without_attention_the_response_alone_takes_its_place(axes, make_ensembl
     assert "no attention" in axes.get_xlabel()
 
 
-def test_bars_are_the_strongest_for_and_against(axes, ensemble, features, found):
+def test_bars_are_the_strongest_for_and_against(axes, ensemble, features, result):
     prediction = ensemble.predict(features)
-    cells = draw_strongest(axes, prediction, found, DARK, count=4)
+    cells = draw_strongest(axes, prediction, result, DARK, count=4)
     widths = [bar.get_width() for bar in axes.patches]
-    assert widths == pytest.approx(found.values[cells])
+    assert widths == pytest.approx(result.values[cells])
     assert widths == sorted(widths, reverse=True)
-    assert widths[0] == found.values.max()
-    assert widths[-1] == found.values.min()
+    assert widths[0] == result.values.max()
+    assert widths[-1] == result.values.min()
     for bar in axes.patches:
         assert bar.get_facecolor() == to_rgba(SUPPORTS if bar.get_width() > 0 else OPPOSES)
     names = [label.get_text() for label in axes.get_yticklabels()]
@@ -102,22 +102,22 @@ def test_contributions_of_zero_are_noted(axes, ensemble, features):
 
 
 def test_leave_one_out_shows_the_largest_changes_first(axes, ensemble, features):
-    found = leave_one_out(ensemble, features, SLUG, range(25))
-    draw_leave_one_out(axes, ensemble.predict(features), found, DARK, count=10)
+    result = leave_one_out(ensemble, features, SLUG, range(25))
+    draw_leave_one_out(axes, ensemble.predict(features), result, DARK, count=10)
     widths = np.array([bar.get_width() for bar in axes.patches])
     assert len(widths) == 10
-    assert np.abs(widths) == pytest.approx(np.sort(np.abs(found.change))[::-1][:10])
+    assert np.abs(widths) == pytest.approx(np.sort(np.abs(result.change))[::-1][:10])
     # The colour says what the cell spoke for, and so turns with the sign of its loss.
     assert axes.patches[0].get_facecolor() == to_rgba(SUPPORTS if widths[0] < 0 else OPPOSES)
 
 
 def test_curves_are_the_results_with_the_random_band(axes, ensemble, features):
-    found = faithfulness(ensemble, features, SLUG, cell_scores(ensemble, features, SLUG), random_orders=4)
-    draw_curves(axes, found, "insertion", DARK)
+    result = faithfulness(ensemble, features, SLUG, cell_scores(ensemble, features, SLUG), random_orders=4)
+    draw_curves(axes, result, "insertion", DARK)
     by_label = {line.get_label().split()[0]: line for line in axes.lines}
     assert set(by_label) == {"their", "attention", "contribution", "alone"}
-    assert by_label["alone"].get_ydata() == pytest.approx(found.orders["alone"].insertion)
-    assert by_label["alone"].get_xdata() == pytest.approx(found.shares("insertion"))
+    assert by_label["alone"].get_ydata() == pytest.approx(result.orders["alone"].insertion)
+    assert by_label["alone"].get_xdata() == pytest.approx(result.shares("insertion"))
     assert axes.collections[0].get_label() == "4 random orders"
 
 
@@ -127,15 +127,15 @@ def test_cohort_figure_and_table_hold_the_gains():
         f"{kind}_{order}": rng.uniform(size=25) for kind in ("deletion", "insertion") for order in ("alone", "random")
     }
     curves = {(kind, order): rng.uniform(size=5) for kind in ("deletion", "insertion") for order in ("alone", "random")}
-    found = CohortFaithfulness(pd.DataFrame(areas), np.linspace(0, 1, 5), curves, 10, ())
-    figure = faithfulness_figure(found)
+    result = CohortFaithfulness(pd.DataFrame(areas), np.linspace(0, 1, 5), curves, 10, ())
+    figure = faithfulness_figure(result)
     figure.canvas.draw()
     labels = [line.get_label() for line in figure.axes[1].lines]
-    assert labels == ["random", f"alone {found.gain('insertion', 'alone').value:+.2f}"]
-    (row,) = faithfulness_table(found).rows
+    assert labels == ["random", f"alone {result.gain('insertion', 'alone').value:+.2f}"]
+    (row,) = faithfulness_table(result).rows
     assert [cell.text for cell in row[:2]] == [
         "response to the cell alone",
-        f"{found.gain('deletion', 'alone').value:+.3f}",
+        f"{result.gain('deletion', 'alone').value:+.3f}",
     ]
     assert " to " in row[1].below
 
@@ -184,12 +184,12 @@ def test_every_member_and_the_answer_is_a_bar_of_the_classes(axes, prediction):
 
 
 def test_patients_named_right_and_wrong_are_counted_and_the_smear_is_marked(axes, prediction):
-    found = Trust(prediction, held_out=HeldOutCertainty(np.linspace(0, 1, 50), np.arange(50) < 30))
-    draw_certainty(axes, found, DARK)
+    result = Trust(prediction, held_out=HeldOutCertainty(np.linspace(0, 1, 50), np.arange(50) < 30))
+    draw_certainty(axes, result, DARK)
     heights = [bar.get_height() for bar in axes.patches]
     assert sum(heights) == 50
     assert sum(heights[:12]) == 30
-    assert axes.lines[0].get_xdata()[0] == pytest.approx(found.member_entropy)
+    assert axes.lines[0].get_xdata()[0] == pytest.approx(result.member_entropy)
 
 
 def test_where_nothing_is_known_of_held_out_certainty_there_is_no_such_figure(axes, prediction):

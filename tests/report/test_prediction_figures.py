@@ -55,9 +55,9 @@ def test_each_member_is_a_dot_on_the_bar_of_its_class():
     prediction = make_prediction()
     axes, _ = drawn(draw_probabilities, prediction)
     (dots,) = axes.collections
-    found = {(round(x, 12), int(y)) for x, y in dots.get_offsets()}
+    result = {(round(x, 12), int(y)) for x, y in dots.get_offsets()}
     members = prediction.member_probabilities
-    assert found == {(round(members[m, c], 12), c) for m in range(5) for c in range(8)}
+    assert result == {(round(members[m, c], 12), c) for m in range(5) for c in range(8)}
 
 
 def test_members_of_a_calibrated_model_are_drawn_at_its_temperature():
@@ -318,8 +318,8 @@ def test_changes_are_described_in_words_and_numbers(changed: Prediction) -> None
 
 @pytest.fixture(scope="module")
 def probe() -> Probe:
-    learnt = [features(patient=f"p{i}", seed=i, shift=0.2) for i in range(3)]
-    return train_probe(learnt, labelled(*learnt))
+    trained = [features(patient=f"p{i}", seed=i, shift=0.2) for i in range(3)]
+    return train_probe(trained, labelled(*trained))
 
 
 @pytest.fixture
@@ -332,19 +332,19 @@ def counted(probe: Probe, by_hand: dict[str, str] | None = None) -> Differential
 
 
 def test_bars_are_the_shares_as_called_and_texts_those_corrected(probe, axes):
-    found = counted(probe)
-    assert draw_differential(axes, found) == len(shown_rows(found)) == 4
+    result = counted(probe)
+    assert draw_differential(axes, result) == len(shown_rows(result)) == 4
     *_, bars = axes.containers
-    shares = [found.share_of(name) for name, _, _ in shown_rows(found)]
+    shares = [result.share_of(name) for name, _, _ in shown_rows(result)]
     assert [bar.get_width() for bar in bars] == pytest.approx([100 * share.called for share in shares])
     first = f"{100 * shares[0].value:.0f} ({100 * shares[0].low:.0f}-{100 * shares[0].high:.0f})"
     assert first in [text.get_text() for text in axes.texts]
 
 
 def test_other_cells_are_below_the_line(probe, axes):
-    found = counted(probe)
-    draw_differential(axes, found)
-    assert [name for name, _, is_counted in shown_rows(found) if not is_counted] == ["smudge cell"]
+    result = counted(probe)
+    draw_differential(axes, result)
+    assert [name for name, _, is_counted in shown_rows(result) if not is_counted] == ["smudge cell"]
     assert axes.get_yticklabels()[-1].get_text().startswith("smudge cell")
 
 

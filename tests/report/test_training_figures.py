@@ -86,7 +86,7 @@ def test_a_training_that_has_just_begun_is_drawn_and_gaps_between_epochs_are_bri
 def test_the_matrix_contains_the_counts_and_names_its_rows() -> None:
     taxonomy = caltomorph_taxonomy()
     counts = np.random.default_rng(0).integers(0, 12, (8, 8))
-    counts[3] = 0  # a class whose patients nobody judged
+    counts[3] = 0  # a class without evaluated patients
     axes = new_axes()
     draw_out_of_fold_confusion(axes, taxonomy, counts, DARK)
     written = np.zeros((8, 8), int)
@@ -189,8 +189,8 @@ def test_each_fold_is_one_line_across_the_variants(comparison, group):
 
 def test_depths_are_two_curves_of_means(comparison):
     axes = drawn_group(comparison, "depths")
-    found = fold_lines_of(axes, 2)
-    for pooling, means in zip(("cls", "mean"), found, strict=True):
+    result = fold_lines_of(axes, 2)
+    for pooling, means in zip(("cls", "mean"), result, strict=True):
         slugs = [f"transformer-{pooling}-{depth}" for depth in OPTIONS.depths]
         expected = [np.mean(comparison.results[slug].metrics["balanced_accuracy"]) for slug in slugs]
         assert means == pytest.approx(expected)

@@ -166,9 +166,9 @@ def test_an_ungraded_smear_names_the_function_to_call(tmp_path, make_export):
 
 
 def test_progress_counts_every_cell(tmp_path, make_export):
-    heard: list[Progress] = []
-    check_smear(read_smear(make_export(tmp_path / "p", cells=35)), progress=heard.append)
-    assert [(p.done, p.total) for p in heard] == [(0, 35), (16, 35), (32, 35), (35, 35)]
+    received: list[Progress] = []
+    check_smear(read_smear(make_export(tmp_path / "p", cells=35)), progress=received.append)
+    assert [(p.done, p.total) for p in received] == [(0, 35), (16, 35), (32, 35), (35, 35)]
 
 
 @settings(max_examples=8, deadline=None)

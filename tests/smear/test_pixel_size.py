@@ -34,15 +34,15 @@ def header_of(*, description: str | None = None, **options):
     ],
 )
 def test_resolution_tags_are_believed_when_a_microscope_can_have_them(resolution, unit, expected):
-    found = header_of(resolution=(resolution, resolution), resolutionunit=unit).pixel_size_um
-    assert found == (None if expected is None else pytest.approx(expected, rel=1e-4))
+    result = header_of(resolution=(resolution, resolution), resolutionunit=unit).pixel_size_um
+    assert result == (None if expected is None else pytest.approx(expected, rel=1e-4))
 
 
 @pytest.mark.parametrize("unit", ["um", "micron", "\\u00B5m"])
 def test_imagej_gives_pixels_per_micrometre(unit):
     stack = np.zeros((3, 8, 8, 3), np.uint8)
-    found = header_of(pixels=stack, imagej=True, resolution=(5.76, 5.76), metadata={"unit": unit}).pixel_size_um
-    assert found == pytest.approx(1 / 5.76, rel=1e-4)
+    result = header_of(pixels=stack, imagej=True, resolution=(5.76, 5.76), metadata={"unit": unit}).pixel_size_um
+    assert result == pytest.approx(1 / 5.76, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,8 @@ def test_ome_size_is_read_in_its_unit(size, unit, expected):
         '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image><Pixels '
         f'PhysicalSizeX="{size}" PhysicalSizeXUnit="{unit}"/></Image></OME>'
     ).encode()
-    found = header_of(description=xml).pixel_size_um
-    assert found == (None if expected is None else pytest.approx(expected))
+    result = header_of(description=xml).pixel_size_um
+    assert result == (None if expected is None else pytest.approx(expected))
 
 
 @pytest.mark.parametrize(

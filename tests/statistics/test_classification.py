@@ -54,8 +54,8 @@ def test_values_are_those_of_scikit_learn(patients):
         expected["macro_auroc"] = np.mean([roc_auc_score(classes == c, probabilities[:, c]) for c in present])
         if len(malignant) == 2:
             expected["auroc"] = roc_auc_score(classes, probabilities[:, 1])
-    found = classification_metrics(classes, probabilities, malignant, resamples=20)
-    assert {name: metric.value for name, metric in found.items()} == pytest.approx(expected)
+    result = classification_metrics(classes, probabilities, malignant, resamples=20)
+    assert {name: metric.value for name, metric in result.items()} == pytest.approx(expected)
 
 
 @settings(deadline=None, max_examples=40)
@@ -69,16 +69,16 @@ def test_values_lie_in_their_intervals(patients):
 
 def test_balanced_accuracy_is_that_of_scikit_learn():
     classes, probabilities = simulated(np.random.default_rng(0), (30, 12, 7), 1.0)
-    found = classification_metrics(classes, probabilities, np.array([True, True, False]), resamples=5)
+    result = classification_metrics(classes, probabilities, np.array([True, True, False]), resamples=5)
     expected = balanced_accuracy_score(classes, probabilities.argmax(axis=1))
-    assert found["balanced_accuracy"].value == pytest.approx(expected)
+    assert result["balanced_accuracy"].value == pytest.approx(expected)
 
 
 def test_the_bootstrap_is_that_of_an_explicit_loop():
     rng = np.random.default_rng(1)
     classes, probabilities = simulated(rng, (40, 25, 15), 0.8)
     malignant = np.array([True, True, False])
-    found = classification_metrics(classes, probabilities, malignant, resamples=2000)
+    result = classification_metrics(classes, probabilities, malignant, resamples=2000)
     loop = {"macro_f1": [], "malignant_auroc": [], "macro_auroc": []}
     for _ in range(200):
         rows = np.concatenate([rng.choice(np.flatnonzero(classes == c), (classes == c).sum()) for c in range(3)])
@@ -87,7 +87,7 @@ def test_the_bootstrap_is_that_of_an_explicit_loop():
         loop["malignant_auroc"].append(roc_auc_score(malignant[truth], some[:, malignant].sum(axis=1)))
         loop["macro_auroc"].append(roc_auc_score(truth, some, multi_class="ovr"))
     for name, values in loop.items():
-        assert (found[name].low, found[name].high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=0.04)
+        assert (result[name].low, result[name].high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=0.04)
 
 
 @pytest.mark.parametrize("per_class", [12, 46])
@@ -97,20 +97,20 @@ def test_intervals_hold_the_truth_in_about_95_of_100_cohorts(per_class):
     large = classification_metrics(*simulated(rng, (100_000, 100_000), 0.8), malignant, resamples=0)
     cohorts, held = 300, dict.fromkeys(names, 0)
     for seed in range(cohorts):
-        found = classification_metrics(
+        result = classification_metrics(
             *simulated(rng, (per_class, per_class), 0.8), malignant, seed=seed, resamples=200
         )
         for name in names:
-            held[name] += found[name].low <= large[name].value <= found[name].high
+            held[name] += result[name].low <= large[name].value <= result[name].high
     for name in names:
         assert 0.9 <= held[name] / cohorts <= 0.99, name  # two standard deviations of the simulation are 0.025
 
 
 def test_a_perfect_result_on_few_patients_is_not_certain():
-    found = classification_metrics(np.repeat([0, 1], 5), np.repeat(np.eye(2), 5, axis=0), np.array([True, False]))
-    assert found["accuracy"].low == pytest.approx(0.722, abs=0.001)  # Wilson: n / (n + 1.96^2) = 10 / 13.84
-    assert found["balanced_accuracy"].low < found["accuracy"].low
-    assert found["auroc"] == Interval(1.0)  # all resamples agree: no bounds
+    result = classification_metrics(np.repeat([0, 1], 5), np.repeat(np.eye(2), 5, axis=0), np.array([True, False]))
+    assert result["accuracy"].low == pytest.approx(0.722, abs=0.001)  # Wilson: n / (n + 1.96^2) = 10 / 13.84
+    assert result["balanced_accuracy"].low < result["accuracy"].low
+    assert result["auroc"] == Interval(1.0)  # all resamples agree: no bounds
 
 
 def test_what_is_undefined_is_left_out():
@@ -122,9 +122,9 @@ def test_what_is_undefined_is_left_out():
 
 
 def test_one_patient_has_no_bootstrap_interval():
-    found = classification_metrics(np.array([0]), np.array([[0.9, 0.1]]), np.array([True, False]))
-    assert found["macro_f1"] == Interval(1.0)
-    assert found["accuracy"].low < 0.3
+    result = classification_metrics(np.array([0]), np.array([[0.9, 0.1]]), np.array([True, False]))
+    assert result["macro_f1"] == Interval(1.0)
+    assert result["accuracy"].low < 0.3
 
 
 def test_nan_is_refused():
@@ -146,8 +146,8 @@ def test_the_same_seed_gives_the_same_intervals():
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=40))
 def test_confusion_is_that_of_scikit_learn(pairs):
     truth, predicted = (np.array([pair[i] for pair in pairs], dtype=int) for i in range(2))
-    found = confusion(truth, predicted, 4)
-    assert found.shape == (4, 4)
-    assert found.sum() == len(pairs)
+    result = confusion(truth, predicted, 4)
+    assert result.shape == (4, 4)
+    assert result.sum() == len(pairs)
     if pairs:
-        np.testing.assert_array_equal(found, confusion_matrix(truth, predicted, labels=range(4)))
+        np.testing.assert_array_equal(result, confusion_matrix(truth, predicted, labels=range(4)))

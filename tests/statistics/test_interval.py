@@ -15,8 +15,8 @@ def test_wilson_intervals_hold_the_truth_in_92_to_99_of_100_cohorts(patients):
     for share in (0.5, 0.7, 0.8, 0.9):
         held = 0.0
         for right in range(patients + 1):
-            found = proportion(right, patients)
-            held += binom.pmf(right, patients, share) * (found.low <= share <= found.high)
+            result = proportion(right, patients)
+            held += binom.pmf(right, patients, share) * (result.low <= share <= result.high)
         assert 0.92 <= held <= 0.99, (patients, share, held)
 
 
@@ -31,11 +31,14 @@ def test_none_missed_of_46_still_allows_six_percent():
 
 def test_a_calibrated_model_is_within_chance_and_a_boaster_is_not():
     rng = np.random.default_rng(0)
-    said = rng.uniform(0.3, 1, 150)
-    within = [reliability(said, rng.random(150) < said, resamples=200, seed=s).is_within_chance for s in range(100)]
+    confidence = rng.uniform(0.3, 1, 150)
+    within = [
+        reliability(confidence, rng.random(150) < confidence, resamples=200, seed=s).is_within_chance
+        for s in range(100)
+    ]
     assert np.mean(within) > 0.9
     boaster = reliability(np.full(150, 0.95), rng.random(150) < 0.6, resamples=200)
     assert not boaster.is_within_chance
     assert boaster.chance.value < boaster.ece
-    assert reliability(said, said > 0.5, resamples=0).is_within_chance is None
+    assert reliability(confidence, confidence > 0.5, resamples=0).is_within_chance is None
     assert reliability(np.empty(0), np.empty(0, bool)) is None

@@ -23,12 +23,12 @@ hemoglobin = arrays(float, st.integers(3, 40), elements=st.floats(4, 18))
 @given(hemoglobin, st.integers(0, 2**31))
 def test_hemoglobin_is_evaluated_as_by_scikit_learn(measured, seed):
     predicted = measured + np.random.default_rng(seed).normal(0.3, 1.0, len(measured))
-    found = hemoglobin_metrics(measured, predicted, resamples=20)
-    assert found["mae"].value == pytest.approx(mean_absolute_error(measured, predicted))
-    assert found["rmse"].value == pytest.approx(root_mean_squared_error(measured, predicted))
-    assert found["bias"].value == pytest.approx(np.mean(predicted - measured))
-    if "pearson_r" in found:
-        assert found["pearson_r"].value == pytest.approx(np.corrcoef(measured, predicted)[0, 1], abs=1e-6)
+    result = hemoglobin_metrics(measured, predicted, resamples=20)
+    assert result["mae"].value == pytest.approx(mean_absolute_error(measured, predicted))
+    assert result["rmse"].value == pytest.approx(root_mean_squared_error(measured, predicted))
+    assert result["bias"].value == pytest.approx(np.mean(predicted - measured))
+    if "pearson_r" in result:
+        assert result["pearson_r"].value == pytest.approx(np.corrcoef(measured, predicted)[0, 1], abs=1e-6)
     else:
         assert np.ptp(measured) < 1e-9
 
@@ -37,7 +37,7 @@ def test_hemoglobin_intervals_are_those_of_an_explicit_loop():
     rng = np.random.default_rng(0)
     measured = rng.normal(10, 2, 200)
     predicted = 10 + 0.7 * (measured - 10) + rng.normal(0.2, 1, 200)
-    found = hemoglobin_metrics(measured, predicted, resamples=2000)
+    result = hemoglobin_metrics(measured, predicted, resamples=2000)
     rows = [rng.integers(200, size=200) for _ in range(2000)]
     by_hand = {
         "bias": [np.mean(predicted[r] - measured[r]) for r in rows],
@@ -45,7 +45,7 @@ def test_hemoglobin_intervals_are_those_of_an_explicit_loop():
         "pearson_r": [np.corrcoef(predicted[r], measured[r])[0, 1] for r in rows],
     }
     for name, values in by_hand.items():
-        assert (found[name].low, found[name].high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=0.03)
+        assert (result[name].low, result[name].high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=0.03)
 
 
 @pytest.mark.parametrize("patients", [19, 40])
@@ -54,24 +54,24 @@ def test_nine_of_ten_other_patients_err_between_the_quantiles(patients):
     others = rng.normal(size=5_000)
     shares = []
     for _ in range(300):
-        found = hemoglobin_metrics(rng.normal(size=patients), np.zeros(patients), resamples=0)
-        low, high = found["error_low"].value, found["error_high"].value
+        result = hemoglobin_metrics(rng.normal(size=patients), np.zeros(patients), resamples=0)
+        low, high = result["error_low"].value, result["error_high"].value
         shares.append(((others >= low) & (others <= high)).mean())
     assert np.mean(shares) == pytest.approx(0.9, abs=0.015)
 
 
 def test_patients_without_hemoglobin_are_left_out():
     measured, predicted = np.array([8.0, np.nan, 10.0, 12.0, 9.0]), np.array([9.0, 9.0, 11.0, 13.0, np.nan])
-    found = hemoglobin_metrics(measured, predicted)
-    assert found["bias"] == Interval(1.0)  # the same error in all: no resample differs
-    assert found["pearson_r"].value == pytest.approx(1.0)
+    result = hemoglobin_metrics(measured, predicted)
+    assert result["bias"] == Interval(1.0)  # the same error in all: no resample differs
+    assert result["pearson_r"].value == pytest.approx(1.0)
     assert hemoglobin_metrics(measured[:3], predicted[:3]) == {}
 
 
 def test_hemoglobin_that_does_not_vary_has_no_correlation():
-    found = hemoglobin_metrics(np.array([9.0, 10.0, 11.0]), np.full(3, 10.0))
-    assert "pearson_r" not in found
-    assert found["mae"].value == pytest.approx(2 / 3)
+    result = hemoglobin_metrics(np.array([9.0, 10.0, 11.0]), np.full(3, 10.0))
+    assert "pearson_r" not in result
+    assert result["mae"].value == pytest.approx(2 / 3)
 
 
 def test_knowing_the_class_alone_correlates_overall_and_not_within():

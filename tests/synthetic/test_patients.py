@@ -86,8 +86,8 @@ def test_the_number_of_cells_does_not_change_the_patient(detailed, seed, cells):
 
 
 def fingerprint(patient: SyntheticPatient) -> str:
-    told = (patient.patient_id, patient.hemoglobin_g_dl, patient.age, patient.sex, *patient.cell_types)
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:12]
+    content = (patient.patient_id, patient.hemoglobin_g_dl, patient.age, patient.sex, *patient.cell_types)
+    return hashlib.sha256(repr(content).encode()).hexdigest()[:12]
 
 
 # When these change, so do the patients that the demo model was trained on: raise GENERATOR_VERSION.
@@ -115,8 +115,8 @@ def class_told_by_the_stain(*, shortcut: bool) -> float:
         classes.append(patient.coarse)
     forest = RandomForestClassifier(60, min_samples_leaf=5, class_weight="balanced", random_state=0)
     forest.fit(looks[:1600], classes[:1600])
-    said, truth = forest.predict(looks[1600:]), np.array(classes[1600:])
-    return float(np.mean([np.mean(said[truth == one] == one) for one in set(classes)]))
+    predicted, truth = forest.predict(looks[1600:]), np.array(classes[1600:])
+    return float(np.mean([np.mean(predicted[truth == one] == one) for one in set(classes)]))
 
 
 def test_the_stain_is_independent_of_the_class_without_a_shortcut():

@@ -45,8 +45,8 @@ def count_lobes(parts: Parts) -> int:
     """Count what is left of the nucleus when strands are eroded away, by morphology of its mask."""
     strand = round(STRAND_UM / parts.grid.pixel)
     cores = ndimage.distance_transform_edt(np.pad(parts.nucleus > 0, 1)) > strand
-    labels, found = ndimage.label(cores)
-    return int(sum((labels == one).sum() * parts.grid.pixel**2 > 0.5 for one in range(1, found + 1)))
+    labels, result = ndimage.label(cores)
+    return int(sum((labels == one).sum() * parts.grid.pixel**2 > 0.5 for one in range(1, result + 1)))
 
 
 @pytest.mark.parametrize("cell_type", [t for t, row in CELL_TYPES.items() if row.nucleus and row.cytoplasm])

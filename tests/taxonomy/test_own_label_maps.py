@@ -98,9 +98,9 @@ def test_without_a_taxonomy_each_label_is_a_class(labels):
             taxonomy_of_labels(labels)
         return
     label_map = taxonomy_of_labels(labels)
-    found = [label_map.match(label) for label in labels if fold(label)]
-    assert {match.kind for match in found} == {"matched"}
-    assert len({match.coarse for match in found}) == len(label_map.taxonomy.classes) == len(distinct)
+    result = [label_map.match(label) for label in labels if fold(label)]
+    assert {match.kind for match in result} == {"matched"}
+    assert len({match.coarse for match in result}) == len(label_map.taxonomy.classes) == len(distinct)
     assert not label_map.taxonomy.is_malignant.any()
 
 

@@ -151,10 +151,10 @@ def test_one_large_batch_has_the_gradient_of_accumulated_small_ones(few, tmp_pat
     bags = replace(bags, hemoglobin=np.where(np.arange(30) % 4 == 0, np.nan, bags.hemoglobin))
     expected = first_gradient(bags, options, tmp_path)
     small = options.model_copy(update={"batch_size": cut[0], "accumulate": cut[1]})
-    found = first_gradient(bags, small, tmp_path)
+    result = first_gradient(bags, small, tmp_path)
     assert len(expected) > 10
     for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-7)
+        torch.testing.assert_close(result[name], value, rtol=1e-4, atol=1e-7)
 
 
 def test_the_last_patients_of_an_epoch_are_trained_on_too(few, tmp_path):

@@ -174,9 +174,9 @@ def test_all_patients_are_encoded_and_again_skips_them(
     qtbot: QtBot, panel: CohortPanel, drawn: Path, tmp_path: Path
 ) -> None:
     read(qtbot, panel, drawn)
-    for said in ("16 patients encoded, 0 were done", "0 patients encoded, 16 were done"):
+    for message in ("16 patients encoded, 0 were done", "0 patients encoded, 16 were done"):
         encode(qtbot, panel, tmp_path / "features")
-        assert said in panel.encoding.run.text
+        assert message in panel.encoding.run.text
     assert not panel.view.failed.isVisible()
     with h5py.File(tmp_path / "features" / "synthetic_001.h5") as file:
         assert file["features"].shape == (CELLS, 128)

@@ -37,9 +37,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     data = write_cohort(folder / "cohort", {"aml": 14, "cll": 12, "stem_cell_donor": 14})
     table = str(data / "patients.csv")
     patients = CohortOptions(table=table, min_cells=1, test_fraction=0.5, folds=FOLDS, names_only=True)
-    made = Trained(folder / "model", data / "features", patients)
-    train(made.cohort(), made.features, tiny(hemoglobin=True), out=made.model)
-    return made
+    created = Trained(folder / "model", data / "features", patients)
+    train(created.cohort(), created.features, tiny(hemoglobin=True), out=created.model)
+    return created
 
 
 @pytest.fixture(scope="session")

@@ -69,8 +69,8 @@ def test_the_test_split_is_evaluated_and_every_tab_has_its_figure(
     assert panel.run.button.text() == "Cancel"
     wait(qtbot, panel.run)
     assert panel.result.evaluated is not None, panel.run.text
-    found = panel.result.evaluated.evaluation
-    np.testing.assert_allclose(found.probabilities, evaluation.probabilities, atol=1e-6)
+    outcome = panel.result.evaluated.evaluation
+    np.testing.assert_allclose(outcome.probabilities, evaluation.probabilities, atol=1e-6)
     assert "Evaluating" in stages
     assert f"{len(evaluation)} patients" in panel.result.text
     assert not panel.section.is_open
@@ -124,11 +124,11 @@ def test_patients_without_features_are_encoded_first_and_open_with_a_prediction(
     assert "choose a folder for them" in panel.run.text
     panel.setup.features.setText(str(features))
     panel.setup.options.set(audit=True)
-    said: set[str] = set()
-    panel.run.progressed.connect(lambda progress: said.add(progress.stage))
+    values: set[str] = set()
+    panel.run.progressed.connect(lambda progress: values.add(progress.stage))
     run_task(qtbot, panel.run)
     assert panel.result.evaluated is not None, panel.run.text
-    assert "Encoding" in said
+    assert "Encoding" in values
     assert len(list(features.glob("*.h5"))) == 16
     assert panel.result.evaluated.audit is not None
     assert panel.result.evaluated.audit.findings[0] in panel.result.numbers.toPlainText()
@@ -205,12 +205,12 @@ def test_the_copied_command_is_what_the_panel_would_evaluate(panel: EvaluatePane
     assert words[:2] == ["caltomorph", "evaluate"]
     _, bound, _ = app.parse_args(words[2:])
     assert bound.args == (trained.features,)
-    said = bound.kwargs
-    assert said["model"] == str(trained.model)
-    assert said["features"] == trained.features
-    assert said["options"].audit
-    assert said["options"] == panel.setup.options.options()
-    assert said["patients"] == trained.patients.model_copy(update={"names_only": False})
+    values = bound.kwargs
+    assert values["model"] == str(trained.model)
+    assert values["features"] == trained.features
+    assert values["options"].audit
+    assert values["options"] == panel.setup.options.options()
+    assert values["patients"] == trained.patients.model_copy(update={"names_only": False})
 
 
 def test_a_cancelled_evaluation_shows_nothing_and_closing_stops_one(
@@ -256,21 +256,21 @@ def test_numbers_of_an_earlier_choice_are_marked(
 def test_what_is_missing_is_named_in_one_sentence(
     qtbot: QtBot, panel: EvaluatePanel, trained: Trained, tmp_path: Path
 ) -> None:
-    def said() -> str:
+    def values() -> str:
         click(qtbot, panel.run.button)
         wait(qtbot, panel.run)
         return panel.run.text
 
-    assert "Choose a cohort first" in said()
+    assert "Choose a cohort first" in values()
     choose(panel.setup, trained)
     panel.setup.options.more.set({"threshold": 7})
-    assert said().startswith("Threshold:")
+    assert values().startswith("Threshold:")
     choose(panel.setup, trained, threshold=None)
     panel.setup.models.choose(str(tmp_path / "none"))
-    assert str(tmp_path / "none") in said()
+    assert str(tmp_path / "none") in values()
     choose(panel.setup, trained)
     panel.setup.chooser.place.setText(str(tmp_path / "nowhere"))
-    assert "nowhere" in said()
+    assert "nowhere" in values()
     assert panel.section.is_open
 
 

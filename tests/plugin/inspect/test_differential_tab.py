@@ -168,8 +168,8 @@ def test_bad_files_are_one_sentence_and_labels_of_another_smear_wait_for_it(tab,
     assert "has no column 'patient_id'" in tab.task.text
     tab.buttons["Load probe"].click()
     assert "probe" in tab.task.text
-    learnt = features(encoder="dinobloom-b")
-    train_probe([learnt], labelled(learnt)).save(tmp_path / "other.safetensors")
+    trained = features(encoder="dinobloom-b")
+    train_probe([trained], labelled(trained)).save(tmp_path / "other.safetensors")
     tab.load_probe(tmp_path / "other.safetensors")
     qtbot.waitUntil(lambda: "encode the smear with that encoder" in tab.task.text, timeout=LONG)
     save_labels(CellLabels().labelled(SmearId("other", "ff"), {"c1": "blast"}), tmp_path / "labels.csv")

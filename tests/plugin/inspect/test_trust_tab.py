@@ -27,7 +27,7 @@ PATIENTS = 45
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """The demo's members, as if they had learnt from 45 patients whose cells are random numbers."""
+    """The demo's members, as if trained on 45 patients of random features."""
     demo = Ensemble.load(find_model("demo"))
     folder = tmp_path_factory.mktemp("models")
     write_smear(synthesize_patient("cll", cells=30, seed=3), folder / "known")
@@ -46,9 +46,9 @@ def model(tmp_path_factory):
     }
     table = pd.DataFrame({name: pd.array(values, dtype="string") for name, values in text.items()})
     table = table.assign(hemoglobin_g_dl=12.5, fold=pd.array(judge, dtype="Int64"))
-    said = rng.dirichlet(np.ones(len(slugs)), PATIENTS)
+    message = rng.dirichlet(np.ones(len(slugs)), PATIENTS)
     for index, slug in enumerate(slugs):
-        table[f"out_of_fold_p_{slug}"] = said[:, index]
+        table[f"out_of_fold_p_{slug}"] = message[:, index]
     domain = fit_domain(bags, embeddings.numpy(), judge)
     replace(demo, patients=TrainingPatients(table, embeddings), domain=domain).save(folder / "model")
     return folder / "model"

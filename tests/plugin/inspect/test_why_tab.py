@@ -25,15 +25,15 @@ def tab(show_view, inspection):
 
 
 @pytest.fixture
-def ask(qtbot):
-    """``ask(question)``: click its button, and wait for the answer or the error."""
+def compute(qtbot):
+    """``compute(row)``: click its button, and wait for the result or the error."""
 
-    def asked(question):
-        with qtbot.waitSignal(question.run.ended, timeout=LONG):
-            qtbot.mouseClick(question.run.button, Qt.MouseButton.LeftButton)
-        qtbot.waitUntil(lambda: not question.run.is_busy)
+    def compute(row):
+        with qtbot.waitSignal(row.run.ended, timeout=LONG):
+            qtbot.mouseClick(row.run.button, Qt.MouseButton.LeftButton)
+        qtbot.waitUntil(lambda: not row.run.is_busy)
 
-    return asked
+    return compute
 
 
 def expected(tab, without=frozenset()):
@@ -42,8 +42,8 @@ def expected(tab, without=frozenset()):
     cells = tab.inspection.prediction.cells
     kept = [cell for i, cell in enumerate(cells) if i not in without]
     bag = tab.inspection.features().of_cells(kept)
-    found = contributions(tab.inspection.ensemble(), bag, tab.slug)
-    by_cell = dict(zip(kept, found.values, strict=True))
+    result = contributions(tab.inspection.ensemble(), bag, tab.slug)
+    by_cell = dict(zip(kept, result.values, strict=True))
     return np.array([by_cell.get(cell, 0) for cell in cells])
 
 
@@ -57,12 +57,12 @@ def test_a_hidden_tab_stops_when_another_prediction_is_inspected(tab, predicted,
     assert "contribution" not in other.cells.columns
 
 
-def test_contributions_are_computed_shown_and_linked(tab, ask, qtbot):
+def test_contributions_are_computed_shown_and_linked(tab, compute, qtbot):
     cells, prediction = tab.inspection.cells, tab.inspection.prediction
     assert tab.slug == prediction.taxonomy.slugs[int(prediction.probabilities.argmax())]
     assert not tab.dots.isVisible()
 
-    ask(tab.contribution)
+    compute(tab.contribution)
     values = expected(tab)
     np.testing.assert_allclose(cells.columns["contribution"], values, atol=1e-6)
     assert tab.dots.places[:, 1] == pytest.approx(values, abs=1e-6)
@@ -92,21 +92,21 @@ def test_contributions_are_computed_shown_and_linked(tab, ask, qtbot):
     # Cells that are left out add nothing, and the tab says that it is out of date until it is asked again.
     cells.leave_out([0, 5])
     assert "compute it again" in tab._outdated.text()
-    ask(tab.contribution)
+    compute(tab.contribution)
     assert tab._outdated.text() == ""
     np.testing.assert_allclose(cells.columns["contribution"], expected(tab, {0, 5}), atol=1e-6)
     assert cells.columns["contribution"][5] == 0
 
 
-def test_selected_cells_are_left_out_one_at_a_time(tab, ask):
+def test_selected_cells_are_left_out_one_at_a_time(tab, compute):
     tab.inspection.cells.select([])
-    ask_without = tab.without
-    ask_without.run.button.click()
-    assert "Select one or more cells first" in ask_without.run.text
+    leave_out = tab.without
+    leave_out.run.button.click()
+    assert "Select one or more cells first" in leave_out.run.text
     tab.inspection.cells.select([3, 7, 11])
     tab.inspection.cells.leave_out([0])
-    ask(ask_without)
-    widths = [bar.get_width() for bar in ask_without.canvas.figure.axes[0].patches]
+    compute(leave_out)
+    widths = [bar.get_width() for bar in leave_out.canvas.figure.axes[0].patches]
     cells = [name for i, name in enumerate(tab.inspection.prediction.cells) if i != 0]
     from napari_caltomorph.explanation.changed_bags import leave_one_out
 
@@ -114,16 +114,16 @@ def test_selected_cells_are_left_out_one_at_a_time(tab, ask):
     change = leave_one_out(tab.inspection.ensemble(), bag, tab.slug, [2, 6, 10]).change
     assert sorted(widths) == pytest.approx(sorted(change), abs=1e-5)
     most = [3, 7, 11][int(np.abs(change).argmax())]
-    assert f"Without cell #{tab.inspection.prediction.ranks[most]} " in ask_without.summary
+    assert f"Without cell #{tab.inspection.prediction.ranks[most]} " in leave_out.summary
 
 
-def test_curves_are_drawn_on_demand_and_can_be_cancelled(tab, ask, qtbot):
+def test_curves_are_drawn_on_demand_and_can_be_cancelled(tab, compute, qtbot):
     tab.curves.run.button.click()
     qtbot.waitUntil(lambda: "fewer cells" in tab.curves.run.text, timeout=LONG)
     tab.curves.run.button.click()
     qtbot.waitUntil(lambda: not tab.curves.run.is_busy, timeout=LONG)
     assert not tab.curves.summary
-    ask(tab.curves)
+    compute(tab.curves)
     assert [axes.get_title(loc="left").split(":")[0] for axes in tab.curves.canvas.figure.axes] == [
         "Deletion",
         "Insertion",
@@ -131,11 +131,11 @@ def test_curves_are_drawn_on_demand_and_can_be_cancelled(tab, ask, qtbot):
     assert "Better than nearly all random orders" in tab.curves.summary
 
 
-def test_attention_over_the_pixels_is_on_the_cell(open_inspection, ask):
+def test_attention_over_the_pixels_is_on_the_cell(open_inspection, compute):
     opened = open_inspection()
     viewer, tab = opened.viewer, opened.panel.tab("Why")
     tab.inspection.cells.select([4])
-    ask(tab.patches)
+    compute(tab.patches)
     layer = viewer.layers[LAYER]
     assert isinstance(layer, Image)
     assert layer.data.shape == tab.inspection.smear.canvas
@@ -148,9 +148,9 @@ def test_attention_over_the_pixels_is_on_the_cell(open_inspection, ask):
     assert not tab.patches.run.button.isEnabled()
 
 
-def test_a_narrow_low_dock_scrolls_and_never_sideways(tab, ask, qtbot):
+def test_a_narrow_low_dock_scrolls_and_never_sideways(tab, compute, qtbot):
     tab.resize(360, 300)
-    ask(tab.contribution)
+    compute(tab.contribution)
     area = tab.findChild(QScrollArea)
     assert area.verticalScrollBar().maximum() > 0
     assert area.horizontalScrollBar().maximum() == 0

@@ -35,7 +35,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def ward(drawn: Path, tmp_path: Path) -> Path:
-    """Four patients, of whom p3 has no readable image."""
+    """Four patients; p3 has no readable image."""
     folder = Path(shutil.copytree(drawn, tmp_path / "ward"))
     for cell in (folder / "p3").glob("*.TIF"):
         cell.write_bytes(b"")

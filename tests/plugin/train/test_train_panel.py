@@ -53,10 +53,10 @@ def open_train_panel(open_widget: OpenWidget) -> OpenTrainPanel:
 @pytest.fixture
 def setup(qtbot: QtBot) -> TrainSetup:
     """The inputs alone, without a napari window."""
-    made = TrainSetup()
-    qtbot.addWidget(made)
-    made.show()
-    return made
+    form = TrainSetup()
+    qtbot.addWidget(form)
+    form.show()
+    return form
 
 
 @pytest.fixture
@@ -96,12 +96,12 @@ def epochs_of(panel: TrainPanel) -> int:
 
 def answer(button: QMessageBox.StandardButton, act: Callable[[], Any]) -> list[str]:
     """Do something, and click a button of each question that it asks; return the questions."""
-    asked: list[str] = []
+    questions: list[str] = []
 
     def press() -> None:
         box = QApplication.activeModalWidget()
         if isinstance(box, QMessageBox):
-            asked.append(box.text())
+            questions.append(box.text())
             box.button(button).click()
 
     timer = QTimer(interval=50)
@@ -109,7 +109,7 @@ def answer(button: QMessageBox.StandardButton, act: Callable[[], Any]) -> list[s
     timer.start()
     act()
     timer.stop()
-    return asked
+    return questions
 
 
 def in_event_loop(act: Callable[[], Any]) -> None:
@@ -172,11 +172,11 @@ def test_patients_without_features_are_encoded_first(qtbot: QtBot, panel: TrainP
     setup.encoding.features.setText(str(features))
     qtbot.waitUntil(lambda: setup.text.startswith("0 of "), timeout=30_000)
     choose_tiny(panel.setup, epochs=1)
-    said: set[str] = set()
-    panel.run.progressed.connect(lambda progress: said.add(progress.stage))
+    values: set[str] = set()
+    panel.run.progressed.connect(lambda progress: values.add(progress.stage))
     run_task(qtbot, panel.run)
     assert panel.result.trained is not None, panel.run.text
-    assert {"Encoding", "Training"} <= said
+    assert {"Encoding", "Training"} <= values
     assert len(list(features.glob("*.h5"))) == 16
     assert panel.result.trained.description.encoder.name == "demo-vit"
     assert panel.result.trained.folder.name == "drawn"  # the cohort's name was suggested
@@ -271,14 +271,14 @@ def test_the_copied_command_is_what_the_panel_would_train(
     assert words[:2] == ["caltomorph", "train"]
     _, bound, _ = app.parse_args(words[2:])
     assert bound.args == (bags / "features",)
-    said = bound.kwargs
-    assert said["out"] == out
-    assert said["options"].model_dump() == panel.setup.options.options().model_dump()
-    assert said["options"].recipe == "paper"
-    assert said["patients"] == CohortOptions(
+    values = bound.kwargs
+    assert values["out"] == out
+    assert values["options"].model_dump() == panel.setup.options.options().model_dump()
+    assert values["options"].recipe == "paper"
+    assert values["patients"] == CohortOptions(
         min_cells=1, table=str(bags / "patients.csv"), test_fraction=0, folds=FOLDS
     )
-    assert "resume" not in said or not said["resume"]
+    assert "resume" not in values or not values["resume"]
 
 
 def test_the_copied_command_encodes_patients_without_features(qtbot: QtBot, setup: TrainSetup, tmp_path: Path) -> None:
@@ -338,12 +338,12 @@ def test_closing_without_a_training_asks_nothing(qtbot: QtBot, panel: TrainPanel
 def test_missing_and_invalid_inputs_are_named_in_one_sentence(
     qtbot: QtBot, panel: TrainPanel, bags: Path, tmp_path: Path
 ) -> None:
-    def said() -> str:
+    def values() -> str:
         click(qtbot, panel.run.button)
         assert not panel.run.is_busy
         return panel.run.text
 
-    assert said() == "Read a cohort first."
+    assert values() == "Read a cohort first."
     click(qtbot, panel.setup.cohort.run.button)
     assert "Choose a cohort first" in panel.setup.cohort.run.text
     read(qtbot, panel.setup, bags)
@@ -354,18 +354,18 @@ def test_missing_and_invalid_inputs_are_named_in_one_sentence(
         (str(tmp_path), f"{tmp_path} exists already"),
     ):
         panel.setup.model.edit.setText(name)
-        assert sentence in said()
+        assert sentence in values()
     panel.setup.model.edit.setText("mine")
     dropout = panel.setup.options.widget("dropout")
     assert isinstance(dropout, QLineEdit)
     dropout.setText("much")
-    assert said().startswith("Dropout: input should be a valid number")
+    assert values().startswith("Dropout: input should be a valid number")
     dropout.setText("0.1")
     panel.setup.options.more.set({"width": 100, "heads": 8})
-    assert "8 heads do not divide a width of 100" in said()
+    assert "8 heads do not divide a width of 100" in values()
     choose_tiny(panel.setup)
     panel.setup.cohort.chooser.min_cells.setValue(2)
-    assert "read it again" in said()
+    assert "read it again" in values()
 
 
 def test_an_unsuitable_cohort_is_reported_and_the_setup_is_shown_again(
@@ -444,10 +444,10 @@ def test_everything_is_in_sight_on_a_small_screen(qtbot: QtBot, panel: TrainPane
 
 def test_pause_keep_and_cancel_reach_the_thread_of_the_training() -> None:
     control = TrainingControl()
-    heard: list[Progress] = []
-    report = control.applied_to(heard.append)
+    received: list[Progress] = []
+    report = control.applied_to(received.append)
     control.keep()
-    report(Progress("Loading features", 1, 2))  # nothing is learnt yet
+    report(Progress("Loading features", 1, 2))  # nothing is trained yet
     with pytest.raises(FinishEarly):
         report(TrainProgress("Training", 1, 2))
 

@@ -108,7 +108,7 @@ def test_what_is_typed_is_taken(qtbot: QtBot, form: OptionsForm) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "typed", "said"),
+    ("name", "typed", "message"),
     [
         ("rate", "fast", "Rate: input should be a valid number"),
         ("rate", "", "Rate: input should be a valid number"),
@@ -118,10 +118,10 @@ def test_what_is_typed_is_taken(qtbot: QtBot, form: OptionsForm) -> None:
     ],
 )
 def test_what_the_model_refuses_is_refused_by_name(
-    qtbot: QtBot, form: OptionsForm, name: str, typed: str, said: str
+    qtbot: QtBot, form: OptionsForm, name: str, typed: str, message: str
 ) -> None:
     rewrite(qtbot, form.widget(name), typed)
-    with pytest.raises(OptionRefused, match=said):
+    with pytest.raises(OptionRefused, match=message):
         form.values()
 
 
