@@ -61,7 +61,6 @@ class _Pooling(Aggregator):
         self.width = feature_width
 
     def attention(self, kept: list[Tensor]) -> None:
-        """There is none."""
         return None
 
 
@@ -69,7 +68,6 @@ class MeanAggregator(_Pooling):
     """The mean of the cells' features."""
 
     def pool(self, bags: Tensor, mask: Tensor | None, keep: list[Tensor] | None) -> Tensor:
-        """Pool B bags into (B, D)."""
         return masked_mean(bags, mask)
 
 
@@ -77,7 +75,6 @@ class MaxAggregator(_Pooling):
     """The largest value of each feature among the cells."""
 
     def pool(self, bags: Tensor, mask: Tensor | None, keep: list[Tensor] | None) -> Tensor:
-        """Pool B bags into (B, D)."""
         if mask is not None:
             bags = bags.masked_fill(~mask[..., None], float("-inf"))
         return bags.amax(1)
@@ -98,7 +95,6 @@ class AbmilAggregator(Aggregator):
         self.score = nn.Linear(options.attention_width, 1)
 
     def pool(self, bags: Tensor, mask: Tensor | None, keep: list[Tensor] | None) -> Tensor:
-        """Pool B bags into (B, width)."""
         cells = self.project(bags)  # (B, N, width)
         weights = _softmax_over_cells(self.score(self.content(cells) * self.gate(cells))[..., 0], mask)  # (B, N)
         if keep is not None:
@@ -126,7 +122,6 @@ class WbcmilAggregator(Aggregator):
         )
 
     def pool(self, bags: Tensor, mask: Tensor | None, keep: list[Tensor] | None) -> Tensor:
-        """Pool B bags into (B, C * D)."""
         weights = _softmax_over_cells(self.scores(bags).transpose(1, 2), mask)  # (B, C, N)
         if keep is not None:
             keep.append(weights)
@@ -138,7 +133,6 @@ class WbcmilAggregator(Aggregator):
         return kept[0][0].mean(0)
 
     def classifier(self, hidden: int, classes: int, *, dropout: float = 0.0) -> nn.Module:
-        """Build one head a class."""
         return _ClasswiseHeads(self.width // classes, hidden, classes, dropout=dropout)
 
 

@@ -79,9 +79,7 @@ class Calibration(FrozenModel):
 
 
 def tempered(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
-    """Return softmax(log p / T) over the last axis."""
     with np.errstate(divide="ignore"):
         logits = np.log(np.asarray(probabilities, dtype=np.float64)) / temperature
     shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    result: NDArray[np.float64] = shares / shares.sum(axis=-1, keepdims=True)
-    return result
+    return np.asarray(shares / shares.sum(axis=-1, keepdims=True))

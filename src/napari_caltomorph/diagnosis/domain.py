@@ -68,8 +68,7 @@ class DomainResult(FrozenModel):
     @property
     def unusual(self) -> NDArray[np.intp]:
         """(N,) indices of the cells, the most unusual first; ties in the smear's order."""
-        order: NDArray[np.intp] = np.argsort(np.array(self.cell_tails), kind="stable")
-        return order
+        return np.asarray(np.argsort(np.array(self.cell_tails), kind="stable"))
 
     @property
     def unusual_cells(self) -> NDArray[np.intp]:
@@ -78,7 +77,6 @@ class DomainResult(FrozenModel):
 
     @property
     def unusual_share(self) -> float:
-        """Share of the cells that are unusual."""
         return len(self.unusual_cells) / len(self.cell_tails)
 
     @property

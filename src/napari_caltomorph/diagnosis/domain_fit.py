@@ -114,5 +114,4 @@ def _cluster_centres(
     placed = ((some - centre) @ axes).astype(np.float32)
     count = max(1, min(_CLUSTERS, len(placed) // _LEAST_IN_CLUSTER))
     clusters = MiniBatchKMeans(count, random_state=0, n_init=3, batch_size=2048).fit(placed)
-    centres: NDArray[np.float64] = clusters.cluster_centers_
-    return centres
+    return np.asarray(clusters.cluster_centers_)

@@ -182,12 +182,10 @@ def member_log_odds(logits: Tensor, index: int) -> Tensor:
 
 def softmax(logits: Tensor) -> NDArray[np.float64]:
     """Return the softmax (B, C) of logits (B, C)."""
-    probabilities: NDArray[np.float64] = logits.cpu().double().softmax(-1).numpy()  # MPS has no float64
-    return probabilities
+    return np.asarray(logits.cpu().double().softmax(-1).numpy())  # MPS has no float64
 
 
 def are_finite(outputs: Outputs) -> bool:
-    """Whether all outputs are finite numbers."""
     return all(bool(values.isfinite().all()) for values in outputs if values is not None)
 
 

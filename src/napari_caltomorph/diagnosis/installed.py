@@ -48,19 +48,10 @@ def place_for(name: str) -> Path:
 
 
 def add_model(folder: Path, name: str | None = None) -> Path:
-    """Copy a model folder, with `private/`, to where it is found by name.
+    """Copy a model folder, with `private/`, to where it is found by its name, by default that of the folder.
 
-    Parameters
-    ----------
-    name : str, optional
-        Its name; by default that of the folder.
-
-    Raises
-    ------
-    ModelRefused
-        The model cannot be used, or the name is the demo's or cannot be a folder's.
-    OutputRefused
-        There is a model of this name, or the models folder cannot be written.
+    Raises `ModelRefused` where the model cannot be used, or the name is the demo's or cannot be a folder's. Raises
+    `OutputRefused` where there is a model of this name, or the models folder cannot be written.
     """
     target = place_for(folder.resolve().name if name is None else name)
     read_description(folder)  # refuses what is not a model before torch is imported

@@ -93,7 +93,6 @@ class TrainingRecord(FrozenModel):
 
     @property
     def out_of_fold_title(self) -> str:
-        """Heading of the out-of-fold numbers."""
         optimistic = "; optimistic: stopped on the fold itself" if self.recipe == "paper" else ""
         return f"Out-of-fold: single members, not the ensemble{optimistic}"
 
@@ -139,8 +138,6 @@ class Threshold(FrozenModel):
 
 
 class MemberFile(FrozenModel):
-    """One member's weights."""
-
     file: str = Field(pattern=r"^fold_\d+\.safetensors$")
     sha256: Sha256
 

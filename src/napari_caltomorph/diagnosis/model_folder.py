@@ -37,7 +37,6 @@ class TrainingPatients:
     embeddings: Tensor  # (M, P, width) float32: of each patient in each member's space
 
     def save(self, model_folder: Path) -> None:
-        """Write ``private/`` into a model folder."""
         folder = model_folder / PRIVATE
         folder.mkdir()
         self.table.to_csv(folder / _TABLE, index=False)

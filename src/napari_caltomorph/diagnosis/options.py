@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, Field, PositiveInt, model_validator
 
 from napari_caltomorph.encoding.options import ComputeOptions
 
 
-class FrozenModel(BaseModel):
+class FrozenModel(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """A section of ``model.json`` or ``prediction.json``: frozen, finite, and without unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class PredictOptions(ComputeOptions):

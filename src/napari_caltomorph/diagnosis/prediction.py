@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, PlainSerializer, ValidationError, model_validator
 
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.domain import WITHDRAWN, DomainResult
@@ -48,10 +48,8 @@ class LeftOutCell(FrozenModel):
     by: Literal["rule", "user"]
 
 
-class Prediction(BaseModel):
+class Prediction(BaseModel, frozen=True, extra="forbid", arbitrary_types_allowed=True, protected_namespaces=()):
     """The diagnosis of one patient."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
 
     schema_version: Literal[1] = 1
     # The patient, and where the cells were read
@@ -244,7 +242,6 @@ class Prediction(BaseModel):
 
     @property
     def is_malignant(self) -> bool:
-        """Whether malignancy reaches the threshold."""
         return self.malignancy >= self.threshold.value
 
     @property
@@ -270,8 +267,7 @@ class Prediction(BaseModel):
     @cached_property
     def order(self) -> NDArray[np.intp]:
         """(N,) indices of the cells, most attended first; ties in the smear's order."""
-        order: NDArray[np.intp] = np.argsort(-self.attention, kind="stable")
-        return order
+        return np.asarray(np.argsort(-self.attention, kind="stable"))
 
     @cached_property
     def ranks(self) -> NDArray[np.intp]:
@@ -283,8 +279,7 @@ class Prediction(BaseModel):
     @cached_property
     def alone_class(self) -> NDArray[np.intp]:
         """(N,) index of the most probable class for each cell alone."""
-        classes: NDArray[np.intp] = self.alone.argmax(axis=1)
-        return classes
+        return np.asarray(self.alone.argmax(axis=1))
 
     @property
     def original_in_words(self) -> str | None:

@@ -24,26 +24,11 @@ _NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 
 
 def save_predictions(predictions: Sequence[Prediction], folder: Path) -> list[Path]:
-    """Write one row a patient, one row a cell, and each prediction whole.
+    """Write one row a patient, one row a cell, and each prediction whole, into a folder; return the files written.
 
-    The ``prediction.json`` of a single patient is next to the tables; with several patients each has a folder.
-
-    Parameters
-    ----------
-    predictions : sequence of Prediction
-        At least one; patient ids differ.
-    folder : Path
-        Created if needed; files of these names in it are replaced.
-
-    Returns
-    -------
-    list of Path
-        The files written.
-
-    Raises
-    ------
-    OutputRefused
-        Two patients have the same id, or the folder cannot be written.
+    The ``prediction.json`` of a single patient is next to the tables; with several patients each has a folder. Files of
+    these names are replaced. Raises `OutputRefused` where two patients have the same id, or the folder cannot be
+    written.
     """
     refuse_repeated_ids([p.patient_id for p in predictions])
     paths = []

@@ -47,7 +47,6 @@ class TransformerAggregator(Aggregator):
             nn.init.trunc_normal_(self.cls_token, std=0.02)
 
     def pool(self, bags: Tensor, mask: Tensor | None, keep: list[Tensor] | None) -> Tensor:
-        """Pool B bags into (B, width)."""
         x = self.project(bags)  # (B, N, width)
         tokens = mask
         if self.cls_token is not None:

@@ -95,5 +95,4 @@ def correlation_within_patients(
 def _dirichlet(rng: np.random.Generator, weights: NDArray[np.floating]) -> NDArray[np.float64]:
     """Sample from many Dirichlet distributions at once, along the last axis."""
     drawn = rng.standard_gamma(weights) + 1e-300  # weights far below 1 give zeros, which would divide by zero
-    result: NDArray[np.float64] = drawn / drawn.sum(axis=-1, keepdims=True)
-    return result
+    return np.asarray(drawn / drawn.sum(axis=-1, keepdims=True))

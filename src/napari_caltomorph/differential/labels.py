@@ -52,7 +52,6 @@ class CellLabel:
 
     @property
     def is_by_hand(self) -> bool:
-        """Whether a person labelled this cell."""
         return self.by != FOLDER
 
 
@@ -142,15 +141,8 @@ def save_labels(labels: CellLabels, path: Path) -> None:
 def read_labels(paths: Path | Sequence[Path]) -> CellLabels:
     """Read tables of labelled cells; where two label one cell, the later takes precedence (`CellLabels.merged`).
 
-    Parameters
-    ----------
-    paths : Path or sequence of Path
-        CSV with the columns patient_id, cell and label; by, when and smear_fingerprint where they are known.
-
-    Raises
-    ------
-    LabelsUnreadable
-        It is not such a table; the message names the column or the line to fix.
+    They are CSV with the columns patient_id, cell and label; by, when and smear_fingerprint where they are known.
+    Raises `LabelsUnreadable`, which names the column or the line to fix.
     """
     labels = CellLabels()
     for path in [paths] if isinstance(paths, Path) else paths:

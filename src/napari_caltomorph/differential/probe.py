@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -38,10 +38,8 @@ class ProbeOptions(BaseModel, frozen=True, extra="forbid"):
     seed: int = Field(0, ge=0, description="How cells are split into parts where there is one patient.")
 
 
-class ProbeDescription(BaseModel):
+class ProbeDescription(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """What a probe needs and how it was trained."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     schema_version: Literal[1] = 1
     # Of the features that it takes; None where its training features did not record it
@@ -115,8 +113,7 @@ class Probe:
         self._refuse_other_features(features)
         scores = features.values.astype(np.float64) @ self.weights.T + self.bias
         exps = np.exp(scores - scores.max(axis=1, keepdims=True))
-        result: NDArray[np.float64] = exps / exps.sum(axis=1, keepdims=True)
-        return result
+        return np.asarray(exps / exps.sum(axis=1, keepdims=True))
 
     def differential(self, features: Features, corrections: Mapping[str, str] | None = None) -> Differential:
         """Count the cells of one smear by type; `FeaturesRefused` where another encoder made the features.

@@ -47,7 +47,6 @@ class Source:
 
     @property
     def file(self) -> str:
-        """File name."""
         return self.url.rsplit("/", 1)[-1].split("?", 1)[0]
 
 

@@ -42,7 +42,6 @@ class LoadedEncoder:
 
     @property
     def precision(self) -> str:
-        """``"float32"`` or ``"bf16"``."""
         return _PRECISION_NAMES[self.dtype]
 
     @torch.inference_mode()
@@ -56,8 +55,7 @@ class LoadedEncoder:
         if self.device.type == "cpu":
             batch = batch.contiguous(memory_format=torch.channels_last)
         features: Tensor = self.module(batch)
-        values: NDArray[np.float32] = features.float().cpu().numpy()
-        return values
+        return np.asarray(features.float().cpu().numpy())
 
     def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Resize and normalise on the device: (B, 3, size, size) float32. Equal sizes are resized together."""

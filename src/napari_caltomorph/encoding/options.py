@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, Field, PositiveInt
 
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 Precision = Literal["auto", "float32", "bf16"]
 
 
-class ComputeOptions(BaseModel):
+class ComputeOptions(BaseModel, frozen=True, extra="forbid"):
     """Where and how to compute, and with which weights."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     weights: Path | None = Field(
         None, description="Encoder weights file; otherwise the one `caltomorph weights` keeps."

@@ -40,18 +40,10 @@ def verify_weights(encoder: Encoder, given: Path | None = None) -> WeightsReport
 
 
 def add_weights(file: Path, encoder: Encoder | None = None) -> WeightsReport:
-    """Copy a weights file to the folder in which it is found from now on.
+    """Copy a weights file (``.pth``, ``.bin``, ``.pt``, ``.safetensors``) to the folder where it is found from now on.
 
-    Parameters
-    ----------
-    file : Path
-        ``.pth``, ``.bin``, ``.pt`` or ``.safetensors``.
-    encoder : Encoder, optional
-        Which one it is for; otherwise the shapes in it tell.
-
-    Raises
-    ------
-    WeightsMissing, WeightsRefused, OutputRefused
+    Without `encoder`, the shapes in the file tell which one it is for. Raises `WeightsMissing`, `WeightsRefused`,
+    `OutputRefused`.
     """
     if not file.is_file():
         raise WeightsMissing(f"{file} does not exist; check the path.")

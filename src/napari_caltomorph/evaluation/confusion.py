@@ -67,8 +67,7 @@ class Confusion:
     @property
     def fractions(self) -> NDArray[np.float64]:
         """(rows, C) shares of each row's patients; zeros where a row has none."""
-        result: NDArray[np.float64] = self.counts / np.maximum(self.counts.sum(axis=1, keepdims=True), 1)
-        return result
+        return np.asarray(self.counts / np.maximum(self.counts.sum(axis=1, keepdims=True), 1))
 
     def patients(self, row: int, column: int | None = None) -> tuple[str, ...]:
         """Return the ids of the patients in a cell, or in a whole row."""
@@ -104,19 +103,9 @@ def detailed_confusion(evaluated: EvaluatedPatients) -> Confusion:
 
 
 def out_of_fold_confusion(patients: pd.DataFrame, taxonomy: Taxonomy) -> NDArray[np.int64]:
-    """Count training patients by their class and by the class that the held-out member predicts.
+    """Count training patients by class (rows) and by the class that the held-out member predicts (columns): (C, C).
 
-    Parameters
-    ----------
-    patients : pandas.DataFrame
-        Of `TrainingPatients`: coarse, and ``out_of_fold_p_<class slug>``, missing where no member predicted.
-    taxonomy : Taxonomy
-        The model's C classes.
-
-    Returns
-    -------
-    (C, C) int
-        Rows are true classes, columns predicted ones.
+    `patients` is the table of `TrainingPatients`; patients that no member predicted are not counted.
     """
     slugs = list(taxonomy.slugs)
     predicted = patients[[f"out_of_fold_p_{slug}" for slug in slugs]].to_numpy(dtype=float, na_value=np.nan)  # (P, C)

@@ -58,8 +58,7 @@ def covariate_values(evaluated: EvaluatedPatients, column: str) -> NDArray[np.fl
     if column not in evaluated.covariates:
         return np.full(len(evaluated), np.nan)
     values = pd.to_numeric(evaluated.covariates[column], errors="coerce")
-    numbers: NDArray[np.float64] = values.to_numpy(dtype=float, na_value=np.nan)
-    return numbers
+    return np.asarray(values.to_numpy(dtype=float, na_value=np.nan))
 
 
 def covariate_association(evaluated: EvaluatedPatients, column: str) -> CovariateAssociation:

@@ -47,8 +47,7 @@ class NoneMissed(Rule):
     group: str = "acute_leukemia"
 
     def cases(self, screened: Screened) -> NDArray[np.bool_]:
-        cases: NDArray[np.bool_] = screened.is_malignant & (screened.groups == self.group)
-        return cases
+        return np.asarray(screened.is_malignant & (screened.groups == self.group))
 
     def choose(self, screened: Screened) -> float:
         cases = self.cases(screened)
@@ -198,12 +197,10 @@ class AppliedDecision:
 
     @property
     def point(self) -> OperatingPoint:
-        """The threshold on these patients."""
         return self.evaluation.at(self.decision.threshold)
 
     @property
     def is_independent(self) -> bool:
-        """Whether none of these patients chose the threshold."""
         return self.shared == 0
 
     @property

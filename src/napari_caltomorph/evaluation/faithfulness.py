@@ -51,7 +51,6 @@ class CohortFaithfulness:
 
     @property
     def orders(self) -> tuple[str, ...]:
-        """Names of the orders, without the random ones."""
         return tuple(order for kind, order in self.curves if kind == KINDS[0] and order != RANDOM)
 
     def gain(self, kind: CurveKind, order: str) -> Metric:

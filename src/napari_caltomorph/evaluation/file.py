@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
@@ -27,10 +27,8 @@ EMBEDDINGS = "embeddings.safetensors"
 SCHEMA_VERSION = 1
 
 
-class _Table(BaseModel):
+class _Table(BaseModel, extra="forbid", allow_inf_nan=False):
     """A table by its columns; None where a value is missing."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str | bool | int | float | None, ...], ...]
@@ -44,9 +42,7 @@ class _Table(BaseModel):
         return pd.DataFrame(list(self.rows), columns=list(self.columns))
 
 
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
+class _File(BaseModel, extra="forbid", allow_inf_nan=False):
     schema_version: Literal[1] = 1
     provenance: Provenance
     options: EvaluateOptions
@@ -99,7 +95,6 @@ def write_evaluation(
 
 
 def read_evaluation(path: Path) -> EvaluatedPatients:
-    """Read the files of `Evaluation.load`."""
     path = path / FILE_NAME if path.is_dir() else path
     try:
         raw = json.loads(path.read_bytes())

@@ -42,7 +42,6 @@ class Screened:
         )
 
     def at(self, threshold: float) -> OperatingPoint:
-        """Return what a threshold does."""
         return OperatingPoint(self, threshold)
 
     def curve(self) -> pd.DataFrame:
@@ -65,8 +64,7 @@ class Screened:
 
         def fdr(who: NDArray[np.bool_]) -> NDArray[np.float64]:
             false = called(who)
-            result: NDArray[np.float64] = np.where(true + false > 0, false / np.maximum(true + false, 1), np.nan)
-            return result
+            return np.asarray(np.where(true + false > 0, false / np.maximum(true + false, 1), np.nan))
 
         columns = {
             "threshold": thresholds,
@@ -89,9 +87,7 @@ class OperatingPoint:
 
     @property
     def is_called(self) -> NDArray[np.bool_]:
-        """(P,) patients called malignant."""
-        called: NDArray[np.bool_] = self.screened.malignancy >= self.threshold
-        return called
+        return np.asarray(self.screened.malignancy >= self.threshold)
 
     @property
     def missed(self) -> tuple[str, ...]:

@@ -42,7 +42,6 @@ class ClassNumbers:
 
     @property
     def numbers(self) -> dict[str, Metric]:
-        """All of them by the names of `CLASS_METRICS`."""
         return {name: getattr(self, name) for name in CLASS_METRICS}
 
 
@@ -245,8 +244,7 @@ def _probability_metrics(
 def _is_in_top2(evaluated: EvaluatedPatients) -> NDArray[np.bool_]:
     """Whether the class is one of the two most probable, of the patients of one known class."""
     is_known = evaluated.has_one_class
-    is_in: NDArray[np.bool_] = (evaluated.order[is_known, :2] == evaluated.classes[is_known, None]).any(axis=1)
-    return is_in
+    return np.asarray((evaluated.order[is_known, :2] == evaluated.classes[is_known, None]).any(axis=1))
 
 
 def _smallest(classes: NDArray[np.intp]) -> int:

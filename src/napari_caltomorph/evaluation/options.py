@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt
 
 from napari_caltomorph.encoding.options import Device
 
@@ -13,10 +13,8 @@ Lab = Literal["same", "other", "unknown"]
 Overlap = Literal["yes", "no", "unknown"]
 
 
-class EvaluateOptions(BaseModel):
+class EvaluateOptions(BaseModel, frozen=True, extra="forbid"):
     """Which patients a model is evaluated on, and how."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     split: Literal["test", "train", "all"] = Field(
         "test", description="Patients to evaluate; all where the cohort has no splits."

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt
+from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt
 
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.model_file import Threshold
@@ -44,10 +44,8 @@ Check = Literal["ids, smears and shared images", "ids and shared images", "not p
 """How training patients were searched for among the evaluated ones."""
 
 
-class Provenance(BaseModel):
+class Provenance(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()):
     """The model, the cohort, and the software versions of an evaluation."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
     model_name: str
     model_fingerprint: str
@@ -214,7 +212,6 @@ class EvaluatedPatients:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many patients there are of each kind."""
         labelled = self.has_one_class | self.has_several | self.is_other
         return {
             "evaluated": len(self),

@@ -5,15 +5,16 @@ Nothing is encoded again. Each number comes from plain predictions, one with the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from napari_caltomorph.diagnosis.ensemble import Ensemble
-from napari_caltomorph.diagnosis.inference import ClassResponse, class_response
+from napari_caltomorph.diagnosis.inference import class_response
 from napari_caltomorph.diagnosis.prediction import LeftOutCell, Prediction
 from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.errors import ExplanationRefused, FeaturesRefused
@@ -88,15 +89,13 @@ def leave_one_out(
     Its cost is that of K predictions. In a bag of many similar cells each of them changes little, though together they
     make the diagnosis: the others replace it.
     """
-    index, bag, count = ensemble.class_index(slug), ensemble.bag(features), len(features)
+    count, chosen = len(features), _chosen(features, rows)
     if count == 1:
         raise ExplanationRefused(f"{features.patient_id} has one cell only; without it there is nothing to predict.")
-    chosen = _chosen(features, rows)
     others = np.tile(np.arange(count - 1), (len(chosen), 1))  # (K, N - 1)
     others += others >= chosen[:, None]
-    whole = class_response(ensemble.members, index, bag, np.arange(count)[None])
-    report = _reporting(progress, "Leaving out one at a time", len(chosen))
-    return _changes(features, slug, chosen, whole, class_response(ensemble.members, index, bag, others, report=report))
+    bag = ensemble.bag(features)
+    return _changes(ensemble, features, slug, chosen, bag, count, others, "Leaving out one at a time", progress)
 
 
 def add_cells(
@@ -113,14 +112,11 @@ def add_cells(
     No model was trained on a bag of one cell; in a background such as a healthy donor's cells it is part of a usual
     bag. A cell that the background already has is added as a duplicate.
     """
-    index, bag, below = ensemble.class_index(slug), ensemble.bag(features), ensemble.bag(background)
     chosen, count = _chosen(features, rows), len(background)
     bags = np.tile(np.arange(count + 1), (len(chosen), 1))  # (K, n + 1)
     bags[:, count] = count + chosen
-    whole = class_response(ensemble.members, index, below, np.arange(count)[None])
-    report = _reporting(progress, "Adding one at a time", len(chosen))
-    both = torch.cat([below, bag])
-    return _changes(features, slug, chosen, whole, class_response(ensemble.members, index, both, bags, report=report))
+    both = torch.cat([ensemble.bag(background), ensemble.bag(features)])
+    return _changes(ensemble, features, slug, chosen, both, count, bags, "Adding one at a time", progress)
 
 
 def _chosen(features: Features, rows: Sequence[int] | NDArray[np.integer] | None) -> NDArray[np.intp]:
@@ -128,13 +124,25 @@ def _chosen(features: Features, rows: Sequence[int] | NDArray[np.integer] | None
     return everything if rows is None else everything[np.asarray(rows, dtype=np.intp)]
 
 
-def _reporting(progress: OnProgress, stage: str, total: int) -> Callable[[int], None]:
-    return lambda done: progress(Progress(stage, done, total))
-
-
 def _changes(
-    features: Features, slug: str, chosen: NDArray[np.intp], whole: ClassResponse, changed: ClassResponse
+    ensemble: Ensemble,
+    features: Features,
+    slug: str,
+    chosen: NDArray[np.intp],
+    cells: Tensor,
+    count: int,
+    bags: NDArray[np.intp],
+    stage: str,
+    progress: OnProgress,
 ) -> CellChanges:
+    """Compare each of K bags, rows of `cells`, with the bag of the first `count` cells."""
+    index = ensemble.class_index(slug)
+    whole = class_response(ensemble.members, index, cells, np.arange(count)[None])
+
+    def report(done: int) -> None:
+        progress(Progress(stage, done, len(chosen)))
+
+    changed = class_response(ensemble.members, index, cells, bags, report=report)
     return CellChanges(
         features.patient_id,
         slug,

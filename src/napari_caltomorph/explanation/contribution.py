@@ -107,5 +107,4 @@ def _gradient_times_input(member: Member, bag: Tensor, index: int, point: float)
         odds = member_log_odds(member(cells[None]).logits, index)[0]
         (gradient,) = torch.autograd.grad(odds, cells)
         # d/dx is d/dz over std, and z times std is x less the mean: the scales cancel.
-        values: NDArray[np.float64] = (away * gradient).cpu().double().sum(1).numpy()  # MPS has no float64
-    return values
+        return np.asarray((away * gradient).cpu().double().sum(1).numpy())  # MPS has no float64

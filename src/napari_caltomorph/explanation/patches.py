@@ -72,8 +72,7 @@ def patch_attention(encoder: LoadedEncoder, image: NDArray[np.uint8]) -> PatchAt
 def _stretched(patches: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
     """Return patches (h, w) on (H, W) pixels, linear between their centres."""
     pixels = functional.interpolate(torch.from_numpy(patches)[None, None], size, mode="bilinear", align_corners=False)
-    stretched: NDArray[np.float32] = pixels[0, 0].numpy()
-    return stretched
+    return np.asarray(pixels[0, 0].numpy())
 
 
 def _feature_tokens(module: nn.Module, name: str) -> slice:

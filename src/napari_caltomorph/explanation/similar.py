@@ -85,8 +85,7 @@ def _is_itself(table: pd.DataFrame, patient_id: str, fingerprint: str | None) ->
     same_cells = table["fingerprint"].eq(fingerprint or "").fillna(False).to_numpy(dtype=bool)
     is_marked = table["fingerprint"].notna().to_numpy(dtype=bool) & (fingerprint is not None)
     same_id = table["patient_id"].eq(patient_id).to_numpy(dtype=bool)
-    itself: NDArray[np.bool_] = np.where(is_marked, same_cells, same_id)
-    return itself
+    return np.asarray(np.where(is_marked, same_cells, same_id))
 
 
 def _typical(space: NDArray[np.float32]) -> float:

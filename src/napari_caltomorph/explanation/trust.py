@@ -159,8 +159,7 @@ def available_trust(
 ) -> Trust:
     """Return `trust` with what is available; where model or cells are missing, a statement gives the reason.
 
-    `ensemble`, `features`: return what `trust` needs, or raise a `CaltomorphError`: model, training patients and cells
-    may be missing.
+    `ensemble` and `features` return what `trust` needs, or raise a `CaltomorphError`.
     """
     try:
         return trust(prediction, ensemble(), features())

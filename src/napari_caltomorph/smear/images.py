@@ -58,7 +58,6 @@ def is_image(name: str) -> bool:
 
 
 def is_tiff(name: str) -> bool:
-    """Whether a file name ends like a TIFF."""
     return PurePath(name).suffix.lower() in TIFF_SUFFIXES
 
 
@@ -151,8 +150,7 @@ def _lay_on_white(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8], is_premultip
         return rgb
     weight = alpha[..., np.newaxis].astype(np.float32) / 255
     cell = rgb if is_premultiplied else rgb * weight
-    laid: NDArray[np.uint8] = np.rint(np.minimum(cell + 255 * (1 - weight), 255)).astype(np.uint8)
-    return laid
+    return np.asarray(np.rint(np.minimum(cell + 255 * (1 - weight), 255)).astype(np.uint8))
 
 
 def _pillow_to_rgb(image: Image.Image) -> NDArray[np.uint8]:

@@ -152,17 +152,9 @@ def _fingerprint(cells: Sequence[str], digests: Sequence[str]) -> str:
 
 
 def smear_from_array(array: NDArray[np.uint8], patient_id: str, pixel_size_um: float | None = None) -> Smear:
-    """Make a smear of an array of cells, such as the data of an image layer.
+    """Make a smear of an (N, H, W, 3) uint8 RGB array, which is not copied, such as the data of an image layer.
 
-    Parameters
-    ----------
-    array : (N, H, W, 3) uint8
-        RGB; not copied.
-
-    Raises
-    ------
-    SmearUnreadable
-        The array is not (N, H, W, 3) uint8 with at least one cell.
+    Raises `SmearUnreadable` where the array has another shape or type, or no cell.
     """
     shape: Sequence[int] = array.shape
     if array.dtype != np.uint8 or len(shape) != 4 or shape[-1] != 3 or 0 in shape:

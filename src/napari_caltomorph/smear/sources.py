@@ -122,8 +122,6 @@ class Tree(Protocol):
 
 
 class FolderTree:
-    """A folder on disk."""
-
     def __init__(self, root: Path) -> None:
         self.root = root
 

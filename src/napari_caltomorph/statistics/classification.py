@@ -189,8 +189,7 @@ def weighted_auroc(
     ours = weights[positive].sum(axis=0)
     # Of the pairs counted here, those of two positive patients are ours^2 / 2, whatever their order.
     pairs = np.einsum("pr,pr->r", weights[positive], below[place]) - ours**2 / 2
-    share: NDArray[np.float64] = pairs / (ours * (weights.sum(axis=0) - ours))
-    return share
+    return np.asarray(pairs / (ours * (weights.sum(axis=0) - ours)))
 
 
 def _scores(

@@ -42,7 +42,6 @@ class Metric:
 
     @property
     def is_defined(self) -> bool:
-        """Whether there is a value."""
         return self.value is not None
 
     def shown(self, digits: int = 3) -> str:
@@ -55,7 +54,6 @@ class Metric:
 
     @classmethod
     def undefined(cls, why: str, patients: int = 0) -> Metric:
-        """A number that does not exist."""
         return cls(None, patients=patients, remark=why)
 
     @classmethod

@@ -9,25 +9,21 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$")]
 Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 
 
-class DetailedClass(BaseModel):
+class DetailedClass(BaseModel, frozen=True, extra="forbid"):
     """A diagnosis group such as CML; what test sets are stratified by (paper, section 2.2)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     slug: Slug
     name: str
 
 
-class CoarseClass(BaseModel):
+class CoarseClass(BaseModel, frozen=True, extra="forbid"):
     """One of the classes that the model predicts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     slug: Slug
     name: str
@@ -36,10 +32,8 @@ class CoarseClass(BaseModel):
     detailed: tuple[DetailedClass, ...]
 
 
-class Taxonomy(BaseModel):
+class Taxonomy(BaseModel, frozen=True, extra="forbid"):
     """An ordered set of coarse classes; the order is that of a model's logits."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     classes: tuple[CoarseClass, ...] = Field(min_length=2)

@@ -15,7 +15,7 @@ from itertools import chain, count, cycle
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ValidationError, field_validator, model_validator
 
 from napari_caltomorph.errors import TaxonomyUnreadable, printable
 from napari_caltomorph.taxonomy.classes import CoarseClass, DetailedClass, Taxonomy, caltomorph_taxonomy
@@ -42,13 +42,11 @@ class Match:
     classes: tuple[str, ...] = ()  # Of double diagnoses, the coarse classes, in the order of the taxonomy
 
 
-class LabelMap(BaseModel):
+class LabelMap(BaseModel, frozen=True, extra="forbid"):
     """The labels of each class of a taxonomy.
 
     Slugs and names of classes are labels by themselves, without being listed.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     taxonomy: Taxonomy  # In JSON, ``"caltomorph"`` stands for the paper's
     # The labels of a class by its slug; that of a coarse class takes labels that do not tell which detailed one
@@ -149,17 +147,10 @@ class LabelMap(BaseModel):
 
 
 def load_label_map(name_or_path: str) -> LabelMap | None:
-    """Return a label map, or None for ``"none"``.
+    """Return one of `SHIPPED_LABEL_MAPS` or a JSON file in the format of `LabelMap`; None for ``"none"``.
 
-    Parameters
-    ----------
-    name_or_path : str
-        One of `SHIPPED_LABEL_MAPS`, ``"none"``, or a JSON file in the format of `LabelMap`.
-
-    Raises
-    ------
-    TaxonomyUnreadable
-        There is no such label map, or the file is damaged, has another format, or gives one label to two classes.
+    Raises `TaxonomyUnreadable` where there is no such label map, or the file is damaged, has another format, or gives
+    one label to two classes.
     """
     if name_or_path == "none":
         return None
