@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from napari_caltomorph.training.variants import GroupName, Variant
 
@@ -24,10 +24,8 @@ SINGLE_MEMBERS = "All numbers are those of single members on their own folds, no
 OPTIMISTIC = "The recipe paper stops each member on its own fold: its numbers are optimistic."
 
 
-class VariantResult(BaseModel):
+class VariantResult(BaseModel, frozen=True, extra="forbid"):
     """The metrics of the members of a variant, each on its own fold; one item per fold."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     folds: tuple[int, ...]
     patients: tuple[int, ...]  # Training patients of each member

@@ -14,7 +14,6 @@ from typing import Any, Literal
 import yaml
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     ModelWrapValidatorHandler,
     NonNegativeFloat,
@@ -56,10 +55,8 @@ RECIPES: dict[Recipe, dict[str, Any]] = {
 }
 
 
-class TrainOptions(BaseModel):
+class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """How members are trained on a cohort. Defaults are those of the recipe `robust`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     recipe: Recipe = Field(
         "robust",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, PositiveInt, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from napari_caltomorph.errors import TrainingRefused
@@ -22,10 +22,8 @@ GroupName = Literal["aggregators", "depths", "sizes", "encoders"]
 _ENCODER = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)=(?P<folder>.+)", re.DOTALL)
 
 
-class CompareOptions(BaseModel):
+class CompareOptions(BaseModel, frozen=True, extra="forbid"):
     """Which variants of a training are compared; the terminal's flags are made from it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     what: tuple[GroupName, ...] = Field(
         ("aggregators", "depths", "sizes"),
