@@ -26,8 +26,8 @@ from napari_caltomorph.encoding import ENCODERS
 from napari_caltomorph.plugin.demo_window import open_viewer, process_events
 from napari_caltomorph.plugin.samples import sample_smear
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
-from napari_caltomorph.plugin.widgets.left_out_dialog import LeftOutDialog
-from napari_caltomorph.plugin.widgets.weights import WeightsDialog
+from napari_caltomorph.plugin.widgets.model_chooser import WeightsDialog
+from napari_caltomorph.plugin.widgets.smear_chooser import LeftOutDialog
 from napari_caltomorph.smear import read_smear
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort, synthesize_patient, write_smear
 

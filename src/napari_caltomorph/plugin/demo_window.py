@@ -20,17 +20,7 @@ _DOCK_WIDTH = 380
 
 
 def show_demo(prediction_folder: Path, screenshot: Path | None, keep_open: bool) -> None:
-    """Open napari with a saved prediction, its layers and the panel.
-
-    Parameters
-    ----------
-    prediction_folder : Path
-        Contains ``prediction.json``.
-    screenshot : Path or None
-        Where to save a picture of the window.
-    keep_open : bool
-        Wait until the user closes the window.
-    """
+    """Open napari with a saved prediction, its layers and the panel; save a picture of it, or wait for the user."""
     viewer, panel = open_viewer("napari-caltomorph demo (synthetic)")
     panel.smears.open(Prediction.load(prediction_folder).smear_path or prediction_folder)
     panel.open_prediction(prediction_folder / FILE_NAME)

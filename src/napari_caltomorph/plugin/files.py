@@ -53,13 +53,7 @@ def get_prediction_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | N
 
 
 def write_ranked(path: str, layers: list[tuple[Any, dict[str, Any], str]]) -> list[str]:
-    """Write ``<path>.tif``, one page a cell, most attended first, and ``<path>.csv``.
-
-    Raises
-    ------
-    OutputRefused
-        The layers are not a prediction's, or the files cannot be written.
-    """
+    """Write ``<path>.tif``, one page a cell, most attended first, and ``<path>.csv`` (npe2's contract)."""
     metadata = next((meta["metadata"] for _, meta, _ in layers if PREDICTION_KEY in meta["metadata"]), None)
     if metadata is None:
         raise OutputRefused(f"{path}: only the ranked cells of a prediction can be saved; predict a patient first.")

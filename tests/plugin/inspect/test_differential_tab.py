@@ -13,8 +13,8 @@ from tests.differential.factories import features, labelled
 from napari_caltomorph.differential import CellLabels, SmearId, read_labels, save_labels, train_probe
 from napari_caltomorph.plugin.inspect.differential_tab import DifferentialTab
 from napari_caltomorph.plugin.session.cell_columns import BY_LABEL, BY_TYPE
-from napari_caltomorph.plugin.session.differential import DifferentialState
 from napari_caltomorph.plugin.session.inspection import Inspection
+from napari_caltomorph.plugin.session.session import DifferentialState
 
 LONG = 120_000
 

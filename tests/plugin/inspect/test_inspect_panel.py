@@ -23,8 +23,7 @@ from napari_caltomorph.plugin.inspect.controls import ACTIONS
 from napari_caltomorph.plugin.inspect.plot_tab import ATTENTION, PCA
 from napari_caltomorph.plugin.inspect.what_if import WhatIfTab, WhatIfUpdater
 from napari_caltomorph.plugin.session.cell_columns import CellFilter
-from napari_caltomorph.plugin.session.gallery_state import Overlay
-from napari_caltomorph.plugin.session.inspection import Inspection
+from napari_caltomorph.plugin.session.inspection import Inspection, Overlay
 from napari_caltomorph.plugin.session.session import session_of
 
 

@@ -16,9 +16,9 @@ from tests.plugin.gui import click
 from napari_caltomorph.diagnosis import installed_models
 from napari_caltomorph.encoding import ENCODERS
 from napari_caltomorph.plugin.predict.panel import PredictPanel
-from napari_caltomorph.plugin.widgets.left_out_dialog import LeftOutDialog
 from napari_caltomorph.plugin.widgets.parts import plain
 from napari_caltomorph.plugin.widgets.settings import preferences
+from napari_caltomorph.plugin.widgets.smear_chooser import LeftOutDialog
 
 STACK = "patient_7 cells by rank"
 

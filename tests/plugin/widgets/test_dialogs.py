@@ -12,9 +12,9 @@ from qtpy.QtCore import Qt
 
 from napari_caltomorph.encoding import ENCODERS
 from napari_caltomorph.encoding.encoders import Source, WeightsFolder
-from napari_caltomorph.plugin.widgets.left_out_dialog import LeftOutDialog
+from napari_caltomorph.plugin.widgets.model_chooser import WeightsDialog
+from napari_caltomorph.plugin.widgets.smear_chooser import LeftOutDialog
 from napari_caltomorph.plugin.widgets.task_row import Task
-from napari_caltomorph.plugin.widgets.weights import WeightsDialog
 from napari_caltomorph.smear import Smear, check_smear, read_smear
 from napari_caltomorph.storage import home as home_folder
 

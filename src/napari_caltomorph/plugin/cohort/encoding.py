@@ -11,10 +11,10 @@ from napari_caltomorph.cohort import Cohort, EncodeCohortOptions
 from napari_caltomorph.encoding import ENCODERS
 from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
+from napari_caltomorph.plugin.widgets.model_chooser import WeightsLine
 from napari_caltomorph.plugin.widgets.parts import column_of, counted, folder_row, narrow_combo, path_in
 from napari_caltomorph.plugin.widgets.settings import last_cohort, preferences
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
-from napari_caltomorph.plugin.widgets.weights import WeightsLine
 from napari_caltomorph.progress import OnProgress
 
 if TYPE_CHECKING:
@@ -54,7 +54,6 @@ class CohortEncoding(QWidget):
 
     @shows_errors
     def start(self, cohort: Cohort) -> None:
-        """Encode all patients of a cohort."""
         folder = path_in(self.features)
         if folder is None:
             raise OutputRefused("Choose a folder for the features first.")
@@ -72,7 +71,6 @@ class CohortEncoding(QWidget):
         self.run.start(work, self._on_encoded)
 
     def remember(self) -> None:
-        """Let the next session begin with this encoder and folder."""
         last_cohort().setValue("encoder", self.encoder.currentText())
         last_cohort().setValue("features", self.features.text().strip())
 

@@ -1,7 +1,4 @@
-"""The *Open cohort* panel: the patients of a directory with their classes, and those left out with the reasons.
-
-The panel makes a `CohortOptions`, calls `read_cohort` in a worker, and shows the `Cohort` that comes back.
-"""
+"""The *Open cohort* panel: the patients of a directory with their classes, and those left out with the reasons."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.cohort_chooser import CohortChooser
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
 from napari_caltomorph.plugin.widgets.parts import column_of, counted, line, link, plain
-from napari_caltomorph.plugin.widgets.settings import choose_new_file
+from napari_caltomorph.plugin.widgets.settings import choose_new_file, when_chosen
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.report import PlotStyle, draw_classes, draw_flow
@@ -57,7 +54,8 @@ class CohortPanel(DockPanel):
         self.view.patient_opened.connect(self.open_patient)
         self._save = QPushButton("Save cohort ...")
         self._save.setToolTip("Keep the patients, classes and splits in a file that later steps take")
-        self._save.clicked.connect(self._save_dialog)
+        kinds = "Cohort (*.json)"
+        self._save.clicked.connect(when_chosen(self.save, choose_new_file, self, "Save cohort", "cohort.json", kinds))
         self.encoding = CohortEncoding()
         self.encoding.requested.connect(self.encode)
         self.encoding.encoded.connect(self._on_encoded)
@@ -78,7 +76,6 @@ class CohortPanel(DockPanel):
 
     @shows_errors
     def save(self, path: str | Path) -> None:
-        """Write ``cohort.json``."""
         if self.cohort is not None:
             self.cohort.save(Path(path))
             self.run.show_message(f"Saved {path}")
@@ -121,10 +118,6 @@ class CohortPanel(DockPanel):
     def _on_encoded(self, summary: EncodeSummary) -> None:
         self.view.show_failed({record.patient_id: record.reason or "" for record in summary.failed})
 
-    def _save_dialog(self) -> None:
-        if path := choose_new_file(self, "Save cohort", "cohort.json", "Cohort (*.json)"):
-            self.save(path)
-
 
 class CohortView(QWidget):
     """Shows a cohort. `patient_opened` carries the path of a patient that was double-clicked, "" without images."""
@@ -157,7 +150,6 @@ class CohortView(QWidget):
 
     @property
     def text(self) -> str:
-        """The summary above the tables."""
         return str(self._about.text())
 
     def show_cohort(self, cohort: Cohort, style: PlotStyle) -> None:
@@ -181,7 +173,6 @@ class CohortView(QWidget):
             self.tabs.setCurrentIndex(tab)
 
     def draw(self, style: PlotStyle) -> None:
-        """Draw the charts again, in the colours of a theme."""
         if self._cohort is None:
             return
         by_class = [draw_cells, *([draw_measured_hemoglobin] if has_hemoglobin(self._cohort) else [])]

@@ -14,14 +14,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.evaluation.confusion import Confusion
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
-from napari_caltomorph.plugin.widgets.parts import column_of, counted, narrow_combo, plain
+from napari_caltomorph.plugin.widgets.parts import column_of, counted, narrow_combo, plain, scroll_area
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.report.drawing import PAPER, short
 from napari_caltomorph.report.evaluation_figures import FIGURES, EvaluationFigure, figures_of
@@ -71,7 +71,6 @@ class Page:
         return wide / across, high / down
 
     def draw(self, axes: Axes, evaluation: Evaluation, style: PlotStyle, threshold: float) -> None:
-        """Draw it."""
         draw: Any = self.figure.panels[self.panel]
         draw(axes, evaluation, style, **({"threshold": threshold} if self.has_threshold else {}))
 
@@ -170,9 +169,7 @@ class FigureTab(QWidget):
         self._hint = QLabel()
         self.canvas = FigureCanvas()
         self.canvas.mpl_connect("button_press_event", self._on_press)
-        area = QScrollArea(widgetResizable=True, frameShape=QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(self.canvas)
+        area = scroll_area(self.canvas)
         column = column_of(self, self.choice, self._hint, area, stretch=(area,), spacing=2)
         column.setContentsMargins(0, 2, 0, 0)
 
@@ -187,11 +184,9 @@ class FigureTab(QWidget):
 
     @property
     def page(self) -> Page:
-        """The page that is shown."""
         return self._pages[self.choice.currentIndex()]
 
     def draw(self, evaluation: Evaluation, style: PlotStyle, threshold: float) -> None:
-        """Draw the page again."""
         self._evaluation, self._plot_style, self._marks = evaluation, style, []
         self._hint.setText(self.page.hint)
         self._hint.setVisible(bool(self.page.hint))
@@ -215,7 +210,6 @@ class FigureTab(QWidget):
         self.canvas.draw_idle()
 
     def select_cell(self, row: int, column: int) -> None:
-        """Select the patients in a cell of the matrix."""
         if self._evaluation is not None and self.page.matrix is not None:
             self.selected.emit(self._in_cell(self._evaluation, self.page.matrix(self._evaluation), row, column))
 

@@ -1,8 +1,4 @@
-"""The *Evaluate ensemble* panel: a model and patients of known diagnosis -> numbers, figures and missed patients.
-
-The panel makes an `EvaluateRequest`, calls the job `evaluate_model` in a worker, and shows the result. torch is
-imported in the worker, never here.
-"""
+"""The *Evaluate ensemble* panel: a model and patients of known diagnosis -> numbers, figures and missed patients."""
 
 from __future__ import annotations
 
@@ -25,7 +21,7 @@ from napari_caltomorph.plugin.evaluate.setup import EvaluateSetup, in_panel_word
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.parts import WARNING, CollapsibleSection, CopyLink, line, link, row_of
-from napari_caltomorph.plugin.widgets.settings import choose_folder
+from napari_caltomorph.plugin.widgets.settings import choose_folder, when_chosen
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.report import PlotStyle
@@ -44,9 +40,8 @@ class EvaluatePanel(DockPanel):
         self.setup = EvaluateSetup()
         self.section = CollapsibleSection("Setup", self.setup)
         self.run = TaskRow("Evaluate", kept="What was encoded or saved before is kept.")
-        self.offer = line(
-            f"{link('Evaluate the training patients out of fold')}: each by the member that was not trained on them."
-        )
+        offer = link("Evaluate the training patients out of fold")
+        self.offer = line(f"{offer}: each by the member that was not trained on them.")
         self.stale = line()
         self.result = EvaluateResult()
         self.save_button = QPushButton("Save figures", toolTip="As PDF or SVG for print, or PNG")
@@ -139,7 +134,6 @@ class EvaluatePanel(DockPanel):
 
     @shows_errors
     def copy_command(self) -> None:
-        """Put the terminal command on the clipboard."""
         request = self.setup.request()
         shown = self.result.evaluated
         if shown is not None and shown.request == request:
@@ -158,7 +152,7 @@ class EvaluatePanel(DockPanel):
     def _build(self) -> None:
         menu = QMenu(self)
         menu.addAction("This figure ...", self._figure_dialog)
-        menu.addAction("All figures ...", self._figures_dialog)
+        menu.addAction("All figures ...", when_chosen(self.save_figures, choose_folder, self, "Save all figures in"))
         self.save_button.setMenu(menu)
         self.stale.setStyleSheet(f"color: {WARNING}")
         self._tools = QWidget()
@@ -221,10 +215,6 @@ class EvaluatePanel(DockPanel):
         if path:
             ending = f".{kind[:3].lower()}"
             self.save_figure(Path(path) if Path(path).suffix else Path(path).with_suffix(ending))
-
-    def _figures_dialog(self) -> None:
-        if folder := choose_folder(self, "Save all figures in"):
-            self.save_figures(folder)
 
 
 def folder_for(evaluation: Evaluation, parent: Path) -> Path:

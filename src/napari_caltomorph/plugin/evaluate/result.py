@@ -71,7 +71,6 @@ class EvaluateResult(QWidget):
 
     @property
     def text(self) -> str:
-        """The summary above the tabs."""
         return str(self._about.text())
 
     @property
@@ -80,7 +79,6 @@ class EvaluateResult(QWidget):
         return self.threshold.value if self.threshold.is_moved else None
 
     def show_evaluated(self, evaluated: ModelEvaluation, style: PlotStyle) -> None:
-        """Show an evaluation."""
         self.evaluated, self._plot_style, self._selection = evaluated, style, None
         evaluation = evaluated.evaluation
         self._about.setText(_about(evaluation))
@@ -98,7 +96,6 @@ class EvaluateResult(QWidget):
         self._draw_now()
 
     def draw(self, style: PlotStyle) -> None:
-        """Draw again, in the colours of a theme."""
         self._plot_style = style
         self._draw_now()
 
@@ -109,7 +106,6 @@ class EvaluateResult(QWidget):
         self._mark()
 
     def select(self, selection: PatientSelection) -> None:
-        """List the patients that were clicked on."""
         self._selection = selection
         self._list()
         self._mark()

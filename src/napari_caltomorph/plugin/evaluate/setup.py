@@ -72,13 +72,11 @@ class EvaluateSetup(QWidget):
         )
 
     def remember(self) -> None:
-        """Let the next session begin with this choice."""
         self.chooser.remember()
         self.options.remember()
         last_cohort().setValue("features", self.features.text().strip())
 
     def is_of(self, request: EvaluateRequest) -> bool:
-        """Whether a request is the current choice."""
         try:
             return self.request() == request
         except CaltomorphError:
@@ -114,7 +112,6 @@ class EvaluateOptionsForm(JobOptionsForm):
         )
 
     def remember(self) -> None:
-        """Let the next session begin with these options."""
         last_evaluation().setValue("options", self.options().model_dump_json(exclude=set(_ELSEWHERE)))
 
 

@@ -44,7 +44,6 @@ class ThresholdRow(QWidget):
 
     @property
     def value(self) -> float:
-        """The threshold."""
         return self._value
 
     @property
@@ -54,7 +53,6 @@ class ThresholdRow(QWidget):
 
     @property
     def text(self) -> str:
-        """The rates below the slider."""
         return str(self._rates.text())
 
     def begin(self, value: float, rule: str) -> None:
@@ -64,7 +62,6 @@ class ThresholdRow(QWidget):
         self._put(value)
 
     def show_rates(self, point: OperatingPoint) -> None:
-        """Show the rates at the threshold."""
         rates = {"Sensitivity": point.sensitivity, "specificity": point.specificity, "FDR": point.fdr}
         self._rates.setText(", ".join(f"{name} <b>{_value(rate)}</b>" for name, rate in rates.items()))
         rates["FDR without healthy donors"] = point.fdr_without_healthy
@@ -109,7 +106,6 @@ class PatientsList(QWidget):
 
     @property
     def text(self) -> str:
-        """The title."""
         return str(self._title.text())
 
     @property

@@ -12,8 +12,7 @@ from qtpy.QtCore import QObject, QTimer
 from napari_caltomorph.plugin.gallery.pictures import Grid
 from napari_caltomorph.plugin.plot_style import plot_style_of
 from napari_caltomorph.plugin.session.cell_columns import BY_LABEL
-from napari_caltomorph.plugin.session.gallery_state import Overlay
-from napari_caltomorph.plugin.session.inspection import Inspection
+from napari_caltomorph.plugin.session.inspection import Inspection, Overlay
 from napari_caltomorph.plugin.session.selection import CellSelection
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.report.drawing import short

@@ -26,8 +26,7 @@ from napari_caltomorph.plugin.gallery.layers import (
 )
 from napari_caltomorph.plugin.gallery.pictures import CellPictures, CellStack, Grid
 from napari_caltomorph.plugin.plot_style import plot_style_of
-from napari_caltomorph.plugin.session.gallery_state import Overlay
-from napari_caltomorph.plugin.session.inspection import Inspection
+from napari_caltomorph.plugin.session.inspection import Inspection, Overlay
 from napari_caltomorph.smear import Smear
 
 # A press that moves further than this, in pixels, pans the view and is no click.

@@ -18,14 +18,13 @@ from napari_caltomorph.differential import Probe, SmearId, read_labels, save_lab
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.inspect.differential_parts import NARROW, DifferentialView, LabelButtons
 from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE
-from napari_caltomorph.plugin.session.differential import (
+from napari_caltomorph.plugin.session.inspection import Inspection
+from napari_caltomorph.plugin.session.session import (
     Counts,
     DifferentialState,
-    TrainedProbe,
     show_cell_types,
     smear_of,
 )
-from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import WARNING, colored, column_of, counted, line, plain
 from napari_caltomorph.plugin.widgets.settings import choose_file, choose_folder, choose_new_file
@@ -158,8 +157,8 @@ class DifferentialTab(InspectionView):
         self._stop()
         self.task.start(self.state.train, self._on_trained)
 
-    def _on_trained(self, trained: TrainedProbe) -> None:
-        self.state.set_trained(trained)
+    def _on_trained(self, trained: tuple[Probe, Counts]) -> None:
+        self.state.set_probe(*trained)
         self._show()
 
     def _on_counts(self, counts: Counts) -> None:

@@ -12,8 +12,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFrame, QScrollArea, QWidget
 
 from napari_caltomorph.errors import ExplanationRefused
-from napari_caltomorph.plugin.session.gallery_state import Overlay
-from napari_caltomorph.plugin.session.inspection import Inspection
+from napari_caltomorph.plugin.session.inspection import Inspection, Overlay
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.parts import column_of, line, plain
 from napari_caltomorph.plugin.widgets.task_row import TaskRow

@@ -1,8 +1,4 @@
-"""The *Predict patients* panel: many smears, one after the other, as a table that fills.
-
-The panel runs the job of ``caltomorph predict --each``, `predict_patients`; a row is opened in *Predict patient* from
-the prediction that was written.
-"""
+"""The *Predict patients* panel: many smears, one after the other, as a table that fills."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ from typing import TYPE_CHECKING
 import napari
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QModelIndex, Qt
-from qtpy.QtWidgets import QGridLayout, QLabel, QLineEdit, QMenu, QPushButton
+from qtpy.QtWidgets import QGridLayout, QLabel, QLineEdit, QPushButton
 
 from napari_caltomorph.cohort import FoundPatient, find_patients
 from napari_caltomorph.diagnosis import save_predictions
@@ -31,10 +27,11 @@ from napari_caltomorph.plugin.widgets.parts import (
     counted,
     folder_row,
     line,
+    menu_button,
     path_in,
     row_of,
 )
-from napari_caltomorph.plugin.widgets.settings import COHORT_FILES, choose_file, choose_folder, preferences
+from napari_caltomorph.plugin.widgets.settings import COHORT_FILES, choose_file, choose_folder, preferences, when_chosen
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.storage import path_of
@@ -138,11 +135,9 @@ class PatientsPanel(DockPanel):
         self.models.unbind()
 
     def _build(self) -> None:
-        self._add = QPushButton("Add")
-        menu = QMenu(self)
-        menu.addAction("Folder of patients or cohort...", self._add_folder)
-        menu.addAction("Table or cohort.json...", self._add_file)
-        self._add.setMenu(menu)
+        folder = when_chosen(self.add, choose_folder, self, "Folder of patients")
+        file = when_chosen(self.add, choose_file, self, "Cohort", COHORT_FILES)
+        self._add = menu_button("Add", {"Folder of patients or cohort...": folder, "Table or cohort.json...": file})
         tip = "Remove all patients from the table; nothing is removed from disk"
         self._clear = QPushButton("Clear", toolTip=tip, clicked=self.clear)
         self._about = line()
@@ -162,7 +157,8 @@ class PatientsPanel(DockPanel):
         self._detail = line()
         self._opener = QPushButton("Open in Predict patient", clicked=self._open_chosen)
         tip = "Write predictions.csv, cells.csv and each prediction.json into another folder"
-        self._export = QPushButton("Export all ...", toolTip=tip, clicked=self._export_dialog)
+        self._export = QPushButton("Export all ...", toolTip=tip)
+        self._export.clicked.connect(when_chosen(self.export, choose_folder, self, "Export to"))
         tools = row_of(self._opener)
         tools.addWidget(self._export)
         widgets = (self.run, self._empty, self.table, self._detail)
@@ -257,15 +253,3 @@ class PatientsPanel(DockPanel):
     def _open_chosen(self) -> None:
         if self.table.chosen is not None:
             self.open(self.table.chosen)
-
-    def _export_dialog(self) -> None:
-        if folder := choose_folder(self, "Export to"):
-            self.export(folder)
-
-    def _add_folder(self) -> None:
-        if folder := choose_folder(self, "Folder of patients"):
-            self.add(folder)
-
-    def _add_file(self) -> None:
-        if path := choose_file(self, "Cohort", COHORT_FILES):
-            self.add(path)

@@ -1,8 +1,4 @@
-"""The *Predict patient* panel: choose a smear and a model, predict, and read the result.
-
-The panel has no logic of its own: it makes a `PredictOptions`, calls `Predictor` in a worker, and shows the
-`Prediction` that comes back. torch is imported in the worker, never here.
-"""
+"""The *Predict patient* panel: choose a smear and a model, predict, and read the result."""
 
 from __future__ import annotations
 
@@ -14,14 +10,7 @@ from typing import TYPE_CHECKING
 import napari
 from napari.layers import Image
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QFrame,
-    QHBoxLayout,
-    QPushButton,
-    QScrollArea,
-    QWidget,
-)
+from qtpy.QtWidgets import QCheckBox, QPushButton, QWidget
 
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.diagnosis.prediction_files import find_smear
@@ -36,7 +25,7 @@ from napari_caltomorph.plugin.session.session import session_of
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
-from napari_caltomorph.plugin.widgets.parts import WARNING, line
+from napari_caltomorph.plugin.widgets.parts import WARNING, column_of, line, row_of, scroll_area
 from napari_caltomorph.plugin.widgets.smear_chooser import SmearChooser
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress
@@ -82,8 +71,7 @@ class PredictPanel(DockPanel):
         self.models.changed.connect(self._show_mismatch)
         self.results = ResultView()
         # The card takes its new height only when the layout has run.
-        self._reveal = QTimer(self, singleShot=True, interval=0)
-        self._reveal.timeout.connect(lambda: self._scroll.ensureWidgetVisible(self.results.card))
+        self._reveal = QTimer(self, singleShot=True, interval=0, timeout=self._scroll_to_card)
         self._build()
         self.bind()
 
@@ -146,26 +134,20 @@ class PredictPanel(DockPanel):
     def _build(self) -> None:
         self._empty = line(_EMPTY)
         self._empty.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.as_stack = QCheckBox("One cell at a time")
+        self.as_stack = QCheckBox("One cell at a time", toggled=self._on_as_stack)
         self.as_stack.setToolTip("Scroll through the same cells, most attended first, with the slider of the viewer")
-        self.as_stack.toggled.connect(self._on_as_stack)
-        inspect = QPushButton("Inspect ...")
-        inspect.setToolTip("Sort, filter, mark and leave out cells, and explain the prediction")
-        inspect.clicked.connect(self.inspect)
+        tip = "Sort, filter, mark and leave out cells, and explain the prediction"
+        inspect = QPushButton("Inspect ...", toolTip=tip, clicked=self.inspect)
         self.saving = SaveButtons(self.run, lambda: self.inspection)
-        self._scroll = QScrollArea(widgetResizable=True, visible=False)
-        self._scroll.setFrameShape(QFrame.Shape.NoFrame)
-        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._scroll = scroll_area(self.results)
+        self._scroll.hide()
         self._scroll.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
-        self._scroll.setWidget(self.results)
         self._tools = QWidget(visible=False)
-        tools = QHBoxLayout(self._tools)
-        tools.setContentsMargins(0, 0, 0, 0)
-        tools.setSpacing(2)
-        tools.addWidget(self.as_stack)
-        tools.addStretch()
+        tools = row_of(self.as_stack)
         tools.addWidget(inspect)
         tools.addWidget(self.saving)
+        tools.setSpacing(2)
+        column_of(self._tools, tools)
         self.mismatch = line()
         self.mismatch.setStyleSheet(f"color: {WARNING}")
         self.mismatch.hide()
@@ -229,6 +211,9 @@ class PredictPanel(DockPanel):
 
     def _on_selection(self) -> None:
         self._reveal.start()
+
+    def _scroll_to_card(self) -> None:
+        self._scroll.ensureWidgetVisible(self.results.card)
 
     def _on_layers_changed(self) -> None:
         """Layers may be deleted by hand, or replaced from another panel."""

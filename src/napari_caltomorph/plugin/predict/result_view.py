@@ -5,23 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
-from matplotlib.figure import Figure
-from qtpy.QtWidgets import QFrame, QSizePolicy, QWidget
+from qtpy.QtWidgets import QFrame, QWidget
 
 from napari_caltomorph.diagnosis import NO_ATTENTION, ModelDescription, Prediction
 from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE
 from napari_caltomorph.plugin.session.inspection import Inspection
-from napari_caltomorph.plugin.widgets.canvas import CellPlot
+from napari_caltomorph.plugin.widgets.canvas import CellPlot, FigureCanvas
 from napari_caltomorph.plugin.widgets.cell_card import CellCard
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import WARNING, colored, column_of, counted, line, plain
-from napari_caltomorph.report import (
-    draw_attention_swarm,
-    draw_hemoglobin,
-    draw_malignancy,
-    draw_probabilities,
-)
+from napari_caltomorph.report import draw_attention_swarm, draw_hemoglobin, draw_malignancy, draw_probabilities
 from napari_caltomorph.smear import Smear
 
 _BARS_HEIGHT = 262
@@ -59,20 +52,21 @@ class ResultView(InspectionView):
         self._second = line()
         self._what_if = line()
         self._what_if.setStyleSheet(f"color: {WARNING}")
-        self.bars = FigureCanvasQTAgg(Figure())
-        _fix_height(self.bars, _BARS_HEIGHT)
+        self.bars = FigureCanvas(_BARS_HEIGHT)
         self._notes = line()
         self._warnings = line()
         self._warnings.setStyleSheet(f"color: {WARNING}")
         self._swarm_title = line()
-        self.swarm = CellPlot()
-        _fix_height(self.swarm, _SWARM_HEIGHT)
+        self.swarm = CellPlot(_SWARM_HEIGHT)
         self.swarm.setToolTip(_SWARM_TIP)
+        for canvas in (self.bars, self.swarm):
+            canvas.setMinimumWidth(300)
         self.bars.mpl_connect("resize_event", lambda _: self._on_resized())
         self.bars.mpl_connect("motion_notify_event", self._on_hover)
         self._card = CellCard()
         texts = (self._patient, self._headline, self._second, self._what_if, self._warnings)
-        column_of(self, *texts, self.bars, self._notes, _rule(), self._swarm_title, self.swarm, self._card)
+        rule = QFrame(frameShape=QFrame.Shape.HLine)
+        column_of(self, *texts, self.bars, self._notes, rule, self._swarm_title, self.swarm, self._card)
         self.layout().setContentsMargins(0, 0, 6, 0)
         self.layout().addStretch()
 
@@ -153,10 +147,8 @@ class ResultView(InspectionView):
         heights = [8, 1.6, 1.6] if has_hemoglobin else [8, 1.6]
         # The class names and the numbers need their pixels, however wide the panel is.
         width = self.bars.width()
-        left, right = _NAMES_WIDTH / width, 1 - _NUMBERS_WIDTH / width
-        grid = figure.add_gridspec(
-            len(heights), 1, height_ratios=heights, hspace=0.36, left=left, right=right, top=0.99, bottom=0.07
-        )
+        sides = {"left": _NAMES_WIDTH / width, "right": 1 - _NUMBERS_WIDTH / width, "top": 0.99, "bottom": 0.07}
+        grid = figure.add_gridspec(len(heights), 1, height_ratios=heights, hspace=0.36, **sides)
         drawn = [
             (draw_probabilities, _CALIBRATED_BARS_TIP if prediction.calibrated else _BARS_TIP),
             (draw_malignancy, _MALIGNANCY_TIP),
@@ -195,18 +187,6 @@ def _notes(prediction: Prediction) -> str:
     made = ", trained on synthetic cells only" if prediction.synthetic else ""
     notes.append(f"{counted(len(prediction.cells), 'cell')}{left_out}. Model {plain(prediction.model_name)}{made}.")
     return "<span style='font-size:8pt'>" + "<br>".join(notes) + "</span>"
-
-
-def _fix_height(canvas: FigureCanvasQTAgg, height: int) -> None:
-    canvas.setFixedHeight(height)
-    canvas.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    canvas.setMinimumWidth(300)
-
-
-def _rule() -> QFrame:
-    rule = QFrame()
-    rule.setFrameShape(QFrame.Shape.HLine)
-    return rule
 
 
 def mismatch_note(prediction: Prediction | None, smear: Smear | None, model: ModelDescription | None) -> str:

@@ -23,24 +23,15 @@ _NOT_CURRENT = (
 
 
 class SaveButtons(QWidget):
-    """Save the result without the cells that are left out; `run` shows progress and errors.
-
-    Parameters
-    ----------
-    run : TaskRow
-    inspection : callable
-        Returns what is shown now.
-    """
+    """Save the result, without the cells that are left out, of what is shown; `run` shows progress and errors."""
 
     def __init__(self, run: TaskRow, inspection: Callable[[], Inspection | None]) -> None:
         super().__init__()
         self.run, self._inspection = run, inspection
-        self.report = QPushButton("Report ...")
-        self.report.setToolTip("One HTML file of this patient that prints on two pages")
-        self.report.clicked.connect(self._report_dialog)
-        self.files = QPushButton("Save ...")
-        self.files.setToolTip("Save prediction.json, predictions.csv and cells.csv in a folder named after the patient")
-        self.files.clicked.connect(self._save_dialog)
+        tip = "One HTML file of this patient that prints on two pages"
+        self.report = QPushButton("Report ...", toolTip=tip, clicked=self._report_dialog)
+        tip = "Save prediction.json, predictions.csv and cells.csv in a folder named after the patient"
+        self.files = QPushButton("Save ...", toolTip=tip, clicked=self._save_dialog)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(2)

@@ -24,25 +24,13 @@ _UNLABELLED = "#8a8a8a"
 
 @dataclass(frozen=True)
 class CellFilter:
-    """Which cells are shown: those that meet all conditions.
+    """Which cells are shown: those that meet all conditions."""
 
-    Attributes
-    ----------
-    search : str
-        Part of the cell's name; case is ignored.
-    alone_class, label : str or None
-        The class that the model predicts for the cell alone, and the cell's label; ``""``: it has none.
-    quality : float
-        Least sharpness, 0 ... 1; cells that were not graded are shown.
-    top : int or None
-        Show only the first so many cells, as they are sorted.
-    """
-
-    search: str = ""
-    alone_class: str | None = None
-    label: str | None = None
-    quality: float = 0.0
-    top: int | None = None
+    search: str = ""  # part of the cell's name; case is ignored
+    alone_class: str | None = None  # the class that the model predicts for the cell alone
+    label: str | None = None  # "": it has none
+    quality: float = 0.0  # least sharpness, 0 ... 1; cells that were not graded are shown
+    top: int | None = None  # only the first so many cells, as they are sorted
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_caltomorph.diagnosis import Prediction, PredictOptions
 from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_TYPE, colors_by
-from napari_caltomorph.plugin.session.gallery_state import GalleryState
 from napari_caltomorph.plugin.session.selection import CellSelection
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.progress import OnProgress, ignore
@@ -25,31 +26,62 @@ if TYPE_CHECKING:
     from napari_caltomorph.explanation.trust import Trust
 
 
+@dataclass(frozen=True)
+class Overlay:
+    """An image over one cell, which moves with it."""
+
+    cell: int
+    name: str  # of the layer; a later overlay of this name replaces it
+    image: NDArray[Any]  # (H, W) or (H, W, 3) of any size: it is stretched over the cell
+    options: Mapping[str, Any] = field(default_factory=dict)  # of napari's image layer
+
+
+class GalleryState:
+    """The display options of the gallery of one prediction."""
+
+    heat_changed = Signal()
+    cell_width_changed = Signal()
+    overlay_added = Signal(Overlay)
+    key_changed = Signal(str)
+
+    def __init__(self) -> None:
+        self.is_available = False  # whether a gallery follows; none does without images
+        self.columns = 1  # cells in a row, set by the gallery
+        self.heat = False  # whether cells with more attention than average are tinted
+        self.cell_width = 0  # of a cell on the screen, in pixels; 0: all cells are in view
+        # What each key does while the picture has the keyboard, as napari spells keys.
+        self.keys: dict[str, Callable[[], None]] = {}
+
+    def show_heat(self, on: bool) -> None:
+        """Tint the cells with more attention than an average one, or do not."""
+        self.heat = on
+        self.heat_changed.emit()
+
+    def show_cell_width(self, width: int) -> None:
+        """Show cells of this width on the screen, in pixels, and as many in a row as fit; 0: all of them in view."""
+        self.cell_width = width
+        self.cell_width_changed.emit()
+
+    def add_overlay(self, overlay: Overlay) -> None:
+        self.overlay_added.emit(overlay)
+
+    def bind_key(self, key: str, function: Callable[[], None] | None) -> None:
+        """Call a function when a key is pressed over the picture, instead of napari's own action; None: no more."""
+        if function is None:
+            self.keys.pop(key, None)
+        else:
+            self.keys[key] = function
+        self.key_changed.emit(key)
+
+
 class Inspection:
     """One prediction under inspection.
 
     `ensemble`, `encoder`, `features` and `trust` take time the first time, and import torch: call them in a worker.
 
-    Parameters
-    ----------
-    prediction : Prediction
-        Of all cells. One that was saved after cells were left out is split into the prediction of all cells, and
-        its `result`.
-    smear : Smear or None
-        Graded; None where the images are missing.
-    options : PredictOptions, optional
-        How to compute, and the model to try first where `predictor` is not given.
-    predictor : Predictor or None
-        What predicted, if it is loaded; otherwise the model is found when needed.
-
-    Attributes
-    ----------
-    cells : CellSelection
-        What is selected, shown, marked and left out: views follow its signals.
-    gallery : GalleryState
-        How the gallery shows the cells.
-    differential : Differential or None
-        The count of its cells, once there is one.
+    A prediction that was saved after cells were left out is split into the prediction of all cells, and its `result`.
+    The smear is graded, or None where the images are missing. Without a `predictor`, the model is found when it is
+    needed; that of `options` is tried first.
     """
 
     result_changed = Signal()
@@ -118,22 +150,13 @@ class Inspection:
         return self._loaded().ensemble
 
     def encoder(self) -> LoadedEncoder:
-        """Return the encoder of the model.
-
-        Raises
-        ------
-        ModelRefused, WeightsMissing, WeightsRefused
-            Model or weights are not on this machine, or are others.
-        """
+        """Return the encoder of the model; raise if model or weights are not on this machine, or are others."""
         return self._loaded().encoder
 
     def features(self, progress: OnProgress = ignore) -> Features:
         """Return the features that the prediction was made from, in the order of its cells.
 
-        Raises
-        ------
-        CaltomorphError
-            They were not kept, and cannot be computed again; the message gives the reason.
+        Raise a `CaltomorphError` if they were not kept, and cannot be computed again.
         """
         predictor = self._loaded()
         with self._lock:

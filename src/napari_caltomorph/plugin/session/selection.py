@@ -37,14 +37,8 @@ class CellSelection:
     Signals have no arguments. `selection_changed`: selected or current cell. `order_changed`: which cells are shown,
     or in which order. `edited`: marked, left out or labels. `columns_changed`: a new column, or new values.
 
-    Parameters
-    ----------
-    columns : mapping of str to (N,) array
-        Numbers or texts, one a cell; ``cell``, ``attention``, ``rank``, ``alone_class`` and ``quality`` at least.
-    labels : sequence of N str
-        Cell types; empty where there is none.
-    left_out : iterable of int
-        Cells that are left out from the start; this is no edit that can be undone.
+    `columns` (N,) are those of `cell_columns`; a label is empty where there is none; cells of `left_out` are left out
+    from the start, which cannot be undone.
     """
 
     selection_changed = Signal()
@@ -116,22 +110,18 @@ class CellSelection:
 
     @property
     def sort(self) -> Sort:
-        """How cells are ordered."""
         return self._sort
 
     @property
     def filter(self) -> CellFilter:
-        """Which cells are shown."""
         return self._filter
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is an edit to undo."""
         return bool(self._past)
 
     @property
     def can_redo(self) -> bool:
-        """Whether there is an edit to redo."""
         return bool(self._future)
 
     def position(self, cell: int) -> int | None:
@@ -140,15 +130,9 @@ class CellSelection:
         return int(found[0]) if len(found) else None
 
     def select(self, cells: Iterable[int], *, current: int | None = None, reveal: bool = False) -> None:
-        """Select these cells and no others.
+        """Select these cells and no others; the `current` one, or the first as they are sorted, is shown enlarged.
 
-        Parameters
-        ----------
-        cells : iterable of int
-        current : int, optional
-            Which of them is shown enlarged; otherwise the first as they are sorted.
-        reveal : bool
-            Whether a filter that hides some of them is dropped; otherwise those are not selected.
+        To `reveal` them, a filter that hides some of them is dropped; otherwise those are not selected.
         """
         wanted = frozenset(int(cell) for cell in cells)
         if reveal and not wanted <= set(self._order.tolist()):
@@ -192,34 +176,16 @@ class CellSelection:
         self._edit(replace(self._edits, marked=marked))
 
     def leave_out(self, cells: Iterable[int] | None = None) -> None:
-        """Leave cells out of the bag, by default the selected; if all of them are left out, include them again.
-
-        Raises
-        ------
-        ExplanationRefused
-            No cell would be left.
-        """
+        """Leave cells out of the bag, by default the selected; if all of them are left out, include them again."""
         chosen = self._chosen(cells)
         self.set_left_out(self.left_out - chosen if chosen <= self.left_out else self.left_out | chosen)
 
     def keep_only(self, cells: Iterable[int] | None = None) -> None:
-        """Leave all other cells out of the bag.
-
-        Raises
-        ------
-        ExplanationRefused
-            No cell would be left.
-        """
+        """Leave all other cells out of the bag."""
         self.set_left_out(frozenset(range(len(self))) - self._chosen(cells))
 
     def set_left_out(self, cells: Iterable[int]) -> None:
-        """Leave exactly these cells out.
-
-        Raises
-        ------
-        ExplanationRefused
-            No cell would be left.
-        """
+        """Leave exactly these cells out; raise `ExplanationRefused` if no cell would be left."""
         left_out = frozenset(int(cell) for cell in cells)
         if len(left_out) >= len(self):
             raise ExplanationRefused("A diagnosis needs at least one cell: keep one.")
@@ -238,7 +204,6 @@ class CellSelection:
         self._edit(replace(self._edits, labels=tuple(labels)))
 
     def undo(self) -> None:
-        """Revert the last edit."""
         if self._past:
             self._future.append(self._edits)
             self._show(self._past.pop())

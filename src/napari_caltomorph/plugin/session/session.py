@@ -1,26 +1,159 @@
-"""The state that the panels of one window share."""
+"""The state that the panels of a window share: what is inspected, and the cell types of its smears.
+
+Labelled cells train a probe, which counts the cell types.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from psygnal import Signal
 
-from napari_caltomorph.plugin.session.differential import DifferentialState
+from napari_caltomorph.differential import FOLDER, CellLabels, Differential, Probe, SmearId, cell_type
+from napari_caltomorph.errors import LooksLikeCohort
+from napari_caltomorph.plugin.session.cell_columns import BY_TYPE
 from napari_caltomorph.plugin.session.inspection import Inspection
+from napari_caltomorph.progress import OnProgress, Progress
+from napari_caltomorph.smear import find_smears, read_smear
 
+# The probability of the type that the probe predicts: sorted by it, the doubtful cells come first.
+CERTAINTY = "p_called"
+Counts = Mapping[SmearId, Differential]
 _PROPERTY = "caltomorph_session"
 
 
-class Session:
-    """What is inspected in one window, and what is known of cell types.
+class DifferentialState:
+    """The labels (given here, read from sub-folders, or loaded), probe and counts of all smears inspected in a window.
 
-    Attributes
-    ----------
-    inspection : Inspection or None
-        `changed` is emitted when it is another.
-    differential : DifferentialState
+    `train`, `count` and `count_others` take time and import torch: call them in a worker. They change nothing; hand
+    what they return to `set_probe` and `add_counts` on the main thread.
     """
+
+    def __init__(self) -> None:
+        self.labels = CellLabels()
+        self.probe: Probe | None = None
+        self.counts: dict[SmearId, Differential] = {}
+        self._inspections: dict[SmearId, Inspection] = {}
+
+    def open(self, inspection: Inspection) -> None:
+        """Add a smear: labels of its sub-folders are stored, and stored labels are set on its cells."""
+        if self._is_open(inspection):
+            self.store_labels(inspection)
+            return
+        smear, prediction = smear_of(inspection), inspection.prediction
+        self._inspections[smear] = inspection
+        pairs = zip(prediction.cells, prediction.labels, strict=True)
+        of_folders = {cell: label for cell, label in pairs if label}
+        self.labels = CellLabels().labelled(smear, of_folders, by=FOLDER, when="").merged(self.labels)
+        self.set_labels(inspection)
+
+    def set_labels(self, inspection: Inspection) -> None:
+        """Set the stored labels on the cells of a smear."""
+        known = self.labels.of(smear_of(inspection))
+        inspection.cells.set_labels([known.get(cell, "") for cell in inspection.prediction.cells])
+
+    def store_labels(self, inspection: Inspection) -> bool:
+        """Store the labels that the cells of an open smear have now, and return whether any is new."""
+        if not self._is_open(inspection):
+            return False
+        smear = smear_of(inspection)
+        pairs = zip(inspection.prediction.cells, inspection.cells.labels, strict=True)
+        labels = {cell: cell_type(label).name for cell, label in pairs if label}
+        known = self.labels.of(smear)
+        removed = [cell for cell in inspection.prediction.cells if cell in known and cell not in labels]
+        new = {cell: name for cell, name in labels.items() if known.get(cell) != name}
+        self.labels = self.labels.without(smear, removed).labelled(smear, new)
+        return bool(removed or new)
+
+    def add_labels(self, labels: CellLabels) -> None:
+        """Add labels from a file; on a cell that has a label already, they win."""
+        self.labels = self.labels.merged(labels)
+
+    def set_probe(self, probe: Probe, counts: Counts = MappingProxyType({})) -> None:
+        """Count with another probe from now on; the counts of the previous one are dropped."""
+        self.probe, self.counts = probe, dict(counts)
+
+    def add_counts(self, counts: Counts) -> None:
+        """Add counts, or replace those of the same smears."""
+        self.counts |= counts
+
+    def train(self, progress: OnProgress) -> tuple[Probe, Counts]:
+        """Train a probe on the labelled cells of all inspected smears, and count these with it."""
+        from napari_caltomorph.differential import train_probe
+
+        labels, inspections = self.labels, dict(self._inspections)
+        progress(Progress("Loading features", 0, 1, "smears"))
+        features = {smear: one.features(progress) for smear, one in inspections.items() if labels.of(smear)}
+        probe = train_probe(list(features.values()), labels, progress=progress)
+        return probe, {smear: _count(probe, one, labels, progress) for smear, one in inspections.items()}
+
+    def count(self, inspection: Inspection, progress: OnProgress) -> Counts:
+        """Count one smear with the probe; labels that were given by hand are kept."""
+        assert self.probe is not None
+        return {smear_of(inspection): _count(self.probe, inspection, self.labels, progress)}
+
+    def count_others(self, inspection: Inspection, path: Path, progress: OnProgress) -> Counts:
+        """Count the smear at a path, or each of the smears in it, with the encoder of the inspected one."""
+        assert self.probe is not None
+        from napari_caltomorph.differential.run import encode_smear
+        from napari_caltomorph.encoding import EncodeOptions
+        from napari_caltomorph.smear import check_smear
+
+        try:
+            smears = [read_smear(path)]
+        except LooksLikeCohort:
+            smears = [read_smear(one) for one in find_smears(path)]
+        progress(Progress("Loading the encoder", 0, 1, "encoders"))
+        encoder = inspection.encoder()
+        counts = {}
+        for one in smears:
+            graded = check_smear(one, progress=progress)
+            features = encode_smear(graded, encoder, EncodeOptions(), progress=progress)
+            smear = SmearId(one.patient_id, graded.fingerprint)
+            labels = CellLabels.of_folders(graded).merged(self.labels)
+            counts[smear] = _with_blasts(self.probe.differential(features, labels.of(smear)))
+        return counts
+
+    def _is_open(self, inspection: Inspection) -> bool:
+        return self._inspections.get(smear_of(inspection)) is inspection
+
+
+def smear_of(inspection: Inspection) -> SmearId:
+    """Return which smear is inspected."""
+    return SmearId(inspection.prediction.patient_id, inspection.prediction.smear_fingerprint or "")
+
+
+def show_cell_types(inspection: Inspection, differential: Differential) -> None:
+    """Set the predicted type of each cell, and its probability, as columns; the first time, colour by type."""
+    inspection.differential = differential
+    place = {cell: i for i, cell in enumerate(differential.cells)}
+    rows = [place[cell] for cell in inspection.prediction.cells]
+    types = np.array(differential.cell_types, dtype=object)[rows]
+    cells = inspection.cells
+    is_first = BY_TYPE not in cells.columns
+    if is_first or not np.array_equal(cells.columns[BY_TYPE], types):
+        cells.set_column(BY_TYPE, types)
+        cells.set_column(CERTAINTY, np.array(differential.certainty)[rows])
+        if is_first or inspection.coloring == BY_TYPE:
+            inspection.color_by(BY_TYPE)
+
+
+def _count(probe: Probe, inspection: Inspection, labels: CellLabels, progress: OnProgress) -> Differential:
+    return _with_blasts(probe.differential(inspection.features(progress), labels.of(smear_of(inspection))))
+
+
+def _with_blasts(differential: Differential) -> Differential:
+    """Compute the bootstrap of the blasts here, in the worker, and not when the window first shows it."""
+    assert differential.blasts is not None
+    return differential
+
+
+class Session:
+    """What is inspected in one window (`changed` is emitted when it is another), and what is known of cell types."""
 
     changed = Signal()
 
@@ -29,7 +162,6 @@ class Session:
         self.differential = DifferentialState()
 
     def show(self, inspection: Inspection | None) -> None:
-        """Inspect another prediction, or none."""
         self.inspection = inspection
         self.changed.emit()
 

@@ -49,7 +49,6 @@ class TrainCohort(QWidget):
 
     @property
     def text(self) -> str:
-        """The summary of the cohort."""
         return str(self._about.text())
 
     @shows_errors
@@ -79,7 +78,6 @@ class TrainCohort(QWidget):
             self.dialog.show()
 
     def draw(self, style: PlotStyle) -> None:
-        """Draw the classes again, in the colours of a theme."""
         self._plot_style = style
         if self.cohort is not None:
             cohort = self.cohort

@@ -1,8 +1,4 @@
-"""The *Train ensemble* panel: a labelled cohort -> a model, with its loss curves while it is trained.
-
-The panel makes a `TrainRequest`, calls the job `train_model` in a worker, and shows the result. torch is imported in
-the worker, never here.
-"""
+"""The *Train ensemble* panel: a labelled cohort -> a model, with its loss curves while it is trained."""
 
 from __future__ import annotations
 
@@ -88,7 +84,6 @@ class TrainPanel(DockPanel):
 
     @shows_errors
     def copy_command(self) -> None:
-        """Put the terminal command on the clipboard."""
         self.copy.copy(self.setup.command())
 
     def open_in_predict(self, folder: Path) -> None:

@@ -65,7 +65,6 @@ class TrainSetup(QWidget):
 
     @property
     def text(self) -> str:
-        """How many patients have features."""
         return str(self._ready.text())
 
     def request(self) -> TrainRequest:
@@ -156,7 +155,6 @@ class TrainOptionsForm(JobOptionsForm):
             raise OptionRefused(f"{where}{first['msg']}.") from error
 
     def remember(self) -> None:
-        """Let the next session begin with these options."""
         options = self.options()
         changed = options.model_dump(mode="json", include=set(options.changed) - {"device", "precision"})
         last_training().setValue("options", json.dumps(changed))
@@ -219,7 +217,6 @@ class ModelPlace(QWidget):
 
     @property
     def text(self) -> str:
-        """The note below the name."""
         return str(self._note.text()) if self.is_begun else ""
 
     def folder(self) -> Path:
@@ -236,7 +233,6 @@ class ModelPlace(QWidget):
             self.edit.setText(name)
 
     def remember(self) -> None:
-        """Let the next session begin with this model."""
         last_training().setValue("model", self.edit.text().strip())
 
     def refresh(self) -> None:

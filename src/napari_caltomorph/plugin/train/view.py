@@ -40,7 +40,6 @@ class TrainingControl:
         self._may_continue.clear()
 
     def resume(self) -> None:
-        """Let it continue."""
         self._may_continue.set()
 
     def keep(self) -> None:
@@ -159,7 +158,6 @@ class TrainingView(QWidget):
         self._note.hide()
 
     def show_progress(self, progress: Progress) -> None:
-        """Add a report of the training."""
         if isinstance(progress, EarlierEpochs):
             self._folds = len(progress.folds)
             for fold, history in zip(progress.folds, progress.histories, strict=True):
@@ -177,7 +175,6 @@ class TrainingView(QWidget):
                 self._timer.start()
 
     def draw(self, style: PlotStyle) -> None:
-        """Draw the curves again, in the colours of a theme."""
         self._plot_style = style
         self._draw_now()
 
@@ -223,26 +220,22 @@ class TrainingResult(QWidget):
 
     @property
     def text(self) -> str:
-        """The summary above the figures."""
         return str(self._about.text())
 
     def show_trained(self, trained: TrainedModel, style: PlotStyle) -> None:
-        """Show a model that was just trained."""
         self.trained = trained
         training = trained.description.training
+        name, title = plain(trained.folder.name), plain(training.out_of_fold_title)
         summary = f"{counted(len(trained.description.members), 'member')} in {format_seconds(training.seconds)}"
         accuracy = training.out_of_fold.pooled.get("balanced_accuracy")
         numbers = "" if accuracy is None else f"<br>balanced accuracy <b>{accuracy}</b> (95 %)"
-        self._about.setText(
-            f"<b>{plain(trained.folder.name)}</b>: {summary}<br>{plain(training.out_of_fold_title)}{numbers}"
-        )
+        self._about.setText(f"<b>{name}</b>: {summary}<br>{title}{numbers}")
         self.notes.setText("<br>".join(f"&#8226; {plain(note)}" for note in training.notes) or "Nothing to note.")
         self.tabs.setTabText(2, f"Notes ({len(training.notes)})")
         self.tabs.setCurrentIndex(0)
         self.draw(style)
 
     def draw(self, style: PlotStyle) -> None:
-        """Draw the figures again, in the colours of a theme."""
         if self.trained is None:
             return
         known, confusion = self.trained.description, self.trained.confusion
@@ -250,7 +243,6 @@ class TrainingResult(QWidget):
         self.losses.redraw(lambda axes: draw_loss_curves(axes, known.training.folds, style))
 
     def show_card(self) -> None:
-        """Open the model card in a dialog."""
         if self.trained is not None:
             self.dialog = CardDialog(self.trained.folder, self)
             self.dialog.show()

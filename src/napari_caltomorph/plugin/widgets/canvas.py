@@ -58,9 +58,8 @@ class FigureCanvas(FigureCanvasQTAgg):
         self.figure.clear()
         self.draw_idle()
         width, height = max(self.width(), left + right + 60), max(self.height(), bottom + top + 20)
-        return self.figure.add_axes(
-            (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
-        )
+        place = (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
+        return self.figure.add_axes(place)
 
 
 class CellPlot(FigureCanvas):
@@ -111,7 +110,6 @@ class CellPlot(FigureCanvas):
 
     @property
     def ringed(self) -> np.ndarray:
-        """(K, 2) the rings' places."""
         return np.asarray(self._rings.get_offsets(), dtype=float).reshape(-1, 2)
 
     def show_state(self) -> None:
@@ -138,7 +136,6 @@ class CellPlot(FigureCanvas):
         self.draw_idle()
 
     def show_selection(self) -> None:
-        """Ring the selected cells."""
         if self._inspection is None or not len(self.places):
             return
         self._ring_selected()

@@ -27,11 +27,9 @@ class CellCard(QWidget):
 
     @property
     def text(self) -> str:
-        """The numbers of the cell."""
         return self._text.text()
 
     def clear(self) -> None:
-        """Show no cell."""
         self._picture.clear()
         self._picture.hide()
         self._text.setText("Click a cell, in the picture or in the plot, to see it enlarged with its numbers.")

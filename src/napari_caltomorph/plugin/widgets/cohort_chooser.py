@@ -6,12 +6,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from qtpy.QtCore import QSettings, Signal
-from qtpy.QtWidgets import QCheckBox, QFormLayout, QLineEdit, QMenu, QPushButton, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QFormLayout, QLineEdit, QPushButton, QSpinBox, QWidget
 
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.plugin.widgets.options_form import MoreOptions, OptionRefused
-from napari_caltomorph.plugin.widgets.parts import BUTTON_WIDTH, column_of, narrow_combo, path_in, row_of
-from napari_caltomorph.plugin.widgets.settings import COHORT_FILES, choose_file, choose_folder, last_cohort
+from napari_caltomorph.plugin.widgets.parts import BUTTON_WIDTH, column_of, menu_button, narrow_combo, path_in, row_of
+from napari_caltomorph.plugin.widgets.settings import COHORT_FILES, choose_file, choose_folder, last_cohort, when_chosen
 from napari_caltomorph.taxonomy import SHIPPED_LABEL_MAPS
 
 _ALWAYS_SHOWN = ("taxonomy", "min_cells", "names_only")
@@ -92,11 +92,9 @@ class CohortChooser(QWidget):
         self.more.set(last.model_dump())
 
     def _build(self) -> None:
-        chooser = QPushButton("Open")
-        menu = QMenu(self)
-        menu.addAction("Directory...", self._choose_directory)
-        menu.addAction("Table or cohort.json...", self._choose_file)
-        chooser.setMenu(menu)
+        folder = when_chosen(self._show_place, choose_folder, self, "Cohort", self.place)
+        table = when_chosen(self._show_place, choose_file, self, "Cohort", COHORT_FILES, self.place)
+        chooser = menu_button("Open", {"Directory...": folder, "Table or cohort.json...": table})
         file = QPushButton("File", toolTip="Choose a taxonomy file of your own", clicked=self._choose_taxonomy_file)
         form = QFormLayout()
         form.setVerticalSpacing(4)
@@ -110,14 +108,9 @@ class CohortChooser(QWidget):
             form.addRow(name, row_of(left, right, stretch=(left,)))
         column_of(self, form, self.section, stretch=(self.section,))
 
-    def _choose_directory(self) -> None:
-        if path := choose_folder(self, "Cohort", self.place.text().strip()):
-            self.place.setText(str(path))
-
-    def _choose_file(self) -> None:
-        if path := choose_file(self, "Cohort", COHORT_FILES, self.place.text().strip()):
-            self.place.setText(str(path))
+    def _show_place(self, path: Path) -> None:
+        self.place.setText(str(path))
 
     def _choose_taxonomy_file(self) -> None:
-        if path := choose_file(self, "Taxonomy", "Taxonomies (*.json)", self.place.text().strip()):
+        if path := choose_file(self, "Taxonomy", "Taxonomies (*.json)", self.place):
             self.choose_taxonomy(str(path))

@@ -19,6 +19,7 @@ from napari_caltomorph.report import PlotStyle
 class DockPanel(QWidget):
     """The base of the panels: bound to the viewer while it is shown, and without running work once it is closed.
 
+    A panel makes frozen options, calls a job in a worker, and shows its result; torch is imported in the worker only.
     A subclass makes its widgets, passes them to `lay_out`, and ends with ``self.bind()``. It overrides `on_bound`,
     `on_unbound` and `draw` where it has something to do there. Each `TaskRow` in it is stopped on closing.
 
@@ -48,7 +49,6 @@ class DockPanel(QWidget):
 
     @property
     def plot_style(self) -> PlotStyle:
-        """The colours of the viewer's theme."""
         return plot_style_of(self._viewer.theme)
 
     def lay_out(self, *items: QWidget | QLayout, stretch: Collection[object] = (), spacing: int = 4) -> None:

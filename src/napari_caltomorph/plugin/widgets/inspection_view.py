@@ -67,7 +67,6 @@ class InspectionView(QWidget):
         self._update(self.on_inspection)
 
     def draw(self, style: PlotStyle) -> None:
-        """Draw in other colours."""
         self.plot_style = style
         self._update(self.on_look)
 

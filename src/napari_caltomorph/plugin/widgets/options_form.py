@@ -66,7 +66,6 @@ class OptionsForm(QWidget):
             self._inputs[name].put(values[name])
 
     def widget(self, name: str) -> QWidget:
-        """Return the input of an option."""
         return self._inputs[name].widget
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
@@ -122,16 +121,13 @@ class JobOptionsForm(QWidget):
             form.changed.connect(self._on_changed)
 
     def values(self) -> dict[str, Any]:
-        """Return name -> value of all options of the form; raise `OptionRefused` for a text that is not valid."""
         return {name: value for form in self._forms for name, value in form.values().items()}
 
     def set(self, **values: Any) -> None:
-        """Show these values; those of options that the form lacks are ignored."""
         for form in self._forms:
             form.set(values)
 
     def widget(self, name: str) -> QWidget:
-        """Return the input of an option."""
         return self.shown.get(name, self.more).widget(name)
 
     def _on_changed(self) -> None:

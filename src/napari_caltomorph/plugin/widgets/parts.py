@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +20,14 @@ from qtpy.QtWidgets import (
     QLabel,
     QLayout,
     QLineEdit,
+    QMenu,
     QPushButton,
     QScrollArea,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_caltomorph.plugin.widgets.settings import choose_folder
+from napari_caltomorph.plugin.widgets.settings import choose_folder, when_chosen
 from napari_caltomorph.storage import path_of
 
 WARNING = "#e0a100"
@@ -35,7 +36,6 @@ BUTTON_WIDTH = 60
 
 
 def colored(text: str, color: str) -> str:
-    """Return HTML in a colour."""
     return f"<span style='color:{color}'>{text}</span>" if text else ""
 
 
@@ -121,13 +121,20 @@ def path_in(edit: QLineEdit) -> Path | None:
 def folder_row(edit: QLineEdit, title: str) -> QHBoxLayout:
     """Return a row of a line for a folder and a button that lets the user choose one."""
 
-    def choose() -> None:
-        if folder := choose_folder(edit, title, edit.text().strip()):
-            edit.setText(str(folder))
-
-    browse = QPushButton("Browse", clicked=lambda: choose())
+    choose = when_chosen(lambda path: edit.setText(str(path)), choose_folder, edit, title, edit)
+    browse = QPushButton("Browse", clicked=choose)
     browse.setFixedWidth(BUTTON_WIDTH)
     return row_of(edit, browse, stretch=(edit,))
+
+
+def menu_button(title: str, actions: Mapping[str, Callable[..., None]]) -> QPushButton:
+    """Return a button that opens a menu: name -> what it does."""
+    button = QPushButton(title)
+    menu = QMenu(button)
+    for name, action in actions.items():
+        menu.addAction(name, action)
+    button.setMenu(menu)
+    return button
 
 
 def chooser_grid(widget: QWidget, name: str, choice: QWidget, button: QPushButton, about: QLabel) -> QGridLayout:
@@ -155,30 +162,35 @@ class CollapsibleSection(QWidget):
         self.button = QPushButton(checkable=True)
         self.button.setStyleSheet("QPushButton, QPushButton:checked { text-align: left; background: transparent; }")
         self.button.toggled.connect(self._on_toggled)
-        self._area = QScrollArea(widgetResizable=True, visible=False, frameShape=QFrame.Shape.NoFrame)
-        self._area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._area.setWidget(content)
+        self._area = scroll_area(content)
+        self._area.hide()
         column_of(self, self.button, self._area, stretch=(self._area,), spacing=2)
         self.set_title(title)
 
     @property
     def is_open(self) -> bool:
-        """Whether the content is shown."""
         return bool(self.button.isChecked())
 
     def set_title(self, title: str) -> None:
-        """Show a title next to the arrow."""
         self._title = title
         self.button.setText(f"{'▾' if self.is_open else '▸'} {title}")
 
     def set_open(self, is_open: bool) -> None:
-        """Show or hide the content."""
         self.button.setChecked(is_open)
 
     def _on_toggled(self, is_open: bool) -> None:
         self.set_title(self._title)
         self._area.setVisible(is_open)
         self.toggled.emit(is_open)
+
+
+def scroll_area(content: QWidget | None = None) -> QScrollArea:
+    """Return an area without a frame that scrolls its content up and down only."""
+    area = QScrollArea(widgetResizable=True, frameShape=QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    if content is not None:
+        area.setWidget(content)
+    return area
 
 
 def show_open_section(

@@ -6,12 +6,13 @@ What a user may want to look up or change is on the plugin's page in napari's Pr
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from napari.settings import get_plugin_settings
 from qtpy.QtCore import QSettings
-from qtpy.QtWidgets import QFileDialog, QWidget
+from qtpy.QtWidgets import QFileDialog, QLineEdit, QWidget
 
 from napari_caltomorph.storage import home
 
@@ -38,9 +39,9 @@ def last_evaluation() -> QSettings:
     return _settings("evaluate")
 
 
-def choose_file(parent: QWidget, title: str, kinds: str, start: str = "") -> Path | None:
-    """Return an existing file that the user chooses; None when the dialog is cancelled."""
-    path, _ = QFileDialog.getOpenFileName(parent, title, start or preferences().folder, kinds)
+def choose_file(parent: QWidget, title: str, kinds: str, start: QLineEdit | None = None) -> Path | None:
+    """Return an existing file that the user chooses, from the path in `start` on; None when it is cancelled."""
+    path, _ = QFileDialog.getOpenFileName(parent, title, _start(start), kinds)
     return Path(path) if path else None
 
 
@@ -50,10 +51,24 @@ def choose_new_file(parent: QWidget, title: str, name: str, kinds: str) -> Path 
     return Path(path) if path else None
 
 
-def choose_folder(parent: QWidget, title: str, start: str = "") -> Path | None:
-    """Return a folder that the user chooses; None when the dialog is cancelled."""
-    path = QFileDialog.getExistingDirectory(parent, title, start or preferences().folder)
+def choose_folder(parent: QWidget, title: str, start: QLineEdit | None = None) -> Path | None:
+    """Return a folder that the user chooses, from the path in `start` on; None when the dialog is cancelled."""
+    path = QFileDialog.getExistingDirectory(parent, title, _start(start))
     return Path(path) if path else None
+
+
+def _start(edit: QLineEdit | None) -> str:
+    return str((edit and edit.text().strip()) or preferences().folder)
+
+
+def when_chosen(then: Callable[[Path], object], choose: Callable[..., Path | None], *about: Any) -> Callable[..., None]:
+    """Return a slot that calls `then` with the path from ``choose(*about)``, unless the dialog is cancelled."""
+
+    def slot(*_: object) -> None:
+        if path := choose(*about):
+            then(path)
+
+    return slot
 
 
 def _settings(panel: str) -> QSettings:

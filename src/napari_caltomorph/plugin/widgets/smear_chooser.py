@@ -1,24 +1,146 @@
-"""Choosing the smear: a layer of the viewer, or an export from disk; how many of its cells are usable, and why not."""
+"""Choosing the smear: a layer of the viewer, or an export from disk; which of its cells are left out, and why."""
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import napari
+import numpy as np
 from napari.layers import Image, Layer
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QMenu, QPushButton, QWidget
+from qtpy.QtCore import QModelIndex, QSize, Qt, Signal
+from qtpy.QtGui import QPixmap
+from qtpy.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QHeaderView,
+    QLabel,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
 
-from napari_caltomorph.errors import CaltomorphError, printable
+from napari_caltomorph.errors import CaltomorphError, CellUnreadable, printable
 from napari_caltomorph.plugin.gallery.layers import PREDICTION_KEY, SMEAR_KEY, hide_all_but, show_smear, smear_layer
-from napari_caltomorph.plugin.widgets.left_out_dialog import LeftOutDialog
-from napari_caltomorph.plugin.widgets.parts import chooser_grid, counted, line, link, narrow_combo
-from napari_caltomorph.plugin.widgets.settings import choose_file, choose_folder, preferences
+from napari_caltomorph.plugin.widgets.parts import (
+    add_items,
+    chooser_grid,
+    counted,
+    line,
+    link,
+    menu_button,
+    narrow_combo,
+    pixmap,
+    plain,
+)
+from napari_caltomorph.plugin.widgets.settings import choose_file, choose_folder, preferences, when_chosen
+from napari_caltomorph.plugin.widgets.table_view import RowsModel
 from napari_caltomorph.plugin.widgets.task_row import LatestJob
-from napari_caltomorph.progress import OnProgress
-from napari_caltomorph.smear import Smear, check_smear, read_smear, smear_from_array
+from napari_caltomorph.smear import Reason, Smear, check_smear, read_smear, smear_from_array
+
+_SMEARS, _PREDICTIONS = "Smears (*.zip *.tif *.tiff *.TIF *.TIFF)", "Predictions (*prediction.json)"
+_THUMBNAIL = 72
+# napari's theme draws the frame of a tick in a table almost as dark as the table.
+_TICKS = """
+QTableView::indicator { width: 14px; height: 14px; border: 1px solid #9a9a9a; }
+QTableView::indicator:checked { background: #4d94e8; }
+QTableView::indicator:disabled { border: 1px dotted #6a6a6a; }
+"""
+
+
+class LeftOutDialog(QDialog):
+    """Lists what the quality rules leave out of a graded smear.
+
+    When it was accepted, `included_again` has the cells to use nevertheless.
+    """
+
+    def __init__(self, smear: Smear, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(f"{smear.patient_id}: cells left out")
+        self.resize(720, 460)
+        self.model = _LeftOutModel(smear)
+        table = QTableView()
+        table.setModel(self.model)
+        table.setStyleSheet(_TICKS)
+        table.setIconSize(QSize(_THUMBNAIL, _THUMBNAIL))
+        table.setSelectionMode(QTableView.SelectionMode.NoSelection)
+        table.verticalHeader().hide()
+        table.verticalHeader().setDefaultSectionSize(_THUMBNAIL + 6)
+        header = table.horizontalHeader()
+        header.setSectionResizeMode(3, QHeaderView.ResizeMode.Stretch)
+        for column, width in enumerate((60, _THUMBNAIL + 12, 250)):
+            table.setColumnWidth(column, width)
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
+        buttons.accepted.connect(self.accept)
+        buttons.rejected.connect(self.reject)
+        hint = QLabel("Tick a cell to use it nevertheless; an unreadable one cannot be used.")
+        add_items(QVBoxLayout(self), QLabel(plain(_summary(smear)), wordWrap=True), table, hint, buttons)
+
+    @property
+    def included_again(self) -> frozenset[str]:
+        return frozenset(self.model.ticked)
+
+
+class _LeftOutModel(RowsModel):
+    """One row a cell that the rules leave out; pictures are decoded for the rows that are in view."""
+
+    heads = ("Use it", "Cell", "Why it is left out", "File")
+
+    def __init__(self, smear: Smear) -> None:
+        super().__init__()
+        assert smear.grades is not None
+        graded = zip(range(len(smear)), smear.cells, smear.grades, strict=True)
+        self.rows = [(index, cell, grade) for index, cell, grade in graded if grade.reason is not None]
+        self._smear = smear
+        self.ticked = set(smear.taken_back)
+        self._picture = lru_cache(maxsize=512)(self._decode)
+
+    def data(self, index: QModelIndex, role: int = 0) -> Any:
+        number, cell, grade = self.rows[index.row()]
+        match index.column(), role:
+            case 0, Qt.ItemDataRole.CheckStateRole:
+                return Qt.CheckState.Checked if cell in self.ticked else Qt.CheckState.Unchecked
+            case 1, Qt.ItemDataRole.DecorationRole:
+                return self._picture(number)
+            case 2, Qt.ItemDataRole.DisplayRole:
+                return f"{grade.reason}{': ' + grade.note if grade.note else ''}"
+            case 3, Qt.ItemDataRole.DisplayRole:
+                return cell
+            case ((2 | 3), Qt.ItemDataRole.ToolTipRole):
+                return f"<p>{plain(cell)}<br>{plain(f'{grade.reason} {grade.note}')}</p>"
+        return None
+
+    def flags(self, index: QModelIndex) -> Qt.ItemFlag:
+        if index.column() == 0 and self.rows[index.row()][2].reason is not Reason.UNREADABLE:
+            return Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable
+        return Qt.ItemFlag.ItemIsEnabled if index.column() else Qt.ItemFlag.NoItemFlags
+
+    def setData(self, index: QModelIndex, value: Any, role: int = 0) -> bool:
+        if index.column() or role != Qt.ItemDataRole.CheckStateRole:
+            return False
+        cell = self.rows[index.row()][1]
+        if Qt.CheckState(value) == Qt.CheckState.Checked:
+            self.ticked.add(cell)
+        else:
+            self.ticked.discard(cell)
+        self.dataChanged.emit(index, index)
+        return True
+
+    def _decode(self, number: int) -> QPixmap:
+        try:
+            return pixmap(self._smear.on_canvas(number), side=_THUMBNAIL)
+        except CellUnreadable:
+            return pixmap(np.full((_THUMBNAIL, _THUMBNAIL, 3), 90, np.uint8))
+
+
+def _summary(smear: Smear) -> str:
+    counts = [f"{count} {reason}" for reason, count in smear.left_out_counts().items()]
+    text = f"{len(smear.usable)} of {len(smear)} images are used. Left out: {', '.join(counts) or 'none'}."
+    if smear.passed_over:
+        names = ", ".join(smear.passed_over[:3]) + (" ..." if len(smear.passed_over) > 3 else "")
+        text += f" {counted(len(smear.passed_over), 'other file')} passed over ({names})."
+    return text
 
 
 class SmearChooser(QWidget):
@@ -38,25 +160,23 @@ class SmearChooser(QWidget):
         self._check = LatestJob(self)
         self._choice = narrow_combo()
         self._choice.currentIndexChanged.connect(self._on_chosen)
-        menu = QMenu(self)
-        menu.addAction("Folder of cells...", self._open_folder)
-        menu.addAction("Zip archive or TIFF stack...", self._open_file)
-        menu.addAction("Saved prediction...", self._open_prediction)
-        opener = QPushButton("Open")
-        opener.setMenu(menu)
+        title = "One patient's cells"
+        folder = when_chosen(self.open, choose_folder, self, title)
+        file = when_chosen(self.open, choose_file, self, title, _SMEARS)
+        saved = when_chosen(self._emit_prediction, choose_file, self, "Saved prediction", _PREDICTIONS)
+        actions = {"Folder of cells...": folder, "Zip archive or TIFF stack...": file, "Saved prediction...": saved}
+        opener = menu_button("Open", actions)
         self._about = line()
         self._about.linkActivated.connect(lambda _: self._show_left_out())
         chooser_grid(self, "Smear", self._choice, opener, self._about)
 
     @property
     def layer(self) -> Image | None:
-        """The chosen layer."""
         layer: Image | None = self._choice.currentData()
         return layer
 
     @property
     def text(self) -> str:
-        """The summary of the chosen smear."""
         return self._about.text()
 
     def smear(self) -> Smear | None:
@@ -86,7 +206,6 @@ class SmearChooser(QWidget):
         self._describe()
 
     def bind(self) -> None:
-        """Follow the viewer's layers."""
         events = self._viewer.layers.events
         events.inserted.connect(self._on_inserted, position="last")  # when napari has shown the layer
         events.removed.connect(self._refresh)
@@ -94,7 +213,6 @@ class SmearChooser(QWidget):
         self._refresh()
 
     def unbind(self) -> None:
-        """Disconnect from the viewer, and stop checking."""
         events = self._viewer.layers.events
         events.inserted.disconnect(self._on_inserted)
         events.removed.disconnect(self._refresh)
@@ -102,7 +220,6 @@ class SmearChooser(QWidget):
         self.stop_checking()
 
     def stop_checking(self) -> None:
-        """Stop the check in the background, if one runs."""
         self._check.stop()
 
     def _on_inserted(self, event: Any) -> None:
@@ -135,8 +252,11 @@ class SmearChooser(QWidget):
         if smear is not None and smear.pixel_size_um is not None:
             self._viewer.canvas.overlays.scale_bar.visible = True
         if layer is not None and smear is not None and smear.grades is None:
-            work = partial(_checked, smear)
-            self._check.start(work, partial(self.keep, layer), partial(self._on_check_failed, layer))
+            self._check.start(
+                lambda progress: check_smear(smear, progress=progress),
+                partial(self.keep, layer),
+                partial(self._on_check_failed, layer),
+            )
         self._describe()
 
     def _on_check_failed(self, layer: Image, problem: str) -> None:
@@ -158,6 +278,9 @@ class SmearChooser(QWidget):
             self._about.setText(f"{counted(len(smear.usable), 'cell')}, all usable{others}")
         self.changed.emit()
 
+    def _emit_prediction(self, path: Path) -> None:
+        self.prediction_chosen.emit(str(path))
+
     def _show_left_out(self) -> None:
         smear, layer = self.smear(), self.layer
         assert smear is not None
@@ -169,22 +292,6 @@ class SmearChooser(QWidget):
             self.keep(layer, smear.choosing(take_back=dialog.included_again, set_aside=smear.set_aside))
         except CaltomorphError as error:
             self.problem.emit(str(error))
-
-    def _open_folder(self) -> None:
-        if path := choose_folder(self, "One patient's cells"):
-            self.open(path)
-
-    def _open_file(self) -> None:
-        if path := choose_file(self, "One patient's cells", "Smears (*.zip *.tif *.tiff *.TIF *.TIFF)"):
-            self.open(path)
-
-    def _open_prediction(self) -> None:
-        if path := choose_file(self, "Saved prediction", "Predictions (*prediction.json)"):
-            self.prediction_chosen.emit(str(path))
-
-
-def _checked(smear: Smear, progress: OnProgress) -> Smear:
-    return check_smear(smear, progress=progress)
 
 
 def _is_smear(layer: Layer) -> bool:

@@ -46,7 +46,6 @@ class TableView(QTableView):
         self.verticalHeader().hide()
 
     def show_frame(self, frame: pd.DataFrame, columns: list[str]) -> None:
-        """Show these columns of a table."""
         self.frame = frame.reset_index(drop=True)
         self._sorted.setSourceModel(_FrameModel(self.frame[columns], self))
         self.sortByColumn(0, Qt.SortOrder.AscendingOrder)

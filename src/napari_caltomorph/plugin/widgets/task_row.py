@@ -106,7 +106,6 @@ class LatestJob(QObject):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a job runs."""
         return self._job is not None
 
     def start(
@@ -127,7 +126,6 @@ class LatestJob(QObject):
         job.start()
 
     def stop(self) -> None:
-        """Drop the job that runs, if one does."""
         if self._job is not None:
             self._job.drop()
             self._job = None
@@ -180,11 +178,9 @@ class TaskRow(QWidget):
 
     @property
     def text(self) -> str:
-        """The message that is shown."""
         return self._message
 
     def set_title(self, title: str) -> None:
-        """Change the text of the button."""
         self._title = title
         if self._job is None:
             self.button.setText(title)
@@ -224,7 +220,6 @@ class TaskRow(QWidget):
         self._show(text, plain(text))
 
     def show_error(self, text: str) -> None:
-        """Show a sentence below the button as an error."""
         self._show(text, colored(plain(text), ERROR))
 
     def _show(self, text: str, shown: str) -> None:
