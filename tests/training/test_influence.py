@@ -130,12 +130,12 @@ def test_scales_are_those_of_the_members_own_training_patients(few):
     cohort = read(few)
     ensemble = train(cohort, None, tiny(hemoglobin=True))
     table = cohort.table
-    learnt_from = table[table["fold"] != FOLD]
-    cells = np.concatenate([Features.load(Path(p)).values for p in learnt_from["features"]]).astype(float)
+    training_patients = table[table["fold"] != FOLD]
+    cells = np.concatenate([Features.load(Path(p)).values for p in training_patients["features"]]).astype(float)
     member = ensemble.members[FOLD]
     np.testing.assert_allclose(member.feature_mean, cells.mean(axis=0), atol=1e-5)
     np.testing.assert_allclose(member.feature_std, cells.std(axis=0), rtol=1e-5)
-    values = learnt_from["hemoglobin_g_dl"].to_numpy(float)
+    values = training_patients["hemoglobin_g_dl"].to_numpy(float)
     assert float(member.hemoglobin_mean) == pytest.approx(values.mean(), rel=1e-5)
     assert float(member.hemoglobin_std) == pytest.approx(values.std(), rel=1e-5)
     plain = train(cohort, None, tiny(scaling="none")).members[FOLD]
