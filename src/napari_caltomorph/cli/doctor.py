@@ -27,6 +27,7 @@ from napari_caltomorph.storage import home
 _PACKAGE = "napari-caltomorph"
 # Modules with another name than their package.
 _MODULES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-image": "skimage", "scikit-learn": "sklearn"}
+_INSTALL_OPENGL = "sudo apt-get install libgl1 libegl1 libopengl0 libxkbcommon-x11-0 libxcb-cursor0 libdbus-1-3"
 _QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5")
 _WANTED_GB = 4.0  # Memory for DinoBloom-B and an ensemble of the paper's size, on the CPU.
 
@@ -66,12 +67,10 @@ def doctor() -> int:
 
 def _show(section: str, findings: list[Finding]) -> list[Finding]:
     say(f"\n{section}", style="bold")
-    rows = table()
-    for _ in range(3):
-        rows.add_column(overflow="fold")
+    rows = table("", "", "")
+    rows.show_header = False
     for one in findings:
         rows.add_row(_mark(one), one.what, Text(one.found))
-    rows.show_header = False
     console.print(rows)
     return findings
 
@@ -156,11 +155,7 @@ def check_window() -> Iterator[Finding]:
     if opengl.error is None:
         yield Finding("OpenGL", opengl.output + where)
     else:
-        yield Finding(
-            "OpenGL",
-            f"does not work{where}: {opengl.error}",
-            "sudo apt-get install libgl1 libegl1 libopengl0 libxkbcommon-x11-0 libxcb-cursor0 libdbus-1-3",
-        )
+        yield Finding("OpenGL", f"does not work{where}: {opengl.error}", _INSTALL_OPENGL)
 
 
 def check_weights() -> Iterator[Finding]:

@@ -134,11 +134,8 @@ def _show_decision(result: ModelEvaluation) -> None:
         return
     say(f"Threshold {decision.threshold:.4f}, chosen on {decision.chosen_on.provenance.cohort_name}:", style="bold")
     say(f"- {decision.in_words}.")
-    say(
-        "- Numbers at it below are of the patients that chose it: optimistic."
-        if applied is None
-        else f"- {applied.in_words}."
-    )
+    is_optimistic = "Numbers at it below are of the patients that chose it: optimistic"
+    say(f"- {is_optimistic if applied is None else applied.in_words}.")
     if result.request.options.store_threshold:
         say(f"- Stored in {result.ensemble.folder}.")
     say()
@@ -148,10 +145,8 @@ def _show_evaluation(evaluation: Evaluation, prevalence: float | None, *, is_cho
     """Print the numbers, each with its interval, and the statements that belong to them."""
     provenance, counts = evaluation.provenance, evaluation.counts
     how = " out of fold, by single members" if evaluation.options.out_of_fold else ""
-    say(
-        f"{provenance.model_name} on {provenance.cohort_name}: {counts['evaluated']} patients evaluated{how}",
-        style="bold",
-    )
+    of_model = f"{provenance.model_name} on {provenance.cohort_name}"
+    say(f"{of_model}: {counts['evaluated']} patients evaluated{how}", style="bold")
     if evaluation.is_labelled:
         console.print(_headline(evaluation))
         rule = "as chosen above" if is_chosen else provenance.threshold.rule
@@ -176,12 +171,8 @@ def _headline(evaluation: Evaluation) -> Table:
     rows = table("", "95 % interval", "by", "patients")
     for name, metric in evaluation.headline.items():
         if metric.is_defined:
-            rows.add_row(
-                METRICS[name].name,
-                metric.shown(),
-                "-" if metric.method == "none" else metric.method,
-                str(metric.patients),
-            )
+            method = "-" if metric.method == "none" else metric.method
+            rows.add_row(METRICS[name].name, metric.shown(), method, str(metric.patients))
     return rows
 
 
@@ -225,14 +216,12 @@ def _errors_by_bin(found: CovariateAssociation) -> Table:
 
 def _show_prevalence(evaluation: Evaluation, prevalence: float) -> None:
     point = evaluation.at()
-    shown = [
-        f"{'undefined' if fdr is None else f'{fdr:.3f}'} {words}"
-        for words, fdr in (
-            ("with all others as here", point.fdr_at(prevalence)),
-            ("without healthy donors", point.fdr_at(prevalence, healthy=False)),
-        )
-    ]
-    say(f"FDR where {prevalence:.1%} are malignant: {', '.join(shown)}.")
+    rates = (point.fdr_at(prevalence), point.fdr_at(prevalence, healthy=False))
+    of_all, without_healthy = ("undefined" if rate is None else f"{rate:.3f}" for rate in rates)
+    say(
+        f"FDR where {prevalence:.1%} are malignant: {of_all} with all others as here, {without_healthy} without "
+        "healthy donors."
+    )
 
 
 def _show_undefined(evaluation: Evaluation) -> None:

@@ -39,13 +39,9 @@ def list_models() -> None:
         except ModelRefused as error:
             broken.append(f"{name}: {error}")
             continue
-        overview.add_row(
-            name,
-            str(len(model.taxonomy.classes)),
-            str(len(model.members)),
-            model.encoder.name or "unknown",
-            Text("synthetic cells", "yellow") if model.synthetic else "patients",
-        )
+        counts = str(len(model.taxonomy.classes)), str(len(model.members))
+        trained_on = Text("synthetic cells", "yellow") if model.synthetic else "patients"
+        overview.add_row(name, *counts, model.encoder.name or "unknown", trained_on)
     console.print(overview)
     say("\nFolders", style="bold")
     for name, folder in installed_models().items():

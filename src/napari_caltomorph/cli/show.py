@@ -67,11 +67,9 @@ def _sentences(prediction: Prediction) -> list[tuple[str, str]]:
     threshold = prediction.threshold
     side = "at or above" if prediction.is_malignant else "below"
     who = f"{threshold.rule}, on {threshold.cohort}" if threshold.cohort else threshold.rule
+    then = f"then {second} {p_second:.2f} (difference {prediction.delta_probability:.2f})"
     found = [
-        (
-            "Diagnosis",
-            f"{first} {p_first:.2f}, then {second} {p_second:.2f} (difference {prediction.delta_probability:.2f})",
-        ),
+        ("Diagnosis", f"{first} {p_first:.2f}, {then}"),
         *([("Not excluded", words)] if (words := prediction.prediction_set_in_words) else []),
         ("Malignant", f"{prediction.malignancy:.2f}, {side} the threshold {threshold.value:g} ({who})"),
     ]

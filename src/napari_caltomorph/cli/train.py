@@ -132,15 +132,8 @@ def _show(description: ModelDescription, out: Path) -> None:
     for number, fold in enumerate(training.folds, start=1):
         validation = f"{fold.validation_loss[fold.best_epoch - 1]:.3f}" if fold.validation_loss else "-"
         train_loss = f"{fold.train_loss[fold.best_epoch - 1]:.3f}"
-        folds.add_row(
-            str(number),
-            str(fold.patients),
-            str(fold.epochs),
-            str(fold.best_epoch),
-            fold.stopped_by,
-            train_loss,
-            validation,
-        )
+        counts = (number, fold.patients, fold.epochs, fold.best_epoch)
+        folds.add_row(*map(str, counts), fold.stopped_by, train_loss, validation)
     console.print(folds)
     say()
     numbers = table("out-of-fold", "all folds (95 %)", "fold by fold")

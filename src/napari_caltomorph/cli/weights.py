@@ -45,13 +45,9 @@ def list_weights() -> None:
         except WeightsMissing:
             overview.add_row(encoder.name, Text("missing", "yellow"))
             continue
-        found[encoder.name] = path, file_sha256(path)
-        overview.add_row(
-            encoder.name,
-            Text("found", "green"),
-            f"{path.stat().st_size / 1e6:.0f} MB",
-            _standing(encoder, found[encoder.name][1]),
-        )
+        found[encoder.name] = path, (sha256 := file_sha256(path))
+        size = f"{path.stat().st_size / 1e6:.0f} MB"
+        overview.add_row(encoder.name, Text("found", "green"), size, _standing(encoder, sha256))
     console.print(overview)
     for name, (path, sha256) in found.items():
         say(f"\n{name}", style="bold")

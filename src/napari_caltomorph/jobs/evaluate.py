@@ -128,18 +128,11 @@ def evaluate_model(request: EvaluateRequest, *, progress: OnProgress = ignore) -
         to_evaluate = _of_split(cohort, options)
         if not options.encode_missing or to_evaluate.table["path"].isna().all():
             raise
+        shared = options.model_dump(include={"device", "weights", "precision"})
+        encoding = EncodeCohortOptions(encoder=ensemble.description.encoder_name, **shared)
+        skip = options.skip_missing
         encode_missing(
-            to_evaluate,
-            request.features,
-            EncodeCohortOptions(
-                encoder=ensemble.description.encoder_name,
-                device=options.device,
-                weights=options.weights,
-                precision=options.precision,
-            ),
-            skip_failed=options.skip_missing,
-            refused=EvaluationRefused,
-            progress=progress,
+            to_evaluate, request.features, encoding, skip_failed=skip, refused=EvaluationRefused, progress=progress
         )
         evaluation = evaluate(ensemble, cohort, request.features, numbers, progress=progress)
     result = ModelEvaluation(request, evaluation, cohort, ensemble)

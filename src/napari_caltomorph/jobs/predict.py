@@ -6,8 +6,9 @@ failure of one patient does not affect the others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,35 +101,22 @@ def predict_patients(
     results: list[PatientResult] = []
     try:
         for number, (patient, found) in enumerate(patients.items(), start=1):
-            of_patient = _PatientSteps(progress, patient, number, len(patients))
+            step = partial(PatientProgress, patient_id=patient, number=number, patients=len(patients))
             file = prediction_file(out, patient, patients=len(patients))
-            result = _predict_one(patient, found.path, file, predictor, of_patient)
+            result = _predict_one(patient, found.path, file, predictor, partial(_report_step, progress, step))
             if report and result.prediction is not None:
                 result = _with_report(result, found, predictor, probe)
             results.append(result)
-            of_patient.end(result)
+            progress(step("Predicting", number, len(patients), "patients", result=result))
     finally:
         if predictions := [one.prediction for one in results if one.prediction is not None]:
             save_tables(predictions, out)
     return results
 
 
-@dataclass(frozen=True)
-class _PatientSteps:
-    """Reports of one patient's steps as reports of the whole run."""
-
-    progress: OnProgress
-    patient_id: str
-    number: int
-    patients: int
-
-    def __call__(self, inner: Progress) -> None:
-        steps = (inner.stage, inner.done, inner.total, inner.unit)
-        self.progress(PatientProgress(*steps, self.patient_id, self.number, self.patients))
-
-    def end(self, result: PatientResult) -> None:
-        steps = ("Predicting", self.number, self.patients, "patients")
-        self.progress(PatientProgress(*steps, self.patient_id, self.number, self.patients, result))
+def _report_step(progress: OnProgress, step: Callable[..., PatientProgress], inner: Progress) -> None:
+    """Report a step of one patient as one of the whole run."""
+    progress(step(inner.stage, inner.done, inner.total, inner.unit))
 
 
 def _predict_one(patient: str, path: Path, file: Path, predictor: Predictor, progress: OnProgress) -> PatientResult:
@@ -144,13 +132,8 @@ def _predict_one(patient: str, path: Path, file: Path, predictor: Predictor, pro
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        return PatientResult(
-            patient,
-            path,
-            problem=f"{patient}: memory ran out; close other programs, or choose the device cpu or a smaller batch "
-            "size.",
-            ran_out_of_memory=True,
-        )
+        fix = "close other programs, or choose the device cpu or a smaller batch size"
+        return PatientResult(patient, path, problem=f"{patient}: memory ran out; {fix}.", ran_out_of_memory=True)
     place = printable(str(smear.path))
     if cached is None or cached.smear_path != place:  # the images may be elsewhere by now
         prediction = prediction.model_copy(update={"smear_path": place})

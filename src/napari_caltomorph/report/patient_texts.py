@@ -45,25 +45,15 @@ class LeftOutRow:
     example: str
 
 
-@dataclass(frozen=True)
-class TypeRow:
-    """A cell type of the differential, in percent of the leukocytes; other cells per 100 leukocytes."""
-
-    name: str
-    cells: int
-    by_hand: int
-    percent: str
-    interval: str
-    is_counted: bool
-
-
 def patient_texts(
     prediction: Prediction, trust: Trust, differential: Differential | None, metadata: Mapping[str, str]
 ) -> dict[str, object]:
     """Return what the template ``patient.html.j2`` writes, by the names that it uses."""
     first_warnings = Excerpt.of(prediction.warnings, _WARNINGS_ON_FIRST_PAGE)
     more_warnings = Excerpt.of(prediction.warnings[len(first_warnings.shown) :], _WARNINGS_ON_SECOND)
-    types = [] if differential is None else _differential_rows(differential)
+    # In the usual order of a differential, and all blasts last.
+    types = [] if differential is None else differential.table().to_dict("records")
+    types = [row for row in types if row["cells"] or row["type"] == "all blasts"]
     return {
         "research_use": RESEARCH_USE,
         "title": short(prediction.patient_id, 60),
@@ -146,22 +136,6 @@ def _left_out_rows(prediction: Prediction) -> Excerpt[LeftOutRow]:
         for (reason, by), count in counts.most_common()
     ]
     return Excerpt.of(rows, 5)
-
-
-def _differential_rows(differential: Differential) -> list[TypeRow]:
-    """Return the types that were found, in the usual order of a differential, and all blasts last."""
-    return [
-        TypeRow(
-            name=str(row["type"]),
-            cells=int(row["cells"]),
-            by_hand=int(row["by_hand"]),
-            percent=f"{row['percent']:.1f}",
-            interval=f"{row['percent_low']:.1f} to {row['percent_high']:.1f}",
-            is_counted=bool(row["is_counted"]),
-        )
-        for row in differential.table().to_dict("records")
-        if row["cells"] or row["type"] == "all blasts"
-    ]
 
 
 def _provenance(prediction: Prediction) -> list[tuple[str, str]]:

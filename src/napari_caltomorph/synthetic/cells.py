@@ -47,11 +47,6 @@ class Parts:
         """Area of the cell, square micrometres."""
         return self.grid.area(self.cell)
 
-    @property
-    def nuclear_share(self) -> float:
-        """Area of the nucleus over that of the cell."""
-        return self.grid.area(self.nucleus) / self.area
-
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class CellType:
