@@ -70,8 +70,7 @@ def draw_delta(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPER) -> 
     axes.hist(delta, edges.tolist(), color=style.faint, edgecolor=style.background, linewidth=0.8)
     axes.set_xlim(0, 1)
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
-    axes.set_xlabel("first minus second probability")
-    axes.set_ylabel("patients (bars)")
+    axes.set(xlabel="first minus second probability", ylabel="patients (bars)")
     twin = axes.twinx()
     style.prepare(twin)
     twin.patch.set_visible(False)  # the bars are below

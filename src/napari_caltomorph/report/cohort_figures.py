@@ -24,13 +24,11 @@ _BINS = 20
 def draw_flow(axes: Axes, cohort: Cohort, style: PlotStyle = PAPER) -> None:
     """Draw the patients found, those that each rule left out, and those in each split."""
     style.prepare(axes)
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set(xticks=[], yticks=[])
     rules = cohort.left_out_counts()
     sides = cohort.table["split"].value_counts().to_dict()
     rest, parts = -len(rules) - 1.5, -len(rules) - 3.5
-    axes.set_xlim(0, 1)
-    axes.set_ylim(parts - 0.8, 0.8)
+    axes.set(xlim=(0, 1), ylim=(parts - 0.8, 0.8))
     box: dict[str, Any] = {**_BOX, "facecolor": style.background, "edgecolor": style.text}
     text: dict[str, Any] = {"color": style.text, "fontsize": 8, "va": "center"}
     arrow = {"arrowstyle": "->", "color": style.text, "linewidth": 1}
@@ -59,9 +57,7 @@ def draw_classes(axes: Axes, cohort: Cohort, style: PlotStyle = PAPER) -> None:
     for row, (train, test) in enumerate(counts.itertuples(index=False)):
         axes.text(train + test, row, f"  {train:.0f} + {test:.0f}", va="center", fontsize=8, color=style.text)
     axes.set_yticks(rows, taxonomy.names, parse_math=False)
-    axes.set_xticks([])
-    axes.set_xlim(0, 1.25 * max(float(counts.sum(axis=1).max()), 1))
-    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set(xticks=[], xlim=(0, 1.25 * max(float(counts.sum(axis=1).max()), 1)), ylim=(len(rows) - 0.5, -0.5))
     axes.set_title("patients: train + test", fontsize=8, color=style.text)
 
 
@@ -107,8 +103,7 @@ def _draw_histograms(
         median = f"  {part.median():.{digits}f}" if len(part) else "  -"
         axes.text(edges[-1], row, median, va="center", fontsize=8, color=style.text)
     axes.set_yticks(np.arange(len(taxonomy.classes)), taxonomy.names, parse_math=False)
-    axes.set_xlim(edges[0], edges[-1])
-    axes.set_ylim(len(taxonomy.classes) - 0.5, -0.5)
+    axes.set(xlim=(edges[0], edges[-1]), ylim=(len(taxonomy.classes) - 0.5, -0.5))
 
 
 def draw_preview(axes: Axes, cohort: Cohort, style: PlotStyle = PAPER, *, cells: int = 12) -> None:

@@ -69,8 +69,7 @@ def draw_contributions(
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FixedFormatter(labels))
     reach = 1.15 * max(float(np.abs(contributions.values).max()), 1e-6)
-    axes.set_ylim(-reach, reach)
-    axes.set_ylabel("contribution (log-odds)")
+    axes.set(ylim=(-reach, reach), ylabel="contribution (log-odds)")
     return dots
 
 
@@ -185,9 +184,7 @@ def draw_members(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -
         axes.text(1.02, place, name, va="center", fontsize=7.5, color=style.text, parse_math=False)
     axes.set_yticks(places, [*(f"member {i + 1}" for i in range(len(votes))), "together"])
     axes.get_yticklabels()[-1].set_fontweight("bold")
-    axes.set_xticks([])
-    axes.set_xlim(0, 1)
-    axes.set_ylim(places[-1] + 0.5, -0.5)
+    axes.set(xticks=[], xlim=(0, 1), ylim=(places[-1] + 0.5, -0.5))
 
 
 def draw_certainty(axes: Axes, trust: Trust, style: PlotStyle = PAPER) -> None:

@@ -49,8 +49,7 @@ def draw_hemoglobin_scatter(axes: Axes, evaluation: Evaluation, style: PlotStyle
     axes.set(xlim=limits, ylim=limits)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.yaxis.set_major_locator(MaxNLocator(6))
-    axes.set_xlabel("measured hemoglobin, g/dl")
-    axes.set_ylabel("predicted, g/dl")
+    axes.set(xlabel="measured hemoglobin, g/dl", ylabel="predicted, g/dl")
     title(
         axes,
         f"r {overall['pearson_r'].shown(2)}\nwithin classes {groups['within classes']['pearson_r'].shown(2)}\n"
@@ -113,8 +112,7 @@ def draw_errors_by(axes: Axes, evaluation: Evaluation, column: str, style: PlotS
     for is_right, low, high in ((True, -0.1, -0.04), (False, 1.04, 1.1)):
         who = known & (evaluation.is_right == is_right)
         axes.vlines(values[who], low, high, colors=colors[who].tolist(), linewidth=1)
-    axes.set_ylim(-0.12, 1.12)
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
+    axes.set(ylim=(-0.12, 1.12), yticks=[0, 0.25, 0.5, 0.75, 1])
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel(column, parse_math=False)
     axes.set_ylabel("share predicted wrong")

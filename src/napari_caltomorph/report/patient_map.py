@@ -126,8 +126,7 @@ def draw_map(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPER) -> Pa
         linewidth=np.where(patients.is_far, 1.3, 0.6),
         zorder=4,
     )
-    axes.set(xticks=[], yticks=[])
-    axes.set_xlabel(f"{patients.projection} of member {patients.parameters['member'] + 1}")
+    axes.set(xticks=[], yticks=[], xlabel=f"{patients.projection} of member {patients.parameters['member'] + 1}")
     legend_beside(axes, _handles(evaluation, patients, style), style)
     training = f" on {len(patients.training)} training patients" if len(patients.training) else ""
     title(axes, f"{len(patients.evaluated)} evaluated patients{training}", style)

@@ -51,9 +51,7 @@ def draw_probabilities(axes: Axes, prediction: Prediction, style: PlotStyle = PA
         axes.text(1.03, row, _probability(value), va="center", fontsize=8, color=style.text, weight=weight)
     axes.set_yticks(rows, taxonomy.names, parse_math=False)  # a class may be called "t($;$)"
     axes.get_yticklabels()[winner].set_fontweight("bold")
-    axes.set_xticks([])
-    axes.set_xlim(0, 1.02)
-    axes.set_ylim(len(mean) - 0.5, -0.5)
+    axes.set(xticks=[], xlim=(0, 1.02), ylim=(len(mean) - 0.5, -0.5))
 
 
 def draw_malignancy(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -> None:
@@ -66,8 +64,7 @@ def draw_malignancy(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER
     axes.text(1.03, 0, _probability(value), va="center", fontsize=8, color=style.text, weight="bold")
     axes.set_yticks([0], ["Malignant"])
     axes.set_xticks([threshold], [f"threshold {threshold:g}"])
-    axes.set_xlim(0, 1.02)
-    axes.set_ylim(-0.6, 0.6)
+    axes.set(xlim=(0, 1.02), ylim=(-0.6, 0.6))
 
 
 def draw_hemoglobin(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -> None:
@@ -89,9 +86,7 @@ def draw_hemoglobin(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER
     axes.text(reach + 0.01 * (high - low), 0, f"{value:.1f}", va="center", fontsize=8, color=style.text, weight="bold")
     axes.set_yticks([0], ["Hemoglobin g/dl"])
     ticks = MaxNLocator(5, steps=[1, 2, 4, 5, 10]).tick_values(low, high)
-    axes.set_xticks([tick for tick in ticks if low <= tick <= high])
-    axes.set_xlim(low, reach)
-    axes.set_ylim(-0.6, 0.6)
+    axes.set(xticks=[tick for tick in ticks if low <= tick <= high], xlim=(low, reach), ylim=(-0.6, 0.6))
 
 
 def draw_attention_swarm(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -> PathCollection:
@@ -116,8 +111,7 @@ def draw_attention_swarm(axes: Axes, prediction: Prediction, style: PlotStyle = 
     axes.set_xticks(*attention_ticks(low, high, margin))
     axes.set_yticks([])
     reach = max(1.0, float(np.abs(heights).max()))
-    axes.set_ylim(-1.15 * reach, 1.15 * reach)
-    axes.set_xlabel("attention (1x: an average cell)")
+    axes.set(ylim=(-1.15 * reach, 1.15 * reach), xlabel="attention (1x: an average cell)")
     return dots
 
 
@@ -136,9 +130,7 @@ def draw_what_if(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -
         written = f"{value:.2f}" if prediction.original is None else f"{value:.2f} {signed(change)}"
         weight = "bold" if abs(change) >= 0.005 else "normal"
         axes.text(1.03, row, written, va="center", fontsize=8, color=style.text, weight=weight)
-    axes.set_xticks([])
-    axes.set_xlim(0, 1.02)
-    axes.set_ylim(rows[-1] + 0.5, -0.5)
+    axes.set(xticks=[], xlim=(0, 1.02), ylim=(rows[-1] + 0.5, -0.5))
 
 
 def draw_differential(axes: Axes, differential: Differential, style: PlotStyle = PAPER) -> int:

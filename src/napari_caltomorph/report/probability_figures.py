@@ -51,8 +51,7 @@ def draw_roc(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPER, *, th
         f"specificity {point.specificity.shown(2)}",
         style,
     )
-    axes.set_xlabel("1 - specificity")
-    axes.set_ylabel("sensitivity")
+    axes.set(xlabel="1 - specificity", ylabel="sensitivity")
     title(axes, "malignant or not", style)
 
 
@@ -72,8 +71,7 @@ def draw_class_rocs(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPER
             axes.plot(*curve, color=one.color, linewidth=1.4)
             handles.append(Line2D([], [], color=one.color, linewidth=2, label=f"{short(one.name)}\n{auroc.shown(2)}"))
     legend_beside(axes, handles, style, heading="AUROC")
-    axes.set_xlabel("1 - specificity")
-    axes.set_ylabel("sensitivity")
+    axes.set(xlabel="1 - specificity", ylabel="sensitivity")
     title(axes, "each class against the rest", style)
 
 
@@ -135,16 +133,14 @@ def draw_reliability(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPE
     """Draw how often the predicted class is right, by its probability."""
     _draw_reliability(axes, evaluation, evaluation.reliability, style)
     if evaluation.reliability is not None:
-        axes.set_xlabel("probability of the predicted class")
-        axes.set_ylabel("share that is right")
+        axes.set(xlabel="probability of the predicted class", ylabel="share that is right")
 
 
 def draw_malignancy_reliability(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPER) -> None:
     """Draw how often patients are malignant, by their malignancy."""
     _draw_reliability(axes, evaluation, evaluation.malignancy_reliability, style)
     if evaluation.malignancy_reliability is not None:
-        axes.set_xlabel("malignancy")
-        axes.set_ylabel("share that is malignant")
+        axes.set(xlabel="malignancy", ylabel="share that is malignant")
 
 
 def not_malignant(evaluation: Evaluation, *, healthy: bool = True) -> str:

@@ -81,8 +81,7 @@ def draw_loss_curves(axes: Axes, folds: Sequence[Losses], style: PlotStyle = PAP
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     epochs = max(len(fold.train_loss) for fold in folds)
-    axes.set_xlim(0.5, max(epochs, 5) + 0.5)
-    axes.set_xlabel("epoch")
+    axes.set(xlim=(0.5, max(epochs, 5) + 0.5), xlabel="epoch")
     has_validation = any(len(fold.validation_loss) for fold in folds)
     axes.set_title("loss; dashed: validation, dot: best" if has_validation else "loss in training", fontsize=8)
     if len(folds) > 1:
@@ -146,8 +145,7 @@ def draw_group(axes: Axes, comparison: Comparison, group: GroupName, metric: str
         _draw_sizes(axes, comparison, variants, metric, style)
     else:
         _draw_side_by_side(axes, comparison, variants, metric, style)
-    axes.set_xlabel(_GROUP_TITLES[group])
-    axes.set_ylabel(METRICS[metric].name)
+    axes.set(xlabel=_GROUP_TITLES[group], ylabel=METRICS[metric].name)
 
 
 def comparison_figure(comparison: Comparison, style: PlotStyle = PAPER) -> Figure | None:
