@@ -135,7 +135,7 @@ def file_sha256(path: Path) -> str:
 
 
 def _write_holder(lock: int) -> None:
-    """Write who holds a lock into its file, after the first byte: Windows lets nobody else read a locked byte."""
+    """Write the lock's holder into its file, after the first byte: on Windows, others cannot read a locked byte."""
     os.ftruncate(lock, 0)
     since = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
     os.write(lock, f" process {os.getpid()} on {socket.gethostname()}, since {since}\n".encode())

@@ -113,7 +113,7 @@ def catching_interrupts() -> Iterator[Interrupts]:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back while the block runs: for writing several files that belong together."""
+    """Ignore Ctrl-C while the block runs: for writing several files that belong together."""
     with _handling(signal.SIG_IGN):
         yield
 

@@ -72,7 +72,7 @@ def demo(*, out: Path = Path("demo-output"), no_window: bool = False) -> int:
 
 
 def _draw(patient: SyntheticPatient, folder: Path, progress: OnProgress) -> None:
-    """Draw the smear, unless an earlier demo left it here: a folder that holds anything else is not touched."""
+    """Draw the smear, unless an earlier demo left it here: a folder with other content is not touched."""
     if not folder.exists():
         write_smear(patient, folder, progress=progress)
         return

@@ -128,7 +128,7 @@ def _show_faithfulness(found: CohortFaithfulness) -> None:
 
 
 def _show_decision(result: ModelEvaluation) -> None:
-    """Say which threshold was chosen, and on what it is based."""
+    """Report which threshold was chosen, and on what it is based."""
     decision, applied = result.decision, result.applied
     if decision is None:
         return

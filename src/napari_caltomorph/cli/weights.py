@@ -119,7 +119,7 @@ def _show(report: WeightsReport, done: str) -> None:
 
 
 def _standing(encoder: Encoder, sha256: str) -> str:
-    """Say whether the sum is one that the encoder's authors published."""
+    """Return whether the encoder's authors published this sum."""
     known = {source.sha256 for source in encoder.sources if source.sha256}
     if sha256 in known:
         return "as published by its authors"

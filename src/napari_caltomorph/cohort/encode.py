@@ -62,6 +62,8 @@ def encode_cohort(
 ) -> EncodeSummary:
     """Write one feature file for every patient of a cohort; files that exist and match are kept.
 
+    Patients that fail are in the returned summary, with the reason; they do not stop the others.
+
     Parameters
     ----------
     cohort : Cohort
@@ -75,11 +77,6 @@ def encode_cohort(
         again, and encodes it only if the feature file does not have the same cells.
     progress : callable
         See `OnProgress`; patients that are done when it is cancelled stay done.
-
-    Returns
-    -------
-    EncodeSummary
-        With the patients that failed, and why; they do not stop the others.
 
     Raises
     ------
@@ -101,16 +98,9 @@ def encode_cohort(
             for patient in _list_patients(cohort, folder, progress=progress)
             if not is_unchanged(patient, journal.record_of(patient.patient_id), folder, made)
         ]
-        run = Run(
-            cohort=cohort.name,
-            source=str(cohort.source),
-            made_with=made,
-            workers=options.workers,
-            scheduler=options.scheduler,
-            started=now(),
-            skipped=len(cohort) - len(patients),
-        )
-        journal.begin(run)
+        name, source, skipped = cohort.name, str(cohort.source), len(cohort) - len(patients)
+        processes = options.model_dump(include={"workers", "scheduler"})
+        journal.begin(Run(cohort=name, source=source, made_with=made, started=now(), skipped=skipped, **processes))
         try:
             cells, left_out, failed = _encode_all(patients, folder, workers, open_smear, journal, progress)
         except BaseException:

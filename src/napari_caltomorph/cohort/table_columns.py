@@ -33,7 +33,7 @@ _SEXES = {
     "m": "male", "male": "male", "mannlich": "male", "man": "male",
 }  # fmt: skip
 _PER_G_DL = {"g/dl": 1.0, "g/l": 0.1, "mmol/l": 1.6114}
-# In g/dl. Nobody lives with less or more; a cohort with a lower median has another unit.
+# In g/dl. No patient lives with less or more; a cohort with a lower median has another unit.
 _POSSIBLE = (1.0, 25.0)
 _LOWEST_MEDIAN = 4.0
 # Among some hundred people one has 19 g/dl, which is 11.8 mmol/l. Where no value is higher, it may be either unit.

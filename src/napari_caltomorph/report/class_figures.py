@@ -71,14 +71,14 @@ def draw_delta(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPER) -> 
     axes.set_xlim(0, 1)
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     axes.set(xlabel="first minus second probability", ylabel="patients (bars)")
-    twin = axes.twinx()
-    style.prepare(twin)
-    twin.patch.set_visible(False)  # the bars are below
+    second_axis = axes.twinx()
+    style.prepare(second_axis)
+    second_axis.patch.set_visible(False)  # the bars are below
     second = np.sort(evaluation.probabilities[is_second], axis=1)[:, -2]
-    twin.scatter(delta, second, s=14, color=_SECOND_COLOR, edgecolor=style.background, linewidth=0.4)
-    twin.set_ylim(0, 0.525)
-    twin.set_ylabel("second probability (dots)", fontsize=8, color=_SECOND_COLOR)
-    twin.tick_params(axis="y", colors=_SECOND_COLOR)
+    second_axis.scatter(delta, second, s=14, color=_SECOND_COLOR, edgecolor=style.background, linewidth=0.4)
+    second_axis.set_ylim(0, 0.525)
+    second_axis.set_ylabel("second probability (dots)", fontsize=8, color=_SECOND_COLOR)
+    second_axis.tick_params(axis="y", colors=_SECOND_COLOR)
     title(axes, f"{is_second.sum()} patients whose class came second", style)
 
 

@@ -150,7 +150,7 @@ def draw_domain(axes: Axes, domain: DomainResult, style: PlotStyle = PAPER) -> N
     edge = _FARTHEST * float(reference.max())
     low = float(min(reference.min(), *(one.score for one in domain.aspects)))
     at_right = blended_transform_factory(axes.transAxes, axes.transData)
-    beside: dict[str, Any] = {"transform": at_right, "va": "center", "color": style.text}
+    at_row_end: dict[str, Any] = {"transform": at_right, "va": "center", "color": style.text}
     for row, one in enumerate(domain.aspects):
         axes.plot([low, edge], [row, row], color=style.faint, linewidth=0.8, zorder=1)
         axes.scatter(reference[row], np.full(reference.shape[1], row), marker="|", s=90, color=style.text, alpha=0.45)
@@ -161,8 +161,8 @@ def draw_domain(axes: Axes, domain: DomainResult, style: PlotStyle = PAPER) -> N
         if one.score > edge:
             axes.text(edge, row - 0.42, f"{one.score:.0f}", ha="center", fontsize=7, color=style.text)
         count = round(one.p_value * (domain.patients + 1)) - 1
-        axes.text(1.02, row, f"{count} of {domain.patients}", fontsize=8, **beside)
-    axes.text(1.02, -0.75, "as far out", fontsize=7, **beside)
+        axes.text(1.02, row, f"{count} of {domain.patients}", fontsize=8, **at_row_end)
+    axes.text(1.02, -0.75, "as far out", fontsize=7, **at_row_end)
     axes.set_yticks(range(rows), [_ASPECTS[one.aspect] for one in domain.aspects])
     axes.set_ylim(rows - 0.4, -1.0)
     axes.set_xlim(low - 0.05 * (edge - low), edge + 0.05 * (edge - low))

@@ -1,7 +1,7 @@
 """One patient's prediction as an HTML file that prints on two pages: the paper's figure 5, and the evidence for it.
 
 Everything in it derives from the `Prediction`, its `Trust` and its `Differential`: first the words, then the pictures,
-then the page. Long lists (cells, warnings, files) are cut to what two pages hold; ``prediction.json`` has the rest.
+then the page. Long lists (cells, warnings, files) are cut to fit on two pages; ``prediction.json`` has the rest.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The words and numbers of a patient's report: every entry as text, long lists cut to what a page of paper holds."""
+"""The words and numbers of a patient's report: every entry as text, long lists cut to fit on a page of paper."""
 
 from __future__ import annotations
 

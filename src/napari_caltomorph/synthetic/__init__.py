@@ -1,4 +1,4 @@
-"""Smears that never were, with known truth: for the demo, the tests and load."""
+"""Synthetic smears with known truth: for the demo, the tests and load."""
 
 import lazy_loader
 
