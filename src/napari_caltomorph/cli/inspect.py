@@ -10,7 +10,7 @@ from rich.table import Table
 
 from napari_caltomorph.cli.console import console, progress_bar, say, say_files
 from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
-from napari_caltomorph.storage import refuse_unwritable, replacing
+from napari_caltomorph.storage import refuse_unwritable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,10 +101,9 @@ def _add_row(table: Table, name: str, patients: pd.DataFrame) -> None:
 
 
 def _save_figures(cohort: Cohort, folder: Path) -> list[Path]:
-    from matplotlib.figure import Figure
-
     from napari_caltomorph.report import draw_classes, draw_flow, draw_preview
     from napari_caltomorph.report.cohort_figures import draw_cells, draw_measured_hemoglobin, has_hemoglobin
+    from napari_caltomorph.report.drawing import new_figure, save_figure
 
     by_class = [draw_classes, draw_cells, *([draw_measured_hemoglobin] if has_hemoglobin(cohort) else [])]
     paths = []
@@ -113,13 +112,10 @@ def _save_figures(cohort: Cohort, folder: Path) -> list[Path]:
         ("classes", by_class, (2 + 3 * len(by_class), 3.2)),
         ("preview", [draw_preview], (9, 6)),
     ):
-        figure = Figure(figsize=size, layout="constrained")
+        figure = new_figure(*size)
         for draw, axes in zip(draws, figure.subplots(1, len(draws), squeeze=False)[0], strict=True):
             draw(axes, cohort)
             if axes is not figure.axes[0]:
                 axes.tick_params(labelleft=False)  # the rows are those of the first
-        path = folder / f"{name}.png"
-        with replacing(path) as part:
-            figure.savefig(part, format="png", dpi=150)
-        paths.append(path)
+        paths.append(save_figure(figure, folder / f"{name}.png", dpi=150))
     return paths

@@ -45,8 +45,8 @@ def list_weights() -> None:
         except WeightsMissing:
             overview.add_row(encoder.name, Text("missing", "yellow"))
             continue
-        found[encoder.name] = path, (sha256 := file_sha256(path))
-        size = f"{path.stat().st_size / 1e6:.0f} MB"
+        sha256, size = file_sha256(path), f"{path.stat().st_size / 1e6:.0f} MB"
+        found[encoder.name] = path, sha256
         overview.add_row(encoder.name, Text("found", "green"), size, _standing(encoder, sha256))
     console.print(overview)
     for name, (path, sha256) in found.items():
