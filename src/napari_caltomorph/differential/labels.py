@@ -114,18 +114,21 @@ class CellLabels:
     def _rows_of(self, smear: AnySmear) -> list[CellLabel]:
         """Return the rows of a smear; those with its fingerprint come last, and take precedence over those without."""
         patient, fingerprint = _smear_id(smear)
-        named = self._by_patient.get(patient, [])
+        by_patient, by_fingerprint = self._grouped
+        named = by_patient.get(patient, [])
         if not fingerprint:
             return named
-        return [row for row in named if not row.smear_fingerprint] + self._by_fingerprint.get(fingerprint, [])
+        return [row for row in named if not row.smear_fingerprint] + by_fingerprint.get(fingerprint, [])
 
     @cached_property
-    def _by_patient(self) -> dict[str, list[CellLabel]]:
-        return _grouped((row.patient_id, row) for row in self.rows)
-
-    @cached_property
-    def _by_fingerprint(self) -> dict[str, list[CellLabel]]:
-        return _grouped((row.smear_fingerprint, row) for row in self.rows if row.smear_fingerprint)
+    def _grouped(self) -> tuple[dict[str, list[CellLabel]], dict[str, list[CellLabel]]]:
+        """Rows by patient, and by fingerprint."""
+        by_patient: dict[str, list[CellLabel]] = {}
+        by_fingerprint: dict[str, list[CellLabel]] = {}
+        for row in self.rows:
+            by_patient.setdefault(row.patient_id, []).append(row)
+            by_fingerprint.setdefault(row.smear_fingerprint, []).append(row)
+        return by_patient, by_fingerprint
 
 
 _COLUMNS = tuple(field.name for field in fields(CellLabel))
@@ -193,13 +196,6 @@ def _smear_id(smear: AnySmear) -> SmearId:
 def _cell_key(row: CellLabel) -> tuple[str, str]:
     """Return what identifies the cell of a row."""
     return row.smear_fingerprint or f"patient {row.patient_id}", row.cell
-
-
-def _grouped(pairs: Iterable[tuple[str, CellLabel]]) -> dict[str, list[CellLabel]]:
-    groups: dict[str, list[CellLabel]] = {}
-    for key, row in pairs:
-        groups.setdefault(key, []).append(row)
-    return groups
 
 
 def _user() -> str:

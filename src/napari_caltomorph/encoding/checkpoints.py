@@ -57,7 +57,7 @@ def as_is(weights: StateDict) -> StateDict:
 def dinobloom_to_timm(weights: StateDict) -> StateDict:
     """DinoBloom's original, Hugging Face or timm form -> timm's names.
 
-    The training heads are dropped, and so is the mask token, which only pre-training uses. ViT-G's gated MLP bears
+    The training heads are dropped, and so is the mask token, which only pre-training uses. ViT-G's gated MLP has
     DINOv2's names ``w12`` and ``w3``.
     """
     renamed = {}

@@ -1,4 +1,4 @@
-"""Where to compute and how precisely, as asked for and as this machine can."""
+"""Where to compute and how precisely, as requested and as this machine allows."""
 
 from __future__ import annotations
 

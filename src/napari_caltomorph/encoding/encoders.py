@@ -122,10 +122,10 @@ class Encoder:
 
     name: str  # The name users type
     architecture: str  # What `timm.create_model` builds, with `arguments`
-    width: int | None  # Length of a feature; None for any timm model, where the architecture tells
+    width: int | None  # Length of a feature; None for any timm model, whose architecture has it
     location: WeightsLocation  # Where the weights are found
     about: str  # One line for lists
-    # None for any timm model, where its own default configuration tells
+    # None for any timm model, which has its own default configuration
     preprocessing: Preprocessing | None = Preprocessing()
     arguments: Mapping[str, Any] = field(default_factory=dict)
     sources: tuple[Source, ...] = ()  # Where they can be downloaded; the first is preferred

@@ -68,7 +68,7 @@ class Features:
 
     def save(self, path: Path) -> None:
         """Write ``<patient_id>.h5`` under a temporary name, then rename; `OutputRefused` when it cannot be."""
-        # Made in memory: of a disk that fills up, the HDF5 library says nothing that can be told from a bug.
+        # Made in memory: when a disk fills up, the error of the HDF5 library looks like a bug.
         content = io.BytesIO()
         with h5py.File(content, "w") as file:
             file.create_dataset("features", data=self.values)

@@ -142,11 +142,8 @@ def hemoglobin_groups(evaluated: EvaluatedPatients) -> tuple[HemoglobinGroup, ..
         evaluated.patients[column].to_numpy(dtype=float, na_value=np.nan)
         for column in ("measured_hemoglobin_g_dl", "hemoglobin_g_dl")
     )
-    is_known, has_class, classes = (
-        np.isfinite(measured) & np.isfinite(predicted),
-        evaluated.classes >= 0,
-        evaluated.classes,
-    )
+    is_known = np.isfinite(measured) & np.isfinite(predicted)
+    has_class, classes = evaluated.has_one_class, evaluated.classes
     why = ""
     if not np.isfinite(measured).any():
         why = "no patient's hemoglobin was measured"
@@ -195,14 +192,11 @@ def _class_means(
     sums, sizes = np.bincount(classes, weights=measured), np.bincount(classes)
     baseline = (sums[classes] - measured) / (sizes[classes] - 1)
     errors, baseline_errors = np.abs(measured - predicted), np.abs(measured - baseline)
+    measures = {"mae": errors, "baseline_mae": baseline_errors, "mae_difference": errors - baseline_errors}
     smallest = _smallest(classes)
     numbers = {
         name: Metric.of(mean(values, classes, **bootstrap), count, "bootstrap", smallest=smallest)
-        for name, values in (
-            ("mae", errors),
-            ("baseline_mae", baseline_errors),
-            ("mae_difference", errors - baseline_errors),
-        )
+        for name, values in measures.items()
     }
     return HemoglobinGroup("class means", count, numbers)
 

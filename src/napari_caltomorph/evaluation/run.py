@@ -94,7 +94,7 @@ def evaluate(
         embeddings=embeddings_of(predicted.predictions, training, set(patients["patient_id"])),
         covariates=covariates_of(chosen, predicted.cell_shares, options.against, cohort.source),
         not_evaluated=pd.DataFrame([*missing, *predicted.not_eligible], columns=list(NOT_EVALUATED_COLUMNS)),
-        notes=(*_mapped(classes_map, options), *_notes(predicted)),
+        notes=_notes(predicted, classes_map, options),
     )
 
 
@@ -117,7 +117,8 @@ def _predict(
 ) -> _Predicted:
     """Predict each patient from its feature file by the members that were not trained on it."""
     fingerprints, smears = (
-        dict(zip(table.index, _texts(table[name]), strict=True)) for name in ("fingerprint", "path")
+        {row: None if pd.isna(value) else str(value) for row, value in table[name].items()}
+        for name in ("fingerprint", "path")
     )
     needs_cell_types = any(name not in table for name in options.against)
     predictions: list[HeldOutPrediction] = []
@@ -148,10 +149,6 @@ def _cell_shares(path: str | None, cells: tuple[str, ...]) -> dict[str, float]:
         return {} if path is None else cell_shares(path_of(path), cells)
     except SmearUnreadable:
         return {}
-
-
-def _texts(column: pd.Series[str]) -> list[str | None]:
-    return [None if pd.isna(value) else str(value) for value in column]
 
 
 def _chosen(cohort: Cohort, options: EvaluateOptions) -> pd.DataFrame:
@@ -185,14 +182,11 @@ def _rows_with_features(
     return found, missing
 
 
-def _mapped(classes_map: ClassesMap, options: EvaluateOptions) -> Iterator[str]:
+def _notes(predicted: _Predicted, classes_map: ClassesMap, options: EvaluateOptions) -> tuple[str, ...]:
+    notes = []
     if classes_map.explicit:
         pairs = ", ".join(f"{slug} = {target}" for slug, target in classes_map.explicit.items())
-        yield f"Classes are mapped by {options.classes_map}: {pairs}."
-
-
-def _notes(predicted: _Predicted) -> tuple[str, ...]:
-    notes = []
+        notes.append(f"Classes are mapped by {options.classes_map}: {pairs}.")
     predictions = predicted.predictions
     aside = sum(one.eligible.is_known and one.eligible.member is None for one in predictions)
     if aside:

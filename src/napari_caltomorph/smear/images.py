@@ -159,7 +159,7 @@ def _pillow_to_rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _is_16_bit_png(file: BinaryIO) -> bool:
-    """Pillow would cut colours of 16 bits to their high byte; the depth stands in the first chunk."""
+    """Pillow would cut colours of 16 bits to their high byte; the depth is in the first chunk."""
     return _start(file, 25)[24] == 16
 
 

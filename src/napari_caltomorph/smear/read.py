@@ -47,14 +47,14 @@ def read_smear(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) 
     Returns
     -------
     Smear
-        Names in natural order; pixels are decoded when asked for.
+        Names in natural order; pixels are decoded when needed.
 
     Raises
     ------
     SmearUnreadable
         Nothing there, or no image in it; the message says what was found.
     LooksLikeCohort
-        The folder holds folders that look like patients.
+        The folder contains folders that look like patients.
     """
     paths = [Path(path)] if isinstance(path, (str, os.PathLike)) else [Path(p) for p in path]
     try:
@@ -175,7 +175,7 @@ def _is_stack(tree: Tree, path: str) -> bool:
 
 def _read_tree(path: Path, tree: Tree) -> Smear:
     listing = _list_cells(tree, "")
-    # A picture or two beside the patients' folders (a legend, an overview) makes them no smear.
+    # A picture or two next to the patients' folders (a legend, an overview) makes them no smear.
     if len(listing.patients) > max(1, len(listing.cells)):
         first = min(listing.patients, key=_natural)
         cohort = path / first.rsplit("/", 1)[0] if "/" in first else path
@@ -252,7 +252,7 @@ def _read_headers(tree: Tree, paths: list[str]) -> list[Header]:
 def _canvas(headers: list[Header]) -> tuple[int, int]:
     if not headers:
         return (144, 144)  # nothing readable, which check_smear reports; the Metafer size keeps the layer whole
-    # Of two, the lower one: a cell beside a whole field.
+    # Of two, the lower one: a cell next to a whole field.
     limit = _CANVAS_LIMIT * statistics.median_low(max(h.height, h.width) for h in headers)
     usual = [h for h in headers if max(h.height, h.width) <= limit]
     return max(h.height for h in usual), max(h.width for h in usual)

@@ -1,4 +1,4 @@
-"""The classes that a model tells apart. A class is shown by its name and written in files by its slug."""
+"""The classes that a model distinguishes. A class is shown by its name and written in files by its slug."""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ class LabelMap(BaseModel, frozen=True, extra="forbid"):
     Slugs and names of classes are labels by themselves, without being listed.
     """
 
-    taxonomy: Taxonomy  # In JSON, ``"caltomorph"`` stands for the paper's
-    # The labels of a class by its slug; that of a coarse class takes labels that do not tell which detailed one
+    taxonomy: Taxonomy  # In JSON, ``"caltomorph"`` is the paper's
+    # The labels of a class by its slug; that of a coarse class has the labels that do not name a detailed one
     labels: dict[str, tuple[str, ...]] = {}
     # Labels that name two diagnoses in one word ("MPN-BP"), with the slugs of the coarse classes
     double: dict[str, tuple[str, ...]] = {}
@@ -170,7 +170,7 @@ def load_label_map(name_or_path: str) -> LabelMap | None:
 def taxonomy_of_labels(labels: Iterable[str], name: str = "labels") -> LabelMap:
     """Return a label map in which each label is a class; spellings of one label are one class, named by the first.
 
-    Nothing tells which of them are malignant, so none counts as malignant. After eight, colours repeat.
+    Which of them are malignant is unknown, so none counts as malignant. After eight, colours repeat.
 
     Raises `TaxonomyUnreadable` where there are fewer than two different labels.
     """

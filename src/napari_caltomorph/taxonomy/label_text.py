@@ -37,7 +37,7 @@ _BETWEEN_WORD = re.compile(_BETWEEN)
 _LOOSE_JOINER = re.compile("|".join((_BETWEEN, _JOIN, _GLUE)))
 
 _LETTERS = str.maketrans({"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "ı": "i", "&": " and "})
-_STEMS = {  # as they stand once umlauts are folded: leukaemia is leukamia by then
+_STEMS = {  # after umlauts are folded: leukaemia is leukamia by then
     "zyt": "cyt",  # before cythami
     "leukami": "leukemi",
     "anami": "anemi",
