@@ -34,7 +34,7 @@ QUICKER = AuditOptions(shufflings=20)  # where p does not matter
 
 
 def cohort_of(classes: list[str], *, folds: int | None = 4, **columns: object) -> Cohort:
-    """Patients p000 ... of these coarse classes, dealt into folds in turn within each class."""
+    """Patients p000 ... of these coarse classes, assigned to folds in turn within each class."""
     table = pd.DataFrame({"patient_id": [f"p{i:03d}" for i in range(len(classes))], "coarse": classes, **columns})
     if folds is not None:
         table["fold"] = table.groupby("coarse").cumcount() % folds

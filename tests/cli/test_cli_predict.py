@@ -224,9 +224,9 @@ def test_a_folder_without_a_usable_cell_is_refused(run, tmp_path, content):
 
 
 def test_two_smears_of_one_name_are_refused_before_computing(run, patients, smear, tmp_path):
-    twin = tmp_path / "twin" / "p1"
-    shutil.copytree(patients / "p1", twin)
-    code, out, err = run("predict", patients / "p1", smear, twin, "--model", "demo", "--out", tmp_path / "results")
+    copy = tmp_path / "duplicate" / "p1"
+    shutil.copytree(patients / "p1", copy)
+    code, out, err = run("predict", patients / "p1", smear, copy, "--model", "demo", "--out", tmp_path / "results")
     assert (code, out) == (2, "")
     assert "Two smears are called p1" in err
 

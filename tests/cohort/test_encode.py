@@ -88,7 +88,7 @@ def test_a_changed_cell_encodes_only_its_patient_again(own_images, tmp_path, mak
 
 
 @pytest.mark.parametrize("spoil", ["touch the cells", "lose the journal", "damage the journal"])
-def test_what_only_looks_changed_is_looked_at_and_kept(own_images, tmp_path, spoil):
+def test_unchanged_patients_are_kept_after_new_dates_and_a_lost_journal(own_images, tmp_path, spoil):
     encode_cohort(cohort_of(own_images, 3), tmp_path / "f", OPTIONS)
     before = times_in(tmp_path / "f")
     if spoil == "touch the cells":

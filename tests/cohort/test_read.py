@@ -114,7 +114,7 @@ def test_a_cohort_is_saved_and_read_again(flat: Path, tmp_path: Path) -> None:
         read_cohort(tmp_path / "cohort.json")
 
 
-def test_looking_at_cells_can_be_cancelled(flat: Path) -> None:
+def test_checking_cells_can_be_cancelled(flat: Path) -> None:
     def stop(progress: Progress) -> None:
         if progress.done == 3:
             raise Cancelled
@@ -128,7 +128,7 @@ def test_an_empty_cohort_names_the_reasons(flat: Path) -> None:
         read_cohort(flat, CohortOptions(min_cells=500))
 
 
-def test_names_only_counts_without_looking(flat: Path) -> None:
+def test_names_only_counts_files_without_opening_them(flat: Path) -> None:
     (flat / "synthetic_001" / "Gal-000001.RGB.TIF").write_bytes(b"damaged")
     assert read_cohort(flat, CHECKED).table.set_index("patient_id").loc["synthetic_001", "n_cells"] == CELLS - 1
     quick = read_cohort(flat, FEW).table.set_index("patient_id")

@@ -13,7 +13,7 @@ from napari_caltomorph.errors import ModelRefused
 
 WIDTH, EMBEDDING, MEMBERS = 10, 6, 3
 TYPES = np.random.default_rng(5).normal(scale=4, size=(4, WIDTH))
-LOOK = np.random.default_rng(6).normal(size=(MEMBERS, WIDTH, EMBEDDING))
+PROJECTIONS = np.random.default_rng(6).normal(size=(MEMBERS, WIDTH, EMBEDDING))
 SEAL = "5" * 64
 
 
@@ -27,13 +27,13 @@ def smear(seed, cells=60, shift=0.0):
 
 def embedded(values):
     """(M, E): what members make of a smear."""
-    return np.stack([np.tanh(values.mean(axis=0) @ look / 3) for look in LOOK]).astype(np.float32)
+    return np.stack([np.tanh(values.mean(axis=0) @ projection / 3) for projection in PROJECTIONS]).astype(np.float32)
 
 
-def fitted(patients=150, judge=None, cells=60):
+def fitted(patients=150, folds=None, cells=60):
     bags = [smear(seed, cells) for seed in range(patients)]
     embeddings = np.stack([embedded(bag) for bag in bags], axis=1)
-    return fit_domain(bags, embeddings, np.arange(patients) % MEMBERS if judge is None else judge)
+    return fit_domain(bags, embeddings, np.arange(patients) % MEMBERS if folds is None else folds)
 
 
 @pytest.fixture(scope="module")
@@ -139,17 +139,17 @@ def test_no_patient_is_measured_by_a_member_that_was_trained_on_them():
 
 
 def test_patients_set_aside_change_nothing():
-    judge = np.arange(40) % MEMBERS
-    judge[30:] = -1
-    with_them, without = fitted(40, judge), fitted(30)
+    folds = np.arange(40) % MEMBERS
+    folds[30:] = -1
+    with_them, without = fitted(40, folds), fitted(30)
     for one, other in zip(with_them.held_out, without.held_out, strict=True):
         assert np.allclose(one, other)
 
 
 def test_patients_of_all_members_are_in_the_domain_but_not_in_its_scale():
-    judge = np.arange(60) % MEMBERS
-    judge[:20] = -2
-    assert fitted(60, judge).patients == 40
+    folds = np.arange(60) % MEMBERS
+    folds[:20] = -2
+    assert fitted(60, folds).patients == 40
 
 
 def test_too_few_unseen_patients_make_no_domain():

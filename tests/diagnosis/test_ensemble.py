@@ -223,12 +223,12 @@ def test_features_without_an_encoder_warn(make_ensemble, make_features):
     assert "does not record its encoder, encoder weights, preprocessing" in warning
 
 
-@pytest.mark.parametrize(("width", "look"), [(22.4, "larger"), (27.6, "smaller"), (50.0, "smaller")])
-def test_field_of_view_more_than_a_tenth_off_warns_and_names_both(make_ensemble, make_features, width, look):
+@pytest.mark.parametrize(("width", "seems"), [(22.4, "larger"), (27.6, "smaller"), (50.0, "smaller")])
+def test_field_of_view_more_than_a_tenth_off_warns_and_names_both(make_ensemble, make_features, width, seems):
     (warning,) = make_ensemble().predict(make_features(field_of_view_um=width)).warnings
     assert f"{width:.1f} µm" in warning
     assert "25.0 µm" in warning
-    assert look in warning
+    assert seems in warning
 
 
 @pytest.mark.parametrize("width", [22.5, 25.0, 27.5])

@@ -38,8 +38,8 @@ def ensemble(make_ensemble, patients):
     built = make_ensemble()
     outputs = [built.member_outputs(one) for one in patients]
     embeddings = np.stack([one.embeddings for one in outputs], axis=1)
-    judge = np.arange(COUNT) % 3
-    own_member = np.stack([one.probabilities[member] for one, member in zip(outputs, judge, strict=True)])
+    folds = np.arange(COUNT) % 3
+    own_member = np.stack([one.probabilities[member] for one, member in zip(outputs, folds, strict=True)])
     slugs = built.description.taxonomy.slugs
     table = pd.DataFrame(
         {
@@ -48,11 +48,11 @@ def ensemble(make_ensemble, patients):
             "detailed": pd.array([None] * COUNT, dtype="string"),
             "hemoglobin_g_dl": [12.0] * COUNT,
             "fingerprint": pd.array([one.origin.smear_fingerprint for one in patients], dtype="string"),
-            "fold": pd.array(judge, dtype="Int64"),
+            "fold": pd.array(folds, dtype="Int64"),
         }
         | {f"out_of_fold_p_{slug}": own_member[:, i] for i, slug in enumerate(slugs)}
     )
-    domain = fit_domain([one.values for one in patients], embeddings, judge)
+    domain = fit_domain([one.values for one in patients], embeddings, folds)
     return replace(built, patients=TrainingPatients(table, torch.tensor(embeddings)), domain=domain)
 
 

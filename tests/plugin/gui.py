@@ -1,4 +1,4 @@
-"""What the tests of panels do with the mouse, and where they look."""
+"""What the tests of panels do with the mouse, and what they read from widgets."""
 
 from __future__ import annotations
 

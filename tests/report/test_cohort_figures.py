@@ -26,7 +26,7 @@ from napari_caltomorph.taxonomy import caltomorph_taxonomy
 
 
 def make_cohort(cells, hemoglobin=None, classes=None):
-    """Patients with so many cells, dealt out over the classes in turn unless their slugs are given."""
+    """Patients with so many cells, assigned to the classes in turn unless their slugs are given."""
     taxonomy = caltomorph_taxonomy()
     count = len(cells)
     table = pd.DataFrame(

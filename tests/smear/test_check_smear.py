@@ -88,7 +88,7 @@ def test_a_whole_field_next_to_one_cell_is_left_out(tmp_path, make_cell):
     assert reasons(check_smear(read_smear(tmp_path))) == {"field.png": Reason.WHOLE_FIELD}
 
 
-def test_labelled_twin_is_kept(tmp_path, make_cell):
+def test_of_two_copies_the_labelled_one_is_kept(tmp_path, make_cell):
     for folder in ("A/Unsigned slides", "A/Signed slides/Monocyte"):
         (tmp_path / folder).mkdir(parents=True)
     Image.fromarray(make_cell(0)).save(tmp_path / "A/Signed slides/Monocyte/x.png")

@@ -31,9 +31,9 @@ def test_apl_aml_patient_counts_every_image_once_and_keeps_its_label(shared_data
     folder = shared_data / "apl-aml" / "All" / "Patient_00"
     smear = check_smear(read_smear(folder))
     tell(f"Patient_00: {len(smear)} images, left out: {smear.left_out_counts()}, passed over: {smear.passed_over}")
-    twins = Counter(grade.digest for grade in smear.grades)
+    copies = Counter(grade.digest for grade in smear.grades)
     assert set(smear.left_out_counts()) <= {Reason.REPEAT, Reason.WHOLE_FIELD}
-    assert smear.left_out_counts()[Reason.REPEAT] == sum(count - 1 for count in twins.values())
+    assert smear.left_out_counts()[Reason.REPEAT] == sum(count - 1 for count in copies.values())
     labelled = {smear.grades[i].digest for i in range(len(smear)) if smear.labels[i]}
     for i in smear.usable:
         assert smear.labels[i] or smear.grades[i].digest not in labelled

@@ -108,14 +108,14 @@ def test_a_seed_is_the_same_patient_on_every_machine(detailed, seed):
 
 def class_told_by_the_stain(*, shortcut: bool) -> float:
     """Accuracy over eight classes of a forest that knows the stain's numbers only."""
-    looks, classes = [], []
+    stains, classes = [], []
     for seed in range(2400):
         patient = synthesize_patient(sorted(COMPOSITIONS)[seed % 19], cells=1, seed=seed, shortcut=shortcut)
-        looks.append(np.hstack([np.ravel(getattr(patient.stain, f.name)) for f in fields(Stain)]))
+        stains.append(np.hstack([np.ravel(getattr(patient.stain, f.name)) for f in fields(Stain)]))
         classes.append(patient.coarse)
     forest = RandomForestClassifier(60, min_samples_leaf=5, class_weight="balanced", random_state=0)
-    forest.fit(looks[:1600], classes[:1600])
-    predicted, truth = forest.predict(looks[1600:]), np.array(classes[1600:])
+    forest.fit(stains[:1600], classes[:1600])
+    predicted, truth = forest.predict(stains[1600:]), np.array(classes[1600:])
     return float(np.mean([np.mean(predicted[truth == one] == one) for one in set(classes)]))
 
 

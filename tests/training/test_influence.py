@@ -114,7 +114,7 @@ def test_the_callers_random_numbers_are_not_touched(few):
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_the_test_split_is_not_looked_at(own):
+def test_the_test_split_is_not_used(own):
     cohort = read(own, test_fraction=0.3)
     held_out = cohort.table.loc[cohort.table["split"] == "test", "patient_id"]
     assert len(held_out) >= 6

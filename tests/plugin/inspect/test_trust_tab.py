@@ -36,7 +36,7 @@ def model(tmp_path_factory):
     with torch.inference_mode():
         embeddings = torch.stack([member(torch.tensor(np.stack(bags))).embedding for member in demo.members])
     slugs = demo.description.taxonomy.slugs
-    judge = np.arange(PATIENTS) % len(demo.members)
+    folds = np.arange(PATIENTS) % len(demo.members)
     text = {
         "patient_id": [f"patient_{i}" for i in range(PATIENTS)],
         "coarse": [slugs[i % len(slugs)] for i in range(PATIENTS)],
@@ -45,11 +45,11 @@ def model(tmp_path_factory):
         "path": [str(folder / ("known" if i % 2 else "gone")) for i in range(PATIENTS)],
     }
     table = pd.DataFrame({name: pd.array(values, dtype="string") for name, values in text.items()})
-    table = table.assign(hemoglobin_g_dl=12.5, fold=pd.array(judge, dtype="Int64"))
+    table = table.assign(hemoglobin_g_dl=12.5, fold=pd.array(folds, dtype="Int64"))
     message = rng.dirichlet(np.ones(len(slugs)), PATIENTS)
     for index, slug in enumerate(slugs):
         table[f"out_of_fold_p_{slug}"] = message[:, index]
-    domain = fit_domain(bags, embeddings.numpy(), judge)
+    domain = fit_domain(bags, embeddings.numpy(), folds)
     replace(demo, patients=TrainingPatients(table, embeddings), domain=domain).save(folder / "model")
     return folder / "model"
 
