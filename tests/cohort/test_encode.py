@@ -213,7 +213,7 @@ def test_the_next_patient_is_read_while_this_one_is_encoded(images, tmp_path, mo
 
     def wait_for_the_next(progress):
         if progress.stage == "Encoding" and progress.done == CELLS // 3 and not in_hand:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while len(has_read) < 2 and time.monotonic() < deadline:
                 time.sleep(0.01)
             in_hand.append(list(has_read))

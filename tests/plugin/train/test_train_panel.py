@@ -471,7 +471,7 @@ def test_pause_keep_and_cancel_reach_the_thread_of_the_training() -> None:
     time.sleep(0.3)
     assert not ended
     is_cancelled.set()
-    thread.join(10)
+    thread.join(60)
     assert ended
 
 
