@@ -90,7 +90,7 @@ def draw_strongest(
     _draw_cell_bars(axes, prediction, cells, values, values > 0, style)
     if len(supporting) and len(opposing):
         axes.axhline(len(supporting) - 0.5, color=style.faint, linewidth=0.8)
-    axes.set_xlabel("against   |   contribution (log-odds)   |   for")
+    axes.set_xlabel("opposes  |  log-odds  |  supports")
     return cells
 
 
