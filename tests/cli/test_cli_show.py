@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_caltomorph.cli.show import show_prediction
+from napari_caltomorph.cli.predict import show_prediction
 from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.installed import find_model

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from napari_caltomorph.cli.console import console, fail, progress_bar, say, say_files, table
+from napari_caltomorph.cli.console import (
+    CohortPath,
+    ConfigFile,
+    FeatureFolder,
+    console,
+    fail,
+    progress_bar,
+    say,
+    say_files,
+    table,
+)
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.jobs import read_patients
 from napari_caltomorph.progress import Cancelled
@@ -45,12 +55,12 @@ thing. After a stop, run the same again: finished variants are not trained again
 
 @app.default
 def compare(
-    cohort: Path,
+    cohort: CohortPath,
     /,
     *,
-    features: Path | None = None,
+    features: FeatureFolder = None,
     out: Path,
-    config: Path | None = None,
+    config: ConfigFile = None,
     comparison: Annotated[CompareOptions, Parameter(name="*")] = CompareOptions(),  # noqa: B008 (frozen)
     options: Annotated[TrainOptions, Parameter(name="*")] = TrainOptions(),  # noqa: B008 (frozen)
     patients: Annotated[CohortOptions, Parameter(name="*")] = CohortOptions(),  # noqa: B008 (frozen)
@@ -59,14 +69,8 @@ def compare(
 
     Parameters
     ----------
-    cohort
-        A directory, a table, or a saved cohort.json.
-    features
-        Feature folder of `caltomorph encode`; not needed where the cohort is one.
     out
         Folder for comparison.csv, folds.csv, comparison.png and what a resumed run needs.
-    config
-        YAML or TOML file with training options, e.g. `depth: 4`; those of the command line win.
     """
     if config is not None:
         options = options_from(config, options)

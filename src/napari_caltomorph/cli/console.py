@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
+from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, TextColumn
 from rich.progress import Progress as Bar
@@ -22,6 +23,24 @@ from rich.table import Table
 from rich.text import Text
 
 from napari_caltomorph.progress import Cancelled, OnProgress, Pace, Progress
+
+Smears = Annotated[
+    tuple[Path, ...],
+    Parameter(
+        name="SMEAR",
+        negative="",
+        help="One patient's cells: a folder of images, a zip archive of one, or a multi-page TIFF.",
+    ),
+]
+ResultFolder = Annotated[Path, Parameter(help="Folder for the results; made if needed.")]
+CohortPath = Annotated[Path, Parameter(help="A directory, a table, or a saved cohort.json.")]
+FeatureFolder = Annotated[
+    Path | None, Parameter(help="Feature folder of `caltomorph encode`; not needed where the cohort is one.")
+]
+ConfigFile = Annotated[
+    Path | None,
+    Parameter(help="YAML or TOML file with training options, e.g. `depth: 4`; those of the command line win."),
+]
 
 # Without rich's own languages: "[x]" and ":+1:" are parts of file names here.
 console = Console(highlight=False, markup=False, emoji=False)

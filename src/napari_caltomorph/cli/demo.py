@@ -11,7 +11,7 @@ from cyclopts import App
 from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.cli import window
 from napari_caltomorph.cli.console import fail, progress_bar, say, say_files, uninterrupted
-from napari_caltomorph.cli.show import show_prediction
+from napari_caltomorph.cli.predict import show_prediction
 from napari_caltomorph.diagnosis import PredictOptions, save_predictions
 from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.progress import OnProgress

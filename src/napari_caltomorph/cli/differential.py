@@ -9,7 +9,17 @@ from cyclopts import App, Parameter
 from rich.text import Text
 
 from napari_caltomorph.about import RESEARCH_USE
-from napari_caltomorph.cli.console import console, fail, progress_bar, say, say_files, table, uninterrupted
+from napari_caltomorph.cli.console import (
+    ResultFolder,
+    Smears,
+    console,
+    fail,
+    progress_bar,
+    say,
+    say_files,
+    table,
+    uninterrupted,
+)
 from napari_caltomorph.diagnosis.prediction_files import refuse_repeated_ids
 from napari_caltomorph.differential import CellLabels, Probe, ProbeOptions, read_labels, save_labels
 from napari_caltomorph.encoding import EncodeOptions
@@ -44,10 +54,10 @@ labels.csv has the columns patient_id, cell and label; others are optional.
 
 @app.default
 def differential(
-    smears: Annotated[tuple[Path, ...], Parameter(name="SMEAR", negative="")],
+    smears: Smears,
     /,
     *,
-    out: Path,
+    out: ResultFolder,
     labels: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
     probe: Path | None = None,
     each: bool = False,
@@ -58,10 +68,6 @@ def differential(
 
     Parameters
     ----------
-    smears
-        One patient's cells: a folder of images, a zip archive of one, or a multi-page TIFF.
-    out
-        Folder for the results; made if needed.
     labels
         Tables of labelled cells; where two label one cell, the later one wins. A label has priority over the probe.
     probe

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from napari_caltomorph.cli.console import fail, progress_bar, say, say_files
+from napari_caltomorph.cli.console import CohortPath, fail, progress_bar, say, say_files
 from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions
 from napari_caltomorph.jobs import read_patients
 from napari_caltomorph.progress import format_seconds
@@ -39,7 +39,7 @@ fixed: what is done and unchanged is not encoded again.""",
 
 @app.default
 def encode(
-    cohort: Path,
+    cohort: CohortPath,
     /,
     *,
     features: Path,
@@ -50,8 +50,6 @@ def encode(
 
     Parameters
     ----------
-    cohort
-        A directory, a table, or a saved cohort.json.
     features
         Folder for <patient_id>.h5 and run.json; made if needed.
     """

@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from napari_caltomorph.about import RESEARCH_USE
-from napari_caltomorph.cli.console import console, progress_bar, say, say_files, table
+from napari_caltomorph.cli.console import CohortPath, FeatureFolder, console, progress_bar, say, say_files, table
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.errors import EvaluationRefused
 from napari_caltomorph.jobs import (
@@ -64,11 +64,11 @@ Other rules: sensitivity=0.99, fdr=0.1, fdr-without-healthy=0.1.
 
 @app.default
 def evaluate(
-    cohort: Path,
+    cohort: CohortPath,
     /,
     *,
     model: str,
-    features: Path | None = None,
+    features: FeatureFolder = None,
     out: Path,
     prevalence: float | None = None,
     numbers_only: bool = False,
@@ -79,12 +79,8 @@ def evaluate(
 
     Parameters
     ----------
-    cohort
-        A directory, a table, or a saved cohort.json.
     model
         Name of an installed model, or a model folder.
-    features
-        Feature folder of `caltomorph encode`; not needed where the cohort is one.
     out
         Folder for evaluation.json, predictions.csv, figures and report.html.
     prevalence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from napari_caltomorph.cli.console import console, progress_bar, say, say_files
+from napari_caltomorph.cli.console import CohortPath, console, progress_bar, say, say_files
 from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
 from napari_caltomorph.storage import refuse_unwritable
 
@@ -34,7 +34,7 @@ Every later step takes the directory or the saved cohort.json.""",
 
 @app.default
 def inspect(
-    cohort: Path,
+    cohort: CohortPath,
     /,
     *,
     save: Path | None = None,
@@ -45,8 +45,6 @@ def inspect(
 
     Parameters
     ----------
-    cohort
-        A directory, a table, or a saved cohort.json.
     save
         Save the cohort, with its split, in this file (cohort.json).
     figures

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 from napari_caltomorph.about import RESEARCH_USE
-from napari_caltomorph.cli.console import fail, progress_bar, say, say_files, say_line
-from napari_caltomorph.cli.show import show_known, show_prediction
+from napari_caltomorph.cli.console import ResultFolder, Smears, console, fail, progress_bar, say, say_files, say_line
 from napari_caltomorph.cohort import FoundPatient, find_patients
-from napari_caltomorph.diagnosis import PredictOptions, find_model, read_description
+from napari_caltomorph.diagnosis import NO_ATTENTION, Prediction, PredictOptions, find_model, read_description
 from napari_caltomorph.diagnosis.prediction_files import CELL_TABLE, PATIENT_TABLE, refuse_repeated_ids
 from napari_caltomorph.differential import Probe
 from napari_caltomorph.encoding import ComputeOptions
@@ -21,6 +24,8 @@ from napari_caltomorph.jobs import PatientProgress, PatientResult, predict_patie
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.smear import patient_id
 from napari_caltomorph.storage import refuse_unwritable
+
+_BAR_WIDTH = 32
 
 app = App(
     name="predict",
@@ -46,11 +51,11 @@ prediction.json: one page of results, one of their basis, to be printed.
 
 @app.default
 def predict(
-    smears: Annotated[tuple[Path, ...], Parameter(name="SMEAR", negative="")],
+    smears: Smears,
     /,
     *,
     model: Annotated[str, Parameter(help=PredictOptions.model_fields["model"].description)],
-    out: Path,
+    out: ResultFolder,
     each: bool = False,
     report: bool = False,
     probe: Path | None = None,
@@ -60,10 +65,6 @@ def predict(
 
     Parameters
     ----------
-    smears
-        One patient's cells: a folder of images, a zip archive of one, or a multi-page TIFF.
-    out
-        Folder for the results; made if needed.
     each
         SMEAR holds many patients: every folder in it is one, also below folders of diagnoses; or it is a table or a
         cohort.json that names them.
@@ -144,3 +145,81 @@ def _say_written(done: list[PatientResult], out: Path, *, patients: int) -> None
     say()
     tables = [out / name for name in (PATIENT_TABLE, CELL_TABLE)]
     say_files([file for one in done if (file := one.file) is not None] + tables if patients == 1 else tables)
+
+
+def show_prediction(prediction: Prediction) -> None:
+    """Write one patient's result: the bag, a bar for each class, and what follows from them."""
+    say()
+    say(_bag(prediction), style="bold")
+    console.print(_bars(prediction))
+    rows = Table.grid(padding=(0, 2, 0, 0))
+    for name, value in _sentences(prediction):
+        rows.add_row(Text(name, "dim"), Text(value))
+    rows.add_row(Text("Model", "dim"), _model(prediction))
+    for warning in prediction.warnings:
+        rows.add_row(Text("Warning", "yellow"), Text(f"{warning}.", "yellow"))
+    console.print(rows)
+
+
+def show_known(prediction: Prediction, file: Path | None) -> None:
+    """Write in one line that a patient was done before, and what to do to have it computed again."""
+    name, probability = prediction.top(1)[0]
+    say_line(
+        f"{prediction.patient_id}: {name} {probability:.2f}, as predicted on {prediction.created[:10]}; to predict it "
+        f"again, remove {file}"
+    )
+
+
+def _bag(prediction: Prediction) -> str:
+    text = f"{prediction.patient_id}: {len(prediction.cells)} cells"
+    if prediction.left_out:
+        counts = Counter(cell.reason for cell in prediction.left_out).most_common()
+        reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
+        text += f"; {len(prediction.left_out)} left out ({reasons})"
+    if prediction.passed_over:
+        text += f"; {prediction.passed_over} other file{'s' * (prediction.passed_over > 1)} passed over"
+    return text
+
+
+def _bars(prediction: Prediction) -> Table:
+    bars = Table.grid(padding=(0, 2, 0, 0))
+    for one, probability in zip(prediction.taxonomy.classes, prediction.probabilities, strict=True):
+        is_first = one.name == prediction.predicted_class
+        style = "bold" if is_first else ""
+        bars.add_row(
+            Text(one.name, style),
+            Text(f"{probability:.2f}", style),
+            ProgressBar(1.0, probability, width=_BAR_WIDTH, complete_style=one.color, finished_style=one.color),
+        )
+    return bars
+
+
+def _sentences(prediction: Prediction) -> list[tuple[str, str]]:
+    (first, p_first), (second, p_second) = prediction.top(2)
+    threshold = prediction.threshold
+    side = "at or above" if prediction.is_malignant else "below"
+    who = f"{threshold.rule}, on {threshold.cohort}" if threshold.cohort else threshold.rule
+    then = f"then {second} {p_second:.2f} (difference {prediction.delta_probability:.2f})"
+    found = [
+        ("Diagnosis", f"{first} {p_first:.2f}, {then}"),
+        *([("Not excluded", words)] if (words := prediction.prediction_set_in_words) else []),
+        ("Malignant", f"{prediction.malignancy:.2f}, {side} the threshold {threshold.value:g} ({who})"),
+    ]
+    if prediction.hemoglobin is not None:
+        text = f"{prediction.hemoglobin:.1f} g/dl"
+        if prediction.hemoglobin_range is not None and prediction.hemoglobin_error is not None:
+            low, high = prediction.hemoglobin_range
+            text += f" ({prediction.hemoglobin_error.level:.0%} of unseen patients: {low:.1f} to {high:.1f})"
+        found.append(("Hemoglobin", text))
+    if not prediction.has_attention:
+        found.append(("Attention", NO_ATTENTION))
+    return found
+
+
+def _model(prediction: Prediction) -> Text:
+    name = prediction.model_name
+    text = Text(name if "synthetic" in name or not prediction.synthetic else f"{name} (synthetic)")
+    text.append(f"; {prediction.calibration_in_words[0].lower()}{prediction.calibration_in_words[1:]}")
+    if prediction.synthetic:
+        text.append("\nSynthetic: trained on drawn cells, it knows nothing about real blood.", "yellow")
+    return text

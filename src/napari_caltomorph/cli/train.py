@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from napari_caltomorph.cli.console import console, progress_bar, say, say_files, table
+from napari_caltomorph.cli.console import (
+    CohortPath,
+    ConfigFile,
+    FeatureFolder,
+    console,
+    progress_bar,
+    say,
+    say_files,
+    table,
+)
 from napari_caltomorph.cohort import Cohort, CohortOptions, EncodeCohortOptions
 from napari_caltomorph.encoding import EncodeOptions
 from napari_caltomorph.jobs import TrainRequest, read_patients, train_model
@@ -47,12 +56,12 @@ After a stop or a crash, resume from the last finished epoch of each fold:
 
 @app.default
 def train(
-    cohort: Path,
+    cohort: CohortPath,
     /,
     *,
-    features: Path | None = None,
+    features: FeatureFolder = None,
     out: Path,
-    config: Path | None = None,
+    config: ConfigFile = None,
     resume: bool = False,
     dry_run: bool = False,
     encode_missing: bool = False,
@@ -65,14 +74,8 @@ def train(
 
     Parameters
     ----------
-    cohort
-        A directory, a table, or a saved cohort.json.
-    features
-        Feature folder of `caltomorph encode`; not needed where the cohort is one.
     out
         New folder for the model.
-    config
-        YAML or TOML file with training options, e.g. `depth: 4`; those of the command line win.
     resume
         Resume a training that was stopped.
     dry_run

@@ -48,32 +48,16 @@ LEFT_OUT_COLUMNS = ("patient_id", "raw_label", "rule", "reason")
 
 @dataclass(frozen=True)
 class Cohort:
-    """Labelled patients.
-
-    Attributes
-    ----------
-    name : str
-    source : Path
-        The directory or table that was read.
-    layout : str
-        How the patients are arranged on disk.
-    taxonomy : Taxonomy
-    table : pandas.DataFrame
-        One row a patient, with `COLUMNS` and the table's own.
-    left_out : pandas.DataFrame
-        One row a patient that is left out, with `LEFT_OUT_COLUMNS`: the rule, and why.
-    notes : tuple of str
-        What was assumed or is worth knowing, each a sentence.
-    options : CohortOptions
-    """
+    """Labelled patients: those that are in, and those that were left out."""
 
     name: str
-    source: Path
-    layout: str
+    source: Path  # The directory or table that was read
+    layout: str  # How the patients are arranged on disk
     taxonomy: Taxonomy
-    table: pd.DataFrame
+    table: pd.DataFrame  # One row a patient, with `COLUMNS` and the table's own
+    # One row a patient that is left out: the rule, and why
     left_out: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(LEFT_OUT_COLUMNS)))
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # What was assumed or is worth knowing, each a sentence
     options: CohortOptions = field(default_factory=CohortOptions)
 
     def __len__(self) -> int:

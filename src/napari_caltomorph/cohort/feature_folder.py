@@ -88,10 +88,8 @@ def _remove_leftovers(folder: Path) -> None:
             part.unlink()
 
 
-class MadeWith(BaseModel):
+class MadeWith(BaseModel, frozen=True, extra="forbid"):
     """What features are computed with; all but the device and the libraries are the same for a whole folder."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     encoder: str
     weights_sha256: str
@@ -106,13 +104,11 @@ class MadeWith(BaseModel):
         return all(getattr(self, name) == getattr(origin, name) for name in shared)
 
 
-class PatientRecord(BaseModel):
+class PatientRecord(BaseModel, frozen=True, extra="forbid"):
     """The outcome for one patient.
 
     ``encoded`` now; ``found`` complete, by a run that was killed before it recorded that; or ``failed``.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     patient_id: str
     outcome: Literal["encoded", "found", "failed"]
@@ -127,10 +123,8 @@ class PatientRecord(BaseModel):
     reason: str | None = None
 
 
-class Run(BaseModel):
+class Run(BaseModel, extra="forbid"):
     """One call of `encode_cohort`; the next one sets ``killed`` where it did not end."""
-
-    model_config = ConfigDict(extra="forbid")
 
     cohort: str
     source: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from napari_caltomorph.encoding.options import EncodeOptions
@@ -12,10 +12,8 @@ from napari_caltomorph.encoding.options import EncodeOptions
 HemoglobinUnit = Literal["auto", "g/dl", "g/l", "mmol/l"]
 
 
-class CohortOptions(BaseModel):
+class CohortOptions(BaseModel, frozen=True, extra="forbid"):
     """How a labelled directory or table becomes a cohort: columns, classes, which patients are left out, splits."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     layout: str = Field(
         "auto", description="How the data are arranged: table, aml-hehr, apl-aml, features, folders; auto finds out."

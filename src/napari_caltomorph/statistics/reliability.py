@@ -36,11 +36,6 @@ class Reliability:
     chance: Interval | None
     patients: int
 
-    @property
-    def is_within_chance(self) -> bool | None:
-        """Whether a perfectly calibrated model would show as large an error in more than 2.5 % of such cohorts."""
-        return None if self.chance is None or self.chance.high is None else self.ece <= self.chance.high
-
 
 def reliability(
     probabilities: NDArray[np.floating],

@@ -43,22 +43,9 @@ def compare(
 
     Paper, supplementary tables 1 and 2 and figure 2F. `Spread` explains what the spread between folds means.
 
-    Parameters
-    ----------
-    cohort : Cohort
-        Its test split is not used.
-    features : str, Path or None
-        Feature folder of `encode_cohort`; None where the cohort names feature files.
-    out : str or Path
-        Folder for ``comparison.csv``, ``folds.csv`` and ``variants/<slug>.json``; a stopped comparison resumes in it.
-    train_options : TrainOptions
-        The reference of every group; a variant differs from it in one thing.
-
-    Raises
-    ------
-    TrainingRefused
-        There is nothing to train on, features are missing, or the folder is of other options or patients.
-    FeaturesRefused, OutputRefused, DeviceMissing, CalibrationRefused
+    The cohort's test split is not used. `train_options` are the reference of every group; a variant differs from it in
+    one thing. `out` gets ``comparison.csv``, ``folds.csv`` and ``variants/<slug>.json``; a stopped comparison resumes
+    in it. Raises as `train`, and `TrainingRefused` where the folder is of other options or patients.
     """
     options, chosen = options or CompareOptions(), train_options or TrainOptions()
     if chosen.workers > 1 or chosen.scheduler is not None:

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from tests.report.factories import make_prediction
 
-from napari_caltomorph.cli.show import _sentences
+from napari_caltomorph.cli.predict import _sentences
 from napari_caltomorph.diagnosis import NO_ATTENTION
 from napari_caltomorph.plugin.predict.result_view import ResultView
 from napari_caltomorph.plugin.session.inspection import Inspection

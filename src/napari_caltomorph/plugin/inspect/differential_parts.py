@@ -9,15 +9,7 @@ from functools import partial
 import pandas as pd
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import (
-    QButtonGroup,
-    QComboBox,
-    QGridLayout,
-    QPushButton,
-    QShortcut,
-    QSizePolicy,
-    QWidget,
-)
+from qtpy.QtWidgets import QButtonGroup, QComboBox, QGridLayout, QPushButton, QShortcut, QSizePolicy, QWidget
 
 from napari_caltomorph.differential import CELL_TYPES, Differential, Probe, ProbeDescription, SmearId, cell_type
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas

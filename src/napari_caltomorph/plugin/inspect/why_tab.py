@@ -62,9 +62,7 @@ class WhyTab(InspectionView):
         self.sort = QPushButton("Sort cells by contribution")
         self.sort.clicked.connect(lambda: self.inspected.cells.sort_by(COLUMN, descending=True))
         self.without = ExplanationRow(
-            "What changes without each selected cell?",
-            "Leave out one selected cell at a time, and predict again",
-            190,
+            "What changes without each selected cell?", "Leave out one selected cell at a time, and predict again", 190
         )
         self.without.run.requested.connect(self._compute_without)
         self.curves = ExplanationRow(

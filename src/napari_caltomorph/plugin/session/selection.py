@@ -116,14 +116,6 @@ class CellSelection:
     def filter(self) -> CellFilter:
         return self._filter
 
-    @property
-    def can_undo(self) -> bool:
-        return bool(self._past)
-
-    @property
-    def can_redo(self) -> bool:
-        return bool(self._future)
-
     def position(self, cell: int) -> int | None:
         """Return the place of a cell in `order`; None where it is not shown."""
         found = np.flatnonzero(self._order == cell)
