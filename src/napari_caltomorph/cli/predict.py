@@ -221,5 +221,5 @@ def _model(prediction: Prediction) -> Text:
     text = Text(name if "synthetic" in name or not prediction.synthetic else f"{name} (synthetic)")
     text.append(f"; {prediction.calibration_in_words[0].lower()}{prediction.calibration_in_words[1:]}")
     if prediction.synthetic:
-        text.append("\nSynthetic: trained on drawn cells, it knows nothing about real blood.", "yellow")
+        text.append("\nSynthetic: trained on synthetic cells, it knows nothing about real blood.", "yellow")
     return text

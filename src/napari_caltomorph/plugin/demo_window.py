@@ -38,9 +38,9 @@ def show_demo(prediction_folder: Path, screenshot: Path | None, keep_open: bool)
 def open_viewer(title: str = "napari", widget: str = "Predict patient") -> tuple[napari.Viewer, Any]:
     """Open napari with one of our panels, in the window size that it is designed for."""
     viewer = napari.Viewer(title=title)
-    window = viewer.window._qt_window
-    window.resize(*_SIZE)
     dock, panel = viewer.window.add_plugin_dock_widget("napari-caltomorph", widget)
+    window = dock.window()
+    window.resize(*_SIZE)
     window.resizeDocks([dock], [_DOCK_WIDTH], Qt.Orientation.Horizontal)
     return viewer, panel
 
