@@ -93,7 +93,7 @@ class EvaluateOptionsForm(JobOptionsForm):
     def __init__(self) -> None:
         super().__init__(EvaluateModelOptions, ("split", "out_of_fold", "audit"), _ELSEWHERE)
         split, out_of_fold, audit = self.shown.values()
-        column_of(self, row_of(split, out_of_fold, audit, stretch=(split,)), self.section, stretch=(self.section,))
+        column_of(self, row_of(split, out_of_fold, stretch=(split,)), audit, self.section, stretch=(self.section,))
         try:
             last = EvaluateModelOptions.model_validate_json(str(last_evaluation().value("options", "{}")))
         except ValidationError:  # options of another version
