@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,6 +62,17 @@ def test_training_encodes_its_patients_first_and_only_where_it_may(trained, tmp_
     with pytest.raises(OutputRefused, match="exists already"):
         train_model(TrainRequest(cohort, tmp_path / "none", trained.model, tiny(), encoding=DEMO_VIT))
     assert not (tmp_path / "none").exists()
+
+
+def test_a_test_patient_that_cannot_be_encoded_does_not_stop_a_training(trained, tmp_path):
+    images = shutil.copytree(trained.images, tmp_path / "images")
+    cohort = read_patients(images, PATIENTS.model_copy(update={"taxonomy": "aml-hehr"}))
+    broken = cohort.table.loc[cohort.table["split"] == "test"].iloc[0]
+    for path in Path(broken["path"]).glob("*.tif*"):
+        path.write_bytes(b"no image")
+    train_model(TrainRequest(cohort, tmp_path / "features", tmp_path / "model", tiny(), encoding=DEMO_VIT))
+    assert (tmp_path / "model" / "model.json").is_file()
+    assert len(list((tmp_path / "features").glob("*.h5"))) == 23
 
 
 def test_an_evaluation_encodes_only_the_patients_of_its_split(trained, tmp_path):

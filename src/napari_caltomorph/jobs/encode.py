@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from napari_caltomorph.cohort import Cohort, CohortOptions, EncodeCohortOptions, read_cohort
@@ -22,14 +23,14 @@ def encode_missing(
     features: Path | None,
     options: EncodeCohortOptions | None,
     *,
-    skip_failed: bool,
+    can_continue: Callable[[], bool],
     refused: type[CaltomorphError],
     progress: OnProgress,
 ) -> None:
     """Encode the patients of a cohort that have no features yet; raise `refused` where some cannot be encoded.
 
-    Without `options` nothing is encoded, and the job reports the missing features itself. With `skip_failed`, the job
-    continues without the patients that cannot be encoded.
+    Without `options` nothing is encoded, and the job reports the missing features itself. `can_continue` is called when
+    patients failed, and returns whether the job can do without them.
     """
     if options is None or not cohort.table["path"].notna().any():
         return
@@ -38,7 +39,7 @@ def encode_missing(
     from napari_caltomorph.cohort import encode_cohort
 
     failed = encode_cohort(cohort, features, options, progress=progress).failed
-    if failed and not skip_failed:
+    if failed and not can_continue():
         first = f"{failed[0].patient_id}: {failed[0].reason}".rstrip(".")
         raise refused(
             f"{len(failed)} patients could not be encoded (first: {first}). Fix their images, or choose --skip-missing."

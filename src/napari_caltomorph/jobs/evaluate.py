@@ -130,9 +130,13 @@ def evaluate_model(request: EvaluateRequest, *, progress: OnProgress = ignore) -
             raise
         shared = options.model_dump(include={"device", "weights", "precision"})
         encoding = EncodeCohortOptions(encoder=ensemble.description.encoder_name, **shared)
-        skip = options.skip_missing
         encode_missing(
-            to_evaluate, request.features, encoding, skip_failed=skip, refused=EvaluationRefused, progress=progress
+            to_evaluate,
+            request.features,
+            encoding,
+            can_continue=lambda: options.skip_missing,
+            refused=EvaluationRefused,
+            progress=progress,
         )
         evaluation = evaluate(ensemble, cohort, request.features, numbers, progress=progress)
     result = ModelEvaluation(request, evaluation, cohort, ensemble)
@@ -222,7 +226,7 @@ def _decided(result: ModelEvaluation, rule: Rule, model: Path) -> ModelEvaluatio
 
     options, evaluation = result.request.options, result.evaluation
     chosen_on = None if options.chosen_on is None else Evaluation.load(options.chosen_on)
-    decision = choose_threshold(chosen_on or evaluation, rule)
+    decision = choose_threshold(evaluation if chosen_on is None else chosen_on, rule)
     applied = None if chosen_on is None else decision.apply(evaluation)
     if options.store_threshold:
         store_threshold(model, decision, applied)

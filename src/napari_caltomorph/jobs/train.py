@@ -67,7 +67,7 @@ def train_model(request: TrainRequest, *, progress: OnProgress = ignore) -> Trai
             request.cohort,
             request.features,
             request.encoding,
-            skip_failed=False,
+            can_continue=lambda: features_ready(request.cohort, request.features)[0] == patients,
             refused=TrainingRefused,
             progress=progress,
         )
