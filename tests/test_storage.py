@@ -230,9 +230,10 @@ def test_lock_ends_with_a_process_that_is_killed(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows locks files in another way")
-def test_file_system_without_locks_only_warns(tmp_path, monkeypatch, caplog):
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOTSUP])
+def test_file_system_without_locks_only_warns(tmp_path, monkeypatch, caplog, code):
     def no_locks(*_: object) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr("fcntl.flock", no_locks)
     with only_run(tmp_path, ".lock", "another folder"):

@@ -21,8 +21,8 @@ import platformdirs
 
 from napari_caltomorph.errors import OutputRefused
 
-# What network file systems without locks report.
-_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+# What network file systems without locks report; macOS has ENOTSUP next to EOPNOTSUPP.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 
 
 def home(kind: str) -> Path:

@@ -187,6 +187,12 @@ def test_a_background_of_another_encoder_is_refused(make_ensemble, make_features
         add_cells(make_ensemble(), make_features(), SLUG, other)
 
 
+def test_features_without_finite_outputs_are_one_sentence(make_ensemble, make_features):
+    huge = make_features(values=np.full_like(make_features().values, 1e38))
+    with pytest.raises(FeaturesRefused, match=r"^A member's output .* not a finite number; encode the smear again"):
+        leave_one_out(make_ensemble(), huge, SLUG)
+
+
 def test_cancelling_stops_between_passes(make_ensemble, make_features, monkeypatch):
     monkeypatch.setattr(inference, "_CELLS_AT_ONCE", 1)
     seen = []

@@ -73,7 +73,7 @@ class Workers(Protocol):
 def open_workers(options: EncodeCohortOptions, progress: OnProgress) -> Generator[Workers, None, None]:
     """Yield what encodes patients: this process, several on this machine, or those of a running scheduler.
 
-    Raises `ClusterMissing` where Dask is not installed or no scheduler answers, and the errors of `load_encoder`.
+    Raises `PackageMissing` without Dask, `ClusterMissing` where no scheduler answers, and the errors of `load_encoder`.
     """
     if options.workers == 1 and options.scheduler is None:
         progress(Progress("Loading the encoder", 0, 1, "encoders"))

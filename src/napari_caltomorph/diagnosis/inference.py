@@ -120,7 +120,7 @@ def class_response(
             report(sum(map(len, probability)))
             logits = member.eval()(batch.to(_device(member))).logits.cpu().double()
             if not bool(logits.isfinite().all()):
-                raise FeaturesRefused(NOT_FINITE)
+                raise FeaturesRefused(NOT_FINITE.capitalize())
             whole = logits.logsumexp(-1)
             log_p.append(logits[:, index] - whole)
             log_rest.append(_without(logits, index).logsumexp(-1) - whole)
