@@ -383,6 +383,9 @@ def test_an_unsuitable_cohort_is_reported_and_the_setup_is_shown_again(
     save_features(bags, "aml-000", np.zeros((3, 5)))
     run_task(qtbot, panel.run)
     assert "wide" in panel.run.text
+    (bags / "features" / "aml-000.h5").unlink()
+    run_task(qtbot, panel.run)
+    assert '"Skip missing"' in panel.run.text  # the option's label here, and not the terminal's flag
 
 
 def test_patients_that_are_left_out_are_listed(qtbot: QtBot, setup: TrainSetup, bags: Path) -> None:

@@ -2,9 +2,47 @@
 
 from __future__ import annotations
 
+import pytest
+from napari.viewer import Viewer
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtWidgets import QApplication, QWidget
 from tests.plugin.conftest import OpenWidget
 
 from napari_caltomorph.about import RESEARCH_USE
+from napari_caltomorph.plugin.cohort.panel import CohortPanel
+from napari_caltomorph.plugin.evaluate.panel import EvaluatePanel
+from napari_caltomorph.plugin.patients.panel import PatientsPanel
+from napari_caltomorph.plugin.predict.panel import PredictPanel
+from napari_caltomorph.plugin.train.panel import TrainPanel
+from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
+
+
+class WindowsOpened(QObject):
+    """Collects the widgets that are shown as windows of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Show and isinstance(watched, QWidget) and watched.isWindow():
+            self.names.append(type(watched).__name__)
+        return False
+
+
+@pytest.mark.parametrize("kind", [CohortPanel, EvaluatePanel, PatientsPanel, PredictPanel, TrainPanel])
+def test_no_part_of_a_panel_flashes_as_a_window_of_its_own(
+    qtbot: QtBot, make_napari_viewer, kind: type[DockPanel]
+) -> None:
+    viewer: Viewer = make_napari_viewer()
+    opened = WindowsOpened()
+    QApplication.instance().installEventFilter(opened)
+    panel = kind(viewer)
+    QApplication.instance().removeEventFilter(opened)
+    qtbot.addWidget(panel)
+    panel.unbind()
+    assert opened.names == []
 
 
 def test_each_panel_fills_its_dock_and_ends_with_the_research_use_line(open_widget: OpenWidget) -> None:

@@ -43,7 +43,8 @@ class CohortChooser(QWidget):
         for name, widget in (("taxonomy", self.taxonomy), ("min_cells", self.min_cells)):
             widget.setToolTip(_FIELDS[name].description or "")
         self.check_cells = QCheckBox("check every image", checked=settings is None)
-        self.check_cells.setHidden(settings is not None)
+        if settings is not None:
+            self.check_cells.hide()
         self.check_cells.setToolTip("Counts usable cells and finds images that two patients share; takes longer")
         self.section = MoreOptions(CohortOptions, [name for name in _FIELDS if name not in _ALWAYS_SHOWN])
         self.more = self.section.form

@@ -67,7 +67,8 @@ class WeightsLine(QLabel):
         self._missing = missing
         self.setText(text)
         self.setToolTip("")
-        self.setHidden(not text and not self._found)
+        if not self._found:  # to show it before it is in a panel would open a window
+            self.setHidden(not text)
 
     def _get(self) -> None:
         if WeightsDialog(find_encoder(self._missing), self).exec():

@@ -35,7 +35,7 @@ def last_training() -> QSettings:
 
 
 def last_evaluation() -> QSettings:
-    """Return ``options``, ``cohort_options``, ``audit`` (JSON) of the last evaluation; `setValue` saves one."""
+    """Return ``options`` and ``cohort_options`` (JSON) of the last evaluation; `setValue` saves one."""
     return _settings("evaluate")
 
 
