@@ -107,6 +107,16 @@ def test_a_run_that_ends_early_keeps_finished_patients_and_resumes(predictor, pa
     assert list(pd.read_csv(tmp_path / "out" / "predictions.csv")["patient_id"]) == ["p1", "p2", "p3"]
 
 
+def test_a_run_that_ends_while_a_report_is_made_keeps_that_patient(predictor, patients, tmp_path):
+    class Interrupting:
+        def differential(self, *_):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_patients(patients, tmp_path / "out", predictor, report=True, probe=Interrupting())
+    assert list(pd.read_csv(tmp_path / "out" / "predictions.csv")["patient_id"]) == ["p1"]
+
+
 def test_names_are_those_that_were_given(predictor, patients, tmp_path):
     (result,) = predict_patients({"patient 7": patients["p1"]}, tmp_path / "out", predictor)
     assert result.prediction.patient_id == "patient 7"

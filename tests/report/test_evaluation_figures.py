@@ -250,8 +250,8 @@ def test_map_without_training_patients_shows_the_evaluated_patients(mapped):
 def test_a_note_warns_when_evaluated_patients_trained_the_member_of_the_map(mapped):
     folds = pd.array([1] * 20 + [0] * 30 + [None] * 3, dtype="Int64")
     mapping = patient_map(replace(mapped, patients=mapped.patients.assign(fold=folds)))
-    assert "30 of the evaluated patients trained member 2" in mapping.in_words
-    assert "trained member" not in patient_map(mapped).in_words
+    assert "Member 2 was trained on 30 of the evaluated" in mapping.in_words
+    assert "was trained on" not in patient_map(mapped).in_words
 
 
 @pytest.mark.usefixtures("pca")

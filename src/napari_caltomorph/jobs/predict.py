@@ -104,10 +104,10 @@ def predict_patients(
             step = partial(PatientProgress, patient_id=patient, number=number, patients=len(patients))
             file = prediction_file(out, patient, patients=len(patients))
             result = _predict_one(patient, found.path, file, predictor, partial(_report_step, progress, step))
+            results.append(result)  # before the report: it is in the tables also where the report is interrupted
             if report and result.prediction is not None:
-                result = _with_report(result, found, predictor, probe)
-            results.append(result)
-            progress(step("Predicting", number, len(patients), "patients", result=result))
+                results[-1] = _with_report(result, found, predictor, probe)
+            progress(step("Predicting", number, len(patients), "patients", result=results[-1]))
     finally:
         if predictions := [one.prediction for one in results if one.prediction is not None]:
             save_tables(predictions, out)

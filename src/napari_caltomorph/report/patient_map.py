@@ -73,7 +73,8 @@ class PatientMap:
         else:
             words = f"{self.projection} of {count} evaluated patients by {member}."
         if trained_on := self.parameters["judged_learnt_from"]:
-            words += f" {trained_on} of the evaluated patients trained {member}: new patients separate less well."
+            known = f"{member.capitalize()} was trained on {trained_on} of the evaluated patients"
+            words += f" {known}: new patients separate less well."
         return f"{words} {self.parameters['why_pca']}" if "why_pca" in self.parameters else words
 
     def save(self, folder: Path) -> Path:
