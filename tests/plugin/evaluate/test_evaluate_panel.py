@@ -284,6 +284,17 @@ def test_what_was_chosen_last_is_there_again(qtbot: QtBot, trained: Trained) -> 
     assert again.request() == setup.request()
 
 
+def test_writing_the_threshold_into_the_model_is_chosen_each_time(qtbot: QtBot) -> None:
+    setup = EvaluateSetup()
+    qtbot.addWidget(setup)
+    setup.options.set(choose_by="fdr=0.1", store_threshold=True)
+    setup.options.remember()
+    again = EvaluateSetup()
+    qtbot.addWidget(again)
+    assert again.options.options().choose_by == "fdr=0.1"
+    assert not again.options.options().store_threshold
+
+
 def test_everything_is_in_sight_on_a_small_screen_in_both_themes(
     qtbot: QtBot, open_evaluate: OpenEvaluate, trained: Trained, evaluated: ModelEvaluation
 ) -> None:

@@ -112,7 +112,9 @@ class EvaluateOptionsForm(JobOptionsForm):
         )
 
     def remember(self) -> None:
-        last_evaluation().setValue("options", self.options().model_dump_json(exclude=set(_ELSEWHERE)))
+        # A threshold is written into a model only in the session in which that was chosen.
+        not_kept = {*_ELSEWHERE, "store_threshold"}
+        last_evaluation().setValue("options", self.options().model_dump_json(exclude=not_kept))
 
 
 def in_panel_words(sentence: str) -> str:

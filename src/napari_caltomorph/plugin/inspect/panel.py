@@ -128,7 +128,7 @@ class InspectPanel(DockPanel):
         self._title, self._state = line(), line()
         opener = QPushButton("Open Predict patient", clicked=lambda: open_panel(self._viewer, "Predict patient"))
         self._empty = QWidget()
-        column_of(self._empty, line(_EMPTY), opener)
+        column_of(self._empty, line(_EMPTY), opener).addStretch()
         self.tabs.tabBar().setExpanding(False)
         self.tabs.setStyleSheet("QTabBar::tab { padding: 4px 7px; }")
         for row in TABS:
