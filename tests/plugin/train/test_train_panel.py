@@ -243,7 +243,7 @@ def test_a_stopped_training_is_not_resumed_with_other_options_and_can_be_discard
     run_task(qtbot, panel.run)
     panel.setup.options.more.set({"depth": 2})
     run_task(qtbot, panel.run)
-    assert "(--depth 1 then, 2 now)" in panel.run.text
+    assert '("Depth" 1 then, 2 now)' in panel.run.text
     assert panel.section.is_open
     work = training_folder(panel.setup.model.folder())
     discard = panel.setup.model._note.linkActivated
