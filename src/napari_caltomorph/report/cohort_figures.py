@@ -128,7 +128,7 @@ def _row_of_cells(path: str, count: int, side: int) -> NDArray[np.uint8]:
     try:
         smear = read_smear(path_of(path))
     except SmearUnreadable:
-        return row
+        return row  # left white in a preview; encoding reports it
     for position in range(min(count, len(smear))):
         try:
             cell = Image.fromarray(smear.on_canvas(position)).resize((side - 2, side - 2))
