@@ -85,7 +85,7 @@ class FoldCheckpoint:
     def history(self) -> FoldHistory:
         """Return the member's finished epochs; it reads no weights, so it is fast."""
         try:
-            with safe_open(self._state, framework="pt") as file:
+            with safe_open(self._state, framework="np") as file:  # "pt" opens the path twice, and a worker may replace it
                 content = json.loads(file.metadata()["history"])
             return FoldHistory(**content | {name: tuple(content[name]) for name in ("train_loss", "validation_loss")})
         except FileNotFoundError:
