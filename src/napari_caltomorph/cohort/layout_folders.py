@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from napari_caltomorph.cohort.ids import match_ids
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.table_columns import (
     as_id,
@@ -57,7 +58,8 @@ def read_folders(path: Path, options: CohortOptions) -> LayoutResult:
         return LayoutResult(labelled)
     # A patient's export may be in a folder of its own, which looks like a label with one patient: the ids decide.
     ids = ids_in(table, options)
-    is_flat = labelled.empty or flat["patient_id"].isin(ids).sum() > labelled["patient_id"].isin(ids).sum()
+    flat_ids, labelled_ids = (len(match_ids(ids, found["patient_id"]).found) for found in (flat, labelled))
+    is_flat = labelled.empty or flat_ids > labelled_ids
     return join(flat if is_flat else labelled, table, options, labels_from_table=is_flat)
 
 
@@ -94,20 +96,32 @@ def join(found: pd.DataFrame, path: Path, options: CohortOptions, *, labels_from
             f"The folders' names are the labels; {path.name}'s {column!r} is not used unless --label-column names it."
             for column in columns_like(raw, "label")[:1]
         ]
-    is_found = table["patient_id"].isin(found["patient_id"])
+    matches = match_ids(ids, found["patient_id"])
+    notes += [f"{path.name}: {note}" for note in matches.notes]
+    is_found = table["patient_id"].isin(matches.found)
     if not is_found.any():
+        first = next((patient for patient in table["patient_id"] if patient in matches.likely), ids[0])
         raise CohortUnreadable(
-            f"{path}: no id matches a folder or file (first id {table['patient_id'].iloc[0]!r}, first found "
-            f"{found['patient_id'].iloc[0]!r}); name another column with --id-column."
+            f"{path}: no id matches a folder or file (first id {first!r}{matches.looks_like(first)}, first found "
+            f"{found['patient_id'].iloc[0]!r}); write ids as the folders are called (a spreadsheet may have changed "
+            "them), or name another column with --id-column."
         )
+    table["patient_id"] = [matches.found.get(patient, patient) for patient in table["patient_id"]]
     labels = table["raw_label"] if labels_from_table else pd.Series(None, index=table.index, dtype=object)
     left_out = [
-        (patient, None if pd.isna(label) else str(label), "missing files", f"in {path.name}, but not on disk")
+        (
+            patient,
+            None if pd.isna(label) else str(label),
+            "missing files",
+            f"in {path.name}, but not on disk{matches.looks_like(patient)}",
+        )
         for patient, label in zip(table["patient_id"][~is_found], labels[~is_found], strict=True)
     ]
     if labels_from_table:
-        unknown = found["patient_id"][~found["patient_id"].isin(ids)]
-        left_out += [(patient, None, "no row", f"on disk, but not in {path.name}") for patient in unknown]
+        left_out += [
+            (patient, None, "no row", f"on disk, but not in {path.name}{matches.looks_like(patient)}")
+            for patient in found["patient_id"][~found["patient_id"].isin(matches.found.values())]
+        ]
     if labels_from_table or options.where:
         on_disk = on_disk[on_disk["patient_id"].isin(table["patient_id"])]
     return LayoutResult(table.merge(on_disk, on="patient_id", how="right"), left_out, notes)

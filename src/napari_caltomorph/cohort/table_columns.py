@@ -12,7 +12,7 @@ import pandas as pd
 
 from napari_caltomorph.cohort.cohort import COLUMNS
 from napari_caltomorph.cohort.options import CohortOptions
-from napari_caltomorph.cohort.table_file import read_table
+from napari_caltomorph.cohort.table_file import NOT_GIVEN, read_table
 from napari_caltomorph.errors import CohortUnreadable
 
 # Column names, normalised and without a unit, by what they mean. Where two fit, the user must choose.
@@ -56,6 +56,8 @@ def canonical(
         raise CohortUnreadable(
             f"{path}: no column looks like the patient's id (it has {_listed(table)}); name it with --id-column."
         )
+    others = table.columns.difference([found["id"], found.get("path")])
+    table = table.assign(**{name: table[name].mask(table[name].isin(NOT_GIVEN)) for name in others})
     guessed = [f"{role} = {column!r}" for role, column in found.items() if column is not None]
     notes = [f"{path.name}: {', '.join(guessed)}."]
     own = table.rename(columns={column: f"{column}_in_table" for column in table.columns if column in COLUMNS})
@@ -86,11 +88,11 @@ def canonical(
     return own, notes
 
 
-def ids_in(path: Path, options: CohortOptions, table: pd.DataFrame | None = None) -> set[str]:
-    """Return the ids of all rows of a table, which is read from the path unless it is given."""
+def ids_in(path: Path, options: CohortOptions, table: pd.DataFrame | None = None) -> list[str]:
+    """Return the different ids of all rows of a table, which is read from the path unless it is given."""
     table = read_table(path)[0] if table is None else table
     found, _ = canonical(table, path, options, without=[role for role in _NAMES if role != "id"])
-    return set(found["patient_id"])
+    return list(dict.fromkeys(found["patient_id"]))
 
 
 def columns_like(table: pd.DataFrame, role: str) -> list[str]:

@@ -16,6 +16,12 @@ from napari_caltomorph.errors import CohortUnreadable, PackageMissing, import_op
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".parquet"})
 
+NOT_GIVEN = frozenset({
+    "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/A N/A", "#NA", "NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN",
+    "-1.#QNAN", "NULL", "null", "None",
+})  # fmt: skip
+"""How programs write that a value is missing, as pandas reads it; the id of a patient may be NA."""
+
 # Characters of a text table from which its delimiter is found.
 _SAMPLE = 100_000
 
@@ -79,7 +85,7 @@ def _read_rows(path: Path) -> tuple[pd.DataFrame, list[str]]:
     if path.suffix.lower() == ".xlsx":
         with pd.ExcelFile(path) as book:
             sheets = book.sheet_names
-            rows = pd.read_excel(book, header=None, dtype=object)
+            rows = pd.read_excel(book, header=None, dtype=object, keep_default_na=False, na_values=[""])
         return rows, [f"{path.name} has {len(sheets)} sheets; {sheets[0]!r} was read."] if len(sheets) > 1 else []
     return _read_text(path)
 
@@ -103,7 +109,8 @@ def _read_text(path: Path) -> tuple[pd.DataFrame, list[str]]:
         )
     if delimiter not in (",", "\t"):
         notes.append(f"{path.name} is separated by {delimiter!r}.")
-    return pd.read_csv(io.StringIO(text), sep=delimiter, dtype=str, header=None), notes
+    rows = pd.read_csv(io.StringIO(text), sep=delimiter, dtype=str, header=None, keep_default_na=False, na_values=[""])
+    return rows, notes
 
 
 def _delimiter(lines: list[str]) -> str | None:
@@ -138,8 +145,8 @@ def _read_decimal_commas(table: pd.DataFrame) -> bool:
     """Turn "9,5" into "9.5" in columns of nothing but such numbers; return whether there were any."""
     has_commas = False
     for column in table.columns:
-        values = table[column].dropna()
-        if values.str.contains(",").any() and values.str.fullmatch(r"-?\d+(,\d+)?").all():
+        values = table[column][~table[column].isin(NOT_GIVEN)].dropna()
+        if len(values) and values.str.contains(",").any() and values.str.fullmatch(r"-?\d+(,\d+)?").all():
             table[column] = table[column].str.replace(",", ".", regex=False)
             has_commas = True
     return has_commas

@@ -85,7 +85,8 @@ class FoldCheckpoint:
     def history(self) -> FoldHistory:
         """Return the member's finished epochs; it reads no weights, so it is fast."""
         try:
-            with safe_open(self._state, framework="np") as file:  # "pt" opens the path twice, and a worker may replace it
+            # With "pt" the path is opened twice, and a worker may replace it between.
+            with safe_open(self._state, framework="np") as file:
                 content = json.loads(file.metadata()["history"])
             return FoldHistory(**content | {name: tuple(content[name]) for name in ("train_loss", "validation_loss")})
         except FileNotFoundError:
