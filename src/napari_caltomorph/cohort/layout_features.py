@@ -14,6 +14,7 @@ from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.table_columns import as_id, refuse_column_options
 from napari_caltomorph.cohort.table_file import find_table
 from napari_caltomorph.errors import CohortUnreadable, printable
+from napari_caltomorph.smear.trees import folders_in, is_system_entry
 from napari_caltomorph.storage import path_of
 
 _DATASETS = ("features", "feats")
@@ -89,11 +90,15 @@ class _Header:
 
 
 def _has_bags(path: Path) -> bool:
-    return next(path.glob("*.h5"), None) is not None
+    return bool(_bags_in(path))
 
 
 def _bags(path: Path) -> list[Path]:
-    return sorted(path.glob("*.h5")) or sorted(path.glob("*/*.h5"))
+    return _bags_in(path) or [bag for folder in folders_in(path) for bag in _bags_in(folder)]
+
+
+def _bags_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.h5") if not is_system_entry(path.name))
 
 
 def _header(path: Path) -> _Header | str:

@@ -22,6 +22,7 @@ from napari_caltomorph.cohort.table_file import find_table, read_table
 from napari_caltomorph.errors import CohortUnreadable, SmearUnreadable, printable
 from napari_caltomorph.smear import find_smears, patient_id
 from napari_caltomorph.smear.cell_types import is_cell_type, is_label_root
+from napari_caltomorph.smear.trees import folders_in
 
 
 @dataclass(frozen=True)
@@ -129,20 +130,15 @@ def join(found: pd.DataFrame, path: Path, options: CohortOptions, *, labels_from
 
 def _patients(folder: Path) -> list[Path]:
     try:
-        return [path for path in find_smears(folder) if not _leads_back(path)]
+        return find_smears(folder)
     except (SmearUnreadable, OSError):
         return []
 
 
 def _labelled(path: Path) -> list[tuple[Path, str]]:
     """Return the patients of a ``<label>/<patient>`` tree, each with its label."""
-    labels = sorted(p for p in path.iterdir() if not p.name.startswith(".") and p.is_dir() and not _leads_back(p))
+    labels = folders_in(path)
     return [(patient, label.name) for label in labels for patient in _patients(label) if not _is_part(patient)]
-
-
-def _leads_back(path: Path) -> bool:
-    """Whether a link leads to a folder that contains it."""
-    return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
 
 
 def _is_part(path: Path) -> bool:

@@ -19,6 +19,7 @@ from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.table_columns import canonical, keep_where
 from napari_caltomorph.cohort.table_file import is_table, read_table
 from napari_caltomorph.errors import CohortUnreadable, printable
+from napari_caltomorph.smear.trees import folders_in
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def find_layout(path: Path, name: str) -> Layout:
 def _content_of(path: Path) -> str:
     if not path.is_dir():
         return "a file that does not end like a table: .csv, .tsv, .xlsx or .parquet"
-    folders = sum(entry.is_dir() for entry in path.iterdir())
+    folders = len(folders_in(path))
     return f"{folders} folders, none of them with cell images or features" if folders else "no folder, and no .h5 file"
 
 
@@ -84,8 +85,7 @@ def _read_aml_hehr(path: Path, options: CohortOptions) -> LayoutResult:
     data = path / "data"
     if not data.is_dir():
         raise CohortUnreadable(f"{data} does not exist; unpack the cohort's images there.")
-    labels = sorted(folder for folder in data.iterdir() if folder.is_dir())
-    found = frame((p, label.name) for label in labels for p in sorted(label.iterdir()) if p.is_dir())
+    found = frame((patient, label.name) for label in folders_in(data) for patient in folders_in(label))
     options = options.with_columns(id_column="patient_id", label_column="bag_label")
     return join(found, path / "metadata.csv", options, labels_from_table=True)
 
@@ -100,7 +100,7 @@ def _read_apl_aml(path: Path, options: CohortOptions) -> LayoutResult:
     images = path / "All"
     if not images.is_dir():
         raise CohortUnreadable(f"{images} does not exist; unpack the cohort's images there.")
-    found = frame((p, None) for p in sorted(images.iterdir()) if p.is_dir())
+    found = frame((patient, None) for patient in folders_in(images))
     options = options.with_columns(id_column="Patient_ID", label_column="Diagnosis")
     return join(found, path / "master.csv", options, labels_from_table=True)
 

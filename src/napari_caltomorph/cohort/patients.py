@@ -15,6 +15,7 @@ from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.diagnosis.prediction_files import refuse_repeated_ids
 from napari_caltomorph.errors import CohortUnreadable, SmearUnreadable
 from napari_caltomorph.smear import find_smears, patient_id, read_smear
+from napari_caltomorph.smear.trees import folders_in
 from napari_caltomorph.storage import path_of
 
 
@@ -66,7 +67,7 @@ def find_patients(place: Path) -> dict[str, FoundPatient]:
 
 def _in_folders(place: Path) -> dict[str, FoundPatient]:
     smears = _smears(place)
-    below = [smear for folder in sorted(place.iterdir()) if folder.is_dir() for smear in _smears(folder)]
+    below = [smear for folder in folders_in(place) for smear in _smears(folder)]
     # A diagnosis with one patient looks like a patient with an export in a folder of its own: the others decide.
     found = below if len(below) > len(smears) else smears
     refuse_repeated_ids([patient_id(smear) for smear in found])

@@ -18,7 +18,8 @@ from napari_caltomorph.errors import CellUnreadable, LooksLikeCohort, SmearUnrea
 from napari_caltomorph.smear.cell_types import is_cell_type, is_label_root
 from napari_caltomorph.smear.images import Header, is_image, is_tiff, read_header
 from napari_caltomorph.smear.smear import Smear
-from napari_caltomorph.smear.sources import CellSource, FileSource, FolderTree, StackSource, Tree, ZipTree
+from napari_caltomorph.smear.sources import CellSource, FileSource, StackSource
+from napari_caltomorph.smear.trees import FolderTree, Tree, ZipTree, children_if_readable, is_written_by_us
 
 # Headers give the canvas and the pixel size. Up to this many are all read; of a larger smear this many, evenly
 # spaced, so that 20,000 cells on a network drive open as fast as 500.
@@ -76,11 +77,11 @@ def find_smears(folder: Path) -> list[Path]:
         raise SmearUnreadable(f"{folder} is not a folder; --each takes a folder of patients.")
     tree = FolderTree(folder)
     try:
-        files, folders = tree.children("")
+        entries = tree.children("")
     except OSError as error:
         raise SmearUnreadable(f"{folder} cannot be read ({error.strerror}).") from error
-    found = [f for f in folders if _looks_like_patient(tree, f)]
-    found += [f for f in files if f.lower().endswith(".zip") or _is_stack(tree, f)]
+    found = [f for f in entries.folders if _looks_like_patient(tree, f)]
+    found += [f for f in entries.files if f.lower().endswith(".zip") or _is_stack(tree, f)]
     if not found:
         raise SmearUnreadable(f"{folder} holds no folder with cell images; point at the folder of patients.")
     return [folder / name for name in sorted(found, key=_natural)]
@@ -108,14 +109,14 @@ class _Listing:
 
 def _list_cells(tree: Tree, folder: str, label: str | None = None) -> _Listing:
     """Collect the images below `folder`, going only into folders that name cell types."""
-    listing = _Listing()
-    files, folders = tree.children(folder)
-    for file in files:
+    entries = tree.children(folder)
+    listing = _Listing(passed_over=entries.passed_over)
+    for file in entries.files:
         if is_image(file):
             listing.cells.append((file, label))
         else:
             listing.passed_over.append(file)
-    for sub in folders:
+    for sub in entries.folders:
         name = sub.rsplit("/", 1)[-1]
         if is_label_root(name):
             below = _list_cells(tree, sub)
@@ -139,28 +140,22 @@ def _patients(tree: Tree, folder: str) -> list[str]:
     """Return `folder` if it looks like a patient, otherwise the folders in it that do: class, then patient."""
     if _looks_like_patient(tree, folder):
         return [folder]
-    _, folders = _children(tree, folder)
-    return [sub for sub in folders if _looks_like_patient(tree, sub)]
+    return [sub for sub in children_if_readable(tree, folder).folders if _looks_like_patient(tree, sub)]
 
 
 def _looks_like_patient(tree: Tree, folder: str, depth: int = 0) -> bool:
-    files, folders = _children(tree, folder)
-    names = [f.rsplit("/", 1)[-1] for f in folders]
-    if any(map(is_image, files)) or any(is_label_root(n) or is_cell_type(n) for n in names):
+    entries = children_if_readable(tree, folder)
+    names = [f.rsplit("/", 1)[-1] for f in entries.folders]
+    if is_written_by_us(tree, entries):
+        return False
+    if any(map(is_image, entries.files)) or any(is_label_root(n) or is_cell_type(n) for n in names):
         return True
+    folders = entries.folders
     return len(folders) == 1 and depth < _WRAPPERS and _looks_like_patient(tree, folders[0], depth + 1)
 
 
 def _is_in(path: str, folder: str) -> bool:
     return path == folder or path.startswith(f"{folder}/")
-
-
-def _children(tree: Tree, folder: str) -> tuple[list[str], list[str]]:
-    """Files and folders of a folder that may be none of our business: one that cannot be opened counts as empty."""
-    try:
-        return tree.children(folder)
-    except OSError:
-        return [], []
 
 
 def _is_stack(tree: Tree, path: str) -> bool:
@@ -195,6 +190,8 @@ def _read_files(paths: list[Path]) -> Smear:
             raise SmearUnreadable(f"{path} does not exist; check the path.")
         if not is_image(path.name):
             raise SmearUnreadable(f"{path} is neither a folder, a zip archive nor an image (TIFF, JPEG, PNG, BMP).")
+        if not path.is_file():
+            raise SmearUnreadable(f"{path} is no regular file (a pipe, a device or a folder); choose an image file.")
     parents = {path.parent for path in paths}
     if len(parents) > 1:
         raise SmearUnreadable(f"The images are in {len(parents)} folders; open one patient at a time.")

@@ -1,0 +1,145 @@
+"""What systems and we leave in folders and archives is no patient, cell or feature; links and pipes do no harm."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+
+from napari_caltomorph.errors import SmearUnreadable
+from napari_caltomorph.smear import find_smears, read_smear
+from napari_caltomorph.smear.trees import FolderTree, folders_in, is_system_entry, is_written_by_us
+
+SYSTEM_FOLDERS = ("$RECYCLE.BIN", ".Trash-1000", "@eaDir", "#recycle", "__MACOSX", ".git", "lost+found")
+
+
+@pytest.mark.parametrize(
+    "name", [*SYSTEM_FOLDERS, "Thumbs.db", "desktop.ini", "._1.tif", "~$list.xlsx", ".caltomorph-1"]
+)
+def test_names_of_systems_are_known(name):
+    assert is_system_entry(name)
+
+
+@pytest.mark.parametrize("name", ["P01", "@home", "#12", "~P1", "$5", "lost", "recycle", "git", "1.tif"])
+def test_names_of_people_are_not_of_a_system(name):
+    assert not is_system_entry(name)
+
+
+def test_folders_of_systems_are_no_patients_and_their_images_no_cells(tmp_path, make_export):
+    for patient in ("p1", "p2"):
+        make_export(tmp_path / patient, cells=1)
+    for name in SYSTEM_FOLDERS:
+        make_export(tmp_path / name, cells=1)
+        make_export(tmp_path / "p1" / name, cells=1)
+    (tmp_path / "p1" / "._Gal.tif").write_bytes(b"a resource fork")
+    assert [smear.name for smear in find_smears(tmp_path)] == ["p1", "p2"]
+    assert [folder.name for folder in folders_in(tmp_path)] == ["p1", "p2"]
+    smear = read_smear(tmp_path / "p1")
+    assert smear.cells == ("Gal-000001.RGB.TIF",)
+    assert {*SYSTEM_FOLDERS, "._Gal.tif"} <= set(smear.passed_over)
+    assert len(read_smear(tmp_path / ".git")) == 1  # named by a person
+
+
+def test_system_folders_in_an_archive_are_no_cells(tmp_path, make_export):
+    cell = (make_export(tmp_path / "p", cells=1) / "Gal-000001.RGB.TIF").read_bytes()
+    archive = tmp_path / "p.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for name in ("p/1.tif", "p/@eaDir/1.tif", ".Trashes/1.tif", "__MACOSX/p/._1.tif"):
+            file.writestr(name, cell)
+    assert read_smear(archive).cells == ("1.tif",)
+
+
+RESULTS = {
+    "predictions": ("predictions.csv", "cells.csv", "p1/prediction.json", "p1/report.html"),
+    "evaluation": (
+        "evaluation.json",
+        "predictions.csv",
+        "figures/map.safetensors",
+        "figures/map.png",
+        "figures/map.pdf",
+    ),
+    "figures": ("flow.png", "classes.png", "preview.png"),
+    "model": ("model.json", "fold_0.safetensors", "training_curves.png"),
+    "comparison": ("comparison.csv", "folds.csv", "comparison.png"),
+}
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_folders_that_we_wrote_are_recognised_by_their_files(tmp_path, make_export, kind):
+    folder = tmp_path / "any name"
+    for name in RESULTS[kind]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"written by us")
+    make_export(tmp_path / "p1", cells=1)
+    assert is_written_by_us(FolderTree(folder), FolderTree(folder).children(""))
+    assert folders_in(tmp_path) == find_smears(tmp_path) == [tmp_path / "p1"]
+
+
+def test_features_are_recognised_by_their_journal(tmp_path):
+    with h5py.File(tmp_path / "p1.h5", "w") as file:
+        file["features"] = np.ones((2, 3), np.float32)
+    assert not is_written_by_us(FolderTree(tmp_path), FolderTree(tmp_path).children(""))
+    (tmp_path / "run.json").write_text("{}")
+    assert is_written_by_us(FolderTree(tmp_path), FolderTree(tmp_path).children(""))
+
+
+def test_results_next_to_cells_do_not_make_them_ours(tmp_path, make_export):
+    make_export(tmp_path / "aml" / "p1", cells=2)
+    for place in (tmp_path / "aml", tmp_path / "aml" / "p1"):
+        for name in ("predictions.csv", "cells.csv", "prediction.json", "flow.png", "classes.png", "preview.png"):
+            (place / name).write_bytes(b"written by us")
+    assert folders_in(tmp_path) == [tmp_path / "aml"]
+    assert find_smears(tmp_path / "aml") == [tmp_path / "aml" / "p1"]
+    assert len(read_smear(tmp_path / "aml" / "p1")) == 2
+
+
+def test_a_folder_of_a_person_that_is_called_features_is_a_patient(tmp_path, make_export):
+    make_export(tmp_path / "features", cells=1)
+    assert find_smears(tmp_path) == [tmp_path / "features"]
+
+
+def test_links_back_cost_nothing_and_a_link_to_another_folder_is_followed(tmp_path, make_export):
+    store = make_export(tmp_path / "store", cells=3)
+    patient = make_export(tmp_path / "cohort" / "p", cells=2)
+    for name in ("lymphocyte", "monocytes", "blast"):
+        (patient / name).symlink_to(".")
+    (patient / "eosinophil").symlink_to(store)
+    (store / "basophil").symlink_to(patient)
+    smear = read_smear(patient)
+    assert len(smear) == 5
+    assert smear.labels.count("eosinophil") == 3
+    assert set(smear.passed_over) == {"lymphocyte", "monocytes", "blast", "eosinophil/basophil"}
+    (tmp_path / "cohort" / "q").symlink_to(store)
+    assert [place.name for place in find_smears(tmp_path / "cohort")] == ["p", "q"]
+
+
+def test_pipes_and_devices_are_never_opened(tmp_path, make_export):
+    patient = make_export(tmp_path / "p", cells=1)
+    os.mkfifo(patient / "pipe.tif")
+    (patient / "to_pipe.tif").symlink_to("pipe.tif")
+    (patient / "zeros.png").symlink_to("/dev/zero")
+    smear = read_smear(patient)
+    assert len(smear) == 1
+    assert set(smear.passed_over) == {"pipe.tif", "to_pipe.tif", "zeros.png"}
+    for name in smear.passed_over:
+        with pytest.raises(SmearUnreadable, match=name):
+            read_smear(patient / name)
+    shutil.copytree(patient, tmp_path / "q", ignore=lambda *_: smear.passed_over)
+    with pytest.raises(SmearUnreadable, match=r"pipe\.tif"):
+        read_smear([tmp_path / "q" / "Gal-000001.RGB.TIF", patient / "pipe.tif"])
+
+
+def test_two_different_entries_of_one_name_are_refused_and_two_equal_ones_are_one_cell(tmp_path, make_export):
+    first, second = (path.read_bytes() for path in sorted(make_export(tmp_path / "p", cells=2).iterdir()))
+    for name, other in (("equal", first), ("differ", second)):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as file:
+            file.writestr("1.tif", first)
+            with pytest.warns(UserWarning, match="Duplicate"):
+                file.writestr("1.tif", other)
+    assert read_smear(tmp_path / "equal.zip").cells == ("1.tif",)
+    with pytest.raises(SmearUnreadable, match=r"differ.zip.*'1.tif'"):
+        read_smear(tmp_path / "differ.zip")
