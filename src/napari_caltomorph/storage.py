@@ -11,7 +11,7 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -19,7 +19,7 @@ from urllib.parse import unquote_to_bytes
 import filelock
 import platformdirs
 
-from napari_caltomorph.errors import OutputRefused
+from napari_caltomorph.errors import OutputRefused, printable
 
 # What network file systems without locks report; macOS has ENOTSUP next to EOPNOTSUPP.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
@@ -126,6 +126,18 @@ def path_of(name: str) -> Path:
     """Return the path that `printable` was made of: the name itself where it exists, its bytes otherwise."""
     path = Path(name)
     return path if path.exists() else Path(os.fsdecode(unquote_to_bytes(name)))
+
+
+def place_of(paths: Iterable[Path]) -> str:
+    """Return one text for where a patient's slides are, as tables and predictions record it; see `paths_of`."""
+    names = [printable(str(path)) for path in paths]
+    return names[0] if len(names) == 1 else "|".join(name.replace("|", "%7C") for name in names)
+
+
+def paths_of(place: str) -> list[Path]:
+    """Return the paths that `place_of` was made of: one, or those of several slides."""
+    whole = path_of(place)
+    return [whole] if "|" not in place or whole.exists() else [path_of(name) for name in place.split("|")]
 
 
 def file_sha256(path: Path) -> str:

@@ -31,7 +31,9 @@ def result(ensemble, evaluation, files):
 
 def test_a_cohort_that_names_its_own_feature_files_needs_no_folder(ensemble, evaluation, trained, files):
     named = feature_files(trained.cohort, None)
-    assert {patient: path.resolve() for patient, path in named.items()} == {p: f.resolve() for p, f in files.items()}
+    assert {p: [f.resolve() for f in found] for p, found in named.items()} == {
+        p: [f.resolve() for f in found] for p, found in files.items()
+    }
     one = evaluation.patients["patient_id"].iloc[0]
     result = cohort_faithfulness(ensemble, evaluation, {one: named[one]}, random_orders=1)
     assert list(result.patients["patient_id"]) == [one]

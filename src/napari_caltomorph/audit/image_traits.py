@@ -17,9 +17,8 @@ from scipy import ndimage
 
 from napari_caltomorph.errors import CellUnreadable, SmearUnreadable
 from napari_caltomorph.progress import OnProgress, Progress, ignore
-from napari_caltomorph.smear import Smear, read_smear
+from napari_caltomorph.smear import Smear, open_place
 from napari_caltomorph.smear.check import WHOLE_FIELD
-from napari_caltomorph.storage import path_of
 
 OpenSmear = Callable[[str], Smear]
 
@@ -72,7 +71,7 @@ def image_traits(
         borders, colours, sizes = Traits(), Traits(), Traits()
         try:
             if open_smear is not None or pd.notna(path):
-                smear = open_smear(patient) if open_smear is not None else read_smear(path_of(path))
+                smear = open_smear(patient) if open_smear is not None else open_place(path)
                 n_cells = len(smear) if pd.isna(n_cells) else n_cells
                 rng = np.random.default_rng([seed, zlib.crc32(patient.encode())])
                 borders, colours, sizes, bad = _patient(smear, cells, rng)

@@ -13,11 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_caltomorph.cohort.cohort import COLUMNS, Cohort
-from napari_caltomorph.encoding import Features
+from napari_caltomorph.encoding import load_bag
 from napari_caltomorph.errors import FeaturesRefused, SmearUnreadable
 from napari_caltomorph.progress import OnProgress, Progress, ignore
-from napari_caltomorph.smear import check_smear, read_smear
-from napari_caltomorph.storage import path_of
+from napari_caltomorph.smear import check_smear, open_place
+from napari_caltomorph.storage import paths_of
 
 _COLUMNS = ("n_images", "n_cells", "fingerprint", "problem")
 _Measured = tuple[dict[str, object], Collection[Hashable]]  # columns of a patient, and keys of its images
@@ -99,9 +99,9 @@ class _Images:
 
 def _check_images(path: str, *, is_checked: bool) -> _Measured:
     try:
-        smear = read_smear(path_of(path))
+        smear = open_place(path)
         if not is_checked:
-            return {"n_images": len(smear), "n_cells": len(smear)}, [os.path.realpath(path_of(path))]
+            return {"n_images": len(smear), "n_cells": len(smear)}, list(map(os.path.realpath, paths_of(path)))
         smear = check_smear(smear)
     except SmearUnreadable as error:
         return {"problem": str(error)}, ()
@@ -114,9 +114,9 @@ def _check_images(path: str, *, is_checked: bool) -> _Measured:
 def _check_features(path: str, n_cells: object, *, is_checked: bool) -> _Measured:
     """Read a bag to check its numbers; without the check its header is enough."""
     if not is_checked:
-        return {"n_cells": n_cells}, [os.path.realpath(path_of(path))]
+        return {"n_cells": n_cells}, list(map(os.path.realpath, paths_of(path)))
     try:
-        features = Features.load(path_of(path))
+        features = load_bag(paths_of(path))
     except FeaturesRefused as error:
         return {"problem": str(error)}, ()
     found: dict[str, object] = {"n_cells": len(features), "fingerprint": features.origin.smear_fingerprint}
@@ -133,13 +133,13 @@ def _row_sums(values: NDArray[np.float32]) -> NDArray[np.uint64]:
     return np.ascontiguousarray(values).view(np.uint32).astype(np.uint64) @ weights
 
 
-def cell_shares(path: Path, cells: Collection[str] = ()) -> dict[str, float]:
+def cell_shares(place: str | Path, cells: Collection[str] = ()) -> dict[str, float]:
     """Return the share that each cell type has of a smear's labelled cells; empty where no cell is labelled.
 
     Only names are read. With `cells`, such as the usable ones, these alone are counted; all where none of them is in
     the smear. Raises `SmearUnreadable`.
     """
-    smear = read_smear(path)
+    smear = open_place(str(place))
     wanted = set(cells) & set(smear.cells) or set(smear.cells)
     labels = Counter(
         label for cell, label in zip(smear.cells, smear.labels, strict=True) if label is not None and cell in wanted

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +32,7 @@ from napari_caltomorph.cohort.options import EncodeCohortOptions
 from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear.images import is_image
-from napari_caltomorph.storage import path_of
+from napari_caltomorph.storage import paths_of
 
 # A Metafer cell: 144 x 144 px RGB. An archive or a stack of unknown content has about this many bytes a cell.
 _CELL_BYTES = 144 * 144 * 3
@@ -151,7 +151,7 @@ def _list_patients(cohort: Cohort, folder: Path, *, progress: OnProgress = ignor
     rows = zip(cohort.table["patient_id"], cohort.table["path"], cohort.table["n_images"], strict=True)
     for number, (patient, path, n_images) in enumerate(rows):
         progress(Progress("Looking for what is done", number, len(cohort), "patients"))
-        listing, images = (None, 1) if pd.isna(path) else _listing(path_of(path))
+        listing, images = (None, 1) if pd.isna(path) else _listing(paths_of(path))
         yield PatientToEncode(
             patient_id=patient,
             file=feature_path(folder, patient).name,
@@ -161,10 +161,10 @@ def _list_patients(cohort: Cohort, folder: Path, *, progress: OnProgress = ignor
         )
 
 
-def _listing(path: Path) -> tuple[str | None, int]:
-    """Return the digest of names, sizes and times below a path, and about how many images there are."""
+def _listing(paths: Sequence[Path]) -> tuple[str | None, int]:
+    """Return the digest of names, sizes and times below the paths of a patient, and about how many images there are."""
     digest, images, is_empty = hashlib.sha256(), 0, True
-    for name, file in _files(path):
+    for name, file in (found for path in paths for found in _files(path)):
         try:
             stat = file.stat()
             facts = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
@@ -172,7 +172,7 @@ def _listing(path: Path) -> tuple[str | None, int]:
             facts = (-1, -1, -1)
         digest.update(os.fsencode(name) + b"\0%d %d %d\n" % facts)
         is_empty = False
-        if file == path and path.suffix.lower() in (".zip", ".tif", ".tiff"):
+        if file in paths and file.suffix.lower() in (".zip", ".tif", ".tiff"):
             images += max(1, facts[0] // _CELL_BYTES)
         else:
             images += is_image(file.name)

@@ -23,8 +23,7 @@ from napari_caltomorph.encoding.options import EncodeOptions
 from napari_caltomorph.encoding.run import encode
 from napari_caltomorph.errors import CellUnreadable, FeaturesRefused, SmearUnreadable
 from napari_caltomorph.progress import OnProgress, ignore
-from napari_caltomorph.smear import QUALITY_RULES, Smear, check_smear, read_smear
-from napari_caltomorph.storage import path_of
+from napari_caltomorph.smear import QUALITY_RULES, Smear, check_smear, open_place
 
 BAD_PATIENT = (SmearUnreadable, CellUnreadable, FeaturesRefused, OSError)
 """Errors that concern one patient and not the others."""
@@ -69,7 +68,7 @@ def read_patient(
     if open_smear is not None:
         smear = open_smear(patient.patient_id)
     elif patient.path is not None:
-        smear = read_smear(path_of(patient.path))
+        smear = open_place(patient.path)
     else:
         raise SmearUnreadable(f"{patient.patient_id} has no images to encode.")
     return check_smear(replace(smear, patient_id=patient.patient_id), progress=progress)

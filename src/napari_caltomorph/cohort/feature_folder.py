@@ -22,7 +22,7 @@ from napari_caltomorph.cohort.cohort import Cohort
 from napari_caltomorph.diagnosis.prediction_files import folder_name
 from napari_caltomorph.encoding.features import FeatureOrigin
 from napari_caltomorph.errors import FeaturesRefused
-from napari_caltomorph.storage import only_run, path_of, replacing
+from napari_caltomorph.storage import only_run, paths_of, replacing
 
 LOCK = ".caltomorph-encode.lock"
 JOURNAL = "run.json"
@@ -36,17 +36,18 @@ def feature_path(folder: Path, patient_id: str) -> Path:
     return folder / f"{folder_name(patient_id)}.h5"
 
 
-def feature_files(cohort: Cohort, folder: str | Path | None) -> dict[str, Path]:
-    """Return the feature file of each patient that has one, by id, in the cohort's order.
+def feature_files(cohort: Cohort, folder: str | Path | None) -> dict[str, tuple[Path, ...]]:
+    """Return the feature files of each patient that has any, by id, in the cohort's order; `load_bag` reads them.
 
-    It is the file in the feature folder, if one is given, else the file that the cohort's column ``features`` names.
+    It is the file in the feature folder, if one is given, else those that the cohort's column ``features`` names: one,
+    or one for each slide.
     """
-    files: dict[str, Path] = {}
+    files: dict[str, tuple[Path, ...]] = {}
     for patient, named in zip(cohort.table["patient_id"], cohort.table["features"], strict=True):
-        candidates = [] if folder is None else [feature_path(Path(folder), patient)]
-        candidates += [] if pd.isna(named) else [path_of(named)]
-        if path := next((path for path in candidates if path.is_file()), None):
-            files[patient] = path
+        candidates = [] if folder is None else [[feature_path(Path(folder), patient)]]
+        candidates += [] if pd.isna(named) else [paths_of(named)]
+        if paths := next((paths for paths in candidates if all(path.is_file() for path in paths)), None):
+            files[patient] = tuple(paths)
     return files
 
 

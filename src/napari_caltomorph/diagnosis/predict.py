@@ -16,7 +16,7 @@ from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder
 from napari_caltomorph.encoding.options import EncodeOptions
 from napari_caltomorph.encoding.run import encode, kept_features
-from napari_caltomorph.errors import FeaturesRefused, ModelRefused, WeightsRefused, printable
+from napari_caltomorph.errors import FeaturesRefused, ModelRefused, WeightsRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import Smear, check_smear
 from napari_caltomorph.storage import home
@@ -87,12 +87,13 @@ class Predictor:
         prediction = ensemble.predict(self._encode(smear, encoder, progress), progress=progress)
         return smear, prediction.model_copy(
             update={
-                "smear_path": None if smear.path is None else printable(str(smear.path)),
+                "smear_path": smear.place,
                 "labels": tuple(smear.labels[i] for i in smear.usable),
                 "left_out": tuple(
                     LeftOutCell(cell=c.cell, reason=str(c.reason), note=c.note, by=c.by) for c in smear.left_out
                 ),
                 "passed_over": len(smear.passed_over),
+                "warnings": (*prediction.warnings, *smear.notes),
             }
         )
 

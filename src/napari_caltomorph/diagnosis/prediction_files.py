@@ -13,8 +13,8 @@ import pandas as pd
 
 from napari_caltomorph.diagnosis.prediction import FILE_NAME, Prediction
 from napari_caltomorph.errors import OutputRefused, SmearUnreadable
-from napari_caltomorph.smear import Smear, read_smear
-from napari_caltomorph.storage import path_of, replacing
+from napari_caltomorph.smear import Smear, open_place
+from napari_caltomorph.storage import replacing
 
 PATIENT_TABLE = "predictions.csv"
 CELL_TABLE = "cells.csv"
@@ -113,7 +113,7 @@ def find_smear(prediction: Prediction) -> Smear:
     """
     if prediction.smear_path is None:
         raise SmearUnreadable(f"{prediction.patient_id} was predicted from a layer; its images are not on disk.")
-    smear = read_smear(path_of(prediction.smear_path))
+    smear = open_place(prediction.smear_path)
     if missing := set(prediction.cells) - set(smear.cells):
         raise SmearUnreadable(
             f"{prediction.smear_path} lacks {len(missing)} of the cells that were predicted (first: {min(missing)}); "

@@ -1,5 +1,5 @@
 from .encoders import DEMO_ENCODER, ENCODERS, Encoder, find_encoder, find_weights
-from .features import FeatureOrigin, Features
+from .features import FeatureOrigin, Features, load_bag
 from .load import LoadedEncoder, load_encoder
 from .options import ComputeOptions, EncodeOptions
 from .run import encode
@@ -20,6 +20,7 @@ __all__ = [
     "encode",
     "find_encoder",
     "find_weights",
+    "load_bag",
     "load_encoder",
     "verify_weights",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -105,6 +106,45 @@ class Features:
         if cells is None:
             cells = tuple(f"cell_{i + 1}" for i in range(len(values) if values.ndim else 0))
         return cls(printable(path.stem), values, cells, origin)
+
+
+def load_bag(paths: Sequence[Path]) -> Features:
+    """Read a patient's features from one file, or from one for each slide; cells are then named ``slide/cell``.
+
+    Raises `FeaturesRefused` where a file is damaged, or the slides are of two encoders.
+    """
+    first, *others = bags = [Features.load(path) for path in paths]
+    if not others:
+        return first
+    for other, path in zip(others, paths[1:], strict=True):
+        if _kind(other) != _kind(first):
+            raise FeaturesRefused(
+                f"{paths[0]} and {path}, slides of one patient, are features of two encoders, or encoded in two ways; "
+                "encode both slides in one way."
+            )
+    known = [bag.origin.smear_fingerprint for bag in bags]
+    digest = hashlib.sha256("\n".join(sorted(map(str, known))).encode()).hexdigest()
+    names = _slide_names(paths)
+    return Features(
+        patient_id=first.patient_id,
+        values=np.concatenate([bag.values for bag in bags]),
+        cells=tuple(f"{name}/{cell}" for name, bag in zip(names, bags, strict=True) for cell in bag.cells),
+        origin=replace(first.origin, smear_fingerprint=None if None in known else digest),
+    )
+
+
+def _kind(bag: Features) -> tuple[object, ...]:
+    """Return what must be the same of all slides of a patient."""
+    origin = bag.origin
+    return bag.values.shape[1], origin.encoder, origin.weights_sha256, origin.preprocessing, origin.precision
+
+
+def _slide_names(paths: Sequence[Path]) -> list[str]:
+    """Return the names of slides: those of their files, with the folders where two files have one name."""
+    names = [path.stem for path in paths]
+    if len(set(names)) < len(names):
+        names = [path.with_suffix("").as_posix().lstrip("/") for path in paths]
+    return list(map(printable, names))
 
 
 def _read_origin(attributes: Any) -> FeatureOrigin:

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_caltomorph.diagnosis import Ensemble
-from napari_caltomorph.encoding.features import Features
+from napari_caltomorph.encoding.features import Features, load_bag
 from napari_caltomorph.errors import EvaluationRefused, FeaturesRefused
 from napari_caltomorph.evaluation.evaluation import Evaluation
 from napari_caltomorph.explanation.faithfulness import CurveKind, Faithfulness, cell_scores, faithfulness
@@ -86,7 +86,7 @@ class CohortFaithfulness:
 def cohort_faithfulness(
     ensemble: Ensemble,
     evaluation: Evaluation,
-    features: Mapping[str, Path],
+    features: Mapping[str, tuple[Path, ...]],
     *,
     patients: int = 100,
     random_orders: int = 10,
@@ -129,12 +129,12 @@ def cohort_faithfulness(
     return CohortFaithfulness(pd.DataFrame(rows), _GRID, means, random_orders, tuple(notes))
 
 
-def _bag(patient: str, files: Mapping[str, Path]) -> Features | str:
+def _bag(patient: str, files: Mapping[str, tuple[Path, ...]]) -> Features | str:
     """Return a patient's features, or why there are none to order."""
     if patient not in files:
         return "no features"
     try:
-        bag = Features.load(files[patient])
+        bag = load_bag(files[patient])
     except FeaturesRefused as error:
         return str(error)
     return bag if len(bag) > 1 else "one cell has no order"

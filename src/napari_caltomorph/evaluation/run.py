@@ -19,7 +19,7 @@ from napari_caltomorph.cohort.cells import cell_shares
 from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.diagnosis.model_file import Threshold
 from napari_caltomorph.encoding.device import find_device
-from napari_caltomorph.encoding.features import Features
+from napari_caltomorph.encoding.features import load_bag
 from napari_caltomorph.errors import EvaluationRefused, FeaturesMissing, SmearUnreadable
 from napari_caltomorph.evaluation.covariates import covariates_of
 from napari_caltomorph.evaluation.evaluation import Evaluation
@@ -36,7 +36,6 @@ from napari_caltomorph.evaluation.options import EvaluateOptions
 from napari_caltomorph.evaluation.patients import NOT_EVALUATED_COLUMNS, Provenance
 from napari_caltomorph.evaluation.truth import ClassesMap
 from napari_caltomorph.progress import OnProgress, Progress, ignore
-from napari_caltomorph.storage import path_of
 
 _LIBRARIES = ("napari-caltomorph", "torch", "numpy", "scipy", "scikit-learn")
 
@@ -110,7 +109,7 @@ class _Predicted(NamedTuple):
 def _predict(
     ensemble: Ensemble,
     table: pd.DataFrame,
-    files: list[tuple[int, Path]],
+    files: list[tuple[int, tuple[Path, ...]]],
     overlap: TrainingOverlap,
     options: EvaluateOptions,
     progress: OnProgress,
@@ -125,9 +124,9 @@ def _predict(
     cell_shares: list[dict[str, float]] = []
     not_eligible: list[tuple[str, str]] = []
     other_cells = 0
-    for number, (row, path) in enumerate(files):
+    for number, (row, paths) in enumerate(files):
         progress(Progress("Evaluating", number, len(files), "patients"))
-        bag = Features.load(path)
+        bag = load_bag(paths)
         in_cohort, in_file = fingerprints[row], bag.origin.smear_fingerprint
         other_cells += in_cohort is not None and in_file is not None and in_cohort != in_file
         patient = str(table.at[row, "patient_id"])
@@ -146,7 +145,7 @@ def _predict(
 def _cell_shares(path: str | None, cells: tuple[str, ...]) -> dict[str, float]:
     """Return the shares of labelled cell types; empty too where the images are no longer available."""
     try:
-        return {} if path is None else cell_shares(path_of(path), cells)
+        return {} if path is None else cell_shares(path, cells)
     except SmearUnreadable:
         return {}
 
@@ -167,8 +166,8 @@ def _chosen(cohort: Cohort, options: EvaluateOptions) -> pd.DataFrame:
 
 
 def _rows_with_features(
-    table: pd.DataFrame, files: Mapping[str, Path], folder: str | Path | None, options: EvaluateOptions
-) -> tuple[list[tuple[int, Path]], list[tuple[str, str]]]:
+    table: pd.DataFrame, files: Mapping[str, tuple[Path, ...]], folder: str | Path | None, options: EvaluateOptions
+) -> tuple[list[tuple[int, tuple[Path, ...]]], list[tuple[str, str]]]:
     """Return the rows with their feature files, and the patients without one."""
     patients = zip(table.index, table["patient_id"], strict=True)
     found = [(row, files[patient]) for row, patient in patients if patient in files]

@@ -14,8 +14,7 @@ from PIL import Image
 from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.errors import CellUnreadable, SmearUnreadable
 from napari_caltomorph.report.drawing import PAPER, PlotStyle
-from napari_caltomorph.smear import read_smear
-from napari_caltomorph.storage import path_of
+from napari_caltomorph.smear import open_place
 
 _BOX: dict[str, Any] = {"boxstyle": "round,pad=0.45", "linewidth": 1}
 _BINS = 20
@@ -126,7 +125,7 @@ def draw_preview(axes: Axes, cohort: Cohort, style: PlotStyle = PAPER, *, cells:
 def _row_of_cells(path: str, count: int, side: int) -> NDArray[np.uint8]:
     row = np.full((side, count * side, 3), 255, np.uint8)
     try:
-        smear = read_smear(path_of(path))
+        smear = open_place(path)
     except SmearUnreadable:
         return row  # left white in a preview; encoding reports it
     for position in range(min(count, len(smear))):

@@ -18,7 +18,7 @@ from napari_caltomorph.audit.result import Audit
 from napari_caltomorph.diagnosis import Ensemble, ModelDescription
 from napari_caltomorph.diagnosis.inference import run_with_cells
 from napari_caltomorph.diagnosis.model_card import model_card
-from napari_caltomorph.encoding import Features
+from napari_caltomorph.encoding import load_bag
 from napari_caltomorph.errors import FeaturesRefused, SmearUnreadable, printable
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.progress import OnProgress, Progress, ignore
@@ -41,9 +41,8 @@ from napari_caltomorph.report.explanation_figures import faithfulness_figure
 from napari_caltomorph.report.html import cell_images, figure_uri, render, thumbnail_uri
 from napari_caltomorph.report.patient_map import patient_map
 from napari_caltomorph.report.probability_figures import not_malignant
-from napari_caltomorph.smear import read_smear
+from napari_caltomorph.smear import open_place
 from napari_caltomorph.statistics.metric import METRICS
-from napari_caltomorph.storage import path_of
 
 if TYPE_CHECKING:
     from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness
@@ -135,7 +134,7 @@ def evaluation_report(
 def top_cells(
     ensemble: Ensemble,
     evaluation: Evaluation,
-    features: Mapping[str, Path],
+    features: Mapping[str, tuple[Path, ...]],
     *,
     patients: int = 30,
     cells: int = 8,
@@ -158,8 +157,8 @@ def top_cells(
         if pd.isna(place) or patient not in features:
             continue
         try:
-            bag = Features.load(features[patient])
-            smear = read_smear(path_of(str(place)))
+            bag = load_bag(features[patient])
+            smear = open_place(str(place))
         except (FeaturesRefused, SmearUnreadable):
             continue  # the report is the same without thumbnails
         members = ensemble.members if pd.isna(fold) else [ensemble.members[int(fold)]]

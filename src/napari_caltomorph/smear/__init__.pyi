@@ -1,5 +1,5 @@
 from .check import QUALITY_RULES, check_smear
-from .read import find_smears, patient_id, read_smear
+from .read import find_slides, find_smears, open_place, patient_id, read_smear
 from .smear import Grade, LeftOut, Reason, Smear, smear_fingerprint, smear_from_array
 
 __all__ = [
@@ -9,7 +9,9 @@ __all__ = [
     "Reason",
     "Smear",
     "check_smear",
+    "find_slides",
     "find_smears",
+    "open_place",
     "patient_id",
     "read_smear",
     "smear_fingerprint",

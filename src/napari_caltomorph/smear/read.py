@@ -8,7 +8,7 @@ import shlex
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ from natsort import natsort_keygen, ns
 from napari_caltomorph.errors import CellUnreadable, LooksLikeCohort, SmearUnreadable, printable
 from napari_caltomorph.smear.cell_types import is_cell_type, is_label_root
 from napari_caltomorph.smear.images import Header, is_image, is_tiff, read_header
+from napari_caltomorph.smear.slides import are_slides, join_slides
 from napari_caltomorph.smear.smear import Smear
 from napari_caltomorph.smear.sources import CellSource, FileSource, StackSource
 from napari_caltomorph.smear.trees import FolderTree, Tree, ZipTree, children_if_readable, is_written_by_us
+from napari_caltomorph.storage import path_of, paths_of
 
 # Headers give the canvas and the pixel size. Up to this many are all read; of a larger smear this many, evenly
 # spaced, so that 20,000 cells on a network drive open as fast as 500.
@@ -31,12 +33,15 @@ _CANVAS_LIMIT = 2.0
 # A patient's folder may be inside this many others that contain nothing else; links can nest without end.
 _WRAPPERS = 8
 
+# Slides of a patient may be sorted into this many folders, such as dates, one in the other.
+_GROUPS = 2
+
 _FILE_ENDS = re.compile(r"(\.ome|\.rgb)?\.tiff?$|\.(zip|jpe?g|png|bmp)$", re.IGNORECASE)
 
 _by_numbers = natsort_keygen(alg=ns.PATH | ns.IGNORECASE)
 
 
-def read_smear(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Smear:
+def read_smear(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, slides: bool = False) -> Smear:
     """Open one patient's single-cell images.
 
     Parameters
@@ -44,6 +49,9 @@ def read_smear(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) 
     path : path or list of paths
         A folder of images; a zip archive of such a folder, read in place; a multi-page TIFF or OME-TIFF, one cell a
         page; one image; or several images of one folder.
+    slides : bool
+        The path, or all of the paths, are known to be one patient: each folder of images, archive or stack is a slide,
+        whose cells are named ``slide/cell``. Otherwise folders are slides only if they are named so (``slide_1``).
 
     Returns
     -------
@@ -59,13 +67,30 @@ def read_smear(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) 
     """
     paths = [Path(path)] if isinstance(path, (str, os.PathLike)) else [Path(p) for p in path]
     try:
+        if slides and len(paths) > 1:
+            paths = sorted(dict.fromkeys(paths), key=lambda one: _natural(str(one)))
+            return join_slides(paths, [read_smear(one, slides=True) for one in paths])
         if len(paths) == 1 and paths[0].is_dir():
-            return _read_tree(paths[0], FolderTree(paths[0]))
+            return _read_tree(paths[0], FolderTree(paths[0]), slides=slides)
         if len(paths) == 1 and paths[0].suffix.lower() == ".zip" and paths[0].is_file():
-            return _read_tree(paths[0], ZipTree(paths[0]))
+            return _read_tree(paths[0], ZipTree(paths[0]), slides=slides)
         return _read_files(paths)
     except OSError as error:
         raise SmearUnreadable(f"{paths[0]} cannot be read ({error.strerror}).") from error
+
+
+def open_place(place: str) -> Smear:
+    """Open one patient's cells where a cohort's table or a prediction says that they are; see `Smear.place`."""
+    return read_smear(paths_of(place), slides=True)
+
+
+def find_slides(patient: Path) -> list[Path]:
+    """Return the folders of a patient's slides where there are several, in natural order; otherwise none."""
+    try:
+        slides = read_smear(patient, slides=True).slides if patient.is_dir() else ()
+    except SmearUnreadable:
+        return []
+    return [path_of(str(patient / slide)) for slide in slides]
 
 
 def find_smears(folder: Path) -> list[Path]:
@@ -105,6 +130,12 @@ class _Listing:
     cells: list[tuple[str, str | None]] = field(default_factory=list)  # path, label
     passed_over: list[str] = field(default_factory=list)
     patients: list[str] = field(default_factory=list)
+    slides: list[str] = field(default_factory=list)
+
+    @property
+    def is_of_patients(self) -> bool:
+        """Whether there are several folders of images; a picture or two next to them (a legend) make them no smear."""
+        return len(self.patients) > max(1, len(self.cells))
 
 
 def _list_cells(tree: Tree, folder: str, label: str | None = None) -> _Listing:
@@ -134,6 +165,28 @@ def _list_cells(tree: Tree, folder: str, label: str | None = None) -> _Listing:
         inner.passed_over += [path for path in listing.passed_over if not _is_in(listing.patients[0], path)]
         return inner
     return listing
+
+
+def _list_slides(tree: Tree, folder: str, *, named: bool = False, depth: int = 0) -> _Listing:
+    """Collect the images below the folder of one patient, where each folder that has images is a slide.
+
+    Folders next to images are slides only where they are `named` so.
+    """
+    own = _list_cells(tree, folder)
+    if depth > _GROUPS or (own.cells and not own.is_of_patients and not named):
+        return own
+    entries = tree.children(folder)
+    groups = [sub for sub in entries.folders if sub in own.passed_over]
+    others = [path for path in own.passed_over if path not in groups]
+    pictures = [] if named else [path for path, _ in own.cells]
+    joined = _Listing(cells=own.cells if named else [], passed_over=others + pictures)
+    for sub in groups:
+        is_ours = is_written_by_us(tree, children_if_readable(tree, sub))
+        below = _Listing() if is_ours else _list_slides(tree, sub, depth=depth + 1)
+        joined.cells += below.cells
+        joined.passed_over += below.passed_over if below.cells else [sub]
+        joined.slides += below.slides or ([sub] if below.cells else [])
+    return joined
 
 
 def _patients(tree: Tree, folder: str) -> list[str]:
@@ -168,15 +221,19 @@ def _is_stack(tree: Tree, path: str) -> bool:
         return False
 
 
-def _read_tree(path: Path, tree: Tree) -> Smear:
+def _read_tree(path: Path, tree: Tree, *, slides: bool) -> Smear:
     listing = _list_cells(tree, "")
-    # A picture or two next to the patients' folders (a legend, an overview) makes them no smear.
-    if len(listing.patients) > max(1, len(listing.cells)):
-        first = min(listing.patients, key=_natural)
-        cohort = path / first.rsplit("/", 1)[0] if "/" in first else path
+    names = sorted(listing.patients, key=_natural)
+    are_named = are_slides(patient_id(path), names)
+    if slides or are_named:
+        smear = _make_smear(path, tree, _list_slides(tree, "", named=are_named))
+        note = f"{', '.join(names)}: taken for slides of one patient, because of the names"
+        return smear if slides else replace(smear, notes=(note,))
+    if listing.is_of_patients:
         raise LooksLikeCohort(
-            f"{path} holds {len(listing.patients)} folders that look like patients (first: {first}); open one of "
-            f"them, or use `caltomorph predict {shlex.quote(str(cohort))} --each` in the terminal."
+            f"{path} holds {len(names)} folders that look like patients (first: {names[0]}); open one of them, or use "
+            f"`caltomorph predict {shlex.quote(str(path))} --each` in the terminal. If they are slides of one "
+            "patient, use --slides instead, or name them slide_1, slide_2 and so on."
         )
     return _make_smear(path, tree, listing)
 
@@ -231,6 +288,7 @@ def _make_smear(path: Path, tree: Tree, listing: _Listing) -> Smear:
         canvas=_canvas(headers),
         pixel_size_um=_common_pixel_size(headers),
         passed_over=tuple(printable(p) for p in listing.passed_over),
+        slides=tuple(printable(p) for p in sorted(listing.slides, key=_natural)) if len(listing.slides) > 1 else (),
     )
 
 

@@ -20,6 +20,7 @@ from PIL import Image
 from napari_caltomorph.errors import CellUnreadable, SmearUnreadable
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear.sources import ArraySource, CellSource
+from napari_caltomorph.storage import place_of
 
 
 class Reason(StrEnum):
@@ -58,13 +59,17 @@ class Smear:
     """One patient's cells."""
 
     patient_id: str  # The name of the folder, archive or stack
-    path: Path | None  # Where it was read from; None for an array
+    # Where it was read from; of slides in several places, the folder that contains them. None for an array
+    path: Path | None
     cells: tuple[str, ...]  # POSIX paths relative to the smear, in natural order; undecodable bytes percent-escaped
     labels: tuple[str | None, ...]  # Cell types as the sub-folders say, one a cell
     source: CellSource = field(repr=False, compare=False)  # Where pixels come from
     canvas: tuple[int, int]  # Height and width, in pixels, of the canvas on which every cell is shown
     pixel_size_um: float | None = None  # Micrometres a pixel, where the files say so
     passed_over: tuple[str, ...] = ()  # Files and folders that are no cells, e.g. ``Thumbs.db``.
+    slides: tuple[str, ...] = ()  # The slides whose cells are joined, named ``slide/cell``; none where it is one slide
+    paths: tuple[Path, ...] = ()  # Of slides in several places, each of these
+    notes: tuple[str, ...] = ()  # What was guessed when it was read
     grades: tuple[Grade, ...] | None = field(default=None, repr=False)  # One a cell, after `check_smear`
     # Cells that the user included again, or left out, whatever the rules decided
     taken_back: frozenset[str] = frozenset()
@@ -72,6 +77,11 @@ class Smear:
 
     def __len__(self) -> int:
         return len(self.cells)
+
+    @property
+    def place(self) -> str | None:
+        """Where it was read from, as `open_place` takes it; None for an array."""
+        return None if self.path is None else place_of(self.paths or [self.path])
 
     @property
     def field_of_view_um(self) -> float | None:

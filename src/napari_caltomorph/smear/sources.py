@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import weakref
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -80,6 +81,21 @@ class ArraySource:
 
     def digest(self, index: int) -> str:
         return _pixels_digest(self.image(index))
+
+
+class JoinedSource:
+    """The cells of several sources, one source after the other, such as the slides of one patient."""
+
+    def __init__(self, sources: Sequence[tuple[CellSource, int]]) -> None:
+        self._cells = [(source, index) for source, cells in sources for index in range(cells)]
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        source, cell = self._cells[index]
+        return source.image(cell)
+
+    def digest(self, index: int) -> str:
+        source, cell = self._cells[index]
+        return source.digest(cell)
 
 
 def _pixels_digest(pixels: NDArray[np.uint8]) -> str:

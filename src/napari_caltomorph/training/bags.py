@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from napari_caltomorph.cohort import Cohort, feature_files
 from napari_caltomorph.cohort.splits import split_into_parts
-from napari_caltomorph.encoding.features import FeatureOrigin, Features
+from napari_caltomorph.encoding.features import FeatureOrigin, Features, load_bag
 from napari_caltomorph.errors import CalibrationRefused, FeaturesRefused, TrainingRefused
 from napari_caltomorph.evaluation.calibrate import MIN_PATIENTS
 from napari_caltomorph.progress import OnProgress, Progress, ignore
@@ -80,13 +80,13 @@ def load_bags(
     where a file is damaged or files are of two encoders.
     """
     table, notes = training_patients(cohort)
-    table, paths, missing = _with_features(table, folder, cohort, options)
+    table, files, missing = _with_features(table, folder, cohort, options)
     features = []
-    for number, path in enumerate(paths):
-        progress(Progress("Loading features", number, len(paths), "patients"))
-        features.append(Features.load(path))
-        _refuse_unusable(features[-1], path)
-    _refuse_mixture(features, paths)
+    for number, paths in enumerate(files):
+        progress(Progress("Loading features", number, len(files), "patients"))
+        features.append(load_bag(paths))
+        _refuse_unusable(features[-1], paths[0])
+    _refuse_mixture(features, [paths[0] for paths in files])
     # Training patients must be recognised under another id, also where the cohort was read by names only.
     smears = pd.Series([f.origin.smear_fingerprint for f in features], index=table.index, dtype="string")
     table = table.assign(fingerprint=table["fingerprint"].fillna(smears))
@@ -140,12 +140,12 @@ def features_ready(cohort: Cohort, folder: Path | None) -> tuple[int, int]:
 
 def _with_features(
     table: pd.DataFrame, folder: Path | None, cohort: Cohort, options: TrainOptions
-) -> tuple[pd.DataFrame, list[Path], list[str]]:
+) -> tuple[pd.DataFrame, list[tuple[Path, ...]], list[str]]:
     files = feature_files(cohort, folder)
     is_there = table["patient_id"].isin(files.keys()).to_numpy(dtype=bool)
-    paths = [files[patient] for patient in table["patient_id"][is_there]]
+    found = [files[patient] for patient in table["patient_id"][is_there]]
     if is_there.all():
-        return table, paths, []
+        return table, found, []
     where = f"in {folder}" if folder is not None else "named by the cohort"
     first = table["patient_id"].iloc[int(np.argmin(is_there))]
     missing = f"{int((~is_there).sum())} of {len(table)} training patients have no features {where} (first: {first})"
@@ -154,7 +154,7 @@ def _with_features(
     kept = table.loc[is_there].reset_index(drop=True)
     if kept["coarse"].nunique() < 2 or kept["fold"].nunique() < 2:
         raise TrainingRefused(f"{missing}, and too few are left; run `caltomorph encode {cohort.source}`.")
-    return kept, paths, [f"{missing}; they were not trained on."]
+    return kept, found, [f"{missing}; they were not trained on."]
 
 
 def _refuse_unusable(features: Features, path: Path) -> None:

@@ -23,8 +23,7 @@ from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.report import PlotStyle, draw_classes, draw_flow
 from napari_caltomorph.report.cohort_figures import draw_cells, draw_measured_hemoglobin, has_hemoglobin
-from napari_caltomorph.smear import read_smear
-from napari_caltomorph.storage import path_of
+from napari_caltomorph.smear import open_place
 
 if TYPE_CHECKING:
     from napari_caltomorph.cohort import EncodeSummary
@@ -92,7 +91,7 @@ class CohortPanel(DockPanel):
         if not place:
             self.run.show_error("This patient has features and no images.")
             return
-        layer = show_smear(self._viewer, read_smear(path_of(place)))
+        layer = show_smear(self._viewer, open_place(place))
         self._viewer.layers.selection.active = layer
         self.run.show_message("")
 

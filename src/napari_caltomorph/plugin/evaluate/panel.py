@@ -26,8 +26,7 @@ from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.report.evaluation_figures import save_figures
-from napari_caltomorph.smear import read_smear
-from napari_caltomorph.storage import path_of
+from napari_caltomorph.smear import open_place
 
 _REPORT_TIP = "Save one HTML file that can be handed on, with evaluation.json, predictions.csv and figures, and open it"
 
@@ -93,7 +92,7 @@ class EvaluatePanel(DockPanel):
         if not place or evaluated is None:
             self.run.show_error("This patient has features and no images that could be opened.")
             return
-        smear = read_smear(path_of(place))
+        smear = open_place(place)
         open_panel(self._viewer, "Predict patient").predict_smear(smear, evaluated.request.model)
 
     def save_report(self, folder: Path) -> None:

@@ -100,4 +100,4 @@ def show_smear(viewer: napari.viewer.Viewer, smear: Smear) -> Layer:
 
 def _is_of(layer: Layer, smear: Smear) -> bool:
     shown = layer.metadata.get(SMEAR_KEY)
-    return isinstance(shown, Smear) and shown.path == smear.path and PREDICTION_KEY not in layer.metadata
+    return isinstance(shown, Smear) and shown.place == smear.place and PREDICTION_KEY not in layer.metadata

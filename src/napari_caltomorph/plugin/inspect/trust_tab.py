@@ -26,8 +26,7 @@ from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, colored, line
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.report.explanation_figures import draw_certainty, draw_domain, draw_members
-from napari_caltomorph.smear import Smear, read_smear
-from napari_caltomorph.storage import path_of
+from napari_caltomorph.smear import Smear, open_place
 
 COLUMN = "unusual"
 _SHOWN = 10
@@ -146,7 +145,7 @@ class TrustTab(InspectionView):
             _set_text(self._problem, text, ERROR)
             return
         try:
-            smear = read_smear(path_of(row["path"]))
+            smear = open_place(row["path"])
             open_panel(self._viewer, "Predict patient").predict_smear(smear, str(self.inspected.ensemble().folder))
         except CaltomorphError as error:
             _set_text(self._problem, plain(str(error)), ERROR)
