@@ -109,7 +109,7 @@ def test_patients_of_one_cell_or_without_features_are_named(ensemble, evaluation
         feature_path(tmp_path, patient).parent.mkdir(exist_ok=True)
         kept = 1 if patient == ids[0] else len(bag)
         Features(patient, bag.values[:kept], bag.cells[:kept], bag.origin).save(feature_path(tmp_path, patient))
-    files = {patient: feature_path(tmp_path, patient) for patient in ids[:3]}
+    files = {patient: (feature_path(tmp_path, patient),) for patient in ids[:3]}
     result = cohort_faithfulness(ensemble, evaluation, files, random_orders=1)
     assert list(result.patients["patient_id"]) == ids[1:3]
     assert len(result.notes) == len(ids) - 2
