@@ -161,6 +161,10 @@ def _read(path: Path) -> CellLabels:
     except (ValueError, pd.errors.ParserError) as error:  # no table, no text, or no columns at all
         first = (str(error).splitlines() or ["damaged"])[0]
         raise LabelsUnreadable(f"{path} is not a table of labelled cells ({first}); save it as CSV again.") from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first cells of longer rows for names of rows
+        raise LabelsUnreadable(
+            f"{path}: rows have more cells than the header; name every column, and quote texts that contain a comma."
+        )
     missing = [name for name in _NEEDED if name not in table]
     if missing:
         raise LabelsUnreadable(
