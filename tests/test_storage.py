@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_caltomorph.errors import OutputRefused
+from napari_caltomorph.errors import DiskFull, OutputRefused
 from napari_caltomorph.storage import file_sha256, only_run, refuse_unwritable, replacing, replacing_folder
 
 
@@ -88,7 +88,7 @@ def test_parent_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputRefused, match="could not be written"), replacing(tmp_path / "file" / "a.csv"):
         pass
-    with pytest.raises(OutputRefused, match="could not be written"), replacing_folder(tmp_path / "file" / "a"):
+    with pytest.raises(OutputRefused, match="file is a file, not a folder"), replacing_folder(tmp_path / "file" / "a"):
         pass
 
 
@@ -109,7 +109,7 @@ def test_a_full_disk_is_reported_and_leaves_the_old_file(tmp_path):
     script = """
         import resource, sys
         from pathlib import Path
-        from napari_caltomorph.errors import OutputRefused
+        from napari_caltomorph.errors import DiskFull, OutputRefused
         from napari_caltomorph.storage import replacing
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
         try:
@@ -245,3 +245,58 @@ def test_lock_that_is_a_folder_is_one_sentence(tmp_path):
     (tmp_path / ".lock").mkdir()
     with pytest.raises(OutputRefused, match="choose another folder"), only_run(tmp_path, ".lock", "another folder"):
         pass
+
+
+def test_full_disk_is_an_error_of_its_own(tmp_path):
+    def write() -> None:
+        with replacing(tmp_path / "result.csv"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(DiskFull, match=r"result\.csv"):
+        write()
+    assert names(tmp_path) == []
+
+
+def test_folder_that_another_process_makes_is_refused_and_what_a_killed_one_left_is_removed(tmp_path):
+    """A real process makes the folder; while it lives nobody else can, once it is killed anybody can."""
+    target = tmp_path / "practice"
+    script = f"""
+        import pathlib, sys
+        from napari_caltomorph.storage import replacing_folder
+        with replacing_folder(pathlib.Path({str(target)!r})) as part:
+            (part / "half").write_text("x")
+            print("writing", flush=True)
+            sys.stdin.read()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+        refused = pytest.raises(OutputRefused, match=rf"practice \(process {process.pid} on ")
+        with refused, replacing_folder(target):
+            pass
+        assert list(tmp_path.rglob("half"))
+        process.kill()
+    assert list(tmp_path.rglob("half"))
+    with replacing_folder(target) as part:
+        (part / "whole").write_text("x")
+        assert not list(tmp_path.rglob("half"))
+    assert names(tmp_path) == ["practice"]
+    assert names(target) == ["whole"]
+
+
+def test_run_removes_what_a_killed_one_left_in_its_own_folders_and_in_no_others(tmp_path):
+    left, kept = tmp_path / "P1" / ".caltomorph-0123.part", tmp_path / "theirs" / ".caltomorph-0123.part"
+    for part in (tmp_path / ".caltomorph-4567.part", left, kept):
+        part.parent.mkdir(exist_ok=True)
+        part.write_text("half")
+    with only_run(tmp_path, ".lock", "another folder", inside=[tmp_path / "P1", tmp_path / "none"]):
+        assert not left.exists()
+    assert names(tmp_path) == ["P1", "theirs"]
+    assert kept.exists()
+
+
+def test_run_that_writes_nothing_leaves_no_folder(tmp_path):
+    with only_run(tmp_path / "results", ".lock", "another folder"):
+        pass
+    assert names(tmp_path) == []

@@ -15,21 +15,46 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
+# All but tab and newline: C0, C1, line separators, and what changes the direction of writing.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_WORD, _MESSAGE = 300, 1000
+_LONG_WORD = re.compile(rf"\S{{{_WORD + 1},}}")
+
+
 def printable(name: str) -> str:
     """Return a file name as text, its undecodable bytes percent-escaped, as cells are named everywhere."""
     # Python keeps such a byte as one of these code points (PEP 383), which no file, terminal or window takes.
     return re.sub("[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", name)
 
 
+def visible(text: str) -> str:
+    """Return text that a terminal only shows: control characters and marks of writing direction as escapes.
+
+    Names of files and patients come from others. One with an escape sequence would move the cursor or clear the screen.
+    """
+    return _CONTROLS.sub(lambda control: control[0].encode("unicode_escape").decode(), printable(text))
+
+
+def bounded(text: str) -> str:
+    """Return a message of at most some 1,000 characters; the middle of long words, then of the whole, is left out.
+
+    Names of files end their paths, and fixes end messages, so both stay readable.
+    """
+    return _shortened(_LONG_WORD.sub(lambda word: _shortened(word[0], _WORD), text), _MESSAGE)
+
+
+def _shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length // 2]} ... {text[-length // 2 :]}"
+
+
 class CaltomorphError(Exception):
     """Base of all errors that terminal and panels show as a sentence instead of a traceback.
 
-    A path in the message may contain bytes that are not text; they are percent-escaped, so that any terminal, log or
-    window can show the sentence.
+    The message is `visible` and `bounded`, so that any terminal, log or window can show it.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(printable(message))
+        super().__init__(bounded(visible(message)))
 
 
 class SmearUnreadable(CaltomorphError):
@@ -70,6 +95,10 @@ class PredictionUnreadable(CaltomorphError):
 
 class OutputRefused(CaltomorphError):
     """Results cannot be written to the requested place."""
+
+
+class DiskFull(OutputRefused):
+    """The disk, or the user's share of it, is full: nothing that follows can be written either."""
 
 
 class CohortUnreadable(CaltomorphError):

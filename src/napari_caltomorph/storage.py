@@ -11,7 +11,7 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -19,10 +19,13 @@ from urllib.parse import unquote_to_bytes
 import filelock
 import platformdirs
 
-from napari_caltomorph.errors import OutputRefused, printable
+from napari_caltomorph.errors import DiskFull, OutputRefused, printable
 
 # What network file systems without locks report; macOS has ENOTSUP next to EOPNOTSUPP.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_BLOCK = 65_536
+_PARTS = ".caltomorph-*.part"
 
 
 def home(kind: str) -> Path:
@@ -59,20 +62,22 @@ def replacing_folder(target: Path, *, overwrite: bool = False, scratch: Path | N
     """Yield a temporary folder that replaces `target` when the block ends without an error.
 
     With `overwrite`, a folder at `target` is replaced with everything in it. `scratch` is an existing folder on the
-    same disk in which the temporary one is made, by default next to `target`. A process that is killed leaves the
-    temporary folder; a caller that removes `scratch` later passes it. Raises `OutputRefused` where `target` must not be
-    overwritten, is a file, cannot be written, or the disk is full; `target` is then as it was before.
+    same disk in which the temporary one is made; by default, it is a hidden one next to `target` that keeps other runs
+    out, and what a killed run left there is removed. Raises `OutputRefused` where `target` must not be overwritten, is
+    a file, cannot be written, another run makes it, or the disk is full; `target` is then as it was before.
     """
     if target.exists() and not (overwrite and target.is_dir()):
         raise OutputRefused(f"{target} exists already; choose another name, or remove it first.")
-    with _explained(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = _beside(target if scratch is None else scratch / target.name, "part")
+    with contextlib.ExitStack() as stack:
+        if scratch is None:
+            scratch = stack.enter_context(_only_scratch(target.absolute()))
+        stack.enter_context(_explained(target))
+        part = _beside(scratch / "new", "part")
         part.mkdir()
         try:
             yield part
             if overwrite and target.exists():
-                _swap(part, target)
+                _swap(part, target.absolute())
             else:
                 part.rename(target)  # fails when someone else has filled it meanwhile
         finally:
@@ -85,41 +90,52 @@ def refuse_unwritable(folder: Path) -> None:
         existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
         if not existing.is_dir():
             raise OutputRefused(f"{existing} is a file, not a folder; choose another folder for the results.")
-        with tempfile.TemporaryFile(dir=existing):  # never has a name (Linux), so even a kill leaves nothing
-            pass
+        with tempfile.TemporaryFile(dir=existing) as file:  # never has a name (Linux), so even a kill leaves nothing
+            file.write(bytes(_BLOCK))  # on a full disk, a file can be made but not filled
 
 
 @contextlib.contextmanager
-def only_run(folder: Path, name: str, instead: str) -> Iterator[None]:
+def only_run(
+    folder: Path, name: str, instead: str, *, inside: Sequence[Path] = (), target: Path | None = None
+) -> Iterator[bool]:
     """Make a folder and keep other runs out of it while the block runs, or until the process ends.
 
-    `name` is the lock file in it, `instead` what to choose otherwise, e.g. "another feature folder". Raises
-    `OutputRefused` where another run writes there, or the folder cannot be written.
+    Yields whether it is locked; some network drives have no locks. Where it is, files that a killed run left half
+    written are removed from it, and from the folders `inside` it that no other run writes to. `name` is the lock file
+    in it, `instead` what to choose otherwise, e.g. "another feature folder", and `target` what is written, by default
+    the folder. Raises `OutputRefused` where another run writes there, or the folder cannot be written.
     """
-    refuse_unwritable(folder)
-    path = folder / name
-    lock = filelock.FileLock(
-        path, timeout=0, fallback_to_soft=False, preserve_lock_file=True, on_acquired=_write_holder
-    )
+    target = target or folder
+    refuse_unwritable(folder if target == folder else target.parent)
+    is_new = not folder.exists()
+    lock = filelock.FileLock(folder / name, timeout=0, fallback_to_soft=False, on_acquired=_write_holder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except filelock.Timeout as error:
-        with path.open("rb", buffering=0) as file:
-            file.seek(1)
-            holder = file.read(500).decode(errors="replace").strip() or "unknown"
+        holder = _holder(folder / name)
         raise OutputRefused(
-            f"Another run writes to {folder} ({holder}); wait until it has ended, or stop it."
+            f"Another run writes to {target} ({holder}); wait until it has ended, or stop it."
         ) from error
     except OSError as error:
         if error.errno not in _NO_LOCKS:
-            raise OutputRefused(f"{folder} cannot be written ({error.strerror}); choose {instead}.") from error
+            raise OutputRefused(f"{target} cannot be written ({error.strerror}); choose {instead}.") from error
         # Two runs would then do the work twice; files are still written whole.
-        logging.getLogger(__name__).warning("%s cannot be locked (%s); start no second run.", path, error.strerror)
+        logging.getLogger(__name__).warning(
+            "%s cannot be locked (%s); start no second run.", folder / name, error.strerror
+        )
+    written_here = (folder, *inside) if lock.is_locked else ()
     try:
-        yield
+        _remove_leftovers(written_here)
+        yield lock.is_locked
     finally:
+        _remove_leftovers(written_here)  # of workers that were killed
+        with contextlib.suppress(OSError):  # while it is locked, so that it is not the next run's
+            (folder / name).unlink()
         lock.release()
+        if is_new:
+            with contextlib.suppress(OSError):  # there is a result in it
+                folder.rmdir()
 
 
 def path_of(name: str) -> Path:
@@ -153,15 +169,48 @@ def _write_holder(lock: int) -> None:
     os.write(lock, f" process {os.getpid()} on {socket.gethostname()}, since {since}\n".encode())
 
 
+def _holder(lock: Path) -> str:
+    """Return what `_write_holder` wrote."""
+    try:
+        with lock.open("rb", buffering=0) as file:
+            file.seek(1)
+            return file.read(500).decode(errors="replace").strip() or "unknown"
+    except OSError:  # it has ended just now
+        return "unknown"
+
+
+def _remove_leftovers(folders: Iterable[Path]) -> None:
+    """Remove the temporary files of `replacing` in folders that no other process writes to."""
+    for part in (part for folder in folders for part in folder.glob(_PARTS)):
+        with contextlib.suppress(OSError):  # a folder is not removed: it has a lock of its own
+            part.unlink()
+
+
+@contextlib.contextmanager
+def _only_scratch(target: Path) -> Iterator[Path]:
+    """Yield a folder next to `target` in which no other run makes it.
+
+    It has the same name in every run, so that the next one finds what a killed one left. It is never the folder that
+    becomes `target`: then, its lock could not be kept to the end.
+    """
+    folder = target.parent / f".caltomorph-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}.part"
+    with only_run(folder, ".lock", "another folder", target=target) as is_locked:
+        if is_locked:
+            for part in folder.glob(_PARTS):
+                shutil.rmtree(part, ignore_errors=True)
+        yield folder
+    with contextlib.suppress(OSError):  # the next run is in it already
+        folder.rmdir()
+
+
 @contextlib.contextmanager
 def _explained(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        refusal = DiskFull if error.errno in _FULL else OutputRefused
         reason = error.strerror or str(error)
-        raise OutputRefused(
-            f"{target} could not be written ({reason}); free some space or choose another folder."
-        ) from error
+        raise refusal(f"{target} could not be written ({reason}); free some space or choose another folder.") from error
 
 
 def _beside(target: Path, ending: str) -> Path:

@@ -7,9 +7,8 @@ be read from the feature files themselves.
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -69,24 +68,12 @@ def refuse_other_features(folder: Path, encoder: str, weights_sha256: str, preci
             )
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> AbstractContextManager[bool]:
     """Make the folder and keep other runs out of it while the block runs; `OutputRefused` where that is not possible.
 
     Temporary files of a run, or of a worker, that was killed are removed.
     """
-    with only_run(folder, LOCK, "another feature folder"):
-        _remove_leftovers(folder)
-        try:
-            yield
-        finally:
-            _remove_leftovers(folder)
-
-
-def _remove_leftovers(folder: Path) -> None:
-    for part in folder.glob(".caltomorph-*.part"):
-        with contextlib.suppress(OSError):
-            part.unlink()
+    return only_run(folder, LOCK, "another feature folder")
 
 
 class MadeWith(BaseModel, frozen=True, extra="forbid"):

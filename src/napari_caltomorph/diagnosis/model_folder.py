@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from napari_caltomorph.csv_files import read_csv, write_csv
 from napari_caltomorph.diagnosis.domain import DOMAIN_FILE, Domain
 from napari_caltomorph.diagnosis.member import Member
 from napari_caltomorph.diagnosis.model_card import model_card
@@ -39,7 +40,7 @@ class TrainingPatients:
     def save(self, model_folder: Path) -> None:
         folder = model_folder / PRIVATE
         folder.mkdir()
-        self.table.to_csv(folder / _TABLE, index=False)
+        write_csv(self.table, folder / _TABLE)
         (folder / _EMBEDDINGS).write_bytes(save({"embeddings": self.embeddings.float().contiguous()}))
 
     @classmethod
@@ -49,7 +50,7 @@ class TrainingPatients:
         if not folder.is_dir():
             return None
         try:
-            table = pd.read_csv(folder / _TABLE, dtype=dict.fromkeys(_TEXT, "string"))
+            table = read_csv(folder / _TABLE, dtype=dict.fromkeys(_TEXT, "string"))
             embeddings = load_file(folder / _EMBEDDINGS)["embeddings"]
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise ModelRefused(f"{folder} is damaged ({error}); get the model again, or remove that folder.") from error

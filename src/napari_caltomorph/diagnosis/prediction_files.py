@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from napari_caltomorph.csv_files import write_csv
 from napari_caltomorph.diagnosis.prediction import FILE_NAME, Prediction
 from napari_caltomorph.errors import OutputRefused, SmearUnreadable
 from napari_caltomorph.smear import Smear, open_place
-from napari_caltomorph.storage import replacing
 
 PATIENT_TABLE = "predictions.csv"
 CELL_TABLE = "cells.csv"
@@ -46,8 +46,7 @@ def save_tables(predictions: Sequence[Prediction], folder: Path) -> list[Path]:
         CELL_TABLE: pd.concat([cell_table(p) for p in predictions]),
     }
     for name, table in tables.items():
-        with replacing(folder / name) as part:
-            table.to_csv(part, index=False)
+        write_csv(table, folder / name)
     return [folder / name for name in tables]
 
 

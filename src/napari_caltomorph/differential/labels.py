@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from napari_caltomorph.csv_files import read_csv, write_csv
 from napari_caltomorph.differential.cell_types import cell_type, in_reading_order
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import LabelsUnreadable
 from napari_caltomorph.smear import Smear
-from napari_caltomorph.storage import replacing
 
 FOLDER = "folder"
 """The author of labels that come from the names of sub-folders."""
@@ -137,8 +137,7 @@ _COLUMNS = tuple(field.name for field in fields(CellLabel))
 def save_labels(labels: CellLabels, path: Path) -> None:
     """Write one row per cell, with the columns of `CellLabel`; `OutputRefused` when it cannot be written."""
     table = pd.DataFrame([[getattr(row, name) for name in _COLUMNS] for row in labels.rows], columns=list(_COLUMNS))
-    with replacing(path) as partial:
-        table.to_csv(partial, index=False)
+    write_csv(table, path)
 
 
 def read_labels(paths: Path | Sequence[Path]) -> CellLabels:
@@ -155,7 +154,7 @@ def read_labels(paths: Path | Sequence[Path]) -> CellLabels:
 
 def _read(path: Path) -> CellLabels:
     try:
-        table = pd.read_csv(path, dtype="string", keep_default_na=False, encoding="utf-8-sig")
+        table = read_csv(path, dtype="string", na_values=[], encoding="utf-8-sig")
     except OSError as error:
         raise LabelsUnreadable(f"{path} cannot be read ({error.strerror}); check the path.") from error
     except (ValueError, pd.errors.ParserError) as error:  # no table, no text, or no columns at all

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from napari_caltomorph.csv_files import write_csv
 from napari_caltomorph.differential.count import Differential
 from napari_caltomorph.differential.labels import CellLabels
 from napari_caltomorph.differential.probe import Probe, ProbeOptions
@@ -16,7 +17,7 @@ from napari_caltomorph.encoding import EncodeOptions, Features, LoadedEncoder, e
 from napari_caltomorph.errors import FeaturesRefused, ProbeRefused, SmearUnreadable, TrainingRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import Smear, check_smear
-from napari_caltomorph.storage import home, replacing
+from napari_caltomorph.storage import home
 
 TYPE_TABLE = "differential.csv"
 CELL_TABLE = "cell_types.csv"
@@ -95,6 +96,5 @@ def save_differentials(differentials: Sequence[Differential], folder: Path) -> l
         CELL_TABLE: pd.concat([one.cell_table() for one in differentials]),
     }
     for name, table in tables.items():
-        with replacing(folder / name) as part:
-            table.to_csv(part, index=False, float_format="%.6g")
+        write_csv(table, folder / name, float_format="%.6g")
     return [folder / name for name in tables]

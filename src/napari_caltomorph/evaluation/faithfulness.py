@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from napari_caltomorph.csv_files import write_csv
 from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.encoding.features import Features, load_bag
 from napari_caltomorph.errors import EvaluationRefused, FeaturesRefused
@@ -78,8 +79,7 @@ class CohortFaithfulness:
         }
         with replacing(folder / FILE_NAME) as part:
             part.write_text(json.dumps(content, indent=1), "utf-8")
-        with replacing(folder / TABLE_NAME) as part:
-            self.patients.to_csv(part, index=False)
+        write_csv(self.patients, folder / TABLE_NAME)
         return [folder / FILE_NAME, folder / TABLE_NAME]
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
+from napari_caltomorph.csv_files import write_csv
 from napari_caltomorph.errors import EvaluationUnreadable, invalid_field, refuse_newer_schema
 from napari_caltomorph.evaluation.options import EvaluateOptions
 from napari_caltomorph.evaluation.patients import COLUMNS, Embeddings, EvaluatedPatients, Provenance
@@ -73,8 +74,7 @@ def write_evaluation(
             part.write_bytes(save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata=classes))
             sha256 = file_sha256(part)
         written.append(folder / EMBEDDINGS)
-    with replacing(folder / PATIENT_TABLE) as part:
-        patient_table(evaluated).to_csv(part, index=False)
+    write_csv(patient_table(evaluated), folder / PATIENT_TABLE)
     content = _File(
         provenance=evaluated.provenance,
         options=evaluated.options,

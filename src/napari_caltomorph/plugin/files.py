@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from napari_caltomorph.csv_files import write_csv
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.diagnosis.prediction_files import cell_table, find_smear
 from napari_caltomorph.errors import CaltomorphError, OutputRefused
@@ -61,8 +62,7 @@ def write_ranked(path: str, layers: list[tuple[Any, dict[str, Any], str]]) -> li
     target = Path(path).with_suffix(".tif")
     table = target.with_suffix(".csv")
     _write_stack(target, smear, prediction)
-    with replacing(table) as part:
-        cell_table(prediction).to_csv(part, index=False)
+    write_csv(cell_table(prediction), table)
     return [str(target), str(table)]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
+from napari_caltomorph.csv_files import harmless
 from napari_caltomorph.synthetic.patients import AML_HEHR_COMPOSITIONS, COMPOSITIONS, SyntheticPatient, class_of
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 
@@ -46,8 +47,7 @@ def write_table(path: Path, columns: Row, rows: Iterable[Row]) -> None:
     """Write a CSV file, the same on every system."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
+        writer.writerows(map(harmless, row) for row in (columns, *rows))
 
 
 def holds_synthetic_cohort(folder: Path) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_caltomorph.cohort import Cohort, feature_path
+from napari_caltomorph.csv_files import write_csv
 from napari_caltomorph.diagnosis.inference import softmax
 from napari_caltomorph.errors import FeaturesRefused, TrainingRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
@@ -210,5 +211,4 @@ def _read(path: Path) -> VariantResult:
 
 def _write(folder: Path, comparison: Comparison) -> None:
     for name, table in (("comparison.csv", comparison.table()), ("folds.csv", comparison.fold_table())):
-        with replacing(folder / name) as partial:
-            table.to_csv(partial, index=False)
+        write_csv(table, folder / name)

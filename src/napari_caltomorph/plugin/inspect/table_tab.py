@@ -10,6 +10,7 @@ import pandas as pd
 from qtpy.QtCore import QItemSelection, QItemSelectionModel, QModelIndex, QSignalBlocker, Qt
 from qtpy.QtWidgets import QPushButton, QTableView, QWidget
 
+from napari_caltomorph.csv_files import write_csv
 from napari_caltomorph.diagnosis.prediction_files import folder_name
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.session.selection import CellSelection
@@ -17,7 +18,6 @@ from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, line, plain, row_of
 from napari_caltomorph.plugin.widgets.settings import choose_new_file
 from napari_caltomorph.plugin.widgets.table_view import RowsModel
-from napari_caltomorph.storage import replacing
 
 _STATE = "state"
 _FIRST = ("rank", "attention", "alone_class", "label", "quality", _STATE, "cell")
@@ -51,8 +51,7 @@ class TableTab(InspectionView):
     def export(self, path: Path) -> None:
         """Write the cells that are shown, in their order, with all columns."""
         try:
-            with replacing(path) as part:
-                table_of(self.inspected.cells).to_csv(part, index=False)
+            write_csv(table_of(self.inspected.cells), path)
         except CaltomorphError as error:
             self._message.setText(colored(plain(str(error)), ERROR))
         else:
