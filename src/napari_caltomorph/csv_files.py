@@ -6,11 +6,10 @@ written with an apostrophe in front, as these programs themselves do; reading re
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_caltomorph.storage import replacing
 
@@ -37,16 +36,20 @@ def write_csv(table: pd.DataFrame, path: Path, *, float_format: str | None = Non
     table = _with_texts(table, harmless)
     # Until Python 3.13, a carriage return alone is not quoted, and ends the row.
     is_odd = any("\r" in text for text in _texts(table))
-    quoting = csv.QUOTE_NONNUMERIC if is_odd else csv.QUOTE_MINIMAL
+    quoting: Literal[0, 2] = 2 if is_odd else 0  # csv.QUOTE_NONNUMERIC or csv.QUOTE_MINIMAL
     with replacing(path) as part:
         table.to_csv(part, index=False, float_format=float_format, quoting=quoting)
 
 
-def read_csv(path: Path, **options: Any) -> pd.DataFrame:
-    """Read what `write_csv` wrote, with the options of `pandas.read_csv`; only an empty field is a missing value."""
+def read_csv(path: Path, *, dtype: Any = None, missing: Sequence[str] = ("",), encoding: str = "utf-8") -> pd.DataFrame:
+    """Read what `write_csv` wrote; `dtype` is that of `pandas.read_csv`, and `missing` are the fields without a value.
+
+    Raises what `pandas.read_csv` raises.
+    """
     import pandas as pd
 
-    return _with_texts(pd.read_csv(path, **{"keep_default_na": False, "na_values": [""]} | options), unescaped)
+    table = pd.read_csv(path, dtype=dtype, keep_default_na=False, na_values=list(missing), encoding=encoding)
+    return _with_texts(table, unescaped)
 
 
 def _with_texts(table: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from napari_caltomorph.errors import DiskFull, OutputRefused, printable
 # What network file systems without locks report; macOS has ENOTSUP next to EOPNOTSUPP.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_BLOCK = 65_536
+_BLOCK = 4096
 _PARTS = ".caltomorph-*.part"
 
 

@@ -261,7 +261,7 @@ def test_overwriting_spares_a_folder_that_is_no_model(tmp_path, make_ensemble):
 
 def test_failed_save_leaves_nothing_behind(tmp_path, make_ensemble):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputRefused, match="could not be written"):
+    with pytest.raises(OutputRefused, match="file is a file, not a folder"):
         make_ensemble().save(tmp_path / "file" / "model")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

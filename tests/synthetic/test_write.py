@@ -222,6 +222,8 @@ SCRIPT = """
         try:
             synthesize_cohort(Path(sys.argv[1]), SynthOptions(patients=4, cells=20, workers={workers}))
         except (OutputRefused, WorkersLost) as error:
+            if __name__ != "__main__":
+                raise  # a process that is to draw, and runs this script again
             print(type(error).__name__, error)
 """
 GUARD = 'if __name__ == "__main__":'

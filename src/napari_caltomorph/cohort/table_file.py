@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from napari_caltomorph.cohort.options import CohortOptions
+from napari_caltomorph.csv_files import unescaped
 from napari_caltomorph.errors import CohortUnreadable, PackageMissing, import_optional
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".parquet"})
@@ -138,7 +139,7 @@ def _with_header(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def _stripped(value: Any) -> Any:
-    return (value.strip() or None) if isinstance(value, str) else value
+    return (unescaped(value.strip()).strip() or None) if isinstance(value, str) else value
 
 
 def _read_decimal_commas(table: pd.DataFrame) -> bool:

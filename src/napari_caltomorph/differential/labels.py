@@ -154,7 +154,7 @@ def read_labels(paths: Path | Sequence[Path]) -> CellLabels:
 
 def _read(path: Path) -> CellLabels:
     try:
-        table = read_csv(path, dtype="string", na_values=[], encoding="utf-8-sig")
+        table = read_csv(path, dtype="string", missing=(), encoding="utf-8-sig")
     except OSError as error:
         raise LabelsUnreadable(f"{path} cannot be read ({error.strerror}); check the path.") from error
     except (ValueError, pd.errors.ParserError) as error:  # no table, no text, or no columns at all
