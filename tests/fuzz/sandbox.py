@@ -1,0 +1,226 @@
+"""A process that opens files for the fuzz tests, so that a file that hangs or kills it ends no test run.
+
+The process reports what each file did: read, refused with a sentence, or worse. It notes every code that a file made it
+run, every file written elsewhere and every connection, by Python's audit events.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import resource
+import select
+import subprocess
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# A tiny file that takes so long is one that hangs. CPU seconds, since other programs use the machine too; and seconds
+# for what waits without computing, such as a pipe.
+CPU_LIMIT = 20.0
+WAIT_LIMIT = 120.0
+MEMORY_LIMIT = 1_500_000_000
+# Beyond this the process gets a MemoryError: the machine must survive a bomb.
+_HARD_MEMORY_LIMIT = 6 * 2**30
+# A new process from time to time, so that what one input leaves behind cannot explain another's result.
+_INPUTS_A_PROCESS = 3000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one input did."""
+
+    kind: str  # read, refused, crashed, escaped, hung or died
+    text: str = ""  # The sentence, the traceback, or what it did outside of its folder
+    seconds: float = 0.0  # CPU seconds
+    peak: int = 0  # Bytes, above what the process had before
+
+
+class Sandbox:
+    """The process; ``scratch`` is the only folder in which it may write."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+        self._process: subprocess.Popen[str] | None = None
+        self._inputs = 0
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def open(self, door: str, path: Path) -> Outcome:
+        """Let the process open `path` by one of `doors.DOORS`."""
+        if self._process is None or self._inputs >= _INPUTS_A_PROCESS:
+            self._start()
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        self._inputs += 1
+        try:
+            process.stdin.write(json.dumps([door, str(path)]) + "\n")
+            process.stdin.flush()
+            return self._answer(process)
+        except BrokenPipeError:
+            return self._death(process)
+
+    def _answer(self, process: subprocess.Popen[str]) -> Outcome:
+        assert process.stdout is not None
+        began, cpu_before = time.monotonic(), _cpu_seconds(process.pid)
+        while not select.select([process.stdout], [], [], 1.0)[0]:
+            cpu = _cpu_seconds(process.pid) - cpu_before
+            if cpu > CPU_LIMIT or time.monotonic() - began > WAIT_LIMIT:
+                self._stop()
+                return Outcome("hung", f"no end after {cpu:.0f} s of CPU", cpu)
+        line = process.stdout.readline()
+        return Outcome(**json.loads(line)) if line else self._death(process)
+
+    def _death(self, process: subprocess.Popen[str]) -> Outcome:
+        code = process.wait()
+        self._stop()
+        return Outcome("died", f"exit code {code}\n{(self.scratch / 'stderr.txt').read_text(errors='replace')[-3000:]}")
+
+    def _start(self) -> None:
+        self._stop()
+        environment = os.environ | {
+            "CALTOMORPH_HOME": str(self.scratch / "home"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]),
+            "OMP_NUM_THREADS": "1",
+        }
+        with (self.scratch / "stderr.txt").open("w") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.fuzz.sandbox", str(self.scratch)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=environment,
+            )
+        self._inputs = 0
+        assert self._process.stdout is not None
+        if not self._process.stdout.readline():
+            raise RuntimeError((self.scratch / "stderr.txt").read_text())
+
+    def _stop(self) -> None:
+        if (process := self._process) is None:
+            return
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
+        self._process = None
+
+
+def _cpu_seconds(pid: int) -> float:
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system)
+
+
+def _serve(scratch: Path) -> None:
+    """Answer requests until the input ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints is no answer
+    faulthandler.enable()
+    from tests.fuzz.doors import DOORS
+
+    taken = _status("VmSize")
+    resource.setrlimit(resource.RLIMIT_AS, (taken + _HARD_MEMORY_LIMIT, taken + _HARD_MEMORY_LIMIT))
+    escapes: list[str] = []
+    sys.addaudithook(lambda event, details: _notice(event, details, scratch, escapes))
+    print("ready", file=answers, flush=True)
+    for request in sys.stdin:
+        door, path = json.loads(request)
+        escapes.clear()
+        _forget_peak()
+        before, began = _status("VmRSS"), time.process_time()
+        kind, text = _opened(DOORS[door], Path(path))
+        seconds, peak = time.process_time() - began, max(0, _status("VmHWM") - before)
+        if escapes:
+            kind, text = "escaped", "; ".join(escapes)
+        print(
+            json.dumps({"kind": kind, "text": text, "seconds": seconds, "peak": peak}),
+            file=answers,
+            flush=True,
+        )
+
+
+def _opened(door: Any, path: Path) -> tuple[str, str]:
+    from napari_caltomorph.errors import CaltomorphError
+
+    try:
+        door(path)
+    except CaltomorphError as error:
+        return "refused", str(error)
+    except BaseException:  # noqa: BLE001 (the point is to report whatever it is)
+        return "crashed", traceback.format_exc()[-4000:]
+    return "read", ""
+
+
+_CODE_EVENTS = (
+    "pickle.find_class",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "os.forkpty",
+    "subprocess.Popen",
+    "ctypes.dlopen",
+)
+_NETWORK_EVENTS = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.bind", "urllib.Request")
+_CHANGE_EVENTS = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod")
+
+
+def _notice(event: str, details: tuple[Any, ...], scratch: Path, escapes: list[str]) -> None:
+    if event in _CODE_EVENTS or event in _NETWORK_EVENTS:
+        escapes.append(f"{event} {details!r:.200}")
+    elif event == "open" and _is_writing(*details[1:3]) and _is_outside(details[0], scratch):
+        escapes.append(f"wrote {details[0]!r:.200}")
+    elif event in _CHANGE_EVENTS and _is_outside(details[0], scratch):
+        escapes.append(f"{event} {details[0]!r:.200}")
+
+
+def _is_writing(mode: Any, flags: Any) -> bool:
+    if isinstance(mode, str):
+        return any(letter in mode for letter in "wax+")
+    return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+
+
+def _is_outside(path: Any, scratch: Path) -> bool:
+    if not isinstance(path, str | bytes | os.PathLike):
+        return False  # a file that is open already
+    real = os.path.realpath(os.fsdecode(path))
+    return not real.startswith((f"{scratch}/", "/dev/null", "/proc/"))
+
+
+def _status(name: str) -> int:
+    """Return a number of bytes from this process's status; 0 where the system has no such file."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)
+
+
+def _forget_peak() -> None:
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+if __name__ == "__main__":
+    _serve(Path(sys.argv[1]).resolve())
