@@ -122,7 +122,7 @@ def test_rows_that_end_in_a_delimiter_do_not_shift(flat: Path) -> None:
     rewrite(flat, "\n".join([f"{header},", *(f"{row}," for row in rows)]))
     pd.testing.assert_frame_equal(read_cohort(flat, FEW).table, expected)
     rewrite(flat, "\n".join([header, *(f"{row},x" for row in rows)]))
-    with pytest.raises(CohortUnreadable, match="Expected 5 fields in line 2, saw 6"):
+    with pytest.raises(CohortUnreadable, match="line 2 has 6 cells, the header 5"):
         read_cohort(flat, FEW)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from napari_caltomorph.cohort.layout_folders import LayoutResult, join, recognises_folders
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.table_columns import as_id, refuse_column_options
-from napari_caltomorph.cohort.table_file import find_table
+from napari_caltomorph.cohort.table_file import find_table, unread_tables
 from napari_caltomorph.errors import CohortUnreadable, printable
 from napari_caltomorph.smear.trees import folders_in, is_system_entry
 from napari_caltomorph.storage import path_of
@@ -45,7 +45,9 @@ def read_features(path: Path, options: CohortOptions) -> LayoutResult:
     if table is not None:
         return check_features(join(found, table, options, labels_from_table=not is_labelled))
     if not is_labelled:
-        raise CohortUnreadable(f"{path}: {len(bags)} bags without labels; name a table with --table.")
+        raise CohortUnreadable(
+            f"{path}: {len(bags)} bags without labels; name a table with --table. {unread_tables(path)}".strip()
+        )
     refuse_column_options(path, options)
     return check_features(LayoutResult(found))
 

@@ -18,7 +18,7 @@ from napari_caltomorph.cohort.table_columns import (
     keep_where,
     refuse_column_options,
 )
-from napari_caltomorph.cohort.table_file import find_table, read_table
+from napari_caltomorph.cohort.table_file import find_table, read_table, unread_tables
 from napari_caltomorph.errors import CohortUnreadable, SmearUnreadable, printable
 from napari_caltomorph.smear import find_smears, patient_id
 from napari_caltomorph.smear.cell_types import is_cell_type, is_label_root
@@ -52,11 +52,11 @@ def read_folders(path: Path, options: CohortOptions) -> LayoutResult:
     if table is None and labelled.empty:
         raise CohortUnreadable(
             f"{path}: {len(flat)} patients without labels; sort them into a folder a diagnosis, or name a table with "
-            "--table."
+            f"--table. {unread_tables(path)}".strip()
         )
     if table is None:
         refuse_column_options(path, options)
-        return LayoutResult(labelled)
+        return LayoutResult(labelled, notes=[note for note in [unread_tables(path)] if note])
     # A patient's export may be in a folder of its own, which looks like a label with one patient: the ids decide.
     ids = ids_in(table, options)
     flat_ids, labelled_ids = (len(match_ids(ids, found["patient_id"]).found) for found in (flat, labelled))
@@ -81,7 +81,7 @@ def join(found: pd.DataFrame, path: Path, options: CohortOptions, *, labels_from
     understood, has no diagnosis, or has none of the ids.
     """
     labels_from_table = labels_from_table or options.label_column is not None
-    raw, notes = read_table(path)
+    raw, notes = read_table(path, options)
     ids = ids_in(path, options, raw)
     # Where each patient is was found already, so a table's own column of files is ignored.
     without = ("path",) if labels_from_table else ("path", "label")

@@ -16,6 +16,7 @@ import pandas as pd
 from napari_caltomorph.cohort.layout_features import check_features, read_features, recognises_features
 from napari_caltomorph.cohort.layout_folders import LayoutResult, frame, join, read_folders, recognises_folders
 from napari_caltomorph.cohort.options import CohortOptions
+from napari_caltomorph.cohort.paths_in_table import place_in_table
 from napari_caltomorph.cohort.table_columns import canonical, keep_where
 from napari_caltomorph.cohort.table_file import is_table, read_table
 from napari_caltomorph.errors import CohortUnreadable, printable
@@ -57,13 +58,13 @@ def _content_of(path: Path) -> str:
 
 def _read_table_of_folders(path: Path, options: CohortOptions) -> LayoutResult:
     """Read a table with a row and a folder, or feature file, for each patient; paths are relative to the table."""
-    raw, notes = read_table(path)
+    raw, notes = read_table(path, options)
     table, guessed = canonical(keep_where(raw, path, options), path, options)
     if "path" not in table:
         raise CohortUnreadable(f"{path}: no column looks like the path of the cells; name it with --path-column.")
     if "raw_label" not in table:
         raise CohortUnreadable(f"{path}: no column looks like the diagnosis; name it with --label-column.")
-    places = [path.parent / str(place) if pd.notna(place) else None for place in table["path"]]
+    places = [place_in_table(str(place), path) if pd.notna(place) else None for place in table["path"]]
     are_features = [place is not None and place.suffix.lower() == ".h5" for place in places]
     named = [None if place is None else printable(str(place)) for place in places]
     table["features"] = [name if is_bag else None for name, is_bag in zip(named, are_features, strict=True)]

@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from napari_caltomorph.cohort.cohort import COLUMNS
+from napari_caltomorph.cohort.column_names import ROLES, normalised, without_unit
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.table_file import NOT_GIVEN, read_table
 from napari_caltomorph.errors import CohortUnreadable
 
-# Column names, normalised and without a unit, by what they mean. Where two fit, the user must choose.
-_NAMES: Mapping[str, frozenset[str]] = {
-    "id": frozenset({"patient id", "patient", "patientid", "pid", "id", "case", "case id", "slide id", "slide"}),
-    "label": frozenset({"diagnosis", "label", "bag label", "class", "disease", "diagnose", "subtype"}),
-    "path": frozenset({"path", "folder", "directory", "dir", "cells", "file", "filename"}),
-    "hemoglobin": frozenset({"hemoglobin", "haemoglobin", "hb", "hgb", "hamoglobin"}),
-    "age": frozenset({"age", "age at diagnosis", "alter"}),
-    "sex": frozenset({"sex", "gender", "geschlecht", "sex 1f 2m"}),
-    "split": frozenset({"split"}),
-    "group": frozenset(),
-}
-_UNIT = re.compile(r" (g dl|g l|mmol l|mmol|years|jahre)$")
 _TARGETS = {"id": "patient_id", "label": "raw_label", "hemoglobin": "hemoglobin_g_dl"}
 _SEXES = {
     "f": "female", "w": "female", "female": "female", "weiblich": "female", "woman": "female",
@@ -50,7 +39,7 @@ def canonical(
     the cohort's and another meaning gets the suffix ``_in_table``. Raises `CohortUnreadable` where a named column is
     missing, two columns fit, or there is no id. `path` is the table's, for messages.
     """
-    roles = [role for role in _NAMES if role not in without]
+    roles = [role for role in ROLES if role not in without]
     found = {role: _find_column(table, role, getattr(options, f"{role}_column"), path) for role in roles}
     if found["id"] is None:
         raise CohortUnreadable(
@@ -72,7 +61,7 @@ def canonical(
         raise CohortUnreadable(f"{path}: column {found['id']!r} is empty; name another with --id-column.")
     if column := found.get("sex"):
         coded = {"1": "female", "2": "male"} if column == "sex_1f_2m" else {}
-        read = own["sex"].map(lambda value: (_SEXES | coded).get(_normalised(as_id(value) or "")))
+        read = own["sex"].map(lambda value: (_SEXES | coded).get(normalised(as_id(value) or "")))
         notes += _lost(own["sex"], read, column, "neither male nor female")
         own["sex"] = read
     if column := found.get("age"):
@@ -90,14 +79,14 @@ def canonical(
 
 def ids_in(path: Path, options: CohortOptions, table: pd.DataFrame | None = None) -> list[str]:
     """Return the different ids of all rows of a table, which is read from the path unless it is given."""
-    table = read_table(path)[0] if table is None else table
-    found, _ = canonical(table, path, options, without=[role for role in _NAMES if role != "id"])
+    table = read_table(path, options)[0] if table is None else table
+    found, _ = canonical(table, path, options, without=[role for role in ROLES if role != "id"])
     return list(dict.fromkeys(found["patient_id"]))
 
 
 def columns_like(table: pd.DataFrame, role: str) -> list[str]:
     """Return the columns with a name that means the id, the label, the age and so on."""
-    return [column for column in table.columns if _UNIT.sub("", _normalised(column)) in _NAMES[role]]
+    return [column for column in table.columns if without_unit(column) in ROLES[role]]
 
 
 def keep_where(table: pd.DataFrame, path: Path, options: CohortOptions) -> pd.DataFrame:
@@ -142,7 +131,7 @@ def _find_column(table: pd.DataFrame, role: str, named: str | None, path: Path) 
         return named
     fitting = columns_like(table, role)
     if len(fitting) > 1:
-        exact = [column for column in fitting if _normalised(column) == f"patient {role}"]
+        exact = [column for column in fitting if normalised(column) == f"patient {role}"]
         if len(exact) == 1:
             return exact[0]
         both = " and ".join(repr(column) for column in fitting[:2])
@@ -158,7 +147,7 @@ def _sides(values: pd.Series, column: str, path: Path) -> pd.Series:
             f"{path}: column {column!r} is empty in {int(empty.sum())} of {len(sides)} rows, not train or test."
         )
     if unknown := set(sides) - {"train", "test", ""}:
-        raise CohortUnreadable(f"{path}: column {column!r} has {min(unknown)!r}, not train or test.")
+        raise CohortUnreadable(f"{path}: column {column!r} has {min(unknown)[:40]!r}, not train or test.")
     return sides.where(~empty, None)
 
 
@@ -168,7 +157,7 @@ def _hemoglobin(values: pd.Series, column: str, options: CohortOptions) -> tuple
     given = pd.to_numeric(values, errors="coerce")
     numbers = given * _PER_G_DL["g/dl" if chosen == "auto" else chosen]
     low, high = _POSSIBLE
-    match = re.search(r"\b(g dl|g l|mmol)\b", _normalised(column))
+    match = re.search(r"\b(g dl|g l|mmol)\b", normalised(column))
     named = {"g dl": "g/dl", "g l": "g/l", "mmol": "mmol/l"}[match[1]] if match else None
     doubt = ""
     is_possible = _LOWEST_MEDIAN <= numbers.median() <= high
@@ -195,12 +184,7 @@ def _lost(values: pd.Series, read: pd.Series, column: str, why: str) -> list[str
     if not lost.any():
         return []
     first = values[lost].iloc[0]
-    return [f"{int(lost.sum())} values of {column!r} are {why} (first: {str(first)!r}) and were left empty."]
-
-
-def _normalised(name: str) -> str:
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    return " ".join(re.findall(r"[a-z0-9]+", plain))
+    return [f"{int(lost.sum())} values of {column!r} are {why} (first: {str(first)[:40]!r}) and were left empty."]
 
 
 def _listed(table: pd.DataFrame) -> str:
