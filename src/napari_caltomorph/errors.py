@@ -155,13 +155,22 @@ class ProbeRefused(CaltomorphError):
 
 def first_line(error: Exception) -> str:
     """Return the first line of another library's error, at most 160 characters; its type where it has no text."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+    return shortened((str(error).splitlines() or [type(error).__name__])[0], 160)
 
 
 def invalid_field(error: ValidationError, whole: str = "the file") -> str:
-    """Return the first problem that pydantic found, as ``"field.name: message"``; `whole` where it is in no field."""
-    first = error.errors(include_url=False)[0]
-    return f"{'.'.join(str(part) for part in first['loc']) or whole}: {first['msg']}"
+    """Return the first problem that pydantic found, as ``"field.name: message"``; `whole` where it is in no field.
+
+    It has at most some 240 characters: names and values in a file are anyone's.
+    """
+    first = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or whole
+    return f"{shortened(field, 80)}: {shortened(first['msg'].removeprefix('Value error, '), 160)}"
+
+
+def shortened(text: str, length: int) -> str:
+    """Return a text of at most this length; what is left out is marked."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def refuse_newer_schema(path: Path, version: object, newest: int, refusal: type[CaltomorphError]) -> None:

@@ -21,6 +21,9 @@ import platformdirs
 
 from napari_caltomorph.errors import DiskFull, OutputRefused, printable
 
+StrPath = str | os.PathLike[str]
+"""A path as public functions take it; ``~`` is the shell's and is not expanded."""
+
 # What network file systems without locks report; macOS has ENOTSUP next to EOPNOTSUPP.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -141,7 +144,17 @@ def only_run(
 def path_of(name: str) -> Path:
     """Return the path that `printable` was made of: the name itself where it exists, its bytes otherwise."""
     path = Path(name)
-    return path if path.exists() else Path(os.fsdecode(unquote_to_bytes(name)))
+    with contextlib.suppress(OSError):  # longer than any file's name
+        return path if path.exists() else Path(os.fsdecode(unquote_to_bytes(name)))
+    return path
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file; false, too, for what no file can be called."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def place_of(paths: Iterable[Path]) -> str:

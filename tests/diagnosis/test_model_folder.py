@@ -191,14 +191,14 @@ def test_member_with_one_changed_byte_is_refused(folder):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ModelRefused, match=r"fold_2\.safetensors is not the file that model\.json names"):
+    with pytest.raises(ModelRefused, match=r"fold_2\.safetensors .*not the one that model\.json names"):
         Ensemble.load(folder)
 
 
 def test_member_of_another_model_is_refused(tmp_path, folder, make_ensemble):
     make_ensemble(seed=1).save(tmp_path / "other")
     shutil.copyfile(tmp_path / "other" / "fold_0.safetensors", folder / "fold_0.safetensors")
-    with pytest.raises(ModelRefused, match=r"fold_0\.safetensors is not the file that model\.json names"):
+    with pytest.raises(ModelRefused, match=r"fold_0\.safetensors .*not the one that model\.json names"):
         Ensemble.load(folder)
 
 
@@ -215,7 +215,7 @@ def test_truncated_member_is_refused_even_when_its_sum_is_written_in(folder, siz
     path = folder / "fold_0.safetensors"
     path.write_bytes(path.read_bytes()[:size])
     name_as_it_is(folder, 0)
-    with pytest.raises(ModelRefused, match=r"fold_0\.safetensors is damaged"):
+    with pytest.raises(ModelRefused, match=r"fold_0\.safetensors .*get the model again"):
         Ensemble.load(folder)
 
 
@@ -226,7 +226,7 @@ def test_pickle_in_place_of_a_member_is_not_run(tmp_path, folder):
 
     torch.save({"project.weight": Malicious()}, folder / "fold_0.safetensors")
     name_as_it_is(folder, 0)
-    with pytest.raises(ModelRefused, match="damaged"):
+    with pytest.raises(ModelRefused, match="get the model again"):
         Ensemble.load(folder)
     assert not (tmp_path / "was_run").exists()
 

@@ -243,7 +243,7 @@ def test_a_damaged_checkpoint_is_one_sentence_that_names_the_file_to_remove(few,
         # It is written again in each epoch that is the best so far: all, without validation.
         assert are_same_members(train(read(few), None, OPTIONS, out=stopped, resume=True), undisturbed)
         return
-    with pytest.raises(TrainingRefused, match=rf"{file} is damaged \(.*\); remove .*training") as refused:
+    with pytest.raises(TrainingRefused, match=rf"{file} .*remove .*training") as refused:
         train(read(few), None, OPTIONS, out=stopped, resume=True)
     assert "\n" not in str(refused.value)
     if file == "fold_1.state.safetensors":
@@ -255,9 +255,7 @@ def test_a_damaged_checkpoint_is_one_sentence_that_names_the_file_to_remove(few,
 def test_damaged_weights_of_a_member_at_its_end_are_one_sentence(few, stopped, undisturbed, damage):
     path = training_folder(stopped) / "fold_0.best.safetensors"
     path.write_bytes(path.read_bytes()[:100]) if damage == "cut" else path.unlink()
-    with pytest.raises(
-        TrainingRefused, match=r"fold_0\.best\.safetensors is damaged .*; remove .*fold_0\.state"
-    ) as error:
+    with pytest.raises(TrainingRefused, match=r"fold_0\.best\.safetensors .*remove .*fold_0\.state") as error:
         train(read(few), None, OPTIONS, out=stopped, resume=True)
     assert "\n" not in str(error.value)
     (training_folder(stopped) / "fold_0.state.safetensors").unlink()

@@ -100,7 +100,7 @@ def test_a_training_patient_is_predicted_as_the_mean_of_the_members(model, few):
 
 def test_out_of_fold_numbers_are_those_of_the_member_that_was_not_trained_on_the_patient(model, few):
     folder, ensemble = model
-    patients = TrainingPatients.load(folder)
+    patients = TrainingPatients.load(folder, ensemble.description)
     slugs = ensemble.description.taxonomy.slugs
     predicted = patients.table[[f"out_of_fold_p_{slug}" for slug in slugs]].to_numpy(float)
     folds = read(few).table.set_index("patient_id")["fold"]

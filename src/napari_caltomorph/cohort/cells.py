@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import Collection, Hashable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from napari_caltomorph.encoding import load_bag
 from napari_caltomorph.errors import FeaturesRefused, SmearUnreadable
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import check_smear, open_place
-from napari_caltomorph.storage import paths_of
+from napari_caltomorph.storage import StrPath, paths_of
 
 _COLUMNS = ("n_images", "n_cells", "fingerprint", "problem")
 _Measured = tuple[dict[str, object], Collection[Hashable]]  # columns of a patient, and keys of its images
@@ -133,7 +132,7 @@ def _row_sums(values: NDArray[np.float32]) -> NDArray[np.uint64]:
     return np.ascontiguousarray(values).view(np.uint32).astype(np.uint64) @ weights
 
 
-def cell_shares(place: str | Path, cells: Collection[str] = ()) -> dict[str, float]:
+def cell_shares(place: StrPath, cells: Collection[str] = ()) -> dict[str, float]:
     """Return the share that each cell type has of a smear's labelled cells; empty where no cell is labelled.
 
     Only names are read. With `cells`, such as the usable ones, these alone are counted; all where none of them is in

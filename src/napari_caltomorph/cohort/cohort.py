@@ -10,12 +10,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
+from pydantic import BaseModel
 
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.errors import CohortUnreadable
-from napari_caltomorph.storage import replacing
+from napari_caltomorph.reading import explained, read_as, table_of, typed
+from napari_caltomorph.storage import StrPath, replacing
 from napari_caltomorph.taxonomy import Taxonomy
 
 COLUMNS = {
@@ -83,7 +86,7 @@ class Cohort:
         """How many patients each rule left out, in the order of the rules."""
         return dict(Counter(self.left_out["rule"]))
 
-    def save(self, path: Path) -> None:
+    def save(self, path: StrPath) -> None:
         """Write ``cohort.json``; `OutputRefused` when it cannot be written."""
         content = {
             "schema_version": 1,
@@ -96,39 +99,73 @@ class Cohort:
             "table": json.loads(self.table.to_json(orient="split", index=False, date_format="iso")),
             "left_out": json.loads(self.left_out.to_json(orient="split", index=False)),
         }
-        with replacing(path) as part:
+        with replacing(Path(path)) as part:
             part.write_text(json.dumps(content, indent=1, ensure_ascii=False), "utf-8")
 
     @classmethod
-    def load(cls, path: Path) -> Cohort:
-        """Read a saved cohort; `CohortUnreadable` where there is none, or a newer version wrote it."""
-        try:
-            content = json.loads(path.read_text("utf-8"))
-            if content["schema_version"] != 1:
-                raise CohortUnreadable(
-                    f"{path} has another schema ({content['schema_version']}) than this version reads; inspect again."
-                )
-            table, left_out = (
-                pd.DataFrame(content[name]["data"], columns=content[name]["columns"]) for name in ("table", "left_out")
-            )
+    def load(cls, path: StrPath) -> Cohort:
+        """Read a saved cohort; `CohortUnreadable` where there is none, it is damaged, or a newer version wrote it."""
+        path, refused = Path(path), ("a cohort", CohortUnreadable, "inspect the data again")
+        content = read_as(_File, path, *refused)
+        with explained(path, *refused):
             return cls(
-                name=content["name"],
-                source=Path(content["source"]),
-                layout=content["layout"],
-                taxonomy=Taxonomy.model_validate(content["taxonomy"]),
-                table=with_types(table),
-                left_out=left_out,
-                notes=tuple(content["notes"]),
-                options=CohortOptions.model_validate(content["options"]),
+                name=content.name,
+                source=content.source,
+                layout=content.layout,
+                taxonomy=content.taxonomy,
+                table=content.patients(),
+                left_out=content.left_out.frame(),
+                notes=content.notes,
+                options=content.options,
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CohortUnreadable(
-                f"{path} is no cohort that can be read ({error}); inspect the data again."
-            ) from error
+
+
+class _Table(BaseModel):
+    """A table as pandas' ``orient="split"``."""
+
+    columns: tuple[str, ...]
+    data: list[Any]
+
+    def frame(self) -> pd.DataFrame:
+        return table_of(self.columns, self.data)
+
+
+class _File(BaseModel):
+    """The content of ``cohort.json``."""
+
+    schema_version: Literal[1]
+    name: str
+    source: Path
+    layout: str
+    taxonomy: Taxonomy
+    notes: tuple[str, ...]
+    options: CohortOptions
+    table: _Table
+    left_out: _Table
+
+    def patients(self) -> pd.DataFrame:
+        """Return the table; ValueError where a patient has no id, or a class or number that does not exist."""
+        table = self.table.frame()
+        table = typed(table.reindex(columns=_columns(table)), COLUMNS)
+        if not {*LEFT_OUT_COLUMNS} <= {*self.left_out.columns}:
+            raise ValueError(f"left_out lacks one of {', '.join(LEFT_OUT_COLUMNS)}")
+        if table["patient_id"].isna().any():
+            raise ValueError("a patient has no patient_id")
+        detailed = {one.slug for coarse in self.taxonomy.classes for one in coarse.detailed}
+        classes = {"coarse": {*self.taxonomy.slugs}, "detailed": detailed, "split": {"train", "test"}}
+        for column, known in classes.items():
+            if unknown := {*table[column].dropna()} - known:
+                raise ValueError(f"{column}: {min(unknown)[:40]} does not exist")
+        for column in ("fold", "n_images", "n_cells"):
+            if (table[column].dropna() < 0).any():
+                raise ValueError(f"{column}: a number is negative")
+        return table
 
 
 def with_types(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table with all of `COLUMNS`, first and with their types; missing ones are empty."""
-    rest = [column for column in table.columns if column not in COLUMNS]
-    full = table.reindex(columns=[*COLUMNS, *rest])
-    return full.astype(dict(COLUMNS)).reset_index(drop=True)
+    return table.reindex(columns=_columns(table)).astype(dict(COLUMNS)).reset_index(drop=True)
+
+
+def _columns(table: pd.DataFrame) -> list[str]:
+    return [*COLUMNS, *(column for column in table.columns if column not in COLUMNS)]

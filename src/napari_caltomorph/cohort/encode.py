@@ -32,7 +32,7 @@ from napari_caltomorph.cohort.options import EncodeCohortOptions
 from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear.images import is_image
-from napari_caltomorph.storage import paths_of
+from napari_caltomorph.storage import StrPath, paths_of
 
 # A Metafer cell: 144 x 144 px RGB. An archive or a stack of unknown content has about this many bytes a cell.
 _CELL_BYTES = 144 * 144 * 3
@@ -54,7 +54,7 @@ class EncodeSummary:
 
 def encode_cohort(
     cohort: Cohort,
-    folder: str | Path,
+    folder: StrPath,
     options: EncodeCohortOptions | None = None,
     *,
     open_smear: OpenSmear | None = None,

@@ -21,7 +21,7 @@ from napari_caltomorph.cohort.cohort import Cohort
 from napari_caltomorph.diagnosis.prediction_files import folder_name
 from napari_caltomorph.encoding.features import FeatureOrigin
 from napari_caltomorph.errors import FeaturesRefused
-from napari_caltomorph.storage import only_run, paths_of, replacing
+from napari_caltomorph.storage import StrPath, is_file, only_run, paths_of, replacing
 
 LOCK = ".caltomorph-encode.lock"
 JOURNAL = "run.json"
@@ -30,12 +30,12 @@ JOURNAL = "run.json"
 _SHARE = 20
 
 
-def feature_path(folder: Path, patient_id: str) -> Path:
+def feature_path(folder: StrPath, patient_id: str) -> Path:
     """Return where a patient's features are in a feature folder."""
-    return folder / f"{folder_name(patient_id)}.h5"
+    return Path(folder) / f"{folder_name(patient_id)}.h5"
 
 
-def feature_files(cohort: Cohort, folder: str | Path | None) -> dict[str, tuple[Path, ...]]:
+def feature_files(cohort: Cohort, folder: StrPath | None) -> dict[str, tuple[Path, ...]]:
     """Return the feature files of each patient that has any, by id, in the cohort's order; `load_bag` reads them.
 
     It is the file in the feature folder, if one is given, else those that the cohort's column ``features`` names: one,
@@ -43,9 +43,9 @@ def feature_files(cohort: Cohort, folder: str | Path | None) -> dict[str, tuple[
     """
     files: dict[str, tuple[Path, ...]] = {}
     for patient, named in zip(cohort.table["patient_id"], cohort.table["features"], strict=True):
-        candidates = [] if folder is None else [[feature_path(Path(folder), patient)]]
+        candidates = [] if folder is None else [[feature_path(folder, patient)]]
         candidates += [] if pd.isna(named) else [paths_of(named)]
-        if paths := next((paths for paths in candidates if all(path.is_file() for path in paths)), None):
+        if paths := next((paths for paths in candidates if all(map(is_file, paths))), None):
             files[patient] = tuple(paths)
     return files
 

@@ -16,7 +16,7 @@ from napari_caltomorph.diagnosis.prediction_files import refuse_repeated_ids
 from napari_caltomorph.errors import CohortUnreadable, SmearUnreadable
 from napari_caltomorph.smear import find_smears, patient_id, read_smear
 from napari_caltomorph.smear.trees import folders_in
-from napari_caltomorph.storage import path_of
+from napari_caltomorph.storage import StrPath, path_of
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class FoundPatient:
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
-def find_patients(place: Path) -> dict[str, FoundPatient]:
+def find_patients(place: StrPath) -> dict[str, FoundPatient]:
     """Return every patient with images in a folder or table, by id; no label is needed, and no patient is left out.
 
     Parameters
     ----------
-    place : Path
+    place : str or Path
         A folder in which each folder, archive or stack is one smear, also below folders of diagnoses; a table; a
         directory of another known layout; or a saved ``cohort.json``.
 
@@ -44,6 +44,7 @@ def find_patients(place: Path) -> dict[str, FoundPatient]:
     OutputRefused
         Two patients have one id.
     """
+    place = Path(place)
     if place.suffix == ".json" and place.is_file():
         return _with_images(Cohort.load(place).table, place)
     try:

@@ -15,10 +15,11 @@ from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.splits import split
 from napari_caltomorph.errors import CohortUnreadable
 from napari_caltomorph.progress import OnProgress, ignore
+from napari_caltomorph.storage import StrPath
 from napari_caltomorph.taxonomy import LabelMap, load_label_map, taxonomy_of_labels
 
 
-def read_cohort(path: str | Path, options: CohortOptions | None = None, *, progress: OnProgress = ignore) -> Cohort:
+def read_cohort(path: StrPath, options: CohortOptions | None = None, *, progress: OnProgress = ignore) -> Cohort:
     """Read labelled patients, and decide which are in, with which class, and in which part of the split.
 
     Parameters

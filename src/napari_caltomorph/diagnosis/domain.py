@@ -8,7 +8,7 @@ scores that are sorted one by one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,11 +16,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from napari_caltomorph.diagnosis.options import FrozenModel
 from napari_caltomorph.errors import ModelRefused
+from napari_caltomorph.reading import explained, read_arrays, refuse_misfit
 
 Aspect = Literal["cells", "smear", "embedding"]
 
@@ -213,26 +213,24 @@ class Domain:
         return bytes(save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata={"seal": seal}))
 
     @classmethod
-    def load(cls, path: Path, seal: str, members: int) -> Domain:
-        """Read a model's ``domain.safetensors``; `ModelRefused` where it is damaged, or belongs to another model."""
-        try:
-            with safe_open(path, framework="np") as opened:
-                seal_in_file = (opened.metadata() or {}).get("seal")
-                tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
-            domain = cls(
-                tuple(
-                    MemberDomain(*(tensors[f"{tensor}.{k}"] for tensor in _MEMBER_TENSORS.values()))
-                    for k in range(members)
-                ),
-                tensors["scale"],
-                tuple(tensors[f"unseen.{k}"] for k in range(members)),
-                tensors["cell_distances"],
-            )
-        except (OSError, KeyError, ValueError, SafetensorError) as error:
-            raise ModelRefused(f"{path} is damaged ({error}); get the model again.") from error
-        if seal_in_file != seal:
-            raise ModelRefused(f"{path} belongs to another model than the model.json next to it; get the model again.")
-        return domain
+    def load(cls, path: Path, seal: str, width: int, embedding_widths: Sequence[int]) -> Domain:
+        """Read a model's ``domain.safetensors``; `ModelRefused` where it is damaged, or belongs to another model.
+
+        `width` is that of the features, D, and `embedding_widths` those of the M members' embeddings, E.
+        """
+        with explained(path, "a training domain", ModelRefused, "get the model again"):
+            metadata, tensors = read_arrays(path)
+            if metadata.get("seal") != seal:
+                raise ValueError("it belongs to another model than the model.json next to it")
+            refuse_misfit(tensors, {"scale": (len(ASPECTS), 2), "cell_distances": (len(TAILS),)})
+            members = tuple(_member_of(tensors, k, width, embedded) for k, embedded in enumerate(embedding_widths))
+            refuse_misfit(tensors, {f"unseen.{k}": (len(ASPECTS) + 1, None) for k in range(len(members))})
+            held_out = tuple(tensors[f"unseen.{k}"] for k in range(len(members)))
+            if not all((np.diff(one) >= 0).all() for one in (*held_out, tensors["cell_distances"])):
+                raise ValueError("distances in it are not sorted")
+            if not (tensors["scale"][:, 1] > 0).all() or not sum(one.shape[1] for one in held_out):
+                raise ValueError("it has no scale, or no patients")
+        return cls(members, tensors["scale"], held_out, tensors["cell_distances"])
 
 
 def squared_distances(points: Numbers, centres: Numbers) -> NDArray[np.float64]:
@@ -260,3 +258,26 @@ def robust_scale(distances: Sequence[Numbers]) -> NDArray[np.float64]:
 
 # Field -> tensor in the file, where one has an older name.
 _MEMBER_TENSORS = {name: {"cell_centres": "looks"}.get(name, name) for name in MemberDomain.__dataclass_fields__}
+
+
+def _member_of(tensors: Mapping[str, Numbers], k: int, width: int, embedding_width: int) -> MemberDomain:
+    """Return what a file has of one member; ValueError where its shapes do not fit, or a variance is none."""
+    basis = tensors.get(f"embedding_basis.{k}")
+    rank = basis.shape[-1] if basis is not None and basis.ndim else None
+    shapes = {
+        "centre": (width,),
+        "axes": (width, width),
+        "within": (width,),
+        "between": (width,),
+        "cell_centres": (None, width),
+        "embedding_centre": (embedding_width,),
+        "embedding_basis": (embedding_width, rank),
+        "embedding_variances": (None if rank is None else rank + 1,),
+    }
+    refuse_misfit(tensors, {f"{_MEMBER_TENSORS[name]}.{k}": shape for name, shape in shapes.items()})
+    member = MemberDomain(**{name: tensors[f"{_MEMBER_TENSORS[name]}.{k}"] for name in shapes})
+    if not (len(member.cell_centres) and (member.within > 0).all() and (member.between >= 0).all()):
+        raise ValueError("a variance in it is negative, or cells have no centre")
+    if not (member.embedding_variances > 0).all():
+        raise ValueError("a variance in it is not positive")
+    return member

@@ -23,7 +23,7 @@ from napari_caltomorph.diagnosis.prediction import Prediction
 from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.errors import FeaturesRefused, OutputRefused
 from napari_caltomorph.progress import OnProgress, ignore
-from napari_caltomorph.storage import replacing_folder
+from napari_caltomorph.storage import StrPath, replacing_folder
 
 # Below this the paper left patients out (section 2.2); a prediction is made, with a warning.
 _FEW_CELLS = 50
@@ -43,22 +43,24 @@ class Ensemble:
     domain: Domain | None = field(default=None, compare=False, repr=False)  # The training domain, where it is known
 
     @classmethod
-    def load(cls, folder: Path, device: torch.device | str = "cpu") -> Ensemble:
+    def load(cls, folder: StrPath, device: torch.device | str = "cpu") -> Ensemble:
         """Load a model folder; nothing in it is executed.
 
         Raises `ModelRefused` where it is no model, a member is missing or changed, or ``model.json`` was edited.
         """
+        folder = Path(folder)
         description = read_description(folder)
         members = tuple(load_member(folder, description, m).to(device) for m in description.members)
-        return cls(description, members, folder=folder, domain=load_domain(folder, description))
+        return cls(description, members, folder=folder, domain=load_domain(folder, description, members))
 
-    def save(self, folder: Path, *, overwrite: bool = False, scratch: Path | None = None) -> Ensemble:
+    def save(self, folder: StrPath, *, overwrite: bool = False, scratch: StrPath | None = None) -> Ensemble:
         """Write the model folder: ``model.json``, one safetensors a member, the domain, the card, and ``private/``.
 
         With `overwrite` the folder of another model is replaced, with all files in it. `scratch` is where the files are
         written first (see `storage.replacing_folder`). The ensemble returned has the description that names its files.
         Raises `OutputRefused` where the folder exists, or cannot be written; nothing half-written remains.
         """
+        folder, scratch = Path(folder), None if scratch is None else Path(scratch)
         if overwrite and folder.is_dir() and any(folder.iterdir()) and not (folder / "model.json").is_file():
             raise OutputRefused(f"{folder} is not empty and contains no model to overwrite; choose another name.")
         with replacing_folder(folder, overwrite=overwrite, scratch=scratch) as part:
@@ -72,7 +74,7 @@ class Ensemble:
         """
         if self.patients is not None or self.folder is None:
             return self.patients
-        return TrainingPatients.load(self.folder)
+        return TrainingPatients.load(self.folder, self.description)
 
     def predict(
         self, features: Features, *, alone: NDArray[np.float64] | None = None, progress: OnProgress = ignore

@@ -11,7 +11,7 @@ from napari_caltomorph.diagnosis.model_card import TRAINING_CURVES
 from napari_caltomorph.diagnosis.model_file import read_description
 from napari_caltomorph.diagnosis.prediction_files import folder_name
 from napari_caltomorph.errors import ModelRefused
-from napari_caltomorph.storage import home, replacing_folder
+from napari_caltomorph.storage import StrPath, home, replacing_folder
 
 DEMO = "demo"
 
@@ -47,12 +47,13 @@ def place_for(name: str) -> Path:
     return home("models") / name
 
 
-def add_model(folder: Path, name: str | None = None) -> Path:
+def add_model(folder: StrPath, name: str | None = None) -> Path:
     """Copy a model folder, with `private/`, to where it is found by its name, by default that of the folder.
 
     Raises `ModelRefused` where the model cannot be used, or the name is the demo's or cannot be a folder's. Raises
     `OutputRefused` where there is a model of this name, or the models folder cannot be written.
     """
+    folder = Path(folder)
     target = place_for(folder.resolve().name if name is None else name)
     read_description(folder)  # refuses what is not a model before torch is imported
     from napari_caltomorph.diagnosis.ensemble import Ensemble
@@ -65,9 +66,9 @@ def add_model(folder: Path, name: str | None = None) -> Path:
     return target
 
 
-def export_model(name: str, target: Path) -> Path:
+def export_model(name: str, target: StrPath) -> Path:
     """Copy a model without `private/`, which could identify its patients; raises `ModelRefused`, `OutputRefused`."""
-    folder = find_model(name)
+    folder, target = find_model(name), Path(target)
     with replacing_folder(target) as part:
         _copy_public(folder, part)
     return target

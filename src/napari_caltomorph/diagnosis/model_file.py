@@ -19,13 +19,14 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
     model_validator,
 )
 
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.options import AggregatorOptions, FrozenModel
-from napari_caltomorph.errors import ModelRefused, invalid_field, refuse_newer_schema
+from napari_caltomorph.errors import ModelRefused
+from napari_caltomorph.reading import read_as
+from napari_caltomorph.storage import StrPath
 from napari_caltomorph.taxonomy import Taxonomy
 
 StoppedBy = Literal["validation loss", "fixed number of epochs", "last epoch", "not finite", "hand"]
@@ -97,10 +98,10 @@ class TrainingRecord(FrozenModel):
         return f"Out-of-fold: single members, not the ensemble{optimistic}"
 
 
-SCHEMA_VERSION = 1
+GET_AGAIN = "get the model again"
 
 # A real one has a few kilobytes; a file of this size is not read into memory.
-_MAX_BYTES = 16 * 2**20
+_MAX_BYTES = 16_000_000
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -212,31 +213,12 @@ class ModelDescription(FrozenModel):
         return hashlib.sha256("\n".join(sums).encode()).hexdigest()
 
 
-def read_description(folder: Path) -> ModelDescription:
+def read_description(folder: StrPath) -> ModelDescription:
     """Read a model folder's ``model.json``.
 
     Raises `ModelRefused` where it is no model, newer than this version, or invalid; the message names the field.
     """
-    path = folder / "model.json"
-    raw = _read_json(path)
-    refuse_newer_schema(
-        path, raw.get("schema_version") if isinstance(raw, dict) else None, SCHEMA_VERSION, ModelRefused
-    )
-    try:
-        return ModelDescription.model_validate(raw)
-    except ValidationError as error:
-        raise ModelRefused(f"{path} is invalid: {invalid_field(error, path.name)}. Get the model again.") from error
-
-
-def _read_json(path: Path) -> object:
-    try:
-        size = path.stat().st_size
-        if size > _MAX_BYTES:
-            raise ModelRefused(f"{path} is {size / 2**20:.0f} MB, too large for a model.json; get the model again.")
-        return json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        raise ModelRefused(f"{path.parent} is not a model folder: there is no {path.name} in it.") from None
-    except OSError as error:
-        raise ModelRefused(f"{path} cannot be read ({error.strerror}); get the model again.") from error
-    except (ValueError, RecursionError) as error:  # no JSON, no text, or brackets nested a thousand deep
-        raise ModelRefused(f"{path} is damaged ({error}); get the model again.") from error
+    path = Path(folder) / "model.json"
+    if not path.is_file():
+        raise ModelRefused(f"{path.parent} is not a model folder: there is no {path.name} in it.")
+    return read_as(ModelDescription, path, "a model's description", ModelRefused, GET_AGAIN, at_most=_MAX_BYTES)

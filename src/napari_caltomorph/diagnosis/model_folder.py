@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -16,9 +16,10 @@ from napari_caltomorph.csv_files import read_csv, write_csv
 from napari_caltomorph.diagnosis.domain import DOMAIN_FILE, Domain
 from napari_caltomorph.diagnosis.member import Member
 from napari_caltomorph.diagnosis.model_card import model_card
-from napari_caltomorph.diagnosis.model_file import DomainFile, MemberFile, ModelDescription
+from napari_caltomorph.diagnosis.model_file import GET_AGAIN, DomainFile, MemberFile, ModelDescription
 from napari_caltomorph.encoding.load import misfit
 from napari_caltomorph.errors import ModelRefused
+from napari_caltomorph.reading import explained, read_arrays, refuse_misfit, typed
 from napari_caltomorph.storage import file_sha256
 
 PRIVATE = "private"
@@ -44,19 +45,27 @@ class TrainingPatients:
         (folder / _EMBEDDINGS).write_bytes(save({"embeddings": self.embeddings.float().contiguous()}))
 
     @classmethod
-    def load(cls, model_folder: Path) -> TrainingPatients | None:
+    def load(cls, model_folder: Path, description: ModelDescription) -> TrainingPatients | None:
         """Read ``private/`` of a model folder; None where there is none. Raises `ModelRefused` where it is damaged."""
         folder = model_folder / PRIVATE
         if not folder.is_dir():
             return None
-        try:
-            table = read_csv(folder / _TABLE, dtype=dict.fromkeys(_TEXT, "string"))
-            embeddings = load_file(folder / _EMBEDDINGS)["embeddings"]
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise ModelRefused(f"{folder} is damaged ({error}); get the model again, or remove that folder.") from error
-        if embeddings.ndim != 3 or embeddings.shape[1] != len(table):
-            raise ModelRefused(f"{folder} is damaged (embeddings of other patients); remove it.")
-        return cls(table, embeddings)
+        with explained(folder, "a list of training patients", ModelRefused, f"{GET_AGAIN}, or remove that folder"):
+            table = _patients(read_csv(folder / _TABLE, dtype=dict.fromkeys(_TEXT, "string")), description)
+            _, arrays = read_arrays(folder / _EMBEDDINGS)
+            refuse_misfit(arrays, {"embeddings": (len(description.members), len(table), None)})
+        return cls(table, torch.from_numpy(arrays["embeddings"]))
+
+
+def _patients(table: pd.DataFrame, description: ModelDescription) -> pd.DataFrame:
+    """Return the table of training patients; ValueError where a column is missing, or a value is impossible."""
+    if missing := {"patient_id", "coarse", "fingerprint"} - {*table.columns}:
+        raise ValueError(f"{_TABLE} has no column {min(missing)}")
+    if unknown := {*table["coarse"].dropna()} - {*description.taxonomy.slugs}:
+        raise ValueError(f"{_TABLE}: {min(unknown)[:40]} is no class of the model")
+    numbers = [f"out_of_fold_p_{slug}" for slug in description.taxonomy.slugs]
+    typed(table, {name: float for name in ("fold", "hemoglobin_g_dl", *numbers) if name in table})
+    return table
 
 
 def write_model(
@@ -101,16 +110,14 @@ def load_member(folder: Path, description: ModelDescription, file: MemberFile) -
     path = folder / file.file
     if not path.is_file():
         raise ModelRefused(f"{folder} lacks {file.file}, one of its {len(description.members)} members; get it again.")
-    try:
+    with explained(path, "a member of this model", ModelRefused, GET_AGAIN):
         if file_sha256(path) != file.sha256:
-            raise ModelRefused(
-                f"{path} is not the file that model.json names (its SHA-256 differs); get the model again."
-            )
+            raise ValueError("its SHA-256 is not the one that model.json names")
         with safe_open(path, framework="pt") as opened:
             seal = (opened.metadata() or {}).get("seal")
         weights = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelRefused(f"{path} is damaged ({error}); get the model again.") from error
+    if not all(value.is_floating_point() and bool(value.isfinite().all()) for value in weights.values()):
+        raise ModelRefused(f"{path} is damaged (a weight is not a finite number); {GET_AGAIN}.")
     if seal != description.seal:
         raise ModelRefused(
             f"{folder / 'model.json'} was changed since the model was made: it no longer describes what {file.file} "
@@ -124,13 +131,14 @@ def load_member(folder: Path, description: ModelDescription, file: MemberFile) -
     return member.eval().requires_grad_(False)
 
 
-def load_domain(folder: Path, description: ModelDescription) -> Domain | None:
+def load_domain(folder: Path, description: ModelDescription, members: Sequence[Member]) -> Domain | None:
     """Load the training domain, if the model has one; `ModelRefused` where the file is missing or damaged."""
     if description.domain is None:
         return None
     path = folder / DOMAIN_FILE
     if not path.is_file():
         raise ModelRefused(f"{folder} lacks {DOMAIN_FILE}, which its model.json names; get the model again.")
-    if file_sha256(path) != description.domain.sha256:
-        raise ModelRefused(f"{path} is not the file that model.json names (its SHA-256 differs); get the model again.")
-    return Domain.load(path, description.seal, len(description.members))
+    with explained(path, "the domain of this model", ModelRefused, GET_AGAIN):
+        if file_sha256(path) != description.domain.sha256:
+            raise ValueError("its SHA-256 is not the one that model.json names")
+    return Domain.load(path, description.seal, description.encoder.width, [m.aggregator.width for m in members])

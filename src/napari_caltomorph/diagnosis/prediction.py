@@ -9,18 +9,18 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, PlainSerializer, ValidationError, model_validator
+from pydantic import BeforeValidator, PlainSerializer, model_validator
 
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.domain import WITHDRAWN, DomainResult
 from napari_caltomorph.diagnosis.model_file import ErrorInterval, Threshold
 from napari_caltomorph.diagnosis.options import AttentionKind, FrozenModel
-from napari_caltomorph.errors import PredictionUnreadable, invalid_field, refuse_newer_schema
-from napari_caltomorph.storage import replacing
+from napari_caltomorph.errors import PredictionUnreadable
+from napari_caltomorph.reading import read_as
+from napari_caltomorph.storage import StrPath, replacing
 from napari_caltomorph.taxonomy import Taxonomy
 
 FILE_NAME = "prediction.json"
-SCHEMA_VERSION = 1
 NO_ATTENTION = "This model has no attention: its cells are in the smear's order."
 
 
@@ -48,7 +48,7 @@ class LeftOutCell(FrozenModel):
     by: Literal["rule", "user"]
 
 
-class Prediction(BaseModel, frozen=True, extra="forbid", arbitrary_types_allowed=True, protected_namespaces=()):
+class Prediction(FrozenModel, arbitrary_types_allowed=True, protected_namespaces=()):
     """The diagnosis of one patient."""
 
     schema_version: Literal[1] = 1
@@ -292,25 +292,17 @@ class Prediction(BaseModel, frozen=True, extra="forbid", arbitrary_types_allowed
         numbers += [] if before.hemoglobin is None else [f"hemoglobin {before.hemoglobin:.1f} g/dl"]
         return f"{count} {'cell was' if count == 1 else 'cells were'} left out by hand; before: {', '.join(numbers)}"
 
-    def save(self, path: Path) -> None:
+    def save(self, path: StrPath) -> None:
         """Write ``prediction.json``; `OutputRefused` when it cannot be written."""
-        with replacing(path) as part:
+        with replacing(Path(path)) as part:
             part.write_text(self.model_dump_json(indent=1), "utf-8")
 
     @classmethod
-    def load(cls, path: Path) -> Prediction:
+    def load(cls, path: StrPath) -> Prediction:
         """Read a saved prediction: the file, or the folder that contains ``prediction.json``.
 
         Raises `PredictionUnreadable` where there is none, it is damaged, or a newer version wrote it.
         """
+        path = Path(path)
         path = path / FILE_NAME if path.is_dir() else path
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise PredictionUnreadable(f"{path} cannot be read ({error.strerror}).") from error
-        except ValidationError as error:
-            versions = (p["input"] for p in error.errors(include_url=False) if p["loc"] == ("schema_version",))
-            refuse_newer_schema(path, next(versions, None), SCHEMA_VERSION, PredictionUnreadable)
-            raise PredictionUnreadable(
-                f"{path} is not a prediction of this version ({invalid_field(error)}); predict the smear again."
-            ) from error
+        return read_as(cls, path, "a prediction", PredictionUnreadable, "predict the smear again")

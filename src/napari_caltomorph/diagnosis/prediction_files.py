@@ -15,6 +15,7 @@ from napari_caltomorph.csv_files import write_csv
 from napari_caltomorph.diagnosis.prediction import FILE_NAME, Prediction
 from napari_caltomorph.errors import OutputRefused, SmearUnreadable
 from napari_caltomorph.smear import Smear, open_place
+from napari_caltomorph.storage import StrPath
 
 PATIENT_TABLE = "predictions.csv"
 CELL_TABLE = "cells.csv"
@@ -23,7 +24,7 @@ CELL_TABLE = "cells.csv"
 _NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 
 
-def save_predictions(predictions: Sequence[Prediction], folder: Path) -> list[Path]:
+def save_predictions(predictions: Sequence[Prediction], folder: StrPath) -> list[Path]:
     """Write one row a patient, one row a cell, and each prediction whole, into a folder; return the files written.
 
     The ``prediction.json`` of a single patient is next to the tables; with several patients each has a folder. Files of
@@ -31,7 +32,7 @@ def save_predictions(predictions: Sequence[Prediction], folder: Path) -> list[Pa
     written.
     """
     refuse_repeated_ids([p.patient_id for p in predictions])
-    paths = []
+    folder, paths = Path(folder), []
     for prediction in predictions:
         path = prediction_file(folder, prediction.patient_id, patients=len(predictions))
         prediction.save(path)

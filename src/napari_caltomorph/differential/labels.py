@@ -7,6 +7,7 @@ renamed. Where one side has no fingerprint, the patient's id is compared.
 from __future__ import annotations
 
 import getpass
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -22,6 +23,7 @@ from napari_caltomorph.differential.cell_types import cell_type, in_reading_orde
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import LabelsUnreadable
 from napari_caltomorph.smear import Smear
+from napari_caltomorph.storage import StrPath
 
 FOLDER = "folder"
 """The author of labels that come from the names of sub-folders."""
@@ -134,21 +136,21 @@ class CellLabels:
 _COLUMNS = tuple(field.name for field in fields(CellLabel))
 
 
-def save_labels(labels: CellLabels, path: Path) -> None:
+def save_labels(labels: CellLabels, path: StrPath) -> None:
     """Write one row per cell, with the columns of `CellLabel`; `OutputRefused` when it cannot be written."""
     table = pd.DataFrame([[getattr(row, name) for name in _COLUMNS] for row in labels.rows], columns=list(_COLUMNS))
-    write_csv(table, path)
+    write_csv(table, Path(path))
 
 
-def read_labels(paths: Path | Sequence[Path]) -> CellLabels:
+def read_labels(paths: StrPath | Sequence[StrPath]) -> CellLabels:
     """Read tables of labelled cells; where two label one cell, the later takes precedence (`CellLabels.merged`).
 
     They are CSV with the columns patient_id, cell and label; by, when and smear_fingerprint where they are known.
     Raises `LabelsUnreadable`, which names the column or the line to fix.
     """
     labels = CellLabels()
-    for path in [paths] if isinstance(paths, Path) else paths:
-        labels = labels.merged(_read(path))
+    for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
+        labels = labels.merged(_read(Path(path)))
     return labels
 
 

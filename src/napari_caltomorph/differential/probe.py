@@ -14,15 +14,15 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
-from safetensors import SafetensorError, safe_open
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, model_validator
 from safetensors.numpy import save
 
 from napari_caltomorph.differential.cell_types import cell_type
 from napari_caltomorph.differential.count import Differential
 from napari_caltomorph.encoding import Features
-from napari_caltomorph.errors import FeaturesRefused, ProbeRefused, invalid_field
-from napari_caltomorph.storage import replacing
+from napari_caltomorph.errors import FeaturesRefused, ProbeRefused, shortened
+from napari_caltomorph.reading import explained, parse_document, read_arrays, refuse_misfit, validated
+from napari_caltomorph.storage import StrPath, replacing
 
 _HEADER = "probe"
 
@@ -146,33 +146,22 @@ class Probe:
         header = {_HEADER: self.description.model_dump_json()}
         return save({"weights": self.weights, "bias": self.bias}, metadata=header)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: StrPath) -> None:
         """Write the probe as one ``.safetensors`` file; `OutputRefused` when it cannot be written."""
-        with replacing(path) as partial:
+        with replacing(Path(path)) as partial:
             partial.write_bytes(self._content)
 
     @classmethod
-    def load(cls, path: Path) -> Probe:
+    def load(cls, path: StrPath) -> Probe:
         """Read a saved probe; `ProbeRefused` where the file is missing, no probe, damaged, or of a newer version."""
-        try:
-            with safe_open(path, framework="numpy") as file:
-                header = (file.metadata() or {}).get(_HEADER)
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-        except (OSError, SafetensorError) as error:
-            raise ProbeRefused(f"{path} is not a readable probe ({error}); choose another file.") from error
-        if header is None:
-            raise ProbeRefused(f"{path} contains weights, but not those of a probe; choose a file saved by the probe.")
-        try:
-            description = ProbeDescription.model_validate_json(header)
-        except ValidationError as error:
-            raise ProbeRefused(
-                f"{path} is not a probe of this version ({invalid_field(error, 'its description')}); train it again, "
-                "or run `pip install --upgrade napari-caltomorph`."
-            ) from error
-        shape = (len(description.types), description.width)
-        shapes = {name: array.shape for name, array in arrays.items()}
-        if shapes != {"weights": shape, "bias": shape[:1]} or not all(np.isfinite(a).all() for a in arrays.values()):
-            raise ProbeRefused(f"{path} is damaged (its weights do not fit its types); train the probe again.")
+        path = Path(path)
+        with explained(path, "a probe", ProbeRefused, "train the probe again, or choose another file"):
+            metadata, arrays = read_arrays(path)
+            if _HEADER not in metadata:
+                raise ValueError("it contains weights, but not those of a probe")
+            description = validated(ProbeDescription, parse_document(metadata[_HEADER]), path, ProbeRefused)
+            shape = (len(description.types), description.width)
+            refuse_misfit(arrays, {"weights": shape, "bias": shape[:1]})
         return cls(description, arrays["weights"].astype(np.float64), arrays["bias"].astype(np.float64))
 
     def _refuse_other_features(self, features: Features) -> None:
@@ -187,5 +176,6 @@ class Probe:
             if theirs is not None and needed is not None and theirs != needed:
                 raise FeaturesRefused(
                     f"{features.patient_id}: the features have {what} {str(theirs)[:40]}, the probe was trained on "
-                    f"{str(needed)[:40]} ({mine.encoder or 'unknown encoder'}); encode the smear with that encoder."
+                    f"{str(needed)[:40]} ({shortened(mine.encoder or 'unknown encoder', 40)}); encode the smear with "
+                    "that encoder."
                 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from napari_caltomorph.encoding import checkpoints
 from napari_caltomorph.errors import WeightsMissing
-from napari_caltomorph.storage import home
+from napari_caltomorph.storage import StrPath, home
 
 if TYPE_CHECKING:
     import torch
@@ -151,12 +151,13 @@ def find_encoder(name: str) -> Encoder:
     raise WeightsMissing(f"There is no encoder {name!r}; known are {', '.join(ENCODERS)} and timm:<architecture>.")
 
 
-def find_weights(encoder: Encoder, given: Path | None = None) -> Path:
+def find_weights(encoder: Encoder, given: StrPath | None = None) -> Path:
     """Return the weights file: the given one, or the one kept for this encoder.
 
     Raises `WeightsMissing` where it is not on this machine; the message says how to get it.
     """
     if given is not None:
+        given = Path(given)
         if not given.is_file():
             raise WeightsMissing(f"{given} does not exist; check the path of the {encoder.name} weights.")
         return given

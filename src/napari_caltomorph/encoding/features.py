@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_caltomorph.errors import FeaturesRefused, first_line, printable
-from napari_caltomorph.storage import replacing
+from napari_caltomorph.storage import StrPath, replacing
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Features:
         rows = {cell: row for row, cell in enumerate(self.cells)}
         return replace(self, values=self.values[[rows[cell] for cell in cells]], cells=tuple(cells))
 
-    def save(self, path: Path) -> None:
+    def save(self, path: StrPath) -> None:
         """Write ``<patient_id>.h5`` under a temporary name, then rename; `OutputRefused` when it cannot be."""
         # Made in memory: when a disk fills up, the error of the HDF5 library looks like a bug.
         content = io.BytesIO()
@@ -77,15 +77,16 @@ class Features:
             for key, value in asdict(self.origin).items():
                 if value is not None:
                     file.attrs[key] = value
-        with replacing(path) as part:
+        with replacing(Path(path)) as part:
             part.write_bytes(content.getbuffer())
 
     @classmethod
-    def load(cls, path: Path) -> Features:
+    def load(cls, path: StrPath) -> Features:
         """Read a bag of features; files of GenBloom, CLAM, TRIDENT (``features``) and STAMP (``feats``) as they are.
 
         Raises `FeaturesRefused` where it is no HDF5 file, or has no bag of features.
         """
+        path = Path(path)
         try:
             with h5py.File(path, "r") as file:
                 name = next((n for n in ("features", "feats") if n in file), None)

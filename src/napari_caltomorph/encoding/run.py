@@ -22,6 +22,7 @@ from napari_caltomorph.encoding.options import EncodeOptions
 from napari_caltomorph.errors import CellUnreadable, FeaturesRefused, OutputRefused, SmearUnreadable
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import QUALITY_RULES, Smear, check_smear
+from napari_caltomorph.storage import StrPath
 
 Images = list[NDArray[np.uint8]]
 
@@ -34,7 +35,7 @@ def encode(
     options: EncodeOptions | None = None,
     *,
     encoder: LoadedEncoder | None = None,
-    cache: Path | None = None,
+    cache: StrPath | None = None,
     progress: OnProgress = ignore,
 ) -> Features:
     """Turn every usable cell of a smear into one feature vector.
@@ -45,7 +46,7 @@ def encode(
         N usable cells, uint8 RGB, any size; graded first if it is not.
     encoder : LoadedEncoder, optional
         The encoder of `options`, when it is loaded already.
-    cache : Path, optional
+    cache : str or Path, optional
         A folder. Features found there are reused if they were made in the same way from the same smear; new ones are
         added.
 
@@ -63,7 +64,7 @@ def encode(
         smear = check_smear(smear, progress=progress)
     encoder = encoder or load_encoder(options)
     origin = _origin(smear, encoder)
-    path = None if cache is None else _place(cache, encoder.weights_sha256, encoder.precision, smear.fingerprint)
+    path = None if cache is None else _place(Path(cache), encoder.weights_sha256, encoder.precision, smear.fingerprint)
     known = _reusable(path, origin)
     missing = [int(i) for i in smear.usable if smear.cells[i] not in known]
     values = _encode_cells(smear, missing, encoder, options.batch_size, progress)

@@ -13,7 +13,7 @@ from pathlib import Path
 from napari_caltomorph.encoding.encoders import ENCODERS, WEIGHT_SUFFIXES, Encoder, WeightsFolder, find_weights
 from napari_caltomorph.errors import OutputRefused, WeightsMissing, WeightsRefused, first_line
 from napari_caltomorph.progress import OnProgress, Progress, ignore
-from napari_caltomorph.storage import file_sha256, home, replacing
+from napari_caltomorph.storage import StrPath, file_sha256, home, replacing
 
 _CHUNK = 2**16
 
@@ -29,7 +29,7 @@ class WeightsReport:
     is_known: bool  # The file's sum is one that its authors published
 
 
-def verify_weights(encoder: Encoder, given: Path | None = None) -> WeightsReport:
+def verify_weights(encoder: Encoder, given: StrPath | None = None) -> WeightsReport:
     """Load a weights file, strictly, and return its checksums; raises `WeightsMissing`, `WeightsRefused`."""
     from napari_caltomorph.encoding.load import build_module, load_weights
 
@@ -39,12 +39,13 @@ def verify_weights(encoder: Encoder, given: Path | None = None) -> WeightsReport
     return WeightsReport(encoder.name, path, found, weights_sha256, found in {s.sha256 for s in encoder.sources})
 
 
-def add_weights(file: Path, encoder: Encoder | None = None) -> WeightsReport:
+def add_weights(file: StrPath, encoder: Encoder | None = None) -> WeightsReport:
     """Copy a weights file (``.pth``, ``.bin``, ``.pt``, ``.safetensors``) to the folder where it is found from now on.
 
     Without `encoder`, the shapes in the file tell which one it is for. Raises `WeightsMissing`, `WeightsRefused`,
     `OutputRefused`.
     """
+    file = Path(file)
     if not file.is_file():
         raise WeightsMissing(f"{file} does not exist; check the path.")
     if file.suffix.lower() not in WEIGHT_SUFFIXES:

@@ -31,6 +31,7 @@ from napari_caltomorph.evaluation.statements import statements
 from napari_caltomorph.statistics.classification import roc_curve
 from napari_caltomorph.statistics.metric import Metric
 from napari_caltomorph.statistics.reliability import Reliability, reliability
+from napari_caltomorph.storage import StrPath
 
 # Keys of evaluation.json that have another name in the code.
 _COUNTS_IN_FILE = {"evaluated": "judged", "not evaluated": "not judged"}
@@ -114,17 +115,17 @@ class Evaluation(EvaluatedPatients):
         """Return the same predictions at another malignancy threshold."""
         return replace(self, provenance=self.provenance.model_copy(update={"threshold": threshold}))
 
-    def save(self, folder: Path) -> list[Path]:
+    def save(self, folder: StrPath) -> list[Path]:
         """Write ``evaluation.json``, ``predictions.csv`` and ``embeddings.safetensors``; return their paths."""
-        return write_evaluation(self, self._as_plain_data(), self.statements, folder)
+        return write_evaluation(self, self._as_plain_data(), self.statements, Path(folder))
 
     @classmethod
-    def load(cls, path: Path) -> Evaluation:
+    def load(cls, path: StrPath) -> Evaluation:
         """Read what `save` wrote: the folder, or its ``evaluation.json``.
 
         Raises `EvaluationUnreadable` where there is none, it is damaged, or a newer version wrote it.
         """
-        evaluated = read_evaluation(path)
+        evaluated = read_evaluation(Path(path))
         return cls(**{field.name: getattr(evaluated, field.name) for field in fields(evaluated)})
 
     def _reliability(self, probabilities: NDArray[np.float64], is_true: NDArray[np.bool_]) -> Reliability | None:

@@ -11,21 +11,29 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, JsonValue, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save
+from pydantic import BaseModel, JsonValue, TypeAdapter
+from safetensors.numpy import save
 
 from napari_caltomorph.csv_files import write_csv
-from napari_caltomorph.errors import EvaluationUnreadable, invalid_field, refuse_newer_schema
+from napari_caltomorph.errors import EvaluationUnreadable
 from napari_caltomorph.evaluation.options import EvaluateOptions
-from napari_caltomorph.evaluation.patients import COLUMNS, Embeddings, EvaluatedPatients, Provenance
+from napari_caltomorph.evaluation.patients import (
+    COLUMNS,
+    NOT_EVALUATED_COLUMNS,
+    Embeddings,
+    EvaluatedPatients,
+    Provenance,
+)
+from napari_caltomorph.reading import explained, parse_document, read_arrays, read_as, refuse_misfit, table_of, typed
 from napari_caltomorph.storage import file_sha256, replacing
 from napari_caltomorph.taxonomy import Taxonomy
 
 FILE_NAME = "evaluation.json"
 PATIENT_TABLE = "predictions.csv"
 EMBEDDINGS = "embeddings.safetensors"
-SCHEMA_VERSION = 1
+
+_REFUSED = ("an evaluation", EvaluationUnreadable, "evaluate again")
+_SLUGS = TypeAdapter(tuple[str, ...])
 
 
 class _Table(BaseModel, extra="forbid", allow_inf_nan=False):
@@ -40,7 +48,7 @@ class _Table(BaseModel, extra="forbid", allow_inf_nan=False):
         return cls(columns=tuple(map(str, table.columns)), rows=rows)
 
     def frame(self) -> pd.DataFrame:
-        return pd.DataFrame(list(self.rows), columns=list(self.columns))
+        return table_of(self.columns, self.rows)
 
 
 class _File(BaseModel, extra="forbid", allow_inf_nan=False):
@@ -95,32 +103,41 @@ def write_evaluation(
 
 
 def read_evaluation(path: Path) -> EvaluatedPatients:
+    """Read what `write_evaluation` wrote: the folder, or its ``evaluation.json``."""
     path = path / FILE_NAME if path.is_dir() else path
-    try:
-        raw = json.loads(path.read_bytes())
-        version = raw.get("schema_version") if isinstance(raw, dict) else None
-        refuse_newer_schema(path, version, SCHEMA_VERSION, EvaluationUnreadable)
-        content = _File.model_validate(raw)
-        patients = content.patients.frame()
-        patients = patients.astype({**COLUMNS, **{f"p_{slug}": float for slug in content.taxonomy.slugs}})
-        embeddings = _load_embeddings(content, path.with_name(EMBEDDINGS), len(patients))
-    except ValidationError as error:
-        raise EvaluationUnreadable(
-            f"{path} is not an evaluation of this version ({invalid_field(error)}); evaluate again."
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
-        raise EvaluationUnreadable(f"{path} is no evaluation that can be read ({error}); evaluate again.") from error
+    content = read_as(_File, path, *_REFUSED)
+    with explained(path, *_REFUSED):
+        patients = _patients(content)
+        covariates, not_evaluated = content.covariates.frame(), content.unjudged.frame()
+        if len(covariates) not in (0, len(patients)) or not {*NOT_EVALUATED_COLUMNS} <= {*not_evaluated.columns}:
+            raise ValueError("its tables are of other patients")
     return EvaluatedPatients(
         patients=patients,
         taxonomy=content.taxonomy,
         cohort_taxonomy=content.cohort_taxonomy,
         provenance=content.provenance,
         options=content.options,
-        embeddings=embeddings,
-        covariates=content.covariates.frame(),
-        not_evaluated=content.unjudged.frame(),
+        embeddings=_load_embeddings(content, path.with_name(EMBEDDINGS), len(patients)),
+        covariates=covariates,
+        not_evaluated=not_evaluated,
         notes=content.notes,
     )
+
+
+def _patients(content: _File) -> pd.DataFrame:
+    """Return the table of patients; ValueError where its classes are not those of the model, or its numbers are off."""
+    slugs = content.taxonomy.slugs
+    patients = typed(content.patients.frame(), COLUMNS | {f"p_{slug}": float for slug in slugs})
+    several = [slug for slugs_of_one in patients["coarse_set"].dropna() for slug in slugs_of_one.split("|")]
+    if unknown := {*patients["truth"].dropna(), *several} - {*slugs}:
+        raise ValueError(f"{min(unknown)[:40]} is none of its classes")
+    probabilities = patients[[f"p_{slug}" for slug in slugs]].to_numpy()
+    if not ((probabilities >= 0) & (probabilities <= 1)).all():  # false for a missing one, too
+        raise ValueError("a probability is not between 0 and 1")
+    folds = patients["fold"].dropna()
+    if (patients["n_cells"].dropna() < 0).any() or not folds.between(0, content.provenance.members - 1).all():
+        raise ValueError("a number of cells is negative, or a member does not exist")
+    return patients
 
 
 def patient_table(evaluated: EvaluatedPatients) -> pd.DataFrame:
@@ -167,14 +184,16 @@ def _named(evaluated: EvaluatedPatients, slugs: tuple[str, ...]) -> str:
 def _load_embeddings(content: _File, path: Path, patients: int) -> Embeddings | None:
     if content.embeddings_sha256 is None or content.embeddings_member is None:
         return None
-    if file_sha256(path) != content.embeddings_sha256:
-        raise ValueError(f"{path.name} belongs to another evaluation")
-    tensors = load_file(path)
-    with safe_open(path, framework="np") as opened:
-        classes = json.loads((opened.metadata() or {})["training_classes"])
-    if len(tensors["judged"]) != patients:
-        raise ValueError(f"{path.name} has {len(tensors['judged'])} patients, {patients} were evaluated")
-    return Embeddings(content.embeddings_member, tensors["judged"], tensors.get("training"), tuple(classes))
+    with explained(path, *_REFUSED):
+        if file_sha256(path) != content.embeddings_sha256:
+            raise ValueError("it belongs to another evaluation")
+        metadata, arrays = read_arrays(path)
+        classes = _SLUGS.validate_python(parse_document(metadata.get("training_classes", "[]")))
+        width = arrays["judged"].shape[-1] if "judged" in arrays else None
+        refuse_misfit(arrays, {"judged": (patients, width)})
+        if "training" in arrays:
+            refuse_misfit(arrays, {"training": (len(classes), width)})
+    return Embeddings(content.embeddings_member, arrays["judged"], arrays.get("training"), classes)
 
 
 def _plain(value: Any) -> str | bool | int | float | None:

@@ -36,6 +36,7 @@ from napari_caltomorph.evaluation.options import EvaluateOptions
 from napari_caltomorph.evaluation.patients import NOT_EVALUATED_COLUMNS, Provenance
 from napari_caltomorph.evaluation.truth import ClassesMap
 from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.storage import StrPath
 
 _LIBRARIES = ("napari-caltomorph", "torch", "numpy", "scipy", "scikit-learn")
 
@@ -43,7 +44,7 @@ _LIBRARIES = ("napari-caltomorph", "torch", "numpy", "scipy", "scikit-learn")
 def evaluate(
     ensemble: Ensemble,
     cohort: Cohort,
-    features: str | Path | None = None,
+    features: StrPath | None = None,
     options: EvaluateOptions | None = None,
     *,
     progress: OnProgress = ignore,
@@ -166,7 +167,7 @@ def _chosen(cohort: Cohort, options: EvaluateOptions) -> pd.DataFrame:
 
 
 def _rows_with_features(
-    table: pd.DataFrame, files: Mapping[str, tuple[Path, ...]], folder: str | Path | None, options: EvaluateOptions
+    table: pd.DataFrame, files: Mapping[str, tuple[Path, ...]], folder: StrPath | None, options: EvaluateOptions
 ) -> tuple[list[tuple[int, tuple[Path, ...]]], list[tuple[str, str]]]:
     """Return the rows with their feature files, and the patients without one."""
     patients = zip(table.index, table["patient_id"], strict=True)

@@ -7,8 +7,6 @@ one of their spellings, and the file may put several under one name (paper, figu
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from napari_caltomorph.errors import EvaluationRefused
+from napari_caltomorph.reading import SMALL, explained, read_document
 from napari_caltomorph.taxonomy import Taxonomy
 from napari_caltomorph.taxonomy.label_text import key
 
@@ -120,11 +119,8 @@ def _row_of(target: str) -> str:
 
 
 def _read(path: Path) -> dict[str, str]:
-    try:
-        text = path.read_text("utf-8")
-        content = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
-    except (OSError, ValueError) as error:
-        raise EvaluationRefused(f"{path} is no classes map that can be read ({error}); write JSON or TOML.") from error
+    with explained(path, "a classes map", EvaluationRefused, "write it as JSON or TOML"):
+        content = read_document(path, at_most=SMALL)
     if not isinstance(content, dict) or not all(isinstance(value, str | None) for value in content.values()):
         raise EvaluationRefused(f"{path}: a classes map is one object, class of the cohort -> class of the model.")
     return {slug: OUTSIDE if target is None else target for slug, target in content.items()}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions
+from napari_caltomorph.storage import StrPath
 from napari_caltomorph.training import TrainOptions
 
 if TYPE_CHECKING:
@@ -42,17 +42,17 @@ def shell_line(words: Sequence[object]) -> str:
     return shlex.join(str(word) for word in words)
 
 
-def evaluate_command(request: EvaluateRequest, out: Path) -> str:
+def evaluate_command(request: EvaluateRequest, out: StrPath) -> str:
     """Return the ``caltomorph evaluate`` line of a request, with results in `out`."""
     words = ["caltomorph", "evaluate", request.cohort, "--model", request.model, *_of_features(request.features)]
     return shell_line([*words, "--out", out, *flags(request.options), *_of_cohort(request.patients)])
 
 
 def train_command(
-    cohort: Path,
+    cohort: StrPath,
     patients: CohortOptions,
-    features: Path | None,
-    out: Path,
+    features: StrPath | None,
+    out: StrPath,
     options: TrainOptions,
     *,
     resume: bool = False,
@@ -69,7 +69,7 @@ def train_command(
     return f"{shell_line(first)} && {line}"
 
 
-def _of_features(folder: Path | None) -> list[object]:
+def _of_features(folder: StrPath | None) -> list[object]:
     return [] if folder is None else ["--features", folder]
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from napari_caltomorph.cohort import Cohort, CohortOptions, EncodeCohortOptions, read_cohort
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.progress import OnProgress, ignore
+from napari_caltomorph.storage import StrPath
 
 
-def read_patients(place: Path, options: CohortOptions, *, progress: OnProgress = ignore) -> Cohort:
+def read_patients(place: StrPath, options: CohortOptions, *, progress: OnProgress = ignore) -> Cohort:
     """Read a cohort for a job that works on features: from names alone, without decoding images.
 
     Encoding checks the cells. So encoding, training and evaluation see the same patients and the same splits.
@@ -20,7 +20,7 @@ def read_patients(place: Path, options: CohortOptions, *, progress: OnProgress =
 
 def encode_missing(
     cohort: Cohort,
-    features: Path | None,
+    features: StrPath | None,
     options: EncodeCohortOptions | None,
     *,
     can_continue: Callable[[], bool],

@@ -22,7 +22,7 @@ from napari_caltomorph.errors import EvaluationRefused, FeaturesMissing
 from napari_caltomorph.evaluation import EvaluateOptions, Evaluation
 from napari_caltomorph.jobs.encode import encode_missing, read_patients
 from napari_caltomorph.progress import OnProgress, Progress, ignore
-from napari_caltomorph.storage import replacing
+from napari_caltomorph.storage import StrPath, replacing
 
 if TYPE_CHECKING:
     from napari_caltomorph.audit import Audit
@@ -176,7 +176,7 @@ def compute_for_display(evaluation: Evaluation, *, progress: OnProgress = ignore
 
 def save_evaluation(
     result: ModelEvaluation,
-    folder: Path,
+    folder: StrPath,
     *,
     command: str = "",
     numbers_only: bool = False,
@@ -193,7 +193,7 @@ def save_evaluation(
     from napari_caltomorph.report.evaluation_report import evaluation_report, top_cells
     from napari_caltomorph.report.html import REPORT_NAME, save_page
 
-    evaluation = result.evaluation
+    folder, evaluation = Path(folder), result.evaluation
     written = evaluation.save(folder)
     if result.audit is not None:
         with replacing(folder / AUDIT_NAME) as part:

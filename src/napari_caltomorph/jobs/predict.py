@@ -20,7 +20,7 @@ from napari_caltomorph.differential import Probe
 from napari_caltomorph.errors import CaltomorphError, FeaturesRefused, PredictionUnreadable, SmearUnreadable, printable
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import Smear, read_smear, smear_fingerprint
-from napari_caltomorph.storage import refuse_unwritable
+from napari_caltomorph.storage import StrPath, refuse_unwritable
 
 if TYPE_CHECKING:
     from napari_caltomorph.diagnosis import Predictor
@@ -58,7 +58,7 @@ class PatientProgress(Progress):
 
 def predict_patients(
     patients: Mapping[str, FoundPatient],
-    out: Path,
+    out: StrPath,
     predictor: Predictor,
     *,
     report: bool = False,
@@ -71,7 +71,7 @@ def predict_patients(
     ----------
     patients : mapping of str to FoundPatient
         By patient id.
-    out : Path
+    out : str or Path
         Made if needed: ``prediction.json`` of each patient (see `prediction_file`), ``predictions.csv`` and
         ``cells.csv``. A prediction in it is kept, if the same model made it of the same images with this version; so
         is the choice of cells that a person made for it. Device and precision are not compared.
@@ -96,6 +96,7 @@ def predict_patients(
     CaltomorphError
         What concerns all patients, such as missing weights.
     """
+    out = Path(out)
     refuse_unwritable(out)
     refuse_repeated_ids(list(patients))
     results: list[PatientResult] = []

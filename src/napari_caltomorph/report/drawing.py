@@ -16,7 +16,7 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from napari_caltomorph.storage import replacing
+from napari_caltomorph.storage import StrPath, replacing
 
 MARKERS = "osD^vPX*<>hp"
 """One per class, in addition to its colour, where many lines share axes."""
@@ -181,7 +181,7 @@ def signed(change: float, digits: int = 2) -> str:
     return f"{change:+.{digits}f}" if round(abs(change), digits) else f"±{0:.{digits}f}"
 
 
-def save_figure(figure: Figure, path: str | Path, *, dpi: float) -> Path:
+def save_figure(figure: Figure, path: StrPath, *, dpi: float) -> Path:
     """Write a figure in the format of the path's suffix; return the path. Raises `OutputRefused`."""
     path = Path(path)
     with replacing(path) as part:

@@ -24,6 +24,7 @@ from napari_caltomorph.report.probability_figures import (
     draw_reliability,
     draw_roc,
 )
+from napari_caltomorph.storage import StrPath
 
 Draw = Callable[[Axes, Evaluation, PlotStyle], object]
 
@@ -179,7 +180,7 @@ def _draw_class_against(column: str, slug: str) -> Draw:
     return lambda axes, evaluation, style: draw_against(axes, evaluation, column, slug, style)
 
 
-def save_figures(evaluation: Evaluation, folder: str | Path, style: PlotStyle = PAPER) -> list[Path]:
+def save_figures(evaluation: Evaluation, folder: StrPath, style: PlotStyle = PAPER) -> list[Path]:
     """Write every figure as PNG and PDF, and the map's coordinates; return the paths. Raises `OutputRefused`."""
     folder, written = Path(folder), []
     for one in figures_of(evaluation):

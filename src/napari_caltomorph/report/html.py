@@ -19,7 +19,7 @@ from PIL import Image
 
 from napari_caltomorph.errors import CellUnreadable
 from napari_caltomorph.smear import Smear
-from napari_caltomorph.storage import replacing
+from napari_caltomorph.storage import StrPath, replacing
 
 REPORT_NAME = "report.html"
 
@@ -34,7 +34,7 @@ def render(template: str, values: Mapping[str, object]) -> str:
     return environment.from_string(source).render(values)
 
 
-def save_page(html: str, path: str | Path) -> Path:
+def save_page(html: str, path: StrPath) -> Path:
     """Write a page as one file; return its path. Raises `OutputRefused`."""
     with replacing(path := Path(path)) as part:
         part.write_text(html, "utf-8")

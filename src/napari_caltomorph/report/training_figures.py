@@ -30,6 +30,7 @@ from napari_caltomorph.report.drawing import (
     save_figure,
 )
 from napari_caltomorph.statistics.metric import METRICS
+from napari_caltomorph.storage import StrPath
 from napari_caltomorph.taxonomy import Taxonomy
 from napari_caltomorph.training.comparison import OPTIMISTIC, Comparison
 from napari_caltomorph.training.variants import GroupName, Variant
@@ -121,7 +122,7 @@ def draw_out_of_fold_confusion(
     axes.set_title("patients: true (row), predicted (column)", loc="right", fontsize=8, color=style.text)
 
 
-def save_training_curves(description: ModelDescription, folder: str | Path) -> Path | None:
+def save_training_curves(description: ModelDescription, folder: StrPath) -> Path | None:
     """Write the figure of the model card into the model's folder; return its path, or None without known losses.
 
     Raises `OutputRefused`.
@@ -168,7 +169,7 @@ def comparison_figure(comparison: Comparison, style: PlotStyle = PAPER) -> Figur
     return figure
 
 
-def save_comparison_figure(comparison: Comparison, path: str | Path) -> Path | None:
+def save_comparison_figure(comparison: Comparison, path: StrPath) -> Path | None:
     """Write that figure as a PNG; return its path, or None where nothing has a result. Raises `OutputRefused`."""
     figure = comparison_figure(comparison)
     return None if figure is None else save_figure(figure, path, dpi=150)

@@ -21,7 +21,7 @@ from napari_caltomorph.smear.slides import are_slides, join_slides
 from napari_caltomorph.smear.smear import Smear
 from napari_caltomorph.smear.sources import CellSource, FileSource, StackSource
 from napari_caltomorph.smear.trees import FolderTree, Tree, ZipTree, children_if_readable, is_written_by_us
-from napari_caltomorph.storage import path_of, paths_of
+from napari_caltomorph.storage import StrPath, path_of, paths_of
 
 # Headers give the canvas and the pixel size. Up to this many are all read; of a larger smear this many, evenly
 # spaced, so that 20,000 cells on a network drive open as fast as 500.
@@ -41,7 +41,7 @@ _FILE_ENDS = re.compile(r"(\.ome|\.rgb)?\.tiff?$|\.(zip|jpe?g|png|bmp)$", re.IGN
 _by_numbers = natsort_keygen(alg=ns.PATH | ns.IGNORECASE)
 
 
-def read_smear(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, slides: bool = False) -> Smear:
+def read_smear(path: StrPath | Sequence[StrPath], *, slides: bool = False) -> Smear:
     """Open one patient's single-cell images.
 
     Parameters
@@ -93,11 +93,12 @@ def find_slides(patient: Path) -> list[Path]:
     return [path_of(str(patient / slide)) for slide in slides]
 
 
-def find_smears(folder: Path) -> list[Path]:
+def find_smears(folder: StrPath) -> list[Path]:
     """Return the folders, archives and stacks in `folder` that may each be one patient, in natural order.
 
     Raises `SmearUnreadable` where `folder` is not a folder, or there is none in it.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise SmearUnreadable(f"{folder} is not a folder; --each takes a folder of patients.")
     tree = FolderTree(folder)
@@ -112,8 +113,9 @@ def find_smears(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(found, key=_natural)]
 
 
-def patient_id(path: Path) -> str:
+def patient_id(path: StrPath) -> str:
     """Return the id of the patient whose smear is at `path`: the name of the folder, archive or stack."""
+    path = Path(path)
     name = Path(os.path.normpath(path.absolute())).name  # not ".." of a path that ends so
     if not path.is_dir():
         name = _FILE_ENDS.sub("", name)

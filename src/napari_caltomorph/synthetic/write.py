@@ -27,7 +27,7 @@ from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt
 
 from napari_caltomorph.errors import CaltomorphError, OutputRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
-from napari_caltomorph.storage import replacing_folder
+from napari_caltomorph.storage import StrPath, replacing_folder
 from napari_caltomorph.synthetic.fields import FIELD_OF_VIEW_UM
 from napari_caltomorph.synthetic.layouts import (
     ID_PREFIX,
@@ -78,22 +78,23 @@ class WorkersLost(CaltomorphError):
     """The processes that drew cells ended before their work did."""
 
 
-def write_smear(patient: SyntheticPatient, folder: Path, *, progress: OnProgress = ignore) -> None:
+def write_smear(patient: SyntheticPatient, folder: StrPath, *, progress: OnProgress = ignore) -> None:
     """Write one patient's cells as ``Gal-000001.RGB.TIF`` ... and the truth as ``truth.csv``.
 
     The folder must not exist yet, or be empty; otherwise, `OutputRefused` is raised. Cancelling leaves nothing behind.
     """
+    folder = Path(folder)
     _refuse_filled(folder)
     with replacing_folder(folder, overwrite=True) as part:
         _draw_strips(_strips(patient, part, LAYOUTS["folders"]), 1, _counting(len(patient), progress))
 
 
-def synthesize_cohort(out: Path, options: SynthOptions, *, progress: OnProgress = ignore) -> Path:
+def synthesize_cohort(out: StrPath, options: SynthOptions, *, progress: OnProgress = ignore) -> Path:
     """Write a folder of cells for each patient, with their true types, and a table of the patients; return the table.
 
     Parameters
     ----------
-    out : Path
+    out : str or Path
         Must not exist yet, or be empty; with ``options.overwrite`` it may be another synthetic cohort.
     options : SynthOptions
     progress : callable
@@ -106,7 +107,7 @@ def synthesize_cohort(out: Path, options: SynthOptions, *, progress: OnProgress 
     WorkersLost
         A process that drew was ended from outside, or could not start.
     """
-    layout = LAYOUTS[options.layout]
+    out, layout = Path(out), LAYOUTS[options.layout]
     _refuse_filled(out, overwrite=options.overwrite)
     with replacing_folder(out, overwrite=True) as part:
         strips = (

@@ -15,9 +15,10 @@ from itertools import chain, count, cycle
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, field_validator, model_validator
 
 from napari_caltomorph.errors import TaxonomyUnreadable, printable
+from napari_caltomorph.reading import read_as
 from napari_caltomorph.taxonomy.classes import CoarseClass, DetailedClass, Taxonomy, caltomorph_taxonomy
 from napari_caltomorph.taxonomy.label_text import fold, key, lies_between, meanings_of_parts, phrases
 
@@ -156,15 +157,10 @@ def load_label_map(name_or_path: str) -> LabelMap | None:
         return None
     if name_or_path in SHIPPED_LABEL_MAPS:
         file = resources.files(__package__).joinpath("label_maps", f"{name_or_path}.json")
-        return _parse(file.read_bytes(), name_or_path)
-    try:
-        return _parse(Path(name_or_path).read_bytes(), name_or_path)
-    except (OSError, ValueError) as error:  # ValueError: no path at all, such as one with a null byte
-        reason = getattr(error, "strerror", None) or error
-        raise TaxonomyUnreadable(
-            f"{name_or_path} is no taxonomy that can be read ({reason}); "
-            f"give a JSON file, or one of {', '.join(SHIPPED_LABEL_MAPS)}, none."
-        ) from error
+        return LabelMap.model_validate_json(file.read_bytes())
+    known = ", ".join(SHIPPED_LABEL_MAPS)
+    fix = f"give a JSON file in the format of docs/taxonomies.md, or one of {known}, none"
+    return read_as(LabelMap, Path(name_or_path), "a taxonomy", TaxonomyUnreadable, fix)
 
 
 def taxonomy_of_labels(labels: Iterable[str], name: str = "labels") -> LabelMap:
@@ -191,17 +187,6 @@ def taxonomy_of_labels(labels: Iterable[str], name: str = "labels") -> LabelMap:
         for slug, label, color in zip(_slugs(spellings), spellings.values(), cycle(COLORS), strict=False)
     )
     return LabelMap(taxonomy=Taxonomy(name=name, classes=classes))
-
-
-def _parse(content: bytes, source: str) -> LabelMap:
-    try:
-        return LabelMap.model_validate_json(content.removeprefix(b"\xef\xbb\xbf"))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
-        place = f"{source}, field {field}" if field else source
-        raise TaxonomyUnreadable(f"{place}: {reason}. docs/taxonomies.md shows the format.") from error
 
 
 def _slugs(names: dict[str, str]) -> Iterator[str]:

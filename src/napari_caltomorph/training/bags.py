@@ -21,6 +21,7 @@ from napari_caltomorph.encoding.features import FeatureOrigin, Features, load_ba
 from napari_caltomorph.errors import CalibrationRefused, FeaturesRefused, TrainingRefused
 from napari_caltomorph.evaluation.calibrate import MIN_PATIENTS
 from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.storage import StrPath
 from napari_caltomorph.taxonomy import Taxonomy
 from napari_caltomorph.training.options import TrainOptions
 
@@ -129,7 +130,7 @@ def training_patients(cohort: Cohort) -> tuple[pd.DataFrame, list[str]]:
     return chosen, notes
 
 
-def features_ready(cohort: Cohort, folder: Path | None) -> tuple[int, int]:
+def features_ready(cohort: Cohort, folder: StrPath | None) -> tuple[int, int]:
     """Return how many training patients have a feature file, and how many training patients there are.
 
     Raises `TrainingRefused` where there are not two classes, or not two folds.

@@ -11,8 +11,9 @@ from napari_caltomorph.csv_files import write_csv
 from napari_caltomorph.diagnosis.inference import softmax
 from napari_caltomorph.errors import FeaturesRefused, TrainingRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.reading import read_as
 from napari_caltomorph.statistics import classification_metrics
-from napari_caltomorph.storage import only_run, replacing
+from napari_caltomorph.storage import StrPath, only_run, replacing
 from napari_caltomorph.training.bags import LabelledBags, load_bags
 from napari_caltomorph.training.comparison import COMPARED, OPTIMISTIC, SINGLE_MEMBERS, Comparison, VariantResult
 from napari_caltomorph.training.fit import fit_member
@@ -33,8 +34,8 @@ _SIZES = (
 
 def compare(
     cohort: Cohort,
-    features: str | Path | None,
-    out: str | Path,
+    features: StrPath | None,
+    out: StrPath,
     options: CompareOptions | None = None,
     train_options: TrainOptions | None = None,
     *,
@@ -203,10 +204,9 @@ def _notes(bags: LabelledBags, rows: list[Variant], options: TrainOptions) -> tu
 
 
 def _read(path: Path) -> VariantResult:
-    try:
-        return VariantResult.model_validate_json(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise TrainingRefused(f"{path} is damaged; remove it to train this variant again.") from error
+    return read_as(
+        VariantResult, path, "the result of a variant", TrainingRefused, "remove it to train this variant again"
+    )
 
 
 def _write(folder: Path, comparison: Comparison) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 
 from napari_caltomorph.training.variants import GroupName, Variant
 
@@ -33,6 +33,13 @@ class VariantResult(BaseModel, frozen=True, extra="forbid"):
     epochs: tuple[int, ...]
     metrics: dict[str, tuple[float | None, ...]]  # None where the fold's patients do not define it
     seconds: float
+
+    @model_validator(mode="after")
+    def _one_item_per_fold(self) -> VariantResult:
+        items = (self.patients, self.own_patients, self.epochs, *self.metrics.values())
+        if any(len(one) != len(self.folds) for one in items):
+            raise ValueError(f"not all items have {len(self.folds)} folds")
+        return self
 
     def values(self, metric: str) -> NDArray[np.float64]:
         """(K,) of the folds, NaN where undefined."""

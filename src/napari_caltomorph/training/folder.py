@@ -13,8 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from napari_caltomorph.errors import OutputRefused, TrainingRefused
-from napari_caltomorph.storage import only_run, refuse_unwritable, replacing
+from pydantic import BaseModel
+
+from napari_caltomorph.errors import OutputRefused, TrainingRefused, shortened
+from napari_caltomorph.reading import read_as
+from napari_caltomorph.storage import StrPath, only_run, refuse_unwritable, replacing
 from napari_caltomorph.training.bags import LabelledBags
 from napari_caltomorph.training.options import TrainOptions
 
@@ -24,13 +27,14 @@ _FILE = "training.json"
 _MAY_DIFFER = {"device", "workers", "scheduler"}
 
 
-def training_folder(model_folder: Path) -> Path:
+def training_folder(model_folder: StrPath) -> Path:
     """Return the folder of the training of a model."""
+    model_folder = Path(model_folder)
     return model_folder.with_name(f"{model_folder.name}.training")
 
 
 @contextmanager
-def open_training(out: str | Path | None, *, resume: bool) -> Iterator[tuple[Path | None, Path]]:
+def open_training(out: StrPath | None, *, resume: bool) -> Iterator[tuple[Path | None, Path]]:
     """Yield the model folder and the folder of its training, which is removed at the end without an error.
 
     `OutputRefused` where the model exists, or another or a stopped training is there.
@@ -75,25 +79,24 @@ def begin_or_resume(work: Path, bags: LabelledBags, options: TrainOptions, *, re
         with replacing(path) as partial:
             partial.write_text(json.dumps(mine, indent=1), "utf-8")
         return
-    theirs = _read(path)
+    theirs = read_as(_Begun, path, "the begin of a training", TrainingRefused, f"remove {work} to start again")
     differences = [
-        f"--{name.replace('_', '-')} {theirs['options'].get(name)} then, {value} now"
+        f"--{name.replace('_', '-')} {shortened(str(theirs.options.get(name)), 60)} then, {value} now"
         for name, value in mine["options"].items()
-        if theirs["options"].get(name) != value
+        if theirs.options.get(name) != value
     ]
     if differences:
         raise TrainingRefused(
             f"{work} began with other options ({'; '.join(differences)}); resume with those, or remove the folder."
         )
-    if theirs["bags"] != mine["bags"]:
+    if theirs.bags != mine["bags"]:
         raise TrainingRefused(
             f"{work} began with other patients, labels, folds or features; resume with those, or remove the folder."
         )
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-        return {"options": dict(content["options"]), "bags": str(content["bags"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainingRefused(f"{path} is damaged ({error}); remove {path.parent} to start again.") from error
+class _Begun(BaseModel):
+    """With which options and patients a training began."""
+
+    options: dict[str, Any]
+    bags: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from pydantic import TypeAdapter
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -25,6 +26,7 @@ from napari_caltomorph.diagnosis.inference import are_finite, run_bags
 from napari_caltomorph.diagnosis.member import Member, Outputs
 from napari_caltomorph.encoding.device import find_device, is_out_of_memory
 from napari_caltomorph.errors import TrainingRefused
+from napari_caltomorph.reading import explained, parse_document
 from napari_caltomorph.storage import replacing
 from napari_caltomorph.training.bags import LabelledBags
 from napari_caltomorph.training.folds import MemberSplit
@@ -32,6 +34,7 @@ from napari_caltomorph.training.options import TrainOptions
 from napari_caltomorph.training.progress import FoldHistory
 
 _LEAST_SPREAD = 1e-6
+_HISTORY = TypeAdapter(FoldHistory)
 
 
 def new_member(bags: LabelledBags, split: MemberSplit, options: TrainOptions) -> Member:
@@ -84,15 +87,17 @@ class FoldCheckpoint:
 
     def history(self) -> FoldHistory:
         """Return the member's finished epochs; it reads no weights, so it is fast."""
-        try:
-            # With "pt" the path is opened twice, and a worker may replace it between.
-            with safe_open(self._state, framework="np") as file:
-                content = json.loads(file.metadata()["history"])
-            return FoldHistory(**content | {name: tuple(content[name]) for name in ("train_loss", "validation_loss")})
-        except FileNotFoundError:
-            return FoldHistory()
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            raise self._damaged(self._state, error) from error
+        with self._explained(self._state):
+            try:
+                # With "pt" the path is opened twice, and a worker may replace it between.
+                with safe_open(self._state, framework="np") as file:
+                    metadata = file.metadata() or {}
+            except FileNotFoundError:
+                return FoldHistory()
+            history = _HISTORY.validate_python(parse_document(metadata.get("history", "null")))
+            if not history.is_consistent:
+                raise ValueError("its epochs do not fit each other")
+            return history
 
     def save(self, history: FoldHistory, member: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Save all that the next epoch needs."""
@@ -104,7 +109,7 @@ class FoldCheckpoint:
     def end(self, history: FoldHistory) -> None:
         """Save the history of a member whose training has ended, and keep only the weights of its best epoch."""
         if not self._best.exists():  # no validation: the last finished epoch is the best
-            self._write(self._best, _with_prefix(load_file(self._state), "member."), None)
+            self._write(self._best, _with_prefix(self._tensors(self._state), "member."), None)
         self._write(self._state, {}, history)
 
     def end_by_hand(self) -> bool:
@@ -134,13 +139,11 @@ class FoldCheckpoint:
         return self._tensors(self._best)
 
     def _tensors(self, path: Path) -> dict[str, Tensor]:
-        try:
+        with self._explained(path):
             return load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise self._damaged(path, error) from error
 
-    def _damaged(self, path: Path, error: Exception) -> TrainingRefused:
-        return TrainingRefused(f"{path} is damaged ({error}); remove {self._state} to train this fold again.")
+    def _explained(self, path: Path) -> AbstractContextManager[None]:
+        return explained(path, "a checkpoint", TrainingRefused, f"remove {self._state} to train this fold again")
 
     @staticmethod
     def _write(path: Path, tensors: dict[str, Tensor], history: FoldHistory | None) -> None:

@@ -6,12 +6,11 @@ be changed. docs/training.md gives the source of each value.
 
 from __future__ import annotations
 
-import tomllib
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-import yaml
 from pydantic import (
     BaseModel,
     Field,
@@ -30,6 +29,8 @@ from napari_caltomorph.cohort.options import without_workers
 from napari_caltomorph.diagnosis import AGGREGATOR_OPTIONS, AggregatorOptions
 from napari_caltomorph.encoding.options import Device, Precision
 from napari_caltomorph.errors import TrainingRefused
+from napari_caltomorph.reading import SMALL, explained, read_document
+from napari_caltomorph.storage import StrPath
 
 Recipe = Literal["robust", "paper"]
 AggregatorName = Literal["transformer", "abmil", "wbcmil", "mean", "max"]
@@ -116,7 +117,8 @@ class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     def _filled_by_the_recipe(cls, values: Any, handler: ModelWrapValidatorHandler[TrainOptions]) -> TrainOptions:
         if not isinstance(values, Mapping):
             return handler(values)
-        row = RECIPES.get(values.get("recipe", "robust"), {})  # an unknown name is refused by its own field
+        recipe = values.get("recipe", "robust")
+        row = RECIPES[recipe] if recipe in get_args(Recipe) else {}  # any other is refused by its own field
         options = handler(row | dict(values))
         options.model_fields_set.intersection_update(values)  # what the recipe filled in was not given
         return options
@@ -148,33 +150,34 @@ class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         return kind(**{name: getattr(self, name) for name in kind.model_fields if name in type(self).model_fields})
 
 
-def options_from(path: Path, given: TrainOptions | None = None) -> TrainOptions:
+def options_from(path: StrPath, given: TrainOptions | None = None) -> TrainOptions:
     """Read training options from a YAML or TOML file; options that are given as well take precedence.
 
     Raises `TrainingRefused` where it cannot be read, or an option in it is unknown or has an invalid value.
     """
+    path = Path(path)
     content = _read_mapping(path)
     try:
         return TrainOptions(**content | ({} if given is None else given.given))
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"])) or "the options"
+        first = error.errors(include_url=False)[0]
+        name = ".".join(map(str, first["loc"]))[:40] or "the options"
         if first["type"] == "extra_forbidden":
             known = ", ".join(TrainOptions.model_fields)
             raise TrainingRefused(f"{path}: {name!r} is not an option of training; the options are {known}.") from error
-        raise TrainingRefused(f"{path}: {name} {first['input']!r}: {first['msg']}.") from error
+        raise TrainingRefused(f"{path}: {name} {_shown(first['input'])}: {first['msg']}.") from error
+
+
+def _shown(value: Any) -> str:
+    """Return a value of a file as text, shortened, whatever it is."""
+    short = reprlib.Repr()
+    short.maxlevel, short.maxstring, short.maxother = 2, 60, 60
+    return short.repr(value)
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
-    is_toml = path.suffix.lower() == ".toml"
-    try:
-        text = path.read_text("utf-8")
-        content = tomllib.loads(text) if is_toml else yaml.safe_load(text)
-    except OSError as error:
-        raise TrainingRefused(f"{path} cannot be read ({error.strerror}); check --config.") from error
-    except (ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise TrainingRefused(f"{path} is not {'TOML' if is_toml else 'YAML'} ({reason}).") from error
+    with explained(path, "a list of options", TrainingRefused, "write one option per line, e.g. `depth: 4`"):
+        content = read_document(path, otherwise=".yaml", at_most=SMALL)
     if content is None:
         return {}
     if not isinstance(content, dict):

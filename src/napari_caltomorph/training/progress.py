@@ -37,6 +37,11 @@ class FoldHistory:
         return len(self.train_loss)
 
     @property
+    def is_consistent(self) -> bool:
+        """Whether the numbers of epochs fit each other, as those of a file may not."""
+        return len(self.validation_loss) in (0, self.epochs) and 0 <= self.best_epoch <= self.epochs
+
+    @property
     def has_ended(self) -> bool:
         return self.stopped_by is not None
 

@@ -13,6 +13,7 @@ import numpy as np
 from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.storage import StrPath
 from napari_caltomorph.training.assemble import assemble
 from napari_caltomorph.training.bags import LabelledBags, load_bags
 from napari_caltomorph.training.fit import fit_member
@@ -28,10 +29,10 @@ _WARM_UP, _TIMED = 2, 4
 
 def train(
     cohort: Cohort,
-    features: str | Path | None,
+    features: StrPath | None,
     options: TrainOptions | None = None,
     *,
-    out: str | Path | None = None,
+    out: StrPath | None = None,
     resume: bool = False,
     progress: OnProgress = ignore,
 ) -> Ensemble:
@@ -120,7 +121,7 @@ class TrainPlan:
 
 
 def plan_training(
-    cohort: Cohort, features: str | Path | None, options: TrainOptions, *, progress: OnProgress = ignore
+    cohort: Cohort, features: StrPath | None, options: TrainOptions, *, progress: OnProgress = ignore
 ) -> TrainPlan:
     """Check all that `train` would check, and time a few real steps; nothing is written. Raises what `train` would."""
     bags = load_bags(cohort, None if features is None else Path(features), options, progress=progress)

@@ -24,6 +24,7 @@ from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.report import PlotStyle, draw_classes, draw_flow
 from napari_caltomorph.report.cohort_figures import draw_cells, draw_measured_hemoglobin, has_hemoglobin
 from napari_caltomorph.smear import open_place
+from napari_caltomorph.storage import StrPath
 
 if TYPE_CHECKING:
     from napari_caltomorph.cohort import EncodeSummary
@@ -74,7 +75,7 @@ class CohortPanel(DockPanel):
         self.run.start(lambda progress: read_cohort(place, options, progress=progress), self._show)
 
     @shows_errors
-    def save(self, path: str | Path) -> None:
+    def save(self, path: StrPath) -> None:
         if self.cohort is not None:
             self.cohort.save(Path(path))
             self.run.show_message(f"Saved {path}")

@@ -34,7 +34,7 @@ from napari_caltomorph.plugin.widgets.parts import (
 from napari_caltomorph.plugin.widgets.settings import COHORT_FILES, choose_file, choose_folder, preferences, when_chosen
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress, Progress
-from napari_caltomorph.storage import path_of
+from napari_caltomorph.storage import StrPath, path_of
 
 if TYPE_CHECKING:
     from napari_caltomorph.diagnosis import Predictor
@@ -80,7 +80,7 @@ class PatientsPanel(DockPanel):
         """The description of the selected patient."""
         return str(self._detail.text())
 
-    def add(self, place: str | Path) -> None:
+    def add(self, place: StrPath) -> None:
         """Add the patients of a folder or a cohort to the table; those that are in it already stay unchanged."""
         self.bind()
         folder = path_of(str(place)).expanduser()
@@ -122,7 +122,7 @@ class PatientsPanel(DockPanel):
             open_panel(self._viewer, "Predict patient").open_prediction(row.result.file)
 
     @shows_errors
-    def export(self, folder: str | Path) -> None:
+    def export(self, folder: StrPath) -> None:
         """Write predictions.csv, cells.csv and each prediction.json of all predicted patients into another folder."""
         predictions = [row.prediction for row in self.table.rows if row.prediction is not None]
         save_predictions(predictions, Path(folder))

@@ -31,6 +31,7 @@ from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.smear import Smear, check_smear
+from napari_caltomorph.storage import StrPath
 
 if TYPE_CHECKING:
     from napari_caltomorph.diagnosis import Predictor
@@ -101,7 +102,7 @@ class PredictPanel(DockPanel):
 
         self.run.start(work, partial(self._show_result, layer))
 
-    def open_prediction(self, path: str | Path) -> None:
+    def open_prediction(self, path: StrPath) -> None:
         """Show a saved prediction, with its layers if its smear still exists."""
 
         def work(progress: OnProgress) -> _Predicted:

@@ -16,6 +16,7 @@ from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.settings import choose_folder, choose_new_file
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress
+from napari_caltomorph.storage import StrPath
 
 _NOT_CURRENT = (
     "There is no result yet without the cells that were left out: wait until it is there, or include them again."
@@ -39,13 +40,13 @@ class SaveButtons(QWidget):
         row.addWidget(self.files)
 
     @shows_errors
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: StrPath) -> None:
         """Write prediction.json, predictions.csv and cells.csv."""
         if (shown := self._current()) is not None:
             save_predictions([shown.result], Path(folder))
             show_info(f"Saved prediction.json, predictions.csv and cells.csv in {folder}")
 
-    def save_report(self, path: str | Path, then: Callable[[Path], None] | None = None) -> None:
+    def save_report(self, path: StrPath, then: Callable[[Path], None] | None = None) -> None:
         """Write the report, with trust and differential; `then` is called with its path."""
         shown = self._current()
         if shown is None:

@@ -30,6 +30,7 @@ from napari_caltomorph.plugin.widgets.settings import choose_file, choose_folder
 from napari_caltomorph.plugin.widgets.table_view import RowsModel
 from napari_caltomorph.plugin.widgets.task_row import LatestJob
 from napari_caltomorph.smear import Reason, Smear, check_smear, read_smear, smear_from_array
+from napari_caltomorph.storage import StrPath
 
 _SMEARS, _PREDICTIONS = "Smears (*.zip *.tif *.tiff *.TIF *.TIFF)", "Predictions (*prediction.json)"
 _THUMBNAIL = 72
@@ -175,7 +176,7 @@ class SmearChooser(QWidget):
         """The chosen smear; of any other stack of cells, the array itself."""
         return None if self.layer is None else _smear_of(self.layer)
 
-    def open(self, path: str | Path) -> None:
+    def open(self, path: StrPath) -> None:
         """Open an export as a layer, and choose it."""
         try:
             smear = read_smear(path)
