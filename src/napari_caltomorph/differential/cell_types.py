@@ -1,6 +1,7 @@
 """The types of cells in a differential: names, keys and colours, and which are not leukocytes.
 
-A type has several spellings; any other name is a type of the user's own, and counted as a leukocyte.
+A type has several spellings (`smear/cell_types.py`); any other name is a type of the user's own, and counted as a
+leukocyte.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from napari_caltomorph.errors import printable
+from napari_caltomorph.smear.cell_types import folded, known_type
 
 
 @dataclass(frozen=True)
@@ -25,41 +27,26 @@ class CellType:
     is_counted: bool = True
     # Whether it counts as a blast: blasts of any lineage, and promonocytes, which are blast equivalents (WHO)
     is_blast: bool = False
-    spellings: tuple[str, ...] = ()  # Other names for it
 
 
 _ROWS = (
-    CellType("segmented neutrophil", "#4c78a8", "n", spellings=("neutrophil", "polymorphonuclear neutrophil")),
+    CellType("segmented neutrophil", "#4c78a8", "n"),
     CellType("band neutrophil", "#72a3d4", "b"),
     CellType("metamyelocyte", "#9d8bd0", "t"),
     CellType("myelocyte", "#b06fc0", "y"),
-    CellType("promyelocyte", "#d6569b", "p", spellings=("promyelocyte bilobed", "faggot cell")),
-    CellType(
-        "blast",
-        "#d62728",
-        "k",
-        is_blast=True,
-        spellings=("blast no lineage spec", "myeloblast", "undifferentiated blast"),
-    ),
+    CellType("promyelocyte", "#d6569b", "p"),
+    CellType("blast", "#d62728", "k", is_blast=True),
     CellType("promonocyte", "#a8323a", "o", is_blast=True),
     CellType("monocyte", "#2f9e6e", "m"),
     CellType("eosinophil", "#f28e2b", "e"),
     CellType("basophil", "#4b3a8f", "a"),
-    CellType("lymphocyte", "#17a2b8", "l", spellings=("typical lymphocyte",)),
-    CellType("reactive lymphocyte", "#7fd0c8", "r", spellings=("atypical lymphocyte", "lymphocyte variant")),
+    CellType("lymphocyte", "#17a2b8", "l"),
+    CellType("reactive lymphocyte", "#7fd0c8", "r"),
     CellType("plasma cell", "#8c564b", "c"),
-    CellType(
-        "erythroblast", "#8f8f8f", "x", False, spellings=("normoblast", "proerythroblast", "basophilic erythroblast")
-    ),
-    CellType("smudge cell", "#6f6f6f", "u", False, spellings=("basket cell", "gumprecht shadow")),
-    CellType(
-        "platelet",
-        "#b0b0b0",
-        "g",
-        False,
-        spellings=("giant platelet", "platelet clump", "thrombocyte", "giant thrombocyte", "thrombocyte aggregation"),
-    ),
-    CellType("artefact", "#505050", "z", False, spellings=("artifact",)),
+    CellType("erythroblast", "#8f8f8f", "x", is_counted=False),
+    CellType("smudge cell", "#6f6f6f", "u", is_counted=False),
+    CellType("platelet", "#b0b0b0", "g", is_counted=False),
+    CellType("artefact", "#505050", "z", is_counted=False),
     CellType("lymphoblast", "#e4573d", is_blast=True),
     CellType("monoblast", "#b5473a", is_blast=True),
     CellType("megakaryocyte", "#a0a0a0", is_counted=False),
@@ -75,22 +62,13 @@ _OWN_COLORS = ("#bcbd22", "#e377c2", "#7b9e3b", "#c49a3a", "#5f9ea0", "#9c755f",
 @cache
 def cell_type(name: str) -> CellType:
     """Return the type of this name, in any case, number, order of words or spelling of the gaps; or one of its own."""
-    known = _SPELLINGS.get(_folded(name))
-    if known is not None:
-        return known
-    own = " ".join(re.sub(r"[_\s]+", " ", printable(name)).split())
-    return CellType(own, _OWN_COLORS[zlib.crc32(_folded(own).encode()) % len(_OWN_COLORS)])
+    known = known_type(name)
+    if known in CELL_TYPES:
+        return CELL_TYPES[known]
+    own = known or " ".join(re.sub(r"[_\s]+", " ", printable(name)).split())
+    return CellType(own, _OWN_COLORS[zlib.crc32(folded(own).encode()) % len(_OWN_COLORS)])
 
 
 def in_reading_order(names: set[str]) -> tuple[str, ...]:
     """Return names of types in the order of a differential: those of `CELL_TYPES`, then the user's own, sorted."""
     return (*(name for name in CELL_TYPES if name in names), *sorted(names - CELL_TYPES.keys()))
-
-
-def _folded(name: str) -> str:
-    """``"Segmented neutrophils"`` and ``"neutrophil_segmented"`` are one."""
-    words = re.findall(r"[^\W_]+", name.casefold())
-    return " ".join(sorted(word.removesuffix("s") for word in words))
-
-
-_SPELLINGS = {_folded(name): row for row in _ROWS for name in (row.name, *row.spellings)}

@@ -1,4 +1,8 @@
-"""Names of cell types as labs write them on folders; a folder so named holds labelled cells, not a patient."""
+"""Names of cell types as labs write them: on folders, which then hold labelled cells and no patient, and as labels.
+
+A name that is written out is a cell type anywhere. Codes (``MON``) could be a patient's initials or a day: on folders
+they are cell types only next to others, see `cell_type_folders`.
+"""
 
 from __future__ import annotations
 
@@ -6,32 +10,117 @@ import re
 
 _LABEL_ROOTS = frozenset({"signed slides", "unsigned slides"})
 
-_CELL_TYPES = frozenset(
-    """
-    artefact; artifact; atypical lymphocyte; band neutrophil; basophil; basophilic erythroblast; blast;
-    blast no lineage spec; eosinophil; erythroblast; faggot cell; giant platelet; giant thrombocyte; hairy cell;
-    immature granulocyte; large granular lymphocyte; lymphoblast; lymphocyte; lymphocyte variant; megakaryocyte;
-    metamyelocyte; monoblast; monocyte; myeloblast; myelocyte; neoplastic lymphocyte; neutrophil; neutrophil band;
-    neutrophil segmented; normoblast; plasma cell; platelet; platelet clump; proerythroblast; prolymphocyte;
-    promonocyte; promyelocyte; promyelocyte bilobed; reactive lymphocyte; segmented neutrophil; smudge cell;
-    thrombocyte; thrombocyte aggregation; typical lymphocyte; dysplastic neutrophil
-    """.replace("\n", " ").split(";")
+# Type -> other names for it; order of words, plural, case, gaps and a number in front do not matter.
+_SPELLINGS = {
+    "segmented neutrophil": ("neutrophil", "polymorphonuclear neutrophil"),
+    "band neutrophil": (),
+    "metamyelocyte": (),
+    "myelocyte": (),
+    "promyelocyte": ("promyelocyte bilobed", "faggot cell", "atypical promyelocyte", "atyp pmyel"),
+    "blast": ("blast no lineage spec", "myeloblast", "undifferentiated blast"),
+    "promonocyte": (),
+    "monocyte": (),
+    "eosinophil": (),
+    "basophil": (),
+    "lymphocyte": ("typical lymphocyte", "lymph typ"),
+    "reactive lymphocyte": ("atypical lymphocyte", "lymphocyte variant", "lymph reaktiv"),
+    "plasma cell": (),
+    "erythroblast": ("normoblast", "proerythroblast", "basophilic erythroblast"),
+    "smudge cell": ("basket cell", "gumprecht shadow", "kernschatten"),
+    "platelet": ("giant platelet", "platelet clump", "thrombocyte", "giant thrombocyte", "thrombocyte aggregation"),
+    "artefact": ("artifact",),
+    "lymphoblast": (),
+    "monoblast": (),
+    "megakaryocyte": (),
+    "dysplastic neutrophil": (),
+    "hairy cell": ("haarzelle",),
+    "immature granulocyte": (),
+    "large granular lymphocyte": (),
+    "neoplastic lymphocyte": ("lymph neo",),
+    "prolymphocyte": (),
+}
+
+_CODES = {
+    # PBC: Acevedo et al. 2020, doi:10.1016/j.dib.2020.105474; the folder ``ig``, and the codes of its files
+    "ig": "immature granulocyte",
+    "mmy": "metamyelocyte",
+    "my": "myelocyte",
+    "pmy": "promyelocyte",
+    "bne": "band neutrophil",
+    "sne": "segmented neutrophil",
+    "erb": "erythroblast",
+    # AML-Cytomorphology_LMU: Matek et al. 2019, doi:10.7937/tcia.2019.36f5o9ld, abbreviations.txt
+    "bas": "basophil",
+    "ebo": "erythroblast",
+    "eos": "eosinophil",
+    "ksc": "smudge cell",
+    "lya": "reactive lymphocyte",
+    "lyt": "lymphocyte",
+    "mmz": "metamyelocyte",
+    "mob": "monoblast",
+    "mon": "monocyte",
+    "myb": "myelocyte",
+    "myo": "blast",
+    "ngb": "band neutrophil",
+    "ngs": "segmented neutrophil",
+    "pmb": "promyelocyte",
+    "pmo": "promyelocyte",
+    # The Munich Leukemia Laboratory's own folders, ``01-NORMO`` to ``22-Atyp-PMYEL``: INT-20 of Salehi et al. 2022,
+    # doi:10.1007/978-3-031-16437-8_71. MLL23, doi:10.1038/s41597-025-06223-x, has the same 18 types in English.
+    "normo": "erythroblast",
+    "lgl": "large granular lymphocyte",
+    "mono": "monocyte",
+    "baso": "basophil",
+    "stab": "band neutrophil",
+    "mybl": "blast",
+    "seg": "segmented neutrophil",
+    "plz": "plasma cell",
+    "pmyel": "promyelocyte",
+    "myel": "myelocyte",
+    "meta": "metamyelocyte",
+}
+
+# What else is next to the cells of a patient: derived images, and copies.
+_NO_TYPES = frozenset(
+    [
+        *("mask", "segmentation", "annotation", "overlay", "heatmap", "thumbnail", "thumb", "preview", "overview"),
+        *("figure", "plot", "result", "report", "feature", "old", "backup", "copy", "duplicate"),
+    ]
 )
 
 
 def is_label_root(folder: str) -> bool:
     """Whether a folder is APL-AML's ``Signed slides`` or ``Unsigned slides``."""
-    return _normalised(folder) in _LABEL_ROOTS
+    return " ".join(re.findall(r"[a-z]+", folder.lower())) in _LABEL_ROOTS
 
 
 def is_cell_type(folder: str) -> bool:
-    """Whether a folder bears the name of a cell type, in any case, number or spelling of the gaps."""
-    name = _normalised(folder)
-    return name in _KNOWN or name.removesuffix("s") in _KNOWN
+    """Whether a folder bears the name of a cell type, written out; digits do not matter."""
+    return folded(re.sub(r"\d", " ", folder)) in _TYPES
 
 
-def _normalised(name: str) -> str:
-    return " ".join(re.findall(r"[a-z]+", name.lower()))
+def is_cell_code(folder: str) -> bool:
+    """Whether a folder bears a code that data sets use for a cell type, also with a number in front: ``04-LGL``."""
+    return " ".join(_words(folder)) in _CODES
 
 
-_KNOWN = frozenset(_normalised(name) for name in _CELL_TYPES)
+def is_no_type(folder: str) -> bool:
+    """Whether a folder next to those of cell types has no cells: masks, thumbnails, old copies."""
+    return folded(folder) in _NO_TYPES
+
+
+def known_type(name: str) -> str | None:
+    """Return the type that a name, in any spelling, or a code is for; None where it is in no list."""
+    return _TYPES.get(folded(name)) or _CODES.get(" ".join(_words(name)))
+
+
+def folded(name: str) -> str:
+    """Return what equal names have in common: ``"15-Segmented neutrophils"`` and ``"neutrophil_segmented"`` are one."""
+    return " ".join(sorted(word.removesuffix("s") for word in _words(name)))
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[^\W_]+", re.sub(r"^\d+[\W_]+", "", name.casefold()))
+
+
+_TYPES = {folded(spelling): name for name, others in _SPELLINGS.items() for spelling in (name, *others)}

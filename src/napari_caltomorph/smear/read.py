@@ -7,7 +7,7 @@ import re
 import shlex
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from typing import Any
 from natsort import natsort_keygen, ns
 
 from napari_caltomorph.errors import CellUnreadable, LooksLikeCohort, SmearUnreadable, printable
-from napari_caltomorph.smear.cell_types import is_cell_type, is_label_root
+from napari_caltomorph.smear.cell_type_folders import cell_type_folders, unlisted
+from napari_caltomorph.smear.cell_types import is_label_root
 from napari_caltomorph.smear.images import Header, is_image, is_tiff, read_header
 from napari_caltomorph.smear.slides import are_slides, join_slides
 from napari_caltomorph.smear.smear import Smear
 from napari_caltomorph.smear.sources import CellSource, FileSource, StackSource
-from napari_caltomorph.smear.trees import FolderTree, Tree, ZipTree, children_if_readable, is_written_by_us
+from napari_caltomorph.smear.trees import Entries, FolderTree, Tree, ZipTree, children_if_readable, is_written_by_us
 from napari_caltomorph.storage import StrPath, path_of, paths_of
 
 # Headers give the canvas and the pixel size. Up to this many are all read; of a larger smear this many, evenly
@@ -106,8 +107,13 @@ def find_smears(folder: StrPath) -> list[Path]:
         entries = tree.children("")
     except OSError as error:
         raise SmearUnreadable(f"{folder} cannot be read ({error.strerror}).") from error
-    found = [f for f in entries.folders if _looks_like_patient(tree, f)]
+    parts = _parts(tree, "", entries)
+    found = [f for f in entries.folders if f not in parts and _looks_like_patient(tree, f)]
     found += [f for f in entries.files if f.lower().endswith(".zip") or _is_stack(tree, f)]
+    if not found and parts:
+        raise SmearUnreadable(
+            f"{folder} holds the cells of one patient, by type ({', '.join(parts[:3])}); point at the folder above it."
+        )
     if not found:
         raise SmearUnreadable(f"{folder} holds no folder with cell images; point at the folder of patients.")
     return [folder / name for name in sorted(found, key=_natural)]
@@ -131,7 +137,8 @@ def _natural(name: str) -> tuple[Any, str]:
 class _Listing:
     cells: list[tuple[str, str | None]] = field(default_factory=list)  # path, label
     passed_over: list[str] = field(default_factory=list)
-    patients: list[str] = field(default_factory=list)
+    patients: list[str] = field(default_factory=list)  # Folders with images that are not read
+    unread: list[str] = field(default_factory=list)  # The same, below folders of cell types, or of slides
     slides: list[str] = field(default_factory=list)
 
     @property
@@ -141,7 +148,7 @@ class _Listing:
 
 
 def _list_cells(tree: Tree, folder: str, label: str | None = None) -> _Listing:
-    """Collect the images below `folder`, going only into folders that name cell types."""
+    """Collect the images below `folder`, going only into folders of cell types."""
     entries = tree.children(folder)
     listing = _Listing(passed_over=entries.passed_over)
     for file in entries.files:
@@ -149,18 +156,17 @@ def _list_cells(tree: Tree, folder: str, label: str | None = None) -> _Listing:
             listing.cells.append((file, label))
         else:
             listing.passed_over.append(file)
+    parts = _parts(tree, folder, entries)
     for sub in entries.folders:
-        name = sub.rsplit("/", 1)[-1]
-        if is_label_root(name):
-            below = _list_cells(tree, sub)
-        elif is_cell_type(name) or is_label_root(folder.rsplit("/", 1)[-1]):
-            below = _list_cells(tree, sub, name)
-        else:
+        if sub not in parts:
             listing.passed_over.append(sub)
             listing.patients += _patients(tree, sub)
             continue
+        name = sub.rsplit("/", 1)[-1]
+        below = _list_cells(tree, sub, None if is_label_root(name) else name)
         listing.cells += below.cells
         listing.passed_over += below.passed_over
+        listing.unread += below.patients + below.unread
     if not listing.cells and len(listing.patients) == 1:
         # One folder around the patient's own, as some of APL-AML's patients have: it is the same patient.
         inner = _list_cells(tree, listing.patients[0])
@@ -181,14 +187,21 @@ def _list_slides(tree: Tree, folder: str, *, named: bool = False, depth: int = 0
     groups = [sub for sub in entries.folders if sub in own.passed_over]
     others = [path for path in own.passed_over if path not in groups]
     pictures = [] if named else [path for path, _ in own.cells]
-    joined = _Listing(cells=own.cells if named else [], passed_over=others + pictures)
+    joined = _Listing(cells=own.cells if named else [], passed_over=others + pictures, unread=own.unread)
     for sub in groups:
         is_ours = is_written_by_us(tree, children_if_readable(tree, sub))
         below = _Listing() if is_ours else _list_slides(tree, sub, depth=depth + 1)
         joined.cells += below.cells
         joined.passed_over += below.passed_over if below.cells else [sub]
         joined.slides += below.slides or ([sub] if below.cells else [])
+        joined.unread += below.patients + below.unread
     return joined
+
+
+def _parts(tree: Tree, folder: str, entries: Entries) -> list[str]:
+    """Return the folders in a folder with these entries that hold some of a patient's cells."""
+    roots = [sub for sub in entries.folders if is_label_root(sub.rsplit("/", 1)[-1])]
+    return roots + [sub for sub in cell_type_folders(tree, folder, entries) if sub not in roots]
 
 
 def _patients(tree: Tree, folder: str) -> list[str]:
@@ -200,10 +213,9 @@ def _patients(tree: Tree, folder: str) -> list[str]:
 
 def _looks_like_patient(tree: Tree, folder: str, depth: int = 0) -> bool:
     entries = children_if_readable(tree, folder)
-    names = [f.rsplit("/", 1)[-1] for f in entries.folders]
     if is_written_by_us(tree, entries):
         return False
-    if any(map(is_image, entries.files)) or any(is_label_root(n) or is_cell_type(n) for n in names):
+    if any(map(is_image, entries.files)) or _parts(tree, folder, entries):
         return True
     folders = entries.folders
     return len(folders) == 1 and depth < _WRAPPERS and _looks_like_patient(tree, folders[0], depth + 1)
@@ -230,7 +242,7 @@ def _read_tree(path: Path, tree: Tree, *, slides: bool) -> Smear:
     if slides or are_named:
         smear = _make_smear(path, tree, _list_slides(tree, "", named=are_named))
         note = f"{', '.join(names)}: taken for slides of one patient, because of the names"
-        return smear if slides else replace(smear, notes=(note,))
+        return smear if slides else replace(smear, notes=(note, *smear.notes))
     if listing.is_of_patients:
         raise LooksLikeCohort(
             f"{path} holds {len(names)} folders that look like patients (first: {names[0]}); open one of them, or use "
@@ -291,7 +303,20 @@ def _make_smear(path: Path, tree: Tree, listing: _Listing) -> Smear:
         pixel_size_um=_common_pixel_size(headers),
         passed_over=tuple(printable(p) for p in listing.passed_over),
         slides=tuple(printable(p) for p in sorted(listing.slides, key=_natural)) if len(listing.slides) > 1 else (),
+        notes=tuple(_notes(listing)),
     )
+
+
+def _notes(listing: _Listing) -> Iterator[str]:
+    if names := unlisted(label for _, label in listing.cells):
+        yield f"in no list of cell types, but the labels of cells: {_enumerated(names)}"
+    if unread := listing.patients + listing.unread:
+        yield f"folders with images that were not read, as their names are no cell types: {_enumerated(unread)}"
+
+
+def _enumerated(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(map(printable, names[:5])) + more
 
 
 def _read_headers(tree: Tree, paths: list[str]) -> list[Header]:

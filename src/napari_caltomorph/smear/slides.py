@@ -64,6 +64,7 @@ def join_slides(places: Sequence[Path], smears: Sequence[Smear]) -> Smear:
         pixel_size_um=statistics.median(sizes) if sizes else None,
         passed_over=tuple(f"{name}{file}" for name, one in zip(names, smears, strict=True) for file in one.passed_over),
         slides=tuple(slides) if len(slides) > 1 else (),
+        notes=tuple(dict.fromkeys(note for smear in smears for note in smear.notes)),
     )
 
 

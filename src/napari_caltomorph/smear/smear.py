@@ -69,7 +69,7 @@ class Smear:
     passed_over: tuple[str, ...] = ()  # Files and folders that are no cells, e.g. ``Thumbs.db``.
     slides: tuple[str, ...] = ()  # The slides whose cells are joined, named ``slide/cell``; none where it is one slide
     paths: tuple[Path, ...] = ()  # Of slides in several places, each of these
-    notes: tuple[str, ...] = ()  # What was guessed when it was read
+    notes: tuple[str, ...] = ()  # What was guessed when it was read, and what with images was not read
     grades: tuple[Grade, ...] | None = field(default=None, repr=False)  # One a cell, after `check_smear`
     # Cells that the user included again, or left out, whatever the rules decided
     taken_back: frozenset[str] = frozenset()
