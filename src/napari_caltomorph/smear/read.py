@@ -8,20 +8,20 @@ import shlex
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from natsort import natsort_keygen, ns
 
 from napari_caltomorph.errors import CellUnreadable, LooksLikeCohort, SmearUnreadable, printable
-from napari_caltomorph.smear.cell_type_folders import cell_type_folders, unlisted
-from napari_caltomorph.smear.cell_types import is_label_root
+from napari_caltomorph.smear.cell_type_folders import unlisted
 from napari_caltomorph.smear.images import Header, is_image, is_tiff, read_header
+from napari_caltomorph.smear.listing import Listing, folders_of_cells, list_cells, list_slides, looks_like_patient
 from napari_caltomorph.smear.slides import are_slides, join_slides
 from napari_caltomorph.smear.smear import Smear
 from napari_caltomorph.smear.sources import CellSource, FileSource, StackSource
-from napari_caltomorph.smear.trees import Entries, FolderTree, Tree, ZipTree, children_if_readable, is_written_by_us
+from napari_caltomorph.smear.trees import FolderTree, Tree, ZipTree
 from napari_caltomorph.storage import StrPath, path_of, paths_of
 
 # Headers give the canvas and the pixel size. Up to this many are all read; of a larger smear this many, evenly
@@ -30,12 +30,6 @@ _HEADERS = 512
 
 # Files this much larger than the usual cell are whole fields; they do not set the canvas.
 _CANVAS_LIMIT = 2.0
-
-# A patient's folder may be inside this many others that contain nothing else; links can nest without end.
-_WRAPPERS = 8
-
-# Slides of a patient may be sorted into this many folders, such as dates, one in the other.
-_GROUPS = 2
 
 _FILE_ENDS = re.compile(r"(\.ome|\.rgb)?\.tiff?$|\.(zip|jpe?g|png|bmp)$", re.IGNORECASE)
 
@@ -107,8 +101,8 @@ def find_smears(folder: StrPath) -> list[Path]:
         entries = tree.children("")
     except OSError as error:
         raise SmearUnreadable(f"{folder} cannot be read ({error.strerror}).") from error
-    parts = _parts(tree, "", entries)
-    found = [f for f in entries.folders if f not in parts and _looks_like_patient(tree, f)]
+    parts = folders_of_cells(tree, "", entries)
+    found = [f for f in entries.folders if f not in parts and looks_like_patient(tree, f)]
     found += [f for f in entries.files if f.lower().endswith(".zip") or _is_stack(tree, f)]
     if not found and parts:
         raise SmearUnreadable(
@@ -133,98 +127,6 @@ def _natural(name: str) -> tuple[Any, str]:
     return _by_numbers(name), name
 
 
-@dataclass
-class _Listing:
-    cells: list[tuple[str, str | None]] = field(default_factory=list)  # path, label
-    passed_over: list[str] = field(default_factory=list)
-    patients: list[str] = field(default_factory=list)  # Folders with images that are not read
-    unread: list[str] = field(default_factory=list)  # The same, below folders of cell types, or of slides
-    slides: list[str] = field(default_factory=list)
-
-    @property
-    def is_of_patients(self) -> bool:
-        """Whether there are several folders of images; a picture or two next to them (a legend) make them no smear."""
-        return len(self.patients) > max(1, len(self.cells))
-
-
-def _list_cells(tree: Tree, folder: str, label: str | None = None) -> _Listing:
-    """Collect the images below `folder`, going only into folders of cell types."""
-    entries = tree.children(folder)
-    listing = _Listing(passed_over=entries.passed_over)
-    for file in entries.files:
-        if is_image(file):
-            listing.cells.append((file, label))
-        else:
-            listing.passed_over.append(file)
-    parts = _parts(tree, folder, entries)
-    for sub in entries.folders:
-        if sub not in parts:
-            listing.passed_over.append(sub)
-            listing.patients += _patients(tree, sub)
-            continue
-        name = sub.rsplit("/", 1)[-1]
-        below = _list_cells(tree, sub, None if is_label_root(name) else name)
-        listing.cells += below.cells
-        listing.passed_over += below.passed_over
-        listing.unread += below.patients + below.unread
-    if not listing.cells and len(listing.patients) == 1:
-        # One folder around the patient's own, as some of APL-AML's patients have: it is the same patient.
-        inner = _list_cells(tree, listing.patients[0])
-        inner.passed_over += [path for path in listing.passed_over if not _is_in(listing.patients[0], path)]
-        return inner
-    return listing
-
-
-def _list_slides(tree: Tree, folder: str, *, named: bool = False, depth: int = 0) -> _Listing:
-    """Collect the images below the folder of one patient, where each folder that has images is a slide.
-
-    Folders next to images are slides only where they are `named` so.
-    """
-    own = _list_cells(tree, folder)
-    if depth > _GROUPS or (own.cells and not own.is_of_patients and not named):
-        return own
-    entries = tree.children(folder)
-    groups = [sub for sub in entries.folders if sub in own.passed_over]
-    others = [path for path in own.passed_over if path not in groups]
-    pictures = [] if named else [path for path, _ in own.cells]
-    joined = _Listing(cells=own.cells if named else [], passed_over=others + pictures, unread=own.unread)
-    for sub in groups:
-        is_ours = is_written_by_us(tree, children_if_readable(tree, sub))
-        below = _Listing() if is_ours else _list_slides(tree, sub, depth=depth + 1)
-        joined.cells += below.cells
-        joined.passed_over += below.passed_over if below.cells else [sub]
-        joined.slides += below.slides or ([sub] if below.cells else [])
-        joined.unread += below.patients + below.unread
-    return joined
-
-
-def _parts(tree: Tree, folder: str, entries: Entries) -> list[str]:
-    """Return the folders in a folder with these entries that hold some of a patient's cells."""
-    roots = [sub for sub in entries.folders if is_label_root(sub.rsplit("/", 1)[-1])]
-    return roots + [sub for sub in cell_type_folders(tree, folder, entries) if sub not in roots]
-
-
-def _patients(tree: Tree, folder: str) -> list[str]:
-    """Return `folder` if it looks like a patient, otherwise the folders in it that do: class, then patient."""
-    if _looks_like_patient(tree, folder):
-        return [folder]
-    return [sub for sub in children_if_readable(tree, folder).folders if _looks_like_patient(tree, sub)]
-
-
-def _looks_like_patient(tree: Tree, folder: str, depth: int = 0) -> bool:
-    entries = children_if_readable(tree, folder)
-    if is_written_by_us(tree, entries):
-        return False
-    if any(map(is_image, entries.files)) or _parts(tree, folder, entries):
-        return True
-    folders = entries.folders
-    return len(folders) == 1 and depth < _WRAPPERS and _looks_like_patient(tree, folders[0], depth + 1)
-
-
-def _is_in(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(f"{folder}/")
-
-
 def _is_stack(tree: Tree, path: str) -> bool:
     if not (is_image(path) and is_tiff(path)):
         return False
@@ -236,11 +138,11 @@ def _is_stack(tree: Tree, path: str) -> bool:
 
 
 def _read_tree(path: Path, tree: Tree, *, slides: bool) -> Smear:
-    listing = _list_cells(tree, "")
+    listing = list_cells(tree, "")
     names = sorted(listing.patients, key=_natural)
     are_named = are_slides(patient_id(path), names)
     if slides or are_named:
-        smear = _make_smear(path, tree, _list_slides(tree, "", named=are_named))
+        smear = _make_smear(path, tree, list_slides(tree, "", named=are_named))
         note = f"{', '.join(names)}: taken for slides of one patient, because of the names"
         return smear if slides else replace(smear, notes=(note, *smear.notes))
     if listing.is_of_patients:
@@ -267,11 +169,11 @@ def _read_files(paths: list[Path]) -> Smear:
     if len(parents) > 1:
         raise SmearUnreadable(f"The images are in {len(parents)} folders; open one patient at a time.")
     (parent,) = parents
-    listing = _Listing(cells=[(path.name, None) for path in paths])
+    listing = Listing(cells=[(path.name, None) for path in paths])
     return _make_smear(paths[0] if len(paths) == 1 else parent, FolderTree(parent), listing)
 
 
-def _make_smear(path: Path, tree: Tree, listing: _Listing) -> Smear:
+def _make_smear(path: Path, tree: Tree, listing: Listing) -> Smear:
     if not listing.cells:
         found = ", ".join(printable(p) for p in sorted(listing.passed_over, key=_natural)[:3]) or "nothing"
         more = f" and {len(listing.passed_over) - 3} more" if len(listing.passed_over) > 3 else ""
@@ -307,7 +209,7 @@ def _make_smear(path: Path, tree: Tree, listing: _Listing) -> Smear:
     )
 
 
-def _notes(listing: _Listing) -> Iterator[str]:
+def _notes(listing: Listing) -> Iterator[str]:
     if names := unlisted(label for _, label in listing.cells):
         yield f"in no list of cell types, but the labels of cells: {_enumerated(names)}"
     if unread := listing.patients + listing.unread:
