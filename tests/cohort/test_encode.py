@@ -157,7 +157,7 @@ def test_odd_ids_stay_in_the_folder(images, tmp_path):
 
 def test_two_patients_never_share_a_file(images, tmp_path):
     paths = [str(p) for p in patient_folders(images)[:2]]
-    with pytest.raises(OutputRefused, match="'P1' and 'p1' would share one feature file"):
+    with pytest.raises(OutputRefused, match="'P1' and 'p1'; rename one"):
         encode_cohort(cohort_from({"patient_id": ["P1", "p1"], "path": paths}), tmp_path / "f", OPTIONS)
 
 

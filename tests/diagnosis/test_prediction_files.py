@@ -168,19 +168,33 @@ def test_no_patient_id_leads_out_of_the_folder(tmp_path, prediction, patient_id)
     assert Prediction.load(own).patient_id == patient_id
 
 
+ODD = st.text() | st.text(alphabet="aA.: /\\0\x1b血\ud800", min_size=60, max_size=400)
+
+
 @settings(deadline=None)
-@given(st.text(max_size=30))
+@given(ODD)
 def test_folder_of_any_id_is_one_component_of_a_path(patient_id):
     name = folder_name(patient_id)
     assert name not in {"", ".", ".."}
     assert not set(name) & set('/\\:\0*?"<>|')
+    assert len(f"{name}.h5".encode()) <= 255
+    assert name[-1] not in ". "
+    assert name.split(".")[0].casefold() not in {"con", "prn", "aux", "nul", "com1", "lpt1"}
+
+
+@pytest.mark.parametrize(("one", "other"), [("A" * 300, "A" * 301), ("A" * 300, "a" * 300), (":" * 90, ":" * 91)])
+def test_long_ids_have_different_folders(one, other):
+    assert folder_name(one).casefold() != folder_name(other).casefold()
+
+
+@pytest.mark.parametrize("ids", [("P1", "p1"), ("Mu\u0308ller", "Müller"), ("a/b", "a%2Fb")])
+def test_ids_that_some_disks_take_for_one_are_refused(tmp_path, prediction, ids):
+    with pytest.raises(OutputRefused) as refused:
+        save_predictions([called(prediction, patient) for patient in ids], tmp_path / "out")
+    assert all(repr(patient) in str(refused.value) for patient in ids)
+    assert not (tmp_path / "out").exists()
 
 
 def test_ordinary_id_is_its_own_folder():
-    for name in ("Patient_00", "smear a", "Müller", "P%C3", "2024.11.05", "患者"):
+    for name in ("Patient_00", "smear a", "Müller", "P%C3", "2024.11.05", "患者", "CON1", "P..1", "x" * 252):
         assert folder_name(name) == name
-
-
-def test_two_ids_of_one_folder_are_refused(tmp_path, prediction):
-    with pytest.raises(OutputRefused, match="Two smears are called a%2Fb"):
-        save_predictions([called(prediction, "a/b"), called(prediction, "a%2Fb")], tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -9,8 +11,9 @@ import pandas as pd
 import pytest
 
 from napari_caltomorph.cohort import FoundPatient
+from napari_caltomorph.csv_files import read_csv
 from napari_caltomorph.diagnosis import Prediction, PredictOptions, Predictor
-from napari_caltomorph.errors import OutputRefused
+from napari_caltomorph.errors import DiskFull, OutputRefused
 from napari_caltomorph.jobs import PatientProgress, predict_patients
 from napari_caltomorph.progress import Cancelled
 from napari_caltomorph.smear import check_smear, read_smear, smear_fingerprint
@@ -124,7 +127,7 @@ def test_names_are_those_that_were_given(predictor, patients, tmp_path):
 
 
 def test_two_patients_of_one_folder_are_refused_before_computing(predictor, patients, tmp_path):
-    with pytest.raises(OutputRefused, match="Two smears"):
+    with pytest.raises(OutputRefused, match="'a/b' and 'a%2Fb'"):
         predict_patients({"a/b": patients["p1"], "a%2Fb": patients["p2"]}, tmp_path / "out", predictor)
 
 
@@ -140,3 +143,57 @@ def test_features_that_were_kept_are_found_again_under_the_patients_name(predict
     features = predictor.features_of(result.prediction)
     assert (features.patient_id, features.cells) == ("patient 7", result.prediction.cells)
     assert predictor.ensemble.predict(features).patient_id == "patient 7"
+
+
+def test_no_id_ends_a_run_and_each_is_found_again(predictor, patients, tmp_path):
+    ids = ["A" * 300, ":" * 90, "a/b", "..", "CON", "P1.", "\x1b[2J\n", "🩸" * 80, "P\u202e1", "=1+1", "NA", "ok"]
+    found = {name: patients["p1"] for name in ids}
+    results = predict_patients(found, tmp_path / "out", predictor)
+    assert outcomes(results) == ["done"] * len(ids)
+    assert {one.file.parent.parent for one in results} == {tmp_path / "out"}
+    assert outcomes(predict_patients(found, tmp_path / "out", predictor)) == ["kept"] * len(ids)
+    assert list(read_csv(tmp_path / "out" / "predictions.csv", dtype={"patient_id": str})["patient_id"]) == ids
+
+
+def test_patient_whose_result_cannot_be_written_has_a_reason_and_the_others_go_on(predictor, patients, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "p2").write_text("in the way")
+    results = predict_patients(patients, tmp_path / "out", predictor)
+    assert outcomes(results) == ["done", "failed", "done"]
+    assert str(tmp_path / "out" / "p2") in results[1].problem
+    assert list(pd.read_csv(tmp_path / "out" / "predictions.csv")["patient_id"]) == ["p1", "p3"]
+
+
+def test_full_disk_ends_the_run_at_once(predictor, patients, tmp_path, monkeypatch):
+    rename = Path.replace
+
+    def on_a_full_disk(self, target):
+        if target == tmp_path / "out" / "p2" / "prediction.json":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", on_a_full_disk)
+    shown = []
+    with pytest.raises(DiskFull, match="p2"):
+        predict_patients(patients, tmp_path / "out", predictor, progress=shown.append)
+    assert {report.patient_id for report in shown} == {"p1", "p2"}
+    assert list(pd.read_csv(tmp_path / "out" / "predictions.csv")["patient_id"]) == ["p1"]
+
+
+def test_second_run_into_a_folder_is_refused_and_a_killed_one_leaves_nothing(predictor, patients, tmp_path):
+    out = tmp_path / "out"
+    left = [out / ".caltomorph-0123456789abcdef.part", out / "p1" / ".caltomorph-0123456789abcdef.part"]
+    for part in left:
+        part.parent.mkdir(exist_ok=True, parents=True)
+        part.write_text("half")
+    reports = []
+
+    def start_another(progress):
+        if not reports:
+            reports.append(progress)
+            with pytest.raises(OutputRefused, match=rf"process {os.getpid()} "):
+                predict_patients(patients, out, predictor)
+
+    assert outcomes(predict_patients(patients, out, predictor, progress=start_another)) == ["done"] * 3
+    assert sorted(path.name for path in out.iterdir()) == ["cells.csv", "p1", "p2", "p3", "predictions.csv"]
+    assert [path.name for path in (out / "p1").iterdir()] == ["prediction.json"]

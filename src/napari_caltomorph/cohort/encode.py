@@ -29,7 +29,7 @@ from napari_caltomorph.cohort.feature_folder import (
     refuse_other_features,
 )
 from napari_caltomorph.cohort.options import EncodeCohortOptions
-from napari_caltomorph.errors import OutputRefused
+from napari_caltomorph.diagnosis.prediction_files import refuse_repeated_ids
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear.images import is_image
 from napari_caltomorph.storage import StrPath, paths_of
@@ -142,12 +142,7 @@ def _list_patients(cohort: Cohort, folder: Path, *, progress: OnProgress = ignor
 
     Raises `OutputRefused` where two patients would share a feature file.
     """
-    files: dict[str, str] = {}
-    for patient in cohort.table["patient_id"]:
-        # Some file systems take "a.h5" and "A.h5" for one file.
-        other = files.setdefault(feature_path(folder, patient).name.casefold(), patient)
-        if other is not patient:
-            raise OutputRefused(f"Patients {other!r} and {patient!r} would share one feature file; rename one.")
+    refuse_repeated_ids(cohort.table["patient_id"])
     rows = zip(cohort.table["patient_id"], cohort.table["path"], cohort.table["n_images"], strict=True)
     for number, (patient, path, n_images) in enumerate(rows):
         progress(Progress("Looking for what is done", number, len(cohort), "patients"))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections import Counter
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,13 @@ from napari_caltomorph.storage import StrPath
 PATIENT_TABLE = "predictions.csv"
 CELL_TABLE = "cells.csv"
 
-# Separators and control characters change the path, and Windows refuses the others.
-_NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
+# Separators and control characters change the path. Windows refuses the others, and drops a last dot or space. A half
+# of a character (a surrogate) has no bytes.
+_NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|\ud800-\udfff]|[. ]\Z')
+# What Windows takes for a device, also with a suffix: con, con.h5.
+_DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])(\.|\Z)", re.IGNORECASE)
+# In bytes. File systems take 255, and ".h5" is added; a shortened name has room for longer additions.
+_LONGEST, _KEPT = 252, 100
 
 
 def save_predictions(predictions: Sequence[Prediction], folder: StrPath) -> list[Path]:
@@ -89,21 +95,37 @@ def prediction_file(folder: Path, patient_id: str, *, patients: int) -> Path:
     return (folder if patients == 1 else folder / folder_name(patient_id)) / FILE_NAME
 
 
-def refuse_repeated_ids(ids: Sequence[str]) -> None:
-    """Raise `OutputRefused` when two patients of one output folder would have the same id."""
-    if twice := {name for name, count in Counter(map(folder_name, ids)).items() if count > 1}:
-        raise OutputRefused(f"Two smears are called {min(twice)}; rename one, or predict them into two folders.")
+def refuse_repeated_ids(ids: Iterable[str]) -> None:
+    """Raise `OutputRefused` when two patients have the same id, or would have the same folder or file."""
+    known: dict[str, str] = {}
+    for patient in ids:
+        # Many file systems ignore case, and how an umlaut is composed.
+        key = unicodedata.normalize("NFC", folder_name(patient)).casefold()
+        if known.get(key) == patient:
+            raise OutputRefused(f"Two smears are called {patient}; rename one, or predict them into two folders.")
+        if key in known:
+            raise OutputRefused(f"Two patients would share their files: {known[key]!r} and {patient!r}; rename one.")
+        known[key] = patient
 
 
 def folder_name(patient_id: str) -> str:
-    """Return the name of a patient's folder: the id, with characters that are unsafe in paths percent-escaped."""
-    name = _NOT_IN_NAMES.sub(_escaped, patient_id) or "_"
-    is_taken = name in {".", "..", FILE_NAME, PATIENT_TABLE, CELL_TABLE}
-    return re.sub(r"\.", _escaped, name) if is_taken else name
+    """Return the name of a patient's folder, and the beginning of the names of the patient's files, on every system.
+
+    It is the id, with characters that are unsafe in paths percent-escaped. Of an id that is too long for the name of a
+    file, it is the beginning and a part of the id's SHA-256.
+    """
+    is_taken = patient_id in {".", "..", FILE_NAME, PATIENT_TABLE, CELL_TABLE}
+    name = re.sub(r"\.", _escaped, patient_id) if is_taken else _NOT_IN_NAMES.sub(_escaped, patient_id) or "_"
+    if _DEVICE.match(name):
+        name = re.sub(r"\A.", _escaped, name)
+    if len(name.encode()) <= _LONGEST:
+        return name
+    digest = hashlib.sha256(patient_id.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{name.encode()[:_KEPT].decode(errors='ignore')}~{digest}"
 
 
 def _escaped(character: re.Match[str]) -> str:
-    return f"%{ord(character[0]):02X}"
+    return "".join(f"%{byte:02X}" for byte in character[0].encode("utf-8", "surrogatepass"))
 
 
 def find_smear(prediction: Prediction) -> Smear:

@@ -17,13 +17,23 @@ from napari_caltomorph.cohort import FoundPatient
 from napari_caltomorph.diagnosis import ModelDescription, Prediction
 from napari_caltomorph.diagnosis.prediction_files import prediction_file, refuse_repeated_ids, save_tables
 from napari_caltomorph.differential import Probe
-from napari_caltomorph.errors import CaltomorphError, FeaturesRefused, PredictionUnreadable, SmearUnreadable, printable
+from napari_caltomorph.errors import (
+    CaltomorphError,
+    DiskFull,
+    FeaturesRefused,
+    OutputRefused,
+    PredictionUnreadable,
+    SmearUnreadable,
+    printable,
+)
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import Smear, read_smear, smear_fingerprint
-from napari_caltomorph.storage import StrPath, refuse_unwritable
+from napari_caltomorph.storage import StrPath, only_run, refuse_unwritable
 
 if TYPE_CHECKING:
     from napari_caltomorph.diagnosis import Predictor
+
+LOCK = ".caltomorph-predict.lock"
 
 
 @dataclass(frozen=True)
@@ -92,26 +102,28 @@ def predict_patients(
     Raises
     ------
     OutputRefused
-        Two patients would share a folder, or nothing can be written.
+        Two patients would share a folder, another run writes to `out`, or nothing can be written there; `DiskFull` also
+        where the disk fills up meanwhile.
     CaltomorphError
         What concerns all patients, such as missing weights.
     """
     out = Path(out)
-    refuse_unwritable(out)
-    refuse_repeated_ids(list(patients))
+    refuse_repeated_ids(patients)
+    files = {patient: prediction_file(out, patient, patients=len(patients)) for patient in patients}
     results: list[PatientResult] = []
-    try:
-        for number, (patient, found) in enumerate(patients.items(), start=1):
-            step = partial(PatientProgress, patient_id=patient, number=number, patients=len(patients))
-            file = prediction_file(out, patient, patients=len(patients))
-            result = _predict_one(patient, found.path, file, predictor, partial(_report_step, progress, step))
-            results.append(result)  # before the report: it is in the tables also where the report is interrupted
-            if report and result.prediction is not None:
-                results[-1] = _with_report(result, found, predictor, probe)
-            progress(step("Predicting", number, len(patients), "patients", result=results[-1]))
-    finally:
-        if predictions := [one.prediction for one in results if one.prediction is not None]:
-            save_tables(predictions, out)
+    with only_run(out, LOCK, "another folder for the predictions", inside=[file.parent for file in files.values()]):
+        try:
+            for number, (patient, found) in enumerate(patients.items(), start=1):
+                step = partial(PatientProgress, patient_id=patient, number=number, patients=len(patients))
+                within = partial(_report_step, progress, step)
+                result = _predict_one(patient, found.path, files[patient], out, predictor, within)
+                results.append(result)  # before the report: it is in the tables also where the report is interrupted
+                if report and result.prediction is not None:
+                    results[-1] = _with_report(result, found, predictor, probe)
+                progress(step("Predicting", number, len(patients), "patients", result=results[-1]))
+        finally:
+            if predictions := [one.prediction for one in results if one.prediction is not None]:
+                save_tables(predictions, out)
     return results
 
 
@@ -120,7 +132,9 @@ def _report_step(progress: OnProgress, step: Callable[..., PatientProgress], inn
     progress(step(inner.stage, inner.done, inner.total, inner.unit))
 
 
-def _predict_one(patient: str, path: Path, file: Path, predictor: Predictor, progress: OnProgress) -> PatientResult:
+def _predict_one(
+    patient: str, path: Path, file: Path, out: Path, predictor: Predictor, progress: OnProgress
+) -> PatientResult:
     from napari_caltomorph.encoding.device import is_out_of_memory
 
     progress(Progress("Reading", 0, 1, "smears"))
@@ -128,17 +142,25 @@ def _predict_one(patient: str, path: Path, file: Path, predictor: Predictor, pro
         smear = replace(read_smear(path), patient_id=patient)
         cached = _cached(file, smear, predictor.description, progress)
         prediction = cached or predictor.predict(smear, progress=progress)[1]
+        place = printable(str(smear.path))
+        if cached is None or cached.smear_path != place:  # the images may be elsewhere by now
+            prediction = prediction.model_copy(update={"smear_path": place})
+            prediction.save(file)
+    except DiskFull:
+        raise
+    except OutputRefused as error:
+        refuse_unwritable(out)  # then no other patient can be written either
+        return PatientResult(patient, path, problem=str(error))
     except (SmearUnreadable, FeaturesRefused) as error:
         return PatientResult(patient, path, problem=str(error))
+    except OSError as error:
+        why = SmearUnreadable(f"{path} cannot be read ({error.strerror or error}); check its drive.")
+        return PatientResult(patient, path, problem=str(why))
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         fix = "close other programs, or choose the device cpu or a smaller batch size"
         return PatientResult(patient, path, problem=f"{patient}: memory ran out; {fix}.", ran_out_of_memory=True)
-    place = printable(str(smear.path))
-    if cached is None or cached.smear_path != place:  # the images may be elsewhere by now
-        prediction = prediction.model_copy(update={"smear_path": place})
-        prediction.save(file)
     return PatientResult(patient, path, prediction, file, is_cached=cached is not None)
 
 
@@ -176,6 +198,8 @@ def _with_report(
         trust = available_trust(prediction, lambda: predictor.ensemble, lambda: predictor.features_of(prediction))
         page = patient_report(prediction, trust=trust, differential=counts, metadata=patient.facts)
         path = save_page(page, result.file.with_name(REPORT_NAME))
+    except DiskFull:
+        raise
     except CaltomorphError as error:
         return replace(result, problem=f"{result.patient_id}: no report ({str(error).rstrip('.')}).")
     return replace(result, report=path)
