@@ -23,8 +23,8 @@ from napari_caltomorph.errors import CellUnreadable, SmearUnreadable
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear.smear import Grade, Reason, Smear
 
-QUALITY_RULES = "1"
-"""Version of the rules below; it is in every feature file, so that a change is noticed."""
+QUALITY_RULES = "2"
+"""Version of the rules below and of how pixels are read; it is in every feature file, so that a change is noticed."""
 
 # Real cells have 95 or more between the 1st and 99th percentile of green: a stained nucleus absorbs green.
 MIN_CONTRAST = 60
@@ -54,7 +54,9 @@ def check_smear(smear: Smear, *, progress: OnProgress = ignore) -> Smear:
             measured.append(one)
             if len(measured) % 16 == 0 or len(measured) == len(smear):
                 progress(Progress("Checking cells", len(measured), len(smear)))
-    checked = replace(smear, grades=_grade(smear, measured))
+    # What was guessed of the pixels is only known when they were decoded.
+    notes = tuple(dict.fromkeys(note for note in (*smear.notes, smear.source.scale.note) if note))
+    checked = replace(smear, grades=_grade(smear, measured), notes=notes)
     if not len(checked.usable):
         counts = ", ".join(f"{n} {reason}" for reason, n in checked.left_out_counts().items())
         first = checked.left_out[0]

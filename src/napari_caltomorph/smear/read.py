@@ -16,8 +16,9 @@ from natsort import natsort_keygen, ns
 
 from napari_caltomorph.errors import CellUnreadable, LooksLikeCohort, SmearUnreadable, printable
 from napari_caltomorph.smear.cell_type_folders import unlisted
-from napari_caltomorph.smear.images import Header, is_image, is_tiff, read_header
+from napari_caltomorph.smear.images import IMAGE_KINDS, IMAGE_SUFFIXES, is_image, is_stack, read_cells
 from napari_caltomorph.smear.listing import Listing, folders_of_cells, list_cells, list_slides, looks_like_patient
+from napari_caltomorph.smear.pixels import StoredCell
 from napari_caltomorph.smear.slides import are_slides, join_slides
 from napari_caltomorph.smear.smear import Smear
 from napari_caltomorph.smear.sources import CellSource, FileSource, StackSource
@@ -31,7 +32,7 @@ _HEADERS = 512
 # Files this much larger than the usual cell are whole fields; they do not set the canvas.
 _CANVAS_LIMIT = 2.0
 
-_FILE_ENDS = re.compile(r"(\.ome|\.rgb)?\.tiff?$|\.(zip|jpe?g|png|bmp)$", re.IGNORECASE)
+_FILE_ENDS = re.compile(rf"(\.ome|\.rgb)?\.({'|'.join(end[1:] for end in sorted(IMAGE_SUFFIXES))}|zip)$", re.IGNORECASE)
 
 _by_numbers = natsort_keygen(alg=ns.PATH | ns.IGNORECASE)
 
@@ -128,11 +129,11 @@ def _natural(name: str) -> tuple[Any, str]:
 
 
 def _is_stack(tree: Tree, path: str) -> bool:
-    if not (is_image(path) and is_tiff(path)):
+    if not is_image(path):
         return False
     try:
         with tree.open(path) as file:
-            return read_header(file, path).pages > 1
+            return is_stack(file)
     except CellUnreadable:
         return False
 
@@ -162,7 +163,7 @@ def _read_files(paths: list[Path]) -> Smear:
         if not path.exists():
             raise SmearUnreadable(f"{path} does not exist; check the path.")
         if not is_image(path.name):
-            raise SmearUnreadable(f"{path} is neither a folder, a zip archive nor an image (TIFF, JPEG, PNG, BMP).")
+            raise SmearUnreadable(f"{path} is neither a folder, a zip archive nor an image ({IMAGE_KINDS}).")
         if not path.is_file():
             raise SmearUnreadable(f"{path} is no regular file (a pipe, a device or a folder); choose an image file.")
     parents = {path.parent for path in paths}
@@ -178,17 +179,17 @@ def _make_smear(path: Path, tree: Tree, listing: Listing) -> Smear:
         found = ", ".join(printable(p) for p in sorted(listing.passed_over, key=_natural)[:3]) or "nothing"
         more = f" and {len(listing.passed_over) - 3} more" if len(listing.passed_over) > 3 else ""
         raise SmearUnreadable(
-            f"{path} holds no cell image (TIFF, JPEG, PNG or BMP); found {found}{more}. Choose the export's folder."
+            f"{path} holds no cell image ({IMAGE_KINDS}); found {found}{more}. Choose the export's folder."
         )
     cells = sorted(listing.cells, key=lambda cell: _natural(cell[0]))
     paths = [name for name, _ in cells]
-    headers = _read_headers(tree, paths)
+    stored = _read_headers(tree, paths)
     source: CellSource
-    if len(paths) == 1 and headers and headers[0].pages > 1:
+    if len(paths) == 1 and len(stored) > 1:
         source = StackSource(tree, paths[0])
-        pages = headers[0].pages
-        names = tuple(f"{printable(paths[0])}#{i + 1:0{len(str(pages))}d}" for i in range(pages))
-        labels: tuple[str | None, ...] = (None,) * pages
+        count = len(stored)
+        names = tuple(f"{printable(paths[0])}#{i + 1:0{len(str(count))}d}" for i in range(count))
+        labels: tuple[str | None, ...] = (None,) * count
     else:
         source = FileSource(tree, paths)
         names = tuple(printable(name) for name in paths)
@@ -201,19 +202,21 @@ def _make_smear(path: Path, tree: Tree, listing: Listing) -> Smear:
         cells=names,
         labels=labels,
         source=source,
-        canvas=_canvas(headers),
-        pixel_size_um=_common_pixel_size(headers),
+        canvas=_canvas(stored),
+        pixel_size_um=_common_pixel_size(stored),
         passed_over=tuple(printable(p) for p in listing.passed_over),
         slides=tuple(printable(p) for p in sorted(listing.slides, key=_natural)) if len(listing.slides) > 1 else (),
-        notes=tuple(_notes(listing)),
+        notes=tuple(_notes(listing, stored)),
     )
 
 
-def _notes(listing: Listing) -> Iterator[str]:
+def _notes(listing: Listing, stored: list[StoredCell]) -> Iterator[str]:
     if names := unlisted(label for _, label in listing.cells):
         yield f"in no list of cell types, but the labels of cells: {_enumerated(names)}"
     if unread := listing.patients + listing.unread:
         yield f"folders with images that were not read, as their names are no cell types: {_enumerated(unread)}"
+    if len(listing.cells) == 1 and len(stored) > 1 and stored[0].colors == 1:
+        yield f"{len(stored)} pages without colours, each taken for a cell, as nothing says what else they are"
 
 
 def _enumerated(names: list[str]) -> str:
@@ -221,27 +224,28 @@ def _enumerated(names: list[str]) -> str:
     return ", ".join(map(printable, names[:5])) + more
 
 
-def _read_headers(tree: Tree, paths: list[str]) -> list[Header]:
+def _read_headers(tree: Tree, paths: list[str]) -> list[StoredCell]:
+    """Return the cells of some files; of a file of several cells all where it is the only one."""
     step = max(1, -(-len(paths) // _HEADERS))
-    headers = []
+    stored = []
     for path in paths[::step]:
         try:
             with tree.open(path) as file:
-                headers.append(read_header(file, path))
+                stored += read_cells(file)[: None if len(paths) == 1 else 1]
         except CellUnreadable:
             continue  # check_smear reads it again, and reports it
-    return headers
+    return stored
 
 
-def _canvas(headers: list[Header]) -> tuple[int, int]:
-    if not headers:
+def _canvas(stored: list[StoredCell]) -> tuple[int, int]:
+    if not stored:
         return (144, 144)  # nothing readable, which check_smear reports; the Metafer size keeps the layer whole
     # Of two, the lower one: a cell next to a whole field.
-    limit = _CANVAS_LIMIT * statistics.median_low(max(h.height, h.width) for h in headers)
-    usual = [h for h in headers if max(h.height, h.width) <= limit]
-    return max(h.height for h in usual), max(h.width for h in usual)
+    limit = _CANVAS_LIMIT * statistics.median_low(max(cell.height, cell.width) for cell in stored)
+    usual = [cell for cell in stored if max(cell.height, cell.width) <= limit]
+    return max(cell.height for cell in usual), max(cell.width for cell in usual)
 
 
-def _common_pixel_size(headers: list[Header]) -> float | None:
-    sizes = [h.pixel_size_um for h in headers if h.pixel_size_um is not None]
+def _common_pixel_size(stored: list[StoredCell]) -> float | None:
+    sizes = [cell.pixel_size_um for cell in stored if cell.pixel_size_um is not None]
     return statistics.median(sizes) if sizes else None

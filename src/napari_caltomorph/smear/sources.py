@@ -1,20 +1,62 @@
-"""Where the pixels of a smear's cells come from: files, pages of a stack, or an array. Read only when needed."""
+"""Where the pixels of a smear's cells come from: files, cells of a stack, or an array. Read only when needed."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from napari_caltomorph.errors import CellUnreadable
-from napari_caltomorph.smear.images import decode, decode_page
+from napari_caltomorph.smear.images import decode, peak, read_cells
+from napari_caltomorph.smear.pixels import StoredCell, used_bits
 from napari_caltomorph.smear.trees import Tree
+
+
+class CommonScale:
+    """How many of 16 bits the cells of a smear use, where their files do not say it.
+
+    One number for all cells, usable or not: their brightness stays comparable, and no choice of cells changes it.
+    """
+
+    def __init__(self, *cells: tuple[Callable[[int], int], int]) -> None:
+        self._cells = cells  # What returns a cell's largest value that needs this scale, and the number of cells
+        self._lock = threading.Lock()
+        self._bits: int | None = None
+        self._peak = 0
+
+    @classmethod
+    def of(cls, scales: Iterable[CommonScale]) -> CommonScale:
+        """Return one scale for the cells of several."""
+        return cls(*(cells for scale in scales for cells in scale._cells))
+
+    def bits(self) -> int:
+        """Return the number of bits. The first call reads all cells, until one needs 16 bits."""
+        with self._lock:
+            if self._bits is None:
+                for peak_of, index in ((peak_of, index) for peak_of, count in self._cells for index in range(count)):
+                    with contextlib.suppress(CellUnreadable):  # check_smear reports it
+                        self._peak = max(self._peak, peak_of(index))
+                    if used_bits(self._peak) == 16:
+                        break
+                self._bits = used_bits(self._peak)
+        return self._bits
+
+    @property
+    def note(self) -> str:
+        """What was guessed, as a sentence without its full stop; empty where nothing was."""
+        if self._bits in (None, 16):
+            return ""
+        return (
+            f"The 16-bit images use {self._bits} bits (the brightest value of all cells is {self._peak:,}): "
+            f"{2**self._bits - 1:,} is shown as white"
+        )
 
 
 class CellSource(Protocol):
@@ -26,16 +68,19 @@ class CellSource(Protocol):
     def digest(self, index: int) -> str:
         """SHA-256, in hex, of the bytes that make this cell; `CellUnreadable` when there are none."""
 
+    scale: CommonScale  # Of 16-bit pixels
+
 
 class FileSource:
     """One file a cell, in a folder or a zip archive."""
 
     def __init__(self, tree: Tree, paths: list[str]) -> None:
         self._tree, self._paths = tree, paths
+        self.scale = CommonScale((partial(_peak_of_file, tree, paths), len(paths)))
 
     def image(self, index: int) -> NDArray[np.uint8]:
         with self._tree.open(self._paths[index]) as file:
-            return decode(file, self._paths[index])
+            return decode(file, self.scale.bits)
 
     def digest(self, index: int) -> str:
         with self._tree.open(self._paths[index]) as file:
@@ -49,22 +94,17 @@ class FileSource:
 
 
 class StackSource:
-    """One page a cell, in a TIFF; the file stays open, and one thread reads it at a time."""
+    """Many cells in one TIFF, which stays open; its cells let one thread read at a time."""
 
     def __init__(self, tree: Tree, path: str) -> None:
         file = tree.open(path)
-        self._tiff = tifffile.TiffFile(file)
         weakref.finalize(self, file.close)
-        self._lock = threading.Lock()
+        self._cells = read_cells(file)
+        self.scale = CommonScale((partial(_peak_of_cell, self._cells), len(self._cells)))
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        with self._lock:
-            try:
-                return decode_page(self._tiff.pages[index])
-            except CellUnreadable:
-                raise
-            except Exception as error:
-                raise CellUnreadable(f"damaged page ({error})") from error
+        with _damaged_page():
+            return self._cells[index].rgb(self.scale.bits)
 
     def digest(self, index: int) -> str:
         return _pixels_digest(self.image(index))
@@ -75,6 +115,7 @@ class ArraySource:
 
     def __init__(self, array: NDArray[np.uint8]) -> None:
         self._array = array
+        self.scale = CommonScale()
 
     def image(self, index: int) -> NDArray[np.uint8]:
         return np.ascontiguousarray(self._array[index])
@@ -88,6 +129,19 @@ class JoinedSource:
 
     def __init__(self, sources: Sequence[tuple[CellSource, int]]) -> None:
         self._cells = [(source, index) for source, cells in sources for index in range(cells)]
+        self._sources = [source for source, _ in sources]
+        self.scale = CommonScale.of(source.scale for source in self._sources)
+
+    @property
+    def scale(self) -> CommonScale:
+        return self._scale
+
+    @scale.setter
+    def scale(self, scale: CommonScale) -> None:
+        """Let all sources have one scale: the slides of a patient stay comparable too."""
+        self._scale = scale
+        for source in self._sources:
+            source.scale = scale
 
     def image(self, index: int) -> NDArray[np.uint8]:
         source, cell = self._cells[index]
@@ -96,6 +150,26 @@ class JoinedSource:
     def digest(self, index: int) -> str:
         source, cell = self._cells[index]
         return source.digest(cell)
+
+
+def _peak_of_file(tree: Tree, paths: Sequence[str], index: int) -> int:
+    with tree.open(paths[index]) as file:
+        return peak(file)
+
+
+def _peak_of_cell(cells: Sequence[StoredCell], index: int) -> int:
+    with _damaged_page():
+        return cells[index].peak()
+
+
+@contextlib.contextmanager
+def _damaged_page() -> Iterator[None]:
+    try:
+        yield
+    except CellUnreadable:
+        raise
+    except Exception as error:
+        raise CellUnreadable(f"damaged page ({error})") from error
 
 
 def _pixels_digest(pixels: NDArray[np.uint8]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_caltomorph.smear import Smear
+from napari_caltomorph.smear.sources import CommonScale
 from napari_caltomorph.synthetic.fields import FIELD_OF_VIEW_UM
 from napari_caltomorph.synthetic.layouts import METAFER_CELL
 from napari_caltomorph.synthetic.patients import SyntheticPatient
@@ -27,6 +28,7 @@ class _SyntheticSource:
     def __init__(self, patient: SyntheticPatient) -> None:
         self._patient = patient
         self._cache: dict[int, NDArray[np.uint8]] = {}
+        self.scale = CommonScale()
 
     def image(self, index: int) -> NDArray[np.uint8]:
         if index in self._cache:

@@ -1,0 +1,48 @@
+"""How large a pixel of a TIFF is, from its OME, ImageJ or resolution tags. Nothing written there refuses an image."""
+
+from __future__ import annotations
+
+import tifffile
+
+from napari_caltomorph.smear.pixels import MALFORMED
+
+# Resolution tags are often a printer's default (72 or 96 dpi are 353 and 265 um a pixel); only what a
+# microscope can have is believed.
+_PLAUSIBLE_UM = (0.01, 2.0)
+
+# The micro sign and the Greek mu look the same and are both used.
+_MICROMETRES = ("µm", "μm", "um", "micron", "microns", "\\u00B5m")
+_UM_PER_NAMED_UNIT = dict.fromkeys(_MICROMETRES, 1.0) | {"nm": 1e-3, "mm": 1e3, "cm": 1e4}
+_UM_PER_TAGGED_UNIT = {2: 25_400.0, 3: 10_000.0}
+
+
+def pixel_size_um(tiff: tifffile.TiffFile) -> float | None:
+    """Micrometres a pixel from OME, ImageJ or resolution tags; None where none is plausible."""
+    low, high = _PLAUSIBLE_UM
+    for read in (_from_ome, _from_tags):
+        try:
+            size = read(tiff)
+        except MALFORMED:
+            continue  # written by hand, or cut off: the pixels are still good
+        if size is not None and low <= size <= high:
+            return size
+    return None
+
+
+def _from_ome(tiff: tifffile.TiffFile) -> float | None:
+    if not tiff.is_ome:
+        return None
+    image = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]
+    pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
+    return float(pixels["PhysicalSizeX"]) * _UM_PER_NAMED_UNIT[pixels.get("PhysicalSizeXUnit", "µm")]
+
+
+def _from_tags(tiff: tifffile.TiffFile) -> float | None:
+    tags = tiff.pages[0].tags
+    resolution = tags.valueof("XResolution")
+    if not resolution:
+        return None
+    unit_um = _UM_PER_TAGGED_UNIT.get(int(tags.valueof("ResolutionUnit", 2)))
+    if tiff.is_imagej and (named := str((tiff.imagej_metadata or {}).get("unit"))) in _UM_PER_NAMED_UNIT:
+        unit_um = _UM_PER_NAMED_UNIT[named]
+    return None if unit_um is None else float(unit_um * resolution[1] / resolution[0])
