@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -12,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.cohort.conftest import CELLS, PATIENTS
-from tests.cohort.factories import CHECKED, FEW, edit, rules, with_options
+from tests.cohort.factories import CHECKED, FEW, cohort_from, edit, rules, with_options
 
-from napari_caltomorph.cohort import CohortOptions, read_cohort
+from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
 from napari_caltomorph.errors import CohortUnreadable
 from napari_caltomorph.progress import Cancelled, Progress
 
@@ -260,3 +263,44 @@ def test_what_is_no_saved_cohort_is_one_sentence(tmp_path: Path, content: str) -
     (tmp_path / "cohort.json").write_text(content, "latin-1")
     with pytest.raises(CohortUnreadable, match=r"cohort\.json .*inspect the data again"):
         read_cohort(tmp_path / "cohort.json")
+
+
+def _put(column: str, value: object) -> Callable[[dict[str, Any]], None]:
+    def change(content: dict[str, Any]) -> None:
+        table = content["table"]
+        table["data"][1][table["columns"].index(column)] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _put("patient_id", None),
+        _put("coarse", "nonsense"),
+        _put("detailed", "nonsense"),
+        _put("split", "third"),
+        _put("fold", -1),
+        _put("fold", "first"),
+        _put("n_cells", 1.5),
+        _put("age", 1e999),
+        _put("age", [61]),
+        lambda content: content["table"]["data"][1].append(1),
+        lambda content: content["table"]["columns"].append("patient_id"),
+        lambda content: content["left_out"].update(columns=["patient_id"], data=[]),
+        lambda content: content.update(taxonomy={"name": "x", "classes": []}),
+        lambda content: content.update(notes="none"),
+        lambda content: content.pop("options"),
+    ],
+)
+def test_a_saved_cohort_with_impossible_values_is_refused_when_it_is_read(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    path = tmp_path / "cohort.json"
+    cohort_from({"patient_id": ["a", "b"], "coarse": ["mds", "mds"]}).save(path)
+    assert len(Cohort.load(path)) == 2
+    content = json.loads(path.read_text("utf-8"))
+    change(content)
+    path.write_text(json.dumps(content), "utf-8")
+    with pytest.raises(CohortUnreadable, match=r"cohort\.json .*inspect the data again"):
+        Cohort.load(path)

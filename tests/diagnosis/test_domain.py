@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load, save
 
 from napari_caltomorph.diagnosis.domain import DOMAIN_FILE, TAILS, AspectResult, Domain, DomainResult
 from napari_caltomorph.diagnosis.domain_fit import LEAST_PATIENTS, fit_domain
@@ -200,3 +201,36 @@ def test_sentence_names_where_the_smear_is_unlike_and_how_many_are_as_far_out():
     assert "25% of the cells are unusual (1% expected)" in words
     assert "in the average of its cells: 4 of 99" in result(0.05, 0.4, 0.06, 0.3).in_words
     assert result(0.06, 0.4, 0.06, 0.3).in_words.startswith("Like the training cohort: 5 of 99")
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("scale", lambda a: a[:2]),
+        ("scale", lambda a: -a),
+        ("unseen.1", lambda a: a[0]),
+        ("unseen.1", lambda a: a[:, ::-1]),
+        ("cell_distances", lambda a: a[::-1]),
+        ("axes.0", lambda a: a[:, :4]),
+        ("looks.0", lambda a: a[:0]),
+        ("within.2", lambda a: a * 0),
+        ("between.2", lambda a: a - 1e9),
+        ("embedding_basis.0", lambda a: a[:3]),
+        ("embedding_variances.0", lambda a: a[:-1]),
+        ("centre.0", lambda a: np.append(a[1:], np.float32(np.inf))),
+        ("centre.0", lambda a: a.astype(int)),
+    ],
+)
+def test_measurements_of_another_shape_type_or_impossible_value_are_refused(domain, tmp_path, name, spoil):
+    tensors = load(domain.to_bytes(SEAL))
+    tensors[name] = np.ascontiguousarray(spoil(tensors[name]))
+    (tmp_path / DOMAIN_FILE).write_bytes(save(tensors, metadata={"seal": SEAL}))
+    with pytest.raises(ModelRefused, match=r"domain\.safetensors .*get the model again"):
+        Domain.load(tmp_path / DOMAIN_FILE, SEAL, WIDTH, [EMBEDDING] * MEMBERS)
+
+
+def test_domain_of_members_of_another_width_is_refused(domain, tmp_path):
+    (tmp_path / DOMAIN_FILE).write_bytes(domain.to_bytes(SEAL))
+    for width, embedding_widths in ((WIDTH + 1, [EMBEDDING] * MEMBERS), (WIDTH, [EMBEDDING, EMBEDDING, 1])):
+        with pytest.raises(ModelRefused, match=r"domain\.safetensors .*get the model again"):
+            Domain.load(tmp_path / DOMAIN_FILE, SEAL, width, embedding_widths)

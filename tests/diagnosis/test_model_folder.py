@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -21,6 +22,7 @@ from napari_caltomorph.diagnosis import (
 )
 from napari_caltomorph.diagnosis.model_card import model_card
 from napari_caltomorph.diagnosis.model_file import OutOfFold, Threshold
+from napari_caltomorph.diagnosis.model_folder import TrainingPatients
 from napari_caltomorph.errors import ModelRefused, OutputRefused
 from napari_caltomorph.storage import file_sha256
 
@@ -351,3 +353,47 @@ def test_card_describes_any_aggregator(make_ensemble, options, words, limit):
     card = model_card(make_ensemble().description.model_copy(update={"aggregator": options}))
     assert f"{words}," in card
     assert f"- {limit}" in card
+
+
+@pytest.mark.parametrize("spoil", [lambda w: w * float("nan"), lambda w: w.to(torch.int64)])
+def test_member_whose_weights_are_no_finite_numbers_is_refused(folder, spoil):
+    path = folder / "fold_0.safetensors"
+    weights = load_file(path)
+    weights["feature_std"] = spoil(weights["feature_std"])
+    save_file(weights, path, metadata={"seal": read_description(folder).seal})
+    name_as_it_is(folder, 0)
+    with pytest.raises(ModelRefused, match=r"fold_0\.safetensors .*get the model again"):
+        Ensemble.load(folder)
+
+
+@pytest.fixture
+def private(folder):
+    """The training patients of a model, and its ``private/``."""
+    table = pd.DataFrame({"patient_id": ["a", "b"], "coarse": "mds", "fingerprint": "f" * 64, "fold": [0, 1]})
+    patients = TrainingPatients(table, torch.zeros(3, 2, 16))
+    patients.save(folder)
+    return patients, folder / "private"
+
+
+def test_training_patients_are_read_as_they_were_saved(folder, private):
+    read = Ensemble.load(folder).training_patients()
+    assert read.table["patient_id"].tolist() == ["a", "b"]
+    assert torch.equal(read.embeddings, private[0].embeddings)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda p: (p / "patients.csv").write_text("patient_id,coarse,fingerprint\na,mds,f\nb,nonsense,f\n"),
+        lambda p: (p / "patients.csv").write_text("patient_id,coarse,fingerprint,fold\na,mds,f,x\nb,mds,f,1\n"),
+        lambda p: (p / "patients.csv").write_text("patient_id,coarse\na,mds\nb,mds\n"),
+        lambda p: save_file({"embeddings": torch.zeros(3, 1, 16)}, p / "embeddings.safetensors"),
+        lambda p: save_file({"embeddings": torch.zeros(2, 2, 16)}, p / "embeddings.safetensors"),
+        lambda p: save_file({"embeddings": torch.full((3, 2, 16), torch.inf)}, p / "embeddings.safetensors"),
+        lambda p: (p / "embeddings.safetensors").unlink(),
+    ],
+)
+def test_damaged_training_patients_are_refused(folder, private, spoil):
+    spoil(private[1])
+    with pytest.raises(ModelRefused, match=r"private .*get the model again"):
+        Ensemble.load(folder).training_patients()

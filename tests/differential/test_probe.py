@@ -169,3 +169,22 @@ def test_a_newer_or_a_changed_probe_is_refused(probe, tmp_path):
     save_file({"weights": probe.weights[:, :3].copy(), "bias": probe.bias}, path, metadata={"probe": described})
     with pytest.raises(ProbeRefused, match="weights is float64"):
         Probe.load(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"cells":[', '"cells":[1' + "0" * 400 + ","),
+        ('"patients":', '"patients":1' + "0" * 400 + ',"was":'),
+        ('"types":[', '"types":' + "[" * 5000 + '"'),
+        ('"correlation":', '"correlation":1e400,"was":'),
+        ('"encoder":', '"encoder":"a","encoder":'),
+    ],
+)
+def test_a_description_that_does_harm_is_refused_in_a_short_sentence(probe, tmp_path, old, new):
+    path, described = tmp_path / "p.safetensors", probe.description.model_dump_json()
+    assert old in described
+    save_file({"weights": probe.weights, "bias": probe.bias}, path, metadata={"probe": described.replace(old, new, 1)})
+    with pytest.raises(ProbeRefused, match=r"p\.safetensors") as error:
+        Probe.load(path)
+    assert len(str(error.value)) - len(str(path)) < 300

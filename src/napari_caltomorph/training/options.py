@@ -176,7 +176,8 @@ def _shown(value: Any) -> str:
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
-    with explained(path, "a list of options", TrainingRefused, "write one option per line, e.g. `depth: 4`"):
+    fix = "write one option per line, e.g. `depth: 4`"
+    with explained(path, "a YAML or TOML file of options", TrainingRefused, fix):
         content = read_document(path, otherwise=".yaml", at_most=SMALL)
     if content is None:
         return {}
