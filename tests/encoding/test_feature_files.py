@@ -105,9 +105,11 @@ def test_group_and_odd_attributes_are_refused_or_read(tmp_path):
 
 def test_what_is_no_hdf5_is_refused(tmp_path):
     (tmp_path / "p.h5").write_bytes(b"not HDF5")
-    for path in (tmp_path / "p.h5", tmp_path / "absent.h5", tmp_path):
+    for path in (tmp_path / "p.h5", tmp_path / "absent.h5"):
         with pytest.raises(FeaturesRefused, match="encode the patient again"):
             Features.load(path)
+    with pytest.raises(FeaturesRefused, match="name a feature file"):
+        Features.load(tmp_path)
 
 
 @settings(max_examples=60, deadline=None)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -33,12 +34,13 @@ def check_cells(cohort: Cohort, *, progress: OnProgress = ignore) -> Cohort:
     columns: dict[str, list[object]] = {name: [] for name in _COLUMNS}
     places = zip(table["path"], table["features"], table["n_cells"], strict=True)
     for number, (path, features, n_cells) in enumerate(places):
-        progress(Progress("Checking cells", number, len(table), "patients"))
+        report = partial(progress, Progress("Checking cells", number, len(table), "patients"))
+        report()
         measured: _Measured = {"problem": "neither images nor features"}, ()
         if pd.notna(path):
             measured = _check_images(path, is_checked=is_checked)
         elif pd.notna(features):
-            measured = _check_features(features, n_cells, is_checked=is_checked)
+            measured = _check_features(features, n_cells, is_checked=is_checked, waiting=report)
         found, keys = measured
         images.add(number, keys)
         for name, values in columns.items():
@@ -110,12 +112,12 @@ def _check_images(path: str, *, is_checked: bool) -> _Measured:
     return found, {bytes.fromhex(smear.grades[i].digest)[:16] for i in smear.usable}
 
 
-def _check_features(path: str, n_cells: object, *, is_checked: bool) -> _Measured:
+def _check_features(path: str, n_cells: object, *, is_checked: bool, waiting: Callable[[], object]) -> _Measured:
     """Read a bag to check its numbers; without the check its header is enough."""
     if not is_checked:
         return {"n_cells": n_cells}, list(map(os.path.realpath, paths_of(path)))
     try:
-        features = load_bag(paths_of(path))
+        features = load_bag(paths_of(path), waiting=waiting)
     except FeaturesRefused as error:
         return {"problem": str(error)}, ()
     found: dict[str, object] = {"n_cells": len(features), "fingerprint": features.origin.smear_fingerprint}

@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-import h5py
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from napari_caltomorph.cohort.cohort import Cohort
 from napari_caltomorph.diagnosis.prediction_files import folder_name
-from napari_caltomorph.encoding.features import FeatureOrigin
+from napari_caltomorph.encoding.h5_reader import read_bag
+from napari_caltomorph.encoding.origin import FeatureOrigin
 from napari_caltomorph.errors import FeaturesRefused
 from napari_caltomorph.storage import StrPath, is_file, only_run, paths_of, replacing
 
@@ -55,12 +55,10 @@ def refuse_other_features(folder: Path, encoder: str, weights_sha256: str, preci
     mine = (encoder, weights_sha256, precision)
     for path in folder.glob("*.h5"):
         try:
-            with h5py.File(path, "r") as file:
-                theirs = tuple(
-                    str(file.attrs.get(key, "unknown")) for key in ("encoder", "weights_sha256", "precision")
-                )
-        except (OSError, RuntimeError):
+            origin = read_bag(path, description_only=True).origin
+        except FeaturesRefused:
             continue  # damaged: encoded again, if it is one of the cohort's patients
+        theirs = tuple(name or "unknown" for name in (origin.encoder, origin.weights_sha256, origin.precision))
         if theirs != mine:
             both = " and ".join(f"{name} (weights {weights[:12]}, {kind})" for name, weights, kind in (theirs, mine))
             raise FeaturesRefused(

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import h5py
 import pandas as pd
 
 from napari_caltomorph.cohort.layout_folders import LayoutResult, join, recognises_folders
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.table_columns import as_id, refuse_column_options
 from napari_caltomorph.cohort.table_file import find_table, unread_tables
-from napari_caltomorph.errors import CohortUnreadable, printable
+from napari_caltomorph.encoding.h5_reader import read_bag
+from napari_caltomorph.errors import CohortUnreadable, FeaturesRefused, printable
+from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear.trees import folders_in, is_system_entry
 from napari_caltomorph.storage import path_of
-
-_DATASETS = ("features", "feats")
 
 
 def recognises_features(path: Path) -> bool:
@@ -26,10 +27,7 @@ def recognises_features(path: Path) -> bool:
 
 
 def read_features(path: Path, options: CohortOptions) -> LayoutResult:
-    """Read names and shapes; bags of another encoder or width than most are left out.
-
-    Raises `CohortUnreadable` where no bag can be read, or bags have no label.
-    """
+    """Read names; raises `CohortUnreadable` where there is no bag, or bags have no label."""
     bags = _bags(path)
     if not bags:
         raise CohortUnreadable(f"{path} has no .h5 file; name the folder of the feature files.")
@@ -43,27 +41,30 @@ def read_features(path: Path, options: CohortOptions) -> LayoutResult:
     )
     table = find_table(path, options)
     if table is not None:
-        return check_features(join(found, table, options, labels_from_table=not is_labelled))
+        return join(found, table, options, labels_from_table=not is_labelled)
     if not is_labelled:
         raise CohortUnreadable(
             f"{path}: {len(bags)} bags without labels; name a table with --table. {unread_tables(path)}".strip()
         )
     refuse_column_options(path, options)
-    return check_features(LayoutResult(found))
+    return LayoutResult(found)
 
 
-def check_features(found: LayoutResult) -> LayoutResult:
+def check_features(found: LayoutResult, *, progress: OnProgress = ignore) -> LayoutResult:
     """Count the cells of bags by their headers, and leave out those that no model could use together with the others.
 
     Raises `CohortUnreadable` where no patient has images, and no bag can be read.
     """
     table = found.table
-    headers = [None if pd.isna(bag) else _header(path_of(bag)) for bag in table["features"]]
+    headers = []
+    for number, bag in enumerate(table["features"]):
+        report = partial(progress, Progress("Reading headers of features", number, len(table), "patients"))
+        report()
+        headers.append(None if pd.isna(bag) else _header(path_of(bag), report))
     kinds = Counter(header.kind for header in headers if isinstance(header, _Header))
     if headers and all(isinstance(header, str) for header in headers):
         raise CohortUnreadable(
-            f"none of {len(headers)} feature files can be read (first: {table['features'].iloc[0]}, {headers[0]}); "
-            "encode the patients again."
+            f"none of {len(headers)} feature files can be read (first: {headers[0]}); encode the patients again."
         )
     usual = kinds.most_common(1)[0][0] if kinds else ""
     left_out: list[tuple[str, str | None, str, str]] = []
@@ -103,21 +104,16 @@ def _bags_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.h5") if not is_system_entry(path.name))
 
 
-def _header(path: Path) -> _Header | str:
+def _header(path: Path, waiting: Callable[[], object]) -> _Header | str:
     """Return a bag's header, or why it cannot be read."""
     try:
-        with h5py.File(path, "r") as file:
-            name = next((n for n in _DATASETS if isinstance(file.get(n), h5py.Dataset)), None)
-            if name is None:
-                return f"no dataset 'features' or 'feats'; found {sorted(file)[:4]}"
-            shape: tuple[int, ...] = file[name].shape or ()
-            encoder = str(file.attrs.get("encoder", "not named"))
-            if weights := file.attrs.get("weights_sha256"):
-                encoder += f" (weights {str(weights)[:12]})"
-    except (OSError, RuntimeError, KeyError) as error:
-        return f"no HDF5 file that can be read ({str(error).splitlines()[0][:80]})"
-    if len(shape) == 3 and shape[0] == 1:
-        shape = shape[1:]
+        bag = read_bag(path, description_only=True, waiting=waiting)
+    except FeaturesRefused as error:
+        return str(error)
+    shape = bag.shape[1:] if len(bag.shape) == 3 and bag.shape[0] == 1 else bag.shape
     if len(shape) != 2 or 0 in shape:
-        return f"shape {shape} is no bag of cells"
-    return _Header(int(shape[0]), int(shape[1]), encoder)
+        return f"{path}: shape {bag.shape} is no bag of cells"
+    encoder = bag.origin.encoder or "not named"
+    if weights := bag.origin.weights_sha256:
+        encoder += f" (weights {weights[:12]})"
+    return _Header(shape[0], shape[1], encoder)

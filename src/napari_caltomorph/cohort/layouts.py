@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from napari_caltomorph.cohort.layout_features import check_features, read_features, recognises_features
+from napari_caltomorph.cohort.layout_features import read_features, recognises_features
 from napari_caltomorph.cohort.layout_folders import LayoutResult, frame, join, read_folders, recognises_folders
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.paths_in_table import place_in_table
@@ -69,7 +69,7 @@ def _read_table_of_folders(path: Path, options: CohortOptions) -> LayoutResult:
     named = [None if place is None else printable(str(place)) for place in places]
     table["features"] = [name if is_bag else None for name, is_bag in zip(named, are_features, strict=True)]
     table["path"] = [None if is_bag else name for name, is_bag in zip(named, are_features, strict=True)]
-    return check_features(LayoutResult(table, notes=notes + guessed))
+    return LayoutResult(table, notes=notes + guessed)
 
 
 def _recognises_aml_hehr(path: Path) -> bool:

@@ -10,6 +10,7 @@ import pandas as pd
 from napari_caltomorph.cohort.cells import check_cells
 from napari_caltomorph.cohort.cleaning import RULES
 from napari_caltomorph.cohort.cohort import LEFT_OUT_COLUMNS, Cohort, with_types
+from napari_caltomorph.cohort.layout_features import check_features
 from napari_caltomorph.cohort.layouts import find_layout
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.splits import split
@@ -49,6 +50,8 @@ def read_cohort(path: StrPath, options: CohortOptions | None = None, *, progress
     try:
         layout = find_layout(path, options.layout)
         found = layout.read(path, options)
+        if "features" in found.table:
+            found = check_features(found, progress=progress)
     except OSError as error:
         raise CohortUnreadable(
             f"{error.filename or path} cannot be read ({error.strerror}); check the path."

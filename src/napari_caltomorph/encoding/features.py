@@ -4,37 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_caltomorph.errors import FeaturesRefused, first_line, printable
+from napari_caltomorph.encoding.h5_reader import read_bag
+from napari_caltomorph.encoding.origin import UNKNOWN, FeatureOrigin
+from napari_caltomorph.errors import FeaturesRefused, printable
 from napari_caltomorph.storage import StrPath, replacing
 
-
-@dataclass(frozen=True)
-class FeatureOrigin:
-    """How features were made. None where a file from elsewhere does not say."""
-
-    # Which network, and the sum of its weights
-    encoder: str | None = None
-    weights_sha256: str | None = None
-    preprocessing: str | None = None
-    precision: str | None = None
-    smear_fingerprint: str | None = None  # `Smear.fingerprint`
-    quality_rules: str | None = None  # Version of the rules that chose the cells
-    field_of_view_um: float | None = None  # Width of a cell's image, in micrometres
-    library_version: str | None = None  # Of napari-caltomorph
-
-    def matches(self, other: FeatureOrigin) -> bool:
-        """Whether both were made in the same way; the library's version may differ."""
-        mine, others = asdict(self), asdict(other)
-        return all(mine[key] == others[key] for key in mine if key != "library_version")
+# HDF5's cache of chunks is as large: each is read and checked once.
+_CHUNK_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -44,7 +29,7 @@ class Features:
     patient_id: str
     values: NDArray[np.float32]  # (N, D) float32
     cells: tuple[str, ...]  # Names, in the order of `values`
-    origin: FeatureOrigin = FeatureOrigin()
+    origin: FeatureOrigin = UNKNOWN
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or 0 in self.values.shape:
@@ -72,49 +57,53 @@ class Features:
         # Made in memory: when a disk fills up, the error of the HDF5 library looks like a bug.
         content = io.BytesIO()
         with h5py.File(content, "w") as file:
-            file.create_dataset("features", data=self.values)
+            rows = max(1, _CHUNK_BYTES // (4 * self.values.shape[1]))
+            chunks = (min(rows, len(self.values)), self.values.shape[1])
+            file.create_dataset("features", data=self.values, chunks=chunks, fletcher32=True)
             file.create_dataset("cells", data=list(self.cells), dtype=h5py.string_dtype("utf-8"))
             for key, value in asdict(self.origin).items():
                 if value is not None:
                     file.attrs[key] = value
+            file.attrs["content_sha256"] = self._content_sha256()
         with replacing(Path(path)) as part:
             part.write_bytes(content.getbuffer())
 
     @classmethod
-    def load(cls, path: StrPath) -> Features:
+    def load(cls, path: StrPath, *, waiting: Callable[[], object] = lambda: None) -> Features:
         """Read a bag of features; files of GenBloom, CLAM, TRIDENT (``features``) and STAMP (``feats``) as they are.
 
-        Raises `FeaturesRefused` where it is no HDF5 file, or has no bag of features.
+        `waiting` is called ten times a second until it is read; raising an error in it stops. Raises `FeaturesRefused`
+        where it is no HDF5 file, has no bag of features, refers to other files, or has changed since we wrote it.
         """
         path = Path(path)
-        try:
-            with h5py.File(path, "r") as file:
-                name = next((n for n in ("features", "feats") if n in file), None)
-                if name is None:
-                    raise FeaturesRefused(f"{path} holds no dataset 'features' or 'feats'; found {sorted(file)}.")
-                with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
-                    values = file[name].astype(np.float32)[()]
-                cells = tuple(str(cell) for cell in file["cells"].asstr()[()]) if "cells" in file else None
-                origin = _read_origin(file.attrs)
-        except FeaturesRefused:
-            raise
-        except Exception as error:  # whatever a damaged file makes the HDF5 library stumble over
-            raise FeaturesRefused(
-                f"{path} holds no features that can be read ({first_line(error)}); encode the patient again."
-            ) from error
+        bag = read_bag(path, waiting=waiting)
+        values = np.empty(bag.shape, np.float32) if bag.values is None else bag.values
         if values.ndim == 3 and values.shape[0] == 1:
             values = values[0]
+        cells = bag.cells
         if cells is None:
             cells = tuple(f"cell_{i + 1}" for i in range(len(values) if values.ndim else 0))
-        return cls(printable(path.stem), values, cells, origin)
+        features = cls(printable(path.stem), values, cells, bag.origin)
+        if bag.sha256 not in (None, features._content_sha256()):
+            raise FeaturesRefused(
+                f"{path} has changed since it was written (its checksum differs); encode the patient again."
+            )
+        return features
+
+    def _content_sha256(self) -> str:
+        """Return the sum of numbers and names; a field of view, for example, may be added to a file by hand."""
+        digest = hashlib.sha256(json.dumps([self.cells, self.values.shape]).encode())
+        digest.update(np.ascontiguousarray(self.values, "<f4").data)
+        return digest.hexdigest()
 
 
-def load_bag(paths: Sequence[Path]) -> Features:
+def load_bag(paths: Sequence[Path], *, waiting: Callable[[], object] = lambda: None) -> Features:
     """Read a patient's features from one file, or from one for each slide; cells are then named ``slide/cell``.
 
-    Raises `FeaturesRefused` where a file is damaged, or the slides are of two encoders.
+    `waiting` is as in `Features.load`. Raises `FeaturesRefused` where a file is damaged, or the slides are of two
+    encoders.
     """
-    first, *others = bags = [Features.load(path) for path in paths]
+    first, *others = bags = [Features.load(path, waiting=waiting) for path in paths]
     if not others:
         return first
     for other, path in zip(others, paths[1:], strict=True):
@@ -146,15 +135,3 @@ def _slide_names(paths: Sequence[Path]) -> list[str]:
     if len(set(names)) < len(names):
         names = [path.with_suffix("").as_posix().lstrip("/") for path in paths]
     return list(map(printable, names))
-
-
-def _read_origin(attributes: Any) -> FeatureOrigin:
-    found: dict[str, Any] = {f.name: attributes.get(f.name) for f in fields(FeatureOrigin)}
-    for key, value in found.items():
-        if value is not None:
-            found[key] = float(value) if key == "field_of_view_um" else _text(value)
-    return FeatureOrigin(**found)
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -126,8 +127,9 @@ def _predict(
     not_eligible: list[tuple[str, str]] = []
     other_cells = 0
     for number, (row, paths) in enumerate(files):
-        progress(Progress("Evaluating", number, len(files), "patients"))
-        bag = load_bag(paths)
+        report = partial(progress, Progress("Evaluating", number, len(files), "patients"))
+        report()
+        bag = load_bag(paths, waiting=report)
         in_cohort, in_file = fingerprints[row], bag.origin.smear_fingerprint
         other_cells += in_cohort is not None and in_file is not None and in_cohort != in_file
         patient = str(table.at[row, "patient_id"])

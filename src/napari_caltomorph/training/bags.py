@@ -7,7 +7,7 @@ import math
 import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from napari_caltomorph.cohort import Cohort, feature_files
 from napari_caltomorph.cohort.splits import split_into_parts
-from napari_caltomorph.encoding.features import FeatureOrigin, Features, load_bag
+from napari_caltomorph.encoding.features import Features, load_bag
+from napari_caltomorph.encoding.origin import FeatureOrigin
 from napari_caltomorph.errors import CalibrationRefused, FeaturesRefused, TrainingRefused
 from napari_caltomorph.evaluation.calibrate import MIN_PATIENTS
 from napari_caltomorph.progress import OnProgress, Progress, ignore
@@ -84,8 +85,9 @@ def load_bags(
     table, files, missing = _with_features(table, folder, cohort, options)
     features = []
     for number, paths in enumerate(files):
-        progress(Progress("Loading features", number, len(files), "patients"))
-        features.append(load_bag(paths))
+        report = partial(progress, Progress("Loading features", number, len(files), "patients"))
+        report()
+        features.append(load_bag(paths, waiting=report))
         _refuse_unusable(features[-1], paths[0])
     _refuse_mixture(features, [paths[0] for paths in files])
     # Training patients must be recognised under another id, also where the cohort was read by names only.

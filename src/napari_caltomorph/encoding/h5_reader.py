@@ -1,0 +1,148 @@
+"""Reads feature files through another process (`h5_process`), which can be ended when a damaged file makes HDF5 loop.
+
+A process is started when it is first needed, answers one request after another, and ends with this one. Several threads
+that read at the same time have a process each.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_caltomorph.encoding.origin import FeatureOrigin
+from napari_caltomorph.errors import FeaturesRefused
+
+PATIENCE_SECONDS = 20.0
+"""How long HDF5 may compute without reading another part of the file."""
+
+_POLL_SECONDS = 0.1
+_PIPE_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Bag:
+    """What a feature file contains."""
+
+    shape: tuple[int, ...]
+    origin: FeatureOrigin
+    sha256: str | None  # Of the content, as we write it
+    cells: tuple[str, ...] | None
+    values: NDArray[np.float32] | None  # None where only the description was read
+
+
+def read_bag(path: Path, *, description_only: bool = False, waiting: Callable[[], object] = lambda: None) -> Bag:
+    """Read the bag of features in an HDF5 file of ours, GenBloom, CLAM, TRIDENT (``features``) or STAMP (``feats``).
+
+    `waiting` is called while it is read, ten times a second; raising an error in it stops. Raises `FeaturesRefused`
+    where the file is no HDF5 file, is damaged or locked, has no bag, or refers to other files.
+    """
+    try:
+        process = _idle.pop()
+    except IndexError:
+        process = _Process()
+    request = {"path": str(path), "values": not description_only, "patience": PATIENCE_SECONDS}
+    try:
+        answer, values = process.ask(request, waiting)
+    except _Ended:
+        process.end()
+        raise FeaturesRefused(
+            f"{path} is damaged: the HDF5 library could not finish reading it; encode the patient again."
+        ) from None
+    except BaseException:
+        process.end()
+        raise
+    _idle.append(process)
+    if reason := answer.get("refused"):
+        raise FeaturesRefused(f"{path} {reason}.")
+    if reason := answer.get("unreadable"):
+        raise FeaturesRefused(f"{path} holds no features that can be read ({reason}); encode the patient again.")
+    cells = None if answer["cells"] is None else tuple(answer["cells"])
+    return Bag(tuple(answer["shape"]), FeatureOrigin(**answer["origin"]), answer["sha256"], cells, values)
+
+
+class _Ended(Exception):
+    """The process has ended without an answer."""
+
+
+class _Process:
+    """One process and the pipes to it; a thread waits at the pipe, so that the caller can be interrupted."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "napari_caltomorph.encoding.h5_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            pipesize=_PIPE_BYTES,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            start_new_session=True,  # the terminal's Ctrl-C is for this process only
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+        assert isinstance(self._process.stdin, io.BufferedWriter)
+        assert isinstance(self._process.stdout, io.BufferedReader)
+        self._requests, self._answers = self._process.stdin, self._process.stdout
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._is_ready = False
+
+    def ask(self, request: object, waiting: Callable[[], object]) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
+        """Return the answer to a request, and the numbers with it; `_Ended` where the request ended the process."""
+        future = self._thread.submit(self._exchange, json.dumps(request).encode() + b"\n")
+        while True:
+            try:
+                return future.result(timeout=_POLL_SECONDS)
+            except NotYet:
+                waiting()
+
+    def _exchange(self, request: bytes) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
+        if not self._is_ready and not self._answers.readline():
+            raise RuntimeError(f"{sys.executable} did not start the process that reads feature files")
+        self._is_ready = True
+        try:
+            self._requests.write(request)
+            self._requests.flush()
+            answer = json.loads(self._answers.readline())
+            if not answer.get("bytes"):
+                return answer, None
+            values = np.empty(answer["shape"], np.float32)
+            if self._answers.readinto(values.data.cast("B")) < values.nbytes:
+                raise _Ended
+        except (OSError, ValueError) as error:
+            raise _Ended from error
+        return answer, values
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        self._process.kill()
+        self._process.wait()
+        self._thread.shutdown()
+        self._answers.close()
+        with contextlib.suppress(OSError):  # a request that it did not take
+            self._requests.close()
+
+
+_idle: list[_Process] = []
+
+
+@atexit.register
+def _end_all() -> None:
+    while _idle:
+        _idle.pop().end()
+
+
+# A copy of this process must not read the answers to its questions.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.clear)
