@@ -34,6 +34,7 @@ def test_a_directory_becomes_a_feature_folder(run, drawn, tmp_path):
     code, out, err = run("encode", drawn, "--features", tmp_path / "f", *ENCODE)
     assert (code, err) == (0, "")
     assert bags(tmp_path / "f") == [f"synthetic_00{n}" for n in range(1, 5)]
+    assert "4 patients found, 4 in" in " ".join(out.split("\n- ")[0].split())
     assert "4 patients encoded (24 cells, 0 left out), in " in out
     assert "Encoder demo-vit, " in out
     assert str(tmp_path / "f" / "run.json") in out
@@ -79,14 +80,16 @@ def test_bad_usage_is_one_line(run, drawn, tmp_path, words, message):
     code, out, err = run(
         "encode", drawn, "--features", tmp_path / "f", "--min-cells", "0", "--min-patients", "1", *words
     )
-    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "encoded" not in out
     assert message in err
 
 
 def test_without_dask_one_line_names_the_package_to_install(run, drawn, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     code, out, err = run("encode", drawn, "--features", tmp_path / "f", *ENCODE, "--workers", "2")
-    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "encoded" not in out
     assert "pip install 'napari-caltomorph[cluster]'" in err
 
 
@@ -94,7 +97,8 @@ def test_another_encoders_folder_is_refused(run, drawn, tmp_path):
     origin = FeatureOrigin(encoder="dinobloom-b", weights_sha256="0" * 64, precision="bf16")
     Features("p", np.ones((2, 3), np.float32), ("a", "b"), origin).save(tmp_path / "f" / "p.h5")
     code, out, err = run("encode", drawn, "--features", tmp_path / "f", *ENCODE)
-    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "encoded" not in out
     assert "dinobloom-b" in err
     assert "demo-vit" in err
 
@@ -110,7 +114,8 @@ def test_control_c_stops_cleanly_and_the_next_run_goes_on(run, tmp_path):
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, "", "caltomorph: stopped\n")
+    assert (process.returncode, err) == (130, "caltomorph: stopped\n")
+    assert "encoded" not in out
     done = len(bags(tmp_path / "f"))
     assert 1 <= done < 8
     assert not list((tmp_path / "f").glob(".*.part"))

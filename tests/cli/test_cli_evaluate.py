@@ -57,6 +57,7 @@ def test_the_test_split_becomes_numbers_with_intervals_and_files(run, words, tmp
     assert f"{accuracy['value']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f})" in out
     text = " ".join(out.split())
     assert "9 patients evaluated" in text
+    assert text.index("36 patients found, 36 in") < text.index("9 patients evaluated")
     assert "true, then predicted as 1 2 3" in text
     assert "Undefined, all patients that are not malignant are healthy donors: malignant FDR, no donors." in text
     assert "FDR where 10.0% are malignant" in text

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from tests.training.factories import write_cohort
 
@@ -67,6 +68,19 @@ def test_a_dry_run_describes_the_training_and_writes_nothing(run, words, tmp_pat
     assert "Nothing was written." in out
     assert "million parameters" in out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lost_patients_are_named_before_anything_else(run, words, cohort_folder, tmp_path):
+    table = pd.read_csv(cohort_folder / "patients.csv")
+    table["patient_id"] = [f"{patient}_{n}" if n % 2 else patient for n, patient in enumerate(table["patient_id"])]
+    table.to_csv(tmp_path / "t.csv", index=False)
+    changed = [str(tmp_path / "t.csv") if str(word).endswith("patients.csv") else word for word in words]
+    code, out, _ = run(*changed, *TINY, "--dry-run")
+    assert code == 0
+    first = " ".join(out.split("\n- ")[0].split())
+    assert "40 patients found, 14 in; left out: 13 missing files" in first
+    assert "13 no row" in first
+    assert "not on disk" in first
 
 
 @pytest.mark.parametrize(

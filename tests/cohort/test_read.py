@@ -127,7 +127,9 @@ def test_checking_cells_can_be_cancelled(flat: Path) -> None:
 
 
 def test_an_empty_cohort_names_the_reasons(flat: Path) -> None:
-    with pytest.raises(CohortUnreadable, match=f"no patient is left .{PATIENTS} few cells"):
+    with pytest.raises(
+        CohortUnreadable, match=f"left of {PATIENTS}: {PATIENTS} few cells .first: synthetic_001.*--min-cells"
+    ):
         read_cohort(flat, CohortOptions(min_cells=500))
 
 

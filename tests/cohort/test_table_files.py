@@ -137,6 +137,16 @@ def test_a_workbook_that_is_not_read_is_mentioned(bags: Path) -> None:
         read_cohort(bags, ONE)
 
 
+@pytest.mark.parametrize("place", [r"D:\data\{}", "//server/share/{}", "nowhere/{}"])
+def test_a_path_that_leads_nowhere_is_shown(tmp_path: Path, place: str) -> None:
+    table = tmp_path / "t.csv"
+    rows = "".join(f"{name},AML,{place.format(name)}\n" for name in "ab")
+    table.write_text(f"id,diagnosis,path\n{rows}")
+    with pytest.raises(CohortUnreadable, match=r"no patient is left of 2: 2 missing files \(first: a, ") as raised:
+        read_cohort(table, ONE)
+    assert place.format("a") in str(raised.value)
+
+
 @pytest.mark.parametrize("cell", ["AML\\{}", "~/{home}/AML/{}", "file://{root}/AML/{}", '"AML\\{}"'])
 def test_paths_are_found_however_they_are_written(
     make_bags: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell: str

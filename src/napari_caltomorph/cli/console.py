@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 from cyclopts import Parameter
 from rich.console import Console
@@ -23,6 +23,9 @@ from rich.table import Table
 from rich.text import Text
 
 from napari_caltomorph.progress import Cancelled, OnProgress, Pace, Progress
+
+if TYPE_CHECKING:
+    from napari_caltomorph.cohort import Cohort
 
 Smears = Annotated[
     tuple[Path, ...],
@@ -90,6 +93,13 @@ def say_files(paths: Iterable[Path]) -> None:
     say("Written:")
     for path in paths:
         say_line(f"  {path}")
+
+
+def say_cohort(cohort: Cohort) -> None:
+    """Write which patients a job works on, and what was guessed about them."""
+    say(f"{cohort.source}: {cohort.summary}.")
+    for note in cohort.notes:
+        say(f"- {note}")
 
 
 def table(*headers: str) -> Table:

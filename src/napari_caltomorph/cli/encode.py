@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from napari_caltomorph.cli.console import CohortPath, fail, progress_bar, say, say_files
+from napari_caltomorph.cli.console import CohortPath, fail, progress_bar, say, say_cohort, say_files
 from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions
 from napari_caltomorph.jobs import read_patients
 from napari_caltomorph.progress import format_seconds
@@ -56,6 +56,7 @@ def encode(
     refuse_unwritable(features)
     with progress_bar() as progress:
         found = read_patients(cohort, patients, progress=progress)
+    say_cohort(found)
     from napari_caltomorph.cohort import encode_cohort  # torch comes when the cheap checks have passed
 
     with progress_bar() as progress:

@@ -10,7 +10,16 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from napari_caltomorph.about import RESEARCH_USE
-from napari_caltomorph.cli.console import CohortPath, FeatureFolder, console, progress_bar, say, say_files, table
+from napari_caltomorph.cli.console import (
+    CohortPath,
+    FeatureFolder,
+    console,
+    progress_bar,
+    say,
+    say_cohort,
+    say_files,
+    table,
+)
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.errors import EvaluationRefused
 from napari_caltomorph.jobs import (
@@ -95,6 +104,8 @@ def evaluate(
     request = EvaluateRequest(model, cohort, patients, features, options)
     with progress_bar() as progress:
         result = evaluate_model(request, progress=progress)
+    say_cohort(result.cohort)
+    say()
     _show_decision(result)
     _show_evaluation(result.evaluation, prevalence, is_chosen=result.decision is not None)
     save_evaluation(result, out, numbers_only=True)  # before the audit, which takes long

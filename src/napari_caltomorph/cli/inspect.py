@@ -67,7 +67,7 @@ def inspect(
 
 
 def _show(cohort: Cohort) -> None:
-    say(f"{cohort.source} ({cohort.layout}): {len(cohort) + len(cohort.left_out)} patients found, {len(cohort)} in")
+    say(f"{cohort.source} ({cohort.layout}): {cohort.summary}")
     say()
     table = Table("class", "train", "test", "cells per patient", box=None, header_style="bold", pad_edge=False)
     for one in cohort.taxonomy.classes:

@@ -14,6 +14,7 @@ from napari_caltomorph.cli.console import (
     console,
     progress_bar,
     say,
+    say_cohort,
     say_files,
     table,
 )
@@ -93,6 +94,7 @@ def train(
         refuse_unwritable(out.absolute().parent)
     with progress_bar() as progress:
         found = read_patients(cohort, patients, progress=progress)
+    say_cohort(found)
     if dry_run:
         _show_plan(found, features, options)
         return

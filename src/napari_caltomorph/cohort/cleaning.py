@@ -84,3 +84,19 @@ RULES = (
     labelled_as("unknown", "label of no class", unless="keep_unmatched"),
     small_classes,
 )
+
+
+FIXES = {
+    "missing files": "check the folders and the paths in the table",
+    "no row": "add the patients to the table",
+    "the same patient twice": "keep one row a patient",
+    "the same cells under two patients": "keep one of the patients",
+    "no label": "fill in the diagnosis, or name another --label-column",
+    "follow-up after therapy": "choose --keep-follow-up",
+    "double or in-between diagnosis": "choose --keep-double",
+    "unclear diagnosis": "choose --keep-unclear",
+    "few cells": "choose a lower --min-cells",
+    RARE: "choose a lower --min-patients, or --keep-unmatched",
+    "label of no class": "choose another --taxonomy, or --keep-unmatched",
+}
+"""What includes the patients that a rule left out."""

@@ -86,6 +86,20 @@ class Cohort:
         """How many patients each rule left out, in the order of the rules."""
         return dict(Counter(self.left_out["rule"]))
 
+    @property
+    def summary(self) -> str:
+        """How many patients were found and are in, and why others are not: what is said first about a cohort."""
+        text = f"{len(self) + len(self.left_out)} patients found, {len(self)} in"
+        return text if self.left_out.empty else f"{text}; left out: {self.why_left_out}"
+
+    @property
+    def why_left_out(self) -> str:
+        """The rules that left patients out, with counts; of the one that left out most, an example."""
+        (rule, most), *others = Counter(self.left_out["rule"]).most_common()
+        example = self.left_out.loc[self.left_out["rule"] == rule].iloc[0]
+        counts = [f"{count} {name}" for name, count in others]
+        return ", ".join([f"{most} {rule} (first: {example['patient_id']}, {example['reason']})", *counts])
+
     def save(self, path: StrPath) -> None:
         """Write ``cohort.json``; `OutputRefused` when it cannot be written."""
         content = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from napari_caltomorph.cohort.cells import check_cells
-from napari_caltomorph.cohort.cleaning import RULES
+from napari_caltomorph.cohort.cleaning import FIXES, RULES
 from napari_caltomorph.cohort.cohort import LEFT_OUT_COLUMNS, Cohort, with_types
 from napari_caltomorph.cohort.layout_features import check_features
 from napari_caltomorph.cohort.layouts import find_layout
@@ -75,8 +75,9 @@ def read_cohort(path: StrPath, options: CohortOptions | None = None, *, progress
     for rule in RULES:
         cohort = rule(cohort)
     if not len(cohort):
-        counts = ", ".join(f"{count} {rule}" for rule, count in cohort.left_out_counts().items())
-        raise CohortUnreadable(f"{path}: no patient is left ({counts}); see --help for the rules and their switches.")
+        rule = cohort.left_out["rule"].mode().iloc[0]
+        fix = FIXES.get(rule, "encode the patients again")
+        raise CohortUnreadable(f"{path}: no patient is left of {len(cohort.left_out)}: {cohort.why_left_out}; {fix}.")
     return split(cohort)
 
 

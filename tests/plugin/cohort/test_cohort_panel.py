@@ -125,8 +125,11 @@ def test_patients_that_are_left_out_are_listed_with_the_reason(qtbot: QtBot, pan
     assert (patient, rule) == ("synthetic_003", "few cells")
     assert reason
     assert panel.view.tabs.tabText(3) == "Left out (1)"
+    assert "15 of 16 patients" in panel.view.text
+    assert "1 few cells" in panel.view.text
+    assert "synthetic_003" in panel.view.text
     read(qtbot, panel, own, least=500)
-    assert "no patient is left (16 few cells)" in panel.run.text
+    assert "no patient is left of 16: 16 few cells" in panel.run.text
 
 
 def test_a_folder_without_a_cohort_is_refused_in_one_sentence(

@@ -390,7 +390,7 @@ def test_an_unsuitable_cohort_is_reported_and_the_setup_is_shown_again(
 
 def test_patients_that_are_left_out_are_listed(qtbot: QtBot, setup: TrainSetup, bags: Path) -> None:
     read(qtbot, setup, bags)
-    assert "why?" not in setup.cohort.text
+    assert "left out" not in setup.cohort.text
     setup.cohort.chooser.min_cells.setValue(5)
     run_task(qtbot, setup.cohort.run)
     assert "left out" in setup.cohort.text

@@ -192,6 +192,8 @@ class CohortView(QWidget):
             f"<b>{plain(cohort.name)}: {len(cohort)} of {total} patients</b> are included ({cohort.layout} layout). "
             "Double-click one to open its cells."
         )
+        if len(cohort.left_out):
+            text += f" Left out: {plain(cohort.why_left_out)}."
         if sum(map(len, cohort.notes)) <= _SHORT or self._all_notes:
             text += "".join(f"<br>&#8226; {plain(note)}" for note in cohort.notes)
         else:

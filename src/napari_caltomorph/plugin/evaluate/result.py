@@ -81,7 +81,7 @@ class EvaluateResult(QWidget):
     def show_evaluated(self, evaluated: ModelEvaluation, style: PlotStyle) -> None:
         self.evaluated, self._plot_style, self._selection = evaluated, style, None
         evaluation = evaluated.evaluation
-        self._about.setText(_about(evaluation))
+        self._about.setText(_about(evaluated))
         set_by = evaluation.provenance.threshold
         pages = pages_of(evaluation)
         for number, (title, tab) in enumerate(zip(TABS, self.figures, strict=True), start=1):
@@ -242,13 +242,15 @@ def _small(text: str, below: str) -> str:
     return plain(text) + (f"<br><small>{plain(below)}</small>" if below else "")
 
 
-def _about(evaluation: Evaluation) -> str:
+def _about(evaluated: ModelEvaluation) -> str:
+    evaluation, cohort = evaluated.evaluation, evaluated.cohort
     known, counts = evaluation.provenance, evaluation.counts
     how = ", out of fold, by single members" if evaluation.options.out_of_fold else ""
     is_in_name = "synthetic" in known.model_name.casefold()
     synthetic = " &#183; <b>synthetic</b>" if known.model_synthetic and not is_in_name else ""
     others = f"; {counts['not evaluated']} not evaluated" if counts["not evaluated"] else ""
+    left_out = f"; left out of the cohort: {plain(cohort.why_left_out)}" if len(cohort.left_out) else ""
     return (
         f"<b>{plain(known.model_name)}</b> on <b>{plain(known.cohort_name)}</b>: "
-        f"{counted(counts['evaluated'], 'patient')}{how}{others}{synthetic}"
+        f"{counted(counts['evaluated'], 'patient')}{how}{others}{left_out}{synthetic}"
     )

@@ -86,12 +86,13 @@ class TrainCohort(QWidget):
     def _show(self, cohort: Cohort) -> None:
         self.cohort = cohort
         splits = cohort.table["split"].value_counts()
+        total = len(cohort) + len(cohort.left_out)
         text = (
-            f"<b>{plain(cohort.name)}: {len(cohort)} patients</b>, {splits.get('train', 0)} to train in "
+            f"<b>{plain(cohort.name)}: {len(cohort)} of {total} patients</b>, {splits.get('train', 0)} to train in "
             f"{cohort.table['fold'].nunique()} folds"
         )
         if len(cohort.left_out):
-            text += f"; {len(cohort.left_out)} left out ({link('why?')})"
+            text += f"; left out: {plain(cohort.why_left_out)} ({link('all')})"
         self._about.setText(text)
         self.classes.setFixedHeight(_TITLE_HEIGHT + _ROW_HEIGHT * len(cohort.taxonomy.classes))
         self.draw(self._plot_style)
