@@ -97,7 +97,7 @@ class Features:
         return digest.hexdigest()
 
 
-def load_bag(paths: Sequence[Path], *, waiting: Callable[[], object] = lambda: None) -> Features:
+def load_bag(paths: Sequence[StrPath], *, waiting: Callable[[], object] = lambda: None) -> Features:
     """Read a patient's features from one file, or from one for each slide; cells are then named ``slide/cell``.
 
     `waiting` is as in `Features.load`. Raises `FeaturesRefused` where a file is damaged, or the slides are of two
@@ -114,7 +114,7 @@ def load_bag(paths: Sequence[Path], *, waiting: Callable[[], object] = lambda: N
             )
     known = [bag.origin.smear_fingerprint for bag in bags]
     digest = hashlib.sha256("\n".join(sorted(map(str, known))).encode()).hexdigest()
-    names = _slide_names(paths)
+    names = _slide_names([Path(path) for path in paths])
     return Features(
         patient_id=first.patient_id,
         values=np.concatenate([bag.values for bag in bags]),

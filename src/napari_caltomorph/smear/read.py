@@ -80,8 +80,9 @@ def open_place(place: str) -> Smear:
     return read_smear(paths_of(place), slides=True)
 
 
-def find_slides(patient: Path) -> list[Path]:
+def find_slides(patient: StrPath) -> list[Path]:
     """Return the folders of a patient's slides where there are several, in natural order; otherwise none."""
+    patient = Path(patient)
     try:
         slides = read_smear(patient, slides=True).slides if patient.is_dir() else ()
     except SmearUnreadable:
