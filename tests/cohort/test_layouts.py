@@ -10,10 +10,11 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from tests.cohort.conftest import CELLS, PATIENTS
 from tests.cohort.factories import CHECKED, FEW, edit, rules, with_options
 
-from napari_caltomorph.cohort import CohortOptions, read_cohort
+from napari_caltomorph.cohort import CohortOptions, feature_files, read_cohort
 from napari_caltomorph.errors import CohortUnreadable
 
 
@@ -51,6 +52,62 @@ def test_feature_files_alone_make_a_cohort(make_bags, tmp_path: Path) -> None:
     assert cohort.layout == "features"
     assert list(cohort.table["n_cells"]) == [50 + i for i in range(8)]
     assert set(cohort.table["coarse"]) == {"acute_leukemia", "lymphoma"}
+
+
+def eight_bags(folder: Path, suffix: str = ".h5") -> None:
+    folder.mkdir(parents=True)
+    for number in range(8):
+        with h5py.File(folder / f"S{number}{suffix}", "w") as file:
+            file["features"] = np.random.default_rng(number).normal(size=(60, 8))
+
+
+def table_of_eight(folder: Path) -> Path:
+    rows = pd.DataFrame({"slide_id": [f"S{number}" for number in range(8)], "label": ["AML", "CLL"] * 4})
+    rows.to_csv(folder / "labels.csv", index=False)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "place", ["h5_files", "features_uni_v1", "20x_256px_0px_overlap/features_uni_v1", "features", "."]
+)
+@pytest.mark.parametrize("suffix", [".h5", ".hdf5", ".H5"])
+def test_feature_files_in_the_folder_of_their_software_have_the_labels_of_the_table(tmp_path, place, suffix) -> None:
+    eight_bags(tmp_path / "cohort" / place, suffix)
+    cohort = read_cohort(table_of_eight(tmp_path / "cohort"))
+    assert dict(cohort.table["coarse"].value_counts()) == {"acute_leukemia": 4, "lymphoma": 4}
+    assert any(place in note for note in cohort.notes) or place == "."
+
+
+def test_what_trident_writes_next_to_features_is_no_patient(tmp_path) -> None:
+    patches = tmp_path / "20x_256px_0px_overlap"
+    eight_bags(patches / "features_uni_v1")
+    eight_bags(patches / "slide_features_titan")
+    for folder in (patches / "patches", patches / "visualization", tmp_path / "thumbnails"):
+        folder.mkdir()
+    for number in range(8):
+        with h5py.File(patches / "patches" / f"S{number}_patches.h5", "w") as file:
+            file["coords"] = np.zeros((60, 2))
+        for folder in (patches / "visualization", tmp_path / "thumbnails"):
+            Image.new("RGB", (64, 64)).save(folder / f"S{number}.jpg")
+    for place in (table_of_eight(tmp_path), table_of_eight(patches)):
+        cohort = read_cohort(place)
+        assert (len(cohort), len(cohort.left_out)) == (8, 0)
+    eight_bags(patches / "features_virchow")
+    with pytest.raises(CohortUnreadable, match=r"features_uni_v1.*features_virchow.*name one"):
+        read_cohort(tmp_path)
+
+
+def test_images_of_patients_are_read_before_features_next_to_them(flat: Path) -> None:
+    eight_bags(flat / "features_uni_v1")
+    assert read_cohort(flat, FEW).layout == "folders"
+
+
+def test_a_feature_folder_may_have_files_of_another_suffix(tmp_path) -> None:
+    eight_bags(tmp_path / "cohort", ".hdf5")
+    eight_bags(tmp_path / "features", ".H5")
+    cohort = read_cohort(table_of_eight(tmp_path / "cohort"))
+    assert feature_files(cohort, tmp_path / "features")["S3"] == (tmp_path / "features" / "S3.H5",)
+    assert feature_files(cohort, None)["S3"] == (tmp_path / "cohort" / "S3.hdf5",)
 
 
 def test_bags_of_others_are_read_and_odd_ones_left_out_with_the_reason(make_bags, tmp_path: Path) -> None:

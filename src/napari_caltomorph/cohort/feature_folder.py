@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from napari_caltomorph.cohort.cohort import Cohort
 from napari_caltomorph.diagnosis.prediction_files import folder_name
-from napari_caltomorph.encoding.h5_reader import read_bag
+from napari_caltomorph.encoding.h5_reader import SUFFIXES, read_bag
 from napari_caltomorph.encoding.origin import FeatureOrigin
 from napari_caltomorph.errors import FeaturesRefused
 from napari_caltomorph.storage import StrPath, is_file, only_run, paths_of, replacing
@@ -43,7 +43,8 @@ def feature_files(cohort: Cohort, folder: StrPath | None) -> dict[str, tuple[Pat
     """
     files: dict[str, tuple[Path, ...]] = {}
     for patient, named in zip(cohort.table["patient_id"], cohort.table["features"], strict=True):
-        candidates = [] if folder is None else [[feature_path(folder, patient)]]
+        name = folder_name(patient)
+        candidates = [] if folder is None else [[Path(folder) / f"{name}{suffix}"] for suffix in SUFFIXES]
         candidates += [] if pd.isna(named) else [paths_of(named)]
         if paths := next((paths for paths in candidates if all(map(is_file, paths))), None):
             files[patient] = tuple(paths)

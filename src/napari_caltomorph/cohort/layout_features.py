@@ -1,7 +1,12 @@
-"""Patients as feature files without images: ``<patient>.h5`` next to a table, or ``<label>/<patient>.h5``."""
+"""Patients as feature files without images: ``<patient>.h5`` next to a table, or ``<label>/<patient>.h5``.
+
+CLAM and TRIDENT write them into a folder of their own next to the table: its name is no label.
+"""
 
 from __future__ import annotations
 
+import os
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,34 +19,57 @@ from napari_caltomorph.cohort.layout_folders import LayoutResult, join, recognis
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.table_columns import as_id, refuse_column_options
 from napari_caltomorph.cohort.table_file import find_table, unread_tables
-from napari_caltomorph.encoding.h5_reader import read_bag
+from napari_caltomorph.encoding.h5_reader import is_feature_file, read_bag
 from napari_caltomorph.errors import CohortUnreadable, FeaturesRefused, printable
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear.trees import folders_in, is_system_entry
 from napari_caltomorph.storage import path_of
 
+# Folders of feature files: CLAM's; TRIDENT's, one an encoder, in one for the size of patches.
+_CONTAINERS = re.compile(r"h5_files|features?(_.+)?|feats|\d+(\.\d+)?x_\d+px_.+", re.IGNORECASE)
+# Places of patches on a slide (CLAM, TRIDENT): .h5 files without features.
+_COORDINATES = re.compile(r"patches(_.+)?|coords|coordinates", re.IGNORECASE)
+
+
+# Next to image folders, which are previews then and no patients.
+_OF_SOFTWARE = re.compile(r"h5_files|patches(_.+)?|\d+(\.\d+)?x_\d+px_.+", re.IGNORECASE)
+
 
 def recognises_features(path: Path) -> bool:
-    """Whether bags of features are in the folder, or one level down where no patient's images are."""
-    return path.is_dir() and (_has_bags(path) or (bool(_bags(path)) and not recognises_folders(path)))
+    """Whether bags of features are in the folder, or in its folders where no patient's images are."""
+    if not path.is_dir():
+        return False
+    if _bags_in(path):
+        return True
+    is_of_software = any(map(_OF_SOFTWARE.fullmatch, _names(path)))
+    return bool(_unlabelled(path) or _labelled(path)) and (is_of_software or not recognises_folders(path))
 
 
 def read_features(path: Path, options: CohortOptions) -> LayoutResult:
-    """Read names; raises `CohortUnreadable` where there is no bag, or bags have no label."""
-    bags = _bags(path)
+    """Read names; raises `CohortUnreadable` where there is no bag, bags have no label, or are of several encoders."""
+    folders = _unlabelled(path)
+    if len(folders) > 1:
+        names = ", ".join(str(folder.relative_to(path)) for folder in folders[:4])
+        raise CohortUnreadable(f"{path} has {len(folders)} folders of feature files ({names}); name one, with --table.")
+    is_labelled = not folders
+    if is_labelled:
+        folders = _labelled(path)
+    bags = [(label, bag) for label in folders for folder in _unlabelled(label) for bag in _bags_in(folder)]
     if not bags:
-        raise CohortUnreadable(f"{path} has no .h5 file; name the folder of the feature files.")
-    is_labelled = not _has_bags(path)
+        raise CohortUnreadable(f"{path} has no .h5 file of features; name the folder of the feature files.")
     found = pd.DataFrame(
         {
-            "patient_id": [as_id(printable(bag.stem)) for bag in bags],
-            "raw_label": [printable(bag.parent.name) if is_labelled else None for bag in bags],
-            "features": [printable(str(bag)) for bag in bags],
+            "patient_id": [as_id(printable(bag.stem)) for _, bag in bags],
+            "raw_label": [printable(label.name) if is_labelled else None for label, _ in bags],
+            "features": [printable(str(bag)) for _, bag in bags],
         }
     )
     table = find_table(path, options)
     if table is not None:
-        return join(found, table, options, labels_from_table=not is_labelled)
+        joined = join(found, table, options, labels_from_table=not is_labelled)
+        if not is_labelled and folders != [path]:
+            joined.notes.append(f"Features were read from the folder {folders[0].relative_to(path)}.")
+        return joined
     if not is_labelled:
         raise CohortUnreadable(
             f"{path}: {len(bags)} bags without labels; name a table with --table. {unread_tables(path)}".strip()
@@ -92,16 +120,32 @@ class _Header:
         return f"{self.width} wide, encoder {self.encoder}"
 
 
-def _has_bags(path: Path) -> bool:
-    return bool(_bags_in(path))
+def _unlabelled(path: Path, depth: int = 2) -> list[Path]:
+    """Return the folders of bags whose labels are in a table: the folder itself, or those of CLAM and TRIDENT in it."""
+    if _bags_in(path):
+        return [path]
+    if depth == 0 or not any(map(_CONTAINERS.fullmatch, _names(path))):
+        return []
+    containers = [folder for folder in folders_in(path) if _CONTAINERS.fullmatch(folder.name)]
+    return [folder for container in containers for folder in _unlabelled(container, depth - 1)]
 
 
-def _bags(path: Path) -> list[Path]:
-    return _bags_in(path) or [bag for folder in folders_in(path) for bag in _bags_in(folder)]
+def _labelled(path: Path) -> list[Path]:
+    """Return the folders whose names are the labels of the bags in them."""
+    folders = [folder for folder in folders_in(path) if not _COORDINATES.fullmatch(folder.name)]
+    return [folder for folder in folders if _unlabelled(folder)]
 
 
 def _bags_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.h5") if not is_system_entry(path.name))
+    return sorted(folder / name for name in _names(folder) if is_feature_file(name) and not is_system_entry(name))
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries]
+    except PermissionError:  # it may be none of our business
+        return []
 
 
 def _header(path: Path, waiting: Callable[[], object]) -> _Header | str:

@@ -19,6 +19,7 @@ from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.paths_in_table import place_in_table
 from napari_caltomorph.cohort.table_columns import canonical, keep_where
 from napari_caltomorph.cohort.table_file import is_table, read_table
+from napari_caltomorph.encoding.h5_reader import is_feature_file
 from napari_caltomorph.errors import CohortUnreadable, printable
 from napari_caltomorph.smear.trees import folders_in
 
@@ -65,7 +66,7 @@ def _read_table_of_folders(path: Path, options: CohortOptions) -> LayoutResult:
     if "raw_label" not in table:
         raise CohortUnreadable(f"{path}: no column looks like the diagnosis; name it with --label-column.")
     places = [place_in_table(str(place), path) if pd.notna(place) else None for place in table["path"]]
-    are_features = [place is not None and place.suffix.lower() == ".h5" for place in places]
+    are_features = [place is not None and is_feature_file(place.name) for place in places]
     named = [None if place is None else printable(str(place)) for place in places]
     table["features"] = [name if is_bag else None for name, is_bag in zip(named, are_features, strict=True)]
     table["path"] = [None if is_bag else name for name, is_bag in zip(named, are_features, strict=True)]

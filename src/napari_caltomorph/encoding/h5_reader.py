@@ -29,8 +29,16 @@ from napari_caltomorph.errors import FeaturesRefused
 PATIENCE_SECONDS = 20.0
 """How long HDF5 may compute without reading another part of the file."""
 
+SUFFIXES = (".h5", ".hdf5", ".H5", ".HDF5")
+"""Of feature files; the first one is ours."""
+
 _POLL_SECONDS = 0.1
 _PIPE_BYTES = 2**20
+
+
+def is_feature_file(name: str) -> bool:
+    """Whether a name ends like a feature file's."""
+    return name.upper().endswith(SUFFIXES)
 
 
 @dataclass(frozen=True)
