@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -88,3 +91,23 @@ def test_patients_with_features_only_are_reported(tmp_path):
     pd.DataFrame({"patient_id": ["p1"], "diagnosis": ["AML"]}).to_csv(tmp_path / "f" / "table.csv", index=False)
     with pytest.raises(CohortUnreadable, match="only features"):
         find_patients(tmp_path / "f")
+
+
+def test_patients_in_an_archive_are_those_of_the_folder_and_keep_their_labels(write_patients, tmp_path):
+    here = write_patients("cohort/AML/p1", "cohort/AML/p2", "cohort/MDS/p3", "cohort/__MACOSX/p4")
+    archive = Path(shutil.make_archive(str(tmp_path / "cohort"), "zip", here))
+    assert paths(archive) == {"p1": archive / "AML/p1", "p2": archive / "AML/p2", "p3": archive / "MDS/p3"}
+    cohort = read_cohort(archive, CohortOptions(min_cells=1, min_patients=1))
+    assert dict(zip(cohort.table["patient_id"], cohort.table["raw_label"], strict=True)) == {
+        "p1": "AML",
+        "p2": "AML",
+        "p3": "MDS",
+    }
+
+
+def test_a_table_of_our_own_results_is_not_the_table_of_the_patients(write_patients):
+    here = write_patients("AML/p1", "MDS/p2")
+    for name in ("predictions.csv", "cells.csv"):
+        (here / name).write_text("patient_id,predicted_class\np1,MDS\n")
+    cohort = read_cohort(here, CohortOptions(min_cells=1, min_patients=1))
+    assert list(cohort.table["raw_label"]) == ["AML", "MDS"]

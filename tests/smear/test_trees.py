@@ -9,10 +9,12 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
+import tifffile
 
 from napari_caltomorph.errors import SmearUnreadable
-from napari_caltomorph.smear import find_smears, read_smear
-from napari_caltomorph.smear.trees import FolderTree, folders_in, is_system_entry, is_written_by_us
+from napari_caltomorph.smear import find_smears, read_smear, smear_fingerprint
+from napari_caltomorph.smear.entries import is_system_entry
+from napari_caltomorph.smear.trees import FolderTree, folders_in, is_written_by_us
 
 SYSTEM_FOLDERS = ("$RECYCLE.BIN", ".Trash-1000", "@eaDir", "#recycle", "__MACOSX", ".git", "lost+found")
 
@@ -143,3 +145,38 @@ def test_two_different_entries_of_one_name_are_refused_and_two_equal_ones_are_on
     assert read_smear(tmp_path / "equal.zip").cells == ("1.tif",)
     with pytest.raises(SmearUnreadable, match=r"differ.zip.*'1.tif'"):
         read_smear(tmp_path / "differ.zip")
+
+
+@pytest.fixture
+def cohort_zip(tmp_path, make_export) -> Path:
+    for name in ("cohort/aml/p1", "cohort/aml/p2", "cohort/mds/p3"):
+        make_export(tmp_path / name, cells=2)
+    (tmp_path / "cohort" / "aml" / "table.csv").write_text("x")
+    return Path(shutil.make_archive(str(tmp_path / "cohort"), "zip", tmp_path, "cohort"))
+
+
+def test_patients_in_an_archive_are_found_and_read_as_those_in_a_folder(tmp_path, cohort_zip):
+    assert folders_in(cohort_zip) == [cohort_zip / "aml", cohort_zip / "mds"]
+    assert find_smears(cohort_zip / "aml") == [cohort_zip / "aml" / "p1", cohort_zip / "aml" / "p2"]
+    packed, unpacked = read_smear(cohort_zip / "aml" / "p1"), read_smear(tmp_path / "cohort" / "aml" / "p1")
+    assert packed.patient_id == "p1"
+    assert packed.cells == unpacked.cells
+    assert smear_fingerprint(packed) == smear_fingerprint(unpacked)
+    with pytest.raises(SmearUnreadable, match="nothing"):
+        read_smear(cohort_zip / "aml" / "p9")
+
+
+def test_stacks_in_an_archive_are_patients_and_archives_in_it_are_not(tmp_path, make_cell):
+    stack = np.stack([make_cell(i) for i in range(3)])
+    for name in ("p1.tif", "p2.tif"):
+        tifffile.imwrite(tmp_path / name, stack, photometric="rgb")
+    place = tmp_path / "all.zip"
+    with zipfile.ZipFile(place, "w") as file:
+        for name in ("p1.tif", "p2.tif"):
+            file.write(tmp_path / name, name)
+        file.writestr("p3.zip", b"")
+    assert find_smears(place) == [place / "p1.tif", place / "p2.tif"]
+    smear = read_smear(place / "p2.tif")
+    assert smear.patient_id == "p2"
+    assert len(smear) == 3
+    assert (smear.image(1) == stack[1]).all()

@@ -32,6 +32,7 @@ from napari_caltomorph.cohort.options import EncodeCohortOptions
 from napari_caltomorph.diagnosis.prediction_files import refuse_repeated_ids
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear.images import is_image
+from napari_caltomorph.smear.trees import archive_of
 from napari_caltomorph.storage import StrPath, paths_of
 
 # A Metafer cell: 144 x 144 px RGB. An archive or a stack of unknown content has about this many bytes a cell.
@@ -176,8 +177,8 @@ def _listing(paths: Sequence[Path]) -> tuple[str | None, int]:
 
 def _files(path: Path) -> Iterator[tuple[str, Path]]:
     """Yield all files at and below a path, always in the same order; links are followed, each folder once."""
-    if path.is_file():
-        yield path.name, path
+    if (file := archive_of(path) or path).is_file():
+        yield path.name, file
         return
     seen = set()
     for here, folders, files in os.walk(path, followlinks=True):

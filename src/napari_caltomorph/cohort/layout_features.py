@@ -22,7 +22,8 @@ from napari_caltomorph.cohort.table_file import find_table, unread_tables
 from napari_caltomorph.encoding.h5_reader import is_feature_file, read_bag
 from napari_caltomorph.errors import CohortUnreadable, FeaturesRefused, printable
 from napari_caltomorph.progress import OnProgress, Progress, ignore
-from napari_caltomorph.smear.trees import folders_in, is_system_entry
+from napari_caltomorph.smear.entries import is_system_entry
+from napari_caltomorph.smear.trees import folders_in
 from napari_caltomorph.storage import path_of
 
 # Folders of feature files: CLAM's; TRIDENT's, one an encoder, in one for the size of patches.

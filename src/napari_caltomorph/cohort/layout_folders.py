@@ -21,7 +21,6 @@ from napari_caltomorph.cohort.table_columns import (
 from napari_caltomorph.cohort.table_file import find_table, read_table, unread_tables
 from napari_caltomorph.errors import CohortUnreadable, SmearUnreadable, printable
 from napari_caltomorph.smear import find_smears, patient_id
-from napari_caltomorph.smear.cell_types import is_cell_type, is_label_root
 from napari_caltomorph.smear.trees import folders_in
 
 
@@ -35,8 +34,8 @@ class LayoutResult:
 
 
 def recognises_folders(path: Path) -> bool:
-    """Whether patients are in the folder, or one level down."""
-    return path.is_dir() and bool(_patients(path) or _labelled(path))
+    """Whether patients are in the folder or zip archive, or one level down."""
+    return bool(_patients(path) or _labelled(path))
 
 
 def read_folders(path: Path, options: CohortOptions) -> LayoutResult:
@@ -138,9 +137,4 @@ def _patients(folder: Path) -> list[Path]:
 def _labelled(path: Path) -> list[tuple[Path, str]]:
     """Return the patients of a ``<label>/<patient>`` tree, each with its label."""
     labels = folders_in(path)
-    return [(patient, label.name) for label in labels for patient in _patients(label) if not _is_part(patient)]
-
-
-def _is_part(path: Path) -> bool:
-    """Whether a folder has some of a patient's cells, sorted by their type."""
-    return path.is_dir() and (is_cell_type(path.name) or is_label_root(path.name))
+    return [(patient, label.name) for label in labels for patient in _patients(label)]

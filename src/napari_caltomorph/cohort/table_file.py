@@ -16,6 +16,7 @@ from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.table_rows import Sheet, read_rows
 from napari_caltomorph.csv_files import unescaped
 from napari_caltomorph.errors import CohortUnreadable
+from napari_caltomorph.smear.trees import files_in
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".parquet"})
 _OTHER_SUFFIXES = frozenset({".xls", ".xlsm", ".xlsb", ".ods", ".numbers"})
@@ -45,7 +46,7 @@ def find_table(folder: Path, options: CohortOptions) -> Path | None:
             raise CohortUnreadable(f"{options.table} does not exist; check --table.")
         return path
     # A .txt next to the patients is more often a note than a table: it is read only when it is named.
-    tables = _files(folder, TABLE_SUFFIXES - {".txt"})
+    tables = _files(folder, TABLE_SUFFIXES - {".txt"}) if folder.is_dir() else []
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables[:4])
         raise CohortUnreadable(f"{folder} has {len(tables)} tables ({names}); name the one with --table.")
@@ -53,14 +54,16 @@ def find_table(folder: Path, options: CohortOptions) -> Path | None:
 
 
 def unread_tables(folder: Path) -> str:
-    """Return a sentence about workbooks of a folder that are not read unless they are named; empty without any."""
+    """Return a sentence about tables of a folder or archive that cannot be read there; empty without any."""
+    if not folder.is_dir():
+        names = [path.name for path in _files(folder, TABLE_SUFFIXES | _OTHER_SUFFIXES)]
+        return f"{names[0]} in the archive is not read: unpack it, and name it with --table." if names else ""
     names = [path.name for path in _files(folder, _OTHER_SUFFIXES)]
     return f"{names[0]} is not read: save it as .xlsx or .csv." if names else ""
 
 
 def _files(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    files = (path for path in folder.iterdir() if path.suffix.lower() in suffixes)
-    return sorted(path for path in files if not path.name.startswith((".", "~")) and path.is_file())
+    return [path for path in files_in(folder) if path.suffix.lower() in suffixes and not path.name.startswith("~")]
 
 
 def read_table(path: Path, options: CohortOptions) -> tuple[pd.DataFrame, list[str]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from napari_caltomorph.smear.cell_types import is_cell_code, is_cell_type, is_label_root, is_no_type, known_type
+from napari_caltomorph.smear.entries import Entries
 from napari_caltomorph.smear.images import is_image
-from napari_caltomorph.smear.trees import Entries, Tree, children_if_readable, is_written_by_us
+from napari_caltomorph.smear.trees import Tree, children_if_readable, is_written_by_us
 
 
 def cell_type_folders(tree: Tree, folder: str, entries: Entries) -> list[str]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from napari_caltomorph.smear.cell_type_folders import cell_type_folders
 from napari_caltomorph.smear.cell_types import is_label_root
+from napari_caltomorph.smear.entries import Entries
 from napari_caltomorph.smear.images import is_image
-from napari_caltomorph.smear.trees import Entries, Tree, children_if_readable, is_written_by_us
+from napari_caltomorph.smear.trees import Tree, children_if_readable, is_written_by_us
 
 # A patient's folder may be inside this many others that contain nothing else; links can nest without end.
 _WRAPPERS = 8

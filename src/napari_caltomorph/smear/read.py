@@ -22,7 +22,7 @@ from napari_caltomorph.smear.pixels import StoredCell
 from napari_caltomorph.smear.slides import are_slides, join_slides
 from napari_caltomorph.smear.smear import Smear
 from napari_caltomorph.smear.sources import CellSource, FileSource, StackSource
-from napari_caltomorph.smear.trees import FolderTree, Tree, ZipTree
+from napari_caltomorph.smear.trees import FolderTree, Tree, open_tree
 from napari_caltomorph.storage import StrPath, path_of, paths_of
 
 # Headers give the canvas and the pixel size. Up to this many are all read; of a larger smear this many, evenly
@@ -66,11 +66,8 @@ def read_smear(path: StrPath | Sequence[StrPath], *, slides: bool = False) -> Sm
         if slides and len(paths) > 1:
             paths = sorted(dict.fromkeys(paths), key=lambda one: _natural(str(one)))
             return join_slides(paths, [read_smear(one, slides=True) for one in paths])
-        if len(paths) == 1 and paths[0].is_dir():
-            return _read_tree(paths[0], FolderTree(paths[0]), slides=slides)
-        if len(paths) == 1 and paths[0].suffix.lower() == ".zip" and paths[0].is_file():
-            return _read_tree(paths[0], ZipTree(paths[0]), slides=slides)
-        return _read_files(paths)
+        tree = open_tree(paths[0]) if len(paths) == 1 else None
+        return _read_files(paths) if tree is None else _read_tree(paths[0], tree, slides=slides)
     except OSError as error:
         raise SmearUnreadable(f"{paths[0]} cannot be read ({error.strerror}).") from error
 
@@ -93,19 +90,21 @@ def find_slides(patient: StrPath) -> list[Path]:
 def find_smears(folder: StrPath) -> list[Path]:
     """Return the folders, archives and stacks in `folder` that may each be one patient, in natural order.
 
-    Raises `SmearUnreadable` where `folder` is not a folder, or there is none in it.
+    `folder` may be a zip archive, or a folder in one; archives in it are no patients then. Raises `SmearUnreadable`
+    where `folder` is no folder, or there is no patient in it.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise SmearUnreadable(f"{folder} is not a folder; --each takes a folder of patients.")
-    tree = FolderTree(folder)
+    tree = open_tree(folder)
+    if tree is None:
+        raise SmearUnreadable(f"{folder} is neither a folder nor a zip archive; --each takes one of patients.")
     try:
         entries = tree.children("")
     except OSError as error:
         raise SmearUnreadable(f"{folder} cannot be read ({error.strerror}).") from error
     parts = folders_of_cells(tree, "", entries)
     found = [f for f in entries.folders if f not in parts and looks_like_patient(tree, f)]
-    found += [f for f in entries.files if f.lower().endswith(".zip") or _is_stack(tree, f)]
+    archives = [f for f in entries.files if f.lower().endswith(".zip")] if folder.is_dir() else []
+    found += archives + [f for f in entries.files if _is_stack(tree, f)]
     if not found and parts:
         raise SmearUnreadable(
             f"{folder} holds the cells of one patient, by type ({', '.join(parts[:3])}); point at the folder above it."
