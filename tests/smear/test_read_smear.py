@@ -196,7 +196,7 @@ def test_each_finds_folders_archives_and_stacks_in_natural_order(tmp_path, make_
 def test_each_on_one_patient_is_refused(tmp_path, make_export):
     with pytest.raises(SmearUnreadable, match="point at the folder of patients"):
         find_smears(make_export(tmp_path / "p", cells=2))
-    with pytest.raises(SmearUnreadable, match="not a folder"):
+    with pytest.raises(SmearUnreadable, match="neither a folder nor a zip"):
         find_smears(tmp_path / "absent")
 
 
