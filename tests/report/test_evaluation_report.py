@@ -286,7 +286,7 @@ def evaluated(ensemble, tmp_path_factory):
 @pytest.fixture(scope="module")
 def files(evaluated):
     _, folder = evaluated
-    return {path.stem: path for path in (folder / "features").glob("*.h5")}
+    return {path.stem: (path,) for path in (folder / "features").glob("*.h5")}
 
 
 def test_cells_are_those_that_the_prediction_ranks_first(ensemble, evaluated, files):

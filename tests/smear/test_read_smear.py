@@ -18,7 +18,7 @@ from PIL import Image
 
 from napari_caltomorph.errors import LooksLikeCohort, SmearUnreadable, printable
 from napari_caltomorph.smear import check_smear, find_smears, patient_id, read_smear
-from napari_caltomorph.smear.read import _natural
+from napari_caltomorph.smear.read import natural
 
 
 def save(path: Path, image: np.ndarray) -> Path:
@@ -278,12 +278,12 @@ NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"
 def test_natural_order_does_not_depend_on_the_order_of_listing(names, random):
     shuffled = list(names)
     random.shuffle(shuffled)
-    assert sorted(names, key=_natural) == sorted(shuffled, key=_natural)
+    assert sorted(names, key=natural) == sorted(shuffled, key=natural)
 
 
 @given(st.sets(st.integers(0, 10**6)))
 def test_natural_order_is_that_of_the_numbers(numbers):
-    names = sorted((f"image_{n}.tif" for n in numbers), key=_natural)
+    names = sorted((f"image_{n}.tif" for n in numbers), key=natural)
     assert names == [f"image_{n}.tif" for n in sorted(numbers)]
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from napari_caltomorph.smear import check_smear, open_place
 from napari_caltomorph.storage import StrPath, paths_of
 
 _COLUMNS = ("n_images", "n_cells", "fingerprint", "problem")
-_Measured = tuple[dict[str, object], Collection[Hashable]]  # columns of a patient, and keys of its images
+_Measured = tuple[dict[str, Any], Collection[Hashable]]  # columns of a patient, number of slides, keys of its images
 
 
 def check_cells(cohort: Cohort, *, progress: OnProgress = ignore) -> Cohort:
@@ -30,7 +31,7 @@ def check_cells(cohort: Cohort, *, progress: OnProgress = ignore) -> Cohort:
     """
     table = cohort.table.copy()
     is_checked = not cohort.options.names_only
-    images = _Images()
+    images, slides = _Images(), dict[str, int]()
     columns: dict[str, list[object]] = {name: [] for name in _COLUMNS}
     places = zip(table["path"], table["features"], table["n_cells"], strict=True)
     for number, (path, features, n_cells) in enumerate(places):
@@ -43,6 +44,8 @@ def check_cells(cohort: Cohort, *, progress: OnProgress = ignore) -> Cohort:
             measured = _check_features(features, n_cells, is_checked=is_checked, waiting=report)
         found, keys = measured
         images.add(number, keys)
+        if found.get("slides", 0) > 1:
+            slides[str(table["patient_id"].iloc[number])] = found["slides"]
         for name, values in columns.items():
             values.append(found.get(name))
     progress(Progress("Checking cells", len(table), len(table), "patients"))
@@ -52,7 +55,17 @@ def check_cells(cohort: Cohort, *, progress: OnProgress = ignore) -> Cohort:
     columns["twin_share"] = [share for _, share in duplicates]
     for name, values in columns.items():
         table[name] = pd.Series(values, index=table.index, dtype=COLUMNS[name])
-    return replace(cohort, table=table)
+    return replace(cohort, table=table).noting(*_note_of_slides(slides))
+
+
+def _note_of_slides(slides: Mapping[str, int]) -> list[str]:
+    if not slides:
+        return []
+    first, several = next(iter(slides.items()))
+    return [
+        f"{len(slides)} patients have several slides (first: {first}, {several}): the cells of a patient's slides are "
+        "one bag; --bag slide makes each slide one."
+    ]
 
 
 class _Images:
@@ -101,26 +114,28 @@ class _Images:
 def _check_images(path: str, *, is_checked: bool) -> _Measured:
     try:
         smear = open_place(path)
+        found: dict[str, Any] = {"n_images": len(smear), "n_cells": len(smear), "slides": len(smear.slides)}
         if not is_checked:
-            return {"n_images": len(smear), "n_cells": len(smear)}, list(map(os.path.realpath, paths_of(path)))
+            return found, list(map(os.path.realpath, paths_of(path)))
         smear = check_smear(smear)
     except SmearUnreadable as error:
         return {"problem": str(error)}, ()
     assert smear.grades is not None
-    found: dict[str, object] = {"n_images": len(smear), "n_cells": len(smear.usable), "fingerprint": smear.fingerprint}
+    found |= {"n_cells": len(smear.usable), "fingerprint": smear.fingerprint}
     # Half a SHA-256 each, so that millions fit in memory. What is not usable is in no patient's features.
     return found, {bytes.fromhex(smear.grades[i].digest)[:16] for i in smear.usable}
 
 
 def _check_features(path: str, n_cells: object, *, is_checked: bool, waiting: Callable[[], object]) -> _Measured:
     """Read a bag to check its numbers; without the check its header is enough."""
+    found: dict[str, Any] = {"n_cells": n_cells, "slides": len(paths_of(path))}
     if not is_checked:
-        return {"n_cells": n_cells}, list(map(os.path.realpath, paths_of(path)))
+        return found, list(map(os.path.realpath, paths_of(path)))
     try:
         features = load_bag(paths_of(path), waiting=waiting)
     except FeaturesRefused as error:
         return {"problem": str(error)}, ()
-    found: dict[str, object] = {"n_cells": len(features), "fingerprint": features.origin.smear_fingerprint}
+    found |= {"n_cells": len(features), "fingerprint": features.origin.smear_fingerprint}
     sums: list[int] = _row_sums(features.values).tolist()
     return found, set(sums)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from napari_caltomorph.errors import CohortUnreadable, FeaturesRefused, printabl
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear.entries import is_system_entry
 from napari_caltomorph.smear.trees import folders_in
-from napari_caltomorph.storage import path_of
+from napari_caltomorph.storage import paths_of
 
 # Folders of feature files: CLAM's; TRIDENT's, one an encoder, in one for the size of patches.
 _CONTAINERS = re.compile(r"h5_files|features?(_.+)?|feats|\d+(\.\d+)?x_\d+px_.+", re.IGNORECASE)
@@ -89,7 +89,7 @@ def check_features(found: LayoutResult, *, progress: OnProgress = ignore) -> Lay
     for number, bag in enumerate(table["features"]):
         report = partial(progress, Progress("Reading headers of features", number, len(table), "patients"))
         report()
-        headers.append(None if pd.isna(bag) else _header(path_of(bag), report))
+        headers.append(None if pd.isna(bag) else _header_of_slides(paths_of(bag), report))
     kinds = Counter(header.kind for header in headers if isinstance(header, _Header))
     if headers and all(isinstance(header, str) for header in headers):
         raise CohortUnreadable(
@@ -147,6 +147,19 @@ def _names(folder: Path) -> list[str]:
             return [entry.name for entry in entries]
     except PermissionError:  # it may be none of our business
         return []
+
+
+def _header_of_slides(paths: Sequence[Path], waiting: Callable[[], object]) -> _Header | str:
+    """Return what the headers of a patient's slides say together, or why they cannot be one bag."""
+    headers = []
+    for path in paths:
+        header = _header(path, waiting)
+        if isinstance(header, str):
+            return header
+        headers.append(header)
+    if len(kinds := {header.kind for header in headers}) > 1:
+        return f"its slides are of several encoders: {'; '.join(sorted(kinds))}"
+    return replace(headers[0], cells=sum(header.cells for header in headers))
 
 
 def _header(path: Path, waiting: Callable[[], object]) -> _Header | str:

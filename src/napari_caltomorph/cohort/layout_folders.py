@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
+from napari_caltomorph.cohort.find_folders import find_folders
 from napari_caltomorph.cohort.ids import match_ids
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.table_columns import (
@@ -18,10 +19,9 @@ from napari_caltomorph.cohort.table_columns import (
     keep_where,
     refuse_column_options,
 )
-from napari_caltomorph.cohort.table_file import find_table, read_table, unread_tables
+from napari_caltomorph.cohort.table_file import read_table, unread_tables
 from napari_caltomorph.errors import CohortUnreadable, SmearUnreadable, printable
-from napari_caltomorph.smear import find_smears, patient_id
-from napari_caltomorph.smear.trees import folders_in
+from napari_caltomorph.smear import find_candidates, patient_id
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,10 @@ class LayoutResult:
 
 def recognises_folders(path: Path) -> bool:
     """Whether patients are in the folder or zip archive, or one level down."""
-    return bool(_patients(path) or _labelled(path))
+    try:
+        return any(one.levels is not None for one in find_candidates(path))
+    except SmearUnreadable:
+        return False
 
 
 def read_folders(path: Path, options: CohortOptions) -> LayoutResult:
@@ -43,24 +46,24 @@ def read_folders(path: Path, options: CohortOptions) -> LayoutResult:
 
     Raises `CohortUnreadable` where there is no patient, patients have no label, or the table's ids match no folder.
     """
-    labelled = frame(_labelled(path))
-    flat = frame((patient, None) for patient in _patients(path))
-    if labelled.empty and flat.empty:
-        raise CohortUnreadable(f"{path} has no folder with cell images; name the directory above the patients.")
-    table = find_table(path, options)
-    if table is None and labelled.empty:
-        raise CohortUnreadable(
-            f"{path}: {len(flat)} patients without labels; sort them into a folder a diagnosis, or name a table with "
-            f"--table. {unread_tables(path)}".strip()
-        )
-    if table is None:
+    found = find_folders(path, options, has_labels=True)
+    if not found.is_labelled:
+        patients = frame((one.path, None) for one, _ in found.patients)
+        if found.table is None:
+            raise CohortUnreadable(
+                f"{path}: {len(patients)} patients without labels; sort them into a folder a diagnosis, or name a "
+                f"table with --table. {unread_tables(path)}".strip()
+            )
+        return join(patients, found.table, options, labels_from_table=True)
+    labelled = frame((one.path, label) for one, label in found.patients if label is not None)
+    if found.table is None:
         refuse_column_options(path, options)
-        return LayoutResult(labelled, notes=[note for note in [unread_tables(path)] if note])
-    # A patient's export may be in a folder of its own, which looks like a label with one patient: the ids decide.
-    ids = ids_in(table, options)
-    flat_ids, labelled_ids = (len(match_ids(ids, found["patient_id"]).found) for found in (flat, labelled))
-    is_flat = labelled.empty or flat_ids > labelled_ids
-    return join(flat if is_flat else labelled, table, options, labels_from_table=is_flat)
+        result = LayoutResult(labelled, notes=[note for note in [unread_tables(path)] if note])
+    else:
+        result = join(labelled, found.table, options, labels_from_table=False)
+    outside = [patient_id(one.path) for one, label in found.patients if label is None]
+    reason = "its cells are in no folder of a diagnosis"
+    return replace(result, left_out=result.left_out + [(patient, None, "no label", reason) for patient in outside])
 
 
 def frame(patients: Iterable[tuple[Path, str | None]]) -> pd.DataFrame:
@@ -125,16 +128,3 @@ def join(found: pd.DataFrame, path: Path, options: CohortOptions, *, labels_from
     if labels_from_table or options.where:
         on_disk = on_disk[on_disk["patient_id"].isin(table["patient_id"])]
     return LayoutResult(table.merge(on_disk, on="patient_id", how="right"), left_out, notes)
-
-
-def _patients(folder: Path) -> list[Path]:
-    try:
-        return find_smears(folder)
-    except (SmearUnreadable, OSError):
-        return []
-
-
-def _labelled(path: Path) -> list[tuple[Path, str]]:
-    """Return the patients of a ``<label>/<patient>`` tree, each with its label."""
-    labels = folders_in(path)
-    return [(patient, label.name) for label in labels for patient in _patients(label)]

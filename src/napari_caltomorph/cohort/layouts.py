@@ -17,6 +17,7 @@ from napari_caltomorph.cohort.layout_features import read_features, recognises_f
 from napari_caltomorph.cohort.layout_folders import LayoutResult, frame, join, read_folders, recognises_folders
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.paths_in_table import place_in_table
+from napari_caltomorph.cohort.slides import join_slides, split_slides
 from napari_caltomorph.cohort.table_columns import canonical, keep_where
 from napari_caltomorph.cohort.table_file import is_table, read_table
 from napari_caltomorph.encoding.h5_reader import is_feature_file
@@ -31,6 +32,14 @@ class Layout:
     name: str
     read: Callable[[Path, CohortOptions], LayoutResult]
     recognises: Callable[[Path], bool] = lambda path: False
+    has_slide_rows: bool = False  # A patient may have several rows or files, one a slide
+
+    def find(self, path: Path, options: CohortOptions) -> LayoutResult:
+        """Read what is there, with one row a patient or, if the options say so, a slide."""
+        found = self.read(path, options)
+        if options.bag == "slide":
+            return split_slides(found)
+        return join_slides(found) if self.has_slide_rows else found
 
 
 def find_layout(path: Path, name: str) -> Layout:
@@ -110,10 +119,10 @@ def _read_apl_aml(path: Path, options: CohortOptions) -> LayoutResult:
 LAYOUTS = {
     layout.name: layout
     for layout in (
-        Layout("table", _read_table_of_folders, lambda path: path.is_file() and is_table(path)),
+        Layout("table", _read_table_of_folders, lambda path: path.is_file() and is_table(path), has_slide_rows=True),
         Layout("aml-hehr", _read_aml_hehr, _recognises_aml_hehr),
         Layout("apl-aml", _read_apl_aml, _recognises_apl_aml),
-        Layout("features", read_features, recognises_features),
+        Layout("features", read_features, recognises_features, has_slide_rows=True),
         Layout("folders", read_folders, recognises_folders),
     )
 }

@@ -41,6 +41,9 @@ class CohortOptions(BaseModel, frozen=True, extra="forbid"):
     )
     keep_unmatched: bool = Field(False, description="Keep labels of no class as 'other' instead of leaving them out.")
 
+    bag: Literal["patient", "slide"] = Field(
+        "patient", description="Join the slides of a patient, or take each for itself; a split keeps them together."
+    )
     min_cells: NonNegativeInt = Field(50, description="Leave out patients with fewer usable cells.")
     names_only: bool = Field(False, description="Count file names instead of checking every image; much faster.")
     keep_follow_up: bool = Field(False, description="Keep samples after therapy.")

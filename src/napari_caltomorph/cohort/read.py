@@ -49,7 +49,7 @@ def read_cohort(path: StrPath, options: CohortOptions | None = None, *, progress
         return _as_saved(Cohort.load(path), options)
     try:
         layout = find_layout(path, options.layout)
-        found = layout.read(path, options)
+        found = layout.find(path, options)
         if "features" in found.table:
             found = check_features(found, progress=progress)
     except OSError as error:

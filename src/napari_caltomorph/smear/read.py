@@ -64,7 +64,7 @@ def read_smear(path: StrPath | Sequence[StrPath], *, slides: bool = False) -> Sm
     paths = [Path(path)] if isinstance(path, (str, os.PathLike)) else [Path(p) for p in path]
     try:
         if slides and len(paths) > 1:
-            paths = sorted(dict.fromkeys(paths), key=lambda one: _natural(str(one)))
+            paths = sorted(dict.fromkeys(paths), key=lambda one: natural(str(one)))
             return join_slides(paths, [read_smear(one, slides=True) for one in paths])
         tree = open_tree(paths[0]) if len(paths) == 1 else None
         return _read_files(paths) if tree is None else _read_tree(paths[0], tree, slides=slides)
@@ -81,7 +81,7 @@ def find_slides(patient: StrPath) -> list[Path]:
     """Return the folders of a patient's slides where there are several, in natural order; otherwise none."""
     patient = Path(patient)
     try:
-        slides = read_smear(patient, slides=True).slides if patient.is_dir() else ()
+        slides = read_smear(patient, slides=True).slides
     except SmearUnreadable:
         return []
     return [path_of(str(patient / slide)) for slide in slides]
@@ -104,14 +104,14 @@ def find_smears(folder: StrPath) -> list[Path]:
     parts = folders_of_cells(tree, "", entries)
     found = [f for f in entries.folders if f not in parts and looks_like_patient(tree, f)]
     archives = [f for f in entries.files if f.lower().endswith(".zip")] if folder.is_dir() else []
-    found += archives + [f for f in entries.files if _is_stack(tree, f)]
+    found += archives + [f for f in entries.files if is_stack_file(tree, f)]
     if not found and parts:
         raise SmearUnreadable(
             f"{folder} holds the cells of one patient, by type ({', '.join(parts[:3])}); point at the folder above it."
         )
     if not found:
         raise SmearUnreadable(f"{folder} holds no folder with cell images; point at the folder of patients.")
-    return [folder / name for name in sorted(found, key=_natural)]
+    return [folder / name for name in sorted(found, key=natural)]
 
 
 def patient_id(path: StrPath) -> str:
@@ -123,12 +123,13 @@ def patient_id(path: StrPath) -> str:
     return printable(name) or "smear"
 
 
-def _natural(name: str) -> tuple[Any, str]:
+def natural(name: str) -> tuple[Any, str]:
     """Order by the numbers in a name; 1.tif and 01.tif, equal so, always come out in the same order."""
     return _by_numbers(name), name
 
 
-def _is_stack(tree: Tree, path: str) -> bool:
+def is_stack_file(tree: Tree, path: str) -> bool:
+    """Whether a file is a TIFF with several pages, each of which is a cell."""
     if not is_image(path):
         return False
     try:
@@ -140,7 +141,7 @@ def _is_stack(tree: Tree, path: str) -> bool:
 
 def _read_tree(path: Path, tree: Tree, *, slides: bool) -> Smear:
     listing = list_cells(tree, "")
-    names = sorted(listing.patients, key=_natural)
+    names = sorted(listing.patients, key=natural)
     are_named = are_slides(patient_id(path), names)
     if slides or are_named:
         smear = _make_smear(path, tree, list_slides(tree, "", named=are_named))
@@ -176,12 +177,12 @@ def _read_files(paths: list[Path]) -> Smear:
 
 def _make_smear(path: Path, tree: Tree, listing: Listing) -> Smear:
     if not listing.cells:
-        found = ", ".join(printable(p) for p in sorted(listing.passed_over, key=_natural)[:3]) or "nothing"
+        found = ", ".join(printable(p) for p in sorted(listing.passed_over, key=natural)[:3]) or "nothing"
         more = f" and {len(listing.passed_over) - 3} more" if len(listing.passed_over) > 3 else ""
         raise SmearUnreadable(
             f"{path} holds no cell image ({IMAGE_KINDS}); found {found}{more}. Choose the export's folder."
         )
-    cells = sorted(listing.cells, key=lambda cell: _natural(cell[0]))
+    cells = sorted(listing.cells, key=lambda cell: natural(cell[0]))
     paths = [name for name, _ in cells]
     stored = _read_headers(tree, paths)
     source: CellSource
@@ -205,7 +206,7 @@ def _make_smear(path: Path, tree: Tree, listing: Listing) -> Smear:
         canvas=_canvas(stored),
         pixel_size_um=_common_pixel_size(stored),
         passed_over=tuple(printable(p) for p in listing.passed_over),
-        slides=tuple(printable(p) for p in sorted(listing.slides, key=_natural)) if len(listing.slides) > 1 else (),
+        slides=tuple(printable(p) for p in sorted(listing.slides, key=natural)) if len(listing.slides) > 1 else (),
         notes=tuple(_notes(listing, stored)),
     )
 

@@ -1,0 +1,89 @@
+"""Patients with several slides: one bag a patient with the cells of all slides, or one bag a slide in groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import chain, count
+from typing import Any
+
+import pandas as pd
+
+from napari_caltomorph.cohort.layout_folders import LayoutResult
+from napari_caltomorph.errors import printable
+from napari_caltomorph.smear import find_slides, patient_id
+from napari_caltomorph.storage import path_of, paths_of, place_of
+
+# These are of a patient and not of a slide.
+_OF_PATIENT = ("age", "sex", "hemoglobin_g_dl", "group", "split")
+
+
+def join_slides(found: LayoutResult) -> LayoutResult:
+    """Make one row of a patient's slides: rows with one label and different places, all of images or all of features.
+
+    Rows with different labels, and rows that repeat others, stay: the rules of cleaning leave them out.
+    """
+    table, dropped, notes = found.table.copy(), list[int](), list[str]()
+    for patient, rows in table[table["patient_id"].duplicated(keep=False)].groupby("patient_id", sort=False):
+        given = rows.reindex(columns=["path", "features"]).count()
+        column = str(given.idxmax())
+        slides = rows.drop_duplicates(column)
+        is_complete = given[column] == given.sum() == len(rows)
+        if len(slides) < 2 or not is_complete or rows["raw_label"].nunique(dropna=False) > 1:
+            continue
+        table.loc[slides.index[0], column] = place_of([path_of(place) for place in slides[column]])
+        dropped += list(slides.index[1:])
+        notes += [
+            f"The rows of {patient} differ in {name!r}: the first is used."
+            for name in _OF_PATIENT
+            if name in rows and rows[name].nunique() > 1
+        ]
+    return replace(found, table=table.drop(index=dropped).reset_index(drop=True), notes=found.notes + notes)
+
+
+def split_slides(found: LayoutResult) -> LayoutResult:
+    """Make a row, called ``<patient>_<slide>``, of each slide; the slides of a patient are one group.
+
+    Patients with rows of different labels stay, for the rules of cleaning.
+    """
+    table = found.table.reset_index(drop=True)
+    slides = pd.Series([_slides(row) for row in table.to_dict("records")], index=table.index, dtype=object).explode()
+    rows = table.loc[slides.index].assign(group=table.get("group")).reset_index(drop=True)
+    slides, is_repeat = slides.reset_index(drop=True), slides.index.duplicated()
+    patients = rows["patient_id"]
+    labels = rows["raw_label"].groupby(patients).transform(lambda one: one.nunique(dropna=False))
+    is_slide = (slides.groupby(patients).transform("nunique") > 1) & (labels == 1)
+    names = _names(patients[is_slide], slides[is_slide], taken=patients)
+    rows["group"] = rows["group"].where(rows["group"].notna() | ~is_slide, "slides of " + patients)
+    rows["patient_id"] = [names.get(one, one[0]) for one in zip(patients, slides, strict=True)]
+    for column in ("path", "features"):
+        if column in rows:
+            rows[column] = slides.where(is_slide & rows[column].notna(), rows[column])
+    several = patients[is_slide].drop_duplicates()
+    note = f"{len(several)} patients have several slides: each slide is one bag, and a patient's are not split apart."
+    kept = rows[is_slide | ~is_repeat].reset_index(drop=True)
+    return replace(found, table=kept, notes=found.notes + ([note] if len(several) else []))
+
+
+def _slides(row: dict[Any, Any]) -> list[str]:
+    """Return the places of a row's slides: those that it names, or those in the one folder that it names."""
+    place = next((str(row[column]) for column in ("path", "features") if not pd.isna(row.get(column))), "")
+    paths = paths_of(place)
+    if len(paths) == 1 and place:
+        paths = find_slides(paths[0]) or paths
+    return [place_of([path]) for path in paths]
+
+
+def _names(patients: Iterable[str], slides: Iterable[str], taken: Iterable[str]) -> dict[tuple[str, str], str]:
+    """Return an id for each slide of a patient that no file system takes for another's."""
+    used = {patient.casefold() for patient in taken}
+    names: dict[tuple[str, str], str] = {}
+    for patient, slide in dict.fromkeys(zip(patients, slides, strict=True)):
+        path = path_of(slide)
+        name = f"{patient}_{path.stem if path.suffix.lower() == '.h5' else patient_id(path)}"
+        unique = next(
+            one for one in chain([name], (f"{name}_{number}" for number in count(2))) if one.casefold() not in used
+        )
+        used.add(unique.casefold())
+        names[patient, slide] = printable(unique)
+    return names
