@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +103,38 @@ def test_merged_cells_are_repeated_and_reported(bags: Path) -> None:
     cohort = read_cohort(bags, ONE)
     assert list(cohort.table["raw_label"]) == ["AML", "AML", "MDS"]
     assert any("merged" in note and "'diagnosis'" in note for note in cohort.notes)
+
+
+def edited(content: bytes, old: str, new: str) -> bytes:
+    """Return a workbook with another text in its first sheet."""
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as before, zipfile.ZipFile(changed, "w", zipfile.ZIP_DEFLATED) as after:
+        for name in before.namelist():
+            part = before.read(name).decode()
+            after.writestr(name, part.replace(old, new) if name.endswith("sheet1.xml") else part)
+    return changed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("</sheetData>", '<row r="1048576"><c r="XFD1048576" s="0"/></row></sheetData>'),  # a border, say
+        ("</sheetData>", '<row r="99999999999"><c r="A1"/></row></sheetData>'),
+        ("</worksheet>", '<mergeCells><mergeCell ref="A1:XFD1048576"/></mergeCells></worksheet>'),
+        ("<v>61</v>", f"<v>{'9' * 400}</v>"),
+    ],
+)
+def test_nothing_far_from_a_workbooks_table_is_read(bags: Path, old: str, new: str) -> None:
+    rows = [[*row, age] for row, age in zip(ROWS, ["age", 61, 62, 63], strict=True)]
+    (bags / "t.xlsx").write_bytes(edited(workbook(rows), old, new))
+    assert len(read_cohort(bags, ONE)) == 3
+
+
+def test_a_value_far_from_a_workbooks_table_is_refused(bags: Path) -> None:
+    far = '<row r="1048576"><c r="XFD1048576" t="n"><v>1</v></c></row></sheetData>'
+    (bags / "t.xlsx").write_bytes(edited(workbook(ROWS), "</sheetData>", far))
+    with pytest.raises(CohortUnreadable, match=r"t\.xlsx has 1048576 rows and 16384 columns"):
+        read_cohort(bags, ONE)
 
 
 OLD = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512)

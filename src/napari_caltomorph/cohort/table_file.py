@@ -104,7 +104,8 @@ def _skipped(sheet: Sheet, path: Path) -> list[str]:
 def _repeat_merged(sheet: Sheet, path: Path) -> list[str]:
     """Write the value of merged cells below the header into each of their rows; return a note of the columns."""
     repeated: dict[str, int] = {}
-    for first, last, column in sheet.merged:
+    for first, end, column in sheet.merged:
+        last = min(end, len(sheet.cells) - 1)
         if sheet.header < first < last and column < sheet.cells.shape[1]:
             value: Any = sheet.cells.iloc[first, column]
             sheet.cells.iloc[first : last + 1, column] = value

@@ -12,9 +12,12 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Collection, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pandas as pd
 
@@ -25,6 +28,9 @@ from napari_caltomorph.errors import CohortUnreadable, import_optional
 _ROWS, _SAMPLE = 50, 100_000
 # Appended to a text: where it is not the last row, a quotation mark before it was never closed.
 _END = "\N{END OF TRANSMISSION}"
+
+# Of a workbook, unpacked; a row in a file may have any number, so that one cell makes a sheet endless.
+_MOST_BYTES, _MOST_CELLS, _EXCEL_ROWS = 1_000_000_000, 20_000_000, 2**20
 
 _NOT_READ = {
     b"\xd0\xcf\x11\xe0": "an old .xls workbook, or protected with a password; save it as .xlsx without a password",
@@ -87,24 +93,26 @@ def _parquet(path: Path) -> Sheet:
 
 def _workbook(path: Path, named: Collection[str]) -> Sheet:
     """Read the first sheet in which a row names columns, or else the first."""
+    from openpyxl import load_workbook
+
     try:
         with zipfile.ZipFile(path) as archive:
             is_excel = "xl/workbook.xml" in archive.namelist()
+            size = sum(part.file_size for part in archive.infolist())
         if not is_excel:
             raise CohortUnreadable(f"{path} is an archive, but no Excel workbook; export the table as .xlsx.")
-        # Only a workbook that is loaded as a whole knows its merged cells.
-        with pd.ExcelFile(path, engine="openpyxl", engine_kwargs={"read_only": False}) as book:
+        if size > _MOST_BYTES:
+            raise CohortUnreadable(f"{path} unpacks to {size / 1e6:,.0f} MB; save its table alone, as CSV.")
+        # A file, not its name: openpyxl takes no workbook by another suffix.
+        with path.open("rb") as file, closing(load_workbook(file, True, data_only=True, keep_links=False)) as book:
             read: dict[str, pd.DataFrame] = {}
-            for name in map(str, book.sheet_names):
-                read[name] = pd.read_excel(book, name, header=None, dtype=object, keep_default_na=False, na_values=[""])
-                if _header(read[name].head(_ROWS).to_numpy().tolist(), named)[1]:
+            for sheet in book.worksheets:
+                read[sheet.title] = _cells(path, sheet)
+                if _header(read[sheet.title].head(_ROWS).to_numpy().tolist(), named)[1]:
                     break
             else:
-                name = str(book.sheet_names[0])
-            merged = [
-                (area.min_row - 1, area.max_row - 1, area.min_col - 1) for area in book.book[name].merged_cells.ranges
-            ]
-            count = len(book.sheet_names)
+                sheet = book.worksheets[0]
+            name, merged, count = sheet.title, _merged(sheet), len(book.worksheets)
     except CohortUnreadable:
         raise
     except Exception as error:  # damaged files make the library raise all kinds of errors
@@ -112,6 +120,53 @@ def _workbook(path: Path, named: Collection[str]) -> Sheet:
     notes = [f"{path.name} has {count} sheets; {name!r} was read."] if count > 1 else []
     header, _ = _header(read[name].head(_ROWS).to_numpy().tolist(), named)
     return Sheet(read[name], header, notes, merged=merged)
+
+
+def _cells(path: Path, sheet: Any) -> pd.DataFrame:
+    """Return the cells of a sheet, up to the last row and column with a value.
+
+    A row far below, which has a colour or a border but no value, is nothing; pandas and openpyxl fill up to it.
+    """
+    sheet.reset_dimensions()  # what a file says of its own size may be wrong
+    filled: dict[int, list[Any]] = {}
+    for number, row in enumerate(islice(sheet.rows, _EXCEL_ROWS)):
+        values = [_value(cell) for cell in row] if row else []
+        while values and values[-1] is None:
+            values.pop()
+        if values:
+            filled[number] = values
+    height, width = max(filled, default=-1) + 1, max(map(len, filled.values()), default=0)
+    if height * width > _MOST_CELLS:
+        raise CohortUnreadable(f"{path} has {height} rows and {width} columns; delete what does not belong to a table.")
+    rows = [filled.get(number, []) for number in range(height)]
+    return pd.DataFrame([row + [None] * (width - len(row)) for row in rows], dtype=object)
+
+
+def _value(cell: Any) -> Any:
+    """Return the value of a cell of a workbook: Excel knows no integers, and its errors (#N/A) are no value."""
+    value = cell.value
+    if value == "" or cell.data_type == "e":
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, int) and abs(value) >= 2**63 else value
+
+
+def _merged(sheet: Any) -> list[tuple[int, int, int]]:
+    """Return first row, last row and column of merged cells.
+
+    openpyxl itself would make a cell of every one that is merged: 17 billion where all of a sheet is.
+    """
+    from openpyxl.utils import range_boundaries
+
+    found = []
+    with sheet._get_source() as xml:
+        for _, element in ElementTree.iterparse(xml):
+            if element.tag.endswith("}mergeCell"):
+                column, first, _, last = range_boundaries(element.get("ref", ""))
+                found.append((first - 1, last - 1, column - 1))
+            element.clear()
+    return found
 
 
 def _text(path: Path, content: bytes, named: Collection[str]) -> Sheet:
