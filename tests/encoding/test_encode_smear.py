@@ -18,9 +18,10 @@ from safetensors.torch import save_file
 
 from napari_caltomorph.encoding import ENCODERS, EncodeOptions, LoadedEncoder, encode, load_encoder
 from napari_caltomorph.encoding.device import find_device, find_precision, has_bf16, is_out_of_memory
+from napari_caltomorph.encoding.run import _read_ahead
 from napari_caltomorph.errors import DeviceMissing, SmearUnreadable
 from napari_caltomorph.progress import Cancelled, Progress
-from napari_caltomorph.smear import check_smear, read_smear
+from napari_caltomorph.smear import check_smear, read_smear, smear_from_array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +93,15 @@ def test_output_does_not_depend_on_the_batch_size(reference, size):
     smear, encoder, expected = reference
     values = encode(smear, EncodeOptions(batch_size=size), encoder=encoder).values
     assert np.abs(values - expected).max() <= 1e-5
+
+
+def test_batches_of_large_images_are_smaller():
+    large = smear_from_array(np.broadcast_to(np.zeros((), np.uint8), (14, 2048, 2048, 3)), "p")  # 13 MB each
+    batches = [len(batch) for batch in _read_ahead(large, list(range(14)), 64)]
+    assert sum(batches) == 14
+    assert max(batches) * 2048 * 2048 * 3 <= 2 * 2**27
+    small = smear_from_array(np.broadcast_to(np.zeros((), np.uint8), (30, 144, 144, 3)), "p")
+    assert [len(batch) for batch in _read_ahead(small, list(range(30)), 8)] == [8, 8, 8, 6]
 
 
 def test_output_does_not_depend_on_the_neighbours(reference):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tracemalloc
 
+import numpy as np
 import pytest
 import tifffile
 from PIL import Image
@@ -102,6 +103,19 @@ def test_huge_png_is_refused_from_its_header(tmp_path, make_export, side):
     tracemalloc.stop()
     assert [(left.cell, left.reason) for left in smear.left_out] == [("huge.png", Reason.UNREADABLE)]
     assert "far too large for a cell" in smear.left_out[0].note
+
+
+def test_large_images_are_decoded_one_at_a_time(tmp_path, make_export):
+    folder = make_export(tmp_path / "p", cells=2)
+    glass = np.full((2100, 2100, 4), 30_000, np.uint16)  # 35 MB, of which conversions at once made 300 each
+    for number in range(3):
+        glass[0, 0] = number
+        tifffile.imwrite(folder / f"{number}.tif", glass, photometric="rgb", extrasamples=["unassalpha"])
+    tracemalloc.start()
+    smear = check_smear(read_smear(folder))
+    assert tracemalloc.get_traced_memory()[1] < 200_000_000
+    tracemalloc.stop()
+    assert len(smear.left_out) == 3
 
 
 def test_paths_with_spaces_umlauts_and_bytes_that_are_no_text_are_read(tmp_path, make_cell):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 
 import imagecodecs
 import numpy as np
@@ -11,10 +12,10 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from PIL import Image
+from PIL import Image, ImageOps
 
 from napari_caltomorph.errors import CellUnreadable
-from napari_caltomorph.smear.images import decode, is_image
+from napari_caltomorph.smear.images import decode, is_image, read_cells
 from napari_caltomorph.smear.pixels import Alpha, StoredCell
 from napari_caltomorph.smear.tiff import TIFF_STARTS
 
@@ -134,6 +135,28 @@ def test_premultiplied_alpha_is_not_applied_twice():
     assert np.abs(shown - on_white(RGB, alpha)).max() <= 1
 
 
+@pytest.mark.parametrize(
+    "pixels", [np.dstack([RGB, np.full_like(GREY, 40)]), np.dstack([GREY, np.full_like(GREY, 40)])]
+)
+def test_sample_of_unspecified_kind_is_no_alpha(pixels):
+    kind = "rgb" if pixels.shape[-1] == 4 else "minisblack"
+    shown = read_tiff(pixels, photometric=kind, planarconfig="contig", extrasamples=["unspecified"])
+    assert (shown == (RGB if kind == "rgb" else grey(GREY))).all()
+
+
+def test_inverted_grey_with_alpha_is_on_white_too():
+    la = np.dstack([GREY, np.full_like(GREY, 128)])
+    shown = read_tiff(la, photometric="miniswhite", planarconfig="contig", extrasamples=["unassalpha"])
+    assert np.abs(shown - on_white(grey(255 - GREY), la[..., 1])).max() <= 1
+
+
+def test_opaque_alpha_of_16_bits_over_12_bit_colours_changes_nothing():
+    pixels = np.dstack([RGB16 >> 4, np.full(GREY.shape, 65535, np.uint16)])
+    file = io.BytesIO()
+    tifffile.imwrite(file, pixels, photometric="rgb", extrasamples=["unassalpha"])
+    assert (decode(file, lambda: 12) == np.floor((RGB16 >> 4) / 4095 * 255 + 0.5)).all()
+
+
 def test_alpha_of_zero_everywhere_is_ignored():
     rgba = np.dstack([RGB, np.zeros_like(GREY)])
     assert (read_tiff(rgba, photometric="rgb", extrasamples=["unassalpha"]) == RGB).all()
@@ -177,6 +200,65 @@ def test_ycbcr_tiff_is_converted(make_cell):
     assert np.abs(compressed.astype(int) - cell).mean() < 6
 
 
+@pytest.mark.parametrize("bits", [2, 4, 7, 10, 12, 14])
+def test_full_scale_of_any_number_of_bits_is_white(bits):
+    pixels = RGB16 >> (16 - bits)
+    packed = read_tiff(pixels.astype(np.uint8 if bits <= 8 else np.uint16), photometric="rgb", bitspersample=bits)
+    assert (packed == np.floor(pixels / (2**bits - 1) * 255 + 0.5)).all()
+
+
+def test_full_scale_that_a_16_bit_tiff_states_is_white_and_other_values_are_none():
+    pixels = RGB16 >> 4
+    pixels[0, 0] = 3000
+    for stated, white in ((4095, 4095), (3000, 65535), (65535, 65535)):
+        shown = read_tiff(pixels, photometric="rgb", extratags=[(341, "H", 3, (stated,) * 3, True)])
+        assert (shown == np.floor(pixels / white * 255 + 0.5)).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["TIFF", "JPEG", "PNG", "WEBP"])
+def test_image_is_upright_however_the_camera_was_held(kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    lossless = {"WEBP": {"lossless": True}}.get(kind, {})
+    Image.fromarray(RGB).save(file, kind, exif=exif, **lossless)
+    upright = ImageOps.exif_transpose(Image.open(file)).convert("RGB")
+    (header,) = read_cells(file)
+    assert (header.width, header.height) == upright.size
+    assert (decode(file) == np.asarray(upright)).all()
+
+
+def test_damaged_exif_costs_no_cell():
+    file = io.BytesIO()
+    Image.fromarray(RGB).save(file, "PNG", exif=b"Exif\0\0nothing")
+    assert (decode(file) == RGB).all()
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "png", "jpeg2000", "webp"])
+@pytest.mark.parametrize("options", [{}, {"tile": (16, 16)}, {"rowsperstrip": 16}])
+def test_images_in_the_strips_of_a_tiff_are_read(make_cell, compression, options):
+    cell = make_cell(0, 40, 50)
+    shown = read_tiff(cell, photometric="rgb", compression=compression, **options)
+    assert np.abs(shown.astype(int) - cell).mean() < 8
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "png", "jpeg2000", "webp"])
+def test_image_in_a_strip_larger_than_declared_is_refused_before_memory_is_taken(compression):
+    file = io.BytesIO()
+    huge = np.zeros((3000, 3000, 3), np.uint8)
+    tifffile.imwrite(file, huge, photometric="rgb", compression=compression, rowsperstrip=3000)
+    file.seek(0)
+    with tifffile.TiffFile(file, mode="r+") as tiff:
+        for tag in ("ImageWidth", "ImageLength", "RowsPerStrip"):
+            tiff.pages[0].tags[tag].overwrite(64)
+    tracemalloc.start()
+    with pytest.raises(CellUnreadable, match="3000 x 3000 pixels in a strip of 64 x 64"):
+        decode(file)
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+
+
 @pytest.mark.parametrize(
     ("pixels", "options", "words"),
     [
@@ -187,6 +269,7 @@ def test_ycbcr_tiff_is_converted(make_cell):
         (RGB, {"photometric": "cielab"}, "CIELAB"),
         (np.dstack([RGB, RGB]), {"photometric": "minisblack", "planarconfig": "contig"}, "no colour image"),
         (RGB16[..., 0].astype(np.uint32), {"photometric": "minisblack"}, "uint32 pixels"),
+        (RGB, {"photometric": "rgb", "compression": "jpegxl"}, "compressed as JPEGXL"),
     ],
 )
 def test_what_no_rule_covers_is_refused_and_named(pixels, options, words):

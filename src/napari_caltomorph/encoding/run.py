@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -26,6 +25,9 @@ from napari_caltomorph.smear import QUALITY_RULES, Smear, check_smear
 from napari_caltomorph.storage import StrPath
 
 Images = list[NDArray[np.uint8]]
+
+# Decoded pixels of a batch: 64 cells of 800 px. Larger images come fewer at once, down to one.
+_BATCH_BYTES = 2**27
 
 # A CPU gains nothing from more cells at once, and eight of DinoBloom-B take a second: often enough to cancel.
 _CPU_CELLS = 8
@@ -144,19 +146,22 @@ def _encode_cells(
 
 def _read_ahead(smear: Smear, indices: list[int], batch_size: int) -> Generator[Images, None, None]:
     """Yield batches of images; the next batch is decoded while the caller computes on this one."""
-    batches = [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]
+    remaining = iter(indices)
 
-    def read(batch: list[int]) -> Images:
-        return [_read(smear, i) for i in batch]
+    def read() -> Images:
+        batch: Images = []
+        while len(batch) < batch_size and sum(image.nbytes for image in batch) < _BATCH_BYTES:
+            index = next(remaining, None)
+            if index is None:
+                break
+            batch.append(_read(smear, index))
+        return batch
 
     with ThreadPoolExecutor(max_workers=1) as reader:
-        ahead: deque[Future[Images]] = deque()
-        for batch in batches:
-            ahead.append(reader.submit(read, batch))
-            if len(ahead) == 2:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+        ahead = reader.submit(read)
+        while batch := ahead.result():
+            ahead = reader.submit(read)
+            yield batch
 
 
 def _read(smear: Smear, index: int) -> NDArray[np.uint8]:

@@ -21,6 +21,7 @@ from skimage.measure import blur_effect
 
 from napari_caltomorph.errors import CellUnreadable, SmearUnreadable
 from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.smear.pixels import room_for
 from napari_caltomorph.smear.smear import Grade, Reason, Smear
 
 QUALITY_RULES = "2"
@@ -88,7 +89,8 @@ def _measure(smear: Smear, index: int) -> _Measurement:
         image = smear.image(index)
     except CellUnreadable as error:
         return _Measurement(digest, error=str(error))
-    contrast, blur = measure(image)
+    with room_for(*image.shape[:2]):
+        contrast, blur = measure(image)
     return _Measurement(digest, "", max(image.shape[:2]), contrast, blur)
 
 
@@ -98,10 +100,13 @@ def measure(image: NDArray[np.uint8]) -> tuple[float, float]:
     Contrast is the distance between the 1st and the 99th percentile of green; blur is 0 (sharp) ... 1 (blurred),
     Crete et al. 2007, or NaN where it cannot be measured.
     """
-    green = image[..., 1].astype(np.float32)
+    green = image[..., 1]
+    is_large = max(green.shape) > _LARGEST_MEASURED
+    if not is_large:
+        green = green.astype(np.float32)
     low, high = np.percentile(green, [1, 99])
     # The measure divides by the image's own variation, and needs a few pixels around its filter.
-    is_measurable = low < high and min(green.shape) >= 16 and max(green.shape) <= _LARGEST_MEASURED
+    is_measurable = low < high and min(green.shape) >= 16 and not is_large
     return float(high - low), float(blur_effect(green)) if is_measurable else float("nan")
 
 
