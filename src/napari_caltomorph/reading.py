@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from napari_caltomorph.errors import CaltomorphError, first_line, invalid_field, refuse_newer_schema
+from napari_caltomorph.stand_ins import stand_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +42,8 @@ def explained(path: Path, what: str, refusal: type[CaltomorphError], fix: str) -
         reason = error.strerror or ("no such file" if isinstance(error, FileNotFoundError) else first_line(error))
         raise refusal(f"{path} cannot be read ({reason}); check the path, or {fix}.") from error
     except (ValueError, RecursionError, MemoryError, SafetensorError) as error:
+        if sentence := stand_in(path, what):
+            raise refusal(sentence) from error
         reason = invalid_field(error) if isinstance(error, ValidationError) else first_line(error)
         raise refusal(f"{path} is not {what} that can be read ({reason}); {fix}.") from error
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_caltomorph.errors import WeightsRefused, first_line
+from napari_caltomorph.stand_ins import stand_in
 
 if TYPE_CHECKING:
     import torch
@@ -32,11 +33,14 @@ def read_checkpoint(path: Path) -> StateDict:
             entries = _read_safetensors(path)
         else:
             entries = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsRefused(
-            f"{path} holds more than weights, or is damaged: it was not opened. Get the file from its authors again."
-        ) from error
     except Exception as error:  # an untrusted file may raise anything in a parser
+        if sentence := stand_in(path, "the weights"):
+            raise WeightsRefused(sentence) from error
+        if isinstance(error, pickle.UnpicklingError):
+            raise WeightsRefused(
+                f"{path} holds more than weights, or is damaged: it was not opened. Get the file from its authors "
+                "again."
+            ) from error
         raise WeightsRefused(f"{path} is no weights file that can be read ({first_line(error)}).") from error
     for wrapping in _WRAPPINGS:
         if isinstance(entries, dict) and isinstance(entries.get(wrapping), dict):

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from napari_caltomorph.encoding.origin import FeatureOrigin
 from napari_caltomorph.errors import FeaturesRefused
+from napari_caltomorph.stand_ins import stand_in
 
 PATIENCE_SECONDS = 20.0
 """How long HDF5 may compute without reading another part of the file."""
@@ -77,6 +78,8 @@ def read_bag(path: Path, *, description_only: bool = False, waiting: Callable[[]
     if reason := answer.get("refused"):
         raise FeaturesRefused(f"{path} {reason}.")
     if reason := answer.get("unreadable"):
+        if sentence := stand_in(path, "features"):
+            raise FeaturesRefused(sentence)
         raise FeaturesRefused(f"{path} holds no features that can be read ({reason}); encode the patient again.")
     cells = None if answer["cells"] is None else tuple(answer["cells"])
     return Bag(tuple(answer["shape"]), FeatureOrigin(**answer["origin"]), answer["sha256"], cells, values)

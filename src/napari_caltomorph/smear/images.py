@@ -21,6 +21,7 @@ from PIL import Image, UnidentifiedImageError
 from napari_caltomorph.errors import CellUnreadable
 from napari_caltomorph.smear.pixels import MALFORMED, SIDEWAYS, Alpha, StoredCell, refuse_if_large
 from napari_caltomorph.smear.tiff import TIFF_STARTS, has_pages, tiff_cells
+from napari_caltomorph.stand_ins import name_of_stand_in
 
 IMAGE_SUFFIXES = frozenset(
     {*(".tif", ".tiff", ".btf", ".tf2", ".tf8"), *(".jpg", ".jpeg", ".jpe", ".jfif"), ".png", ".bmp", ".webp"}
@@ -142,6 +143,8 @@ def _what(error: Exception, file: BinaryIO) -> str:
         return error.strerror
     if not any(start := _start(file, 2**16)):
         return "zero-filled" if start else "empty file"
+    if name := name_of_stand_in(start):
+        return f"{name}, not an image"
     if isinstance(error, UnidentifiedImageError):
         return f"not {IMAGE_KINDS}, whatever its name says"
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
