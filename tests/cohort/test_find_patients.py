@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 
-from napari_caltomorph.cohort import CohortOptions, find_patients, read_cohort
+from napari_caltomorph.cohort import CohortOptions, FoundPatient, find_patients, named_patients, read_cohort
 from napari_caltomorph.encoding import FeatureOrigin, Features
-from napari_caltomorph.errors import CohortUnreadable, OutputRefused
+from napari_caltomorph.errors import CohortUnreadable, OutputRefused, SmearUnreadable
 
 
 @pytest.fixture
@@ -111,3 +112,29 @@ def test_a_table_of_our_own_results_is_not_the_table_of_the_patients(write_patie
         (here / name).write_text("patient_id,predicted_class\np1,MDS\n")
     cohort = read_cohort(here, CohortOptions(min_cells=1, min_patients=1))
     assert list(cohort.table["raw_label"]) == ["AML", "MDS"]
+
+
+def test_all_images_of_one_folder_are_its_patient(write_patients):
+    here = write_patients("p1", "p2")
+    (here / "p1" / "Thumbs.db").write_bytes(b"x")
+    images = sorted((here / "p1").glob("*.TIF"))
+    assert named_patients(images) == {"p1": FoundPatient(here / "p1")}
+    assert list(named_patients([here / "p1", here / "p2"])) == ["p1", "p2"]
+    assert list(named_patients(images[:1])) == ["Gal-000001"]
+
+
+def test_stacks_of_one_folder_are_a_patient_each(tmp_path, make_cell):
+    for name in ("p1.tif", "p2.tif"):
+        tifffile.imwrite(tmp_path / name, np.stack([make_cell(0), make_cell(1)]), photometric="rgb")
+    assert list(named_patients([tmp_path / "p1.tif", tmp_path / "p2.tif"])) == ["p1", "p2"]
+
+
+def test_images_of_which_nobody_knows_whose_they_are_are_refused_with_the_folders(write_patients):
+    here = write_patients("p1", "p2", "p3/Signed slides/Lymphocyte")
+    one, other = (sorted((here / patient).glob("*.TIF")) for patient in ("p1", "p2"))
+    for places in ([*one, *other], [*one, here / "p2"], [one[0], here / "p2"]):
+        with pytest.raises(SmearUnreadable, match=f"{here / 'p1'}"):
+            named_patients(places)
+    (here / "p1" / "overview.png").write_bytes(b"x")
+    with pytest.raises(SmearUnreadable, match="2 of the 3 images"):
+        named_patients(one)

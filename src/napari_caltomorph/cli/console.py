@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -32,7 +32,7 @@ Smears = Annotated[
     Parameter(
         name="SMEAR",
         negative="",
-        help="One patient's cells: a folder of images, a zip archive of one, or a multi-page TIFF.",
+        help="One patient's cells: a folder of images, a zip of one, a multi-page TIFF, or all images of a folder.",
     ),
 ]
 ResultFolder = Annotated[Path, Parameter(help="Folder for the results; made if needed.")]
@@ -100,6 +100,12 @@ def say_cohort(cohort: Cohort) -> None:
     say(f"{cohort.source}: {cohort.summary}.")
     for note in cohort.notes:
         say(f"- {note}")
+
+
+def say_if_joined(smears: Sequence[Path], patients: Sequence[str]) -> None:
+    """Write that several images are taken as one patient, where they are."""
+    if len(patients) == 1 and len(set(smears)) > 1:
+        say(f"{len(set(smears))} images of one folder: one patient, {patients[0]}.")
 
 
 def table(*headers: str) -> Table:

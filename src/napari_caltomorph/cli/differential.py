@@ -17,9 +17,11 @@ from napari_caltomorph.cli.console import (
     progress_bar,
     say,
     say_files,
+    say_if_joined,
     table,
     uninterrupted,
 )
+from napari_caltomorph.cohort import named_patients
 from napari_caltomorph.diagnosis.prediction_files import refuse_repeated_ids
 from napari_caltomorph.differential import CellLabels, Probe, ProbeOptions, read_labels, save_labels
 from napari_caltomorph.encoding import EncodeOptions
@@ -78,7 +80,12 @@ def differential(
     refuse_unwritable(out)
     given = read_labels(labels) if labels else CellLabels()
     saved = None if probe is None else Probe.load(probe)
-    paths = [smear for path in smears for smear in (find_smears(path) if each else [path])]
+    if each:
+        paths = [smear for path in smears for smear in find_smears(path)]
+    else:
+        named = named_patients(smears)
+        say_if_joined(smears, list(named))
+        paths = [patient.path for patient in named.values()]
     refuse_repeated_ids([patient_id(path) for path in paths])
     read = [read_smear(path) for path in paths]
     from napari_caltomorph.differential.run import count_smears, save_differentials  # torch comes late

@@ -14,15 +14,24 @@ from rich.table import Table
 from rich.text import Text
 
 from napari_caltomorph.about import RESEARCH_USE
-from napari_caltomorph.cli.console import ResultFolder, Smears, console, fail, progress_bar, say, say_files, say_line
-from napari_caltomorph.cohort import FoundPatient, find_patients
+from napari_caltomorph.cli.console import (
+    ResultFolder,
+    Smears,
+    console,
+    fail,
+    progress_bar,
+    say,
+    say_files,
+    say_if_joined,
+    say_line,
+)
+from napari_caltomorph.cohort import find_patients, named_patients
 from napari_caltomorph.diagnosis import NO_ATTENTION, Prediction, PredictOptions, find_model, read_description
 from napari_caltomorph.diagnosis.prediction_files import CELL_TABLE, PATIENT_TABLE, refuse_repeated_ids
 from napari_caltomorph.differential import Probe
 from napari_caltomorph.encoding import ComputeOptions
 from napari_caltomorph.jobs import PatientProgress, PatientResult, predict_patients
 from napari_caltomorph.progress import OnProgress, Progress
-from napari_caltomorph.smear import patient_id
 from napari_caltomorph.storage import refuse_unwritable
 
 _BAR_WIDTH = 32
@@ -79,11 +88,11 @@ def predict(
     refuse_unwritable(out)
     read_description(find_model(model))
     cell_types = None if probe is None else Probe.load(probe)
-    found = [
-        patient
-        for path in smears
-        for patient in (find_patients(path) if each else {patient_id(path): FoundPatient(path)}).items()
-    ]
+    if each:
+        found = [patient for path in smears for patient in find_patients(path).items()]
+    else:
+        found = list(named_patients(smears).items())
+        say_if_joined(smears, [name for name, _ in found])
     refuse_repeated_ids([name for name, _ in found])
     from napari_caltomorph.diagnosis import Predictor  # torch comes when the cheap checks have passed
 

@@ -2,6 +2,7 @@ from .cells import cell_shares
 from .cohort import COLUMNS, Cohort, with_types
 from .encode import EncodeSummary, encode_cohort
 from .feature_folder import feature_files, feature_path
+from .named_patients import named_patients
 from .options import CohortOptions, EncodeCohortOptions
 from .patients import FoundPatient, find_patients
 from .read import read_cohort
@@ -21,6 +22,7 @@ __all__ = [
     "feature_files",
     "feature_path",
     "find_patients",
+    "named_patients",
     "read_cohort",
     "split_into_parts",
     "with_types",
