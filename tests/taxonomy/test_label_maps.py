@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -220,6 +221,54 @@ def test_labels_that_are_left_out_name_the_reason(label, kind):
 )
 def test_nothing_is_guessed_from_a_word_within_a_label(label):
     assert CALTOMORPH.match(label) == Match("unknown")
+
+
+@pytest.mark.parametrize("possessive", ["{}'s", "{}’s", "{}´s", "{}ʼs", "{}\x92s", "{}?s", "{}\ufffds", "{}s", "{}'S"])
+@pytest.mark.parametrize(
+    ("label", "plain"),
+    [
+        ("{} lymphoma", "Hodgkin"),
+        ("non–{} lymphoma", "Hodgkin"),
+        ("{} disease", "Hodgkin"),
+        ("{} lymphoma", "Burkitt"),
+        ("{} transformation", "Richter"),
+        ("{} macroglobulinemia", "Waldenström"),
+    ],
+)
+def test_the_possessive_of_a_name_does_not_count(label, plain, possessive):
+    match = CALTOMORPH.match(label.format(possessive.format(plain)))
+    assert match == CALTOMORPH.match(label.format(plain))
+    assert match.coarse == "lymphoma"
+
+
+@pytest.mark.parametrize(
+    ("label", "listed"),
+    [
+        ("AML de novo", "de novo AML"),
+        ("AML (de-novo)", "de novo AML"),
+        ("Lymphoma, Hodgkin's", "Hodgkin lymphoma"),
+        ("Lymphoma, Non-Hodgkin", "non-Hodgkin lymphoma"),
+        ("Leukemia, Myeloid, Acute", "acute myeloid leukemia"),
+        ("Leukemia, Lymphocytic, Chronic, B-Cell", "CLL"),
+        ("Anemia, aplastic", "aplastic anemia"),
+        ("ALL, Ph+", "Ph+ ALL"),
+        ("Syndrome, Sezary", "Sézary syndrome"),
+    ],
+)
+def test_a_known_label_in_another_order_has_its_meaning_and_is_marked(label, listed):
+    assert CALTOMORPH.match(label) == replace(CALTOMORPH.match(listed), is_reordered=True)
+
+
+@pytest.mark.parametrize("label", ["Hodgkin lymphoma, non", "AML, no", "AML excluded", "MDS from AML", "CML, Ph-"])
+def test_an_order_that_may_change_the_meaning_is_not_guessed(label):
+    assert CALTOMORPH.match(label) == Match("unknown")
+
+
+@given(st.sampled_from([label for label, _ in LABELS] + list(CALTOMORPH.rare)), st.data())
+def test_another_order_never_leads_to_another_class(label, data):
+    words = data.draw(st.permutations(label.replace(",", " ").split()))
+    match, exact = CALTOMORPH.match(" ".join(words)), CALTOMORPH.match(label)
+    assert not match.is_reordered or replace(match, is_reordered=False) == exact
 
 
 def test_a_plus_is_not_a_spelling():

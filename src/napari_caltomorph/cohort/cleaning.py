@@ -87,7 +87,6 @@ RULES = (
 
 
 FIXES = {
-    "missing files": "check the folders and the paths in the table",
     "no row": "add the patients to the table",
     "the same patient twice": "keep one row a patient",
     "the same cells under two patients": "keep one of the patients",
@@ -99,4 +98,4 @@ FIXES = {
     RARE: "choose a lower --min-patients, or --keep-unmatched",
     "label of no class": "choose another --taxonomy, or --keep-unmatched",
 }
-"""What includes the patients that a rule left out."""
+"""What includes the patients that a rule left out; the reason names it where a rule has several."""

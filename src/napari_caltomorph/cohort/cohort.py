@@ -98,7 +98,7 @@ class Cohort:
         (rule, most), *others = Counter(self.left_out["rule"]).most_common()
         example = self.left_out.loc[self.left_out["rule"] == rule].iloc[0]
         counts = [f"{count} {name}" for name, count in others]
-        return ", ".join([f"{most} {rule} (first: {example['patient_id']}, {example['reason']})", *counts])
+        return ", ".join([f"{most} {rule} (first: {example['patient_id']}, {example['reason'].rstrip('.')})", *counts])
 
     def save(self, path: StrPath) -> None:
         """Write ``cohort.json``; `OutputRefused` when it cannot be written."""

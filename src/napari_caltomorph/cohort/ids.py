@@ -121,10 +121,15 @@ def _by_spelling(texts: Iterable[str], spelled: Mapping[str, str]) -> dict[str, 
 
 
 def _note(pairs: Mapping[str, str], spelling: Spelling) -> str:
-    examples = ", ".join(f"{ours} = {disk}" for ours, disk in list(pairs.items())[:_EXAMPLES])
-    more = ", ..." if len(pairs) > _EXAMPLES else ""
+    examples = ", ".join(f"{_shown(ours)} = {_shown(disk)}" for ours, disk in list(pairs.items())[:_EXAMPLES])
+    more = ", ..." if len(pairs) > _EXAMPLES else "."
     count = f"{len(pairs)} ids were" if len(pairs) > 1 else "1 id was"
-    return f"{count} matched {spelling.words}: {examples}{more}."
+    return f"{count} matched {spelling.words}: {examples}{more}"
+
+
+def _shown(text: str) -> str:
+    """Return an id; one with characters that are not seen as Python writes it."""
+    return text if text.isprintable() else repr(text)
 
 
 def _likely(texts: list[str], others: list[str], unmatched: list[str], spelled: Mapping[str, str]) -> dict[str, str]:

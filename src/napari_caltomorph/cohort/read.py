@@ -76,8 +76,8 @@ def read_cohort(path: StrPath, options: CohortOptions | None = None, *, progress
         cohort = rule(cohort)
     if not len(cohort):
         rule = cohort.left_out["rule"].mode().iloc[0]
-        fix = FIXES.get(rule, "encode the patients again")
-        raise CohortUnreadable(f"{path}: no patient is left of {len(cohort.left_out)}: {cohort.why_left_out}; {fix}.")
+        fix = f"; {FIXES[rule]}" if rule in FIXES else ""
+        raise CohortUnreadable(f"{path}: no patient is left of {len(cohort.left_out)}: {cohort.why_left_out}{fix}.")
     return split(cohort)
 
 
@@ -92,11 +92,13 @@ def _match_labels(cohort: Cohort, label_map: LabelMap) -> Cohort:
     table["coarse_set"] = pd.array(sets, dtype="string")
     table["label_kind"] = pd.array([m.kind if m else "unlabelled" for m in found], dtype="string")
     unknown = table.loc[table["label_kind"] == "unknown", "raw_label"].value_counts()
-    notes = []
+    turned = [f"{label!r} as {m.detailed or m.coarse or m.kind}" for label, m in matches.items() if m.is_reordered]
+    notes = [f"Labels read in another order of their words: {', '.join(turned[:12])}."] if turned else []
     if len(unknown):
         listed = ", ".join(f"{label!r} ({count})" for label, count in unknown.head(12).items())
         more = f" and {len(unknown) - 12} more" if len(unknown) > 12 else ""
-        notes.append(f"{len(unknown)} labels match no class of {label_map.taxonomy.name}: {listed}{more}.")
+        count = "1 label matches" if len(unknown) == 1 else f"{len(unknown)} labels match"
+        notes.append(f"{count} no class of {label_map.taxonomy.name}: {listed}{more}.")
     return replace(cohort, table=table).noting(*notes)
 
 

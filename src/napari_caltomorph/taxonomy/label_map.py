@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
 from itertools import chain, count, cycle
@@ -20,7 +20,7 @@ from pydantic import BaseModel, field_validator, model_validator
 from napari_caltomorph.errors import TaxonomyUnreadable, printable
 from napari_caltomorph.reading import read_as
 from napari_caltomorph.taxonomy.classes import CoarseClass, DetailedClass, Taxonomy, caltomorph_taxonomy
-from napari_caltomorph.taxonomy.label_text import fold, key, lies_between, meanings_of_parts, phrases
+from napari_caltomorph.taxonomy.label_text import fold, key, lies_between, meanings_of_parts, other_orders, phrases
 
 SHIPPED_LABEL_MAPS = ("caltomorph", "aml-hehr", "apl-aml")
 
@@ -41,6 +41,7 @@ class Match:
     detailed: str | None = None
     coarse: str | None = None  # Slug of the coarse class where there is exactly one
     classes: tuple[str, ...] = ()  # Of double diagnoses, the coarse classes, in the order of the taxonomy
+    is_reordered: bool = False  # The label has the words of a known one in another order
 
 
 class LabelMap(BaseModel, frozen=True, extra="forbid"):
@@ -92,6 +93,9 @@ class LabelMap(BaseModel, frozen=True, extra="forbid"):
         for kind, markers in self._markers.items():
             if not markers.isdisjoint(phrases(folded, longest=max(map(len, markers), default=0))):
                 return Match(kind)
+        orders = {self._meanings[one] for one in other_orders(folded) if one in self._meanings}
+        if len(orders) == 1:
+            return replace(orders.pop(), is_reordered=True)
         return self._combined(folded)
 
     def _combined(self, folded: str) -> Match:

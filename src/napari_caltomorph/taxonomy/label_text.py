@@ -1,6 +1,7 @@
 """How the text of a diagnosis label is read: which spellings are the same, and where two diagnoses are joined.
 
-Case, hyphens, spaces, punctuation and umlauts (ä = ae = a) do not count, nor do British and American, "cyt" and "zyt".
+Case, hyphens, spaces, punctuation and umlauts (ä = ae = a) do not count, nor do British and American, "cyt" and "zyt",
+or the possessive of a name ("Hodgkin's").
 Three signs do, since the label means something else without them: a question mark ("AML?"), a plus ("Ph+ CML"), and a
 semicolon between diagnoses ("MDS; MPN" is not MDS/MPN), which is one before a space and a letter.
 
@@ -21,8 +22,8 @@ from napari_caltomorph.errors import printable
 
 Meaning = TypeVar("Meaning")
 
-MAX_PIECES = 10
-"""A label with more joiners is prose; the ways to cut it double with each."""
+MAX_PIECES, MAX_WORDS = 10, 20
+"""A label with more joiners, or words, is prose; the ways to cut it double with each joiner."""
 
 _PLUS = r"(?<=\s)\+|(?<=\w)\+(?=\w)"  # not that of "JAK2+ and"
 _JOIN = _PLUS + r"|[/;]|\b(?:and|und|or|oder|vs|versus|bzw)\b\.?|(?:\b(?:in|mit|with)\s+)?(?=\bblast)"
@@ -36,6 +37,8 @@ _JOINER = re.compile(_JOIN)
 _BETWEEN_WORD = re.compile(_BETWEEN)
 _LOOSE_JOINER = re.compile("|".join((_BETWEEN, _JOIN, _GLUE)))
 
+# Of any keyboard, and as the control characters that Windows-1252 becomes when it is read as Latin-1.
+_SIGNS = str.maketrans(dict.fromkeys("‘’ʼ`´′\x91\x92", "'") | dict.fromkeys("\x96\x97", "-"))
 _LETTERS = str.maketrans({"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "ı": "i", "&": " and "})
 _STEMS = {  # after umlauts are folded: leukaemia is leukamia by then
     "zyt": "cyt",  # before cythami
@@ -47,12 +50,15 @@ _STEMS = {  # after umlauts are folded: leukaemia is leukamia by then
     "tumour": "tumor",
     "smoulder": "smolder",
 }
+# The apostrophe may have been lost on the way, or have become a question mark.
+_POSSESSIVE = re.compile(r"(?<=\w\w\w)['?\ufffd]s\b|(?<=\bhodgkin|\bburkitt|\brichter)s\b|(?<=\bwaldenstrom)s\b")
 _WORD = re.compile(r"[^\W_]+|(?<!\w)\?|\?(?!\w)|\+|;(?=\s+[^\W\d])")
 
 
 def fold(text: str) -> str:
     """Return a text in lower case, without accents and with plain hyphens; punctuation stays."""
-    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", printable(text)).casefold().translate(_LETTERS))
+    composed = unicodedata.normalize("NFKC", printable(text).translate(_SIGNS))
+    plain = unicodedata.normalize("NFKD", composed.translate(_SIGNS).casefold().translate(_LETTERS))
     plain = "".join(_hyphen(sign) for sign in plain if not unicodedata.combining(sign))
     plain = re.sub(r"([aou])e+", r"\1", plain)
     for stem, same in _STEMS.items():
@@ -62,7 +68,7 @@ def fold(text: str) -> str:
 
 def words(folded: str) -> list[str]:
     """Return the words of a folded text."""
-    return _WORD.findall(folded)
+    return _WORD.findall(_POSSESSIVE.sub("", folded))
 
 
 def key(text: str) -> str:
@@ -83,6 +89,19 @@ def phrases(folded: str, longest: int) -> set[str]:
                 break
             keys.add(phrase)
     return keys
+
+
+def other_orders(folded: str) -> set[str]:
+    """Return the keys of a text that begins at another word ("AML, de novo"), or whose parts are from last to first.
+
+    There is none where a joiner is in it: then the order has a meaning.
+    """
+    found = words(folded)
+    if len(found) > MAX_WORDS or found[-1:] == ["non"] or _JOINER.search(folded) or lies_between(folded):
+        return set()
+    turned = [found[start:] + found[:start] for start in range(1, len(found))]
+    inverted = [word for part in reversed(folded.split(",")) for word in words(part)]
+    return {"".join(order) for order in (*turned, inverted)}
 
 
 def lies_between(folded: str) -> bool:
