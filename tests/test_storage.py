@@ -14,7 +14,14 @@ from pathlib import Path
 import pytest
 
 from napari_caltomorph.errors import DiskFull, OutputRefused
-from napari_caltomorph.storage import file_sha256, only_run, refuse_unwritable, replacing, replacing_folder
+from napari_caltomorph.storage import (
+    file_sha256,
+    only_run,
+    refuse_missing,
+    refuse_unwritable,
+    replacing,
+    replacing_folder,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -300,3 +307,10 @@ def test_run_that_writes_nothing_leaves_no_folder(tmp_path):
     with only_run(tmp_path / "results", ".lock", "another folder"):
         pass
     assert names(tmp_path) == []
+
+
+def test_files_that_were_written_and_are_gone_are_named(tmp_path):
+    (tmp_path / "there").touch()
+    refuse_missing([tmp_path / "there"])
+    with pytest.raises(OutputRefused, match=r"1 of 2 written files are gone \(first: .*gone\).*run this again"):
+        refuse_missing([tmp_path / "there", tmp_path / "gone"])

@@ -87,6 +87,15 @@ def replacing_folder(target: Path, *, overwrite: bool = False, scratch: Path | N
             shutil.rmtree(part, ignore_errors=True)
 
 
+def refuse_missing(files: Sequence[Path]) -> None:
+    """Raise `OutputRefused` where files that were written are gone: a folder may be deleted during a long run."""
+    if missing := [file for file in files if not file.exists()]:
+        raise OutputRefused(
+            f"{len(missing)} of {len(files)} written files are gone (first: {missing[0]}): they were deleted "
+            "meanwhile; run this again."
+        )
+
+
 def refuse_unwritable(folder: Path) -> None:
     """Raise `OutputRefused` before a long run where results cannot be written to `folder`; no file remains."""
     with _explained(folder):

@@ -59,6 +59,27 @@ def test_the_journal_records_encoder_and_options(images, tmp_path):
     assert (patient["cells"], patient["left_out"]) == (CELLS, {})
 
 
+@pytest.mark.parametrize("is_skipped", [False, True])
+def test_no_success_is_claimed_for_features_that_are_deleted_meanwhile(images, tmp_path, is_skipped):
+    folder, lost = tmp_path / "f", "synthetic_001"
+    if is_skipped:
+        encode_cohort(cohort_of(images, 1), folder, OPTIONS)
+
+    def delete_the_first(progress):
+        if progress.stage == "Encoding" and progress.done > CELLS:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    summary = encode_cohort(cohort_of(images, 3), folder, OPTIONS, progress=delete_the_first)
+    failed = {record.patient_id: record.reason for record in summary.failed}
+    assert "deleted during the run" in failed[lost]
+    assert set(values_in(folder)) == {"synthetic_001", "synthetic_002", "synthetic_003"} - set(failed)
+    assert summary.encoded + summary.skipped + len(failed) == 3
+    (*_, run) = journal(folder)["runs"]
+    assert (run["encoded"], run["skipped"], run["failed"]) == (summary.encoded, summary.skipped, len(failed))
+    again = encode_cohort(cohort_of(images, 3), folder, OPTIONS)
+    assert (again.encoded, again.failed) == (len(failed), ())
+
+
 def test_a_bag_opens_as_the_field_expects_it(images, reference, tmp_path):
     encode_cohort(cohort_of(images, 1), tmp_path / "f", OPTIONS)
     with h5py.File(tmp_path / "f" / "synthetic_001.h5", "r") as file:

@@ -110,6 +110,17 @@ def test_a_run_that_ends_early_keeps_finished_patients_and_resumes(predictor, pa
     assert list(pd.read_csv(tmp_path / "out" / "predictions.csv")["patient_id"]) == ["p1", "p2", "p3"]
 
 
+def test_a_prediction_that_is_deleted_during_the_run_has_failed(predictor, patients, tmp_path):
+    def delete_the_first(progress):
+        if progress.number == 2:
+            shutil.rmtree(tmp_path / "out" / "p1", ignore_errors=True)
+
+    results = predict_patients(patients, tmp_path / "out", predictor, progress=delete_the_first)
+    assert outcomes(results) == ["failed", "done", "done"]
+    assert "deleted during the run" in results[0].problem
+    assert list(pd.read_csv(tmp_path / "out" / "predictions.csv")["patient_id"]) == ["p2", "p3"]
+
+
 def test_a_run_that_ends_while_a_report_is_made_keeps_that_patient(predictor, patients, tmp_path):
     class Interrupting:
         def differential(self, *_):

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from napari_caltomorph.cohort.cohort import Cohort
-from napari_caltomorph.cohort.encode_patient import OpenSmear, PatientToEncode, is_unchanged
+from napari_caltomorph.cohort.encode_patient import OpenSmear, PatientToEncode, failure, is_unchanged
 from napari_caltomorph.cohort.encode_workers import ImageProgress, Workers, open_workers
 from napari_caltomorph.cohort.feature_folder import (
     Journal,
@@ -94,22 +94,28 @@ def encode_cohort(
         made = workers.made_with
         refuse_other_features(folder, made.encoder, made.weights_sha256, made.precision)
         journal = Journal(folder)
-        patients = [
-            patient
-            for patient in _list_patients(cohort, folder, progress=progress)
-            if not is_unchanged(patient, journal.record_of(patient.patient_id), folder, made)
-        ]
+        everyone = list(_list_patients(cohort, folder, progress=progress))
+        patients = [p for p in everyone if not is_unchanged(p, journal.record_of(p.patient_id), folder, made)]
         name, source, skipped = cohort.name, str(cohort.source), len(cohort) - len(patients)
         processes = options.model_dump(include={"workers", "scheduler"})
         journal.begin(Run(cohort=name, source=source, made_with=made, started=now(), skipped=skipped, **processes))
         try:
-            cells, left_out, failed = _encode_all(patients, folder, workers, open_smear, journal, progress)
+            records = _encode_all(patients, folder, workers, open_smear, journal, progress)
         except BaseException:
             journal.end("stopped")
             raise
+        _take_back_lost(everyone, records, folder, journal)
         run = journal.end("complete")
+    encoded = [record for record in records.values() if record.outcome == "encoded"]
     return EncodeSummary(
-        folder, made, run.encoded, run.skipped + run.found, cells, left_out, tuple(failed), run.seconds
+        folder=folder,
+        made_with=made,
+        encoded=run.encoded,
+        skipped=run.skipped + run.found,
+        cells=sum(record.cells or 0 for record in encoded),
+        left_out=sum(sum(record.left_out.values()) for record in encoded),
+        failed=tuple(record for record in records.values() if record.outcome == "failed"),
+        seconds=run.seconds,
     )
 
 
@@ -120,22 +126,30 @@ def _encode_all(
     open_smear: OpenSmear | None,
     journal: Journal,
     progress: OnProgress,
-) -> tuple[int, int, list[PatientRecord]]:
-    """Encode patients and record each; return the cells encoded, those left out, and the patients that failed."""
+) -> dict[str, PatientRecord]:
+    """Encode patients, and record each; return the records by id."""
     counter = ImageProgress(patients, progress)
     counter.report()
-    cells = left_out = 0
-    failed = []
+    done = {}
     with closing(workers.encode(patients, folder, counter, open_smear)) as records:
         for record in records:
             journal.add(record)
             counter.finish(record.patient_id)
-            if record.outcome == "failed":
-                failed.append(record)
-            elif record.outcome == "encoded":
-                cells += record.cells or 0
-                left_out += sum(record.left_out.values())
-    return cells, left_out, failed
+            done[record.patient_id] = record
+    return done
+
+
+def _take_back_lost(
+    patients: list[PatientToEncode], records: dict[str, PatientRecord], folder: Path, journal: Journal
+) -> None:
+    """Fail the patients whose files are gone at the end: a folder may be deleted, or moved, during a long run."""
+    for patient in patients:
+        record = records.get(patient.patient_id)
+        claimed = "skipped" if record is None else record.outcome
+        if claimed != "failed" and not (folder / patient.file).is_file():
+            lost = failure(patient, folder, f"{patient.file} was deleted during the run; run it again.")
+            journal.take_back(lost, claimed)
+            records[patient.patient_id] = lost
 
 
 def _list_patients(cohort: Cohort, folder: Path, *, progress: OnProgress = ignore) -> Iterator[PatientToEncode]:

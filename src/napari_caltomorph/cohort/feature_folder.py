@@ -164,6 +164,12 @@ class Journal:
         if time.monotonic() >= self._due:
             self._save()
 
+    def take_back(self, record: PatientRecord, claimed: str) -> None:
+        """Record the failure of a patient that was counted as `claimed`, e.g. "skipped"."""
+        run = self._content.runs[-1]
+        setattr(run, claimed, getattr(run, claimed) - 1)
+        self.add(record)
+
     def end(self, outcome: Literal["complete", "stopped"]) -> Run:
         """Record how the run ended, and return it."""
         run = self._content.runs[-1]

@@ -22,7 +22,7 @@ from napari_caltomorph.errors import EvaluationRefused, FeaturesMissing
 from napari_caltomorph.evaluation import EvaluateOptions, Evaluation
 from napari_caltomorph.jobs.encode import encode_missing, read_patients
 from napari_caltomorph.progress import OnProgress, Progress, ignore
-from napari_caltomorph.storage import StrPath, replacing
+from napari_caltomorph.storage import StrPath, refuse_missing, replacing
 
 if TYPE_CHECKING:
     from napari_caltomorph.audit import Audit
@@ -202,6 +202,7 @@ def save_evaluation(
     if result.faithfulness is not None:
         written += result.faithfulness.save(folder)
     if numbers_only:
+        refuse_missing(written)
         return written
     progress(Progress("Drawing figures", 0, 1, "sets"))
     figures = save_figures(evaluation, folder / "figures")
@@ -217,6 +218,7 @@ def save_evaluation(
         command=command,
     )
     report = save_page(page, folder / REPORT_NAME)
+    refuse_missing([*written, *figures, report])
     return [*written, *(path for path in figures if path.suffix == ".png"), report]
 
 

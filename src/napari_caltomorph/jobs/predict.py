@@ -122,6 +122,7 @@ def predict_patients(
                     results[-1] = _with_report(result, found, predictor, probe)
                 progress(step("Predicting", number, len(patients), "patients", result=results[-1]))
         finally:
+            results = [_if_still_there(result) for result in results]
             if predictions := [one.prediction for one in results if one.prediction is not None]:
                 save_tables(predictions, out)
     return results
@@ -162,6 +163,14 @@ def _predict_one(
         fix = "close other programs, or choose the device cpu or a smaller batch size"
         return PatientResult(patient, path, problem=f"{patient}: memory ran out; {fix}.", ran_out_of_memory=True)
     return PatientResult(patient, path, prediction, file, is_cached=cached is not None)
+
+
+def _if_still_there(result: PatientResult) -> PatientResult:
+    """Return the result of a patient, or a failure where its files were deleted during the run."""
+    if missing := [file for file in (result.file, result.report) if file is not None and not file.is_file()]:
+        problem = f"{result.patient_id}: {missing[0]} was deleted during the run; run it again."
+        return PatientResult(result.patient_id, result.path, problem=problem)
+    return result
 
 
 def _cached(file: Path, smear: Smear, model: ModelDescription, progress: OnProgress) -> Prediction | None:
