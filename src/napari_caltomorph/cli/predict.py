@@ -66,6 +66,7 @@ def predict(
     model: Annotated[str, Parameter(help=PredictOptions.model_fields["model"].description)],
     out: ResultFolder,
     each: bool = False,
+    slides: bool = False,
     report: bool = False,
     probe: Path | None = None,
     compute: Annotated[ComputeOptions, Parameter(name="*")] = ComputeOptions(),  # noqa: B008 (frozen)
@@ -77,6 +78,8 @@ def predict(
     each
         SMEAR holds many patients: every folder in it is one, also below folders of diagnoses; or it is a table or a
         cohort.json that names them.
+    slides
+        Folders in a patient's folder are slides of that patient, whatever they are called.
     report
         Write a report.html next to each prediction.json; it prints on two pages.
     probe
@@ -89,9 +92,9 @@ def predict(
     read_description(find_model(model))
     cell_types = None if probe is None else Probe.load(probe)
     if each:
-        found = [patient for path in smears for patient in find_patients(path).items()]
+        found = [patient for path in smears for patient in find_patients(path, slides=slides).items()]
     else:
-        found = list(named_patients(smears).items())
+        found = list(named_patients(smears, slides=slides).items())
         say_if_joined(smears, [name for name, _ in found])
     refuse_repeated_ids([name for name, _ in found])
     from napari_caltomorph.diagnosis import Predictor  # torch comes when the cheap checks have passed

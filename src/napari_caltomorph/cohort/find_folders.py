@@ -9,7 +9,6 @@ from pathlib import Path
 from napari_caltomorph.cohort.ids import match_ids
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.table_columns import as_id, ids_in
-from napari_caltomorph.cohort.table_file import find_table
 from napari_caltomorph.errors import CohortUnreadable
 from napari_caltomorph.smear import Candidate, find_candidates, patient_id
 from napari_caltomorph.smear.slides import are_slides, is_diagnosis
@@ -21,10 +20,9 @@ class FoundFolders:
 
     patients: list[tuple[Candidate, str | None]]
     is_labelled: bool  # Folders of diagnoses, and not of patients, are directly in the place
-    table: Path | None = None  # Of patients, in the same folder
 
 
-def find_folders(path: Path, options: CohortOptions, *, has_labels: bool = False) -> FoundFolders:
+def find_folders(path: Path, table: Path | None, options: CohortOptions, *, has_labels: bool = False) -> FoundFolders:
     """Return the patients in a folder, or in the folders of diagnoses in it, those without images too.
 
     The ids of a table decide which of both it is, otherwise names and how deep images are. Where both are possible,
@@ -38,7 +36,6 @@ def find_folders(path: Path, options: CohortOptions, *, has_labels: bool = False
     labelled: list[tuple[Candidate, str | None]] = [
         (one, label.path.name) for label in candidates for one in label.below
     ]
-    table = find_table(path, options)
     if table is None:
         are_labels = _are_labels(flat)
         if are_labels is None:
@@ -50,10 +47,10 @@ def find_folders(path: Path, options: CohortOptions, *, has_labels: bool = False
         are_labels = len(of_flat) <= len(of_labelled) and any(one.levels is not None for one, _ in labelled)
         flat = [one for one in candidates if one.levels is not None or as_id(patient_id(one.path)) in of_flat]
     if not are_labels:
-        return FoundFolders([(one, None) for one in flat], is_labelled=False, table=table)
+        return FoundFolders([(one, None) for one in flat], is_labelled=False)
     _refuse_diagnoses_below(path, flat)
     outside = [one for one in flat if one.has_cells and all(below.levels is None for below in one.below)]
-    return FoundFolders([*labelled, *((one, None) for one in outside)], is_labelled=True, table=table)
+    return FoundFolders([*labelled, *((one, None) for one in outside)], is_labelled=True)
 
 
 def _matched(ids: Iterable[str], found: Iterable[Candidate]) -> set[str]:

@@ -19,7 +19,7 @@ from napari_caltomorph.cohort.table_columns import (
     keep_where,
     refuse_column_options,
 )
-from napari_caltomorph.cohort.table_file import read_table, unread_tables
+from napari_caltomorph.cohort.table_file import find_table, read_table, unread_tables
 from napari_caltomorph.errors import CohortUnreadable, SmearUnreadable, printable
 from napari_caltomorph.smear import find_candidates, patient_id
 
@@ -46,21 +46,22 @@ def read_folders(path: Path, options: CohortOptions) -> LayoutResult:
 
     Raises `CohortUnreadable` where there is no patient, patients have no label, or the table's ids match no folder.
     """
-    found = find_folders(path, options, has_labels=True)
+    table = find_table(path, options)
+    found = find_folders(path, table, options, has_labels=True)
     if not found.is_labelled:
         patients = frame((one.path, None) for one, _ in found.patients)
-        if found.table is None:
+        if table is None:
             raise CohortUnreadable(
                 f"{path}: {len(patients)} patients without labels; sort them into a folder a diagnosis, or name a "
                 f"table with --table. {unread_tables(path)}".strip()
             )
-        return join(patients, found.table, options, labels_from_table=True)
+        return join(patients, table, options, labels_from_table=True)
     labelled = frame((one.path, label) for one, label in found.patients if label is not None)
-    if found.table is None:
+    if table is None:
         refuse_column_options(path, options)
         result = LayoutResult(labelled, notes=[note for note in [unread_tables(path)] if note])
     else:
-        result = join(labelled, found.table, options, labels_from_table=False)
+        result = join(labelled, table, options, labels_from_table=False)
     outside = [patient_id(one.path) for one, label in found.patients if label is None]
     reason = "its cells are in no folder of a diagnosis"
     return replace(result, left_out=result.left_out + [(patient, None, "no label", reason) for patient in outside])

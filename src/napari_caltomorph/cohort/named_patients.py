@@ -11,11 +11,13 @@ from napari_caltomorph.diagnosis.prediction_files import refuse_repeated_ids
 from napari_caltomorph.errors import SmearUnreadable, printable
 from napari_caltomorph.smear import patient_id, read_smear
 from napari_caltomorph.smear.images import is_image
-from napari_caltomorph.storage import StrPath
+from napari_caltomorph.storage import StrPath, place_of
 
 
-def named_patients(places: Sequence[StrPath]) -> dict[str, FoundPatient]:
+def named_patients(places: Sequence[StrPath], *, slides: bool = False) -> dict[str, FoundPatient]:
     """Return the patient of each folder, archive, stack or image, by id; all images of one folder are one patient.
+
+    With `slides`, the folders in each are known to be slides of that patient.
 
     Raises
     ------
@@ -28,7 +30,7 @@ def named_patients(places: Sequence[StrPath]) -> dict[str, FoundPatient]:
     if len(paths) > 1 and (images := [path for path in paths if _is_one_cell(path)]):
         paths = [_folder_of(images, paths)]
     refuse_repeated_ids([patient_id(path) for path in paths])
-    return {patient_id(path): FoundPatient(path) for path in paths}
+    return {patient_id(path): FoundPatient(path, place=place_of([path]) if slides else None) for path in paths}
 
 
 def _is_one_cell(path: Path) -> bool:

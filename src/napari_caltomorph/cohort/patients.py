@@ -2,40 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from napari_caltomorph.cohort.cohort import Cohort, with_types
+from napari_caltomorph.cohort.find_folders import find_folders
+from napari_caltomorph.cohort.layout_folders import LayoutResult
 from napari_caltomorph.cohort.layouts import find_layout
 from napari_caltomorph.cohort.options import CohortOptions
-from napari_caltomorph.diagnosis.prediction_files import refuse_repeated_ids
+from napari_caltomorph.cohort.table_file import find_table
+from napari_caltomorph.diagnosis.prediction_files import folder_name, refuse_repeated_ids
 from napari_caltomorph.errors import CohortUnreadable, SmearUnreadable
-from napari_caltomorph.smear import find_smears, patient_id, read_smear
-from napari_caltomorph.smear.trees import folders_in
-from napari_caltomorph.storage import StrPath, path_of
+from napari_caltomorph.smear import Candidate, Smear, find_candidates, open_place, patient_id, read_smear
+from napari_caltomorph.smear.slides import are_slides
+from napari_caltomorph.storage import StrPath, paths_of, place_of
 
 
 @dataclass(frozen=True)
 class FoundPatient:
-    """One patient with images."""
+    """One patient to predict, or one that was found and cannot be predicted."""
 
-    path: Path  # The folder, archive or stack of the patient's cells
+    path: Path  # The folder, archive or stack of the patient's cells, or where it would be
     # What a table adds, as a report shows it: age, sex, diagnosis, measured hemoglobin.
     facts: Mapping[str, str] = field(default_factory=dict)
+    # Where the cells are, as `open_place` takes it, if all of them are known to be one patient's
+    place: str | None = None
+    problem: str = ""  # Why there are no cells; empty where there are
+
+    def read(self) -> Smear:
+        """Open the cells; `SmearUnreadable` where that is not possible."""
+        if self.problem:
+            raise SmearUnreadable(self.problem)
+        return read_smear(self.path) if self.place is None else open_place(self.place)
 
 
-def find_patients(place: StrPath) -> dict[str, FoundPatient]:
-    """Return every patient with images in a folder or table, by id; no label is needed, and no patient is left out.
+def find_patients(place: StrPath, *, slides: bool = False) -> dict[str, FoundPatient]:
+    """Return every patient in a folder or table, by id; no label is needed, and no patient is left out.
+
+    Patients without cells that can be read are among them, each with its problem.
 
     Parameters
     ----------
     place : str or Path
-        A folder in which each folder, archive or stack is one smear, also below folders of diagnoses; a table; a
+        A folder in which each folder, archive or stack is one patient, also below folders of diagnoses; a table; a
         directory of another known layout; or a saved ``cohort.json``.
+    slides : bool
+        Each folder in `place` is known to be one patient, and the folders in it are slides.
 
     Raises
     ------
@@ -46,7 +62,9 @@ def find_patients(place: StrPath) -> dict[str, FoundPatient]:
     """
     place = Path(place)
     if place.suffix == ".json" and place.is_file():
-        return _with_images(Cohort.load(place).table, place)
+        return _in_table(LayoutResult(Cohort.load(place).table), place)
+    if slides:
+        return _in_folders([one for one in find_candidates(place) if one.levels is not None])
     try:
         layout = find_layout(place, "auto")
     except CohortUnreadable as error:
@@ -56,35 +74,72 @@ def find_patients(place: StrPath) -> dict[str, FoundPatient]:
             f"{place} is one patient's smear; name the folder above it, or predict it by itself (without --each)."
         ) from error
     if layout.name != "folders":
-        return _with_images(layout.read(place, CohortOptions()).table, place)
-    found = _in_folders(place)
+        return _in_table(layout.find(place, CohortOptions()), place)
+    patients = _in_folders(_candidates(place))
     try:
-        table = with_types(layout.read(place, CohortOptions()).table).drop_duplicates("patient_id")
+        found = layout.read(place, CohortOptions())
     except CohortUnreadable:  # no labels: a cohort needs them, a prediction does not
-        return found
-    facts = {str(row["patient_id"]): _facts(row) for row in table.to_dict("records")}
-    return {patient: FoundPatient(one.path, facts.get(patient, {})) for patient, one in found.items()}
+        return patients
+    rows = with_types(found.table).drop_duplicates("patient_id").to_dict("records")
+    facts = {str(row["patient_id"]): _facts(row) for row in rows}
+    patients = {patient: replace(one, facts=facts.get(patient, {})) for patient, one in patients.items()}
+    return _with_problems(patients, {patient: reason for patient, _, _, reason in found.left_out}, place)
 
 
-def _in_folders(place: Path) -> dict[str, FoundPatient]:
-    smears = _smears(place)
-    below = [smear for folder in folders_in(place) for smear in _smears(folder)]
-    # A diagnosis with one patient looks like a patient with an export in a folder of its own: the others decide.
-    found = below if len(below) > len(smears) else smears
-    refuse_repeated_ids([patient_id(smear) for smear in found])
-    return {patient_id(smear): FoundPatient(smear) for smear in found}
+def _candidates(place: Path) -> list[Candidate]:
+    """Return the patients in a folder, by the ids of its table where there is one that can be read."""
+    options = CohortOptions()
+    try:
+        table = find_table(place, options)
+        found = find_folders(place, table, options)
+    except CohortUnreadable:
+        table, found = None, find_folders(place, None, options)
+    candidates = [one for one, _ in found.patients]
+    names = [one.path.name for one in candidates]
+    if table is None and not found.is_labelled and are_slides(patient_id(place), names):
+        raise CohortUnreadable(
+            f"{place} is one patient's smear by the names of its folders ({names[0]}), which are slides then: predict "
+            "it by itself (without --each), or name the folders one by one if they are patients."
+        )
+    return candidates
 
 
-def _with_images(table: pd.DataFrame, place: Path) -> dict[str, FoundPatient]:
-    known = with_types(table)
-    known = known[known["path"].notna()].drop_duplicates("patient_id")
-    if known.empty:
+def _in_folders(found: Iterable[Candidate]) -> dict[str, FoundPatient]:
+    ids = [patient_id(one.path) for one in found]
+    refuse_repeated_ids(ids)
+    return {name: FoundPatient(one.path, place=place_of([one.path])) for name, one in zip(ids, found, strict=True)}
+
+
+def _in_table(found: LayoutResult, place: Path) -> dict[str, FoundPatient]:
+    table = with_types(found.table)
+    if table["path"].isna().all():
         raise CohortUnreadable(
             f"{place}: its {len(table)} patients have no images, only features; predict needs cells."
         )
-    return {
-        str(row["patient_id"]): FoundPatient(path_of(str(row["path"])), _facts(row)) for row in known.to_dict("records")
+    patients, problems = dict[str, FoundPatient](), dict[str, str]()
+    labels = table.groupby("patient_id")["raw_label"].transform(lambda one: one.nunique(dropna=False))
+    for row, count in zip(table.to_dict("records"), labels, strict=True):
+        name, where = str(row["patient_id"]), row["path"]
+        if count > 1:
+            problems[name] = "it has rows with different diagnoses, as two patients have"
+        elif pd.isna(where):
+            problems[name] = "it has no images; predict needs cells"
+        else:
+            patients.setdefault(name, FoundPatient(paths_of(where)[0], _facts(row), str(where)))
+    return _with_problems(patients, problems | {patient: reason for patient, _, _, reason in found.left_out}, place)
+
+
+def _with_problems(
+    patients: Mapping[str, FoundPatient], problems: Mapping[str, str], place: Path
+) -> dict[str, FoundPatient]:
+    """Return the patients, and those that were found and cannot be predicted."""
+    folder = place if place.is_dir() else place.parent
+    others = {
+        patient: FoundPatient(folder / folder_name(patient), problem=f"{patient}: {reason}.")
+        for patient, reason in problems.items()
+        if patient not in patients
     }
+    return {**patients, **others}
 
 
 def _facts(row: Mapping[Any, Any]) -> dict[str, str]:
@@ -103,10 +158,3 @@ def _is_smear(place: Path) -> bool:
     except SmearUnreadable:
         return False
     return True
-
-
-def _smears(folder: Path) -> list[Path]:
-    try:
-        return find_smears(folder)
-    except SmearUnreadable:
-        return []

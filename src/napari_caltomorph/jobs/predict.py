@@ -24,10 +24,9 @@ from napari_caltomorph.errors import (
     OutputRefused,
     PredictionUnreadable,
     SmearUnreadable,
-    printable,
 )
 from napari_caltomorph.progress import OnProgress, Progress, ignore
-from napari_caltomorph.smear import Smear, read_smear, smear_fingerprint
+from napari_caltomorph.smear import Smear, smear_fingerprint
 from napari_caltomorph.storage import StrPath, only_run, refuse_unwritable
 
 if TYPE_CHECKING:
@@ -116,7 +115,7 @@ def predict_patients(
             for number, (patient, found) in enumerate(patients.items(), start=1):
                 step = partial(PatientProgress, patient_id=patient, number=number, patients=len(patients))
                 within = partial(_report_step, progress, step)
-                result = _predict_one(patient, found.path, files[patient], out, predictor, within)
+                result = _predict_one(patient, found, files[patient], out, predictor, within)
                 results.append(result)  # before the report: it is in the tables also where the report is interrupted
                 if report and result.prediction is not None:
                     results[-1] = _with_report(result, found, predictor, probe)
@@ -134,18 +133,18 @@ def _report_step(progress: OnProgress, step: Callable[..., PatientProgress], inn
 
 
 def _predict_one(
-    patient: str, path: Path, file: Path, out: Path, predictor: Predictor, progress: OnProgress
+    patient: str, found: FoundPatient, file: Path, out: Path, predictor: Predictor, progress: OnProgress
 ) -> PatientResult:
     from napari_caltomorph.encoding.device import is_out_of_memory
 
+    path = found.path
     progress(Progress("Reading", 0, 1, "smears"))
     try:
-        smear = replace(read_smear(path), patient_id=patient)
+        smear = replace(found.read(), patient_id=patient)
         cached = _cached(file, smear, predictor.description, progress)
         prediction = cached or predictor.predict(smear, progress=progress)[1]
-        place = printable(str(smear.path))
-        if cached is None or cached.smear_path != place:  # the images may be elsewhere by now
-            prediction = prediction.model_copy(update={"smear_path": place})
+        if cached is None or cached.smear_path != smear.place:  # the images may be elsewhere by now
+            prediction = prediction.model_copy(update={"smear_path": smear.place})
             prediction.save(file)
     except DiskFull:
         raise

@@ -96,7 +96,7 @@ class PatientsPanel(DockPanel):
     def predict(self) -> None:
         """Predict all patients of the table; those that are done already are not computed again."""
         self.bind()
-        patients = {row.patient_id: row.path for row in self.table.rows}
+        patients = {row.patient_id: row.found for row in self.table.rows}
         if not patients:
             raise OutputRefused("There is no patient yet: add a folder or a cohort.")
         if (folder := path_in(self.results)) is None:
@@ -111,8 +111,7 @@ class PatientsPanel(DockPanel):
 
             if self._predictor is None or self._predictor.options != options:
                 self._predictor = Predictor(options)
-            found = {patient: FoundPatient(path) for patient, path in patients.items()}
-            return predict_patients(found, folder, self._predictor, progress=progress)
+            return predict_patients(patients, folder, self._predictor, progress=progress)
 
         self.run.start(work, self._on_predicted)
 
@@ -177,12 +176,13 @@ class PatientsPanel(DockPanel):
 
     @shows_errors
     def _on_found(self, place: Path, found: dict[str, FoundPatient]) -> None:
-        patients = {row.patient_id: row.path for row in self.table.rows}
-        new = {patient: one.path for patient, one in found.items() if one.path not in patients.values()}
+        patients = {row.patient_id: row.found for row in self.table.rows}
+        known = {(one.path, one.place) for one in patients.values()}
+        new = {patient: one for patient, one in found.items() if (one.path, one.place) not in known}
         refuse_repeated_ids([*patients, *new])
-        known = [row.result for row in self.table.rows if row.result is not None]
+        results = [row.result for row in self.table.rows if row.result is not None]
         self.table.show_patients(patients | new)
-        for result in known:
+        for result in results:
             self.table.set_result(result)
         preferences().folder = printable(str(place.parent))
         self._place = place

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QModelIndex, QSize, QSortFilterProxyModel, Qt
 from qtpy.QtGui import QBrush, QColor
 from qtpy.QtWidgets import QTableView
 
+from napari_caltomorph.cohort import FoundPatient
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.jobs import PatientResult
 from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, colored, plain
@@ -29,7 +29,7 @@ class PatientRow:
     """One patient of the table; `state` is the current step, `result` its outcome."""
 
     patient_id: str
-    path: Path
+    found: FoundPatient
     state: str = "waiting"
     result: PatientResult | None = None
 
@@ -129,9 +129,9 @@ class PatientsTable(QTableView):
         """Return the patient that is shown at an index."""
         return self._model.rows[self._sorted.mapToSource(index).row()] if index.isValid() else None
 
-    def show_patients(self, patients: Mapping[str, Path]) -> None:
+    def show_patients(self, patients: Mapping[str, FoundPatient]) -> None:
         """Show these patients, without results."""
-        self._model.reset([PatientRow(patient, path) for patient, path in patients.items()])
+        self._model.reset([PatientRow(patient, found) for patient, found in patients.items()])
 
     def set_state(self, patient_id: str, state: str) -> None:
         """Show the current step of a patient."""
@@ -216,7 +216,7 @@ def _tip(row: PatientRow, column: str) -> str | None:
         return row.problem
     if column == "warn." and row.prediction is not None:
         return "\n".join(row.prediction.warnings) or None
-    return f"{row.patient_id}\n{row.path}" if column == "patient" else None
+    return f"{row.patient_id}\n{row.found.path}" if column == "patient" else None
 
 
 def _color(row: PatientRow, column: str) -> str | None:
