@@ -304,7 +304,7 @@ def test_run_removes_what_a_killed_one_left_in_its_own_folders_and_in_no_others(
 
 
 def test_run_that_writes_nothing_leaves_no_folder(tmp_path):
-    with only_run(tmp_path / "results", ".lock", "another folder"):
+    with only_run(tmp_path / "new" / "results", ".lock", "another folder"):
         pass
     assert names(tmp_path) == []
 

@@ -119,7 +119,7 @@ def only_run(
     """
     target = target or folder
     refuse_unwritable(folder if target == folder else target.parent)
-    is_new = not folder.exists()
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
     lock = filelock.FileLock(folder / name, timeout=0, fallback_to_soft=False, on_acquired=_write_holder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -145,9 +145,9 @@ def only_run(
         with contextlib.suppress(OSError):  # while it is locked, so that it is not the next run's
             (folder / name).unlink()
         lock.release()
-        if is_new:
-            with contextlib.suppress(OSError):  # there is a result in it
-                folder.rmdir()
+        with contextlib.suppress(OSError):  # there is a result in it
+            for one in made:
+                one.rmdir()
 
 
 def path_of(name: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.cli.test_cli_train import TINY
 from tests.training.factories import write_cohort
 
 from napari_caltomorph.cli import main
+from napari_caltomorph.jobs import evaluation_folder
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +151,11 @@ def test_faithfulness_is_printed_saved_and_reported(run, words, tmp_path):
     assert len(pd.read_csv(tmp_path / "out" / "faithfulness.csv")) == 9
     assert 'id="faithfulness"' in (tmp_path / "out" / "report.html").read_text()
     assert all(len(line) <= 80 for line in out.splitlines() if str(tmp_path) not in line)
+
+
+def test_second_evaluation_into_a_folder_is_refused_before_the_cohort_is_read(run, tmp_path):
+    with evaluation_folder(tmp_path / "out"):
+        code, out, err = run("evaluate", tmp_path / "cohort", "--model", "demo", "--out", tmp_path / "out")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"{tmp_path / 'out'} (process {os.getpid()} " in err
+    assert not (tmp_path / "out").exists()

@@ -4,9 +4,11 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from napari_caltomorph.cli.interrupts import catching_interrupts
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``caltomorph`` and return its exit code: 0 done, 1 in part, 2 bad usage or input, 130 stopped.
+    """Run ``caltomorph`` and return its exit code: 0 done, 1 in part, 2 bad usage or input, 130 stopped by Ctrl-C.
 
     Parameters
     ----------
@@ -15,9 +17,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if arguments is None and not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries warn developers; ours are part of the result
-    try:
-        from napari_caltomorph.cli.app import run
+    with catching_interrupts(to_the_end=arguments is None) as interrupts:
+        try:
+            from napari_caltomorph.cli.app import run
 
-        return run(arguments)
-    except KeyboardInterrupt:  # while the imports ran; later ones `run` handles
-        return 130
+            return run(arguments, interrupts)
+        except BaseException:
+            if interrupts.number:  # an interrupt inside an import can come out as any other error
+                return interrupts.exit_code
+            raise

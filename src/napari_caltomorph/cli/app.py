@@ -10,7 +10,8 @@ from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 from pydantic import ValidationError
 
 from napari_caltomorph.about import RESEARCH_USE, library_version
-from napari_caltomorph.cli.console import catching_interrupts, console, fail
+from napari_caltomorph.cli.console import console, fail
+from napari_caltomorph.cli.interrupts import Interrupts
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.progress import Cancelled
 
@@ -56,28 +57,26 @@ for _order, (_name, _help) in enumerate(VERBS.items()):
     app.command(f"{__package__}.{_name}:app", name=_name, help=_help, sort_key=_order)
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str] | None, interrupts: Interrupts | None = None) -> int:
     """Run one verb and return the exit code; what a person did wrong becomes one line on standard error."""
     _survive_odd_names()
-    with catching_interrupts() as interrupts:
-        try:
-            result = app(
-                sys.argv[1:] if arguments is None else arguments,
-                exit_on_error=False,
-                print_error=False,
-                result_action="return_value",
-            )
-        except CycloptsError as error:
+    interrupts = interrupts or Interrupts()
+    try:
+        result = app(
+            sys.argv[1:] if arguments is None else arguments,
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+    except BaseException as error:
+        # An interrupt inside an import, a C library or another process can come out as another error.
+        if interrupts.number or isinstance(error, KeyboardInterrupt | Cancelled):
+            return fail("stopped", code=interrupts.exit_code)
+        if isinstance(error, CycloptsError):
             return fail(f"{_one_line(error)} See `{_help_of(error)} --help`.", code=2)
-        except CaltomorphError as error:
+        if isinstance(error, CaltomorphError):
             return fail(str(error), code=2)
-        except (KeyboardInterrupt, Cancelled):
-            return fail("stopped", code=130)
-        except Exception:
-            # An interrupt inside an import or a C library can come out as another error.
-            if interrupts.came:
-                return fail("stopped", code=130)
-            raise
+        raise
     return result if isinstance(result, int) else 0
 
 

@@ -1,28 +1,26 @@
-"""The terminal: results on standard output, errors and the progress bar on standard error, and Ctrl-C.
+"""The terminal: results on standard output, errors and the progress bar on standard error.
 
-Python raises `KeyboardInterrupt` in the main thread, and some libraries swallow it there. So Ctrl-C is also remembered,
-and the next report of progress stops the work.
+Names of files and patients are shown as text: nothing in them moves the cursor, colors the screen or turns a line.
 """
 
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, ProgressColumn, TextColumn
 from rich.progress import Progress as Bar
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from napari_caltomorph.progress import Cancelled, OnProgress, Pace, Progress
+from napari_caltomorph.cli.interrupts import stop_if_interrupted
+from napari_caltomorph.errors import bounded, visible
+from napari_caltomorph.progress import OnProgress, Pace, Progress
 
 if TYPE_CHECKING:
     from napari_caltomorph.cohort import Cohort
@@ -45,9 +43,21 @@ ConfigFile = Annotated[
     Parameter(help="YAML or TOML file with training options, e.g. `depth: 4`; those of the command line win."),
 ]
 
-# Without rich's own languages: "[x]" and ":+1:" are parts of file names here.
-console = Console(highlight=False, markup=False, emoji=False)
-error_console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+class _TextConsole(Console):
+    """A console without rich's own languages: "[x]" and ":+1:" are parts of file names here; so is an escape."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Yield what `rich` draws, its own control codes unchanged."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
+
+
+console = _TextConsole()
+error_console = _TextConsole(stderr=True)
 
 
 @contextlib.contextmanager
@@ -73,7 +83,7 @@ def progress_bar(label: str = "") -> Iterator[OnProgress]:
 
 def fail(message: str, *, code: int) -> int:
     """Write one line on standard error and return the exit code."""
-    line = Text.assemble(("caltomorph: ", "bold red"), " ".join(message.splitlines()))
+    line = Text.assemble(("caltomorph: ", "bold red"), bounded(" ".join(visible(message).splitlines())))
     error_console.print(line, soft_wrap=True)
     return code
 
@@ -114,52 +124,3 @@ def table(*headers: str) -> Table:
     for header in headers:
         rows.add_column(header, overflow="fold")
     return rows
-
-
-@dataclass
-class Interrupts:
-    """Whether Ctrl-C was pressed."""
-
-    came: bool = False
-
-    def __call__(self, signal_number: int, frame: FrameType | None) -> NoReturn:
-        """Handle the signal."""
-        self.came = True
-        raise KeyboardInterrupt
-
-
-_current = Interrupts()
-
-
-def stop_if_interrupted() -> None:
-    """Raise `Cancelled` when Ctrl-C was pressed."""
-    if _current.came:
-        raise Cancelled
-
-
-@contextlib.contextmanager
-def catching_interrupts() -> Iterator[Interrupts]:
-    """Remember Ctrl-C while the block runs."""
-    global _current
-    _current = Interrupts()
-    with _handling(_current):
-        yield _current
-
-
-@contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Ignore Ctrl-C while the block runs: for writing several files that belong together."""
-    with _handling(signal.SIG_IGN):
-        yield
-
-
-@contextlib.contextmanager
-def _handling(handler: Interrupts | signal.Handlers) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may, and only it receives the signal
-        return
-    before = signal.signal(signal.SIGINT, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -10,7 +10,8 @@ from cyclopts import App
 
 from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.cli import window
-from napari_caltomorph.cli.console import fail, progress_bar, say, say_files, uninterrupted
+from napari_caltomorph.cli.console import fail, progress_bar, say, say_files
+from napari_caltomorph.cli.interrupts import uninterrupted
 from napari_caltomorph.cli.predict import show_prediction
 from napari_caltomorph.diagnosis import PredictOptions, save_predictions
 from napari_caltomorph.errors import OutputRefused

@@ -19,8 +19,8 @@ from napari_caltomorph.cli.console import (
     say_files,
     say_if_joined,
     table,
-    uninterrupted,
 )
+from napari_caltomorph.cli.interrupts import uninterrupted
 from napari_caltomorph.cohort import named_patients
 from napari_caltomorph.diagnosis.prediction_files import refuse_repeated_ids
 from napari_caltomorph.differential import CellLabels, Probe, ProbeOptions, read_labels, save_labels

@@ -26,12 +26,12 @@ from napari_caltomorph.jobs import (
     EvaluateModelOptions,
     EvaluateRequest,
     evaluate_model,
+    evaluation_folder,
     examine,
     save_evaluation,
     shell_line,
 )
 from napari_caltomorph.statistics.metric import CLASS_METRICS, METRICS
-from napari_caltomorph.storage import refuse_unwritable
 
 if TYPE_CHECKING:
     from napari_caltomorph.evaluation import Evaluation
@@ -100,8 +100,15 @@ def evaluate(
     options.rule()  # refused before the cohort is read
     if prevalence is not None and not 0 <= prevalence <= 1:
         raise EvaluationRefused(f"--prevalence {prevalence:g}: a share is between 0 and 1.")
-    refuse_unwritable(out)
     request = EvaluateRequest(model, cohort, patients, features, options)
+    with evaluation_folder(out):
+        files = _evaluate(request, out, prevalence, numbers_only=numbers_only)
+    say_files(files)
+    say(RESEARCH_USE)
+
+
+def _evaluate(request: EvaluateRequest, out: Path, prevalence: float | None, *, numbers_only: bool) -> list[Path]:
+    """Evaluate, show and save; return the files that a person opens first."""
     with progress_bar() as progress:
         result = evaluate_model(request, progress=progress)
     say_cohort(result.cohort)
@@ -120,8 +127,7 @@ def evaluate(
     command = shell_line(["caltomorph", *sys.argv[1:]])
     with progress_bar() as progress:
         files = save_evaluation(result, out, command=command, numbers_only=numbers_only, progress=progress)
-    say_files(files)
-    say(RESEARCH_USE)
+    return files
 
 
 def _show_faithfulness(found: CohortFaithfulness) -> None:

@@ -1,6 +1,14 @@
 from .commands import evaluate_command, flags, shell_line, train_command
 from .encode import encode_missing, read_patients
-from .evaluate import EvaluateModelOptions, EvaluateRequest, ModelEvaluation, evaluate_model, examine, save_evaluation
+from .evaluate import (
+    EvaluateModelOptions,
+    EvaluateRequest,
+    ModelEvaluation,
+    evaluate_model,
+    evaluation_folder,
+    examine,
+    save_evaluation,
+)
 from .predict import PatientProgress, PatientResult, predict_patients
 from .train import EarlierEpochs, TrainedModel, TrainRequest, train_model
 
@@ -16,6 +24,7 @@ __all__ = [
     "encode_missing",
     "evaluate_command",
     "evaluate_model",
+    "evaluation_folder",
     "examine",
     "flags",
     "predict_patients",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from napari_caltomorph.errors import EvaluationRefused, FeaturesMissing
 from napari_caltomorph.evaluation import EvaluateOptions, Evaluation
 from napari_caltomorph.jobs.encode import encode_missing, read_patients
 from napari_caltomorph.progress import OnProgress, Progress, ignore
-from napari_caltomorph.storage import StrPath, refuse_missing, replacing
+from napari_caltomorph.storage import StrPath, only_run, refuse_missing, replacing
 
 if TYPE_CHECKING:
     from napari_caltomorph.audit import Audit
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness
 
 AUDIT_NAME = "audit.json"
+FIGURES = "figures"
+LOCK = ".caltomorph-evaluate.lock"
 
 
 class EvaluateModelOptions(EvaluateOptions):
@@ -174,6 +177,11 @@ def compute_for_display(evaluation: Evaluation, *, progress: OnProgress = ignore
         compute()
 
 
+def evaluation_folder(folder: Path) -> AbstractContextManager[bool]:
+    """Make the folder of an evaluation, and keep other runs out of it while the block runs; see `storage.only_run`."""
+    return only_run(folder, LOCK, "another folder for the evaluation", inside=[folder / FIGURES])
+
+
 def save_evaluation(
     result: ModelEvaluation,
     folder: StrPath,
@@ -205,7 +213,7 @@ def save_evaluation(
         refuse_missing(written)
         return written
     progress(Progress("Drawing figures", 0, 1, "sets"))
-    figures = save_figures(evaluation, folder / "figures")
+    figures = save_figures(evaluation, folder / FIGURES)
     files = feature_files(result.cohort, result.request.features)
     cells = top_cells(result.ensemble, evaluation, files, progress=progress)
     progress(Progress("Writing the report", 0, 1, "files"))

@@ -14,7 +14,14 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
 from napari_caltomorph.diagnosis.prediction_files import folder_name
 from napari_caltomorph.errors import CaltomorphError, TrainingPatientsFound
 from napari_caltomorph.evaluation import Evaluation
-from napari_caltomorph.jobs import ModelEvaluation, evaluate_command, evaluate_model, examine, save_evaluation
+from napari_caltomorph.jobs import (
+    ModelEvaluation,
+    evaluate_command,
+    evaluate_model,
+    evaluation_folder,
+    examine,
+    save_evaluation,
+)
 from napari_caltomorph.jobs.evaluate import compute_for_display
 from napari_caltomorph.plugin.evaluate.result import EvaluateResult
 from napari_caltomorph.plugin.evaluate.setup import EvaluateSetup, in_panel_words
@@ -107,7 +114,12 @@ class EvaluatePanel(DockPanel):
 
         result = evaluated.at(threshold)
         command = evaluate_command(result.request, folder)
-        self._start(lambda progress: save_evaluation(result, folder, command=command, progress=progress), show)
+
+        def work(progress: OnProgress) -> list[Path]:
+            with evaluation_folder(folder):
+                return save_evaluation(result, folder, command=command, progress=progress)
+
+        self._start(work, show)
 
     @shows_errors
     def save_figure(self, path: Path) -> None:

@@ -1,0 +1,76 @@
+"""Ctrl-C, or being asked to end, at any import and at the end: an exit code and no traceback."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from napari_caltomorph.errors import CaltomorphError, bounded, visible
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+
+
+def ended(moment: str, number: str = "SIGINT") -> subprocess.CompletedProcess[str]:
+    """Run what the installed command runs, with a signal when a module is imported, or at the end."""
+    script = f"""
+        import atexit, importlib.abc, os, signal, sys
+        from caltomorph_command import main
+
+        def send():
+            os.kill(os.getpid(), signal.{number})
+
+        class AtImport(importlib.abc.MetaPathFinder):
+            def find_spec(self, name, path, target=None):
+                if name == {moment!r}:
+                    send()
+
+        sys.meta_path.insert(0, AtImport())
+        if {moment!r} == "the end":
+            atexit.register(send)
+        sys.argv[1:] = ["--version"]
+        sys.exit(main())
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("module", ["lazy_loader", "napari_caltomorph.cli.interrupts", "rich", "cyclopts"])
+def test_ctrl_c_at_an_import_is_no_traceback(module):
+    done = ended(module)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_being_asked_to_end_is_the_code_that_shells_use():
+    assert ended("rich", "SIGTERM").returncode == 128 + signal.SIGTERM
+
+
+def test_ctrl_c_after_the_result_is_ignored():
+    done = ended("the end")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip()
+
+
+def test_names_from_others_do_not_control_the_terminal(run, tmp_path):
+    name = "a\x1b[2J\x1b]0;title\x07\r\x9b31m\u202egpj.exe"
+    code, out, err = run("predict", tmp_path / name, "--model", "demo", "--out", tmp_path / "results")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert not set(out + err) & set("\x1b\x07\r\x9b\u202e")
+    assert r"a\x1b[2J" in err
+
+
+def test_long_error_is_bounded_and_names_file_and_fix():
+    path = "/data" + "/folder" * 500 + "/smear.zip"
+    message = str(CaltomorphError(f"{path} is damaged ({'x ' * 5000}); export it again."))
+    assert len(message) < 1100
+    assert "smear.zip is damaged" in message
+    assert message.endswith("export it again.")
+
+
+def test_ordinary_message_stays_as_it_is():
+    message = "/data/Müller µ/cells.zip is damaged;\n\texport it again ('a' ... 'b')."
+    assert str(CaltomorphError(message)) == bounded(message) == visible(message) == message
