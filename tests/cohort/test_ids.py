@@ -105,7 +105,9 @@ def test_likely_pairs_are_named_where_ids_are_lost(make_bags: Callable[..., Path
     folder = make_bags(tmp_path / "bags", {"007": 3, "0007": 3, "b": 3, "c": 3})
     table = folder / "t.csv"
     table.write_text("id,diagnosis\n7,AML\nb,AML\nc,MDS\n")
-    left_out = read_cohort(folder, ONE).left_out.set_index("patient_id")["reason"]
+    cohort = read_cohort(folder, ONE)
+    assert any("7 looks like 0007 or 007" in note for note in cohort.notes)
+    left_out = cohort.left_out.set_index("patient_id")["reason"]
     assert "0007 or 007" in left_out["7"]
     assert "looks like 7" in left_out["007"]
     table.write_text("id,diagnosis\n7,AML\n")

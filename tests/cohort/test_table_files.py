@@ -57,6 +57,14 @@ def test_lines_above_the_header_and_delimiters_at_the_end_do_no_harm(bags: Path,
     assert any("above the header" in note and skipped in note for note in cohort.notes) == bool(skipped)
 
 
+def test_values_that_are_names_of_columns_are_no_header(bags: Path) -> None:
+    rows = "".join(f"{patient},AML,case,patient\n" for patient in "abc")
+    (bags / "t.csv").write_text(f"pid,Dx,status,role\n{rows}")
+    assert len(read_cohort(bags, ONE.model_copy(update={"label_column": "Dx"}))) == 3
+    (bags / "t.csv").write_text(f"Class,\nCase,May 2024,,\npid,Dx,status,role\n{rows}")
+    assert len(read_cohort(bags, ONE.model_copy(update={"label_column": "Dx"}))) == 3
+
+
 def test_a_header_of_named_columns_is_found_below_a_title(bags: Path) -> None:
     (bags / "t.csv").write_text("Our patients,,\nMRN,Final,note\na,AML,\nb,MDS,\nc,AML,\n")
     named = ONE.model_copy(update={"id_column": "MRN", "label_column": "Final"})

@@ -89,7 +89,8 @@ class Cohort:
     @property
     def summary(self) -> str:
         """How many patients were found and are in, and why others are not: what is said first about a cohort."""
-        text = f"{len(self) + len(self.left_out)} patients found, {len(self)} in"
+        total = len(self) + len(self.left_out)
+        text = f"{total} {'patient' if total == 1 else 'patients'} found, {len(self)} in"
         return text if self.left_out.empty else f"{text}; left out: {self.why_left_out}"
 
     @property

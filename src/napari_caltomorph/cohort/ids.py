@@ -31,7 +31,7 @@ class IdMatches:
     """Ids of a table, and what they are called on disk."""
 
     found: Mapping[str, str]  # by the table's id
-    notes: list[str]  # one for each spelling but the exact one that was needed
+    notes: list[str]  # one for each spelling but the exact one that was needed, and one for pairs that are not certain
     likely: Mapping[str, str] = field(default_factory=dict)  # of ids on both sides without a match: what they look like
 
     def looks_like(self, patient: str) -> str:
@@ -109,8 +109,11 @@ def match_ids(ours: Iterable[str], on_disk: Iterable[str]) -> IdMatches:
             notes.append(_note(pairs, spelling))
     used = set(found.values())
     lost, unused = [text for text in left if text not in found], [text for text in right if text not in used]
-    likely = _likely(lost, list(right), unused, spelled) | _likely(unused, list(left), lost, spelled)
-    return IdMatches(found, notes, likely)
+    likely = _likely(lost, list(right), unused, spelled)
+    if likely:
+        examples = ", ".join(f"{_shown(ours)} looks like {disk}" for ours, disk in list(likely.items())[:_EXAMPLES])
+        notes.append(f"{len(likely)} of the ids without a match resemble others: {examples}; correct the table.")
+    return IdMatches(found, notes, likely | _likely(unused, list(left), lost, spelled))
 
 
 def _by_spelling(texts: Iterable[str], spelled: Mapping[str, str]) -> dict[str, list[str]]:

@@ -244,12 +244,14 @@ def _cut(path: Path, text: str, delimiter: str) -> tuple[list[list[str | None]],
 def _header(rows: Sequence[Sequence[Any]], named: Collection[str]) -> tuple[int, int]:
     """Return the row that names the columns, among the first ones, and how many names in it are recognised.
 
-    It is the first with two such names, else with one, else the first that is more than a title.
+    It is the first that has such a name and is no title: more than half as many cells as the longest row. Where none
+    has, it is the first with two cells.
     """
     known = [known_names(row, named) for row in rows]
-    for least in (2, 1):
-        if max(known, default=0) >= least:
-            number = next(number for number, count in enumerate(known) if count >= least)
-            return number, known[number]
     filled = [sum(not pd.isna(cell) for cell in row) for row in rows]
-    return next((number for number, count in enumerate(filled) if count > 1), 0), 0
+    title = max(1, max(filled, default=0) / 2)
+    fits = (number for number, count in enumerate(filled) if known[number] and count > title)
+    header = next(fits, None)
+    if header is None:
+        header = next((number for number, count in enumerate(filled) if count > 1), 0)
+    return header, known[header] if known else 0
