@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
-# All but tab and newline: C0, C1, line separators, and what changes the direction of writing.
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# C0, C1, line separators, and what changes the direction of writing.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _WORD, _MESSAGE = 300, 1000
 _LONG_WORD = re.compile(rf"\S{{{_WORD + 1},}}")
 
@@ -30,7 +30,8 @@ def printable(name: str) -> str:
 def visible(text: str) -> str:
     """Return text that a terminal only shows: control characters and marks of writing direction as escapes.
 
-    Names of files and patients come from others. One with an escape sequence would move the cursor or clear the screen.
+    Names of files and patients come from others. One with an escape sequence would move the cursor or clear the screen,
+    one with a line break would look like two messages.
     """
     return _CONTROLS.sub(lambda control: control[0].encode("unicode_escape").decode(), printable(text))
 

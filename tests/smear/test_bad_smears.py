@@ -50,6 +50,28 @@ def test_a_folder_without_usable_cells_lists_what_was_found(tmp_path):
         check_smear(read_smear(tmp_path / "0.tif"))
 
 
+@pytest.mark.parametrize("pages", [2, 150])
+def test_a_tiff_whose_last_page_leads_back_to_the_first_ends(tmp_path, make_cell, pages):
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, np.stack([make_cell(n, 8) for n in range(pages)]), photometric="rgb", metadata=None)
+    with tifffile.TiffFile(path) as tiff:
+        first, last = tiff.pages[0].offset, tiff.pages[pages - 1]
+    content = bytearray(path.read_bytes())
+    end = last.offset + 2 + 12 * len(last.tags)
+    assert content[end : end + 4] == bytes(4)
+    content[end : end + 4] = first.to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(SmearUnreadable, match=r"stack\.tif.*lead back"):
+        check_smear(read_smear(path))
+
+
+def test_a_name_with_a_line_break_leaves_the_message_one_line(tmp_path):
+    (tmp_path / "a\nb.tif").write_bytes(bytes(100))
+    with pytest.raises(SmearUnreadable) as raised:
+        check_smear(read_smear(tmp_path))
+    assert str(raised.value).isprintable()
+
+
 def enlarge(path, side: int) -> None:
     with tifffile.TiffFile(path, mode="r+") as tiff:
         for tag in ("ImageWidth", "ImageLength", "RowsPerStrip"):

@@ -103,15 +103,30 @@ def has_pages(file: BinaryIO) -> bool:
     """Whether a TIFF has more than one page, cells or not."""
     try:
         file.seek(0)
-        return len(tifffile.TiffFile(file).pages) > 1
-    except MALFORMED:
+        return _count_pages(tifffile.TiffFile(file)) > 1
+    except (CellUnreadable, *MALFORMED):
         return False
+
+
+def _count_pages(tiff: tifffile.TiffFile) -> int:
+    """Return the number of pages; raise where one leads back to an earlier one, which tifffile follows for ever."""
+    offsets: set[int] = set()
+    for number in range(_MAX_CELLS + 1):
+        try:
+            offset = tiff.pages._seek(number)
+        except IndexError:
+            return number
+        if offset in offsets:
+            raise CellUnreadable("damaged: its pages lead back to an earlier one")
+        offsets.add(offset)
+    raise CellUnreadable(f"more than {_MAX_CELLS} pages")
 
 
 def _open(file: BinaryIO, **kinds: bool) -> tuple[tifffile.TiffFile, list[tifffile.TiffPageSeries]]:
     file.seek(0)
     others = {f"is_{kind}": False for kind in _OTHER_KINDS}
     tiff = tifffile.TiffFile(file, _multifile=False, **others, **kinds)
+    _count_pages(tiff)
     if tiff.is_ome:
         _check_ome(tiff)
     series = tiff.series
