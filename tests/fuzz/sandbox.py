@@ -9,7 +9,6 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
-import resource
 import select
 import subprocess
 import sys
@@ -133,13 +132,15 @@ def _cpu_seconds(pid: int) -> float:
 
 def _serve(scratch: Path) -> None:
     """Answer requests until the input ends."""
+    import resource
+
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints is no answer
     faulthandler.enable()
     from tests.fuzz.doors import DOORS
 
-    taken = _status("VmSize", [os.getpid()])
-    resource.setrlimit(resource.RLIMIT_AS, (taken + _HARD_MEMORY_LIMIT, taken + _HARD_MEMORY_LIMIT))
+    if taken := _status("VmSize", [os.getpid()]):
+        resource.setrlimit(resource.RLIMIT_AS, (taken + _HARD_MEMORY_LIMIT, taken + _HARD_MEMORY_LIMIT))
     escapes: list[str] = []
     sys.addaudithook(lambda event, details: _notice(event, details, scratch, escapes))
     print("ready", file=answers, flush=True)

@@ -5,6 +5,7 @@ The inputs are the same in every run. ``python -m tests.fuzz`` tries others for 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from tests.fuzz.cases import CASES, Case
 from tests.fuzz.judge import complaint, opened
 from tests.fuzz.sandbox import Sandbox
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes there cannot be waited for with a time limit")
 
 _EXAMPLES = {"images": 300, "zips": 250, "tables": 120, "saved": 300, "h5": 250}
 
