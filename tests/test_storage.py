@@ -248,6 +248,29 @@ def test_file_system_without_locks_only_warns(tmp_path, monkeypatch, caplog, cod
     assert "start no second run" in caplog.text
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows locks files in another way")
+@pytest.mark.parametrize("error", [OSError(errno.EIO, os.strerror(errno.EIO)), TimeoutError("the server is gone")])
+def test_lock_that_fails_for_another_reason_is_one_sentence(tmp_path, monkeypatch, error):
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("fcntl.flock", fails)
+    with (
+        pytest.raises(OutputRefused, match=r"locked.*(output|gone).*choose another folder"),
+        only_run(tmp_path, ".lock", "another folder"),
+    ):
+        pass
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows locks files in another way")
+def test_lock_that_cannot_be_released_does_not_hide_the_result(tmp_path, monkeypatch):
+    def fails(*_: object) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    with only_run(tmp_path, ".lock", "another folder"):
+        monkeypatch.setattr("fcntl.flock", fails)
+
+
 def test_lock_that_is_a_folder_is_one_sentence(tmp_path):
     (tmp_path / ".lock").mkdir()
     with pytest.raises(OutputRefused, match="choose another folder"), only_run(tmp_path, ".lock", "another folder"):

@@ -131,7 +131,8 @@ def only_run(
         ) from error
     except OSError as error:
         if error.errno not in _NO_LOCKS:
-            raise OutputRefused(f"{target} cannot be written ({error.strerror}); choose {instead}.") from error
+            reason = error.strerror or str(error)
+            raise OutputRefused(f"{target} cannot be locked for this run ({reason}); choose {instead}.") from error
         # Two runs would then do the work twice; files are still written whole.
         logging.getLogger(__name__).warning(
             "%s cannot be locked (%s); start no second run.", folder / name, error.strerror
@@ -144,7 +145,8 @@ def only_run(
         _remove_leftovers(written_here)  # of workers that were killed
         with contextlib.suppress(OSError):  # while it is locked, so that it is not the next run's
             (folder / name).unlink()
-        lock.release()
+        with contextlib.suppress(OSError):  # a drive that is gone ends the lock, and must not hide the result
+            lock.release()
         with contextlib.suppress(OSError):  # there is a result in it
             for one in made:
                 one.rmdir()

@@ -130,7 +130,8 @@ def test_a_threshold_is_chosen_tried_elsewhere_and_stored(run, words, created, t
         (("--threshold", "2"), "--threshold 2"),
         (("--against", "blasts"), "no such column or labelled cell type"),
         (("--split", "all"), "trained on 27 of the 36 patients"),
-        (("--classes-map", "nowhere.json"), "no classes map that can be read"),
+        (("--classes-map", "nowhere.json"), "nowhere.json cannot be read"),
+        (("--weights", "w.pth"), "--encode-missing"),
     ],
 )
 def test_bad_usage_is_one_line(run, words, tmp_path, flags, why):

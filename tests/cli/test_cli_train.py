@@ -113,6 +113,13 @@ def test_an_invalid_file_of_options_is_refused_in_one_line(run, words, tmp_path,
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("flag", ["--encoder", "--weights"])
+def test_an_encoder_that_would_encode_nothing_is_refused(run, words, flag):
+    code, _, err = run(*words, flag, "dinobloom-s")
+    assert code == 2
+    assert "--encode-missing" in err
+
+
 def test_options_that_do_not_fit_together_are_refused_in_one_line(run, words):
     code, _, err = run(*words, "--width", "100", "--heads", "8")
     assert (code, err) == (2, "caltomorph: 8 heads do not divide a width of 100. See `caltomorph train --help`.\n")

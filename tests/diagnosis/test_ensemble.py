@@ -22,7 +22,7 @@ from napari_caltomorph.diagnosis import (
 )
 from napari_caltomorph.diagnosis.model_file import HemoglobinTarget
 from napari_caltomorph.diagnosis.model_folder import TrainingPatients
-from napari_caltomorph.diagnosis.prediction_files import cell_table, patient_row
+from napari_caltomorph.diagnosis.prediction_files import patient_row
 from napari_caltomorph.errors import FeaturesRefused
 from napari_caltomorph.progress import Cancelled
 from napari_caltomorph.taxonomy import Taxonomy, caltomorph_taxonomy
@@ -134,7 +134,7 @@ def test_ranks_follow_attention(make_ensemble, make_features):
     by_rank = prediction.attention[np.argsort(prediction.ranks)]
     assert sorted(prediction.ranks) == list(range(1, 81))
     assert (np.diff(by_rank) <= 0).all()
-    assert cell_table(prediction)["rank"].tolist() == list(range(1, 81))
+    assert prediction.cell_table()["rank"].tolist() == list(range(1, 81))
 
 
 @pytest.mark.parametrize("repeats", [2, 5])

@@ -13,7 +13,6 @@ from pydantic import ValidationError
 
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.diagnosis.model_file import Threshold
-from napari_caltomorph.diagnosis.prediction_files import cell_table
 from napari_caltomorph.errors import OutputRefused, PredictionUnreadable
 
 
@@ -60,7 +59,7 @@ def test_saved_prediction_comes_back_to_the_last_bit(base, tmp_path_factory, dat
         before, after = getattr(prediction, name), getattr(loaded, name)
         assert (before is None and after is None) or before.tobytes() == after.tobytes()
     assert (loaded.malignancy, loaded.hemoglobin) == (prediction.malignancy, prediction.hemoglobin)
-    assert cell_table(loaded).equals(cell_table(prediction))
+    assert loaded.cell_table().equals(prediction.cell_table())
 
 
 def test_folder_that_holds_a_prediction_is_loaded_too(tmp_path, base):

@@ -389,7 +389,7 @@ def test_predictions_are_shown_against_a_column_or_the_share_of_a_cell_type(ense
         ('{"nothing": "healthy"}', "'nothing' is no class of the cohort"),
         ('{"mds": "nothing"}', "'nothing' is no class of the model"),
         ('["mds"]', "one object"),
-        ("mds", "cannot|can be read"),
+        ("mds", "map.json .*write it as JSON or TOML"),
     ],
 )
 def test_a_bad_classes_map_is_one_sentence(ensemble, strangers, tmp_path, text, why):

@@ -20,6 +20,7 @@ from napari_caltomorph.cli.console import (
 )
 from napari_caltomorph.cohort import Cohort, CohortOptions, EncodeCohortOptions
 from napari_caltomorph.encoding import EncodeOptions
+from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.jobs import TrainRequest, read_patients, train_model
 from napari_caltomorph.progress import format_seconds
 from napari_caltomorph.storage import refuse_unwritable
@@ -66,7 +67,7 @@ def train(
     resume: bool = False,
     dry_run: bool = False,
     encode_missing: bool = False,
-    encoder: str = EncodeOptions().encoder,
+    encoder: str | None = None,
     weights: Path | None = None,
     options: Annotated[TrainOptions, Parameter(name="*")] = TrainOptions(),  # noqa: B008 (frozen)
     patients: Annotated[CohortOptions, Parameter(name="*")] = CohortOptions(),  # noqa: B008 (frozen)
@@ -84,10 +85,14 @@ def train(
     encode_missing
         First encode the patients whose features are missing.
     encoder
-        Encoder for that; `caltomorph models encoders` lists them.
+        Encoder for that, otherwise dinobloom-b; `caltomorph models encoders` lists them.
     weights
         Encoder weights file for that; otherwise the one `caltomorph weights` keeps.
     """
+    if not encode_missing and (encoder or weights):
+        raise TrainingRefused(
+            "--encoder and --weights are for patients without features: add --encode-missing, or leave them out."
+        )
     if config is not None:
         options = options_from(config, options)
     if not dry_run:
@@ -98,7 +103,12 @@ def train(
     if dry_run:
         _show_plan(found, features, options)
         return
-    encoding = EncodeCohortOptions(encoder=encoder, weights=weights, device=options.device, precision=options.precision)
+    encoding = EncodeCohortOptions(
+        encoder=encoder or EncodeOptions().encoder,
+        weights=weights,
+        device=options.device,
+        precision=options.precision,
+    )
     request = TrainRequest(found, features, out, options, resume, encoding if encode_missing else None)
     with progress_bar() as progress:
         trained = train_model(request, progress=progress)
@@ -146,6 +156,7 @@ def _show(description: ModelDescription, out: Path) -> None:
         numbers.add_row(*row)
     console.print(numbers)
     say(f"{training.out_of_fold_title}.")
+    say(f"The features are of {description.encoder.name or 'an encoder that they do not name'}.")
     for note in training.notes:
         say(f"- {note}")
     say(f"\nTrained in {format_seconds(training.seconds)}; use it with `--model {out}`.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from napari_caltomorph.errors import PredictionUnreadable
 from napari_caltomorph.reading import read_as
 from napari_caltomorph.storage import StrPath, replacing
 from napari_caltomorph.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FILE_NAME = "prediction.json"
 NO_ATTENTION = "This model has no attention: its cells are in the smear's order."
@@ -291,6 +294,21 @@ class Prediction(FrozenModel, arbitrary_types_allowed=True, protected_namespaces
         numbers = [f"{first} {p:.2f}", f"malignant {before.malignancy:.2f}"]
         numbers += [] if before.hemoglobin is None else [f"hemoglobin {before.hemoglobin:.1f} g/dl"]
         return f"{count} {'cell was' if count == 1 else 'cells were'} left out by hand; before: {', '.join(numbers)}"
+
+    def cell_table(self) -> pd.DataFrame:
+        """Return one row a cell, most attended first, with the columns of ``cells.csv``; no attention is NaN."""
+        import pandas as pd
+
+        order, taxonomy = self.order, self.taxonomy
+        columns: dict[str, Any] = {
+            "patient_id": self.patient_id,
+            "cell": [self.cells[i] for i in order],
+            "rank": self.ranks[order],
+            "attention": self.attention[order] if self.has_attention else np.nan,
+            "alone_class": [taxonomy.names[i] for i in self.alone_class[order]],
+        }
+        columns |= {f"alone_p_{slug}": self.alone[order, i] for i, slug in enumerate(taxonomy.slugs)}
+        return pd.DataFrame(columns)
 
     def save(self, path: StrPath) -> None:
         """Write ``prediction.json``; `OutputRefused` when it cannot be written."""

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from napari_caltomorph.csv_files import write_csv
@@ -50,7 +49,7 @@ def save_tables(predictions: Sequence[Prediction], folder: Path) -> list[Path]:
     """Write the tables of `save_predictions`: one row a patient, and one row a cell."""
     tables = {
         PATIENT_TABLE: pd.DataFrame([patient_row(p) for p in predictions]),
-        CELL_TABLE: pd.concat([cell_table(p) for p in predictions]),
+        CELL_TABLE: pd.concat([p.cell_table() for p in predictions]),
     }
     for name, table in tables.items():
         write_csv(table, folder / name)
@@ -74,20 +73,6 @@ def patient_row(prediction: Prediction) -> dict[str, Any]:
         **({} if prediction.prediction_set is None else {"prediction_set": "; ".join(prediction.prediction_set)}),
         "warnings": "; ".join(prediction.warnings),
     }
-
-
-def cell_table(prediction: Prediction) -> pd.DataFrame:
-    """Return one row a cell, most attended first, with the columns of ``cells.csv``; attention is NaN without any."""
-    order, taxonomy = prediction.order, prediction.taxonomy
-    columns: dict[str, Any] = {
-        "patient_id": prediction.patient_id,
-        "cell": [prediction.cells[i] for i in order],
-        "rank": prediction.ranks[order],
-        "attention": prediction.attention[order] if prediction.has_attention else np.nan,
-        "alone_class": [taxonomy.names[i] for i in prediction.alone_class[order]],
-    }
-    columns |= {f"alone_p_{slug}": prediction.alone[order, i] for i, slug in enumerate(taxonomy.slugs)}
-    return pd.DataFrame(columns)
 
 
 def prediction_file(folder: Path, patient_id: str, *, patients: int) -> Path:

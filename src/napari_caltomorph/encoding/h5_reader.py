@@ -63,7 +63,8 @@ def read_bag(path: Path, *, description_only: bool = False, waiting: Callable[[]
         process = _idle.pop()
     except IndexError:
         process = _Process()
-    request = {"path": str(path), "values": not description_only, "patience": PATIENCE_SECONDS}
+    # The process may have been started in another folder.
+    request = {"path": str(path.absolute()), "values": not description_only, "patience": PATIENCE_SECONDS}
     try:
         answer, values = process.ask(request, waiting)
     except _Ended:

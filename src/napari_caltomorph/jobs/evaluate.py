@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from napari_caltomorph.cohort import Cohort, CohortOptions, EncodeCohortOptions, feature_files
 from napari_caltomorph.diagnosis import find_model, read_description
@@ -57,6 +58,14 @@ class EvaluateModelOptions(EvaluateOptions):
         None, description="Encoder weights file for that; otherwise the one `caltomorph weights` keeps."
     )
     precision: Precision = Field("auto", description="Of that encoding: bf16 where the hardware has it, else float32.")
+
+    @model_validator(mode="after")
+    def _weights_are_for_encoding(self) -> EvaluateModelOptions:
+        if self.weights is not None and not self.encode_missing:
+            raise PydanticCustomError(
+                "weights", "--weights is for patients without features: add --encode-missing, or leave it out"
+            )
+        return self
 
     def rule(self) -> Rule | None:
         """Return the rule that chooses the threshold; `EvaluationRefused` where the options do not fit together."""

@@ -15,7 +15,7 @@ import tifffile
 
 from napari_caltomorph.csv_files import write_csv
 from napari_caltomorph.diagnosis import Prediction
-from napari_caltomorph.diagnosis.prediction_files import cell_table, find_smear
+from napari_caltomorph.diagnosis.prediction_files import find_smear
 from napari_caltomorph.errors import CaltomorphError, OutputRefused
 from napari_caltomorph.plugin.gallery.layers import (
     PREDICTION_KEY,
@@ -62,7 +62,7 @@ def write_ranked(path: str, layers: list[tuple[Any, dict[str, Any], str]]) -> li
     target = Path(path).with_suffix(".tif")
     table = target.with_suffix(".csv")
     _write_stack(target, smear, prediction)
-    write_csv(cell_table(prediction), table)
+    write_csv(prediction.cell_table(), table)
     return [str(target), str(table)]
 
 

@@ -10,7 +10,6 @@ from napari.layers import Layer
 from numpy.typing import NDArray
 
 from napari_caltomorph.diagnosis import Prediction
-from napari_caltomorph.diagnosis.prediction_files import cell_table
 from napari_caltomorph.plugin.gallery.pictures import CellPictures, CellStack, Grid, read_pictures
 from napari_caltomorph.plugin.session.cell_columns import cell_columns
 from napari_caltomorph.smear import Smear
@@ -55,7 +54,7 @@ def ranked_layer_data(smear: Smear, prediction: Prediction, pictures: CellPictur
     image = {"name": f"{prediction.patient_id} ranked cells", **look, **shared}
     ranked = prediction.order
     colors = np.array(prediction.taxonomy.colors)[prediction.alone_class[ranked]]
-    features = cell_table(prediction)[["cell", "rank", "attention", "alone_class"]]
+    features = prediction.cell_table()[["cell", "rank", "attention", "alone_class"]]
     features["label"] = [prediction.labels[i] or "" for i in ranked]
     features["quality"] = cell_columns(prediction, smear)["quality"][ranked]
     points = {

@@ -118,7 +118,7 @@ class TrainSetup(QWidget):
     def _on_counted(self, counts: tuple[int, int]) -> None:
         ready, patients = counts
         self._is_ready = ready == patients
-        missing = "" if self._is_ready else "; the others are encoded first"
+        missing = "; none is encoded" if self._is_ready else "; the others are encoded first, or skipped if chosen so"
         self._ready.setText(f"{ready} of {counted(patients, 'patient')} ready{missing}.")
         self._arrange()
 
