@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from napari.utils.notifications import notification_manager
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
 from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, predict
 
-from napari_caltomorph.plugin.files import get_prediction_reader, get_reader
 from napari_caltomorph.plugin.samples import sample_smear
 from napari_caltomorph.smear import read_smear
 
@@ -45,12 +45,21 @@ def test_an_archive_and_single_cells_open_too(make_napari_viewer, export: Path, 
     assert layer.data.shape[0] == 2
 
 
-def test_what_is_no_smear_is_left_to_others(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("nothing")
-    assert get_reader(str(tmp_path)) is None
-    assert get_reader(str(tmp_path / "missing")) is None
+def test_why_there_is_no_smear_is_what_napari_shows(make_napari_viewer, export: Path, tmp_path: Path) -> None:
+    viewer: Viewer = make_napari_viewer()
+    for patient in ("aml/p1", "aml/p2", "mds/p3"):
+        shutil.copytree(export, tmp_path / "cohort" / patient)
+    shutil.make_archive(str(tmp_path / "zipped"), "zip", tmp_path / "cohort")
     (tmp_path / "prediction.json").write_text("{}")
-    assert get_prediction_reader(str(tmp_path / "prediction.json")) is None
+    (tmp_path / "empty").mkdir()
+    places = [tmp_path / name for name in ("cohort/aml", "cohort", "zipped.zip", "empty", "prediction.json")]
+    with notification_manager:
+        for place in places:
+            assert viewer.open(place, plugin=PLUGIN) == []
+        shown = [one.message for one in notification_manager.records[-len(places) :]]
+        notification_manager.records.clear()
+    assert all(str(place) in message for place, message in zip(places, shown, strict=True))
+    assert all("--each" in message for message in shown[:3])
 
 
 def test_ranked_layers_are_saved_as_stack_and_table(

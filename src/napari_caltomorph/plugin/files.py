@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from napari.utils.notifications import show_error
 
 from napari_caltomorph.csv_files import write_csv
 from napari_caltomorph.diagnosis import Prediction
@@ -30,27 +31,38 @@ from napari_caltomorph.smear import Smear, read_smear
 from napari_caltomorph.storage import replacing
 
 Paths = str | list[str]
+Reader = Callable[[Paths], list[LayerData]]
+
+# npe2: the file was dealt with, and there is nothing to show.
+NO_LAYERS: list[Any] = [(None,)]
 
 
-def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
-    """Return a reader for a smear, or None if there is none at the path (npe2's contract)."""
+def get_reader(path: Paths) -> Reader:
+    """Return a reader for a smear (npe2's contract)."""
+    return lambda _: _or_why_not(lambda: [smear_layer(read_smear(path))])
+
+
+def get_prediction_reader(path: Paths) -> Reader | None:
+    """Return a reader for a saved prediction, or None if there are several."""
+    return (lambda _: _or_why_not(lambda: _read_prediction(path))) if isinstance(path, str) else None
+
+
+def _read_prediction(path: str) -> list[LayerData]:
+    prediction = Prediction.load(path)
+    return ranked_layer_data(find_smear(prediction), prediction)
+
+
+def _or_why_not(read: Callable[[], list[LayerData]]) -> list[LayerData]:
+    """Return layers; where there is nothing to read, e.g. in a folder of patients, show why.
+
+    Without a reader, napari only says that the file was refused, and for an exception it recommends other plugins. It
+    asks these readers if a person chose them, or if no other reads such a file.
+    """
     try:
-        smear = read_smear(path)
-    except CaltomorphError:
-        return None
-    return lambda _: [smear_layer(smear)]
-
-
-def get_prediction_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
-    """Return a reader for a saved prediction, or None if the file is none."""
-    if not isinstance(path, str):
-        return None
-    try:
-        prediction = Prediction.load(Path(path))
-        smear = find_smear(prediction)
-    except CaltomorphError:
-        return None
-    return lambda _: ranked_layer_data(smear, prediction)
+        return read()
+    except CaltomorphError as error:
+        show_error(str(error))
+        return NO_LAYERS
 
 
 def write_ranked(path: str, layers: list[tuple[Any, dict[str, Any], str]]) -> list[str]:
