@@ -98,6 +98,15 @@ def test_the_reading_process_ends_with_ours_also_when_ours_is_killed(endless):
         time.sleep(0.05)
 
 
+def test_a_reading_process_that_was_killed_is_replaced(tmp_path):
+    path = write(tmp_path / "p.h5")
+    Features.load(path)
+    for process in h5_reader._idle:
+        process._process.kill()
+        process._process.wait()
+    assert (Features.load(path).values == VALUES).all()
+
+
 def test_changed_numbers_are_noticed_in_our_files(tmp_path):
     path, cells = tmp_path / "p.h5", tuple("abcde")
     Features("p", VALUES, cells).save(path)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -34,6 +34,8 @@ _ENCODER_PLACES: tuple[tuple[bool, str], ...] = ((False, "encoder"), (False, "ex
 _SMALL_BYTES, _RATIO = 2**28, 50
 # HDF5 reads some parts twice. A file that is read so many times more is a circle.
 _READ_AGAIN, _SMALL_FILE = 8, 2**24
+# A piece of a file, which also a slow network drive delivers within the time limit.
+_PIECE_BYTES = 2**20
 
 
 class _Refused(Exception):
@@ -46,22 +48,25 @@ def main() -> None:
     answers.write(b"ready\n")
     answers.flush()
     for line in sys.stdin.buffer:
-        request = json.loads(line)
-        wait_again = partial(_end_in, request["patience"])
-        wait_again()
-        values: NDArray[np.float32] | None = None
-        try:
-            answer, values = _read(request["path"], request["values"], wait_again)
-        except _Refused as error:
-            answer = {"refused": str(error)}
-        except Exception as error:  # noqa: BLE001 - whatever a damaged file makes the HDF5 library report
-            answer = {"unreadable": first_line(error)}
-        _end_in(0)
-        answer["bytes"] = 0 if values is None else values.nbytes
-        answers.write(json.dumps(answer).encode() + b"\n")
-        if values is not None and values.size:
-            answers.write(values.data.cast("B"))
+        _answer(json.loads(line), answers)
         answers.flush()
+
+
+def _answer(request: dict[str, Any], answers: BinaryIO) -> None:
+    wait_again = partial(_end_in, request["patience"])
+    wait_again()
+    values: NDArray[np.float32] | None = None
+    try:
+        answer, values = _read(request["path"], request["values"], wait_again)
+    except _Refused as error:
+        answer = {"refused": str(error)}
+    except Exception as error:  # noqa: BLE001 - whatever a damaged file makes the HDF5 library report
+        answer = {"unreadable": first_line(error)}
+    _end_in(0)
+    answer["bytes"] = 0 if values is None else values.nbytes
+    answers.write(json.dumps(answer).encode() + b"\n")
+    if values is not None and values.size:
+        answers.write(values.data.cast("B"))
 
 
 def _end_in(seconds: float) -> None:
@@ -90,7 +95,7 @@ class _WatchedFile(io.FileIO):
         _refuse_being_written(self.fileno())
 
     def readinto(self, buffer: Any, /) -> int:
-        count = super().readinto(buffer) or 0
+        count = super().readinto(memoryview(buffer)[:_PIECE_BYTES]) or 0
         self._left -= count
         if self._left < 0:
             raise OSError("its parts refer to each other in a circle")
@@ -136,7 +141,7 @@ def _read(path: str, with_values: bool, progress: Callable[[], None]) -> tuple[d
         if "cells" in file:
             cells = _dataset(file, "cells")
             if len(cells.shape) == 1 and cells.shape[0] <= values.size:
-                answer["cells"] = [str(cell) for cell in cells.asstr()[()]]
+                answer["cells"] = [str(cell) for cell in cells.asstr("utf-8")[()]]
             else:
                 raise _Refused(f"has cell names of shape {cells.shape} for features of shape {bag.shape}")
         return answer, values

@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,6 +34,12 @@ PATIENCE_SECONDS = 20.0
 SUFFIXES = (".h5", ".hdf5", ".H5", ".HDF5")
 """Of feature files; the first one is ours."""
 
+_HUNG = "is damaged: the HDF5 library could not finish reading it; encode the patient again."
+_END_REASONS = {-getattr(signal, "SIGALRM", 14): _HUNG, 1: _HUNG}  # of its timer: on POSIX, on Windows
+_OTHER_END = (
+    "could not be read: the process that read it has crashed. The file is damaged, or memory ran out; close other "
+    "programs, or encode the patient again."
+)
 _POLL_SECONDS = 0.1
 _PIPE_BYTES = 2**20
 
@@ -59,19 +66,13 @@ def read_bag(path: Path, *, description_only: bool = False, waiting: Callable[[]
     `waiting` is called while it is read, ten times a second; raising an error in it stops. Raises `FeaturesRefused`
     where the file is no HDF5 file, is damaged or locked, has no bag, or refers to other files.
     """
-    try:
-        process = _idle.pop()
-    except IndexError:
-        process = _Process()
     # The process may have been started in another folder.
     request = {"path": str(path.absolute()), "values": not description_only, "patience": PATIENCE_SECONDS}
+    process = _idle_or_new(path)
     try:
         answer, values = process.ask(request, waiting)
-    except _Ended:
-        process.end()
-        raise FeaturesRefused(
-            f"{path} is damaged: the HDF5 library could not finish reading it; encode the patient again."
-        ) from None
+    except _EndedError:
+        raise FeaturesRefused(f"{path} {_END_REASONS.get(process.end(), _OTHER_END)}") from None
     except BaseException:
         process.end()
         raise
@@ -86,8 +87,23 @@ def read_bag(path: Path, *, description_only: bool = False, waiting: Callable[[]
     return Bag(tuple(answer["shape"]), FeatureOrigin(**answer["origin"]), answer["sha256"], cells, values)
 
 
-class _Ended(Exception):
+class _EndedError(Exception):
     """The process has ended without an answer."""
+
+
+def _idle_or_new(path: Path) -> _Process:
+    while _idle:
+        with contextlib.suppress(IndexError):  # another thread took the last one
+            process = _idle.pop()
+            if process.is_alive:
+                return process
+            process.end()
+    try:
+        return _Process()
+    except OSError as error:
+        raise FeaturesRefused(
+            f"{path} was not read: no process could be started for it ({error.strerror}); close other programs."
+        ) from error
 
 
 class _Process:
@@ -111,7 +127,7 @@ class _Process:
         self._is_ready = False
 
     def ask(self, request: object, waiting: Callable[[], object]) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
-        """Return the answer to a request, and the numbers with it; `_Ended` where the request ended the process."""
+        """Return the answer to a request, and the numbers with it; `_EndedError` where it ended the process."""
         future = self._thread.submit(self._exchange, json.dumps(request).encode() + b"\n")
         while True:
             try:
@@ -121,7 +137,7 @@ class _Process:
 
     def _exchange(self, request: bytes) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
         if not self._is_ready and not self._answers.readline():
-            raise RuntimeError(f"{sys.executable} did not start the process that reads feature files")
+            raise _EndedError
         self._is_ready = True
         try:
             self._requests.write(request)
@@ -131,19 +147,24 @@ class _Process:
                 return answer, None
             values = np.empty(answer["shape"], np.float32)
             if self._answers.readinto(values.data.cast("B")) < values.nbytes:
-                raise _Ended
+                raise ValueError("an answer has ended early")
         except (OSError, ValueError) as error:
-            raise _Ended from error
+            raise _EndedError from error
         return answer, values
 
-    def end(self) -> None:
-        """End the process, whatever it does."""
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def end(self) -> int:
+        """End the process, whatever it does, and return its exit code."""
         self._process.kill()
-        self._process.wait()
+        code = self._process.wait()
         self._thread.shutdown()
         self._answers.close()
         with contextlib.suppress(OSError):  # a request that it did not take
             self._requests.close()
+        return code
 
 
 _idle: list[_Process] = []
