@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,11 +22,12 @@ from napari_caltomorph.cli.console import (
     table,
 )
 from napari_caltomorph.cli.interrupts import uninterrupted
-from napari_caltomorph.cohort import named_patients
+from napari_caltomorph.cohort import FoundPatient, find_patients, named_patients
 from napari_caltomorph.diagnosis.prediction_files import refuse_repeated_ids
 from napari_caltomorph.differential import CellLabels, Probe, ProbeOptions, read_labels, save_labels
 from napari_caltomorph.encoding import EncodeOptions
-from napari_caltomorph.smear import find_smears, patient_id, read_smear
+from napari_caltomorph.errors import SmearUnreadable
+from napari_caltomorph.smear import Smear
 from napari_caltomorph.storage import refuse_unwritable
 
 if TYPE_CHECKING:
@@ -75,19 +77,18 @@ def differential(
     probe
         A saved probe, which brings its encoder; without it, one is trained on the labelled cells.
     each
-        SMEAR holds many patients: count every patient folder in it.
+        SMEAR holds many patients: count every one, as `caltomorph predict --each` finds them.
     """
     refuse_unwritable(out)
     given = read_labels(labels) if labels else CellLabels()
     saved = None if probe is None else Probe.load(probe)
     if each:
-        paths = [smear for path in smears for smear in find_smears(path)]
+        found = [patient for path in smears for patient in find_patients(path).items()]
     else:
-        named = named_patients(smears)
-        say_if_joined(smears, list(named))
-        paths = [patient.path for patient in named.values()]
-    refuse_repeated_ids([patient_id(path) for path in paths])
-    read = [read_smear(path) for path in paths]
+        found = list(named_patients(smears).items())
+        say_if_joined(smears, [name for name, _ in found])
+    refuse_repeated_ids([name for name, _ in found])
+    read, unread = _read(found)
     from napari_caltomorph.differential.run import count_smears, save_differentials  # torch comes late
 
     with progress_bar() as progress:
@@ -105,9 +106,23 @@ def differential(
     say()
     say_files([*files, out / "labels.csv", *([out / "probe.safetensors"] if saved is None else [])])
     say(RESEARCH_USE)
-    for why in counted.failed.values():
+    failed = [*unread, *counted.failed.values()]
+    for why in failed:
         fail(why, code=1)
-    return 1 if counted.failed else 0
+    return 1 if failed else 0
+
+
+def _read(found: list[tuple[str, FoundPatient]]) -> tuple[list[Smear], list[str]]:
+    """Open all smears; return also why some cannot be read, and raise that where none can."""
+    read, unread = [], list[SmearUnreadable]()
+    for name, patient in found:
+        try:
+            read.append(replace(patient.read(), patient_id=name))
+        except SmearUnreadable as error:
+            unread.append(error)
+    if unread and not read:
+        raise unread[0]
+    return read, list(map(str, unread))
 
 
 def _show_probe(probe: ProbeDescription) -> None:

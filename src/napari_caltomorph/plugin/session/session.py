@@ -6,6 +6,7 @@ Labelled cells train a probe, which counts the cell types.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,12 +14,13 @@ from typing import Any
 import numpy as np
 from psygnal import Signal
 
+from napari_caltomorph.cohort import find_patients
 from napari_caltomorph.differential import FOLDER, CellLabels, Differential, Probe, SmearId, cell_type
 from napari_caltomorph.errors import LooksLikeCohort
 from napari_caltomorph.plugin.session.cell_columns import BY_TYPE
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.progress import OnProgress, Progress
-from napari_caltomorph.smear import find_smears, read_smear
+from napari_caltomorph.smear import read_smear
 
 # The probability of the type that the probe predicts: sorted by it, the doubtful cells come first.
 CERTAINTY = "p_called"
@@ -106,7 +108,8 @@ class DifferentialState:
         try:
             smears = [read_smear(path)]
         except LooksLikeCohort:
-            smears = [read_smear(one) for one in find_smears(path)]
+            found = find_patients(path).items()
+            smears = [replace(one.read(), patient_id=name) for name, one in found]
         progress(Progress("Loading the encoder", 0, 1, "encoders"))
         encoder = inspection.encoder()
         counts = {}
