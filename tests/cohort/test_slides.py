@@ -181,7 +181,7 @@ def test_folders_of_diagnoses_a_level_lower_are_named(place) -> None:
 
 def test_one_patients_slides_are_no_cohort(place) -> None:
     here = place("p7/slide_1", "p7/slide_2") / "p7"
-    with pytest.raises(CohortUnreadable, match="one patient's smear.*without --each"):
+    with pytest.raises(CohortUnreadable, match=r"one patient's smear.*without --each"):
         find_patients(here)
     assert {name: len(one.read()) for name, one in find_patients(here.parent, slides=True).items()} == {"p7": 6}
 
