@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.cohort.conftest import CELLS, PATIENTS
@@ -102,6 +103,14 @@ def test_the_same_cells_under_two_patients_are_found(flat: Path) -> None:
     cohort = read_cohort(flat, CHECKED)
     assert rules(cohort) == {"the same cells under two patients": 1}
     assert cohort.left_out["reason"].iloc[0] == "has the images of synthetic_001"
+
+
+def test_a_guess_about_images_is_a_note_with_the_number_of_patients(flat: Path) -> None:
+    for patient in ("synthetic_001", "synthetic_002"):
+        for path in (flat / patient).glob("*.TIF"):
+            tifffile.imwrite(path, tifffile.imread(path) * np.uint16(16), photometric="rgb")
+    (note,) = (note for note in read_cohort(flat, CHECKED).notes if "12 bits" in note)
+    assert "patients: 2, first: synthetic_001" in note
 
 
 def test_a_cohort_is_saved_and_read_again(flat: Path, tmp_path: Path) -> None:

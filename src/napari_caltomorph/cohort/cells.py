@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,6 +20,9 @@ from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import check_smear, open_place
 from napari_caltomorph.storage import StrPath, paths_of
 
+# Different guesses of how to read images that are named; each can be of many patients.
+_GUESSES = 5
+
 _COLUMNS = ("n_images", "n_cells", "fingerprint", "problem")
 _Measured = tuple[dict[str, Any], Collection[Hashable]]  # columns of a patient, number of slides, keys of its images
 
@@ -31,7 +34,7 @@ def check_cells(cohort: Cohort, *, progress: OnProgress = ignore) -> Cohort:
     """
     table = cohort.table.copy()
     is_checked = not cohort.options.names_only
-    images, slides = _Images(), dict[str, int]()
+    images, slides, guesses = _Images(), dict[str, int](), defaultdict[str, list[str]](list)
     columns: dict[str, list[object]] = {name: [] for name in _COLUMNS}
     places = zip(table["path"], table["features"], table["n_cells"], strict=True)
     for number, (path, features, n_cells) in enumerate(places):
@@ -46,6 +49,8 @@ def check_cells(cohort: Cohort, *, progress: OnProgress = ignore) -> Cohort:
         images.add(number, keys)
         if found.get("slides", 0) > 1:
             slides[str(table["patient_id"].iloc[number])] = found["slides"]
+        for note in found.get("notes", ()):
+            guesses[note].append(str(table["patient_id"].iloc[number]))
         for name, values in columns.items():
             values.append(found.get(name))
     progress(Progress("Checking cells", len(table), len(table), "patients"))
@@ -55,7 +60,7 @@ def check_cells(cohort: Cohort, *, progress: OnProgress = ignore) -> Cohort:
     columns["twin_share"] = [share for _, share in duplicates]
     for name, values in columns.items():
         table[name] = pd.Series(values, index=table.index, dtype=COLUMNS[name])
-    return replace(cohort, table=table).noting(*_note_of_slides(slides))
+    return replace(cohort, table=table).noting(*_note_of_slides(slides), *_notes_of_guesses(guesses))
 
 
 def _note_of_slides(slides: Mapping[str, int]) -> list[str]:
@@ -66,6 +71,15 @@ def _note_of_slides(slides: Mapping[str, int]) -> list[str]:
         f"{len(slides)} patients have several slides (first: {first}, {several}): the cells of a patient's slides are "
         "one bag; --bag slide makes each slide one."
     ]
+
+
+def _notes_of_guesses(guesses: Mapping[str, list[str]]) -> Iterator[str]:
+    """Yield what was guessed to read the images, and of which patients; the most frequent guesses first."""
+    ordered = sorted(guesses.items(), key=lambda guess: -len(guess[1]))
+    for note, patients in ordered[:_GUESSES]:
+        yield f"{note[0].upper()}{note[1:]} (patients: {len(patients)}, first: {patients[0]})."
+    if more := ordered[_GUESSES:]:
+        yield f"{len(more)} more guesses about images, of {sum(len(patients) for _, patients in more)} patients."
 
 
 class _Images:
@@ -118,6 +132,7 @@ def _check_images(path: str, *, is_checked: bool) -> _Measured:
         if not is_checked:
             return found, list(map(os.path.realpath, paths_of(path)))
         smear = check_smear(smear)
+        found["notes"] = smear.notes
     except SmearUnreadable as error:
         return {"problem": str(error)}, ()
     assert smear.grades is not None

@@ -29,7 +29,6 @@ class CommonScale:
         self._cells = cells  # What returns a cell's largest value that needs this scale, and the number of cells
         self._lock = threading.Lock()
         self._bits: int | None = None
-        self._peak = 0
 
     @classmethod
     def of(cls, scales: Iterable[CommonScale]) -> CommonScale:
@@ -40,23 +39,21 @@ class CommonScale:
         """Return the number of bits. The first call reads all cells, until one needs 16 bits."""
         with self._lock:
             if self._bits is None:
+                highest = 0
                 for peak_of, index in ((peak_of, index) for peak_of, count in self._cells for index in range(count)):
                     with contextlib.suppress(CellUnreadable):  # check_smear reports it
-                        self._peak = max(self._peak, peak_of(index))
-                    if used_bits(self._peak) == 16:
+                        highest = max(highest, peak_of(index))
+                    if used_bits(highest) == 16:
                         break
-                self._bits = used_bits(self._peak)
+                self._bits = used_bits(highest)
         return self._bits
 
     @property
     def note(self) -> str:
         """What was guessed, as a sentence without its full stop; empty where nothing was."""
-        if self._bits in (None, 16):
+        if self._bits is None or self._bits == 16:
             return ""
-        return (
-            f"The 16-bit images use {self._bits} bits (the brightest value of all cells is {self._peak:,}): "
-            f"{2**self._bits - 1:,} is shown as white"
-        )
+        return f"the 16-bit images use {self._bits} bits, by the brightest of all cells: {2**self._bits - 1} is white"
 
 
 class CellSource(Protocol):
