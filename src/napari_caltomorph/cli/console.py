@@ -53,7 +53,8 @@ class _TextConsole(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         """Yield what `rich` draws, its own control codes unchanged."""
         for segment in super().render(renderable, options):
-            yield segment if segment.control else segment._replace(text=visible(segment.text))
+            lines = segment.text.split("\n")  # rich's own: it ends lines with segments
+            yield segment if segment.control else segment._replace(text="\n".join(map(visible, lines)))
 
 
 console = _TextConsole()
