@@ -40,6 +40,7 @@ ONE = CohortOptions(min_cells=1, min_patients=1)
         ("S0.svs", "S0", "suffix"),
         ("S0", "S0.h5", "suffix"),
         ("S0.SVS", "s0.ome.tif", "suffix"),
+        (r"slides\S0.svs", "S0", "suffix"),
     ],
 )
 def test_an_id_that_was_changed_is_matched_and_said(in_table: str, on_disk: str, words: str) -> None:
@@ -70,7 +71,9 @@ def test_an_id_that_may_be_several_is_not_matched_but_named(
     assert matches.likely[in_table[0]] == likely
 
 
-@pytest.mark.parametrize(("in_table", "on_disk"), [("1.5", "1.05"), ("10", "1"), ("AB", "A-B"), ("", "\u200b")])
+@pytest.mark.parametrize(
+    ("in_table", "on_disk"), [("1.5", "1.05"), ("10", "1"), ("2023/15", "15"), ("AB", "A-B"), ("", "\u200b")]
+)
 def test_other_ids_stay_apart(in_table: str, on_disk: str) -> None:
     assert not match_ids([in_table], [on_disk]).found
 

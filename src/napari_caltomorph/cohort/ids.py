@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 _EXAMPLES = 3
-_FILE_SUFFIX = re.compile(
-    r"\.(?:ome\.tiff?|tiff?|svs|ndpi|mrxs|scn|bif|czi|vsi|lif|isyntax|dcm|btf|jpe?g|png|bmp|zip|h5|hdf5|pt|npy|npz)$"
+# A path only counts where it is one of such a file: 2023/15 is the number of a sample.
+_FILE = re.compile(
+    r"(?:.*[/\\])?([^/\\]+?)\.(?:ome\.tiff?|tiff?|svs|ndpi|mrxs|scn|bif|czi|vsi|lif|isyntax|dcm|btf|jpe?g|png|bmp|zip|h5|hdf5|pt|npy|npz)"
 )
 
 
@@ -64,7 +65,7 @@ def _date(text: str) -> str:
 
 def _number(text: str) -> str:
     """Return 7.0 as 7 and 1.2E+05 as 120000: Excel takes an id such as 12E4 for a number."""
-    if re.fullmatch(r"\d+(\.\d+)?(E\+?\d{1,2})?", text, re.IGNORECASE) and re.search("[.E]", text, re.IGNORECASE):
+    if re.fullmatch(r"\d{1,99}(\.\d+)?(E\+?\d{1,2})?", text, re.IGNORECASE) and re.search("[.E]", text, re.IGNORECASE):
         value = float(text)
         return str(int(value)) if value == int(value) < 1e15 else text
     return text
@@ -77,7 +78,7 @@ SPELLINGS = (
     Spelling("as dates", _date),
     Spelling("as numbers", _number),
     Spelling("whatever their case", str.casefold),
-    Spelling("without the suffix of a file", lambda text: _FILE_SUFFIX.sub("", text)),
+    Spelling("without the suffix of a file", lambda text: match[1] if (match := _FILE.fullmatch(text)) else text),
     Spelling("whatever their spaces, hyphens and underscores", lambda text: re.sub(r"[\s_-]+", "-", text)),
     # Not of the digits after a point: 1.05 is not 1.5.
     Spelling("without leading zeros", lambda text: re.sub(r"(?<![\d.,])0+(?=\d)", "", text)),
@@ -92,8 +93,8 @@ def match_ids(ours: Iterable[str], on_disk: Iterable[str]) -> IdMatches:
     ours, on_disk : iterable of str
         All ids of the table, also those that are not used, and all that were found; repeated ones count once.
     """
-    spelled = {text: text for text in (*ours, *on_disk)}
     left, right = dict.fromkeys(ours), dict.fromkeys(on_disk)
+    spelled = {text: text for text in (*left, *right)}
     found: dict[str, str] = {}
     notes = []
     for spelling in SPELLINGS:
