@@ -45,10 +45,13 @@ def image_cases(draw: st.DrawFn) -> Case:
     return Case("smear", "p1", files)
 
 
+_ZIP_DOORS = (("smear", "z.zip"),) * 4 + (("patients", "z.zip"), ("patients", ""), ("cohort", "z.zip"), ("cohort", ""))
+
+
 @st.composite
 def zip_cases(draw: st.DrawFn) -> Case:
     archive = draw(zip_files())
-    door, opened = draw(st.sampled_from((("smear", "z.zip"),) * 3 + (("patients", "z.zip"), ("patients", ""))))
+    door, opened = draw(st.sampled_from(_ZIP_DOORS))
     files = {"z.zip": archive}
     if not opened:
         files["p9/a.png"] = png()
@@ -66,14 +69,16 @@ def table_cases(draw: st.DrawFn) -> Case:
         return Case("labels", "cells.csv", {"cells.csv": draw(csv_files(CELLS))})
     name = {"csv": "t.csv", "xlsx": "t.xlsx"}.get(kind) or draw(st.sampled_from(_ODD_NAMES))
     content = draw({"csv": csv_files(), "xlsx": workbooks()}.get(kind, st.one_of(csv_files(), workbooks())))
-    door, opened = draw(st.sampled_from((("cohort", name), ("cohort", name), ("cohort", ""), ("patients", name))))
+    door, opened = draw(st.sampled_from((("cohort", name),) * 3 + (("cohort", ""), ("patients", name))))
+    if draw(st.integers(0, 9)) == 0:
+        door = door.replace("cohort", "checked cohort")
     return Case(door, opened, {name: content} | _NEIGHBOURS)
 
 
 @st.composite
 def saved_cases(draw: st.DrawFn) -> Case:
     kind = draw(st.sampled_from(_SAVED))
-    if kind in ("ensemble", "training patients"):
+    if kind in ("ensemble", "training patients", "added model"):
         files = {f"model/{name}": content for name, content in draw(saved.models()).items()}
         return Case(kind, "model", files)
     if kind == "evaluation":
@@ -91,13 +96,15 @@ def saved_cases(draw: st.DrawFn) -> Case:
         "patients": saved.cohort(),
         "cohort": saved.cohort(),
         "label map": saved.LABEL_MAP,
+        "journal": saved.JOURNAL,
         "classes map": saved.CLASSES_MAP,
     }[kind]
-    return Case(kind, "saved.json", {"saved.json": draw(mutated_json(content))})
+    name = "run.json" if kind == "journal" else "saved.json"
+    return Case(kind, name, {name: draw(mutated_json(content))})
 
 
-_SAVED = ("ensemble",) * 4 + ("training patients", "evaluation", "evaluation", "probe", "prediction", "prediction")
-_SAVED += ("saved cohort", "patients", "cohort", "label map", "classes map", "options", "options", "weights")
+_SAVED = ("ensemble",) * 4 + ("training patients", "added model", "journal", "probe", "label map", "classes map")
+_SAVED += ("evaluation", "prediction", "options") * 2 + ("saved cohort", "patients", "cohort", "weights")
 
 
 class _Canary:

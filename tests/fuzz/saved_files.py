@@ -204,7 +204,8 @@ def _tensors(draw: st.DrawFn, content: bytes) -> bytes:
             changed.flat[place % values.size] = draw(st.sampled_from(_FILLS))
             tensors[name] = changed
         elif kind == "dtype":
-            tensors[name] = np.nan_to_num(np.abs(values)).astype(draw(st.sampled_from(_DTYPES)))
+            with np.errstate(all="ignore"):
+                tensors[name] = np.nan_to_num(np.abs(values)).astype(draw(st.sampled_from(_DTYPES)))
         elif kind == "shape":
             shape = draw(
                 st.sampled_from(((), (0,), (1,), (values.size,), (values.size, 1), values.shape[::-1], (0, 3)))
@@ -257,6 +258,22 @@ LABEL_MAP = json.dumps(
         "rare": ["mastocytosis"],
         "follow_up": ["remission"],
         "unclear": ["suspected"],
+    }
+).encode()
+JOURNAL = json.dumps(
+    {
+        "runs": [
+            {
+                "cohort": "made",
+                "source": "/made",
+                "made_with": dict.fromkeys(("encoder", "weights_sha256", "preprocessing", "precision", "device"), "x")
+                | {"library_versions": {}},
+                "workers": 1,
+                "scheduler": None,
+                "started": "2026-01-01T00:00:00+00:00",
+            }
+        ],
+        "patients": {"p1": {"patient_id": "p1", "outcome": "encoded", "file": "p1.h5", "path": "/p1", "cells": 3}},
     }
 ).encode()
 CLASSES_MAP = json.dumps({"aml": "aml", "mds": "none", "cll": "none: CLL"}).encode()
