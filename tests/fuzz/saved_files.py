@@ -219,7 +219,7 @@ def _tensors(draw: st.DrawFn, content: bytes) -> bytes:
             tensors[name] = tensors[sorted(tensors)[0]]
         if not tensors:
             break
-    return bytes(save(tensors, metadata={"seal": "none"}))
+    return bytes(save({name: np.asarray(values) for name, values in tensors.items()}, metadata={"seal": "none"}))
 
 
 @st.composite
