@@ -128,7 +128,15 @@ def test_numbers_that_numpy_lacks_are_refused(tmp_path, kind):
 
 @pytest.mark.parametrize(
     "array",
-    [np.ones(3), np.ones((2, 2)), np.ones(2, int), np.ones(2, bool), np.array([1, np.inf]), np.array([np.nan, 1])],
+    [
+        np.ones(3),
+        np.ones((2, 2)),
+        np.ones(2, int),
+        np.ones(2, bool),
+        np.array([1, np.inf]),
+        np.array([np.nan, 1]),
+        np.array([1, 1e30]),
+    ],
 )
 def test_an_array_of_another_shape_type_or_without_end_is_refused(array):
     refuse_misfit({"a": np.ones(2, np.float16)}, {"a": (None,)})

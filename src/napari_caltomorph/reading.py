@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 LARGE, SMALL = 500_000_000, 100_000
 _LEVELS = 50  # Our files have less than ten
 _INTEGERS = 2**63
+_HUGE = 1e15  # Squares of real numbers in our files stay far below the largest of 32 bits
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -107,8 +108,8 @@ def refuse_misfit(arrays: Mapping[str, NDArray[Any]], shapes: Mapping[str, tuple
         if array.dtype.kind != "f" or not fits:
             wanted = ", ".join("any" if n is None else str(n) for n in shape)
             raise ValueError(f"{name} is {array.dtype} {array.shape}, expected are real numbers ({wanted})")
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name} contains a number that is not finite")
+        if not (np.abs(array) < _HUGE).all():
+            raise ValueError(f"{name} contains a number that is not finite, or far too large")
 
 
 def table_of(columns: Sequence[str], rows: Sequence[Any]) -> pd.DataFrame:

@@ -214,10 +214,12 @@ def test_sentence_names_where_the_smear_is_unlike_and_how_many_are_as_far_out():
         ("axes.0", lambda a: a[:, :4]),
         ("looks.0", lambda a: a[:0]),
         ("within.2", lambda a: a * 0),
+        ("embedding_variances.0", lambda a: a * np.float32(1e-40)),
         ("between.2", lambda a: a - 1e9),
         ("embedding_basis.0", lambda a: a[:3]),
         ("embedding_variances.0", lambda a: a[:-1]),
         ("centre.0", lambda a: np.append(a[1:], np.float32(np.inf))),
+        ("embedding_centre.0", lambda a: a + np.float32(1e30)),
         ("centre.0", lambda a: a.astype(int)),
     ],
 )

@@ -108,6 +108,7 @@ TAILS = np.concatenate([np.linspace(1, 0.05, 20), np.linspace(0.045, 0.005, 9), 
 _STEPS = 41
 _TINY = 1e-12
 _ORDINARY = -1.0
+_LEAST_VARIANCE = 1e-30  # Distances are divided by variances, as numbers of 32 bits
 
 Numbers = NDArray[np.floating]
 
@@ -276,8 +277,8 @@ def _member_of(tensors: Mapping[str, Numbers], k: int, width: int, embedding_wid
     }
     refuse_misfit(tensors, {f"{_MEMBER_TENSORS[name]}.{k}": shape for name, shape in shapes.items()})
     member = MemberDomain(**{name: tensors[f"{_MEMBER_TENSORS[name]}.{k}"] for name in shapes})
-    if not (len(member.cell_centres) and (member.within > 0).all() and (member.between >= 0).all()):
+    if not (len(member.cell_centres) and (member.between >= 0).all()):
         raise ValueError("a variance in it is negative, or cells have no centre")
-    if not (member.embedding_variances > 0).all():
-        raise ValueError("a variance in it is not positive")
+    if not all((variances > _LEAST_VARIANCE).all() for variances in (member.within, member.embedding_variances)):
+        raise ValueError("a variance in it is not positive, or far too small")
     return member
