@@ -138,3 +138,12 @@ def test_images_of_which_nobody_knows_whose_they_are_are_refused_with_the_folder
     (here / "p1" / "overview.png").write_bytes(b"x")
     with pytest.raises(SmearUnreadable, match="2 of the 3 images"):
         named_patients(one)
+
+
+def test_what_is_wrong_with_an_archive_is_told_for_a_cohort_too(write_patients, tmp_path):
+    here = write_patients("p1/AML/a", "p1/AML/b", "p2/MDS/c")
+    archive = Path(shutil.make_archive(str(tmp_path / "cohort"), "zip", here))
+    assert list(find_patients(archive / "p1" / "AML")) == ["a", "b"]
+    archive.write_bytes(archive.read_bytes()[:-40])
+    with pytest.raises(CohortUnreadable, match=r"cohort\.zip is not a zip archive that can be read"):
+        find_patients(archive)

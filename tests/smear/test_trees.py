@@ -181,3 +181,13 @@ def test_stacks_in_an_archive_are_patients_and_archives_in_it_are_not(tmp_path, 
     assert smear.patient_id == "p2"
     assert len(smear) == 3
     assert (smear.image(1) == stack[1]).all()
+
+
+def test_archives_of_patients_are_named_with_the_way_to_read_them(tmp_path, cohort_zip):
+    (tmp_path / "many").mkdir()
+    for name in ("p1.zip", "p2.zip"):
+        shutil.copy(cohort_zip, tmp_path / "many" / name)
+    with pytest.raises(SmearUnreadable, match=f"predict {tmp_path / 'many'} --each"):
+        read_smear(tmp_path / "many")
+    with pytest.raises(SmearUnreadable, match=r"p1\.zip, p2\.zip.*Unpack"):
+        read_smear(shutil.make_archive(str(tmp_path / "nested"), "zip", tmp_path / "many"))

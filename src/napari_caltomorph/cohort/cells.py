@@ -129,6 +129,7 @@ def _check_images(path: str, *, is_checked: bool) -> _Measured:
     try:
         smear = open_place(path)
         found: dict[str, Any] = {"n_images": len(smear), "n_cells": len(smear), "slides": len(smear.slides)}
+        found["notes"] = smear.notes
         if not is_checked:
             return found, list(map(os.path.realpath, paths_of(path)))
         smear = check_smear(smear)

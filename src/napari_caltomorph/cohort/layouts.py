@@ -21,8 +21,8 @@ from napari_caltomorph.cohort.slides import join_slides, split_slides
 from napari_caltomorph.cohort.table_columns import canonical, keep_where
 from napari_caltomorph.cohort.table_file import is_table, read_table
 from napari_caltomorph.encoding.h5_reader import is_feature_file
-from napari_caltomorph.errors import CohortUnreadable, printable
-from napari_caltomorph.smear.trees import folders_in
+from napari_caltomorph.errors import CohortUnreadable, SmearUnreadable, printable
+from napari_caltomorph.smear.trees import archive_of, folders_in, open_tree
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,11 @@ class Layout:
 
 def find_layout(path: Path, name: str) -> Layout:
     """Return a layout by name, or for ``auto`` the first that recognises the path; `CohortUnreadable` if none does."""
-    if not path.exists():
+    try:
+        is_tree = open_tree(path) is not None
+    except SmearUnreadable as error:
+        raise CohortUnreadable(str(error)) from error
+    if not (is_tree or path.exists()):
         raise CohortUnreadable(f"{path} does not exist; check the path.")
     if name != "auto":
         if name not in LAYOUTS:
@@ -60,8 +64,9 @@ def find_layout(path: Path, name: str) -> Layout:
 
 
 def _content_of(path: Path) -> str:
-    if not path.is_dir():
-        return "a file that does not end like a table: .csv, .tsv, .xlsx or .parquet"
+    if path.exists() and not path.is_dir() and archive_of(path) is None:
+        kind = "a file that does not end like a table: .csv, .tsv, .xlsx or .parquet"
+        return kind if path.is_file() else "no regular file"
     folders = len(folders_in(path))
     return f"{folders} folders, none of them with cell images or features" if folders else "no folder, and no .h5 file"
 

@@ -179,9 +179,11 @@ def _make_smear(path: Path, tree: Tree, listing: Listing) -> Smear:
     if not listing.cells:
         found = ", ".join(printable(p) for p in sorted(listing.passed_over, key=natural)[:3]) or "nothing"
         more = f" and {len(listing.passed_over) - 3} more" if len(listing.passed_over) > 3 else ""
-        raise SmearUnreadable(
-            f"{path} holds no cell image ({IMAGE_KINDS}); found {found}{more}. Choose the export's folder."
-        )
+        fix = "Choose the export's folder."
+        if any(one.lower().endswith(".zip") for one in listing.passed_over):
+            each = f"Open one archive, or use `caltomorph predict {shlex.quote(str(path))} --each` in the terminal."
+            fix = each if path.is_dir() else "Unpack it: archives in an archive are not read."
+        raise SmearUnreadable(f"{path} holds no cell image ({IMAGE_KINDS}); found {found}{more}. {fix}")
     cells = sorted(listing.cells, key=lambda cell: natural(cell[0]))
     paths = [name for name, _ in cells]
     stored = _read_headers(tree, paths)
