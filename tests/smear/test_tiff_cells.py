@@ -195,6 +195,28 @@ def test_one_file_of_a_set_is_no_cell_without_the_others(tmp_path):
         check_smear(read_smear(tmp_path))
 
 
+def test_grey_cell_with_ome_xml_by_hand_is_read():
+    xml = b'<OME xmlns="x"><Image><Pixels PhysicalSizeX="0.2"/></Image></OME>'
+    (image,) = images_of(written(CHANNELS[0, 0], description=xml, metadata=None, photometric="minisblack"))
+    assert (image[..., 0] == CHANNELS[0, 0]).all()
+
+
+def test_images_of_one_ome_file_whose_channels_differ_in_their_colours_are_refused():
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file, ome=True) as tiff:
+        for colors in ([-16776961, 16711935, 65535], [65535, 16711935, -16776961]):
+            tiff.write(CHANNELS[0], photometric="minisblack", metadata={"axes": "CYX", "Channel": {"Color": colors}})
+    with pytest.raises(CellUnreadable, match="save its cells as RGB"):
+        images_of(file)
+
+
+def test_copy_of_one_cell_with_the_description_of_its_stack_is_one_cell():
+    stack = written(CELLS, imagej=True, photometric="rgb", metadata={"axes": "ZYXS"})
+    stack.seek(0)
+    description = tifffile.TiffFile(stack).pages.first.description
+    assert_same(written(CELLS[2], description=description, metadata=None, photometric="rgb"), [CELLS[2]])
+
+
 def test_several_cells_in_one_of_several_files_are_not_one_cell(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", CELLS[0], photometric="rgb")
     tifffile.imwrite(tmp_path / "b.tif", CELLS[1:], photometric="rgb")

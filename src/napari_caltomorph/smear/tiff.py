@@ -6,7 +6,7 @@ pages can be reduced copies or masks. tifffile's series and axes say which; what
 
 from __future__ import annotations
 
-import io
+import contextlib
 import logging
 import math
 import threading
@@ -19,11 +19,11 @@ from xml.etree import ElementTree
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from napari_caltomorph.errors import CellUnreadable
 from napari_caltomorph.smear.pixel_size import pixel_size_um
-from napari_caltomorph.smear.pixels import MALFORMED, SIDEWAYS, USED_BITS, Alpha, StoredCell, refuse_if_large
+from napari_caltomorph.smear.pixels import MALFORMED, SIDEWAYS, StoredCell
+from napari_caltomorph.smear.tiff_page import alpha_of, bits_of, is_grey, read_image_at, read_page
 
 # tifffile logs what it survives; what it does not survive we say ourselves.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
@@ -42,19 +42,6 @@ _OTHER_KINDS = (
 )
 
 _PHOTOMETRIC = tifffile.PHOTOMETRIC
-_COMPRESSION = tifffile.COMPRESSION
-# Their decoders return RGB already.
-_JPEGS = frozenset({_COMPRESSION.OJPEG, _COMPRESSION.JPEG, _COMPRESSION.ALT_JPEG, _COMPRESSION.JPEG_LOSSY})
-# Strips of these are whole images with a size of their own; what is not among Pillow's formats is refused.
-_IMAGES_IN_STRIPS = tifffile.TIFF.IMAGE_COMPRESSIONS
-_FORMATS_IN_STRIPS = ("JPEG", "JPEG2000", "PNG", "WEBP")
-_BLOCK = 16  # Pixels
-
-_ALPHA = {
-    tifffile.EXTRASAMPLE.ASSOCALPHA: Alpha.PREMULTIPLIED,
-    tifffile.EXTRASAMPLE.UNASSALPHA: Alpha.STRAIGHT,
-}  # an extra sample of unspecified kind is none, by TIFF 6
-
 _RED_GREEN_BLUE, _WHITE = [(255, 0, 0), (0, 255, 0), (0, 0, 255)], (255, 255, 255)
 _CELLS_OR_COLORS = "3 grey pages can be 3 cells or the colours of one; save its cells as RGB"
 
@@ -66,10 +53,6 @@ class _Plane:
     page: tifffile.TiffPage  # Describes the pixels
     place: int  # Its order in the file
     read: Callable[[], NDArray[Any]]
-
-    @property
-    def is_grey(self) -> bool:
-        return bool(self.page.photometric != _PHOTOMETRIC.PALETTE and self.page.samplesperpixel < 3)
 
     @property
     def is_extra(self) -> bool:
@@ -86,17 +69,17 @@ def tiff_cells(file: BinaryIO) -> list[StoredCell]:
         tiff, series = _open(file)
     except MALFORMED:  # a description written by hand, or pages unlike the first: each page says what it is
         tiff, series = _open(file, is_ome=False, is_imagej=False, is_shaped=False)
-    _refuse_if_description_misfits(tiff, series)
+    _refuse_if_cut_off(tiff, series)
     cells = [planes for one in series for planes in _cells_of_series(tiff, one)]
     # Reduced copies and masks are no cells, unless there is nothing else.
     cells = [planes for planes in cells if not planes[0].is_extra] or cells
-    is_grey = len(cells[0]) == 1 and cells[0][0].is_grey
-    if len({(planes[0].page.dtype, len(planes), planes[0].is_grey) for planes in cells}) > 1:
+    are_grey = len(cells[0]) == 1 and is_grey(cells[0][0].page)
+    if len({(planes[0].page.dtype, len(planes), is_grey(planes[0].page)) for planes in cells}) > 1:
         raise CellUnreadable("pages of different kinds, such as a cell and its mask; save the cells alone, as RGB")
-    if len(cells) == 3 and is_grey:
+    if len(cells) == 3 and are_grey:
         raise CellUnreadable(_CELLS_OR_COLORS)
     lock, size = threading.Lock(), pixel_size_um(tiff)
-    return [_stored(planes, is_grey, lock, size) for planes in sorted(cells, key=lambda planes: planes[0].place)]
+    return [_stored(planes, are_grey, lock, size) for planes in sorted(cells, key=lambda planes: planes[0].place)]
 
 
 def has_pages(file: BinaryIO) -> bool:
@@ -127,8 +110,10 @@ def _open(file: BinaryIO, **kinds: bool) -> tuple[tifffile.TiffFile, list[tifffi
     others = {f"is_{kind}": False for kind in _OTHER_KINDS}
     tiff = tifffile.TiffFile(file, _multifile=False, **others, **kinds)
     _count_pages(tiff)
-    if tiff.is_ome:
-        _check_ome(tiff)
+    count = len(tiff.pages)
+    # tifffile makes a list of what is declared. Up to four samples of a page are planes.
+    if tiff.is_ome and any(planes > 4 * count or pages > count for planes, pages in _pixels_of_ome(tiff)):
+        raise ValueError("OME-XML declares more than there is")
     series = tiff.series
     if series[0].kind == "generic":
         # tifffile takes any page of half the size for a reduced copy; here only what is marked as one is.
@@ -138,24 +123,27 @@ def _open(file: BinaryIO, **kinds: bool) -> tuple[tifffile.TiffFile, list[tifffi
     return tiff, series
 
 
-def _check_ome(tiff: tifffile.TiffFile) -> None:
-    """Raise where OME-XML is incomplete, or declares more planes than there are: tifffile makes a list of them."""
-    pages = len(tiff.pages)
+def _pixels_of_ome(tiff: tifffile.TiffFile) -> Iterator[tuple[int, int]]:
+    """Yield how many planes each image of OME-XML has, and the largest number of pages that it is read from."""
     for pixels in ElementTree.fromstring(tiff.ome_metadata or "").iterfind(".//{*}Pixels"):
-        planes = math.prod(int(pixels.attrib[f"Size{axis}"]) for axis in "ZCT")
-        counts = [int(data.get(name, 0)) for data in pixels for name in ("IFD", "NumPlanes", "PlaneCount")]
-        if planes > 4 * pages or max(counts, default=0) > pages:  # up to four samples are one page
-            raise ValueError("OME-XML declares more than there is")
+        pages = [int(data.get(name, 0)) for data in pixels for name in ("IFD", "NumPlanes", "PlaneCount")]
+        yield math.prod(int(pixels.attrib[f"Size{axis}"]) for axis in "ZCT"), max(pages, default=0)
 
 
-def _refuse_if_description_misfits(tiff: tifffile.TiffFile, series: list[tifffile.TiffPageSeries]) -> None:
-    """Refuse pages whose description says more of them than can be found; their colours may be elsewhere."""
-    page = tiff.pages.first
-    if series[0].kind != "generic" or not (page.is_ome or page.is_imagej):
+def _refuse_if_cut_off(tiff: tifffile.TiffFile, series: list[tifffile.TiffPageSeries]) -> None:
+    """Refuse pages where the description names more than are there: a cell's colours may be elsewhere."""
+    page, declared = tiff.pages.first, 0
+    if series[0].kind != "generic":
         return
-    after = tiff.filehandle.size - (page.dataoffsets[0] + page.nbytes) if page.is_final else 0
-    if _Plane(page, 0, page.asarray).is_grey or (page.is_imagej and len(tiff.pages) == 1 and after >= page.nbytes):
-        raise CellUnreadable("cut off, or one of a set of files: its description names more images than are there")
+    with contextlib.suppress(*MALFORMED):
+        if tiff.is_ome:
+            declared = sum(planes for planes, _ in _pixels_of_ome(tiff))
+        elif tiff.is_imagej:
+            declared = int((tiff.imagej_metadata or {}).get("images", 1))
+    # Copies of single cells may have the description of their stack.
+    is_rest_there = page.is_final and page.dataoffsets[0] + 2 * page.nbytes <= tiff.filehandle.size
+    if declared > len(tiff.pages) and (is_grey(page) or (tiff.is_imagej and is_rest_there)):
+        raise CellUnreadable(f"cut off, or one of a set of files: {declared} images declared, {len(tiff.pages)} found")
 
 
 def _cells_of_series(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Iterator[_Planes]:
@@ -168,8 +156,8 @@ def _cells_of_series(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -
         raise CellUnreadable(f"its description ({axes} {shape}) does not fit its pages ({page.axes} {page.shape})")
     planes = _planes(tiff, series, count)
     channels = next((n for n, axis in enumerate(axes[:outside]) if axis in "CS"), None)
-    if channels is None or not planes[0].is_grey:
-        if planes[0].is_grey and 3 in outer:
+    if channels is None or not is_grey(planes[0].page):
+        if is_grey(planes[0].page) and 3 in outer:
             raise CellUnreadable(_CELLS_OR_COLORS)
         yield from ((plane,) for plane in planes)
         return
@@ -186,35 +174,35 @@ def _planes(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, count: int
             raise CellUnreadable(f"truncated: {count} images declared")
         if series.keyframe.photometric == _PHOTOMETRIC.PALETTE:
             pages = [page.aspage() for page in pages]  # each with its own palette
-        return [_Plane(page.keyframe, page.index, partial(_decoded, page)) for page in pages]
+        return [_Plane(page.keyframe, page.index, partial(read_page, page)) for page in pages]
     page, start = series.keyframe, series.dataoffset
     if start is None or start + count * page.nbytes > tiff.filehandle.size or page.bitspersample not in (8, 16):
         raise CellUnreadable(f"truncated: {count} images declared")
-    return [_Plane(page, n, partial(_image_at, page, start + n * page.nbytes)) for n in range(count)]
+    return [_Plane(page, n, partial(read_image_at, page, start + n * page.nbytes)) for n in range(count)]
 
 
 def _order_of_channels(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> list[int]:
     """Return which channel is red, green and blue: as they are coloured, in this order where they are not."""
+    found: set[tuple[tuple[int, ...], ...]] = set()  # colours of the channels, of each image
     if series.kind == "imagej":
-        colors = [tuple(table[:, -1].tolist()) for table in (tiff.imagej_metadata or {}).get("LUTs", [])[:3]]
+        found = {tuple(tuple(table[:, -1].tolist()) for table in (tiff.imagej_metadata or {}).get("LUTs", [])[:3])}
     elif series.kind == "ome":
-        images = ElementTree.fromstring(tiff.ome_metadata or "").findall("{*}Image")
-        colors = [_color_of_ome(channel.get("Color", "-1")) for channel in images[0].findall("{*}Pixels/{*}Channel")]
-    else:
-        colors = []
-    if set(colors) <= {_WHITE}:
+        images = ElementTree.fromstring(tiff.ome_metadata or "").iterfind(".//{*}Pixels")
+        found = {tuple(map(_color_of_ome, image.iterfind("{*}Channel"))) for image in images}
+    if all(set(colors) <= {_WHITE} for colors in found):
         return [0, 1, 2]
-    if sorted(colors) != sorted(_RED_GREEN_BLUE):
+    colors = next(iter(found))
+    if len(found) > 1 or sorted(colors) != sorted(_RED_GREEN_BLUE):
         raise CellUnreadable("3 channels as separate pages, not coloured red, green and blue; save its cells as RGB")
     return [colors.index(color) for color in _RED_GREEN_BLUE]
 
 
-def _color_of_ome(value: str) -> tuple[int, ...]:
-    """OME writes red, green, blue and alpha as one signed number."""
-    return tuple((int(value) % 2**32).to_bytes(4, "big")[:3])
+def _color_of_ome(channel: ElementTree.Element) -> tuple[int, ...]:
+    """Return red, green and blue, which OME writes with alpha as one signed number."""
+    return tuple((int(channel.get("Color", "-1")) % 2**32).to_bytes(4, "big")[:3])
 
 
-def _stored(planes: _Planes, is_grey: bool, lock: threading.Lock, size_um: float | None) -> StoredCell:
+def _stored(planes: _Planes, are_grey: bool, lock: threading.Lock, size_um: float | None) -> StoredCell:
     page = planes[0].page
     orientation = page.tags.valueof("Orientation", 1)
     sides = (page.imagelength, page.imagewidth)
@@ -223,98 +211,16 @@ def _stored(planes: _Planes, is_grey: bool, lock: threading.Lock, size_um: float
         height,
         width,
         partial(_read, planes, lock),
-        bits=_bits(page),
-        colors=1 if is_grey else 3,
-        alpha=_ALPHA.get(page.extrasamples[-1], Alpha.NONE) if page.extrasamples else Alpha.NONE,
+        bits=bits_of(page),
+        colors=1 if are_grey else 3,
+        alpha=alpha_of(page),
         is_inverted=page.photometric == _PHOTOMETRIC.MINISWHITE,
         orientation=orientation,
         pixel_size_um=size_um,
     )
 
 
-def _bits(page: tifffile.TiffPage) -> int | None:
-    """Return how many bits a sample uses; None where 16 are stored and the file does not say."""
-    if page.photometric == _PHOTOMETRIC.PALETTE:
-        return 8  # the colours of the palette
-    if page.bitspersample != 16:
-        return page.bitspersample if isinstance(page.bitspersample, int) else 8
-    # Some write the brightest value of each image here: as a scale it would make every cell equally bright.
-    claims = np.unique(page.tags.valueof("SMaxSampleValue", 0))
-    return next((bits for bits in USED_BITS if len(claims) == 1 and claims[0] == 2**bits - 1), None)
-
-
 def _read(planes: _Planes, lock: threading.Lock) -> NDArray[Any]:
     with lock:
         images = [plane.read() for plane in planes]
     return images[0] if len(images) == 1 else np.stack(images, axis=-1)
-
-
-def _image_at(page: tifffile.TiffPage, offset: int) -> NDArray[Any]:
-    _refuse_before_decoding(page)
-    kind = np.dtype(f"{page.parent.byteorder}{page.dtype.char}")
-    pixels = page.parent.filehandle.read_array(kind, math.prod(page.shape), offset).reshape(page.shape)
-    return _colored(page, pixels)
-
-
-def _decoded(page: tifffile.TiffPage | tifffile.TiffFrame) -> NDArray[Any]:
-    _refuse_before_decoding(page.keyframe)
-    _refuse_damaged_strips(page)
-    return _colored(page.keyframe, page.asarray())
-
-
-def _colored(page: tifffile.TiffPage, pixels: NDArray[Any]) -> NDArray[Any]:
-    """Return what is read with its samples last, and a palette or YCbCr as RGB."""
-    if page.axes.startswith("S"):
-        return np.moveaxis(pixels, 0, -1)
-    if page.photometric == _PHOTOMETRIC.PALETTE:
-        # Writers scale a palette to 16 bits by 256 or by 257, and a few not at all; the high byte undoes both.
-        palette = page.colormap if page.colormap.max() < 256 else page.colormap >> 8
-        return np.asarray(palette.T.astype(np.uint8)[pixels.astype(np.intp)])
-    if page.photometric == _PHOTOMETRIC.YCBCR and page.compression not in _JPEGS:
-        height, width = pixels.shape[:2]
-        return np.asarray(Image.frombytes("YCbCr", (width, height), pixels.tobytes()).convert("RGB"))
-    return pixels
-
-
-def _refuse_before_decoding(page: tifffile.TiffPage) -> None:
-    """Refuse, before any memory is taken, what no rule covers."""
-    refuse_if_large(page.imagelength, page.imagewidth)
-    refuse_if_large(page.tilelength, page.tilewidth)
-    if page.photometric == _PHOTOMETRIC.SEPARATED:
-        raise CellUnreadable("CMYK colours in a TIFF; export it as RGB")
-    if page.photometric > _PHOTOMETRIC.YCBCR or page.photometric == _PHOTOMETRIC.MASK:
-        raise CellUnreadable(f"{_PHOTOMETRIC(page.photometric).name} colours; export it as RGB")
-    bits = page.bitspersample
-    if page.dtype not in (bool, np.uint8, np.uint16) or not isinstance(bits, int):
-        kind = page.dtype if page.dtype not in (np.uint8, np.uint16) else f"{bits}-bit"
-        raise CellUnreadable(f"{kind} pixels; only images of 1 to 16 bits are read")
-    if page.samplesperpixel > 4 or page.imagedepth > 1:
-        raise CellUnreadable(f"shape {page.shape} is no colour image")
-
-
-def _refuse_damaged_strips(page: tifffile.TiffPage | tifffile.TiffFrame) -> None:
-    """Refuse strips or tiles that are not all there, and images in them that are larger than the header says."""
-    keyframe, file = page.keyframe, page.parent.filehandle
-    chunks = list(zip(page.dataoffsets, page.databytecounts, strict=False))
-    # Strips of no bytes are what remains when an export stops between header and pixels.
-    if not chunks or any(not count or offset + count > file.size for offset, count in chunks):
-        raise CellUnreadable("truncated")
-    if keyframe.compression not in _IMAGES_IN_STRIPS:
-        return
-    for offset, count in chunks:
-        file.seek(offset)
-        _refuse_if_larger_than_declared(keyframe, (keyframe.jpegheader or b"") + file.read(count))
-
-
-def _refuse_if_larger_than_declared(page: tifffile.TiffPage, strip: bytes) -> None:
-    """Refuse an image in a strip or tile that would unpack to more than the page's header says."""
-    length, width = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
-    try:
-        with Image.open(io.BytesIO(strip), formats=_FORMATS_IN_STRIPS) as image:
-            size = image.size
-    except UnidentifiedImageError as error:
-        name = _COMPRESSION(page.compression).name
-        raise CellUnreadable(f"damaged, or compressed as {name}; save it without compression") from error
-    # Encoders fill their blocks; some of them count that.
-    if size[0] > width + _BLOCK or size[1] > length + _BLOCK:
-        raise CellUnreadable(f"an image of {size[0]} x {size[1]} pixels in a strip of {width} x {length}")
