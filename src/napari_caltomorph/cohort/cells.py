@@ -166,10 +166,23 @@ def _row_sums(values: NDArray[np.float32]) -> NDArray[np.uint64]:
 
 
 def cell_shares(place: StrPath, cells: Collection[str] = ()) -> dict[str, float]:
-    """Return the share that each cell type has of a smear's labelled cells; empty where no cell is labelled.
+    """Return the share that each cell type has of a smear's labelled cells; only names are read.
 
-    Only names are read. With `cells`, such as the usable ones, these alone are counted; all where none of them is in
-    the smear. Raises `SmearUnreadable`.
+    Parameters
+    ----------
+    place : str or Path
+        Where the smear is; see `Smear.place`.
+    cells : collection of str
+        The cells to count, such as the usable ones; all where none of them is in the smear.
+
+    Returns
+    -------
+    dict of str to float
+        Cell type -> share; empty where no cell is labelled.
+
+    Raises
+    ------
+    SmearUnreadable
     """
     smear = open_place(str(place))
     wanted = set(cells) & set(smear.cells) or set(smear.cells)

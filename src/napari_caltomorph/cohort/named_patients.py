@@ -17,7 +17,11 @@ from napari_caltomorph.storage import StrPath, place_of
 def named_patients(places: Sequence[StrPath], *, slides: bool = False) -> dict[str, FoundPatient]:
     """Return the patient of each folder, archive, stack or image, by id; all images of one folder are one patient.
 
-    With `slides`, the folders in each are known to be slides of that patient.
+    Parameters
+    ----------
+    places : sequence of str or Path
+    slides : bool
+        The folders in each place are known to be slides of that patient.
 
     Raises
     ------

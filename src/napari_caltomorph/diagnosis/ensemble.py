@@ -46,7 +46,21 @@ class Ensemble:
     def load(cls, folder: StrPath, device: torch.device | str = "cpu") -> Ensemble:
         """Load a model folder; nothing in it is executed.
 
-        Raises `ModelRefused` where it is no model, a member is missing or changed, or ``model.json`` was edited.
+        Parameters
+        ----------
+        folder : str or Path
+        device : torch.device or str
+            Where the members compute.
+
+        Returns
+        -------
+        Ensemble
+            M members in evaluation mode.
+
+        Raises
+        ------
+        ModelRefused
+            It is no model, a member is missing or changed, or ``model.json`` was edited.
         """
         folder = Path(folder)
         description = read_description(folder)
@@ -56,9 +70,23 @@ class Ensemble:
     def save(self, folder: StrPath, *, overwrite: bool = False, scratch: StrPath | None = None) -> Ensemble:
         """Write the model folder: ``model.json``, one safetensors a member, the domain, the card, and ``private/``.
 
-        With `overwrite` the folder of another model is replaced, with all files in it. `scratch` is where the files are
-        written first (see `storage.replacing_folder`). The ensemble returned has the description that names its files.
-        Raises `OutputRefused` where the folder exists, or cannot be written; nothing half-written remains.
+        Parameters
+        ----------
+        folder : str or Path
+        overwrite : bool
+            The folder of another model is replaced, with all files in it.
+        scratch : str or Path, optional
+            Where the files are written first (see `storage.replacing_folder`).
+
+        Returns
+        -------
+        Ensemble
+            With the description that names its files.
+
+        Raises
+        ------
+        OutputRefused
+            The folder exists, or cannot be written; nothing half-written remains.
         """
         folder, scratch = Path(folder), None if scratch is None else Path(scratch)
         if overwrite and folder.is_dir() and any(folder.iterdir()) and not (folder / "model.json").is_file():
@@ -79,11 +107,27 @@ class Ensemble:
     def predict(
         self, features: Features, *, alone: NDArray[np.float64] | None = None, progress: OnProgress = ignore
     ) -> Prediction:
-        """Diagnose one patient from a bag of N >= 1 cells.
+        """Diagnose one patient from a bag of cells.
 
-        `alone` (N, C) is `Prediction.alone` of these cells, where it is known: it does not depend on the other cells of
-        a bag. Raises `FeaturesRefused` where the features come from another encoder than the ensemble's; both are
-        named.
+        Parameters
+        ----------
+        features : Features
+            (N, D) of N >= 1 cells, by the encoder that the ensemble was trained on.
+        alone : ndarray, optional
+            (N, C) float64: `Prediction.alone` of these cells, where it is known. It does not depend on the other
+            cells of a bag.
+        progress : callable
+            See `OnProgress`.
+
+        Returns
+        -------
+        Prediction
+            Of M members, N cells and C classes.
+
+        Raises
+        ------
+        FeaturesRefused
+            The features come from another encoder than the ensemble's, both of which are named, or no output is finite.
         """
         self.refuse_other_features(features)
         description = self.description
@@ -117,9 +161,24 @@ class Ensemble:
         )
 
     def member_outputs(self, features: Features, members: Sequence[int] | None = None) -> MemberOutputs:
-        """Return what members, by default all, return for one patient, without single cells: cheaper than `predict`.
+        """Return what members return for one patient, without single cells: cheaper than `predict`.
 
-        Raises `FeaturesRefused` where the features come from another encoder, or are so large that no output is finite.
+        Parameters
+        ----------
+        features : Features
+            (N, D) of N >= 1 cells.
+        members : sequence of int, optional
+            Numbers of m members, by default of all.
+
+        Returns
+        -------
+        MemberOutputs
+            Probabilities (m, C), hemoglobin (m,) and embeddings (m, width).
+
+        Raises
+        ------
+        FeaturesRefused
+            The features come from another encoder, or are so large that no output is finite.
         """
         self.refuse_other_features(features)
         chosen = range(len(self.members)) if members is None else members

@@ -48,10 +48,25 @@ def place_for(name: str) -> Path:
 
 
 def add_model(folder: StrPath, name: str | None = None) -> Path:
-    """Copy a model folder, with `private/`, to where it is found by its name, by default that of the folder.
+    """Copy a model folder, with `private/`, to where it is found by its name.
 
-    Raises `ModelRefused` where the model cannot be used, or the name is the demo's or cannot be a folder's. Raises
-    `OutputRefused` where there is a model of this name, or the models folder cannot be written.
+    Parameters
+    ----------
+    folder : str or Path
+    name : str, optional
+        By default that of the folder.
+
+    Returns
+    -------
+    Path
+        The copy.
+
+    Raises
+    ------
+    ModelRefused
+        The model cannot be used, or the name is the demo's or cannot be a folder's.
+    OutputRefused
+        There is a model of this name, or the models folder cannot be written.
     """
     folder = Path(folder)
     target = place_for(folder.resolve().name if name is None else name)
@@ -67,7 +82,27 @@ def add_model(folder: StrPath, name: str | None = None) -> Path:
 
 
 def export_model(name: str, target: StrPath) -> Path:
-    """Copy a model without `private/`, which could identify its patients; raises `ModelRefused`, `OutputRefused`."""
+    """Copy a model without `private/`, which could identify its patients.
+
+    Parameters
+    ----------
+    name : str
+        Of an installed model, or a model folder.
+    target : str or Path
+        New folder.
+
+    Returns
+    -------
+    Path
+        The new folder.
+
+    Raises
+    ------
+    ModelRefused
+        There is no such model, or a file of it is missing.
+    OutputRefused
+        The folder exists, or cannot be written.
+    """
     folder, target = find_model(name), Path(target)
     with replacing_folder(target) as part:
         _copy_public(folder, part)

@@ -31,9 +31,18 @@ class Predictor:
 
     @classmethod
     def of(cls, prediction: Prediction, options: PredictOptions) -> Predictor:
-        """Return a predictor with the model of a prediction: the one of `options`, or an installed one.
+        """Return a predictor with the model of a prediction.
 
-        Raises `ModelRefused` where it is not on this machine.
+        Parameters
+        ----------
+        prediction : Prediction
+        options : PredictOptions
+            Its model is taken where it is the one of the prediction, otherwise an installed one.
+
+        Raises
+        ------
+        ModelRefused
+            The model is not on this machine.
         """
         for name in (options.model, *installed_models()):
             try:
@@ -76,9 +85,26 @@ class Predictor:
         return encoder
 
     def predict(self, smear: Smear, *, progress: OnProgress = ignore) -> tuple[Smear, Prediction]:
-        """Grade a smear if it is not graded yet, encode it, and diagnose its usable cells; return both results.
+        """Grade a smear if it is not graded yet, encode it, and diagnose its usable cells.
 
-        A user's choice of cells is kept. Raises a `CaltomorphError` that names the fix.
+        Parameters
+        ----------
+        smear : Smear
+            A user's choice of cells is kept.
+        progress : callable
+            See `OnProgress`.
+
+        Returns
+        -------
+        Smear
+            With the grade of each cell.
+        Prediction
+            Of its usable cells.
+
+        Raises
+        ------
+        CaltomorphError
+            No cell is usable, the encoder's weights are missing, ...; the message names the fix.
         """
         progress(Progress("Loading the model", 0, 1, "models"))
         encoder, ensemble = self.encoder, self.ensemble
@@ -100,9 +126,26 @@ class Predictor:
     def features_of(
         self, prediction: Prediction, smear: Smear | None = None, *, progress: OnProgress = ignore
     ) -> Features:
-        """Return the features of a prediction, in the order of its cells: from the cache, or encoded again.
+        """Return the features of a prediction: from the cache, or encoded again.
 
-        Raises `FeaturesRefused` where they are not in the cache, and the images of `smear` are missing or have changed.
+        Parameters
+        ----------
+        prediction : Prediction
+            Of N cells.
+        smear : Smear, optional
+            Its images, by default those at the place that the prediction names.
+        progress : callable
+            See `OnProgress`.
+
+        Returns
+        -------
+        Features
+            (N, D) in the order of the prediction's cells.
+
+        Raises
+        ------
+        FeaturesRefused
+            They are not in the cache, and the images are missing or have changed.
         """
         weights, fingerprint = prediction.encoder_weights_sha256, prediction.smear_fingerprint
         if weights is not None and fingerprint is not None:

@@ -30,11 +30,24 @@ _LONGEST, _KEPT = 252, 100
 
 
 def save_predictions(predictions: Sequence[Prediction], folder: StrPath) -> list[Path]:
-    """Write one row a patient, one row a cell, and each prediction whole, into a folder; return the files written.
+    """Write one row a patient, one row a cell, and each prediction whole, into a folder.
 
-    The ``prediction.json`` of a single patient is next to the tables; with several patients each has a folder. Files of
-    these names are replaced. Raises `OutputRefused` where two patients have the same id, or the folder cannot be
-    written.
+    Parameters
+    ----------
+    predictions : sequence of Prediction
+    folder : str or Path
+        Files of these names are replaced.
+
+    Returns
+    -------
+    list of Path
+        The files written: each ``prediction.json``, next to the tables for a single patient and in a folder of its own
+        for several; then ``predictions.csv`` and ``cells.csv``.
+
+    Raises
+    ------
+    OutputRefused
+        Two patients have the same id, or the folder cannot be written.
     """
     refuse_repeated_ids([p.patient_id for p in predictions])
     folder, paths = Path(folder), []

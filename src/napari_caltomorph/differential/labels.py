@@ -137,7 +137,19 @@ _COLUMNS = tuple(field.name for field in fields(CellLabel))
 
 
 def save_labels(labels: CellLabels, path: StrPath) -> None:
-    """Write one row per cell, with the columns of `CellLabel`; `OutputRefused` when it cannot be written."""
+    """Write one row per cell as CSV.
+
+    Parameters
+    ----------
+    labels : CellLabels
+        Their fields are the columns.
+    path : str or Path
+
+    Raises
+    ------
+    OutputRefused
+        It cannot be written.
+    """
     table = pd.DataFrame([[getattr(row, name) for name in _COLUMNS] for row in labels.rows], columns=list(_COLUMNS))
     write_csv(table, Path(path))
 

@@ -116,9 +116,24 @@ class Probe:
         return np.asarray(exps / exps.sum(axis=1, keepdims=True))
 
     def differential(self, features: Features, corrections: Mapping[str, str] | None = None) -> Differential:
-        """Count the cells of one smear by type; `FeaturesRefused` where another encoder made the features.
+        """Count the cells of one smear by type.
 
-        `corrections` are types by hand (`CellLabels.of`), which replace those that the probe calls.
+        Parameters
+        ----------
+        features : Features
+            (N, D) by the encoder that the probe was trained on.
+        corrections : mapping of str to str, optional
+            Cell -> type by hand (`CellLabels.of`), which replaces the one that the probe calls.
+
+        Returns
+        -------
+        Differential
+            Of N cells.
+
+        Raises
+        ------
+        FeaturesRefused
+            Another encoder made the features.
         """
         probabilities = self.probabilities(features)
         by_hand = {cell: cell_type(name).name for cell, name in (corrections or {}).items()}

@@ -152,9 +152,18 @@ def find_encoder(name: str) -> Encoder:
 
 
 def find_weights(encoder: Encoder, given: StrPath | None = None) -> Path:
-    """Return the weights file: the given one, or the one kept for this encoder.
+    """Return the weights file of an encoder.
 
-    Raises `WeightsMissing` where it is not on this machine; the message says how to get it.
+    Parameters
+    ----------
+    encoder : Encoder
+    given : str or Path, optional
+        A file; without it, the one that is kept for this encoder.
+
+    Raises
+    ------
+    WeightsMissing
+        It is not on this machine; the message says how to get it.
     """
     if given is not None:
         given = Path(given)

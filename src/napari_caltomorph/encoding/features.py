@@ -72,8 +72,21 @@ class Features:
     def load(cls, path: StrPath, *, waiting: Callable[[], object] = lambda: None) -> Features:
         """Read a bag of features; files of GenBloom, CLAM, TRIDENT (``features``) and STAMP (``feats``) as they are.
 
-        `waiting` is called ten times a second until it is read; raising an error in it stops. Raises `FeaturesRefused`
-        where it is no HDF5 file, has no bag of features, refers to other files, or has changed since we wrote it.
+        Parameters
+        ----------
+        path : str or Path
+        waiting : callable
+            Called ten times a second until it is read; raising an error in it stops.
+
+        Returns
+        -------
+        Features
+            (N, D) float32.
+
+        Raises
+        ------
+        FeaturesRefused
+            It is no HDF5 file, has no bag of features, refers to other files, or has changed since we wrote it.
         """
         path = Path(path)
         bag = read_bag(path, waiting=waiting)
@@ -100,8 +113,21 @@ class Features:
 def load_bag(paths: Sequence[StrPath], *, waiting: Callable[[], object] = lambda: None) -> Features:
     """Read a patient's features from one file, or from one for each slide; cells are then named ``slide/cell``.
 
-    `waiting` is as in `Features.load`. Raises `FeaturesRefused` where a file is damaged, or the slides are of two
-    encoders.
+    Parameters
+    ----------
+    paths : sequence of str or Path
+    waiting : callable
+        As in `Features.load`.
+
+    Returns
+    -------
+    Features
+        (N, D) of the cells of all slides.
+
+    Raises
+    ------
+    FeaturesRefused
+        A file is damaged, or the slides are of two encoders.
     """
     first, *others = bags = [Features.load(path, waiting=waiting) for path in paths]
     if not others:

@@ -30,7 +30,21 @@ class WeightsReport:
 
 
 def verify_weights(encoder: Encoder, given: StrPath | None = None) -> WeightsReport:
-    """Load a weights file, strictly, and return its checksums; raises `WeightsMissing`, `WeightsRefused`."""
+    """Load a weights file, strictly, and return its checksums.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    given : str or Path, optional
+        A file; without it, the one that is kept for this encoder.
+
+    Raises
+    ------
+    WeightsMissing
+        It is not on this machine.
+    WeightsRefused
+        It is damaged, or does not fit the encoder.
+    """
     from napari_caltomorph.encoding.load import build_module, load_weights
 
     path = find_weights(encoder, given)
@@ -42,8 +56,25 @@ def verify_weights(encoder: Encoder, given: StrPath | None = None) -> WeightsRep
 def add_weights(file: StrPath, encoder: Encoder | None = None) -> WeightsReport:
     """Copy a weights file (``.pth``, ``.bin``, ``.pt``, ``.safetensors``) to the folder where it is found from now on.
 
-    Without `encoder`, the shapes in the file tell which one it is for. Raises `WeightsMissing`, `WeightsRefused`,
-    `OutputRefused`.
+    Parameters
+    ----------
+    file : str or Path
+    encoder : Encoder, optional
+        The encoder that it is for; without it, the shapes in the file tell.
+
+    Returns
+    -------
+    WeightsReport
+        Its checksums, and where the copy is.
+
+    Raises
+    ------
+    WeightsMissing
+        There is no such file.
+    WeightsRefused
+        It is damaged, or fits no encoder, or not this one.
+    OutputRefused
+        The folder cannot be written.
     """
     file = Path(file)
     if not file.is_file():
@@ -66,8 +97,23 @@ def add_weights(file: StrPath, encoder: Encoder | None = None) -> WeightsReport:
 def download_weights(encoder: Encoder, *, progress: OnProgress = ignore) -> WeightsReport:
     """Download an encoder's weights from its authors, check them, and keep them.
 
-    Raises `WeightsMissing` where the download fails; the message names the file to get and what to do with it. Raises
-    `WeightsRefused` where the file is not the one its authors published, or does not fit.
+    Parameters
+    ----------
+    encoder : Encoder
+    progress : callable
+        See `OnProgress`.
+
+    Returns
+    -------
+    WeightsReport
+        Its checksums, and where the file is.
+
+    Raises
+    ------
+    WeightsMissing
+        The download fails; the message names the file to get and what to do with it.
+    WeightsRefused
+        The file is not the one its authors published, or does not fit.
     """
     import pooch
     import requests

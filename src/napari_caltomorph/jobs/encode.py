@@ -27,10 +27,26 @@ def encode_missing(
     refused: type[CaltomorphError],
     progress: OnProgress,
 ) -> None:
-    """Encode the patients of a cohort that have no features yet; raise `refused` where some cannot be encoded.
+    """Encode the patients of a cohort that have no features yet.
 
-    Without `options` nothing is encoded, and the job reports the missing features itself. `can_continue` is called when
-    patients failed, and returns whether the job can do without them.
+    Parameters
+    ----------
+    cohort : Cohort
+    features : str or Path or None
+        Feature folder.
+    options : EncodeCohortOptions or None
+        Without options nothing is encoded, and the job reports the missing features itself.
+    can_continue : callable
+        Called when patients failed; returns whether the job can do without them.
+    refused : type of CaltomorphError
+        What is raised where patients cannot be encoded.
+    progress : callable
+        See `OnProgress`.
+
+    Raises
+    ------
+    CaltomorphError
+        Of the type `refused`: there is no folder for the features, or patients failed; the message names the first.
     """
     if options is None or not cohort.table["path"].notna().any():
         return

@@ -120,8 +120,22 @@ class ModelEvaluation:
 def evaluate_model(request: EvaluateRequest, *, progress: OnProgress = ignore) -> ModelEvaluation:
     """Evaluate a model on a cohort, and choose its threshold where a rule is given.
 
-    Raises a `CaltomorphError` that names the fix; `TrainingPatientsFound` where the model was trained on some of the
-    patients, which can be evaluated out of fold.
+    Parameters
+    ----------
+    request : EvaluateRequest
+    progress : callable
+        See `OnProgress`.
+
+    Returns
+    -------
+    ModelEvaluation
+
+    Raises
+    ------
+    TrainingPatientsFound
+        The model was trained on some of the patients, which can be evaluated out of fold.
+    CaltomorphError
+        Any other obstacle; the message names the fix.
     """
     options, rule = request.options, request.options.rule()
     folder = find_model(request.model)
@@ -186,8 +200,9 @@ def compute_for_display(evaluation: Evaluation, *, progress: OnProgress = ignore
         compute()
 
 
-def evaluation_folder(folder: Path) -> AbstractContextManager[bool]:
+def evaluation_folder(folder: StrPath) -> AbstractContextManager[bool]:
     """Make the folder of an evaluation, and keep other runs out of it while the block runs; see `storage.only_run`."""
+    folder = Path(folder)
     return only_run(folder, LOCK, "another folder for the evaluation", inside=[folder / FIGURES])
 
 
@@ -199,12 +214,30 @@ def save_evaluation(
     numbers_only: bool = False,
     progress: OnProgress = ignore,
 ) -> list[Path]:
-    """Write all that is known of an evaluation into a folder; return the files that a person opens first.
+    """Write all that is known of an evaluation into a folder.
 
-    The folder gets ``evaluation.json``, ``predictions.csv``, ``embeddings.safetensors``, ``audit.json`` and
-    ``faithfulness.json`` where these were computed, ``figures`` and ``report.html``, which is returned last. With
-    `numbers_only`, no figure and no report is made. `command` is the command line that made the evaluation. Files that
-    are complete when it is cancelled stay. Raises `OutputRefused`.
+    Parameters
+    ----------
+    result : ModelEvaluation
+    folder : str or Path
+        It gets ``evaluation.json``, ``predictions.csv``, ``embeddings.safetensors``, ``audit.json`` and
+        ``faithfulness.json`` where these were computed, ``figures`` and ``report.html``.
+    command : str
+        The command line that made the evaluation, for the report.
+    numbers_only : bool
+        No figure and no report is made.
+    progress : callable
+        See `OnProgress`; files that are complete when it is cancelled stay.
+
+    Returns
+    -------
+    list of Path
+        The files that a person opens first; the report comes last.
+
+    Raises
+    ------
+    OutputRefused
+        The folder cannot be written.
     """
     from napari_caltomorph.report.evaluation_figures import save_figures
     from napari_caltomorph.report.evaluation_report import evaluation_report, top_cells

@@ -57,8 +57,22 @@ class EarlierEpochs(Progress):
 def train_model(request: TrainRequest, *, progress: OnProgress = ignore) -> TrainedModel:
     """Encode patients without features, train, and save the model with its card and loss curves.
 
-    Raises a `CaltomorphError` that names the fix, and `FinishEarly` where `progress` asked to end before any epoch was
-    finished: there is no model.
+    Parameters
+    ----------
+    request : TrainRequest
+    progress : callable
+        See `OnProgress`; gets `EarlierEpochs` where a training is resumed, and `TrainProgress`.
+
+    Returns
+    -------
+    TrainedModel
+
+    Raises
+    ------
+    FinishEarly
+        `progress` asked to end before any epoch was finished: there is no model.
+    CaltomorphError
+        Any other obstacle; the message names the fix.
     """
     request.refuse_existing()
     ready, patients = features_ready(request.cohort, request.features)

@@ -123,9 +123,22 @@ def draw_out_of_fold_confusion(
 
 
 def save_training_curves(description: ModelDescription, folder: StrPath) -> Path | None:
-    """Write the figure of the model card into the model's folder; return its path, or None without known losses.
+    """Write the figure of the model card into the model's folder.
 
-    Raises `OutputRefused`.
+    Parameters
+    ----------
+    description : ModelDescription
+    folder : str or Path
+
+    Returns
+    -------
+    Path or None
+        None without known losses.
+
+    Raises
+    ------
+    OutputRefused
+        It cannot be written.
     """
     folds = [fold for fold in description.training.folds if fold.train_loss]
     if not folds:

@@ -9,6 +9,7 @@ from napari_caltomorph.smear.images import is_image
 from napari_caltomorph.smear.listing import folders_of_cells, looks_like_patient
 from napari_caltomorph.smear.read import is_stack_file, natural
 from napari_caltomorph.smear.trees import Tree, children_if_readable, is_written_by_us, open_tree
+from napari_caltomorph.storage import StrPath
 
 # A diagnosis, its patients, and their slides.
 _DEEPEST = 2
@@ -26,12 +27,13 @@ class Candidate:
     below: tuple[Candidate, ...] = ()  # What is in the folder
 
 
-def find_candidates(folder: Path) -> list[Candidate]:
+def find_candidates(folder: StrPath) -> list[Candidate]:
     """Return what may be patients in a folder, with what is in each, in natural order; also folders without images.
 
     `folder` may be a zip archive, or a folder in one. Folders that hold cells of one type are not among them. Raises
     `SmearUnreadable` where an archive cannot be read.
     """
+    folder = Path(folder)
     tree = open_tree(folder)
     return [] if tree is None else _in_folder(folder, tree, "", depth=0)
 

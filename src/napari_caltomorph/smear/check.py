@@ -47,7 +47,25 @@ class _Measurement:
 
 
 def check_smear(smear: Smear, *, progress: OnProgress = ignore) -> Smear:
-    """Decode every cell and return the smear with `grades`; `SmearUnreadable` where no cell is usable."""
+    """Decode every cell and grade it.
+
+    Parameters
+    ----------
+    smear : Smear
+        N cells.
+    progress : callable
+        See `OnProgress`.
+
+    Returns
+    -------
+    Smear
+        With `grades`, one for each of N cells.
+
+    Raises
+    ------
+    SmearUnreadable
+        No cell is usable.
+    """
     measured: list[_Measurement] = []
     progress(Progress("Checking cells", 0, len(smear)))
     with closing(_measure_all(smear)) as measurements:

@@ -123,9 +123,17 @@ class Smear:
         return _fingerprint(self.cells, [grade.digest for grade in self._checked])
 
     def choosing(self, *, take_back: Iterable[str] = (), set_aside: Iterable[str] = ()) -> Smear:
-        """Return the smear with the user's own choice of cells; an unreadable cell cannot be taken back.
+        """Return the smear with the user's own choice of cells.
 
-        Raises `SmearUnreadable` where no usable cell would be left.
+        Parameters
+        ----------
+        take_back, set_aside : iterable of str
+            Names of cells; an unreadable cell cannot be taken back.
+
+        Raises
+        ------
+        SmearUnreadable
+            No usable cell would be left.
         """
         dead = {c for c, g in zip(self.cells, self._checked, strict=True) if g.reason is Reason.UNREADABLE}
         chosen = replace(self, taken_back=frozenset(take_back) - dead, set_aside=frozenset(set_aside))
@@ -162,9 +170,25 @@ def _fingerprint(cells: Sequence[str], digests: Sequence[str]) -> str:
 
 
 def smear_from_array(array: NDArray[np.uint8], patient_id: str, pixel_size_um: float | None = None) -> Smear:
-    """Make a smear of an (N, H, W, 3) uint8 RGB array, which is not copied, such as the data of an image layer.
+    """Make a smear of an array, which is not copied, such as the data of an image layer.
 
-    Raises `SmearUnreadable` where the array has another shape or type, or no cell.
+    Parameters
+    ----------
+    array : ndarray
+        (N, H, W, 3) uint8 RGB.
+    patient_id : str
+    pixel_size_um : float, optional
+        Width of a pixel, in micrometres.
+
+    Returns
+    -------
+    Smear
+        Of N cells.
+
+    Raises
+    ------
+    SmearUnreadable
+        The array has another shape or type, or no cell.
     """
     shape: Sequence[int] = array.shape
     if array.dtype != np.uint8 or len(shape) != 4 or shape[-1] != 3 or 0 in shape:

@@ -81,7 +81,18 @@ class WorkersLost(CaltomorphError):
 def write_smear(patient: SyntheticPatient, folder: StrPath, *, progress: OnProgress = ignore) -> None:
     """Write one patient's cells as ``Gal-000001.RGB.TIF`` ... and the truth as ``truth.csv``.
 
-    The folder must not exist yet, or be empty; otherwise, `OutputRefused` is raised. Cancelling leaves nothing behind.
+    Parameters
+    ----------
+    patient : SyntheticPatient
+    folder : str or Path
+        Must not exist yet, or be empty.
+    progress : callable
+        See `OnProgress`; cancelling leaves nothing behind.
+
+    Raises
+    ------
+    OutputRefused
+        The folder is not empty, or cannot be written.
     """
     folder = Path(folder)
     _refuse_filled(folder)

@@ -170,9 +170,21 @@ def load_label_map(name_or_path: str) -> LabelMap | None:
 def taxonomy_of_labels(labels: Iterable[str], name: str = "labels") -> LabelMap:
     """Return a label map in which each label is a class; spellings of one label are one class, named by the first.
 
-    Which of them are malignant is unknown, so none counts as malignant. After eight, colours repeat.
+    Parameters
+    ----------
+    labels : iterable of str
+    name : str
+        Of the taxonomy.
 
-    Raises `TaxonomyUnreadable` where there are fewer than two different labels.
+    Returns
+    -------
+    LabelMap
+        Which classes are malignant is unknown, so none counts as malignant. After eight, colours repeat.
+
+    Raises
+    ------
+    TaxonomyUnreadable
+        There are fewer than two different labels.
     """
     spellings: dict[str, str] = {}
     for label in labels:

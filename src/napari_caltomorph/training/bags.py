@@ -133,9 +133,23 @@ def training_patients(cohort: Cohort) -> tuple[pd.DataFrame, list[str]]:
 
 
 def features_ready(cohort: Cohort, folder: StrPath | None) -> tuple[int, int]:
-    """Return how many training patients have a feature file, and how many training patients there are.
+    """Count the training patients that have a feature file.
 
-    Raises `TrainingRefused` where there are not two classes, or not two folds.
+    Parameters
+    ----------
+    cohort : Cohort
+    folder : str or Path or None
+        Feature folder; None where the cohort names its feature files.
+
+    Returns
+    -------
+    tuple of int
+        How many have one, and how many training patients there are.
+
+    Raises
+    ------
+    TrainingRefused
+        There are not two classes, or not two folds.
     """
     table, _ = training_patients(cohort)
     return int(table["patient_id"].isin(feature_files(cohort, folder).keys()).sum()), len(table)

@@ -151,9 +151,18 @@ class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
 
 def options_from(path: StrPath, given: TrainOptions | None = None) -> TrainOptions:
-    """Read training options from a YAML or TOML file; options that are given as well take precedence.
+    """Read training options from a YAML or TOML file.
 
-    Raises `TrainingRefused` where it cannot be read, or an option in it is unknown or has an invalid value.
+    Parameters
+    ----------
+    path : str or Path
+    given : TrainOptions, optional
+        Options that are given as well; they take precedence.
+
+    Raises
+    ------
+    TrainingRefused
+        It cannot be read, or an option in it is unknown, has an invalid value, or is given twice.
     """
     path = Path(path)
     content = _read_mapping(path)

@@ -123,7 +123,26 @@ class TrainPlan:
 def plan_training(
     cohort: Cohort, features: StrPath | None, options: TrainOptions, *, progress: OnProgress = ignore
 ) -> TrainPlan:
-    """Check all that `train` would check, and time a few real steps; nothing is written. Raises what `train` would."""
+    """Check all that `train` would check, and time a few real steps; nothing is written.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    features : str or Path or None
+        Feature folder; None where the cohort names its feature files.
+    options : TrainOptions
+    progress : callable
+        See `OnProgress`.
+
+    Returns
+    -------
+    TrainPlan
+
+    Raises
+    ------
+    TrainingRefused, FeaturesRefused, DeviceMissing
+        As `train` would.
+    """
     bags = load_bags(cohort, None if features is None else Path(features), options, progress=progress)
     splits = member_splits(bags, options)
     steps = sum(split.steps_per_epoch(options) * split.epochs(options) for split in splits)

@@ -1,4 +1,4 @@
-"""Every public function that takes a path takes it as `str` and as `Path`."""
+"""What holds for every public function: a path may be a `str` or a `Path`, and errors are documented."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.diagnosis.factories import make_ensemble, make_features
 from tests.differential.factories import features, labelled
 from tests.evaluation.factories import evaluation_of, simulated
 
-from napari_caltomorph import Cohort, Ensemble, Evaluation, Features, Prediction, save_predictions
+from napari_caltomorph import Cohort, Ensemble, Evaluation, Features, Prediction, errors, save_predictions
 from napari_caltomorph.differential import Probe, read_labels, save_labels, train_probe
 from napari_caltomorph.training import TrainOptions, options_from
 
@@ -50,6 +50,17 @@ def test_no_public_function_takes_a_path_object_alone():
                 wrong.append(f"{name}({parameter.name}: {parameter.annotation})")
     assert wrong == []
     assert checked > 40
+
+
+def test_a_public_function_that_names_its_errors_has_sections_for_parameters_and_errors():
+    kinds = {name for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, Exception)}
+    without = []
+    for name, function in public_functions():
+        text, parameters = inspect.getdoc(function) or "", inspect.signature(function).parameters
+        is_sentence = kinds & {*re.findall(r"\w+", text)} and len(parameters.keys() - {"self", "cls"}) > 1
+        if is_sentence and not ("\nParameters\n-" in text and "\nRaises\n-" in text):
+            without.append(name)
+    assert without == []
 
 
 @pytest.mark.parametrize("kind", [str, Path])
