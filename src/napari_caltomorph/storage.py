@@ -106,6 +106,13 @@ def refuse_unwritable(folder: Path) -> None:
             file.write(bytes(_BLOCK))  # on a full disk, a file can be made but not filled
 
 
+def raise_if_of_all(error: OutputRefused, folder: Path) -> None:
+    """Raise where not only this could not be written to a folder: its disk is full, or nothing can be written there."""
+    if isinstance(error, DiskFull):
+        raise error
+    refuse_unwritable(folder)
+
+
 @contextlib.contextmanager
 def only_run(
     folder: Path, name: str, instead: str, *, inside: Sequence[Path] = (), target: Path | None = None

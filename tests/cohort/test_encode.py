@@ -176,6 +176,15 @@ def test_odd_ids_stay_in_the_folder(images, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
 
 
+def test_patient_whose_file_cannot_be_written_has_a_reason_and_the_others_go_on(images, tmp_path):
+    (tmp_path / "f" / "b.h5").mkdir(parents=True)
+    table = {"patient_id": ["a", "b", "A" * 300], "path": [str(p) for p in patient_folders(images)[:3]]}
+    summary = encode_cohort(cohort_from(table), tmp_path / "f", OPTIONS)
+    assert (summary.encoded, [record.patient_id for record in summary.failed]) == (2, ["b"])
+    assert str(tmp_path / "f" / "b.h5") in summary.failed[0].reason
+    assert encode_cohort(cohort_from(table), tmp_path / "f", OPTIONS).skipped == 2
+
+
 def test_two_patients_never_share_a_file(images, tmp_path):
     paths = [str(p) for p in patient_folders(images)[:2]]
     with pytest.raises(OutputRefused, match="'P1' and 'p1'; rename one"):

@@ -21,11 +21,12 @@ from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.encoding.load import LoadedEncoder
 from napari_caltomorph.encoding.options import EncodeOptions
 from napari_caltomorph.encoding.run import encode
-from napari_caltomorph.errors import CellUnreadable, FeaturesRefused, SmearUnreadable
+from napari_caltomorph.errors import CellUnreadable, FeaturesRefused, OutputRefused, SmearUnreadable
 from napari_caltomorph.progress import OnProgress, ignore
 from napari_caltomorph.smear import QUALITY_RULES, Smear, check_smear, open_place
+from napari_caltomorph.storage import raise_if_of_all
 
-BAD_PATIENT = (SmearUnreadable, CellUnreadable, FeaturesRefused, OSError)
+BAD_PATIENT = (SmearUnreadable, CellUnreadable, FeaturesRefused, OutputRefused, OSError)
 """Errors that concern one patient and not the others."""
 
 OpenSmear = Callable[[str], Smear]
@@ -103,6 +104,13 @@ def encode_patient(
         return record(outcome="found", made=_written(target))
     encode(smear, options, encoder=encoder, progress=progress).save(target)
     return record(outcome="encoded", made=_written(target), seconds=round(time.monotonic() - start, 3))
+
+
+def failed(patient: PatientToEncode, folder: Path, error: Exception) -> PatientRecord:
+    """Return the record of a patient with one of `BAD_PATIENT`; raises it where no patient can be written."""
+    if isinstance(error, OutputRefused):
+        raise_if_of_all(error, folder)
+    return failure(patient, folder, str(error))
 
 
 def failure(patient: PatientToEncode, folder: Path, reason: str) -> PatientRecord:

@@ -21,6 +21,7 @@ from napari_caltomorph.cohort.encode_patient import (
     OpenSmear,
     PatientToEncode,
     encode_patient,
+    failed,
     failure,
     made_with,
     read_patient,
@@ -111,7 +112,7 @@ class _ThisProcess:
             smear = _wait(future, progress)
             return encode_patient(patient, smear, folder, self._encoder, self._options, progress=within)
         except BAD_PATIENT as error:
-            return failure(patient, folder, str(error))
+            return failed(patient, folder, error)
 
 
 @contextmanager
@@ -215,7 +216,7 @@ def _encode_on_worker(
     try:
         return encode_patient(patient, read_patient(patient, open_smear=open_smear), folder, encoder, options)
     except BAD_PATIENT as error:
-        return failure(patient, folder, str(error))
+        return failed(patient, folder, error)
 
 
 def _encoder(options: EncodeOptions) -> LoadedEncoder:

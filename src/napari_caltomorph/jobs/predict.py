@@ -27,7 +27,7 @@ from napari_caltomorph.errors import (
 )
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import Smear, smear_fingerprint
-from napari_caltomorph.storage import StrPath, only_run, refuse_unwritable
+from napari_caltomorph.storage import StrPath, only_run, raise_if_of_all
 
 if TYPE_CHECKING:
     from napari_caltomorph.diagnosis import Predictor
@@ -146,12 +146,9 @@ def _predict_one(
         if cached is None or cached.smear_path != smear.place:  # the images may be elsewhere by now
             prediction = prediction.model_copy(update={"smear_path": smear.place})
             prediction.save(file)
-    except DiskFull:
-        raise
-    except OutputRefused as error:
-        refuse_unwritable(out)  # then no other patient can be written either
-        return PatientResult(patient, path, problem=str(error))
-    except (SmearUnreadable, FeaturesRefused) as error:
+    except (SmearUnreadable, FeaturesRefused, OutputRefused) as error:
+        if isinstance(error, OutputRefused):
+            raise_if_of_all(error, out)
         return PatientResult(patient, path, problem=str(error))
     except OSError as error:
         why = SmearUnreadable(f"{path} cannot be read ({error.strerror or error}); check its drive.")
