@@ -108,7 +108,7 @@ def refuse_misfit(arrays: Mapping[str, NDArray[Any]], shapes: Mapping[str, tuple
         if array.dtype.kind != "f" or not fits:
             wanted = ", ".join("any" if n is None else str(n) for n in shape)
             raise ValueError(f"{name} is {array.dtype} {array.shape}, expected are real numbers ({wanted})")
-        if not (np.abs(array) < _HUGE).all():
+        if not (np.abs(array.astype(np.float64)) < _HUGE).all():
             raise ValueError(f"{name} contains a number that is not finite, or far too large")
 
 
