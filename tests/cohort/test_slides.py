@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -186,6 +188,29 @@ def test_one_patients_slides_are_no_cohort(place) -> None:
     assert {name: len(one.read()) for name, one in find_patients(here.parent, slides=True).items()} == {"p7": 6}
 
 
+def test_slides_that_are_archives_or_stacks_are_joined_too(place, make_cell) -> None:
+    here = place("AML/p/a", "AML/p/b")
+    for slide in ("a", "b"):
+        shutil.make_archive(str(here / "AML/p" / slide), "zip", here / "AML/p" / slide)
+        shutil.rmtree(here / "AML/p" / slide)
+    (here / "MDS/q").mkdir(parents=True)
+    for slide in range(2):
+        pages = np.stack([make_cell(100 + 4 * slide + page) for page in range(4)])
+        tifffile.imwrite(here / f"MDS/q/s{slide}.tif", pages, photometric="rgb")
+    cohort = read_cohort(here, FEW)
+    assert cells_of(cohort) == {"p": 6, "q": 8}
+    assert open_place(cohort.table["path"].iloc[0]).cells[0].startswith("a/")
+    assert open_place(cohort.table["path"].iloc[1]).cells[0] == "s0.tif#1"
+    assert len(read_cohort(here, FEW.model_copy(update={"bag": "slide"}))) == 4
+
+
+def test_slides_of_one_name_in_many_patients_are_no_patients(place) -> None:
+    here = place(*(f"p{n}/{slide}" for n in range(3) for slide in ("left", "right")))
+    assert {name: len(one.read()) for name, one in find_patients(here).items()} == {"p0": 6, "p1": 6, "p2": 6}
+    with pytest.raises(CohortUnreadable, match="3 patients without labels"):
+        read_cohort(here, FEW)
+
+
 KINDS = ("cells", "slides", "wrapped", "slides in dates", "unreadable", "empty", "zip")
 
 
@@ -203,7 +228,7 @@ def _write(folder: Path, kind: str) -> None:
         shutil.rmtree(folder)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(st.lists(st.lists(st.sampled_from(KINDS), max_size=4), min_size=1, max_size=3), st.booleans(), st.booleans())
 def test_no_patient_of_a_random_tree_disappears(tmp_path_factory, labels, has_table, by_slide) -> None:
     here = tmp_path_factory.mktemp("tree") / "here"

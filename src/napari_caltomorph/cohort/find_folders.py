@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +66,12 @@ def _are_labels(found: list[Candidate]) -> bool | None:
         return True
     if not several:
         return None if len(folders) >= max(1, of_one) else False
-    if all(are_slides(one.path.name, [below.path.name for below in one.below]) for one in several):
+    names = [(one.path.name, [below.path.name for below in one.below]) for one in several]
+    if all(are_slides(patient, slides) for patient, slides in names):
         return False
+    counts = Counter(name.casefold() for _, below in names for name in below)
+    if sum(count for count in counts.values() if count > 1) > counts.total() / 2:
+        return False  # slides have the same names in many patients; no patient has several diagnoses
     smears = sum(below.levels is not None for one in folders for below in one.below)
     # The patients of few diagnoses outnumber them; of many patients, few have several slides.
     return of_one <= len(several) and smears > len(found) - len(several)

@@ -66,6 +66,10 @@ def read_smear(path: StrPath | Sequence[StrPath], *, slides: bool = False) -> Sm
         if slides and len(paths) > 1:
             paths = sorted(dict.fromkeys(paths), key=lambda one: natural(str(one)))
             return join_slides(paths, [read_smear(one, slides=True) for one in paths])
+        if slides and len(paths) == 1 and (files := _slide_files(paths[0])):
+            place = paths[0].absolute()
+            joined = join_slides(files, [read_smear(one, slides=True) for one in files])
+            return replace(joined, patient_id=patient_id(place), path=place, paths=())
         tree = open_tree(paths[0]) if len(paths) == 1 else None
         return _read_files(paths) if tree is None else _read_tree(paths[0], tree, slides=slides)
     except OSError as error:
@@ -77,6 +81,20 @@ def open_place(place: str) -> Smear:
     return read_smear(paths_of(place), slides=True)
 
 
+def _slide_files(patient: Path) -> list[Path]:
+    """Return the archives, or else the stacks, in the folder of a patient whose slides are a file each."""
+    if not patient.is_dir():
+        return []
+    tree = FolderTree(patient)
+    entries = tree.children("")
+    images = [file for file in entries.files if is_image(file)]
+    archives = [file for file in entries.files if file.lower().endswith(".zip")]
+    if images or entries.folders:
+        archives = []
+    files = archives or (images if len(images) > 1 and all(is_stack_file(tree, file) for file in images) else [])
+    return [patient / file for file in sorted(files, key=natural)]
+
+
 def find_slides(patient: StrPath) -> list[Path]:
     """Return the folders of a patient's slides where there are several, in natural order; otherwise none."""
     patient = Path(patient)
@@ -84,7 +102,7 @@ def find_slides(patient: StrPath) -> list[Path]:
         slides = read_smear(patient, slides=True).slides
     except SmearUnreadable:
         return []
-    return [path_of(str(patient / slide)) for slide in slides]
+    return _slide_files(patient) or [path_of(str(patient / slide)) for slide in slides]
 
 
 def find_smears(folder: StrPath) -> list[Path]:

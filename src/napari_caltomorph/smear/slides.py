@@ -46,13 +46,14 @@ def join_slides(places: Sequence[Path], smears: Sequence[Smear]) -> Smear:
         folder = Path(os.path.commonpath([place.absolute().parent for place in places]))
     except ValueError as error:
         raise SmearUnreadable(f"{places[0]} and {places[-1]} are slides on two drives; copy them to one.") from error
-    names = [_name(place.absolute().relative_to(folder), smear) for place, smear in zip(places, smears, strict=True)]
+    within = [place.absolute().relative_to(folder) for place in places]
+    names = [_name(place, smear) for place, smear in zip(within, smears, strict=True)]
     cells = [f"{name}{cell}" for name, smear in zip(names, smears, strict=True) for cell in smear.cells]
     if twice := [cell for cell, count in Counter(cells).items() if count > 1]:
         raise SmearUnreadable(f"{folder}: two slides have a cell {twice[0]}; rename one of the slides.")
     sizes = [smear.pixel_size_um for smear in smears if smear.pixel_size_um is not None]
     # One image a place is one cell each, not one slide each.
-    slides = [name.rstrip("/") for name, smear in zip(names, smears, strict=True) if len(smear) > 1 or name]
+    slides = [printable(str(place)) for place, smear in zip(within, smears, strict=True) if not _is_image(place, smear)]
     return replace(
         smears[0],
         path=folder,
@@ -70,6 +71,10 @@ def join_slides(places: Sequence[Path], smears: Sequence[Smear]) -> Smear:
 
 def _name(place: Path, smear: Smear) -> str:
     """Return what is in front of the cells' names; images and stacks are named by their files already."""
-    is_image = len(smear.cells) > 0 and smear.cells[0].split("#")[0] == printable(place.name)
-    name = place.parent.as_posix() if is_image else re.sub(r"\.zip$", "", place.as_posix(), flags=re.IGNORECASE)
+    is_file = smear.cells[0].split("#")[0] == printable(place.name)
+    name = place.parent.as_posix() if is_file else re.sub(r"\.zip$", "", place.as_posix(), flags=re.IGNORECASE)
     return "" if name == "." else printable(f"{name}/")
+
+
+def _is_image(place: Path, smear: Smear) -> bool:
+    return smear.cells == (printable(place.name),)
