@@ -14,6 +14,7 @@ from tests.training.factories import write_cohort
 
 from napari_caltomorph.cli import main
 from napari_caltomorph.jobs import evaluation_folder
+from napari_caltomorph.smear.trees import folders_in
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,7 @@ def test_figures_and_a_report_are_next_to_the_numbers(run, words, tmp_path):
     assert (code, err) == (0, "")
     assert {p.name for p in (tmp_path / "out").iterdir()} >= {"report.html", "figures", "audit.json"}
     assert {"confusion.png", "confusion.pdf"} <= {p.name for p in (tmp_path / "out" / "figures").iterdir()}
+    assert folders_in(tmp_path) == folders_in(tmp_path / "out") == []  # no patients of a later run
     text = (tmp_path / "out" / "report.html").read_text()
     assert "Research use only" in text
     assert "Shortcut audit" in out

@@ -9,6 +9,7 @@ import pytest
 
 from napari_caltomorph.cli.app import run
 from napari_caltomorph.cohort import read_cohort
+from napari_caltomorph.smear.trees import folders_in
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
 
 
@@ -35,6 +36,7 @@ def test_nothing_is_written_without_the_option(drawn: Path, tmp_path: Path) -> N
     assert run(["inspect", str(drawn), "--min-cells", "5", "--save", str(saved), "--figures", str(figures)]) == 0
     assert len(read_cohort(saved)) == 16
     assert {p.name for p in figures.iterdir()} == {"flow.png", "classes.png", "preview.png"}
+    assert folders_in(tmp_path) == []  # no patients of a later run
 
 
 def test_columns_can_be_chosen_and_rows_kept(drawn: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.errors import FeaturesRefused
+from napari_caltomorph.smear.trees import folders_in
 
 RESULTS = {"prediction.json", "predictions.csv", "cells.csv"}
 
@@ -39,6 +40,7 @@ def test_a_patient_is_predicted_in_a_real_process(run_process, smear, tmp_path):
     code, out, err = run_process("predict", tmp_path / "smear_a", "--model", "demo", "--out", tmp_path / "results")
     assert (code, err) == (0, "")
     assert names(tmp_path / "results") == RESULTS
+    assert folders_in(tmp_path) == [tmp_path / "smear_a"]  # the results are no patient of a later run
 
     prediction = Prediction.load(tmp_path / "results")
     row = pd.read_csv(tmp_path / "results" / "predictions.csv").iloc[0]

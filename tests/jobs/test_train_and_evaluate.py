@@ -23,6 +23,7 @@ from napari_caltomorph.jobs import (
     save_evaluation,
     train_model,
 )
+from napari_caltomorph.smear.trees import folders_in
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
 
 PATIENTS = CohortOptions(min_cells=1, folds=2, test_fraction=0.4, min_patients=2)
@@ -55,6 +56,7 @@ def request(trained: Made, features: Path | None = None, **options: object) -> E
 
 def test_training_encodes_its_patients_first_and_only_where_it_may(trained, tmp_path):
     assert (trained.model / "training_curves.png").is_file()
+    assert not {trained.model, trained.features} & set(folders_in(trained.model.parent))  # no patients of a later run
     assert len(list(trained.features.glob("*.h5"))) == 24
     cohort = read_patients(trained.images, PATIENTS.model_copy(update={"taxonomy": "aml-hehr"}))
     with pytest.raises(TrainingRefused, match="no features"):
