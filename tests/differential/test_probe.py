@@ -146,7 +146,7 @@ def test_a_saved_probe_comes_back(probe, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"\x08" * 64, b"PK\x03\x04 a pickle in a zip"])
 def test_what_is_no_probe_is_refused(tmp_path, content):
     (tmp_path / "no.safetensors").write_bytes(content)
-    with pytest.raises(ProbeRefused, match=r"no\.safetensors is not a"):
+    with pytest.raises(ProbeRefused, match=r"no\.safetensors is (not a|an empty file)"):
         Probe.load(tmp_path / "no.safetensors")
 
 
