@@ -45,6 +45,7 @@ def canonical(
         raise CohortUnreadable(
             f"{path}: no column looks like the patient's id (it has {_listed(table)}); name it with --id-column."
         )
+    # A patient, and a folder, may be called NA.
     others = table.columns.difference([found["id"], found.get("path")])
     table = table.assign(**{name: table[name].mask(table[name].isin(NOT_GIVEN)) for name in others})
     guessed = [f"{role} = {column!r}" for role, column in found.items() if column is not None]
