@@ -125,6 +125,8 @@ def test_patients_stay_patients_even_if_one_is_named_like_a_type(tmp_path):
         read_smear(patient(tmp_path / "a", "P1", "P2", "P3", "MON"))
     assert [place.name for place in find_smears(tmp_path / "a")] == ["MON", "P1", "P2", "P3"]
     with pytest.raises(LooksLikeCohort):
+        read_smear(patient(tmp_path / "c", "lymphocyte", "P1", "P2"))
+    with pytest.raises(LooksLikeCohort):
         read_smear(patient(tmp_path / "b", "P1/ig", "P1/neutrophil", "P2/NGS", "P2/LYT", "P2/x"))
     assert [place.name for place in find_smears(tmp_path / "b")] == ["P1", "P2"]
 

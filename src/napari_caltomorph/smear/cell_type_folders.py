@@ -25,8 +25,8 @@ def cell_type_folders(tree: Tree, folder: str, entries: Entries) -> list[str]:
     if not (named or len(coded) > 1 or (coded and any(map(is_image, entries.files)))):
         return named
     others = [sub for sub in others if not is_no_type(_name(sub)) and _has_images(tree, sub)]
-    is_sorted = len(named) + sum(sub in coded for sub in others) >= len(others) / 2
-    return named + others if is_sorted else named
+    known = len(named) + sum(is_cell_code(_name(sub)) for sub in others)
+    return named + others if 2 * known >= len(named) + len(others) else named
 
 
 def unlisted(labels: Iterable[str | None]) -> list[str]:
