@@ -69,8 +69,9 @@ def replacing_folder(target: Path, *, overwrite: bool = False, scratch: Path | N
     out, and what a killed run left there is removed. Raises `OutputRefused` where `target` must not be overwritten, is
     a file, cannot be written, another run makes it, or the disk is full; `target` is then as it was before.
     """
-    if target.exists() and not (overwrite and target.is_dir()):
-        raise OutputRefused(f"{target} exists already; choose another name, or remove it first.")
+    with _explained(target):
+        if target.exists() and not (overwrite and target.is_dir()):
+            raise OutputRefused(f"{target} exists already; choose another name, or remove it first.")
     with contextlib.ExitStack() as stack:
         if scratch is None:
             scratch = stack.enter_context(_only_scratch(target.absolute()))

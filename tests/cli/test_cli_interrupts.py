@@ -63,6 +63,24 @@ def test_names_from_others_do_not_control_the_terminal(run, tmp_path):
     assert r"a\x1b[2J" in err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("predict", "a", "--model", "demo", "--out"),
+        ("predict", "a", "--out", "o", "--model"),
+        ("differential", "--out", "o"),
+        ("models", "export", "demo"),
+        ("synth",),
+    ],
+)
+def test_name_that_no_disk_takes_is_one_line(run, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(*words, "x" * 300)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "x" * 100 in err
+    assert not list(tmp_path.iterdir())
+
+
 def test_long_error_is_bounded_and_names_file_and_fix():
     path = "/data" + "/folder" * 500 + "/smear.zip"
     message = str(CaltomorphError(f"{path} is damaged ({'x ' * 5000}); export it again."))
@@ -72,5 +90,5 @@ def test_long_error_is_bounded_and_names_file_and_fix():
 
 
 def test_ordinary_message_stays_as_it_is():
-    message = "/data/Müller µ/cells.zip is damaged;\n\texport it again ('a' ... 'b')."
+    message = "/data/Müller µ/cells.zip is damaged; export it again ('a' ... 'b')."
     assert str(CaltomorphError(message)) == bounded(message) == visible(message) == message

@@ -76,6 +76,8 @@ def run(arguments: Sequence[str] | None, interrupts: Interrupts | None = None) -
             return fail(f"{_one_line(error)} See `{_help_of(error)} --help`.", code=2)
         if isinstance(error, CaltomorphError):
             return fail(str(error), code=2)
+        if isinstance(error, OSError) and error.filename is not None:  # of a path: too long, or its drive is gone
+            return fail(f"{error.filename} cannot be used ({error.strerror}); check the path and its drive.", code=2)
         raise
     return result if isinstance(result, int) else 0
 

@@ -30,6 +30,7 @@ from napari_caltomorph.diagnosis import NO_ATTENTION, Prediction, PredictOptions
 from napari_caltomorph.diagnosis.prediction_files import CELL_TABLE, PATIENT_TABLE, refuse_repeated_ids
 from napari_caltomorph.differential import Probe
 from napari_caltomorph.encoding import ComputeOptions
+from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.jobs import PatientProgress, PatientResult, predict_patients
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.storage import refuse_unwritable
@@ -103,10 +104,11 @@ def predict(
     try:
         with _shown_one_by_one(results) as show:
             predict_patients(dict(found), out, Predictor(options), report=report, probe=cell_types, progress=show)
-    except BaseException:
+    except BaseException as error:
         if done := [one for one in results if one.prediction is not None]:
             say(f"\nStopped; {len(done)} of {len(found)} smears were predicted.")
-            _say_written(done, out, patients=len(found))
+            if not isinstance(error, OutputRefused):
+                _say_written(done, out, patients=len(found))
         raise
     done = [one for one in results if one.prediction is not None]
     failed = [one for one in results if one.problem]
