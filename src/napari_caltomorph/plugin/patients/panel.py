@@ -136,7 +136,7 @@ class PatientsPanel(DockPanel):
     def _build(self) -> None:
         folder = when_chosen(self.add, choose_folder, self, "Folder of patients")
         file = when_chosen(self.add, choose_file, self, "Cohort", COHORT_FILES)
-        self._add = menu_button("Add", {"Folder of patients or cohort...": folder, "Table or cohort.json...": file})
+        self._add = menu_button("Add", {"Folder of patients...": folder, "Table, zip or cohort.json...": file})
         tip = "Remove all patients from the table; nothing is removed from disk"
         self._clear = QPushButton("Clear", toolTip=tip, clicked=self.clear)
         self._about = line()

@@ -33,7 +33,7 @@ class CohortChooser(QWidget):
         super().__init__()
         self._settings = settings
         last = last_cohort()
-        self.place = QLineEdit(str(last.value("place", "")), placeholderText="directory, table or cohort.json")
+        self.place = QLineEdit(str(last.value("place", "")), placeholderText="directory, zip, table or cohort.json")
         self.place.returnPressed.connect(self.submitted)
         self.taxonomy = narrow_combo()
         for name in (*SHIPPED_LABEL_MAPS, "none"):
@@ -95,7 +95,7 @@ class CohortChooser(QWidget):
     def _build(self) -> None:
         folder = when_chosen(self._show_place, choose_folder, self, "Cohort", self.place)
         table = when_chosen(self._show_place, choose_file, self, "Cohort", COHORT_FILES, self.place)
-        chooser = menu_button("Open", {"Directory...": folder, "Table or cohort.json...": table})
+        chooser = menu_button("Open", {"Directory...": folder, "Table, zip or cohort.json...": table})
         file = QPushButton("File", toolTip="Choose a taxonomy file of your own", clicked=self._choose_taxonomy_file)
         form = QFormLayout()
         form.setVerticalSpacing(4)

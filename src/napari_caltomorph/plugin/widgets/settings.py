@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QFileDialog, QLineEdit, QWidget
 
 from napari_caltomorph.storage import home
 
-COHORT_FILES = "Cohorts (*.csv *.tsv *.xlsx *.parquet *.json)"
+COHORT_FILES = "Cohorts (*.zip *.csv *.tsv *.xlsx *.parquet *.json)"
 
 
 def preferences() -> Any:
