@@ -270,6 +270,7 @@ def test_image_in_a_strip_larger_than_declared_is_refused_before_memory_is_taken
         (np.dstack([RGB, RGB]), {"photometric": "minisblack", "planarconfig": "contig"}, "no colour image"),
         (RGB16[..., 0].astype(np.uint32), {"photometric": "minisblack"}, "uint32 pixels"),
         (RGB, {"photometric": "rgb", "compression": "jpegxl"}, "compressed as JPEGXL"),
+        (RGB, {"photometric": "rgb", "compression": "lerc"}, "compressed as LERC"),
     ],
 )
 def test_what_no_rule_covers_is_refused_and_named(pixels, options, words):

@@ -26,9 +26,9 @@ from napari_caltomorph.errors import CellUnreadable
 # could exhaust memory: it is refused from its header alone.
 MAX_PIXELS = 2**25
 
-# Larger ones are no cells. They are decoded one at a time, however many threads read: at 16 bits and four samples the
-# largest take 270 MB each.
-_LARGE = 2**22
+LARGE = 2**22
+"""Images of more pixels are no cells. They are decoded one at a time, however many threads read: of four samples of 16
+bits the largest take 270 MB each."""
 _one_large = threading.RLock()
 
 # Rows are converted in blocks of about so many pixels: intermediate results have up to 12 bytes a pixel.
@@ -106,7 +106,7 @@ class StoredCell:
 
 def room_for(height: int, width: int) -> AbstractContextManager[Any]:
     """Return a context in which an image of this size may be decoded: large ones wait for each other."""
-    return _one_large if height * width > _LARGE else nullcontext()
+    return _one_large if height * width > LARGE else nullcontext()
 
 
 def refuse_if_large(height: int, width: int) -> None:

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from napari_caltomorph.errors import CellUnreadable
-from napari_caltomorph.smear.pixels import USED_BITS, Alpha, refuse_if_large
+from napari_caltomorph.smear.pixels import LARGE, USED_BITS, Alpha, refuse_if_large
 
 _PHOTOMETRIC = tifffile.PHOTOMETRIC
 _COMPRESSION = tifffile.COMPRESSION
 # Their decoders return RGB already.
 _JPEGS = frozenset({_COMPRESSION.OJPEG, _COMPRESSION.JPEG, _COMPRESSION.ALT_JPEG, _COMPRESSION.JPEG_LOSSY})
-# Strips of these are whole images with a size of their own; what is not among Pillow's formats is refused.
-_IMAGES_IN_STRIPS = tifffile.TIFF.IMAGE_COMPRESSIONS
+# Strips of these have a size of their own; what is not among Pillow's formats is refused.
+_IMAGES_IN_STRIPS = tifffile.TIFF.IMAGE_COMPRESSIONS | {_COMPRESSION.LERC}
 _FORMATS_IN_STRIPS = ("JPEG", "JPEG2000", "PNG", "WEBP")
 _BLOCK = 16  # Pixels
 
@@ -84,7 +84,8 @@ def _colored(page: tifffile.TiffPage, pixels: NDArray[Any]) -> NDArray[Any]:
 def _refuse_before_decoding(page: tifffile.TiffPage) -> None:
     """Refuse, before any memory is taken, what no rule covers."""
     refuse_if_large(page.imagelength, page.imagewidth)
-    refuse_if_large(page.tilelength, page.tilewidth)
+    if page.tilelength * page.tilewidth > max(LARGE, page.imagelength * page.imagewidth):
+        raise CellUnreadable(f"tiles of {page.tilewidth} x {page.tilelength} pixels, far too large for a cell")
     if page.photometric == _PHOTOMETRIC.SEPARATED:
         raise CellUnreadable("CMYK colours in a TIFF; export it as RGB")
     if page.photometric > _PHOTOMETRIC.YCBCR or page.photometric == _PHOTOMETRIC.MASK:
