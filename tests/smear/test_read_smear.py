@@ -49,21 +49,33 @@ def test_any_tiff_name_is_a_cell_in_natural_order(tmp_path, make_cell, names):
     assert read_smear(tmp_path).cells == names
 
 
-@pytest.mark.parametrize("name", ["cell.png", "cell.PNG", "cell.bmp", "cell.jpg", "cell.JPEG"])
-def test_png_bmp_and_jpeg_are_read(tmp_path, make_cell, name):
+@pytest.mark.parametrize(
+    "name", ["cell.png", "cell.PNG", "cell.bmp", "cell.jpg", "cell.JPEG", "cell.jfif", "cell.jpe", "cell.webp"]
+)
+def test_png_bmp_jpeg_and_webp_are_read(tmp_path, make_cell, name):
     image = make_cell(0, 90, 120)
     save(tmp_path / name, image)
     smear = read_smear(tmp_path)
     assert smear.cells == (name,)
     assert smear.canvas == (90, 120)
-    tolerance = 12 if name.lower().endswith(("jpg", "jpeg")) else 0
+    tolerance = 0 if name.lower().endswith(("png", "bmp")) else 12
     assert np.abs(smear.image(0).astype(int) - image).mean() <= tolerance
 
 
-def test_the_content_decides_the_format_and_not_the_name(tmp_path, make_cell):
-    Image.fromarray(make_cell(0)).save(tmp_path / "a.png")
-    (tmp_path / "a.png").rename(tmp_path / "a.jpg")
-    assert (read_smear(tmp_path).image(0) == make_cell(0)).all()
+@pytest.mark.parametrize("suffix", [".tif", ".btf", ".tf8", ".jpg", ".png", ".bmp", ".webp"])
+@pytest.mark.parametrize("kind", ["TIFF", "PNG", "BMP", "JPEG"])
+def test_the_content_decides_the_format_and_not_the_name(tmp_path, make_cell, kind, suffix):
+    Image.fromarray(make_cell(0)).save(tmp_path / f"a{suffix}", kind)
+    assert np.abs(read_smear(tmp_path).image(0).astype(int) - make_cell(0)).mean() <= (12 if kind == "JPEG" else 0)
+
+
+def test_stack_of_big_tiff_is_a_patient(tmp_path, make_cell):
+    cells = np.stack([make_cell(0), make_cell(1)])
+    tifffile.imwrite(tmp_path / "P 1.ome.btf", cells, photometric="rgb", bigtiff=True)
+    assert find_smears(tmp_path) == [tmp_path / "P 1.ome.btf"]
+    smear = read_smear(tmp_path / "P 1.ome.btf")
+    assert (smear.patient_id, len(smear)) == ("P 1", 2)
+    assert (smear.image(1) == cells[1]).all()
 
 
 def test_one_image_is_a_smear_of_one_cell(tmp_path, make_export):

@@ -53,7 +53,7 @@ class CommonScale:
         """What was guessed, as a sentence without its full stop; empty where nothing was."""
         if self._bits is None or self._bits == 16:
             return ""
-        return f"the 16-bit images use {self._bits} bits, by the brightest of all cells: {2**self._bits - 1} is white"
+        return f"The 16-bit images use {self._bits} bits, by the brightest of all cells: {2**self._bits - 1} is white"
 
 
 class CellSource(Protocol):

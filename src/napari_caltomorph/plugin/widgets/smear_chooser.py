@@ -32,7 +32,7 @@ from napari_caltomorph.plugin.widgets.task_row import LatestJob
 from napari_caltomorph.smear import Reason, Smear, check_smear, read_smear, smear_from_array
 from napari_caltomorph.storage import StrPath
 
-_SMEARS, _PREDICTIONS = "Smears (*.zip *.tif *.tiff *.TIF *.TIFF)", "Predictions (*prediction.json)"
+_SMEARS, _PREDICTIONS = "Smears (*.zip *.tif *.tiff *.btf *.TIF *.TIFF *.BTF)", "Predictions (*prediction.json)"
 _THUMBNAIL = 72
 # napari's theme draws the frame of a tick in a table almost as dark as the table.
 _TICKS = """
