@@ -16,6 +16,8 @@ from tests.differential.factories import features, labelled
 from tests.evaluation.factories import evaluation_of, simulated
 
 from napari_caltomorph import Cohort, Ensemble, Evaluation, Features, Prediction, errors, save_predictions
+from napari_caltomorph.cohort import CohortOptions
+from napari_caltomorph.diagnosis import PredictOptions, Predictor, read_description
 from napari_caltomorph.differential import Probe, read_labels, save_labels, train_probe
 from napari_caltomorph.training import TrainOptions, options_from
 
@@ -71,6 +73,7 @@ def test_what_is_saved_is_loaded_from_the_same_path(tmp_path, make_ensemble, mak
     ensemble, bag = make_ensemble(members=1), make_features(cells=5)
     ensemble.save(place("model"))
     prediction = Ensemble.load(place("model")).predict(bag)
+    assert Predictor(PredictOptions(model=place("model"), device="cpu")).description == read_description(place("model"))
     prediction.save(place("prediction.json"))
     assert Prediction.load(place("prediction.json")) == prediction
     save_predictions([prediction], place("results"))
@@ -80,6 +83,7 @@ def test_what_is_saved_is_loaded_from_the_same_path(tmp_path, make_ensemble, mak
     cohort = cohort_from({"patient_id": ["a", "b"], "path": ["/a", "/b"]})
     cohort.save(place("cohort.json"))
     assert len(Cohort.load(place("cohort.json"))) == 2
+    assert CohortOptions(table=place("t.csv"), taxonomy=place("own.json")).taxonomy == str(place("own.json"))
     evaluation = evaluation_of(*simulated((3, 3, 3, 3)))
     evaluation.save(place("evaluation"))
     assert Evaluation.load(place("evaluation")).statements == evaluation.statements

@@ -209,9 +209,10 @@ def _refuse_extremes(document: Any) -> None:
 
 def _is_unicode(text: str) -> bool:
     try:
-        return bool(text.encode()) or not text
+        text.encode()
     except UnicodeEncodeError:
         return False
+    return True
 
 
 def _too_deep(cause: Exception | None) -> NoReturn:

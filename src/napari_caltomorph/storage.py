@@ -160,6 +160,11 @@ def only_run(
                 one.rmdir()
 
 
+def as_text(value: object) -> object:
+    """Return a path as text, and anything else as it is: the validator of options that are a name or a path."""
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
 def path_of(name: str) -> Path:
     """Return the path that `printable` was made of: the name itself where it exists, its bytes otherwise."""
     path = Path(name)

@@ -77,6 +77,7 @@ def test_impossible_content_is_refused(saved, change):
     [
         {"judged": np.zeros((11, 4), np.float32)},
         {"judged": np.zeros(12, np.float32)},
+        {"judged": np.zeros((), np.float32)},
         {"judged": np.zeros((12, 4), np.int64)},
         {"judged": np.full((12, 4), np.nan, np.float32)},
         {"training": np.zeros((3, 4), np.float32)},

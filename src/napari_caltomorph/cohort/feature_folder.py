@@ -21,6 +21,7 @@ from napari_caltomorph.diagnosis.prediction_files import folder_name
 from napari_caltomorph.encoding.h5_reader import SUFFIXES, read_bag
 from napari_caltomorph.encoding.origin import FeatureOrigin
 from napari_caltomorph.errors import FeaturesRefused
+from napari_caltomorph.reading import read_document
 from napari_caltomorph.storage import StrPath, is_file, only_run, paths_of, replacing
 
 LOCK = ".caltomorph-encode.lock"
@@ -194,6 +195,6 @@ def now() -> str:
 def _read_journal(path: Path) -> _Content:
     """Read what earlier runs recorded; nothing where that cannot be read: then every patient is read again."""
     try:
-        return _Content.model_validate_json(path.read_bytes())
+        return _Content.model_validate(read_document(path))
     except (OSError, ValueError):
         return _Content()

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationIn
 from pydantic_core import PydanticCustomError
 
 from napari_caltomorph.encoding.options import EncodeOptions
+from napari_caltomorph.storage import as_text
 
 HemoglobinUnit = Literal["auto", "g/dl", "g/l", "mmol/l"]
 
@@ -54,6 +55,8 @@ class CohortOptions(BaseModel, frozen=True, extra="forbid"):
     test_fraction: float = Field(0.2, ge=0, lt=1, description="Held-out part, unless the table has its own.")
     folds: int = Field(5, ge=2, description="Cross-validation folds of the rest.")
     split_seed: NonNegativeInt = Field(0, description="The same seed gives the same split.")
+
+    _path_or_name = field_validator("table", "taxonomy", mode="before")(as_text)
 
     def with_columns(self, **columns: str) -> CohortOptions:
         """Return the options with these columns, where none was chosen."""

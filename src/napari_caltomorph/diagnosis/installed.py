@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import os
 import shutil
 from pathlib import Path
 
@@ -28,9 +29,9 @@ def installed_models() -> dict[str, Path]:
     return {DEMO: demo} | added | {DEMO: demo}
 
 
-def find_model(name: str) -> Path:
+def find_model(name: StrPath) -> Path:
     """Return the folder of an installed model, or of a model at a path; `ModelRefused` lists the installed ones."""
-    installed = installed_models()
+    name, installed = os.fspath(name), installed_models()
     if name in installed:
         return installed[name]
     if Path(name).is_dir():
@@ -81,12 +82,12 @@ def add_model(folder: StrPath, name: str | None = None) -> Path:
     return target
 
 
-def export_model(name: str, target: StrPath) -> Path:
+def export_model(name: StrPath, target: StrPath) -> Path:
     """Copy a model without `private/`, which could identify its patients.
 
     Parameters
     ----------
-    name : str
+    name : str or Path
         Of an installed model, or a model folder.
     target : str or Path
         New folder.

@@ -25,6 +25,8 @@ from napari_caltomorph.storage import file_sha256
 PRIVATE = "private"
 _TABLE = "patients.csv"
 _EMBEDDINGS = "embeddings.safetensors"
+_REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # PyTorch cannot test others
+_NEEDED = ("patient_id", "coarse", "detailed", "hemoglobin_g_dl", "fingerprint")
 _TEXT = ("patient_id", "coarse", "detailed", "group", "fingerprint", "path")
 
 
@@ -59,8 +61,10 @@ class TrainingPatients:
 
 def _patients(table: pd.DataFrame, description: ModelDescription) -> pd.DataFrame:
     """Return the table of training patients; ValueError where a column is missing, or a value is impossible."""
-    if missing := {"patient_id", "coarse", "fingerprint"} - {*table.columns}:
+    if missing := {*_NEEDED} - {*table.columns}:
         raise ValueError(f"{_TABLE} has no column {min(missing)}")
+    if table[["patient_id", "coarse"]].isna().to_numpy().any():
+        raise ValueError(f"{_TABLE}: a patient has no id or no class")
     if unknown := {*table["coarse"].dropna()} - {*description.taxonomy.slugs}:
         raise ValueError(f"{_TABLE}: {min(unknown)[:40]} is no class of the model")
     numbers = [f"out_of_fold_p_{slug}" for slug in description.taxonomy.slugs]
@@ -116,7 +120,7 @@ def load_member(folder: Path, description: ModelDescription, file: MemberFile) -
         with safe_open(path, framework="pt") as opened:
             seal = (opened.metadata() or {}).get("seal")
         weights = load_file(path)
-    if not all(value.is_floating_point() and bool(value.isfinite().all()) for value in weights.values()):
+    if not all(value.dtype in _REAL and bool(value.isfinite().all()) for value in weights.values()):
         raise ModelRefused(f"{path} is damaged (a weight is not a finite number); {GET_AGAIN}.")
     if seal != description.seal:
         raise ModelRefused(

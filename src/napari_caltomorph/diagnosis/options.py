@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, Field, PositiveInt, model_validator
+from pydantic import BaseModel, Field, PositiveInt, field_validator, model_validator
 
 from napari_caltomorph.encoding.options import ComputeOptions
+from napari_caltomorph.storage import as_text
 
 
 class FrozenModel(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -21,6 +22,8 @@ class PredictOptions(ComputeOptions):
     """How a smear is diagnosed."""
 
     model: str = Field("demo", description="Model folder, or the name of an installed model.")
+
+    _path_or_name = field_validator("model", mode="before")(as_text)
 
 
 # Where the attention of an aggregator comes from: attention rollout, its own weights, or nowhere.

@@ -189,7 +189,7 @@ def _load_embeddings(content: _File, path: Path, patients: int) -> Embeddings | 
             raise ValueError("it belongs to another evaluation")
         metadata, arrays = read_arrays(path)
         classes = _SLUGS.validate_python(parse_document(metadata.get("training_classes", "[]")))
-        width = arrays["judged"].shape[-1] if "judged" in arrays else None
+        width = next(iter(arrays["judged"].shape[1:]), None) if "judged" in arrays else None
         refuse_misfit(arrays, {"judged": (patients, width)})
         if "training" in arrays:
             refuse_misfit(arrays, {"training": (len(classes), width)})

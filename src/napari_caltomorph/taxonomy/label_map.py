@@ -6,6 +6,7 @@ Only where the whole means nothing are the words of the cleaning rules looked fo
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from pydantic import BaseModel, field_validator, model_validator
 
 from napari_caltomorph.errors import TaxonomyUnreadable, printable
 from napari_caltomorph.reading import read_as
+from napari_caltomorph.storage import StrPath
 from napari_caltomorph.taxonomy.classes import CoarseClass, DetailedClass, Taxonomy, caltomorph_taxonomy
 from napari_caltomorph.taxonomy.label_text import fold, key, lies_between, meanings_of_parts, other_orders, phrases
 
@@ -151,12 +153,13 @@ class LabelMap(BaseModel, frozen=True, extra="forbid"):
             yield label, "unclear", Match("unclear")
 
 
-def load_label_map(name_or_path: str) -> LabelMap | None:
+def load_label_map(name_or_path: StrPath) -> LabelMap | None:
     """Return one of `SHIPPED_LABEL_MAPS` or a JSON file in the format of `LabelMap`; None for ``"none"``.
 
     Raises `TaxonomyUnreadable` where there is no such label map, or the file is damaged, has another format, or gives
     one label to two classes.
     """
+    name_or_path = os.fspath(name_or_path)
     if name_or_path == "none":
         return None
     if name_or_path in SHIPPED_LABEL_MAPS:
