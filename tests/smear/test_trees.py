@@ -120,6 +120,18 @@ def test_links_back_cost_nothing_and_a_link_to_another_folder_is_followed(tmp_pa
     assert [place.name for place in find_smears(tmp_path / "cohort")] == ["p", "q"]
 
 
+def test_a_folder_with_many_names_is_entered_once(tmp_path, make_export):
+    for depth in range(40):  # 2 ** 40 ways to the last one
+        (tmp_path / f"folder_{depth}").mkdir()
+        if depth:
+            for name in ("lymphocyte", "monocyte"):
+                (tmp_path / f"folder_{depth - 1}" / name).symlink_to(tmp_path / f"folder_{depth}")
+    make_export(tmp_path / "folder_2", cells=1)
+    (tmp_path / "folder_0" / "prediction.json").write_text("{}")
+    assert read_smear(tmp_path / "folder_0").cells == ("lymphocyte/lymphocyte/Gal-000001.RGB.TIF",)
+    assert tmp_path / "folder_0" in folders_in(tmp_path)
+
+
 def test_pipes_and_devices_are_never_opened(tmp_path, make_export):
     patient = make_export(tmp_path / "p", cells=1)
     os.mkfifo(patient / "pipe.tif")

@@ -77,8 +77,8 @@ def predict(
     Parameters
     ----------
     each
-        SMEAR holds many patients: every folder in it is one, also below folders of diagnoses; or it is a table or a
-        cohort.json that names them.
+        SMEAR holds many patients: every folder in it is one, also below folders of diagnoses; or it is a zip archive of
+        such a folder, or a table or a cohort.json that names them.
     slides
         Folders in a patient's folder are slides of that patient, whatever they are called.
     report

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from napari_caltomorph.smear.cell_type_folders import cell_type_folders
 from napari_caltomorph.smear.cell_types import is_label_root
 from napari_caltomorph.smear.entries import Entries
 from napari_caltomorph.smear.images import is_image
-from napari_caltomorph.smear.trees import Tree, children_if_readable, is_written_by_us
+from napari_caltomorph.smear.trees import Tree, children_if_readable, entered_once, is_written_by_us
 
 # A patient's folder may be inside this many others that contain nothing else; links can nest without end.
 _WRAPPERS = 8
@@ -33,8 +34,9 @@ class Listing:
         return len(self.patients) > max(1, len(self.cells))
 
 
-def list_cells(tree: Tree, folder: str, label: str | None = None) -> Listing:
-    """Collect the images below `folder`, going only into folders of cell types."""
+def list_cells(tree: Tree, folder: str, label: str | None = None, seen: set[Hashable] | None = None) -> Listing:
+    """Collect the images below `folder`, going only into folders of cell types, and into each once: not into `seen`."""
+    seen = set() if seen is None else seen
     entries = tree.children(folder)
     listing = Listing(passed_over=entries.passed_over)
     for file in entries.files:
@@ -43,13 +45,14 @@ def list_cells(tree: Tree, folder: str, label: str | None = None) -> Listing:
         else:
             listing.passed_over.append(file)
     parts = folders_of_cells(tree, folder, entries)
+    entered = set(entered_once(tree, Entries(folders=parts), seen))
     for sub in entries.folders:
-        if sub not in parts:
+        if sub not in entered:
             listing.passed_over.append(sub)
-            listing.patients += _patients(tree, sub)
+            listing.patients += [] if sub in parts else _patients(tree, sub)
             continue
         name = sub.rsplit("/", 1)[-1]
-        below = list_cells(tree, sub, None if is_label_root(name) else name)
+        below = list_cells(tree, sub, None if is_label_root(name) else name, seen)
         listing.cells += below.cells
         listing.passed_over += below.passed_over
         listing.unread += below.patients + below.unread

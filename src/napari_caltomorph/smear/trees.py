@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Hashable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal, Protocol
 
@@ -20,6 +21,9 @@ class Tree(Protocol):
 
     def open(self, path: str) -> BinaryIO:
         """Open a file for reading; `CellUnreadable` when it cannot be."""
+
+    def identity(self, folder: str) -> Hashable:
+        """Return what is the same for two names of one folder, of which one is a link."""
 
 
 def open_tree(place: Path) -> Tree | None:
@@ -71,13 +75,22 @@ def children_if_readable(tree: Tree, folder: str) -> Entries:
 def is_written_by_us(tree: Tree, entries: Entries) -> bool:
     """Whether a folder with these entries is the result of one of our jobs, and no image below it could be a cell."""
     names = {name.rsplit("/", 1)[-1] for name in (*entries.files, *entries.passed_over)}
-    return any(always <= names for always, _ in WRITTEN) and not _has_cells(tree, entries)
+    return any(always <= names for always, _ in WRITTEN) and not _has_cells(tree, entries, set())
 
 
-def _has_cells(tree: Tree, entries: Entries) -> bool:
+def _has_cells(tree: Tree, entries: Entries, seen: set[Hashable]) -> bool:
     return any(is_image(file) or file.lower().endswith(".zip") for file in entries.files) or any(
-        _has_cells(tree, children_if_readable(tree, folder)) for folder in entries.folders
+        _has_cells(tree, children_if_readable(tree, folder), seen) for folder in entered_once(tree, entries, seen)
     )
+
+
+def entered_once(tree: Tree, entries: Entries, seen: set[Hashable]) -> Iterator[str]:
+    """Yield the folders that are not in `seen`, and add them: links can make endless names of few folders."""
+    for folder in sorted(entries.folders):
+        identity = tree.identity(folder)
+        if identity not in seen:
+            seen.add(identity)
+            yield folder
 
 
 class FolderTree:
@@ -111,6 +124,13 @@ class FolderTree:
         except OSError as error:
             raise CellUnreadable(error.strerror or str(error)) from error
 
+    def identity(self, folder: str) -> Hashable:
+        try:
+            status = (self.root / folder).stat()
+        except OSError:
+            return folder
+        return (status.st_dev, status.st_ino) if status.st_ino else folder  # 0 on some network drives
+
 
 def _kind(entry: os.DirEntry[str]) -> Literal["file", "folder", "other"]:
     """A link that leads nowhere is a file that cannot be read; a pipe or a device, which would never end, is none."""
@@ -141,3 +161,6 @@ class SubTree:
 
     def open(self, path: str) -> BinaryIO:
         return self._tree.open(f"{self._prefix}{path}")
+
+    def identity(self, folder: str) -> Hashable:
+        return folder

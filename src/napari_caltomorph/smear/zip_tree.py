@@ -9,7 +9,7 @@ import struct
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -72,6 +72,9 @@ class ZipTree:
                 return io.BytesIO(packed.read(info.file_size))
         except (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, RuntimeError, ValueError) as error:
             raise CellUnreadable(f"damaged in the archive ({error})") from error
+
+    def identity(self, folder: str) -> Hashable:
+        return folder
 
 
 def _name(info: zipfile.ZipInfo) -> str:
