@@ -96,10 +96,12 @@ class Cohort:
     @property
     def why_left_out(self) -> str:
         """The rules that left patients out, with counts; of the one that left out most, an example."""
-        (rule, most), *others = Counter(self.left_out["rule"]).most_common()
-        example = self.left_out.loc[self.left_out["rule"] == rule].iloc[0]
-        counts = [f"{count} {name}" for name, count in others]
-        return ", ".join([f"{most} {rule} (first: {example['patient_id']}, {example['reason'].rstrip('.')})", *counts])
+        # As text: a file of an earlier version, or edited by hand, may have empty fields.
+        rows = [list(map(str, row)) for row in self.left_out[["rule", "patient_id", "reason"]].to_numpy()]
+        (most, count), *others = Counter(rule for rule, *_ in rows).most_common()
+        _, patient, reason = next(row for row in rows if row[0] == most)
+        example = f"{count} {most} (first: {patient}, {reason.rstrip('.')})"
+        return ", ".join([example, *(f"{count} {rule}" for rule, count in others)])
 
     def save(self, path: StrPath) -> None:
         """Write ``cohort.json``; `OutputRefused` when it cannot be written."""
