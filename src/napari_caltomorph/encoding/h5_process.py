@@ -38,6 +38,9 @@ _READ_AGAIN, _SMALL_FILE = 8, 2**24
 _PIECE_BYTES = 2**20
 
 
+_AGAIN = "encode the patient again"
+
+
 class _Refused(Exception):
     """Why a file has no bag that can be read."""
 
@@ -143,7 +146,7 @@ def _read(path: str, with_values: bool, progress: Callable[[], None]) -> tuple[d
             if len(cells.shape) == 1 and cells.shape[0] <= values.size:
                 answer["cells"] = [str(cell) for cell in cells.asstr("utf-8")[()]]
             else:
-                raise _Refused(f"has cell names of shape {cells.shape} for features of shape {bag.shape}")
+                raise _Refused(f"has cell names of shape {cells.shape} for features of shape {bag.shape}; {_AGAIN}")
         return answer, values
 
 
@@ -154,28 +157,30 @@ def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
         raise _Refused(f"refers to another place for {name!r} ({type(link).__name__}); copy the numbers into the file")
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset):
-        raise _Refused(f"has a group {name!r}, no dataset")
+        raise _Refused(f"has a group {name!r}, no dataset; {_AGAIN}")
     if dataset.is_virtual or dataset.external:
         raise _Refused(f"refers to other files for {name!r}; copy the numbers into the file")
     if dataset.shape is None:
-        raise _Refused(f"has an empty dataset {name!r}")
+        raise _Refused(f"has an empty dataset {name!r}; {_AGAIN}")
     return dataset
 
 
 def _refuse_missing_numbers(bag: h5py.Dataset) -> None:
     """Refuse what is no numbers, what was declared and never written, and what would fill the memory."""
     if bag.dtype.kind not in "fiu":
-        raise _Refused(f"has features of type {bag.dtype}, no numbers")
+        raise _Refused(f"has features of type {bag.dtype}, no numbers; {_AGAIN}")
     if bag.size == 0:
         return  # refused by its shape
     stored = bag.id.get_storage_size()
     parts = 1 if bag.chunks is None else math.prod(-(-n // part) for n, part in zip(bag.shape, bag.chunks, strict=True))
     written = bool(stored) if bag.chunks is None else bag.id.get_num_chunks()
     if written < parts:
-        raise _Refused(f"declares features of shape {bag.shape}, but not all of them were written")
+        raise _Refused(f"declares features of shape {bag.shape}, but not all of them were written; {_AGAIN}")
     size = max(bag.size, math.prod(bag.chunks or (1,))) * max(4, bag.dtype.itemsize)
     if size > max(_SMALL_BYTES, _RATIO * stored):
-        raise _Refused(f"has {stored} bytes that would become {size}; no encoder's features compress so well")
+        raise _Refused(
+            f"has {stored} bytes that would become {size}, and no encoder's features compress so well; {_AGAIN}"
+        )
 
 
 def _origin(of_file: h5py.AttributeManager, of_bag: h5py.AttributeManager) -> FeatureOrigin:
