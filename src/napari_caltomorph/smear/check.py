@@ -79,9 +79,12 @@ def check_smear(smear: Smear, *, progress: OnProgress = ignore) -> Smear:
     if not len(checked.usable):
         counts = ", ".join(f"{n} {reason}" for reason, n in checked.left_out_counts().items())
         first = checked.left_out[0]
+        fix = "Export the smear again."
+        if smear.source.scale.is_full:
+            fix = "One of its 16-bit images is very bright; if the others use fewer bits, move it elsewhere."
         raise SmearUnreadable(
             f"{smear.path or smear.patient_id}: {len(smear)} {'images' if len(smear) > 1 else 'image'} found, none "
-            f"usable ({counts}; first: {first.cell}{': ' + first.note if first.note else ''}). Export the smear again."
+            f"usable ({counts}; first: {first.cell}{': ' + first.note if first.note else ''}). {fix}"
         )
     return checked
 

@@ -83,7 +83,7 @@ class StoredCell:
     def _shown(self, pixels: NDArray[Any], full_scale: int) -> NDArray[np.uint8]:
         """Bring pixels as they are stored to (H, W, 3) uint8."""
         if pixels.dtype not in (np.bool_, np.uint8, np.uint16):
-            raise CellUnreadable(f"{pixels.dtype} pixels; only images of up to 16 bits are read")
+            raise CellUnreadable(f"{pixels.dtype} pixels; only unsigned integers of 1 to 16 bits are read")
         if pixels.ndim == 2:
             pixels = pixels[..., np.newaxis]
         if pixels.ndim != 3 or pixels.shape[-1] not in (1, 2, 3, 4) or 0 in pixels.shape:

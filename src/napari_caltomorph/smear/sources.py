@@ -49,6 +49,11 @@ class CommonScale:
         return self._bits
 
     @property
+    def is_full(self) -> bool:
+        """Whether there is a cell that needs all of the 16 bits."""
+        return self._bits == 16
+
+    @property
     def note(self) -> str:
         """What was guessed, as a sentence without its full stop; empty where nothing was."""
         if self._bits is None or self._bits == 16:

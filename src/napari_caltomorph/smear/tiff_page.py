@@ -93,7 +93,7 @@ def _refuse_before_decoding(page: tifffile.TiffPage) -> None:
     bits = page.bitspersample
     if page.dtype not in (bool, np.uint8, np.uint16) or not isinstance(bits, int):
         kind = page.dtype if page.dtype not in (np.uint8, np.uint16) else f"{bits}-bit"
-        raise CellUnreadable(f"{kind} pixels; only images of 1 to 16 bits are read")
+        raise CellUnreadable(f"{kind} pixels; only unsigned integers of 1 to 16 bits are read")
     if page.samplesperpixel > 4 or page.imagedepth > 1:
         raise CellUnreadable(f"shape {page.shape} is no colour image")
 
