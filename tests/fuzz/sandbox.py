@@ -7,6 +7,7 @@ run, every file written elsewhere and every connection, by Python's audit events
 from __future__ import annotations
 
 import faulthandler
+import importlib
 import json
 import os
 import select
@@ -45,10 +46,10 @@ class Outcome:
 
 
 class Sandbox:
-    """The process; ``scratch`` is the only folder in which it may write."""
+    """The process; ``scratch`` is the only folder in which it may write, and a module's ``DOORS`` are what it opens."""
 
-    def __init__(self, scratch: Path) -> None:
-        self.scratch = scratch
+    def __init__(self, scratch: Path, doors: str = "tests.fuzz.doors", cpu_limit: float = CPU_LIMIT) -> None:
+        self.scratch, self._doors, self._cpu_limit = scratch, doors, cpu_limit
         self._process: subprocess.Popen[str] | None = None
         self._inputs = 0
 
@@ -59,7 +60,7 @@ class Sandbox:
         self._stop()
 
     def open(self, door: str, path: Path) -> Outcome:
-        """Let the process open `path` by one of `doors.DOORS`."""
+        """Let the process open `path` by one of the doors."""
         if self._process is None or self._inputs >= _INPUTS_A_PROCESS:
             self._start()
         process = self._process
@@ -78,7 +79,7 @@ class Sandbox:
         began, cpu_before = time.monotonic(), _cpu_seconds(process.pid)
         while not select.select([process.stdout], [], [], 1.0)[0]:
             cpu = _cpu_seconds(process.pid) - cpu_before
-            if cpu > CPU_LIMIT or time.monotonic() - began > WAIT_LIMIT:
+            if cpu > self._cpu_limit or time.monotonic() - began > WAIT_LIMIT:
                 self._stop()
                 return Outcome("hung", f"no end after {cpu:.0f} s of CPU", cpu)
         line = process.stdout.readline()
@@ -99,7 +100,7 @@ class Sandbox:
         }
         with (self.scratch / "stderr.txt").open("w") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.fuzz.sandbox", str(self.scratch)],
+                [sys.executable, "-m", "tests.fuzz.sandbox", str(self.scratch), self._doors],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -130,15 +131,14 @@ def _cpu_seconds(pid: int) -> float:
     return float(times.user + times.system)
 
 
-def _serve(scratch: Path) -> None:
+def _serve(scratch: Path, doors: str) -> None:
     """Answer requests until the input ends."""
     import resource
 
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints is no answer
     faulthandler.enable()
-    from tests.fuzz.doors import DOORS
-
+    functions = importlib.import_module(doors).DOORS
     if taken := _status("VmSize", [os.getpid()]):
         resource.setrlimit(resource.RLIMIT_AS, (taken + _HARD_MEMORY_LIMIT, taken + _HARD_MEMORY_LIMIT))
     escapes: list[str] = []
@@ -150,7 +150,7 @@ def _serve(scratch: Path) -> None:
         family = _family()
         _forget_peak(family)
         before, began = _status("VmRSS", family), time.process_time()
-        kind, text = _opened(DOORS[door], Path(path))
+        kind, text = _opened(functions[door], Path(path))
         seconds, peak = time.process_time() - began, max(0, _status("VmHWM", _family()) - before)
         if escapes:
             kind, text = "escaped", "; ".join(escapes)
@@ -246,4 +246,4 @@ def _forget_peak(pids: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    _serve(Path(sys.argv[1]).resolve())
+    _serve(Path(sys.argv[1]).resolve(), sys.argv[2])
