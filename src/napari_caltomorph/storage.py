@@ -169,7 +169,9 @@ def path_of(name: str) -> Path:
     """Return the path that `printable` was made of: the name itself where it exists, its bytes otherwise."""
     path = Path(name)
     with contextlib.suppress(OSError):  # longer than any file's name
-        return path if path.exists() else Path(os.fsdecode(unquote_to_bytes(name)))
+        # Below a file: in an archive
+        is_there = path.exists() or next((one for one in path.parents if one.exists()), path).is_file()
+        return path if is_there else Path(os.fsdecode(unquote_to_bytes(name)))
     return path
 
 

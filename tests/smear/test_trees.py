@@ -13,9 +13,10 @@ import pytest
 import tifffile
 
 from napari_caltomorph.errors import SmearUnreadable
-from napari_caltomorph.smear import find_smears, read_smear, smear_fingerprint
+from napari_caltomorph.smear import find_smears, open_place, read_smear, smear_fingerprint
 from napari_caltomorph.smear.entries import is_system_entry
 from napari_caltomorph.smear.trees import FolderTree, folders_in, is_written_by_us
+from napari_caltomorph.storage import place_of
 
 SYSTEM_FOLDERS = ("$RECYCLE.BIN", ".Trash-1000", "@eaDir", "#recycle", "__MACOSX", ".git", "lost+found")
 
@@ -177,6 +178,8 @@ def test_patients_in_an_archive_are_found_and_read_as_those_in_a_folder(tmp_path
     assert smear_fingerprint(packed) == smear_fingerprint(unpacked)
     with pytest.raises(SmearUnreadable, match="nothing"):
         read_smear(cohort_zip / "aml" / "p9")
+    renamed = cohort_zip.rename(tmp_path / "100%25.zip")
+    assert open_place(place_of([renamed / "aml" / "p1"])).cells == packed.cells
 
 
 def test_stacks_in_an_archive_are_patients_and_archives_in_it_are_not(tmp_path, make_cell):
