@@ -138,6 +138,13 @@ def test_patient_named_in_bytes_that_are_no_text_is_saved_and_loaded(tmp_path):
     assert Features.load(path).patient_id == "p%FF"
 
 
+def test_an_encoder_named_in_bytes_that_are_no_text_is_escaped(tmp_path):
+    with h5py.File(tmp_path / "p.h5", "w") as file:
+        file["features"] = np.ones((2, 3), np.float32)
+        file.attrs.create("encoder", b"uni\x83", dtype=h5py.string_dtype("utf-8", 4))
+    assert Features.load(tmp_path / "p.h5").origin.encoder == "uni%83"
+
+
 @pytest.mark.parametrize("kilobytes", [0, 1, 4, 20])
 def test_a_full_disk_is_reported_and_the_old_features_stay(tmp_path, kilobytes):
     path = tmp_path / "p.h5"

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_caltomorph.encoding.origin import FeatureOrigin
-from napari_caltomorph.errors import first_line
+from napari_caltomorph.errors import first_line, printable
 
 # GenBloom, CLAM and TRIDENT; STAMP.
 _DATASETS = ("features", "feats")
@@ -197,7 +197,8 @@ def _text(value: Any) -> str | None:
         value = value.item()
     if value is None or isinstance(value, h5py.Empty):
         return None
-    return value.decode() if isinstance(value, bytes) else str(value)
+    # h5py keeps bytes that are not UTF-8 as halves of characters, which no table takes.
+    return printable(value.decode(errors="surrogateescape") if isinstance(value, bytes) else str(value))
 
 
 if __name__ == "__main__":
