@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
@@ -75,6 +76,17 @@ def test_another_image_another_model_or_a_damaged_file_is_computed_again(predict
     other.save(tmp_path / "out" / "p3" / "prediction.json")
     assert outcomes(predict_patients(patients, tmp_path / "out", predictor)) == ["done"] * 3
     assert len(Prediction.load(tmp_path / "out" / "p1").cells) == 3
+
+
+def test_a_prediction_of_images_that_were_read_by_other_rules_is_computed_again(predictor, patients, tmp_path):
+    one = {"p1": patients["p1"]}
+    predict_patients(one, tmp_path / "out", predictor)
+    file = tmp_path / "out" / "prediction.json"
+    written = json.loads(file.read_text())
+    del written["quality_rules"]  # as before the version was recorded
+    file.write_text(json.dumps(written))
+    assert outcomes(predict_patients(one, tmp_path / "out", predictor)) == ["done"]
+    assert outcomes(predict_patients(one, tmp_path / "out", predictor)) == ["kept"]
 
 
 def test_moved_images_are_found_at_their_new_place(predictor, patients, tmp_path):

@@ -137,6 +137,7 @@ class Ensemble:
         return Prediction(
             patient_id=features.patient_id,
             smear_fingerprint=features.origin.smear_fingerprint,
+            quality_rules=features.origin.quality_rules,
             field_of_view_um=_field_of_view(features),
             encoder=features.origin.encoder,
             encoder_weights_sha256=features.origin.weights_sha256,

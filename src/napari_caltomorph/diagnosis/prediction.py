@@ -59,6 +59,8 @@ class Prediction(FrozenModel, arbitrary_types_allowed=True, protected_namespaces
     patient_id: str
     smear_path: str | None = None
     smear_fingerprint: str | None = None
+    # Version of `QUALITY_RULES`; files of the first one do not have it. None where the features do not say
+    quality_rules: str | None = "1"
     field_of_view_um: float | None = None
     # What predicted. `synthetic`: the model was trained on synthetic cells only.
     encoder: str | None

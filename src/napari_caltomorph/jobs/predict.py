@@ -26,7 +26,7 @@ from napari_caltomorph.errors import (
     SmearUnreadable,
 )
 from napari_caltomorph.progress import OnProgress, Progress, ignore
-from napari_caltomorph.smear import Smear, smear_fingerprint
+from napari_caltomorph.smear import QUALITY_RULES, Smear, smear_fingerprint
 from napari_caltomorph.storage import StrPath, only_run, raise_if_of_all
 
 if TYPE_CHECKING:
@@ -177,8 +177,8 @@ def _cached(file: Path, smear: Smear, model: ModelDescription, progress: OnProgr
         found = Prediction.load(file)
     except PredictionUnreadable:
         return None
-    is_same_model = found.model_fingerprint == model.fingerprint and found.threshold == model.threshold
-    if not is_same_model or found.library_version != library_version() or found.patient_id != smear.patient_id:
+    was = (found.model_fingerprint, found.threshold, found.library_version, found.quality_rules, found.patient_id)
+    if was != (model.fingerprint, model.threshold, library_version(), QUALITY_RULES, smear.patient_id):
         return None
     return found if found.smear_fingerprint == smear_fingerprint(smear, progress=progress) else None
 
