@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from napari_caltomorph.errors import LooksLikeCohort, SmearUnreadable, printable
-from napari_caltomorph.smear import check_smear, find_smears, patient_id, read_smear
+from napari_caltomorph.smear import check_smear, patient_id, read_smear
 from napari_caltomorph.smear.read import natural
 
 
@@ -69,10 +69,10 @@ def test_the_content_decides_the_format_and_not_the_name(tmp_path, make_cell, ki
     assert np.abs(read_smear(tmp_path).image(0).astype(int) - make_cell(0)).mean() <= (12 if kind == "JPEG" else 0)
 
 
-def test_stack_of_big_tiff_is_a_patient(tmp_path, make_cell):
+def test_stack_of_big_tiff_is_a_patient(tmp_path, make_cell, patients_in):
     cells = np.stack([make_cell(0), make_cell(1)])
     tifffile.imwrite(tmp_path / "P 1.ome.btf", cells, photometric="rgb", bigtiff=True)
-    assert find_smears(tmp_path) == [tmp_path / "P 1.ome.btf"]
+    assert patients_in(tmp_path) == [tmp_path / "P 1.ome.btf"]
     smear = read_smear(tmp_path / "P 1.ome.btf")
     assert (smear.patient_id, len(smear)) == ("P 1", 2)
     assert (smear.image(1) == cells[1]).all()
@@ -195,21 +195,14 @@ def test_folder_around_one_patient_is_that_patient(tmp_path, make_export):
     assert smear.passed_over == ("Thumbs.db",)
 
 
-def test_each_finds_folders_archives_and_stacks_in_natural_order(tmp_path, make_export, make_cell):
+def test_each_finds_folders_archives_and_stacks_in_natural_order(tmp_path, make_export, make_cell, patients_in):
     for name in ("p10", "p9"):
         make_export(tmp_path / name, cells=1)
     shutil.make_archive(str(tmp_path / "p8"), "zip", tmp_path / "p9")
     tifffile.imwrite(tmp_path / "p11.tif", np.stack([make_cell(0), make_cell(1)]), photometric="rgb")
     save(tmp_path / "overview.tif", make_cell(0))
     (tmp_path / "empty").mkdir()
-    assert [p.name for p in find_smears(tmp_path)] == ["p8.zip", "p9", "p10", "p11.tif"]
-
-
-def test_each_on_one_patient_is_refused(tmp_path, make_export):
-    with pytest.raises(SmearUnreadable, match="point at the folder of patients"):
-        find_smears(make_export(tmp_path / "p", cells=2))
-    with pytest.raises(SmearUnreadable, match="neither a folder nor a zip"):
-        find_smears(tmp_path / "absent")
+    assert [p.name for p in patients_in(tmp_path)] == ["p8.zip", "p9", "p10", "p11.tif"]
 
 
 def test_patient_is_named_by_its_folder_however_the_path_is_written(tmp_path, make_export, monkeypatch):

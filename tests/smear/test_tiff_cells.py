@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 
 from napari_caltomorph.errors import CellUnreadable, SmearUnreadable
-from napari_caltomorph.smear import check_smear, find_smears, read_smear
+from napari_caltomorph.smear import check_smear, read_smear
 from napari_caltomorph.smear.images import read_cells
 
 RNG = np.random.default_rng(0)
@@ -225,12 +225,12 @@ def test_several_cells_in_one_of_several_files_are_not_one_cell(tmp_path):
         smear.image(1)
 
 
-def test_stack_that_cannot_be_read_is_still_a_patient(tmp_path):
+def test_stack_that_cannot_be_read_is_still_a_patient(tmp_path, patients_in):
     tifffile.imwrite(tmp_path / "P1.tif", CELLS, photometric="rgb")
     tifffile.imwrite(tmp_path / "P2.tif", CHANNELS[:, 0], photometric="minisblack")
     tifffile.imwrite(tmp_path / "P3.tif", CHANNELS[:, :2], imagej=True, metadata={"axes": "ZCYX"})
     tifffile.imwrite(tmp_path / "legend.tif", CHANNELS[0], imagej=True, metadata={"axes": "CYX"})
-    assert [path.name for path in find_smears(tmp_path)] == ["P1.tif", "P2.tif", "P3.tif"]
+    assert [path.name for path in patients_in(tmp_path)] == ["P1.tif", "P2.tif", "P3.tif"]
 
 
 HUGE_OME = (

@@ -13,7 +13,7 @@ import pytest
 import tifffile
 
 from napari_caltomorph.errors import SmearUnreadable
-from napari_caltomorph.smear import find_smears, open_place, read_smear, smear_fingerprint
+from napari_caltomorph.smear import open_place, read_smear, smear_fingerprint
 from napari_caltomorph.smear.entries import is_system_entry
 from napari_caltomorph.smear.trees import FolderTree, folders_in, is_written_by_us
 from napari_caltomorph.storage import place_of
@@ -33,14 +33,14 @@ def test_names_of_people_are_not_of_a_system(name):
     assert not is_system_entry(name)
 
 
-def test_folders_of_systems_are_no_patients_and_their_images_no_cells(tmp_path, make_export):
+def test_folders_of_systems_are_no_patients_and_their_images_no_cells(tmp_path, make_export, patients_in):
     for patient in ("p1", "p2"):
         make_export(tmp_path / patient, cells=1)
     for name in SYSTEM_FOLDERS:
         make_export(tmp_path / name, cells=1)
         make_export(tmp_path / "p1" / name, cells=1)
     (tmp_path / "p1" / "._Gal.tif").write_bytes(b"a resource fork")
-    assert [smear.name for smear in find_smears(tmp_path)] == ["p1", "p2"]
+    assert [smear.name for smear in patients_in(tmp_path)] == ["p1", "p2"]
     assert [folder.name for folder in folders_in(tmp_path)] == ["p1", "p2"]
     smear = read_smear(tmp_path / "p1")
     assert smear.cells == ("Gal-000001.RGB.TIF",)
@@ -73,14 +73,14 @@ RESULTS = {
 
 
 @pytest.mark.parametrize("kind", RESULTS)
-def test_folders_that_we_wrote_are_recognised_by_their_files(tmp_path, make_export, kind):
+def test_folders_that_we_wrote_are_recognised_by_their_files(tmp_path, make_export, kind, patients_in):
     folder = tmp_path / "any name"
     for name in RESULTS[kind]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"written by us")
     make_export(tmp_path / "p1", cells=1)
     assert is_written_by_us(FolderTree(folder), FolderTree(folder).children(""))
-    assert folders_in(tmp_path) == find_smears(tmp_path) == [tmp_path / "p1"]
+    assert folders_in(tmp_path) == patients_in(tmp_path) == [tmp_path / "p1"]
 
 
 def test_features_are_recognised_by_their_journal(tmp_path):
@@ -91,22 +91,22 @@ def test_features_are_recognised_by_their_journal(tmp_path):
     assert is_written_by_us(FolderTree(tmp_path), FolderTree(tmp_path).children(""))
 
 
-def test_results_next_to_cells_do_not_make_them_ours(tmp_path, make_export):
+def test_results_next_to_cells_do_not_make_them_ours(tmp_path, make_export, patients_in):
     make_export(tmp_path / "aml" / "p1", cells=2)
     for place in (tmp_path / "aml", tmp_path / "aml" / "p1"):
         for name in ("predictions.csv", "cells.csv", "prediction.json", "flow.png", "classes.png", "preview.png"):
             (place / name).write_bytes(b"written by us")
     assert folders_in(tmp_path) == [tmp_path / "aml"]
-    assert find_smears(tmp_path / "aml") == [tmp_path / "aml" / "p1"]
+    assert patients_in(tmp_path / "aml") == [tmp_path / "aml" / "p1"]
     assert len(read_smear(tmp_path / "aml" / "p1")) == 2
 
 
-def test_a_folder_of_a_person_that_is_called_features_is_a_patient(tmp_path, make_export):
+def test_a_folder_of_a_person_that_is_called_features_is_a_patient(tmp_path, make_export, patients_in):
     make_export(tmp_path / "features", cells=1)
-    assert find_smears(tmp_path) == [tmp_path / "features"]
+    assert patients_in(tmp_path) == [tmp_path / "features"]
 
 
-def test_links_back_cost_nothing_and_a_link_to_another_folder_is_followed(tmp_path, make_export):
+def test_links_back_cost_nothing_and_a_link_to_another_folder_is_followed(tmp_path, make_export, patients_in):
     store = make_export(tmp_path / "store", cells=3)
     patient = make_export(tmp_path / "cohort" / "p", cells=2)
     for name in ("lymphocyte", "monocytes", "blast"):
@@ -118,7 +118,7 @@ def test_links_back_cost_nothing_and_a_link_to_another_folder_is_followed(tmp_pa
     assert smear.labels.count("eosinophil") == 3
     assert set(smear.passed_over) == {"lymphocyte", "monocytes", "blast", "eosinophil/basophil"}
     (tmp_path / "cohort" / "q").symlink_to(store)
-    assert [place.name for place in find_smears(tmp_path / "cohort")] == ["p", "q"]
+    assert [place.name for place in patients_in(tmp_path / "cohort")] == ["p", "q"]
 
 
 def test_a_folder_with_many_names_is_entered_once(tmp_path, make_export):
@@ -169,9 +169,9 @@ def cohort_zip(tmp_path, make_export) -> Path:
     return Path(shutil.make_archive(str(tmp_path / "cohort"), "zip", tmp_path, "cohort"))
 
 
-def test_patients_in_an_archive_are_found_and_read_as_those_in_a_folder(tmp_path, cohort_zip):
+def test_patients_in_an_archive_are_found_and_read_as_those_in_a_folder(tmp_path, cohort_zip, patients_in):
     assert folders_in(cohort_zip) == [cohort_zip / "aml", cohort_zip / "mds"]
-    assert find_smears(cohort_zip / "aml") == [cohort_zip / "aml" / "p1", cohort_zip / "aml" / "p2"]
+    assert patients_in(cohort_zip / "aml") == [cohort_zip / "aml" / "p1", cohort_zip / "aml" / "p2"]
     packed, unpacked = read_smear(cohort_zip / "aml" / "p1"), read_smear(tmp_path / "cohort" / "aml" / "p1")
     assert packed.patient_id == "p1"
     assert packed.cells == unpacked.cells
@@ -182,7 +182,7 @@ def test_patients_in_an_archive_are_found_and_read_as_those_in_a_folder(tmp_path
     assert open_place(place_of([renamed / "aml" / "p1"])).cells == packed.cells
 
 
-def test_stacks_in_an_archive_are_patients_and_archives_in_it_are_not(tmp_path, make_cell):
+def test_stacks_in_an_archive_are_patients_and_archives_in_it_are_not(tmp_path, make_cell, patients_in):
     stack = np.stack([make_cell(i) for i in range(3)])
     for name in ("p1.tif", "p2.tif"):
         tifffile.imwrite(tmp_path / name, stack, photometric="rgb")
@@ -191,7 +191,7 @@ def test_stacks_in_an_archive_are_patients_and_archives_in_it_are_not(tmp_path, 
         for name in ("p1.tif", "p2.tif"):
             file.write(tmp_path / name, name)
         file.writestr("p3.zip", b"")
-    assert find_smears(place) == [place / "p1.tif", place / "p2.tif"]
+    assert patients_in(place) == [place / "p1.tif", place / "p2.tif"]
     smear = read_smear(place / "p2.tif")
     assert smear.patient_id == "p2"
     assert len(smear) == 3

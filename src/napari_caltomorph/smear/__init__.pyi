@@ -1,6 +1,6 @@
 from .candidates import Candidate, find_candidates
 from .check import QUALITY_RULES, check_smear
-from .read import find_slides, find_smears, open_place, patient_id, read_smear
+from .read import find_slides, open_place, patient_id, read_smear
 from .smear import Grade, LeftOut, Reason, Smear, smear_fingerprint, smear_from_array
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "check_smear",
     "find_candidates",
     "find_slides",
-    "find_smears",
     "open_place",
     "patient_id",
     "read_smear",

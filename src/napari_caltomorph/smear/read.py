@@ -17,7 +17,7 @@ from natsort import natsort_keygen, ns
 from napari_caltomorph.errors import CellUnreadable, LooksLikeCohort, SmearUnreadable, printable
 from napari_caltomorph.smear.cell_type_folders import unlisted
 from napari_caltomorph.smear.images import IMAGE_KINDS, IMAGE_SUFFIXES, is_image, is_stack, read_cells
-from napari_caltomorph.smear.listing import Listing, folders_of_cells, list_cells, list_slides, looks_like_patient
+from napari_caltomorph.smear.listing import Listing, list_cells, list_slides
 from napari_caltomorph.smear.pixels import StoredCell
 from napari_caltomorph.smear.slides import are_slides, join_slides
 from napari_caltomorph.smear.smear import Smear
@@ -103,33 +103,6 @@ def find_slides(patient: StrPath) -> list[Path]:
     except SmearUnreadable:
         return []
     return _slide_files(patient) or [path_of(str(patient / slide)) for slide in slides]
-
-
-def find_smears(folder: StrPath) -> list[Path]:
-    """Return the folders, archives and stacks in `folder` that may each be one patient, in natural order.
-
-    `folder` may be a zip archive, or a folder in one; archives in it are no patients then. Raises `SmearUnreadable`
-    where `folder` is no folder, or there is no patient in it.
-    """
-    folder = Path(folder)
-    tree = open_tree(folder)
-    if tree is None:
-        raise SmearUnreadable(f"{folder} is neither a folder nor a zip archive; --each takes one of patients.")
-    try:
-        entries = tree.children("")
-    except OSError as error:
-        raise SmearUnreadable(f"{folder} cannot be read ({error.strerror}).") from error
-    parts = folders_of_cells(tree, "", entries)
-    found = [f for f in entries.folders if f not in parts and looks_like_patient(tree, f)]
-    archives = [f for f in entries.files if f.lower().endswith(".zip")] if folder.is_dir() else []
-    found += archives + [f for f in entries.files if is_stack_file(tree, f)]
-    if not found and parts:
-        raise SmearUnreadable(
-            f"{folder} holds the cells of one patient, by type ({', '.join(parts[:3])}); point at the folder above it."
-        )
-    if not found:
-        raise SmearUnreadable(f"{folder} holds no folder with cell images; point at the folder of patients.")
-    return [folder / name for name in sorted(found, key=natural)]
 
 
 def patient_id(path: StrPath) -> str:
