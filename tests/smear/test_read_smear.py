@@ -125,9 +125,12 @@ def test_ome_tiff_gives_cells_and_pixel_size(tmp_path, make_cell):
     assert (smear.image(2) == stack[2]).all()
 
 
-def test_folder_with_one_stack_is_that_stack(tmp_path, make_cell):
+def test_folder_with_one_stack_is_that_stack_which_is_opened_once(tmp_path, make_cell, monkeypatch):
     tifffile.imwrite(tmp_path / "s.tif", np.stack([make_cell(i) for i in range(3)]), photometric="rgb")
+    opened, open_file = [], Path.open
+    monkeypatch.setattr(Path, "open", lambda path, *options: opened.append(path) or open_file(path, *options))
     smear = read_smear(tmp_path)
+    assert opened == [tmp_path / "s.tif"]
     assert len(smear) == 3
     assert smear.patient_id == tmp_path.name
 

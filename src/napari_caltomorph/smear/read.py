@@ -177,15 +177,14 @@ def _make_smear(path: Path, tree: Tree, listing: Listing) -> Smear:
         raise SmearUnreadable(f"{path} holds no cell image ({IMAGE_KINDS}); found {found}{more}. {fix}")
     cells = sorted(listing.cells, key=lambda cell: natural(cell[0]))
     paths = [name for name, _ in cells]
-    stored = _read_headers(tree, paths)
-    source: CellSource
-    if len(paths) == 1 and len(stored) > 1:
-        source = StackSource(tree, paths[0])
+    stack = _stack(tree, paths)
+    stored = stack.cells if stack else _read_headers(tree, paths)
+    source: CellSource = stack or FileSource(tree, paths)
+    if stack:
         count = len(stored)
         names = tuple(f"{printable(paths[0])}#{i + 1:0{len(str(count))}d}" for i in range(count))
         labels: tuple[str | None, ...] = (None,) * count
     else:
-        source = FileSource(tree, paths)
         names = tuple(printable(name) for name in paths)
         labels = tuple(None if label is None else printable(label) for _, label in cells)
         if duplicates := [name for name, count in Counter(names).items() if count > 1]:
@@ -218,14 +217,25 @@ def _enumerated(names: list[str]) -> str:
     return ", ".join(map(printable, names[:5])) + more
 
 
+def _stack(tree: Tree, paths: list[str]) -> StackSource | None:
+    """Return the cells of a file that is alone and has several."""
+    if len(paths) > 1:
+        return None
+    try:
+        stack = StackSource(tree, paths[0])
+    except CellUnreadable:
+        return None  # check_smear reads it again, and reports it
+    return stack if len(stack.cells) > 1 else None
+
+
 def _read_headers(tree: Tree, paths: list[str]) -> list[StoredCell]:
-    """Return the cells of some files; of a file of several cells all where it is the only one."""
+    """Return the first cell of each of some files."""
     step = max(1, -(-len(paths) // _HEADERS))
     stored = []
     for path in paths[::step]:
         try:
             with tree.open(path) as file:
-                stored += read_cells(file)[: None if len(paths) == 1 else 1]
+                stored += read_cells(file)[:1]
         except CellUnreadable:
             continue  # check_smear reads it again, and reports it
     return stored

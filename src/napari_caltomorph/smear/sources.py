@@ -101,12 +101,12 @@ class StackSource:
     def __init__(self, tree: Tree, path: str) -> None:
         file = tree.open(path)
         weakref.finalize(self, file.close)
-        self._cells = read_cells(file)
-        self.scale = CommonScale((partial(_peak_of_cell, self._cells), len(self._cells)))
+        self.cells = read_cells(file)
+        self.scale = CommonScale((partial(_peak_of_cell, self.cells), len(self.cells)))
 
     def image(self, index: int) -> NDArray[np.uint8]:
         with _damaged_page():
-            return self._cells[index].rgb(self.scale.bits)
+            return self.cells[index].rgb(self.scale.bits)
 
     def digest(self, index: int) -> str:
         return _pixels_digest(self.image(index))

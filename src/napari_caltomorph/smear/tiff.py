@@ -31,8 +31,8 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """The first bytes of a TIFF and of a BigTIFF, in both byte orders."""
 
-# More are no smear; a file of a few gigabytes can declare one for each of its bytes.
-_MAX_CELLS = 2**18
+# More are no smear, and each takes 10 kB of memory before it is read.
+_MAX_CELLS = 2**16
 
 # Formats inside a TIFF that are for slides or movies; some of them make tifffile open files next to this one. Their
 # pages are read as those of a TIFF that says nothing. "uniform" would trust the first page for all others.
@@ -61,6 +61,28 @@ class _Plane:
 
 
 _Planes = tuple[_Plane, ...]  # One that is a cell, or the red, green and blue of one
+
+
+class _Tiff(tifffile.TiffFile):  # type: ignore[misc]  # mypy does not read tifffile
+    """A TIFF whose pages are sorted by their kind where nothing says what they are.
+
+    tifffile would compare each page with all others, minutes for 20,000, and take any of half the size for a reduced
+    copy; here only what is marked as one is.
+    """
+
+    def _series_generic(self) -> list[tifffile.TiffPageSeries]:
+        self.pages._clear(fully=False)
+        self.pages.useframes = False
+        alike: dict[int, list[tifffile.TiffPage]] = {}
+        for page in self.pages:
+            if page.shape:  # none where a side is 0
+                alike.setdefault(page.hash, []).append(page.aspage())
+        return [
+            tifffile.TiffPageSeries(
+                pages, (len(pages), *pages[0].shape), pages[0].dtype, f"I{pages[0].axes}", kind="generic"
+            )
+            for pages in alike.values()
+        ]
 
 
 def tiff_cells(file: BinaryIO) -> list[StoredCell]:
@@ -108,16 +130,13 @@ def _count_pages(tiff: tifffile.TiffFile) -> int:
 def _open(file: BinaryIO, **kinds: bool) -> tuple[tifffile.TiffFile, list[tifffile.TiffPageSeries]]:
     file.seek(0)
     others = {f"is_{kind}": False for kind in _OTHER_KINDS}
-    tiff = tifffile.TiffFile(file, _multifile=False, **others, **kinds)
+    tiff = _Tiff(file, _multifile=False, **others, **kinds)
     _count_pages(tiff)
     count = len(tiff.pages)
     # tifffile makes a list of what is declared. Up to four samples of a page are planes.
     if tiff.is_ome and any(planes > 4 * count or pages > count for planes, pages in _pixels_of_ome(tiff)):
         raise ValueError("OME-XML declares more than there is")
     series = tiff.series
-    if series[0].kind == "generic":
-        # tifffile takes any page of half the size for a reduced copy; here only what is marked as one is.
-        series = [level for one in series for level in one.levels]
     for name in kinds:  # only of no use for the series: the pixel size may still be read from it
         delattr(tiff, name)
     return tiff, series
