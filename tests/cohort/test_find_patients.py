@@ -87,6 +87,11 @@ def test_the_folder_of_one_patient_is_called_so(write_patients):
         find_patients(write_patients("p1") / "p1")
 
 
+def test_a_folder_named_like_a_feature_file_is_a_patient(write_patients):
+    here = write_patients("p1.h5", "p2")
+    assert paths(here) == {"p1.h5": here / "p1.h5", "p2": here / "p2"}
+
+
 def test_patients_with_features_only_are_reported(tmp_path):
     Features("p1", np.zeros((2, 4), np.float32), ("a", "b"), FeatureOrigin()).save(tmp_path / "f" / "p1.h5")
     pd.DataFrame({"patient_id": ["p1"], "diagnosis": ["AML"]}).to_csv(tmp_path / "f" / "table.csv", index=False)

@@ -5,7 +5,6 @@ CLAM and TRIDENT write them into a folder of their own next to the table: its na
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,16 +21,14 @@ from napari_caltomorph.cohort.table_file import find_table, unread_tables
 from napari_caltomorph.encoding.h5_reader import is_feature_file, read_bag
 from napari_caltomorph.errors import CohortUnreadable, FeaturesRefused, printable
 from napari_caltomorph.progress import OnProgress, Progress, ignore
-from napari_caltomorph.smear.entries import is_system_entry
-from napari_caltomorph.smear.trees import folders_in
+from napari_caltomorph.smear.entries import Entries
+from napari_caltomorph.smear.trees import FolderTree, children_if_readable, folders_in
 from napari_caltomorph.storage import paths_of
 
 # Folders of feature files: CLAM's; TRIDENT's, one an encoder, in one for the size of patches.
 _CONTAINERS = re.compile(r"h5_files|features?(_.+)?|feats|\d+(\.\d+)?x_\d+px_.+", re.IGNORECASE)
 # Places of patches on a slide (CLAM, TRIDENT): .h5 files without features.
 _COORDINATES = re.compile(r"patches(_.+)?|coords|coordinates", re.IGNORECASE)
-
-
 # Next to image folders, which are previews then and no patients.
 _OF_SOFTWARE = re.compile(r"h5_files|patches(_.+)?|\d+(\.\d+)?x_\d+px_.+", re.IGNORECASE)
 
@@ -42,7 +39,7 @@ def recognises_features(path: Path) -> bool:
         return False
     if _bags_in(path):
         return True
-    is_of_software = any(map(_OF_SOFTWARE.fullmatch, _names(path)))
+    is_of_software = any(map(_OF_SOFTWARE.fullmatch, _entries(path).folders))
     return bool(_unlabelled(path) or _labelled(path)) and (is_of_software or not recognises_folders(path))
 
 
@@ -125,7 +122,7 @@ def _unlabelled(path: Path, depth: int = 2) -> list[Path]:
     """Return the folders of bags whose labels are in a table: the folder itself, or those of CLAM and TRIDENT in it."""
     if _bags_in(path):
         return [path]
-    if depth == 0 or not any(map(_CONTAINERS.fullmatch, _names(path))):
+    if depth == 0 or not any(map(_CONTAINERS.fullmatch, _entries(path).folders)):
         return []
     containers = [folder for folder in folders_in(path) if _CONTAINERS.fullmatch(folder.name)]
     return [folder for container in containers for folder in _unlabelled(container, depth - 1)]
@@ -138,15 +135,11 @@ def _labelled(path: Path) -> list[Path]:
 
 
 def _bags_in(folder: Path) -> list[Path]:
-    return sorted(folder / name for name in _names(folder) if is_feature_file(name) and not is_system_entry(name))
+    return sorted(folder / name for name in _entries(folder).files if is_feature_file(name))
 
 
-def _names(folder: Path) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return [entry.name for entry in entries]
-    except PermissionError:  # it may be none of our business
-        return []
+def _entries(folder: Path) -> Entries:
+    return children_if_readable(FolderTree(folder), "")
 
 
 def _header_of_slides(paths: Sequence[Path], waiting: Callable[[], object]) -> _Header | str:
