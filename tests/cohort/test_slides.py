@@ -76,8 +76,28 @@ def test_one_bag_a_slide_keeps_the_slides_of_a_patient_in_one_part(place) -> Non
     assert {"AML_0_a", "AML_0_b", "AML_1"} <= set(table.index)
     for patient in ("AML_0", "MDS_0"):
         first, second = (table.loc[f"{patient}_{slide}"] for slide in "ab")
-        assert first["group"] == second["group"]
+        assert first["slide_of"] == second["slide_of"] == patient
         assert (first["split"], str(first["fold"])) == (second["split"], str(second["fold"]))
+
+
+def test_slides_stay_in_one_part_whatever_their_groups(place) -> None:
+    slides = [(f"P{i}", label, f"{i}/{slide}", slide) for i, label in enumerate(["AML", "MDS"] * 6) for slide in "ab"]
+    here = place(*(where for *_, where, _ in slides))
+    table = pd.DataFrame(slides, columns=["patient", "diagnosis", "path", "site"])
+    # Half of the slides are of a hospital with other patients, and a few of none.
+    table["site"] = [
+        f"{site}{i % 3}" if site == "a" else f"b{i}" if i % 4 else None for i, site in enumerate(table["site"])
+    ]
+    table.to_csv(here / "t.csv", index=False)
+    read = read_cohort(here / "t.csv", with_options(bag="slide", group_column="site", test_fraction=0.4, folds=2)).table
+    parts = read.assign(part=read["split"] + read["fold"].astype("string").fillna(""))
+    assert len(read) == 24
+    for together in ("slide_of", "group"):
+        assert parts.groupby(together)["part"].nunique().max() == 1
+    table.to_csv(here / "u.csv", index=False)
+    cohort = read_cohort(here / "u.csv", with_options(bag="slide", group_column="site"))
+    assert set(cohort.table["split"]) == {"train"}
+    assert any("too few are independent" in note for note in cohort.notes)
 
 
 def test_ids_of_slides_are_unique_whatever_the_case(place) -> None:

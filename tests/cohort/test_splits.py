@@ -153,3 +153,4 @@ def test_every_leak_is_found() -> None:
     assert leak_with(shared_images=["1", "2", "3 1", "2"]) == "p0 and p2 share an image and are in two parts"
     assert leak_with(shared_images=["1", "2", "3", "2"]) == ""
     assert leak_with(group=["g", "h", None, "g"]) == "group g is in two parts"
+    assert leak_with(slide_of=["p", None, "p", None]) == "p0 and p2 are slides of one patient and are in two parts"

@@ -151,6 +151,24 @@ def test_training_patients_are_found_by_shared_images(ensemble, trained):
         evaluate(ensemble, cohort, trained.features, FAST)
 
 
+def test_training_patients_are_found_where_either_is_a_slide_of_the_other(ensemble, trained, strangers):
+    someone = ids_of(trained.cohort, "train")[0]
+    cohort, features = strangers("acute_leukemia", "healthy", slide_of=[someone, None])
+    with pytest.raises(EvaluationRefused, match=r"1 of the 2 patients .*new-0, found by slides of one patient"):
+        evaluate(ensemble, cohort, features, FAST)
+    known = ensemble.training_patients()
+    table = known.table.assign(slide_of=known.table["patient_id"].map({someone: "new-1"}).astype("string"))
+    changed = replace(ensemble, patients=TrainingPatients(table, known.embeddings))
+    with pytest.raises(EvaluationRefused, match=r"1 of the 2 patients .*new-1, found by slides of one patient"):
+        evaluate(changed, strangers("acute_leukemia", "healthy")[0], features, FAST)
+    result = evaluate(changed, cohort_of_one(cohort, "new-1"), features, FAST.model_copy(update={"out_of_fold": True}))
+    assert result.patients["fold"].tolist() == [int(table["fold"][table["patient_id"] == someone].iloc[0])]
+
+
+def cohort_of_one(cohort, patient):
+    return replace(cohort, table=cohort.table[cohort.table["patient_id"] == patient].reset_index(drop=True))
+
+
 def test_out_of_fold_each_is_evaluated_by_the_member_that_was_not_trained_on_them(ensemble, trained):
     result = evaluate(ensemble, trained.cohort, trained.features, OUT_OF_FOLD)
     kept = ensemble.training_patients().table.set_index("patient_id").loc[result.patients["patient_id"]]

@@ -33,6 +33,7 @@ COLUMNS = {
     "age": "Float64",
     "sex": "string",
     "group": "string",
+    "slide_of": "string",  # the patient, where the row is one of several slides that are a bag each
     "split": "string",  # 'train' or 'test'
     "fold": "Int64",  # 0 ... k - 1 for training patients, missing for the test split
     "n_images": "Int64",

@@ -1,7 +1,8 @@
-"""Patients with several slides: one bag a patient with the cells of all slides, or one bag a slide in groups."""
+"""Patients with several slides: one bag a patient with the cells of all slides, or one bag a slide."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain, count
@@ -23,7 +24,7 @@ def join_slides(found: LayoutResult) -> LayoutResult:
 
     Rows with different labels, and rows that repeat others, stay: the rules of cleaning leave them out.
     """
-    table, dropped, notes = found.table.copy(), list[int](), list[str]()
+    table, dropped, differing = found.table.copy(), list[int](), defaultdict[str, list[str]](list)
     for patient, rows in table[table["patient_id"].duplicated(keep=False)].groupby("patient_id", sort=False):
         given = rows.reindex(columns=["path", "features"]).count()
         column = str(given.idxmax())
@@ -33,28 +34,30 @@ def join_slides(found: LayoutResult) -> LayoutResult:
             continue
         table.loc[slides.index[0], column] = place_of([path_of(place) for place in slides[column]])
         dropped += list(slides.index[1:])
-        notes += [
-            f"The rows of {patient} differ in {name!r}: the first is used."
-            for name in _OF_PATIENT
-            if name in rows and rows[name].nunique() > 1
-        ]
+        for name in _OF_PATIENT:
+            if name in rows and rows[name].nunique() > 1:
+                differing[name].append(str(patient))
+    notes = [
+        f"The rows of {len(patients)} patients differ in {name!r} (first: {patients[0]}): the first of each is used."
+        for name, patients in differing.items()
+    ]
     return replace(found, table=table.drop(index=dropped).reset_index(drop=True), notes=found.notes + notes)
 
 
 def split_slides(found: LayoutResult) -> LayoutResult:
-    """Make a row, called ``<patient>_<slide>``, of each slide; the slides of a patient are one group.
+    """Make a row, called ``<patient>_<slide>``, of each slide; ``slide_of`` is its patient, for the splits.
 
     Patients with rows of different labels stay, for the rules of cleaning.
     """
     table = found.table.reset_index(drop=True)
     slides = pd.Series([_slides(row) for row in table.to_dict("records")], index=table.index, dtype=object).explode()
-    rows = table.loc[slides.index].assign(group=table.get("group")).reset_index(drop=True)
+    rows = table.loc[slides.index].reset_index(drop=True)
     slides, is_repeat = slides.reset_index(drop=True), slides.index.duplicated()
     patients = rows["patient_id"]
     labels = rows["raw_label"].groupby(patients).transform(lambda one: one.nunique(dropna=False))
     is_slide = (slides.groupby(patients).transform("nunique") > 1) & (labels == 1)
     names = _names(patients[is_slide], slides[is_slide], taken=patients)
-    rows["group"] = rows["group"].where(rows["group"].notna() | ~is_slide, "slides of " + patients)
+    rows["slide_of"] = patients.where(is_slide)
     rows["patient_id"] = [names.get(one, one[0]) for one in zip(patients, slides, strict=True)]
     for column in ("path", "features"):
         if column in rows:

@@ -1,6 +1,7 @@
 """Splits of a cohort into a training and a test part, and of the training part into folds.
 
-Splits are by patient and stratified by class; patients of one group, or with a shared image, stay together.
+Splits are by patient and stratified by class; patients of one group, or with a shared image, and the slides of a
+patient stay together.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ def find_leak(cohort: Cohort) -> str:
     for what, together in (
         ("{0} occurs twice", table.groupby("patient_id").indices.values()),
         ("{0} and {1} share an image and are in two parts", _sharing(table)),
+        ("{0} and {1} are slides of one patient and are in two parts", table.groupby("slide_of").indices.values()),
         ("group {2} is in two parts", table.groupby("group").indices.values()),
     ):
         for rows in together:
@@ -103,14 +105,14 @@ def _sharing(table: pd.DataFrame) -> Iterable[list[int]]:
 
 
 def _groups(table: pd.DataFrame) -> NDArray[np.intp]:
-    """Number the groups that must stay together: the table's own, joined through shared images.
+    """Number the groups that must stay together: the table's own, joined through shared images and patients' slides.
 
     A number is the row of one patient of the group. The order of these numbers decides the splits, and a general
     algorithm for connected components would order groups that are joined twice in another way.
     """
     rows = pd.Series(np.arange(len(table)), index=table.index)
-    group = rows.groupby(table["group"]).transform("min").fillna(rows).to_numpy(dtype=np.intp)
-    for first, *others in _sharing(table):
+    group = rows.groupby(table["group"]).transform("min").fillna(rows).to_numpy(dtype=np.intp, copy=True)
+    for first, *others in [*_sharing(table), *table.groupby("slide_of").indices.values()]:
         group[np.isin(group, group[others])] = group[first]
     return group
 

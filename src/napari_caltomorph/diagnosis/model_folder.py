@@ -27,16 +27,17 @@ _TABLE = "patients.csv"
 _EMBEDDINGS = "embeddings.safetensors"
 _REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # PyTorch cannot test others
 _NEEDED = ("patient_id", "coarse", "detailed", "hemoglobin_g_dl", "fingerprint")
-_TEXT = ("patient_id", "coarse", "detailed", "group", "fingerprint", "path")
+_TEXT = ("patient_id", "coarse", "detailed", "group", "slide_of", "fingerprint", "path")
 
 
 @dataclass(frozen=True)
 class TrainingPatients:
     """P patients that M members were trained on: what could identify patients, left out of every export."""
 
-    # patient_id, coarse, detailed, group, hemoglobin_g_dl, fingerprint and path of the smear (older models have no
-    # path), fold (the member that was not trained on the patient; -1: set aside to calibrate on; missing: all members
-    # were trained on the patient), and what that single member predicted: ``out_of_fold_p_<class slug>``
+    # patient_id, coarse, detailed, group, slide_of (the patient, where a row is a slide), hemoglobin_g_dl, fingerprint
+    # and path of the smear (older models have no slide_of and no path), fold (the member that was not trained on the
+    # patient; -1: set aside to calibrate on; missing: all members were trained on the patient), and what that single
+    # member predicted: ``out_of_fold_p_<class slug>``
     table: pd.DataFrame
     embeddings: Tensor  # (M, P, width) float32: of each patient in each member's space
 

@@ -1,6 +1,7 @@
 """Predictions of patients by members that were not trained on them.
 
-Training patients are found by id, by the smear's fingerprint, and by images shared with them.
+Training patients are found by id, also where one is a slide of the other, by the smear's fingerprint, and by images
+shared with them.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class TrainingOverlap:
     def eligible(self, patient_id: str, fingerprint: str | None) -> EligibleMembers:
         """Return which members may predict a patient, by the id and by the fingerprint of the smear."""
         ways = {
+            "by slides of one patient": self._by_patient.get(patient_id, []),
             "by id": [patient_id] if patient_id in self._fold_of else [],
             "by the same cells": self._by_fingerprint.get(fingerprint, []) if fingerprint else [],
             "by shared images": self._by_images.get(patient_id, []),
@@ -74,6 +76,17 @@ class TrainingOverlap:
         if len(own) > 1:
             return EligibleMembers(True, problem="images of several folds: each member was trained on some", how=how)
         return EligibleMembers(True, member=next(iter(own), None), how=how)
+
+    @cached_property
+    def _by_patient(self) -> dict[str, list[str]]:
+        """Patient or slide of the cohort -> training patients or slides that are of the same patient."""
+        if self.table is None:
+            return {}
+        theirs = self.table["patient_id"].groupby(_patients(self.table)).agg(list).to_dict()
+        mine = self.cohort.table
+        return {
+            str(row): theirs.get(patient, []) for row, patient in zip(mine["patient_id"], _patients(mine), strict=True)
+        }
 
     @cached_property
     def _by_fingerprint(self) -> dict[str, list[str]]:
@@ -104,6 +117,12 @@ class TrainingOverlap:
                 owners.setdefault(number, []).extend(known)
         shared = {p: [name for number in numbers for name in owners[number]] for p, numbers in images.items()}
         return {patient: list(dict.fromkeys(names)) for patient, names in shared.items() if names}
+
+
+def _patients(table: pd.DataFrame) -> pd.Series[str]:
+    """Return the patient of each row, which may be one slide; models of earlier versions have none."""
+    ids = table["patient_id"]
+    return table["slide_of"].fillna(ids) if "slide_of" in table else ids
 
 
 def refuse_training_patients(

@@ -217,7 +217,7 @@ def _notes(bags: LabelledBags, trained: list[TrainedMember], cohort: Cohort) -> 
 
 
 def _patient_table(bags: LabelledBags, trained: list[TrainedMember], out_of_fold: _OutOfFoldOutputs) -> pd.DataFrame:
-    columns = ["patient_id", "coarse", "detailed", "group", "hemoglobin_g_dl", "fingerprint", "path"]
+    columns = ["patient_id", "coarse", "detailed", "group", "slide_of", "hemoglobin_g_dl", "fingerprint", "path"]
     # Column "fold": number of the member that was trained without the patient; missing where there is none.
     member_of = {-1: -1} | {one.split.fold: number for number, one in enumerate(trained)}
     table = bags.table[columns].assign(fold=pd.array([member_of.get(int(f)) for f in bags.folds], dtype="Int64"))

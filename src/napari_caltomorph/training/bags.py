@@ -66,6 +66,8 @@ class LabelledBags:
         digest = hashlib.sha256()
         digest.update("\n".join(self.table["patient_id"]).encode())
         digest.update(self.table[list(_SPLIT_COLUMNS)].to_json(orient="values").encode())
+        if self.table["slide_of"].notna().any():  # else as before slides, so that trainings of then can be resumed
+            digest.update(self.table[["slide_of"]].to_json(orient="values").encode())
         digest.update(self.taxonomy.model_dump_json().encode())
         arrays: list[NDArray[Any]] = [self.classes, self.hemoglobin, self.folds, *self.values]
         for array in arrays:
