@@ -84,20 +84,42 @@ def test_slides_stay_in_one_part_whatever_their_groups(place) -> None:
     slides = [(f"P{i}", label, f"{i}/{slide}", slide) for i, label in enumerate(["AML", "MDS"] * 6) for slide in "ab"]
     here = place(*(where for *_, where, _ in slides))
     table = pd.DataFrame(slides, columns=["patient", "diagnosis", "path", "site"])
-    # Half of the slides are of a hospital with other patients, and a few of none.
-    table["site"] = [
-        f"{site}{i % 3}" if site == "a" else f"b{i}" if i % 4 else None for i, site in enumerate(table["site"])
-    ]
-    table.to_csv(here / "t.csv", index=False)
+    table.to_csv(here / "u.csv", index=False)
+    # Half of the slides are of a hospital with other patients, and some of none.
+    hospitals = [f"a{i % 3}" if site == "a" else f"b{i}" if i % 4 else None for i, site in enumerate(table["site"])]
+    table.assign(site=hospitals).to_csv(here / "t.csv", index=False)
     read = read_cohort(here / "t.csv", with_options(bag="slide", group_column="site", test_fraction=0.4, folds=2)).table
     parts = read.assign(part=read["split"] + read["fold"].astype("string").fillna(""))
     assert len(read) == 24
     for together in ("slide_of", "group"):
         assert parts.groupby(together)["part"].nunique().max() == 1
-    table.to_csv(here / "u.csv", index=False)
     cohort = read_cohort(here / "u.csv", with_options(bag="slide", group_column="site"))
     assert set(cohort.table["split"]) == {"train"}
     assert any("too few are independent" in note for note in cohort.notes)
+
+
+@pytest.mark.parametrize("column", ["case_id", "Patient ID"])
+def test_slides_that_a_table_lists_as_ids_stay_with_their_patient(make_bags, tmp_path: Path, column: str) -> None:
+    make_bags(tmp_path / "h5_files", {f"p{i:02}": 5 for i in range(24)})
+    rows = [(f"{i // 2:03}", f"p{i:02}", ("AML", "MDS")[i // 2 % 2]) for i in range(24)]
+    pd.DataFrame(rows, columns=[column, "slide_id", "label"]).to_csv(tmp_path / "t.csv", index=False)
+    cohort = read_cohort(tmp_path, with_options(id_column="slide_id", test_fraction=0.4))
+    assert len(cohort) == 24
+    assert cohort.table["slide_of"].tolist() == [patient for patient, *_ in rows]
+    parts = cohort.table["split"] + cohort.table["fold"].astype("string").fillna("")
+    assert parts.groupby(cohort.table["slide_of"]).nunique().max() == 1
+    assert any(column in note and "slides of one patient" in note for note in cohort.notes)
+
+
+@pytest.mark.parametrize("bag", ["patient", "slide"])
+def test_a_diagnosis_given_once_a_patient_is_that_of_all_rows(place, bag: str) -> None:
+    here = place("x/1", "x/2", "y", "z", "w")
+    rows = [("P0", "x/1", "AML"), ("P0", "x/2", ""), ("P1", "y", "MDS"), ("P2", "z", ""), ("P2", "w", "")]
+    pd.DataFrame(rows, columns=["patient", "path", "diagnosis"]).to_csv(here / "t.csv", index=False)
+    cohort = read_cohort(here / "t.csv", with_options(bag=bag, min_patients=1))
+    assert cells_of(cohort) == ({"P0": 6, "P1": 3} if bag == "patient" else {"P0_1": 3, "P0_2": 3, "P1": 3})
+    assert set(cohort.left_out["rule"]) == {"no label"}
+    assert any("1 rows without a diagnosis" in note and "P0" in note for note in cohort.notes)
 
 
 def test_ids_of_slides_are_unique_whatever_the_case(place) -> None:

@@ -96,6 +96,6 @@ FIXES = {
     "unclear diagnosis": "choose --keep-unclear",
     "few cells": "choose a lower --min-cells",
     RARE: "choose a lower --min-patients, or --keep-unmatched",
-    "label of no class": "choose another --taxonomy, or --keep-unmatched",
+    "label of no class": "choose another --taxonomy or --label-column, or --keep-unmatched",
 }
 """What includes the patients that a rule left out; the reason names it where a rule has several."""

@@ -9,9 +9,12 @@ from typing import Any
 
 from napari_caltomorph.cohort.options import CohortOptions
 
+PATIENT_IDS = frozenset({"patient id", "patient", "patientid", "pid"})
+"""Names of a column with the ids of patients, and not of a slide or a case."""
+
 # Normalised and without a unit. Where two columns of one meaning are in a table, the user must choose.
 ROLES: Mapping[str, frozenset[str]] = {
-    "id": frozenset({"patient id", "patient", "patientid", "pid", "id", "case", "case id", "slide id", "slide"}),
+    "id": PATIENT_IDS | {"id", "case", "case id", "slide id", "slide"},
     "label": frozenset({"diagnosis", "label", "bag label", "class", "disease", "diagnose", "subtype"}),
     "path": frozenset({"path", "folder", "directory", "dir", "cells", "file", "filename"}),
     "hemoglobin": frozenset({"hemoglobin", "haemoglobin", "hb", "hgb", "hamoglobin"}),

@@ -17,7 +17,7 @@ from napari_caltomorph.cohort.layout_features import read_features, recognises_f
 from napari_caltomorph.cohort.layout_folders import LayoutResult, frame, join, read_folders, recognises_folders
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.paths_in_table import place_in_table
-from napari_caltomorph.cohort.slides import join_slides, split_slides
+from napari_caltomorph.cohort.slides import complete_labels, join_slides, split_slides
 from napari_caltomorph.cohort.table_columns import canonical, keep_where
 from napari_caltomorph.cohort.table_file import is_table, read_table
 from napari_caltomorph.encoding.h5_reader import is_feature_file
@@ -36,7 +36,7 @@ class Layout:
 
     def find(self, path: Path, options: CohortOptions) -> LayoutResult:
         """Read what is there, with one row a patient or, if the options say so, a slide."""
-        found = self.read(path, options)
+        found = complete_labels(self.read(path, options))
         if options.bag == "slide":
             return split_slides(found)
         return join_slides(found) if self.has_slide_rows else found

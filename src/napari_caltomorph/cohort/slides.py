@@ -19,6 +19,19 @@ from napari_caltomorph.storage import path_of, paths_of, place_of
 _OF_PATIENT = ("age", "sex", "hemoglobin_g_dl", "group", "split")
 
 
+def complete_labels(found: LayoutResult) -> LayoutResult:
+    """Give rows without a diagnosis the one of their patient's other rows, where those have one diagnosis."""
+    table = found.table
+    given = table.groupby("patient_id")["raw_label"]
+    is_completed = table["raw_label"].isna() & (given.transform("nunique") == 1)
+    if not is_completed.any():
+        return found
+    first = table.loc[is_completed, "patient_id"].iloc[0]
+    note = f"{int(is_completed.sum())} rows without a diagnosis have that of their patient's others (first: {first})."
+    labels = table["raw_label"].where(~is_completed, given.transform("first"))
+    return replace(found, table=table.assign(raw_label=labels), notes=[*found.notes, note])
+
+
 def join_slides(found: LayoutResult) -> LayoutResult:
     """Make one row of a patient's slides: rows with one label and different places, all of images or all of features.
 
@@ -57,7 +70,8 @@ def split_slides(found: LayoutResult) -> LayoutResult:
     labels = rows["raw_label"].groupby(patients).transform(lambda one: one.nunique(dropna=False))
     is_slide = (slides.groupby(patients).transform("nunique") > 1) & (labels == 1)
     names = _names(patients[is_slide], slides[is_slide], taken=patients)
-    rows["slide_of"] = patients.where(is_slide)
+    given = rows.get("slide_of", pd.Series(None, index=rows.index, dtype=object))
+    rows["slide_of"] = given.fillna(patients.where(is_slide))
     rows["patient_id"] = [names.get(one, one[0]) for one in zip(patients, slides, strict=True)]
     for column in ("path", "features"):
         if column in rows:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from napari_caltomorph.cohort.cohort import COLUMNS
-from napari_caltomorph.cohort.column_names import ROLES, normalised, without_unit
+from napari_caltomorph.cohort.column_names import PATIENT_IDS, ROLES, normalised, without_unit
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.table_file import NOT_GIVEN, read_table
 from napari_caltomorph.errors import CohortUnreadable
@@ -55,6 +55,9 @@ def canonical(
         if column is not None:
             own[_TARGETS.get(role, role)] = table[column]
     own["patient_id"] = own["patient_id"].map(as_id)
+    if column := _patients_of_slides(table, found["id"]):
+        own["slide_of"] = table[column].map(as_id)
+        notes.append(f"{path.name}: rows with the same {column!r} are slides of one patient: no split divides them.")
     if nameless := int(own["patient_id"].isna().sum()):
         notes.append(f"{path.name}: {nameless} row{'s' * (nameless > 1)} without an id ignored.")
         own = own.loc[own["patient_id"].notna()].reset_index(drop=True)
@@ -138,6 +141,14 @@ def _find_column(table: pd.DataFrame, role: str, named: str | None, path: Path) 
         both = " and ".join(repr(column) for column in fitting[:2])
         raise CohortUnreadable(f"{path}: columns {both} both look like the {role}; name one with --{role}-column.")
     return fitting[0] if fitting else None
+
+
+def _patients_of_slides(table: pd.DataFrame, of_ids: str) -> str | None:
+    """Return the column of the patients where that of the ids is of slides, or of other parts of a patient's data."""
+    if normalised(of_ids) in PATIENT_IDS:
+        return None
+    others = [name for name in table.columns if name != of_ids and normalised(name) in PATIENT_IDS | {"case id"}]
+    return next((one for one in others if (table.groupby(one)[of_ids].nunique() > 1).any()), None)
 
 
 def _sides(values: pd.Series, column: str, path: Path) -> pd.Series:
