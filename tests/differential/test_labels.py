@@ -111,7 +111,7 @@ def test_several_tables_are_read_as_one_and_the_later_wins(tmp_path):
         ("patient_id,cell\np1,c1\n", "has no column 'label'"),
         ("patient_id,cell,label\np1,c1,blast\np1,c2,\n", "line 3: label is empty"),
         ("patient_id,cell,label\np1,c1,blast\np1,c1,monocyte\n", "line 3: c1 of p1 is in line 2 already"),
-        ("", "is not a table of labelled cells"),
+        ("", "is an empty file"),
         ("\0\0\n", "label"),
         ("patient_id,cell,label\np1,c1,blast,me\n", "bad.csv: rows have more cells"),
     ],

@@ -22,6 +22,7 @@ from napari_caltomorph.csv_files import read_csv, write_csv
 from napari_caltomorph.differential.cell_types import cell_type, in_reading_order
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import LabelsUnreadable
+from napari_caltomorph.reading import explained
 from napari_caltomorph.smear import Smear
 from napari_caltomorph.storage import StrPath
 
@@ -167,13 +168,8 @@ def read_labels(paths: StrPath | Sequence[StrPath]) -> CellLabels:
 
 
 def _read(path: Path) -> CellLabels:
-    try:
+    with explained(path, "a table of labelled cells", LabelsUnreadable, "save it as CSV again"):
         table = read_csv(path, dtype="string", missing=(), encoding="utf-8-sig")
-    except OSError as error:
-        raise LabelsUnreadable(f"{path} cannot be read ({error.strerror}); check the path.") from error
-    except (ValueError, pd.errors.ParserError) as error:  # no table, no text, or no columns at all
-        first = (str(error).splitlines() or ["damaged"])[0]
-        raise LabelsUnreadable(f"{path} is not a table of labelled cells ({first}); save it as CSV again.") from error
     if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first cells of longer rows for names of rows
         raise LabelsUnreadable(
             f"{path}: rows have more cells than the header; name every column, and quote texts that contain a comma."
