@@ -2,9 +2,8 @@ from .cells import cell_shares
 from .cohort import COLUMNS, Cohort, with_types
 from .encode import EncodeSummary, encode_cohort
 from .feature_folder import feature_files, feature_path
-from .named_patients import named_patients
 from .options import CohortOptions, EncodeCohortOptions
-from .patients import FoundPatient, find_patients
+from .patients import FoundPatient, find_patients, named_patients
 from .read import read_cohort
 from .splits import split_into_parts
 from .synthetic import SyntheticPatients

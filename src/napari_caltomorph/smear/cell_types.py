@@ -1,12 +1,13 @@
 """Names of cell types as labs write them: on folders, which then hold labelled cells and no patient, and as labels.
 
 A name that is written out is a cell type anywhere. Codes (``MON``) could be a patient's initials or a day: on folders
-they are cell types only next to others, see `cell_type_folders`.
+they are cell types only next to others, see `listing.folders_of_cells`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _LABEL_ROOTS = frozenset({"signed slides", "unsigned slides"})
 
@@ -112,6 +113,11 @@ def is_no_type(folder: str) -> bool:
 def known_type(name: str) -> str | None:
     """Return the type that a name, in any spelling, or a code is for; None where it is in no list."""
     return _TYPES.get(folded(name)) or _CODES.get(" ".join(_words(name)))
+
+
+def unlisted(labels: Iterable[str | None]) -> list[str]:
+    """Return the labels that are in no list of cell types, in the order in which they occur."""
+    return [label for label in dict.fromkeys(labels) if label is not None and known_type(label) is None]
 
 
 def folded(name: str) -> str:

@@ -1,12 +1,11 @@
-"""Which images below a folder or in an archive are one patient's cells, and which folders look like patients."""
+"""Which images below a folder or in an archive are one patient's cells, and which folders cell types or patients."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from napari_caltomorph.smear.cell_type_folders import cell_type_folders
-from napari_caltomorph.smear.cell_types import is_label_root
+from napari_caltomorph.smear.cell_types import is_cell_code, is_cell_type, is_label_root, is_no_type
 from napari_caltomorph.smear.entries import Entries
 from napari_caltomorph.smear.images import is_image
 from napari_caltomorph.smear.trees import Tree, children_if_readable, entered_once, is_written_by_us
@@ -51,8 +50,7 @@ def list_cells(tree: Tree, folder: str, label: str | None = None, seen: set[Hash
             listing.passed_over.append(sub)
             listing.patients += [] if sub in parts else _patients(tree, sub)
             continue
-        name = sub.rsplit("/", 1)[-1]
-        below = list_cells(tree, sub, None if is_label_root(name) else name, seen)
+        below = list_cells(tree, sub, None if is_label_root(_name(sub)) else _name(sub), seen)
         listing.cells += below.cells
         listing.passed_over += below.passed_over
         listing.unread += below.patients + below.unread
@@ -88,9 +86,23 @@ def list_slides(tree: Tree, folder: str, *, named: bool = False, depth: int = 0)
 
 
 def folders_of_cells(tree: Tree, folder: str, entries: Entries) -> list[str]:
-    """Return the folders in a folder with these entries that hold some of a patient's cells."""
-    roots = [sub for sub in entries.folders if is_label_root(sub.rsplit("/", 1)[-1])]
-    return roots + [sub for sub in cell_type_folders(tree, folder, entries) if sub not in roots]
+    """Return the folders in a folder with these entries that hold some of a patient's cells.
+
+    They are label roots and all folders below one, and elsewhere those with the name of a cell type. Codes and names
+    that are in no list are types where at least half of the folders with images bear names or codes of types.
+    """
+    if is_label_root(_name(folder)):
+        return entries.folders
+    roots = [sub for sub in entries.folders if is_label_root(_name(sub))]
+    named = [sub for sub in entries.folders if is_cell_type(_name(sub))]
+    others = [sub for sub in entries.folders if sub not in named and sub not in roots]
+    coded = [sub for sub in others if is_cell_code(_name(sub))]
+    # One code alone could be a patient's initials, unless the patient's cells are next to it.
+    if not (named or len(coded) > 1 or (coded and any(map(is_image, entries.files)))):
+        return roots
+    others = [sub for sub in others if not is_no_type(_name(sub)) and _has_images(tree, sub)]
+    known = len(named) + sum(is_cell_code(_name(sub)) for sub in others)
+    return roots + named + (others if 2 * known >= len(named) + len(others) else [])
 
 
 def _patients(tree: Tree, folder: str) -> list[str]:
@@ -113,3 +125,12 @@ def looks_like_patient(tree: Tree, folder: str, depth: int = 0) -> bool:
 
 def _is_in(path: str, folder: str) -> bool:
     return path == folder or path.startswith(f"{folder}/")
+
+
+def _has_images(tree: Tree, folder: str) -> bool:
+    entries = children_if_readable(tree, folder)
+    return any(map(is_image, entries.files)) and not is_written_by_us(tree, entries)
+
+
+def _name(path: str) -> str:
+    return path.rsplit("/", 1)[-1]

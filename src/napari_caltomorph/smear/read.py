@@ -15,7 +15,7 @@ from typing import Any
 from natsort import natsort_keygen, ns
 
 from napari_caltomorph.errors import CellUnreadable, LooksLikeCohort, SmearUnreadable, printable
-from napari_caltomorph.smear.cell_type_folders import unlisted
+from napari_caltomorph.smear.cell_types import unlisted
 from napari_caltomorph.smear.images import IMAGE_KINDS, IMAGE_SUFFIXES, is_image, is_stack, read_cells
 from napari_caltomorph.smear.listing import Listing, list_cells, list_slides
 from napari_caltomorph.smear.pixels import StoredCell
