@@ -54,6 +54,24 @@ def test_ctrl_c_after_the_result_is_ignored():
     assert done.stdout.strip()
 
 
+def test_ctrl_c_while_torch_is_imported_stops_after_it(tmp_path):
+    (tmp_path / "torch.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\nprint('whole')")
+    script = """
+        from napari_caltomorph.cli.interrupts import catching_interrupts, stop_if_interrupted
+        from napari_caltomorph.progress import Cancelled
+
+        with catching_interrupts(to_the_end=True) as interrupts:
+            import torch
+            try:
+                stop_if_interrupted()
+            except Cancelled:
+                print(interrupts.exit_code)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["whole", "130"], "")
+
+
 def test_names_from_others_do_not_control_the_terminal(run, tmp_path):
     name = "a\x1b[2J\x1b]0;title\x07\r\x9b31m\u202egpj.exe"
     code, out, err = run("predict", tmp_path / name, "--model", "demo", "--out", tmp_path / "results")

@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import NoReturn
 
 from napari_caltomorph.progress import Cancelled
 
@@ -34,10 +33,16 @@ class Interrupts:
         """The code that shells use; 130 after Ctrl-C."""
         return 128 + (self.number or signal.SIGINT)
 
-    def __call__(self, number: int, frame: FrameType | None) -> NoReturn:
+    def __call__(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
         self.number = self.number or number
-        raise KeyboardInterrupt
+        if not _torch_is_being_imported():
+            raise KeyboardInterrupt
+
+
+def _torch_is_being_imported() -> bool:
+    """While it is, an interrupt is only remembered: an exception inside its C++ code ends the process with a crash."""
+    return bool(getattr(getattr(sys.modules.get("torch"), "__spec__", None), "_initializing", False))
 
 
 _current = Interrupts()
