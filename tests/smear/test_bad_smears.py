@@ -201,3 +201,11 @@ def test_damaged_stack_is_one_unreadable_image(tmp_path, make_cell):
     path.write_bytes(path.read_bytes()[:6])
     with pytest.raises(SmearUnreadable, match="none usable"):
         check_smear(read_smear(path))
+
+
+@pytest.mark.parametrize("kind", ["png", "webp"])
+def test_an_animation_is_not_its_first_image(tmp_path, make_cell, kind):
+    first, *others = (Image.fromarray(make_cell(number)) for number in range(4))
+    first.save(tmp_path / f"a.{kind}", save_all=True, append_images=others)
+    with pytest.raises(SmearUnreadable, match="4 images; save each in a file of its own"):
+        check_smear(read_smear(tmp_path))

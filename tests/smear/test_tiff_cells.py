@@ -217,12 +217,26 @@ def test_copy_of_one_cell_with_the_description_of_its_stack_is_one_cell():
     assert_same(written(CELLS[2], description=description, metadata=None, photometric="rgb"), [CELLS[2]])
 
 
-def test_several_cells_in_one_of_several_files_are_not_one_cell(tmp_path):
-    tifffile.imwrite(tmp_path / "a.tif", CELLS[0], photometric="rgb")
-    tifffile.imwrite(tmp_path / "b.tif", CELLS[1:], photometric="rgb")
+def test_several_cells_in_one_of_several_files_are_not_one_cell_and_that_is_said(tmp_path):
+    for number in range(3):
+        tifffile.imwrite(tmp_path / f"{number}.tif", CELLS[number], photometric="rgb")
+    tifffile.imwrite(tmp_path / "montage.tif", CELLS[3:6], photometric="rgb")
     smear = read_smear(tmp_path)
-    with pytest.raises(CellUnreadable, match="11 cells in one file; open it alone"):
-        smear.image(1)
+    assert "montage.tif" in smear.notes[0]
+    with pytest.raises(CellUnreadable, match="3 cells in one file; open it alone"):
+        smear.image(3)
+
+
+def test_preview_next_to_a_stack_does_not_become_the_patient(tmp_path):
+    tifffile.imwrite(tmp_path / "P1.tif", CELLS, photometric="rgb")
+    Image.fromarray(CELLS[0]).save(tmp_path / "preview.png")
+    with pytest.raises(SmearUnreadable, match=r"P1\.tif has 12 cells.*Open it alone"):
+        read_smear(tmp_path)
+    (tmp_path / "preview.png").unlink()
+    tifffile.imwrite(tmp_path / "P2.tif", CELLS[:2], photometric="rgb")
+    with pytest.raises(SmearUnreadable, match=r"--each if each is a patient, or --slides"):
+        read_smear(tmp_path)
+    assert len(read_smear(tmp_path, slides=True)) == 14
 
 
 def test_stack_that_cannot_be_read_is_still_a_patient(tmp_path, patients_in):

@@ -77,7 +77,7 @@ def _notes_of_guesses(guesses: Mapping[str, list[str]]) -> Iterator[str]:
     """Yield what was guessed to read the images, and of which patients; the most frequent guesses first."""
     ordered = sorted(guesses.items(), key=lambda guess: -len(guess[1]))
     for note, patients in ordered[:_GUESSES]:
-        yield f"{note[0].upper()}{note[1:]} (patients: {len(patients)}, first: {patients[0]})."
+        yield f"{note} (patients: {len(patients)}, first: {patients[0]})."
     if more := ordered[_GUESSES:]:
         yield f"{len(more)} more guesses about images, of {sum(len(patients) for _, patients in more)} patients."
 

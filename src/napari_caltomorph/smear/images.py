@@ -30,6 +30,8 @@ IMAGE_KINDS = "TIFF, JPEG, PNG, BMP or WebP"
 
 # Pillow would try all its formats on any file, and start Ghostscript for some.
 _PILLOW_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
+# A phone's JPEG can have several images too, of which the first is the picture.
+_ANIMATED = ("PNG", "WEBP")
 _ORIENTATION = 0x0112  # EXIF
 
 
@@ -84,6 +86,8 @@ def peak(file: BinaryIO) -> int:
 
 def _pillow_cell(file: BinaryIO) -> StoredCell:
     image = Image.open(file, formats=_PILLOW_FORMATS)
+    if image.format in _ANIMATED and (count := getattr(image, "n_frames", 1)) > 1:
+        raise CellUnreadable(f"an animation of {count} images; save each in a file of its own")
     start = _start(file, 26)
     orientation = _orientation(image)
     width, height = reversed(image.size) if orientation in SIDEWAYS else image.size

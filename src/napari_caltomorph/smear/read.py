@@ -7,7 +7,7 @@ import re
 import shlex
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,7 @@ def _read_tree(path: Path, tree: Tree, *, slides: bool) -> Smear:
     are_named = are_slides(patient_id(path), names)
     if slides or are_named:
         smear = _make_smear(path, tree, list_slides(tree, "", named=are_named))
-        note = f"{', '.join(names)}: taken for slides of one patient, because of the names"
+        note = f"Taken for slides of one patient, because of the names: {', '.join(names)}"
         return smear if slides else replace(smear, notes=(note, *smear.notes))
     if listing.is_of_patients:
         raise LooksLikeCohort(
@@ -178,7 +178,10 @@ def _make_smear(path: Path, tree: Tree, listing: Listing) -> Smear:
     cells = sorted(listing.cells, key=lambda cell: natural(cell[0]))
     paths = [name for name, _ in cells]
     stack = _stack(tree, paths)
-    stored = stack.cells if stack else _read_headers(tree, paths)
+    headers = {paths[0]: stack.cells} if stack else _read_headers(tree, paths)
+    stacks = {name: len(found) for name, found in headers.items() if len(found) > 1 and not stack}
+    _refuse_stacks(path, stacks, len(headers))
+    stored = stack.cells if stack else [found[0] for found in headers.values()]
     source: CellSource = stack or FileSource(tree, paths)
     if stack:
         count = len(stored)
@@ -199,15 +202,28 @@ def _make_smear(path: Path, tree: Tree, listing: Listing) -> Smear:
         pixel_size_um=_common_pixel_size(stored),
         passed_over=tuple(printable(p) for p in listing.passed_over),
         slides=tuple(printable(p) for p in sorted(listing.slides, key=natural)) if len(listing.slides) > 1 else (),
-        notes=tuple(_notes(listing, stored)),
+        notes=tuple(_notes(listing, stored, stacks)),
     )
 
 
-def _notes(listing: Listing, stored: list[StoredCell]) -> Iterator[str]:
+def _refuse_stacks(path: Path, stacks: dict[str, int], images: int) -> None:
+    """Refuse files of several cells, given with how many, that are not alone and have most of the cells."""
+    if sum(stacks.values()) <= images - len(stacks):
+        return
+    fix = "Open it alone, or move the other images elsewhere."
+    if len(stacks) == images and path.is_dir() and not any("/" in name for name in stacks):
+        fix = "Open one alone; in the terminal, use --each if each is a patient, or --slides if each is a slide of one."
+    name, cells = next(iter(stacks.items()))
+    raise SmearUnreadable(f"{path}: {printable(name)} has {cells} cells, and is not the only image. {fix}")
+
+
+def _notes(listing: Listing, stored: list[StoredCell], stacks: Iterable[str]) -> Iterator[str]:
     if names := unlisted(label for _, label in listing.cells):
-        yield f"in no list of cell types, but the labels of cells: {_enumerated(names)}"
+        yield f"Labels of cells that are in no list of cell types: {_enumerated(names)}"
     if unread := listing.patients + listing.unread:
-        yield f"folders with images that were not read, as their names are no cell types: {_enumerated(unread)}"
+        yield f"Folders with images that were not read, as their names are no cell types: {_enumerated(unread)}"
+    if stacks:
+        yield f"Files that were not read, as they have several cells: {_enumerated([*stacks])}"
     if len(listing.cells) == 1 and len(stored) > 1 and stored[0].colors == 1:
         yield f"{len(stored)} pages without colours, each taken for a cell, as nothing says what else they are"
 
@@ -228,17 +244,17 @@ def _stack(tree: Tree, paths: list[str]) -> StackSource | None:
     return stack if len(stack.cells) > 1 else None
 
 
-def _read_headers(tree: Tree, paths: list[str]) -> list[StoredCell]:
-    """Return the first cell of each of some files."""
+def _read_headers(tree: Tree, paths: list[str]) -> dict[str, list[StoredCell]]:
+    """Return the cells of each of some files."""
     step = max(1, -(-len(paths) // _HEADERS))
-    stored = []
+    headers = {}
     for path in paths[::step]:
         try:
             with tree.open(path) as file:
-                stored += read_cells(file)[:1]
+                headers[path] = read_cells(file)
         except CellUnreadable:
             continue  # check_smear reads it again, and reports it
-    return stored
+    return headers
 
 
 def _canvas(stored: list[StoredCell]) -> tuple[int, int]:

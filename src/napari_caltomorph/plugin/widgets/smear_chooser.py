@@ -133,7 +133,7 @@ def _summary(smear: Smear) -> str:
     if smear.passed_over:
         names = ", ".join(smear.passed_over[:3]) + (" ..." if len(smear.passed_over) > 3 else "")
         text += f" {counted(len(smear.passed_over), 'other file')} passed over ({names})."
-    return " ".join([text, *(f"{note[0].upper()}{note[1:]}." for note in smear.notes)])
+    return " ".join([text, *(f"{note}." for note in smear.notes)])
 
 
 class SmearChooser(QWidget):
