@@ -43,7 +43,7 @@ def explained(path: Path, what: str, refusal: type[CaltomorphError], fix: str) -
         reason = error.strerror or ("no such file" if isinstance(error, FileNotFoundError) else first_line(error))
         raise refusal(f"{path} cannot be read ({reason}); check the path, or {fix}.") from error
     except (ValueError, RecursionError, MemoryError, SafetensorError) as error:
-        if sentence := stand_in(path, what):
+        if sentence := stand_in(path, what, fix):
             raise refusal(sentence) from error
         reason = invalid_field(error) if isinstance(error, ValidationError) else first_line(error)
         raise refusal(f"{path} is not {what} that can be read ({reason}); {fix}.") from error
