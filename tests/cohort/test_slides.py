@@ -112,7 +112,7 @@ def test_slides_that_a_table_lists_as_ids_stay_with_their_patient(make_bags, tmp
 
 
 @pytest.mark.parametrize("bag", ["patient", "slide"])
-def test_a_diagnosis_given_once_a_patient_is_that_of_all_rows(place, bag: str) -> None:
+def test_a_diagnosis_given_once_for_a_patient_is_that_of_all_rows(place, bag: str) -> None:
     here = place("x/1", "x/2", "y", "z", "w")
     rows = [("P0", "x/1", "AML"), ("P0", "x/2", ""), ("P1", "y", "MDS"), ("P2", "z", ""), ("P2", "w", "")]
     pd.DataFrame(rows, columns=["patient", "path", "diagnosis"]).to_csv(here / "t.csv", index=False)
@@ -120,6 +120,16 @@ def test_a_diagnosis_given_once_a_patient_is_that_of_all_rows(place, bag: str) -
     assert cells_of(cohort) == ({"P0": 6, "P1": 3} if bag == "patient" else {"P0_1": 3, "P0_2": 3, "P1": 3})
     assert set(cohort.left_out["rule"]) == {"no label"}
     assert any("1 rows without a diagnosis" in note and "P0" in note for note in cohort.notes)
+
+
+@pytest.mark.parametrize("bag", ["patient", "slide"])
+def test_a_row_without_a_path_takes_no_slide_from_its_patient(place, bag: str) -> None:
+    here = place("x/1", "x/2", "y")
+    rows = [("P0", "x/1", "AML"), ("P0", "x/2", "AML"), ("P0", "", "AML"), ("P1", "y", "MDS")]
+    pd.DataFrame(rows, columns=["patient", "path", "diagnosis"]).to_csv(here / "t.csv", index=False)
+    cohort = read_cohort(here / "t.csv", with_options(bag=bag, min_patients=1))
+    assert cells_of(cohort) == ({"P0": 6, "P1": 3} if bag == "patient" else {"P0_1": 3, "P0_2": 3, "P1": 3})
+    assert cohort.left_out[["patient_id", "rule"]].to_numpy().tolist() == [["P0", "missing files"]]
 
 
 def test_ids_of_slides_are_unique_whatever_the_case(place) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from napari_caltomorph.cohort.layout_folders import LayoutResult
+from napari_caltomorph.encoding.h5_reader import is_feature_file
 from napari_caltomorph.errors import printable
 from napari_caltomorph.smear import find_slides, patient_id
 from napari_caltomorph.storage import path_of, paths_of, place_of
@@ -35,15 +36,14 @@ def complete_labels(found: LayoutResult) -> LayoutResult:
 def join_slides(found: LayoutResult) -> LayoutResult:
     """Make one row of a patient's slides: rows with one label and different places, all of images or all of features.
 
-    Rows with different labels, and rows that repeat others, stay: the rules of cleaning leave them out.
+    Rows with different labels, without a place, or that repeat others, stay: the rules of cleaning leave them out.
     """
     table, dropped, differing = found.table.copy(), list[int](), defaultdict[str, list[str]](list)
     for patient, rows in table[table["patient_id"].duplicated(keep=False)].groupby("patient_id", sort=False):
         given = rows.reindex(columns=["path", "features"]).count()
         column = str(given.idxmax())
-        slides = rows.drop_duplicates(column)
-        is_complete = given[column] == given.sum() == len(rows)
-        if len(slides) < 2 or not is_complete or rows["raw_label"].nunique(dropna=False) > 1:
+        slides = rows.dropna(subset=column).drop_duplicates(column)
+        if len(slides) < 2 or given[column] < given.sum() or rows["raw_label"].nunique(dropna=False) > 1:
             continue
         table.loc[slides.index[0], column] = place_of([path_of(place) for place in slides[column]])
         dropped += list(slides.index[1:])
@@ -68,7 +68,7 @@ def split_slides(found: LayoutResult) -> LayoutResult:
     slides, is_repeat = slides.reset_index(drop=True), slides.index.duplicated()
     patients = rows["patient_id"]
     labels = rows["raw_label"].groupby(patients).transform(lambda one: one.nunique(dropna=False))
-    is_slide = (slides.groupby(patients).transform("nunique") > 1) & (labels == 1)
+    is_slide = (slides.groupby(patients).transform("nunique") > 1) & (labels == 1) & slides.notna()
     names = _names(patients[is_slide], slides[is_slide], taken=patients)
     given = rows.get("slide_of", pd.Series(None, index=rows.index, dtype=object))
     rows["slide_of"] = given.fillna(patients.where(is_slide))
@@ -82,11 +82,13 @@ def split_slides(found: LayoutResult) -> LayoutResult:
     return replace(found, table=kept, notes=found.notes + ([note] if len(several) else []))
 
 
-def _slides(row: dict[Any, Any]) -> list[str]:
+def _slides(row: dict[Any, Any]) -> list[str | None]:
     """Return the places of a row's slides: those that it names, or those in the one folder that it names."""
-    place = next((str(row[column]) for column in ("path", "features") if not pd.isna(row.get(column))), "")
+    place = next((str(row[column]) for column in ("path", "features") if not pd.isna(row.get(column))), None)
+    if place is None:
+        return [None]
     paths = paths_of(place)
-    if len(paths) == 1 and place:
+    if len(paths) == 1:
         paths = find_slides(paths[0]) or paths
     return [place_of([path]) for path in paths]
 
@@ -97,7 +99,7 @@ def _names(patients: Iterable[str], slides: Iterable[str], taken: Iterable[str])
     names: dict[tuple[str, str], str] = {}
     for patient, slide in dict.fromkeys(zip(patients, slides, strict=True)):
         path = path_of(slide)
-        name = f"{patient}_{path.stem if path.suffix.lower() == '.h5' else patient_id(path)}"
+        name = f"{patient}_{path.stem if is_feature_file(path.name) else patient_id(path)}"
         unique = next(
             one for one in chain([name], (f"{name}_{number}" for number in count(2))) if one.casefold() not in used
         )
