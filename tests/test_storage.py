@@ -141,6 +141,12 @@ def test_folder_appears_whole_when_the_block_ends(tmp_path):
     assert names(tmp_path) == ["model"]
 
 
+def test_a_table_that_is_open_in_excel_is_named_with_the_fix(tmp_path):
+    with pytest.raises(OutputRefused, match=r"a\.csv .*close it in other programs"), replacing(tmp_path / "a.csv"):
+        raise PermissionError(errno.EACCES, "Permission denied")
+    assert not list(tmp_path.iterdir())
+
+
 def test_existing_folder_is_kept_unless_it_may_be_overwritten(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "old").write_text("x")

@@ -249,7 +249,9 @@ def _explained(target: Path) -> Iterator[None]:
     except OSError as error:
         refusal = DiskFull if error.errno in _FULL else OutputRefused
         reason = error.strerror or str(error)
-        raise refusal(f"{target} could not be written ({reason}); free some space or choose another folder.") from error
+        # Windows lets no one else write a table that is open in Excel
+        fix = "close it in other programs" if isinstance(error, PermissionError) else "free some space"
+        raise refusal(f"{target} could not be written ({reason}); {fix} or choose another folder.") from error
 
 
 def _beside(target: Path, ending: str) -> Path:
