@@ -112,6 +112,15 @@ def test_folders_next_to_images_are_cells_only_if_a_type_or_code_names_them(tmp_
     assert set(smear.labels) == {None, "ig", "lymphocyte", "spare"}
 
 
+@pytest.mark.parametrize("slides", [True, False])
+@pytest.mark.parametrize("cells", [["images"], ["slide_1", "slide_2"]])
+def test_masks_next_to_the_folders_of_cells_are_no_cells_and_that_is_said(tmp_path, cells, slides):
+    smear = read_smear(patient(tmp_path / "P1", *cells, "masks"), slides=slides)
+    assert smear.cells == tuple(f"{folder}/{number}.png" for number, folder in enumerate(cells))
+    assert "masks" in smear.notes[-1]
+    assert len(read_smear(patient(tmp_path / "P2", "masks"), slides=slides)) == 1  # nothing else is there
+
+
 def test_results_next_to_cell_types_are_no_cells(tmp_path):
     folder = patient(tmp_path, "lymphocyte", "monocyte", "results")
     (folder / "results" / "2.png").unlink()

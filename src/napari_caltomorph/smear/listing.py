@@ -54,9 +54,14 @@ def list_cells(tree: Tree, folder: str, label: str | None = None, seen: set[Hash
         listing.cells += below.cells
         listing.passed_over += below.passed_over
         listing.unread += below.patients + below.unread
+    # Masks and old copies next to what may be a patient are none; alone they are read.
+    patients = [one for one in listing.patients if not is_no_type(one.rsplit("/", 1)[-1])] or listing.patients
+    listing.unread += [one for one in listing.patients if one not in patients]
+    listing.patients = patients
     if not listing.cells and len(listing.patients) == 1:
         # One folder around the patient's own, as some of APL-AML's patients have: it is the same patient.
         inner = list_cells(tree, listing.patients[0])
+        inner.unread += listing.unread
         inner.passed_over += [path for path in listing.passed_over if not _is_in(listing.patients[0], path)]
         return inner
     return listing
@@ -71,7 +76,7 @@ def list_slides(tree: Tree, folder: str, *, named: bool = False, depth: int = 0)
     if depth > _GROUPS or (own.cells and not own.is_of_patients and not named):
         return own
     entries = tree.children(folder)
-    groups = [sub for sub in entries.folders if sub in own.passed_over]
+    groups = [sub for sub in entries.folders if sub in own.passed_over and sub not in own.unread]
     others = [path for path in own.passed_over if path not in groups]
     pictures = [] if named else [path for path, _ in own.cells]
     joined = Listing(cells=own.cells if named else [], passed_over=others + pictures, unread=own.unread)

@@ -141,8 +141,8 @@ def _read_tree(path: Path, tree: Tree, *, slides: bool) -> Smear:
     if listing.is_of_patients:
         raise LooksLikeCohort(
             f"{path} holds {len(names)} folders that look like patients (first: {names[0]}); open one of them, or use "
-            f"`caltomorph predict {shlex.quote(str(path))} --each` in the terminal. If they are slides of one "
-            "patient, use --slides instead, or name them slide_1, slide_2 and so on."
+            f"`caltomorph predict {shlex.quote(str(path))} --each` in the terminal. If they are slides or cell "
+            "types of one patient, use --slides instead, or name slides slide_1, slide_2 and so on."
         )
     return _make_smear(path, tree, listing)
 
