@@ -249,6 +249,13 @@ def test_features_of_other_weights_of_the_encoder_are_not_mixed_in(make_bags, tm
     assert rules(read_cohort(tmp_path / "bags")) == {"features of another encoder": 1}
 
 
+def test_feature_files_that_a_table_names_and_that_are_gone_say_where_they_were_expected(tmp_path: Path) -> None:
+    rows = [("P0", "moved/P0.h5", "AML"), ("P1", "moved/P1.h5", "MDS")]
+    pd.DataFrame(rows, columns=["patient", "path", "diagnosis"]).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(CohortUnreadable, match=r"none of 2 .*moved/P0.h5 .*check the path"):
+        read_cohort(tmp_path / "t.csv", FEW)
+
+
 @pytest.mark.parametrize("fill", ["a group", "a number", "nothing"])
 def test_files_that_only_look_like_features_are_left_out(make_bags, tmp_path: Path, fill: str) -> None:
     folder = make_bags(tmp_path / "bags" / "AML", {f"p{i}": 60 for i in range(4)})

@@ -90,7 +90,7 @@ def check_features(found: LayoutResult, *, progress: OnProgress = ignore) -> Lay
     kinds = Counter(header.kind for header in headers if isinstance(header, _Header))
     if headers and all(isinstance(header, str) for header in headers):
         raise CohortUnreadable(
-            f"none of {len(headers)} feature files can be read (first: {headers[0]}); encode the patients again."
+            f"none of {len(headers)} feature files can be read; the first: {str(headers[0]).rstrip('.')}."
         )
     usual = kinds.most_common(1)[0][0] if kinds else ""
     left_out: list[tuple[str, str | None, str, str]] = []

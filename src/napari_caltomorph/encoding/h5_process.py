@@ -89,7 +89,10 @@ class _WatchedFile(io.FileIO):
     """
 
     def __init__(self, path: str, progress: Callable[[], None]) -> None:
-        status = Path(path).stat()
+        try:
+            status = Path(path).stat()
+        except OSError as error:
+            raise _Refused(f"cannot be opened ({error.strerror}); check the path, or {_AGAIN}") from error
         if not stat.S_ISREG(status.st_mode):
             raise _Refused("is a folder, a pipe or a device, no file; name a feature file")
         super().__init__(path)
