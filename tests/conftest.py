@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,9 @@ settings.register_profile(
     "timeless", settings(deadline=None, suppress_health_check=[*settings().suppress_health_check, HealthCheck.too_slow])
 )
 settings.load_profile("timeless")
+
+# A shell ignores Ctrl-C in what it starts in the background, and so would all programs that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MakeCell = Callable[..., NDArray[np.uint8]]
 MakeExport = Callable[..., Path]

@@ -344,7 +344,8 @@ def test_a_loaded_model_has_its_training_patients_only_with_private(make_ensembl
     assert ensemble.training_patients() is None
     ensemble.save(tmp_path / "exported")
     assert Ensemble.load(tmp_path / "exported").training_patients() is None
-    table = pd.DataFrame({"patient_id": ["a", "b"], "fold": [0, 1]})
+    texts = dict.fromkeys(("coarse", "detailed", "group", "fingerprint"), ensemble.description.taxonomy.slugs[0])
+    table = pd.DataFrame({"patient_id": ["a", "b"], "fold": [0, 1], "hemoglobin_g_dl": [9.5, 12.0], **texts})
     Ensemble(ensemble.description, ensemble.members, TrainingPatients(table, torch.zeros(3, 2, 16))).save(
         tmp_path / "m"
     )
