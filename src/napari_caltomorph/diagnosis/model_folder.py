@@ -143,7 +143,7 @@ def load_domain(folder: Path, description: ModelDescription, members: Sequence[M
     path = folder / DOMAIN_FILE
     if not path.is_file():
         raise ModelRefused(f"{folder} lacks {DOMAIN_FILE}, which its model.json names; get the model again.")
-    with explained(path, "the domain of this model", ModelRefused, GET_AGAIN):
+    with explained(path, "a training domain", ModelRefused, GET_AGAIN):
         if file_sha256(path) != description.domain.sha256:
             raise ValueError("its SHA-256 is not the one that model.json names")
     return Domain.load(path, description.seal, description.encoder.width, [m.aggregator.width for m in members])
