@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -107,6 +108,12 @@ def test_a_persons_choice_of_cells_is_kept(predictor, patients, tmp_path):
     result, *_ = predict_patients(patients, tmp_path / "out", predictor)
     assert result.prediction == chosen
     assert result.prediction.left_out[0].by == "user"
+    of_another_model = chosen.model_copy(update={"model_fingerprint": "0" * 64})
+    of_another_model.save(tmp_path / "out" / "p1" / "prediction.json")
+    results = predict_patients(patients, tmp_path / "out", predictor)
+    assert outcomes(results) == ["failed", "kept", "kept"]
+    assert re.search(r"p1/prediction\.json .*left out by hand.*another", results[0].problem)
+    assert Prediction.load(tmp_path / "out" / "p1") == of_another_model
 
 
 @pytest.mark.parametrize("stop", [Cancelled, KeyboardInterrupt, RuntimeError])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -106,10 +106,14 @@ def encode_cohort(
             raise
         _take_back_lost(everyone, records, folder, journal)
         run = journal.end("complete")
+    return _summary(folder, run, records)
+
+
+def _summary(folder: Path, run: Run, records: Mapping[str, PatientRecord]) -> EncodeSummary:
     encoded = [record for record in records.values() if record.outcome == "encoded"]
     return EncodeSummary(
         folder=folder,
-        made_with=made,
+        made_with=run.made_with,
         encoded=run.encoded,
         skipped=run.skipped + run.found,
         cells=sum(record.cells or 0 for record in encoded),

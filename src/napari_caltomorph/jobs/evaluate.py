@@ -240,8 +240,6 @@ def save_evaluation(
         The folder cannot be written.
     """
     from napari_caltomorph.report.evaluation_figures import save_figures
-    from napari_caltomorph.report.evaluation_report import evaluation_report, top_cells
-    from napari_caltomorph.report.html import REPORT_NAME, save_page
 
     folder, evaluation = Path(folder), result.evaluation
     written = evaluation.save(folder)
@@ -251,25 +249,32 @@ def save_evaluation(
         written.append(folder / AUDIT_NAME)
     if result.faithfulness is not None:
         written += result.faithfulness.save(folder)
-    if numbers_only:
-        refuse_missing(written)
-        return written
-    progress(Progress("Drawing figures", 0, 1, "sets"))
-    figures = save_figures(evaluation, folder / FIGURES)
+    figures: list[Path] = []
+    if not numbers_only:
+        progress(Progress("Drawing figures", 0, 1, "sets"))
+        figures = save_figures(evaluation, folder / FIGURES)
+        written += [path for path in figures if path.suffix == ".png"]
+        written.append(_save_report(result, folder, command, progress))
+    refuse_missing([*written, *figures])
+    return written
+
+
+def _save_report(result: ModelEvaluation, folder: Path, command: str, progress: OnProgress) -> Path:
+    from napari_caltomorph.report.evaluation_report import evaluation_report, top_cells
+    from napari_caltomorph.report.html import REPORT_NAME, save_page
+
     files = feature_files(result.cohort, result.request.features)
-    cells = top_cells(result.ensemble, evaluation, files, progress=progress)
+    cells = top_cells(result.ensemble, result.evaluation, files, progress=progress)
     progress(Progress("Writing the report", 0, 1, "files"))
     page = evaluation_report(
-        evaluation,
+        result.evaluation,
         audit=result.audit,
         model=result.ensemble.description,
         cells=cells,
         faithfulness=result.faithfulness,
         command=command,
     )
-    report = save_page(page, folder / REPORT_NAME)
-    refuse_missing([*written, *figures, report])
-    return [*written, *(path for path in figures if path.suffix == ".png"), report]
+    return save_page(page, folder / REPORT_NAME)
 
 
 def _decided(result: ModelEvaluation, rule: Rule, model: Path) -> ModelEvaluation:

@@ -170,7 +170,10 @@ def _if_still_there(result: PatientResult) -> PatientResult:
 
 
 def _cached(file: Path, smear: Smear, model: ModelDescription, progress: OnProgress) -> Prediction | None:
-    """Return the prediction in a file, if predicting again would give the same."""
+    """Return the prediction in a file, if predicting again would give the same.
+
+    Raises `OutputRefused` where it would not, and cells of the patient were left out by hand: that choice is kept.
+    """
     if not file.is_file() or model.encoder.weights_sha256 is None:  # else any weights of that encoder would do
         return None
     try:
@@ -178,9 +181,15 @@ def _cached(file: Path, smear: Smear, model: ModelDescription, progress: OnProgr
     except PredictionUnreadable:
         return None
     was = (found.model_fingerprint, found.threshold, found.library_version, found.quality_rules, found.patient_id)
-    if was != (model.fingerprint, model.threshold, library_version(), QUALITY_RULES, smear.patient_id):
-        return None
-    return found if found.smear_fingerprint == smear_fingerprint(smear, progress=progress) else None
+    now = (model.fingerprint, model.threshold, library_version(), QUALITY_RULES, smear.patient_id)
+    if was == now and found.smear_fingerprint == smear_fingerprint(smear, progress=progress):
+        return found
+    if any(one.by == "user" for one in found.left_out):
+        raise OutputRefused(
+            f"{file} has cells that were left out by hand, and another model, version or smear than now; choose "
+            "another folder for the predictions, or move that file away."
+        )
+    return None
 
 
 def _with_report(
