@@ -16,7 +16,9 @@ from napari_caltomorph.encoding import FeatureOrigin, Features
 def prediction():
     demo = Ensemble.load(find_model("demo"))
     need = demo.description.encoder
-    origin = FeatureOrigin(need.name, need.weights_sha256, need.preprocessing, "float32", "f" * 64, 25.0)
+    origin = FeatureOrigin(
+        need.name, need.weights_sha256, need.preprocessing, "float32", "f" * 64, field_of_view_um=25.0
+    )
     values = np.random.default_rng(0).normal(size=(60, need.width)).astype(np.float32)
     return demo.predict(Features("patient", values, tuple(f"{i}.tif" for i in range(60)), origin))
 
