@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import sys
 import threading
 from pathlib import Path
 
@@ -98,6 +100,15 @@ def test_of_two_copies_the_labelled_one_is_kept(tmp_path, make_cell):
     smear = check_smear(read_smear(tmp_path / "A"))
     assert [smear.labels[i] for i in smear.usable] == ["Monocyte"]
     assert set(reasons(smear).values()) == {Reason.REPEAT}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names have no line breaks")
+def test_a_line_break_in_the_name_of_a_cell_is_none_in_the_note_on_its_repeat(tmp_path, make_export):
+    first, *_ = sorted(make_export(tmp_path / "smear", cells=2).iterdir())
+    shutil.copy(first, tmp_path / "smear" / "zz.tif")
+    first.rename(first.with_name("a\nb.tif"))
+    smear = check_smear(read_smear(tmp_path / "smear"))
+    assert [left.note for left in smear.left_out] == [r"same as a\nb.tif"]
 
 
 def test_user_takes_back_what_a_rule_left_out_and_sets_aside_what_it_kept(flawed):

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import blur_effect
 
-from napari_caltomorph.errors import CellUnreadable, SmearUnreadable
+from napari_caltomorph.errors import CellUnreadable, SmearUnreadable, visible
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear.pixels import room_for
 from napari_caltomorph.smear.smear import Grade, Reason, Smear
@@ -142,7 +142,7 @@ def _grade(smear: Smear, measured: list[_Measurement]) -> tuple[Grade, ...]:
         if one.error:
             reason, note = Reason.UNREADABLE, one.error
         elif kept[one.digest] != index:
-            reason, note = Reason.REPEAT, f"same as {smear.cells[kept[one.digest]]}"
+            reason, note = Reason.REPEAT, f"same as {visible(smear.cells[kept[one.digest]])}"
         elif one.long_side > limit:
             reason, note = Reason.WHOLE_FIELD, f"{one.long_side} px, cells have {limit / WHOLE_FIELD:.0f}"
         elif one.contrast < MIN_CONTRAST:
