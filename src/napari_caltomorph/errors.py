@@ -174,6 +174,11 @@ def shortened(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return e.g. ``"1 cell"`` or ``"3 cells"``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def refuse_newer_schema(path: Path, version: object, newest: int, refusal: type[CaltomorphError]) -> None:
     """Raise `refusal` where a file's ``schema_version`` is above the newest one that this version reads."""
     if isinstance(version, int) and version > newest:

@@ -9,10 +9,10 @@ from qtpy.QtWidgets import QFormLayout, QLineEdit, QWidget
 
 from napari_caltomorph.cohort import Cohort, EncodeCohortOptions
 from napari_caltomorph.encoding import ENCODERS
-from napari_caltomorph.errors import OutputRefused
+from napari_caltomorph.errors import OutputRefused, counted
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.model_chooser import WeightsLine
-from napari_caltomorph.plugin.widgets.parts import column_of, counted, folder_row, narrow_combo, path_in
+from napari_caltomorph.plugin.widgets.parts import column_of, folder_row, narrow_combo, path_in
 from napari_caltomorph.plugin.widgets.settings import last_cohort, preferences
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress

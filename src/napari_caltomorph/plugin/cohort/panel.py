@@ -12,12 +12,13 @@ from qtpy.QtCore import QModelIndex, Signal
 from qtpy.QtWidgets import QPushButton, QTabWidget, QWidget
 
 from napari_caltomorph.cohort import Cohort, read_cohort
+from napari_caltomorph.errors import counted
 from napari_caltomorph.plugin.cohort.encoding import CohortEncoding
 from napari_caltomorph.plugin.gallery.layers import show_smear
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.cohort_chooser import CohortChooser
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
-from napari_caltomorph.plugin.widgets.parts import column_of, counted, line, link, plain
+from napari_caltomorph.plugin.widgets.parts import column_of, line, link, plain
 from napari_caltomorph.plugin.widgets.settings import choose_new_file, when_chosen
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors

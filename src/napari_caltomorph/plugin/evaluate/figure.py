@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QWidget
 
-from napari_caltomorph.errors import OutputRefused
+from napari_caltomorph.errors import OutputRefused, counted
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.evaluation.confusion import Confusion
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
-from napari_caltomorph.plugin.widgets.parts import column_of, counted, narrow_combo, plain, scroll_area
+from napari_caltomorph.plugin.widgets.parts import column_of, narrow_combo, plain, scroll_area
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.report.drawing import PAPER, short
 from napari_caltomorph.report.evaluation_figures import FIGURES, EvaluationFigure, figures_of

@@ -8,12 +8,13 @@ from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QFrame, QSplitter, QTabWidget, QTextBrowser, QWidget
 
 from napari_caltomorph.audit.result import Audit
+from napari_caltomorph.errors import counted
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.jobs import ModelEvaluation
 from napari_caltomorph.plugin.evaluate.figure import TABS, FigureTab, PatientSelection, pages_of
 from napari_caltomorph.plugin.evaluate.setup import in_panel_words
 from napari_caltomorph.plugin.evaluate.threshold import PatientsList, ThresholdRow
-from napari_caltomorph.plugin.widgets.parts import column_of, counted, line, link, plain
+from napari_caltomorph.plugin.widgets.parts import column_of, line, link, plain
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.report.evaluation_tables import (
     ReportTable,

@@ -15,13 +15,13 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
 from napari_caltomorph.differential import Probe, SmearId, read_labels, save_labels
-from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.errors import CaltomorphError, counted
 from napari_caltomorph.plugin.inspect.differential_parts import NARROW, DifferentialView, LabelButtons
 from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.session.session import Counts, DifferentialState, show_cell_types, smear_of
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import WARNING, colored, column_of, counted, line, plain
+from napari_caltomorph.plugin.widgets.parts import WARNING, colored, column_of, line, plain
 from napari_caltomorph.plugin.widgets.settings import choose_file, choose_folder, choose_new_file
 from napari_caltomorph.plugin.widgets.task_row import LatestJob, TaskRow
 

@@ -8,11 +8,11 @@ from qtpy.QtCore import QEvent, QObject, Signal
 from qtpy.QtWidgets import QBoxLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout
 
 from napari_caltomorph.diagnosis import Prediction
-from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.errors import CaltomorphError, counted
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import ERROR, colored, counted, line, plain
+from napari_caltomorph.plugin.widgets.parts import ERROR, colored, line, plain
 from napari_caltomorph.plugin.widgets.task_row import LatestJob
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.report.patient_texts import what_if_lines

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QFormLayout, QPushButton, QWidget
 
+from napari_caltomorph.errors import counted
 from napari_caltomorph.plugin.inspect.explanation_row import ExplanationRow, PatchAttentionRow, scrolled
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.canvas import CellPlot
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import counted, line, narrow_combo
+from napari_caltomorph.plugin.widgets.parts import line, narrow_combo
 from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.report.explanation_figures import (
     draw_contributions,

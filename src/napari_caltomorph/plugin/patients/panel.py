@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QLineEdit, QPushButton
 from napari_caltomorph.cohort import FoundPatient, find_patients
 from napari_caltomorph.diagnosis import save_predictions
 from napari_caltomorph.diagnosis.prediction_files import folder_name, refuse_repeated_ids
-from napari_caltomorph.errors import OutputRefused, printable
+from napari_caltomorph.errors import OutputRefused, counted, printable
 from napari_caltomorph.jobs import PatientProgress, PatientResult, predict_patients
 from napari_caltomorph.plugin.patients.table import PatientRow, PatientsTable, described
 from napari_caltomorph.plugin.torch_loading import prepare_torch_import
@@ -24,7 +24,6 @@ from napari_caltomorph.plugin.widgets.parts import (
     BUTTON_WIDTH,
     ERROR,
     colored,
-    counted,
     folder_row,
     line,
     menu_button,

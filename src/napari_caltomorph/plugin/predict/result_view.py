@@ -8,12 +8,13 @@ from matplotlib.axes import Axes
 from qtpy.QtWidgets import QFrame, QWidget
 
 from napari_caltomorph.diagnosis import NO_ATTENTION, ModelDescription, Prediction
+from napari_caltomorph.errors import counted
 from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.canvas import CellPlot, FigureCanvas
 from napari_caltomorph.plugin.widgets.cell_card import CellCard
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import WARNING, colored, column_of, counted, line, plain
+from napari_caltomorph.plugin.widgets.parts import WARNING, colored, column_of, line, plain
 from napari_caltomorph.report import draw_attention_swarm, draw_hemoglobin, draw_malignancy, draw_probabilities
 from napari_caltomorph.smear import Smear
 

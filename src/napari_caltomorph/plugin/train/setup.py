@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QCheckBox, QLabel, QLineEdit, QMessageBox, QPushButto
 
 from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.diagnosis.installed import place_for
-from napari_caltomorph.errors import CaltomorphError, ModelRefused, TrainingRefused
+from napari_caltomorph.errors import CaltomorphError, ModelRefused, TrainingRefused, counted
 from napari_caltomorph.jobs import TrainRequest, train_command
 from napari_caltomorph.plugin.cohort.encoding import CohortEncoding
 from napari_caltomorph.plugin.train.cohort import TrainCohort
@@ -23,7 +23,6 @@ from napari_caltomorph.plugin.widgets.parts import (
     chooser_grid,
     colored,
     column_of,
-    counted,
     line,
     link,
     path_in,

@@ -14,9 +14,10 @@ from pathlib import Path
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QPushButton, QTabWidget, QTextBrowser, QVBoxLayout, QWidget
 
+from napari_caltomorph.errors import counted
 from napari_caltomorph.jobs import EarlierEpochs, TrainedModel
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
-from napari_caltomorph.plugin.widgets.parts import add_items, column_of, counted, line, plain, row_of
+from napari_caltomorph.plugin.widgets.parts import add_items, column_of, line, plain, row_of
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.progress import OnProgress, Progress, format_seconds
 from napari_caltomorph.report import PlotStyle, draw_loss_curves, draw_out_of_fold_confusion

@@ -10,13 +10,12 @@ from qtpy.QtWidgets import QComboBox, QDialog, QDialogButtonBox, QLabel, QProgre
 
 from napari_caltomorph.diagnosis import ModelDescription, PredictOptions, find_model, installed_models, read_description
 from napari_caltomorph.encoding import Encoder, WeightsReport, add_weights, download_weights, find_encoder, find_weights
-from napari_caltomorph.errors import CaltomorphError, WeightsMissing
+from napari_caltomorph.errors import CaltomorphError, WeightsMissing, counted
 from napari_caltomorph.plugin.widgets.parts import (
     ERROR,
     add_items,
     chooser_grid,
     colored,
-    counted,
     line,
     link,
     narrow_combo,

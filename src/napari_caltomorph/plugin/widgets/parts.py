@@ -64,11 +64,6 @@ def plain(text: str, *, width: int = 30) -> str:
     return html.escape(re.sub(rf"[^\s/\\]{{{width}}}(?=[^\s/\\])", lambda run: f"{run[0]}\u200b", text))
 
 
-def counted(count: int, noun: str) -> str:
-    """Return e.g. ``"1 cell"`` or ``"3 cells"``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def link(text: str, target: str = "#") -> str:
     """Return a link for a label, in a blue that is read on dark and on light."""
     return f"<a href='{target}' style='color:#4d94e8'>{text}</a>"

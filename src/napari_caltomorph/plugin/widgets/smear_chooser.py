@@ -13,12 +13,11 @@ from qtpy.QtCore import QModelIndex, QSize, Qt, Signal
 from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QHeaderView, QLabel, QTableView, QVBoxLayout, QWidget
 
-from napari_caltomorph.errors import CaltomorphError, CellUnreadable, printable
+from napari_caltomorph.errors import CaltomorphError, CellUnreadable, counted, printable
 from napari_caltomorph.plugin.gallery.layers import PREDICTION_KEY, SMEAR_KEY, hide_all_but, show_smear, smear_layer
 from napari_caltomorph.plugin.widgets.parts import (
     add_items,
     chooser_grid,
-    counted,
     line,
     link,
     menu_button,
