@@ -64,6 +64,7 @@ def test_the_test_split_becomes_numbers_with_intervals_and_files(run, words, tmp
     assert "true, then predicted as 1 2 3" in text
     assert "Undefined, all patients that are not malignant are healthy donors: malignant FDR, no donors." in text
     assert "FDR where 10.0% are malignant" in text
+    assert "0.900 if all were punctured" in text
     assert "the same training, done again" in text
     assert "hemoglobin, g/dl" in text
     assert "Research use only" in text

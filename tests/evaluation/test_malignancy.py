@@ -36,6 +36,15 @@ def test_why_there_is_no_false_discovery_rate_is_reported():
     assert reasons("reactive") == ("no patient is called malignant",) * 2
 
 
+def test_where_all_are_punctured_the_fdr_is_the_share_that_is_not_malignant():
+    truth, probabilities = simulated((20, 10, 15, 55), seed=2)
+    everyone = evaluation_of(truth, probabilities).screened.everyone
+    assert (everyone.fdr.value, everyone.fdr.patients) == (0.7, 100)
+    assert (everyone.fdr_without_healthy.value, everyone.fdr_without_healthy.patients) == (15 / 45, 45)
+    for healthy in (True, False):
+        assert everyone.fdr_at(0.2, healthy=healthy) == pytest.approx(0.8)
+
+
 def test_fdr_at_a_prevalence_is_bayes_rule():
     truth, probabilities = simulated((40, 0, 30, 30), seed=2)
     point = evaluation_of(truth, probabilities).at(0.5)

@@ -170,6 +170,9 @@ def test_fdr_curves_are_the_evaluations(evaluation, draw, column):
     assert f"FDR {fdr.shown(2)}" in axes.get_title(loc="left")
     others = "against 11 Reactive, 16 Healthy" if column == "fdr" else "against 11 Reactive"
     assert axes.get_xlabel().endswith(others)
+    of_all = 27 / 50 if column == "fdr" else 11 / 34
+    assert axes.lines[-1].get_xdata() == pytest.approx([of_all] * 2)
+    assert legend_of(axes)[-1].endswith(f"punctured: {of_all:.2f}")
 
 
 def test_ece_is_next_to_that_of_a_calibrated_model(evaluation):

@@ -80,7 +80,12 @@ def test_hemoglobin_screening_and_prevalence_are_in_the_report(evaluation, page)
     sensitivity = evaluation.at().sensitivity_of("mds")
     assert f"MDS 8 {sensitivity.value:.2f}" in page.text
     point = evaluation.at()
-    assert f"10% {point.fdr_at(0.1):.3f} {point.fdr_at(0.1, healthy=False):.3f}" in page.text
+    assert f"10% {point.fdr_at(0.1):.3f} {point.fdr_at(0.1, healthy=False):.3f} 0.900" in page.text
+    here = evaluation.screened.everyone
+    assert f"{1 - here.fdr.value:.0%} this cohort {point.fdr.value:.3f}" in page.text
+    without = here.fdr_without_healthy
+    assert f"if all were punctured: {without.shown()}" in page.text
+    assert f"{point.fdr_without_healthy.value:.3f} {without.value:.3f}" in page.text
     assert f"Missed: {', '.join(point.missed)}." in page.text
 
 

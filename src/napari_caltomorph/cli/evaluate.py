@@ -233,7 +233,7 @@ def _show_prevalence(evaluation: Evaluation, prevalence: float) -> None:
     of_all, without_healthy = ("undefined" if rate is None else f"{rate:.3f}" for rate in rates)
     say(
         f"FDR where {prevalence:.1%} are malignant: {of_all} with all others as here, {without_healthy} without "
-        "healthy donors."
+        f"healthy donors; {1 - prevalence:.3f} if all were punctured."
     )
 
 

@@ -134,7 +134,7 @@ class Evaluation(EvaluatedPatients):
 
     def _as_plain_data(self) -> dict[str, Any]:
         """Return every number, as evaluation.json has it."""
-        point = self.at()
+        point, everyone = self.at(), self.screened.everyone
         return {
             "counts": {_COUNTS_IN_FILE.get(kind, kind): count for kind, count in self.counts.items()},
             "headline": _metrics(self.headline),
@@ -148,6 +148,8 @@ class Evaluation(EvaluatedPatients):
                 "threshold": point.threshold,
                 "others": point.others_in_words,
                 "missed": list(point.missed),
+                "fdr_if_all_are_called": asdict(everyone.fdr),
+                "fdr_if_all_are_called_without_healthy": asdict(everyone.fdr_without_healthy),
                 "sensitivity_by_class": {
                     one.slug: asdict(point.sensitivity_of(one.slug)) for one in self.taxonomy.classes if one.malignant
                 },

@@ -44,6 +44,11 @@ class Screened:
     def at(self, threshold: float) -> OperatingPoint:
         return OperatingPoint(self, threshold)
 
+    @property
+    def everyone(self) -> OperatingPoint:
+        """Every patient is called, as where all are punctured: the FDR that a model must improve (paper, figure 3D)."""
+        return self.at(0.0)
+
     def curve(self) -> pd.DataFrame:
         """One row for each threshold that changes anything, falling, from "no patient is called" on.
 

@@ -112,8 +112,9 @@ FIGURES = {
             "fdr",
             "Sensitivity and false discovery rate",
             "Sensitivity of each malignant class against the share of false positives among all positives, over all "
-            "thresholds. Marks and dotted line: the operating point. The rate depends on which other patients are "
-            "tested and on how many; it differs between clinics.",
+            "thresholds. Marks and dotted line: the operating point. Dashed line: the rate if all patients were "
+            "punctured, which is the share that is not malignant. Both rates depend on which other patients are tested "
+            "and on how many; they differ between clinics.",
             (draw_fdr,),
             _fixed(6.6, 3.9),
         ),

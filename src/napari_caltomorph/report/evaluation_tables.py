@@ -92,13 +92,20 @@ def screening_table(evaluation: Evaluation, *, threshold: float | None = None) -
 
 
 def prevalence_table(evaluation: Evaluation, *, threshold: float | None = None) -> ReportTable:
-    """Return the false discovery rate where other shares of patients are malignant, at a threshold."""
-    table = ReportTable(("malignant among the tested", "FDR, others as here", "FDR, without healthy donors"))
-    point = evaluation.at(threshold)
-    for prevalence in PREVALENCES:
-        rates = (point.fdr_at(prevalence), point.fdr_at(prevalence, healthy=False))
+    """Return the false discovery rate where other shares of patients are malignant, at a threshold.
+
+    Next to it is that if all of them were punctured. The last rows are the shares of this cohort.
+    """
+    heads = ("malignant among the tested", "FDR, others as here", "FDR, without healthy donors")
+    table = ReportTable((*heads, "FDR if all were punctured"))
+    point, everyone = evaluation.at(threshold), evaluation.screened.everyone
+    shares = [(share, "") for share in PREVALENCES]
+    here = {"this cohort": everyone.fdr, "this cohort without healthy donors": everyone.fdr_without_healthy}
+    shares += [(1 - fdr.value, name) for name, fdr in here.items() if fdr.value is not None]
+    for share, name in shares:
+        rates = (point.fdr_at(share), point.fdr_at(share, healthy=False), everyone.fdr_at(share))
         cells = (Cell("undefined" if rate is None else f"{rate:.3f}", key=rate) for rate in rates)
-        table.rows.append((Cell(f"{prevalence:.0%}", key=prevalence), *cells))
+        table.rows.append((Cell(f"{share:.0%}", name, share), *cells))
     return table
 
 
@@ -251,6 +258,9 @@ def _of(name: str, of: str, evaluation: Evaluation, threshold: float) -> str:
         of += f"; others: {not_malignant(evaluation)}"
     if name == "fdr_without_healthy":
         of += f"; others: {not_malignant(evaluation, healthy=False)}"
+    if name.startswith("fdr"):
+        everyone: Metric = getattr(evaluation.screened.everyone, name)
+        of += f"; if all were punctured: {everyone.shown()}"
     if name == "ece":
         of += f", in {evaluation.options.bins} bins"
     return of

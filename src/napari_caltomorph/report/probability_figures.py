@@ -86,10 +86,10 @@ def draw_fdr(
     """Draw each malignant class's sensitivity against the false discovery rate, over all thresholds.
 
     `threshold` is the operating point: the evaluation's, unless given. With `healthy`, healthy donors are among those
-    who can be false positives.
+    who can be false positives. A dashed line is the rate if all patients were punctured.
     """
-    point = evaluation.at(threshold)
-    fdr = point.fdr if healthy else point.fdr_without_healthy
+    point, everyone = evaluation.at(threshold), evaluation.screened.everyone
+    fdr, fdr_of_all = (one.fdr if healthy else one.fdr_without_healthy for one in (point, everyone))
     curve = evaluation.screened.curve()
     column = "fdr" if healthy else "fdr_without_healthy"
     present = [c for c in evaluation.taxonomy.classes if f"sensitivity_{c.slug}" in curve]
@@ -115,6 +115,10 @@ def draw_fdr(
         )
     if fdr.value is not None:
         axes.axvline(fdr.value, color=style.text, linewidth=0.8, linestyle=":", zorder=0)
+    assert fdr_of_all.value is not None  # defined where there are others
+    reference = axes.axvline(fdr_of_all.value, color=style.text, linewidth=1.2, linestyle="--", zorder=0)
+    reference.set_label(f"FDR if all were\npunctured: {fdr_of_all.value:.2f}")
+    handles.append(reference)
     legend_beside(axes, handles, style, heading=f"sensitivity at {point.threshold:.3g}")
     against = "\n".join(textwrap.wrap(short(f"against {others}", 120), 42))
     axes.set_xlabel(f"false discovery rate\n{against}", loc="left", parse_math=False)

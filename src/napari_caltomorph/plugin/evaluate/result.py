@@ -208,7 +208,7 @@ def _at_threshold(evaluation: Evaluation, threshold: float) -> str:
     ]
     whole = f"<h4>The model as a whole</h4><table width='100%'>{''.join(rows)}</table>"
     screening = _table("Called malignant, by class", screening_table(evaluation, threshold=threshold), (0, 1, 2))
-    prevalence = _table("FDR elsewhere", prevalence_table(evaluation, threshold=threshold), (0, 1, 2))
+    prevalence = _table("FDR elsewhere", prevalence_table(evaluation, threshold=threshold), (0, 1, 2, 3))
     return whole + screening + prevalence
 
 
