@@ -11,8 +11,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.training.factories import (
+    ORIGIN,
     PROCESSES,
     are_same,
     are_same_members,
@@ -47,7 +49,9 @@ def undisturbed(few) -> Ensemble:
 class Stop:
     """Raises an error when a training has come to some epoch of some fold, or at the so many-th call."""
 
-    def __init__(self, error: type[Exception], *, fold: int = 0, epoch: int = 0, calls: int = 10**9) -> None:
+    def __init__(
+        self, error: Exception | type[Exception], *, fold: int = 0, epoch: int = 0, calls: int = 10**9
+    ) -> None:
         self._error, self._fold, self._epoch, self._calls = error, fold, epoch, calls
         self.seen: list[TrainProgress] = []
 
@@ -152,15 +156,29 @@ def test_a_resumed_training_does_no_epoch_twice_and_counts_the_time_of_all_runs(
     assert ensemble.description.training.seconds > 5_000
 
 
-def test_finished_early_the_members_that_have_an_epoch_make_the_ensemble(few, tmp_path, undisturbed):
-    ensemble = train(read(few), None, OPTIONS, out=tmp_path / "m", progress=Stop(FinishEarly, fold=1, epoch=2))
+def warnings_of(ensemble: Ensemble) -> tuple[str, ...]:
+    """The warnings about members that a prediction has."""
+    cells = np.zeros((2, ensemble.description.encoder.width), np.float32)
+    warnings = ensemble.predict(Features("somebody", cells, ("one", "two"), ORIGIN)).warnings
+    return tuple(warning for warning in warnings if "member" in warning)
+
+
+def test_finished_early_the_members_that_have_an_epoch_make_the_ensemble_where_that_is_wanted(
+    few, tmp_path, undisturbed
+):
+    stop = Stop(FinishEarly(keep_unfinished=True), fold=1, epoch=2)
+    ensemble = train(read(few), None, OPTIONS, out=tmp_path / "m", progress=stop)
     training = ensemble.description.training
     assert [(fold.epochs, fold.stopped_by) for fold in training.folds] == [(6, "fixed number of epochs"), (2, "hand")]
-    assert "Stopped by hand: 2 of 3 members were trained." in training.notes
+    assert any("2 of 3 members are in the model" in note for note in training.notes)
+    loaded = Ensemble.load(tmp_path / "m")
+    for text in (training.remarks[0], (tmp_path / "m" / "README.md").read_text("utf-8"), *warnings_of(loaded)):
+        assert "1 of 2 members have not finished" in text
+        assert "member 2 after 2 epochs" in text
+    assert loaded.description.members_in_words == "2 members, 1 unfinished"
     assert are_same(weights_of(ensemble, 0), weights_of(undisturbed, 0))
     assert not are_same(weights_of(ensemble, 1), weights_of(undisturbed, 1))
     assert names(tmp_path) == ["m"]
-    loaded = Ensemble.load(tmp_path / "m")
     assert are_same_members(loaded, ensemble)
     patients = ensemble.patients.table
     assert patients["fold"].isna().sum() == 10  # those of the third fold
@@ -169,10 +187,21 @@ def test_finished_early_the_members_that_have_an_epoch_make_the_ensemble(few, tm
     assert len(training.out_of_fold.per_fold["accuracy"]) == 2
 
 
-def test_finished_early_within_the_first_epoch_of_a_later_member_it_is_left_out(few):
-    ensemble = train(read(few), None, OPTIONS, progress=Stop(FinishEarly, fold=1))
+@pytest.mark.parametrize(("early", "epoch"), [(FinishEarly(keep_unfinished=True), 0), (FinishEarly(), 2)])
+def test_finished_early_an_unfinished_member_is_left_out_unless_it_is_wanted_and_has_an_epoch(few, early, epoch):
+    ensemble = train(read(few), None, OPTIONS, progress=Stop(early, fold=1, epoch=epoch))
     assert [fold.stopped_by for fold in ensemble.description.training.folds] == ["fixed number of epochs"]
     assert any("1 of 3 members" in note for note in ensemble.description.training.notes)
+    assert not ensemble.description.training.unfinished
+    assert not list(warnings_of(ensemble))
+
+
+def test_finished_early_before_a_member_has_finished_there_is_no_model_and_it_resumes(few, tmp_path, undisturbed):
+    with pytest.raises(Cancelled):
+        train(read(few), None, OPTIONS, out=tmp_path / "m", progress=Stop(FinishEarly(), fold=0, epoch=2))
+    assert names(tmp_path) == ["m.training"]
+    resumed = train(read(few), None, OPTIONS, out=tmp_path / "m", resume=True)
+    assert are_same_members(resumed, undisturbed)
 
 
 def test_a_member_at_its_end_is_not_called_stopped_by_hand(few):

@@ -89,14 +89,14 @@ def scheduler():
 def test_finished_early_all_members_that_have_an_epoch_make_the_ensemble(few, scheduler):
     def stop(progress):
         if isinstance(progress, TrainProgress) and progress.epoch >= 2:
-            raise FinishEarly
+            raise FinishEarly(keep_unfinished=True)
 
     options = OPTIONS.model_copy(update={"scheduler": scheduler})
     ensemble = train(read(few), None, options, progress=stop)
     folds = ensemble.description.training.folds
     assert 1 <= len(folds) <= 2
     assert {fold.stopped_by for fold in folds} == {"hand"}
-    assert f"Stopped by hand: {len(folds)} of 3 members were trained." in ensemble.description.training.notes
+    assert any(f"{len(folds)} of 3 members" in note for note in ensemble.description.training.notes)
     known = ensemble.patients.table["fold"]
     assert sorted(set(known.dropna())) == list(range(len(folds)))
 

@@ -193,7 +193,7 @@ def check_models() -> Iterator[Finding]:
             yield Finding(name, str(error), f"get it again, then: caltomorph models add FOLDER --name {name}")
         else:
             takes = model.encoder.name or "features only"
-            yield Finding(name, f"{len(model.taxonomy.classes)} classes, {len(model.members)} members, {takes}")
+            yield Finding(name, f"{len(model.taxonomy.classes)} classes, {model.members_in_words}, {takes}")
 
 
 def check_folders() -> Iterator[Finding]:

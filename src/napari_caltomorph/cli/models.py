@@ -31,7 +31,7 @@ Install a model that you received; export one without its private part:
 @app.command(name="list")
 def list_models() -> None:
     """List the models that `--model` takes by name."""
-    overview = table("Model", "Classes", "Members", "Encoder", "Trained on")
+    overview = table("Model", "Classes", "Ensemble", "Encoder", "Trained on")
     broken = []
     for name, folder in installed_models().items():
         try:
@@ -39,7 +39,7 @@ def list_models() -> None:
         except ModelRefused as error:
             broken.append(f"{name}: {error}")
             continue
-        counts = str(len(model.taxonomy.classes)), str(len(model.members))
+        counts = str(len(model.taxonomy.classes)), model.members_in_words
         trained_on = Text("synthetic cells", "yellow") if model.synthetic else "patients"
         overview.add_row(name, *counts, model.encoder.name or "unknown", trained_on)
     console.print(overview)

@@ -157,7 +157,7 @@ def _show(description: ModelDescription, out: Path) -> None:
     console.print(numbers)
     say(f"{training.out_of_fold_title}.")
     say(f"The features are of {description.encoder.name or 'an encoder that they do not name'}.")
-    for note in training.notes:
+    for note in training.remarks:
         say(f"- {note}")
     say(f"\nTrained in {format_seconds(training.seconds)}; use it with `--model {out}`.")
     say_files([out / "README.md", out / "model.json"])

@@ -156,7 +156,7 @@ class Ensemble:
             attention_kind=description.aggregator.attention_kind,
             alone=outputs.alone if alone is None else alone,
             domain=domain,
-            warnings=self.warnings(features, domain),
+            warnings=(*self.warnings(features, domain), *filter(None, [description.training.unfinished])),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             library_version=library_version(),
         )

@@ -50,7 +50,7 @@ def model_card(model: ModelDescription) -> str:
 
 ## How it was trained
 
-- {len(model.members)} members, each {model.aggregator},
+- {model.members_in_words}, each {model.aggregator},
   and heads with {model.classifier_width} hidden units.
 - Recipe: {training.recipe}. Cohort: {training.cohort}.
 - Options: {_options(training)}.
@@ -103,9 +103,9 @@ def _out_of_fold(training: TrainingRecord) -> str:
 
 
 def _notes(training: TrainingRecord) -> str:
-    if not training.notes:
+    if not training.remarks:
         return ""
-    return "\n## Notes\n\n" + "".join(f"- {note}\n" for note in training.notes)
+    return "\n## Notes\n\n" + "".join(f"- {note}\n" for note in training.remarks)
 
 
 def _encoder(model: ModelDescription) -> str:

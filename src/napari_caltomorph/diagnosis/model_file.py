@@ -24,7 +24,7 @@ from pydantic import (
 
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.options import AggregatorOptions, FrozenModel
-from napari_caltomorph.errors import ModelRefused
+from napari_caltomorph.errors import ModelRefused, counted
 from napari_caltomorph.reading import read_as
 from napari_caltomorph.storage import StrPath
 from napari_caltomorph.taxonomy import Taxonomy
@@ -91,6 +91,26 @@ class TrainingRecord(FrozenModel):
     # How long it took, and where
     seconds: NonNegativeFloat
     machine: str
+
+    @property
+    def unfinished(self) -> str:
+        """Which members have not finished their training, as a sentence without its point; empty where all have."""
+        stopped = [
+            f"member {number} after {counted(fold.epochs, 'epoch')}"
+            for number, fold in enumerate(self.folds, start=1)
+            if fold.stopped_by == "hand"
+        ]
+        if not stopped:
+            return ""
+        return (
+            f"{len(stopped)} of {counted(len(self.folds), 'member')} have not finished their training, which was "
+            f"stopped by hand ({', '.join(stopped)})"
+        )
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The notes, after what is wrong with the members."""
+        return (*([f"{self.unfinished}."] if self.unfinished else []), *self.notes)
 
     @property
     def out_of_fold_title(self) -> str:
@@ -182,6 +202,12 @@ class ModelDescription(FrozenModel):
         if self.calibration is not None:
             self.calibration.refuse_other_classes(self.taxonomy.slugs)
         return self
+
+    @property
+    def members_in_words(self) -> str:
+        """E.g. ``"5 members"`` or ``"5 members, 1 unfinished"``."""
+        unfinished = sum(fold.stopped_by == "hand" for fold in self.training.folds)
+        return counted(len(self.members), "member") + (f", {unfinished} unfinished" if unfinished else "")
 
     @property
     def encoder_name(self) -> str:

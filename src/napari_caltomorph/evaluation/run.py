@@ -95,7 +95,7 @@ def evaluate(
         embeddings=embeddings_of(predicted.predictions, training, set(patients["patient_id"])),
         covariates=covariates_of(chosen, predicted.cell_shares, options.against, cohort.source),
         not_evaluated=pd.DataFrame([*missing, *predicted.not_eligible], columns=list(NOT_EVALUATED_COLUMNS)),
-        notes=_notes(predicted, classes_map, options),
+        notes=_notes(ensemble, predicted, classes_map, options),
     )
 
 
@@ -184,8 +184,10 @@ def _rows_with_features(
     return found, missing
 
 
-def _notes(predicted: _Predicted, classes_map: ClassesMap, options: EvaluateOptions) -> tuple[str, ...]:
-    notes = []
+def _notes(
+    ensemble: Ensemble, predicted: _Predicted, classes_map: ClassesMap, options: EvaluateOptions
+) -> tuple[str, ...]:
+    notes = [f"{unfinished}."] if (unfinished := ensemble.description.training.unfinished) else []
     if classes_map.explicit:
         pairs = ", ".join(f"{slug} = {target}" for slug, target in classes_map.explicit.items())
         notes.append(f"Classes are mapped by {options.classes_map}: {pairs}.")

@@ -70,7 +70,7 @@ def train_model(request: TrainRequest, *, progress: OnProgress = ignore) -> Trai
     Raises
     ------
     FinishEarly
-        `progress` asked to end before any epoch was finished: there is no model.
+        `progress` asked to end before any member was finished: there is no model, and the training can be resumed.
     CaltomorphError
         Any other obstacle; the message names the fix.
     """

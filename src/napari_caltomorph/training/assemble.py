@@ -210,7 +210,10 @@ def _notes(bags: LabelledBags, trained: list[TrainedMember], cohort: Cohort) -> 
                 f"weights of epoch {history.best_epoch}."
             )
     if len(trained) < len(bags.fold_numbers):
-        notes.append(f"Stopped by hand: {len(trained)} of {len(bags.fold_numbers)} members were trained.")
+        notes.append(
+            f"The training was stopped by hand: {len(trained)} of {len(bags.fold_numbers)} members are in the model. "
+            "Patients of the other folds have no out-of-fold prediction."
+        )
     if bags.origin.encoder is None:
         notes.append("The feature files do not name their encoder.")
     return (*notes, *cohort.notes)

@@ -112,12 +112,13 @@ class FoldCheckpoint:
             self._write(self._best, _with_prefix(self._tensors(self._state), "member."), None)
         self._write(self._state, {}, history)
 
-    def end_by_hand(self) -> bool:
-        """End a member that the user stopped; return whether it has finished an epoch, and so has weights."""
+    def is_kept(self, *, keep_unfinished: bool) -> bool:
+        """Return whether the member is one of a training that the user ends; one that has not finished is ended."""
         history = self.history()
-        if history.epochs and not history.has_ended:
+        if history.epochs and not history.has_ended and keep_unfinished:
             self.end(history.ended("hand"))
-        return history.epochs > 0
+            return True
+        return history.has_ended
 
     def save_best(self, member: nn.Module) -> None:
         """Save the weights of the best epoch so far."""

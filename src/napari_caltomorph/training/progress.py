@@ -16,10 +16,15 @@ from napari_caltomorph.training.options import TrainOptions
 
 
 class FinishEarly(Cancelled):
-    """Raise it in a progress callback to end the training with the members trained so far.
+    """Raise it in a progress callback to end the training with the members that have finished theirs.
 
-    Before the first finished epoch it is a `Cancelled` like any other.
+    With `keep_unfinished`, members that were stopped before are kept as well; the model names them. Where no member can
+    be kept it is a `Cancelled` like any other: the training can be resumed.
     """
+
+    def __init__(self, *, keep_unfinished: bool = False) -> None:
+        super().__init__()
+        self.keep_unfinished = keep_unfinished
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ class TrainProgress(Progress):
     train_loss: float | None = None  # Of the last finished epoch; None before there is one
     validation_loss: float | None = None  # The same; None without validation patients
     best_epoch: int | None = None  # Finished epochs at the lowest validation loss
+    begun: int = 0  # Members that have finished an epoch, those whose training has ended included
+    ended: int = 0  # Members whose training has ended
 
     @property
     def in_words(self) -> str:
@@ -114,5 +121,7 @@ class StepCounter:
                 train_loss=history.train_loss[-1] if history.train_loss else None,
                 validation_loss=history.validation_loss[-1] if history.validation_loss else None,
                 best_epoch=history.best_epoch if history.validation_loss else None,
+                begun=sum(its.epochs > 0 for its in self._histories.values()),
+                ended=sum(its.has_ended for its in self._histories.values()),
             )
         )

@@ -51,7 +51,7 @@ def train(
         Resume from the last finished epoch of each fold; the result is that of an uninterrupted training.
     progress : callable
         Called with a `TrainProgress` after every step; see `OnProgress`. Raising `FinishEarly` in it ends the training,
-        and the members trained so far make the ensemble.
+        and the members that have finished theirs make the ensemble.
 
     Returns
     -------
@@ -98,8 +98,9 @@ def _train_members(
         else:
             for split in splits:
                 fit_member(bags, split, options, checkpoints[split.fold], on_step=steps.of(split))
-    except FinishEarly:
-        splits = [split for split in splits if checkpoints[split.fold].end_by_hand()]
+    except FinishEarly as early:
+        kept = [checkpoints[split.fold].is_kept(keep_unfinished=early.keep_unfinished) for split in splits]
+        splits = [split for split, is_kept in zip(splits, kept, strict=True) if is_kept]
         if not splits:
             raise
     trained = [trained_member(bags, split, options, checkpoints[split.fold]) for split in splits]

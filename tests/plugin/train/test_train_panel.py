@@ -197,13 +197,16 @@ def test_a_paused_training_waits_and_one_that_is_stopped_and_kept_is_a_model(
     click(qtbot, panel.training.pause)
     qtbot.waitUntil(lambda: epochs_of(panel) > waiting, timeout=30_000)
     click(qtbot, panel.training.pause)
-    click(qtbot, panel.training.keep)  # also of one that waits
+    keep = panel.training
+    assert (keep.keep_finished.isEnabled(), keep.keep_all.isEnabled()) == (False, True)
+    assert "1 of 2" in keep.keep_all.text()
+    keep.keep_all.trigger()  # also of one that waits
     wait(qtbot, panel.run)
     assert panel.result.trained is not None, panel.run.text
     training = panel.result.trained.description.training
     assert [fold.stopped_by for fold in training.folds] == ["hand"]
-    assert any("Stopped by hand" in note for note in training.notes)
-    assert "Stopped by hand" in panel.result.notes.text()
+    for text in (panel.result.notes.text(), panel.result.text):
+        assert "1 of 1 member" in text or "1 unfinished" in text
 
 
 def test_a_cancelled_training_is_resumed_in_a_panel_that_is_opened_later(
@@ -449,7 +452,7 @@ def test_pause_keep_and_cancel_reach_the_thread_of_the_training() -> None:
     control = TrainingControl()
     received: list[Progress] = []
     report = control.applied_to(received.append)
-    control.keep()
+    control.keep(keep_unfinished=False)
     report(Progress("Loading features", 1, 2))  # nothing is trained yet
     with pytest.raises(FinishEarly):
         report(TrainProgress("Training", 1, 2))

@@ -47,7 +47,7 @@ class TrainPanel(DockPanel):
         self.run.progressed.connect(self.training.show_progress)
         self.run.ended.connect(self._on_ended)
         self.training.pause_toggled.connect(self._on_pause)
-        self.training.keep_clicked.connect(lambda: self._control.keep())
+        self.training.keep_chosen.connect(lambda all_of_them: self._control.keep(keep_unfinished=all_of_them))
         self.result.predict_clicked.connect(self.open_in_predict)
         self.copy.linkActivated.connect(lambda _: self.copy_command())
         parts = (self.section, self.run, self.training, self.result, self.copy)
@@ -140,7 +140,7 @@ class TrainPanel(DockPanel):
 
     def _on_trained(self, trained: TrainedModel | None) -> None:
         if trained is None:
-            self._outcome = "Ended before an epoch was finished: there is no model."
+            self._outcome = "No member had finished its training: there is no model."
             return
         self._outcome = None
         self.result.show_trained(trained, self.plot_style)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtWidgets import QDialog, QDialogButtonBox, QPushButton, QTabWidget, QTextBrowser, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QMenu, QPushButton, QTabWidget, QTextBrowser, QVBoxLayout, QWidget
 
 from napari_caltomorph.errors import counted
 from napari_caltomorph.jobs import EarlierEpochs, TrainedModel
@@ -26,6 +26,7 @@ from napari_caltomorph.training import FinishEarly, TrainProgress
 # Drawing takes some 50 ms; epochs of a small cohort are faster.
 _DRAW_EVERY_MS = 400
 _POLL_SECONDS = 0.2
+_KEEP = "Stop and keep"
 
 
 class TrainingControl:
@@ -34,7 +35,7 @@ class TrainingControl:
     def __init__(self) -> None:
         self._may_continue = threading.Event()
         self._may_continue.set()
-        self._is_to_end = False
+        self._end: FinishEarly | None = None
 
     def pause(self) -> None:
         """Let the training wait after its current step."""
@@ -43,9 +44,9 @@ class TrainingControl:
     def resume(self) -> None:
         self._may_continue.set()
 
-    def keep(self) -> None:
-        """Let it end with the members trained so far, also while it is paused."""
-        self._is_to_end = True
+    def keep(self, *, keep_unfinished: bool) -> None:
+        """Let it end with the members that have finished, or with unfinished ones too, also while it is paused."""
+        self._end = FinishEarly(keep_unfinished=keep_unfinished)
         self.resume()
 
     def applied_to(self, progress: OnProgress) -> OnProgress:
@@ -55,8 +56,8 @@ class TrainingControl:
             progress(one)
             while not self._may_continue.wait(_POLL_SECONDS):
                 progress(one)  # raises when the training was cancelled, or its window closed, while it waits
-            if self._is_to_end and isinstance(one, TrainProgress):
-                raise FinishEarly
+            if self._end is not None and isinstance(one, TrainProgress):
+                raise self._end
 
         return report
 
@@ -112,13 +113,13 @@ class TrainRow(TaskRow):
 
 
 class TrainingView(QWidget):
-    """Shows a training. `pause_toggled` (whether to wait) and `keep_clicked` follow the buttons.
+    """Shows a training. `pause_toggled` (whether to wait) and `keep_chosen` (unfinished members too) are buttons.
 
     `has_begun`: whether a member was trained since `begin`.
     """
 
     pause_toggled = Signal(bool)
-    keep_clicked = Signal()
+    keep_chosen = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,8 +132,11 @@ class TrainingView(QWidget):
         self._note = line()
         self.pause = QPushButton("Pause", checkable=True)
         self.pause.toggled.connect(self._on_pause)
-        self.keep = QPushButton("Stop and keep", toolTip="End the training; the members trained so far make the model")
-        self.keep.clicked.connect(self._on_keep)
+        self.keep = QPushButton(_KEEP, toolTip="End the training, and make the model of the members trained so far")
+        menu = QMenu(self.keep)
+        self.keep_finished = menu.addAction("", lambda: self._on_keep(keep_unfinished=False))
+        self.keep_all = menu.addAction("", lambda: self._on_keep(keep_unfinished=True))
+        self.keep.setMenu(menu)
         self._timer = QTimer(self, singleShot=True, interval=_DRAW_EVERY_MS, timeout=self._draw_now)
         column_of(self, self.canvas, self._note, row_of(self.pause, self.keep), stretch=(self.canvas,))
 
@@ -148,7 +152,7 @@ class TrainingView(QWidget):
         self.pause.setEnabled(False)
         self.pause.setVisible(not is_elsewhere)
         self.keep.setEnabled(False)
-        self.keep.setText("Stop and keep")
+        self.keep.setText(_KEEP)
         self._note.hide()
         self.draw(style)
 
@@ -170,8 +174,9 @@ class TrainingView(QWidget):
             is_first = not self.has_begun
             self._folds, self.has_begun = progress.folds, True
             is_new = self._curves.setdefault(progress.fold, Curves()).add(progress)
-            self.pause.setEnabled(self.keep.text() == "Stop and keep")
-            self.keep.setEnabled(self.pause.isEnabled() and any(c.train_loss for c in self._curves.values()))
+            self.pause.setEnabled(self.keep.text() == _KEEP)
+            self.keep.setEnabled(self.pause.isEnabled() and progress.begun > 0)
+            self._name_choices(progress)
             if (is_new or is_first) and not self._timer.isActive():
                 self._timer.start()
 
@@ -188,12 +193,20 @@ class TrainingView(QWidget):
         self._note.setVisible(is_paused)
         self.pause_toggled.emit(is_paused)
 
-    def _on_keep(self) -> None:
+    def _name_choices(self, progress: TrainProgress) -> None:
+        """Tell how many members each choice keeps; unfinished ones are a choice where there are some."""
+        of = f"of {counted(progress.folds, 'member')}"
+        self.keep_finished.setText(f"Finished: {progress.ended} {of}")
+        self.keep_finished.setEnabled(progress.ended > 0)
+        self.keep_all.setText(f"Also unfinished: {progress.begun} {of}")
+        self.keep_all.setEnabled(progress.begun > progress.ended)
+
+    def _on_keep(self, *, keep_unfinished: bool) -> None:
         self.keep.setText("Stopping ...")
         self.keep.setEnabled(False)
         self.pause.setEnabled(False)
         self._note.hide()
-        self.keep_clicked.emit()
+        self.keep_chosen.emit(keep_unfinished)
 
 
 class TrainingResult(QWidget):
@@ -227,12 +240,12 @@ class TrainingResult(QWidget):
         self.trained = trained
         training = trained.description.training
         name, title = plain(trained.folder.name), plain(training.out_of_fold_title)
-        summary = f"{counted(len(trained.description.members), 'member')} in {format_seconds(training.seconds)}"
+        summary = f"{trained.description.members_in_words} in {format_seconds(training.seconds)}"
         accuracy = training.out_of_fold.pooled.get("balanced_accuracy")
         numbers = "" if accuracy is None else f"<br>balanced accuracy <b>{accuracy}</b> (95 %)"
         self._about.setText(f"<b>{name}</b>: {summary}<br>{title}{numbers}")
-        self.notes.setText("<br>".join(f"&#8226; {plain(note)}" for note in training.notes) or "Nothing to note.")
-        self.tabs.setTabText(2, f"Notes ({len(training.notes)})")
+        self.notes.setText("<br>".join(f"&#8226; {plain(note)}" for note in training.remarks) or "Nothing to note.")
+        self.tabs.setTabText(2, f"Notes ({len(training.remarks)})")
         self.tabs.setCurrentIndex(0)
         self.draw(style)
 

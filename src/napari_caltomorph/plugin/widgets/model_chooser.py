@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QComboBox, QDialog, QDialogButtonBox, QLabel, QProgre
 
 from napari_caltomorph.diagnosis import ModelDescription, PredictOptions, find_model, installed_models, read_description
 from napari_caltomorph.encoding import Encoder, WeightsReport, add_weights, download_weights, find_encoder, find_weights
-from napari_caltomorph.errors import CaltomorphError, WeightsMissing, counted
+from napari_caltomorph.errors import CaltomorphError, WeightsMissing
 from napari_caltomorph.plugin.widgets.parts import (
     ERROR,
     add_items,
@@ -212,8 +212,9 @@ class ModelChooser(QWidget):
             self._about.setText(colored(plain(str(error)), ERROR))
         else:
             synthetic = " &#183; <b>synthetic</b>" if model.synthetic else ""
-            members = counted(len(model.members), "member")
-            self._about.setText(f"{len(model.taxonomy.names)} classes, {members}, {encoder.name}{synthetic}")
+            self._about.setText(
+                f"{len(model.taxonomy.names)} classes, {model.members_in_words}, {encoder.name}{synthetic}"
+            )
             self._weights.show_encoder(encoder.name, self.chosen().weights)
         self.changed.emit()
 
