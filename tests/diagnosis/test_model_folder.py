@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -366,6 +367,20 @@ def test_member_whose_weights_are_no_finite_numbers_is_refused(folder, spoil):
     name_as_it_is(folder, 0)
     with pytest.raises(ModelRefused, match=r"fold_0\.safetensors .*get the model again"):
         Ensemble.load(folder)
+
+
+def test_members_of_earlier_versions_have_no_shift_and_their_mean_is_the_average_cell(folder, make_features):
+    before = Ensemble.load(folder).predict(make_features())
+    path = folder / "fold_0.safetensors"
+    weights = load_file(path)
+    weights["feature_mean"].fill_(0.0)
+    fewer = {name: value for name, value in weights.items() if name not in ("log_prior_shift", "average_cell")}
+    save_file(fewer, path, metadata={"seal": read_description(folder).seal})
+    name_as_it_is(folder, 0)
+    old = Ensemble.load(folder)
+    assert np.array_equal(old.predict(make_features()).member_probabilities, before.member_probabilities)
+    assert not old.members[0].log_prior_shift.any()
+    assert torch.equal(old.members[0].average_cell, old.members[0].feature_mean)
 
 
 @pytest.fixture

@@ -28,19 +28,21 @@ def reference(ensemble, features, attribute):
             p = member(bags).logits.double().softmax(-1)[:, index]
             return (p / (1 - p)).log()
 
-        result.append(attribute(log_odds, bag, member.feature_mean.expand_as(bag)).sum(-1)[0].detach().numpy())
+        result.append(attribute(log_odds, bag, member.average_cell.expand_as(bag)).sum(-1)[0].detach().numpy())
     return np.mean(result, axis=0)
 
 
 @pytest.fixture
 def with_scales(every_kind):
-    """Every kind of ensemble, with a mean and a scale of features unlike 0 and 1."""
+    """Every kind of ensemble, with an average cell, and a mean and a scale of features unlike 0 and 1."""
     for member in every_kind.members:
-        member.feature_mean.fill_(0.25)
+        member.feature_mean.fill_(0.1)
+        member.average_cell.fill_(0.25)
         member.feature_std.fill_(1.5)
     yield every_kind
     for member in every_kind.members:
         member.feature_mean.zero_()
+        member.average_cell.zero_()
         member.feature_std.fill_(1)
 
 
@@ -74,6 +76,7 @@ def test_scales_of_the_members_do_not_change_what_a_cell_is_worth(make_ensemble,
     """The number is about standardised features: the same bag on another scale gives the same."""
     ensemble, scaled = make_ensemble(members=1), make_ensemble(members=1)
     scaled.members[0].feature_mean.fill_(3.0)
+    scaled.members[0].average_cell.fill_(3.0)
     scaled.members[0].feature_std.fill_(7.0)
     features = make_features(cells=12)
     moved = make_features(values=(features.values * 7 + 3).astype(np.float32))
@@ -84,7 +87,13 @@ def test_scales_of_the_members_do_not_change_what_a_cell_is_worth(make_ensemble,
 def test_an_average_cell_contributes_nothing(with_scales, make_features):
     values = make_features(cells=6).values.copy()
     values[2] = 0.25
-    assert contributions(with_scales, make_features(values=values), SLUG).values[2] == 0
+    found = contributions(with_scales, make_features(values=values), SLUG)
+    assert found.values[2] == 0
+    assert found.baseline_in_words == "average cells"
+
+
+def test_cells_of_a_model_that_knows_no_average_cell_are_counted_from_zero_and_it_is_said(make_ensemble, make_features):
+    assert "features are all 0" in contributions(make_ensemble(), make_features(cells=6), SLUG).baseline_in_words
 
 
 def test_contributions_are_reproducible_and_do_not_change_the_model(every_kind, make_features):

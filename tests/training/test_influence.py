@@ -139,5 +139,7 @@ def test_scales_are_those_of_the_members_own_training_patients(few):
     assert float(member.hemoglobin_mean) == pytest.approx(values.mean(), rel=1e-5)
     assert float(member.hemoglobin_std) == pytest.approx(values.std(), rel=1e-5)
     plain = train(cohort, None, tiny(scaling="none")).members[FOLD]
+    np.testing.assert_allclose(member.average_cell, cells.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(plain.average_cell, cells.mean(axis=0), atol=1e-5)
     assert not plain.feature_mean.any()
     assert (plain.feature_std == 1).all()

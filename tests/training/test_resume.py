@@ -255,6 +255,13 @@ def refold(cohort, folder):
     return with_column(cohort, "fold", {"aml-000": 1 if cohort.table["fold"][0] != 1 else 2})
 
 
+def test_a_training_that_an_earlier_version_began_is_refused(few, stopped):
+    path = training_folder(stopped) / "training.json"
+    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "format"}))
+    with pytest.raises(TrainingRefused, match=r"by another version.*remove that folder"):
+        train(read(few), None, OPTIONS, out=stopped, resume=True)
+
+
 @pytest.mark.parametrize("change", [relabel, remove_one, spoil_features, regroup, refold])
 def test_other_data_are_refused(own, stopped, change):
     with pytest.raises(TrainingRefused, match="began with other patients, labels, folds or features; resume with"):

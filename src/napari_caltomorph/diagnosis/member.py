@@ -1,7 +1,7 @@
 """One of an ensemble's models: scales, an aggregator, and a head for each target.
 
-The scales are computed from the member's own training patients and are saved with its weights. So no other patient,
-and none of its own held-out fold, influences its outputs.
+The scales, and the shares of the classes, are those of the member's own training patients, and are saved with its
+weights. So no other patient, and none of its own held-out fold, influences its outputs.
 """
 
 from __future__ import annotations
@@ -50,6 +50,11 @@ class Member(nn.Module):
     # (D,): features are shifted and scaled by these first; 0 and 1 unless training sets them
     feature_mean: Tensor
     feature_std: Tensor
+    # (D,): the mean of the training cells, in raw features, whatever the scaling; 0 where it is not known
+    average_cell: Tensor
+    # (C,): added to the logits in evaluation mode. A balanced training is towards equal classes; this moves its logits
+    # to the classes' shares among the training patients. 0 where training was not balanced, and in older models
+    log_prior_shift: Tensor
     # Scale of the hemoglobin head, in g/dl; only with that head
     hemoglobin_mean: Tensor
     hemoglobin_std: Tensor
@@ -67,6 +72,8 @@ class Member(nn.Module):
         super().__init__()
         self.register_buffer("feature_mean", torch.zeros(feature_width))
         self.register_buffer("feature_std", torch.ones(feature_width))
+        self.register_buffer("average_cell", torch.zeros(feature_width))
+        self.register_buffer("log_prior_shift", torch.zeros(classes))
         self.aggregator = AGGREGATORS[options.kind](feature_width, classes, options, dropout=dropout)
         self.classifier = self.aggregator.classifier(classifier_width, classes, dropout=dropout)
         self.hemoglobin = mlp(self.aggregator.width, classifier_width, 1, dropout=dropout) if hemoglobin else None
@@ -79,7 +86,13 @@ class Member(nn.Module):
         scaled = (bags - self.feature_mean) / self.feature_std
         embedding = self.aggregator(scaled, mask, keep=keep)
         hemoglobin = None if self.hemoglobin is None else self.hemoglobin(embedding)[:, 0]
-        return Outputs(self.classifier(embedding), hemoglobin, embedding)
+        logits = self.classifier(embedding)
+        return Outputs(logits if self.training else logits + self.log_prior_shift, hemoglobin, embedding)
+
+    @property
+    def knows_average_cell(self) -> bool:
+        """Whether `average_cell` is one: models of earlier versions without scales have none."""
+        return bool(self.average_cell.any())
 
     def hemoglobin_g_dl(self, outputs: Outputs) -> Tensor | None:
         """Hemoglobin of B bags in g/dl, (B,) float64 on the CPU; None without that head."""

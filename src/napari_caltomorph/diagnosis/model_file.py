@@ -85,6 +85,8 @@ class TrainingRecord(FrozenModel):
     options: dict[str, JsonValue]  # All of the training's options
     cohort: str  # What it was trained on, in words
     patients: dict[str, NonNegativeInt]  # Class slug -> training patients
+    # Whether members of a balanced training have a `log_prior_shift` to the classes' shares; earlier versions had none
+    prior_shift: bool = False
     folds: tuple[FoldRecord, ...] = ()  # One per member
     out_of_fold: OutOfFold = OutOfFold()  # Of single members, never of the ensemble
     notes: tuple[str, ...] = ()  # Further remarks for the model card

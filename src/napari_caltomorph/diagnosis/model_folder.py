@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,12 +128,19 @@ def load_member(folder: Path, description: ModelDescription, file: MemberFile) -
             f"{folder / 'model.json'} was changed since the model was made: it no longer describes what {file.file} "
             "was trained for; get the model again."
         )
+    weights = _of_earlier_versions(weights, len(description.taxonomy.classes)) | weights
     with torch.device("meta"):  # takes no memory, and no random numbers, before the shapes are known to fit
         member = build_member(description)
     if problem := misfit(weights, member):
         raise ModelRefused(f"{path} does not fit model.json: {problem}; get the model again.")
     member.to_empty(device="cpu").load_state_dict(weights)
     return member.eval().requires_grad_(False)
+
+
+def _of_earlier_versions(weights: Mapping[str, Tensor], classes: int) -> dict[str, Tensor]:
+    """Return what members that were saved by earlier versions lack: they had no shift, and their scale's mean."""
+    average = {"average_cell": weights["feature_mean"]} if "feature_mean" in weights else {}
+    return {"log_prior_shift": torch.zeros(classes)} | average
 
 
 def load_domain(folder: Path, description: ModelDescription, members: Sequence[Member]) -> Domain | None:

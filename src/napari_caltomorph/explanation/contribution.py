@@ -36,6 +36,15 @@ class Contributions:
     # Of this bag, and of a bag of as many average cells; means over the members of each member's own log-odds
     log_odds: float
     baseline_log_odds: float
+    # False: cells of a model of an earlier version, without scales, are counted from features of 0, which are no cells
+    is_from_average: bool = True
+
+    @property
+    def baseline_in_words(self) -> str:
+        """What the cells are counted from, after "one of"."""
+        if self.is_from_average:
+            return "average cells"
+        return "cells whose features are all 0, which no cell has: this model was trained by an earlier version"
 
     @property
     def unaccounted(self) -> float:
@@ -58,10 +67,10 @@ def contributions(
     With `along_path`, the gradient is averaged along the path from average cells to these; otherwise it is taken at
     these cells only. Raises `FeaturesRefused` where the features are of another encoder, or an output is not finite.
 
-    For each member, z = (x - mean) / std are the cell's features on the member's own scales, and L the log-odds of the
-    class under that member's softmax, log p / (1 - p). The contribution of a cell is sum_d z_d g_d, where the input is
-    counted from the average training cell of the member (z = 0), which therefore contributes nothing. g is the mean of
-    dL / dz over the bags a z of all cells, a from 0 to 1 (integrated gradients; Sundararajan, Taly and Yan 2017), so
+    For each member, z = x - average are the cell's features, counted from the average training cell of the member,
+    which therefore contributes nothing, and L is the log-odds of the class under that member's softmax,
+    log p / (1 - p). The contribution of a cell is sum_d z_d g_d, which no scale of the features changes. g is the mean
+    of dL / dz over the bags a z of all cells, a from 0 to 1 (integrated gradients; Sundararajan, Taly and Yan 2017), so
     that the contributions add up to L(z) - L(0) except for the error of the sum over 12 points (Gauss-Legendre).
     Without the path, g is dL / dz at the bag (gradient times input; Shrikumar et al. 2016). Members are averaged.
 
@@ -86,13 +95,21 @@ def contributions(
     progress(Progress("Contributions", total, total, "passes"))
     at_bag, at_mean = np.mean(ends, axis=0)
     mean = np.mean(values, axis=0)
-    return Contributions(features.patient_id, slug, features.cells, mean, float(at_bag), float(at_mean))
+    return Contributions(
+        features.patient_id,
+        slug,
+        features.cells,
+        mean,
+        float(at_bag),
+        float(at_mean),
+        all(member.knows_average_cell for member in ensemble.members),
+    )
 
 
 @torch.inference_mode()
 def _at_ends(member: Member, bag: Tensor, index: int) -> tuple[float, float]:
     """Log-odds of the bag, and of as many average cells."""
-    average = member.feature_mean.expand(len(bag), -1)
+    average = member.average_cell.expand(len(bag), -1)
     bags = torch.stack([bag.to(average.device), average])
     at_bag, at_mean = member_log_odds(member.eval()(bags).logits, index).tolist()
     return at_bag, at_mean
@@ -102,9 +119,8 @@ def _gradient_times_input(member: Member, bag: Tensor, index: int, point: float)
     """(N,) by the gradient at a point between average cells (0) and these (1)."""
     member = member.eval()
     with torch.inference_mode(False), torch.enable_grad():
-        away = bag.to(member.feature_mean.device) - member.feature_mean  # (N, D)
-        cells = (member.feature_mean + point * away).requires_grad_()
+        away = bag.to(member.average_cell.device) - member.average_cell  # (N, D)
+        cells = (member.average_cell + point * away).requires_grad_()
         odds = member_log_odds(member(cells[None]).logits, index)[0]
         (gradient,) = torch.autograd.grad(odds, cells)
-        # d/dx is d/dz over std, and z times std is x less the mean: the scales cancel.
         return np.asarray((away * gradient).cpu().double().sum(1).numpy())  # MPS has no float64

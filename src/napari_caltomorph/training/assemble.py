@@ -103,6 +103,7 @@ def _record(
         options=options.model_dump(mode="json"),
         cohort=f"{cohort.name}, {len(bags)} training patients",
         patients={slug: int((bags.classes == index).sum()) for index, slug in enumerate(bags.taxonomy.slugs)},
+        prior_shift=options.balance != "none",
         folds=tuple(map(_fold_record, trained)),
         out_of_fold=_out_of_fold_numbers(bags, trained, out_of_fold),
         notes=_notes(bags, trained, cohort),

@@ -25,6 +25,8 @@ _LOCK = ".caltomorph-train.lock"
 _FILE = "training.json"
 # These options choose the machine that computes, and do not change the result beyond rounding.
 _MAY_DIFFER = {"device", "workers", "scheduler"}
+# Of what a checkpoint contains. 2: members have the classes' shares, so losses of 1 cannot be compared with those now.
+_FORMAT = 2
 
 
 def training_folder(model_folder: StrPath) -> Path:
@@ -73,13 +75,22 @@ def _refuse_used(work: Path, resume: bool) -> None:
 
 def begin_or_resume(work: Path, bags: LabelledBags, options: TrainOptions, *, resume: bool) -> None:
     """Write the options and patients that a training begins with, or check them against those of the one to resume."""
-    mine: dict[str, Any] = {"options": options.model_dump(mode="json", exclude=_MAY_DIFFER), "bags": bags.fingerprint}
+    mine: dict[str, Any] = {
+        "format": _FORMAT,
+        "options": options.model_dump(mode="json", exclude=_MAY_DIFFER),
+        "bags": bags.fingerprint,
+    }
     path = work / _FILE
     if not (resume and path.is_file()):
         with replacing(path) as partial:
             partial.write_text(json.dumps(mine, indent=1), "utf-8")
         return
     theirs = read_as(_Begun, path, "the begin of a training", TrainingRefused, f"remove {work} to start again")
+    if theirs.format != _FORMAT:
+        raise TrainingRefused(
+            f"{work} was begun by another version, whose losses cannot be compared with those of this one; remove that "
+            "folder to start again, or resume with the version that began it."
+        )
     differences = [
         f"--{name.replace('_', '-')} {shortened(str(theirs.options.get(name)), 60)} then, {value} now"
         for name, value in mine["options"].items()
@@ -96,7 +107,8 @@ def begin_or_resume(work: Path, bags: LabelledBags, options: TrainOptions, *, re
 
 
 class _Begun(BaseModel):
-    """With which options and patients a training began."""
+    """In which format, and with which options and patients, a training began."""
 
+    format: int = 1
     options: dict[str, Any]
     bags: str

@@ -38,9 +38,9 @@ _HISTORY = TypeAdapter(FoldHistory)
 
 
 def new_member(bags: LabelledBags, split: MemberSplit, options: TrainOptions) -> Member:
-    """Return a member with random weights, and the scales of its own training patients.
+    """Return a member with random weights, and the scales and class shares of its own training patients.
 
-    Scales and weights depend on no patient outside `split.train`, so a member's own fold cannot influence it.
+    All of them depend on no patient outside `split.train`, so a member's own fold cannot influence it.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(options, split.fold, 0))
@@ -52,10 +52,13 @@ def new_member(bags: LabelledBags, split: MemberSplit, options: TrainOptions) ->
             hemoglobin=options.hemoglobin,
             dropout=options.dropout,
         )
+    mean = _average_cell(bags, split)
+    member.average_cell.copy_(torch.from_numpy(mean))
     if options.scaling == "standardise":
-        mean, std = _feature_scale(bags, split)
         member.feature_mean.copy_(torch.from_numpy(mean))
-        member.feature_std.copy_(torch.from_numpy(std))
+        member.feature_std.copy_(torch.from_numpy(_feature_std(bags, split, mean)))
+    if options.balance != "none":
+        member.log_prior_shift.copy_(torch.from_numpy(_log_prior_shift(bags, split)))
     if options.hemoglobin:
         values = bags.hemoglobin[split.train]
         member.hemoglobin_mean.fill_(float(np.nanmean(values)))
@@ -63,14 +66,28 @@ def new_member(bags: LabelledBags, split: MemberSplit, options: TrainOptions) ->
     return member
 
 
-def _feature_scale(bags: LabelledBags, split: MemberSplit) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return (D,) mean and standard deviation over all cells of the training patients; 1 for a constant feature."""
-    count = sum(len(bags.values[p]) for p in split.train)
-    mean = sum(bags.values[p].sum(axis=0, dtype=np.float64) for p in split.train) / count
-    variance = sum(((bags.values[p] - mean) ** 2).sum(axis=0) for p in split.train) / count
-    std = np.sqrt(variance)
-    std = np.where(std > _LEAST_SPREAD * np.maximum(1, np.abs(mean)), std, 1)
-    return mean.astype(np.float32), std.astype(np.float32)
+def _average_cell(bags: LabelledBags, split: MemberSplit) -> NDArray[np.float64]:
+    """Return (D,) the mean over all cells of the training patients."""
+    total = sum(bags.values[p].sum(axis=0, dtype=np.float64) for p in split.train)
+    return np.asarray(total / sum(len(bags.values[p]) for p in split.train))
+
+
+def _feature_std(bags: LabelledBags, split: MemberSplit, mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (D,) the standard deviation over all cells of the training patients; 1 for a constant feature."""
+    squares = sum(((bags.values[p] - mean) ** 2).sum(axis=0) for p in split.train)
+    std = np.sqrt(squares / sum(len(bags.values[p]) for p in split.train))
+    return np.where(std > _LEAST_SPREAD * np.maximum(1, np.abs(mean)), std, 1)
+
+
+def _log_prior_shift(bags: LabelledBags, split: MemberSplit) -> NDArray[np.float64]:
+    """Return (C,) log of each class's share of the training patients over that in a balanced training.
+
+    A balanced training sees p(x | class) / sum of p(x | any class): Bayes' rule with equal shares. Adding this to its
+    logits is Bayes' rule with the true ones (Saerens, Latinne and Decaestecker 2002). A class without patients, of
+    which the member has learnt nothing, counts as half a patient.
+    """
+    counts = np.bincount(bags.classes[split.train], minlength=len(bags.taxonomy.classes))
+    return np.asarray(np.log(np.maximum(counts, 0.5) / counts.sum() * (counts > 0).sum()))
 
 
 def seed_of(options: TrainOptions, fold: int, epoch: int) -> int:

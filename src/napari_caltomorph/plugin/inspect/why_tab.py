@@ -178,7 +178,7 @@ class WhyTab(InspectionView):
         self.contribution.show_result(
             f"{counted(int((found.values > 0).sum()), 'cell')} support {name}, "
             f"{int((found.values < 0).sum())} oppose it. Together they add {total:+.2f} of the {between:+.2f} "
-            "log-odds between this smear and one of average cells.",
+            f"log-odds between this smear and one of {found.baseline_in_words}.",
             self._draw_bars,
         )
         self._draw_contributions()
