@@ -133,6 +133,14 @@ def _show_plan(cohort: Cohort, features: Path | None, options: TrainOptions) -> 
     console.print(members)
     for note in plan.notes:
         say(f"- {note}")
+    if plan.elsewhere:
+        sizes = " or ".join(sorted({str(len(split.train)) for split in plan.elsewhere}))
+        say(
+            f"- {len(plan.elsewhere)} more members, on {sizes} patients, estimate what to expect in other "
+            "laboratories; --no-elsewhere leaves them out."
+        )
+    else:
+        say(f"- There will be no estimate for other laboratories: {plan.why_not_elsewhere}.")
     say(
         f"\n{plan.parameters / 1e6:.1f} million parameters a member; {plan.memory / 1e9:.1f} GB for features, weights "
         "and optimizer, and what the layers need on top."
@@ -156,6 +164,8 @@ def _show(description: ModelDescription, out: Path) -> None:
         numbers.add_row(*row)
     console.print(numbers)
     say(f"{training.out_of_fold_title}.")
+    for sentence in training.elsewhere_in_words:
+        say(sentence)
     say(f"The features are of {description.encoder.name or 'an encoder that they do not name'}.")
     for note in training.remarks:
         say(f"- {note}")

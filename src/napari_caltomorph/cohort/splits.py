@@ -37,7 +37,7 @@ def split(cohort: Cohort) -> Cohort:
     is_train = (table["split"] == "train").to_numpy(dtype=bool)
     table["fold"] = pd.array([None] * len(table), dtype="Int64")
     train = table.loc[is_train]
-    folds = min(options.folds, len(set(_groups(train))))
+    folds = min(options.folds, len(set(independent_groups(train))))
     if folds >= 2:
         table.loc[is_train, "fold"] = _assign_parts(train, [1 / folds] * folds, options.split_seed)
     if folds < options.folds:
@@ -58,7 +58,7 @@ def split_into_parts(table: pd.DataFrame, parts: int, seed: int) -> Iterator[NDA
     Patients of one group, and patients that share an image, are in one part. Yields nothing where there are fewer
     such groups than parts.
     """
-    if len(set(_groups(table))) >= parts:
+    if len(set(independent_groups(table))) >= parts:
         part_of = _assign_parts(table, [1 / parts] * parts, seed)
         yield from (np.flatnonzero(part_of == part) for part in range(parts))
 
@@ -104,7 +104,7 @@ def _sharing(table: pd.DataFrame) -> Iterable[list[int]]:
     return [rows for rows in owners.values() if len(rows) > 1]
 
 
-def _groups(table: pd.DataFrame) -> NDArray[np.intp]:
+def independent_groups(table: pd.DataFrame) -> NDArray[np.intp]:
     """Number the groups that must stay together: the table's own, joined through shared images and patients' slides.
 
     A number is the row of one patient of the group. The order of these numbers decides the splits, and a general
@@ -141,7 +141,7 @@ def _assign_parts(table: pd.DataFrame, shares: Sequence[float], seed: int) -> ND
     has = np.zeros((len(share), len(fine)))
     total = share * len(table)
     rng = np.random.default_rng(seed)
-    of_group = _groups(table)
+    of_group = independent_groups(table)
     groups = [np.flatnonzero(of_group == group) for group in rng.permutation(np.unique(of_group))]
     part_of = np.zeros(len(table), dtype=np.intp)
     for rows in sorted(groups, key=len, reverse=True):

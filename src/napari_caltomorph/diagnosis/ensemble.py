@@ -230,6 +230,8 @@ class Ensemble:
         if domain is not None and domain.is_outside:
             claims = f"; {WITHDRAWN}" if self.description.calibration is not None else ""
             yield domain.in_words + claims
+        if shortcut := self.description.training.shortcut:
+            yield shortcut
         if (count := len(features)) < _FEW_CELLS:
             cells = "cell" if count == 1 else "cells"
             yield f"Only {count} {cells}: the method was made for about 500, and left out patients below {_FEW_CELLS}"

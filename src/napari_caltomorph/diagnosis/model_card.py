@@ -56,7 +56,7 @@ def model_card(model: ModelDescription) -> str:
 - Options: {_options(training)}.
 - Training took {format_seconds(training.seconds)} on {training.machine}.
 - Created {model.created}; {versions}.
-{_folds(training)}{_out_of_fold(training)}{_notes(training)}
+{_folds(training)}{_out_of_fold(training)}{_elsewhere(training)}{_notes(training)}
 ## Limits
 
 - {_NO_ATTENTION if model.aggregator.attention_kind == "none" else _ATTENTION}
@@ -100,6 +100,12 @@ def _out_of_fold(training: TrainingRecord) -> str:
     if not rows:
         return ""
     return f"\n## {training.out_of_fold_title}\n\n{_table(['', 'all folds (95 %)', 'fold by fold'], rows)}\n"
+
+
+def _elsewhere(training: TrainingRecord) -> str:
+    if not training.elsewhere_in_words:
+        return ""
+    return "\n## In other laboratories\n\n" + "".join(f"- {one}\n" for one in training.elsewhere_in_words)
 
 
 def _notes(training: TrainingRecord) -> str:

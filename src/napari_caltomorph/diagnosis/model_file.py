@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from napari_caltomorph.diagnosis.calibration import Calibration
+from napari_caltomorph.diagnosis.elsewhere import Elsewhere, Estimate
 from napari_caltomorph.diagnosis.options import AggregatorOptions, FrozenModel
 from napari_caltomorph.errors import ModelRefused, counted
 from napari_caltomorph.reading import read_as
@@ -45,19 +46,6 @@ class FoldRecord(FrozenModel):
     # One number an epoch; empty where there is none
     train_loss: tuple[float, ...] = ()
     validation_loss: tuple[float, ...] = ()
-
-
-class Estimate(FrozenModel):
-    """A number and its 95 % interval, where there is one."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-    def __str__(self) -> str:
-        if self.low is None or self.high is None:
-            return f"{self.value:.3f}"
-        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
 class OutOfFold(FrozenModel):
@@ -89,6 +77,7 @@ class TrainingRecord(FrozenModel):
     prior_shift: bool = False
     folds: tuple[FoldRecord, ...] = ()  # One per member
     out_of_fold: OutOfFold = OutOfFold()  # Of single members, never of the ensemble
+    elsewhere: Elsewhere | None = None  # The estimate for other laboratories; None in older models
     notes: tuple[str, ...] = ()  # Further remarks for the model card
     # How long it took, and where
     seconds: NonNegativeFloat
@@ -118,6 +107,27 @@ class TrainingRecord(FrozenModel):
     def out_of_fold_title(self) -> str:
         optimistic = "; optimistic: stopped on the fold itself" if self.recipe == "paper" else ""
         return f"Out-of-fold: single members, not the ensemble{optimistic}"
+
+    @property
+    def elsewhere_in_words(self) -> tuple[str, ...]:
+        """The estimate for other laboratories and its warning, as sentences; none in older models."""
+        if self.elsewhere is None:
+            return ()
+        sentences = self.elsewhere.in_words(self.out_of_fold.pooled.get("balanced_accuracy"))
+        return (*([f"{self.shortcut}."] if self.shortcut else []), *sentences)
+
+    @property
+    def expected_elsewhere(self) -> Estimate | None:
+        """The balanced accuracy to expect in other laboratories; None without an estimate."""
+        accuracy = self.out_of_fold.pooled.get("balanced_accuracy")
+        return None if self.elsewhere is None or accuracy is None else self.elsewhere.expected(accuracy)
+
+    @property
+    def shortcut(self) -> str:
+        """What the model may rest on instead of cells, as a warning without its full stop; empty where nothing is."""
+        pooled = self.out_of_fold.pooled
+        auroc = pooled.get("auroc", pooled.get("macro_auroc"))
+        return "" if self.elsewhere is None else self.elsewhere.shortcut(auroc)
 
 
 GET_AGAIN = "get the model again"

@@ -57,6 +57,7 @@ class Provenance(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, pr
     encoder_weights_sha256: str | None
     training_cohort: str
     training_recipe: str  # ``"paper"`` stops each member on its own fold, which makes out-of-fold numbers optimistic
+    training_elsewhere: tuple[str, ...] = ()  # What the training measured for other laboratories, in sentences
     training_check: Check  # Whether the cohort could be searched for patients that the model was trained on
     cohort_name: str
     cohort_source: str

@@ -234,6 +234,7 @@ def _provenance(
         encoder_weights_sha256=description.encoder.weights_sha256,
         training_cohort=description.training.cohort,
         training_recipe=description.training.recipe,
+        training_elsewhere=description.training.elsewhere_in_words,
         training_check=overlap.check,
         cohort_name=cohort.name,
         cohort_source=str(cohort.source),

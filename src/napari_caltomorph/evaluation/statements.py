@@ -71,6 +71,7 @@ def _independence(evaluated: EvaluatedPatients) -> Iterator[str]:
         "unknown": "Whether the smears come from the laboratory of the training is unknown (--lab).",
     }
     yield lab[options.lab]
+    yield from provenance.training_elsewhere
     overlap = {
         "yes": "The encoder has seen these images in its own training: the numbers may be optimistic.",
         "no": "",

@@ -16,12 +16,12 @@ from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.diagnosis import Ensemble, FoldRecord, ModelDescription, TrainingRecord
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.domain_fit import fit_domain
+from napari_caltomorph.diagnosis.elsewhere import Elsewhere, Estimate
 from napari_caltomorph.diagnosis.inference import softmax
 from napari_caltomorph.diagnosis.member import Member
 from napari_caltomorph.diagnosis.model_file import (
     EncoderNeed,
     ErrorInterval,
-    Estimate,
     HemoglobinTarget,
     MemberFile,
     OutOfFold,
@@ -53,6 +53,7 @@ def assemble(
     trained: list[TrainedMember],
     options: TrainOptions,
     *,
+    elsewhere: Elsewhere,
     seconds: float,
 ) -> Ensemble:
     """Return the ensemble of some trained members, at least one; `seconds` is the duration of the training."""
@@ -76,7 +77,7 @@ def assemble(
         classifier_width=options.classifier_width,
         threshold=_THRESHOLD,
         calibration=_calibration(cohort, bags, members, options),
-        training=_record(cohort, bags, trained, out_of_fold, options, seconds),
+        training=_record(cohort, bags, trained, out_of_fold, options, elsewhere, seconds),
         members=tuple(MemberFile(file=f"fold_{i}.safetensors", sha256=_UNWRITTEN) for i in range(len(members))),
         library_versions=library_versions(*_LIBRARIES),
     )
@@ -96,6 +97,7 @@ def _record(
     trained: list[TrainedMember],
     out_of_fold: _OutOfFoldOutputs,
     options: TrainOptions,
+    elsewhere: Elsewhere,
     seconds: float,
 ) -> TrainingRecord:
     return TrainingRecord(
@@ -106,6 +108,7 @@ def _record(
         prior_shift=options.balance != "none",
         folds=tuple(map(_fold_record, trained)),
         out_of_fold=_out_of_fold_numbers(bags, trained, out_of_fold),
+        elsewhere=elsewhere,
         notes=_notes(bags, trained, cohort),
         seconds=round(seconds, 1),
         machine=_machine(options),

@@ -23,8 +23,8 @@ from napari_caltomorph.training.options import TrainOptions
 
 _LOCK = ".caltomorph-train.lock"
 _FILE = "training.json"
-# These options choose the machine that computes, and do not change the result beyond rounding.
-_MAY_DIFFER = {"device", "workers", "scheduler"}
+# These options choose the machine that computes, or add an estimate, and do not change the members beyond rounding.
+_MAY_DIFFER = {"device", "workers", "scheduler", "elsewhere"}
 # Of what a checkpoint contains. 2: members have the classes' shares, so losses of 1 cannot be compared with those now.
 _FORMAT = 2
 

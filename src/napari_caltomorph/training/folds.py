@@ -32,6 +32,7 @@ class MemberSplit:
     validation: NDArray[np.intp]  # Empty where the number of epochs is fixed
     own: NDArray[np.intp]  # Patients of its fold, for which it makes the out-of-fold predictions
     note: str = ""  # Why the number of epochs is fixed; empty where it is not
+    is_elsewhere: bool = False  # It serves the estimate for other laboratories only, and is no member of the model
 
     def epochs(self, options: TrainOptions) -> int:
         """Return the most epochs of the member; without validation patients it takes all of them."""

@@ -103,6 +103,11 @@ class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         lt=0.5,
         description="Share of the training patients that no member sees, to calibrate on (200 or more).",
     )
+    elsewhere: bool = Field(
+        True,
+        description="Estimate also what to expect in other laboratories: four more members, on half of the patients "
+        "each, and half as much time again. It needs the images of 40 patients.",
+    )
     skip_missing: bool = Field(False, description="Train without the patients whose features are missing.")
     seed: NonNegativeInt = Field(0, description="The same seed on the same device gives the same weights.")
     device: Device = Field("auto", description="Where to compute: auto, cpu, cuda, cuda:N or mps.")

@@ -75,16 +75,23 @@ class TrainProgress(Progress):
     best_epoch: int | None = None  # Finished epochs at the lowest validation loss
     begun: int = 0  # Members that have finished an epoch, those whose training has ended included
     ended: int = 0  # Members whose training has ended
+    # Whether the member serves the estimate for other laboratories; `fold` and `folds` count these members alone then
+    is_elsewhere: bool = False
 
     @property
     def in_words(self) -> str:
         """E.g. ``"Fold 2/5, epoch 37/150, loss 0.31, validation 0.52 (best: epoch 31)"``."""
-        text = f"Fold {self.fold + 1}/{self.folds}, epoch {self.epoch}/{self.epochs}"
+        text = f"{self.member_in_words}, epoch {self.epoch}/{self.epochs}"
         if self.train_loss is not None:
             text += f", loss {self.train_loss:.3f}"
         if self.validation_loss is not None:
             text += f", validation {self.validation_loss:.3f} (best: epoch {self.best_epoch})"
         return text
+
+    @property
+    def member_in_words(self) -> str:
+        """E.g. ``"Fold 2/5"``."""
+        return f"{'Other laboratories' if self.is_elsewhere else 'Fold'} {self.fold + 1}/{self.folds}"
 
 
 class StepCounter:
@@ -108,20 +115,23 @@ class StepCounter:
             steps, its = one.steps_per_epoch(self._options), self._histories[one.fold]
             done += steps * its.epochs
             left += 0 if its.has_ended else steps * (one.epochs(self._options) - its.epochs)
+        members = [self._histories[one.fold] for one in self._splits if not one.is_elsewhere]
+        alike = [one for one in self._splits if one.is_elsewhere == split.is_elsewhere]
         self._progress(
             TrainProgress(
                 stage="Training",
                 done=done,
                 total=max(done, done + left),
                 unit="steps",
-                fold=self._splits.index(split),
-                folds=len(self._splits),
+                fold=[one.fold for one in alike].index(split.fold),
+                folds=len(alike),
                 epoch=history.epochs,
                 epochs=split.epochs(self._options),
                 train_loss=history.train_loss[-1] if history.train_loss else None,
                 validation_loss=history.validation_loss[-1] if history.validation_loss else None,
                 best_epoch=history.best_epoch if history.validation_loss else None,
-                begun=sum(its.epochs > 0 for its in self._histories.values()),
-                ended=sum(its.has_ended for its in self._histories.values()),
+                begun=sum(one.epochs > 0 for one in members),
+                ended=sum(one.has_ended for one in members),
+                is_elsewhere=split.is_elsewhere,
             )
         )

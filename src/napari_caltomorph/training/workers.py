@@ -17,7 +17,7 @@ from napari_caltomorph.errors import ClusterMissing, TrainingRefused
 from napari_caltomorph.progress import Cancelled
 from napari_caltomorph.training.bags import load_bags
 from napari_caltomorph.training.fit import fit_member
-from napari_caltomorph.training.folds import MemberSplit, member_split
+from napari_caltomorph.training.folds import MemberSplit
 from napari_caltomorph.training.members import FoldCheckpoint
 from napari_caltomorph.training.options import TrainOptions
 from napari_caltomorph.training.progress import FoldHistory, StepCounter
@@ -44,7 +44,7 @@ def fit_on_workers(
     (work / _STOP).unlink(missing_ok=True)
     with dask_client(options.scheduler, min(options.workers, len(splits))) as client:
         futures = [
-            client.submit(_fit_on_worker, cohort, features, split.fold, options, work, pure=False) for split in splits
+            client.submit(_fit_on_worker, cohort, features, split, options, work, pure=False) for split in splits
         ]
         try:
             _watch(splits, futures, steps, work)
@@ -89,7 +89,9 @@ def _raise_failure(split: MemberSplit, future: Any, work: Path) -> None:
         raise ClusterMissing(f"A worker wrote {work} where this process does not see it; share the folder.")
 
 
-def _fit_on_worker(cohort: Cohort, features: Path | None, fold: int, options: TrainOptions, work: Path) -> FoldHistory:
+def _fit_on_worker(
+    cohort: Cohort, features: Path | None, split: MemberSplit, options: TrainOptions, work: Path
+) -> FoldHistory:
     from distributed import get_worker
 
     options = options.model_copy(update={"device": device_of(get_worker().name, options.device)})
@@ -101,5 +103,4 @@ def _fit_on_worker(cohort: Cohort, features: Path | None, fold: int, options: Tr
     with _ONE_AT_A_TIME:
         stop_if_requested(FoldHistory(), 0)
         bags = load_bags(cohort, features, options)
-        split = member_split(bags, fold, options)
-        return fit_member(bags, split, options, FoldCheckpoint(work, fold), on_step=stop_if_requested)
+        return fit_member(bags, split, options, FoldCheckpoint(work, split.fold), on_step=stop_if_requested)

@@ -98,8 +98,7 @@ class TrainRow(TaskRow):
             return super()._sentence(progress)
         best = f", best {progress.best_epoch}" if progress.best_epoch else ""
         epoch = min(progress.epoch + 1, progress.epochs)
-        fold = f"Fold {progress.fold + 1}/{progress.folds}"
-        return f"{fold}, epoch {epoch}/{progress.epochs}{best}{self._left(progress)}"
+        return f"{progress.member_in_words}, epoch {epoch}/{progress.epochs}{best}{self._left(progress)}"
 
     def _left(self, progress: TrainProgress) -> str:
         now = time.monotonic()
@@ -170,7 +169,7 @@ class TrainingView(QWidget):
                     best = history.best_epoch if history.validation_loss else 0
                     self._curves[fold] = Curves(list(history.train_loss), list(history.validation_loss), best)
             self._timer.start()
-        elif isinstance(progress, TrainProgress):
+        elif isinstance(progress, TrainProgress) and not progress.is_elsewhere:
             is_first = not self.has_begun
             self._folds, self.has_begun = progress.folds, True
             is_new = self._curves.setdefault(progress.fold, Curves()).add(progress)
@@ -243,9 +242,12 @@ class TrainingResult(QWidget):
         summary = f"{trained.description.members_in_words} in {format_seconds(training.seconds)}"
         accuracy = training.out_of_fold.pooled.get("balanced_accuracy")
         numbers = "" if accuracy is None else f"<br>balanced accuracy <b>{accuracy}</b> (95 %)"
+        if (expected := training.expected_elsewhere) is not None:
+            numbers += f"<br>expect in other laboratories <b>{expected}</b> (95 %)"
+        notes = (*training.elsewhere_in_words, *training.remarks)
         self._about.setText(f"<b>{name}</b>: {summary}<br>{title}{numbers}")
-        self.notes.setText("<br>".join(f"&#8226; {plain(note)}" for note in training.remarks) or "Nothing to note.")
-        self.tabs.setTabText(2, f"Notes ({len(training.remarks)})")
+        self.notes.setText("<br>".join(f"&#8226; {plain(note)}" for note in notes) or "Nothing to note.")
+        self.tabs.setTabText(2, f"Notes ({len(notes)})")
         self.tabs.setCurrentIndex(0)
         self.draw(style)
 

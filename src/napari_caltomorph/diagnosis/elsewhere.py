@@ -1,0 +1,89 @@
+"""What a model's training has measured about other laboratories, and the sentences in which it is shown everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import Field, NonNegativeInt
+
+from napari_caltomorph.diagnosis.options import FrozenModel
+
+
+class Estimate(FrozenModel):
+    """A number and its 95 % interval, where there is one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        if self.low is None or self.high is None:
+            return f"{self.value:.3f}"
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+# Image traits that come near the model: they reach at least so much of what it has above chance, out of fold.
+_NEAR = 0.5
+_CHANCE = 0.5
+_TRAITS = {"borders": "stain and background at the borders of the images", "colours": "the colours of whole images"}
+
+
+class Elsewhere(FrozenModel):
+    """How members predict patients whose images look unlike those that they were trained on, away from the cells."""
+
+    why_not: str = ""  # Why this was not measured; empty where it was
+    clusters: tuple[NonNegativeInt, ...] = ()  # Compared patients in each cluster of similar images
+    # Balanced accuracy where a cluster is held out, and where as many random patients of the same classes are
+    unlike: Estimate | None = None
+    random: Estimate | None = None
+    fall: Estimate | None = None  # `random` less `unlike`, in pairs
+    untested: tuple[str, ...] = ()  # Classes of which nearly all patients are in one cluster
+    # Out-of-fold AUROC (macro AUROC of more than two classes) of a simple classifier that has image traits alone
+    traits_alone: dict[str, Estimate] = Field(default_factory=dict)
+
+    def expected(self, out_of_fold: Estimate) -> Estimate | None:
+        """Return the balanced accuracy to expect of such images: that of the members out of fold, less the fall."""
+        if self.fall is None:
+            return None
+        value, *bounds = (
+            None if one is None else min(1.0, max(0.0, out_of_fold.value - one))
+            for one in (self.fall.value, self.fall.high, self.fall.low)
+        )
+        assert value is not None
+        return Estimate(value=value, low=bounds[0], high=bounds[1])
+
+    def shortcut(self, auroc: Estimate | None) -> str:
+        """Return a warning where image traits come near the members' out-of-fold AUROC; else an empty string."""
+        if auroc is None:
+            return ""
+        near = [
+            f"{_TRAITS[name]} alone ({one.value:.2f})"
+            for name, one in self.traits_alone.items()
+            if one.low is not None and one.low - _CHANCE >= _NEAR * (auroc.value - _CHANCE) > 0
+        ]
+        if not near:
+            return ""
+        return (
+            f"The model may rest on stain or background instead of cells: {' and '.join(near)} tell the classes by an "
+            f"AUROC near that of the model ({auroc.value:.2f})"
+        )
+
+    def in_words(self, out_of_fold: Estimate | None) -> Iterator[str]:
+        """Yield the estimate as sentences, given the balanced accuracy of the members out of fold."""
+        expected = None if out_of_fold is None else self.expected(out_of_fold)
+        if out_of_fold is None or expected is None or self.fall is None:
+            yield f"There is no estimate for other laboratories: {self.why_not or 'it was not measured'}."
+            return
+        is_shown = self.fall.low is not None and self.fall.low > 0
+        yield (
+            f"In other laboratories expect a balanced accuracy of {expected}, not {out_of_fold.value:.3f} as out of "
+            f"fold. Members that were trained without patients of similar images (stain, background, size) predict "
+            f"these worse by {self.fall} than members trained without as many random patients of the same classes"
+            f"{'' if is_shown else ', which can be chance'}."
+        )
+        yield (
+            f"It was measured on {sum(self.clusters)} patients in two clusters of {self.clusters[0]} and "
+            f"{self.clusters[1]}. That is few clusters: another laboratory may differ more than they do."
+        )
+        if self.untested:
+            yield f"Not tested, as nearly all their images look alike: {', '.join(self.untested)}."

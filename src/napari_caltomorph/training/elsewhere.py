@@ -1,0 +1,173 @@
+"""The estimate for other laboratories: members trained without all patients whose images look alike predict these.
+
+As a control, members are trained without as many random patients of the same classes: training sizes and classes are
+the same, so what differs between the two is the kind of images. The fall of balanced accuracy is in pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field
+
+from napari_caltomorph.audit.appearance import image_clusters, traits_alone
+from napari_caltomorph.audit.image_traits import ImageTraits, image_traits
+from napari_caltomorph.cohort import Cohort
+from napari_caltomorph.cohort.splits import independent_groups
+from napari_caltomorph.diagnosis.elsewhere import Elsewhere, Estimate
+from napari_caltomorph.diagnosis.options import FrozenModel
+from napari_caltomorph.errors import TrainingRefused
+from napari_caltomorph.progress import OnProgress, ignore
+from napari_caltomorph.reading import read_as
+from napari_caltomorph.statistics import Interval, classification_metrics
+from napari_caltomorph.statistics.interval import percentiles, resampled_classes
+from napari_caltomorph.statistics.permutation import shuffled_within
+from napari_caltomorph.storage import replacing
+from napari_caltomorph.training.bags import LabelledBags
+from napari_caltomorph.training.folds import MemberSplit, member_split
+from napari_caltomorph.training.members import TrainedMember, predict_bags
+from napari_caltomorph.training.options import TrainOptions
+
+LEAST_PATIENTS = 40
+"""With fewer, the interval of a fall covers nearly all falls there are."""
+
+# Of a class, outside of each cluster: members that have seen fewer of it show nothing about it.
+_LEAST_SHARE_OUTSIDE, _LEAST_OUTSIDE = 0.1, 2
+_FILE = "elsewhere.json"
+
+
+class ElsewherePlan(FrozenModel):
+    """P training patients in two clusters of similar images, and in two random parts with the same classes."""
+
+    why_not: str = ""  # Why nothing is measured; empty where it is
+    clusters: tuple[int, ...] = ()  # (P,) 0 or 1, or -1 for a patient who is in neither
+    random: tuple[int, ...] = ()  # (P,)
+    untested: tuple[str, ...] = ()
+    traits_alone: dict[str, Estimate] = Field(default_factory=dict)
+
+    def given_up(self, why_not: str) -> ElsewherePlan:
+        """Return it with the reason why nothing is measured after all."""
+        return self.model_copy(update={"why_not": why_not})
+
+    def splits(self, bags: LabelledBags, options: TrainOptions) -> list[MemberSplit]:
+        """Return the splits of four members, after the numbers of the folds; none where nothing is measured.
+
+        Patients who are held out never stop a member, whatever the recipe.
+        """
+        if self.why_not:
+            return []
+        first, options = max(bags.fold_numbers) + 1, options.model_copy(update={"recipe": "robust"})
+        splits = []
+        for number, parts in enumerate((self.clusters, self.random)):
+            start = first + 2 * number
+            some = replace(bags, folds=np.where(np.array(parts) < 0, -1, start + np.array(parts)))
+            splits += [member_split(some, start + part, options) for part in (0, 1)]
+        return [replace(split, is_elsewhere=True) for split in splits]
+
+
+def plan_elsewhere(
+    cohort: Cohort, bags: LabelledBags, options: TrainOptions, work: Path | None = None, progress: OnProgress = ignore
+) -> ElsewherePlan:
+    """Measure the images and choose who is held out; a plan that is in the folder of the training is read."""
+    if not options.elsewhere:
+        return ElsewherePlan(why_not="it was switched off")
+    path = None if work is None else work / _FILE
+    if path is not None and path.is_file():
+        return read_as(ElsewherePlan, path, "a part of a training", TrainingRefused, f"remove {work} to start again")
+    if bags.table["path"].isna().all():
+        plan = ElsewherePlan(why_not="it needs the images, and the cohort has features only")
+    else:
+        plan = plan_of_traits(cohort, bags, image_traits(bags.table, progress=progress), options)
+    if path is not None:
+        with replacing(path) as partial:
+            partial.write_text(plan.model_dump_json(), "utf-8")
+    return plan
+
+
+def plan_of_traits(cohort: Cohort, bags: LabelledBags, traits: ImageTraits, options: TrainOptions) -> ElsewherePlan:
+    """Return the plan where the images were measured already."""
+    groups = pd.Series(independent_groups(bags.table), index=bags.table["patient_id"].astype(str))
+    clusters = np.where(bags.folds < 0, -1, image_clusters(traits, groups))
+    alone = {name: _estimate(one) for name, one in traits_alone(cohort, bags.table, traits).items()}
+    is_in, names = clusters >= 0, np.array(bags.taxonomy.names)
+    by_cluster = np.stack([np.bincount(bags.classes[clusters == one], minlength=len(names)) for one in (0, 1)])
+    sizes, outside = by_cluster.sum(axis=0), by_cluster.min(axis=0)
+    is_tested = outside >= np.maximum(_LEAST_OUTSIDE, _LEAST_SHARE_OUTSIDE * sizes)
+    untested = tuple(names[~is_tested & (sizes > 0)].tolist())
+    count = int((is_in & is_tested[bags.classes]).sum())
+    why_not = ""
+    if is_in.sum() < LEAST_PATIENTS:
+        few = f"{int(is_in.sum())} training patients have images that could be measured"
+        why_not = f"{few}, and {LEAST_PATIENTS} are needed"
+    elif is_tested.sum() < 2 or count < LEAST_PATIENTS:
+        why_not = (
+            f"the images of {', '.join(untested)} look alike away from the cells and unlike the others', so that "
+            "without them hardly a patient of the class is left to train on"
+        )
+    plan = ElsewherePlan(
+        why_not=why_not,
+        clusters=tuple(clusters.tolist()),
+        random=tuple(_random_parts(clusters, bags.classes, groups.to_numpy(), options.seed).tolist()),
+        untested=untested,
+        traits_alone=alone,
+    )
+    try:
+        plan.splits(bags, options)
+    except TrainingRefused as error:  # no hemoglobin in a half of the patients
+        return plan.given_up(str(error).rstrip("."))
+    return plan
+
+
+def _random_parts(
+    clusters: NDArray[np.intp], classes: NDArray[np.intp], groups: NDArray[np.intp], seed: int
+) -> NDArray[np.intp]:
+    """Shuffle the clusters among groups of the same class and size; patients in no cluster are in no part."""
+    firsts, group_of, sizes = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)[1:]
+    kinds = np.unique(np.stack([classes[firsts], sizes, clusters[firsts] < 0]), axis=1, return_inverse=True)[1]
+    return shuffled_within(clusters[firsts], kinds.ravel(), np.random.default_rng(seed))[group_of]
+
+
+def measured_elsewhere(
+    plan: ElsewherePlan, bags: LabelledBags, trained: Sequence[TrainedMember], options: TrainOptions
+) -> Elsewhere:
+    """Return the estimate, from the members of the plan's splits in their order; none of them where it failed."""
+    if plan.why_not:
+        return Elsewhere(why_not=plan.why_not, untested=plan.untested, traits_alone=plan.traits_alone)
+    predicted = np.full((2, len(bags)), -1)
+    for number, one in enumerate(trained):
+        outputs = predict_bags(one.member, bags, one.split.own, options)
+        predicted[number // 2, one.split.own] = outputs.logits.argmax(dim=1).numpy()
+    untested = np.isin(np.array(bags.taxonomy.names)[bags.classes], plan.untested)
+    is_compared = (np.array(plan.clusters) >= 0) & ~untested
+    unlike, random = predicted[:, is_compared]
+    classes = bags.classes[is_compared]
+    return Elsewhere(
+        clusters=tuple(np.bincount(np.array(plan.clusters)[is_compared]).tolist()),
+        unlike=_balanced_accuracy(classes, unlike, bags),
+        random=_balanced_accuracy(classes, random, bags),
+        fall=_fall(classes, unlike, random),
+        untested=plan.untested,
+        traits_alone=plan.traits_alone,
+    )
+
+
+def _balanced_accuracy(classes: NDArray[np.intp], predicted: NDArray[np.intp], bags: LabelledBags) -> Estimate:
+    malignant = bags.taxonomy.is_malignant
+    found = classification_metrics(classes, np.eye(len(malignant))[predicted], malignant, resamples=0)
+    return _estimate(found["balanced_accuracy"])
+
+
+def _fall(classes: NDArray[np.intp], unlike: NDArray[np.intp], random: NDArray[np.intp]) -> Estimate:
+    """Return how much lower the balanced accuracy is, with a bootstrap over patients in pairs, within classes."""
+    _, class_of, sizes = np.unique(classes, return_inverse=True, return_counts=True)
+    lost = ((random == classes).astype(float) - (unlike == classes)) / (len(sizes) * sizes[class_of])
+    return _estimate(percentiles(float(lost.sum()), [lost @ often for often in resampled_classes(class_of, 0, 1000)]))
+
+
+def _estimate(found: Interval) -> Estimate:
+    return Estimate(value=found.value, low=found.low, high=found.high)
