@@ -59,7 +59,8 @@ class Elsewhere(FrozenModel):
         near = [
             f"{_TRAITS[name]} alone ({one.value:.2f})"
             for name, one in self.traits_alone.items()
-            if one.low is not None and one.low - _CHANCE >= _NEAR * (auroc.value - _CHANCE) > 0
+            # Without bounds the classes are told without an error.
+            if (one.value if one.low is None else one.low) - _CHANCE >= _NEAR * (auroc.value - _CHANCE) > 0
         ]
         if not near:
             return ""

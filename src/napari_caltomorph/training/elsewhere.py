@@ -140,8 +140,10 @@ def measured_elsewhere(
         return Elsewhere(why_not=plan.why_not, untested=plan.untested, traits_alone=plan.traits_alone)
     predicted = np.full((2, len(bags)), -1)
     for number, one in enumerate(trained):
-        outputs = predict_bags(one.member, bags, one.split.own, options)
-        predicted[number // 2, one.split.own] = outputs.logits.argmax(dim=1).numpy()
+        logits = predict_bags(one.member, bags, one.split.own, options).logits.double().numpy()
+        # A member predicts at the class shares of its own training patients, which differ between clusters.
+        shares = _shares(bags, np.arange(len(bags))) / _shares(bags, one.split.train)
+        predicted[number // 2, one.split.own] = (logits + np.log(shares)).argmax(axis=1)
     untested = np.isin(np.array(bags.taxonomy.names)[bags.classes], plan.untested)
     is_compared = (np.array(plan.clusters) >= 0) & ~untested
     unlike, random = predicted[:, is_compared]
@@ -154,6 +156,12 @@ def measured_elsewhere(
         untested=plan.untested,
         traits_alone=plan.traits_alone,
     )
+
+
+def _shares(bags: LabelledBags, patients: NDArray[np.intp]) -> NDArray[np.float64]:
+    """(C,) shares of the classes; a class without a patient, which no member predicts, counts as half of one."""
+    counts = np.bincount(bags.classes[patients], minlength=len(bags.taxonomy.classes))
+    return np.asarray(np.maximum(counts, 0.5) / len(patients))
 
 
 def _balanced_accuracy(classes: NDArray[np.intp], predicted: NDArray[np.intp], bags: LabelledBags) -> Estimate:
