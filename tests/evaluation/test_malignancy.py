@@ -42,7 +42,7 @@ def test_where_all_are_punctured_the_fdr_is_the_share_that_is_not_malignant():
     assert (everyone.fdr.value, everyone.fdr.patients) == (0.7, 100)
     assert (everyone.fdr_without_healthy.value, everyone.fdr_without_healthy.patients) == (15 / 45, 45)
     for healthy in (True, False):
-        assert everyone.fdr_at(0.2, healthy=healthy) == pytest.approx(0.8)
+        assert everyone.fdr_at(0.2, healthy=healthy).value == pytest.approx(0.8)
 
 
 def test_fdr_at_a_prevalence_is_bayes_rule():
@@ -51,10 +51,14 @@ def test_fdr_at_a_prevalence_is_bayes_rule():
     sensitivity, specificity = point.sensitivity.value, point.specificity.value
     for share in (0.01, 0.4):
         expected = (1 - share) * (1 - specificity) / ((1 - share) * (1 - specificity) + share * sensitivity)
-        assert point.fdr_at(share) == pytest.approx(expected)
-    assert point.fdr_at(0.4) == pytest.approx(point.fdr.value)  # 40 of these 100 are malignant
-    assert point.fdr_at(1.0) == 0
-    assert point.fdr_at(0.1, healthy=False) != point.fdr_at(0.1)
+        rate = point.fdr_at(share)
+        assert rate.value == pytest.approx(expected)
+        assert rate.low < rate.value < rate.high
+    assert point.fdr_at(0.4).value == pytest.approx(point.fdr.value)  # 40 of these 100 are malignant
+    assert (point.fdr_at(1.0).value, point.fdr_at(1.0).low) == (0, None)
+    assert point.fdr_at(0.1, healthy=False).value != point.fdr_at(0.1).value
+    assert (point.fdr_at(0.1).patients, point.fdr_at(0.1, healthy=False).patients) == (100, 70)
     assert point.others_in_words == "60 not malignant: 30 reactive, 30 healthy"
+    assert point.screened.at(2.0).fdr_at(0.1).remark == "no patient is called malignant"
     with pytest.raises(ValueError, match="prevalence"):
         point.fdr_at(2)

@@ -80,7 +80,8 @@ def test_hemoglobin_screening_and_prevalence_are_in_the_report(evaluation, page)
     sensitivity = evaluation.at().sensitivity_of("mds")
     assert f"MDS 8 {sensitivity.value:.2f}" in page.text
     point = evaluation.at()
-    assert f"10% {point.fdr_at(0.1):.3f} {point.fdr_at(0.1, healthy=False):.3f} 0.900" in page.text
+    rates = (point.fdr_at(0.1), point.fdr_at(0.1, healthy=False))
+    assert " ".join(["10%", *(f"{r.value:.3f} {r.low:.3f} to {r.high:.3f}" for r in rates), "0.900"]) in page.text
     here = evaluation.screened.everyone
     assert f"{1 - here.fdr.value:.0%} this cohort {point.fdr.value:.3f}" in page.text
     without = here.fdr_without_healthy

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from napari_caltomorph.statistics.interval import proportion, share_upper_bound
+from napari_caltomorph.statistics.interval import false_discovery_rate, proportion, share_upper_bound
 from napari_caltomorph.statistics.reliability import reliability
 
 
@@ -27,6 +27,31 @@ def test_none_missed_of_46_still_allows_six_percent():
     rng = np.random.default_rng(0)
     held = [share_upper_bound(int(rng.binomial(46, 0.1)), 46) >= 0.1 for _ in range(2000)]
     assert np.mean(held) >= 0.94
+
+
+def test_the_interval_of_a_false_discovery_rate_holds_the_truth_in_90_to_99_of_100_cohorts():
+    patients, prevalence = 25, 0.1
+    for alarms, sensitivity in ((0.01, 0.95), (0.2, 0.7)):
+        true = (1 - prevalence) * alarms / ((1 - prevalence) * alarms + prevalence * sensitivity)
+        held = 0.0
+        for called in range(12):
+            for found in range(10, patients + 1):
+                likely = binom.pmf(called, patients, alarms) * binom.pmf(found, patients, sensitivity)
+                if likely > 1e-4:
+                    rate = false_discovery_rate((called, patients), (found, patients), prevalence)
+                    held += likely * (rate.low <= true <= rate.high)
+        assert 0.9 <= held <= 0.995, (alarms, held)
+
+
+def test_no_false_alarm_among_few_is_no_false_discovery_rate_of_zero():
+    few, many = (false_discovery_rate((0, n), (n, n), 0.1) for n in (25, 1000))
+    assert few.value == few.low == 0
+    assert few.high > 0.3 > 0.05 > many.high
+    none_found = false_discovery_rate((3, 25), (0, 25), 0.1)
+    assert (none_found.value, none_found.high) == (1, 1)
+    assert none_found.low < 1
+    assert false_discovery_rate((0, 25), (0, 25), 0.1) is None
+    assert false_discovery_rate((3, 25), (20, 25), 1.0).high is None
 
 
 def test_a_calibrated_model_is_within_chance_and_a_boaster_is_not():

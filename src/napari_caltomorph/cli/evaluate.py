@@ -230,7 +230,7 @@ def _errors_by_bin(found: CovariateAssociation) -> Table:
 def _show_prevalence(evaluation: Evaluation, prevalence: float) -> None:
     point = evaluation.at()
     rates = (point.fdr_at(prevalence), point.fdr_at(prevalence, healthy=False))
-    of_all, without_healthy = ("undefined" if rate is None else f"{rate:.3f}" for rate in rates)
+    of_all, without_healthy = (rate.shown() if rate.is_defined else f"undefined ({rate.remark})" for rate in rates)
     say(
         f"FDR where {prevalence:.1%} are malignant: {of_all} with all others as here, {without_healthy} without "
         f"healthy donors; {1 - prevalence:.3f} if all were punctured."

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_caltomorph.evaluation.patients import EvaluatedPatients
+from napari_caltomorph.statistics.interval import false_discovery_rate
 from napari_caltomorph.statistics.metric import Metric
 
 _NO_MALIGNANT = "no malignant patient"
@@ -139,19 +140,25 @@ class OperatingPoint:
         who = self.screened.is_malignant & (self.screened.groups == group)
         return self._share(who, "no patient of this class")
 
-    def fdr_at(self, prevalence: float, *, healthy: bool = True) -> float | None:
-        """Return the FDR where a share `prevalence` of those screened is malignant; None where it is undefined.
+    def fdr_at(self, prevalence: float, *, healthy: bool = True) -> Metric:
+        """Return the FDR where a share `prevalence` of those screened is malignant.
 
         The others are as this cohort's, or, without `healthy`, as those of them that are no healthy donors.
         """
         if not 0 <= prevalence <= 1:
             raise ValueError(f"a prevalence is between 0 and 1, not {prevalence}")
-        others = ~self.screened.is_malignant & (healthy | ~self.screened.is_healthy_donor)
-        if not others.any() or not self.screened.is_malignant.any():
-            return None
-        false = (1 - prevalence) * float(self.is_called[others].mean())
-        true = prevalence * float(self.is_called[self.screened.is_malignant].mean())
-        return false / (false + true) if false + true > 0 else None
+        malignant, others = self.screened.is_malignant, ~self.screened.is_malignant
+        tested = others & (healthy | ~self.screened.is_healthy_donor)
+        if not tested.any():
+            return Metric.undefined(_NO_OTHER_PATIENTS if others.any() else _NO_OTHERS)
+        if not malignant.any():
+            return Metric.undefined(_NO_MALIGNANT)
+        false_alarms, found = ((int(self.is_called[who].sum()), int(who.sum())) for who in (tested, malignant))
+        rate = false_discovery_rate(false_alarms, found, prevalence)
+        if rate is None:
+            return Metric.undefined(_NONE_CALLED)
+        patients = int((tested | malignant).sum())
+        return Metric(rate.value, rate.low, rate.high, patients, "none" if rate.low is None else "MOVER")
 
     def _share(self, who: NDArray[np.bool_], if_none: str) -> Metric:
         return Metric.of_counts(int(self.is_called[who].sum()), int(who.sum()), if_none)

@@ -103,9 +103,8 @@ def prevalence_table(evaluation: Evaluation, *, threshold: float | None = None) 
     here = {"this cohort": everyone.fdr, "this cohort without healthy donors": everyone.fdr_without_healthy}
     shares += [(1 - fdr.value, name) for name, fdr in here.items() if fdr.value is not None]
     for share, name in shares:
-        rates = (point.fdr_at(share), point.fdr_at(share, healthy=False), everyone.fdr_at(share))
-        cells = (Cell("undefined" if rate is None else f"{rate:.3f}", key=rate) for rate in rates)
-        table.rows.append((Cell(f"{share:.0%}", name, share), *cells))
+        rates = (point.fdr_at(share), point.fdr_at(share, healthy=False), Metric(1 - share))
+        table.rows.append((Cell(f"{share:.0%}", name, share), *(_cell(rate, digits=3) for rate in rates)))
     return table
 
 
@@ -270,12 +269,13 @@ def _interval(metric: Metric) -> str:
     return "" if metric.low is None or metric.high is None else f"{metric.low:.3f} to {metric.high:.3f}"
 
 
-def _cell(metric: Metric | Interval) -> Cell:
+def _cell(metric: Metric | Interval, *, digits: int = 2) -> Cell:
     """A number with its interval below it; undefined ones sort last."""
     if metric.value is None:
         return Cell("-", key=math.nan)
-    interval = "" if metric.low is None or metric.high is None else f"{metric.low:.2f} to {metric.high:.2f}"
-    return Cell(f"{metric.value:.2f}", interval, metric.value)
+    has_interval = metric.low is not None and metric.high is not None
+    interval = f"{metric.low:.{digits}f} to {metric.high:.{digits}f}" if has_interval else ""
+    return Cell(f"{metric.value:.{digits}f}", interval, metric.value)
 
 
 def _gain_cell(gain: Metric) -> Cell:

@@ -42,6 +42,35 @@ def proportion(right: int, patients: int) -> Interval:
     return Interval(value, min(float(bounds.low), value), max(float(bounds.high), value))
 
 
+def false_discovery_rate(false_alarms: tuple[int, int], found: tuple[int, int], prevalence: float) -> Interval | None:
+    """Return the share of positive calls that are false, by Bayes' rule; None where there are no positive calls.
+
+    Parameters
+    ----------
+    false_alarms, found : (int, int)
+        How many are called of how many without the disease, and of how many with it; both at least one.
+    prevalence : float
+        Share that has the disease of all who are tested, known exactly. At 0 and 1 there is no interval.
+
+    Notes
+    -----
+    The rate rises with the ratio of the two shares, which has the bounds of Donner and Zou (MOVER; Stat. Methods Med.
+    Res. 21, 2012). They are made of the Jeffreys bounds of each share (Brown, Cai and DasGupta, Stat. Sci. 16, 2001):
+    with Wilson's, they contain the true rate too seldom where false alarms are rare. Both let no false alarm among few
+    patients be no rate of 0.
+    """
+    (called, others), (right, diseased) = false_alarms, found
+    false, true = (1 - prevalence) * called / others, prevalence * right / diseased
+    if false + true <= 0:
+        return None
+    value = false / (false + true)
+    if not 0 < prevalence < 1:
+        return Interval(value)
+    odds = (1 - prevalence) / prevalence
+    low, high = (odds * ratio for ratio in _ratio_bounds(_jeffreys(*false_alarms), _jeffreys(*found)))
+    return Interval(value, min(low / (1 + low), value), max(1 - 1 / (1 + high), value))
+
+
 def share_upper_bound(found: int, patients: int) -> float:
     """Return the upper 95 % bound of a share, one-sided (Clopper and Pearson 1934); 1 where there are no patients.
 
@@ -76,6 +105,28 @@ def resampled(patients: int, rng: np.random.Generator, resamples: int) -> Iterat
     """Yield (P, R) blocks of rows, as many in a resample as there are patients."""
     for size in _blocks(patients, resamples):
         yield rng.integers(patients, size=(patients, size))
+
+
+def _jeffreys(found: int, patients: int) -> tuple[float, float, float]:
+    """Return a share and its bounds; 0 and 1 where no patient or each of them is found."""
+    from scipy.stats import beta
+
+    low, high = beta.ppf(TAILS, found + 0.5, patients - found + 0.5)
+    return found / patients, float(low) if found else 0.0, float(high) if found < patients else 1.0
+
+
+def _ratio_bounds(one: tuple[float, float, float], other: tuple[float, float, float]) -> tuple[float, float]:
+    """Return the bounds of one share divided by another, each with its own; infinite where the other may be 0."""
+    (p, p_low, p_high), (q, q_low, q_high) = one, other
+
+    def parts(p_bound: float, q_bound: float) -> tuple[float, float, float]:
+        top, bottom = p_bound * (2 * p - p_bound), q_bound * (2 * q - q_bound)
+        return top, bottom, p * q + float(np.sqrt(max((p * q) ** 2 - top * bottom, 0.0)))
+
+    top, _, root = parts(p_low, q_high)
+    low = top / root if top > 0 else 0.0
+    _, bottom, root = parts(p_high, q_low)
+    return low, root / bottom if bottom > 0 else np.inf
 
 
 def _blocks(patients: int, resamples: int) -> Iterator[int]:
