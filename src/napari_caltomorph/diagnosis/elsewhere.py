@@ -33,7 +33,9 @@ class Elsewhere(FrozenModel):
 
     why_not: str = ""  # Why this was not measured; empty where it was
     clusters: tuple[NonNegativeInt, ...] = ()  # Compared patients in each cluster of similar images
-    # Balanced accuracy where a cluster is held out, and where as many random patients of the same classes are
+    # Balanced accuracy, were all classes equally frequent: of the members out of fold; where a cluster is held out; and
+    # where as many random patients of the same classes are
+    out_of_fold: Estimate | None = None
     unlike: Estimate | None = None
     random: Estimate | None = None
     fall: Estimate | None = None  # `random` less `unlike`, in pairs
@@ -41,16 +43,17 @@ class Elsewhere(FrozenModel):
     # Out-of-fold AUROC (macro AUROC of more than two classes) of a simple classifier that has image traits alone
     traits_alone: dict[str, Estimate] = Field(default_factory=dict)
 
-    def expected(self, out_of_fold: Estimate) -> Estimate | None:
-        """Return the balanced accuracy to expect of such images: that of the members out of fold, less the fall."""
-        if self.fall is None:
+    @property
+    def expected(self) -> Estimate | None:
+        """The balanced accuracy to expect of such images: that of the members out of fold, less the fall."""
+        if self.fall is None or self.out_of_fold is None:
             return None
-        value, *bounds = (
-            None if one is None else min(1.0, max(0.0, out_of_fold.value - one))
-            for one in (self.fall.value, self.fall.high, self.fall.low)
+        value, low, high = (
+            None if fall is None else min(1.0, max(0.0, self.out_of_fold.value - fall))
+            for fall in (self.fall.value, self.fall.high, self.fall.low)
         )
         assert value is not None
-        return Estimate(value=value, low=bounds[0], high=bounds[1])
+        return Estimate(value=value, low=low, high=high)
 
     def shortcut(self, auroc: Estimate | None) -> str:
         """Return a warning where image traits come near the members' out-of-fold AUROC; else an empty string."""
@@ -69,22 +72,24 @@ class Elsewhere(FrozenModel):
             f"AUROC near that of the model ({auroc.value:.2f})"
         )
 
-    def in_words(self, out_of_fold: Estimate | None) -> Iterator[str]:
-        """Yield the estimate as sentences, given the balanced accuracy of the members out of fold."""
-        expected = None if out_of_fold is None else self.expected(out_of_fold)
-        if out_of_fold is None or expected is None or self.fall is None:
+    def in_words(self) -> Iterator[str]:
+        """Yield the estimate as sentences."""
+        if self.expected is None or self.out_of_fold is None or self.fall is None:
             yield f"There is no estimate for other laboratories: {self.why_not or 'it was not measured'}."
             return
         is_shown = self.fall.low is not None and self.fall.low > 0
         yield (
-            f"In other laboratories expect a balanced accuracy of {expected}, not {out_of_fold.value:.3f} as out of "
-            f"fold. Members that were trained without patients of similar images (stain, background, size) predict "
-            f"these worse by {self.fall} than members trained without as many random patients of the same classes"
+            f"In other laboratories expect a balanced accuracy of {self.expected}, not {self.out_of_fold.value:.3f} as "
+            "out of fold (both as if all classes were equally frequent)."
+        )
+        yield (
+            "Members that were trained without the patients of similar images (stain, background, size) predict these "
+            f"worse by {self.fall} than members trained without as many random patients of the same classes"
             f"{'' if is_shown else ', which can be chance'}."
         )
         yield (
-            f"It was measured on {sum(self.clusters)} patients in two clusters of {self.clusters[0]} and "
-            f"{self.clusters[1]}. That is few clusters: another laboratory may differ more than they do."
+            f"Measured on {sum(self.clusters)} patients in two clusters of {self.clusters[0]} and {self.clusters[1]}. "
+            "Two are few: another laboratory may differ more than they do."
         )
         if self.untested:
             yield f"Not tested, as nearly all their images look alike: {', '.join(self.untested)}."

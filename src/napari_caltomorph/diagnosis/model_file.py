@@ -113,14 +113,8 @@ class TrainingRecord(FrozenModel):
         """The estimate for other laboratories and its warning, as sentences; none in older models."""
         if self.elsewhere is None:
             return ()
-        sentences = self.elsewhere.in_words(self.out_of_fold.pooled.get("balanced_accuracy"))
+        sentences = self.elsewhere.in_words()
         return (*([f"{self.shortcut}."] if self.shortcut else []), *sentences)
-
-    @property
-    def expected_elsewhere(self) -> Estimate | None:
-        """The balanced accuracy to expect in other laboratories; None without an estimate."""
-        accuracy = self.out_of_fold.pooled.get("balanced_accuracy")
-        return None if self.elsewhere is None or accuracy is None else self.elsewhere.expected(accuracy)
 
     @property
     def shortcut(self) -> str:

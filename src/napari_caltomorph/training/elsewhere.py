@@ -106,8 +106,8 @@ def plan_of_traits(cohort: Cohort, bags: LabelledBags, traits: ImageTraits, opti
         why_not = f"{few}, and {LEAST_PATIENTS} are needed"
     elif is_tested.sum() < 2 or count < LEAST_PATIENTS:
         why_not = (
-            f"the images of {', '.join(untested)} look alike away from the cells and unlike the others', so that "
-            "without them hardly a patient of the class is left to train on"
+            f"nearly all patients of {', '.join(untested)} are in one of two clusters of similar images, and without "
+            "it hardly one is left to train on"
         )
     plan = ElsewherePlan(
         why_not=why_not,
@@ -133,23 +133,23 @@ def _random_parts(
 
 
 def measured_elsewhere(
-    plan: ElsewherePlan, bags: LabelledBags, trained: Sequence[TrainedMember], options: TrainOptions
+    plan: ElsewherePlan,
+    bags: LabelledBags,
+    folds: Sequence[TrainedMember],
+    others: Sequence[TrainedMember],
+    options: TrainOptions,
 ) -> Elsewhere:
-    """Return the estimate, from the members of the plan's splits in their order; none of them where it failed."""
+    """Return the estimate from the members of the folds, and from those of the plan's splits in their order."""
     if plan.why_not:
         return Elsewhere(why_not=plan.why_not, untested=plan.untested, traits_alone=plan.traits_alone)
-    predicted = np.full((2, len(bags)), -1)
-    for number, one in enumerate(trained):
-        logits = predict_bags(one.member, bags, one.split.own, options).logits.double().numpy()
-        # A member predicts at the class shares of its own training patients, which differ between clusters.
-        shares = _shares(bags, np.arange(len(bags))) / _shares(bags, one.split.train)
-        predicted[number // 2, one.split.own] = (logits + np.log(shares)).argmax(axis=1)
     untested = np.isin(np.array(bags.taxonomy.names)[bags.classes], plan.untested)
     is_compared = (np.array(plan.clusters) >= 0) & ~untested
-    unlike, random = predicted[:, is_compared]
     classes = bags.classes[is_compared]
+    groups = (folds, others[:2], others[2:])
+    out_of_fold, unlike, random = (_predicted(some, bags, options)[is_compared] for some in groups)
     return Elsewhere(
         clusters=tuple(np.bincount(np.array(plan.clusters)[is_compared]).tolist()),
+        out_of_fold=_balanced_accuracy(classes, out_of_fold, bags),
         unlike=_balanced_accuracy(classes, unlike, bags),
         random=_balanced_accuracy(classes, random, bags),
         fall=_fall(classes, unlike, random),
@@ -158,10 +158,16 @@ def measured_elsewhere(
     )
 
 
-def _shares(bags: LabelledBags, patients: NDArray[np.intp]) -> NDArray[np.float64]:
-    """(C,) shares of the classes; a class without a patient, which no member predicts, counts as half of one."""
-    counts = np.bincount(bags.classes[patients], minlength=len(bags.taxonomy.classes))
-    return np.asarray(np.maximum(counts, 0.5) / len(patients))
+def _predicted(members: Sequence[TrainedMember], bags: LabelledBags, options: TrainOptions) -> NDArray[np.intp]:
+    """(P,) class of each patient by the member that held it out, were all classes equally frequent."""
+    predicted = np.full(len(bags), -1)
+    for one in members:
+        logits = predict_bags(one.member, bags, one.split.own, options).logits.double().numpy()
+        # A member predicts at the class shares of its own training patients, which differ between clusters.
+        counts = np.bincount(bags.classes[one.split.train], minlength=logits.shape[1])
+        equal = np.where(counts > 0, logits - np.log(np.maximum(counts, 1)), -np.inf)
+        predicted[one.split.own] = equal.argmax(axis=1)
+    return predicted
 
 
 def _balanced_accuracy(classes: NDArray[np.intp], predicted: NDArray[np.intp], bags: LabelledBags) -> Estimate:

@@ -124,14 +124,15 @@ def _train_members(
         if not splits:
             raise
         plan = plan.given_up("the training was stopped by hand")
+    members = trained(splits)
     try:
         if not plan.why_not:
             fit(others)
-        elsewhere = measured_elsewhere(plan, bags, [] if plan.why_not else trained(others), options)
+        elsewhere = measured_elsewhere(plan, bags, members, [] if plan.why_not else trained(others), options)
     except (FinishEarly, TrainingRefused) as error:  # the model does not need these members
         why_not = "it was stopped by hand" if isinstance(error, FinishEarly) else str(error).rstrip(".")
-        elsewhere = measured_elsewhere(plan.given_up(why_not), bags, [], options)
-    return trained(splits), elsewhere, sum(history.seconds for history in histories.values())
+        elsewhere = measured_elsewhere(plan.given_up(why_not), bags, members, [], options)
+    return members, elsewhere, sum(history.seconds for history in histories.values())
 
 
 @dataclass(frozen=True)
