@@ -16,10 +16,11 @@ from tests.audit.factories import (
     halves,
 )
 
-from napari_caltomorph.audit.image_traits import border_traits, colour_traits, image_traits
+from napari_caltomorph.audit.image_traits import image_traits
 from napari_caltomorph.audit.run import audit_of_traits
 from napari_caltomorph.errors import CellUnreadable, SmearUnreadable
 from napari_caltomorph.smear import Smear, smear_from_array
+from napari_caltomorph.smear.image_traits import border_traits, colour_traits
 from napari_caltomorph.smear.sources import ArraySource
 from napari_caltomorph.synthetic import synthesize_patient
 

@@ -18,6 +18,7 @@ from napari_caltomorph.cohort import Cohort, with_types
 from napari_caltomorph.diagnosis.elsewhere import Elsewhere, Estimate
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.progress import Cancelled, Progress
+from napari_caltomorph.smear.image_traits import APPEARANCE
 from napari_caltomorph.synthetic import synthesize_patient
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
 from napari_caltomorph.training import FinishEarly, TrainProgress, plan_training, train
@@ -66,7 +67,7 @@ def made_up(in_second: dict[str, float] | None, *, cells_know: float, stain_seen
 
 def traits_of(cohort: Cohort, stain: NDArray[np.floating], rng: np.random.Generator) -> ImageTraits:
     noise = rng.normal(0, 0.3, (len(stain), 4))
-    borders = pd.DataFrame(noise + stain[:, None], index=cohort.table["patient_id"], columns=list("abcd"))
+    borders = pd.DataFrame(noise + stain[:, None], index=cohort.table["patient_id"], columns=APPEARANCE[:4])
     return ImageTraits(borders, borders, pd.DataFrame(index=borders.index), {})
 
 
@@ -144,7 +145,7 @@ def test_traits_that_tell_little_of_what_the_model_tells_are_no_shortcut():
 
 def test_a_cluster_of_few_patients_gets_the_nearest_others():
     values = np.r_[np.zeros(36), 10 + np.arange(4.0)] + np.linspace(0, 1, 40)
-    borders = pd.DataFrame({"a": values}, index=[f"p{i:02d}" for i in range(40)])
+    borders = pd.DataFrame({"grain": values}, index=[f"p{i:02d}" for i in range(40)])
     sizes = pd.DataFrame(index=borders.index)
     clusters = image_clusters(
         ImageTraits(borders, borders, sizes, {}), pd.Series(range(41), index=[*borders.index, "x"])

@@ -38,8 +38,7 @@ def image_clusters(traits: ImageTraits, groups: pd.Series) -> NDArray[np.intp]:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    table = pd.concat([traits.borders, traits.sizes.drop(columns="log cells", errors="ignore")], axis=1)
-    table = table.filter(regex="^(?!.*over cells)").reindex(groups.index).groupby(groups.to_numpy()).mean()
+    table = traits.appearance.reindex(groups.index).groupby(groups.to_numpy()).mean()
     is_measured = table.notna().any(axis=1).to_numpy()
     clusters = pd.Series(-1, index=table.index)
     if is_measured.sum() >= 2:

@@ -45,11 +45,14 @@ class Elsewhere(FrozenModel):
 
     @property
     def expected(self) -> Estimate | None:
-        """The balanced accuracy to expect of such images: that of the members out of fold, less the fall."""
+        """The balanced accuracy to expect of such images: that of the members out of fold, less the fall.
+
+        No more than out of fold: a fall below 0 is chance, or shows that the images do not matter.
+        """
         if self.fall is None or self.out_of_fold is None:
             return None
         value, low, high = (
-            None if fall is None else min(1.0, max(0.0, self.out_of_fold.value - fall))
+            None if fall is None else max(0.0, self.out_of_fold.value - max(0.0, fall))
             for fall in (self.fall.value, self.fall.high, self.fall.low)
         )
         assert value is not None
@@ -79,8 +82,8 @@ class Elsewhere(FrozenModel):
             return
         is_shown = self.fall.low is not None and self.fall.low > 0
         yield (
-            f"In other laboratories expect a balanced accuracy of {self.expected}, not {self.out_of_fold.value:.3f} as "
-            "out of fold (both as if all classes were equally frequent)."
+            f"In other laboratories expect a balanced accuracy of {self.expected}; out of fold it is "
+            f"{self.out_of_fold.value:.3f} (both as if all classes were equally frequent)."
         )
         yield (
             "Members that were trained without the patients of similar images (stain, background, size) predict these "
