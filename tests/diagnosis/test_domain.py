@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +14,7 @@ from safetensors.numpy import load, save
 from napari_caltomorph.diagnosis.domain import DOMAIN_FILE, TAILS, AspectResult, Domain, DomainResult
 from napari_caltomorph.diagnosis.domain_fit import LEAST_PATIENTS, fit_domain
 from napari_caltomorph.errors import ModelRefused
+from napari_caltomorph.smear.image_traits import APPEARANCE, SIZES
 
 WIDTH, EMBEDDING, MEMBERS = 10, 6, 3
 TYPES = np.random.default_rng(5).normal(scale=4, size=(4, WIDTH))
@@ -38,12 +42,52 @@ def fitted(patients=150, folds=None, cells=60):
 
 
 @pytest.fixture(scope="module")
-def domain():
-    return fitted()
+def domain(with_images):
+    return replace(with_images, images=None)
 
 
-def evaluated(domain, values):
-    return domain.compare(values, embedded(values))
+def evaluated(domain, values, traits=None):
+    return domain.compare(values, embedded(values), traits)
+
+
+def seen(seed, shift=0.0):
+    """Traits of a smear's images: stains differ between patients, by a few percent, and in all channels alike."""
+    rng = np.random.default_rng([8, seed])
+    stain = 0.2 + 0.02 * rng.normal() + shift
+    return {name: float(stain + 0.005 * rng.normal()) for name in APPEARANCE} | {"height": 144.0, "width": 144.0}
+
+
+@pytest.fixture(scope="module")
+def with_images():
+    bags = [smear(seed) for seed in range(150)]
+    traits = pd.DataFrame([seen(seed) for seed in range(150)])
+    return fit_domain(bags, np.stack([embedded(bag) for bag in bags], axis=1), np.arange(150) % MEMBERS, traits)
+
+
+def test_images_of_another_laboratory_are_noticed_where_features_are_not(domain, with_images):
+    usual = [evaluated(with_images, smear(60_000 + seed), seen(60_000 + seed)) for seed in range(300)]
+    assert 0.01 <= np.mean([one.is_outside for one in usual]) <= 0.10
+    assert [one.aspect for one in usual[0].aspects] == ["cells", "smear", "embedding", "images"]
+    for other in (seen(3, shift=0.15), seen(3) | {"height": 180.0, "width": 180.0}):
+        result = evaluated(with_images, smear(70_000), other)
+        assert result.is_outside
+        assert "background" in result.in_words
+        assert not evaluated(with_images, smear(70_000)).is_outside
+    assert evaluated(with_images, smear(3, shift=3), seen(3)).is_outside
+    assert evaluated(with_images, smear(5)) == evaluated(domain, smear(5), seen(5))
+
+
+def test_a_smear_whose_images_were_measured_in_part_is_compared_by_that_part(with_images):
+    part = {name: value for name, value in seen(9).items() if name in SIZES}
+    assert not evaluated(with_images, smear(9), part).is_outside
+    assert [one.aspect for one in evaluated(with_images, smear(9), {}).aspects] == ["cells", "smear", "embedding"]
+
+
+def test_a_cohort_of_few_images_has_no_images_in_its_domain():
+    traits = pd.DataFrame([seen(seed) if seed < 20 else {} for seed in range(40)])
+    bags = [smear(seed) for seed in range(40)]
+    embeddings = np.stack([embedded(bag) for bag in bags], axis=1)
+    assert fit_domain(bags, embeddings, np.arange(40) % MEMBERS, traits).images is None
 
 
 def test_patients_of_the_training_domain_are_called_outside_at_the_nominal_rate(domain):
@@ -166,12 +210,13 @@ def test_what_is_kept_holds_no_row_of_one_patient(domain):
     assert len(fitted(300).to_bytes(SEAL)) - count < 300 * 4 * 4 + 2000
 
 
-def test_a_saved_domain_gives_the_same_scores(domain, tmp_path):
-    path = tmp_path / DOMAIN_FILE
+@pytest.mark.parametrize("name", ["domain", "with_images"])
+def test_a_saved_domain_gives_the_same_scores(name, tmp_path, request):
+    domain, path = request.getfixturevalue(name), tmp_path / DOMAIN_FILE
     path.write_bytes(domain.to_bytes(SEAL))
     loaded = Domain.load(path, SEAL, WIDTH, [EMBEDDING] * MEMBERS)
     for seed in range(20):
-        one, other = evaluated(domain, smear(40_000 + seed)), evaluated(loaded, smear(40_000 + seed))
+        one, other = (evaluated(which, smear(40_000 + seed), seen(seed)) for which in (domain, loaded))
         assert other.p_value == pytest.approx(one.p_value, abs=0.02)
         assert [a.score for a in other.aspects] == pytest.approx([a.score for a in one.aspects], abs=0.02)
 
@@ -221,10 +266,15 @@ def test_sentence_names_where_the_smear_is_unlike_and_how_many_are_as_far_out():
         ("centre.0", lambda a: np.append(a[1:], np.float32(np.inf))),
         ("embedding_centre.0", lambda a: a + np.float32(1e30)),
         ("centre.0", lambda a: a.astype(int)),
+        ("images.centre", lambda a: a[:, 1:]),
+        ("images.spread", lambda a: a * 0),
+        ("images.scale", lambda a: -a),
+        ("images.unseen.1", lambda a: a[:, ::-1]),
+        ("images.precision", lambda a: a[0]),
     ],
 )
-def test_measurements_of_another_shape_type_or_impossible_value_are_refused(domain, tmp_path, name, spoil):
-    tensors = load(domain.to_bytes(SEAL))
+def test_measurements_of_another_shape_type_or_impossible_value_are_refused(with_images, tmp_path, name, spoil):
+    tensors = load(with_images.to_bytes(SEAL))
     tensors[name] = np.ascontiguousarray(spoil(tensors[name]))
     (tmp_path / DOMAIN_FILE).write_bytes(save(tensors, metadata={"seal": SEAL}))
     with pytest.raises(ModelRefused, match=r"domain\.safetensors .*get the model again"):

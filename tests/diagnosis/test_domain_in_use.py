@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from napari_caltomorph.diagnosis import Ensemble, Prediction, export_model, find_model
@@ -15,6 +16,7 @@ from napari_caltomorph.diagnosis.domain_fit import fit_domain
 from napari_caltomorph.diagnosis.model_file import ModelDescription
 from napari_caltomorph.diagnosis.prediction_files import patient_row
 from napari_caltomorph.errors import ModelRefused
+from napari_caltomorph.explanation.changed_bags import what_if
 
 
 @pytest.fixture(scope="module")
@@ -172,3 +174,17 @@ def test_the_shipped_demo_has_a_small_domain():
     assert Ensemble.load(demo).domain.patients == 480
     shipped = [*demo.iterdir(), *demo.parents[1].glob("encoding/*.safetensors")]
     assert sum(path.stat().st_size for path in shipped) < 8_000_000
+
+
+def test_images_of_another_laboratory_are_still_noticed_when_cells_are_left_out(ensemble, make_features):
+    patients = [make_features(40, seed=seed) for seed in range(60)]
+    embeddings = np.stack([ensemble.member_outputs(one).embeddings for one in patients], axis=1)
+    usual = [{"height": 144.0, "width": 144.0, "grain": 1 + seed % 7 / 50} for seed in range(60)]
+    domain = fit_domain([one.values for one in patients], embeddings, np.arange(60) % 3, pd.DataFrame(usual))
+    features = make_features(60, seed=901)
+    prediction = replace(ensemble, domain=domain).predict(features, traits=usual[0] | {"height": 99.0})
+    without = what_if(replace(ensemble, domain=domain), prediction, features, [3])
+    for one in (prediction, without):
+        assert one.is_outside_domain
+        assert any("background" in warning for warning in one.warnings)
+    assert Prediction.model_validate_json(prediction.model_dump_json()).image_traits == prediction.image_traits

@@ -18,16 +18,18 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 from safetensors.numpy import save
 
+from napari_caltomorph.diagnosis.image_domain import ImageDomain, as_far_out
 from napari_caltomorph.diagnosis.options import FrozenModel
 from napari_caltomorph.errors import ModelRefused
 from napari_caltomorph.reading import explained, read_arrays, refuse_misfit
 
-Aspect = Literal["cells", "smear", "embedding"]
+Aspect = Literal["cells", "smear", "embedding", "images"]
 
 IN_WORDS: dict[Aspect, str] = {
     "cells": "its single cells",
     "smear": "the average of its cells",
     "embedding": "its embeddings",
+    "images": "its images away from the cells (stain, background, size)",
 }
 FALSE_WARNING_RATE = 0.05
 """Share of smears of the training domain itself that are called unlike it: the nominal rate of false warnings."""
@@ -159,43 +161,38 @@ class Domain:
     # each patient's total; every row is sorted separately
     held_out: tuple[Numbers, ...]
     cell_distances: Numbers  # (T,): the distances that the shares `TAILS` of the held-out patients' cells exceed
+    images: ImageDomain | None = None  # None where the training patients had no images, and in older models
 
     @property
     def patients(self) -> int:
         """The number of patients that were measured by a member that was not trained on them."""
         return sum(rows.shape[1] for rows in self.held_out)
 
-    def compare(self, values: Numbers, embeddings: Numbers) -> DomainResult:
+    def compare(self, values: Numbers, embeddings: Numbers, traits: Mapping[str, float] | None = None) -> DomainResult:
         """Compare a smear, its cells (N, D) and its embeddings (M, E) by each member, with the training cohort.
+
+        `traits` are those of its images, where it has images. The rate of false warnings is the same with and without.
 
         Cross-conformal p-values (Vovk 2015): each member ranks the smear among the patients it was not trained on. A
         smear of the training domain is called outside at about the nominal level; the proven bound is twice that.
         """
         measured = [m.distances(values, e) for m, e in zip(self.members, embeddings, strict=True)]
         scores = np.stack([with_total((aspects - self.scale[:, 0]) / self.scale[:, 1]) for aspects, _ in measured])
-        as_far = np.array(
-            [
-                [len(row) - np.searchsorted(row, score, side="left") for row, score in zip(rows, mine, strict=True)]
-                for rows, mine in zip(self.held_out, scores, strict=True)
-            ]
-        ).sum(axis=0)
-        p_values = (as_far + 1) / (self.patients + 1)  # (A + 1,)
+        p_values = (as_far_out(self.held_out, scores.T) + 1) / (self.patients + 1)  # (A + 1,)
         pooled = np.concatenate(self.held_out, axis=1)
-        aspects = tuple(
-            AspectResult(
-                aspect=aspect,
-                p_value=float(p_values[i]),
-                score=float(scores[:, i].mean()),
-                reference=tuple(np.quantile(pooled[i], np.linspace(0, 1, _STEPS)).round(4).tolist()),
-            )
-            for i, aspect in enumerate(ASPECTS)
-        )
+        aspects = [_aspect(name, p_values[i], scores[:, i], pooled[i]) for i, name in enumerate(ASPECTS)]
+        p_value, patients = p_values[-1], self.patients
+        if self.images is not None and traits:
+            of_images, patients = self.images.scores(traits, scores[:, -1]), self.images.patients
+            p_image, p_value = (as_far_out(self.images.held_out, of_images) + 1) / (patients + 1)
+            pooled = np.concatenate(self.images.held_out, axis=1)
+            aspects.append(_aspect("images", p_image, of_images[0], pooled[0]))
         cells = np.mean([cells for _, cells in measured], axis=0)
         tails = np.interp(cells, self.cell_distances, TAILS, right=0.0)
         return DomainResult(
-            p_value=float(p_values[-1]),
-            patients=self.patients,
-            aspects=aspects,
+            p_value=float(p_value),
+            patients=patients,
+            aspects=tuple(aspects),
             cell_tails=tuple(tails.round(6).tolist()),
         )
 
@@ -206,6 +203,8 @@ class Domain:
             "cell_distances": self.cell_distances.astype(np.float32),
             **{f"unseen.{k}": rows.astype(np.float32) for k, rows in enumerate(self.held_out)},
         }
+        if self.images is not None:
+            tensors |= {name: values.astype(np.float32) for name, values in self.images.to_tensors().items()}
         for name, tensor in _MEMBER_TENSORS.items():
             # Three digits less do not change a distance, and halve the file.
             kind = np.float16 if name in ("axes", "cell_centres", "embedding_basis") else np.float32
@@ -231,7 +230,18 @@ class Domain:
                 raise ValueError("distances in it are not sorted")
             if not (tensors["scale"][:, 1] > 0).all() or not sum(one.shape[1] for one in held_out):
                 raise ValueError("it has no scale, or no patients")
-        return cls(members, tensors["scale"], held_out, tensors["cell_distances"])
+            images = ImageDomain.of_tensors(tensors, len(members))
+        return cls(members, tensors["scale"], held_out, tensors["cell_distances"], images)
+
+
+def _aspect(aspect: Aspect, p_value: float, scores: Numbers, reference: Numbers) -> AspectResult:
+    """Return one aspect from its scores by each member, (M,), and those of all held-out patients."""
+    return AspectResult(
+        aspect=aspect,
+        p_value=float(p_value),
+        score=float(scores.mean()),
+        reference=tuple(np.quantile(reference, np.linspace(0, 1, _STEPS)).round(4).tolist()),
+    )
 
 
 def squared_distances(points: Numbers, centres: Numbers) -> NDArray[np.float64]:

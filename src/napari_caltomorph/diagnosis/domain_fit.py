@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from napari_caltomorph.diagnosis.domain import TAILS, Domain, MemberDomain, robust_scale, with_total
+from napari_caltomorph.diagnosis.image_domain import fit_images
 
 LEAST_PATIENTS = 19
 """With fewer, no p-value can be 5 % or less."""
@@ -21,12 +23,16 @@ _CELLS_KEPT = 500
 
 
 def fit_domain(
-    bags: Sequence[NDArray[np.float32]], embeddings: NDArray[np.float32], held_out_by: NDArray[np.integer]
+    bags: Sequence[NDArray[np.float32]],
+    embeddings: NDArray[np.float32],
+    held_out_by: NDArray[np.integer],
+    traits: pd.DataFrame | None = None,
 ) -> Domain | None:
     """Measure the training domain; None where fewer than `LEAST_PATIENTS` patients were held out from a member.
 
     `bags` are the cells (N, D) of each of P patients, `embeddings` (M, P, E) those of each patient by each member.
     `held_out_by` (P,) is the member that was not trained on the patient: -1 where no member was, -2 where all were.
+    `traits` has a row a patient, of what their images show away from the cells, where they have images.
 
     Each patient has the same weight, however many cells there are. Within-smear covariance is shrunk towards a multiple
     of the identity, more with fewer cells; between-smear covariance and that of the embeddings as in Ledoit and Wolf
@@ -50,7 +56,12 @@ def fit_domain(
     scores = with_total((np.stack([aspects for aspects, _ in measured]) - scale[:, 0]) / scale[:, 1])
     held_out = tuple(np.sort(scores[held_out_by[known] == k].T, axis=1) for k in range(len(members)))
     cells = np.concatenate([cells[:: max(1, len(cells) // _CELLS_KEPT)] for _, cells in measured])
-    return Domain(tuple(members), scale, held_out, np.quantile(cells, 1 - TAILS))
+    images = None
+    if traits is not None:
+        totals = np.zeros(len(bags))
+        totals[known] = scores[:, -1]
+        images = fit_images(traits, held_out_by, totals)
+    return Domain(tuple(members), scale, held_out, np.quantile(cells, 1 - TAILS), images)
 
 
 def _scatter_of_groups(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,7 +105,12 @@ class Ensemble:
         return TrainingPatients.load(self.folder, self.description)
 
     def predict(
-        self, features: Features, *, alone: NDArray[np.float64] | None = None, progress: OnProgress = ignore
+        self,
+        features: Features,
+        *,
+        alone: NDArray[np.float64] | None = None,
+        traits: Mapping[str, float] | None = None,
+        progress: OnProgress = ignore,
     ) -> Prediction:
         """Diagnose one patient from a bag of cells.
 
@@ -116,6 +121,9 @@ class Ensemble:
         alone : ndarray, optional
             (N, C) float64: `Prediction.alone` of these cells, where it is known. It does not depend on the other
             cells of a bag.
+        traits : mapping of str to float, optional
+            What its images show away from the cells (`smear.image_traits.appearance`), to compare with the training
+            cohort; without it the features alone are compared.
         progress : callable
             See `OnProgress`.
 
@@ -133,7 +141,7 @@ class Ensemble:
         description = self.description
         outputs = run_with_cells(self.members, features, alone=alone is None, progress=progress)
         target = description.hemoglobin
-        domain = self.domain_of(features, outputs.bag)
+        domain = self.domain_of(features, outputs.bag, traits)
         return Prediction(
             patient_id=features.patient_id,
             smear_fingerprint=features.origin.smear_fingerprint,
@@ -156,6 +164,7 @@ class Ensemble:
             attention_kind=description.aggregator.attention_kind,
             alone=outputs.alone if alone is None else alone,
             domain=domain,
+            image_traits=dict(traits or {}),
             warnings=(*self.warnings(features, domain), *filter(None, [description.training.unfinished])),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             library_version=library_version(),
@@ -218,9 +227,11 @@ class Ensemble:
             ("preprocessing", origin.preprocessing, need.preprocessing),
         ]
 
-    def domain_of(self, features: Features, outputs: MemberOutputs) -> DomainResult | None:
+    def domain_of(
+        self, features: Features, outputs: MemberOutputs, traits: Mapping[str, float] | None = None
+    ) -> DomainResult | None:
         """Compare a smear, by the outputs of all members, with the training cohort; None without a training domain."""
-        return None if self.domain is None else self.domain.compare(features.values, outputs.embeddings)
+        return None if self.domain is None else self.domain.compare(features.values, outputs.embeddings, traits)
 
     def warnings(self, features: Features, domain: DomainResult | None = None) -> tuple[str, ...]:
         """Return what a reader must know about these features and their domain before using the prediction."""

@@ -19,6 +19,7 @@ from napari_caltomorph.encoding.run import encode, kept_features
 from napari_caltomorph.errors import FeaturesRefused, ModelRefused, WeightsRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import Smear, check_smear
+from napari_caltomorph.smear.image_traits import appearance
 from napari_caltomorph.storage import home
 
 
@@ -110,7 +111,9 @@ class Predictor:
         encoder, ensemble = self.encoder, self.ensemble
         if smear.grades is None:
             smear = check_smear(smear, progress=progress)
-        prediction = ensemble.predict(self._encode(smear, encoder, progress), progress=progress)
+        features = self._encode(smear, encoder, progress)
+        has_images = ensemble.domain is not None and ensemble.domain.images is not None
+        prediction = ensemble.predict(features, traits=appearance(smear) if has_images else None, progress=progress)
         return smear, prediction.model_copy(
             update={
                 "smear_path": smear.place,

@@ -79,6 +79,8 @@ class Prediction(FrozenModel, arbitrary_types_allowed=True, protected_namespaces
     calibration: Calibration | None = None
     # Whether the smear is like the training cohort; None where the model has no training domain
     domain: DomainResult | None = None
+    # What its images show away from the cells, where they were measured for `domain`
+    image_traits: dict[str, float] = {}  # noqa: RUF012 (pydantic copies it)
     # The N cells of the bag, and their types where sub-folders named them
     cells: tuple[str, ...]
     labels: tuple[str | None, ...]

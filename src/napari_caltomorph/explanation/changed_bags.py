@@ -45,7 +45,7 @@ def what_if(
     if not len(kept):
         raise ExplanationRefused("A diagnosis needs at least one cell: leave one in.")
     bag = features.of_cells([prediction.cells[i] for i in kept])
-    changed = ensemble.predict(bag, alone=prediction.alone[kept], progress=progress)
+    changed = ensemble.predict(bag, alone=prediction.alone[kept], traits=prediction.image_traits, progress=progress)
     by_hand = (LeftOutCell(cell=prediction.cells[i], reason=str(Reason.BY_HAND), note="", by="user") for i in out)
     return changed.model_copy(
         update={

@@ -37,7 +37,12 @@ _ORDER_COLORS = {"attention": "#0072b2", "contribution": "#d55e00", "alone": "#0
 _OTHER_COLOR = "#cc79a7"
 _TITLES = {"deletion": "Deletion: first cells removed", "insertion": "Insertion: first cells only"}
 _BETTER = {"deletion": "lower is better", "insertion": "higher is better"}
-_ASPECTS: dict[Aspect, str] = {"cells": "single cells", "smear": "average cell", "embedding": "members' view"}
+_ASPECTS: dict[Aspect, str] = {
+    "cells": "single cells",
+    "smear": "average cell",
+    "embedding": "members' view",
+    "images": "background",
+}
 # As a multiple of the distance of the farthest training patient; a smear beyond it is drawn at the edge.
 _FARTHEST = 1.6
 _CERTAINTY_BINS = 12

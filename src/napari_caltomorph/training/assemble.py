@@ -53,10 +53,14 @@ def assemble(
     trained: list[TrainedMember],
     options: TrainOptions,
     *,
+    traits: pd.DataFrame | None,
     elsewhere: Elsewhere,
     seconds: float,
 ) -> Ensemble:
-    """Return the ensemble of some trained members, at least one; `seconds` is the duration of the training."""
+    """Return the ensemble of some trained members, at least one; `seconds` is the duration of the training.
+
+    `traits` are those of the patients' images, for the training domain.
+    """
     members = tuple(one.member for one in trained)
     out_of_fold = _out_of_fold(bags, trained, options)
     description = ModelDescription(
@@ -87,7 +91,7 @@ def assemble(
     )
     # -2: all members were trained on the patient
     held_out_by = patients.table["fold"].fillna(-2).to_numpy(dtype=np.intp)
-    domain = fit_domain(bags.values, patients.embeddings.float().numpy(), held_out_by)
+    domain = fit_domain(bags.values, patients.embeddings.float().numpy(), held_out_by, traits)
     return Ensemble(description, members, patients, domain=domain)
 
 

@@ -20,6 +20,7 @@ from napari_caltomorph.audit.image_traits import ImageTraits, image_traits
 from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.cohort.splits import independent_groups
 from napari_caltomorph.diagnosis.elsewhere import Elsewhere, Estimate
+from napari_caltomorph.diagnosis.image_domain import TRAITS
 from napari_caltomorph.diagnosis.options import FrozenModel
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.progress import OnProgress, ignore
@@ -49,6 +50,12 @@ class ElsewherePlan(FrozenModel):
     random: tuple[int, ...] = ()  # (P,)
     untested: tuple[str, ...] = ()
     traits_alone: dict[str, Estimate] = Field(default_factory=dict)
+    appearance: tuple[tuple[float | None, ...], ...] = ()  # (P, T) `ImageTraits.appearance`; empty without images
+
+    @property
+    def image_traits(self) -> pd.DataFrame | None:
+        """(P, T) traits of the images for the training domain; None where none were measured."""
+        return pd.DataFrame(self.appearance, columns=list(TRAITS), dtype=float) if self.appearance else None
 
     def given_up(self, why_not: str) -> ElsewherePlan:
         """Return it with the reason why nothing is measured after all."""
@@ -93,6 +100,7 @@ def plan_of_traits(cohort: Cohort, bags: LabelledBags, traits: ImageTraits, opti
     """Return the plan where the images were measured already."""
     groups = pd.Series(independent_groups(bags.table), index=bags.table["patient_id"].astype(str))
     clusters = np.where(bags.folds < 0, -1, image_clusters(traits, groups))
+    seen = traits.appearance.reindex(index=groups.index, columns=list(TRAITS))
     alone = {name: _estimate(one) for name, one in traits_alone(cohort, bags.table, traits).items()}
     is_in, names = clusters >= 0, np.array(bags.taxonomy.names)
     by_cluster = np.stack([np.bincount(bags.classes[clusters == one], minlength=len(names)) for one in (0, 1)])
@@ -115,6 +123,7 @@ def plan_of_traits(cohort: Cohort, bags: LabelledBags, traits: ImageTraits, opti
         random=tuple(_random_parts(clusters, bags.classes, groups.to_numpy(), options.seed).tolist()),
         untested=untested,
         traits_alone=alone,
+        appearance=tuple(tuple(None if np.isnan(one) else one for one in row) for row in seen.to_numpy().tolist()),
     )
     try:
         plan.splits(bags, options)

@@ -81,7 +81,9 @@ def train(
         trained, elsewhere, earlier = _train_members(cohort, place, bags, plan, options, work, progress)
         seconds = earlier + time.monotonic() - start
         name = cohort.name if model_folder is None else model_folder.name
-        ensemble = assemble(name, cohort, bags, trained, options, elsewhere=elsewhere, seconds=seconds)
+        ensemble = assemble(
+            name, cohort, bags, trained, options, traits=plan.image_traits, elsewhere=elsewhere, seconds=seconds
+        )
         # A process killed while it saves leaves partial files in the training's folder, which a resumed one removes.
         return ensemble if model_folder is None else ensemble.save(model_folder, scratch=work)
 
