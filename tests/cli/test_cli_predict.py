@@ -57,7 +57,7 @@ def test_a_patient_is_predicted_in_a_real_process(run_process, smear, tmp_path):
         assert f"{name} {probability:.2f}" in text
     (first, p), (second, q) = prediction.top(2)
     assert f"{first} {p:.2f}, then {second} {q:.2f} (difference {p - q:.2f})" in text
-    assert "the threshold 0.5 (the paper's operating point" in text
+    assert "the threshold 0.5 (more probably malignant than not)" in text
     assert "g/dl (90% of unseen patients:" in text
     assert "Only 12 cells" in text
     assert "synthetic" in text
@@ -73,6 +73,23 @@ def test_an_own_model_names_the_origin_of_its_threshold(run, smear, tiny_model, 
     assert "the threshold 0.4 (Youden, on the test cohort)" in text
     assert "synthetic" not in text
     assert "Hemoglobin" not in text
+
+
+@pytest.mark.parametrize("stated", ["0", "1", "nan", "ten"])
+def test_a_prevalence_that_is_none_is_refused_in_one_line(run, smear, tmp_path, stated):
+    code, _, err = run("predict", smear, "--model", "demo", "--out", tmp_path / "results", "--prevalence", stated)
+    assert code == 2
+    assert "--prevalence" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_stated_prevalence_is_next_to_the_malignancy_with_what_it_assumes(run, smear, tmp_path):
+    code, out, _ = run("predict", smear, "--model", "demo", "--out", tmp_path / "results", "--prevalence", "0.01")
+    prediction = Prediction.load(tmp_path / "results")
+    assert code == 0
+    text = " ".join(out.split())
+    assert f"Malignant {prediction.malignancy:.2f} at the stated prevalence, 1 %" in text
+    assert "only the shares differ" in text
 
 
 def test_each_predicts_every_patient_folder(run, patients, tmp_path):

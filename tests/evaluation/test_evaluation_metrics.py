@@ -130,6 +130,21 @@ def test_calibration_error_is_that_of_a_loop_over_the_bins():
     assert "a perfectly calibrated model would show" in evaluation.headline["ece"].remark
 
 
+def test_malignancy_has_its_own_calibration_error_and_its_mean_is_compared_with_the_share():
+    """A model that is sure of the class may still promise too much malignancy: the top class does not show it."""
+    truth, probabilities = simulated((60, 50, 40, 50), seed=1)
+    evaluation = evaluation_of(truth, probabilities)
+    malignancy, is_malignant = probabilities[:, :2].sum(axis=1), np.isin(truth, list(MALIGNANT))
+    place = np.minimum(np.ceil(malignancy * 15).astype(int) - 1, 14)
+    distance = np.bincount(place, weights=malignancy - is_malignant, minlength=15)
+    assert value(evaluation.headline["malignant_ece"]) == pytest.approx(np.abs(distance).sum() / 200)
+    assert "a perfectly calibrated model would show" in evaluation.headline["malignant_ece"].remark
+    bias = evaluation.headline["malignancy_bias"]
+    assert value(bias) == pytest.approx(malignancy.mean() - is_malignant.mean())
+    spread = 1.96 * (malignancy - is_malignant).std() / np.sqrt(200)
+    assert (bias.low, bias.high) == pytest.approx((bias.value - spread, bias.value + spread), abs=spread / 5)
+
+
 def test_hemoglobin_by_hand():
     rng = np.random.default_rng(4)
     truth, probabilities = simulated((20, 15, 10, 25))

@@ -24,7 +24,7 @@ from tests.evaluation.factories import TAXONOMY, evaluation_of, simulated
 from tests.fuzz.mutations import Seed, mutated, mutated_json, places
 
 from napari_caltomorph.cohort import Cohort, with_types
-from napari_caltomorph.diagnosis import Ensemble, ModelDescription, TransformerOptions
+from napari_caltomorph.diagnosis import Ensemble, ModelDescription, Prevalence, TransformerOptions
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.domain_fit import fit_domain
 from napari_caltomorph.diagnosis.model_file import EncoderNeed
@@ -104,7 +104,7 @@ def prediction() -> bytes:
             "original": made,
         }
     )
-    return fewer.model_dump_json().encode()
+    return fewer.with_prevalence(Prevalence(trained=0.2, stated=0.1)).model_dump_json().encode()
 
 
 @cache

@@ -14,8 +14,8 @@ import pytest
 
 from napari_caltomorph.cohort import FoundPatient
 from napari_caltomorph.csv_files import read_csv
-from napari_caltomorph.diagnosis import Prediction, PredictOptions, Predictor
-from napari_caltomorph.errors import DiskFull, OutputRefused
+from napari_caltomorph.diagnosis import Prediction, PredictOptions, Predictor, find_model
+from napari_caltomorph.errors import DiskFull, ModelRefused, OutputRefused
 from napari_caltomorph.jobs import PatientProgress, predict_patients
 from napari_caltomorph.progress import Cancelled
 from napari_caltomorph.smear import check_smear, read_smear, smear_fingerprint
@@ -67,6 +67,33 @@ def test_what_is_done_is_not_computed_again(predictor, patients, tmp_path):
     assert outcomes(again) == ["kept"] * 3
     assert [one.prediction for one in again] == [one.prediction for one in first]
     assert (tmp_path / "out" / "predictions.csv").read_bytes() == table
+
+
+def test_another_prevalence_moves_what_is_done_without_computing_it_again(predictor, patients, tmp_path):
+    before = predict_patients(patients, tmp_path / "out", predictor)
+    stated = Predictor(predictor.options.model_copy(update={"prevalence": 0.01}))
+    after = predict_patients(patients, tmp_path / "out", stated)
+    assert outcomes(after) == ["kept"] * 3
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    for was, now, malignancy in zip(before, after, table["malignancy"], strict=True):
+        assert now.prediction == was.prediction.at_prevalence(0.01)
+        assert Prediction.load(now.file) == now.prediction
+        assert malignancy == pytest.approx(now.prediction.malignancy)
+    assert list(table["prevalence"]) == [0.01] * 3
+    assert list(table["training_prevalence"]) == [predictor.description.prevalence.trained] * 3
+    assert stated.predict(patients["p1"].read())[1].malignancy == after[0].prediction.malignancy
+
+
+def test_a_prevalence_that_a_model_cannot_be_moved_to_is_refused_before_the_first_patient(
+    patients, tmp_path, predictor
+):
+    folder = shutil.copytree(find_model("demo"), tmp_path / "model")
+    description = json.loads((folder / "model.json").read_text())
+    description["training"]["patients"] = {}
+    (folder / "model.json").write_text(json.dumps(description))
+    stated = Predictor(PredictOptions(model=str(folder), device="cpu", prevalence=0.1))
+    with pytest.raises(ModelRefused, match="without a prevalence"):
+        predict_patients(patients, tmp_path / "out", stated)
 
 
 def test_another_image_another_model_or_a_damaged_file_is_computed_again(predictor, patients, tmp_path):

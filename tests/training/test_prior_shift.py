@@ -10,6 +10,7 @@ from tests.training.factories import ORIGIN, tiny
 
 from napari_caltomorph.diagnosis.inference import softmax
 from napari_caltomorph.taxonomy import Taxonomy, caltomorph_taxonomy
+from napari_caltomorph.training.assemble import default_threshold
 from napari_caltomorph.training.bags import LabelledBags
 from napari_caltomorph.training.fit import fit_member
 from napari_caltomorph.training.folds import MemberSplit
@@ -51,6 +52,21 @@ def test_the_mean_malignancy_is_the_share_of_malignant_patients_however_training
     assert malignancy.mean() == pytest.approx(truth.mean(), abs=0.04)
     top = malignancy >= np.quantile(malignancy, 0.9)  # where a model of equal classes promises three times as many
     assert malignancy[top].mean() == pytest.approx(truth[top].mean(), abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("taxonomy", "options", "is_the_papers"),
+    [
+        (KNOWN, {"recipe": "paper"}, True),
+        (KNOWN, {"recipe": "paper", "balance": "weights"}, False),
+        (TWO, {"recipe": "paper"}, False),
+        (KNOWN, {}, False),
+    ],
+)
+def test_the_papers_operating_point_is_of_the_papers_classes_trained_as_published(taxonomy, options, is_the_papers):
+    threshold = default_threshold(taxonomy, tiny(**options))
+    assert threshold.value == 0.5
+    assert ("paper" in threshold.rule) == is_the_papers
 
 
 def test_the_shift_is_of_the_members_own_patients_and_a_class_without_any_counts_as_half_a_patient():

@@ -24,7 +24,7 @@ from tests.training.factories import (
     write_cohort,
 )
 
-from napari_caltomorph.diagnosis import Ensemble, PredictOptions
+from napari_caltomorph.diagnosis import Ensemble, PredictOptions, Prevalence
 from napari_caltomorph.diagnosis.installed import export_model
 from napari_caltomorph.diagnosis.model_folder import TrainingPatients
 from napari_caltomorph.diagnosis.predict import Predictor
@@ -77,6 +77,8 @@ def test_the_description_records_the_training(model):
         "width": WIDTH,
     }
     assert description.threshold.value == 0.5
+    assert description.threshold.rule == "more probably malignant than not"  # not the paper's: other classes, balanced
+    assert description.prevalence == Prevalence(trained=2 / 3)
     assert description.calibration is None
     assert not description.synthetic
     assert "torch" in description.library_versions

@@ -252,8 +252,9 @@ def _show_undefined(evaluation: Evaluation) -> None:
         reasons.setdefault(overall.remark, []).append("hemoglobin")
     for reason, names in reasons.items():
         say(f"- Undefined, {reason}: {', '.join(names)}.")
-    if evaluation.headline["ece"].is_defined:
-        say(f"- ECE: {evaluation.headline['ece'].remark}.")
+    for name in ("ece", "malignant_ece"):
+        if evaluation.headline[name].is_defined:
+            say(f"- {METRICS[name].title}: {evaluation.headline[name].remark}.")
 
 
 def _short(metric: Metric, between: str = "-") -> str:

@@ -11,6 +11,7 @@ from rich.text import Text
 from napari_caltomorph.cli.console import console, say, say_line, table
 from napari_caltomorph.diagnosis import add_model, export_model, find_model, installed_models, read_description
 from napari_caltomorph.diagnosis.model_card import model_card
+from napari_caltomorph.diagnosis.prevalence import percent
 from napari_caltomorph.encoding import ENCODERS, find_weights
 from napari_caltomorph.errors import ModelRefused, WeightsMissing
 
@@ -31,7 +32,7 @@ Install a model that you received; export one without its private part:
 @app.command(name="list")
 def list_models() -> None:
     """List the models that `--model` takes by name."""
-    overview = table("Model", "Classes", "Ensemble", "Encoder", "Trained on")
+    overview = table("Model", "Classes", "Ensemble", "Encoder", "Trained on", "Malignant")
     broken = []
     for name, folder in installed_models().items():
         try:
@@ -41,8 +42,10 @@ def list_models() -> None:
             continue
         counts = str(len(model.taxonomy.classes)), model.members_in_words
         trained_on = Text("synthetic cells", "yellow") if model.synthetic else "patients"
-        overview.add_row(name, *counts, model.encoder.name or "unknown", trained_on)
+        holds_at = "unknown" if model.prevalence is None else percent(model.prevalence.trained)
+        overview.add_row(name, *counts, model.encoder.name or "unknown", trained_on, holds_at)
     console.print(overview)
+    say("Malignant: the share of malignant patients at which the probabilities hold; state yours with --prevalence.")
     say("\nFolders", style="bold")
     for name, folder in installed_models().items():
         say_line(f"  {name}: {folder}")

@@ -26,10 +26,16 @@ from napari_caltomorph.cli.console import (
     say_line,
 )
 from napari_caltomorph.cohort import find_patients, named_patients
-from napari_caltomorph.diagnosis import NO_ATTENTION, Prediction, PredictOptions, find_model, read_description
+from napari_caltomorph.diagnosis import (
+    NO_ATTENTION,
+    Prediction,
+    PredictOptions,
+    SmearOptions,
+    find_model,
+    read_description,
+)
 from napari_caltomorph.diagnosis.prediction_files import CELL_TABLE, PATIENT_TABLE, refuse_repeated_ids
 from napari_caltomorph.differential import Probe
-from napari_caltomorph.encoding import ComputeOptions
 from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.jobs import PatientProgress, PatientResult, predict_patients
 from napari_caltomorph.progress import OnProgress, Progress
@@ -70,7 +76,7 @@ def predict(
     slides: bool = False,
     report: bool = False,
     probe: Path | None = None,
-    compute: Annotated[ComputeOptions, Parameter(name="*")] = ComputeOptions(),  # noqa: B008 (frozen)
+    chosen: Annotated[SmearOptions, Parameter(name="*")] = SmearOptions(),  # noqa: B008 (frozen)
 ) -> int:
     """Diagnose smears, and rank the cells that made the diagnosis.
 
@@ -88,9 +94,9 @@ def predict(
     """
     if probe is not None and not report:
         return fail("--probe counts cells for the report: add --report, or use `caltomorph differential`.", code=2)
-    options = PredictOptions(model=model, **compute.model_dump())
+    options = PredictOptions(model=model, **chosen.model_dump())
     refuse_unwritable(out)
-    read_description(find_model(model))
+    read_description(find_model(model)).prevalence_at(options.prevalence)
     cell_types = None if probe is None else Probe.load(probe)
     if each:
         found = [patient for path in smears for patient in find_patients(path, slides=slides).items()]
@@ -178,9 +184,11 @@ def show_prediction(prediction: Prediction) -> None:
 def show_known(prediction: Prediction, file: Path | None) -> None:
     """Write in one line that a patient was done before, and what to do to have it computed again."""
     name, probability = prediction.top(1)[0]
+    stated = prediction.prevalence is not None and prediction.prevalence.stated is not None
+    where = f" {prediction.prevalence}" if stated else ""
     say_line(
-        f"{prediction.patient_id}: {name} {probability:.2f}, as predicted on {prediction.created[:10]}; to predict it "
-        f"again, remove {file}"
+        f"{prediction.patient_id}: {name} {probability:.2f}{where}, as predicted on {prediction.created[:10]}; "
+        f"to predict it again, remove {file}"
     )
 
 
@@ -210,14 +218,11 @@ def _bars(prediction: Prediction) -> Table:
 
 def _sentences(prediction: Prediction) -> list[tuple[str, str]]:
     (first, p_first), (second, p_second) = prediction.top(2)
-    threshold = prediction.threshold
-    side = "at or above" if prediction.is_malignant else "below"
-    who = f"{threshold.rule}, on {threshold.cohort}" if threshold.cohort else threshold.rule
     then = f"then {second} {p_second:.2f} (difference {prediction.delta_probability:.2f})"
     found = [
         ("Diagnosis", f"{first} {p_first:.2f}, {then}"),
         *([("Not excluded", words)] if (words := prediction.prediction_set_in_words) else []),
-        ("Malignant", f"{prediction.malignancy:.2f}, {side} the threshold {threshold.value:g} ({who})"),
+        ("Malignant", f"{prediction.malignancy_in_words} ({prediction.shown_threshold.in_words})"),
     ]
     if prediction.hemoglobin is not None:
         text = f"{prediction.hemoglobin:.1f} g/dl"
@@ -233,7 +238,7 @@ def _sentences(prediction: Prediction) -> list[tuple[str, str]]:
 def _model(prediction: Prediction) -> Text:
     name = prediction.model_name
     text = Text(name if "synthetic" in name or not prediction.synthetic else f"{name} (synthetic)")
-    text.append(f"; {prediction.calibration_in_words[0].lower()}{prediction.calibration_in_words[1:]}")
+    text.append(f"; {prediction.probabilities_in_words[0].lower()}{prediction.probabilities_in_words[1:]}")
     if prediction.synthetic:
         text.append("\nSynthetic: trained on synthetic cells, it knows nothing about real blood.", "yellow")
     return text

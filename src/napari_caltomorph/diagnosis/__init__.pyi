@@ -8,12 +8,14 @@ from .options import (
     MaxOptions,
     MeanOptions,
     PredictOptions,
+    SmearOptions,
     TransformerOptions,
     WbcmilOptions,
 )
 from .predict import Predictor
 from .prediction import NO_ATTENTION, Prediction
 from .prediction_files import save_predictions
+from .prevalence import Prevalence
 
 __all__ = [
     "AGGREGATOR_OPTIONS",
@@ -28,6 +30,8 @@ __all__ = [
     "PredictOptions",
     "Prediction",
     "Predictor",
+    "Prevalence",
+    "SmearOptions",
     "TrainingRecord",
     "TransformerOptions",
     "WbcmilOptions",

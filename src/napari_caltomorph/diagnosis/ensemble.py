@@ -158,6 +158,7 @@ class Ensemble:
             hemoglobin_error=None if target is None else target.error,
             threshold=description.threshold,
             calibration=description.calibration,
+            prevalence=description.prevalence,
             cells=features.cells,
             labels=(None,) * len(features),
             attention=outputs.attention,

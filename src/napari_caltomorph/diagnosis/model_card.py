@@ -5,6 +5,7 @@ from __future__ import annotations
 from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.diagnosis.domain import FALSE_WARNING_RATE
 from napari_caltomorph.diagnosis.model_file import ModelDescription, TrainingRecord
+from napari_caltomorph.diagnosis.prevalence import ASSUMPTION, UNKNOWN
 from napari_caltomorph.progress import format_seconds
 
 # Training writes it next to the card.
@@ -38,8 +39,9 @@ def model_card(model: ModelDescription) -> str:
 - Input: one patient's single-leukocyte images, encoded with {_encoder(model)};
   field of view {_field_of_view(model)}.
 - Output: probabilities of {len(model.taxonomy.classes)} classes, malignancy (the sum of the malignant classes;
-  threshold {model.threshold.value:g}: {_rule(model)}){_hemoglobin(model)}.
+  threshold {model.threshold.value:g}: {model.threshold.in_words}){_hemoglobin(model)}.
 - Probabilities are {_calibration(model)}.
+- {_prevalence(model)}.
 - {_domain(model)}.
 
 {classes}
@@ -125,11 +127,6 @@ def _field_of_view(model: ModelDescription) -> str:
     return "unknown" if model.field_of_view_um is None else f"{model.field_of_view_um:.1f} µm"
 
 
-def _rule(model: ModelDescription) -> str:
-    cohort = model.threshold.cohort
-    return model.threshold.rule if cohort is None else f"{model.threshold.rule}, on {cohort}"
-
-
 def _calibration(model: ModelDescription) -> str:
     calibration = model.calibration
     if calibration is None:
@@ -141,6 +138,12 @@ def _calibration(model: ModelDescription) -> str:
         f"class for at least {1 - calibration.alpha:.0%} of each class's patients{exceptions}. Both hold only for "
         "patients like the calibration patients"
     )
+
+
+def _prevalence(model: ModelDescription) -> str:
+    if model.prevalence is None:
+        return UNKNOWN
+    return f"{model.prevalence.in_words} (`--prevalence`): {ASSUMPTION}"
 
 
 def _domain(model: ModelDescription) -> str:

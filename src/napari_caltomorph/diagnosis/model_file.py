@@ -24,7 +24,8 @@ from pydantic import (
 
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.elsewhere import Elsewhere, Estimate
-from napari_caltomorph.diagnosis.options import AggregatorOptions, FrozenModel
+from napari_caltomorph.diagnosis.options import AggregatorOptions, FrozenModel, is_share
+from napari_caltomorph.diagnosis.prevalence import Prevalence
 from napari_caltomorph.errors import ModelRefused, counted
 from napari_caltomorph.reading import read_as
 from napari_caltomorph.storage import StrPath
@@ -163,6 +164,24 @@ class Threshold(FrozenModel):
     rule: str
     cohort: str | None = None
 
+    @property
+    def is_chosen(self) -> bool:
+        """Whether it was chosen by numbers, and is more than "more probably malignant than not"."""
+        return self.cohort is not None or self.value != 0.5
+
+    def at(self, prevalence: Prevalence | None) -> Threshold:
+        """Return it at a stated prevalence, where it calls the same patients if it was chosen."""
+        if prevalence is None or prevalence.stated is None or not self.is_chosen:
+            return self
+        value = prevalence.move_malignancy(self.value)
+        rule = f"{self.value:.3g} before it was moved with the prevalence; {self.rule}"
+        return Threshold(value=value, rule=rule, cohort=self.cohort)
+
+    @property
+    def in_words(self) -> str:
+        """How it was chosen."""
+        return self.rule if self.cohort is None else f"{self.rule}, on {self.cohort}"
+
 
 class MemberFile(FrozenModel):
     file: str = Field(pattern=r"^fold_\d+\.safetensors$")
@@ -224,6 +243,30 @@ class ModelDescription(FrozenModel):
                 "encoded for it; train it on features of `caltomorph encode`."
             )
         return self.encoder.name
+
+    @property
+    def prevalence(self) -> Prevalence | None:
+        """Where the probabilities hold; None where that is not recorded, or all classes are malignant, or none is."""
+        classes, training = self.taxonomy.classes, self.training
+        counts = {one.slug: training.patients.get(one.slug, 0) for one in classes}
+        balance = training.options.get("balance")
+        if not any(counts.values()) or (balance is None and not training.prior_shift):
+            return None
+        is_equal = balance != "none" and not training.prior_shift
+        weights = dict.fromkeys(counts, 1) if is_equal else counts
+        share = sum(weights[one.slug] for one in classes if one.malignant) / sum(weights.values())
+        return Prevalence(trained=share, of_equal_classes=is_equal) if is_share(share) else None
+
+    def prevalence_at(self, stated: float | None) -> Prevalence | None:
+        """Return where the probabilities hold with a stated prevalence; `ModelRefused` where they cannot be moved."""
+        if stated is None:
+            return self.prevalence
+        if self.prevalence is None:
+            raise ModelRefused(
+                f"{self.name} cannot be moved to a prevalence: its model.json does not record how many malignant and "
+                "other patients it was trained on, or it has no classes of both kinds; predict without a prevalence."
+            )
+        return self.prevalence.at(stated)
 
     @property
     def seal(self) -> str:

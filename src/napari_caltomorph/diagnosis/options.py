@@ -18,8 +18,27 @@ class FrozenModel(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """A section of ``model.json`` or ``prediction.json``: frozen, finite, and without unknown fields."""
 
 
-class PredictOptions(ComputeOptions):
-    """How a smear is diagnosed."""
+# A share of patients that is neither none nor all; below one in a million, odds lose their digits.
+_LEAST_SHARE = 1e-6
+Share = Annotated[float, Field(ge=_LEAST_SHARE, le=1 - _LEAST_SHARE)]
+
+
+def is_share(value: float) -> bool:
+    """Whether a number is a `Share`."""
+    return _LEAST_SHARE <= value <= 1 - _LEAST_SHARE
+
+
+class SmearOptions(ComputeOptions):
+    """How a smear is diagnosed, by any model."""
+
+    prevalence: Share | None = Field(
+        None,
+        description="Share of malignant patients in your clinic, e.g. 0.1; otherwise that of the training.",
+    )
+
+
+class PredictOptions(SmearOptions):
+    """How a smear is diagnosed, and by which model."""
 
     model: str = Field("demo", description="Model folder, or the name of an installed model.")
 

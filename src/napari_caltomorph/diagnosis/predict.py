@@ -11,6 +11,7 @@ from napari_caltomorph.diagnosis.installed import find_model, installed_models
 from napari_caltomorph.diagnosis.model_file import ModelDescription, read_description
 from napari_caltomorph.diagnosis.options import PredictOptions
 from napari_caltomorph.diagnosis.prediction import LeftOutCell, Prediction
+from napari_caltomorph.diagnosis.prevalence import Prevalence
 from napari_caltomorph.encoding.device import find_device
 from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder
@@ -62,6 +63,11 @@ class Predictor:
         """The model's description; `ModelRefused` when it cannot be used."""
         return read_description(self._folder)
 
+    @property
+    def prevalence(self) -> Prevalence | None:
+        """Where the probabilities will hold; `ModelRefused` where they cannot be moved to that of `options`."""
+        return self.description.prevalence_at(self.options.prevalence)
+
     @cached_property
     def ensemble(self) -> Ensemble:
         """The ensemble, on the device of `options`."""
@@ -70,7 +76,7 @@ class Predictor:
     @cached_property
     def encoder(self) -> LoadedEncoder:
         """The encoder that the model was trained with, on the device of `options`."""
-        compute = self.options.model_dump(exclude={"model"})
+        compute = self.options.model_dump(exclude={"model", "prevalence"})
         need = self.description.encoder
         encoder = load_encoder(EncodeOptions(encoder=self.description.encoder_name, **compute))
         if need.weights_sha256 is not None and encoder.weights_sha256 != need.weights_sha256:
@@ -108,7 +114,7 @@ class Predictor:
             No cell is usable, the encoder's weights are missing, ...; the message names the fix.
         """
         progress(Progress("Loading the model", 0, 1, "models"))
-        encoder, ensemble = self.encoder, self.ensemble
+        prevalence, encoder, ensemble = self.prevalence, self.encoder, self.ensemble
         if smear.grades is None:
             smear = check_smear(smear, progress=progress)
         features = self._encode(smear, encoder, progress)
@@ -116,6 +122,7 @@ class Predictor:
         prediction = ensemble.predict(features, traits=appearance(smear) if has_images else None, progress=progress)
         return smear, prediction.model_copy(
             update={
+                "prevalence": prevalence,
                 "smear_path": smear.place,
                 "labels": tuple(smear.labels[i] for i in smear.usable),
                 "left_out": tuple(

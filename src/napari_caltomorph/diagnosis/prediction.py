@@ -15,7 +15,8 @@ from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.domain import WITHDRAWN, DomainResult
 from napari_caltomorph.diagnosis.model_file import ErrorInterval, Threshold
 from napari_caltomorph.diagnosis.options import AttentionKind, FrozenModel
-from napari_caltomorph.errors import PredictionUnreadable
+from napari_caltomorph.diagnosis.prevalence import UNKNOWN, Prevalence
+from napari_caltomorph.errors import ModelRefused, PredictionUnreadable
 from napari_caltomorph.reading import read_as
 from napari_caltomorph.storage import StrPath, replacing
 from napari_caltomorph.taxonomy import Taxonomy
@@ -77,6 +78,9 @@ class Prediction(FrozenModel, arbitrary_types_allowed=True, protected_namespaces
     # Turns the members' average into `probabilities`; None: they are that average, raw. It is withdrawn for a smear
     # outside the training domain.
     calibration: Calibration | None = None
+    # The malignant share at which members' probabilities hold, and that of the user's clinic, to which `probabilities`
+    # are moved; None where the training's is not known
+    prevalence: Prevalence | None = None
     # Whether the smear is like the training cohort; None where the model has no training domain
     domain: DomainResult | None = None
     # What its images show away from the cells, where they were measured for `domain`
@@ -138,6 +142,8 @@ class Prediction(FrozenModel, arbitrary_types_allowed=True, protected_namespaces
             return self
         if before.original is not None or before.model_fingerprint != self.model_fingerprint:
             raise ValueError("original is not a plain prediction by the same model")
+        if before.prevalence != self.prevalence:
+            raise ValueError("original is at another prevalence")
         by_hand = {one.cell for one in self.left_out if one.by == "user"}
         if not set(before.cells) - set(self.cells) <= by_hand or not set(self.cells) < set(before.cells):
             raise ValueError("original has other cells than these and those left out by hand")
@@ -166,10 +172,32 @@ class Prediction(FrozenModel, arbitrary_types_allowed=True, protected_namespaces
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self).model_validate(fields | dict(update or {}))
 
+    def at_prevalence(self, stated: float | None) -> Prediction:
+        """Return the prediction where this share of patients is malignant; None: where the members' outputs hold.
+
+        Raises `ModelRefused` where the prevalence of the training is not known, ValueError unless 0 < stated < 1.
+        """
+        if self.prevalence is None and stated is not None:
+            raise ModelRefused(f"{self.patient_id} cannot be moved to a prevalence. {UNKNOWN}; predict again.")
+        return self.with_prevalence(None if self.prevalence is None else self.prevalence.at(stated))
+
+    def with_prevalence(self, prevalence: Prevalence | None) -> Prediction:
+        """Return the prediction with this prevalence, and also that before cells were left out."""
+        original = None if self.original is None else self.original.with_prevalence(prevalence)
+        return self.model_copy(update={"prevalence": prevalence, "original": original})
+
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:
-        """(C,) softmax averaged over the members (paper, section 2.4), calibrated where the model is."""
-        return self._as_shown(self.member_probabilities.mean(axis=0))
+        """(C,) softmax averaged over the members (paper, section 2.4), calibrated where the model is, and moved.
+
+        They hold at `prevalence`: that of the training, or the stated one.
+        """
+        return self._moved(self.training_probabilities)
+
+    @cached_property
+    def training_probabilities(self) -> NDArray[np.float64]:
+        """(C,) `probabilities` at the training prevalence, whatever is stated."""
+        return self._calibrated(self.member_probabilities.mean(axis=0))
 
     @cached_property
     def shown_member_probabilities(self) -> NDArray[np.float64]:
@@ -178,9 +206,14 @@ class Prediction(FrozenModel, arbitrary_types_allowed=True, protected_namespaces
         With a calibration, each member is shown at its temperature. `probabilities` is then the calibrated mean of the
         raw ones, and not quite the mean of these.
         """
-        return self._as_shown(self.member_probabilities)
+        return self._moved(self._calibrated(self.member_probabilities))
 
-    def _as_shown(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _moved(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self.prevalence is None:
+            return probabilities
+        return self.prevalence.move(probabilities, self.taxonomy.is_malignant)
+
+    def _calibrated(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
         return probabilities if self.calibration_in_force is None else self.calibration_in_force.apply(probabilities)
 
     @property
@@ -208,11 +241,18 @@ class Prediction(FrozenModel, arbitrary_types_allowed=True, protected_namespaces
         return f"Probabilities are calibrated: {self.calibration.in_words}"
 
     @property
+    def probabilities_in_words(self) -> str:
+        """How `probabilities` were computed and where they hold, as sentences without the last full stop."""
+        where = UNKNOWN if self.prevalence is None else self.prevalence.in_words
+        return f"{self.calibration_in_words}. {where}"
+
+    @property
     def prediction_set(self) -> tuple[str, ...] | None:
         """Names of the classes that cannot be excluded; None without a calibration in force, and empty if all can."""
         if self.calibration_in_force is None:
             return None
-        slugs = self.calibration_in_force.prediction_set(self.probabilities, self.taxonomy.slugs)
+        # The guarantee is of each class, so no share of the classes changes the set.
+        slugs = self.calibration_in_force.prediction_set(self.training_probabilities, self.taxonomy.slugs)
         return tuple(one.name for one in self.taxonomy.classes if one.slug in slugs)
 
     @property
@@ -248,8 +288,22 @@ class Prediction(FrozenModel, arbitrary_types_allowed=True, protected_namespaces
         return float(self.taxonomy.malignancy(self.probabilities))
 
     @property
+    def malignancy_in_words(self) -> str:
+        """Malignancy, where it holds, and on which side of the threshold it is."""
+        where = "" if self.prevalence is None else f" {self.prevalence}"
+        side = "at or above" if self.is_malignant else "below"
+        return f"{self.malignancy:.2f}{where}, {side} the threshold {self.shown_threshold.value:.3g}"
+
+    @property
     def is_malignant(self) -> bool:
+        if self.threshold.is_chosen:  # a stated prevalence calls the same patients
+            return float(self.taxonomy.malignancy(self.training_probabilities)) >= self.threshold.value
         return self.malignancy >= self.threshold.value
+
+    @property
+    def shown_threshold(self) -> Threshold:
+        """The threshold on the scale of `malignancy`: a chosen one moves with the prevalence, 0.5 as such does not."""
+        return self.threshold.at(self.prevalence)
 
     @property
     def hemoglobin(self) -> float | None:

@@ -44,7 +44,7 @@ class Evaluation(EvaluatedPatients):
     @cached_property
     def headline(self) -> dict[str, Metric]:
         """Each metric of the model as a whole, by its name in `METRICS`, in the order in which they are read."""
-        return headline(self, self.at(), self.reliability)
+        return headline(self, self.at(), self.reliability, self.malignancy_reliability)
 
     @cached_property
     def by_class(self) -> dict[str, ClassNumbers]:

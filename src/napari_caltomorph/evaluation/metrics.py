@@ -57,8 +57,13 @@ class HemoglobinGroup:
     numbers: dict[str, Metric]
 
 
-def headline(evaluated: EvaluatedPatients, point: OperatingPoint, reliability: Reliability | None) -> dict[str, Metric]:
-    """Return the metrics of the model as a whole, by the names of `METRICS`; those of "malignant" at `point`."""
+def headline(
+    evaluated: EvaluatedPatients, point: OperatingPoint, reliability: Reliability | None, malignant: Reliability | None
+) -> dict[str, Metric]:
+    """Return the metrics of the model as a whole, by the names of `METRICS`; those of "malignant" at `point`.
+
+    The two reliabilities are of the predicted class's probability, and of malignancy; None without known truth.
+    """
     several = evaluated.has_several
     right = int(evaluated.is_right[several].sum())
     return {
@@ -69,7 +74,7 @@ def headline(evaluated: EvaluatedPatients, point: OperatingPoint, reliability: R
         "fdr_without_healthy": point.fdr_without_healthy,
         "several_right": Metric.of_counts(right, int(several.sum()), "no borderline or double diagnosis"),
         "set_coverage": _set_coverage(evaluated),
-        **_probability_metrics(evaluated, point.screened, reliability),
+        **_probability_metrics(evaluated, point.screened, reliability, malignant),
     }
 
 
@@ -210,29 +215,38 @@ def _set_coverage(evaluated: EvaluatedPatients) -> Metric:
 
 
 def _probability_metrics(
-    evaluated: EvaluatedPatients, screened: Screened, reliability: Reliability | None
+    evaluated: EvaluatedPatients, screened: Screened, reliability: Reliability | None, malignant: Reliability | None
 ) -> dict[str, Metric]:
     is_known, count = evaluated.has_one_class, int(evaluated.has_one_class.sum())
-    if reliability is None:
-        return {name: Metric.undefined(_why_none(evaluated)) for name in ("ece", "brier", "malignant_brier")}
-    classes, chance, bootstrap = evaluated.classes[is_known], reliability.chance, _bootstrap(evaluated)
+    if reliability is None or malignant is None:
+        names = ("ece", "malignant_ece", "malignancy_bias", "brier", "malignant_brier")
+        return {name: Metric.undefined(_why_none(evaluated)) for name in names}
+    classes, bootstrap = evaluated.classes[is_known], _bootstrap(evaluated)
     is_class = np.eye(len(evaluated.taxonomy.classes))[classes]
     malignancy, is_malignant = screened.malignancy[:, None], screened.is_malignant[:, None].astype(float)
-    by_chance = ""
-    if chance is not None and chance.low is not None:
-        by_chance = (
-            f"a perfectly calibrated model would show {chance.value:.3f} ({chance.low:.3f} to {chance.high:.3f}) "
-            f"on {count} patients in {evaluated.options.bins} bins"
-        )
+    # Not stratified: how many of the patients are malignant is a matter of chance too
+    bias = mean((malignancy - is_malignant)[:, 0], np.zeros_like(classes), **bootstrap)
     squared_errors = {
         "brier": brier_score(is_class, evaluated.probabilities[is_known], classes, **bootstrap),
         "malignant_brier": brier_score(is_malignant, malignancy, classes, **bootstrap),
     }
     smallest = _smallest(classes)
     return {
-        "ece": Metric(reliability.ece, patients=count, remark=by_chance),
+        "ece": _calibration_error(reliability),
+        "malignant_ece": _calibration_error(malignant),
+        "malignancy_bias": Metric.of(bias, count, "bootstrap", smallest=count),
         **{name: Metric.of(e, count, "bootstrap", smallest=smallest) for name, e in squared_errors.items()},
     }
+
+
+def _calibration_error(found: Reliability) -> Metric:
+    chance, by_chance = found.chance, ""
+    if chance is not None and chance.low is not None:
+        by_chance = (
+            f"a perfectly calibrated model would show {chance.value:.3f} ({chance.low:.3f} to {chance.high:.3f}) "
+            f"on {found.patients} patients in {len(found.bins)} bins"
+        )
+    return Metric(found.ece, patients=found.patients, remark=by_chance)
 
 
 def _is_in_top2(evaluated: EvaluatedPatients) -> NDArray[np.bool_]:

@@ -49,6 +49,7 @@ def what_if(
     by_hand = (LeftOutCell(cell=prediction.cells[i], reason=str(Reason.BY_HAND), note="", by="user") for i in out)
     return changed.model_copy(
         update={
+            "prevalence": prediction.prevalence,
             "smear_path": prediction.smear_path,
             "labels": tuple(prediction.labels[i] for i in kept),
             "left_out": (*prediction.left_out, *by_hand),

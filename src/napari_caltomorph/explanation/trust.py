@@ -85,7 +85,7 @@ class Trust:
     def agreeing_members(self) -> int:
         """How many members give the predicted class the highest probability."""
         winner = int(self.prediction.probabilities.argmax())
-        return int((self.prediction.member_probabilities.argmax(axis=1) == winner).sum())
+        return int((self.prediction.shown_member_probabilities.argmax(axis=1) == winner).sum())
 
     @cached_property
     def statements(self) -> tuple[Statement, ...]:
@@ -131,7 +131,7 @@ class Trust:
 
     def _calibration(self) -> Statement:
         prediction = self.prediction
-        text = f"{prediction.calibration_in_words}."
+        text = f"{prediction.probabilities_in_words}."
         if prediction.prediction_set_in_words is not None:
             text += f" Not excluded: {prediction.prediction_set_in_words}."
         return Statement("Probabilities", text, prediction.calibration is not None and not prediction.calibrated)

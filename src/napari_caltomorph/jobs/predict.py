@@ -109,6 +109,7 @@ def predict_patients(
     out = Path(out)
     refuse_repeated_ids(patients)
     files = {patient: prediction_file(out, patient, patients=len(patients)) for patient in patients}
+    predictor.prevalence  # noqa: B018 (refused before the first patient)
     results: list[PatientResult] = []
     with only_run(out, LOCK, "another folder for the predictions", inside=[file.parent for file in files.values()]):
         try:
@@ -143,8 +144,9 @@ def _predict_one(
         smear = replace(found.read(), patient_id=patient)
         cached = _cached(file, smear, predictor.description, progress)
         prediction = cached or predictor.predict(smear, progress=progress)[1]
-        if cached is None or cached.smear_path != smear.place:  # the images may be elsewhere by now
-            prediction = prediction.model_copy(update={"smear_path": smear.place})
+        # The images may be elsewhere by now, and another prevalence may be stated.
+        prediction = prediction.model_copy(update={"smear_path": smear.place}).with_prevalence(predictor.prevalence)
+        if prediction != cached:
             prediction.save(file)
     except (SmearUnreadable, FeaturesRefused, OutputRefused) as error:
         if isinstance(error, OutputRefused):

@@ -47,7 +47,7 @@ from napari_caltomorph.statistics.metric import METRICS
 if TYPE_CHECKING:
     from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness
 
-_CARDS = ("accuracy", "balanced_accuracy", "malignant_auroc", "sensitivity", "specificity", "ece")
+_CARDS = ("accuracy", "balanced_accuracy", "malignant_auroc", "sensitivity", "specificity", "ece", "malignant_ece")
 
 # Sorts a table by the column whose head is clicked: by the key where there is one, undefined ones last.
 _SCRIPT = """

@@ -260,7 +260,7 @@ def _of(name: str, of: str, evaluation: Evaluation, threshold: float) -> str:
     if name.startswith("fdr"):
         everyone: Metric = getattr(evaluation.screened.everyone, name)
         of += f"; if all were punctured: {everyone.shown()}"
-    if name == "ece":
+    if name in {"ece", "malignant_ece"}:
         of += f", in {evaluation.options.bins} bins"
     return of
 

@@ -96,29 +96,27 @@ def what_if_lines(prediction: Prediction) -> list[str]:
 def _headline(prediction: Prediction) -> dict[str, str]:
     """Return the diagnosis, which is written largest."""
     (first, p), (second, q) = prediction.top(2)
-    side = "at or above" if prediction.is_malignant else "below"
     return {
         "name": first,
         "color": prediction.taxonomy.colors[prediction.taxonomy.names.index(first)],
         "probability": f"{p:.2f}",
         "second": f"then {second} {q:.2f} (difference {prediction.delta_probability:.2f})",
-        "malignancy": f"Malignant {prediction.malignancy:.2f}, {side} the threshold {prediction.threshold.value:g}",
+        "malignancy": f"Malignant {prediction.malignancy_in_words}",
     }
 
 
 def _notes(prediction: Prediction) -> list[tuple[str, str]]:
     """Return the explanations of the figure: heading and sentence."""
-    threshold = prediction.threshold
-    where = f", on {threshold.cohort}" if threshold.cohort else ""
+    threshold = prediction.shown_threshold
     outline = " Outline: with all cells." if prediction.original is not None else ""
     others = [one.name for one in prediction.taxonomy.classes if not one.malignant]
     sentences = [
         ("Bars", f"The mean of the members. Each dot is one of them.{outline}"),
-        ("Probabilities", f"{prediction.calibration_in_words}."),
+        ("Probabilities", f"{prediction.probabilities_in_words}."),
         (
             "Malignant",
-            f"Sum of all classes{' but ' if others else ''}{' and '.join(others)}. Threshold {threshold.value:g}: "
-            f"{threshold.rule}{where}.",
+            f"Sum of all classes{' but ' if others else ''}{' and '.join(others)}. Threshold "
+            f"{threshold.value:.3g}: {threshold.in_words}.",
         ),
     ]
     if prediction.prediction_set_in_words is not None:

@@ -57,13 +57,13 @@ def draw_probabilities(axes: Axes, prediction: Prediction, style: PlotStyle = PA
 def draw_malignancy(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -> None:
     """Draw the malignancy probability on a scale from 0 to 1, with the threshold as a tick."""
     style.prepare(axes)
-    value, threshold, before = prediction.malignancy, prediction.threshold.value, prediction.original
+    value, threshold, before = prediction.malignancy, prediction.shown_threshold.value, prediction.original
     color, outline = malignancy_color(prediction), None if before is None else before.malignancy
     draw_bars(axes, 0, value, color, style, outline=outline, height=0.5)
     axes.plot([threshold, threshold], [-0.45, 0.45], color=style.text, linewidth=1.5)
     axes.text(1.03, 0, _probability(value), va="center", fontsize=8, color=style.text, weight="bold")
     axes.set_yticks([0], ["Malignant"])
-    axes.set_xticks([threshold], [f"threshold {threshold:g}"])
+    axes.set_xticks([threshold], [f"threshold {threshold:.3g}"])
     axes.set(xlim=(0, 1.02), ylim=(-0.6, 0.6))
 
 

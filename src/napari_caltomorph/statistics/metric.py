@@ -117,6 +117,12 @@ METRICS = {
     "ece": MetricName(
         "calibration error (ECE)", "mean distance of the predicted class's probability from the share that is right"
     ),
+    "malignant_ece": MetricName(
+        "calibration error, malignant", "mean distance of the malignancy from the share that is malignant"
+    ),
+    "malignancy_bias": MetricName(
+        "malignancy - malignant", "mean malignancy less the share of malignant patients: above 0 it is too high"
+    ),
     "brier": MetricName("Brier score", "squared error of all probabilities (0 to 2)"),
     "malignant_brier": MetricName("Brier score, malignant", "squared error of the malignancy (0 to 1)"),
 }

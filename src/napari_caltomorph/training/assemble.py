@@ -33,13 +33,16 @@ from napari_caltomorph.encoding.device import find_device
 from napari_caltomorph.evaluation.calibrate import fit_calibration
 from napari_caltomorph.statistics import Interval, classification_metrics, hemoglobin_metrics
 from napari_caltomorph.synthetic import SYNTHETIC_COLUMN
+from napari_caltomorph.taxonomy import Taxonomy, caltomorph_taxonomy
 from napari_caltomorph.training.bags import LabelledBags
 from napari_caltomorph.training.folds import notes_of
 from napari_caltomorph.training.members import TrainedMember, predict_bags
 from napari_caltomorph.training.options import TrainOptions
 
 _LIBRARIES = ("napari-caltomorph", "torch", "timm", "numpy", "scikit-learn")
-_THRESHOLD = Threshold(value=0.5, rule="the paper's operating point (section 3.1), not chosen on this cohort")
+# 0.5 is the paper's operating point for its own classes and training; of any other model it is only this.
+_MORE_THAN_HALF = Threshold(value=0.5, rule="more probably malignant than not")
+_PAPERS = Threshold(value=0.5, rule="the paper's operating point (section 3.1), not chosen on this cohort")
 # Between the 5 % and the 95 % quantile of fewer patients are less than 90 % of other patients.
 _LEAST_FOR_INTERVAL = 19
 # A placeholder, until `Ensemble.save` has written the member's file.
@@ -79,7 +82,7 @@ def assemble(
         hemoglobin=HemoglobinTarget(error=_hemoglobin_error(bags, out_of_fold)) if options.hemoglobin else None,
         aggregator=options.aggregator_options(),
         classifier_width=options.classifier_width,
-        threshold=_THRESHOLD,
+        threshold=default_threshold(bags.taxonomy, options),
         calibration=_calibration(cohort, bags, members, options),
         training=_record(cohort, bags, trained, out_of_fold, options, elsewhere, seconds),
         members=tuple(MemberFile(file=f"fold_{i}.safetensors", sha256=_UNWRITTEN) for i in range(len(members))),
@@ -184,6 +187,12 @@ def _calibration(
         bags.taxonomy.slugs,
         source=f"{len(aside)} patients of {cohort.name} that no member has seen",
     )
+
+
+def default_threshold(taxonomy: Taxonomy, options: TrainOptions) -> Threshold:
+    """Return the threshold of a model until a rule chooses one."""
+    is_as_published = options.recipe == "paper" and options.balance == "none"
+    return _PAPERS if is_as_published and taxonomy.classes == caltomorph_taxonomy().classes else _MORE_THAN_HALF
 
 
 def _is_synthetic(bags: LabelledBags) -> bool:

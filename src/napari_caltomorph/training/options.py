@@ -46,7 +46,7 @@ _VALUES: dict[str, tuple[Any, Any]] = {
     "patience": (25, 20),
     "least_share": (0.5, 1.0),
     "dropout": (0.1, 0.0),
-    "label_smoothing": (0.05, 0.0),
+    "label_smoothing": (0.0, 0.0),
     "balance": ("weights", "none"),
     "scaling": ("standardise", "none"),
 }
@@ -88,7 +88,7 @@ class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         0.5, gt=0, le=1, description="An epoch takes a random share of a patient's cells, at least this one."
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="In the layers and heads, while training.")
-    label_smoothing: float = Field(0.05, ge=0, lt=1, description="Of the cross entropy, while training.")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Of the cross entropy, while training.")
     balance: Literal["none", "weights", "sampling"] = Field(
         "weights", description="Rare classes weigh more, or are sampled more often."
     )

@@ -186,7 +186,11 @@ def test_an_edited_model_is_refused_in_one_sentence(
 def test_choices_are_remembered(open_panel: OpenPanel, tmp_path: Path) -> None:
     _, panel = open_panel()
     panel.models.device.setCurrentText("cpu")
+    assert "as in" in panel.models.percent.text()
+    assert panel.models.options().prevalence is None
+    panel.models.percent.setValue(2.5)
     napari.settings._clear_plugin_settings_cache()
     napari.settings.get_plugin_settings(path_dir=tmp_path / "preferences")
     assert preferences().device == "cpu"
     assert panel.models.options().device == "cpu"
+    assert preferences().prevalence == open_panel()[1].models.options().prevalence == 0.025

@@ -98,7 +98,13 @@ def test_a_result_is_marked_when_another_model_or_other_cells_are_chosen(
     monkeypatch.setattr(LeftOutDialog, "exec", tick_the_repeat)
     panel.smears._show_left_out()
     assert "another choice of cells is chosen" in panel.mismatch.text()
-    assert len(predict(qtbot, panel).cells) == CELLS + 1
+    panel.models.percent.setValue(2)
+    assert "another choice of cells and another prevalence is chosen" in panel.mismatch.text()
+    prediction = predict(qtbot, panel)
+    assert len(prediction.cells) == CELLS + 1
+    assert prediction.prevalence.stated == 0.02
+    assert "at the stated prevalence, 2 % malignant" in words(panel)
+    assert "only the shares differ" in words(panel)
     assert not panel.mismatch.isVisible()
 
 

@@ -39,7 +39,7 @@ class EvaluateSetup(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.models = ModelChooser()
+        self.models = ModelChooser(for_patients=False)
         self.chooser = CohortChooser(last_evaluation())
         features = str(last_cohort().value("features", ""))
         self.features = QLineEdit(features, placeholderText="folder with one .h5 a patient", toolTip=_FEATURES)

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 COLUMN = "contribution"
 _LIMITS = (
     "Contribution, attention, the response to a cell alone and the change without a cell measure different things and "
-    "may disagree. All describe the model; none is the probability that a cell is a blast."
+    "may disagree. All describe the model's raw outputs, at the training prevalence; none is the probability that a "
+    "cell is a blast."
 )
 _OUTDATED = "The cells that are left out changed since this was computed; compute it again."
 

@@ -18,7 +18,7 @@ from napari_caltomorph.plugin.widgets.table_view import RowsModel
 
 Value = str | float | int | None
 _MALIGNANT = "#e0563f"
-_MALIGNANCY_TIP = "Probability of malignancy; red from the model's threshold on"
+_MALIGNANCY_TIP = "Probability of malignancy; red from the model's threshold on. Hover to read where it holds"
 _ROW_HEIGHT = 22
 # Of a selected patient; the table needs the room.
 _WARNINGS = 2
@@ -88,7 +88,8 @@ def described(row: PatientRow) -> str:
     warnings = prediction.warnings[:_WARNINGS]
     more = len(prediction.warnings) - len(warnings)
     lines = [*warnings, *([f"and {more} more"] if more else [])]
-    return f"{name}{plain(first)} {p:.2f}, then {plain(second)} {q:.2f}" + "".join(
+    malignant = f"malignant {plain(prediction.malignancy_in_words)}"
+    return f"{name}{plain(first)} {p:.2f}, then {plain(second)} {q:.2f}; {malignant}" + "".join(
         f"<br>{colored('! ' + plain(text), WARNING)}" for text in lines
     )
 
@@ -216,6 +217,8 @@ def _tip(row: PatientRow, column: str) -> str | None:
         return row.problem
     if column == "warn." and row.prediction is not None:
         return "\n".join(row.prediction.warnings) or None
+    if column == "malign." and row.prediction is not None:
+        return row.prediction.malignancy_in_words
     return f"{row.patient_id}\n{row.found.path}" if column == "patient" else None
 
 

@@ -194,7 +194,8 @@ class PredictPanel(DockPanel):
 
     def _show_mismatch(self) -> None:
         shown = None if self.inspection is None else self.inspection.prediction
-        note = mismatch_note(shown, self.smears.smear(), self.models.description)
+        stated = self.models.chosen().prevalence
+        note = mismatch_note(shown, self.smears.smear(), self.models.description, stated)
         self.mismatch.setText(note)
         self.mismatch.setVisible(bool(note))
 

@@ -152,7 +152,7 @@ class ResultView(InspectionView):
         grid = figure.add_gridspec(len(heights), 1, height_ratios=heights, hspace=0.36, **sides)
         drawn = [
             (draw_probabilities, _CALIBRATED_BARS_TIP if prediction.calibrated else _BARS_TIP),
-            (draw_malignancy, _MALIGNANCY_TIP),
+            (draw_malignancy, f"{_MALIGNANCY_TIP} {prediction.malignancy_in_words}."),
             (draw_hemoglobin, _HEMOGLOBIN_TIP),
         ]
         self._tips = []
@@ -172,16 +172,18 @@ class ResultView(InspectionView):
 
 
 def _notes(prediction: Prediction) -> str:
-    threshold = prediction.threshold
-    where = f", on {threshold.cohort}" if threshold.cohort else ""
-    notes = [f"Malignancy threshold {threshold.value:g}: {plain(threshold.rule + where)}."]
+    threshold = prediction.shown_threshold
+    notes = [
+        f"Malignant {plain(prediction.malignancy_in_words)}.",
+        f"Malignancy threshold {threshold.value:.3g}: {plain(threshold.in_words)}.",
+    ]
     error, interval = prediction.hemoglobin_error, prediction.hemoglobin_range
     if error is not None and interval is not None:
         notes.append(
             f"Hemoglobin: {interval[0]:.1f} to {interval[1]:.1f} g/dl, if it is as accurate as on {error.level:.0%} of "
             f"{error.patients} held-out patients."
         )
-    notes.append(f"{plain(prediction.calibration_in_words)}.")
+    notes.append(f"{plain(prediction.probabilities_in_words)}.")
     if prediction.prediction_set_in_words is not None:
         notes.append(f"Not excluded: {plain(prediction.prediction_set_in_words)}.")
     left_out = f", {len(prediction.left_out)} left out" if prediction.left_out else ""
@@ -190,8 +192,10 @@ def _notes(prediction: Prediction) -> str:
     return "<span style='font-size:8pt'>" + "<br>".join(notes) + "</span>"
 
 
-def mismatch_note(prediction: Prediction | None, smear: Smear | None, model: ModelDescription | None) -> str:
-    """Return, in HTML, whether a result belongs to another smear or model than what is chosen; empty if it does not."""
+def mismatch_note(
+    prediction: Prediction | None, smear: Smear | None, model: ModelDescription | None, stated: float | None = None
+) -> str:
+    """Return, in HTML, whether a result is of another smear, model or prevalence than is chosen; empty if it is not."""
     if prediction is None:
         return ""
     changed = []
@@ -201,6 +205,8 @@ def mismatch_note(prediction: Prediction | None, smear: Smear | None, model: Mod
         changed.append("choice of cells")
     if model is not None and _is_other_model(model, prediction):
         changed.append("model")
+    elif model is not None and prediction.prevalence is not None and prediction.prevalence.stated != stated:
+        changed.append("prevalence")
     if not changed:
         return ""
     others = " and another ".join(changed)

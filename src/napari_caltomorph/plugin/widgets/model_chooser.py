@@ -6,9 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QDialog, QDialogButtonBox, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QDoubleSpinBox,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_caltomorph.diagnosis import ModelDescription, PredictOptions, find_model, installed_models, read_description
+from napari_caltomorph.diagnosis.prevalence import ASSUMPTION, UNKNOWN
 from napari_caltomorph.encoding import Encoder, WeightsReport, add_weights, download_weights, find_encoder, find_weights
 from napari_caltomorph.errors import CaltomorphError, WeightsMissing
 from napari_caltomorph.plugin.widgets.parts import (
@@ -26,6 +37,7 @@ from napari_caltomorph.plugin.widgets.settings import choose_file, choose_folder
 from napari_caltomorph.plugin.widgets.task_row import LatestJob
 from napari_caltomorph.progress import OnProgress, Pace, Progress
 
+PREVALENCE = "The share of malignant patients among those that you predict."
 _GET = "Get the encoder's weights"
 
 
@@ -142,16 +154,17 @@ class WeightsDialog(QDialog):
 
 
 class ModelChooser(QWidget):
-    """Two rows to choose a model and a device; the choice is kept in napari's Preferences.
+    """Rows to choose a model, a device and, with `for_patients`, a prevalence, kept in napari's Preferences.
 
-    `changed`: another model is chosen, or its weights were added.
+    `changed`: another model or prevalence is chosen, or the weights were added.
     """
 
     changed = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, *, for_patients: bool = True) -> None:
         super().__init__()
         self.description: ModelDescription | None = None
+        self._for_patients = for_patients
         self._choice = narrow_combo()
         self._choice.currentIndexChanged.connect(self._on_chosen)
         browse = QPushButton("Browse", toolTip="Choose a model folder", clicked=self._browse)
@@ -165,6 +178,13 @@ class ModelChooser(QWidget):
         self.device.setToolTip("Where to compute; auto takes a graphics card where there is one, else the processor")
         grid = chooser_grid(self, "Model", self._choice, browse, self._about)
         grid.addLayout(row_of(self._weights, QLabel("Device"), self.device, stretch=(self._weights,)), 2, 0, 1, 3)
+        self.percent = QDoubleSpinBox(minimum=0, maximum=99.9, decimals=1, suffix=" % of your patients")
+        self.percent.setKeyboardTracking(False)  # not while a number is typed
+        self.percent.setValue(100 * preferences().prevalence)
+        self.percent.valueChanged.connect(self._on_percent)
+        if for_patients:
+            grid.addWidget(QLabel("Malignant"), 3, 0)
+            grid.addWidget(self.percent, 3, 1, 1, 2)
         self.choose(preferences().model)
 
     def options(self) -> PredictOptions:
@@ -187,7 +207,13 @@ class ModelChooser(QWidget):
             device=self.device.currentText(),
             precision=stored.precision,
             weights=Path(stored.weights) if stored.weights else None,
+            prevalence=self.percent.value() / 100 or None if self._can_state else None,
         )
+
+    @property
+    def _can_state(self) -> bool:
+        """Whether a prevalence can be stated here, of this model."""
+        return self._for_patients and self.description is not None and self.description.prevalence is not None
 
     def choose(self, model: str) -> None:
         """Choose an installed model by name, or a model folder."""
@@ -205,6 +231,7 @@ class ModelChooser(QWidget):
         preferences().model = self._choice.currentData()
         self._weights.show_none()
         self.description = None
+        self.percent.setEnabled(False)
         try:
             self.description = model = read_description(find_model(self._choice.currentData()))
             encoder = find_encoder(model.encoder_name)
@@ -216,6 +243,18 @@ class ModelChooser(QWidget):
                 f"{len(model.taxonomy.names)} classes, {model.members_in_words}, {encoder.name}{synthetic}"
             )
             self._weights.show_encoder(encoder.name, self.chosen().weights)
+            self._show_prevalence(model)
+        self.changed.emit()
+
+    def _show_prevalence(self, model: ModelDescription) -> None:
+        known = model.prevalence
+        self.percent.setEnabled(known is not None)
+        self.percent.setSpecialValueText("not known" if known is None else f"as in {known.trained_in_words}")
+        tip = f"{UNKNOWN}." if known is None else f"{PREVALENCE} {known.in_words}; {ASSUMPTION}."
+        self.percent.setToolTip(f"<span>{plain(tip)}</span>")
+
+    def _on_percent(self, value: float) -> None:
+        preferences().prevalence = value / 100
         self.changed.emit()
 
     def _on_preferences(self, event: object = None) -> None:
@@ -225,6 +264,7 @@ class ModelChooser(QWidget):
         else:
             self._on_chosen()  # the weights file may be another
         self.device.setCurrentText(stored.device)
+        self.percent.setValue(100 * stored.prevalence)
 
     def _on_device(self, device: str) -> None:
         preferences().device = device
