@@ -1,10 +1,13 @@
 """How large a shift of stain, blur or scale must be before a smear is reported as unlike the training cohort.
 
     python benchmarks/domain.py [--patients 96] [--shifted 40] [--cells 50] [--features DIR] [--metafer DIR]
+    python benchmarks/domain.py --cohort COHORT --features DIR [--taxonomy apl-aml] [--seeds 3] [--aggregator mean]
 
 Synthetic patients of seeds that were not used for training, unchanged and shifted in steps; then real smears, for which
 a model of synthetic cells must warn. Every smear is evaluated from its features alone, as if its scale were unknown.
-Features in --features are used again. Prints Markdown; docs/trust.md has one run.
+Features in --features are used again. With --cohort, real patients: those of one of two clusters of similar images are
+evaluated by a model that was trained on the others, with and without their images; as a control, as many random
+patients of the same classes. Prints Markdown; docs/trust.md has one run of each.
 """
 
 from __future__ import annotations
@@ -20,14 +23,20 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from speed import machine
 
+from napari_caltomorph.audit.image_traits import image_traits
+from napari_caltomorph.cohort import CohortOptions, read_cohort
 from napari_caltomorph.cohort.synthetic import SyntheticPatients
 from napari_caltomorph.diagnosis import Ensemble, find_model
 from napari_caltomorph.diagnosis.domain import DomainResult
+from napari_caltomorph.diagnosis.domain_fit import fit_domain
 from napari_caltomorph.encoding import EncodeOptions, FeatureOrigin, Features, encode
 from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder
 from napari_caltomorph.smear import read_smear
 from napari_caltomorph.synthetic import SynthOptions
 from napari_caltomorph.synthetic.patients import SyntheticPatient
+from napari_caltomorph.training import TrainOptions, train
+from napari_caltomorph.training.bags import load_bags
+from napari_caltomorph.training.elsewhere import plan_of_traits
 
 UNSEEN_SEED, SIDE, AT_ONCE = 900_000, 144, 30
 
@@ -137,6 +146,55 @@ def real_smears(place: Path, encoder: LoadedEncoder) -> Iterator[tuple[str, Feat
         yield smear.patient_id, encode(smear, EncodeOptions(encoder=encoder.encoder.name), encoder=encoder)
 
 
+def of_clusters(args: argparse.Namespace) -> None:
+    """Print how often a model warns of patients whose images are unlike those it was trained on, and is wrong."""
+    options = TrainOptions(aggregator=args.aggregator, device="cpu", elsewhere=False)
+    print(f"{machine()}; {args.aggregator}\n")
+    print(
+        "| seed | held out | patients | warned of, features alone (95 %) | and images (95 %) | accuracy | if warned |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for seed in range(args.seeds):
+        asked = CohortOptions(taxonomy=args.taxonomy, min_cells=20, test_fraction=0, split_seed=seed)
+        cohort = read_cohort(args.cohort, asked)
+        bags = load_bags(cohort, args.features, options)
+        plan = plan_of_traits(cohort, bags, image_traits(bags.table), options.model_copy(update={"seed": seed}))
+        traits = plan.image_traits
+        assert traits is not None
+        for name, parts in (("a cluster", np.array(plan.clusters)), ("random patients", np.array(plan.random))):
+            # The larger part trains: a model of the smaller one has too few held-out patients for a warning.
+            own = parts == np.bincount(parts[parts >= 0]).argmin()
+            rest = cohort.table["patient_id"].isin(bags.table["patient_id"][~own])
+            trained = train(replace(cohort, table=cohort.table[rest].reset_index(drop=True)), args.features, options)
+            assert trained.patients is not None
+            of_patient = traits.set_index(bags.table["patient_id"])
+            patients = trained.patients
+            domain = fit_domain(
+                [bags.values[i] for i in np.flatnonzero(~own)],
+                patients.embeddings.float().numpy(),
+                patients.table["fold"].to_numpy(dtype=np.intp),
+                of_patient.loc[patients.table["patient_id"]],
+            )
+            trained, rows = replace(trained, domain=domain), []
+            for i in np.flatnonzero(own):
+                patient = bags.table["patient_id"][i]
+                features = Features.load(args.features / f"{patient}.h5")
+                outputs = trained.member_outputs(features)
+                both = [
+                    trained.domain_of(features, outputs, seen) for seen in (None, of_patient.loc[patient].to_dict())
+                ]
+                right = outputs.probabilities.mean(axis=0).argmax() == bags.classes[i]
+                rows.append((*(one is not None and one.is_outside for one in both), right))
+            alone, with_images, right = np.array(rows, dtype=bool).T
+            shares = " | ".join(
+                f"{one.mean():.0%} ({low:.0%} to {high:.0%})"
+                for one in (alone, with_images)
+                for low, high in [binomtest(int(one.sum()), len(one)).proportion_ci(method="wilson")]
+            )
+            warned = f"{right[with_images].mean():.0%} of {with_images.sum()}" if with_images.any() else "-"
+            print(f"| {seed} | {name} | {len(rows)} | {shares} | {right.mean():.0%} | {warned} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="demo")
@@ -145,7 +203,14 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=50)
     parser.add_argument("--features", type=Path, help="keep encoded smears here")
     parser.add_argument("--metafer", type=Path, help="a folder of real smears")
+    parser.add_argument("--cohort", type=Path, help="a real cohort with images, encoded in --features")
+    parser.add_argument("--taxonomy", default="apl-aml")
+    parser.add_argument("--aggregator", default="mean")
+    parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
+    if args.cohort is not None:
+        of_clusters(args)
+        return
     ensemble = Ensemble.load(find_model(args.model))
     compute = EncodeOptions(encoder=ensemble.description.encoder_name, device="cpu", precision="float32")
     encoder = load_encoder(compute)

@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--cohorts", type=int, default=3, help="how many, of seeds 0, 1, ...")
     parser.add_argument("--elsewhere", action="store_true", help="the estimate for other laboratories")
     parser.add_argument("--aggregator", default="mean", help="of the members, for --elsewhere")
+    parser.add_argument("--learning-rate", type=float, default=1e-3, help="the same")
     parser.add_argument("--taxonomy", default="apl-aml")
     parser.add_argument("--min-cells", type=int, default=20)
     parser.add_argument("--where", action="append", default=[])
@@ -110,7 +111,14 @@ LABORATORIES: dict[str, tuple[float, float] | None] = {
 
 def in_other_laboratories(args: argparse.Namespace) -> None:
     """Print the estimate of synthetic cohorts, next to the balanced accuracy on new patients of another laboratory."""
-    options = TrainOptions(aggregator=args.aggregator, device="cpu", elsewhere=False)
+    options = TrainOptions(
+        aggregator=args.aggregator,
+        learning_rate=args.learning_rate,
+        epochs=60,
+        fixed_epochs=60,
+        device="cpu",
+        elsewhere=False,
+    )
     print(f"\n{machine()}; {args.aggregator}, {args.synthetic} patients, {args.cells} cells each\n")
     print("| training patients from | seed | out of fold | expected elsewhere | fall | another laboratory | warning |")
     print("|---|---|---|---|---|---|---|")
