@@ -53,7 +53,7 @@ SIX = {"AML_0": 6, "AML_1": 3, "AML_2": 3, "MDS_0": 6, "MDS_1": 3, "MDS_2": 3}
 def test_slides_of_a_patient_are_one_bag_and_the_note_counts_them(place) -> None:
     cohort = read_cohort(mixed(place), CHECKED)
     assert cells_of(cohort) == SIX
-    assert [note for note in cohort.notes if "2 patients have several slides" in note and "--bag slide" in note]
+    assert [note for note in cohort.notes if "Patients with several slides: 2 " in note and "--bag slide" in note]
     smear = open_place(cohort.table.set_index("patient_id").at["AML_0", "path"])
     assert {cell.split("/")[0] for cell in smear.cells} == {"a", "b"} == set(smear.slides)
 
@@ -119,7 +119,7 @@ def test_a_diagnosis_given_once_for_a_patient_is_that_of_all_rows(place, bag: st
     cohort = read_cohort(here / "t.csv", with_options(bag=bag, min_patients=1))
     assert cells_of(cohort) == ({"P0": 6, "P1": 3} if bag == "patient" else {"P0_1": 3, "P0_2": 3, "P1": 3})
     assert set(cohort.left_out["rule"]) == {"no label"}
-    assert any("1 rows without a diagnosis" in note and "P0" in note for note in cohort.notes)
+    assert any("Rows without a diagnosis: 1" in note and "P0" in note for note in cohort.notes)
 
 
 @pytest.mark.parametrize("bag", ["patient", "slide"])

@@ -165,6 +165,72 @@ def test_training_patients_are_found_where_either_is_a_slide_of_the_other(ensemb
     assert result.patients["fold"].tolist() == [int(table["fold"][table["patient_id"] == someone].iloc[0])]
 
 
+def with_groups(ensemble: Ensemble, groups: dict[str, str]) -> Ensemble:
+    """The same model, trained with groups for some of its patients."""
+    known = ensemble.training_patients()
+    table = known.table.assign(group=known.table["patient_id"].map(groups).astype("string"))
+    return replace(ensemble, patients=TrainingPatients(table, known.embeddings))
+
+
+# Group of the training patient {id}, id and group of the evaluated one, and how the latter is found.
+SECOND_SMEARS = {
+    "one group": ("ann", "new-0", "ann", "by group ann"),
+    "one group, spelled otherwise": (" Ann", "new-0", "ANN", "by group"),
+    "the training has smears, the cohort has persons": ("new-0", "new-0", None, "by group new-0"),
+    "the training has persons, the cohort has smears": (None, "new-0", "{id}", "by group {id}"),
+    "an id that is spelled otherwise": (None, "{id}".upper(), None, "by id, {id} in training"),
+}
+
+
+@pytest.mark.parametrize("case", SECOND_SMEARS)
+def test_another_smear_of_a_training_patient_is_found_and_evaluated_by_the_member_without_the_person(
+    ensemble, trained, strangers, case
+):
+    someone = ids_of(trained.cohort, "train")[5]
+    theirs, name, group, how = (None if text is None else text.replace("{id}", someone) for text in SECOND_SMEARS[case])
+    knows = with_groups(ensemble, {} if theirs is None else {someone: theirs})
+    cohort, features = strangers("acute_leukemia", "healthy", group=[group, None])
+    if case.startswith("an id"):
+        name = someone.upper()
+        cohort = with_column(cohort, "patient_id", {"new-0": name})
+        (features / "new-0.h5").rename(features / f"{name}.h5")
+    with pytest.raises(EvaluationRefused, match=rf"trained on 1 of the 2 patients .*{name}, found {how}"):
+        evaluate(knows, cohort, features, FAST)
+    result = evaluate(knows, cohort, features, FAST.model_copy(update={"out_of_fold": True}))
+    table = ensemble.training_patients().table.set_index("patient_id")
+    assert result.patients["fold"].tolist() == [table["fold"][someone], pd.NA]
+
+
+def test_who_shares_a_group_with_a_training_patient_of_the_cohort_is_found(ensemble, trained):
+    someone, other = ids_of(trained.cohort, "train")[0], ids_of(trained.cohort, "test")[0]
+    cohort = with_column(trained.cohort, "group", {someone: "ann", other: "ann"})
+    with pytest.raises(EvaluationRefused, match=f"1 of the 12 patients .*{other}, found by group ann"):
+        evaluate(ensemble, cohort, trained.features, FAST)
+
+
+def test_ids_and_groups_that_number_different_things_are_not_compared(ensemble, strangers):
+    ids = list(ensemble.training_patients().table["patient_id"])
+    knows = with_groups(ensemble, {ids[0]: "new-0", ids[1]: "new-1"})
+    cohort, features = strangers("acute_leukemia", "healthy", group=["new-1", "site 3"])
+    with pytest.raises(EvaluationRefused, match=r"1 of the 2 patients .*new-0, found by group new-1"):
+        evaluate(knows, cohort, features, FAST)  # new-1 is a site: that it is a patient's id as well says nothing
+
+
+def test_what_groups_could_be_compared_is_a_statement(ensemble, strangers):
+    someone = ensemble.training_patients().table["patient_id"][0]
+    knows = with_groups(ensemble, {someone: "ann"})
+    without, features = strangers("acute_leukemia", "healthy")
+    having, _ = strangers("acute_leukemia", "healthy", group=["eve", "eve"])
+    found = {
+        evaluation.provenance.training_groups: any(
+            "another smear of a training patient" in s for s in evaluation.statements
+        )
+        for model in (ensemble, knows)
+        for evaluation in (evaluate(model, cohort, features, FAST) for cohort in (without, having))
+    }
+    assert found == {"in neither": True, "not in training": True, "not in the cohort": True, "compared": False}
+
+
 def cohort_of_one(cohort, patient):
     return replace(cohort, table=cohort.table[cohort.table["patient_id"] == patient].reset_index(drop=True))
 
@@ -191,7 +257,7 @@ def test_patients_that_all_members_trained_on_are_not_evaluated_even_out_of_fold
     result = evaluate(changed, trained.cohort, trained.features, OUT_OF_FOLD)
     assert result.not_evaluated.values.tolist() == [[table["patient_id"][0], "all members were trained on the patient"]]
     assert len(result) == 35
-    assert any("set aside in training" in note for note in result.notes)
+    assert any("Set aside in training: 1 patient" in note for note in result.notes)
     aside = result.patients.set_index("patient_id").loc[table["patient_id"][1]]
     assert pd.isna(aside["fold"])
     features = Features.load(trained.features / f"{table['patient_id'][1]}.h5")
@@ -205,7 +271,7 @@ def test_images_of_two_folds_leave_no_eligible_member(ensemble, trained):
     cohort = with_column(trained.cohort, "shared_images", {one: "7", two: "7"})
     result = evaluate(ensemble, cohort, trained.features, OUT_OF_FOLD)
     assert sorted(result.not_evaluated["patient_id"]) == sorted([one, two])
-    assert "images of several folds" in result.not_evaluated["reason"].iloc[0]
+    assert "several folds" in result.not_evaluated["reason"].iloc[0]
 
 
 def test_out_of_fold_is_refused_where_no_patient_is_known(ensemble, trained):
@@ -289,7 +355,7 @@ def test_a_cohort_without_splits_is_evaluated_whole(ensemble, strangers):
     result = evaluate(ensemble, cohort, features, FAST)
     assert len(result) == 4
     assert result.counts["no label"] == 1
-    assert any("1 patients have no label" in one for one in result.statements)
+    assert any("1 patient without a label" in one for one in result.statements)
 
 
 def test_one_patient_is_evaluated(ensemble, strangers):
@@ -343,7 +409,7 @@ def test_missing_features_are_refused_or_skipped_and_counted(ensemble, strangers
         evaluate(ensemble, cohort, features, FAST)
     result = evaluate(ensemble, cohort, features, FAST.model_copy(update={"skip_missing": True}))
     assert result.not_evaluated.values.tolist() == [["new-1", "no features"]]
-    assert any("1 patients were not evaluated" in one for one in result.statements)
+    assert any("Not evaluated: 1 patient" in one for one in result.statements)
 
 
 @pytest.mark.parametrize(("name", "text"), [("map.json", '{"mds": "acute_leukemia", "mpn": null}'),

@@ -66,8 +66,8 @@ def test_several_right_answers_and_other_classes_are_rows_of_their_own_and_enter
     assert evaluation.confusion.patients(4, 1) == ("P001",)
     assert evaluation.counts["other classes"] == 1
     statements = " ".join(evaluation.statements)
-    assert "2 borderline or double diagnoses have several right answers" in statements
-    assert "1 patients are of classes that the model does not know" in statements
+    assert "Borderline or double diagnoses with several right answers: 2 patients" in statements
+    assert "Classes that the model does not know: 1 patient" in statements
     assert evaluation.wrong == ("P002",)
     assert csv_of(evaluation)["is_right"].tolist()[:3] == [True, True, False]
 
@@ -98,7 +98,7 @@ def test_one_class_one_patient_ties_and_no_patient_malignant_are_reported():
     assert one.by_class["healthy"].auroc.remark == "all patients are of this class"
     assert one.by_class["mds"].sensitivity.remark == "no patient has MDS"
     statements = " ".join(one.statements)
-    assert "Of 1 patients two classes are equally probable" in statements
+    assert "Of 1 patient two classes are equally probable" in statements
     assert "No patient has Acute leukemia, MDS, Reactive" in statements
 
 

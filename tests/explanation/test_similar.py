@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -92,6 +94,18 @@ def test_another_smear_under_the_same_id_is_another_patient():
     result = nearest(known, seen(known, 9), fingerprint="e" * 64, patient_id="p9")
     assert not result.was_trained_on
     assert result.patients[0].patient_id == "p9"
+
+
+def test_another_slide_of_the_same_patient_is_no_neighbour():
+    known = training()
+    ids = known.table["patient_id"]
+    slides = ids.map(dict.fromkeys(ids[:2], "somebody")).astype("string")
+    known = replace(known, table=known.table.assign(slide_of=slides))
+    found = similar_patients(
+        known, seen(known, 0), TAXONOMY, patient_id=ids[0], smear_fingerprint=known.table["fingerprint"][0]
+    )
+    assert found.was_trained_on
+    assert not {ids[0], ids[1]} & {one.patient_id for one in found.patients}
 
 
 def test_where_fingerprints_are_missing_the_id_decides():

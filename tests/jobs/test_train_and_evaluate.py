@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import pytest
 from tests.training.factories import tiny
 
 from napari_caltomorph.cli import main
-from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions
+from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions, encode_cohort
 from napari_caltomorph.errors import EvaluationRefused, FeaturesMissing, OutputRefused, TrainingRefused
 from napari_caltomorph.evaluation import EvaluateOptions
 from napari_caltomorph.jobs import (
@@ -82,6 +83,23 @@ def test_an_evaluation_encodes_only_the_patients_of_its_split(trained, tmp_path)
         evaluate_model(request(trained, tmp_path / "features", split="test"))
     result = evaluate_model(request(trained, tmp_path / "features", split="test", encode_missing=True))
     assert len(list((tmp_path / "features").glob("*.h5"))) == len(result.evaluation.patients) < 24
+
+
+def test_patients_that_are_left_out_are_encoded_for_the_extended_test_set_only_where_that_is_wanted(trained, tmp_path):
+    fewer = PATIENTS.model_copy(update={"taxonomy": "aml-hehr", "min_patients": 5})
+    cohort = read_patients(trained.images, fewer)
+    assert cohort.left_out_counts() == {"other or rare diagnosis": 4}
+    skipped = [
+        encode_cohort(cohort, trained.features, DEMO_VIT.model_copy(update={"extended": extended})).skipped
+        for extended in (False, True)
+    ]
+    assert skipped == [20, 24]
+    options = {"split": "extended", "out_of_fold": True, "encode_missing": True, "audit": True}
+    result = evaluate_model(replace(request(trained, tmp_path / "features", **options), patients=fewer))
+    assert len(list((tmp_path / "features").glob("*.h5"))) == len(result.evaluation) == 4
+    assert result.evaluation.patients["fold"].notna().any()  # the model was trained on some of them
+    save_evaluation(examine(result), tmp_path / "out")
+    assert (tmp_path / "out" / "report.html").is_file()
 
 
 def test_the_result_keeps_its_inputs_and_saves_every_requested_file(trained, tmp_path):

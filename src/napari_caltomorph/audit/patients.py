@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt
 
 from napari_caltomorph.cohort.cohort import Cohort
 from napari_caltomorph.cohort.splits import split_into_parts
+from napari_caltomorph.errors import counted
 from napari_caltomorph.statistics.classification import classification_metrics
 from napari_caltomorph.statistics.interval import Interval
 
@@ -73,11 +74,11 @@ def audited_patients(cohort: Cohort, options: AuditOptions, *, among: pd.DataFra
     is_own = (among is None or bool(own.all())) and table["fold"].nunique() >= 2
     if among is None and is_own:
         if left := int((~own).sum()):
-            notes.append(f"{left} patients without a fold, such as those held out, are not audited.")
+            notes.append(f"Not audited: {counted(left, 'patient')} without a fold, such as those held out.")
         table = table.loc[own]
     is_one = table["coarse"].notna()
     if unclear := int((~is_one).sum()):
-        notes.append(f"{unclear} patients without a single class are left out.")
+        notes.append(f"Left out: {counted(unclear, 'patient')} without a single class.")
     sizes = table["coarse"].value_counts()
     kept = [one for one in cohort.taxonomy.classes if sizes.get(one.slug, 0) >= MIN_CLASS]
     few = [f"{c.name} ({sizes[c.slug]})" for c in cohort.taxonomy.classes if 0 < sizes.get(c.slug, 0) < MIN_CLASS]

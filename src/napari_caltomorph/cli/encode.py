@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 
 from napari_caltomorph.cli.console import CohortPath, fail, progress_bar, say, say_cohort, say_files
 from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions
+from napari_caltomorph.errors import counted
 from napari_caltomorph.jobs import read_patients
 from napari_caltomorph.progress import format_seconds
 from napari_caltomorph.storage import refuse_unwritable
@@ -72,7 +73,9 @@ def encode(
 
 def _show(summary: EncodeSummary) -> None:
     with_what = summary.made_with
-    text = f"{summary.encoded} patients encoded ({summary.cells} cells, {summary.left_out} left out)"
+    text = (
+        f"{counted(summary.encoded, 'patient')} encoded ({counted(summary.cells, 'cell')}, {summary.left_out} left out)"
+    )
     if summary.skipped:
         text += f", {summary.skipped} were done already"
     say(f"{text}, in {format_seconds(summary.seconds)}.")

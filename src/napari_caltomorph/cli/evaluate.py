@@ -21,7 +21,7 @@ from napari_caltomorph.cli.console import (
     table,
 )
 from napari_caltomorph.cohort import CohortOptions
-from napari_caltomorph.errors import EvaluationRefused
+from napari_caltomorph.errors import EvaluationRefused, counted
 from napari_caltomorph.jobs import (
     EvaluateModelOptions,
     EvaluateRequest,
@@ -52,6 +52,11 @@ Another laboratory's patients, all of them:
 
     caltomorph evaluate clinic_b --model my_model --features features_b \\
         --out results_b --split all --lab other
+
+The patients that the cohort leaves out (double diagnoses, rare ones, ...):
+
+    caltomorph evaluate cohort --model my_model --features features \\
+        --out extended --split extended --encode-missing
 
 The training patients, each by the member that was not trained on them:
 
@@ -131,7 +136,7 @@ def _evaluate(request: EvaluateRequest, out: Path, prevalence: float | None, *, 
 
 
 def _show_faithfulness(found: CohortFaithfulness) -> None:
-    say(f"\nFaithfulness: area better than random orders, {len(found)} patients", style="bold")
+    say(f"\nFaithfulness: area better than random orders, {counted(len(found), 'patient')}", style="bold")
     rows = table("order of cells", "deletion", "insertion")
     for order in found.orders:
         rows.add_row(order, found.gain("deletion", order).shown(), found.gain("insertion", order).shown())
@@ -159,7 +164,7 @@ def _show_evaluation(evaluation: Evaluation, prevalence: float | None, *, is_cho
     provenance, counts = evaluation.provenance, evaluation.counts
     how = " out of fold, by single members" if evaluation.options.out_of_fold else ""
     of_model = f"{provenance.model_name} on {provenance.cohort_name}"
-    say(f"{of_model}: {counts['evaluated']} patients evaluated{how}", style="bold")
+    say(f"{of_model}: {counted(counts['evaluated'], 'patient')} evaluated{how}", style="bold")
     if evaluation.is_labelled:
         console.print(_headline(evaluation))
         rule = "as chosen above" if is_chosen else provenance.threshold.rule
@@ -167,8 +172,9 @@ def _show_evaluation(evaluation: Evaluation, prevalence: float | None, *, is_cho
         if prevalence is not None:
             _show_prevalence(evaluation, prevalence)
         say()
-        console.print(_by_class(evaluation))
-        say()
+        if evaluation.has_one_class.any():
+            console.print(_by_class(evaluation))
+            say()
         console.print(_confusion(evaluation.confusion, evaluation.taxonomy.names))
         say()
         _show_hemoglobin(evaluation)
@@ -243,7 +249,7 @@ def _show_undefined(evaluation: Evaluation) -> None:
     for name, metric in evaluation.headline.items():
         if not metric.is_defined:
             reasons.setdefault(metric.remark, []).append(METRICS[name].name)
-    for one in evaluation.by_class.values():
+    for one in evaluation.by_class.values() if evaluation.has_one_class.any() else ():
         for name, metric in one.numbers.items():
             if not metric.is_defined:
                 reasons.setdefault(metric.remark, []).append(f"{one.name} {CLASS_METRICS[name].name}")

@@ -1,4 +1,5 @@
 from .cells import cell_shares
+from .cleaning import extended_test_set, with_extended
 from .cohort import COLUMNS, Cohort, with_types
 from .encode import EncodeSummary, encode_cohort
 from .feature_folder import feature_files, feature_path
@@ -18,11 +19,13 @@ __all__ = [
     "SyntheticPatients",
     "cell_shares",
     "encode_cohort",
+    "extended_test_set",
     "feature_files",
     "feature_path",
     "find_patients",
     "named_patients",
     "read_cohort",
     "split_into_parts",
+    "with_extended",
     "with_types",
 ]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_caltomorph.cohort.cohort import COLUMNS, Cohort
 from napari_caltomorph.encoding import load_bag
-from napari_caltomorph.errors import FeaturesRefused, SmearUnreadable
+from napari_caltomorph.errors import FeaturesRefused, SmearUnreadable, counted
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import check_smear, open_place
 from napari_caltomorph.storage import StrPath, paths_of
@@ -68,7 +68,7 @@ def _note_of_slides(slides: Mapping[str, int]) -> list[str]:
         return []
     first, several = next(iter(slides.items()))
     return [
-        f"{len(slides)} patients have several slides (first: {first}, {several}): the cells of a patient's slides are "
+        f"Patients with several slides: {len(slides)} (first: {first}, {several}). The cells of a patient's slides are "
         "one bag; --bag slide makes each slide one."
     ]
 
@@ -79,7 +79,8 @@ def _notes_of_guesses(guesses: Mapping[str, list[str]]) -> Iterator[str]:
     for note, patients in ordered[:_GUESSES]:
         yield f"{note} (patients: {len(patients)}, first: {patients[0]})."
     if more := ordered[_GUESSES:]:
-        yield f"{len(more)} more guesses about images, of {sum(len(patients) for _, patients in more)} patients."
+        of = sum(len(patients) for _, patients in more)
+        yield f"Further guesses about images: {len(more)}, of {counted(of, 'patient')}."
 
 
 class _Images:

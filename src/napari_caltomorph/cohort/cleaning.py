@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pandas as pd
 
-from napari_caltomorph.cohort.cohort import Cohort
+from napari_caltomorph.cohort.cohort import Cohort, with_types
+from napari_caltomorph.errors import CohortUnreadable
 
 # Where another patient has most of the images, it is the same patient again; fewer are stray copies, and the two are
 # kept in one part of every split instead.
@@ -84,6 +86,47 @@ RULES = (
     labelled_as("unknown", "label of no class", unless="keep_unmatched"),
     small_classes,
 )
+
+
+EXTENDED = {
+    "double or in-between diagnosis": "double",
+    "unclear diagnosis": "unclear",
+    RARE: "rare",
+    "label of no class": "no class",
+    "few cells": "few cells",
+    "follow-up after therapy": "follow-up",
+}
+"""Rules that leave out patients with cells and a diagnosis, each with a short name: the extended test set."""
+
+LEFT_OUT_BY = "left_out_by"
+"""Column of the rule that left a patient of the extended test set out."""
+
+
+def extended_test_set(cohort: Cohort) -> Cohort:
+    """Return the patients that were left out of a cohort, although they have cells and a diagnosis (paper, figure 4D).
+
+    They are in no split, so nothing changes for the other patients. Raises `CohortUnreadable` where there are none.
+    """
+    left_out = cohort.left_out
+    table = left_out.loc[left_out["rule"].isin(list(EXTENDED))]
+    if table.empty:
+        rules = ", ".join(EXTENDED)
+        raise CohortUnreadable(
+            f"{cohort.source} has no extended test set: no patient is left out for one of these reasons: {rules}."
+        )
+    with_cells = table.reindex(columns=["path", "features"]).notna().any(axis=1)
+    if not with_cells.all():  # the rules before have left out who has none
+        raise CohortUnreadable(
+            f"{cohort.source} was saved by an earlier version, without the places of those left out; inspect the data "
+            "again with the options of then."
+        )
+    marked = table.drop(columns=["rule", "reason"]).assign(**{LEFT_OUT_BY: table["rule"], "split": None})
+    return replace(cohort, table=with_types(marked))
+
+
+def with_extended(cohort: Cohort) -> Cohort:
+    """Return a cohort with its extended test set, which stays in no split."""
+    return replace(cohort, table=with_types(pd.concat([cohort.table, extended_test_set(cohort).table])))
 
 
 FIXES = {

@@ -59,7 +59,7 @@ class Cohort:
     layout: str  # How the patients are arranged on disk
     taxonomy: Taxonomy
     table: pd.DataFrame  # One row a patient, with `COLUMNS` and the table's own
-    # One row a patient that is left out: the rule, and why
+    # One row a patient that is left out: the rule and why, and what `table` has, where cleaning left the patient out
     left_out: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(LEFT_OUT_COLUMNS)))
     notes: tuple[str, ...] = ()  # What was assumed or is worth knowing, each a sentence
     options: CohortOptions = field(default_factory=CohortOptions)
@@ -71,8 +71,8 @@ class Cohort:
         """Return the cohort without the patients where a mask is true, counted under a rule."""
         if not patients.any():
             return self
-        out = self.table.loc[patients, ["patient_id", "raw_label"]].assign(rule=rule, reason=reason)
-        left_out = out if self.left_out.empty else pd.concat([self.left_out, out], ignore_index=True)
+        out = self.table.loc[patients].assign(rule=rule, reason=reason)
+        left_out = with_reasons(pd.concat([self.left_out, out]) if len(self.left_out) else out)
         return replace(self, table=self.table.loc[~patients].reset_index(drop=True), left_out=left_out)
 
     def noting(self, *notes: str) -> Cohort:
@@ -132,7 +132,7 @@ class Cohort:
                 layout=content.layout,
                 taxonomy=content.taxonomy,
                 table=content.patients(),
-                left_out=content.left_out.frame(),
+                left_out=content.left_out_patients(),
                 notes=content.notes,
                 options=content.options,
             )
@@ -165,10 +165,18 @@ class _File(BaseModel):
         """Return the table; ValueError where a patient has no id, or a class or number that does not exist."""
         table = self.table.frame()
         table = typed(table.reindex(columns=_columns(table)), COLUMNS)
-        if not {*LEFT_OUT_COLUMNS} <= {*self.left_out.columns}:
-            raise ValueError(f"left_out lacks one of {', '.join(LEFT_OUT_COLUMNS)}")
         if table["patient_id"].isna().any():
             raise ValueError("a patient has no patient_id")
+        return self._checked(table)
+
+    def left_out_patients(self) -> pd.DataFrame:
+        """Return those left out, of some of which no more than a reason is known; ValueError as `patients`."""
+        table = self.left_out.frame()
+        if not {*LEFT_OUT_COLUMNS} <= {*table.columns}:
+            raise ValueError(f"left_out lacks one of {', '.join(LEFT_OUT_COLUMNS)}")
+        return with_reasons(self._checked(typed(table.reindex(columns=_columns(table)), COLUMNS)))
+
+    def _checked(self, table: pd.DataFrame) -> pd.DataFrame:
         detailed = {one.slug for coarse in self.taxonomy.classes for one in coarse.detailed}
         classes = {"coarse": {*self.taxonomy.slugs}, "detailed": detailed, "split": {"train", "test"}}
         for column, known in classes.items():
@@ -183,6 +191,12 @@ class _File(BaseModel):
 def with_types(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table with all of `COLUMNS`, first and with their types; missing ones are empty."""
     return table.reindex(columns=_columns(table)).astype(dict(COLUMNS)).reset_index(drop=True)
+
+
+def with_reasons(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of patients that are left out with `LEFT_OUT_COLUMNS` first, then what `with_types` returns."""
+    columns = dict.fromkeys([*LEFT_OUT_COLUMNS, *_columns(table)])
+    return with_types(table)[list(columns)]
 
 
 def _columns(table: pd.DataFrame) -> list[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from napari_caltomorph.cohort.cleaning import with_extended
 from napari_caltomorph.cohort.cohort import Cohort
 from napari_caltomorph.cohort.encode_patient import OpenSmear, PatientToEncode, failure, is_unchanged
 from napari_caltomorph.cohort.encode_workers import ImageProgress, Workers, open_workers
@@ -85,9 +86,13 @@ def encode_cohort(
         The folder has features of another encoder.
     OutputRefused
         It cannot be written, or another run writes to it.
+    CohortUnreadable
+        No patient is left out with a diagnosis, and those are to be encoded too.
     ClusterMissing, PackageMissing, WeightsMissing, WeightsRefused, DeviceMissing
     """
     options, folder = options or EncodeCohortOptions(), Path(folder).absolute()
+    if options.extended:
+        cohort = with_extended(cohort)
     if open_smear is not None:  # files at the table's paths are not these cells
         cohort = replace(cohort, table=cohort.table.assign(path=None))
     with locked(folder), open_workers(options, progress) as workers:

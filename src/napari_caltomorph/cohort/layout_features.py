@@ -19,7 +19,7 @@ from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.table_columns import as_id, refuse_column_options
 from napari_caltomorph.cohort.table_file import find_table, unread_tables
 from napari_caltomorph.encoding.h5_reader import is_feature_file, read_bag
-from napari_caltomorph.errors import CohortUnreadable, FeaturesRefused, printable
+from napari_caltomorph.errors import CohortUnreadable, FeaturesRefused, counted, printable
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear.entries import Entries
 from napari_caltomorph.smear.trees import FolderTree, children_if_readable, folders_in
@@ -70,7 +70,8 @@ def read_features(path: Path, options: CohortOptions) -> LayoutResult:
         return joined
     if not is_labelled:
         raise CohortUnreadable(
-            f"{path}: {len(bags)} bags without labels; name a table with --table. {unread_tables(path)}".strip()
+            f"{path}: {counted(len(bags), 'bag')} without labels; name a table with --table. "
+            f"{unread_tables(path)}".strip()
         )
     refuse_column_options(path, options)
     return LayoutResult(found)

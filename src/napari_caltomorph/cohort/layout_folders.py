@@ -20,7 +20,7 @@ from napari_caltomorph.cohort.table_columns import (
     refuse_column_options,
 )
 from napari_caltomorph.cohort.table_file import find_table, read_table, unread_tables
-from napari_caltomorph.errors import CohortUnreadable, SmearUnreadable, printable
+from napari_caltomorph.errors import CohortUnreadable, SmearUnreadable, counted, printable
 from napari_caltomorph.smear import find_candidates, patient_id
 
 
@@ -52,8 +52,8 @@ def read_folders(path: Path, options: CohortOptions) -> LayoutResult:
         patients = frame((one.path, None) for one, _ in found.patients)
         if table is None:
             raise CohortUnreadable(
-                f"{path}: {len(patients)} patients without labels; sort them into a folder a diagnosis, or name a "
-                f"table with --table. {unread_tables(path)}".strip()
+                f"{path}: {counted(len(patients), 'patient')} without labels; sort them into a folder a diagnosis, or "
+                f"name a table with --table. {unread_tables(path)}".strip()
             )
         return join(patients, table, options, labels_from_table=True)
     labelled = frame((one.path, label) for one, label in found.patients if label is not None)

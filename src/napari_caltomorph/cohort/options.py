@@ -78,4 +78,8 @@ class EncodeCohortOptions(EncodeOptions):
         None, description="Address of a Dask scheduler whose workers share the patients, e.g. tcp://node:8786."
     )
 
+    extended: bool = Field(
+        False, description="Also encode the patients left out with a diagnosis, for `evaluate --split extended`."
+    )
+
     _scheduler_alone = field_validator("scheduler")(without_workers)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from napari_caltomorph.cohort.cells import check_cells
 from napari_caltomorph.cohort.cleaning import FIXES, RULES
-from napari_caltomorph.cohort.cohort import LEFT_OUT_COLUMNS, Cohort, with_types
+from napari_caltomorph.cohort.cohort import LEFT_OUT_COLUMNS, Cohort, with_reasons, with_types
 from napari_caltomorph.cohort.layout_features import check_features
 from napari_caltomorph.cohort.layouts import find_layout
 from napari_caltomorph.cohort.options import CohortOptions
@@ -59,7 +59,7 @@ def read_cohort(path: StrPath, options: CohortOptions | None = None, *, progress
     label_map = load_label_map(options.taxonomy)
     if label_map is None:
         label_map = taxonomy_of_labels(found.table["raw_label"].dropna() if "raw_label" in found.table else [])
-    left_out = pd.DataFrame(found.left_out, columns=list(LEFT_OUT_COLUMNS))
+    left_out = with_reasons(pd.DataFrame(found.left_out, columns=list(LEFT_OUT_COLUMNS)))
     cohort = Cohort(
         name=path.name if path.is_dir() else path.stem,
         source=path,

@@ -12,7 +12,7 @@ import pandas as pd
 
 from napari_caltomorph.cohort.layout_folders import LayoutResult
 from napari_caltomorph.encoding.h5_reader import is_feature_file
-from napari_caltomorph.errors import printable
+from napari_caltomorph.errors import counted, printable
 from napari_caltomorph.smear import find_slides, patient_id
 from napari_caltomorph.storage import path_of, paths_of, place_of
 
@@ -28,7 +28,7 @@ def complete_labels(found: LayoutResult) -> LayoutResult:
     if not is_completed.any():
         return found
     first = table.loc[is_completed, "patient_id"].iloc[0]
-    note = f"{int(is_completed.sum())} rows without a diagnosis have that of their patient's others (first: {first})."
+    note = f"Rows without a diagnosis: {int(is_completed.sum())}, read as their patient's others (first: {first})."
     labels = table["raw_label"].where(~is_completed, given.transform("first"))
     return replace(found, table=table.assign(raw_label=labels), notes=[*found.notes, note])
 
@@ -51,7 +51,8 @@ def join_slides(found: LayoutResult) -> LayoutResult:
             if name in rows and rows[name].nunique() > 1:
                 differing[name].append(str(patient))
     notes = [
-        f"The rows of {len(patients)} patients differ in {name!r} (first: {patients[0]}): the first of each is used."
+        f"The rows of {counted(len(patients), 'patient')} differ in {name!r} (first: {patients[0]}): the first of each "
+        "is used."
         for name, patients in differing.items()
     ]
     return replace(found, table=table.drop(index=dropped).reset_index(drop=True), notes=found.notes + notes)
@@ -77,7 +78,7 @@ def split_slides(found: LayoutResult) -> LayoutResult:
         if column in rows:
             rows[column] = slides.where(is_slide & rows[column].notna(), rows[column])
     several = patients[is_slide].drop_duplicates()
-    note = f"{len(several)} patients have several slides: each slide is one bag, and a patient's are not split apart."
+    note = f"Patients with several slides: {len(several)}. Each slide is one bag, and a patient's are not split apart."
     kept = rows[is_slide | ~is_repeat].reset_index(drop=True)
     return replace(found, table=kept, notes=found.notes + ([note] if len(several) else []))
 

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_caltomorph.cohort.cohort import Cohort
+from napari_caltomorph.errors import counted
 
 
 def split(cohort: Cohort) -> Cohort:
@@ -28,7 +29,7 @@ def split(cohort: Cohort) -> Cohort:
         notes.append("The table's own split is kept.")
         if unnamed := int(table["split"].isna().sum()):
             table["split"] = table["split"].fillna("train")
-            notes.append(f"The table's own split does not name {unnamed} patients: they train.")
+            notes.append(f"The table's own split does not name {counted(unnamed, 'patient')}: trained on.")
     else:
         part = _assign_parts(table, (1 - options.test_fraction, options.test_fraction), options.split_seed)
         table["split"] = pd.array(np.where(part == 1, "test", "train"), dtype="string")

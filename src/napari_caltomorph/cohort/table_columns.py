@@ -54,7 +54,8 @@ def canonical(
     for role, column in found.items():
         if column is not None:
             own[_TARGETS.get(role, role)] = table[column]
-    own["patient_id"] = own["patient_id"].map(as_id)
+    for name in own.columns.intersection(["patient_id", "group"]):
+        own[name] = own[name].map(as_id)
     if column := _patients_of_slides(table, found["id"]):
         own["slide_of"] = table[column].map(as_id)
         notes.append(f"{path.name}: rows with the same {column!r} are slides of one patient: no split divides them.")

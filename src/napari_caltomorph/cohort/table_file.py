@@ -15,7 +15,7 @@ from napari_caltomorph.cohort.column_names import named_columns
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.table_rows import Sheet, read_rows
 from napari_caltomorph.csv_files import unescaped
-from napari_caltomorph.errors import CohortUnreadable
+from napari_caltomorph.errors import CohortUnreadable, counted
 from napari_caltomorph.smear.trees import files_in
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".parquet"})
@@ -111,7 +111,9 @@ def _repeat_merged(sheet: Sheet, path: Path) -> list[str]:
             sheet.cells.iloc[first : last + 1, column] = value
             name = str(sheet.cells.iloc[sheet.header, column])
             repeated[name] = repeated.get(name, 0) + last - first
-    return [f"{path.name}: merged cells in column {name!r} repeated in {n} rows." for name, n in repeated.items()]
+    return [
+        f"{path.name}: merged cells in column {name!r} repeated in {counted(n, 'row')}." for name, n in repeated.items()
+    ]
 
 
 def _refuse_shifted(sheet: Sheet, path: Path) -> None:

@@ -5,7 +5,7 @@ from .malignancy import OperatingPoint
 from .metrics import ClassNumbers
 from .options import EvaluateOptions
 from .patients import Embeddings, EvaluatedPatients, Provenance
-from .run import evaluate
+from .run import chosen_patients, evaluate
 
 __all__ = [
     "ClassNumbers",
@@ -15,6 +15,7 @@ __all__ = [
     "Evaluation",
     "OperatingPoint",
     "Provenance",
+    "chosen_patients",
     "evaluate",
     "fit_calibration",
     "out_of_fold_confusion",

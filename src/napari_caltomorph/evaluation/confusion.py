@@ -7,7 +7,7 @@ Sets and other classes have a row each while they are few; the rarest share one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from napari_caltomorph.cohort.cleaning import EXTENDED
 from napari_caltomorph.evaluation.patients import EvaluatedPatients
 from napari_caltomorph.statistics.classification import confusion
 from napari_caltomorph.taxonomy import Taxonomy
@@ -118,13 +119,11 @@ def _count(evaluated: EvaluatedPatients, rows: list[ConfusionRow], truth: list[C
     """Count patients of one class by the rows given, and all others in rows below."""
     patients = evaluated.patients
     names = dict(zip(evaluated.taxonomy.slugs, evaluated.taxonomy.names, strict=True))
-    sets, classes = Counter(patients["coarse_set"].dropna()), Counter(patients["row"].dropna())
+    sets = [(rule, one) for rule, one in zip(evaluated.left_out_by, patients["coarse_set"].fillna(""), strict=True)]
+    classes = [(rule, one) for rule, one in zip(evaluated.left_out_by, patients["row"].fillna(""), strict=True)]
     several = _own_or_shared(sets, "several", lambda one: " or ".join(names[s] for s in one.split("|")), "other sets")
     others = _own_or_shared(classes, "other", str, "other classes")
-    below = [
-        several.get(one) or others.get(name)
-        for one, name in zip(patients["coarse_set"].fillna(""), patients["row"].fillna(""), strict=True)
-    ]
+    below = [several.get(one) or others.get(name) for one, name in zip(sets, classes, strict=True)]
     return Confusion.of(
         list(dict.fromkeys([*rows, *several.values(), *others.values()])),
         evaluated.taxonomy.slugs,
@@ -135,11 +134,18 @@ def _count(evaluated: EvaluatedPatients, rows: list[ConfusionRow], truth: list[C
 
 
 def _own_or_shared(
-    patients: Counter[str], kind: RowKind, name: Callable[[str], str], rest: str
-) -> dict[str, ConfusionRow]:
-    """Return a row for each key of a count of patients, the largest first; beyond `MOST_ROWS` the rarest share one."""
-    ordered = [one for one, _ in patients.most_common()]
+    patients: Iterable[tuple[str, str]], kind: RowKind, name: Callable[[str], str], rest: str
+) -> dict[tuple[str, str], ConfusionRow]:
+    """Return a row for each rule and key of patients, the largest first; beyond `MOST_ROWS` the rarest share one.
+
+    The rule is that which left the patients out of the cohort, or empty; each has a row of its own for its rarest.
+    """
+    ordered = [one for one, _ in Counter(one for one in patients if one[1]).most_common()]
     own = ordered if len(ordered) <= MOST_ROWS else ordered[: MOST_ROWS - 1]
-    shared = ConfusionRow(f"{len(ordered) - len(own)} {rest}", kind)
-    rows = {one: ConfusionRow(name(one), kind, tuple(one.split("|")) if kind == "several" else ()) for one in own}
-    return rows | {one: shared for one in ordered[len(own) :]}
+    shared = Counter(rule for rule, _ in ordered[len(own) :])
+
+    def row(rule: str, text: str, slugs: tuple[str, ...] = ()) -> ConfusionRow:
+        return ConfusionRow(f"{EXTENDED[rule]}: {text}" if rule and rule != text else text, kind, slugs)
+
+    rows = {(rule, one): row(rule, name(one), tuple(one.split("|")) if kind == "several" else ()) for rule, one in own}
+    return rows | {(rule, one): row(rule, f"{shared[rule]} {rest}") for rule, one in ordered[len(own) :]}

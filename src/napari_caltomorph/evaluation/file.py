@@ -173,6 +173,7 @@ def patient_table(evaluated: EvaluatedPatients) -> pd.DataFrame:
         "measured_hemoglobin_g_dl": patients["measured_hemoglobin_g_dl"],
         "judged_by_member": patients["fold"],
         "lab": evaluated.options.lab,
+        **({"left_out_by": evaluated.left_out_by} if evaluated.options.split == "extended" else {}),
     }
     return pd.DataFrame(columns)
 

@@ -16,8 +16,9 @@ Overlap = Literal["yes", "no", "unknown"]
 class EvaluateOptions(BaseModel, frozen=True, extra="forbid"):
     """Which patients a model is evaluated on, and how."""
 
-    split: Literal["test", "train", "all"] = Field(
-        "test", description="Patients to evaluate; all where the cohort has no splits."
+    split: Literal["test", "train", "all", "extended"] = Field(
+        "test",
+        description="Patients to evaluate; all where the cohort has no splits; extended: those left out of the cohort.",
     )
     out_of_fold: bool = Field(
         False,

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt
 
+from napari_caltomorph.cohort.cleaning import LEFT_OUT_BY
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.model_file import Threshold
 from napari_caltomorph.evaluation.options import EvaluateOptions
@@ -43,6 +44,9 @@ NOT_EVALUATED_COLUMNS = ("patient_id", "reason")
 Check = Literal["ids, smears and shared images", "ids and shared images", "not possible"]
 """How training patients were searched for among the evaluated ones."""
 
+GroupCheck = Literal["compared", "not in the cohort", "not in training", "in neither"]
+"""Whether groups, or patients of several slides, of both were compared; otherwise which of them has none."""
+
 
 class Provenance(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()):
     """The model, the cohort, and the software versions of an evaluation."""
@@ -59,6 +63,7 @@ class Provenance(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, pr
     training_recipe: str  # ``"paper"`` stops each member on its own fold, which makes out-of-fold numbers optimistic
     training_elsewhere: tuple[str, ...] = ()  # What the training measured for other laboratories, in sentences
     training_check: Check  # Whether the cohort could be searched for patients that the model was trained on
+    training_groups: GroupCheck | None = None  # None where nothing was compared, and in files of earlier versions
     cohort_name: str
     cohort_source: str
     cohort_layout: str
@@ -154,6 +159,13 @@ class EvaluatedPatients:
     def is_external(self) -> bool:
         """Whether the smears come from another laboratory than those of the training."""
         return self.options.lab == "other"
+
+    @cached_property
+    def left_out_by(self) -> tuple[str, ...]:
+        """The rule that left each of P patients out of the cohort; empty for those that are in."""
+        if self.options.split != "extended" or LEFT_OUT_BY not in self.covariates:
+            return ("",) * len(self)
+        return tuple(map(str, self.covariates[LEFT_OUT_BY]))
 
     @cached_property
     def is_healthy_donor(self) -> NDArray[np.bool_]:

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,26 +16,29 @@ import pandas as pd
 import torch
 
 from napari_caltomorph.about import library_versions
-from napari_caltomorph.cohort import Cohort, feature_files
+from napari_caltomorph.cohort import Cohort, extended_test_set, feature_files, with_extended
 from napari_caltomorph.cohort.cells import cell_shares
+from napari_caltomorph.cohort.cleaning import EXTENDED
 from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.diagnosis.model_file import Threshold
 from napari_caltomorph.encoding.device import find_device
 from napari_caltomorph.encoding.features import load_bag
-from napari_caltomorph.errors import EvaluationRefused, FeaturesMissing, SmearUnreadable
+from napari_caltomorph.errors import EvaluationRefused, FeaturesMissing, SmearUnreadable, counted
 from napari_caltomorph.evaluation.covariates import covariates_of
 from napari_caltomorph.evaluation.evaluation import Evaluation
 from napari_caltomorph.evaluation.held_out import (
     HeldOutPrediction,
-    TrainingOverlap,
     embeddings_of,
     patient_rows,
     predict_held_out,
-    refuse_training_patients,
-    training_patients_found,
 )
 from napari_caltomorph.evaluation.options import EvaluateOptions
 from napari_caltomorph.evaluation.patients import NOT_EVALUATED_COLUMNS, Provenance
+from napari_caltomorph.evaluation.training_overlap import (
+    TrainingOverlap,
+    refuse_training_patients,
+    training_patients_found,
+)
 from napari_caltomorph.evaluation.truth import ClassesMap
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.storage import StrPath
@@ -74,15 +78,18 @@ def evaluate(
     device = find_device(options.device)
     labels, taxonomy = cohort.table["raw_label"].dropna(), ensemble.description.taxonomy
     classes_map = ClassesMap.load(options.classes_map, cohort.taxonomy, taxonomy, labels)
-    table = _chosen(cohort, options)
+    to_evaluate = chosen_patients(cohort, options)
+    table = to_evaluate.table
     training = ensemble.training_patients()
-    overlap = TrainingOverlap(None if training is None else training.table, cohort)
+    everyone = with_extended(cohort) if options.split == "extended" else cohort
+    overlap = TrainingOverlap(None if training is None else training.table, everyone)
     refuse_training_patients(table, overlap, cohort.source, out_of_fold=options.out_of_fold)
-    files, missing = _rows_with_features(table, feature_files(cohort, features), features, options)
+    files, missing = _rows_with_features(table, feature_files(to_evaluate, features), features, options)
     with _on(device, ensemble):
         predicted = _predict(ensemble, table, files, overlap, options, progress)
+    not_evaluated = [*missing, *predicted.not_eligible]
     if not predicted.predictions:
-        patient, reason = (*missing, *predicted.not_eligible)[0]
+        patient, reason = not_evaluated[0]
         raise EvaluationRefused(f"{cohort.source}: no patient can be evaluated ({patient}: {reason}).")
     chosen = table.loc[[one.row for one in predicted.predictions]].reset_index(drop=True)
     patients = patient_rows(ensemble, chosen, predicted.predictions, classes_map)
@@ -94,7 +101,9 @@ def evaluate(
         options=options,
         embeddings=embeddings_of(predicted.predictions, training, set(patients["patient_id"])),
         covariates=covariates_of(chosen, predicted.cell_shares, options.against, cohort.source),
-        not_evaluated=pd.DataFrame([*missing, *predicted.not_eligible], columns=list(NOT_EVALUATED_COLUMNS)),
+        not_evaluated=pd.DataFrame(
+            [*not_evaluated, *_never_evaluated(cohort, options)], columns=list(NOT_EVALUATED_COLUMNS)
+        ),
         notes=_notes(ensemble, predicted, classes_map, options),
     )
 
@@ -153,19 +162,30 @@ def _cell_shares(path: str | None, cells: tuple[str, ...]) -> dict[str, float]:
         return {}
 
 
-def _chosen(cohort: Cohort, options: EvaluateOptions) -> pd.DataFrame:
+def chosen_patients(cohort: Cohort, options: EvaluateOptions) -> Cohort:
+    """Return a cohort of the patients to evaluate; `EvaluationRefused` where there are none."""
+    if options.split == "extended":
+        return extended_test_set(cohort)
     if not len(cohort):
         raise EvaluationRefused(f"{cohort.source} has no patients to evaluate.")
     splits = cohort.table["split"]
     if options.split == "all" or splits.isna().all():
-        return cohort.table
+        return cohort
     chosen = cohort.table.loc[(splits == options.split).fillna(False)]
     if not len(chosen):
         there = ", ".join(f"{count} {name}" for name, count in splits.value_counts().items())
         raise EvaluationRefused(
             f"{cohort.source} has no patients in its {options.split} split ({there}); choose another --split, or all."
         )
-    return chosen.reset_index(drop=True)
+    return replace(cohort, table=chosen.reset_index(drop=True))
+
+
+def _never_evaluated(cohort: Cohort, options: EvaluateOptions) -> list[tuple[str, str]]:
+    """Return the patients that are left out of the extended test set as well, each with the rule."""
+    if options.split != "extended":
+        return []
+    others = cohort.left_out.loc[~cohort.left_out["rule"].isin(list(EXTENDED)), ["patient_id", "rule"]]
+    return [(str(patient), str(rule)) for patient, rule in others.itertuples(index=False)]
 
 
 def _rows_with_features(
@@ -195,17 +215,18 @@ def _notes(
     aside = sum(one.eligible.is_known and one.eligible.member is None for one in predictions)
     if aside:
         notes.append(
-            f"{aside} patients were set aside in training: no member was trained on them, so the whole ensemble "
+            f"Set aside in training: {counted(aside, 'patient')}. No member was trained on them, so the whole ensemble "
             "predicts them, but its temperature was fitted on them."
         )
     if fresh := sum(not one.eligible.is_known for one in predictions if any(o.eligible.is_known for o in predictions)):
-        notes.append(f"{fresh} patients are new to the model: the whole ensemble predicts them.")
+        notes.append(f"New to the model: {counted(fresh, 'patient')}, predicted by the whole ensemble.")
     if predicted.other_cells:
         notes.append(
-            f"The features of {predicted.other_cells} patients were computed from other cells than the cohort has now."
+            f"The features of {counted(predicted.other_cells, 'patient')} were computed from other cells than the "
+            "cohort has now."
         )
     if few := sum(bool(one.warnings) for one in predictions):
-        notes.append(f"{few} predictions have a warning; see the column warnings of predictions.csv.")
+        notes.append(f"{counted(few, 'prediction')} with a warning: see the column warnings of predictions.csv.")
     return tuple(notes)
 
 
@@ -236,6 +257,7 @@ def _provenance(
         training_recipe=description.training.recipe,
         training_elsewhere=description.training.elsewhere_in_words,
         training_check=overlap.check,
+        training_groups=overlap.groups,
         cohort_name=cohort.name,
         cohort_source=str(cohort.source),
         cohort_layout=cohort.layout,

@@ -6,14 +6,20 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from napari_caltomorph.errors import counted
 from napari_caltomorph.evaluation.patients import EvaluatedPatients
-from napari_caltomorph.statistics.metric import FEW
+from napari_caltomorph.statistics.metric import FEW, Metric
 from napari_caltomorph.synthetic import SYNTHETIC_COLUMN
 
 INTERVALS = (
     "Intervals (95 %) show how much other patients of the same kind would change a number. They do not include "
     "that the same training, done again, would give another model."
 )
+_NO_GROUPS = {
+    "not in the cohort": "The training patients have groups, these patients have none",
+    "not in training": "These patients have groups, the training patients have none",
+    "in neither": "Neither these patients nor the training patients have groups",
+}
 
 
 def statements(evaluated: EvaluatedPatients) -> Iterator[str]:
@@ -65,6 +71,11 @@ def _independence(evaluated: EvaluatedPatients) -> Iterator[str]:
             "The model does not know all of its training patients' smears: one of these patients under another id "
             "would not be found."
         )
+    if provenance.training_groups in _NO_GROUPS:
+        yield (
+            f"{_NO_GROUPS[provenance.training_groups]}: another smear of a training patient under another id would not "
+            "be found (--group-column)."
+        )
     lab = {
         "same": "The smears come from the laboratory of the training; another laboratory's may look different.",
         "other": "The smears come from another laboratory than those of the training.",
@@ -86,22 +97,44 @@ def _patients(evaluated: EvaluatedPatients) -> Iterator[str]:
     if not evaluated.is_labelled:
         yield "The cohort has no labels: there are predictions, and nothing to compare them with."
     elif counts["no label"]:
-        yield f"{counts['no label']} patients have no label: they are predicted and not evaluated."
-    if counts["several right answers"]:
-        yield (
-            f"{counts['several right answers']} borderline or double diagnoses have several right answers: they are "
-            "rows of their own, and enter no other number than several_right."
-        )
-    if counts["other classes"]:
-        yield (
-            f"{counts['other classes']} patients are of classes that the model does not know: they are rows of their "
-            "own, and enter no number; every prediction of them is wrong."
-        )
+        yield f"{counted(counts['no label'], 'patient')} without a label: predicted and not evaluated."
+    yield from (_extended if evaluated.options.split == "extended" else _rows_of_their_own)(evaluated)
     if counts["not evaluated"]:
         first = evaluated.not_evaluated["reason"].iloc[0]
-        yield f"{counts['not evaluated']} patients were not evaluated (first: {first})."
+        yield f"Not evaluated: {counted(counts['not evaluated'], 'patient')} (first: {first})."
     if tied := int((evaluated.delta_probability < 1e-12).sum()):
-        yield f"Of {tied} patients two classes are equally probable: the first in the taxonomy's order is taken."
+        yield f"Of {counted(tied, 'patient')} two classes are equally probable: the first in order is taken."
+
+
+def _rows_of_their_own(evaluated: EvaluatedPatients) -> Iterator[str]:
+    counts = evaluated.counts
+    if several := counts["several right answers"]:
+        yield (
+            f"Borderline or double diagnoses with several right answers: {counted(several, 'patient')}, in rows of "
+            "their own; they enter no other number than several_right."
+        )
+    if other := counts["other classes"]:
+        yield (
+            f"Classes that the model does not know: {counted(other, 'patient')}, in rows of their own; they enter no "
+            "number, and every prediction of them is wrong."
+        )
+
+
+def _extended(evaluated: EvaluatedPatients) -> Iterator[str]:
+    yield (
+        "These are patients that the cohort leaves out, in rows of their own: they enter no number of a class. Right "
+        "answers are the classes that a label names."
+    )
+    has_answer, rules = evaluated.has_several, np.array(evaluated.left_out_by)
+    for rule in dict.fromkeys(rules):
+        is_of, count = rules == rule, int((rules == rule).sum())
+        known = int((is_of & has_answer).sum())
+        text = f"Left out as {rule}: {counted(count, 'patient')}"
+        if known:
+            right = int((is_of & evaluated.is_right).sum())
+            share = Metric.of_counts(right, known, "").shown(2)
+            text += f"; of {known} with a known right answer, {right} are predicted right: {share}"
+        yield f"{text}."
 
 
 def _small_classes(evaluated: EvaluatedPatients) -> Iterator[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from napari_caltomorph.cohort.cleaning import LEFT_OUT_BY
 from napari_caltomorph.errors import EvaluationRefused
 from napari_caltomorph.reading import SMALL, explained, read_document
 from napari_caltomorph.taxonomy import Taxonomy
@@ -79,7 +80,8 @@ class ClassesMap:
         commonest: dict[str, str] = {}
         for row, _ in spellings.most_common():
             commonest.setdefault(key(row), row)
-        return truth.assign(row=truth["row"].map(lambda row: commonest[key(row)], na_action="ignore").astype("string"))
+        truth["row"] = truth["row"].map(lambda row: commonest[key(row)], na_action="ignore").astype("string")
+        return _of_extended(truth, table[LEFT_OUT_BY]) if LEFT_OUT_BY in table else truth
 
     def _truth(
         self, coarse: str | None, detailed: str | None, coarse_set: str | None, label: str | None
@@ -107,6 +109,16 @@ class ClassesMap:
             if one.slug == coarse:
                 return next((d.name for d in one.detailed if d.slug == detailed), one.name)
         return detailed or coarse
+
+
+def _of_extended(truth: pd.DataFrame, left_out_by: pd.Series[str]) -> pd.DataFrame:
+    """Return the truth of patients that the cohort leaves out: right answers, which enter no number of a class.
+
+    The diagnosis before a therapy is no right answer after it.
+    """
+    answers = truth["coarse_set"].fillna(truth["truth"]).mask(left_out_by == "follow-up after therapy")
+    row = truth["row"].fillna(left_out_by).where(answers.isna())
+    return truth.assign(truth=pd.array([None] * len(truth), dtype="string"), coarse_set=answers, row=row)
 
 
 def _is_outside(target: str) -> bool:

@@ -85,7 +85,10 @@ def _is_itself(table: pd.DataFrame, patient_id: str, fingerprint: str | None) ->
     same_cells = table["fingerprint"].eq(fingerprint or "").fillna(False).to_numpy(dtype=bool)
     is_marked = table["fingerprint"].notna().to_numpy(dtype=bool) & (fingerprint is not None)
     same_id = table["patient_id"].eq(patient_id).to_numpy(dtype=bool)
-    return np.asarray(np.where(is_marked, same_cells, same_id))
+    is_itself = np.asarray(np.where(is_marked, same_cells, same_id))
+    if "slide_of" in table:  # the other slides of the same patient
+        is_itself |= table["slide_of"].isin(table["slide_of"][is_itself].dropna()).to_numpy(dtype=bool)
+    return is_itself
 
 
 def _typical(space: NDArray[np.float32]) -> float:

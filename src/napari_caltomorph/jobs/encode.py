@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from napari_caltomorph.cohort import Cohort, CohortOptions, EncodeCohortOptions, read_cohort
-from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.errors import CaltomorphError, counted
 from napari_caltomorph.progress import OnProgress, ignore
 from napari_caltomorph.storage import StrPath
 
@@ -58,5 +58,6 @@ def encode_missing(
     if failed and not can_continue():
         first = f"{failed[0].patient_id}: {failed[0].reason}".rstrip(".")
         raise refused(
-            f"{len(failed)} patients could not be encoded (first: {first}). Fix their images, or choose --skip-missing."
+            f"{counted(len(failed), 'patient')} could not be encoded (first: {first}). Fix the images, or choose "
+            "--skip-missing."
         )

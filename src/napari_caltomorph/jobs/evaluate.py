@@ -143,7 +143,7 @@ def evaluate_model(request: EvaluateRequest, *, progress: OnProgress = ignore) -
     cohort = read_patients(request.cohort, request.patients, progress=progress)
     from napari_caltomorph.diagnosis import Ensemble
     from napari_caltomorph.encoding.device import find_device
-    from napari_caltomorph.evaluation import evaluate
+    from napari_caltomorph.evaluation import chosen_patients, evaluate
 
     progress(Progress("Loading the model", 0, 1, "models"))
     ensemble = Ensemble.load(folder, find_device(options.device))
@@ -151,7 +151,7 @@ def evaluate_model(request: EvaluateRequest, *, progress: OnProgress = ignore) -
     try:
         evaluation = evaluate(ensemble, cohort, request.features, numbers, progress=progress)
     except FeaturesMissing:
-        to_evaluate = _of_split(cohort, options)
+        to_evaluate = chosen_patients(cohort, numbers)
         if not options.encode_missing or to_evaluate.table["path"].isna().all():
             raise
         shared = options.model_dump(include={"device", "weights", "precision"})
@@ -175,11 +175,13 @@ def examine(result: ModelEvaluation, *, progress: OnProgress = ignore) -> ModelE
     if options.audit:
         from napari_caltomorph.audit import audit as audit_cohort
 
-        audit = audit_cohort(result.cohort, predictions=result.evaluation.patients, progress=progress)
+        # Patients of the extended test set are not among those audited.
+        predictions = None if options.split == "extended" else result.evaluation.patients
+        audit = audit_cohort(result.cohort, predictions=predictions, progress=progress)
     if options.faithfulness:
         from napari_caltomorph.evaluation.faithfulness import cohort_faithfulness
 
-        files = feature_files(result.cohort, result.request.features)
+        files = _files(result)
         faithfulness = cohort_faithfulness(result.ensemble, result.evaluation, files, progress=progress)
     return replace(result, audit=audit, faithfulness=faithfulness)
 
@@ -263,7 +265,7 @@ def _save_report(result: ModelEvaluation, folder: Path, command: str, progress: 
     from napari_caltomorph.report.evaluation_report import evaluation_report, top_cells
     from napari_caltomorph.report.html import REPORT_NAME, save_page
 
-    files = feature_files(result.cohort, result.request.features)
+    files = _files(result)
     cells = top_cells(result.ensemble, result.evaluation, files, progress=progress)
     progress(Progress("Writing the report", 0, 1, "files"))
     page = evaluation_report(
@@ -291,9 +293,7 @@ def _decided(result: ModelEvaluation, rule: Rule, model: Path) -> ModelEvaluatio
     return replace(result, evaluation=at_threshold, decision=decision, applied=applied)
 
 
-def _of_split(cohort: Cohort, options: EvaluateOptions) -> Cohort:
-    """The patients of the chosen split: no other patient need be encoded."""
-    splits = cohort.table["split"]
-    if options.split == "all" or splits.isna().all():
-        return cohort
-    return replace(cohort, table=cohort.table.loc[(splits == options.split).fillna(False)].reset_index(drop=True))
+def _files(result: ModelEvaluation) -> dict[str, tuple[Path, ...]]:
+    from napari_caltomorph.evaluation import chosen_patients
+
+    return feature_files(chosen_patients(result.cohort, result.evaluation.options), result.request.features)

@@ -211,7 +211,7 @@ def _facts(evaluation: Evaluation, command: str) -> list[tuple[str, list[tuple[s
         ("source", known.cohort_source),
         ("layout", known.cohort_layout),
         ("fingerprint", known.cohort_fingerprint),
-        ("search for training patients", known.training_check),
+        ("search for training patients", f"{known.training_check}; groups: {known.training_groups or 'not compared'}"),
         ("laboratory of the training", {"same": "yes", "other": "no"}.get(options.lab, "unknown")),
         ("seen by the encoder in its training", options.encoder_overlap),
     ]

@@ -185,6 +185,8 @@ def flow_table(evaluation: Evaluation) -> ReportTable:
             add(rule, count, "reason")
     split = evaluation.options.split
     of_split = "" if split == "all" else f" ({split} split, where the cohort has one)"
+    if split == "extended":
+        of_split = " (extended test set: those left out)"
     add(f"to be evaluated{of_split}", counts["evaluated"] + counts["not evaluated"])
     if counts["not evaluated"]:
         add("not evaluated", counts["not evaluated"])

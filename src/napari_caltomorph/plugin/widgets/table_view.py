@@ -60,7 +60,8 @@ class TableView(QTableView):
 
     def show_left_out(self, cohort: Cohort, columns: list[str]) -> None:
         """Show the patients that are left out of a cohort: ``patient``, ``label``, ``rule`` and ``reason``."""
-        self.show_reasons(cohort.left_out.rename(columns={"patient_id": "patient", "raw_label": "label"}), columns)
+        known = cohort.left_out[["patient_id", "raw_label", "rule", "reason"]]
+        self.show_reasons(known.rename(columns={"patient_id": "patient", "raw_label": "label"}), columns)
 
     def row_of(self, index: QModelIndex) -> int:
         """Return the row of `frame` that is shown at an index."""
