@@ -119,6 +119,8 @@ def test_out_of_fold_numbers_are_those_of_the_member_that_was_not_trained_on_the
     assert out_of_fold.pooled["balanced_accuracy"].value == pytest.approx(
         balanced_accuracy_score(true, predicted.argmax(axis=1))
     )
+    malignancy = predicted[:, [slugs.index("acute_leukemia"), slugs.index("lymphoma")]].sum(axis=1)
+    assert out_of_fold.pooled["malignancy_bias"].value == pytest.approx(malignancy.mean() - 2 / 3)
     of_first = patients.table["fold"] == 0
     assert out_of_fold.per_fold["accuracy"][0] == pytest.approx(
         np.mean(predicted.argmax(axis=1)[of_first] == np.array(true)[of_first])

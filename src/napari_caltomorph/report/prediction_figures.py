@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from napari_caltomorph.diagnosis import NO_ATTENTION, Prediction
+from napari_caltomorph.diagnosis.prevalence import percent
 from napari_caltomorph.differential import Differential, ProbeDescription, Share, cell_type
 from napari_caltomorph.report.drawing import PAPER, PlotStyle, draw_matrix, draw_sentence, short, signed
 
@@ -63,7 +64,10 @@ def draw_malignancy(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER
     axes.plot([threshold, threshold], [-0.45, 0.45], color=style.text, linewidth=1.5)
     axes.text(1.03, 0, _probability(value), va="center", fontsize=8, color=style.text, weight="bold")
     axes.set_yticks([0], ["Malignant"])
-    axes.set_xticks([threshold], [f"threshold {threshold:.3g}"])
+    at = prediction.prevalence
+    where = "" if at is None else f", at {percent(at.value)} malignant"
+    axes.set_xticks([threshold], [f"threshold {threshold:.3g}{where}"])
+    axes.get_xticklabels()[0].set_horizontalalignment(("left", "center", "right")[int(np.clip(3 * threshold, 0, 2))])
     axes.set(xlim=(0, 1.02), ylim=(-0.6, 0.6))
 
 

@@ -172,11 +172,7 @@ class ResultView(InspectionView):
 
 
 def _notes(prediction: Prediction) -> str:
-    threshold = prediction.shown_threshold
-    notes = [
-        f"Malignant {plain(prediction.malignancy_in_words)}.",
-        f"Malignancy threshold {threshold.value:.3g}: {plain(threshold.in_words)}.",
-    ]
+    notes = [f"Malignant {plain(prediction.malignancy_in_words)} ({plain(prediction.shown_threshold.in_words)})."]
     error, interval = prediction.hemoglobin_error, prediction.hemoglobin_range
     if error is not None and interval is not None:
         notes.append(
