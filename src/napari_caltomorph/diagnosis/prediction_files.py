@@ -83,9 +83,10 @@ def patient_row(prediction: Prediction) -> dict[str, Any]:
         "delta_probability": prediction.delta_probability,
         "n_cells": len(prediction.cells),
         "calibrated": prediction.calibrated,
-        "prevalence": None if prediction.prevalence is None else prediction.prevalence.value,
-        "training_prevalence": None if prediction.prevalence is None else prediction.prevalence.trained,
         **({} if prediction.prediction_set is None else {"prediction_set": "; ".join(prediction.prediction_set)}),
+        **(
+            {} if (at := prediction.prevalence) is None else {"prevalence": at.value, "training_prevalence": at.trained}
+        ),
         "warnings": "; ".join(prediction.warnings),
     }
 
