@@ -14,7 +14,6 @@ from pathlib import Path
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QMenu, QPushButton, QTabWidget, QTextBrowser, QVBoxLayout, QWidget
 
-from napari_caltomorph.errors import counted
 from napari_caltomorph.jobs import EarlierEpochs, TrainedModel
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.parts import add_items, column_of, line, plain, row_of
@@ -194,10 +193,10 @@ class TrainingView(QWidget):
 
     def _name_choices(self, progress: TrainProgress) -> None:
         """Tell how many members each choice keeps; unfinished ones are a choice where there are some."""
-        of = f"of {counted(progress.folds, 'member')}"
-        self.keep_finished.setText(f"Finished: {progress.ended} {of}")
+        of = f"of {progress.folds}"
+        self.keep_finished.setText(f"Keep finished members: {progress.ended} {of}")
         self.keep_finished.setEnabled(progress.ended > 0)
-        self.keep_all.setText(f"Also unfinished: {progress.begun} {of}")
+        self.keep_all.setText(f"Keep unfinished ones too: {progress.begun} {of}")
         self.keep_all.setEnabled(progress.begun > progress.ended)
 
     def _on_keep(self, *, keep_unfinished: bool) -> None:
