@@ -94,10 +94,8 @@ class TrainingRecord(FrozenModel):
         ]
         if not stopped:
             return ""
-        return (
-            f"{len(stopped)} of {counted(len(self.folds), 'member')} have not finished their training, which was "
-            f"stopped by hand ({', '.join(stopped)})"
-        )
+        count = f"{len(stopped)} of {len(self.folds)}"
+        return f"Members stopped by hand before the end of their training: {count} ({', '.join(stopped)})"
 
     @property
     def remarks(self) -> tuple[str, ...]:

@@ -206,7 +206,7 @@ def test_a_paused_training_waits_and_one_that_is_stopped_and_kept_is_a_model(
     training = panel.result.trained.description.training
     assert [fold.stopped_by for fold in training.folds] == ["hand"]
     for text in (panel.result.notes.text(), panel.result.text):
-        assert "1 of 1 member" in text or "1 unfinished" in text
+        assert "1 of 1 (member 1 after" in text or "1 unfinished" in text
 
 
 def test_a_cancelled_training_is_resumed_in_a_panel_that_is_opened_later(
