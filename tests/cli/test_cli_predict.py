@@ -58,7 +58,8 @@ def test_a_patient_is_predicted_in_a_real_process(run_process, smear, tmp_path):
     (first, p), (second, q) = prediction.top(2)
     assert f"{first} {p:.2f}, then {second} {q:.2f} (difference {p - q:.2f})" in text
     assert "the threshold 0.5 (more probably malignant than not)" in text
-    assert "g/dl (90% of unseen patients:" in text
+    assert prediction.hemoglobin_in_words in text
+    assert "480 held-out patients" in prediction.hemoglobin_in_words
     assert "Only 12 cells" in text
     assert "synthetic" in text
     assert f"{tmp_path / 'results' / 'cells.csv'}\n" in out

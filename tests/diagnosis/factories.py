@@ -17,8 +17,9 @@ from napari_caltomorph.diagnosis import (
     TrainingRecord,
     TransformerOptions,
 )
+from napari_caltomorph.diagnosis.hemoglobin_error import ErrorInterval
 from napari_caltomorph.diagnosis.member import Member
-from napari_caltomorph.diagnosis.model_file import EncoderNeed, ErrorInterval, HemoglobinTarget, MemberFile, Threshold
+from napari_caltomorph.diagnosis.model_file import EncoderNeed, HemoglobinTarget, MemberFile, Threshold
 from napari_caltomorph.diagnosis.model_folder import build_member
 from napari_caltomorph.encoding import FeatureOrigin, Features
 from napari_caltomorph.taxonomy import caltomorph_taxonomy

@@ -22,6 +22,7 @@ from sklearn.metrics import (
 )
 from tests.evaluation.factories import FAST, MALIGNANT, NAMES, SLUGS, csv_of, evaluation_of, predictions, simulated
 
+from napari_caltomorph.diagnosis.hemoglobin_error import ErrorInterval
 from napari_caltomorph.evaluation.metrics import threshold_free_metrics
 from napari_caltomorph.statistics import Metric
 
@@ -177,6 +178,23 @@ def test_hemoglobin_by_hand():
     numbers = groups["class means"].numbers
     assert numbers["baseline_mae"].value == pytest.approx(np.mean(baseline))
     assert numbers["mae_difference"].value == pytest.approx(groups["all"].numbers["mae"].value - np.mean(baseline))
+
+
+def test_coverage_of_hemoglobin_is_counted_by_measured_value_within_the_training_domain():
+    measured = [6.0, 7.5, 8.0, 9.0, 12.0, 14.0, 15.0]
+    estimated = [9.0, 8.0, 9.0, 9.5, 12.0, 17.0, 14.0]
+    evaluation = evaluation_of(["mds"] * 7, np.eye(4)[[1] * 7], measured=measured, hemoglobin=estimated)
+    assert "not known" in evaluation.hemoglobin[0].numbers["in_interval"].remark
+    error = ErrorInterval(level=0.9, low=-2, high=2, patients=50)
+    outside = evaluation.patients.assign(is_outside_domain=[False] * 6 + [True])
+    provenance = evaluation.provenance.model_copy(update={"hemoglobin_error": error})
+    evaluation = replace(evaluation, patients=outside, provenance=provenance)
+    groups = {group.name: group.numbers["in_interval"] for group in evaluation.hemoglobin if len(group.numbers) > 1}
+    counts = {name: (groups[name].value, groups[name].patients) for name in groups if name.startswith("measured")}
+    assert counts == {"measured below 8": (0.5, 2), "measured 8 to 10": (1, 2), "measured 10 and more": (0.5, 2)}
+    assert (groups["all"].value, groups["all"].method) == (4 / 6, "Wilson")
+    own = replace(evaluation, options=FAST.model_copy(update={"out_of_fold": True}))
+    assert "set the interval" in own.hemoglobin[0].numbers["in_interval"].remark
 
 
 @pytest.mark.parametrize("patients", [12, 22, 46])

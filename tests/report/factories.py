@@ -10,7 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from napari_caltomorph.diagnosis import Prediction
-from napari_caltomorph.diagnosis.model_file import ErrorInterval, Threshold
+from napari_caltomorph.diagnosis.hemoglobin_error import ErrorInterval
+from napari_caltomorph.diagnosis.model_file import Threshold
 from napari_caltomorph.report import (
     PAPER,
     PlotStyle,

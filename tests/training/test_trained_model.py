@@ -128,6 +128,8 @@ def test_out_of_fold_numbers_are_those_of_the_member_that_was_not_trained_on_the
     errors = patients.table["hemoglobin_g_dl"] - patients.table["out_of_fold_hemoglobin_g_dl"]
     interval = ensemble.description.hemoglobin.error
     assert interval.low <= errors.median() <= interval.high
+    assert sum(band.patients for band in interval.bands) == interval.patients
+    assert all(band.covered is not None for band in interval.bands)
     assert ((errors >= interval.low - 0.01) & (errors <= interval.high + 0.01)).mean() >= 0.9
 
 

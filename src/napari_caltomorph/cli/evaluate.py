@@ -216,10 +216,10 @@ def _show_hemoglobin(evaluation: Evaluation) -> None:
     groups = [g for g in evaluation.hemoglobin if any(metric.is_defined for metric in g.numbers.values())]
     if not groups:
         return
-    rows = table("hemoglobin, g/dl", "n", "r", "mean error", "bias")
+    rows = table("hemoglobin, g/dl", "n", "r", "mean error", "bias", "in interval")
     for group in groups:
         keys = ("baseline_mae",) if group.name == "class means" else ("mae",)
-        numbers = [group.numbers.get(key) for key in ("pearson_r", *keys, "bias")]
+        numbers = [group.numbers.get(key) for key in ("pearson_r", *keys, "bias", "in_interval")]
         label = "guessing the class's mean" if group.name == "class means" else group.name
         rows.add_row(label, str(group.patients), *("" if n is None else _short(n, " to ") for n in numbers))
     console.print(rows)

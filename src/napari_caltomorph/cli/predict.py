@@ -224,12 +224,8 @@ def _sentences(prediction: Prediction) -> list[tuple[str, str]]:
         *([("Not excluded", words)] if (words := prediction.prediction_set_in_words) else []),
         ("Malignant", f"{prediction.malignancy_in_words} ({prediction.shown_threshold.in_words})"),
     ]
-    if prediction.hemoglobin is not None:
-        text = f"{prediction.hemoglobin:.1f} g/dl"
-        if prediction.hemoglobin_range is not None and prediction.hemoglobin_error is not None:
-            low, high = prediction.hemoglobin_range
-            text += f" ({prediction.hemoglobin_error.level:.0%} of unseen patients: {low:.1f} to {high:.1f})"
-        found.append(("Hemoglobin", text))
+    if prediction.hemoglobin_in_words is not None:
+        found.append(("Hemoglobin", prediction.hemoglobin_in_words))
     if not prediction.has_attention:
         found.append(("Attention", NO_ATTENTION))
     return found

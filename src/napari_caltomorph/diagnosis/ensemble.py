@@ -140,7 +140,6 @@ class Ensemble:
         self.refuse_other_features(features)
         description = self.description
         outputs = run_with_cells(self.members, features, alone=alone is None, progress=progress)
-        target = description.hemoglobin
         domain = self.domain_of(features, outputs.bag, traits)
         return Prediction(
             patient_id=features.patient_id,
@@ -155,7 +154,7 @@ class Ensemble:
             taxonomy=description.taxonomy,
             member_probabilities=outputs.bag.probabilities,
             member_hemoglobin=outputs.bag.hemoglobin,
-            hemoglobin_error=None if target is None else target.error,
+            hemoglobin_error=description.hemoglobin_error,
             threshold=description.threshold,
             calibration=description.calibration,
             prevalence=description.prevalence,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.diagnosis.domain import FALSE_WARNING_RATE
+from napari_caltomorph.diagnosis.hemoglobin_error import ErrorBand, band_name, own_fold_patients
 from napari_caltomorph.diagnosis.model_file import ModelDescription, TrainingRecord
 from napari_caltomorph.diagnosis.prevalence import ASSUMPTION, UNKNOWN
 from napari_caltomorph.progress import format_seconds
+from napari_caltomorph.statistics.interval import proportion
 
 # Training writes it next to the card.
 TRAINING_CURVES = "training_curves.png"
@@ -58,7 +60,7 @@ def model_card(model: ModelDescription) -> str:
 - Options: {_options(training)}.
 - Training took {format_seconds(training.seconds)} on {training.machine}.
 - Created {model.created}; {versions}.
-{_folds(training)}{_out_of_fold(training)}{_elsewhere(training)}{_notes(training)}
+{_folds(training)}{_out_of_fold(training)}{_hemoglobin_bands(model)}{_elsewhere(training)}{_notes(training)}
 ## Limits
 
 - {_NO_ATTENTION if model.aggregator.attention_kind == "none" else _ATTENTION}
@@ -149,8 +151,9 @@ def _prevalence(model: ModelDescription) -> str:
 def _domain(model: ModelDescription) -> str:
     if model.domain is None:
         return "It does not detect smears unlike those that it was trained on"
+    patients = own_fold_patients(model.domain.patients, model.training.stops_on_own_fold)
     return (
-        f"It warns of smears unlike those that it was trained on, scaled on {model.domain.patients} held-out patients; "
+        f"It warns of smears unlike those that it was trained on, scaled on {patients}; "
         f"about {FALSE_WARNING_RATE:.0%} of smears like those in training have a warning as well"
     )
 
@@ -158,13 +161,39 @@ def _domain(model: ModelDescription) -> str:
 def _hemoglobin(model: ModelDescription) -> str:
     if model.hemoglobin is None:
         return ""
-    error = model.hemoglobin.error
+    error = model.hemoglobin_error
     if error is None:
         return ", hemoglobin in g/dl without an interval"
     return (
-        f", hemoglobin in g/dl ({error.level:.0%} of {error.patients} held-out patients measured between "
-        f"{error.low:+.1f} and {error.high:+.1f} of the prediction)"
+        f", hemoglobin in g/dl (measured minus estimated was {error.low:+.1f} to {error.high:+.1f} for "
+        f"{error.level:.0%} of {own_fold_patients(error.patients, error.stopped_training)})"
     )
+
+
+def _hemoglobin_bands(model: ModelDescription) -> str:
+    error = model.hemoglobin_error
+    if error is None or not error.bands:
+        return ""
+    rows = [
+        [band_name(b.start, b.end), str(b.patients), f"{b.low:+.1f} to {b.high:+.1f}", _covered(b)] for b in error.bands
+    ]
+    who = own_fold_patients(error.patients, error.stopped_training)
+    heads = ["measured, g/dl", "patients", f"measured minus estimated, {error.level:.0%}", "in their interval (95 %)"]
+    return f"""
+## Hemoglobin's interval
+
+It contains each value that the errors of patients with such a measured value allow, known from {who}. The last
+column is cross-validated: the patients of other folds set the interval.
+
+{_table(heads, rows)}
+"""
+
+
+def _covered(band: ErrorBand) -> str:
+    if band.covered is None or not band.patients:
+        return "-"
+    share = proportion(band.covered, band.patients)
+    return f"{share.value:.2f} ({share.low:.2f} to {share.high:.2f})"
 
 
 def _table(heads: list[str], rows: list[list[str]]) -> str:

@@ -24,6 +24,7 @@ from pydantic import (
 
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.elsewhere import Elsewhere, Estimate
+from napari_caltomorph.diagnosis.hemoglobin_error import ErrorInterval
 from napari_caltomorph.diagnosis.options import AggregatorOptions, FrozenModel, is_share
 from napari_caltomorph.diagnosis.prevalence import Prevalence
 from napari_caltomorph.errors import ModelRefused, counted
@@ -103,8 +104,13 @@ class TrainingRecord(FrozenModel):
         return (*([f"{self.unfinished}."] if self.unfinished else []), *self.notes)
 
     @property
+    def stops_on_own_fold(self) -> bool:
+        """Whether the patients on which a member is evaluated out of fold have stopped its training."""
+        return self.recipe == "paper"
+
+    @property
     def out_of_fold_title(self) -> str:
-        optimistic = "; optimistic: stopped on the fold itself" if self.recipe == "paper" else ""
+        optimistic = "; optimistic: stopped on the fold itself" if self.stops_on_own_fold else ""
         return f"Out-of-fold: single members, not the ensemble{optimistic}"
 
     @property
@@ -138,15 +144,6 @@ class EncoderNeed(FrozenModel):
     weights_sha256: Sha256 | None
     preprocessing: str | None
     width: PositiveInt
-
-
-class ErrorInterval(FrozenModel):
-    """Measured minus predicted hemoglobin on held-out patients: quantiles, in g/dl."""
-
-    level: float = Field(gt=0, lt=1)
-    low: float
-    high: float
-    patients: PositiveInt
 
 
 class HemoglobinTarget(FrozenModel):
@@ -231,6 +228,13 @@ class ModelDescription(FrozenModel):
         """E.g. ``"5 members"`` or ``"5 members, 1 unfinished"``."""
         unfinished = sum(fold.stopped_by == "hand" for fold in self.training.folds)
         return counted(len(self.members), "member") + (f", {unfinished} unfinished" if unfinished else "")
+
+    @property
+    def hemoglobin_error(self) -> ErrorInterval | None:
+        """The error of hemoglobin, with what its patients were; None where it was not measured."""
+        if self.hemoglobin is None or self.hemoglobin.error is None:
+            return None
+        return self.hemoglobin.error.model_copy(update={"stopped_training": self.training.stops_on_own_fold})
 
     @property
     def encoder_name(self) -> str:

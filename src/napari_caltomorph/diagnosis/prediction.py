@@ -13,7 +13,8 @@ from pydantic import BeforeValidator, PlainSerializer, model_validator
 
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.domain import WITHDRAWN, DomainResult
-from napari_caltomorph.diagnosis.model_file import ErrorInterval, Threshold
+from napari_caltomorph.diagnosis.hemoglobin_error import ErrorInterval
+from napari_caltomorph.diagnosis.model_file import Threshold
 from napari_caltomorph.diagnosis.options import AttentionKind, FrozenModel
 from napari_caltomorph.diagnosis.prevalence import UNKNOWN, Prevalence
 from napari_caltomorph.errors import ModelRefused, PredictionUnreadable
@@ -72,7 +73,7 @@ class Prediction(FrozenModel, arbitrary_types_allowed=True, protected_namespaces
     taxonomy: Taxonomy  # The C classes
     member_probabilities: Numbers  # (M, C): softmax of each member, raw whether calibrated or not
     member_hemoglobin: Numbers | None  # (M,) or None: g/dl by each member
-    # Error of hemoglobin on held-out patients; never the spread of the members
+    # Error of hemoglobin on other patients than those of the training; never the spread of the members
     hemoglobin_error: ErrorInterval | None = None
     threshold: Threshold
     # Turns the members' average into `probabilities`; None: they are that average, raw. It is withdrawn for a smear
@@ -312,13 +313,26 @@ class Prediction(FrozenModel, arbitrary_types_allowed=True, protected_namespaces
 
     @property
     def hemoglobin_range(self) -> tuple[float, float] | None:
-        """Interval of the measured value at the level of `hemoglobin_error`, from held-out patients, in g/dl.
+        """Interval of the measured value by `hemoglobin_error`, in g/dl.
 
-        None outside the training domain, where those patients are no reference.
+        None outside the training domain, where the patients behind it are no reference.
         """
         if self.hemoglobin is None or self.hemoglobin_error is None or self.is_outside_domain:
             return None
-        return self.hemoglobin + self.hemoglobin_error.low, self.hemoglobin + self.hemoglobin_error.high
+        return self.hemoglobin_error.around(self.hemoglobin)
+
+    @property
+    def hemoglobin_in_words(self) -> str | None:
+        """The estimate and its error, without a full stop; None when the model was not trained for it."""
+        if self.hemoglobin is None:
+            return None
+        if self.hemoglobin_error is None:
+            error = "its error was not measured"
+        elif self.is_outside_domain:
+            error = "the smear is unlike the training cohort, so its error is not known"
+        else:
+            error = self.hemoglobin_error.in_words(self.hemoglobin)
+        return f"{self.hemoglobin:.1f} g/dl, estimated; {error}"
 
     @property
     def has_attention(self) -> bool:

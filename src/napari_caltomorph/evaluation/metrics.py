@@ -6,11 +6,14 @@ the classes, and compared with the mean of each class, that knowledge has no val
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_caltomorph.diagnosis.hemoglobin_error import band_name
+from napari_caltomorph.evaluation.hemoglobin_error import EDGES_G_DL
 from napari_caltomorph.evaluation.malignancy import OperatingPoint, Screened
 from napari_caltomorph.evaluation.patients import EvaluatedPatients
 from napari_caltomorph.statistics.classification import auroc, brier_score, class_metrics, classification_metrics, mean
@@ -49,11 +52,13 @@ class ClassNumbers:
 class HemoglobinGroup:
     """Some patients with measured hemoglobin."""
 
-    name: str  # ``all``, ``without healthy donors``, ``within classes``, ``class means``, or a class
+    # ``all``, ``without healthy donors``, ``measured 8 to 10`` and so on, ``within classes``, ``class means``, a class
+    name: str
     patients: int
-    # ``pearson_r``, ``mae`` and ``bias`` (predicted - measured), in g/dl. ``within classes`` has only r. ``class
-    # means`` has ``mae`` and ``baseline_mae`` of the same patients, and ``mae_difference``, the first less the second:
-    # negative where the model adds to the diagnosis.
+    # ``pearson_r``, ``mae`` and ``bias`` (predicted - measured), in g/dl, and ``in_interval``, the share whose measured
+    # value is in the interval of the prediction. Bands of measured values have no r. ``within classes`` has only r.
+    # ``class means`` has ``mae`` and ``baseline_mae`` of the same patients, and ``mae_difference``, the first less the
+    # second: negative where the model adds to the diagnosis.
     numbers: dict[str, Metric]
 
 
@@ -139,7 +144,7 @@ def class_numbers(evaluated: EvaluatedPatients) -> dict[str, ClassNumbers]:
 
 
 def hemoglobin_groups(evaluated: EvaluatedPatients) -> tuple[HemoglobinGroup, ...]:
-    """Return how far hemoglobin is off: all, without healthy donors, within classes, a baseline, and each class.
+    """Return how far hemoglobin is off: all, without donors, by measured value, within classes, a baseline, each class.
 
     The baseline predicts for each patient the mean of the other patients of the true class: a class needs two.
     """
@@ -155,6 +160,8 @@ def hemoglobin_groups(evaluated: EvaluatedPatients) -> tuple[HemoglobinGroup, ..
     if not np.isfinite(predicted).any():
         why = "the model does not estimate hemoglobin"
 
+    is_covered, why_not_covered = _in_interval(evaluated, measured, predicted)
+
     def group(name: str, is_in: NDArray[np.bool_]) -> HemoglobinGroup:
         rows, count = is_in & is_known, int((is_in & is_known).sum())
         found = hemoglobin_metrics(measured[rows], predicted[rows], **_bootstrap(evaluated))
@@ -164,7 +171,17 @@ def hemoglobin_groups(evaluated: EvaluatedPatients) -> tuple[HemoglobinGroup, ..
             numbers["pearson_r"] = Metric.of(found["pearson_r"], count, "Fisher", smallest=count)
         for metric in ("mae", "bias") if found else ():
             numbers[metric] = Metric.of(found[metric], count, "bootstrap", smallest=count)
+        inside = is_covered[rows & ~evaluated.is_outside_domain]
+        numbers["in_interval"] = Metric.undefined(why or why_not_covered, count)
+        if not (why or why_not_covered):
+            numbers["in_interval"] = Metric.of_counts(int(inside.sum()), len(inside), "no patient in the domain")
         return HemoglobinGroup(name, count, numbers)
+
+    def band(start: float | None, end: float | None) -> HemoglobinGroup:
+        is_in = (measured >= (start or -np.inf)) & (measured < (end or np.inf))
+        found = group(f"measured {band_name(start, end)}", is_in)
+        # Of a band, r says little but how narrow the band is
+        return replace(found, numbers={key: one for key, one in found.numbers.items() if key != "pearson_r"})
 
     rows = is_known & has_class
     within = within_class_correlation(measured[rows], predicted[rows], classes[rows]) if rows.any() else None
@@ -174,10 +191,23 @@ def hemoglobin_groups(evaluated: EvaluatedPatients) -> tuple[HemoglobinGroup, ..
     return (
         group("all", np.ones(len(evaluated), bool)),
         group("without healthy donors", has_class & ~evaluated.is_healthy_donor),
+        *(band(*edges) for edges in pairwise((None, *EDGES_G_DL, None))),
         HemoglobinGroup("within classes", int(rows.sum()), {"pearson_r": r}),
         _class_means(measured[rows], predicted[rows], classes[rows], why, _bootstrap(evaluated)),
         *(group(name, classes == c) for c, name in enumerate(evaluated.taxonomy.names)),
     )
+
+
+def _in_interval(
+    evaluated: EvaluatedPatients, measured: NDArray[np.float64], predicted: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_], str]:
+    """(P,) whether the measured value is in the prediction's interval, and why there is none for any patient."""
+    error = evaluated.provenance.hemoglobin_error
+    if error is None or evaluated.options.out_of_fold:
+        why = "its error is not known" if error is None else "these patients set the interval: see the model card"
+        return np.zeros(len(measured), dtype=bool), why
+    limits = np.array([error.around(one) for one in predicted]).reshape(-1, 2)
+    return (limits[:, 0] <= measured) & (measured <= limits[:, 1]), ""
 
 
 def _class_means(

@@ -16,6 +16,7 @@ from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt
 
 from napari_caltomorph.cohort.cleaning import LEFT_OUT_BY
 from napari_caltomorph.diagnosis.calibration import Calibration
+from napari_caltomorph.diagnosis.hemoglobin_error import ErrorInterval
 from napari_caltomorph.diagnosis.model_file import Threshold
 from napari_caltomorph.evaluation.options import EvaluateOptions
 from napari_caltomorph.taxonomy import Taxonomy
@@ -56,6 +57,7 @@ class Provenance(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, pr
     model_synthetic: bool
     members: NonNegativeInt
     calibration: Calibration | None
+    hemoglobin_error: ErrorInterval | None = None  # None: not measured, or an evaluation by an earlier version
     threshold: Threshold
     encoder: str | None
     encoder_weights_sha256: str | None

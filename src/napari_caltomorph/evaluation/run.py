@@ -250,6 +250,7 @@ def _provenance(
         model_synthetic=description.synthetic,
         members=len(ensemble.members),
         calibration=description.calibration,
+        hemoglobin_error=description.hemoglobin_error,
         threshold=threshold,
         encoder=description.encoder.name,
         encoder_weights_sha256=description.encoder.weights_sha256,

@@ -121,7 +121,8 @@ def _notes(prediction: Prediction) -> list[tuple[str, str]]:
     ]
     if prediction.prediction_set_in_words is not None:
         sentences.insert(2, ("Not excluded", f"{prediction.prediction_set_in_words}."))
-    sentences.append(("Hemoglobin", _hemoglobin(prediction)))
+    hemoglobin = prediction.hemoglobin_in_words or "The model was not trained to estimate it"
+    sentences.append(("Hemoglobin", f"{hemoglobin}."))
     return sentences
 
 
@@ -150,18 +151,3 @@ def _provenance(prediction: Prediction) -> list[tuple[str, str]]:
         ("predicted", f"{prediction.created} by napari-caltomorph {prediction.library_version}"),
         ("report made", f"{datetime.now(UTC).isoformat(timespec='seconds')} by napari-caltomorph {library_version()}"),
     ]
-
-
-def _hemoglobin(prediction: Prediction) -> str:
-    if prediction.hemoglobin is None:
-        return "The model was not trained to estimate it."
-    text = f"{prediction.hemoglobin:.1f} g/dl, estimated from the cells."
-    error, reach = prediction.hemoglobin_error, prediction.hemoglobin_range
-    if error is not None and reach is not None:
-        return (
-            f"{text} With the error of {error.level:.0%} of {error.patients} unseen patients, the measured "
-            f"value is between {reach[0]:.1f} and {reach[1]:.1f}."
-        )
-    if error is not None:
-        return f"{text} The smear is unlike the training cohort, so its error is not known."
-    return f"{text} Its error was not measured."

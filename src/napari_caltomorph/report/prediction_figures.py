@@ -72,7 +72,7 @@ def draw_malignancy(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER
 
 
 def draw_hemoglobin(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -> None:
-    """Draw the hemoglobin estimate in g/dl, with its interval from unseen patients where the model has one."""
+    """Draw the hemoglobin estimate in g/dl, with `hemoglobin_range` as a line where it is known."""
     style.prepare(axes)
     value, interval = prediction.hemoglobin, prediction.hemoglobin_range
     assert value is not None

@@ -142,6 +142,7 @@ HEMOGLOBIN_METRICS = {
     "pearson_r": MetricName("Pearson r"),
     "mae": MetricName("mean absolute error"),
     "bias": MetricName("bias"),
+    "in_interval": MetricName("in its interval"),
     "baseline_mae": MetricName("error of the class mean"),
     "mae_difference": MetricName("difference"),
 }

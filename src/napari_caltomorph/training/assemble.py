@@ -21,7 +21,6 @@ from napari_caltomorph.diagnosis.inference import softmax
 from napari_caltomorph.diagnosis.member import Member
 from napari_caltomorph.diagnosis.model_file import (
     EncoderNeed,
-    ErrorInterval,
     HemoglobinTarget,
     MemberFile,
     OutOfFold,
@@ -31,6 +30,7 @@ from napari_caltomorph.diagnosis.model_folder import TrainingPatients
 from napari_caltomorph.encoding import DEMO_ENCODER
 from napari_caltomorph.encoding.device import find_device
 from napari_caltomorph.evaluation.calibrate import fit_calibration
+from napari_caltomorph.evaluation.hemoglobin_error import fit_error_interval
 from napari_caltomorph.statistics import Interval, classification_metrics, hemoglobin_metrics
 from napari_caltomorph.statistics.classification import mean
 from napari_caltomorph.synthetic import SYNTHETIC_COLUMN
@@ -44,8 +44,6 @@ _LIBRARIES = ("napari-caltomorph", "torch", "timm", "numpy", "scikit-learn")
 # 0.5 is the paper's operating point for its own classes and training; of any other model it is only this.
 _MORE_THAN_HALF = Threshold(value=0.5, rule="more probably malignant than not")
 _PAPERS = Threshold(value=0.5, rule="the paper's operating point (section 3.1), not chosen on this cohort")
-# Between the 5 % and the 95 % quantile of fewer patients are less than 90 % of other patients.
-_LEAST_FOR_INTERVAL = 19
 # A placeholder, until `Ensemble.save` has written the member's file.
 _UNWRITTEN = "0" * 64
 
@@ -80,7 +78,7 @@ def assemble(
         ),
         field_of_view_um=bags.origin.field_of_view_um,
         taxonomy=bags.taxonomy,
-        hemoglobin=HemoglobinTarget(error=_hemoglobin_error(bags, out_of_fold)) if options.hemoglobin else None,
+        hemoglobin=_hemoglobin(bags, out_of_fold) if options.hemoglobin else None,
         aggregator=options.aggregator_options(),
         classifier_width=options.classifier_width,
         threshold=default_threshold(bags.taxonomy, options),
@@ -167,14 +165,9 @@ def _metrics(
     return metrics | {f"hemoglobin_{name}": interval for name, interval in hemoglobin.items()}
 
 
-def _hemoglobin_error(bags: LabelledBags, out_of_fold: _OutOfFoldOutputs) -> ErrorInterval | None:
-    """Return the error of single members on their own folds; too few patients give no interval."""
-    numbers = hemoglobin_metrics(bags.hemoglobin, out_of_fold.hemoglobin, resamples=0)
-    patients = int((np.isfinite(bags.hemoglobin) & np.isfinite(out_of_fold.hemoglobin)).sum())
-    if patients < _LEAST_FOR_INTERVAL:
-        return None
-    low, high = numbers["error_low"].value, numbers["error_high"].value
-    return ErrorInterval(level=0.9, low=round(low, 2), high=round(high, 2), patients=patients)
+def _hemoglobin(bags: LabelledBags, out_of_fold: _OutOfFoldOutputs) -> HemoglobinTarget:
+    """Return the target with the error of single members on their own folds."""
+    return HemoglobinTarget(error=fit_error_interval(bags.hemoglobin, out_of_fold.hemoglobin, bags.folds))
 
 
 def _calibration(

@@ -218,7 +218,7 @@ def _rest(evaluation: Evaluation, audit: Audit | None) -> str:
     if not evaluation.is_labelled:
         return notes + findings
     classes = _table("Classes", class_table(evaluation), (0, 1, 3, 4, 7))
-    hemoglobin = _table("Hemoglobin, g/dl", hemoglobin_table(evaluation), (0, 1, 2, 3, 4))
+    hemoglobin = _table("Hemoglobin, g/dl", hemoglobin_table(evaluation), (0, 1, 2, 3, 4, 5))
     undefined = _table("Undefined", undefined_table(evaluation), (0, 1))
     return classes + hemoglobin + findings + notes + undefined
 

@@ -30,7 +30,7 @@ _CALIBRATED_BARS_TIP = (
 _MALIGNANCY_TIP = (
     "Sum of the probabilities of the malignant classes. Red from the threshold (the tick) on, green below."
 )
-_HEMOGLOBIN_TIP = "Estimated from the cells, in g/dl. The line, if there is one, shows the error on held-out patients."
+_HEMOGLOBIN_TIP = "Estimated from the cells, in g/dl. The line, if there is one, shows the error; see the note below."
 _COLORED_BY = {
     BY_CLASS: "the model's response to each cell alone",
     BY_LABEL: "their labels",
@@ -173,12 +173,8 @@ class ResultView(InspectionView):
 
 def _notes(prediction: Prediction) -> str:
     notes = [f"Malignant {plain(prediction.malignancy_in_words)} ({plain(prediction.shown_threshold.in_words)})."]
-    error, interval = prediction.hemoglobin_error, prediction.hemoglobin_range
-    if error is not None and interval is not None:
-        notes.append(
-            f"Hemoglobin: {interval[0]:.1f} to {interval[1]:.1f} g/dl, if it is as accurate as on {error.level:.0%} of "
-            f"{error.patients} held-out patients."
-        )
+    if prediction.hemoglobin_in_words is not None:
+        notes.append(f"Hemoglobin {plain(prediction.hemoglobin_in_words)}.")
     notes.append(f"{plain(prediction.probabilities_in_words)}.")
     if prediction.prediction_set_in_words is not None:
         notes.append(f"Not excluded: {plain(prediction.prediction_set_in_words)}.")
