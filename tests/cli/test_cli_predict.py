@@ -55,8 +55,7 @@ def test_a_patient_is_predicted_in_a_real_process(run_process, smear, tmp_path):
     assert "1 repeat of another cell" in text
     for name, probability in zip(prediction.taxonomy.names, prediction.probabilities, strict=True):
         assert f"{name} {probability:.2f}" in text
-    (first, p), (second, q) = prediction.top(2)
-    assert f"{first} {p:.2f}, then {second} {q:.2f} (difference {p - q:.2f})" in text
+    assert prediction.call_in_words in text
     assert "the threshold 0.5 (more probably malignant than not)" in text
     assert prediction.hemoglobin_in_words in text
     assert "480 held-out patients" in prediction.hemoglobin_in_words

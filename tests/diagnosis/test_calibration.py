@@ -134,6 +134,8 @@ def test_the_set_of_a_prediction_is_that_of_its_calibrated_probabilities(make_en
     assert set(calibrated.prediction_set) == {mds, lymphoma, mpn}
     words = calibrated.prediction_set_in_words
     assert "at least 90%" in words
+    assert "on average over calibrations" in words
+    assert f"{mds} (n = {FITTED.patients['mds']})" in words
     assert mpn in words.partition("; ")[2]
 
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.diagnosis.model_file import Threshold
+from napari_caltomorph.diagnosis.prediction_files import patient_row
 from napari_caltomorph.errors import OutputRefused, PredictionUnreadable
 
 
@@ -87,6 +88,21 @@ def test_of_equally_probable_classes_the_taxonomys_first_wins(base):
         "Reactive changes",
     ]
     assert prediction.delta_probability == 0
+
+
+def test_no_class_stands_out_where_the_members_differ_by_more_than_the_lead(base):
+    agree, torn = [0.3, 0.2, 0.5, 0, 0, 0, 0, 0], [0.3, 0.45, 0.25, 0, 0, 0, 0, 0]
+    clear, unclear = with_probabilities(base, agree, agree, agree), with_probabilities(base, agree, torn, agree)
+    assert (clear.stands_out, clear.lead_spread) == (True, pytest.approx(0))
+    assert clear.call_in_words == "MDS 0.50, then Acute leukemia 0.30 (difference 0.20)"
+    leads = [0.2, -0.05, 0.2]
+    assert unclear.lead_spread == pytest.approx(np.std(leads, ddof=1))
+    assert (unclear.stands_out, unclear.class_color) == (False, None)
+    assert unclear.predicted_class == "MDS"
+    assert unclear.call_in_words.startswith("No class stands out: MDS 0.42, Acute leukemia 0.30 (difference 0.12;")
+    assert patient_row(unclear)["stands_out"] is False
+    assert with_probabilities(base, agree).stands_out  # a single member differs from no other
+    assert not with_probabilities(base, [0.5, 0.5, 0, 0, 0, 0, 0, 0]).stands_out
 
 
 def test_malignancy_at_the_threshold_is_malignant_and_never_above_one(base):

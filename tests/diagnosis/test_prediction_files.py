@@ -40,6 +40,7 @@ def test_tables_have_the_contracts_columns(tmp_path, prediction):
         "hemoglobin_g_dl",
         "second_class",
         "delta_probability",
+        "stands_out",
         "n_cells",
         "calibrated",
         "warnings",

@@ -87,12 +87,18 @@ def test_a_calibrated_model_is_evaluated_by_the_probabilities_it_shows(ensemble,
     assert result.table()["calibrated"].all()
     assert result.table()["prediction_set"].iloc[0] == "; ".join(prediction.prediction_set)
     assert result.headline["set_coverage"].value == 1.0  # no class has a quantile, so that none is ever excluded
+    assert "too few calibration patients" in result.by_class[slugs[0]].numbers["set_coverage"].remark
     assert evaluation.headline["set_coverage"].remark == "the model is not calibrated"
+    assert "set_coverage" not in evaluation.by_class[slugs[0]].numbers
     sharp = calibration.model_copy(update={"quantiles": dict.fromkeys(slugs, 0.65)})
     sharper = replace(ensemble, description=ensemble.description.model_copy(update={"calibration": sharp}))
     result = evaluate(sharper, trained.cohort, trained.features, FAST)
     own = result.probabilities[np.arange(len(result)), result.classes]
-    assert result.headline["set_coverage"].value == pytest.approx(np.mean(1 - own <= 0.65 + 1e-9))
+    is_in = 1 - own <= 0.65 + 1e-9
+    assert result.headline["set_coverage"].value == pytest.approx(np.mean(is_in))
+    for index, one in enumerate(result.by_class.values()):
+        coverage = one.numbers["set_coverage"]
+        assert (coverage.value, coverage.method) == (pytest.approx(is_in[result.classes == index].mean()), "Wilson")
 
 
 def test_a_smear_unlike_the_training_cohort_is_evaluated_raw_as_predict_would(ensemble, strangers):

@@ -70,15 +70,21 @@ def make_full(cells=60):
     return prediction, Trust(prediction, Similar(neighbours, was_trained_on=False)), differential
 
 
+def test_the_headline_is_a_class_only_where_one_stands_out():
+    agreed, torn = (make_prediction(member_probabilities=np.eye(8)[chosen]) for chosen in ([0] * 5, [0, 1, 2, 3, 0]))
+    assert "Acute leukemia 1.00 then Lymphoma 0.00 (difference 1.00)" in Page(patient_report(agreed)).text
+    assert f"No class stands out {torn.lead_in_words}" in Page(patient_report(torn)).text
+
+
 def test_the_report_contains_the_prediction():
     prediction, trust, differential = make_full()
     metadata = {"age": "61", "diagnosis of the clinic": "AML"}
     text = Page(patient_report(prediction, trust=trust, differential=differential, metadata=metadata)).text
-    (first, p), (second, q) = prediction.top(2)
+    (first, p), _ = prediction.top(2)
     low, high = prediction.hemoglobin_range
     for words in (
         f"{first} {p:.2f}",
-        f"then {second} {q:.2f}",
+        prediction.lead_in_words,
         f"Malignant {prediction.malignancy:.2f}",
         "threshold 0.37",
         "ours",

@@ -83,11 +83,11 @@ def test_predicted_class_alone_is_bold(winner):
         assert [i for i, t in enumerate(labels) if t.get_fontweight() == "bold"] == [winner]
 
 
-def test_of_equal_probabilities_the_predicted_class_is_bold():
-    prediction = make_prediction(member_probabilities=np.full((5, 8), 0.125))
-    axes, _ = drawn(draw_probabilities, prediction)
-    bold = [t.get_text() for t in axes.get_yticklabels() if t.get_fontweight() == "bold"]
-    assert bold == [prediction.predicted_class]
+def test_where_no_class_stands_out_none_is_bold():
+    for members in (np.full((5, 8), 0.125), np.eye(8)[[0, 1, 2, 3, 0]]):
+        axes, _ = drawn(draw_probabilities, make_prediction(member_probabilities=members))
+        for labels in (axes.get_yticklabels(), axes.texts):
+            assert not any(t.get_fontweight() == "bold" for t in labels)
 
 
 def test_certainty_is_never_written():

@@ -196,9 +196,11 @@ def _headline(evaluation: Evaluation) -> Table:
 
 
 def _by_class(evaluation: Evaluation) -> Table:
-    rows = table("class", "n", "sensitivity", "precision", "F1", "AUROC", "top-2")
+    in_set = ["in its set"] if evaluation.provenance.calibration is not None else []
+    sensitivity = "sensi-\ntivity" if in_set else "sensitivity"
+    rows = table("class", "n", sensitivity, "precision", "F1", "AUROC", "top-2", *in_set)
     for one in evaluation.by_class.values():
-        numbers = (one.sensitivity, one.precision, one.f1, one.auroc, one.top2)
+        numbers = [number for name, number in one.numbers.items() if name != "fdr"]
         rows.add_row(one.name, str(one.patients), *(_short(number) for number in numbers))
     return rows
 

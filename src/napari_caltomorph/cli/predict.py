@@ -183,11 +183,10 @@ def show_prediction(prediction: Prediction) -> None:
 
 def show_known(prediction: Prediction, file: Path | None) -> None:
     """Write in one line that a patient was done before, and what to do to have it computed again."""
-    name, probability = prediction.top(1)[0]
     stated = prediction.prevalence is not None and prediction.prevalence.stated is not None
     where = f" {prediction.prevalence}" if stated else ""
     say_line(
-        f"{prediction.patient_id}: {name} {probability:.2f}{where}, as predicted on {prediction.created[:10]}; "
+        f"{prediction.patient_id}: {prediction.diagnosis_in_words}{where}, as predicted on {prediction.created[:10]}; "
         f"to predict it again, remove {file}"
     )
 
@@ -206,7 +205,7 @@ def _bag(prediction: Prediction) -> str:
 def _bars(prediction: Prediction) -> Table:
     bars = Table.grid(padding=(0, 2, 0, 0))
     for one, probability in zip(prediction.taxonomy.classes, prediction.probabilities, strict=True):
-        is_first = one.name == prediction.predicted_class
+        is_first = one.name == prediction.predicted_class and prediction.stands_out
         style = "bold" if is_first else ""
         bars.add_row(
             Text(one.name, style),
@@ -217,10 +216,8 @@ def _bars(prediction: Prediction) -> Table:
 
 
 def _sentences(prediction: Prediction) -> list[tuple[str, str]]:
-    (first, p_first), (second, p_second) = prediction.top(2)
-    then = f"then {second} {p_second:.2f} (difference {prediction.delta_probability:.2f})"
     found = [
-        ("Diagnosis", f"{first} {p_first:.2f}, {then}"),
+        ("Diagnosis", prediction.call_in_words),
         *([("Not excluded", words)] if (words := prediction.prediction_set_in_words) else []),
         ("Malignant", f"{prediction.malignancy_in_words} ({prediction.shown_threshold.in_words})"),
     ]

@@ -13,13 +13,14 @@ from .options import (
     WbcmilOptions,
 )
 from .predict import Predictor
-from .prediction import NO_ATTENTION, Prediction
+from .prediction import NO_ATTENTION, NO_CLASS, Prediction
 from .prediction_files import save_predictions
 from .prevalence import Prevalence
 
 __all__ = [
     "AGGREGATOR_OPTIONS",
     "NO_ATTENTION",
+    "NO_CLASS",
     "AbmilOptions",
     "AggregatorOptions",
     "Ensemble",

@@ -53,6 +53,14 @@ class Calibration(FrozenModel):
         """How it was fitted, in words."""
         return f"temperature {self.temperature:.2f}, fitted on {sum(self.patients.values())} patients ({self.source})"
 
+    @property
+    def claim_in_words(self) -> str:
+        """What is known of the sets, as a sentence without its full stop: `n` is of the calibration patients."""
+        return (
+            f"Such sets include the true class for at least {1 - self.alpha:.0%} of each class's patients, on average "
+            "over calibrations: one with few calibration patients of the class (n) may well have less"
+        )
+
     def apply(self, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return calibrated probabilities (..., C) of averaged softmax (..., C).
 

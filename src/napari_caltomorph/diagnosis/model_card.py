@@ -135,10 +135,11 @@ def _calibration(model: ModelDescription) -> str:
         return "raw averaged softmax, not calibrated"
     unclaimed = [one.name for one in model.taxonomy.classes if one.slug in calibration.without_claim]
     exceptions = f"; no such guarantee for {', '.join(unclaimed)}: too few calibration patients" if unclaimed else ""
+    counts = ", ".join(f"{one.name} {calibration.patients[one.slug]}" for one in model.taxonomy.classes)
     return (
-        f"calibrated: {calibration.in_words}. The set of classes that cannot be excluded contains the true "
-        f"class for at least {1 - calibration.alpha:.0%} of each class's patients{exceptions}. Both hold only for "
-        "patients like the calibration patients"
+        f"calibrated: {calibration.in_words}. It gives sets of classes that cannot be excluded. "
+        f"{calibration.claim_in_words} (n: {counts}){exceptions}. Both hold only for patients like the calibration "
+        "patients"
     )
 
 

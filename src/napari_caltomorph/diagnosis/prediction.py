@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FILE_NAME = "prediction.json"
+NO_CLASS = "No class stands out"
 NO_ATTENTION = "This model has no attention: its cells are in the smear's order."
 
 
@@ -262,10 +263,11 @@ class Prediction(FrozenModel, arbitrary_types_allowed=True, protected_namespaces
         if self.calibration is None or self.prediction_set is None:
             return None
         unclaimed = [one.name for one in self.taxonomy.classes if one.slug in self.calibration.without_claim]
-        likely = [name for name in self.prediction_set if name not in unclaimed]
+        counts = {one.name: self.calibration.patients[one.slug] for one in self.taxonomy.classes}
+        likely = [f"{name} (n = {counts[name]})" for name in self.prediction_set if name not in unclaimed]
         words = ", ".join(likely) or "none: the smear is unlike the calibration patients of every class"
-        words += f" (for at least {1 - self.calibration.alpha:.0%} of each class's patients, this set includes it)"
-        return f"{words}; also {', '.join(unclaimed)}, with too few calibration patients" if unclaimed else words
+        words += f"; {', '.join(unclaimed)}, with too few calibration patients to be excluded" if unclaimed else ""
+        return f"{words}. {self.calibration.claim_in_words}"
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """Return the names and probabilities of the most probable classes, first first."""
@@ -282,6 +284,44 @@ class Prediction(FrozenModel, arbitrary_types_allowed=True, protected_namespaces
         """First minus second probability (paper, supplementary figure 1)."""
         (_, first), (_, second) = self.top(2)
         return first - second
+
+    @property
+    def lead_spread(self) -> float:
+        """Standard deviation, over the members, of the most probable class's lead on the second; 0 of one member."""
+        first, second = np.argsort(-self.probabilities, kind="stable")[:2]
+        leads = self.shown_member_probabilities[:, first] - self.shown_member_probabilities[:, second]
+        return float(leads.std(ddof=1)) if len(leads) > 1 else 0.0
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether the most probable class leads the second by more than the members differ in that lead."""
+        return self.delta_probability > self.lead_spread
+
+    @property
+    def class_color(self) -> str | None:
+        """Colour of the predicted class; None where it does not stand out."""
+        return self.taxonomy.colors[self.taxonomy.names.index(self.predicted_class)] if self.stands_out else None
+
+    @property
+    def diagnosis_in_words(self) -> str:
+        """The most probable class with its probability; where it does not stand out, this comes first."""
+        (first, p), *_ = self.top(1)
+        return f"{first} {p:.2f}" if self.stands_out else f"{NO_CLASS} ({first} {p:.2f})"
+
+    @property
+    def lead_in_words(self) -> str:
+        """What follows the diagnosis: the second class and the distance, or both classes of which none stands out."""
+        (first, p), (second, q) = self.top(2)
+        difference = f"difference {self.delta_probability:.2f}"
+        if self.stands_out:
+            return f"then {second} {q:.2f} ({difference})"
+        return f"{first} {p:.2f}, {second} {q:.2f} ({difference}; it varies by {self.lead_spread:.2f} between members)"
+
+    @property
+    def call_in_words(self) -> str:
+        """The diagnosis and what follows it, in one line."""
+        head = f"{self.diagnosis_in_words}," if self.stands_out else f"{NO_CLASS}:"
+        return f"{head} {self.lead_in_words}"
 
     @property
     def malignancy(self) -> float:
@@ -362,8 +402,7 @@ class Prediction(FrozenModel, arbitrary_types_allowed=True, protected_namespaces
         if (before := self.original) is None:
             return None
         count = len(before.cells) - len(self.cells)
-        (first, p), *_ = before.top(1)
-        numbers = [f"{first} {p:.2f}", f"malignant {before.malignancy:.2f}"]
+        numbers = [before.diagnosis_in_words, f"malignant {before.malignancy:.2f}"]
         numbers += [] if before.hemoglobin is None else [f"hemoglobin {before.hemoglobin:.1f} g/dl"]
         return f"{count} {'cell was' if count == 1 else 'cells were'} left out by hand; before: {', '.join(numbers)}"
 

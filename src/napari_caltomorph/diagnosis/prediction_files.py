@@ -81,6 +81,7 @@ def patient_row(prediction: Prediction) -> dict[str, Any]:
         "hemoglobin_g_dl": prediction.hemoglobin,
         "second_class": second,
         "delta_probability": prediction.delta_probability,
+        "stands_out": prediction.stands_out,
         "n_cells": len(prediction.cells),
         "calibrated": prediction.calibrated,
         **({} if prediction.prediction_set is None else {"prediction_set": "; ".join(prediction.prediction_set)}),

@@ -42,10 +42,12 @@ class ClassNumbers:
     fdr: Metric
     auroc: Metric
     top2: Metric
+    set_coverage: Metric | None  # None where the model is not calibrated
 
     @property
     def numbers(self) -> dict[str, Metric]:
-        return {name: getattr(self, name) for name in CLASS_METRICS}
+        numbers = {name: getattr(self, name) for name in CLASS_METRICS}
+        return {name: metric for name, metric in numbers.items() if metric is not None}
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ def class_numbers(evaluated: EvaluatedPatients) -> dict[str, ClassNumbers]:
             fdr=precision.complement(),
             auroc=area,
             top2=Metric.of_counts(int(in_top2[has_class].sum()), size, none),
+            set_coverage=_set_coverage_of(evaluated, slug, none),
         )
     return numbers
 
@@ -160,7 +163,7 @@ def hemoglobin_groups(evaluated: EvaluatedPatients) -> tuple[HemoglobinGroup, ..
     if not np.isfinite(predicted).any():
         why = "the model does not estimate hemoglobin"
 
-    is_covered, why_not_covered = _in_interval(evaluated, measured, predicted)
+    is_covered, has_interval, why_no_interval = _in_interval(evaluated, measured, predicted)
 
     def group(name: str, is_in: NDArray[np.bool_]) -> HemoglobinGroup:
         rows, count = is_in & is_known, int((is_in & is_known).sum())
@@ -171,10 +174,8 @@ def hemoglobin_groups(evaluated: EvaluatedPatients) -> tuple[HemoglobinGroup, ..
             numbers["pearson_r"] = Metric.of(found["pearson_r"], count, "Fisher", smallest=count)
         for metric in ("mae", "bias") if found else ():
             numbers[metric] = Metric.of(found[metric], count, "bootstrap", smallest=count)
-        inside = is_covered[rows & ~evaluated.is_outside_domain]
-        numbers["in_interval"] = Metric.undefined(why or why_not_covered, count)
-        if not (why or why_not_covered):
-            numbers["in_interval"] = Metric.of_counts(int(inside.sum()), len(inside), "no patient in the domain")
+        inside = is_covered[rows & has_interval]
+        numbers["in_interval"] = Metric.of_counts(int(inside.sum()), len(inside), why or why_no_interval)
         return HemoglobinGroup(name, count, numbers)
 
     def band(start: float | None, end: float | None) -> HemoglobinGroup:
@@ -200,14 +201,15 @@ def hemoglobin_groups(evaluated: EvaluatedPatients) -> tuple[HemoglobinGroup, ..
 
 def _in_interval(
     evaluated: EvaluatedPatients, measured: NDArray[np.float64], predicted: NDArray[np.float64]
-) -> tuple[NDArray[np.bool_], str]:
-    """(P,) whether the measured value is in the prediction's interval, and why there is none for any patient."""
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], str]:
+    """(P,) whether the measured value is in the prediction's interval; (P,) whether there is one; why there is none."""
     error = evaluated.provenance.hemoglobin_error
     if error is None or evaluated.options.out_of_fold:
-        why = "its error is not known" if error is None else "these patients set the interval: see the model card"
-        return np.zeros(len(measured), dtype=bool), why
+        none = np.zeros(len(measured), dtype=bool)
+        return none, none, "its error is not known" if error is None else "these patients set it: see the model card"
     limits = np.array([error.around(one) for one in predicted]).reshape(-1, 2)
-    return (limits[:, 0] <= measured) & (measured <= limits[:, 1]), ""
+    is_covered = (limits[:, 0] <= measured) & (measured <= limits[:, 1])
+    return is_covered, ~evaluated.is_outside_domain, "no such patient in the training domain"
 
 
 def _class_means(
@@ -239,9 +241,25 @@ def _class_means(
 def _set_coverage(evaluated: EvaluatedPatients) -> Metric:
     if evaluated.prediction_sets is None:
         return Metric.undefined("the model is not calibrated")
-    truths = zip(evaluated.patients["truth"], evaluated.prediction_sets, evaluated.has_one_class, strict=True)
-    covered = [truth in found for truth, found, is_known in truths if is_known and found is not None]
-    return Metric.of_counts(sum(covered), len(covered), _why_none(evaluated))
+    return _covered(evaluated, evaluated.has_one_class, _why_none(evaluated))
+
+
+def _set_coverage_of(evaluated: EvaluatedPatients, slug: str, if_none: str) -> Metric | None:
+    calibration = evaluated.provenance.calibration
+    if calibration is None:
+        return None
+    if slug in calibration.without_claim:
+        return Metric.undefined("in every set, with too few calibration patients")
+    has_class = (evaluated.patients["truth"] == slug).to_numpy(dtype=bool, na_value=False)
+    return _covered(evaluated, has_class, if_none if not has_class.any() else "no patient in the training domain")
+
+
+def _covered(evaluated: EvaluatedPatients, who: NDArray[np.bool_], if_none: str) -> Metric:
+    """Share of some patients whose class is in their set, where they have one."""
+    assert evaluated.prediction_sets is not None
+    truths = zip(evaluated.patients["truth"], evaluated.prediction_sets, who, strict=True)
+    covered = [truth in found for truth, found, is_one in truths if is_one and found is not None]
+    return Metric.of_counts(sum(covered), len(covered), if_none)
 
 
 def _probability_metrics(

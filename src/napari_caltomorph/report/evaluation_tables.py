@@ -74,10 +74,10 @@ def headline_table(evaluation: Evaluation, *, threshold: float | None = None) ->
 
 def class_table(evaluation: Evaluation) -> ReportTable:
     """Return the numbers of each class."""
-    table = ReportTable(("class", "patients", "predicted", *(shown.name for shown in CLASS_METRICS.values())))
-    for one in evaluation.by_class.values():
-        numbers = (_cell(one.numbers[name]) for name in CLASS_METRICS)
-        table.rows.append((Cell(one.name), _count(one.patients), _count(one.called), *numbers))
+    classes = list(evaluation.by_class.values())
+    table = ReportTable(("class", "patients", "predicted", *(CLASS_METRICS[name].name for name in classes[0].numbers)))
+    for one in classes:
+        table.rows.append((Cell(one.name), _count(one.patients), _count(one.called), *map(_cell, one.numbers.values())))
     return table
 
 

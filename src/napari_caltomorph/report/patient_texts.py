@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from napari_caltomorph.about import RESEARCH_USE, library_version
-from napari_caltomorph.diagnosis import NO_ATTENTION, Prediction
+from napari_caltomorph.diagnosis import NO_ATTENTION, NO_CLASS, Prediction
 from napari_caltomorph.differential import Differential
 from napari_caltomorph.explanation.trust import Trust
 from napari_caltomorph.report.drawing import short, signed
@@ -78,11 +78,11 @@ def what_if_lines(prediction: Prediction) -> list[str]:
     """Return the changes as lines of text: diagnosis, malignancy, hemoglobin; none where nothing was left out."""
     if (before := prediction.original) is None:
         return []
-    (was, p), (is_now, q) = before.top(1)[0], prediction.top(1)[0]
+    is_same = before.predicted_class == prediction.predicted_class and before.stands_out and prediction.stands_out
     lines = [
-        f"Diagnosis: {is_now} {q:.2f}, as before ({p:.2f})"
-        if was == is_now
-        else f"Diagnosis: {is_now} {q:.2f} instead of {was} {p:.2f}",
+        f"Diagnosis: {prediction.diagnosis_in_words}, as before ({before.top(1)[0][1]:.2f})"
+        if is_same
+        else f"Diagnosis: {prediction.diagnosis_in_words} instead of {before.diagnosis_in_words}",
         f"Malignant: {before.malignancy:.2f} to {prediction.malignancy:.2f} "
         f"({signed(prediction.malignancy - before.malignancy)})"
         + ("" if before.is_malignant == prediction.is_malignant else ", on the other side of the threshold"),
@@ -95,12 +95,11 @@ def what_if_lines(prediction: Prediction) -> list[str]:
 
 def _headline(prediction: Prediction) -> dict[str, str]:
     """Return the diagnosis, which is written largest."""
-    (first, p), (second, q) = prediction.top(2)
+    first, p = prediction.top(1)[0]
     return {
-        "name": first,
-        "color": prediction.taxonomy.colors[prediction.taxonomy.names.index(first)],
-        "probability": f"{p:.2f}",
-        "second": f"then {second} {q:.2f} (difference {prediction.delta_probability:.2f})",
+        "name": f"{first} {p:.2f}" if prediction.stands_out else NO_CLASS,
+        "color": prediction.class_color or "gray",
+        "second": prediction.lead_in_words,
         "malignancy": f"Malignant {prediction.malignancy_in_words}",
     }
 

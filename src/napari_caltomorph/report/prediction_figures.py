@@ -46,12 +46,13 @@ def draw_probabilities(axes: Axes, prediction: Prediction, style: PlotStyle = PA
         linewidth=0.5,
         zorder=3,
     )
-    winner = int(mean.argmax())
+    winner = int(mean.argmax()) if prediction.stands_out else None
     for row, value in enumerate(mean):
         weight = "bold" if row == winner else "normal"
         axes.text(1.03, row, _probability(value), va="center", fontsize=8, color=style.text, weight=weight)
     axes.set_yticks(rows, taxonomy.names, parse_math=False)  # a class may be called "t($;$)"
-    axes.get_yticklabels()[winner].set_fontweight("bold")
+    if winner is not None:
+        axes.get_yticklabels()[winner].set_fontweight("bold")
     axes.set(xticks=[], xlim=(0, 1.02), ylim=(len(mean) - 0.5, -0.5))
 
 

@@ -135,6 +135,7 @@ CLASS_METRICS = {
     "fdr": MetricName("FDR"),
     "auroc": MetricName("AUROC"),
     "top2": MetricName("top-2"),
+    "set_coverage": MetricName("in its set"),
 }
 """Metrics of one class."""
 

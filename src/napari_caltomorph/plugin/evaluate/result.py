@@ -217,8 +217,9 @@ def _rest(evaluation: Evaluation, audit: Audit | None) -> str:
     findings = "" if audit is None else _list("Shortcut audit", audit.findings)
     if not evaluation.is_labelled:
         return notes + findings
-    classes = _table("Classes", class_table(evaluation), (0, 1, 3, 4, 7))
-    hemoglobin = _table("Hemoglobin, g/dl", hemoglobin_table(evaluation), (0, 1, 2, 3, 4, 5))
+    is_calibrated = evaluation.provenance.calibration is not None
+    classes = _table("Classes", class_table(evaluation), (0, 1, 3, 4, 9 if is_calibrated else 7))
+    hemoglobin = _table("Hemoglobin, g/dl", hemoglobin_table(evaluation), (0, 1, 2, 3, 5))
     undefined = _table("Undefined", undefined_table(evaluation), (0, 1))
     return classes + hemoglobin + findings + notes + undefined
 

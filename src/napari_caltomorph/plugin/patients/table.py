@@ -11,7 +11,7 @@ from qtpy.QtGui import QBrush, QColor
 from qtpy.QtWidgets import QTableView
 
 from napari_caltomorph.cohort import FoundPatient
-from napari_caltomorph.diagnosis import Prediction
+from napari_caltomorph.diagnosis import NO_CLASS, Prediction
 from napari_caltomorph.jobs import PatientResult
 from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, colored, plain
 from napari_caltomorph.plugin.widgets.table_view import RowsModel
@@ -61,13 +61,15 @@ def _of_prediction(value: Callable[[Prediction], Value]) -> Callable[[PatientRow
 
 
 def _class_or_state(row: PatientRow) -> Value:
-    return row.prediction.top(1)[0][0] if row.prediction is not None else "failed" if row.problem else row.state
+    if row.prediction is None:
+        return "failed" if row.problem else row.state
+    return row.prediction.predicted_class if row.prediction.stands_out else NO_CLASS
 
 
 COLUMNS = (
     Column("patient", 98, lambda row: row.patient_id, is_text=True),
-    Column("class", 128, _class_or_state, "The most probable class", is_text=True),
-    Column("p", 36, _of_prediction(lambda one: one.top(1)[0][1]), "Its probability", digits=2),
+    Column("class", 128, _class_or_state, "The most probable class, if it stands out", is_text=True),
+    Column("p", 36, _of_prediction(lambda one: one.top(1)[0][1]), "The highest probability", digits=2),
     Column("malign.", 64, _of_prediction(lambda one: one.malignancy), _MALIGNANCY_TIP, digits=2),
     Column("Hb g/dl", 54, _of_prediction(lambda one: one.hemoglobin), "Hemoglobin, estimated from the cells", digits=1),
     Column("cells", 44, _of_prediction(lambda one: len(one.cells)), "Cells that the prediction is made of"),
@@ -84,12 +86,11 @@ def described(row: PatientRow) -> str:
         return name + colored(plain(row.problem), ERROR)
     if prediction is None:
         return name + plain(row.state)
-    (first, p), (second, q) = prediction.top(2)
     warnings = prediction.warnings[:_WARNINGS]
     more = len(prediction.warnings) - len(warnings)
     lines = [*warnings, *([f"and {more} more"] if more else [])]
     malignant = f"malignant {plain(prediction.malignancy_in_words)}"
-    return f"{name}{plain(first)} {p:.2f}, then {plain(second)} {q:.2f}; {malignant}" + "".join(
+    return f"{name}{plain(prediction.call_in_words)}; {malignant}" + "".join(
         f"<br>{colored('! ' + plain(text), WARNING)}" for text in lines
     )
 
@@ -184,8 +185,7 @@ class _PatientsModel(RowsModel):
             color = _color(row, column.name)
             return None if color is None else QBrush(QColor(color))
         if role == Qt.ItemDataRole.DecorationRole and column.name == "class" and row.prediction is not None:
-            taxonomy = row.prediction.taxonomy
-            return QColor(taxonomy.colors[taxonomy.names.index(row.prediction.predicted_class)])
+            return QColor(color) if (color := row.prediction.class_color) is not None else None
         return None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from qtpy.QtWidgets import QFrame, QWidget
 
-from napari_caltomorph.diagnosis import NO_ATTENTION, ModelDescription, Prediction
+from napari_caltomorph.diagnosis import NO_ATTENTION, NO_CLASS, ModelDescription, Prediction
 from napari_caltomorph.errors import counted
 from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE
 from napari_caltomorph.plugin.session.inspection import Inspection
@@ -90,11 +90,12 @@ class ResultView(InspectionView):
         if prediction is None:
             return
         self._patient.setText(f"<b>{plain(prediction.patient_id)}</b>")
-        (first, p), (second, q) = prediction.top(2)
-        color = prediction.taxonomy.colors[prediction.taxonomy.names.index(first)]
-        diagnosis = f"{colored('&#9632;', color)} <b>{plain(first)}</b> {p:.2f}"
+        first, p = prediction.top(1)[0]
+        diagnosis = f"<b>{NO_CLASS}</b>"
+        if prediction.class_color is not None:
+            diagnosis = f"{colored('&#9632;', prediction.class_color)} <b>{plain(first)}</b> {p:.2f}"
         self._headline.setText(f"<span style='font-size:15pt'>{diagnosis}</span>")
-        self._second.setText(f"then {plain(second)} {q:.2f} (difference {prediction.delta_probability:.2f})")
+        self._second.setText(plain(prediction.lead_in_words))
         self._what_if.setVisible(prediction.original is not None)
         self._what_if.setText(f"<b>What if:</b> {plain(prediction.original_in_words or '')} (outlined).")
         self._notes.setText(_notes(prediction))
