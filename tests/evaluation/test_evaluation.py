@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.evaluation.factories import MALIGNANT, NAMES, SLUGS, csv_of, evaluation_of, predictions, simulated
 
+from napari_caltomorph.diagnosis import Prevalence
 from napari_caltomorph.statistics import Metric
 
 
@@ -107,3 +108,12 @@ def test_synthetic_patients_are_reported_to_be():
     statements = " ".join(replace(evaluation, covariates=pd.DataFrame({"synthetic": ["yes"]})).statements)
     assert "The patients are synthetic" in statements
     assert "synthetic" not in " ".join(evaluation.statements)
+
+
+@pytest.mark.parametrize(("trained", "is_said"), [(0.2, True), (0.48, False)])
+def test_another_share_of_malignant_patients_than_in_training_is_said(trained, is_said):
+    evaluation = evaluation_of(*simulated((30, 20, 25, 25)))  # half of them are malignant
+    provenance = evaluation.provenance.model_copy(update={"prevalence": Prevalence(trained=trained)})
+    said = " ".join(replace(evaluation, provenance=provenance).statements)
+    assert ("at the training prevalence, 20 % malignant" in said) == is_said
+    assert ("of these patients 50 % are malignant" in said) == is_said

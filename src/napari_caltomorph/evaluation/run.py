@@ -252,6 +252,7 @@ def _provenance(
         calibration=description.calibration,
         hemoglobin_error=description.hemoglobin_error,
         threshold=threshold,
+        prevalence=description.prevalence,
         encoder=description.encoder.name,
         encoder_weights_sha256=description.encoder.weights_sha256,
         training_cohort=description.training.cohort,

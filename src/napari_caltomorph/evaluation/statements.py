@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from napari_caltomorph.diagnosis.prevalence import percent
 from napari_caltomorph.errors import counted
 from napari_caltomorph.evaluation.patients import EvaluatedPatients
+from napari_caltomorph.statistics.interval import proportion
 from napari_caltomorph.statistics.metric import FEW, Metric
 from napari_caltomorph.synthetic import SYNTHETIC_COLUMN
 
@@ -27,6 +29,7 @@ def statements(evaluated: EvaluatedPatients) -> Iterator[str]:
     yield from _model(evaluated)
     yield from _independence(evaluated)
     yield from _domain(evaluated)
+    yield from _prevalence(evaluated)
     yield from _patients(evaluated)
     yield from evaluated.notes
     if evaluated.has_one_class.any():
@@ -57,6 +60,20 @@ def _domain(evaluated: EvaluatedPatients) -> Iterator[str]:
         return
     raw = "" if evaluated.provenance.calibration is None else "; their probabilities are raw and they have no set"
     yield f"{outside} of {len(evaluated)} smears are unlike the training cohort{raw}."
+
+
+def _prevalence(evaluated: EvaluatedPatients) -> Iterator[str]:
+    known, classes = evaluated.provenance.prevalence, evaluated.classes[evaluated.has_one_class]
+    if known is None or not len(classes):
+        return
+    share = proportion(int(evaluated.taxonomy.is_malignant[classes].sum()), len(classes))
+    assert share.low is not None
+    assert share.high is not None
+    if not share.low <= known.trained <= share.high:
+        yield (
+            f"The model's probabilities hold {known}; of these patients {percent(share.value)} are malignant. So "
+            "malignancy and its calibration error are off here, even where nothing but the shares differs."
+        )
 
 
 def _independence(evaluated: EvaluatedPatients) -> Iterator[str]:

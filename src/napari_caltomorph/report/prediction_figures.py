@@ -66,7 +66,7 @@ def draw_malignancy(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER
     axes.text(1.03, 0, _probability(value), va="center", fontsize=8, color=style.text, weight="bold")
     axes.set_yticks([0], ["Malignant"])
     at = prediction.prevalence
-    where = "" if at is None else f", at {percent(at.value)} malignant"
+    where = "" if at is None else f"; where {percent(at.value)} are malignant"
     axes.set_xticks([threshold], [f"threshold {threshold:.3g}{where}"])
     axes.get_xticklabels()[0].set_horizontalalignment(("left", "center", "right")[int(np.clip(3 * threshold, 0, 2))])
     axes.set(xlim=(0, 1.02), ylim=(-0.6, 0.6))
