@@ -17,7 +17,7 @@ from tests.report.factories import EVIL, Page, make_prediction
 from napari_caltomorph.diagnosis import NO_ATTENTION
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.domain import AspectResult, DomainResult
-from napari_caltomorph.diagnosis.prediction import LeftOutCell
+from napari_caltomorph.diagnosis.prediction_fields import LeftOutCell
 from napari_caltomorph.differential import CELL_TYPES, Differential
 from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.explanation.similar import Similar, SimilarPatient

@@ -18,7 +18,7 @@ from tests.report.factories import COLORS, DARK, drawn, make_prediction, texts
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.model_file import Threshold
-from napari_caltomorph.diagnosis.prediction import LeftOutCell
+from napari_caltomorph.diagnosis.prediction_fields import LeftOutCell
 from napari_caltomorph.differential import Differential, Probe, train_probe
 from napari_caltomorph.report.drawing import PAPER
 from napari_caltomorph.report.patient_texts import what_if_lines

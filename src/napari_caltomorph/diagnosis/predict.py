@@ -10,7 +10,8 @@ from napari_caltomorph.diagnosis.ensemble import Ensemble
 from napari_caltomorph.diagnosis.installed import find_model, installed_models
 from napari_caltomorph.diagnosis.model_file import ModelDescription, read_description
 from napari_caltomorph.diagnosis.options import PredictOptions
-from napari_caltomorph.diagnosis.prediction import LeftOutCell, Prediction
+from napari_caltomorph.diagnosis.prediction import Prediction
+from napari_caltomorph.diagnosis.prediction_fields import LeftOutCell
 from napari_caltomorph.diagnosis.prevalence import Prevalence
 from napari_caltomorph.encoding.device import find_device
 from napari_caltomorph.encoding.features import Features

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from napari_caltomorph.diagnosis.ensemble import Ensemble
 from napari_caltomorph.diagnosis.inference import class_response
-from napari_caltomorph.diagnosis.prediction import LeftOutCell, Prediction
+from napari_caltomorph.diagnosis.prediction import Prediction
+from napari_caltomorph.diagnosis.prediction_fields import LeftOutCell
 from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.errors import ExplanationRefused, FeaturesRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
