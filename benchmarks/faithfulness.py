@@ -48,7 +48,7 @@ from napari_caltomorph.explanation.contribution import contributions
 from napari_caltomorph.explanation.faithfulness import cell_scores
 from napari_caltomorph.smear import read_smear
 from napari_caltomorph.statistics import Metric
-from napari_caltomorph.statistics.classification import mean
+from napari_caltomorph.statistics.interval import mean
 from napari_caltomorph.synthetic import SynthOptions
 from napari_caltomorph.training import TrainOptions, train
 
@@ -68,7 +68,7 @@ def all_scores(ensemble: Ensemble, bag: Features, slug: str) -> Scores:
 def averaged(values: list[float]) -> str:
     """Return a mean over patients with its interval, as it is printed."""
     found = mean(np.array(values), np.zeros(len(values), dtype=np.intp))
-    return Metric.of(found, len(values), "bootstrap", smallest=len(values)).shown(2)
+    return Metric.of(found, len(values), "Student").shown(2)
 
 
 def ranking(patients: list[tuple[Scores, NDArray[np.bool_]]], what: str, *, top: bool) -> None:

@@ -83,7 +83,7 @@ def test_gain_is_the_mean_difference_with_its_interval():
     gain = sample.gain("insertion", "alone")
     assert gain.low < gain.value < gain.high
     assert gain.patients == 3
-    assert "fewer than" in gain.remark
+    assert gain.method == "Student"
 
 
 def test_curves_are_means_between_all_cells_and_one(result, evaluation):

@@ -16,6 +16,8 @@ from sklearn.metrics import (
 )
 
 from napari_caltomorph.statistics import Interval, classification_metrics, confusion
+from napari_caltomorph.statistics.classification import brier_score, class_metrics
+from napari_caltomorph.statistics.interval import proportion
 
 
 @st.composite
@@ -54,14 +56,14 @@ def test_values_are_those_of_scikit_learn(patients):
         expected["macro_auroc"] = np.mean([roc_auc_score(classes == c, probabilities[:, c]) for c in present])
         if len(malignant) == 2:
             expected["auroc"] = roc_auc_score(classes, probabilities[:, 1])
-    result = classification_metrics(classes, probabilities, malignant, resamples=20)
+    result = classification_metrics(classes, probabilities, malignant)
     assert {name: metric.value for name, metric in result.items()} == pytest.approx(expected)
 
 
 @settings(deadline=None, max_examples=40)
 @given(predicted_patients())
 def test_values_lie_in_their_intervals(patients):
-    for metric in classification_metrics(*patients, resamples=20).values():
+    for metric in classification_metrics(*patients).values():
         if metric.low is not None:
             assert 0 <= metric.low <= metric.value + 1e-12
             assert metric.value - 1e-12 <= metric.high <= 1
@@ -69,48 +71,52 @@ def test_values_lie_in_their_intervals(patients):
 
 def test_balanced_accuracy_is_that_of_scikit_learn():
     classes, probabilities = simulated(np.random.default_rng(0), (30, 12, 7), 1.0)
-    result = classification_metrics(classes, probabilities, np.array([True, True, False]), resamples=5)
+    result = classification_metrics(classes, probabilities, np.array([True, True, False]))
     expected = balanced_accuracy_score(classes, probabilities.argmax(axis=1))
     assert result["balanced_accuracy"].value == pytest.approx(expected)
 
 
-def test_the_bootstrap_is_that_of_an_explicit_loop():
-    rng = np.random.default_rng(1)
-    classes, probabilities = simulated(rng, (40, 25, 15), 0.8)
-    malignant = np.array([True, True, False])
-    result = classification_metrics(classes, probabilities, malignant, resamples=2000)
-    loop = {"macro_f1": [], "malignant_auroc": [], "macro_auroc": []}
-    for _ in range(200):
-        rows = np.concatenate([rng.choice(np.flatnonzero(classes == c), (classes == c).sum()) for c in range(3)])
-        truth, some = classes[rows], probabilities[rows]
-        loop["macro_f1"].append(f1_score(truth, some.argmax(axis=1), average="macro"))
-        loop["malignant_auroc"].append(roc_auc_score(malignant[truth], some[:, malignant].sum(axis=1)))
-        loop["macro_auroc"].append(roc_auc_score(truth, some, multi_class="ovr"))
-    for name, values in loop.items():
-        assert (result[name].low, result[name].high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=0.04)
+@pytest.mark.parametrize(
+    ("per_class", "separation"),
+    [((12,) * 8, 1.5), ((12,) * 8, 4.0), ((12, 12), 0.8), ((12, 12), 3.0), ((46, 46), 0.8), ((12, 60, 60), 2.0)],
+)
+def test_intervals_hold_the_truth_in_92_of_100_cohorts(per_class, separation):
+    """Also of 12 patients a class, and where few predictions are wrong: a bootstrap holds it in 20 to 90 of 100."""
+    rng = np.random.default_rng(len(per_class))
+
+    def measured(sizes):
+        classes, probabilities = simulated(rng, sizes, separation)
+        by_class = class_metrics(classes, probabilities)
+        return classification_metrics(classes, probabilities, np.arange(len(sizes)) == 0) | {
+            "f1 of a class": by_class["f1"][0],
+            "AUROC of a class": by_class["auroc"][0],
+            "brier": brier_score(np.eye(len(sizes))[classes], probabilities, classes),
+        }
+
+    truth = measured([200_000 // sum(per_class) * size for size in per_class])
+    cohorts = [measured(per_class) for _ in range(200)]
+    for name, true in truth.items():
+        held = np.mean([one[name].low <= true.value <= one[name].high for one in cohorts])
+        assert held >= 0.9, (name, held)  # 0.92 and more of more cohorts; two standard deviations here are 0.04
 
 
-@pytest.mark.parametrize("per_class", [12, 46])
-def test_intervals_hold_the_truth_in_about_95_of_100_cohorts(per_class):
-    rng = np.random.default_rng(per_class)
-    malignant, names = np.array([True, False]), ("balanced_accuracy", "malignant_auroc")
-    large = classification_metrics(*simulated(rng, (100_000, 100_000), 0.8), malignant, resamples=0)
-    cohorts, held = 300, dict.fromkeys(names, 0)
-    for seed in range(cohorts):
-        result = classification_metrics(
-            *simulated(rng, (per_class, per_class), 0.8), malignant, seed=seed, resamples=200
-        )
-        for name in names:
-            held[name] += result[name].low <= large[name].value <= result[name].high
-    for name in names:
-        assert 0.9 <= held[name] / cohorts <= 0.99, name  # two standard deviations of the simulation are 0.025
+def test_intervals_narrow_as_patients_are_added():
+    rng = np.random.default_rng(0)
+    widths = [
+        {name: one.high - one.low for name, one in found.items()}
+        for size in (12, 48)
+        for found in [classification_metrics(*simulated(rng, (size,) * 4, 1.5), np.arange(4) == 0)]
+    ]
+    assert all(widths[1][name] < 0.75 * widths[0][name] for name in widths[0])
 
 
 def test_a_perfect_result_on_few_patients_is_not_certain():
     result = classification_metrics(np.repeat([0, 1], 5), np.repeat(np.eye(2), 5, axis=0), np.array([True, False]))
     assert result["accuracy"].low == pytest.approx(0.722, abs=0.001)  # Wilson: n / (n + 1.96^2) = 10 / 13.84
-    assert result["balanced_accuracy"].low < result["accuracy"].low
-    assert result["auroc"] == Interval(1.0)  # all resamples agree: no bounds
+    assert result["balanced_accuracy"].low == pytest.approx(result["accuracy"].low)
+    assert result["macro_f1"].low < result["accuracy"].high == 1
+    assert result["auroc"] == result["macro_auroc"]
+    assert 0.5 < result["auroc"].low < result["auroc"].high == 1
 
 
 def test_what_is_undefined_is_left_out():
@@ -121,10 +127,19 @@ def test_what_is_undefined_is_left_out():
     assert classification_metrics(np.empty(0, int), np.empty((0, 3)), malignant) == {}
 
 
-def test_one_patient_has_no_bootstrap_interval():
+def test_one_patient_says_little():
     result = classification_metrics(np.array([0]), np.array([[0.9, 0.1]]), np.array([True, False]))
-    assert result["macro_f1"] == Interval(1.0)
-    assert result["accuracy"].low < 0.3
+    assert all(metric.value == 1 and metric.low < 0.3 for metric in result.values())
+
+
+def test_f1_of_a_class_has_the_interval_of_the_share_it_follows_from():
+    predicted, classes = np.array([0, 0, 0, 1, 0, 1, 1]), np.array([0, 0, 0, 0, 1, 1, 1])
+    result = class_metrics(classes, np.eye(2)[predicted])["f1"][0]
+    assert result.value == pytest.approx(f1_score(classes, predicted, pos_label=0))
+    share = proportion(3, 5)  # of the five that have the class or are called so, three are both
+    assert (result.low, result.high) == pytest.approx(
+        (2 * share.low / (1 + share.low), 2 * share.high / (1 + share.high))
+    )
 
 
 def test_nan_is_refused():
@@ -132,15 +147,6 @@ def test_nan_is_refused():
         classification_metrics(np.array([0]), np.array([[np.nan, 1.0]]), np.array([True, False]))
     with pytest.raises(ValueError, match="no finite"):
         Interval(float("nan"))
-
-
-def test_the_same_seed_gives_the_same_intervals():
-    classes, probabilities = simulated(np.random.default_rng(2), (20, 20), 0.5)
-    malignant = np.array([True, False])
-    one, same, other = (classification_metrics(classes, probabilities, malignant, seed=s) for s in (3, 3, 4))
-    assert one == same
-    assert one != other
-    assert {k: v.value for k, v in one.items()} == {k: v.value for k, v in other.items()}
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=40))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from napari_caltomorph.statistics.interval import false_discovery_rate, proportion, share_upper_bound
+from napari_caltomorph.statistics.interval import Interval, false_discovery_rate, mean, proportion, share_upper_bound
 from napari_caltomorph.statistics.reliability import reliability
 
 
@@ -18,6 +18,21 @@ def test_wilson_intervals_hold_the_truth_in_92_to_99_of_100_cohorts(patients):
             result = proportion(right, patients)
             held += binom.pmf(right, patients, share) * (result.low <= share <= result.high)
         assert 0.92 <= held <= 0.99, (patients, share, held)
+
+
+def test_the_interval_of_a_mean_holds_the_truth_on_few_patients():
+    rng, strata = np.random.default_rng(0), np.repeat([0, 1], 12)
+    results = [mean(rng.gamma(4, size=24) + 3 * strata, strata, least=0.0) for _ in range(600)]
+    assert 0.92 <= np.mean([one.low <= 5.5 <= one.high for one in results]) <= 0.98
+    assert max(one.high - one.low for one in results) < 4  # the strata's distance is no spread
+
+
+def test_a_mean_has_no_bounds_where_nothing_differs_and_none_below_the_least():
+    assert mean(np.array([2.0]), np.array([0])) == Interval(2.0)
+    assert mean(np.array([1.0, 1.0, 4.0, 4.0]), np.array([0, 0, 1, 1])) == Interval(2.5)
+    assert mean(np.array([0.1, 3.0]), np.array([0, 0]), least=0.0).low == 0
+    apart = mean(np.array([1.0, 2.0, 3.0]), np.array([0, 1, 2]))  # strata of one patient are one stratum
+    assert apart.low < 1 < 3 < apart.high
 
 
 def test_none_missed_of_46_still_allows_six_percent():

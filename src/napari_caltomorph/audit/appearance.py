@@ -64,6 +64,6 @@ def traits_alone(cohort: Cohort, table: pd.DataFrame, traits: ImageTraits) -> di
         some = patients.of(is_in)
         if len(np.unique(some.classes)) == len(some.names):
             model = OutOfFold.of(values.loc[is_in].to_numpy(dtype=float), some.folds)
-            scores = some.score(model.probabilities(some.classes, len(some.names)), 1000, 0)
+            scores = some.score(model.probabilities(some.classes, len(some.names)))
             found[name] = scores[some.metric]
     return found

@@ -16,9 +16,9 @@ from napari_caltomorph.audit.patients import AuditedPatients, AuditOptions, Pred
 from napari_caltomorph.audit.result import Added, TraitRow
 from napari_caltomorph.cohort.cohort import Cohort
 from napari_caltomorph.progress import OnProgress, Progress
-from napari_caltomorph.statistics.classification import separation
 from napari_caltomorph.statistics.interval import TAILS, Interval
 from napari_caltomorph.statistics.permutation import chance_of, share_as_large, shuffled_within
+from napari_caltomorph.statistics.roc import separation
 
 _RESAMPLES_OF_GAIN = 400
 
@@ -40,13 +40,13 @@ def trait_row(
         return f"Every fold has one class only (groups are classes), so {title} cannot be tested."
     model = OutOfFold.of(values.to_numpy(dtype=float), patients.folds)
     rng = np.random.default_rng([options.seed, len(name)])
-    truth = patients.score(model.probabilities(patients.classes, len(patients.names)), 1000, options.seed)
+    truth = patients.score(model.probabilities(patients.classes, len(patients.names)))
     by_chance: dict[str, list[float]] = {metric: [] for metric in truth}
     for number in range(options.shufflings):
         if number % 10 == 0:
             progress(Progress(f"Shuffling labels, {name}", number, options.shufflings, "shufflings"))
         shuffled = replace(patients, classes=shuffled_within(patients.classes, patients.folds, rng))
-        once = shuffled.score(model.probabilities(shuffled.classes, len(patients.names)), 0, 0)
+        once = shuffled.score(model.probabilities(shuffled.classes, len(patients.names)))
         for metric, interval in once.items():
             by_chance[metric].append(interval.value)
     progress(Progress(f"Shuffling labels, {name}", options.shufflings, options.shufflings, "shufflings"))
@@ -108,7 +108,7 @@ def added_by_images(cohort: Cohort, predicted: Predicted, options: AuditOptions)
     if len(patients.names) < 2 or not len(patients):
         return None, "Too few patients were predicted to measure what the images add."
     probabilities = predicted.among(patients)
-    model = patients.score(probabilities, 1000, options.seed)
+    model = patients.score(probabilities)
     columns = routine_columns(patients.table, options.routine)
     if not columns:
         return Added(len(patients), patients.metric, model), ""
@@ -123,8 +123,8 @@ def added_by_images(cohort: Cohort, predicted: Predicted, options: AuditOptions)
         patients=len(patients),
         metric=patients.metric,
         model=model,
-        routine=patients.score(alone, 1000, options.seed),
-        both=patients.score(both, 1000, options.seed),
+        routine=patients.score(alone),
+        both=patients.score(both),
         gain=_gain(patients, alone, both, options.seed),
     ), ""
 

@@ -61,9 +61,9 @@ class AuditedPatients:
     def of(self, is_in: NDArray[np.bool_]) -> AuditedPatients:
         return replace(self, table=self.table.loc[is_in], classes=self.classes[is_in], folds=self.folds[is_in])
 
-    def score(self, probabilities: NDArray[np.float64], resamples: int, seed: int) -> dict[str, Interval]:
+    def score(self, probabilities: NDArray[np.float64]) -> dict[str, Interval]:
         """Return the metric and balanced accuracy of (P, C) probabilities."""
-        found = classification_metrics(self.classes, probabilities, self.malignant, seed=seed, resamples=resamples)
+        found = classification_metrics(self.classes, probabilities, self.malignant)
         return {name: found[name] for name in (self.metric, "balanced_accuracy") if name in found}
 
 

@@ -28,9 +28,9 @@ from napari_caltomorph.evaluation.metrics import (
 )
 from napari_caltomorph.evaluation.patients import EvaluatedPatients
 from napari_caltomorph.evaluation.statements import statements
-from napari_caltomorph.statistics.classification import roc_curve
 from napari_caltomorph.statistics.metric import Metric
 from napari_caltomorph.statistics.reliability import Reliability, reliability
+from napari_caltomorph.statistics.roc import roc_curve
 from napari_caltomorph.storage import StrPath
 
 # Keys of evaluation.json that have another name in the code.

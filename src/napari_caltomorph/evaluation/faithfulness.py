@@ -22,7 +22,7 @@ from napari_caltomorph.errors import EvaluationRefused, FeaturesRefused
 from napari_caltomorph.evaluation.evaluation import Evaluation
 from napari_caltomorph.explanation.faithfulness import CurveKind, Faithfulness, cell_scores, faithfulness
 from napari_caltomorph.progress import OnProgress, Progress, ignore
-from napari_caltomorph.statistics.classification import mean
+from napari_caltomorph.statistics.interval import mean
 from napari_caltomorph.statistics.metric import Metric
 from napari_caltomorph.storage import replacing
 
@@ -59,7 +59,7 @@ class CohortFaithfulness:
         sign = -1 if kind == "deletion" else 1
         gains = sign * (self.patients[f"{kind}_{order}"] - self.patients[f"{kind}_{RANDOM}"]).to_numpy(float)
         one_stratum = np.zeros(len(gains), dtype=np.intp)
-        return Metric.of(mean(gains, one_stratum), len(gains), "bootstrap", smallest=len(gains))
+        return Metric.of(mean(gains, one_stratum), len(gains), "Student")
 
     def save(self, folder: Path) -> list[Path]:
         """Write ``faithfulness.json`` and ``faithfulness.csv``; `OutputRefused` when they cannot be."""

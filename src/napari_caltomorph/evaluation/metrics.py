@@ -16,8 +16,9 @@ from napari_caltomorph.diagnosis.hemoglobin_error import band_name
 from napari_caltomorph.evaluation.hemoglobin_error import EDGES_G_DL
 from napari_caltomorph.evaluation.malignancy import OperatingPoint, Screened
 from napari_caltomorph.evaluation.patients import EvaluatedPatients
-from napari_caltomorph.statistics.classification import auroc, brier_score, class_metrics, classification_metrics, mean
-from napari_caltomorph.statistics.metric import CLASS_METRICS, NO_LABELS, Metric
+from napari_caltomorph.statistics.classification import brier_score, class_metrics, classification_metrics
+from napari_caltomorph.statistics.interval import mean
+from napari_caltomorph.statistics.metric import CLASS_METRICS, NO_LABELS, Method, Metric
 from napari_caltomorph.statistics.regression import hemoglobin_metrics, within_class_correlation
 from napari_caltomorph.statistics.reliability import Reliability
 
@@ -92,23 +93,23 @@ def threshold_free_metrics(evaluated: EvaluatedPatients, screened: Screened) -> 
     names = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "top2_accuracy")
     if not count:
         return {name: Metric.undefined(why_none) for name in (*names, "macro_auroc", "malignant_auroc")}
-    found = classification_metrics(
-        classes, evaluated.probabilities[is_known], evaluated.taxonomy.is_malignant, **_bootstrap(evaluated)
-    )
-    smallest = _smallest(classes)
-    bootstrapped = {name: Metric.of(found[name], count, "bootstrap", smallest=smallest) for name in names[2:4]}
-    macro_auroc = Metric.undefined("all patients are of one class", count)
-    if "macro_auroc" in found:
-        macro_auroc = Metric.of(found["macro_auroc"], count, "bootstrap", smallest=smallest)
-    area = auroc(malignant, screened.malignancy)
-    why_no_area = "no malignant patient" if not malignant.any() else "all patients are malignant"
+    found = classification_metrics(classes, evaluated.probabilities[is_known], evaluated.taxonomy.is_malignant)
+    why_no_area = {
+        "macro_auroc": "all patients are of one class",
+        "malignant_auroc": "no malignant patient" if not malignant.any() else "all patients are malignant",
+    }
+    methods: dict[str, Method] = {
+        "macro_auroc": "MOVER" if len(evaluated.taxonomy.classes) > 2 else "Newcombe",
+        "malignant_auroc": "Newcombe",
+    }
     return {
         "accuracy": Metric.of(found["accuracy"], count, "Wilson"),
-        "balanced_accuracy": Metric.of(found["balanced_accuracy"], count, "MOVER"),
-        **bootstrapped,
+        **{name: Metric.of(found[name], count, "Wilson, eff. n") for name in names[1:4]},
         "top2_accuracy": Metric.of_counts(int(_is_in_top2(evaluated).sum()), count, why_none),
-        "macro_auroc": macro_auroc,
-        "malignant_auroc": Metric.undefined(why_no_area, count) if area is None else Metric.of(area, count, "Newcombe"),
+        **{
+            name: Metric.of(found[name], count, method) if name in found else Metric.undefined(why_no_area[name], count)
+            for name, method in methods.items()
+        },
     }
 
 
@@ -116,7 +117,7 @@ def class_numbers(evaluated: EvaluatedPatients) -> dict[str, ClassNumbers]:
     """Return the metrics of each of the model's classes, by its slug."""
     is_known = evaluated.has_one_class
     classes, predicted, in_top2 = evaluated.classes[is_known], evaluated.predicted[is_known], _is_in_top2(evaluated)
-    found = class_metrics(classes, evaluated.probabilities[is_known], **_bootstrap(evaluated))
+    found = class_metrics(classes, evaluated.probabilities[is_known])
     numbers = {}
     for c, (slug, name) in enumerate(zip(evaluated.taxonomy.slugs, evaluated.taxonomy.names, strict=True)):
         has_class, called = classes == c, predicted == c
@@ -124,7 +125,7 @@ def class_numbers(evaluated: EvaluatedPatients) -> dict[str, ClassNumbers]:
         none = f"no patient has {name}" if evaluated.is_labelled else NO_LABELS
         f1 = area = Metric.undefined(none)
         if size:
-            f1 = Metric.of(found["f1"][c], len(classes), "bootstrap", smallest=size)
+            f1 = Metric.of(found["f1"][c], len(classes), "Wilson")
             area = Metric.undefined("all patients are of this class", len(classes))
         if c in found["auroc"]:
             area = Metric.of(found["auroc"][c], len(classes), "Newcombe")
@@ -167,13 +168,13 @@ def hemoglobin_groups(evaluated: EvaluatedPatients) -> tuple[HemoglobinGroup, ..
 
     def group(name: str, is_in: NDArray[np.bool_]) -> HemoglobinGroup:
         rows, count = is_in & is_known, int((is_in & is_known).sum())
-        found = hemoglobin_metrics(measured[rows], predicted[rows], **_bootstrap(evaluated))
+        found = hemoglobin_metrics(measured[rows], predicted[rows], resamples=0)
         reason = why or (f"fewer than {_FEWEST} patients" if count < _FEWEST else "one of the two does not vary")
         numbers = {name: Metric.undefined(reason, count) for name in ("pearson_r", "mae", "bias")}
         if "pearson_r" in found:
-            numbers["pearson_r"] = Metric.of(found["pearson_r"], count, "Fisher", smallest=count)
+            numbers["pearson_r"] = Metric.of(found["pearson_r"], count, "Fisher")
         for metric in ("mae", "bias") if found else ():
-            numbers[metric] = Metric.of(found[metric], count, "bootstrap", smallest=count)
+            numbers[metric] = Metric.of(found[metric], count, "Student")
         inside = is_covered[rows & has_interval]
         numbers["in_interval"] = Metric.of_counts(int(inside.sum()), len(inside), why or why_no_interval)
         return HemoglobinGroup(name, count, numbers)
@@ -194,7 +195,7 @@ def hemoglobin_groups(evaluated: EvaluatedPatients) -> tuple[HemoglobinGroup, ..
         group("without healthy donors", has_class & ~evaluated.is_healthy_donor),
         *(band(*edges) for edges in pairwise((None, *EDGES_G_DL, None))),
         HemoglobinGroup("within classes", int(rows.sum()), {"pearson_r": r}),
-        _class_means(measured[rows], predicted[rows], classes[rows], why, _bootstrap(evaluated)),
+        _class_means(measured[rows], predicted[rows], classes[rows], why),
         *(group(name, classes == c) for c, name in enumerate(evaluated.taxonomy.names)),
     )
 
@@ -217,7 +218,6 @@ def _class_means(
     predicted: NDArray[np.float64],
     classes: NDArray[np.intp],
     why: str,
-    bootstrap: dict[str, int],
 ) -> HemoglobinGroup:
     """Compare P patients of known class with the baseline."""
     has_others = np.bincount(classes, minlength=1)[classes] >= 2
@@ -229,12 +229,12 @@ def _class_means(
     sums, sizes = np.bincount(classes, weights=measured), np.bincount(classes)
     baseline = (sums[classes] - measured) / (sizes[classes] - 1)
     errors, baseline_errors = np.abs(measured - predicted), np.abs(measured - baseline)
-    measures = {"mae": errors, "baseline_mae": baseline_errors, "mae_difference": errors - baseline_errors}
-    smallest = _smallest(classes)
-    numbers = {
-        name: Metric.of(mean(values, classes, **bootstrap), count, "bootstrap", smallest=smallest)
-        for name, values in measures.items()
+    found = {
+        "mae": mean(errors, classes, least=0.0),
+        "baseline_mae": mean(baseline_errors, classes, least=0.0),
+        "mae_difference": mean(errors - baseline_errors, classes),
     }
+    numbers = {name: Metric.of(one, count, "Student") for name, one in found.items()}
     return HemoglobinGroup("class means", count, numbers)
 
 
@@ -269,21 +269,20 @@ def _probability_metrics(
     if reliability is None or malignant is None:
         names = ("ece", "malignant_ece", "malignancy_bias", "brier", "malignant_brier")
         return {name: Metric.undefined(_why_none(evaluated)) for name in names}
-    classes, bootstrap = evaluated.classes[is_known], _bootstrap(evaluated)
+    classes = evaluated.classes[is_known]
     is_class = np.eye(len(evaluated.taxonomy.classes))[classes]
     malignancy, is_malignant = screened.malignancy[:, None], screened.is_malignant[:, None].astype(float)
     # Not stratified: how many of the patients are malignant is a matter of chance too
-    bias = mean((malignancy - is_malignant)[:, 0], np.zeros_like(classes), **bootstrap)
+    bias = mean((malignancy - is_malignant)[:, 0], np.zeros_like(classes))
     squared_errors = {
-        "brier": brier_score(is_class, evaluated.probabilities[is_known], classes, **bootstrap),
-        "malignant_brier": brier_score(is_malignant, malignancy, classes, **bootstrap),
+        "brier": brier_score(is_class, evaluated.probabilities[is_known], classes),
+        "malignant_brier": brier_score(is_malignant, malignancy, classes),
     }
-    smallest = _smallest(classes)
     return {
         "ece": _calibration_error(reliability),
         "malignant_ece": _calibration_error(malignant),
-        "malignancy_bias": Metric.of(bias, count, "bootstrap", smallest=count),
-        **{name: Metric.of(e, count, "bootstrap", smallest=smallest) for name, e in squared_errors.items()},
+        "malignancy_bias": Metric.of(bias, count, "Student"),
+        **{name: Metric.of(e, count, "Wilson, eff. n") for name, e in squared_errors.items()},
     }
 
 
@@ -301,16 +300,6 @@ def _is_in_top2(evaluated: EvaluatedPatients) -> NDArray[np.bool_]:
     """Whether the class is one of the two most probable, of the patients of one known class."""
     is_known = evaluated.has_one_class
     return np.asarray((evaluated.order[is_known, :2] == evaluated.classes[is_known, None]).any(axis=1))
-
-
-def _smallest(classes: NDArray[np.intp]) -> int:
-    """Patients of the smallest class that has any."""
-    sizes = np.bincount(classes)
-    return int(sizes[sizes > 0].min())
-
-
-def _bootstrap(evaluated: EvaluatedPatients) -> dict[str, int]:
-    return {"seed": evaluated.options.seed, "resamples": evaluated.options.resamples}
 
 
 def _why_none(evaluated: EvaluatedPatients) -> str:

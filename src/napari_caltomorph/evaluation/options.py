@@ -46,6 +46,6 @@ class EvaluateOptions(BaseModel, frozen=True, extra="forbid"):
     )
     skip_missing: bool = Field(False, description="Evaluate the others where patients have no features.")
     bins: PositiveInt = Field(15, description="Bins of equal width of the expected calibration error.")
-    resamples: NonNegativeInt = Field(1000, description="Of the bootstrap; 0 for no such intervals.")
-    seed: NonNegativeInt = Field(0, description="The same seed gives the same intervals.")
+    resamples: NonNegativeInt = Field(1000, description="Simulations of a calibrated model, for its ECE; 0 for none.")
+    seed: NonNegativeInt = Field(0, description="Of these simulations and of the map of patients.")
     device: Device = Field("auto", description="Where to compute: auto, cpu, cuda, cuda:N or mps.")

@@ -10,7 +10,7 @@ from napari_caltomorph.diagnosis.prevalence import percent
 from napari_caltomorph.errors import counted
 from napari_caltomorph.evaluation.patients import EvaluatedPatients
 from napari_caltomorph.statistics.interval import proportion
-from napari_caltomorph.statistics.metric import FEW, Metric
+from napari_caltomorph.statistics.metric import Metric
 from napari_caltomorph.synthetic import SYNTHETIC_COLUMN
 
 INTERVALS = (
@@ -34,7 +34,7 @@ def statements(evaluated: EvaluatedPatients) -> Iterator[str]:
     yield from evaluated.notes
     if evaluated.has_one_class.any():
         yield INTERVALS
-        yield from _small_classes(evaluated)
+        yield from _absent_classes(evaluated)
 
 
 def _model(evaluated: EvaluatedPatients) -> Iterator[str]:
@@ -154,10 +154,8 @@ def _extended(evaluated: EvaluatedPatients) -> Iterator[str]:
         yield f"{text}."
 
 
-def _small_classes(evaluated: EvaluatedPatients) -> Iterator[str]:
+def _absent_classes(evaluated: EvaluatedPatients) -> Iterator[str]:
     sizes = np.bincount(evaluated.classes[evaluated.has_one_class], minlength=len(evaluated.taxonomy.classes))
     names = evaluated.taxonomy.names
-    if small := [f"{names[c]} ({n})" for c, n in enumerate(sizes) if 0 < n < FEW]:
-        yield f"Bootstrap intervals are too narrow below {FEW} patients a class: {', '.join(small)}."
     if absent := [names[c] for c, n in enumerate(sizes) if n == 0]:
         yield f"No patient has {', '.join(absent)}: macro averages are over the other classes."

@@ -1,9 +1,10 @@
-"""A number with its 95 % interval: closed ones of shares, and percentile bootstrap where there is no closed form."""
+"""A number with its 95 % interval: closed forms, and percentile bootstrap where there is none."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ CONFIDENCE = 0.95
 
 TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 """Quantiles that bound an interval."""
+
+Z = NormalDist().inv_cdf(TAILS[1])
+"""Standard errors from the middle of an interval to its bounds."""
 
 # Numbers held at once while resampling: 32 MB an array.
 _BLOCK = 4_000_000
@@ -33,13 +37,67 @@ class Interval:
             raise ValueError("an interval has both bounds or none")
 
 
-def proportion(right: int, patients: int) -> Interval:
-    """Return a share of at least one patient, with Wilson's interval (1927)."""
-    from scipy.stats import binomtest
+def wilson(share: float, patients: float) -> Interval:
+    """Return a share of so many patients, more than 0, with Wilson's interval (1927); they need not be whole."""
+    square = Z**2 / patients
+    center, reach = share + square / 2, float(np.sqrt(share * (1 - share) * square + square**2 / 4))
+    low, high = (center - reach) / (1 + square), (center + reach) / (1 + square)
+    return Interval(share, max(0.0, min(low, share)), min(1.0, max(high, share)))
 
-    bounds = binomtest(right, patients).proportion_ci(CONFIDENCE, method="wilson")
-    value = right / patients
-    return Interval(value, min(float(bounds.low), value), max(float(bounds.high), value))
+
+def proportion(right: int, patients: int) -> Interval:
+    """Return a share of at least one patient, with Wilson's interval."""
+    return wilson(right / patients, patients)
+
+
+def like_share(value: float, parts: NDArray[np.float64], strata: NDArray[np.integer], *, at_most: float) -> Interval:
+    """Return a number from 0 to 1 with Wilson's interval at its effective number of patients.
+
+    That is how many patients a share of the same value and variance would be of (Kott and Carr, J. Off. Stat. 13,
+    1997; Franco et al., J. Surv. Stat. Methodol. 7, 2019). The variance is that of the sum of `parts` (P,), how much
+    the number changes with each patient, within `strata` (P,).
+
+    `at_most` so many: on few patients the variance may be 0 by chance.
+    """
+    variance = float((centred_in_strata(parts, strata) ** 2).sum())
+    is_known = variance > 1e-15 and 0 < value < 1
+    effective = value * (1 - value) / variance if is_known else at_most
+    return wilson(min(max(value, 0.0), 1.0), min(effective, at_most))
+
+
+def mean(values: NDArray[np.floating], strata: NDArray[np.integer], *, least: float = -np.inf) -> Interval:
+    """Return the mean of P >= 1 values with Student's interval, by their variance within strata (P,).
+
+    No value is below `least`, nor is the interval. It has no bounds where values do not differ within strata.
+    """
+    value, patients = float(np.mean(values)), len(values)
+    error = float(np.sqrt((centred_in_strata(np.asarray(values, float), strata) ** 2).sum())) / patients
+    freedom = patients - len(np.unique(_several(strata)))
+    if freedom < 1 or error < 1e-12:
+        return Interval(value)
+    from scipy.stats import t
+
+    reach = float(t.ppf(TAILS[1], freedom)) * error
+    return Interval(value, max(least, value - reach), value + reach)
+
+
+def centred_in_strata(values: NDArray[np.float64], strata: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return values (P, ...) less the mean of their stratum, so that their squares add up to the variance of the sum.
+
+    Strata of one patient are taken together, as in surveys: alone, they would have no variance.
+    """
+    strata, centred = _several(strata), np.empty_like(values, dtype=float)
+    for stratum in np.unique(strata):
+        rows = strata == stratum
+        own = values[rows]
+        centred[rows] = (own - own.mean(axis=0)) * np.sqrt(len(own) / max(1, len(own) - 1))
+    return centred
+
+
+def _several(strata: NDArray[np.integer]) -> NDArray[np.integer]:
+    """(P,) strata, numbered, with those of one patient taken together."""
+    _, place, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+    return np.where(sizes[place] == 1, len(sizes), place)
 
 
 def false_discovery_rate(false_alarms: tuple[int, int], found: tuple[int, int], prevalence: float) -> Interval | None:
@@ -89,16 +147,6 @@ def percentiles(value: float, blocks: list[NDArray[np.float64]]) -> Interval:
     low, high = np.quantile(values, TAILS)
     # Few patients can put the value itself outside: an interval that lacks it would mislead.
     return Interval(float(value), float(min(low, value)), float(max(high, value)))
-
-
-def resampled_classes(classes: NDArray[np.integer], seed: int, resamples: int) -> Iterator[NDArray[np.float64]]:
-    """Yield (P, R) blocks: how often each patient is resampled, with as many patients of each class as there are."""
-    rng = np.random.default_rng(seed)
-    groups = [np.flatnonzero(classes == c) for c in np.unique(classes)]
-    for size in _blocks(len(classes), resamples) if groups else ():
-        sample = np.concatenate([rows[rng.integers(len(rows), size=(len(rows), size))] for rows in groups])  # (P, R)
-        cells = sample * size + np.arange(size)
-        yield np.bincount(cells.ravel(), minlength=len(classes) * size).reshape(-1, size).astype(float)
 
 
 def resampled(patients: int, rng: np.random.Generator, resamples: int) -> Iterator[NDArray[np.int64]]:

@@ -10,13 +10,11 @@ from typing import Literal
 
 from napari_caltomorph.statistics.interval import Interval, proportion
 
-Method = Literal["Wilson", "MOVER", "Fisher", "Newcombe", "bootstrap", "none"]
+Method = Literal["Wilson", "Wilson, eff. n", "Fisher", "Newcombe", "MOVER", "Student", "none"]
+"""Of an interval; ``Wilson, eff. n`` is Wilson's at the effective number of patients (`interval.like_share`)."""
 
 NO_LABELS = "the cohort has no labels"
 """Why a number is undefined where no truth is known."""
-
-FEW = 20
-"""With fewer patients in a class its bootstrap intervals are too narrow."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Metric:
     high: float | None = None
     patients: int = 0  # How many it is computed from; of a proportion, the denominator
     method: Method = "none"  # How the interval came about; ``none`` where there is none
-    remark: str = ""  # Why it is undefined, has no interval, or has one that is too narrow; empty otherwise
+    remark: str = ""  # Why it is undefined, or has no interval; empty otherwise
 
     def __post_init__(self) -> None:
         if self.value is None and not self.remark:
@@ -65,14 +63,11 @@ class Metric:
         return cls(found.value, found.low, found.high, patients, "Wilson")
 
     @classmethod
-    def of(cls, found: Interval, patients: int, method: Method, *, smallest: int = FEW) -> Metric:
-        """A number of `metrics`; `smallest` is the size of the smallest class, which a bootstrap depends on."""
+    def of(cls, found: Interval, patients: int, method: Method) -> Metric:
+        """A number with the interval that was found for it."""
         if found.low is None:
-            return cls(found.value, patients=patients, remark="no interval: all resamples agree, or there are none")
-        remark = ""
-        if method == "bootstrap" and smallest < FEW:
-            remark = f"interval too narrow: a class has fewer than {FEW} patients"
-        return cls(found.value, found.low, found.high, patients, method, remark)
+            return cls(found.value, patients=patients, remark="no interval: the patients do not differ, or are too few")
+        return cls(found.value, found.low, found.high, patients, method)
 
     def complement(self) -> Metric:
         """1 minus a proportion, with its interval: FDR of precision."""

@@ -32,7 +32,7 @@ from napari_caltomorph.encoding.device import find_device
 from napari_caltomorph.evaluation.calibrate import fit_calibration
 from napari_caltomorph.evaluation.hemoglobin_error import fit_error_interval
 from napari_caltomorph.statistics import Interval, classification_metrics, hemoglobin_metrics
-from napari_caltomorph.statistics.classification import mean
+from napari_caltomorph.statistics.interval import mean
 from napari_caltomorph.synthetic import SYNTHETIC_COLUMN
 from napari_caltomorph.taxonomy import Taxonomy, caltomorph_taxonomy
 from napari_caltomorph.training.bags import LabelledBags
@@ -157,9 +157,9 @@ def _metrics(
     bags: LabelledBags, out_of_fold: _OutOfFoldOutputs, patients: NDArray[np.intp], *, resamples: int
 ) -> dict[str, Interval]:
     classes, probabilities = bags.classes[patients], out_of_fold.probabilities[patients]
-    metrics = classification_metrics(classes, probabilities, bags.taxonomy.is_malignant, resamples=resamples)
+    metrics = classification_metrics(classes, probabilities, bags.taxonomy.is_malignant)
     excess = bags.taxonomy.malignancy(probabilities) - bags.taxonomy.is_malignant[classes]
-    metrics["malignancy_bias"] = mean(excess, np.zeros_like(classes), resamples=resamples)
+    metrics["malignancy_bias"] = mean(excess, np.zeros_like(classes))
     measured, predicted = bags.hemoglobin[patients], out_of_fold.hemoglobin[patients]
     hemoglobin = hemoglobin_metrics(measured, predicted, resamples=resamples)
     return metrics | {f"hemoglobin_{name}": interval for name, interval in hemoglobin.items()}

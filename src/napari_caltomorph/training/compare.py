@@ -185,7 +185,7 @@ def _own_fold_metrics(
             "--learning-rate."
         )
     probabilities = softmax(predict_bags(trained.member, bags, split.own, options).logits)
-    metrics = classification_metrics(bags.classes[split.own], probabilities, bags.taxonomy.is_malignant, resamples=0)
+    metrics = classification_metrics(bags.classes[split.own], probabilities, bags.taxonomy.is_malignant)
     return {name: interval.value for name, interval in metrics.items() if name in COMPARED}
 
 

@@ -26,7 +26,7 @@ from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.progress import OnProgress, ignore
 from napari_caltomorph.reading import read_as
 from napari_caltomorph.statistics import Interval, classification_metrics
-from napari_caltomorph.statistics.interval import percentiles, resampled_classes
+from napari_caltomorph.statistics.interval import mean
 from napari_caltomorph.statistics.permutation import shuffled_within
 from napari_caltomorph.storage import replacing
 from napari_caltomorph.training.bags import LabelledBags
@@ -181,15 +181,15 @@ def _predicted(members: Sequence[TrainedMember], bags: LabelledBags, options: Tr
 
 def _balanced_accuracy(classes: NDArray[np.intp], predicted: NDArray[np.intp], bags: LabelledBags) -> Estimate:
     malignant = bags.taxonomy.is_malignant
-    found = classification_metrics(classes, np.eye(len(malignant))[predicted], malignant, resamples=0)
+    found = classification_metrics(classes, np.eye(len(malignant))[predicted], malignant)
     return _estimate(found["balanced_accuracy"])
 
 
 def _fall(classes: NDArray[np.intp], unlike: NDArray[np.intp], random: NDArray[np.intp]) -> Estimate:
-    """Return how much lower the balanced accuracy is, with a bootstrap over patients in pairs, within classes."""
+    """Return how much lower the balanced accuracy is, with Student's interval over pairs, within classes."""
     _, class_of, sizes = np.unique(classes, return_inverse=True, return_counts=True)
     lost = ((random == classes).astype(float) - (unlike == classes)) / (len(sizes) * sizes[class_of])
-    return _estimate(percentiles(float(lost.sum()), [lost @ often for often in resampled_classes(class_of, 0, 1000)]))
+    return _estimate(mean(lost * len(classes), class_of))
 
 
 def _estimate(found: Interval) -> Estimate:

@@ -1,0 +1,116 @@
+"""ROC curves and the areas under them, each area with a closed 95 % interval; arrays in, numbers out."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from napari_caltomorph.statistics.interval import Interval, Z, centred_in_strata
+
+# Next to 1 itself, where the standard error is 0 and every area would be a solution.
+_LARGEST_AREA = 1 - 1e-9
+
+
+def roc_curve(
+    positive: NDArray[np.bool_], scores: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Return false and true positive rates (distinct scores + 1,), from (0, 0) on; None without patients of a kind."""
+    if not positive.any() or positive.all():
+        return None
+    from sklearn.metrics import roc_curve as curve
+
+    false_rates, true_rates, _ = curve(positive, scores, drop_intermediate=False)
+    return false_rates, true_rates
+
+
+def auroc(positive: NDArray[np.bool_], scores: NDArray[np.floating]) -> Interval | None:
+    """Return the area under the ROC curve with a closed interval; None without patients of both kinds.
+
+    Newcombe's method 5 (Stat. Med. 25, 2006): the areas A that are within z standard errors of the one found, where
+    the standard error is that of Hanley and McNeil at A. As with Wilson's interval, a perfect result on few patients is
+    not certain; a bootstrap would find no spread there, and is too narrow below some 30 patients of a kind.
+    """
+    ours, theirs = int(positive.sum()), int((~positive).sum())
+    if not ours or not theirs:
+        return None
+    found = float(_parts(positive, scores)[positive].sum())
+    half = (ours + theirs) / 2
+
+    def outside(area: float) -> float:
+        spread = 2 * half - 1 - (3 * half - 3) / ((2 - area) * (1 + area))
+        return float((area - found) ** 2 - Z**2 * area * (1 - area) * spread / (ours * theirs))
+
+    low = 0.0 if found <= 0 else float(brentq(outside, 0.0, min(found, _LARGEST_AREA)))
+    high = 1.0 if found >= 1 else float(brentq(outside, max(found, 1 - _LARGEST_AREA), 1.0))
+    return Interval(found, min(low, found), max(high, found))
+
+
+def macro_auroc(classes: NDArray[np.integer], probabilities: NDArray[np.floating]) -> Interval | None:
+    """Return the mean AUROC of each class against the rest, over the classes (P,) that some patients have.
+
+    Probabilities are (P, C). None where all patients are of one class.
+
+    Notes
+    -----
+    The bounds of the classes are put together (MOVER; Zou and Donner, Stat. Med. 27, 2008). A patient takes part in the
+    areas of all classes, so these are correlated, by DeLong's covariance (Biometrics 44, 1988). Negative correlations
+    are taken as 0, which can only widen the interval.
+    """
+    present = np.unique(classes)
+    areas = [area for c in present if (area := auroc(classes == c, probabilities[:, c])) is not None]
+    if not areas:
+        return None
+    value, low, high = (np.array([getattr(area, name) for area in areas]) for name in ("value", "low", "high"))
+    parts = np.stack([_parts(classes == c, probabilities[:, c]) for c in present], axis=1)  # (P, K)
+    parts = centred_in_strata(parts, classes)
+    covariance = parts.T @ parts
+    spread = np.sqrt(np.diag(covariance))
+    both = np.outer(spread, spread)
+    correlation = np.divide(covariance, both, out=np.zeros_like(both), where=both > 1e-15).clip(min=0)
+    np.fill_diagonal(correlation, 1)
+    below, above = ((side @ correlation @ side) ** 0.5 / len(areas) for side in (value - low, high - value))
+    mean = float(value.mean())
+    return Interval(mean, max(0.0, mean - float(below)), min(1.0, mean + float(above)))
+
+
+def separation(
+    classes: NDArray[np.integer], probabilities: NDArray[np.floating], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return (R,) AUROC of two classes, or macro AUROC of more, under the weights of `weighted_auroc`.
+
+    Macro AUROC is over the classes (P,) that patients have, at least two; probabilities are (P, C), weights (P, R).
+    """
+    if probabilities.shape[1] == 2:
+        return weighted_auroc(classes == 1, probabilities[:, 1], weights)
+    areas = [weighted_auroc(classes == c, probabilities[:, c], weights) for c in np.unique(classes)]
+    return np.asarray(np.mean(areas, axis=0))
+
+
+def weighted_auroc(
+    positive: NDArray[np.bool_], scores: NDArray[np.floating], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return (R,) shares of pairs in which the positive patient scores higher, ties counting half (Mann and Whitney).
+
+    Column r of (P, R) `weights` says how often each of the P patients counts.
+    """
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))  # of each distinct score
+    tied = weights[order] if len(starts) == len(scores) else np.add.reduceat(weights[order], starts, axis=0)
+    below = np.cumsum(tied, axis=0)  # (distinct, R) patients that score less, and half of those that score the same
+    below -= tied / 2
+    place = np.searchsorted(scores[order][starts], scores[positive])
+    ours = weights[positive].sum(axis=0)
+    # Of the pairs counted here, those of two positive patients are ours^2 / 2, whatever their order.
+    pairs = np.einsum("pr,pr->r", weights[positive], below[place]) - ours**2 / 2
+    return np.asarray(pairs / (ours * (weights.sum(axis=0) - ours)))
+
+
+def _parts(positive: NDArray[np.bool_], scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(P,): the area as a sum over the positive patients, and again as one over the others; ties count half."""
+    parts = np.empty(len(scores))
+    for ours, sign in ((positive, 1), (~positive, -1)):
+        own, others = sign * scores[ours], np.sort(sign * scores[~ours])
+        less = np.searchsorted(others, own, "left") + np.searchsorted(others, own, "right")
+        parts[ours] = less / (2 * len(own) * len(others))
+    return parts
