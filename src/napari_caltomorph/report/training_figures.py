@@ -32,7 +32,7 @@ from napari_caltomorph.report.drawing import (
 from napari_caltomorph.statistics.metric import METRICS
 from napari_caltomorph.storage import StrPath
 from napari_caltomorph.taxonomy import Taxonomy
-from napari_caltomorph.training.comparison import OPTIMISTIC, Comparison
+from napari_caltomorph.training.comparison import EQUAL_STEPS, OPTIMISTIC, Comparison
 from napari_caltomorph.training.variants import GroupName, Variant
 
 # Distinguishable with any colour vision (Okabe and Ito 2008); as light as both backgrounds allow.
@@ -176,7 +176,7 @@ def comparison_figure(comparison: Comparison, style: PlotStyle = PAPER) -> Figur
             draw_group(axes, comparison, group, metric, style)
             axes.label_outer()
     is_optimistic = any(variant.options.recipe == "paper" for variant in comparison.variants)
-    caption = f"{_CAPTION} {OPTIMISTIC}" if is_optimistic else _CAPTION
+    caption = _CAPTION + (f" {EQUAL_STEPS}" if "sizes" in groups else "") + (f" {OPTIMISTIC}" if is_optimistic else "")
     columns = int(16 * figure.get_figwidth())
     figure.supxlabel(textwrap.fill(caption, columns), fontsize=7, color=style.text, x=0.01, ha="left")
     return figure

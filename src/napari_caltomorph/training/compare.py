@@ -15,7 +15,14 @@ from napari_caltomorph.reading import read_as
 from napari_caltomorph.statistics import classification_metrics
 from napari_caltomorph.storage import StrPath, only_run, replacing
 from napari_caltomorph.training.bags import LabelledBags, load_bags
-from napari_caltomorph.training.comparison import COMPARED, OPTIMISTIC, SINGLE_MEMBERS, Comparison, VariantResult
+from napari_caltomorph.training.comparison import (
+    COMPARED,
+    EQUAL_STEPS,
+    OPTIMISTIC,
+    SINGLE_MEMBERS,
+    Comparison,
+    VariantResult,
+)
 from napari_caltomorph.training.fit import fit_member
 from napari_caltomorph.training.folder import begin_or_resume
 from napari_caltomorph.training.folds import MemberSplit, member_split, member_splits, notes_of
@@ -100,7 +107,7 @@ class _VariantTrainer:
         options = variants[0].options
         patients = sum(len(split.train) * split.epochs(options) for split in member_splits(bags, options))
         self._steps = max(1, patients * len(variants) // options.batch_size)
-        self._costs = [v.share * _cost(v.options) for v in variants]
+        self._costs = [_cost(v.options) for v in variants]
 
     def result(self, cohort: Cohort, variant: Variant) -> VariantResult:
         """Return the result of a variant: read the saved one, or train to the end."""
@@ -199,7 +206,7 @@ def _cost(options: TrainOptions) -> float:
 def _notes(bags: LabelledBags, rows: list[Variant], options: TrainOptions) -> tuple[str, ...]:
     notes = [SINGLE_MEMBERS, *([OPTIMISTIC] if options.recipe == "paper" else [])]
     if any(row.group == "sizes" for row in rows):
-        notes.append(_SIZES)
+        notes += [_SIZES, EQUAL_STEPS]
     return (*notes, *bags.notes, *notes_of(member_splits(bags, options)))
 
 

@@ -21,6 +21,7 @@ COMPARED = ("balanced_accuracy", "weighted_f1", "malignant_auroc", "auroc")
 """Metrics compared. The first two are the paper's; the others are compared where a cohort defines them."""
 
 SINGLE_MEMBERS = "All numbers are those of single members on their own folds, not of ensembles."
+EQUAL_STEPS = "Smaller shares train more epochs: all have as many steps of the optimizer, unless a member stops early."
 OPTIMISTIC = "The recipe paper stops each member on its own fold: its numbers are optimistic."
 
 

@@ -132,7 +132,7 @@ class _Fit:
         )
         if epoch >= last:
             return history.ended("last epoch" if validation else "fixed number of epochs")
-        if epoch - history.best_epoch >= self.options.patience:
+        if epoch - history.best_epoch >= self.split.paced(self.options.patience):
             return history.ended("validation loss")
         return history
 
@@ -259,7 +259,7 @@ def _batch(bags: LabelledBags, patients: Sequence[int], cells: Sequence[NDArray[
 def _rate(step: int, split: MemberSplit, options: TrainOptions) -> float:
     """Return the factor of the learning rate at a step of the whole training."""
     steps = split.steps_per_epoch(options)
-    warmup = options.warmup_epochs * steps
+    warmup = split.paced(options.warmup_epochs) * steps
     if step < warmup:
         return (step + 1) / warmup
     if options.schedule == "constant":

@@ -5,6 +5,7 @@ This split decides whether out-of-fold numbers are unbiased.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -32,11 +33,17 @@ class MemberSplit:
     validation: NDArray[np.intp]  # Empty where the number of epochs is fixed
     own: NDArray[np.intp]  # Patients of its fold, for which it makes the out-of-fold predictions
     note: str = ""  # Why the number of epochs is fixed; empty where it is not
+    # Epochs for each one of `TrainOptions`: a share of the patients makes as many steps as all of them
+    pace: float = 1.0
     is_elsewhere: bool = False  # It serves the estimate for other laboratories only, and is no member of the model
 
     def epochs(self, options: TrainOptions) -> int:
         """Return the most epochs of the member; without validation patients it takes all of them."""
-        return options.epochs if len(self.validation) else min(options.fixed_epochs, options.epochs)
+        return self.paced(options.epochs if len(self.validation) else min(options.fixed_epochs, options.epochs))
+
+    def paced(self, epochs: int) -> int:
+        """Return how many epochs of this member are so many of `TrainOptions`."""
+        return math.ceil(self.pace * epochs - 1e-9)  # 1e-9: of 13 / 7 * 7 epochs there are 13
 
     def steps_per_epoch(self, options: TrainOptions) -> int:
         """Return the optimizer steps of an epoch."""
@@ -59,12 +66,14 @@ def member_split(bags: LabelledBags, fold: int, options: TrainOptions, *, share:
 
     ``paper`` stops on the fold itself, so its out-of-fold numbers are optimistic. ``robust`` holds the fold out: no
     patient here, and nothing that the member is trained with, depends on the fold's labels. A `share` below 1 keeps
-    that part of the training patients of each class, at least one; smaller shares are subsets of larger ones.
+    that part of the training patients of each class, at least one; smaller shares are subsets of larger ones, and train
+    more epochs, so that the optimizer makes as many steps (`pace`).
     Raises `TrainingRefused` where hemoglobin is a target and cannot be trained on.
     """
     split = _split(bags, fold, options)
     if share < 1:
-        split = replace(split, train=_share_of(bags, split, share, options))
+        whole, split = split, replace(split, train=_share_of(bags, split, share, options))
+        split = replace(split, pace=whole.steps_per_epoch(options) / split.steps_per_epoch(options))
     if options.hemoglobin:
         _refuse_hemoglobin(bags.hemoglobin[split.train], fold)
     return split
