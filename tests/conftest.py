@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,9 @@ settings.load_profile("timeless")
 
 # A shell ignores Ctrl-C in what it starts in the background, and so would all programs that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# UMAP compiles for 15 s in each process. Without it, maps are a PCA; tests/test_umap.py is with it.
+sys.modules.setdefault("umap", None)  # type: ignore[arg-type]
 
 MakeCell = Callable[..., NDArray[np.uint8]]
 MakeExport = Callable[..., Path]

@@ -306,6 +306,7 @@ def test_embeddings_are_those_of_one_named_member(ensemble, trained, evaluation)
     assert evaluation.embeddings.evaluated.shape == (12, 16)
     np.testing.assert_array_equal(evaluation.embeddings.training, kept.embeddings[0].numpy())
     assert list(evaluation.embeddings.training_classes) == kept.table["coarse"].tolist()
+    assert list(evaluation.embeddings.training_held_out) == kept.table["fold"].isin([0, -1]).tolist()
     first = Features.load(trained.features / f"{evaluation.patients['patient_id'].iloc[0]}.h5")
     np.testing.assert_allclose(
         evaluation.embeddings.evaluated[0], ensemble.member_outputs(first).embeddings[0], atol=1e-6
@@ -320,6 +321,7 @@ def test_what_is_saved_comes_back_and_gives_the_same_numbers(evaluation, tmp_pat
     pd.testing.assert_frame_equal(back.patients, evaluation.patients)
     np.testing.assert_array_equal(back.embeddings.evaluated, evaluation.embeddings.evaluated)
     assert back.embeddings.training_classes == evaluation.embeddings.training_classes
+    assert back.embeddings.training_held_out == evaluation.embeddings.training_held_out != ()
     assert (back.provenance, back.options) == (evaluation.provenance, evaluation.options)
     assert back.headline == evaluation.headline
     assert back.statements == evaluation.statements

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,15 +32,6 @@ def test_pca_places_any_number_of_cells(count: int, width: int, same: bool) -> N
     assert places.shape == (count, 2)
     assert np.isfinite(places).all()
     assert np.isfinite(shares).all()
-
-
-def test_umap_keeps_two_groups_apart_and_leaves_torch_its_threads() -> None:
-    threads = torch.get_num_threads()
-    places = umap(two_groups(60))
-    assert torch.get_num_threads() == threads
-    middles = places[:30].mean(axis=0), places[30:].mean(axis=0)
-    nearer = np.linalg.norm(places[:, None] - np.array(middles), axis=2).argmin(axis=1)
-    assert nearer.tolist() == [0] * 30 + [1] * 30
 
 
 def test_umap_of_too_few_cells_names_pca() -> None:

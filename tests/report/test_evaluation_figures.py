@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
@@ -66,12 +64,6 @@ def mapped(evaluation):
     evaluated_patients[0] = 500
     embeddings = Embeddings(1, evaluated_patients, training, tuple(SLUGS[c] for c in classes))
     return replace(evaluation, embeddings=embeddings)
-
-
-@pytest.fixture
-def pca(monkeypatch):
-    """UMAP is not installed: it takes seconds."""
-    monkeypatch.setitem(sys.modules, "umap", None)
 
 
 @pytest.fixture(scope="module")
@@ -217,30 +209,49 @@ def test_deltas_are_of_patients_with_their_class_in_second_place(evaluation):
 
 
 def test_map_places_evaluated_patients_near_their_neighbours_and_marks_distant_ones(mapped, tmp_path):
-    mapped = replace(mapped)  # the other tests use PCA, which is faster
     axes = drawn(draw_map, mapped)
-    threads = torch.get_num_threads()
     mapping = patient_map(mapped)
-    assert torch.get_num_threads() == threads  # numba would change it, and so the weights of a later training
     training, evaluated_patients = axes.collections
     assert np.allclose(training.get_offsets(), mapping.training)
     assert np.allclose(evaluated_patients.get_offsets(), mapping.evaluated)
     near = np.linalg.norm(mapping.evaluated[1:30] - mapping.training[1:30], axis=1)
     assert np.median(near) < 0.2 * np.ptp(mapping.training)
     assert mapping.is_far.tolist() == [True] + [False] * 52
+    assert mapping.distance[0] > 50 * mapping.distance[1:].max()
     faces = evaluated_patients.get_facecolors()
     assert faces[0, 3] == 0
     assert to_hex(faces[1]) == TAXONOMY.colors[0]
-    assert "evaluated, far from all" in legend_of(axes)
+    assert {"evaluated, far from all", "training, seen"} < set(legend_of(axes))
     assert mapping.parameters["member"] == 1
-    assert "by member 2" in mapping.in_words
+    assert "30 patients that member 2 was trained on" in mapping.in_words
+    assert f"at most {mapping.distance[0]:.1f}" in mapping.in_words
 
     stored = load_file(mapping.save(tmp_path))
-    assert np.array_equal(stored["judged"], mapping.evaluated)
-    assert np.array_equal(stored["is_far"], mapping.is_far)
+    for name, array in (("judged", mapping.evaluated), ("is_far", mapping.is_far), ("distance", mapping.distance)):
+        assert np.array_equal(stored[name], array)
 
 
-@pytest.mark.usefixtures("pca")
+def test_patients_that_the_member_has_not_seen_say_what_distance_is_usual(mapped):
+    """Of 30 training patients, 12 are unseen, and as far from the seen ones as the evaluated patients are."""
+    rng, held_out = np.random.default_rng(3), np.arange(30) < 12
+    training = mapped.embeddings.training + np.where(held_out, 3, 0)[:, None].astype(np.float32)
+    evaluated_patients = training[rng.integers(12, size=53)] + rng.normal(0, 0.1, size=(53, 6))
+    embeddings = replace(
+        mapped.embeddings,
+        training=training,
+        evaluated=evaluated_patients.astype(np.float32),
+        training_held_out=tuple(held_out.tolist()),
+    )
+    mapping = patient_map(one := replace(mapped, embeddings=embeddings))
+    assert mapping.training_is_trained.tolist() == (~held_out).tolist()
+    assert mapping.is_far.mean() < 0.2
+    assert np.median(mapping.distance) == pytest.approx(1, abs=0.3)
+    assert "12 training patients that it was not trained on" in mapping.in_words
+    assert "training, unseen" in legend_of(drawn(draw_map, one))
+    as_if_seen = patient_map(replace(mapped, embeddings=replace(embeddings, training_held_out=())))
+    assert as_if_seen.training_is_trained.all()
+
+
 def test_map_without_training_patients_shows_the_evaluated_patients(mapped):
     alone = replace(mapped, embeddings=replace(mapped.embeddings, training=None, training_classes=()))
     mapping = patient_map(alone)
@@ -249,24 +260,30 @@ def test_map_without_training_patients_shows_the_evaluated_patients(mapped):
     assert not mapping.is_far.any()
 
 
-@pytest.mark.usefixtures("pca")
 def test_a_note_warns_when_evaluated_patients_trained_the_member_of_the_map(mapped):
     folds = pd.array([1] * 20 + [0] * 30 + [None] * 3, dtype="Int64")
-    mapping = patient_map(replace(mapped, patients=mapped.patients.assign(fold=folds)))
-    assert "Member 2 was trained on 30 of the evaluated" in mapping.in_words
-    assert "was trained on" not in patient_map(mapped).in_words
+    out_of_fold = replace(mapped, patients=mapped.patients.assign(fold=folds))
+    mapping = patient_map(out_of_fold)
+    assert "Member 2 was trained on 30 of the 53 evaluated" in mapping.in_words
+    assert "Member 2 was trained on" not in patient_map(mapped).in_words
+    axes = drawn(draw_map, out_of_fold)
+    sizes = {len(dots.get_offsets()): dots for dots in axes.collections[1:]}
+    assert set(sizes) == {30, 23}  # those it was trained on are crosses, as are the other training patients
+    shapes = [len(dots.get_paths()[0].vertices) for dots in (axes.collections[0], sizes[30], sizes[23])]
+    assert shapes[0] == shapes[1] < shapes[2]
+    assert np.isnan(mapping.distance[20:50]).all()
+    assert np.isfinite(mapping.distance[:20]).all()
 
 
-@pytest.mark.usefixtures("pca")
 def test_without_umap_the_map_is_a_pca_with_a_note(mapped):
     axes = drawn(draw_map, mapped)
     assert axes.get_xlabel() == "PCA of member 2"
     mapping = patient_map(mapped)
     assert mapping.is_far.tolist() == [True] + [False] * 52
     assert "napari-caltomorph[umap]" in mapping.in_words
+    assert "mean place of their 5 nearest" in mapping.in_words
 
 
-@pytest.mark.usefixtures("pca")
 def test_external_patients_are_diamonds(mapped):
     external = replace(mapped, options=mapped.options.model_copy(update={"lab": "other"}))
     shapes = [drawn(draw_map, one).collections[-1].get_paths()[0].vertices for one in (mapped, external)]
@@ -396,7 +413,6 @@ def test_dark_figures_have_the_themes_background_and_text(evaluation):
     assert axes._left_title.get_color() == DARK.text
 
 
-@pytest.mark.usefixtures("pca")
 def test_files_are_written_as_png_and_pdf_with_the_maps_coordinates(mapped, tmp_path):
     written = save_figures(mapped, tmp_path / "figures")
     assert {path.name for path in written} == {

@@ -34,6 +34,7 @@ EMBEDDINGS = "embeddings.safetensors"
 
 _REFUSED = ("an evaluation", EvaluationUnreadable, "evaluate again")
 _SLUGS = TypeAdapter(tuple[str, ...])
+_HELD_OUT = TypeAdapter(tuple[bool, ...])
 
 
 class _Table(BaseModel, extra="forbid", allow_inf_nan=False):
@@ -77,7 +78,10 @@ def write_evaluation(
         tensors = {"judged": embeddings.evaluated}
         if embeddings.training is not None:
             tensors["training"] = embeddings.training
-        classes = {"training_classes": json.dumps(embeddings.training_classes)}
+        classes = {
+            "training_classes": json.dumps(embeddings.training_classes),
+            "training_held_out": json.dumps(embeddings.training_held_out),
+        }
         with replacing(folder / EMBEDDINGS) as part:
             part.write_bytes(save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata=classes))
             sha256 = file_sha256(part)
@@ -190,11 +194,14 @@ def _load_embeddings(content: _File, path: Path, patients: int) -> Embeddings | 
             raise ValueError("it belongs to another evaluation")
         metadata, arrays = read_arrays(path)
         classes = _SLUGS.validate_python(parse_document(metadata.get("training_classes", "[]")))
+        held_out = _HELD_OUT.validate_python(parse_document(metadata.get("training_held_out", "[]")))
+        if len(held_out) not in (0, len(classes)):
+            raise ValueError("its training patients are not those of its classes")
         width = next(iter(arrays["judged"].shape[1:]), None) if "judged" in arrays else None
         refuse_misfit(arrays, {"judged": (patients, width)})
         if "training" in arrays:
             refuse_misfit(arrays, {"training": (len(classes), width)})
-    return Embeddings(content.embeddings_member, arrays["judged"], arrays.get("training"), classes)
+    return Embeddings(content.embeddings_member, arrays["judged"], arrays.get("training"), classes, held_out)
 
 
 def _plain(value: Any) -> str | bool | int | float | None:

@@ -104,4 +104,5 @@ def embeddings_of(predictions: list[HeldOutPrediction], training: TrainingPatien
         return Embeddings(_OWN_MEMBER, mine)
     others = ~training.table["patient_id"].isin(list(ids)).to_numpy(dtype=bool)
     theirs = training.embeddings[_OWN_MEMBER].float().numpy()[others]
-    return Embeddings(_OWN_MEMBER, mine, theirs, tuple(training.table["coarse"][others]))
+    held_out = training.table["fold"].isin([_OWN_MEMBER, -1])[others]  # -1: set aside, seen by no member
+    return Embeddings(_OWN_MEMBER, mine, theirs, tuple(training.table["coarse"][others]), tuple(held_out.tolist()))

@@ -90,6 +90,8 @@ class Embeddings:
     # include them
     training: NDArray[np.float32] | None = None
     training_classes: tuple[str, ...] = ()  # Their slugs
+    # Whether the member was not trained on each of them; empty where that is not known
+    training_held_out: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

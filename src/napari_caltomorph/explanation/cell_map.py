@@ -38,11 +38,21 @@ def umap(values: NDArray[np.float32], *, seed: int = 0, progress: OnProgress = i
     progress(Progress("Loading UMAP", 0, 2, "steps"))
     reduced, _ = _components(values, _COMPONENTS)
     progress(Progress("Placing cells by UMAP", 1, 2, "steps"))
-    return fit_umap(reduced, "The UMAP of cells", seed=seed, n_neighbors=min(_NEIGHBOURS, len(values) - 1), init="pca")
+    neighbours = min(_NEIGHBOURS, len(values) - 1)
+    return fit_umap(reduced, "The UMAP of cells", seed=seed, n_neighbors=neighbours, init="pca")[0]
 
 
-def fit_umap(values: NDArray[np.floating], purpose: str, *, seed: int, **options: Any) -> NDArray[np.float64]:
-    """Return the UMAP, (N, 2), of values (N, D); `options` are those of `umap.UMAP`.
+def fit_umap(
+    values: NDArray[np.floating],
+    purpose: str,
+    *,
+    others: NDArray[np.floating] | None = None,
+    seed: int,
+    **options: Any,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the UMAP, (N, 2), of values (N, D), and the places of `others` (M, D) on it, (M, 2), by its `transform`.
+
+    `options` are those of `umap.UMAP`.
 
     Raises `PackageMissing` without the extra ``umap``; `purpose` begins the message.
     """
@@ -53,7 +63,9 @@ def fit_umap(values: NDArray[np.floating], purpose: str, *, seed: int, **options
     # weights.
     threads = torch.get_num_threads()
     try:
-        return np.asarray(library.UMAP(random_state=seed, n_jobs=1, **options).fit_transform(values), dtype=float)
+        mapping = library.UMAP(random_state=seed, n_jobs=1, **options).fit(values)
+        placed = np.zeros((0, 2)) if others is None or not len(others) else mapping.transform(others)
+        return np.asarray(mapping.embedding_, dtype=float), np.asarray(placed, dtype=float)
     finally:
         torch.set_num_threads(threads)
 

@@ -144,7 +144,8 @@ FIGURES = {
         EvaluationFigure(
             "map",
             "Map of patients",
-            "Neighbours: patients with similar embeddings in one member. Distances between groups mean little.",
+            "Neighbours: patients with similar embeddings in one member. Distances between groups mean little. "
+            "Crosses: the member was trained on these patients, which separate better than others do.",
             (draw_map,),
             _fixed(6.8, 4.6),
         ),

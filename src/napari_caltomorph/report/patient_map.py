@@ -1,8 +1,9 @@
 """The map of patients (paper, figures 2G, 4C): the embeddings of one member in two dimensions, and their figure.
 
-The map is computed from training patients where the model includes them, so that two cohorts evaluated with one model
-share a map. Evaluated patients are placed next to their nearest training patients. Coordinates and parameters are
-stored as plain numbers: a UMAP object would have to be pickled.
+The map is computed from patients that the member was trained on, where the model includes them, so that two cohorts
+evaluated with one model share a map. These separate better than others do, so they are marked, also among the
+evaluated. All others are placed on the map. A place is found for any smear, so how far they are from those patients is
+measured in the embedding. Coordinates are plain numbers: a UMAP object would have to be pickled.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from safetensors.numpy import save
@@ -41,11 +41,14 @@ class PatientMap:
     """The places of patients, and how they were computed."""
 
     evaluated: NDArray[np.float32]  # (P, 2), in the order of `Evaluation.patients`
-    # (T, 2), in the order of `Embeddings.training`; empty where the map is computed from the evaluated patients.
-    training: NDArray[np.float32]
-    # (P,): the nearest training patient is farther away than for 99 % of the training patients. Always false
-    # where there are no training patients.
-    is_far: NDArray[np.bool_]
+    training: NDArray[np.float32]  # (T, 2), in the order of `Embeddings.training`
+    # (P,), (T,): the member was trained on the patient. With too few of them, the map is computed from all patients.
+    is_trained: NDArray[np.bool_]
+    training_is_trained: NDArray[np.bool_]
+    # (P,) distance to the nearest patient that the member was trained on, of that which is usual: 1 is the median of
+    # `_usual_distances`. NaN where the map is computed from all patients, and for those that it was trained on.
+    distance: NDArray[np.float32]
+    is_far: NDArray[np.bool_]  # (P,): that distance is larger than 99 % of the usual ones
     parameters: dict[str, Any]  # Of the projection and of the placing; `why_none` where there is no map
 
     @property
@@ -64,23 +67,40 @@ class PatientMap:
         if self.why_none:
             return f"No map: {self.why_none}."
         member, count = f"member {self.parameters['member'] + 1}", len(self.evaluated)
-        if len(self.training):
-            words = (
-                f"{self.projection} of {len(self.training)} training patients by {member}. {count} evaluated patients "
-                f"are placed next to their {self.parameters['placed_by_neighbours']} nearest. {self.is_far.sum()} are "
-                "far from all (hollow): farther from their nearest training patient than 99 % of the training patients."
-            )
+        base, trained_on = self.parameters["computed_from"], int(self.is_trained.sum())
+        if not np.isfinite(self.distance).any():
+            words = f"{self.projection} of {base} patients by {member}."
         else:
-            words = f"{self.projection} of {count} evaluated patients by {member}."
-        if trained_on := self.parameters["judged_learnt_from"]:
-            known = f"{member.capitalize()} was trained on {trained_on} of the evaluated patients"
-            words += f" {known}: new patients separate less well."
+            words = f"{self.projection} of {base} patients that {member} was trained on. {self._placing}"
+        if trained_on:
+            words += (
+                f" {member.capitalize()} was trained on {trained_on} of the {count} evaluated patients (crosses): new "
+                "patients separate less well."
+            )
         return f"{words} {self.parameters['why_pca']}" if "why_pca" in self.parameters else words
+
+    @property
+    def _placing(self) -> str:
+        """How the others were placed, and how far they are."""
+        neighbours, distances = self.parameters.get("placed_by_neighbours"), self.distance[~self.is_trained]
+        how = "by UMAP's transform" if neighbours is None else f"at the mean place of their {neighbours} nearest"
+        return (
+            f"All others are placed {how}, which finds a place for any smear. To the nearest of those patients it is "
+            f"{np.median(distances):.1f} times as far (median of the evaluated; at most {distances.max():.1f}) as for "
+            f"{self.parameters['usual_of']}. {self.is_far.sum()} are far (hollow): farther than 99 % of these."
+        )
 
     def save(self, folder: Path) -> Path:
         """Write ``map.safetensors`` into a folder; return its path. Raises `OutputRefused`."""
         path = folder / FILE_NAME
-        tensors = {"judged": self.evaluated, "training": self.training, "is_far": self.is_far}
+        tensors = {
+            "judged": self.evaluated,
+            "training": self.training,
+            "is_trained": self.is_trained,
+            "training_is_trained": self.training_is_trained,
+            "distance": self.distance,
+            "is_far": self.is_far,
+        }
         metadata = {"parameters": json.dumps(self.parameters)}
         with replacing(path) as part:
             part.write_bytes(save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata=metadata))
@@ -94,107 +114,152 @@ def patient_map(evaluation: Evaluation) -> PatientMap:
     return _CACHE[evaluation]
 
 
-def draw_map(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPER) -> PathCollection:
-    """Draw evaluated and training patients in the colour of the true class; evaluated ones far from all are hollow.
+def draw_map(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPER) -> None:
+    """Draw patients in the colour of the true class: crosses where the member was trained on them, else dots.
 
-    Returns the evaluated patients, in the order of `Evaluation.patients`; none where a sentence explains why there is
-    no map.
+    Evaluated patients have a rim, and are hollow where they are far from all that the member was trained on. A sentence
+    explains why there is no map.
     """
     patients = patient_map(evaluation)
     if patients.why_none:
         draw_sentence(axes, patients.in_words, style)
-        return axes.scatter([], [])
+        return
     style.prepare(axes)
     taxonomy, embeddings = evaluation.taxonomy, evaluation.embeddings
     assert embeddings is not None
     color_of = dict(zip(taxonomy.slugs, taxonomy.colors, strict=True))
-    if len(patients.training):
-        colors = [color_of.get(slug, style.faint) for slug in embeddings.training_classes]
-        axes.scatter(
-            patients.training[:, 0], patients.training[:, 1], s=10, c=colors, alpha=0.35, linewidth=0, zorder=2
-        )
-    edges = [taxonomy.colors[c] if c >= 0 else style.text for c in evaluation.classes]
-    faces = ["none" if far else edge for far, edge in zip(patients.is_far, edges, strict=True)]
-    rims = [edge if far else style.text for far, edge in zip(patients.is_far, edges, strict=True)]
-    is_external = evaluation.is_external
-    dots = axes.scatter(
-        patients.evaluated[:, 0],
-        patients.evaluated[:, 1],
-        s=30 if is_external else 24,
-        marker="D" if is_external else "o",
-        facecolors=faces,
-        edgecolors=rims,
-        linewidth=np.where(patients.is_far, 1.3, 0.6),
+    training = np.array([color_of.get(slug, style.faint) for slug in embeddings.training_classes], dtype=object)
+    own = np.array([taxonomy.colors[c] if c >= 0 else style.text for c in evaluation.classes], dtype=object)
+
+    def scatter(places: NDArray[np.float32], who: NDArray[np.bool_], colors: NDArray[np.object_], **look: Any) -> None:
+        if who.any():
+            axes.scatter(places[who, 0], places[who, 1], s=10, c=list(colors[who]), **look)
+
+    cross: dict[str, Any] = {"marker": "x", "linewidth": 0.8, "alpha": 0.45, "zorder": 2}
+    scatter(patients.training, patients.training_is_trained, training, **cross)
+    scatter(patients.evaluated, patients.is_trained, own, **cross)
+    scatter(patients.training, ~patients.training_is_trained, training, linewidth=0, alpha=0.7, zorder=3)
+    is_new, far = ~patients.is_trained, patients.is_far
+    axes.scatter(
+        patients.evaluated[is_new, 0],
+        patients.evaluated[is_new, 1],
+        s=30 if evaluation.is_external else 24,
+        marker="D" if evaluation.is_external else "o",
+        facecolors=np.where(far, "none", own)[is_new].tolist(),
+        edgecolors=np.where(far, own, style.text)[is_new].tolist(),
+        linewidth=np.where(far, 1.3, 0.6)[is_new],
         zorder=4,
     )
     axes.set(xticks=[], yticks=[], xlabel=f"{patients.projection} of member {patients.parameters['member'] + 1}")
     legend_beside(axes, _handles(evaluation, patients, style), style)
-    training = f" on {len(patients.training)} training patients" if len(patients.training) else ""
-    title(axes, f"{len(patients.evaluated)} evaluated patients{training}", style)
-    return dots
+    on = f" on {patients.parameters['computed_from']} training patients" if np.isfinite(patients.distance).any() else ""
+    title(axes, f"{len(patients.evaluated)} evaluated patients{on}", style)
 
 
 def _compute_map(evaluation: Evaluation) -> PatientMap:
-    count, embeddings = len(evaluation), evaluation.embeddings
-    nowhere, no_training = np.full((count, 2), np.nan, np.float32), np.zeros((0, 2), np.float32)
-    why_none = _why_no_map(evaluation)
-    if embeddings is None or why_none:
-        return PatientMap(nowhere, no_training, np.zeros(count, bool), {"why_none": why_none})
-    base = _base(embeddings)
+    embeddings, count = evaluation.embeddings, len(evaluation)
+    if embeddings is None:
+        nowhere, why_none = np.full((count, 2), np.nan, np.float32), "the evaluation has no embeddings"
+        return _split(count, nowhere, np.zeros(count, bool), nowhere[:, 0], {"why_none": why_none})
+    values = np.vstack([embeddings.evaluated, *([] if embeddings.training is None else [embeddings.training])])
+    is_trained = _is_trained(evaluation, embeddings)
+    is_base = is_trained if is_trained.sum() >= FEWEST else np.ones(len(values), bool)
+    places, distances = np.full((len(values), 2), np.nan, np.float32), np.full(len(values), np.nan, np.float32)
+    parameters: dict[str, Any] = {"why_none": _why_no_map(values, is_base)}
+    if not parameters["why_none"]:
+        parameters = {
+            "computed_from": int(is_base.sum()),
+            "judged_learnt_from": int(is_trained[:count].sum()),
+            "member": embeddings.member,
+            "seed": evaluation.options.seed,
+            "model": evaluation.provenance.model_fingerprint,
+            "cohort": evaluation.provenance.cohort_fingerprint,
+        }
+        places[is_base], places[~is_base] = _project(values[is_base], values[~is_base], parameters)
+        if not is_base.all():
+            distances[~is_base] = _distances(values, is_base, count, parameters)
+    return _split(count, places, is_trained, distances, parameters)
+
+
+def _split(
+    evaluated: int,
+    places: NDArray[np.float32],
+    is_trained: NDArray[np.bool_],
+    distances: NDArray[np.float32],
+    parameters: dict[str, Any],
+) -> PatientMap:
+    """Return the map of so many evaluated patients, which are followed by training patients."""
+    own, rest = slice(None, evaluated), slice(evaluated, None)
+    is_far = np.nan_to_num(distances[own]) > parameters.get("far_distance", np.inf)
+    return PatientMap(places[own], places[rest], is_trained[own], is_trained[rest], distances[own], is_far, parameters)
+
+
+def _is_trained(evaluation: Evaluation, embeddings: Embeddings) -> NDArray[np.bool_]:
+    """(P + T,) whether the member was trained on the evaluated patients, and on the others of its training cohort.
+
+    Where it is not known which of these it was not trained on, all count as trained on.
+    """
     fold = evaluation.patients["fold"]
-    parameters: dict[str, Any] = {
-        "judged_learnt_from": int((fold.notna() & (fold != embeddings.member)).sum()),
-        "member": embeddings.member,
-        "seed": evaluation.options.seed,
-        "model": evaluation.provenance.model_fingerprint,
-        "cohort": evaluation.provenance.cohort_fingerprint,
-    }
-    places = _project(base, parameters)
-    if base is embeddings.evaluated:
-        return PatientMap(places, no_training, np.zeros(count, bool), parameters)
-    neighbours = min(_NEIGHBOURS, len(base))
-    distances, nearest = _nearest(base, embeddings.evaluated, neighbours)
-    among_themselves, _ = _nearest(base, base, 2)  # the first is the patient
-    reach = float(np.quantile(among_themselves[:, 1], _FAR_QUANTILE))
-    weights = 1 / (distances + 1e-6 * max(reach, 1e-6))
-    weights /= weights.sum(axis=1, keepdims=True)
-    evaluated = (weights[..., None] * places[nearest]).sum(axis=1).astype(np.float32)
-    parameters |= {"placed_by_neighbours": neighbours, "far_quantile": _FAR_QUANTILE, "far_distance": reach}
-    return PatientMap(evaluated, places, distances[:, 0] > reach, parameters)
+    training = np.ones(0 if embeddings.training is None else len(embeddings.training), dtype=bool)
+    if embeddings.training_held_out:
+        training = ~np.array(embeddings.training_held_out, dtype=bool)
+    return np.concatenate([(fold.notna() & (fold != embeddings.member)).to_numpy(dtype=bool), training])
 
 
-def _base(embeddings: Embeddings) -> NDArray[np.float32]:
-    """(B, width): the patients from which the map is computed."""
-    has_training = embeddings.training is not None and len(embeddings.training) >= FEWEST
-    return embeddings.training if embeddings.training is not None and has_training else embeddings.evaluated
-
-
-def _why_no_map(evaluation: Evaluation) -> str:
-    if evaluation.embeddings is None:
-        return "the evaluation has no embeddings"
-    base = _base(evaluation.embeddings)
+def _why_no_map(values: NDArray[np.float32], is_base: NDArray[np.bool_]) -> str:
+    base = values[is_base]
     if len(base) < FEWEST:
         return f"it needs {FEWEST} patients, there are {len(base)}"
-    if not (np.isfinite(base).all() and np.isfinite(evaluation.embeddings.evaluated).all()):
+    if not np.isfinite(values).all():
         return "some embeddings are not finite"
     if len(np.unique(base, axis=0)) < FEWEST:
         return "most patients have the same embedding"
     return ""
 
 
-def _project(base: NDArray[np.float32], parameters: dict[str, Any]) -> NDArray[np.float32]:
-    """(B, 2): by UMAP, or by PCA where its package is missing; adds to `parameters` what was done."""
+def _project(
+    base: NDArray[np.float32], others: NDArray[np.float32], parameters: dict[str, Any]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(B, 2) and (O, 2): by UMAP, or by PCA where its package is missing; adds to `parameters` what was done."""
     neighbours = min(15, len(base) - 1)
     # Of few patients, the spectrum from which UMAP starts by default is not well defined.
     start = "spectral" if len(base) > 3 * neighbours else "pca"
     options = {"n_neighbors": neighbours, "min_dist": 0.3, "metric": "euclidean", "init": start}
     try:
-        places = fit_umap(base, "The UMAP of patients", seed=parameters["seed"], **options)
+        places, placed = fit_umap(base, "The UMAP of patients", others=others, seed=parameters["seed"], **options)
     except PackageMissing as error:
         parameters |= {"method": f"PCA (scikit-learn {version('scikit-learn')})", "why_pca": str(error)}
-        return pca(base)[0].astype(np.float32)
-    parameters |= options | {"method": f"UMAP (umap-learn {version('umap-learn')})"}
-    return places.astype(np.float32)
+        places = pca(base)[0]
+        if len(others):
+            parameters["placed_by_neighbours"] = min(_NEIGHBOURS, len(base))
+            distances, nearest = _nearest(base, others, parameters["placed_by_neighbours"])
+            weights = 1 / np.maximum(distances, 1e-9)
+            placed = (weights[..., None] * places[nearest]).sum(axis=1) / weights.sum(axis=1, keepdims=True)
+        else:
+            placed = np.zeros((0, 2))
+    else:
+        parameters |= options | {"method": f"UMAP (umap-learn {version('umap-learn')})"}
+    return places.astype(np.float32), placed.astype(np.float32)
+
+
+def _distances(
+    values: NDArray[np.float32], is_base: NDArray[np.bool_], evaluated: int, parameters: dict[str, Any]
+) -> NDArray[np.float64]:
+    """(O,) distances of those not in the base to the nearest that is, as multiples of what is usual.
+
+    Usual is the distance of training patients that the member was not trained on, which is larger than that of those it
+    was trained on from each other; where there are too few, the latter. Adds to `parameters` what was usual.
+    """
+    distances = _nearest(values[is_base], values[~is_base], 1)[0][:, 0]
+    usual = distances[np.flatnonzero(~is_base) >= evaluated]
+    usual_of = f"{len(usual)} training patients that it was not trained on"
+    if len(usual) < FEWEST:
+        usual = _nearest(values[is_base], values[is_base], 2)[0][:, 1]  # the first is the patient
+        usual_of = "these patients among themselves"
+    unit = float(np.median(usual)) or 1.0
+    far = float(np.quantile(usual, _FAR_QUANTILE)) / unit
+    parameters |= {"usual_of": usual_of, "usual_distance": unit, "far_quantile": _FAR_QUANTILE, "far_distance": far}
+    return distances / unit
 
 
 def _nearest(
@@ -208,8 +273,8 @@ def _nearest(
 
 
 def _handles(evaluation: Evaluation, patients: PatientMap, style: PlotStyle) -> list[Line2D]:
-    embeddings, has_training = evaluation.embeddings, len(patients.training) > 0
-    shown = set(embeddings.training_classes if embeddings is not None and has_training else ())
+    embeddings = evaluation.embeddings
+    shown = set(() if embeddings is None else embeddings.training_classes)
     shown |= {evaluation.taxonomy.slugs[c] for c in evaluation.classes if c >= 0}
 
     def dot(label: str, color: str, *, marker: str = "o", face: str | None = None, size: float = 6) -> Line2D:
@@ -220,9 +285,14 @@ def _handles(evaluation: Evaluation, patients: PatientMap, style: PlotStyle) -> 
     if (evaluation.classes < 0).any():
         handles.append(dot("no one class", style.text))
     marker = "D" if evaluation.is_external else "o"
-    handles.append(dot("evaluated", style.text, marker=marker, face=style.faint))
-    if patients.is_far.any():
-        handles.append(dot("evaluated, far from all", style.text, marker=marker, face="none"))
-    if has_training:
-        handles.append(dot("training", style.faint, size=4))
-    return handles
+    rows = {
+        "evaluated": (not patients.is_trained.all(), marker, style.faint, 6),
+        "evaluated, far from all": (bool(patients.is_far.any()), marker, "none", 6),
+        "training, unseen": (not patients.training_is_trained.all(), "o", style.text, 3),
+        "training, seen": (bool(patients.is_trained.any() or patients.training_is_trained.any()), "x", style.text, 4),
+    }
+    return handles + [
+        dot(label, style.text, marker=shape, face=face, size=size)
+        for label, (is_there, shape, face, size) in rows.items()
+        if is_there
+    ]
