@@ -24,20 +24,16 @@ def heavy_modules_after(script: str) -> set[str]:
     return set(output.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("module", ["napari_caltomorph", "napari_caltomorph.smear", "napari_caltomorph.encoding"])
-def test_importing_loads_no_torch(module):
-    assert heavy_modules_after(f"import {module}") == set()
+def test_importing_and_the_terminals_help_load_no_torch():
+    rooms = "napari_caltomorph, napari_caltomorph.smear, napari_caltomorph.encoding"
+    script = "from napari_caltomorph.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
+    assert heavy_modules_after(f"import {rooms}\n{script}") == set()
 
 
 def test_modules_of_the_plugins_manifest_load_no_torch():
     modules = manifest_modules()
     assert modules
     assert heavy_modules_after(f"import {', '.join(modules)}") <= {"napari"}
-
-
-def test_terminals_help_loads_no_torch():
-    script = "from napari_caltomorph.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
-    assert heavy_modules_after(script) == set()
 
 
 def test_every_public_name_can_be_imported_repeatedly():

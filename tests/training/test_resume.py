@@ -83,7 +83,7 @@ def stopped(stopped_once, tmp_path) -> Path:
 @pytest.mark.skipif(os.name != "posix", reason="no SIGKILL there")
 def test_killed_at_random_moments_and_resumed_it_ends_as_if_never_killed(few, tmp_path, undisturbed):
     out, moments, killed = tmp_path / "model", random.Random(1), 0
-    for _ in range(5):
+    for _ in range(3):
         process = PROCESSES.Process(target=train_slowly, args=(few, out))
         process.start()
         while process.is_alive() and not (training_folder(out) / "training.json").exists():
@@ -94,7 +94,7 @@ def test_killed_at_random_moments_and_resumed_it_ends_as_if_never_killed(few, tm
         killed += process.exitcode == -9
         if out.exists():
             break
-    assert killed >= 3
+    assert killed >= 2
     if not out.exists():
         train(read(few), None, OPTIONS, out=out, resume=True)
     # Killed after the model took its place, the last process may not have come to removing its training.
