@@ -71,6 +71,7 @@ def test_patients_that_share_an_image_are_in_one_split() -> None:
         result = split(Cohort("made", Path("made"), "table", cohort.taxonomy, table, options=options))
         assert result.table["split"].head(3).nunique() == 1
         assert result.table["fold"].head(3).nunique(dropna=False) == 1
+        assert any("3 patients share images" in note for note in result.notes)
 
 
 def test_a_split_of_the_table_is_kept_and_its_leaks_are_reported() -> None:

@@ -45,7 +45,7 @@ def split(cohort: Cohort) -> Cohort:
         count = f"Only {folds}" if folds >= 2 else "No"
         notes.append(f"{count} folds: there are no more independent training patients.")
     notes += _small_classes(cohort, train)
-    if sharing := sum(len(rows) for rows in _sharing(table)):
+    if sharing := len(set().union(*_sharing(table))):
         notes.append(f"{sharing} patients share images with others: each stays in the part of those others.")
     result = replace(cohort, table=table).noting(*notes)
     problem = find_leak(result)
