@@ -132,7 +132,7 @@ def test_classes_whose_images_all_look_different_give_no_estimate_and_a_reason()
     assert found.fall is None
     assert plan.splits(bags, OPTIONS) == []
     assert set(found.untested) == {"Acute leukemia", "Lymphoma"}
-    assert "Lymphoma" in " ".join(found.in_words())
+    assert "Lymphoma" in " ".join(found.in_words(Estimate(value=0.95)))
     warning = found.shortcut(Estimate(value=0.95))
     assert "borders of the images alone" in warning
 
@@ -141,6 +141,21 @@ def test_traits_that_tell_little_of_what_the_model_tells_are_no_shortcut():
     found = Elsewhere(why_not="x", traits_alone={"colours": Estimate(value=0.65, low=0.6, high=0.7)})
     assert not found.shortcut(Estimate(value=0.95))
     assert found.shortcut(Estimate(value=0.69))
+
+
+@pytest.mark.parametrize(
+    ("low", "traits", "word"), [(0.05, 0.6, "expect"), (-0.1, 0.6, "no fall"), (-0.1, 0.9, "little")]
+)
+def test_a_fall_that_is_not_shown_is_no_promise(low, traits, word):
+    found = Elsewhere(
+        clusters=(40, 40),
+        out_of_fold=Estimate(value=0.8),
+        fall=Estimate(value=0.1, low=low, high=0.3),
+        traits_alone={"borders": Estimate(value=traits, low=traits, high=traits)},
+    )
+    assert word in found.in_short(Estimate(value=0.95))
+    assert "0.500" in found.in_short(Estimate(value=0.95))
+    assert found.expected.high <= 0.8
 
 
 def test_a_cluster_of_few_patients_gets_the_nearest_others():

@@ -75,20 +75,33 @@ class Elsewhere(FrozenModel):
             f"AUROC near that of the model ({auroc.value:.2f})"
         )
 
-    def in_words(self) -> Iterator[str]:
-        """Yield the estimate as sentences."""
-        if self.expected is None or self.out_of_fold is None or self.fall is None:
+    def in_short(self, auroc: Estimate | None) -> str:
+        """Return the estimate without its reasons, as a sentence without its full stop; empty without one.
+
+        `auroc` is that of the members out of fold.
+        """
+        if self.expected is None or self.fall is None or self.out_of_fold is None:
+            return ""
+        start = (
+            f"With classes equally frequent, balanced accuracy is {self.out_of_fold.value:.3f} out of fold; in other"
+        )
+        if self.fall.low is not None and self.fall.low > 0:
+            return f"{start} expect {self.expected}"
+        low = self.expected.value if self.expected.low is None else self.expected.low
+        doubt = "which proves little, as images alone tell the classes" if self.shortcut(auroc) else ""
+        return f"{start} {low:.3f} is not excluded; no fall is shown{', ' * bool(doubt)}{doubt}"
+
+    def in_words(self, auroc: Estimate | None) -> Iterator[str]:
+        """Yield the estimate as sentences; `auroc` is that of the members out of fold."""
+        if shortcut := self.shortcut(auroc):
+            yield f"{shortcut}."
+        if not (short := self.in_short(auroc)):
             yield f"There is no estimate for other laboratories: {self.why_not or 'it was not measured'}."
             return
-        is_shown = self.fall.low is not None and self.fall.low > 0
+        yield f"{short}."
         yield (
-            f"In other laboratories expect a balanced accuracy of {self.expected}; out of fold it is "
-            f"{self.out_of_fold.value:.3f} (both as if all classes were equally frequent)."
-        )
-        yield (
-            "Members that were trained without the patients of similar images (stain, background, size) predict these "
-            f"worse by {self.fall} than members trained without as many random patients of the same classes"
-            f"{'' if is_shown else ', which can be chance'}."
+            f"The fall is {self.fall}: of members that were trained without the patients of similar images (stain, "
+            "background, size), against members trained without as many random patients of the same classes."
         )
         yield (
             f"Measured on {sum(self.clusters)} patients in two clusters of {self.clusters[0]} and {self.clusters[1]}. "

@@ -116,17 +116,21 @@ class TrainingRecord(FrozenModel):
     @property
     def elsewhere_in_words(self) -> tuple[str, ...]:
         """The estimate for other laboratories and its warning, as sentences; none in older models."""
-        if self.elsewhere is None:
-            return ()
-        sentences = self.elsewhere.in_words()
-        return (*([f"{self.shortcut}."] if self.shortcut else []), *sentences)
+        return () if self.elsewhere is None else tuple(self.elsewhere.in_words(self._auroc))
+
+    @property
+    def elsewhere_in_short(self) -> str:
+        """The estimate as one sentence without its full stop; empty without one."""
+        return "" if self.elsewhere is None else self.elsewhere.in_short(self._auroc)
 
     @property
     def shortcut(self) -> str:
         """What the model may rest on instead of cells, as a warning without its full stop; empty where nothing is."""
-        pooled = self.out_of_fold.pooled
-        auroc = pooled.get("auroc", pooled.get("macro_auroc"))
-        return "" if self.elsewhere is None else self.elsewhere.shortcut(auroc)
+        return "" if self.elsewhere is None else self.elsewhere.shortcut(self._auroc)
+
+    @property
+    def _auroc(self) -> Estimate | None:
+        return self.out_of_fold.pooled.get("auroc", self.out_of_fold.pooled.get("macro_auroc"))
 
 
 GET_AGAIN = "get the model again"

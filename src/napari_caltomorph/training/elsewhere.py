@@ -110,8 +110,7 @@ def plan_of_traits(cohort: Cohort, bags: LabelledBags, traits: ImageTraits, opti
     count = int((is_in & is_tested[bags.classes]).sum())
     why_not = ""
     if is_in.sum() < LEAST_PATIENTS:
-        few = f"{int(is_in.sum())} training patients have images that could be measured"
-        why_not = f"{few}, and {LEAST_PATIENTS} are needed"
+        why_not = f"it needs {LEAST_PATIENTS} training patients with images that can be measured, not {is_in.sum()}"
     elif is_tested.sum() < 2 or count < LEAST_PATIENTS:
         why_not = (
             f"nearly all patients of {', '.join(untested)} are in one of two clusters of similar images, and without "
@@ -156,12 +155,13 @@ def measured_elsewhere(
     classes = bags.classes[is_compared]
     groups = (folds, others[:2], others[2:])
     out_of_fold, unlike, random = (_predicted(some, bags, options)[is_compared] for some in groups)
+    sizes = np.bincount(np.array(plan.clusters)[is_compared], minlength=2)
     return Elsewhere(
-        clusters=tuple(np.bincount(np.array(plan.clusters)[is_compared]).tolist()),
+        clusters=tuple(sizes.tolist()),
         out_of_fold=_balanced_accuracy(classes, out_of_fold, bags),
         unlike=_balanced_accuracy(classes, unlike, bags),
         random=_balanced_accuracy(classes, random, bags),
-        fall=_fall(classes, unlike, random),
+        fall=_fall(classes, unlike, random, float((sizes / sizes[::-1]) @ sizes / sizes.sum())),
         untested=plan.untested,
         traits_alone=plan.traits_alone,
     )
@@ -185,11 +185,20 @@ def _balanced_accuracy(classes: NDArray[np.intp], predicted: NDArray[np.intp], b
     return _estimate(found["balanced_accuracy"])
 
 
-def _fall(classes: NDArray[np.intp], unlike: NDArray[np.intp], random: NDArray[np.intp]) -> Estimate:
-    """Return how much lower the balanced accuracy is, with Student's interval over pairs, within classes."""
+def _fall(classes: NDArray[np.intp], unlike: NDArray[np.intp], random: NDArray[np.intp], training: float) -> Estimate:
+    """Return how much lower the balanced accuracy is, with Student's interval over pairs, within classes, widened.
+
+    Patients who train are a sample too, and change members: the variance is 1 + `training` times that of the pairs,
+    where `training` is the number of predicted patients a training patient (Nadeau and Bengio 2003).
+    """
     _, class_of, sizes = np.unique(classes, return_inverse=True, return_counts=True)
     lost = ((random == classes).astype(float) - (unlike == classes)) / (len(sizes) * sizes[class_of])
-    return _estimate(mean(lost * len(classes), class_of))
+    found = mean(lost * len(classes), class_of)
+    low, high = (
+        None if bound is None else found.value + (bound - found.value) * float(np.sqrt(1 + training))
+        for bound in (found.low, found.high)
+    )
+    return Estimate(value=found.value, low=low, high=high)
 
 
 def _estimate(found: Interval) -> Estimate:

@@ -241,8 +241,8 @@ class TrainingResult(QWidget):
         summary = f"{trained.description.members_in_words} in {format_seconds(training.seconds)}"
         accuracy = training.out_of_fold.pooled.get("balanced_accuracy")
         numbers = "" if accuracy is None else f"<br>balanced accuracy <b>{accuracy}</b> (95 %)"
-        if training.elsewhere is not None and (expected := training.elsewhere.expected) is not None:
-            numbers += f"<br>expect in other laboratories <b>{expected}</b> (95 %)"
+        if training.elsewhere_in_short:
+            numbers += f"<br>{plain(training.elsewhere_in_short)}"
         notes = (*training.elsewhere_in_words, *training.remarks)
         self._about.setText(f"<b>{name}</b>: {summary}<br>{title}{numbers}")
         self.notes.setText("<br>".join(f"&#8226; {plain(note)}" for note in notes) or "Nothing to note.")
