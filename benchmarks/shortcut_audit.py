@@ -115,7 +115,6 @@ def in_other_laboratories(args: argparse.Namespace) -> None:
         aggregator=args.aggregator,
         learning_rate=args.learning_rate,
         epochs=60,
-        fixed_epochs=60,
         device="cpu",
         elsewhere=False,
     )

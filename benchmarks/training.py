@@ -122,7 +122,7 @@ def main() -> None:
         ),
         (f"`train`, {paper.batch_size} bags at once, precision auto", ours(bags, split, paper, asked.steps)),
         (
-            f"`train`, {paper.batch_size} bags at once, precision auto, recipe robust (half to all cells an epoch)",
+            f"`train`, {paper.batch_size} bags at once, precision auto, recipe robust",
             ours(bags, split, TrainOptions(device=asked.device), asked.steps),
         ),
     ]

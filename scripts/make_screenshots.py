@@ -314,7 +314,7 @@ def save_trust(folder: Path, out: Path) -> None:
     """Take the pictures of the tab *Trust*: a slide of another stain, judged by a model that brings its patients."""
     from napari_caltomorph.training import TrainOptions, train
 
-    options = TrainOptions(depth=1, width=64, heads=4, mlp_width=64, learning_rate=1e-3, fixed_epochs=15, device="cpu")
+    options = TrainOptions(depth=1, width=64, heads=4, mlp_width=64, learning_rate=1e-3, epochs=15, device="cpu")
     known = read_cohort(folder / "clinic_b", CohortOptions(min_cells=10, test_fraction=0))
     train(known, folder / "features_b", options, out=folder / "model_b")
     patient = synthesize_patient("cml", cells=80, seed=12, patient_id="patient_012")

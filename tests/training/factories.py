@@ -37,7 +37,6 @@ def tiny(**changes: object) -> TrainOptions:
         "heads": 2,
         "mlp_width": 16,
         "classifier_width": 8,
-        "fixed_epochs": 3,
         "epochs": 3,
         "warmup_epochs": 1,
         "learning_rate": 3e-3,

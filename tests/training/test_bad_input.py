@@ -177,7 +177,6 @@ def test_a_loss_that_is_no_number_later_stops_the_member_and_its_last_good_weigh
     options = tiny(
         aggregator="mean",
         warmup_epochs=20,
-        fixed_epochs=40,
         epochs=40,
         batch_size=30,
         balance="none",
@@ -203,7 +202,7 @@ def test_a_loss_that_is_no_number_later_stops_the_member_and_its_last_good_weigh
 def test_weights_that_turn_into_no_numbers_are_never_kept(few, tmp_path, batch_size):
     """The gradient overflows in the second epoch, while its loss is still a number."""
     bags = bags_of(few)
-    options = tiny(fixed_epochs=6, epochs=6, batch_size=batch_size, warmup_epochs=0, schedule="constant")
+    options = tiny(epochs=6, batch_size=batch_size, warmup_epochs=0, schedule="constant")
     checkpoint = FoldCheckpoint(tmp_path / "work", 0)
     split = member_split(bags, 0, options)
 
@@ -329,7 +328,7 @@ def train_in_little_memory(folder: Path, message: Path) -> None:
     """Bags of 6,000 cells through a wide network, whose first layer needs 0.25 GB, in 0.15 GB more than is in use."""
     import resource
 
-    cohort, options = read(folder), tiny(width=512, mlp_width=2048, max_cells=6_000, least_share=1, batch_size=30)
+    cohort, options = read(folder), tiny(width=512, mlp_width=2048, max_cells=6_000, batch_size=30)
     status = Path("/proc/self/statm").read_text().split()
     limit = int(status[0]) * os.sysconf("SC_PAGE_SIZE") + 150_000_000
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

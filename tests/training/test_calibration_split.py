@@ -16,7 +16,7 @@ from napari_caltomorph.progress import Progress
 from napari_caltomorph.training import TrainProgress, train
 from napari_caltomorph.training.bags import with_calibration_split
 
-OPTIONS = tiny(calibration_split=0.4, batch_size=64, epochs=2, fixed_epochs=2, hemoglobin=True)
+OPTIONS = tiny(calibration_split=0.4, batch_size=64, epochs=2, hemoglobin=True)
 
 
 def nothing_is_trained(progress: Progress) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -16,10 +17,11 @@ from tests.training.factories import FOLDS, ORIGIN, bags_of, names, read, save_f
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.progress import Cancelled
-from napari_caltomorph.training import train
+from napari_caltomorph.training import TrainOptions, train
 from napari_caltomorph.training.compare import CompareProgress, compare
 from napari_caltomorph.training.comparison import Comparison, Spread, VariantResult
 from napari_caltomorph.training.folds import member_split
+from napari_caltomorph.training.options import AggregatorName
 from napari_caltomorph.training.variants import CompareOptions, Variant, variants
 
 SMALL = CompareOptions(what=("aggregators", "sizes"), shares=(0.5,))
@@ -80,6 +82,31 @@ def test_a_variant_differs_from_the_reference_in_one_thing():
     for row in variants(Path("f"), CompareOptions(), chosen):
         differing = {n for n, v in row.options.model_dump().items() if v != chosen.model_dump()[n]}
         assert differing <= {"aggregators": {"aggregator"}, "depths": {"depth", "pooling"}}.get(row.group, set())
+
+
+def test_each_aggregator_has_its_own_learning_rate_unless_one_is_given():
+    def rates(chosen):
+        rows = variants(Path("f"), AGGREGATORS, chosen)
+        return {row.options.aggregator: row.options.learning_rate for row in rows}
+
+    assert rates(TrainOptions(seed=1)) == {
+        name: TrainOptions(aggregator=name).learning_rate for name in get_args(AggregatorName)
+    }
+    assert set(rates(TrainOptions(learning_rate=2e-4)).values()) == {2e-4}
+    assert set(rates(TrainOptions(recipe="paper")).values()) == {5e-5}
+
+
+def test_rates_and_members_that_barely_learned_are_in_the_notes_and_other_rates_are_not_read_again(few, tmp_path):
+    chosen = {name: value for name, value in tiny(epochs=1).given.items() if name != "learning_rate"}
+    cohort, place, out = read(few), few / "features", tmp_path / "out"
+    comparison = compare(cohort, place, out, AGGREGATORS, TrainOptions(**chosen))
+    assert any("mean 0.0003" in note and "learning rate" in note for note in comparison.notes)
+    assert any(note.startswith("mean: ") and "barely moved" in note for note in comparison.notes)
+    # The same rate for the reference, but given: the others are to have it too.
+    again = compare(cohort, place, out, AGGREGATORS, TrainOptions(**chosen, learning_rate=3e-5))
+    assert set(again.results) >= {"transformer-cls-1", "max"}
+    assert "--learning-rate" in again.failed["mean"]
+    assert "mean.json" in again.failed["mean"]
 
 
 def test_each_group_holds_what_was_chosen_though_it_was_not_listed():

@@ -28,7 +28,7 @@ from napari_caltomorph.training.fit import fit_member
 from napari_caltomorph.training.folds import member_splits
 from napari_caltomorph.training.members import FoldCheckpoint, trained_member
 
-OPTIONS = tiny(aggregator="mean", fixed_epochs=12, epochs=12, learning_rate=1e-2)
+OPTIONS = tiny(aggregator="mean", epochs=12, learning_rate=1e-2)
 CLASSES = ("acute_leukemia", "lymphoma")
 
 

@@ -57,10 +57,10 @@ sizes = st.integers(1, 9)
 
 
 @settings(max_examples=30, deadline=None)
-@given(lengths, sizes, sizes, st.integers(1, 30), st.sampled_from([0.1, 0.5, 1.0]), st.integers(0, 99))
-def test_an_epoch_shows_every_patient_once_and_no_cell_twice(lengths, size, accumulate, most, share, seed):
+@given(lengths, sizes, sizes, st.integers(1, 30), st.integers(0, 99))
+def test_an_epoch_shows_every_patient_once_and_no_cell_twice(lengths, size, accumulate, most, seed):
     bags = numbered(lengths)
-    options = TrainOptions(batch_size=size, accumulate=accumulate, max_cells=most, least_share=share, balance="none")
+    options = TrainOptions(batch_size=size, accumulate=accumulate, max_cells=most, balance="none")
     patients = np.flatnonzero(np.arange(len(lengths)) % 5 != 1)
     if not len(patients):
         patients = np.array([0])
@@ -71,11 +71,8 @@ def test_an_epoch_shows_every_patient_once_and_no_cell_twice(lengths, size, accu
     rows = [row for batches in steps for row in shown(batches)]
     assert sorted(patient for patient, _ in rows) == patients.tolist()
     for patient, cells in rows:
-        assert len(set(cells)) == len(cells) <= most
-        assert len(cells) >= min(most, max(1, int(share * lengths[patient])))
+        assert len(set(cells)) == len(cells) == min(most, lengths[patient])
         assert max(cells) < lengths[patient]
-        if share == 1:
-            assert len(cells) == min(most, lengths[patient])
 
 
 @settings(max_examples=30, deadline=None)
@@ -103,7 +100,7 @@ def test_cells_and_order_are_sampled_again_in_each_epoch():
 def test_patients_of_like_length_come_together_so_that_little_is_padded():
     rng = np.random.default_rng(0)
     bags = numbered(rng.integers(1, 500, size=64).tolist())
-    options = TrainOptions(batch_size=8, least_share=1)
+    options = TrainOptions(batch_size=8)
     batches = [b for step in training_steps(bags, np.arange(64), options, rng) for b in step]
     cells, places = (sum(int(x(b)) for b in batches) for x in (lambda b: b.mask.sum(), lambda b: b.mask.numel()))
     assert cells / places > 0.85
@@ -194,9 +191,7 @@ def test_the_size_of_batches_does_not_change_the_validation_loss(many_bags, tmp_
     assert len(split.validation)
     # One step an epoch, always the same: only the validation is cut differently where steps are accumulated.
     losses = [
-        step_once(
-            bags, tiny(epochs=1, batch_size=size, accumulate=1000 // size, dropout=0, least_share=1), tmp_path, split
-        )
+        step_once(bags, tiny(epochs=1, batch_size=size, accumulate=1000 // size, dropout=0), tmp_path, split)
         for size in (400, 16)
     ]
     assert losses[0][0].validation_loss == pytest.approx(losses[1][0].validation_loss, rel=1e-3)
@@ -204,7 +199,7 @@ def test_the_size_of_batches_does_not_change_the_validation_loss(many_bags, tmp_
 
 def test_validation_runs_in_eval_mode_and_with_all_cells(many_bags, tmp_path):
     bags = many_bags
-    options = tiny(epochs=1, batch_size=64, dropout=0.9, least_share=0.1, max_cells=1, label_smoothing=0.3)
+    options = tiny(epochs=1, batch_size=64, dropout=0.9, max_cells=1, label_smoothing=0.3)
     split = member_split(bags, 0, options)
     history, best = step_once(bags, options, tmp_path, split)
     member = new_member(bags, split, options)
@@ -225,7 +220,7 @@ def test_rare_classes_weigh_more_and_on_average_patients_weigh_one(few, tmp_path
     rare = np.flatnonzero(bags.classes == 0)[:2]
     chosen = np.sort(np.concatenate([rare, np.flatnonzero(bags.classes == 1), np.flatnonzero(bags.classes == 2)]))
     split = MemberSplit(0, chosen, np.array([], dtype=np.intp), np.array([0]))
-    fixed = {"epochs": 1, "learning_rate": 1e-12, "dropout": 0, "label_smoothing": 0, "least_share": 1}
+    fixed = {"epochs": 1, "learning_rate": 1e-12, "dropout": 0, "label_smoothing": 0}
     history, best = step_once(bags, tiny(**fixed, balance="weights"), tmp_path, split)
     member = new_member(bags, split, tiny())
     member.load_state_dict(best)
@@ -266,7 +261,7 @@ def test_all_cells_of_patients_with_many_are_in_reach(own):
 
 def test_one_epoch_counts_every_patient_once_in_the_loss(few, tmp_path):
     bags = bags_of(few)
-    fixed = {"epochs": 1, "learning_rate": 1e-12, "dropout": 0, "least_share": 1, "balance": "none"}
+    fixed = {"epochs": 1, "learning_rate": 1e-12, "dropout": 0, "balance": "none"}
     losses = [
         step_once(bags, tiny(**fixed, batch_size=size, accumulate=accumulate), tmp_path)[0].train_loss[0]
         for size, accumulate in ((30, 1), (7, 1), (4, 3), (1, 1))

@@ -42,9 +42,7 @@ def overlapping_bags(patients: int, malignant: int) -> LabelledBags:
 def test_the_mean_malignancy_is_the_share_of_malignant_patients_however_training_is_balanced(tmp_path, balance):
     bags = overlapping_bags(800, 120)
     split = MemberSplit(0, np.arange(400), NONE, np.arange(400, 800))
-    options = tiny(
-        aggregator="mean", fixed_epochs=12, epochs=12, learning_rate=1e-2, dropout=0, label_smoothing=0, balance=balance
-    )
+    options = tiny(aggregator="mean", epochs=12, learning_rate=1e-2, dropout=0, label_smoothing=0, balance=balance)
     fit_member(bags, split, options, FoldCheckpoint(tmp_path, 0))
     member = trained_member(bags, split, options, FoldCheckpoint(tmp_path, 0)).member
     malignancy = softmax(predict_bags(member, bags, split.own, options).logits)[:, MALIGNANT]

@@ -34,7 +34,7 @@ from napari_caltomorph.training import FinishEarly, TrainOptions, TrainProgress,
 from napari_caltomorph.training.members import FoldCheckpoint
 
 # Long enough to be disturbed: 3 members of 6 epochs of 3 steps.
-OPTIONS = tiny(fixed_epochs=6, epochs=6, dropout=0.2, hemoglobin=True)
+OPTIONS = tiny(epochs=6, dropout=0.2, hemoglobin=True)
 
 
 def train_slowly(folder: Path, out: Path, options: TrainOptions = OPTIONS, wait: float = 0.02) -> None:

@@ -32,7 +32,7 @@ from napari_caltomorph.encoding import FeatureOrigin, Features
 from napari_caltomorph.errors import FeaturesRefused, ModelRefused
 from napari_caltomorph.training import TrainOptions, train
 
-OPTIONS = tiny(hemoglobin=True, fixed_epochs=5, epochs=5)
+OPTIONS = tiny(hemoglobin=True, epochs=5)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,8 @@ def test_the_description_records_the_training(model):
         (20, 0, 5, "fixed number of epochs")
     ] * 3
     assert any(
-        "too few patients to stop on (30, and 5 of each class, are needed) train 5 epochs" in n for n in training.notes
+        "too few patients to stop on (30, and 5 of each class, are needed) train all 5 epochs" in n
+        for n in training.notes
     )
     assert description.encoder.model_dump() == {
         "name": "dinobloom-b",
@@ -216,7 +217,7 @@ def test_classes_that_differ_are_learned(tmp_path):
     """Drawn features of 3 classes, 20 patients each: out-of-fold far above chance."""
     sizes = {"aml": 20, "cll": 20, "stem_cell_donor": 20}
     folder = write_cohort(tmp_path / "c", sizes, cells=(20, 30), origin=ORIGIN)
-    ensemble = train(read(folder), None, tiny(fixed_epochs=20, epochs=20))
+    ensemble = train(read(folder), None, tiny(epochs=20))
     assert ensemble.description.training.out_of_fold.pooled["balanced_accuracy"].value > 0.7
 
 

@@ -17,7 +17,7 @@ from napari_caltomorph.training import FinishEarly, TrainProgress, train, traini
 pytest.importorskip("distributed")
 
 # Long enough that something can happen meanwhile.
-OPTIONS = tiny(fixed_epochs=25, epochs=25, dropout=0.2, batch_size=2)
+OPTIONS = tiny(epochs=25, dropout=0.2, batch_size=2)
 SIDE_BY_SIDE = OPTIONS.model_copy(update={"workers": 2})
 
 

@@ -131,6 +131,7 @@ def _show_plan(cohort: Cohort, features: Path | None, options: TrainOptions) -> 
         stopped_by = f"{len(split.validation)} patients" if len(split.validation) else "none"
         members.add_row(str(number), str(len(split.train)), stopped_by, str(len(split.own)), str(epochs))
     console.print(members)
+    say(f"Aggregator {options.aggregator}, recipe {options.recipe}, learning rate {options.learning_rate:g}.")
     for note in plan.notes:
         say(f"- {note}")
     if plan.elsewhere:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from napari_caltomorph.jobs.evaluate import EvaluateRequest
 
 
-def flags(options: BaseModel, defaults: BaseModel | None = None) -> list[str]:
-    """Return the flags that differ from the defaults, those of the model's class where none are given.
+def flags(options: BaseModel, names: Collection[str] | None = None) -> list[str]:
+    """Return the flags of the options `names`; without them, of those that differ from the defaults.
 
     For example ``["--recipe", "paper", "--hemoglobin"]``.
     """
-    defaults = type(options)() if defaults is None else defaults
-    words = []
+    defaults, words = type(options)(), []
     for name in type(options).model_fields:
         value = getattr(options, name)
-        if value == getattr(defaults, name) or value is None:
+        is_shown = value != getattr(defaults, name) if names is None else name in names
+        if not is_shown or value is None:
             continue
         flag = f"--{name.replace('_', '-')}"
-        if value is True:
-            words.append(flag)
+        if isinstance(value, bool):
+            words.append(flag if value else f"--no-{flag[2:]}")
         elif isinstance(value, tuple | list):
             words += [word for one in value for word in (flag, str(one))]
         else:
@@ -59,9 +59,8 @@ def train_command(
     encoding: EncodeCohortOptions | None = None,
 ) -> str:
     """Return the ``caltomorph train`` line, after ``caltomorph encode`` where patients are encoded first."""
-    of_recipe = [] if options.recipe == TrainOptions().recipe else ["--recipe", options.recipe]
-    words = ["caltomorph", "train", cohort, *_of_features(features), "--out", out, *of_recipe]
-    words += [*flags(options, TrainOptions(recipe=options.recipe)), *_of_cohort(patients)]
+    words = ["caltomorph", "train", cohort, *_of_features(features), "--out", out]
+    words += [*flags(options, options.changed), *_of_cohort(patients)]
     line = shell_line([*words, *(["--resume"] if resume else [])])
     if encoding is None:
         return line

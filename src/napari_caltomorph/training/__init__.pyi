@@ -1,11 +1,11 @@
 from .bags import features_ready
 from .folder import training_folder
-from .options import RECIPES, TrainOptions, options_from
+from .options import DECIDING, TrainOptions, options_from
 from .progress import FinishEarly, FoldHistory, TrainProgress
 from .run import TrainPlan, plan_training, train
 
 __all__ = [
-    "RECIPES",
+    "DECIDING",
     "FinishEarly",
     "FoldHistory",
     "TrainOptions",

@@ -36,6 +36,7 @@ from napari_caltomorph.statistics.interval import mean
 from napari_caltomorph.synthetic import SYNTHETIC_COLUMN
 from napari_caltomorph.taxonomy import Taxonomy, caltomorph_taxonomy
 from napari_caltomorph.training.bags import LabelledBags
+from napari_caltomorph.training.fit import barely_learned, little_learned
 from napari_caltomorph.training.folds import notes_of
 from napari_caltomorph.training.members import TrainedMember, predict_bags
 from napari_caltomorph.training.options import TrainOptions
@@ -115,7 +116,7 @@ def _record(
         folds=tuple(map(_fold_record, trained)),
         out_of_fold=_out_of_fold_numbers(bags, trained, out_of_fold),
         elsewhere=elsewhere,
-        notes=_notes(bags, trained, cohort),
+        notes=_notes(bags, trained, cohort, options),
         seconds=round(seconds, 1),
         machine=_machine(options),
     )
@@ -211,8 +212,10 @@ def _fold_record(trained: TrainedMember) -> FoldRecord:
     )
 
 
-def _notes(bags: LabelledBags, trained: list[TrainedMember], cohort: Cohort) -> tuple[str, ...]:
+def _notes(bags: LabelledBags, trained: list[TrainedMember], cohort: Cohort, options: TrainOptions) -> tuple[str, ...]:
     notes = [*bags.notes, *notes_of([one.split for one in trained])]
+    if little := [one.split.fold + 1 for one in trained if barely_learned(bags, one.split, options, one.history)]:
+        notes.append(little_learned(little))
     for split, history in ((one.split, one.history) for one in trained):
         known = np.unique(bags.classes[split.train])
         if unknown := [name for index, name in enumerate(bags.taxonomy.names) if index not in known]:

@@ -23,7 +23,7 @@ from napari_caltomorph.training.comparison import (
     Comparison,
     VariantResult,
 )
-from napari_caltomorph.training.fit import fit_member
+from napari_caltomorph.training.fit import barely_learned, fit_member, little_learned
 from napari_caltomorph.training.folder import begin_or_resume
 from napari_caltomorph.training.folds import MemberSplit, member_split, member_splits, notes_of
 from napari_caltomorph.training.members import FoldCheckpoint, predict_bags, trained_member
@@ -34,6 +34,10 @@ from napari_caltomorph.training.variants import CompareOptions, Variant, variant
 _LOCK = ".caltomorph-compare.lock"
 # Reading, padding and copying a cell takes as long as so many multiplications; only the time left depends on it.
 _OVERHEAD = 1_000_000
+_RATES = (
+    "Each aggregator has the learning rate that was chosen for it ({reference}, {rates}); a rate that is given holds "
+    "for all."
+)
 _SIZES = (
     "Shares are of a member's training patients; its fold, and the patients that stop it, are the same for all shares."
 )
@@ -73,7 +77,10 @@ def compare(
             except (TrainingRefused, FeaturesRefused) as error:
                 comparison = replace(comparison, failed={**comparison.failed, variant.slug: str(error)})
             else:
-                comparison = replace(comparison, results={**comparison.results, variant.slug: result})
+                notes = comparison.notes
+                if result.barely_learned:
+                    notes = (*notes, f"{variant.name}: {little_learned([fold + 1 for fold in result.barely_learned])}")
+                comparison = replace(comparison, results={**comparison.results, variant.slug: result}, notes=notes)
                 _write(folder, comparison)
     return comparison
 
@@ -114,7 +121,7 @@ class _VariantTrainer:
         bags = self._bags_of(cohort, variant)
         saved = self._folder / "variants" / f"{variant.slug}.json"
         if saved.is_file():
-            return _read(saved)
+            return _read(saved, variant)
         work = saved.with_suffix("")
         splits = [member_split(bags, fold, variant.options, share=variant.share) for fold in bags.fold_numbers]
         checkpoints = {split.fold: FoldCheckpoint(work, split.fold) for split in splits}
@@ -132,6 +139,10 @@ class _VariantTrainer:
             epochs=tuple(history.epochs for history in histories.values()),
             metrics={name: tuple(of_fold.get(name) for of_fold in metrics) for name in COMPARED},
             seconds=round(sum(history.seconds for history in histories.values()), 1),
+            options=variant.options.model_dump(mode="json"),
+            barely_learned=tuple(
+                split.fold for split in splits if barely_learned(bags, split, variant.options, histories[split.fold])
+            ),
         )
         with replacing(saved) as partial:
             partial.write_text(result.model_dump_json(indent=1), "utf-8")
@@ -205,15 +216,23 @@ def _cost(options: TrainOptions) -> float:
 
 def _notes(bags: LabelledBags, rows: list[Variant], options: TrainOptions) -> tuple[str, ...]:
     notes = [SINGLE_MEMBERS, *([OPTIMISTIC] if options.recipe == "paper" else [])]
+    own = {row.options.aggregator: row.options for row in rows if row.options.learning_rate != options.learning_rate}
+    if own:
+        rates = ", ".join(f"{name} {one.learning_rate:g}" for name, one in own.items())
+        notes.append(_RATES.format(rates=rates, reference=f"{options.aggregator} {options.learning_rate:g}"))
     if any(row.group == "sizes" for row in rows):
         notes += [_SIZES, EQUAL_STEPS]
     return (*notes, *bags.notes, *notes_of(member_splits(bags, options)))
 
 
-def _read(path: Path) -> VariantResult:
-    return read_as(
-        VariantResult, path, "the result of a variant", TrainingRefused, "remove it to train this variant again"
-    )
+def _read(path: Path, variant: Variant) -> VariantResult:
+    fix = "remove it to train this variant again"
+    result = read_as(VariantResult, path, "the result of a variant", TrainingRefused, fix)
+    # The reference's options are the same, or the folder had been refused; a variant may have a rate of its own.
+    rate = variant.options.learning_rate
+    if result.options.get("learning_rate", rate) != rate:
+        raise TrainingRefused(f"{path} was trained with another --learning-rate than {rate:g}; {fix}.")
+    return result
 
 
 def _write(folder: Path, comparison: Comparison) -> None:

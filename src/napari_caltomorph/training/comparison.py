@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, Field, JsonValue, model_validator
 
 from napari_caltomorph.training.variants import GroupName, Variant
 
@@ -34,6 +34,9 @@ class VariantResult(BaseModel, frozen=True, extra="forbid"):
     epochs: tuple[int, ...]
     metrics: dict[str, tuple[float | None, ...]]  # None where the fold's patients do not define it
     seconds: float
+    # All options that it was trained with; empty in files of earlier versions
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    barely_learned: tuple[int, ...] = ()  # The folds of members whose training loss barely moved
 
     @model_validator(mode="after")
     def _one_item_per_fold(self) -> VariantResult:
@@ -144,6 +147,7 @@ class Comparison:
             "aggregator": options.aggregator,
             "pooling": options.pooling if is_transformer else None,
             "depth": options.depth if is_transformer else None,
+            "learning_rate": options.learning_rate,
             "share": variant.share,
             "training_patients": float(np.mean(result.patients)),
             "features": None if variant.features is None else str(variant.features),

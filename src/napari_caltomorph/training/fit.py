@@ -30,6 +30,11 @@ from napari_caltomorph.training.progress import FoldHistory, OnStep
 
 # Patients are sorted by length within so many batches: enough to pad little, too few to make batches alike.
 _POOL = 8
+# The learning rate rises in a quarter of the steps at most: members of many patients may train a few epochs only.
+_WARM_UP = 4
+
+# A training loss above this share of that of an ignorant member has barely moved.
+LEARNED = 0.9
 
 
 @dataclass(frozen=True)
@@ -226,7 +231,7 @@ def training_steps(
         counts = np.bincount(bags.classes[patients])
         chances = 1 / counts[bags.classes[patients]]
         patients = rng.choice(patients, len(patients), p=chances / chances.sum())
-    cells = {i: _sample_cells(len(bags.values[p]), options, rng) for i, p in enumerate(patients)}
+    cells = {i: rng.permutation(len(bags.values[p]))[: options.max_cells] for i, p in enumerate(patients)}
     order = rng.permutation(len(patients))
     batches: list[list[int]] = []
     pool = options.batch_size * _POOL
@@ -241,12 +246,6 @@ def training_steps(
         ]
 
 
-def _sample_cells(count: int, options: TrainOptions, rng: np.random.Generator) -> NDArray[np.intp]:
-    share = rng.uniform(options.least_share, 1) if options.least_share < 1 else 1.0
-    taken = min(max(1, round(count * share)), options.max_cells)
-    return rng.permutation(count)[:taken]
-
-
 def _batch(bags: LabelledBags, patients: Sequence[int], cells: Sequence[NDArray[np.intp]]) -> Batch:
     chosen = np.asarray(patients, dtype=np.intp)
     return Batch(
@@ -259,12 +258,36 @@ def _batch(bags: LabelledBags, patients: Sequence[int], cells: Sequence[NDArray[
 def _rate(step: int, split: MemberSplit, options: TrainOptions) -> float:
     """Return the factor of the learning rate at a step of the whole training."""
     steps = split.steps_per_epoch(options)
-    warmup = split.paced(options.warmup_epochs) * steps
+    last = split.epochs(options) * steps
+    warmup = min(split.paced(options.warmup_epochs) * steps, last // _WARM_UP)
     if step < warmup:
         return (step + 1) / warmup
     if options.schedule == "constant":
         return 1.0
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, split.epochs(options) * steps - warmup)))
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, last - warmup)))
+
+
+def barely_learned(bags: LabelledBags, split: MemberSplit, options: TrainOptions, history: FoldHistory) -> bool:
+    """Whether the training loss of a member's weights is hardly below that of knowing the classes' shares only.
+
+    Either it was trained too little, or the features do not tell the classes apart; the loss cannot say which.
+    """
+    counts = np.bincount(bags.classes[split.train], minlength=len(bags.taxonomy.classes))
+    seen = counts if options.balance == "none" else counts > 0  # balanced classes are seen equally often
+    shares = seen / seen.sum()
+    smoothed = (1 - options.label_smoothing) * shares + options.label_smoothing / len(shares)
+    ignorant = -float((smoothed * np.log(np.maximum(smoothed, 1e-30))).sum())
+    ignorant += options.hemoglobin_weight * options.hemoglobin  # standardised values have a variance of 1
+    return history.train_loss[history.best_epoch - 1] > LEARNED * ignorant
+
+
+def little_learned(folds: Sequence[int]) -> str:
+    """Return the sentence on members that barely learned; folds are counted from 1."""
+    return (
+        f"The training loss in fold {', '.join(map(str, folds))} barely moved: it is above {LEARNED:.0%} of the loss "
+        "of knowing the classes' shares only. Train longer (--epochs) or with a larger --learning-rate; where that "
+        "does not help, the features do not tell these classes apart."
+    )
 
 
 def _class_weights(bags: LabelledBags, split: MemberSplit, options: TrainOptions) -> Tensor:

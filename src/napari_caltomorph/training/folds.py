@@ -39,7 +39,9 @@ class MemberSplit:
 
     def epochs(self, options: TrainOptions) -> int:
         """Return the most epochs of the member; without validation patients it takes all of them."""
-        return self.paced(options.epochs if len(self.validation) else min(options.fixed_epochs, options.epochs))
+        if len(self.validation) or not options.fixed_steps:
+            return self.paced(options.epochs)
+        return -(-options.fixed_steps // self.steps_per_epoch(options))
 
     def paced(self, epochs: int) -> int:
         """Return how many epochs of this member are so many of `TrainOptions`."""
@@ -91,9 +93,11 @@ def _split(bags: LabelledBags, fold: int, options: TrainOptions) -> MemberSplit:
     smallest = counts[np.unique(bags.classes[others])].min()
     if len(validation) >= LEAST_VALIDATION and smallest >= LEAST_OF_A_CLASS:
         return MemberSplit(fold, np.setdiff1d(others, validation), validation, own)
+    steps = options.fixed_steps
+    duration = f"{steps} steps, rounded up to whole epochs" if steps else f"all {options.epochs} epochs"
     note = (
         f"Members with too few patients to stop on ({LEAST_VALIDATION}, and {LEAST_OF_A_CLASS} of each class, are "
-        f"needed) train {min(options.fixed_epochs, options.epochs)} epochs."
+        f"needed) train {duration}."
     )
     return MemberSplit(fold, others, none, own, note)
 

@@ -1,7 +1,7 @@
 """The options of a training; the terminal's flags, the panel's fields and option files are made from them.
 
-A recipe is a row of default values: `TrainOptions(recipe="paper")` is the paper's training, and each of its values can
-be changed. docs/training.md gives the source of each value.
+A recipe is a column of default values: `TrainOptions(recipe="paper")` is the paper's training, and each of its values
+can be changed. The learning rate follows the aggregator too. docs/training.md gives the source of each value.
 """
 
 from __future__ import annotations
@@ -38,22 +38,37 @@ AggregatorName = Literal["transformer", "abmil", "wbcmil", "mean", "max"]
 # Option -> its value in the recipe robust, and in the recipe paper.
 _VALUES: dict[str, tuple[Any, Any]] = {
     "depth": (2, 10),
-    "learning_rate": (3e-5, 5e-5),
+    "learning_rate": (None, 5e-5),
     "weight_decay": (0.01, 0.01),
     "schedule": ("cosine", "constant"),
     "warmup_epochs": (5, 0),
     "batch_size": (8, 8),
     "patience": (25, 20),
-    "least_share": (0.5, 1.0),
     "dropout": (0.1, 0.0),
     "label_smoothing": (0.0, 0.0),
     "balance": ("weights", "none"),
     "scaling": ("standardise", "none"),
 }
-RECIPES: dict[Recipe, dict[str, Any]] = {
-    "robust": {name: robust for name, (robust, _) in _VALUES.items()},
-    "paper": {name: paper for name, (_, paper) in _VALUES.items()},
+# Aggregator -> its learning rate in the recipe robust.
+_RATES: dict[str, float] = {"transformer": 3e-5, "abmil": 3e-5, "wbcmil": 3e-5, "mean": 3e-4, "max": 3e-5}
+# The options that others follow, unless these are given too.
+DECIDING = ("recipe", "aggregator", "epochs")
+
+# Options of earlier versions -> what to do about them.
+_GONE = {
+    "least_share": "An epoch takes all cells of a patient, at most max_cells; leave it out.",
+    "fixed_epochs": "Give fixed_steps, or epochs: a member with too few patients to stop on trains all that are given.",
 }
+
+
+def _following(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that follow from given ones; nothing where a deciding one is refused by its own field."""
+    recipe, aggregator = given.get("recipe", "robust"), given.get("aggregator", "transformer")
+    if recipe not in get_args(Recipe) or aggregator not in get_args(AggregatorName):
+        return {}
+    row = {name: values[get_args(Recipe).index(recipe)] for name, values in _VALUES.items()}
+    row["learning_rate"] = row["learning_rate"] or _RATES[aggregator]
+    return row | ({"fixed_steps": 0} if "epochs" in given else {})
 
 
 class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -73,20 +88,23 @@ class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     mlp_width: PositiveInt = Field(2048, description="Hidden dimension of the transformer's MLPs.")
     classifier_width: PositiveInt = Field(128, description="Hidden dimension of the heads.")
 
-    epochs: PositiveInt = Field(150, description="Most epochs of a member.")
+    epochs: PositiveInt = Field(
+        150, description="Most epochs of a member; if given, one with too few patients to stop on trains all of them."
+    )
     patience: PositiveInt = Field(25, description="Stop when validation loss has not fallen for so many epochs.")
-    fixed_epochs: PositiveInt = Field(20, description="Epochs of a member with too few patients to stop on.")
-    learning_rate: PositiveFloat = Field(3e-5, le=1, description="Of AdamW (paper: 5e-5).")
+    fixed_steps: NonNegativeInt = Field(
+        150, description="Steps of a member with too few patients to stop on; 0: all epochs."
+    )
+    learning_rate: PositiveFloat = Field(3e-5, le=1, description="Of AdamW, by aggregator (paper: 5e-5).")
     weight_decay: NonNegativeFloat = Field(0.01, description="Of AdamW.")
     schedule: Literal["constant", "cosine"] = Field("cosine", description="Learning rate after the warm-up.")
-    warmup_epochs: NonNegativeInt = Field(5, description="Epochs in which the learning rate rises.")
+    warmup_epochs: NonNegativeInt = Field(
+        5, description="Epochs in which the learning rate rises; at most a quarter of all."
+    )
     batch_size: PositiveInt = Field(8, description="Patients at once.")
     accumulate: PositiveInt = Field(1, description="Batches a step of the optimizer; for small memories.")
     clip: PositiveFloat = Field(1.0, description="Largest norm of a step's gradient.")
     max_cells: PositiveInt = Field(500, description="Most cells of a patient in an epoch, sampled again each time.")
-    least_share: float = Field(
-        0.5, gt=0, le=1, description="An epoch takes a random share of a patient's cells, at least this one."
-    )
     dropout: float = Field(0.1, ge=0, lt=1, description="In the layers and heads, while training.")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Of the cross entropy, while training.")
     balance: Literal["none", "weights", "sampling"] = Field(
@@ -119,13 +137,11 @@ class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _filled_by_the_recipe(cls, values: Any, handler: ModelWrapValidatorHandler[TrainOptions]) -> TrainOptions:
+    def _filled_in(cls, values: Any, handler: ModelWrapValidatorHandler[TrainOptions]) -> TrainOptions:
         if not isinstance(values, Mapping):
             return handler(values)
-        recipe = values.get("recipe", "robust")
-        row = RECIPES[recipe] if recipe in get_args(Recipe) else {}  # any other is refused by its own field
-        options = handler(row | dict(values))
-        options.model_fields_set.intersection_update(values)  # what the recipe filled in was not given
+        options = handler(_following(values) | dict(values))
+        options.model_fields_set.intersection_update(values)  # what was filled in was not given
         return options
 
     @model_validator(mode="after")
@@ -138,16 +154,17 @@ class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     @property
     def given(self) -> dict[str, Any]:
-        """The options that were given, without what the recipe filled in."""
+        """The options that were given, without what was filled in."""
         return {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
 
     @property
     def changed(self) -> dict[str, Any]:
-        """The options that differ from the recipe."""
-        recipe = TrainOptions(recipe=self.recipe)
+        """The fewest options that make the same: what differs from the defaults, and does not follow from that."""
+        default = TrainOptions()
+        decided = {n: getattr(self, n) for n in DECIDING if getattr(self, n) != getattr(default, n)}
+        followed = TrainOptions(**decided)
         fields = type(self).model_fields
-        different = {name: getattr(self, name) for name in fields if getattr(self, name) != getattr(recipe, name)}
-        return ({"recipe": self.recipe} if self.recipe != "robust" else {}) | different
+        return decided | {n: getattr(self, n) for n in fields if getattr(self, n) != getattr(followed, n)}
 
     def aggregator_options(self) -> AggregatorOptions:
         """Return the options of the aggregator: those that its kind has."""
@@ -178,6 +195,8 @@ def options_from(path: StrPath, given: TrainOptions | None = None) -> TrainOptio
         name = ".".join(map(str, first["loc"]))[:40] or "the options"
         if first["type"] == "extra_forbidden":
             known = ", ".join(TrainOptions.model_fields)
+            if name in _GONE:
+                raise TrainingRefused(f"{path}: {name!r} is an option of an earlier version. {_GONE[name]}") from error
             raise TrainingRefused(f"{path}: {name!r} is not an option of training; the options are {known}.") from error
         raise TrainingRefused(f"{path}: {name} {_shown(first['input'])}: {first['msg']}.") from error
 

@@ -152,6 +152,6 @@ def _encoders(features: Path | None, options: CompareOptions, chosen: TrainOptio
 
 def _changed(options: TrainOptions, **changes: Any) -> TrainOptions:
     try:
-        return TrainOptions.model_validate(options.model_dump() | changes)
+        return TrainOptions(**options.given | changes)
     except ValidationError as error:  # the transformer's width and heads, where another aggregator was chosen
         raise TrainingRefused(f"{error.errors()[0]['msg']}; change --width or --heads.") from error

@@ -30,7 +30,7 @@ from napari_caltomorph.plugin.train.view import Curves, TrainingControl
 from napari_caltomorph.plugin.widgets.task_row import Task
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
-from napari_caltomorph.training import RECIPES, FinishEarly, TrainProgress, training_folder
+from napari_caltomorph.training import DECIDING, FinishEarly, TrainOptions, TrainProgress, training_folder
 
 FOLDS = 2
 TINY = {"depth": 1, "width": 16, "heads": 2, "mlp_width": 16, "classifier_width": 8, "warmup_epochs": 1}
@@ -80,7 +80,7 @@ def read(qtbot: QtBot, setup: TrainSetup, bags: Path, **options: Any) -> None:
 
 
 def choose_tiny(setup: TrainSetup, epochs: int = 3, **options: Any) -> None:
-    setup.options.set(**(TINY | {"epochs": epochs, "fixed_epochs": epochs} | options))
+    setup.options.set(**(TINY | {"epochs": epochs} | options))
 
 
 def start(qtbot: QtBot, panel: TrainPanel, least_epochs: int = 1) -> None:
@@ -415,10 +415,36 @@ def test_a_recipe_brings_its_numbers_and_what_was_changed_stays(qtbot: QtBot) ->
     options.set(recipe="paper")
     chosen = options.options()
     assert chosen.changed == {"recipe": "paper", "dropout": 0.3}
-    assert chosen.learning_rate == RECIPES["paper"]["learning_rate"]
+    assert chosen.learning_rate == 5e-5
     assert options.section.button.text() == "▸ More options (1 changed)"
     options.set(recipe="robust")
     assert options.options().changed == {"dropout": 0.3}
+
+
+def test_rate_and_steps_follow_aggregator_and_epochs_as_in_the_terminal(qtbot: QtBot) -> None:
+    options = TrainOptionsForm()
+    qtbot.addWidget(options)
+    options.set(aggregator="mean")
+    assert options.options() == TrainOptions(aggregator="mean")
+    assert options.options().changed == {"aggregator": "mean"}
+    assert options.section.button.text() == "▸ More options (1 changed)"
+    options.set(epochs=60)
+    assert options.options() == TrainOptions(aggregator="mean", epochs=60)
+    options.set(learning_rate=0.002)
+    options.set(aggregator="transformer", epochs=150)
+    assert options.options() == TrainOptions(learning_rate=0.002)
+
+
+@pytest.mark.parametrize("last", [{"aggregator": "mean", "learning_rate": 3e-5}, {"epochs": 60, "fixed_steps": 150}])
+def test_options_equal_to_those_of_another_choice_are_there_again(qtbot: QtBot, last: dict[str, Any]) -> None:
+    options = TrainOptionsForm()
+    qtbot.addWidget(options)
+    options.set(**{name: value for name, value in last.items() if name in DECIDING})
+    options.set(**last)
+    options.remember()
+    again = TrainOptionsForm()
+    qtbot.addWidget(again)
+    assert again.options() == TrainOptions(**last)
 
 
 def test_what_was_chosen_last_is_there_again(qtbot: QtBot, setup: TrainSetup, bags: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 from qtpy.QtCore import QTimer, Signal
@@ -17,7 +18,7 @@ from napari_caltomorph.errors import CaltomorphError, ModelRefused, TrainingRefu
 from napari_caltomorph.jobs import TrainRequest, train_command
 from napari_caltomorph.plugin.cohort.encoding import CohortEncoding
 from napari_caltomorph.plugin.train.cohort import TrainCohort
-from napari_caltomorph.plugin.widgets.options_form import JobOptionsForm, OptionRefused, OptionsForm
+from napari_caltomorph.plugin.widgets.options_form import JobOptionsForm, OptionRefused
 from napari_caltomorph.plugin.widgets.parts import (
     ERROR,
     chooser_grid,
@@ -33,7 +34,7 @@ from napari_caltomorph.plugin.widgets.parts import (
 from napari_caltomorph.plugin.widgets.settings import choose_folder, last_training, preferences
 from napari_caltomorph.plugin.widgets.task_row import LatestJob
 from napari_caltomorph.storage import home
-from napari_caltomorph.training import RECIPES, TrainOptions, features_ready, training_folder
+from napari_caltomorph.training import DECIDING, TrainOptions, features_ready, training_folder
 
 # Features are counted when the name of their folder is complete.
 _COUNT_AFTER_MS = 400
@@ -127,7 +128,10 @@ class TrainSetup(QWidget):
 
 
 class TrainOptionsForm(JobOptionsForm):
-    """Recipe, epochs and hemoglobin are shown. A recipe sets its numbers; those that the user has changed stay."""
+    """Recipe, epochs and hemoglobin are shown.
+
+    Recipe, aggregator and epochs set the numbers that follow from them; those that the user has changed stay.
+    """
 
     def __init__(self) -> None:
         # Device and precision are chosen in napari's Preferences, for encoding, training and predicting alike.
@@ -139,7 +143,7 @@ class TrainOptionsForm(JobOptionsForm):
         shown = row_of(*self.shown.values(), stretch=self.shown.values())
         target = row_of(QLabel("Target: diagnosis, and"), self.hemoglobin)
         column_of(self, target, shown, self.section, stretch=(self.section,))
-        self._recipe = TrainOptions().recipe
+        self._decided: dict[str, Any] = {}
         self._restore()
 
     def options(self) -> TrainOptions:
@@ -163,27 +167,29 @@ class TrainOptionsForm(JobOptionsForm):
             last = TrainOptions(**json.loads(str(last_training().value("options", "{}"))))
         except (ValueError, TypeError):  # options of another version
             last = TrainOptions()
-        self.set(recipe=last.recipe)
+        self.set(**last.model_dump(include=set(DECIDING)))
         self.hemoglobin.setChecked(last.hemoglobin)
         self.set(**last.model_dump())
 
     def _on_changed(self) -> None:
-        recipe = self.shown["recipe"].values()["recipe"]
-        if recipe != self._recipe:
-            before, self._recipe = RECIPES[self._recipe], recipe
-            options = TrainOptions(recipe=recipe)
-            self.section.defaults = {name: getattr(options, name) for name in self.section.defaults}
-            self.more.set({n: v for n, v in RECIPES[recipe].items() if _is_still(self.more, n, before[n])})
+        default = TrainOptions()
+        chosen = {name: self.value(name) for name in DECIDING}
+        decided = {name: value for name, value in chosen.items() if value != getattr(default, name)}
+        if decided != self._decided:
+            before, after = TrainOptions(**self._decided), TrainOptions(**decided)
+            self._decided = decided
+            followed = {name: getattr(after, name) for name in self.section.defaults if name not in DECIDING}
+            self.section.defaults |= followed
+            self.more.set({n: v for n, v in followed.items() if self._is_still(n, getattr(before, n))})
             self.section.count_changed()
         super()._on_changed()
 
-
-def _is_still(form: OptionsForm, name: str, value: object) -> bool:
-    """Whether an option still has a value."""
-    try:
-        return bool(form.values()[name] == value)
-    except OptionRefused:
-        return False
+    def _is_still(self, name: str, value: object) -> bool:
+        """Whether an option still has a value."""
+        try:
+            return bool(self.value(name) == value)
+        except OptionRefused:
+            return False
 
 
 class ModelPlace(QWidget):

@@ -58,7 +58,7 @@ class OptionsForm(QWidget):
 
     def values(self) -> dict[str, Any]:
         """Return name -> value; raise `OptionRefused` for a text that is not a valid value of its option."""
-        return {name: self._value(name) for name in self._inputs}
+        return {name: self.value(name) for name in self._inputs}
 
     def set(self, values: Mapping[str, Any]) -> None:
         """Show these values; those of options that the form lacks are ignored."""
@@ -74,7 +74,8 @@ class OptionsForm(QWidget):
             return True
         return super().eventFilter(watched, event)
 
-    def _value(self, name: str) -> Any:
+    def value(self, name: str) -> Any:
+        """Return one value; raise as `values`."""
         field = self._fields[name]
         kind: Any = Annotated[field.annotation, field]
         try:
@@ -122,6 +123,9 @@ class JobOptionsForm(QWidget):
 
     def values(self) -> dict[str, Any]:
         return {name: value for form in self._forms for name, value in form.values().items()}
+
+    def value(self, name: str) -> Any:
+        return self.shown.get(name, self.more).value(name)
 
     def set(self, **values: Any) -> None:
         for form in self._forms:
