@@ -163,7 +163,19 @@ def _cell_shares(path: str | None, cells: tuple[str, ...]) -> dict[str, float]:
 
 
 def chosen_patients(cohort: Cohort, options: EvaluateOptions) -> Cohort:
-    """Return a cohort of the patients to evaluate; `EvaluationRefused` where there are none."""
+    """Return a cohort of the patients to evaluate.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    options : EvaluateOptions
+        Of them, `split` chooses the patients.
+
+    Raises
+    ------
+    EvaluationRefused
+        There are none.
+    """
     if options.split == "extended":
         return extended_test_set(cohort)
     if not len(cohort):
