@@ -255,9 +255,10 @@ def _show_undefined(evaluation: Evaluation) -> None:
         for name, metric in one.numbers.items():
             if not metric.is_defined:
                 reasons.setdefault(metric.remark, []).append(f"{one.name} {CLASS_METRICS[name].name}")
-    overall = evaluation.hemoglobin[0].numbers["mae"]
-    if not overall.is_defined:
-        reasons.setdefault(overall.remark, []).append("hemoglobin")
+    overall = evaluation.hemoglobin[0].numbers
+    for name, shown in (("mae", "hemoglobin"), ("in_interval", "hemoglobin in its interval")):
+        if not overall[name].is_defined:
+            reasons.setdefault(overall[name].remark, []).append(shown)
     for reason, names in reasons.items():
         say(f"- Undefined, {reason}: {', '.join(names)}.")
     for name in ("ece", "malignant_ece"):

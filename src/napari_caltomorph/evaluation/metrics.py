@@ -207,7 +207,13 @@ def _in_interval(
     error = evaluated.provenance.hemoglobin_error
     if error is None or evaluated.options.out_of_fold:
         none = np.zeros(len(measured), dtype=bool)
-        return none, none, "its error is not known" if error is None else "these patients set it: see the model card"
+        return (
+            none,
+            none,
+            "its error is not known"
+            if error is None
+            else "these patients set the interval (its coverage is in the model card)",
+        )
     limits = np.array([error.around(one) for one in predicted]).reshape(-1, 2)
     is_covered = (limits[:, 0] <= measured) & (measured <= limits[:, 1])
     return is_covered, ~evaluated.is_outside_domain, "no such patient in the training domain"
