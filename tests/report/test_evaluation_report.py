@@ -86,7 +86,9 @@ def test_hemoglobin_screening_and_prevalence_are_in_the_report(evaluation, page)
     assert f"{1 - here.fdr.value:.0%} this cohort {point.fdr.value:.3f}" in page.text
     without = here.fdr_without_healthy
     assert f"if all were punctured: {without.shown()}" in page.text
-    assert f"{point.fdr_without_healthy.value:.3f} {without.value:.3f}" in page.text
+    rate = point.fdr_at(1 - without.value, healthy=False)
+    assert rate.value == pytest.approx(point.fdr_without_healthy.value)
+    assert f"{rate.value:.3f} {rate.low:.3f} to {rate.high:.3f} {without.value:.3f}" in page.text
     assert f"Missed: {', '.join(point.missed)}." in page.text
 
 
