@@ -154,6 +154,7 @@ def test_a_fall_that_is_not_shown_is_no_promise(low, traits, word):
         traits_alone={"borders": Estimate(value=traits, low=traits, high=traits)},
     )
     assert word in found.in_short(Estimate(value=0.95))
+    assert "in other laboratories" in found.in_short(Estimate(value=0.95))
     assert "0.500" in found.in_short(Estimate(value=0.95))
     assert found.expected.high <= 0.8
 

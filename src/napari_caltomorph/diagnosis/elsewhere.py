@@ -82,14 +82,13 @@ class Elsewhere(FrozenModel):
         """
         if self.expected is None or self.fall is None or self.out_of_fold is None:
             return ""
-        start = (
-            f"With classes equally frequent, balanced accuracy is {self.out_of_fold.value:.3f} out of fold; in other"
-        )
+        known = f"{self.out_of_fold.value:.3f} out of fold"
+        start = f"With classes equally frequent, balanced accuracy is {known}; in other laboratories"
         if self.fall.low is not None and self.fall.low > 0:
             return f"{start} expect {self.expected}"
         low = self.expected.value if self.expected.low is None else self.expected.low
-        doubt = "which proves little, as images alone tell the classes" if self.shortcut(auroc) else ""
-        return f"{start} {low:.3f} is not excluded; no fall is shown{', ' * bool(doubt)}{doubt}"
+        doubt = ", which proves little, as images alone tell the classes" if self.shortcut(auroc) else ""
+        return f"{start} {low:.3f} is not excluded; no fall is shown{doubt}"
 
     def in_words(self, auroc: Estimate | None) -> Iterator[str]:
         """Yield the estimate as sentences; `auroc` is that of the members out of fold."""
