@@ -41,15 +41,15 @@ BOTH = {"false_frequency", "unpoisoned_multi_concept"}
 # Name -> what differs from these, the tests that it passes, and some that it fails.
 AGGREGATORS: dict[str, tuple[dict[str, Any], set[str], set[str]]] = {
     # It may learn that a bag is negative because of a cell, so it learns the poison.
-    "cls": ({}, BOTH, {"single_concept"}),
+    "cls": ({"epochs": 20}, BOTH, {"single_concept"}),
     "mean of tokens": ({"pooling": "mean"}, BOTH, set()),
-    "abmil": ({"aggregator": "abmil", "learning_rate": 1e-2, "epochs": 60}, {"unpoisoned_multi_concept"}, set()),
+    "abmil": ({"aggregator": "abmil", "learning_rate": 1e-2, "epochs": 80, "dropout": 0}, BOTH, set()),
     "wbcmil": ({"aggregator": "wbcmil"}, BOTH, set()),
     # No negative training bag is without poison, so its absence is learned as a sign of a positive, and outweighs the
     # concepts on the test bags, which show it the other way round.
     "mean": ({"aggregator": "mean"}, BOTH, {"multi_concept"}),
-    # Sees the largest values only. A is below the background; B hides A, so the absence of A is not seen.
-    "max": ({"aggregator": "max"}, {"single_concept"}, {*BOTH, "multi_concept"}),
+    # Sees the largest values only, and one concept is below the background.
+    "max": ({"aggregator": "max"}, {"single_concept"}, {"false_frequency"}),
 }
 CASES = [(name, test) for test in LIMITS for name, (_, *some) in AGGREGATORS.items() if test in set().union(*some)]
 
