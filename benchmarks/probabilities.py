@@ -22,7 +22,6 @@ docs/benchmarks.md has one run.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -141,8 +140,7 @@ def area_through_the_terminal(cohort: Path, aggregator: str, seed: int) -> str:
         flags = ("--min-cells", 1, "--folds", 2)
         terminal("train", cohort, "--out", model, "--aggregator", aggregator, "--seed", seed, *flags)
         terminal("evaluate", cohort, "--model", model, "--out", results, "--numbers-only", *flags)
-        found = json.loads((results / "evaluation.json").read_text("utf-8"))
-    return f"{found['headline']['malignant_auroc']['value']:.3f}"
+        return f"{Evaluation.load(results).headline['malignant_auroc'].value:.3f}"
 
 
 def terminal(*words: object) -> None:
