@@ -21,7 +21,7 @@ TINY = {
     "heads": 2,
     "mlp-width": 16,
     "classifier-width": 8,
-    "fixed-epochs": 2,
+    "epochs": 2,
     "learning-rate": 0.003,
     "device": "cpu",
     "precision": "float32",
@@ -113,7 +113,7 @@ def test_options_come_from_a_file_too(run, cohort, tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent to all processes of a console")
 def test_ctrl_c_keeps_what_is_done(run, cohort, tmp_path):
     out = tmp_path / "out"
-    arguments = words(cohort, out, "--what", "sizes", "--shares", "0.5", **{"fixed-epochs": 150})
+    arguments = words(cohort, out, "--what", "sizes", "--shares", "0.5", **{"epochs": 150})
     process = subprocess.Popen(
         [sys.executable, "-m", "napari_caltomorph.cli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

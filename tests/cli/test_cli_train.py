@@ -12,7 +12,7 @@ from tests.training.factories import write_cohort
 
 TINY = (
     *("--depth", "1", "--width", "16", "--heads", "2", "--mlp-width", "16", "--classifier-width", "8"),
-    *("--epochs", "3", "--fixed-epochs", "3", "--device", "cpu", "--precision", "float32"),
+    *("--epochs", "3", "--device", "cpu", "--precision", "float32"),
 )
 
 
