@@ -11,10 +11,11 @@ from safetensors.numpy import save_file
 from tests.training.factories import tiny
 
 from napari_caltomorph.errors import TrainingRefused
-from napari_caltomorph.training import FoldHistory
+from napari_caltomorph.training import FoldHistory, TrainOptions
 from napari_caltomorph.training.compare import _read
 from napari_caltomorph.training.folder import begin_or_resume
 from napari_caltomorph.training.members import FoldCheckpoint
+from napari_caltomorph.training.variants import Variant
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,8 @@ def test_a_result_of_a_variant_with_other_folds_is_refused(tmp_path, changes):
     }
     path = tmp_path / "mean.json"
     path.write_text(json.dumps(result))
-    assert _read(path).folds == (0, 1)
+    variant = Variant("aggregator", "mean", TrainOptions())
+    assert _read(path, variant).folds == (0, 1)
     path.write_text(json.dumps(result | changes))
     with pytest.raises(TrainingRefused, match=r"mean\.json .*remove it"):
-        _read(path)
+        _read(path, variant)

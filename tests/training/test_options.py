@@ -40,8 +40,8 @@ def test_the_learning_rate_follows_the_aggregator():
 
 def test_epochs_that_are_given_are_not_replaced_by_a_number_of_steps():
     for epochs in (60, TrainOptions().epochs):
-        assert TrainOptions(epochs=epochs).fixed_steps == 0
-    assert TrainOptions(epochs=60, fixed_steps=30).fixed_steps == 30
+        assert TrainOptions(epochs=epochs).least_steps == 0
+    assert TrainOptions(epochs=60, least_steps=30).least_steps == 30
     assert TrainOptions(epochs=60).changed == {"epochs": 60}
 
 
@@ -52,7 +52,7 @@ def test_epochs_that_are_given_are_not_replaced_by_a_number_of_steps():
             "recipe": st.sampled_from(["robust", "paper"]),
             "aggregator": st.sampled_from(get_args(AggregatorName)),
             "epochs": st.sampled_from([60, 150]),
-            "fixed_steps": st.sampled_from([0, 140, 500]),
+            "least_steps": st.sampled_from([0, 140, 500]),
             "learning_rate": st.sampled_from([3e-5, 5e-5, 1e-3]),
         },
     )
@@ -124,7 +124,7 @@ def test_a_file_of_options_that_is_damaged_or_does_harm_is_refused_in_a_short_se
     assert len(str(error.value)) < 900  # where an option is unknown, all are listed
 
 
-@pytest.mark.parametrize(("option", "fix"), [("least_share", "leave it out"), ("fixed-epochs", "fixed_steps")])
+@pytest.mark.parametrize(("option", "fix"), [("least_share", "leave it out"), ("fixed-epochs", "least_steps")])
 def test_an_option_of_an_earlier_version_is_refused_with_what_to_do(tmp_path, option, fix):
     (tmp_path / "old.yaml").write_text(f"{option}: 1")
     with pytest.raises(TrainingRefused, match=rf"old\.yaml.*earlier version.*{fix}"):

@@ -20,6 +20,8 @@ from napari_caltomorph.training.options import TrainOptions
 # Validation on fewer patients than these stops by chance: one patient more or less is then several per cent.
 LEAST_VALIDATION = 30
 LEAST_OF_A_CLASS = 5
+# Of a member without validation patients: the more patients it has, the more steps it needs.
+FIXED_EPOCHS = 20
 # The inner validation patients of a member are one of so many parts.
 _PARTS = 7
 
@@ -39,9 +41,9 @@ class MemberSplit:
 
     def epochs(self, options: TrainOptions) -> int:
         """Return the most epochs of the member; without validation patients it takes all of them."""
-        if len(self.validation) or not options.fixed_steps:
+        if len(self.validation) or not options.least_steps:
             return self.paced(options.epochs)
-        return -(-options.fixed_steps // self.steps_per_epoch(options))
+        return max(-(-options.least_steps // self.steps_per_epoch(options)), self.paced(FIXED_EPOCHS))
 
     def paced(self, epochs: int) -> int:
         """Return how many epochs of this member are so many of `TrainOptions`."""
@@ -93,8 +95,8 @@ def _split(bags: LabelledBags, fold: int, options: TrainOptions) -> MemberSplit:
     smallest = counts[np.unique(bags.classes[others])].min()
     if len(validation) >= LEAST_VALIDATION and smallest >= LEAST_OF_A_CLASS:
         return MemberSplit(fold, np.setdiff1d(others, validation), validation, own)
-    steps = options.fixed_steps
-    duration = f"{steps} steps, rounded up to whole epochs" if steps else f"all {options.epochs} epochs"
+    steps = options.least_steps
+    duration = f"{FIXED_EPOCHS} epochs, and at least {steps} steps" if steps else f"all {options.epochs} epochs"
     note = (
         f"Members with too few patients to stop on ({LEAST_VALIDATION}, and {LEAST_OF_A_CLASS} of each class, are "
         f"needed) train {duration}."

@@ -45,8 +45,6 @@ _VALUES: dict[str, tuple[Any, Any]] = {
     "batch_size": (8, 8),
     "patience": (25, 20),
     "dropout": (0.1, 0.0),
-    "label_smoothing": (0.0, 0.0),
-    "balance": ("weights", "none"),
     "scaling": ("standardise", "none"),
 }
 # Aggregator -> its learning rate in the recipe robust.
@@ -57,7 +55,7 @@ DECIDING = ("recipe", "aggregator", "epochs")
 # Options of earlier versions -> what to do about them.
 _GONE = {
     "least_share": "An epoch takes all cells of a patient, at most max_cells; leave it out.",
-    "fixed_epochs": "Give fixed_steps, or epochs: a member with too few patients to stop on trains all that are given.",
+    "fixed_epochs": "Give least_steps, or epochs: a member with too few patients to stop on trains all that are given.",
 }
 
 
@@ -68,7 +66,7 @@ def _following(given: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     row = {name: values[get_args(Recipe).index(recipe)] for name, values in _VALUES.items()}
     row["learning_rate"] = row["learning_rate"] or _RATES[aggregator]
-    return row | ({"fixed_steps": 0} if "epochs" in given else {})
+    return row | ({"least_steps": 0} if "epochs" in given else {})
 
 
 class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -92,8 +90,8 @@ class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         150, description="Most epochs of a member; if given, one with too few patients to stop on trains all of them."
     )
     patience: PositiveInt = Field(25, description="Stop when validation loss has not fallen for so many epochs.")
-    fixed_steps: NonNegativeInt = Field(
-        150, description="Steps of a member with too few patients to stop on; 0: all epochs."
+    least_steps: NonNegativeInt = Field(
+        150, description="A member with too few patients to stop on trains 20 epochs, and so many steps; 0: all epochs."
     )
     learning_rate: PositiveFloat = Field(3e-5, le=1, description="Of AdamW, by aggregator (paper: 5e-5).")
     weight_decay: NonNegativeFloat = Field(0.01, description="Of AdamW.")
@@ -108,7 +106,7 @@ class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     dropout: float = Field(0.1, ge=0, lt=1, description="In the layers and heads, while training.")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Of the cross entropy, while training.")
     balance: Literal["none", "weights", "sampling"] = Field(
-        "weights", description="Rare classes weigh more, or are sampled more often."
+        "none", description="Rare classes weigh more, or are sampled more often; outputs are at the natural shares."
     )
     scaling: Literal["none", "standardise"] = Field(
         "standardise", description="Features as they are, or with mean 0 and standard deviation 1; saved in the model."

@@ -435,7 +435,7 @@ def test_rate_and_steps_follow_aggregator_and_epochs_as_in_the_terminal(qtbot: Q
     assert options.options() == TrainOptions(learning_rate=0.002)
 
 
-@pytest.mark.parametrize("last", [{"aggregator": "mean", "learning_rate": 3e-5}, {"epochs": 60, "fixed_steps": 150}])
+@pytest.mark.parametrize("last", [{"aggregator": "mean", "learning_rate": 3e-5}, {"epochs": 60, "least_steps": 150}])
 def test_options_equal_to_those_of_another_choice_are_there_again(qtbot: QtBot, last: dict[str, Any]) -> None:
     options = TrainOptionsForm()
     qtbot.addWidget(options)
