@@ -7,8 +7,8 @@ Sections, each a table; --only names some:
 - malignancy: models trained by the defaults on cohorts with 5 to 80 % malignant patients, evaluated on others of the
   same kind. Patients are synthetic features of all eight classes; with --cells-by-type (real cells, a folder a type,
   e.g. of Acevedo et al. 2020) also bags of such cells, of two classes: malignant from 5 % of immature granulocytes on.
-  No cell is in a training and in a test patient, or in two folds. Next to the defaults, the same models without the
-  shift to the training prevalence: probabilities as if classes were equally frequent.
+  No cell is in a training and in a test patient, or in two folds. Next to the defaults, models of a balanced training
+  (rare classes weigh more), with and without the shift of their logits to the training prevalence.
 - unit-tests: the tests of Raff and Holt (2023) for multiple-instance learning, for every aggregator, through the
   commands `caltomorph train` and `evaluate` with their defaults.
 - hemoglobin: how many measured values are within the interval that is shown with an estimate, by what was measured.
@@ -55,7 +55,7 @@ Draw = Callable[[int, str, float], Iterable[Bag]]
 
 
 def malignancy(args: argparse.Namespace) -> None:
-    """Print how far malignancy is a probability, at several prevalences: of the defaults, and without the shift."""
+    """Print how far malignancy is a probability, at several prevalences: of the defaults, and of balance."""
     draws: dict[str, Draw] = {"synthetic, 8 classes": partial(synthetic_bags, cells=args.cells)}
     if args.cells_by_type is not None:
         encoder = load_encoder(EncodeOptions(encoder=args.encoder))
@@ -65,19 +65,20 @@ def malignancy(args: argparse.Namespace) -> None:
     for name, draw in draws.items():
         for prevalence in args.prevalences:
             bags = [*draw(args.patients, "train", prevalence), *draw(args.test_patients, "test", prevalence)]
-            for row in with_and_without_shift(bags):
+            for row in defaults_and_balance(bags):
                 print(f"| {name} | {prevalence:.0%} | {row} |", flush=True)
 
 
-def with_and_without_shift(bags: Iterable[Bag]) -> Iterator[str]:
-    """Train by the defaults; yield the row of the model, and that of the model without its shift."""
-    start = time.process_time()
+def defaults_and_balance(bags: Iterable[Bag]) -> Iterator[str]:
+    """Train by the defaults, and in balance; yield the rows of both models, and of the latter without its shift."""
     with tempfile.TemporaryDirectory() as scratch:
         cohort = read_cohort(write_cohort(bags, Path(scratch) / "cohort"), READ)
-        ensemble = train(cohort, None)
-        seconds = time.process_time() - start
-        for kind, one in (("defaults", ensemble), ("without the shift", unshifted(ensemble))):
-            yield f"{kind} | {numbers(evaluate(one, cohort))} | {seconds:.0f} s"
+        for kind, options in (("defaults", TrainOptions()), ("balanced", TrainOptions(balance="weights"))):
+            start = time.process_time()
+            ensemble = train(cohort, None, options)
+            seconds = time.process_time() - start
+            yield f"{kind} | {numbers(evaluate(ensemble, cohort))} | {seconds:.0f} s"
+        yield f"{kind}, without the shift | {numbers(evaluate(unshifted(ensemble), cohort))} | "
 
 
 def unshifted(ensemble: Ensemble) -> Ensemble:
