@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from tests.diagnosis.factories import RECORD
 
 from napari_caltomorph.diagnosis import Prediction, PredictOptions, Prevalence
 from napari_caltomorph.diagnosis.calibration import Calibration
+from napari_caltomorph.diagnosis.elsewhere import Estimate
 from napari_caltomorph.diagnosis.model_card import model_card
-from napari_caltomorph.diagnosis.model_file import Threshold
+from napari_caltomorph.diagnosis.model_file import OutOfFold, Threshold
 from napari_caltomorph.errors import ModelRefused
 from napari_caltomorph.explanation.changed_bags import what_if
 from napari_caltomorph.explanation.trust import trust
@@ -144,3 +146,11 @@ def test_where_probabilities_hold_is_read_from_the_description(make_ensemble, ma
         assert ("equally common" in card) == expected.of_equal_classes
         assert "only the shares differ" in card
         assert ensemble.description.prevalence_at(0.1) == expected.at(0.1)
+
+
+@pytest.mark.parametrize(("low", "high", "said"), [(-0.1, -0.02, "low"), (0.02, 0.1, "high"), (-0.1, 0.02, "")])
+def test_malignancy_that_is_wrong_on_average_is_said(low, high, said):
+    bias = Estimate(value=(low + high) / 2, low=low, high=high)
+    record = RECORD.model_copy(update={"out_of_fold": OutOfFold(pooled={"malignancy_bias": bias})})
+    assert bool(record.biased) == bool(said)
+    assert f"too {said}" in "".join(record.remarks) or not said

@@ -101,7 +101,19 @@ class TrainingRecord(FrozenModel):
     @property
     def remarks(self) -> tuple[str, ...]:
         """The notes, after what is wrong with the members."""
-        return (*([f"{self.unfinished}."] if self.unfinished else []), *self.notes)
+        return (*(f"{problem}." for problem in (self.unfinished, self.biased) if problem), *self.notes)
+
+    @property
+    def biased(self) -> str:
+        """How malignancy is wrong on average, as a sentence without its point; empty where its interval includes 0."""
+        bias = self.out_of_fold.pooled.get("malignancy_bias")
+        if bias is None or bias.low is None or bias.high is None or bias.low <= 0 <= bias.high:
+            return ""
+        side = "high" if bias.value > 0 else "low"
+        return (
+            f"Out of fold, malignancy is too {side} by {abs(bias.value):.2f} on average "
+            f"({bias.low:+.2f} to {bias.high:+.2f}): it ranks patients, and is not their probability"
+        )
 
     @property
     def stops_on_own_fold(self) -> bool:
