@@ -34,6 +34,24 @@ def test_the_card_has_the_coverage_of_hemoglobin_by_measured_value(make_ensemble
     assert "| 10 and more | 20 | -2.0 to +2.0 | - |" in card
 
 
+def test_bands_of_too_few_patients_are_named_instead_of_claimed(make_ensemble):
+    def error(below, above):
+        bands = (
+            ErrorBand(start=None, end=8, low=-3, high=3, patients=below),
+            ErrorBand(start=8, end=None, low=-3, high=3, patients=above),
+        )
+        return ErrorInterval(level=0.9, low=-3, high=3, patients=below + above, bands=bands)
+
+    few, enough = error(18, 60), error(19, 60)
+    card = model_card(make_ensemble(hemoglobin=HemoglobinTarget(error=few)).description)
+    for text in (few.in_words(11), card):
+        assert "too few" in text.lower()
+        assert "measured below 8" in text
+        assert "alike" not in text
+    assert "too few" not in enough.in_words(11)
+    assert "alike" in enough.in_words(11)
+
+
 def test_a_constant_error_is_sealed_and_saved_as_before(make_ensemble, make_features):
     description = make_ensemble().description
     error = description.hemoglobin.error

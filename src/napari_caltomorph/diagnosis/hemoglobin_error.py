@@ -77,9 +77,17 @@ class ErrorInterval(FrozenModel):
         allowed = [(low, high) for low, high in (band.limits(estimate) for band in self.bands) if low <= high]
         return min([estimate, *(low for low, _ in allowed)]), max([estimate, *(high for _, high in allowed)])
 
+    @property
+    def joined(self) -> str:
+        """Bands of too few patients for bounds of their own, in words: they have those of their neighbours too."""
+        least = 2 / (1 - self.level) - 1 - 1e-9
+        return " and ".join(band_name(band.start, band.end) for band in self.bands if band.patients < least)
+
     def in_words(self, estimate: float) -> str:
         """Return the interval as the error that it is, with what it is known from."""
         low, high = self.around(estimate)
         alike = ", at low and at high values alike" if self.bands else ""
+        if self.joined:
+            alike = f"; too few of them measured {self.joined} to know whether it is larger there"
         who = own_fold_patients(self.patients, self.stopped_training)
         return f"{low:.1f} to {high:.1f} measured, if the error is as for {self.level:.0%} of {who}{alike}"

@@ -180,12 +180,15 @@ def _hemoglobin_bands(model: ModelDescription) -> str:
     ]
     who = own_fold_patients(error.patients, error.stopped_training)
     heads = ["measured, g/dl", "patients", f"measured minus estimated, {error.level:.0%}", "in their interval (95 %)"]
+    joined = ""
+    if error.joined:
+        joined = f"\nToo few were measured {error.joined}: their neighbours' errors are included there.\n"
     return f"""
 ## Hemoglobin's interval
 
 It contains each value that the errors of patients with such a measured value allow, known from {who}. The last
 column is cross-validated: the patients of other folds set the interval.
-
+{joined}
 {_table(heads, rows)}
 """
 
