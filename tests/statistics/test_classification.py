@@ -157,3 +157,14 @@ def test_confusion_is_that_of_scikit_learn(pairs):
     assert result.sum() == len(pairs)
     if pairs:
         np.testing.assert_array_equal(result, confusion_matrix(truth, predicted, labels=range(4)))
+
+
+def test_classes_of_one_patient_do_not_narrow_the_interval_of_macro_auroc():
+    rng = np.random.default_rng(1)
+    classes = np.array([0] * 10 + [1, 2])
+    probabilities = rng.dirichlet(np.ones(3), size=12)
+    areas = class_metrics(classes, probabilities)["auroc"].values()
+    macro = classification_metrics(classes, probabilities, np.array([False, True, True]))["macro_auroc"]
+    # Nothing is known of how areas of one patient vary together, so their bounds are averaged as they are
+    assert macro.low == pytest.approx(np.mean([area.low for area in areas]))
+    assert macro.high == pytest.approx(np.mean([area.high for area in areas]))

@@ -55,9 +55,9 @@ def macro_auroc(classes: NDArray[np.integer], probabilities: NDArray[np.floating
     -----
     The bounds of the classes are put together (MOVER; Zou and Donner, Stat. Med. 27, 2008). A patient takes part in the
     areas of all classes, so these are correlated, by DeLong's covariance (Biometrics 44, 1988). Negative correlations
-    are taken as 0, which can only widen the interval.
+    are taken as 0, which can only widen the interval; those of a class of one patient are not known, and taken as 1.
     """
-    present = np.unique(classes)
+    present, sizes = np.unique(classes, return_counts=True)
     areas = [area for c in present if (area := auroc(classes == c, probabilities[:, c])) is not None]
     if not areas:
         return None
@@ -68,6 +68,7 @@ def macro_auroc(classes: NDArray[np.integer], probabilities: NDArray[np.floating
     spread = np.sqrt(np.diag(covariance))
     both = np.outer(spread, spread)
     correlation = np.divide(covariance, both, out=np.zeros_like(both), where=both > 1e-15).clip(min=0)
+    correlation[(sizes == 1) | (sizes == 1)[:, None]] = 1
     np.fill_diagonal(correlation, 1)
     below, above = ((side @ correlation @ side) ** 0.5 / len(areas) for side in (value - low, high - value))
     mean = float(value.mean())
