@@ -51,6 +51,7 @@ def test_a_cohort_becomes_a_model_with_card_curves_and_honest_numbers(run, words
     assert "Out-of-fold: single members, not the ensemble." in out
     assert "balanced accuracy" in out
     assert "optimistic" not in out
+    assert out.count("patients.csv: id = ") == 1, "said before the training, and not again after it"
     assert not (tmp_path / "model.training").exists()
     assert run("models", "show", model).code == 0
 

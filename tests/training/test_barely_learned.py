@@ -18,7 +18,7 @@ def test_a_member_that_was_trained_too_little_is_named_in_the_card(few, changes,
     notes = [note for note in description.training.notes if "barely moved" in note]
     assert bool(notes) == is_named
     if is_named:
-        assert all(word in notes[0] for word in ("fold 1, 2, 3", "--epochs", "--learning-rate"))
+        assert all(word in notes[0] for word in ("folds 1, 2, 3", "--epochs", "--learning-rate"))
         assert notes[0] in model_card(description)
 
 

@@ -195,6 +195,8 @@ def test_train_records_the_estimate_and_a_resumed_one_the_same(with_images, tmp_
     assert training.elsewhere.out_of_fold.value == pytest.approx(training.out_of_fold.pooled["balanced_accuracy"].value)
     card = (tmp_path / "model" / "README.md").read_text("utf-8")
     assert all(sentence in card for sentence in training.elsewhere_in_words)
+    assert set(training.elsewhere_in_brief) < set(training.elsewhere_in_words)
+    assert f"{training.elsewhere_in_short}." in training.elsewhere_in_brief
     steps = [one for one in seen if isinstance(one, TrainProgress)]
     assert {(one.is_elsewhere, one.folds) for one in steps} == {(False, 2), (True, 4)}
     assert plan_training(cohort, features, tiny()).steps == steps[-1].total == steps[-1].done

@@ -112,7 +112,7 @@ def train(
     request = TrainRequest(found, features, out, options, resume, encoding if encode_missing else None)
     with progress_bar() as progress:
         trained = train_model(request, progress=progress)
-    _show(trained.description, out)
+    _show(trained.description, out, said=found.notes)
 
 
 def _show_plan(cohort: Cohort, features: Path | None, options: TrainOptions) -> None:
@@ -150,9 +150,10 @@ def _show_plan(cohort: Cohort, features: Path | None, options: TrainOptions) -> 
     say("Nothing was written.")
 
 
-def _show(description: ModelDescription, out: Path) -> None:
+def _show(description: ModelDescription, out: Path, said: tuple[str, ...]) -> None:
+    """Write how the training ended; notes that were `said` before it are not repeated."""
     training = description.training
-    folds = table("member", "patients", "epochs", "best", "stopped by", "train loss", "validation loss")
+    folds = table("member", "patients", "epochs", "best", "stopped by", "train\nloss", "validation\nloss")
     for number, fold in enumerate(training.folds, start=1):
         validation = f"{fold.validation_loss[fold.best_epoch - 1]:.3f}" if fold.validation_loss else "-"
         train_loss = f"{fold.train_loss[fold.best_epoch - 1]:.3f}"
@@ -165,10 +166,11 @@ def _show(description: ModelDescription, out: Path) -> None:
         numbers.add_row(*row)
     console.print(numbers)
     say(f"{training.out_of_fold_title}.")
-    for sentence in training.elsewhere_in_words:
+    for sentence in training.elsewhere_in_brief:
         say(sentence)
     say(f"The features are of {description.encoder.name or 'an encoder that they do not name'}.")
     for note in training.remarks:
-        say(f"- {note}")
+        if note not in said:
+            say(f"- {note}")
     say(f"\nTrained in {format_seconds(training.seconds)}; use it with `--model {out}`.")
     say_files([out / "README.md", out / "model.json"])

@@ -136,6 +136,13 @@ class TrainingRecord(FrozenModel):
         return "" if self.elsewhere is None else self.elsewhere.in_short(self._auroc)
 
     @property
+    def elsewhere_in_brief(self) -> tuple[str, ...]:
+        """The warning and the estimate, as sentences without how it was measured; all of them where there is none."""
+        if not self.elsewhere_in_short:
+            return self.elsewhere_in_words
+        return tuple(f"{one}." for one in (self.shortcut, self.elsewhere_in_short) if one)
+
+    @property
     def shortcut(self) -> str:
         """What the model may rest on instead of cells, as a warning without its full stop; empty where nothing is."""
         return "" if self.elsewhere is None else self.elsewhere.shortcut(self._auroc)

@@ -283,10 +283,11 @@ def barely_learned(bags: LabelledBags, split: MemberSplit, options: TrainOptions
 
 def little_learned(folds: Sequence[int]) -> str:
     """Return the sentence on members that barely learned; folds are counted from 1."""
+    where = f"{'fold' if len(folds) == 1 else 'folds'} {', '.join(map(str, folds))}"
     return (
-        f"The training loss in fold {', '.join(map(str, folds))} barely moved: it is above {LEARNED:.0%} of the loss "
-        "of knowing the classes' shares only. Train longer (--epochs) or with a larger --learning-rate; where that "
-        "does not help, the features do not tell these classes apart."
+        f"The training loss barely moved ({where}): it is above {LEARNED:.0%} of the loss of knowing the classes' "
+        "shares only. Train longer (--epochs) or with a larger --learning-rate; where that does not help, the features "
+        "do not tell these classes apart."
     )
 
 
