@@ -188,9 +188,9 @@ def test_choices_are_remembered(open_panel: OpenPanel, tmp_path: Path) -> None:
     panel.models.device.setCurrentText("cpu")
     assert "as in" in panel.models.percent.text()
     assert panel.models.options().prevalence is None
-    panel.models.percent.setValue(2.5)
+    panel.models.percent.setValue(0.7)
     napari.settings._clear_plugin_settings_cache()
     napari.settings.get_plugin_settings(path_dir=tmp_path / "preferences")
     assert preferences().device == "cpu"
     assert panel.models.options().device == "cpu"
-    assert preferences().prevalence == open_panel()[1].models.options().prevalence == 0.025
+    assert preferences().prevalence == open_panel()[1].models.options().prevalence == 0.007

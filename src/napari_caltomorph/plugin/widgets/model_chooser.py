@@ -207,8 +207,13 @@ class ModelChooser(QWidget):
             device=self.device.currentText(),
             precision=stored.precision,
             weights=Path(stored.weights) if stored.weights else None,
-            prevalence=self.percent.value() / 100 or None if self._can_state else None,
+            prevalence=self._stated or None if self._can_state else None,
         )
+
+    @property
+    def _stated(self) -> float:
+        """The prevalence that is shown, 0 for none: 0.7 % is exactly the 0.007 of a prediction in the terminal."""
+        return round(self.percent.value() / 100, 6)
 
     @property
     def _can_state(self) -> bool:
@@ -253,8 +258,8 @@ class ModelChooser(QWidget):
         tip = f"{UNKNOWN}." if known is None else f"{PREVALENCE} {known.in_words}; {ASSUMPTION}."
         self.percent.setToolTip(f"<span>{plain(tip)}</span>")
 
-    def _on_percent(self, value: float) -> None:
-        preferences().prevalence = value / 100
+    def _on_percent(self) -> None:
+        preferences().prevalence = self._stated
         self.changed.emit()
 
     def _on_preferences(self, event: object = None) -> None:
