@@ -49,7 +49,8 @@ def test_a_table_and_a_figure_are_written_and_printed(run, cohort, tmp_path):
     code, output, err = run(*arguments)
     assert (code, err) == (0, "")
     table = pd.read_csv(out / "comparison.csv")
-    assert list(table["variant"]) == ["transformer, cls, depth 1", "abmil", "wbcmil", "mean", "max", "50 %", "100 %"]
+    others = ["abmil", "wbcmil", "concepts", "mean", "max", "50 %", "100 %"]
+    assert list(table["variant"]) == ["transformer, cls, depth 1", *others]
     assert (out / "comparison.png").read_bytes().startswith(b"\x89PNG")
     assert "balanced accuracy" in output
     row = table.set_index("variant").loc["abmil"]

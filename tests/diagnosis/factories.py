@@ -39,6 +39,7 @@ SMALL = {
     "transformer": {"depth": 3, "heads": 2, "width": 16, "mlp_width": 32},
     "abmil": {"width": 16, "attention_width": 12},
     "wbcmil": {"attention_width": 12},
+    "concepts": {"width": 16, "concepts": 8, "reference": 7},
     "mean": {},
     "max": {},
 }

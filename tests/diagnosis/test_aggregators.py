@@ -167,7 +167,7 @@ def test_scales_act_before_the_aggregator(make_member, kind, options):
     assert torch.allclose(scaled(member)(bag[None]).logits, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["abmil", "wbcmil"])
+@pytest.mark.parametrize("kind", ["abmil", "wbcmil", "concepts"])
 @pytest.mark.parametrize("cells", [1, 2, 300])
 def test_weights_of_a_bag_sum_to_one(make_member, kind, cells):
     _, attention = outputs_and_attention(make_member(kind=kind), bag_of(cells))

@@ -31,6 +31,22 @@ def test_all_but_reactive_and_healthy_are_malignant():
     assert benign == ["Reactive changes", "Healthy"]
 
 
+@pytest.mark.parametrize(
+    ("slugs", "expected"),
+    [
+        (["mds", "reactive_changes", "healthy"], "healthy"),
+        (["mds", "reactive_changes"], "reactive_changes"),
+        (["healthy", "mds"], "healthy"),
+        (["mds", "mpn"], None),
+        (["reactive_changes", "healthy"], None),
+    ],
+)
+def test_the_reference_class_is_the_last_that_is_not_malignant(slugs, expected):
+    whole = caltomorph_taxonomy()
+    taxonomy = Taxonomy(name="some", classes=tuple(whole.coarse(slug) for slug in slugs))
+    assert taxonomy.reference == (None if expected is None else slugs.index(expected))
+
+
 def test_colours_tell_the_classes_apart():
     assert len(set(caltomorph_taxonomy().colors)) == 8
 

@@ -172,7 +172,7 @@ def test_the_last_patients_of_an_epoch_are_trained_on_too(few, tmp_path):
     assert not are_same(before, after)
 
 
-@pytest.mark.parametrize("aggregator", ["transformer", "abmil", "wbcmil", "mean", "max"])
+@pytest.mark.parametrize("aggregator", ["transformer", "abmil", "wbcmil", "concepts", "mean", "max"])
 def test_neither_padding_nor_the_size_of_batches_changes_the_outputs_of_a_member(few, aggregator):
     bags, options = bags_of(few), tiny(aggregator=aggregator, hemoglobin=True)
     member = new_member(bags, member_split(bags, 0, options), options)

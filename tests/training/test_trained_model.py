@@ -180,7 +180,7 @@ def test_the_field_of_view_is_the_median_and_unknown_where_a_file_lacks_it(own, 
     assert train(cohort, None, tiny()).description.field_of_view_um == expected
 
 
-@pytest.mark.parametrize("aggregator", ["abmil", "wbcmil", "mean", "max"])
+@pytest.mark.parametrize("aggregator", ["abmil", "wbcmil", "concepts", "mean", "max"])
 def test_every_aggregator_is_trained_saved_and_loaded(few, tmp_path, aggregator):
     ensemble = train(read(few), None, tiny(aggregator=aggregator), out=tmp_path / "model")
     loaded = Ensemble.load(tmp_path / "model")

@@ -19,6 +19,7 @@ from napari_caltomorph.diagnosis.aggregators import (
     WbcmilAggregator,
     mlp,
 )
+from napari_caltomorph.diagnosis.concepts import ConceptsAggregator
 from napari_caltomorph.diagnosis.options import AggregatorOptions
 from napari_caltomorph.diagnosis.transformer import TransformerAggregator
 
@@ -26,6 +27,7 @@ AGGREGATORS: dict[str, type[Aggregator]] = {
     "transformer": TransformerAggregator,
     "abmil": AbmilAggregator,
     "wbcmil": WbcmilAggregator,
+    "concepts": ConceptsAggregator,
     "mean": MeanAggregator,
     "max": MaxAggregator,
 }

@@ -1,14 +1,15 @@
 """Options of a prediction, and of each kind of aggregator. No torch here: `model.json` is read without it.
 
 The options of an aggregator are a class in the union below and a row in `AGGREGATOR_OPTIONS`; its network is a class in
-`aggregators.py` or `transformer.py`, and a row in `member.AGGREGATORS`. As text, options describe the network.
+`aggregators.py`, `concepts.py` or `transformer.py`, and a row in `member.AGGREGATORS`. As text, options describe the
+network.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, Field, PositiveInt, field_validator, model_validator
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from napari_caltomorph.encoding.options import ComputeOptions
 from napari_caltomorph.storage import as_text
@@ -122,16 +123,40 @@ class MaxOptions(_Options):
         return "the largest value of each feature among the cells"
 
 
+class ConceptsOptions(_Options):
+    """Concepts found cell by cell, and classes that are called by their presence only."""
+
+    attention_kind: ClassVar[AttentionKind] = "weights"
+
+    kind: Literal["concepts"] = "concepts"
+    width: PositiveInt = Field(512, description="Hidden dimension of what reads a cell.")
+    concepts: PositiveInt = Field(32, description="Kinds of cells that are counted.")
+    reference: NonNegativeInt | None = Field(
+        None, description="Number of the class that is called where nothing is found; None: each needs evidence."
+    )
+
+    def __str__(self) -> str:
+        return f"counts of {self.concepts} concepts (width {self.width}), which only add to the evidence for a class"
+
+
 AggregatorOptions = Annotated[
-    TransformerOptions | AbmilOptions | WbcmilOptions | MeanOptions | MaxOptions, Field(discriminator="kind")
+    TransformerOptions | AbmilOptions | WbcmilOptions | ConceptsOptions | MeanOptions | MaxOptions,
+    Field(discriminator="kind"),
 ]
 
 AGGREGATOR_OPTIONS: dict[
-    str, type[TransformerOptions] | type[AbmilOptions] | type[WbcmilOptions] | type[MeanOptions] | type[MaxOptions]
+    str,
+    type[TransformerOptions]
+    | type[AbmilOptions]
+    | type[WbcmilOptions]
+    | type[ConceptsOptions]
+    | type[MeanOptions]
+    | type[MaxOptions],
 ] = {
     "transformer": TransformerOptions,
     "abmil": AbmilOptions,
     "wbcmil": WbcmilOptions,
+    "concepts": ConceptsOptions,
     "mean": MeanOptions,
     "max": MaxOptions,
 }

@@ -66,6 +66,15 @@ class Taxonomy(BaseModel, frozen=True, extra="forbid"):
         """(C,) which classes count as malignant (paper, section 2.4)."""
         return np.array([c.malignant for c in self.classes])
 
+    @property
+    def reference(self) -> int | None:
+        """Number of the class of patients in whom nothing is found; None where all classes or none are malignant.
+
+        It is the last that is not malignant: healthy comes after reactive changes, which show cells of their own.
+        """
+        is_malignant = self.is_malignant
+        return int(np.flatnonzero(~is_malignant)[-1]) if 0 < is_malignant.sum() < len(is_malignant) else None
+
     def malignancy(self, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the sum of the malignant classes' probabilities (..., C), at most 1: (...)."""
         return malignancy(probabilities, self.is_malignant)

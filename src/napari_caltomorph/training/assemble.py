@@ -80,7 +80,7 @@ def assemble(
         field_of_view_um=bags.origin.field_of_view_um,
         taxonomy=bags.taxonomy,
         hemoglobin=_hemoglobin(bags, out_of_fold) if options.hemoglobin else None,
-        aggregator=options.aggregator_options(),
+        aggregator=options.aggregator_options(bags.taxonomy),
         classifier_width=options.classifier_width,
         threshold=default_threshold(bags.taxonomy, options),
         calibration=_calibration(cohort, bags, members, options),

@@ -210,7 +210,7 @@ def _own_fold_metrics(
 def _cost(options: TrainOptions) -> float:
     """Return a relative estimate of the time of a step; only the time left depends on it."""
     transformer = options.depth * (4 * options.width**2 + 2 * options.width * options.mlp_width)
-    layers = {"transformer": transformer, "abmil": 3 * options.width**2}
+    layers = {"transformer": transformer, "abmil": 3 * options.width**2, "concepts": options.width**2}
     return layers.get(options.aggregator, 0) + _OVERHEAD
 
 

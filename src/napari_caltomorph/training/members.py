@@ -47,7 +47,7 @@ def new_member(bags: LabelledBags, split: MemberSplit, options: TrainOptions) ->
         member = Member(
             bags.width,
             len(bags.taxonomy.classes),
-            options.aggregator_options(),
+            options.aggregator_options(bags.taxonomy),
             classifier_width=options.classifier_width,
             hemoglobin=options.hemoglobin,
             dropout=options.dropout,

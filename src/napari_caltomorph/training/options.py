@@ -31,9 +31,10 @@ from napari_caltomorph.encoding.options import Device, Precision
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.reading import SMALL, explained, read_document
 from napari_caltomorph.storage import StrPath
+from napari_caltomorph.taxonomy import Taxonomy
 
 Recipe = Literal["robust", "paper"]
-AggregatorName = Literal["transformer", "abmil", "wbcmil", "mean", "max"]
+AggregatorName = Literal["transformer", "abmil", "wbcmil", "concepts", "mean", "max"]
 
 # Option -> its value in the recipe robust, and in the recipe paper.
 _VALUES: dict[str, tuple[Any, Any]] = {
@@ -81,7 +82,7 @@ class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     aggregator: AggregatorName = Field("transformer", description="What pools a patient's cells.")
     depth: PositiveInt = Field(2, description="Layers of the transformer (paper: 10).")
     pooling: Literal["cls", "mean"] = Field("cls", description="How the transformer's cells become one vector.")
-    width: PositiveInt = Field(512, description="Embedding dimension of transformer and abmil.")
+    width: PositiveInt = Field(512, description="Embedding dimension of transformer, abmil and concepts.")
     heads: PositiveInt = Field(8, description="Attention heads of the transformer.")
     mlp_width: PositiveInt = Field(2048, description="Hidden dimension of the transformer's MLPs.")
     classifier_width: PositiveInt = Field(128, description="Hidden dimension of the heads.")
@@ -164,10 +165,11 @@ class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         fields = type(self).model_fields
         return decided | {n: getattr(self, n) for n in fields if getattr(self, n) != getattr(followed, n)}
 
-    def aggregator_options(self) -> AggregatorOptions:
-        """Return the options of the aggregator: those that its kind has."""
+    def aggregator_options(self, taxonomy: Taxonomy) -> AggregatorOptions:
+        """Return the options of the aggregator for these classes: those that its kind has."""
         kind = AGGREGATOR_OPTIONS[self.aggregator]
-        return kind(**{name: getattr(self, name) for name in kind.model_fields if name in type(self).model_fields})
+        known = self.model_dump() | {"reference": taxonomy.reference}
+        return kind(**{name: known[name] for name in kind.model_fields if name in known})
 
 
 def options_from(path: StrPath, given: TrainOptions | None = None) -> TrainOptions:
