@@ -6,6 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from napari_caltomorph.diagnosis import ConceptsOptions, ModelDescription
+from napari_caltomorph.diagnosis.model_card import model_card
 
 WIDTH = 24
 
@@ -75,3 +79,12 @@ def test_the_outputs_are_counts_of_cells_and_patterns_of_concepts(make_member):
     assert torch.allclose(outputs.logits[0, 7].double(), w["classifier.evidence.bias"][7])
     expected = (raised / raised.sum(0)) @ (presence / presence.sum())
     assert torch.allclose(attention.double(), expected, atol=1e-5)
+
+
+def test_the_card_names_the_reference_class_and_a_model_without_it_is_refused(make_ensemble):
+    description = make_ensemble(aggregator=ConceptsOptions(width=16, concepts=8, reference=7)).description
+    assert "Healthy is called where" in model_card(description)
+    changed = description.model_dump(mode="json")
+    changed["aggregator"]["reference"] = 8
+    with pytest.raises(ValidationError, match="reference of the aggregator, 8"):
+        ModelDescription.model_validate(changed)

@@ -1,8 +1,8 @@
 """Concepts that are found cell by cell; a class is called by what is there, never by what is missing.
 
 A concept is a kind of cell that the network learns to recognise. Three things make the network monotone: each cell is
-read without the others, its concepts are counted, and no weight from the counts to the classes is negative. So further
-cells never lower the logit of a class, and never make the reference class more probable.
+read without the others, a concept grows with each cell that shows it, and no weight from concepts to classes is
+negative. So further cells never lower the logit of a class, and never make the reference class more probable.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def model_card(model: ModelDescription) -> str:
 
 ## How it was trained
 
-- {model.members_in_words}, each {model.aggregator},
+- {model.members_in_words}, each {model.aggregator}{_reference(model)},
   and heads with {model.classifier_width} hidden units.
 - Recipe: {training.recipe}. Cohort: {training.cohort}.
 - Options: {_options(training)}.
@@ -127,6 +127,11 @@ def _encoder(model: ModelDescription) -> str:
 
 def _field_of_view(model: ModelDescription) -> str:
     return "unknown" if model.field_of_view_um is None else f"{model.field_of_view_um:.1f} µm"
+
+
+def _reference(model: ModelDescription) -> str:
+    number = model.reference
+    return "" if number is None else f" ({model.taxonomy.names[number]} is called where none is found)"
 
 
 def _calibration(model: ModelDescription) -> str:

@@ -25,7 +25,7 @@ from pydantic import (
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.elsewhere import Elsewhere, Estimate
 from napari_caltomorph.diagnosis.hemoglobin_error import ErrorInterval
-from napari_caltomorph.diagnosis.options import AggregatorOptions, FrozenModel, is_share
+from napari_caltomorph.diagnosis.options import AggregatorOptions, ConceptsOptions, FrozenModel, is_share
 from napari_caltomorph.diagnosis.prevalence import Prevalence
 from napari_caltomorph.errors import ModelRefused, counted
 from napari_caltomorph.reading import read_as
@@ -241,6 +241,12 @@ class ModelDescription(FrozenModel):
         return self
 
     @model_validator(mode="after")
+    def _reference_is_a_class(self) -> ModelDescription:
+        if self.reference is not None and self.reference >= len(self.taxonomy.classes):
+            raise ValueError(f"the reference of the aggregator, {self.reference}, is no class")
+        return self
+
+    @model_validator(mode="after")
     def _calibration_is_of_these_classes(self) -> ModelDescription:
         if self.calibration is not None:
             self.calibration.refuse_other_classes(self.taxonomy.slugs)
@@ -258,6 +264,11 @@ class ModelDescription(FrozenModel):
         if self.hemoglobin is None or self.hemoglobin.error is None:
             return None
         return self.hemoglobin.error.model_copy(update={"stopped_training": self.training.stops_on_own_fold})
+
+    @property
+    def reference(self) -> int | None:
+        """Number of the class that is called where the aggregator finds nothing; None where it has none."""
+        return self.aggregator.reference if isinstance(self.aggregator, ConceptsOptions) else None
 
     @property
     def encoder_name(self) -> str:

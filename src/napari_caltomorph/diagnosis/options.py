@@ -130,13 +130,15 @@ class ConceptsOptions(_Options):
 
     kind: Literal["concepts"] = "concepts"
     width: PositiveInt = Field(512, description="Hidden dimension of what reads a cell.")
-    concepts: PositiveInt = Field(32, description="Kinds of cells that are counted.")
+    concepts: PositiveInt = Field(32, description="Kinds of cells that are told apart.")
     reference: NonNegativeInt | None = Field(
         None, description="Number of the class that is called where nothing is found; None: each needs evidence."
     )
 
     def __str__(self) -> str:
-        return f"counts of {self.concepts} concepts (width {self.width}), which only add to the evidence for a class"
+        return (
+            f"{self.concepts} concepts found cell by cell (width {self.width}), which only add to evidence for a class"
+        )
 
 
 AggregatorOptions = Annotated[
