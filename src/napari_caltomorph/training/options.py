@@ -49,7 +49,14 @@ _VALUES: dict[str, tuple[Any, Any]] = {
     "scaling": ("standardise", "none"),
 }
 # Aggregator -> its learning rate in the recipe robust.
-_RATES: dict[str, float] = {"transformer": 3e-5, "abmil": 3e-5, "wbcmil": 3e-5, "mean": 3e-4, "max": 3e-5}
+_RATES: dict[str, float] = {
+    "transformer": 3e-5,
+    "abmil": 3e-5,
+    "wbcmil": 3e-5,
+    "concepts": 3e-3,
+    "mean": 3e-4,
+    "max": 3e-5,
+}
 # The options that others follow, unless these are given too.
 DECIDING = ("recipe", "aggregator", "epochs")
 
