@@ -83,7 +83,7 @@ def test_the_outputs_are_counts_of_cells_and_patterns_of_concepts(make_member):
 
 def test_the_card_names_the_reference_class_and_a_model_without_it_is_refused(make_ensemble):
     description = make_ensemble(aggregator=ConceptsOptions(width=16, concepts=8, reference=7)).description
-    assert "Healthy is called where" in model_card(description)
+    assert "no cell is evidence for Healthy" in model_card(description)
     changed = description.model_dump(mode="json")
     changed["aggregator"]["reference"] = 8
     with pytest.raises(ValidationError, match="reference of the aggregator, 8"):

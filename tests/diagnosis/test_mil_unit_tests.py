@@ -46,7 +46,7 @@ AGGREGATORS: dict[str, tuple[dict[str, Any], set[str], set[str]]] = {
     "abmil": ({"aggregator": "abmil", "learning_rate": 1e-2, "epochs": 80, "dropout": 0}, BOTH, set()),
     "wbcmil": ({"aggregator": "wbcmil"}, BOTH, set()),
     # The negative class has no evidence, and no cell is ever counted against the other.
-    "concepts": ({"aggregator": "concepts"}, {*BOTH, "single_concept", "multi_concept"}, set()),
+    "concepts": ({"aggregator": "concepts", "epochs": 80}, {*BOTH, "single_concept", "multi_concept"}, set()),
     # No negative training bag is without poison, so its absence is learned as a sign of a positive, and outweighs the
     # concepts on the test bags, which show it the other way round.
     "mean": ({"aggregator": "mean"}, BOTH, {"multi_concept"}),

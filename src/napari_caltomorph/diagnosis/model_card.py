@@ -131,7 +131,7 @@ def _field_of_view(model: ModelDescription) -> str:
 
 def _reference(model: ModelDescription) -> str:
     number = model.reference
-    return "" if number is None else f" ({model.taxonomy.names[number]} is called where none is found)"
+    return "" if number is None else f" (no cell is evidence for {model.taxonomy.names[number]})"
 
 
 def _calibration(model: ModelDescription) -> str:
