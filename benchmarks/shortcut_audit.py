@@ -119,8 +119,11 @@ def in_other_laboratories(args: argparse.Namespace) -> None:
         elsewhere=False,
     )
     print(f"\n{machine()}; {args.aggregator}, {args.synthetic} patients, {args.cells} cells each\n")
-    print("| training patients from | seed | out of fold | expected elsewhere | fall | another laboratory | warning |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| training patients from | seed | out of fold | fall, images held out | fall, patients weighted "
+        "| expected elsewhere | another laboratory | warning |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for kind in (*LABORATORIES, "a laboratory for each class"):
         for seed in range(args.cohorts):
             asked = SynthOptions(patients=args.synthetic, cells=args.cells, seed=seed)
@@ -140,7 +143,8 @@ def in_other_laboratories(args: argparse.Namespace) -> None:
             ]
             expected = elsewhere.expected or f"none: {elsewhere.why_not[:60]}..."
             print(
-                f"| {kind} | {seed} | {elsewhere.out_of_fold} | {expected} | {elsewhere.fall} "
+                f"| {kind} | {seed} | {elsewhere.out_of_fold} | {elsewhere.fall} "
+                f"| {elsewhere.weighted_fall}, {elsewhere.weighted[1]:.0f} of {elsewhere.weighted[0]} | {expected} "
                 f"| {np.mean(accuracies):.3f} | {'yes' if training.shortcut else 'no'} |",
                 flush=True,
             )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tests.training.factories import ORIGIN, are_same_members, read, tiny, with_column, write_cohort
 
-from napari_caltomorph.audit.appearance import image_clusters
+from napari_caltomorph.audit.appearance import image_clusters, independence_weights
 from napari_caltomorph.audit.image_traits import ImageTraits
 from napari_caltomorph.cohort import Cohort, with_types
 from napari_caltomorph.diagnosis.elsewhere import Elsewhere, Estimate
@@ -32,13 +32,15 @@ OPTIONS = tiny(aggregator="mean", epochs=12, learning_rate=1e-2)
 CLASSES = ("acute_leukemia", "lymphoma")
 
 
-def made_up(in_second: dict[str, float] | None, *, cells_know: float, stain_seen: float, patients: int = 80):
+def made_up(
+    in_second: dict[str, float] | None, *, cells_know: float, stain_seen: float, patients: int = 80, seed: int = 0
+):
     """Return a cohort, its bags and traits: with the share of each class that is of the second of two laboratories.
 
     Without these shares every patient has a stain of their own. Feature 0 is what cells know of the class, feature 1
     the stain as the encoder sees it.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     coarse = np.repeat(CLASSES, patients // 2)
     stain = rng.normal(0, 1, patients)
     if in_second is not None:
@@ -96,6 +98,60 @@ def test_it_does_not_fall_where_stains_are_the_same_for_all_classes(tmp_path, in
     assert found.fall.value < 0.08
 
 
+def weighted_of(cohort: Cohort, bags: LabelledBags, traits: ImageTraits, work: Path) -> Elsewhere:
+    """Measure with the members of the folds alone."""
+    plan, trained = plan_of_traits(cohort, bags, traits, OPTIONS).given_up("of a test"), []
+    for split in member_splits(bags, OPTIONS):
+        fit_member(bags, split, OPTIONS, FoldCheckpoint(work, split.fold))
+        trained.append(trained_member(bags, split, OPTIONS, FoldCheckpoint(work, split.fold)))
+    return measured_elsewhere(plan, bags, trained, [], OPTIONS)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_weighted_patients_show_a_shortcut_that_members_use(tmp_path, seed):
+    shares = {"acute_leukemia": 0.15, "lymphoma": 0.85}
+    found = weighted_of(*made_up(shares, cells_know=0.1, stain_seen=0.8, seed=seed), tmp_path)
+    assert found.weighted_fall.low > 0.05
+    assert found.weighted[0] == 80 > found.weighted[1]
+    words = " ".join(found.in_words(None))
+    assert f"expect {found.expected}" in words
+    assert str(found.weighted_fall) in words
+    assert "of a test" in words  # why nobody was held out
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("in_second", [None, {"acute_leukemia": 0.5, "lymphoma": 0.5}])
+def test_weighted_patients_show_no_fall_without_a_shortcut(tmp_path, in_second, seed):
+    found = weighted_of(*made_up(in_second, cells_know=0.3, stain_seen=0.5, seed=seed), tmp_path)
+    assert found.weighted_fall.value < 0.03
+    assert "no fall is shown" in found.in_short(None)
+
+
+def test_weights_are_1_on_average_where_classes_share_their_images_and_less_where_they_do_not():
+    folds = np.arange(400) % 5
+    for share, least, most in ((0.15, 0.85, 1.15), (0.0, 0.0, 0.7)):
+        shares = {"acute_leukemia": share, "lymphoma": 1 - share}
+        cohort, bags, traits = made_up(shares, cells_know=0, stain_seen=0, patients=400)
+        weights = independence_weights(traits, pd.Index(cohort.table["patient_id"]), bags.classes, folds)
+        assert all(least < weights[bags.classes == one].mean() < most for one in (0, 1))
+        is_odd = (np.asarray(traits.borders.mean(axis=1)) > 0) != (bags.classes == bags.classes[-1])
+        assert not is_odd.any() or weights[is_odd].min() > weights[~is_odd].mean()
+
+
+def test_the_worse_fall_that_is_shown_makes_the_estimate():
+    rows = ((0.1, 0.05, 0.2), (0.2, 0.1, 0.3), (0.15, -1, 1))
+    small, large, wide = (Estimate(value=value, low=low, high=high) for value, low, high in rows)
+    cases = ((small, large, large), (large, wide, large), (wide, small, small), (None, wide, wide))
+    for held_out, weighted, worse in cases:
+        found = Elsewhere(out_of_fold=Estimate(value=0.8), clusters=(40, 40), fall=held_out, weighted_fall=weighted)
+        assert found.worse_fall == worse
+        assert found.expected.value == pytest.approx(0.8 - worse.value)
+        assert found.in_short(None)
+    assert "by weighted patients" in " ".join(
+        Elsewhere(out_of_fold=Estimate(value=0.8), clusters=(40, 40), fall=small, weighted_fall=large).in_words(None)
+    )
+
+
 def test_random_parts_have_the_classes_of_the_clusters():
     cohort, bags, traits = made_up({"acute_leukemia": 0.2, "lymphoma": 0.7}, cells_know=0, stain_seen=0)
     plan = plan_of_traits(cohort, bags, traits, OPTIONS)
@@ -132,6 +188,7 @@ def test_classes_whose_images_all_look_different_give_no_estimate_and_a_reason()
     assert found.fall is None
     assert plan.splits(bags, OPTIONS) == []
     assert set(found.untested) == {"Acute leukemia", "Lymphoma"}
+    assert found.weighted_fall is None
     assert "Lymphoma" in " ".join(found.in_words(Estimate(value=0.95)))
     warning = found.shortcut(Estimate(value=0.95))
     assert "borders of the images alone" in warning
@@ -240,3 +297,10 @@ def test_every_prediction_warns_where_image_traits_come_near_the_model(with_imag
     features = Features.load(next(Path(with_images.source).glob("*.h5")))
     warnings = ensemble.predict(features).warnings
     assert any("colours of whole images alone (0.98)" in one for one in warnings)
+
+
+def test_classes_that_images_tell_completely_are_not_weighted_and_named(tmp_path):
+    found = weighted_of(*made_up({"acute_leukemia": 0, "lymphoma": 1}, cells_know=0.5, stain_seen=1), tmp_path)
+    assert found.expected is None
+    assert set(found.not_weighted) == {"Acute leukemia", "Lymphoma"}
+    assert "weights" in " ".join(found.in_words(Estimate(value=0.95)))

@@ -1,6 +1,7 @@
-"""Two clusters of patients whose images are similar away from the cells; and how well image traits alone tell classes.
+"""Two clusters of patients whose images are similar away from the cells; what these traits tell of the classes.
 
-Holding out a cluster is the nearest to another laboratory that one cohort has.
+Holding out a cluster, or weighting patients until the traits tell nothing, is the nearest to another laboratory that
+one cohort has.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from napari_caltomorph.audit.image_traits import ImageTraits
 from napari_caltomorph.audit.patients import AuditOptions, audited_patients
 from napari_caltomorph.cohort.cohort import Cohort
 from napari_caltomorph.statistics.interval import Interval
+from napari_caltomorph.statistics.roc import macro_auroc
 
 # Of all patients in the smaller cluster: members that are trained on fewer say little.
 _LEAST_SHARE = 0.25
 # In standard deviations: one odd patient is no cluster.
 _FARTHEST = 3.0
+# With two classes a probability of less than 0.05 weighs as much as 0.05.
+_LARGEST_WEIGHT = 10.0
 
 
 def image_clusters(traits: ImageTraits, groups: pd.Series) -> NDArray[np.intp]:
@@ -50,6 +54,30 @@ def image_clusters(traits: ImageTraits, groups: pd.Series) -> NDArray[np.intp]:
         first = np.argsort(nearer, kind="stable")[: min(max(count, least), len(nearer) - least)]
         clusters.loc[is_measured] = np.where(np.isin(np.arange(len(nearer)), first), 0, 1)
     return np.asarray(clusters.loc[groups], dtype=np.intp)
+
+
+def independence_weights(
+    traits: ImageTraits, ids: pd.Index, classes: NDArray[np.intp], folds: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """(P,) weights of patients with which the traits away from the cells and the class are independent.
+
+    The weight is p(class) / p(class given the traits), at equal class shares, by a simple classifier out of fold; 1 for
+    all where its AUROC may be chance, and 0 without images or fold. Where a class has all kinds of images, its
+    mean is 1: it is the share of all patients, each class with equal weight, who have images like those of the class.
+    """
+    values = traits.appearance.reindex(ids)
+    is_in = values.notna().any(axis=1).to_numpy() & (folds >= 0)
+    weights, known = is_in.astype(float), np.unique(classes[is_in])
+    if len(np.unique(folds[is_in])) < 2 or len(known) < 2:
+        return weights
+    own = np.searchsorted(known, classes[is_in])
+    model = OutOfFold.of(values.loc[is_in].to_numpy(dtype=float), folds[is_in])
+    probabilities = model.probabilities(own, len(known))
+    auroc = macro_auroc(own, probabilities)
+    if auroc is not None and (auroc.value if auroc.low is None else auroc.low) > 0.5:
+        of_class = probabilities[np.arange(len(own)), own]
+        weights[is_in] = 1 / np.maximum(len(known) * of_class, 1 / _LARGEST_WEIGHT)
+    return weights
 
 
 def traits_alone(cohort: Cohort, table: pd.DataFrame, traits: ImageTraits) -> dict[str, Interval]:

@@ -141,7 +141,7 @@ def _show_plan(cohort: Cohort, features: Path | None, options: TrainOptions) -> 
             "laboratories; --no-elsewhere leaves them out."
         )
     else:
-        say(f"- There will be no estimate for other laboratories: {plan.why_not_elsewhere}.")
+        say(f"- No members will be trained to estimate what to expect in other laboratories: {plan.why_not_elsewhere}.")
     say(
         f"\n{plan.parameters / 1e6:.1f} million parameters a member; {plan.memory / 1e9:.1f} GB for features, weights "
         "and optimizer, and what the layers need on top."

@@ -25,6 +25,7 @@ class Estimate(FrozenModel):
 # Image traits that come near the model: they reach at least so much of what it has above chance, out of fold.
 _NEAR = 0.5
 _CHANCE = 0.5
+_TOO_FEW_ALIKE = "Not tested by weights, as too few of their patients have images like those of other classes"
 _TRAITS = {"borders": "stain and background at the borders of the images", "colours": "the colours of whole images"}
 
 
@@ -40,20 +41,34 @@ class Elsewhere(FrozenModel):
     random: Estimate | None = None
     fall: Estimate | None = None  # `random` less `unlike`, in pairs
     untested: tuple[str, ...] = ()  # Classes of which nearly all patients are in one cluster
+    # The balanced accuracy out of fold less that of the same patients, weighted until image traits and class are
+    # independent; how many they are, and of how many equal weights are worth as much
+    weighted_fall: Estimate | None = None
+    weighted: tuple[NonNegativeInt, float] = (0, 0.0)
+    not_weighted: tuple[str, ...] = ()  # Classes of which hardly a patient has images like those of other classes
     # Out-of-fold AUROC (macro AUROC of more than two classes) of a simple classifier that has image traits alone
     traits_alone: dict[str, Estimate] = Field(default_factory=dict)
 
     @property
+    def worse_fall(self) -> Estimate | None:
+        """The larger one of the falls that are shown; where none is, the one with the higher bound."""
+        falls = [one for one in (self.fall, self.weighted_fall) if one is not None]
+        shown = [one for one in falls if one.low is not None and one.low > 0]
+        if shown:
+            return max(shown, key=lambda one: one.value)
+        return max(falls, key=lambda one: one.value if one.high is None else one.high, default=None)
+
+    @property
     def expected(self) -> Estimate | None:
-        """The balanced accuracy to expect of such images: that of the members out of fold, less the fall.
+        """The balanced accuracy to expect of such images: that of the members out of fold, less the worse fall.
 
         No more than out of fold: a fall below 0 is chance, or shows that the images do not matter.
         """
-        if self.fall is None or self.out_of_fold is None:
+        if (worse := self.worse_fall) is None or self.out_of_fold is None:
             return None
         value, low, high = (
             None if fall is None else max(0.0, self.out_of_fold.value - max(0.0, fall))
-            for fall in (self.fall.value, self.fall.high, self.fall.low)
+            for fall in (worse.value, worse.high, worse.low)
         )
         assert value is not None
         return Estimate(value=value, low=low, high=high)
@@ -80,11 +95,12 @@ class Elsewhere(FrozenModel):
 
         `auroc` is that of the members out of fold.
         """
-        if self.expected is None or self.fall is None or self.out_of_fold is None:
+        worse = self.worse_fall
+        if self.expected is None or worse is None or self.out_of_fold is None:
             return ""
         known = f"{self.out_of_fold.value:.3f} out of fold"
         start = f"With classes equally frequent, balanced accuracy is {known}; in other laboratories"
-        if self.fall.low is not None and self.fall.low > 0:
+        if worse.low is not None and worse.low > 0:
             return f"{start} expect {self.expected}"
         low = self.expected.value if self.expected.low is None else self.expected.low
         doubt = ", which proves little, as images alone tell the classes" if self.shortcut(auroc) else ""
@@ -96,15 +112,32 @@ class Elsewhere(FrozenModel):
             yield f"{shortcut}."
         if not (short := self.in_short(auroc)):
             yield f"There is no estimate for other laboratories: {self.why_not or 'it was not measured'}."
+            if self.not_weighted:
+                yield f"{_TOO_FEW_ALIKE}: {', '.join(self.not_weighted)}."
             return
         yield f"{short}."
-        yield (
-            f"The fall is {self.fall}: of members that were trained without the patients of similar images (stain, "
-            "background, size), against members trained without as many random patients of the same classes."
-        )
-        yield (
-            f"Measured on {sum(self.clusters)} patients in two clusters of {self.clusters[0]} and {self.clusters[1]}. "
-            "Two are few: another laboratory may differ more than they do."
-        )
-        if self.untested:
-            yield f"Not tested, as nearly all their images look alike: {', '.join(self.untested)}."
+        if self.fall is None:
+            yield f"No patients were held out by their images: {self.why_not}."
+        else:
+            yield (
+                f"Kind of images held out: the fall is {self.fall}, of members that were trained without the patients "
+                "of similar images (stain, background, size), against members trained without as many random patients "
+                "of the same classes."
+            )
+            yield (
+                f"Measured on {sum(self.clusters)} patients in two clusters of {self.clusters[0]} and "
+                f"{self.clusters[1]}. Two are few: another laboratory may differ more than they do."
+            )
+            if self.untested:
+                yield f"Not tested so, as nearly all their images look alike: {', '.join(self.untested)}."
+        if self.weighted_fall is not None:
+            yield (
+                f"Patients weighted: the fall is {self.weighted_fall}, of the model's members out of fold, where "
+                "patients whose images (stain, background, size) look like another class's weigh more, until images "
+                f"tell nothing of the class; {self.weighted[0]} patients are worth {self.weighted[1]:.0f}."
+            )
+        if self.not_weighted:
+            yield f"{_TOO_FEW_ALIKE}: {', '.join(self.not_weighted)}."
+        if self.fall is not None and self.weighted_fall is not None:
+            worse = "held-out images" if self.worse_fall is self.fall else "weighted patients"
+            yield f"The estimate above is the lower of the two, by {worse}."

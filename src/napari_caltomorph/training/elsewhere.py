@@ -2,6 +2,9 @@
 
 As a control, members are trained without as many random patients of the same classes: training sizes and classes are
 the same, so what differs between the two is the kind of images. The fall of balanced accuracy is in pairs.
+
+Without a cluster, members do not meet a stain that goes with the class, and so do not learn it. Whether members use one
+is seen in those of the folds, on patients weighted until image traits and class are independent.
 """
 
 from __future__ import annotations
@@ -9,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
-from napari_caltomorph.audit.appearance import image_clusters, traits_alone
+from napari_caltomorph.audit.appearance import image_clusters, independence_weights, traits_alone
 from napari_caltomorph.audit.image_traits import ImageTraits, image_traits
 from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.cohort.splits import independent_groups
@@ -39,6 +43,8 @@ LEAST_PATIENTS = 40
 
 # Of a class, outside of each cluster: members that have seen fewer of it show nothing about it.
 _LEAST_SHARE_OUTSIDE, _LEAST_OUTSIDE = 0.1, 2
+# Of all patients with equal classes, those with images like a class's; and a class's own, by Kish's effective number.
+_LEAST_SHARE_ALIKE, _LEAST_EFFECTIVE = 0.7, 5.0
 _FILE = "elsewhere.json"
 
 
@@ -49,6 +55,7 @@ class ElsewherePlan(FrozenModel):
     clusters: tuple[int, ...] = ()  # (P,) 0 or 1, or -1 for a patient who is in neither
     random: tuple[int, ...] = ()  # (P,)
     untested: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()  # (P,) see `independence_weights`; empty in older plans and without images
     traits_alone: dict[str, Estimate] = Field(default_factory=dict)
     appearance: tuple[tuple[float | None, ...], ...] = ()  # (P, T) `ImageTraits.appearance`; empty without images
 
@@ -121,6 +128,7 @@ def plan_of_traits(cohort: Cohort, bags: LabelledBags, traits: ImageTraits, opti
         clusters=tuple(clusters.tolist()),
         random=tuple(_random_parts(clusters, bags.classes, groups.to_numpy(), options.seed).tolist()),
         untested=untested,
+        weights=tuple(independence_weights(traits, groups.index, bags.classes, bags.folds).tolist()),
         traits_alone=alone,
         appearance=tuple(tuple(None if np.isnan(one) else one for one in row) for row in seen.to_numpy().tolist()),
     )
@@ -148,23 +156,50 @@ def measured_elsewhere(
     options: TrainOptions,
 ) -> Elsewhere:
     """Return the estimate from the members of the folds, and from those of the plan's splits in their order."""
-    if plan.why_not:
-        return Elsewhere(why_not=plan.why_not, untested=plan.untested, traits_alone=plan.traits_alone)
+    known = _predicted(folds, bags, options) if plan.weights or not plan.why_not else None
+    reweighted = {} if known is None or not plan.weights else _reweighted(np.array(plan.weights), known, bags)
+    if plan.why_not or known is None:
+        return Elsewhere(why_not=plan.why_not, untested=plan.untested, traits_alone=plan.traits_alone, **reweighted)
     untested = np.isin(np.array(bags.taxonomy.names)[bags.classes], plan.untested)
     is_compared = (np.array(plan.clusters) >= 0) & ~untested
     classes = bags.classes[is_compared]
-    groups = (folds, others[:2], others[2:])
-    out_of_fold, unlike, random = (_predicted(some, bags, options)[is_compared] for some in groups)
+    unlike, random = (_predicted(some, bags, options)[is_compared] for some in (others[:2], others[2:]))
     sizes = np.bincount(np.array(plan.clusters)[is_compared], minlength=2)
+    fields = reweighted | {"out_of_fold": _balanced_accuracy(classes, known[is_compared], bags)}
     return Elsewhere(
         clusters=tuple(sizes.tolist()),
-        out_of_fold=_balanced_accuracy(classes, out_of_fold, bags),
         unlike=_balanced_accuracy(classes, unlike, bags),
         random=_balanced_accuracy(classes, random, bags),
-        fall=_fall(classes, unlike, random, float((sizes / sizes[::-1]) @ sizes / sizes.sum())),
+        fall=_fall_in_pairs(classes, unlike, random, float((sizes / sizes[::-1]) @ sizes / sizes.sum())),
         untested=plan.untested,
         traits_alone=plan.traits_alone,
+        **fields,
     )
+
+
+def _reweighted(weights: NDArray[np.float64], predicted: NDArray[np.intp], bags: LabelledBags) -> dict[str, Any]:
+    """Return the fields of an `Elsewhere` that are of the members of the folds, on weighted patients."""
+    classes, names, is_right = bags.classes, np.array(bags.taxonomy.names), predicted == bags.classes
+    weights = np.where(predicted < 0, 0, weights)
+    count, total, squares, right = (
+        np.bincount(classes, values, minlength=len(names))
+        for values in (weights > 0, weights, weights**2, weights * is_right)
+    )
+    total = np.maximum(total, np.finfo(float).tiny)
+    effective = total**2 / np.maximum(squares, np.finfo(float).tiny)
+    is_tested = (total >= _LEAST_SHARE_ALIKE * count) & (effective >= _LEAST_EFFECTIVE)
+    is_in = (weights > 0) & is_tested[classes]
+    found: dict[str, Any] = {"not_weighted": tuple(names[~is_tested & (count > 0)].tolist())}
+    if is_tested.sum() < 2 or is_in.sum() < LEAST_PATIENTS:
+        return found
+    # The share of right answers in a class, and in the weighted class: a ratio of sums, linearised.
+    unlike = (is_right - (right / total)[classes])[is_in]
+    parts = unlike * (1 / np.maximum(count, 1)[classes] - weights / total[classes])[is_in] / is_tested.sum()
+    return found | {
+        "out_of_fold": _balanced_accuracy(classes[is_in], predicted[is_in], bags),
+        "weighted_fall": _fall(parts, classes[is_in]),
+        "weighted": (int(is_in.sum()), float(effective[is_tested].sum())),
+    }
 
 
 def _predicted(members: Sequence[TrainedMember], bags: LabelledBags, options: TrainOptions) -> NDArray[np.intp]:
@@ -185,7 +220,9 @@ def _balanced_accuracy(classes: NDArray[np.intp], predicted: NDArray[np.intp], b
     return _estimate(found["balanced_accuracy"])
 
 
-def _fall(classes: NDArray[np.intp], unlike: NDArray[np.intp], random: NDArray[np.intp], training: float) -> Estimate:
+def _fall_in_pairs(
+    classes: NDArray[np.intp], unlike: NDArray[np.intp], random: NDArray[np.intp], training: float
+) -> Estimate:
     """Return how much lower the balanced accuracy is, with Student's interval over pairs, within classes, widened.
 
     Patients who train are a sample too, and change members: the variance is 1 + `training` times that of the pairs,
@@ -193,7 +230,12 @@ def _fall(classes: NDArray[np.intp], unlike: NDArray[np.intp], random: NDArray[n
     """
     _, class_of, sizes = np.unique(classes, return_inverse=True, return_counts=True)
     lost = ((random == classes).astype(float) - (unlike == classes)) / (len(sizes) * sizes[class_of])
-    found = mean(lost * len(classes), class_of)
+    return _fall(lost, class_of, training)
+
+
+def _fall(parts: NDArray[np.float64], classes: NDArray[np.intp], training: float = 0) -> Estimate:
+    """Return the sum of the patients' parts in a fall, with Student's interval within classes, widened."""
+    found = mean(parts * len(parts), classes)
     low, high = (
         None if bound is None else found.value + (bound - found.value) * float(np.sqrt(1 + training))
         for bound in (found.low, found.high)
