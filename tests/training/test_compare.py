@@ -313,9 +313,10 @@ def test_heads_that_divide_no_transformers_width_are_one_sentence(few, tmp_path)
         comparing(few, tmp_path / "out", AGGREGATORS, aggregator="abmil", width=15)
 
 
-def test_workers_are_refused(few, tmp_path):
-    with pytest.raises(TrainingRefused, match="--workers"):
-        comparing(few, tmp_path / "out", workers=2)
+@pytest.mark.parametrize("given", [{"workers": 2}, {"elsewhere": True}])
+def test_what_a_comparison_does_not_do_is_refused(few, tmp_path, given):
+    with pytest.raises(TrainingRefused, match=f"--{next(iter(given))}"):
+        comparing(few, tmp_path / "out", **given)
 
 
 def test_missing_features_are_refused_before_anything_is_trained(own, tmp_path):

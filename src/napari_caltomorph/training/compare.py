@@ -63,6 +63,8 @@ def compare(
     options, chosen = options or CompareOptions(), train_options or TrainOptions()
     if chosen.workers > 1 or chosen.scheduler is not None:
         raise TrainingRefused("A comparison trains one member after another; leave out --workers and --scheduler.")
+    if chosen.given.get("elsewhere"):
+        raise TrainingRefused("A comparison makes no estimate for other laboratories; leave out --elsewhere.")
     folder = Path(out).absolute()
     place = None if features is None else Path(features).absolute()
     rows = variants(place, options, chosen)
