@@ -41,6 +41,10 @@ def test_the_aml_hehr_cohort_reads_without_options(flat: Path, tmp_path: Path) -
     assert list(cohort.table["pb_myeloblast"].astype(float)) == [12.5] * 15
     own = read_cohort(root, with_options(taxonomy="aml-hehr"))
     assert len(own.taxonomy.classes) == 5
+    relabelled = (root / "metadata.csv").read_text("utf-8").replace(",SCD,", ",NPM1,")
+    (tmp_path / "mine.csv").write_text(relabelled, "utf-8")
+    named = read_cohort(root, with_options(table=str(tmp_path / "mine.csv")))
+    assert set(named.table["coarse"]) == {"acute_leukemia"}, "a table that is named is not ignored"
 
 
 def test_feature_files_alone_make_a_cohort(make_bags, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.paths_in_table import place_in_table
 from napari_caltomorph.cohort.slides import complete_labels, join_slides, split_slides
 from napari_caltomorph.cohort.table_columns import canonical, keep_where
-from napari_caltomorph.cohort.table_file import is_table, read_table
+from napari_caltomorph.cohort.table_file import find_table, is_table, read_table
 from napari_caltomorph.encoding.h5_reader import is_feature_file
 from napari_caltomorph.errors import CohortUnreadable, SmearUnreadable, printable
 from napari_caltomorph.smear.trees import archive_of, folders_in, open_tree
@@ -103,7 +103,7 @@ def _read_aml_hehr(path: Path, options: CohortOptions) -> LayoutResult:
         raise CohortUnreadable(f"{data} does not exist; unpack the cohort's images there.")
     found = frame((patient, label.name) for label in folders_in(data) for patient in folders_in(label))
     options = options.with_columns(id_column="patient_id", label_column="bag_label")
-    return join(found, path / "metadata.csv", options, labels_from_table=True)
+    return join(found, _table_of(path, "metadata.csv", options), options, labels_from_table=True)
 
 
 def _recognises_apl_aml(path: Path) -> bool:
@@ -118,7 +118,13 @@ def _read_apl_aml(path: Path, options: CohortOptions) -> LayoutResult:
         raise CohortUnreadable(f"{images} does not exist; unpack the cohort's images there.")
     found = frame((patient, None) for patient in folders_in(images))
     options = options.with_columns(id_column="Patient_ID", label_column="Diagnosis")
-    return join(found, path / "master.csv", options, labels_from_table=True)
+    return join(found, _table_of(path, "master.csv", options), options, labels_from_table=True)
+
+
+def _table_of(path: Path, own: str, options: CohortOptions) -> Path:
+    """Return the table that a cohort has of its own, or the one that is named instead."""
+    named = None if options.table is None else find_table(path, options)
+    return named or path / own
 
 
 LAYOUTS = {
