@@ -216,6 +216,18 @@ def test_a_fall_that_is_not_shown_is_no_promise(low, traits, word):
     assert found.expected.high <= 0.8
 
 
+@pytest.mark.parametrize(("low", "is_expected"), [(-0.1, False), (0.05, True)])
+def test_where_images_tell_all_classes_only_a_fall_that_is_shown_is_an_estimate(low, is_expected):
+    found = Elsewhere(
+        clusters=(40, 40),
+        out_of_fold=Estimate(value=0.8),
+        fall=Estimate(value=0.1, low=low, high=0.3),
+        not_weighted=("Acute leukemia", "Lymphoma"),
+    )
+    assert (found.expected is not None) == is_expected
+    assert ("cannot be told" in " ".join(found.in_words(None))) != is_expected
+
+
 def test_a_cluster_of_few_patients_gets_the_nearest_others():
     values = np.r_[np.zeros(36), 10 + np.arange(4.0)] + np.linspace(0, 1, 40)
     borders = pd.DataFrame({"grain": values}, index=[f"p{i:02d}" for i in range(40)])

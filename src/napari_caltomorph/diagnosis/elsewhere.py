@@ -59,12 +59,22 @@ class Elsewhere(FrozenModel):
         return max(falls, key=lambda one: one.value if one.high is None else one.high, default=None)
 
     @property
+    def is_untestable(self) -> bool:
+        """Whether images tell all classes, so that nothing remains to weigh, and held-out images show no fall.
+
+        The members that a held-out kind of images is for have then met it in other classes: no fall proves nothing.
+        """
+        is_shown = self.fall is not None and self.fall.low is not None and self.fall.low > 0
+        return self.weighted_fall is None and bool(self.not_weighted) and not is_shown
+
+    @property
     def expected(self) -> Estimate | None:
         """The balanced accuracy to expect of such images: that of the members out of fold, less the worse fall.
 
-        No more than out of fold: a fall below 0 is chance, or shows that the images do not matter.
+        No more than out of fold: a fall below 0 is chance, or shows that the images do not matter. None where it was
+        not measured, or cannot be.
         """
-        if (worse := self.worse_fall) is None or self.out_of_fold is None:
+        if (worse := self.worse_fall) is None or self.out_of_fold is None or self.is_untestable:
             return None
         value, low, high = (
             None if fall is None else max(0.0, self.out_of_fold.value - max(0.0, fall))
@@ -96,10 +106,12 @@ class Elsewhere(FrozenModel):
         `auroc` is that of the members out of fold.
         """
         worse = self.worse_fall
-        if self.expected is None or worse is None or self.out_of_fold is None:
+        if worse is None or self.out_of_fold is None:
             return ""
         known = f"{self.out_of_fold.value:.3f} out of fold"
         start = f"With classes equally frequent, balanced accuracy is {known}; in other laboratories"
+        if self.expected is None:
+            return f"{start} it cannot be told, as images alone tell the classes"
         if worse.low is not None and worse.low > 0:
             return f"{start} expect {self.expected}"
         low = self.expected.value if self.expected.low is None else self.expected.low
