@@ -178,10 +178,11 @@ class ModelChooser(QWidget):
         self.device.setToolTip("Where to compute; auto takes a graphics card where there is one, else the processor")
         grid = chooser_grid(self, "Model", self._choice, browse, self._about)
         grid.addLayout(row_of(self._weights, QLabel("Device"), self.device, stretch=(self._weights,)), 2, 0, 1, 3)
-        self.percent = QDoubleSpinBox(minimum=0, maximum=99.9, decimals=1, suffix=" % of your patients")
+        self.percent = QDoubleSpinBox(self, minimum=0, maximum=99.9, decimals=1, suffix=" % of your patients")
         self.percent.setKeyboardTracking(False)  # not while a number is typed
         self.percent.setValue(100 * preferences().prevalence)
         self.percent.valueChanged.connect(self._on_percent)
+        self.percent.setVisible(for_patients)
         if for_patients:
             grid.addWidget(QLabel("Malignant"), 3, 0)
             grid.addWidget(self.percent, 3, 1, 1, 2)
