@@ -75,5 +75,5 @@ def own_images(images: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def reference(images: Path) -> dict[str, np.ndarray]:
     """Patient -> features of `images`, each encoded by itself."""
-    options = EncodeOptions(**factories.OPTIONS.model_dump(exclude={"workers", "scheduler"}))
+    options = EncodeOptions(**factories.OPTIONS.model_dump(include=set(EncodeOptions.model_fields)))
     return {p.name: encode(read_smear(p), options).values for p in factories.patient_folders(images)}
