@@ -116,14 +116,14 @@ def draw_fdr(
     if fdr.value is not None:
         axes.axvline(fdr.value, color=style.text, linewidth=0.8, linestyle=":", zorder=0)
     assert fdr_of_all.value is not None  # defined where there are others
-    reference = axes.axvline(fdr_of_all.value, color=style.text, linewidth=1.2, linestyle="--", zorder=0)
-    reference.set_label(f"FDR if all were\npunctured: {fdr_of_all.value:.2f}")
-    handles.append(reference)
+    axes.axvline(fdr_of_all.value, color=style.text, linewidth=1.2, linestyle="--", zorder=0)
     legend_beside(axes, handles, style, heading=f"sensitivity at {point.threshold:.3g}")
     against = "\n".join(textwrap.wrap(short(f"against {others}", 120), 42))
     axes.set_xlabel(f"false discovery rate\n{against}", loc="left", parse_math=False)
     axes.set_ylabel("sensitivity")
-    title(axes, f"at {point.threshold:.3g}: FDR {fdr.shown(2)}\n{len(point.missed) or 'no'} malignant missed", style)
+    missed = f"{len(point.missed) or 'no'} malignant missed"
+    words = f"{missed}; dashed: FDR {fdr_of_all.value:.2f} if all were punctured"
+    title(axes, f"at {point.threshold:.3g}: FDR {fdr.shown(2)}\n{words}", style)
 
 
 def draw_fdr_without_healthy(
