@@ -122,8 +122,8 @@ def draw_fdr(
     axes.set_xlabel(f"false discovery rate\n{against}", loc="left", parse_math=False)
     axes.set_ylabel("sensitivity")
     missed = f"{len(point.missed) or 'no'} malignant missed"
-    words = f"{missed}; dashed: FDR {fdr_of_all.value:.2f} if all were punctured"
-    title(axes, f"at {point.threshold:.3g}: FDR {fdr.shown(2)}\n{words}", style)
+    reference = f"dashed: FDR {fdr_of_all.value:.2f} if all were punctured"
+    title(axes, f"at {point.threshold:.3g}: FDR {fdr.shown(2)}\n{missed}\n{reference}", style)
 
 
 def draw_fdr_without_healthy(
