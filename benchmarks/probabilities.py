@@ -37,6 +37,7 @@ import pandas as pd
 from bag_cohorts import Bag, pools, rule_bags, synthetic_bags, write_cohort
 from domain import real_smears
 from interval_coverage import MODELS, coverage
+from mil_unit_tests import UNIT_TESTS, unit_test_bags
 from speed import machine
 
 from napari_caltomorph.cohort import CohortOptions, read_cohort
@@ -44,7 +45,6 @@ from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.encoding import EncodeOptions, load_encoder
 from napari_caltomorph.evaluation import Evaluation, evaluate
 from napari_caltomorph.statistics.reliability import Reliability
-from napari_caltomorph.synthetic.unit_tests import UNIT_TESTS, unit_test_bags
 from napari_caltomorph.training import TrainOptions, train
 from napari_caltomorph.training.options import AggregatorName
 

@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from benchmarks.mil_unit_tests import unit_test_bags
 from sklearn.metrics import roc_auc_score
 from tests.training.factories import read, save_features
 
 from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.diagnosis.inference import run_bags, softmax
-from napari_caltomorph.synthetic.unit_tests import unit_test_bags
 from napari_caltomorph.training import TrainOptions, train
 
 # Test -> AUROC of the ensemble on the test patients that passes.

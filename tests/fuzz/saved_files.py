@@ -92,6 +92,7 @@ def model() -> dict[str, bytes]:
 def prediction() -> bytes:
     values = np.random.default_rng(1).normal(size=(3, WIDTH)).astype(np.float32)
     made = _ensemble().predict(Features("p1", values, ("a.tif", "b.tif", "c.tif")))
+    made = made.model_copy(update={"prevalence": Prevalence(trained=0.2, stated=0.1)})
     out = {"cell": "c.tif", "reason": "left out by hand", "note": "", "by": "user"}
     fewer = made.model_copy(
         update={
@@ -104,7 +105,7 @@ def prediction() -> bytes:
             "original": made,
         }
     )
-    return fewer.with_prevalence(Prevalence(trained=0.2, stated=0.1)).model_dump_json().encode()
+    return fewer.model_dump_json().encode()
 
 
 @cache

@@ -15,7 +15,7 @@ from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.domain import WITHDRAWN
 from napari_caltomorph.diagnosis.model_file import Threshold
 from napari_caltomorph.diagnosis.prediction_fields import PredictionFields
-from napari_caltomorph.diagnosis.prevalence import UNKNOWN, Prevalence
+from napari_caltomorph.diagnosis.prevalence import UNKNOWN
 from napari_caltomorph.errors import ModelRefused, PredictionUnreadable
 from napari_caltomorph.reading import read_as
 from napari_caltomorph.storage import StrPath, replacing
@@ -68,11 +68,8 @@ class Prediction(PredictionFields):
         """
         if self.prevalence is None and stated is not None:
             raise ModelRefused(f"{self.patient_id} cannot be moved to a prevalence. {UNKNOWN}; predict again.")
-        return self.with_prevalence(None if self.prevalence is None else self.prevalence.at(stated))
-
-    def with_prevalence(self, prevalence: Prevalence | None) -> Prediction:
-        """Return the prediction with this prevalence, and also that before cells were left out."""
-        original = None if self.original is None else self.original.with_prevalence(prevalence)
+        prevalence = None if self.prevalence is None else self.prevalence.at(stated)
+        original = None if self.original is None else self.original.at_prevalence(stated)
         return self.model_copy(update={"prevalence": prevalence, "original": original})
 
     @cached_property

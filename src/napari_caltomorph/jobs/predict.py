@@ -145,7 +145,8 @@ def _predict_one(
         cached = _cached(file, smear, predictor.description, progress)
         prediction = cached or predictor.predict(smear, progress=progress)[1]
         # The images may be elsewhere by now, and another prevalence may be stated.
-        prediction = prediction.model_copy(update={"smear_path": smear.place}).with_prevalence(predictor.prevalence)
+        prediction = prediction.model_copy(update={"smear_path": smear.place})
+        prediction = prediction.at_prevalence(predictor.options.prevalence)
         if prediction != cached:
             prediction.save(file)
     except (SmearUnreadable, FeaturesRefused, OutputRefused) as error:
@@ -182,9 +183,11 @@ def _cached(file: Path, smear: Smear, model: ModelDescription, progress: OnProgr
         found = Prediction.load(file)
     except PredictionUnreadable:
         return None
-    was = (found.model_fingerprint, found.threshold, found.library_version, found.quality_rules, found.patient_id)
-    now = (model.fingerprint, model.threshold, library_version(), QUALITY_RULES, smear.patient_id)
-    if was == now and found.smear_fingerprint == smear_fingerprint(smear, progress=progress):
+    holds_at = found.at_prevalence(None).prevalence
+    was = found.model_fingerprint, found.threshold, holds_at, found.library_version, found.quality_rules
+    now = model.fingerprint, model.threshold, model.prevalence, library_version(), QUALITY_RULES
+    is_same = was == now and found.patient_id == smear.patient_id
+    if is_same and found.smear_fingerprint == smear_fingerprint(smear, progress=progress):
         return found
     if any(one.by == "user" for one in found.left_out):
         raise OutputRefused(
