@@ -22,8 +22,9 @@ from scipy.ndimage import gaussian_filter
 
 from napari_caltomorph.errors import CellUnreadable
 from napari_caltomorph.smear import QUALITY_RULES
-from napari_caltomorph.smear.check import MAX_BLUR, MIN_CONTRAST, WHOLE_FIELD, measure
+from napari_caltomorph.smear.check import MAX_BLUR, MIN_CONTRAST, WHOLE_FIELD
 from napari_caltomorph.smear.images import decode, is_image
+from napari_caltomorph.smear.measures import measure_batch
 
 QUANTILES = (0, 1, 5, 50, 95, 99, 100)
 
@@ -78,7 +79,7 @@ def read(folder: Path) -> tuple[list[NDArray[np.uint8]], int, int]:
         seen.add(digest)
         try:
             with path.open("rb") as file:
-                images.append(decode(file, path.name))
+                images.append(decode(file))
         except CellUnreadable:
             unreadable += 1
     return images, unreadable, repeats
@@ -94,7 +95,8 @@ def measure_all(cells: list[NDArray[np.uint8]], sigma: float) -> Measures:
 
 
 def _measure_blurred(cell: NDArray[np.uint8], sigma: float) -> tuple[float, float]:
-    return measure(gaussian_filter(cell, (sigma, sigma, 0)) if sigma else cell)
+    contrast, blur = measure_batch([gaussian_filter(cell, (sigma, sigma, 0)) if sigma else cell])[0].tolist()
+    return contrast, blur
 
 
 def machine() -> str:

@@ -15,13 +15,9 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 
-import numpy as np
-from numpy.typing import NDArray
-from skimage.measure import blur_effect
-
 from napari_caltomorph.errors import CellUnreadable, SmearUnreadable, visible
 from napari_caltomorph.progress import OnProgress, Progress, ignore
-from napari_caltomorph.smear.pixels import room_for
+from napari_caltomorph.smear.measures import measure_batch
 from napari_caltomorph.smear.smear import Grade, Reason, Smear
 
 QUALITY_RULES = "2"
@@ -33,8 +29,6 @@ MIN_CONTRAST = 60
 MAX_BLUR = 0.75
 # Real cells reach 1.3 times the median side; whole fields next to them have 8 times.
 WHOLE_FIELD = 3.0
-# Measuring blur takes many times the image's memory; larger ones are graded by their size alone.
-_LARGEST_MEASURED = 1024
 
 
 @dataclass(frozen=True)
@@ -110,25 +104,8 @@ def _measure(smear: Smear, index: int) -> _Measurement:
         image = smear.image(index)
     except CellUnreadable as error:
         return _Measurement(digest, error=str(error))
-    with room_for(*image.shape[:2]):
-        contrast, blur = measure(image)
+    contrast, blur = measure_batch([image])[0].tolist()
     return _Measurement(digest, "", max(image.shape[:2]), contrast, blur)
-
-
-def measure(image: NDArray[np.uint8]) -> tuple[float, float]:
-    """Return contrast and blur of an (H, W, 3) image: what the rules compare with their limits.
-
-    Contrast is the distance between the 1st and the 99th percentile of green; blur is 0 (sharp) ... 1 (blurred),
-    Crete et al. 2007, or NaN where it cannot be measured.
-    """
-    green = image[..., 1]
-    is_large = max(green.shape) > _LARGEST_MEASURED
-    if not is_large:
-        green = green.astype(np.float32)
-    low, high = np.percentile(green, [1, 99])
-    # The measure divides by the image's own variation, and needs a few pixels around its filter.
-    is_measurable = low < high and min(green.shape) >= 16 and not is_large
-    return float(high - low), float(blur_effect(green)) if is_measurable else float("nan")
 
 
 def _grade(smear: Smear, measured: list[_Measurement]) -> tuple[Grade, ...]:
