@@ -32,11 +32,11 @@ class CountingEncoder(LoadedEncoder):
     capacity: int = 10**9
     error: type[BaseException] = torch.OutOfMemoryError
 
-    def features(self, images):
+    def submit(self, images):
         self.batches.append(len(images))
         if len(images) > self.capacity:
             raise self.error("CUDA out of memory")
-        return super().features(images)
+        return super().submit(images)
 
 
 def counting(encoder: LoadedEncoder, **changes) -> CountingEncoder:

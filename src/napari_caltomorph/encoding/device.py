@@ -1,8 +1,15 @@
-"""Where to compute and how precisely, as requested and as this machine allows."""
+"""Where to compute and how precisely, as requested and as this machine allows; and how data get there and back."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import cast
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from napari_caltomorph.encoding.options import Precision
 from napari_caltomorph.errors import DeviceMissing
@@ -54,3 +61,51 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+
+
+def cells_at_once(device: torch.device) -> int:
+    """Return how many cells fill a device, and are few enough that a person who cancels waits a moment only.
+
+    Eight of DinoBloom-B take a CPU a second, and more at once are no faster. Two for each multiprocessor of a GPU make
+    matrices that are large enough, and smaller GPUs get fewer.
+    """
+    if device.type == "cuda":
+        return 2 * int(torch.cuda.get_device_properties(device).multi_processor_count)
+    return 8 if device.type == "cpu" else 32
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return the tensor on a device; on CUDA, the copy from the host is only queued, and nothing waits for it.
+
+    Metal gets plain copies: with non_blocking, torch reads memory that was released (pytorch/pytorch#189690).
+    """
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)  # torch keeps pinned memory until it is copied
+
+
+def on_the_way(tensor: Tensor) -> Callable[[], NDArray[np.float32]]:
+    """Return a function that waits for a float32 tensor to be computed and copied to the host, and returns it.
+
+    Only CUDA computes meanwhile; of other devices the numbers are there at once.
+    """
+    if tensor.device.type != "cuda":
+        values = np.asarray(tensor.cpu().numpy())
+        return lambda: values
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
+    # It sleeps: a waiting loop would take a core from those who read images.
+    copied = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+    copied.record(torch.cuda.current_stream(tensor.device))
+
+    def wait() -> NDArray[np.float32]:
+        copied.synchronize()
+        return np.array(host.numpy())  # a copy, so that the pinned memory is used again
+
+    return wait
+
+
+def full_float32(device: torch.device) -> AbstractContextManager[None]:
+    """Return a context in which float32 convolutions are float32: cuDNN rounds them to TF32 by default."""
+    if device.type != "cuda":
+        return nullcontext()
+    return cast(AbstractContextManager[None], torch.backends.cudnn.flags(enabled=True, allow_tf32=False))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -15,10 +16,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_caltomorph.encoding.checkpoints import read_checkpoint, tensors_sha256
-from napari_caltomorph.encoding.device import find_device, find_precision
+from napari_caltomorph.encoding.device import (
+    cells_at_once,
+    find_device,
+    find_precision,
+    full_float32,
+    is_out_of_memory,
+    on_the_way,
+    to_device,
+)
 from napari_caltomorph.encoding.encoders import Encoder, Preprocessing, find_encoder, find_weights
 from napari_caltomorph.encoding.options import EncodeOptions
 from napari_caltomorph.errors import WeightsRefused
+
+Images = Sequence[NDArray[np.uint8]]
 
 _PRECISION_NAMES = {torch.float32: "float32", torch.bfloat16: "bf16"}
 
@@ -44,35 +55,89 @@ class LoadedEncoder:
     def precision(self) -> str:
         return _PRECISION_NAMES[self.dtype]
 
-    @torch.inference_mode()
-    def features(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def features(self, images: Images) -> NDArray[np.float32]:
         """Encode B images (H, W, 3) uint8, of any sizes, as (B, D) float32.
 
         A vision transformer's feature is its normalised CLS token, as DinoBloom's authors use it (Koch et al.
         2024); a convolutional network's is the mean of its last map.
         """
-        batch = self.preprocess(images).to(self.dtype)
-        if self.device.type == "cpu":
-            batch = batch.contiguous(memory_format=torch.channels_last)
-        features: Tensor = self.module(batch)
-        return np.asarray(features.float().cpu().numpy())
+        return self.submit(images)()
 
-    def preprocess(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """Resize and normalise on the device: (B, 3, size, size) float32. Equal sizes are resized together."""
-        size = self.preprocessing.size
+    def stream(self, batches: Iterable[Images]) -> Iterator[NDArray[np.float32]]:
+        """Encode batches of images in pieces that fit, and yield the features of each piece, in order.
+
+        On CUDA the features come one piece behind: while the device computes a piece, the next images are read. Out of
+        memory halves the pieces for good, down to one cell, which is an error.
+        """
+        limit, behind = cells_at_once(self.device), 1 if self.device.type == "cuda" else 0
+        pending: deque[Callable[[], NDArray[np.float32]]] = deque()
+        for images in batches:
+            start = 0
+            while start < len(images):
+                piece = images[start : start + limit]
+                features = self._submit_if_it_fits(piece)
+                if features is None:
+                    limit = len(piece) // 2
+                    continue
+                start += len(piece)
+                pending.append(features)
+                if len(pending) > behind:
+                    yield pending.popleft()()
+        for features in pending:
+            yield features()
+
+    @torch.inference_mode()
+    def submit(self, images: Images) -> Callable[[], NDArray[np.float32]]:
+        """Begin to encode images, and return a function that waits for their features.
+
+        What does not fit into memory is an error here, not when the features are fetched.
+        """
+        batch = self.preprocess(images).to(self.dtype)
+        if self.device.type != "mps":
+            batch = batch.contiguous(memory_format=torch.channels_last)
+        with full_float32(self.device):
+            features: Tensor = self.module(batch)
+        return on_the_way(features.float())
+
+    def _submit_if_it_fits(self, images: Images) -> Callable[[], NDArray[np.float32]] | None:
+        """Return None when memory ran out; one cell that does not fit is an error."""
+        try:
+            return self.submit(images)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or len(images) == 1:
+                raise
+        # Not in the handler: there, the error still holds the tensors that filled the memory.
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return None
+
+    def preprocess(self, images: Images) -> Tensor:
+        """Resize and normalise: (B, 3, size, size) float32 on the device. Equal sizes are resized together.
+
+        Images go to the device as uint8. CUDA's pixels differ from those of a CPU by rounding, below 1e-5. Metal's are
+        made on the CPU: torch before 2.7 cannot resize with antialiasing there.
+        """
+        where, size = torch.device("cpu") if self.device.type == "mps" else self.device, self.preprocessing.size
         groups: dict[tuple[int, ...], list[int]] = {}
         for index, image in enumerate(images):
             groups.setdefault(image.shape, []).append(index)
-        batch = torch.empty((len(images), 3, size, size), device=self.device)
+        batch = torch.empty((len(images), 3, size, size), device=where)
         for indices in groups.values():
-            same = torch.from_numpy(np.stack([images[i] for i in indices])).to(self.device)
-            pixels = same.permute(0, 3, 1, 2).float() / 255
-            batch[indices] = functional.interpolate(
-                pixels, (size, size), mode="bilinear", antialias=True, align_corners=False
-            )
-        mean = torch.tensor(self.preprocessing.mean, device=self.device).view(3, 1, 1)
-        std = torch.tensor(self.preprocessing.std, device=self.device).view(3, 1, 1)
-        return (batch - mean) / std
+            pixels = _stacked([images[i] for i in indices], where).permute(0, 3, 1, 2).float() / 255
+            resized = functional.interpolate(pixels, (size, size), mode="bilinear", antialias=True, align_corners=False)
+            batch.index_copy_(0, to_device(torch.tensor(indices), where), resized)
+        scales = to_device(torch.tensor([self.preprocessing.mean, self.preprocessing.std]), where)
+        mean, std = scales.view(2, 3, 1, 1)
+        normalised: Tensor = (batch - mean) / std
+        return normalised.to(self.device)
+
+
+def _stacked(images: Images, device: torch.device) -> Tensor:
+    """Return images of one size as (B, H, W, 3) uint8 on a device; for CUDA they are stacked in pinned memory."""
+    is_cuda = device.type == "cuda"
+    host = torch.empty((len(images), *images[0].shape), dtype=torch.uint8, pin_memory=is_cuda)
+    np.stack(images, out=host.numpy())
+    return host.to(device, non_blocking=is_cuda)
 
 
 def load_encoder(options: EncodeOptions) -> LoadedEncoder:
@@ -84,7 +149,7 @@ def load_encoder(options: EncodeOptions) -> LoadedEncoder:
     module = build_module(encoder)
     weights_sha256 = load_weights(module, encoder, path)
     module = module.eval().requires_grad_(False).to(device, dtype)
-    if device.type == "cpu":
+    if device.type != "mps":
         module = module.to(memory_format=torch.channels_last)
     preprocessing = encoder.preprocessing or _timm_preprocessing(module)
     return LoadedEncoder(encoder, module, preprocessing, weights_sha256, device, dtype)

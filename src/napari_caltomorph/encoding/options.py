@@ -19,7 +19,9 @@ class ComputeOptions(BaseModel, frozen=True, extra="forbid"):
     )
     device: Device = Field("auto", description="Where to compute: auto, cpu, cuda, cuda:N or mps.")
     precision: Precision = Field("auto", description="bf16 where the hardware has it, float32 elsewhere.")
-    batch_size: PositiveInt = Field(64, description="Cells at once; halved by itself when memory runs out.")
+    batch_size: PositiveInt = Field(
+        256, description="Most cells at once; smaller devices take fewer, and it is halved when memory runs out."
+    )
 
 
 class EncodeOptions(ComputeOptions):

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from napari_caltomorph.about import library_version
-from napari_caltomorph.encoding.device import is_out_of_memory
 from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder
 from napari_caltomorph.encoding.options import EncodeOptions
@@ -28,9 +25,6 @@ Images = list[NDArray[np.uint8]]
 
 # Decoded pixels of a batch: 64 cells of 800 px. Larger images come fewer at once, down to one.
 _BATCH_BYTES = 2**27
-
-# A CPU gains nothing from more cells at once, and eight of DinoBloom-B take a second: often enough to cancel.
-_CPU_CELLS = 8
 
 
 def encode(
@@ -137,7 +131,7 @@ def _encode_cells(
     if indices:
         progress(Progress("Encoding", 0, len(indices)))
     with closing(_read_ahead(smear, indices, batch_size)) as batches:
-        for values in _in_memory(encoder, batches):
+        for values in encoder.stream(batches):
             done.append(values)
             count += len(values)
             progress(Progress("Encoding", count, len(indices)))
@@ -171,31 +165,3 @@ def _read(smear: Smear, index: int) -> NDArray[np.uint8]:
         raise SmearUnreadable(
             f"{smear.path or smear.patient_id}: {smear.cells[index]} can no longer be read ({error}); open it again."
         ) from error
-
-
-def _in_memory(encoder: LoadedEncoder, batches: Iterable[Images]) -> Iterator[NDArray[np.float32]]:
-    """Encode images in pieces that fit: out of memory halves the piece for good, down to one cell."""
-    limit = _CPU_CELLS if encoder.device.type == "cpu" else sys.maxsize
-    for images in batches:
-        start = 0
-        while start < len(images):
-            piece = images[start : start + limit]
-            values = _encode_if_it_fits(encoder, piece)
-            if values is None:
-                limit = len(piece) // 2
-                continue
-            start += len(values)
-            yield values
-
-
-def _encode_if_it_fits(encoder: LoadedEncoder, images: Images) -> NDArray[np.float32] | None:
-    """Return None when memory ran out; one cell that does not fit is an error."""
-    try:
-        return encoder.features(images)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error) or len(images) == 1:
-            raise
-    # Not in the handler: there, the error still holds the tensors that filled the memory.
-    if encoder.device.type == "cuda":
-        torch.cuda.empty_cache()
-    return None
