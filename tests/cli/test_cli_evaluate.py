@@ -13,6 +13,7 @@ from tests.cli.test_cli_train import TINY
 from tests.training.factories import write_cohort
 
 from napari_caltomorph.cli import main
+from napari_caltomorph.diagnosis.prevalence import ASSUMPTION_OF_RATES
 from napari_caltomorph.jobs import evaluation_folder
 from napari_caltomorph.smear.trees import folders_in
 
@@ -63,8 +64,9 @@ def test_the_test_split_becomes_numbers_with_intervals_and_files(run, words, tmp
     assert text.index("36 patients found, 36 in") < text.index("9 patients evaluated")
     assert "true, then predicted as 1 2 3" in text
     assert "Undefined, all patients that are not malignant are healthy donors: malignant FDR, no donors." in text
-    assert "FDR where 10.0% are malignant" in text
-    assert "0.900 if all were punctured" in text
+    assert "FDR where 10 % are malignant" in text
+    assert ASSUMPTION_OF_RATES in text
+    assert "0.9 if all were punctured" in text
     assert "the same training, done again" in text
     assert "hemoglobin, g/dl" in text
     assert "Research use only" in text
@@ -129,7 +131,7 @@ def test_a_threshold_is_chosen_tried_elsewhere_and_stored(run, words, created, t
     [
         (("--choose-by", "youden"), "is no rule"),
         (("--store-threshold",), "add --choose-by"),
-        (("--prevalence", "2"), "between 0 and 1"),
+        (("--prevalence", "20"), "20 % is 0.2"),
         (("--threshold", "2"), "--threshold 2"),
         (("--against", "blasts"), "no such column or labelled cell type"),
         (("--split", "all"), "trained on 27 of the 36 patients"),

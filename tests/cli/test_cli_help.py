@@ -47,6 +47,25 @@ def test_every_command_of_a_verb_has_help(run, words):
     assert f"Usage: caltomorph {' '.join(words)}" in out
 
 
+@pytest.mark.parametrize(
+    ("verb", "flag"),
+    [
+        ("predict --model demo --out o", "--prevalence"),
+        ("train --out o", "--dropout"),
+        ("train --out o", "--calibration-split"),
+        ("inspect", "--test-fraction"),
+        ("evaluate --model demo --out o", "--prevalence"),
+        ("evaluate --model demo --out o", "--threshold"),
+        ("compare --out o", "--shares"),
+    ],
+)
+def test_a_share_in_percent_is_refused_with_what_to_write(run, verb, flag):
+    code, out, err = run(*verb.split(), "cohort", flag, "20")
+    assert (code, out) == (2, "")
+    assert f"{flag} 20: " in err
+    assert "20 % is 0.2" in " ".join(err.split())
+
+
 def test_without_a_verb_the_help_is_shown(run):
     code, out, err = run()
     assert (code, err) == (0, "")

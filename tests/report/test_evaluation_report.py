@@ -15,6 +15,7 @@ from tests.report.factories import EVIL, Page
 
 from napari_caltomorph.audit.result import Audit, ColumnRow, ColumnValue, TraitRow
 from napari_caltomorph.diagnosis import Ensemble, find_model
+from napari_caltomorph.diagnosis.prevalence import ASSUMPTION_OF_RATES
 from napari_caltomorph.encoding import FeatureOrigin, Features
 from napari_caltomorph.report.evaluation_figures import FIGURES
 from napari_caltomorph.report.evaluation_report import evaluation_report, top_cells
@@ -82,6 +83,7 @@ def test_hemoglobin_screening_and_prevalence_are_in_the_report(evaluation, page)
     point = evaluation.at()
     rates = (point.fdr_at(0.1), point.fdr_at(0.1, healthy=False))
     assert " ".join(["10%", *(f"{r.value:.3f} {r.low:.3f} to {r.high:.3f}" for r in rates), "0.900"]) in page.text
+    assert ASSUMPTION_OF_RATES in page.text
     here = evaluation.screened.everyone
     assert f"{1 - here.fdr.value:.0%} this cohort {point.fdr.value:.3f}" in page.text
     without = here.fdr_without_healthy

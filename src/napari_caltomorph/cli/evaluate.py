@@ -21,6 +21,8 @@ from napari_caltomorph.cli.console import (
     table,
 )
 from napari_caltomorph.cohort import CohortOptions
+from napari_caltomorph.diagnosis.options import NOT_A_SHARE, SOME, is_share
+from napari_caltomorph.diagnosis.prevalence import ASSUMPTION_OF_RATES, percent
 from napari_caltomorph.errors import EvaluationRefused, counted
 from napari_caltomorph.jobs import (
     EvaluateModelOptions,
@@ -103,8 +105,8 @@ def evaluate(
         Draw no figures and write no report.
     """
     options.rule()  # refused before the cohort is read
-    if prevalence is not None and not 0 <= prevalence <= 1:
-        raise EvaluationRefused(f"--prevalence {prevalence:g}: a share is between 0 and 1.")
+    if prevalence is not None and not is_share(prevalence):
+        raise EvaluationRefused(f"--prevalence {prevalence:g}: {NOT_A_SHARE.format(SOME)}.")
     request = EvaluateRequest(model, cohort, patients, features, options)
     with evaluation_folder(out):
         files = _evaluate(request, out, prevalence, numbers_only=numbers_only)
@@ -240,8 +242,8 @@ def _show_prevalence(evaluation: Evaluation, prevalence: float) -> None:
     rates = (point.fdr_at(prevalence), point.fdr_at(prevalence, healthy=False))
     of_all, without_healthy = (rate.shown() if rate.is_defined else f"undefined ({rate.remark})" for rate in rates)
     say(
-        f"FDR where {prevalence:.1%} are malignant: {of_all} with all others as here, {without_healthy} without "
-        f"healthy donors; {1 - prevalence:.3f} if all were punctured."
+        f"FDR where {percent(prevalence)} are malignant: {of_all} with all others as here, {without_healthy} without "
+        f"healthy donors; {1 - prevalence:.3g} if all were punctured. {ASSUMPTION_OF_RATES}"
     )
 
 

@@ -119,6 +119,9 @@ def predict(
     done = [one for one in results if one.prediction is not None]
     failed = [one for one in results if one.problem]
     if done:
+        one_line = [one.prediction for one in done if one.is_cached and one.prediction is not None]
+        if options.prevalence is not None and one_line and one_line[0].prevalence is not None:
+            say(f"\n{one_line[0].prevalence.in_words}.")
         _say_written(done, out, patients=len(found))
         say(RESEARCH_USE)
     if failed and len(found) > 1:

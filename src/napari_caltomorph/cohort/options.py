@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from napari_caltomorph.diagnosis.options import ShareOrZero
 from napari_caltomorph.encoding.options import EncodeOptions
 from napari_caltomorph.storage import as_text
 
@@ -52,7 +53,7 @@ class CohortOptions(BaseModel, frozen=True, extra="forbid"):
     keep_unclear: bool = Field(False, description="Keep unclear diagnoses.")
     min_patients: NonNegativeInt = Field(2, description="Leave out classes with fewer patients (rare diagnoses).")
 
-    test_fraction: float = Field(0.2, ge=0, lt=1, description="Held-out part, unless the table has its own.")
+    test_fraction: ShareOrZero = Field(0.2, description="Held-out part, unless the table has its own.")
     folds: int = Field(5, ge=2, description="Cross-validation folds of the rest.")
     split_seed: NonNegativeInt = Field(0, description="The same seed gives the same split.")
 

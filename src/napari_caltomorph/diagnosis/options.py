@@ -7,9 +7,20 @@ network.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from napari_caltomorph.encoding.options import ComputeOptions
 from napari_caltomorph.storage import as_text
@@ -19,9 +30,26 @@ class FrozenModel(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """A section of ``model.json`` or ``prediction.json``: frozen, finite, and without unknown fields."""
 
 
+NOT_A_SHARE = "a share is a number {}; 20 % is 0.2"
+SOME = "above 0 and below 1"
+
+
+def share_within(bounds: str) -> WrapValidator:
+    """Return what refuses any value that the limits of a share refuse, in one sentence: many write 20 for 20 %."""
+
+    def in_words(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return check(value)
+        except ValidationError as error:
+            raise PydanticCustomError("share", NOT_A_SHARE.format(bounds)) from error
+
+    return WrapValidator(in_words)
+
+
 # A share of patients that is neither none nor all; below one in a million, odds lose their digits.
 _LEAST_SHARE = 1e-6
-Share = Annotated[float, Field(ge=_LEAST_SHARE, le=1 - _LEAST_SHARE)]
+Share = Annotated[float, Field(ge=_LEAST_SHARE, le=1 - _LEAST_SHARE), share_within(SOME)]
+ShareOrZero = Annotated[float, Field(ge=0, lt=1), share_within("from 0 to below 1")]
 
 
 def is_share(value: float) -> bool:

@@ -15,6 +15,8 @@ from napari_caltomorph.diagnosis.options import FrozenModel, Share
 ASSUMPTION = (
     "this assumes that the smears of each class look the same in your clinic as in training, and only the shares differ"
 )
+# Of rates that an evaluation measured, as a sentence
+ASSUMPTION_OF_RATES = f"T{ASSUMPTION[1:].replace('in training', 'in this evaluation')}."
 UNKNOWN = "The model does not record the prevalence at which its probabilities hold"
 
 

@@ -116,7 +116,7 @@ def rule_from(text: str) -> Rule:
     if name not in shares or not 0 <= share <= 1:
         raise EvaluationRefused(
             f"{text!r} is no rule; write none-missed=acute_leukemia, sensitivity=0.99, fdr=0.1 or "
-            "fdr-without-healthy=0.1."
+            "fdr-without-healthy=0.1 (shares between 0 and 1; 10 % is 0.1)."
         )
     return FdrAtMost(share, healthy=False) if name == "fdr-without-healthy" else shares[name](share)
 

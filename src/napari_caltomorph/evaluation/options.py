@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt
 
+from napari_caltomorph.diagnosis.options import share_within
 from napari_caltomorph.encoding.options import Device
 
 Lab = Literal["same", "other", "unknown"]
@@ -24,8 +25,8 @@ class EvaluateOptions(BaseModel, frozen=True, extra="forbid"):
         False,
         description="Evaluate patients that the model was trained on, each by the member that was not trained on it.",
     )
-    threshold: float | None = Field(
-        None, ge=0, le=1, description="Malignancy from which a patient counts as malignant; otherwise the model's."
+    threshold: Annotated[float, Field(ge=0, le=1), share_within("from 0 to 1")] | None = Field(
+        None, description="Malignancy from which a patient counts as malignant; otherwise the model's."
     )
     lab: Lab = Field(
         "unknown", description="Whether the smears come from the laboratory of the training: same, other, unknown."

@@ -82,6 +82,12 @@ class Trust:
         return max(float(entropies(mean)) - self.member_entropy, 0.0)
 
     @property
+    def members_hold(self) -> str:
+        """After a number of the members' raw probabilities: where it holds, if what is shown holds elsewhere."""
+        prevalence = self.prediction.prevalence
+        return "" if prevalence is None or prevalence.stated is None else f" {prevalence.at(None)}"
+
+    @property
     def agreeing_members(self) -> int:
         """How many members give the predicted class the highest probability."""
         winner = int(self.prediction.probabilities.argmax())
@@ -111,11 +117,12 @@ class Trust:
             return Statement("Members", "The model has one member: there is no other to compare it with.")
         who = f"All {members} members" if agreeing == members else f"{agreeing} of {members} members"
         verb = "predicts" if agreeing == 1 else "predict"
-        text = f"{who} {verb} {name}; disagreement {self.disagreement:.2f} (0: none)."
+        text = f"{who} {verb} {name}; disagreement {self.disagreement:.2f}{self.members_hold} (0: none)."
         return Statement("Members", text, agreeing <= members / 2)
 
     def _certainty(self) -> Statement:
-        text = f"Entropy {self.entropy:.2f} (0: one class is certain, 1: all are equally probable)."
+        shown = " at the stated prevalence" if self.members_hold else ""
+        text = f"Entropy {self.entropy:.2f}{shown} (0: one class is certain, 1: all are equally probable)."
         if self.held_out is None:
             return Statement("Certainty", f"{text} How common that is for held-out patients is not known.")
         share = self.held_out.share_as_uncertain(self.member_entropy)
@@ -123,9 +130,9 @@ class Trust:
         grade = "unusually uncertain" if share <= 0.1 else f"{'more' if share > 0.5 else 'less'} certain than most"
         return Statement(
             "Certainty",
-            f"{text} The members are {grade}: for {share:.0%} of the training patients, a member that was not trained "
-            f"on them was at least as uncertain. Of the {count} patients with the most similar entropy, {correct} were "
-            "predicted correctly.",
+            f"{text} The members are {grade}{self.members_hold}: for {share:.0%} of the training patients, a member "
+            f"that was not trained on them was at least as uncertain. Of the {count} patients with the most similar "
+            f"entropy, {correct} were predicted correctly.",
             share <= 0.1,
         )
 

@@ -18,6 +18,7 @@ from napari_caltomorph.audit.result import Audit
 from napari_caltomorph.diagnosis import Ensemble, ModelDescription
 from napari_caltomorph.diagnosis.inference import run_with_cells
 from napari_caltomorph.diagnosis.model_card import model_card
+from napari_caltomorph.diagnosis.prevalence import ASSUMPTION_OF_RATES
 from napari_caltomorph.encoding import load_bag
 from napari_caltomorph.errors import FeaturesRefused, SmearUnreadable, printable
 from napari_caltomorph.evaluation import Evaluation
@@ -107,6 +108,7 @@ def evaluation_report(
         "others": not_malignant(evaluation),
         "missed": evaluation.at().missed,
         "prevalence": prevalence_table(evaluation),
+        "assumption": ASSUMPTION_OF_RATES,
         "hemoglobin": hemoglobin_table(evaluation),
         "figures": [_page_figure(evaluation, figure) for figure in figures_of(evaluation)],
         "against": [(one, covariate_table(one)) for one in evaluation.covariate_associations],

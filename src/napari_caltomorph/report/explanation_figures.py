@@ -210,7 +210,9 @@ def draw_certainty(axes: Axes, trust: Trust, style: PlotStyle = PAPER) -> None:
     axes.text(here, 1.12 * top, " this smear ", ha=side, va="top", fontsize=8, color=style.text)
     for place, (word, color) in ((0, ("right", RIGHT)), (0.4, ("wrong", WRONG))):
         axes.text(place, 1.03, f"■ {word}", transform=axes.transAxes, va="bottom", fontsize=8, color=color)
-    axes.set(xlim=(0, 1), ylim=(0, 1.18 * top), xlabel="entropy of a member's answer (0: certain)", ylabel="patients")
+    axes.set(xlim=(0, 1), ylim=(0, 1.18 * top), ylabel="patients")
+    at = trust.members_hold and f",\n{trust.members_hold.strip()}"
+    axes.set_xlabel(f"entropy of a member's answer (0: certain){at}")
 
 
 def _draw_orders(

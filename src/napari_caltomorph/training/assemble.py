@@ -214,8 +214,8 @@ def _fold_record(trained: TrainedMember) -> FoldRecord:
 
 def _notes(bags: LabelledBags, trained: list[TrainedMember], cohort: Cohort, options: TrainOptions) -> tuple[str, ...]:
     notes = [*bags.notes, *notes_of([one.split for one in trained])]
-    if little := [one.split.fold + 1 for one in trained if barely_learned(bags, one.split, options, one.history)]:
-        notes.append(little_learned(little))
+    if little := [one.split.fold for one in trained if barely_learned(bags, one.split, options, one.history)]:
+        notes.append(little_learned({"": little}))
     for split, history in ((one.split, one.history) for one in trained):
         known = np.unique(bags.classes[split.train])
         if unknown := [name for index, name in enumerate(bags.taxonomy.names) if index not in known]:

@@ -72,17 +72,18 @@ def compare(
         bags = load_bags(cohort, place, chosen, progress=progress)
         begin_or_resume(folder, bags, chosen, resume=True)
         trainer = _VariantTrainer(folder, bags, _distinct(rows), progress)
-        comparison = Comparison(tuple(rows), {}, {}, _notes(bags, rows, chosen))
+        notes = _notes(bags, rows, chosen)
+        comparison, little = Comparison(tuple(rows), {}, {}, notes), {}
         for variant in trainer.variants:
             try:
                 result = trainer.result(cohort, variant)
             except (TrainingRefused, FeaturesRefused) as error:
                 comparison = replace(comparison, failed={**comparison.failed, variant.slug: str(error)})
             else:
-                notes = comparison.notes
+                comparison = replace(comparison, results={**comparison.results, variant.slug: result})
                 if result.barely_learned:
-                    notes = (*notes, f"{variant.name}: {little_learned([fold + 1 for fold in result.barely_learned])}")
-                comparison = replace(comparison, results={**comparison.results, variant.slug: result}, notes=notes)
+                    little[variant.in_words] = result.barely_learned
+                    comparison = replace(comparison, notes=(*notes, little_learned(little)))
                 _write(folder, comparison)
     return comparison
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -281,9 +281,10 @@ def barely_learned(bags: LabelledBags, split: MemberSplit, options: TrainOptions
     return history.train_loss[history.best_epoch - 1] > LEARNED * ignorant
 
 
-def little_learned(folds: Sequence[int]) -> str:
-    """Return the sentence on members that barely learned; folds are counted from 1."""
-    where = f"{'fold' if len(folds) == 1 else 'folds'} {', '.join(map(str, folds))}"
+def little_learned(folds: Mapping[str, Sequence[int]]) -> str:
+    """Return the sentence on members that barely learned: what was trained -> their folds, from 0."""
+    of = {name: f"fold{'s' * (len(those) > 1)} {', '.join(str(f + 1) for f in those)}" for name, those in folds.items()}
+    where = "; ".join(f"{name}: {which}" if name else which for name, which in of.items())
     return (
         f"The training loss barely moved ({where}): it is above {LEARNED:.0%} of the loss of knowing the classes' "
         "shares only. Train longer (--epochs) or with a larger --learning-rate; where that does not help, the features "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -27,6 +27,7 @@ from pydantic_core import PydanticCustomError
 
 from napari_caltomorph.cohort.options import without_workers
 from napari_caltomorph.diagnosis import AGGREGATOR_OPTIONS, AggregatorOptions
+from napari_caltomorph.diagnosis.options import ShareOrZero, share_within
 from napari_caltomorph.encoding.options import Device, Precision
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.reading import SMALL, explained, read_document
@@ -111,8 +112,8 @@ class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     accumulate: PositiveInt = Field(1, description="Batches a step of the optimizer; for small memories.")
     clip: PositiveFloat = Field(1.0, description="Largest norm of a step's gradient.")
     max_cells: PositiveInt = Field(500, description="Most cells of a patient in an epoch, sampled again each time.")
-    dropout: float = Field(0.1, ge=0, lt=1, description="In the layers and heads, while training.")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Of the cross entropy, while training.")
+    dropout: ShareOrZero = Field(0.1, description="In the layers and heads, while training.")
+    label_smoothing: ShareOrZero = Field(0.0, description="Of the cross entropy, while training.")
     balance: Literal["none", "weights", "sampling"] = Field(
         "none", description="Rare classes weigh more, or are sampled more often; outputs are at the natural shares."
     )
@@ -121,11 +122,8 @@ class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     )
     hemoglobin_weight: PositiveFloat = Field(1.0, description="Weight of the hemoglobin loss; the classes' is 1.")
 
-    calibration_split: float = Field(
-        0.0,
-        ge=0,
-        lt=0.5,
-        description="Share of the training patients that no member sees, to calibrate on (200 or more).",
+    calibration_split: Annotated[float, Field(ge=0, lt=0.5), share_within("from 0 to below 0.5")] = Field(
+        0.0, description="Share of the training patients that no member sees, to calibrate on (200 or more)."
     )
     elsewhere: bool = Field(
         True,

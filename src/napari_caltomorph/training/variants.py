@@ -6,13 +6,14 @@ Each group of variants changes one thing, and contains the unchanged training as
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, PositiveInt, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from napari_caltomorph.diagnosis.options import share_within
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.training.options import AggregatorName, TrainOptions
 
@@ -33,7 +34,7 @@ class CompareOptions(BaseModel, frozen=True, extra="forbid"):
     depths: tuple[PositiveInt, ...] = Field(
         (2, 4, 6, 8, 10, 12), description="Layers of the transformer, each with cls and mean pooling."
     )
-    shares: tuple[float, ...] = Field(
+    shares: tuple[Annotated[float, Field(gt=0, le=1), share_within("above 0 and at most 1")], ...] = Field(
         (0.1, 0.25, 0.5, 0.75, 1.0), description="Shares of each member's training patients, above 0 and up to 1."
     )
     encoders: tuple[str, ...] = Field(
@@ -41,13 +42,6 @@ class CompareOptions(BaseModel, frozen=True, extra="forbid"):
         validate_default=True,
         description="NAME=DIR: features of the same patients by another encoder; may be given again.",
     )
-
-    @field_validator("shares")
-    @classmethod
-    def _is_a_share(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
-        if not all(0 < share <= 1 for share in shares):
-            raise PydanticCustomError("share", "a share is above 0 and at most 1")
-        return shares
 
     @field_validator("encoders")
     @classmethod
@@ -98,6 +92,18 @@ class Variant:
             parts += ["features", self.encoder.casefold()]
         return "-".join([options.aggregator, *parts])
 
+    @property
+    def in_words(self) -> str:
+        """The name that needs no group: what `slug` says, in words."""
+        options, parts = self.options, []
+        if options.aggregator == "transformer":
+            parts = [options.pooling, f"depth {options.depth}"]
+        if self.share < 1:
+            parts += [f"{100 * self.share:g} % of the patients"]
+        if self.encoder:
+            parts += [f"features {self.encoder}"]
+        return ", ".join([options.aggregator, *parts])
+
 
 def variants(features: Path | None, options: CompareOptions, train_options: TrainOptions) -> list[Variant]:
     """Return the variants of each group; each group contains its reference, the chosen training options.
@@ -112,9 +118,9 @@ def variants(features: Path | None, options: CompareOptions, train_options: Trai
 def _aggregators(features: Path | None, options: CompareOptions, chosen: TrainOptions) -> list[Variant]:
     rows = []
     for name in get_args(AggregatorName):
-        label = f"{name}, {chosen.pooling}, depth {chosen.depth}" if name == "transformer" else name
         changed = _changed(chosen, aggregator=name)
-        rows.append(Variant("aggregators", label, changed, 1.0, features, is_reference=name == chosen.aggregator))
+        row = Variant("aggregators", name, changed, 1.0, features, is_reference=name == chosen.aggregator)
+        rows.append(replace(row, name=row.in_words))
     return rows
 
 

@@ -167,9 +167,10 @@ def test_every_option_of_a_cohort_can_be_chosen(qtbot: QtBot, panel: CohortPanel
 def test_an_option_that_is_not_valid_is_named_and_nothing_is_read(
     qtbot: QtBot, panel: CohortPanel, drawn: Path
 ) -> None:
-    panel.chooser.more.widget("test_fraction").setText("1.5")
+    panel.chooser.more.widget("test_fraction").setText("20")
     read(qtbot, panel, drawn)
-    assert panel.run.text == "Test fraction: input should be less than 1."
+    assert panel.run.text.startswith("Test fraction: ")
+    assert "20 % is 0.2" in panel.run.text
     assert panel.cohort is None
 
 

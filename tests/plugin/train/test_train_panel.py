@@ -362,7 +362,7 @@ def test_missing_and_invalid_inputs_are_named_in_one_sentence(
     dropout = panel.setup.options.widget("dropout")
     assert isinstance(dropout, QLineEdit)
     dropout.setText("much")
-    assert values().startswith("Dropout: input should be a valid number")
+    assert values().startswith("Dropout: a share is a number")
     dropout.setText("0.1")
     panel.setup.options.more.set({"width": 100, "heads": 8})
     assert "8 heads do not divide a width of 100" in values()

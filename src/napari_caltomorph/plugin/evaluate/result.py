@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QFrame, QSplitter, QTabWidget, QTextBrowser, QWidget
 
 from napari_caltomorph.audit.result import Audit
+from napari_caltomorph.diagnosis.prevalence import ASSUMPTION_OF_RATES
 from napari_caltomorph.errors import counted
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.jobs import ModelEvaluation
@@ -209,7 +210,8 @@ def _at_threshold(evaluation: Evaluation, threshold: float) -> str:
     whole = f"<h4>The model as a whole</h4><table width='100%'>{''.join(rows)}</table>"
     screening = _table("Called malignant, by class", screening_table(evaluation, threshold=threshold), (0, 1, 2))
     prevalence = _table("FDR elsewhere", prevalence_table(evaluation, threshold=threshold), (0, 1, 2, 3))
-    return whole + screening + prevalence
+    assumption = f"<p>{ASSUMPTION_OF_RATES}</p>" if prevalence else ""
+    return whole + screening + prevalence + assumption
 
 
 def _rest(evaluation: Evaluation, audit: Audit | None) -> str:
