@@ -22,8 +22,9 @@ from napari_caltomorph.diagnosis import (
     read_description,
 )
 from napari_caltomorph.diagnosis.model_card import model_card
-from napari_caltomorph.diagnosis.model_file import OutOfFold, Threshold
+from napari_caltomorph.diagnosis.model_file import Threshold
 from napari_caltomorph.diagnosis.model_folder import TrainingPatients
+from napari_caltomorph.diagnosis.training_record import OutOfFold
 from napari_caltomorph.errors import ModelRefused, OutputRefused
 from napari_caltomorph.storage import file_sha256
 

@@ -11,7 +11,8 @@ from napari_caltomorph.diagnosis import Prediction, PredictOptions, Prevalence
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.elsewhere import Estimate
 from napari_caltomorph.diagnosis.model_card import model_card
-from napari_caltomorph.diagnosis.model_file import OutOfFold, Threshold
+from napari_caltomorph.diagnosis.model_file import Threshold
+from napari_caltomorph.diagnosis.training_record import OutOfFold
 from napari_caltomorph.errors import ModelRefused
 from napari_caltomorph.explanation.changed_bags import what_if
 from napari_caltomorph.explanation.trust import trust
@@ -115,7 +116,7 @@ def test_what_if_and_trust_are_at_the_stated_prevalence_too(make_ensemble, make_
     winner = moved.probabilities.argmax()  # no malignant class can win any more, of the mean or of a member
     assert trust(moved).agreeing_members == (moved.shown_member_probabilities.argmax(axis=1) == winner).sum() > 0
     assert not (moved.member_probabilities.argmax(axis=1) == winner).any()
-    said = {one.name: one.text for one in trust(moved).statements}
+    said = {one.about: one.text for one in trust(moved).statements}
     assert "at the training prevalence, 20 %" in said["Members"]
     assert f"{trust(moved).entropy:.2f} at the stated prevalence" in said["Certainty"]
     assert trust(moved.at_prevalence(None)).members_hold == ""

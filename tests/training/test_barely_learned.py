@@ -8,7 +8,7 @@ from tests.training.factories import bags_of, read, tiny
 
 from napari_caltomorph.diagnosis.model_card import model_card
 from napari_caltomorph.training import FoldHistory, train
-from napari_caltomorph.training.fit import barely_learned
+from napari_caltomorph.training.barely_learned import barely_learned
 from napari_caltomorph.training.folds import member_split
 
 

@@ -1,6 +1,6 @@
 from .ensemble import Ensemble
 from .installed import add_model, export_model, find_model, installed_models
-from .model_file import FoldRecord, ModelDescription, TrainingRecord, read_description
+from .model_file import ModelDescription, read_description
 from .options import (
     AGGREGATOR_OPTIONS,
     AbmilOptions,
@@ -17,6 +17,7 @@ from .predict import Predictor
 from .prediction import NO_ATTENTION, NO_CLASS, Prediction
 from .prediction_files import save_predictions
 from .prevalence import Prevalence
+from .training_record import FoldRecord, TrainingRecord
 
 __all__ = [
     "AGGREGATOR_OPTIONS",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.diagnosis.domain import FALSE_WARNING_RATE
 from napari_caltomorph.diagnosis.hemoglobin_error import ErrorBand, band_name, own_fold_patients
-from napari_caltomorph.diagnosis.model_file import ModelDescription, TrainingRecord
+from napari_caltomorph.diagnosis.model_file import ModelDescription
 from napari_caltomorph.diagnosis.prevalence import ASSUMPTION, UNKNOWN
+from napari_caltomorph.diagnosis.training_record import TrainingRecord
 from napari_caltomorph.progress import format_seconds
 from napari_caltomorph.statistics.interval import proportion
 

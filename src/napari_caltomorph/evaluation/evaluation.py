@@ -18,13 +18,12 @@ from napari_caltomorph.diagnosis.model_file import Threshold
 from napari_caltomorph.evaluation.confusion import Confusion, coarse_confusion, detailed_confusion
 from napari_caltomorph.evaluation.covariates import SHARE, CovariateAssociation, covariate_association
 from napari_caltomorph.evaluation.file import patient_table, read_evaluation, write_evaluation
+from napari_caltomorph.evaluation.hemoglobin import HemoglobinGroup, hemoglobin_groups
 from napari_caltomorph.evaluation.malignancy import OperatingPoint, Screened
 from napari_caltomorph.evaluation.metrics import (
     ClassNumbers,
-    HemoglobinGroup,
     class_numbers,
     headline,
-    hemoglobin_groups,
 )
 from napari_caltomorph.evaluation.patients import EvaluatedPatients
 from napari_caltomorph.evaluation.statements import statements

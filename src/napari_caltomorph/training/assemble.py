@@ -23,10 +23,10 @@ from napari_caltomorph.diagnosis.model_file import (
     EncoderNeed,
     HemoglobinTarget,
     MemberFile,
-    OutOfFold,
     Threshold,
 )
 from napari_caltomorph.diagnosis.model_folder import TrainingPatients
+from napari_caltomorph.diagnosis.training_record import OutOfFold
 from napari_caltomorph.encoding import DEMO_ENCODER
 from napari_caltomorph.encoding.device import find_device
 from napari_caltomorph.evaluation.calibrate import fit_calibration
@@ -36,7 +36,7 @@ from napari_caltomorph.statistics.interval import mean
 from napari_caltomorph.synthetic import SYNTHETIC_COLUMN
 from napari_caltomorph.taxonomy import Taxonomy, caltomorph_taxonomy
 from napari_caltomorph.training.bags import LabelledBags
-from napari_caltomorph.training.fit import barely_learned, little_learned
+from napari_caltomorph.training.barely_learned import barely_learned, little_learned
 from napari_caltomorph.training.folds import notes_of
 from napari_caltomorph.training.members import TrainedMember, predict_bags
 from napari_caltomorph.training.options import TrainOptions

@@ -15,6 +15,7 @@ from napari_caltomorph.reading import read_as
 from napari_caltomorph.statistics import classification_metrics
 from napari_caltomorph.storage import StrPath, only_run, replacing
 from napari_caltomorph.training.bags import LabelledBags, load_bags
+from napari_caltomorph.training.barely_learned import barely_learned, little_learned
 from napari_caltomorph.training.comparison import (
     COMPARED,
     EQUAL_STEPS,
@@ -23,7 +24,7 @@ from napari_caltomorph.training.comparison import (
     Comparison,
     VariantResult,
 )
-from napari_caltomorph.training.fit import barely_learned, fit_member, little_learned
+from napari_caltomorph.training.fit import fit_member
 from napari_caltomorph.training.folder import begin_or_resume
 from napari_caltomorph.training.folds import MemberSplit, member_split, member_splits, notes_of
 from napari_caltomorph.training.members import FoldCheckpoint, predict_bags, trained_member

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from napari_caltomorph.diagnosis.model_file import StoppedBy
+from napari_caltomorph.diagnosis.training_record import StoppedBy
 from napari_caltomorph.progress import Cancelled, OnProgress, Progress
 from napari_caltomorph.training.folds import MemberSplit
 from napari_caltomorph.training.options import TrainOptions
