@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from napari_caltomorph.errors import CellUnreadable
 from napari_caltomorph.smear.pixel_size import pixel_size_um
 from napari_caltomorph.smear.pixels import MALFORMED, SIDEWAYS, StoredCell
+from napari_caltomorph.smear.tiff_headers import NotingFile, is_plain, known_cell, remember
 from napari_caltomorph.smear.tiff_page import alpha_of, bits_of, is_grey, read_image_at, read_page
 
 # tifffile logs what it survives; what it does not survive we say ourselves.
@@ -87,6 +89,19 @@ class _Tiff(tifffile.TiffFile):  # type: ignore[misc]  # mypy does not read tiff
 
 def tiff_cells(file: BinaryIO) -> list[StoredCell]:
     """Return the cells of a TIFF, in order; `CellUnreadable` where it does not say what its pages are."""
+    if (known := known_cell(file)) is not None:
+        return [known]
+    noting = NotingFile(file)
+    cells, planes = _parse(noting)
+    is_like_others = len(planes) == 1 and is_plain(planes[0].page)
+    parts = noting.stop()
+    if len(cells) == 1 and is_like_others:
+        remember(file.seek(0, os.SEEK_END), parts, cells[0], planes[0].page)
+    return cells
+
+
+def _parse(file: NotingFile) -> tuple[list[StoredCell], _Planes]:
+    """Return the cells, and the images that the first one is made of."""
     try:
         tiff, series = _open(file)
     except MALFORMED:  # a description written by hand, or pages unlike the first: each page says what it is
@@ -101,7 +116,8 @@ def tiff_cells(file: BinaryIO) -> list[StoredCell]:
     if len(cells) == 3 and are_grey:
         raise CellUnreadable(_CELLS_OR_COLORS)
     lock, size = threading.Lock(), pixel_size_um(tiff)
-    return [_stored(planes, are_grey, lock, size) for planes in sorted(cells, key=lambda planes: planes[0].place)]
+    cells.sort(key=lambda planes: planes[0].place)
+    return [_stored(planes, are_grey, lock, size) for planes in cells], cells[0]
 
 
 def has_pages(file: BinaryIO) -> bool:
@@ -127,7 +143,7 @@ def _count_pages(tiff: tifffile.TiffFile) -> int:
     raise CellUnreadable(f"more than {_MAX_CELLS} pages")
 
 
-def _open(file: BinaryIO, **kinds: bool) -> tuple[tifffile.TiffFile, list[tifffile.TiffPageSeries]]:
+def _open(file: NotingFile, **kinds: bool) -> tuple[tifffile.TiffFile, list[tifffile.TiffPageSeries]]:
     file.seek(0)
     others = {f"is_{kind}": False for kind in _OTHER_KINDS}
     tiff = _Tiff(file, _multifile=False, **others, **kinds)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import math
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import tifffile
@@ -65,6 +65,14 @@ def read_page(page: tifffile.TiffPage | tifffile.TiffFrame) -> NDArray[Any]:
     _refuse_before_decoding(page.keyframe)
     _refuse_damaged_strips(page)
     return _colored(page.keyframe, page.asarray())
+
+
+def read_uncompressed(page: tifffile.TiffPage, file: BinaryIO) -> NDArray[Any]:
+    """Read the pixels, 8 bits a sample, in one piece and as they are, of another file with the same header."""
+    _refuse_before_decoding(page)
+    _refuse_damaged_strips(page)
+    file.seek(page.dataoffsets[0])
+    return _colored(page, np.frombuffer(file.read(page.nbytes), np.uint8).reshape(page.shape))
 
 
 def _colored(page: tifffile.TiffPage, pixels: NDArray[Any]) -> NDArray[Any]:
