@@ -26,7 +26,7 @@ def prediction():
 def test_raw_probabilities_are_marked_as_raw(prediction, capsys):
     show_prediction(prediction)
     output = " ".join(capsys.readouterr().out.split())
-    assert "probabilities are raw, not calibrated" in output
+    assert "probabilities are the mean of the members, not calibrated" in output
     assert "Not excluded" not in output
 
 
@@ -43,5 +43,5 @@ def test_calibrated_ones_come_with_their_set_and_how_they_were_fitted(prediction
     assert "at least 90%" in output
     show_prediction(prediction.model_copy(update={"calibration": calibration}))
     output = " ".join(capsys.readouterr().out.split())
-    assert "probabilities are raw: the smear is unlike the training cohort" in output
+    assert "probabilities are the mean of the members: the smear is unlike the training cohort" in output
     assert "Not excluded" not in output

@@ -43,7 +43,11 @@ AGGREGATORS: dict[str, tuple[dict[str, Any], set[str], set[str]]] = {
     # It may learn that a bag is negative because of a cell, so it learns the poison.
     "cls": ({"epochs": 20}, BOTH, {"single_concept"}),
     "mean of tokens": ({"pooling": "mean"}, BOTH, set()),
-    "abmil": ({"aggregator": "abmil", "learning_rate": 1e-2, "epochs": 80, "dropout": 0}, BOTH, set()),
+    "abmil": (
+        {"aggregator": "abmil", "learning_rate": 1e-2, "epochs": 80, "dropout": 0, "batch_size": 16},
+        BOTH,
+        set(),
+    ),
     "wbcmil": ({"aggregator": "wbcmil"}, BOTH, set()),
     # The negative class has no evidence, and no cell is ever counted against the other.
     "concepts": ({"aggregator": "concepts", "epochs": 80}, {*BOTH, "single_concept", "multi_concept"}, set()),

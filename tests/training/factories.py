@@ -100,7 +100,9 @@ def bags_of(folder: Path, options: TrainOptions | None = None, **read_options: o
 
 
 def weights_of(ensemble: Ensemble, member: int) -> dict[str, Tensor]:
-    return ensemble.members[member].state_dict()
+    """What was trained: without the recalibration, which is fitted on predictions of the other members."""
+    weights = ensemble.members[member].state_dict()
+    return {name: value for name, value in weights.items() if not name.startswith("recalibration.")}
 
 
 def are_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:

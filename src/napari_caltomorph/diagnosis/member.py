@@ -1,7 +1,8 @@
 """One of an ensemble's models: scales, an aggregator, and a head for each target.
 
 The scales, and the shares of the classes, are those of the member's own training patients, and are saved with its
-weights. So no other patient, and none of its own held-out fold, influences its outputs.
+weights. So no patient of its own held-out fold influences them. `Recalibration` is fitted on what the other members
+predict for their own folds.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from napari_caltomorph.diagnosis.aggregators import (
     AbmilAggregator,
@@ -39,6 +41,37 @@ class Outputs(NamedTuple):
     logits: Tensor
     hemoglobin: Tensor | None
     embedding: Tensor
+
+
+class Recalibration(nn.Module):
+    """Makes logits those of probabilities that hold, in two steps: malignant or not, then which class of that side.
+
+    The log-odds of malignancy are scaled and moved (Platt 1999); the classes of each side share its probability by a
+    softmax of scaled logits (temperature scaling; Guo et al. 2017). The three numbers do not change which of two
+    patients is the more malignant.
+    """
+
+    values: Tensor  # (3,): scale and shift of the log-odds, scale of the logits within a side
+    is_malignant: Tensor  # (C,): 1 for a malignant class, 0 for others
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.register_buffer("values", torch.tensor([1.0, 0.0, 1.0]))
+        self.register_buffer("is_malignant", torch.zeros(classes))
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Turn logits (B, C) into log probabilities (B, C)."""
+        scale, shift, within = self.values
+        sides = [self.is_malignant > 0, self.is_malignant == 0]
+        if not all(bool(side.any()) for side in sides):
+            shares: Tensor = (within * logits).log_softmax(-1)
+            return shares
+        malignant, other = (logits[..., side].logsumexp(-1, keepdim=True) for side in sides)
+        odds = scale * (malignant - other) + shift
+        found = torch.empty_like(logits)
+        for side, log_share in zip(sides, (functional.logsigmoid(odds), functional.logsigmoid(-odds)), strict=True):
+            found[..., side] = (within * logits[..., side]).log_softmax(-1) + log_share
+        return found
 
 
 class Member(nn.Module):
@@ -79,6 +112,8 @@ class Member(nn.Module):
         self.aggregator = AGGREGATORS[options.kind](feature_width, classes, options, dropout=dropout)
         self.classifier = self.aggregator.classifier(classifier_width, classes, dropout=dropout)
         self.hemoglobin = mlp(self.aggregator.width, classifier_width, 1, dropout=dropout) if hemoglobin else None
+        # In evaluation mode; None while it is trained, in the paper's recipe, and in older models
+        self.recalibration: Recalibration | None = None
         if hemoglobin:
             self.register_buffer("hemoglobin_mean", torch.zeros(()))
             self.register_buffer("hemoglobin_std", torch.ones(()))
@@ -89,7 +124,10 @@ class Member(nn.Module):
         embedding = self.aggregator(scaled, mask, keep=keep)
         hemoglobin = None if self.hemoglobin is None else self.hemoglobin(embedding)[:, 0]
         logits = self.classifier(embedding)
-        return Outputs(logits if self.training else logits + self.log_prior_shift, hemoglobin, embedding)
+        if not self.training:
+            logits = logits + self.log_prior_shift
+            logits = logits if self.recalibration is None else self.recalibration(logits)
+        return Outputs(logits, hemoglobin, embedding)
 
     @property
     def knows_average_cell(self) -> bool:

@@ -138,14 +138,26 @@ def _reference(model: ModelDescription) -> str:
 def _calibration(model: ModelDescription) -> str:
     calibration = model.calibration
     if calibration is None:
-        return "raw averaged softmax, not calibrated"
+        return f"the mean of the members, not calibrated on patients set aside{_recalibration(model.training)}"
     unclaimed = [one.name for one in model.taxonomy.classes if one.slug in calibration.without_claim]
     exceptions = f"; no such guarantee for {', '.join(unclaimed)}: too few calibration patients" if unclaimed else ""
     counts = ", ".join(f"{one.name} {calibration.patients[one.slug]}" for one in model.taxonomy.classes)
     return (
         f"calibrated: {calibration.in_words}. It gives sets of classes that cannot be excluded. "
         f"{calibration.claim_in_words} (n: {counts}){exceptions}. Both hold only for patients like the calibration "
-        "patients"
+        f"patients{_recalibration(model.training)}"
+    )
+
+
+def _recalibration(training: TrainingRecord) -> str:
+    scales = [fold.recalibration for fold in training.folds if fold.recalibration is not None]
+    if not scales:
+        return ""
+    odds, shifts, within = (", ".join(f"{one:.2f}" for one in column) for column in zip(*scales, strict=True))
+    return (
+        ". Each member is recalibrated by what the other members predicted for their own folds: its log-odds of "
+        f"malignancy are multiplied by {odds} and moved by {shifts}, the logits within malignant and within other "
+        f"classes multiplied by {within}"
     )
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from napari_caltomorph.csv_files import read_csv, write_csv
 from napari_caltomorph.diagnosis.domain import DOMAIN_FILE, Domain
-from napari_caltomorph.diagnosis.member import Member
+from napari_caltomorph.diagnosis.member import Member, Recalibration
 from napari_caltomorph.diagnosis.model_card import model_card
 from napari_caltomorph.diagnosis.model_file import GET_AGAIN, DomainFile, MemberFile, ModelDescription
 from napari_caltomorph.encoding.load import misfit
@@ -26,6 +26,7 @@ PRIVATE = "private"
 _TABLE = "patients.csv"
 _EMBEDDINGS = "embeddings.safetensors"
 _REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # PyTorch cannot test others
+_RECALIBRATION = "recalibration."  # How the names of its numbers begin; older members, and the paper's, have none
 _NEEDED = ("patient_id", "coarse", "detailed", "hemoglobin_g_dl", "fingerprint")
 _TEXT = ("patient_id", "coarse", "detailed", "group", "slide_of", "fingerprint", "path")
 
@@ -131,6 +132,8 @@ def load_member(folder: Path, description: ModelDescription, file: MemberFile) -
     weights = _of_earlier_versions(weights, len(description.taxonomy.classes)) | weights
     with torch.device("meta"):  # takes no memory, and no random numbers, before the shapes are known to fit
         member = build_member(description)
+        if any(name.startswith(_RECALIBRATION) for name in weights):
+            member.recalibration = Recalibration(len(description.taxonomy.classes))
     if problem := misfit(weights, member):
         raise ModelRefused(f"{path} does not fit model.json: {problem}; get the model again.")
     member.to_empty(device="cpu").load_state_dict(weights)

@@ -72,9 +72,9 @@ class Prediction(PredictionNumbers):
     def calibration_in_words(self) -> str:
         """How `probabilities` were computed, as a sentence without its full stop."""
         if self.calibration is None:
-            return "Probabilities are raw, not calibrated"
+            return "Probabilities are the mean of the members, not calibrated on patients set aside"
         if self.is_outside_domain:
-            return f"Probabilities are raw: the smear is unlike the training cohort, so {WITHDRAWN}"
+            return f"Probabilities are the mean of the members: the smear is unlike the training cohort, so {WITHDRAWN}"
         return f"Probabilities are calibrated: {self.calibration.in_words}"
 
     @property

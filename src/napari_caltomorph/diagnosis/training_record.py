@@ -23,6 +23,8 @@ class FoldRecord(FrozenModel):
     epochs: NonNegativeInt
     best_epoch: NonNegativeInt
     stopped_by: StoppedBy
+    # `Recalibration.values` of the member; None where it has none
+    recalibration: tuple[float, float, float] | None = None
     # One number an epoch; empty where there is none
     train_loss: tuple[float, ...] = ()
     validation_loss: tuple[float, ...] = ()

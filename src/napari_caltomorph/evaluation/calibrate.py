@@ -73,7 +73,7 @@ def fit_calibration(
     if len(classes) < MIN_PATIENTS:
         raise CalibrationRefused(
             f"{len(classes)} patients are set aside to calibrate on, {MIN_PATIENTS} are needed: set more aside "
-            "(--calibration-split), or none, and the probabilities stay raw."
+            "(--calibration-split), or none."
         )
     scores = _cross_fitted_scores(classes, averaged)
     return Calibration(

@@ -58,7 +58,11 @@ def _model(evaluated: EvaluatedPatients) -> Iterator[str]:
 def _domain(evaluated: EvaluatedPatients) -> Iterator[str]:
     if not (outside := int(evaluated.is_outside_domain.sum())):
         return
-    raw = "" if evaluated.provenance.calibration is None else "; their probabilities are raw and they have no set"
+    raw = (
+        ""
+        if evaluated.provenance.calibration is None
+        else "; their probabilities are not calibrated and they have no set"
+    )
     yield f"{outside} of {len(evaluated)} smears are unlike the training cohort{raw}."
 
 

@@ -199,7 +199,7 @@ def _is_synthetic(bags: LabelledBags) -> bool:
 
 
 def _fold_record(trained: TrainedMember) -> FoldRecord:
-    split, history = trained.split, trained.history
+    split, history, recalibration = trained.split, trained.history, trained.member.recalibration
     assert history.stopped_by is not None
     return FoldRecord(
         patients=len(split.train),
@@ -209,6 +209,7 @@ def _fold_record(trained: TrainedMember) -> FoldRecord:
         stopped_by=history.stopped_by,
         train_loss=history.train_loss,
         validation_loss=history.validation_loss,
+        recalibration=None if recalibration is None else tuple(recalibration.values.tolist()),
     )
 
 

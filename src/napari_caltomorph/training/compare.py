@@ -26,10 +26,11 @@ from napari_caltomorph.training.comparison import (
 )
 from napari_caltomorph.training.fit import fit_member
 from napari_caltomorph.training.folder import begin_or_resume
-from napari_caltomorph.training.folds import MemberSplit, member_split, member_splits, notes_of
-from napari_caltomorph.training.members import FoldCheckpoint, predict_bags, trained_member
+from napari_caltomorph.training.folds import member_split, member_splits, notes_of
+from napari_caltomorph.training.members import FoldCheckpoint, TrainedMember, predict_bags, trained_member
 from napari_caltomorph.training.options import TrainOptions
 from napari_caltomorph.training.progress import StepCounter, TrainProgress
+from napari_caltomorph.training.recalibrate import recalibrate
 from napari_caltomorph.training.variants import CompareOptions, Variant, variants
 
 _LOCK = ".caltomorph-compare.lock"
@@ -131,11 +132,12 @@ class _VariantTrainer:
         checkpoints = {split.fold: FoldCheckpoint(work, split.fold) for split in splits}
         histories = {fold: checkpoint.history() for fold, checkpoint in checkpoints.items()}
         steps = StepCounter(splits, histories, variant.options, self._report(variant))
-        metrics = []
         for split in splits:
             checkpoint = checkpoints[split.fold]
             histories[split.fold] = fit_member(bags, split, variant.options, checkpoint, on_step=steps.of(split))
-            metrics.append(_own_fold_metrics(bags, split, variant.options, checkpoint))
+        trained = [trained_member(bags, split, variant.options, checkpoints[split.fold]) for split in splits]
+        recalibrate(trained, bags, variant.options)
+        metrics = [_own_fold_metrics(bags, one, variant.options) for one in trained]
         result = VariantResult(
             folds=tuple(split.fold for split in splits),
             patients=tuple(len(split.train) for split in splits),
@@ -197,10 +199,8 @@ def _distinct(rows: list[Variant]) -> tuple[Variant, ...]:
     return tuple({row.slug: row for row in ordered}.values())
 
 
-def _own_fold_metrics(
-    bags: LabelledBags, split: MemberSplit, options: TrainOptions, checkpoint: FoldCheckpoint
-) -> dict[str, float]:
-    trained = trained_member(bags, split, options, checkpoint)
+def _own_fold_metrics(bags: LabelledBags, trained: TrainedMember, options: TrainOptions) -> dict[str, float]:
+    split = trained.split
     if trained.history.stopped_by == "not finite":
         raise TrainingRefused(
             f"The loss of fold {split.fold + 1} was not a number in epoch {trained.history.epochs + 1}; use a smaller "

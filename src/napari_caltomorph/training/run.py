@@ -25,6 +25,7 @@ from napari_caltomorph.training.folds import MemberSplit, member_splits, notes_o
 from napari_caltomorph.training.members import FoldCheckpoint, TrainedMember, new_member, trained_member
 from napari_caltomorph.training.options import TrainOptions
 from napari_caltomorph.training.progress import FinishEarly, FoldHistory, StepCounter
+from napari_caltomorph.training.recalibrate import recalibrate
 
 # The first steps load libraries and fill caches.
 _WARM_UP, _TIMED = 2, 4
@@ -127,6 +128,7 @@ def _train_members(
             raise
         plan = plan.given_up("the training was stopped by hand")
     members = trained(splits)
+    recalibrate(members, bags, options)
     try:
         if not plan.why_not:
             fit(others)
