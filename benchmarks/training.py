@@ -24,7 +24,7 @@ import torch
 from speed import machine
 from torch.nn import functional
 
-from napari_caltomorph.encoding.device import find_device
+from napari_caltomorph.encoding.device import find_device, wait_for
 from napari_caltomorph.encoding.features import FeatureOrigin
 from napari_caltomorph.synthetic import SynthOptions, synthesize_patients, synthetic_features
 from napari_caltomorph.taxonomy import caltomorph_taxonomy
@@ -62,19 +62,21 @@ def seconds_a_patient(steps: int, step: Callable[[int], None], patients: int, de
     """Time steps of so many patients each, without the first ones."""
     for number in range(WARM_UP + steps):
         if number == WARM_UP:
-            _wait(device)
+            wait_for(device)
             start = time.perf_counter()
         step(number)
-    _wait(device)
+    wait_for(device)
     return (time.perf_counter() - start) / steps / patients
 
 
 def ours(bags: LabelledBags, split: MemberSplit, options: TrainOptions, steps: int) -> float:
     """Time steps of the package's own loop."""
     moments: list[float] = []
+    device = find_device(options.device)
 
     def watch(history: FoldHistory, step: int) -> None:
         if step:  # not the report after an epoch, which writes a checkpoint
+            wait_for(device)
             moments.append(time.perf_counter())
         if len(moments) > WARM_UP + steps:
             raise Enough
@@ -99,11 +101,6 @@ def one_bag_at_a_time(bags: LabelledBags, split: MemberSplit, options: TrainOpti
         optimizer.step()
 
     return seconds_a_patient(steps * 4, step, 1, device)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def main() -> None:

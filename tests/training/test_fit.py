@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -39,6 +40,10 @@ def numbered(lengths: list[int], classes: list[int] | None = None) -> LabelledBa
     )
 
 
+def steps_of(bags: LabelledBags, patients, options: TrainOptions, rng) -> Iterator[list[Batch]]:
+    return training_steps(bags, bags.on(torch.device("cpu")), patients, options, rng)
+
+
 def shown(batches: list[Batch]) -> list[tuple[int, list[int]]]:
     """Return patient and cells of each row, as the numbers in the bags say; the padding is checked."""
     rows = []
@@ -64,7 +69,7 @@ def test_an_epoch_shows_every_patient_once_and_no_cell_twice(lengths, size, accu
     patients = np.flatnonzero(np.arange(len(lengths)) % 5 != 1)
     if not len(patients):
         patients = np.array([0])
-    steps = list(training_steps(bags, patients, options, np.random.default_rng(seed)))
+    steps = list(steps_of(bags, patients, options, np.random.default_rng(seed)))
     assert len(steps) == MemberSplit(0, patients, patients[:0], patients[:0]).steps_per_epoch(options)
     assert all(len(batches) <= accumulate for batches in steps)
     assert all(1 <= len(batch) <= size for batches in steps for batch in batches)
@@ -80,7 +85,7 @@ def test_an_epoch_shows_every_patient_once_and_no_cell_twice(lengths, size, accu
 def test_rows_carry_the_class_and_hemoglobin_of_their_patient(lengths, size, seed):
     bags = numbered(lengths)
     options = TrainOptions(batch_size=size)
-    for batches in training_steps(bags, np.arange(len(lengths)), options, np.random.default_rng(seed)):
+    for batches in steps_of(bags, np.arange(len(lengths)), options, np.random.default_rng(seed)):
         for batch in batches:
             patients = [patient for patient, _ in shown([batch])]
             assert batch.classes.tolist() == bags.classes[patients].tolist()
@@ -90,7 +95,7 @@ def test_rows_carry_the_class_and_hemoglobin_of_their_patient(lengths, size, see
 def test_cells_and_order_are_sampled_again_in_each_epoch():
     bags, options = numbered([30] * 20), TrainOptions(batch_size=4, max_cells=10)
     epochs = [
-        [shown(batches) for batches in training_steps(bags, np.arange(20), options, np.random.default_rng([0, 0, e]))]
+        [shown(batches) for batches in steps_of(bags, np.arange(20), options, np.random.default_rng([0, 0, e]))]
         for e in (1, 2, 1)
     ]
     assert epochs[0] == epochs[2]
@@ -101,7 +106,7 @@ def test_patients_of_like_length_come_together_so_that_little_is_padded():
     rng = np.random.default_rng(0)
     bags = numbered(rng.integers(1, 500, size=64).tolist())
     options = TrainOptions(batch_size=8)
-    batches = [b for step in training_steps(bags, np.arange(64), options, rng) for b in step]
+    batches = [b for step in steps_of(bags, np.arange(64), options, rng) for b in step]
     cells, places = (sum(int(x(b)) for b in batches) for x in (lambda b: b.mask.sum(), lambda b: b.mask.numel()))
     assert cells / places > 0.85
 
@@ -111,7 +116,7 @@ def test_balanced_sampling_shows_all_classes_equally_often():
     options = TrainOptions(balance="sampling")
     rows = []
     for epoch in range(30):
-        steps = training_steps(bags, np.arange(100), options, np.random.default_rng(epoch))
+        steps = steps_of(bags, np.arange(100), options, np.random.default_rng(epoch))
         rows.append([patient for batches in steps for patient, _ in shown(batches)])
         assert len(rows[-1]) == 100
     assert 0.45 < np.mean(bags.classes[np.concatenate(rows)]) < 0.55
@@ -159,7 +164,7 @@ def test_the_last_patients_of_an_epoch_are_trained_on_too(few, tmp_path):
     bags, options = bags_of(few), tiny(epochs=1, batch_size=4, accumulate=3, balance="none", scaling="none")
     split = MemberSplit(0, np.arange(30), np.array([], dtype=np.intp), np.array([0]))
     rng = np.random.default_rng([options.seed, 0, 1])
-    last = list(training_steps(bags, split.train, options, rng))[-1]
+    last = list(steps_of(bags, split.train, options, rng))[-1]
     assert len(last) == 2
     in_last = [
         p for p in range(30) for b in last for row in b.bags if (row[0] == torch.tensor(bags.values[p])).all(1).any()
@@ -253,7 +258,7 @@ def test_all_cells_of_patients_with_many_are_in_reach(own):
     patient = int(np.argmax([len(v) for v in bags.values]))
     options, seen = tiny(max_cells=50), set()
     for epoch in range(60):
-        for batches in training_steps(bags, np.array([patient]), options, np.random.default_rng(epoch)):
+        for batches in steps_of(bags, np.array([patient]), options, np.random.default_rng(epoch)):
             assert batches[0].bags.shape[1] <= 50
             seen |= {row.tobytes() for row in batches[0].bags[0].numpy()}
     assert len(seen) == 300

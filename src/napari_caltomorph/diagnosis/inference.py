@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from napari_caltomorph.diagnosis.member import Member, Outputs
+from napari_caltomorph.encoding.device import to_device
 from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.errors import FeaturesRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
@@ -135,23 +137,30 @@ def class_response(
 
 @torch.inference_mode()
 def run_batches(
-    model: nn.Module, bags: Sequence[NDArray[np.float32]], size: int, device: torch.device
+    model: nn.Module, bags: Sequence[Tensor], size: int, device: torch.device
 ) -> Iterator[tuple[list[int], Outputs]]:
     """Run bags (N, D) of any lengths, `size` at once, those of similar length together.
 
-    `model` is a `Member` on `device`, or what wraps one. Yields which bags, and their outputs on the device.
+    `model` is a `Member` on `device`, or what wraps one; the bags are there or on the CPU. Yields which bags, and their
+    outputs on the device, for which CUDA need not have finished.
     """
     model.eval()
     order = sorted(range(len(bags)), key=lambda i: len(bags[i]))
     for start in range(0, len(order), size):
         some = order[start : start + size]
-        padded, mask = pad_bags([bags[i] for i in some])
-        yield some, model(padded.to(device), mask.to(device))
+        yield some, run_padded(model, *pad_bags([bags[i] for i in some]), device)
+
+
+def run_padded(model: nn.Module, bags: Tensor, mask: Tensor, device: torch.device) -> Outputs:
+    """Run what `pad_bags` returned. Without padding there is no mask, which flash attention does not take."""
+    outputs: Outputs = model(to_device(bags, device), None if mask.all() else to_device(mask, device))
+    return outputs
 
 
 def run_bags(member: Member, bags: Sequence[NDArray[np.float32]], size: int, device: torch.device) -> Outputs:
     """Run one member on bags of any lengths, `size` at once: its outputs in the order of the bags, on the CPU."""
-    rows, parts = zip(*run_batches(member, bags, size, device), strict=True)
+    tensors = [as_tensor(bag) for bag in bags]
+    rows, parts = zip(*run_batches(member, tensors, size, device), strict=True)
     place = torch.tensor(np.argsort(np.concatenate(rows)))
 
     def joined(tensors: list[Tensor]) -> Tensor:
@@ -164,15 +173,18 @@ def run_bags(member: Member, bags: Sequence[NDArray[np.float32]], size: int, dev
     )
 
 
-def pad_bags(bags: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
-    """Return B bags (N, D) as one tensor (B, longest, D), padded with zeros, and its mask (B, longest)."""
-    longest = max(map(len, bags))
-    padded = np.zeros((len(bags), longest, bags[0].shape[1]), dtype=np.float32)
-    mask = np.zeros((len(bags), longest), dtype=bool)
-    for row, bag in enumerate(bags):
-        padded[row, : len(bag)] = bag
-        mask[row, : len(bag)] = True
-    return torch.from_numpy(padded), torch.from_numpy(mask)
+def as_tensor(bag: NDArray[np.float32]) -> Tensor:
+    """Return a bag (N, D) as a tensor, copied only where torch does not take the array."""
+    return torch.from_numpy(np.require(bag, np.float32, ["C", "W"]))
+
+
+def pad_bags(bags: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return B bags (N, D) as one tensor (B, longest, D) on their device, padded with zeros.
+
+    Its mask (B, longest) is on the CPU, so that whether there is padding is known without waiting for the device.
+    """
+    lengths = torch.tensor([len(bag) for bag in bags])
+    return pad_sequence(list(bags), batch_first=True), torch.arange(int(lengths.max())) < lengths[:, None]
 
 
 def member_log_odds(logits: Tensor, index: int) -> Tensor:

@@ -74,6 +74,12 @@ def cells_at_once(device: torch.device) -> int:
     return 8 if device.type == "cpu" else 32
 
 
+def free_memory(device: torch.device) -> int:
+    """Return the free bytes of a CUDA device, with those that this process keeps for new tensors."""
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + int(kept)
+
+
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """Return the tensor on a device; on CUDA, the copy from the host is only queued, and nothing waits for it.
 
@@ -82,6 +88,12 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type != "cuda" or tensor.device.type != "cpu":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)  # torch keeps pinned memory until it is copied
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until a device has done what was queued."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def on_the_way(tensor: Tensor) -> Callable[[], NDArray[np.float32]]:

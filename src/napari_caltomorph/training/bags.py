@@ -13,10 +13,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from napari_caltomorph.cohort import Cohort, feature_files
 from napari_caltomorph.cohort.splits import split_into_parts
+from napari_caltomorph.diagnosis.inference import as_tensor
+from napari_caltomorph.encoding.device import free_memory, to_device
 from napari_caltomorph.encoding.features import Features, load_bag
 from napari_caltomorph.encoding.origin import FeatureOrigin
 from napari_caltomorph.errors import CalibrationRefused, FeaturesRefused, TrainingRefused
@@ -59,6 +63,16 @@ class LabelledBags:
     @property
     def fold_numbers(self) -> list[int]:
         return [int(fold) for fold in np.unique(self.folds) if fold >= 0]
+
+    def on(self, device: torch.device) -> tuple[Tensor, ...]:
+        """Return the bags as tensors: on a CUDA device with room for them twice, else on the CPU, mostly uncopied.
+
+        There, a batch costs no copy from the host: 12 MB at the paper's size, for which a fast GPU would wait.
+        """
+        bags = tuple(as_tensor(values) for values in self.values)
+        if device.type == "cuda" and 2 * sum(bag.nbytes for bag in bags) < free_memory(device):
+            return tuple(to_device(bag, device) for bag in bags)
+        return bags
 
     @cached_property
     def fingerprint(self) -> str:

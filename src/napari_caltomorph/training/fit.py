@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_caltomorph.diagnosis.inference import are_finite, pad_bags, run_batches
+from napari_caltomorph.diagnosis.inference import are_finite, pad_bags, run_batches, run_padded
 from napari_caltomorph.diagnosis.member import Member
-from napari_caltomorph.encoding.device import find_device, find_precision
+from napari_caltomorph.encoding.device import find_device, find_precision, to_device
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.training.bags import LabelledBags
 from napari_caltomorph.training.folds import MemberSplit
@@ -36,7 +36,10 @@ _WARM_UP = 4
 
 @dataclass(frozen=True)
 class Batch:
-    """B patients: bags (B, N, D) padded with zeros, mask (B, N), classes (B,), hemoglobin (B,) g/dl or NaN."""
+    """B patients: bags (B, N, D) padded with zeros, mask (B, N), classes (B,), hemoglobin (B,) g/dl or NaN.
+
+    The bags are where those of all patients are, which may be the device; the others are on the CPU.
+    """
 
     bags: Tensor
     mask: Tensor
@@ -45,9 +48,6 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.classes)
-
-    def to(self, device: torch.device) -> Batch:
-        return Batch(*(t.to(device) for t in (self.bags, self.mask, self.classes, self.hemoglobin)))
 
 
 def fit_member(
@@ -96,14 +96,21 @@ class _Fit:
     optimizer: torch.optim.AdamW
     class_weights: Tensor  # (C,)
     bags: LabelledBags
+    values: tuple[Tensor, ...]  # The bags, on the device if it has room
     split: MemberSplit
     options: TrainOptions
 
     @classmethod
     def begin(cls, device: torch.device, bags: LabelledBags, split: MemberSplit, options: TrainOptions) -> _Fit:
         member = new_member(bags, split, options).to(device)
-        adamw = torch.optim.AdamW(member.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
-        return cls(device, member, adamw, _class_weights(bags, split, options).to(device), bags, split, options)
+        adamw = torch.optim.AdamW(
+            member.parameters(),
+            lr=options.learning_rate,
+            weight_decay=options.weight_decay,
+            fused=True if device.type == "cuda" else None,
+        )
+        weights = _class_weights(bags, split, options).to(device)
+        return cls(device, member, adamw, weights, bags, bags.on(device), split, options)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context of the chosen precision for the forward pass."""
@@ -144,39 +151,44 @@ class _Fit:
         torch.manual_seed(seed_of(options, split.fold, epoch))  # of dropout
         rng = np.random.default_rng([options.seed, split.fold, epoch])
         steps = split.steps_per_epoch(options)
-        losses, patients = [], []
+        losses: list[Tensor] = []
+        patients: list[int] = []
         self.member.train()
-        for step, batches in enumerate(training_steps(self.bags, split.train, options, rng)):
+        for step, batches in enumerate(training_steps(self.bags, self.values, split.train, options, rng)):
             for group in self.optimizer.param_groups:
                 group["lr"] = options.learning_rate * _rate(history.epochs * steps + step, split, options)
             losses.append(self.step(batches))
             patients.append(sum(map(len, batches)))
             on_step(history, step + 1)
-        return float(np.average(losses, weights=patients))
+        # Read only now, since that waits for the device.
+        return float(np.average([sum(step.tolist()) for step in losses], weights=patients))
 
-    def step(self, batches: list[Batch]) -> float:
-        """Make one step over some batches; the gradient does not depend on how its patients are split into them."""
+    def step(self, batches: list[Batch]) -> Tensor:
+        """Make one step over some batches; the gradient does not depend on how its patients are split into them.
+
+        Returns the loss of each, for which CUDA need not have finished.
+        """
         options = self.options
         patients = sum(map(len, batches))
         measured = sum(int(torch.isfinite(b.hemoglobin).sum()) for b in batches)
-        total = 0.0
+        losses = []
         self.optimizer.zero_grad()
         for batch in batches:
-            batch = batch.to(self.device)
             with self.autocast():
-                outputs = self.member(batch.bags, batch.mask)
+                outputs = run_padded(self.member, batch.bags, batch.mask, self.device)
+            classes = to_device(batch.classes, self.device)
             entropy = functional.cross_entropy(
-                outputs.logits.float(), batch.classes, reduction="none", label_smoothing=options.label_smoothing
+                outputs.logits.float(), classes, reduction="none", label_smoothing=options.label_smoothing
             )
-            loss = (entropy * self.class_weights[batch.classes]).sum() / patients
+            loss = (entropy * self.class_weights[classes]).sum() / patients
             if outputs.hemoglobin is not None and measured:
                 errors = self.squared_errors(outputs.hemoglobin, batch.hemoglobin)
                 loss = loss + options.hemoglobin_weight * errors.sum() / measured
             loss.backward()  # type: ignore[no-untyped-call]
-            total += float(loss.detach())
+            losses.append(loss.detach())
         nn.utils.clip_grad_norm_(self.member.parameters(), options.clip)
         self.optimizer.step()
-        return total
+        return torch.stack(losses)
 
     @torch.inference_mode()
     def validation_loss(self) -> tuple[float, ...]:
@@ -184,24 +196,29 @@ class _Fit:
         patients = self.split.validation
         if not len(patients):
             return ()
-        entropy, squares, measured, device = 0.0, 0.0, 0, self.device
-        cells = [self.bags.values[p] for p in patients]
+        entropies, squares, measured = [], [], 0
+        cells = [self.values[p] for p in patients]
         with self.autocast():
-            for rows, outputs in run_batches(self.member, cells, self.options.batch_size, device):
-                some = patients[rows]
-                classes = torch.from_numpy(self.bags.classes[some]).to(device)
-                entropy += float(functional.cross_entropy(outputs.logits.float(), classes, reduction="sum"))
+            for rows, outputs in run_batches(self.member, cells, self.options.batch_size, self.device):
+                classes, hemoglobin = _labels(self.bags, patients[rows])
+                classes = to_device(classes, self.device)
+                entropies.append(functional.cross_entropy(outputs.logits.float(), classes, reduction="sum"))
                 if outputs.hemoglobin is not None:
-                    values = torch.from_numpy(self.bags.hemoglobin[some].astype(np.float32)).to(device)
-                    errors = self.squared_errors(outputs.hemoglobin, values)
-                    squares, measured = squares + float(errors.sum()), measured + len(errors)
-        return (entropy / len(patients) + self.options.hemoglobin_weight * squares / max(measured, 1),)
+                    errors = self.squared_errors(outputs.hemoglobin, hemoglobin)
+                    squares.append(errors.sum())
+                    measured += len(errors)
+        entropy, square = (sum(map(float, values)) for values in (entropies, squares))
+        return (entropy / len(patients) + self.options.hemoglobin_weight * square / max(measured, 1),)
 
     def squared_errors(self, predicted: Tensor, measured: Tensor) -> Tensor:
-        """Return (n,) squared errors of standardised hemoglobin of those patients who have a value in g/dl."""
-        has_value = torch.isfinite(measured)
-        wanted = (measured[has_value] - self.member.hemoglobin_mean) / self.member.hemoglobin_std
-        return (predicted[has_value].float() - wanted) ** 2
+        """Return (n,) squared errors of standardised hemoglobin of those patients who have a value in g/dl.
+
+        `measured` is on the CPU, where it is known without waiting which they are.
+        """
+        known = torch.isfinite(measured).nonzero()[:, 0]
+        values = to_device(measured[known], self.device)
+        wanted = (values - self.member.hemoglobin_mean) / self.member.hemoglobin_std
+        return (predicted.index_select(0, to_device(known, self.device)).float() - wanted) ** 2
 
     @torch.inference_mode()
     def is_finite(self, *losses: float) -> bool:
@@ -214,21 +231,30 @@ class _Fit:
             return False
         if len(self.split.validation):
             return True
-        some = [self.bags.values[p] for p in self.split.train[: self.options.batch_size]]
+        some = [self.values[p] for p in self.split.train[: self.options.batch_size]]
         with self.autocast():
             _, outputs = next(run_batches(self.member, some, len(some), self.device))
         return are_finite(outputs)
 
 
 def training_steps(
-    bags: LabelledBags, patients: NDArray[np.intp], options: TrainOptions, rng: np.random.Generator
+    bags: LabelledBags,
+    values: Sequence[Tensor],
+    patients: NDArray[np.intp],
+    options: TrainOptions,
+    rng: np.random.Generator,
 ) -> Iterator[list[Batch]]:
-    """Yield the batches of each step of an epoch; the last step takes what is left, however few."""
+    """Yield the batches of each step of an epoch; the last step takes what is left, however few.
+
+    `values` are the bags as tensors, all on one device, where batches are made of them.
+    """
     if options.balance == "sampling":
         counts = np.bincount(bags.classes[patients])
         chances = 1 / counts[bags.classes[patients]]
         patients = rng.choice(patients, len(patients), p=chances / chances.sum())
-    cells = {i: rng.permutation(len(bags.values[p]))[: options.max_cells] for i, p in enumerate(patients)}
+    shuffled = [rng.permutation(len(values[p]))[: options.max_cells] for p in patients]
+    together = to_device(torch.from_numpy(np.concatenate(shuffled)), values[0].device)
+    cells = torch.split(together, [len(c) for c in shuffled])
     order = rng.permutation(len(patients))
     batches: list[list[int]] = []
     pool = options.batch_size * _POOL
@@ -238,18 +264,16 @@ def training_steps(
     batches = [batches[i] for i in rng.permutation(len(batches))]
     for start in range(0, len(batches), options.accumulate):
         yield [
-            _batch(bags, [patients[i] for i in some], [cells[i] for i in some])
+            Batch(
+                *pad_bags([values[patients[i]].index_select(0, cells[i]) for i in some]), *_labels(bags, patients[some])
+            )
             for some in batches[start : start + options.accumulate]
         ]
 
 
-def _batch(bags: LabelledBags, patients: Sequence[int], cells: Sequence[NDArray[np.intp]]) -> Batch:
-    chosen = np.asarray(patients, dtype=np.intp)
-    return Batch(
-        *pad_bags([bags.values[p][c] for p, c in zip(patients, cells, strict=True)]),
-        torch.from_numpy(bags.classes[chosen]),
-        torch.from_numpy(bags.hemoglobin[chosen].astype(np.float32)),
-    )
+def _labels(bags: LabelledBags, patients: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
+    """Return the classes and the hemoglobin of some patients."""
+    return torch.from_numpy(bags.classes[patients]), torch.from_numpy(bags.hemoglobin[patients].astype(np.float32))
 
 
 def _rate(step: int, split: MemberSplit, options: TrainOptions) -> float:

@@ -131,7 +131,9 @@ class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         "each, and half as much time again. It needs the images of 40 patients.",
     )
     skip_missing: bool = Field(False, description="Train without the patients whose features are missing.")
-    seed: NonNegativeInt = Field(0, description="The same seed on the same device gives the same weights.")
+    seed: NonNegativeInt = Field(
+        0, description="The same seed gives the same weights: to the last bit on a CPU, up to rounding on CUDA."
+    )
     device: Device = Field("auto", description="Where to compute: auto, cpu, cuda, cuda:N or mps.")
     precision: Precision = Field("auto", description="bf16 where the hardware has it, float32 elsewhere.")
     workers: PositiveInt = Field(1, description="Folds trained in parallel on this machine.")

@@ -13,6 +13,7 @@ import numpy as np
 from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.diagnosis import Ensemble
 from napari_caltomorph.diagnosis.elsewhere import Elsewhere
+from napari_caltomorph.encoding.device import find_device, wait_for
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.storage import StrPath
@@ -206,8 +207,10 @@ class _EnoughSteps(Exception):
 def _seconds_per_step(bags: LabelledBags, split: MemberSplit, options: TrainOptions, progress: OnProgress) -> float:
     """Time a few steps of a member that is then thrown away."""
     moments: list[float] = []
+    device = find_device(options.device)
 
     def record(history: FoldHistory, step: int) -> None:
+        wait_for(device)
         moments.append(time.monotonic())
         progress(Progress("Timing a few steps", min(len(moments), _WARM_UP + _TIMED), _WARM_UP + _TIMED, "steps"))
         if len(moments) >= _WARM_UP + _TIMED:
