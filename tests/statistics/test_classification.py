@@ -18,6 +18,7 @@ from sklearn.metrics import (
 from napari_caltomorph.statistics import Interval, classification_metrics, confusion
 from napari_caltomorph.statistics.classification import brier_score, class_metrics
 from napari_caltomorph.statistics.interval import proportion
+from napari_caltomorph.statistics.roc import gain
 
 
 @st.composite
@@ -87,10 +88,13 @@ def test_intervals_hold_the_truth_in_92_of_100_cohorts(per_class, separation):
     def measured(sizes):
         classes, probabilities = simulated(rng, sizes, separation)
         by_class = class_metrics(classes, probabilities)
+        _, other = simulated(rng, sizes, 1.0)
+        both = other * probabilities / (other * probabilities).sum(axis=1, keepdims=True)
         return classification_metrics(classes, probabilities, np.arange(len(sizes)) == 0) | {
             "f1 of a class": by_class["f1"][0],
             "AUROC of a class": by_class["auroc"][0],
             "brier": brier_score(np.eye(len(sizes))[classes], probabilities, classes),
+            "gain of both": gain(classes, other, both),
         }
 
     truth = measured([200_000 // sum(per_class) * size for size in per_class])

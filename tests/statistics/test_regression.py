@@ -14,6 +14,7 @@ from sklearn.metrics import (
 )
 
 from napari_caltomorph.statistics import Interval, hemoglobin_metrics
+from napari_caltomorph.statistics.interval import quantile, root_mean_square
 from napari_caltomorph.statistics.regression import spearman, within_class_correlation
 
 hemoglobin = arrays(float, st.integers(3, 40), elements=st.floats(4, 18))
@@ -23,7 +24,7 @@ hemoglobin = arrays(float, st.integers(3, 40), elements=st.floats(4, 18))
 @given(hemoglobin, st.integers(0, 2**31))
 def test_hemoglobin_is_evaluated_as_by_scikit_learn(measured, seed):
     predicted = measured + np.random.default_rng(seed).normal(0.3, 1.0, len(measured))
-    result = hemoglobin_metrics(measured, predicted, resamples=20)
+    result = hemoglobin_metrics(measured, predicted)
     assert result["mae"].value == pytest.approx(mean_absolute_error(measured, predicted))
     assert result["rmse"].value == pytest.approx(root_mean_squared_error(measured, predicted))
     assert result["bias"].value == pytest.approx(np.mean(predicted - measured))
@@ -37,7 +38,7 @@ def test_hemoglobin_intervals_are_those_of_an_explicit_loop():
     rng = np.random.default_rng(0)
     measured = rng.normal(10, 2, 200)
     predicted = 10 + 0.7 * (measured - 10) + rng.normal(0.2, 1, 200)
-    result = hemoglobin_metrics(measured, predicted, resamples=2000)
+    result = hemoglobin_metrics(measured, predicted)
     rows = [rng.integers(200, size=200) for _ in range(2000)]
     by_hand = {
         "bias": [np.mean(predicted[r] - measured[r]) for r in rows],
@@ -54,10 +55,29 @@ def test_nine_of_ten_other_patients_err_between_the_quantiles(patients):
     others = rng.normal(size=5_000)
     shares = []
     for _ in range(300):
-        result = hemoglobin_metrics(rng.normal(size=patients), np.zeros(patients), resamples=0)
+        result = hemoglobin_metrics(rng.normal(size=patients), np.zeros(patients))
         low, high = result["error_low"].value, result["error_high"].value
         shares.append(((others >= low) & (others <= high)).mean())
     assert np.mean(shares) == pytest.approx(0.9, abs=0.015)
+
+
+@pytest.mark.parametrize("patients", [12, 40])
+@pytest.mark.parametrize("draw", [np.random.Generator.standard_normal, np.random.Generator.laplace])
+def test_the_interval_of_the_root_mean_square_holds_the_truth(patients, draw):
+    errors = [draw(np.random.default_rng(seed), size=patients) for seed in range(400)]
+    truth = 1 if draw is np.random.Generator.standard_normal else np.sqrt(2)
+    found = [root_mean_square(one) for one in errors]
+    assert np.mean([one.low <= truth <= one.high for one in found]) >= 0.92
+    assert root_mean_square(np.ones(patients)) == Interval(1.0)
+
+
+def test_quantiles_have_an_interval_from_72_patients_on():
+    rng, held = np.random.default_rng(0), []
+    assert quantile(rng.normal(size=71), 0.05).low is None
+    for _ in range(400):
+        one = quantile(rng.uniform(size=72), 0.95)
+        held.append(one.low <= 0.95 <= one.high)
+    assert np.mean(held) >= 0.94
 
 
 def test_patients_without_hemoglobin_are_left_out():

@@ -16,11 +16,8 @@ from napari_caltomorph.audit.patients import AuditedPatients, AuditOptions, Pred
 from napari_caltomorph.audit.result import Added, TraitRow
 from napari_caltomorph.cohort.cohort import Cohort
 from napari_caltomorph.progress import OnProgress, Progress
-from napari_caltomorph.statistics.interval import TAILS, Interval
 from napari_caltomorph.statistics.permutation import chance_of, share_as_large, shuffled_within
-from napari_caltomorph.statistics.roc import separation
-
-_RESAMPLES_OF_GAIN = 400
+from napari_caltomorph.statistics.roc import gain
 
 
 def trait_row(
@@ -125,19 +122,5 @@ def added_by_images(cohort: Cohort, predicted: Predicted, options: AuditOptions)
         model=model,
         routine=patients.score(alone),
         both=patients.score(both),
-        gain=_gain(patients, alone, both, options.seed),
+        gain=gain(patients.classes, alone, both),
     ), ""
-
-
-def _gain(patients: AuditedPatients, before: NDArray[np.float64], after: NDArray[np.float64], seed: int) -> Interval:
-    """Return how much the AUROC gains, and percentile bounds over patients, resampled in pairs within classes."""
-    rng = np.random.default_rng(seed)
-    groups = [np.flatnonzero(patients.classes == c) for c in range(len(patients.names))]
-    samples = [np.concatenate([rng.choice(rows, len(rows)) for rows in groups]) for _ in range(_RESAMPLES_OF_GAIN)]
-    weights = np.stack(
-        [np.ones(len(patients)), *(np.bincount(rows, minlength=len(patients)) for rows in samples)], axis=1
-    )
-    first, second = (separation(patients.classes, scores, weights) for scores in (before, after))
-    value, *gains = (second - first).tolist()
-    low, high = np.quantile(gains, TAILS)
-    return Interval(value, float(min(low, value)), float(max(high, value)))

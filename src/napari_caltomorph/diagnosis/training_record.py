@@ -41,7 +41,7 @@ class OutOfFold(FrozenModel):
         return [
             (
                 name.replace("_", " "),
-                str(estimate),
+                str(estimate) if estimate.low is not None else f"{estimate} (too few patients for an interval)",
                 ", ".join("-" if value is None else f"{value:.3f}" for value in self.per_fold.get(name, ())),
             )
             for name, estimate in self.pooled.items()

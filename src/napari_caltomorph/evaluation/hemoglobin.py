@@ -57,7 +57,7 @@ def hemoglobin_groups(evaluated: EvaluatedPatients) -> tuple[HemoglobinGroup, ..
 
     def group(name: str, is_in: NDArray[np.bool_]) -> HemoglobinGroup:
         rows, count = is_in & is_known, int((is_in & is_known).sum())
-        found = hemoglobin_metrics(measured[rows], predicted[rows], resamples=0)
+        found = hemoglobin_metrics(measured[rows], predicted[rows])
         reason = why or (f"fewer than {_FEWEST} patients" if count < _FEWEST else "one of the two does not vary")
         numbers = {name: Metric.undefined(reason, count) for name in ("pearson_r", "mae", "bias")}
         if "pearson_r" in found:

@@ -1,8 +1,7 @@
-"""A number with its 95 % interval: closed forms, and percentile bootstrap where there is none."""
+"""A number with its 95 % interval, in closed form."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -17,9 +16,6 @@ TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 Z = NormalDist().inv_cdf(TAILS[1])
 """Standard errors from the middle of an interval to its bounds."""
-
-# Numbers held at once while resampling: 32 MB an array.
-_BLOCK = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -81,6 +77,39 @@ def mean(values: NDArray[np.floating], strata: NDArray[np.integer], *, least: fl
     return Interval(value, max(least, value - reach), value + reach)
 
 
+def root_mean_square(errors: NDArray[np.floating]) -> Interval:
+    """Return the root of the mean square of P >= 2 errors; no bounds where all are of one size.
+
+    The mean square is taken as chi-square with the degrees of freedom that its variance gives (Satterthwaite, Biometr.
+    Bull. 2, 1946), but at most P / 2: a few patients seldom include the large errors of which it is mostly made.
+    """
+    from scipy.stats import chi2
+
+    squares = np.asarray(errors, float) ** 2
+    value, variance = float(squares.mean()), float(squares.var(ddof=1)) / len(squares)
+    if variance <= (1e-12 * value) ** 2:
+        return Interval(float(np.sqrt(value)))
+    freedom = min(2 * value**2 / variance, len(squares) / 2)
+    high, low = np.sqrt(value * freedom / chi2.ppf(TAILS, freedom))
+    return Interval(float(np.sqrt(value)), float(low), float(high))
+
+
+def quantile(values: NDArray[np.floating], share: float) -> Interval:
+    """Return the (P + 1) `share`-th smallest of P values, at most the largest, between two others.
+
+    Which two follows from the binomial distribution, whatever that of the values is. On few of them there is no
+    interval: for the 5 % quantile, and that of 95 %, below 72.
+    """
+    from scipy.stats import binom
+
+    ordered, count = np.sort(np.asarray(values, float)), len(values)
+    value = float(np.quantile(ordered, share, method="weibull"))
+    below, above = (int(bound) for bound in binom.ppf(TAILS, count, share))
+    if below < 1 or above >= count:
+        return Interval(value)
+    return Interval(value, float(ordered[below - 1]), float(ordered[above]))
+
+
 def centred_in_strata(values: NDArray[np.float64], strata: NDArray[np.integer]) -> NDArray[np.float64]:
     """Return values (P, ...) less the mean of their stratum, so that their squares add up to the variance of the sum.
 
@@ -139,22 +168,6 @@ def share_upper_bound(found: int, patients: int) -> float:
     return 1.0 if found >= patients else float(beta.ppf(CONFIDENCE, found + 1, patients - found))
 
 
-def percentiles(value: float, blocks: list[NDArray[np.float64]]) -> Interval:
-    """Return a number with the percentile bounds of its resamples, given in blocks (R,); no bounds where all agree."""
-    values = np.concatenate(blocks) if blocks else np.empty(0)
-    if not len(values) or np.ptp(values) < 1e-12:
-        return Interval(float(value))
-    low, high = np.quantile(values, TAILS)
-    # Few patients can put the value itself outside: an interval that lacks it would mislead.
-    return Interval(float(value), float(min(low, value)), float(max(high, value)))
-
-
-def resampled(patients: int, rng: np.random.Generator, resamples: int) -> Iterator[NDArray[np.int64]]:
-    """Yield (P, R) blocks of rows, as many in a resample as there are patients."""
-    for size in _blocks(patients, resamples):
-        yield rng.integers(patients, size=(patients, size))
-
-
 def _jeffreys(found: int, patients: int) -> tuple[float, float, float]:
     """Return a share and its bounds; 0 and 1 where no patient or each of them is found."""
     from scipy.stats import beta
@@ -175,9 +188,3 @@ def _ratio_bounds(one: tuple[float, float, float], other: tuple[float, float, fl
     low = top / root if top > 0 else 0.0
     _, bottom, root = parts(p_high, q_low)
     return low, root / bottom if bottom > 0 else np.inf
-
-
-def _blocks(patients: int, resamples: int) -> Iterator[int]:
-    most = max(1, _BLOCK // max(1, patients))
-    for start in range(0, resamples, most):
-        yield min(most, resamples - start)

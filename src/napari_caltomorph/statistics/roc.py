@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
@@ -75,36 +77,38 @@ def macro_auroc(classes: NDArray[np.integer], probabilities: NDArray[np.floating
     return Interval(mean, max(0.0, mean - float(below)), min(1.0, mean + float(above)))
 
 
-def separation(
-    classes: NDArray[np.integer], probabilities: NDArray[np.floating], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return (R,) AUROC of two classes, or macro AUROC of more, under the weights of `weighted_auroc`.
-
-    Macro AUROC is over the classes (P,) that patients have, at least two; probabilities are (P, C), weights (P, R).
-    """
+def separation(classes: NDArray[np.integer], probabilities: NDArray[np.floating]) -> Interval | None:
+    """Return the AUROC of two classes, or the macro AUROC of more; None where all patients are of one class."""
     if probabilities.shape[1] == 2:
-        return weighted_auroc(classes == 1, probabilities[:, 1], weights)
-    areas = [weighted_auroc(classes == c, probabilities[:, c], weights) for c in np.unique(classes)]
-    return np.asarray(np.mean(areas, axis=0))
+        return auroc(classes == 1, probabilities[:, 1])
+    return macro_auroc(classes, probabilities)
 
 
-def weighted_auroc(
-    positive: NDArray[np.bool_], scores: NDArray[np.floating], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return (R,) shares of pairs in which the positive patient scores higher, ties counting half (Mann and Whitney).
+def gain(classes: NDArray[np.integer], before: NDArray[np.floating], after: NDArray[np.floating]) -> Interval | None:
+    """Return how much the `separation` of the same patients (P,) gains from one (P, C) to another.
 
-    Column r of (P, R) `weights` says how often each of the P patients counts.
+    The bounds of both are put together (MOVER; Zou and Donner 2008) with their correlation by DeLong's covariance.
     """
-    order = np.argsort(scores, kind="stable")
-    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))  # of each distinct score
-    tied = weights[order] if len(starts) == len(scores) else np.add.reduceat(weights[order], starts, axis=0)
-    below = np.cumsum(tied, axis=0)  # (distinct, R) patients that score less, and half of those that score the same
-    below -= tied / 2
-    place = np.searchsorted(scores[order][starts], scores[positive])
-    ours = weights[positive].sum(axis=0)
-    # Of the pairs counted here, those of two positive patients are ours^2 / 2, whatever their order.
-    pairs = np.einsum("pr,pr->r", weights[positive], below[place]) - ours**2 / 2
-    return np.asarray(pairs / (ours * (weights.sum(axis=0) - ours)))
+    first, second = separation(classes, before), separation(classes, after)
+    if first is None or second is None:
+        return None
+    parts = centred_in_strata(np.stack([_separation_parts(classes, p) for p in (before, after)], axis=1), classes)
+    (one, both), (_, other) = parts.T @ parts
+    correlation = both / np.sqrt(one * other) if one * other > 1e-30 else 0.0
+
+    def reach(one: float, other: float) -> float:
+        return float(np.sqrt(max(one**2 + other**2 - 2 * correlation * one * other, 0.0)))
+
+    (value, low, high), (new, new_low, new_high) = astuple(first), astuple(second)
+    below, above = reach(new - new_low, high - value), reach(new_high - new, value - low)
+    return Interval(new - value, max(-1.0, new - value - below), min(1.0, new - value + above))
+
+
+def _separation_parts(classes: NDArray[np.integer], probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(P,) how much each patient contributes to `separation`, as `_parts`."""
+    if probabilities.shape[1] == 2:
+        return _parts(classes == 1, probabilities[:, 1])
+    return np.asarray(np.mean([_parts(classes == c, probabilities[:, c]) for c in np.unique(classes)], axis=0))
 
 
 def _parts(positive: NDArray[np.bool_], scores: NDArray[np.floating]) -> NDArray[np.float64]:

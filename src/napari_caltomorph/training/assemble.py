@@ -146,23 +146,21 @@ def _out_of_fold(bags: LabelledBags, trained: list[TrainedMember], options: Trai
 def _out_of_fold_numbers(bags: LabelledBags, trained: list[TrainedMember], out_of_fold: _OutOfFoldOutputs) -> OutOfFold:
     """Return them pooled over all folds, with intervals, and per fold: pooling hides how much folds differ."""
     known = np.flatnonzero(np.isfinite(out_of_fold.probabilities).all(axis=1))
-    pooled = _metrics(bags, out_of_fold, known, resamples=1000)
-    per_fold = [_metrics(bags, out_of_fold, one.split.own, resamples=0) for one in trained]
+    pooled = _metrics(bags, out_of_fold, known)
+    per_fold = [_metrics(bags, out_of_fold, one.split.own) for one in trained]
     return OutOfFold(
         pooled={n: Estimate(value=i.value, low=i.low, high=i.high) for n, i in pooled.items()},
         per_fold={n: tuple(fold[n].value if n in fold else None for fold in per_fold) for n in pooled},
     )
 
 
-def _metrics(
-    bags: LabelledBags, out_of_fold: _OutOfFoldOutputs, patients: NDArray[np.intp], *, resamples: int
-) -> dict[str, Interval]:
+def _metrics(bags: LabelledBags, out_of_fold: _OutOfFoldOutputs, patients: NDArray[np.intp]) -> dict[str, Interval]:
     classes, probabilities = bags.classes[patients], out_of_fold.probabilities[patients]
     metrics = classification_metrics(classes, probabilities, bags.taxonomy.is_malignant)
     excess = bags.taxonomy.malignancy(probabilities) - bags.taxonomy.is_malignant[classes]
     metrics["malignancy_bias"] = mean(excess, np.zeros_like(classes))
     measured, predicted = bags.hemoglobin[patients], out_of_fold.hemoglobin[patients]
-    hemoglobin = hemoglobin_metrics(measured, predicted, resamples=resamples)
+    hemoglobin = hemoglobin_metrics(measured, predicted)
     return metrics | {f"hemoglobin_{name}": interval for name, interval in hemoglobin.items()}
 
 
