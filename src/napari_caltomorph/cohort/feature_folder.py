@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict
 
 from napari_caltomorph.cohort.cohort import Cohort
 from napari_caltomorph.diagnosis.prediction_files import folder_name
+from napari_caltomorph.encoding.h5_process import FeatureOrigin
 from napari_caltomorph.encoding.h5_reader import SUFFIXES, read_bag
-from napari_caltomorph.encoding.origin import FeatureOrigin
 from napari_caltomorph.errors import FeaturesRefused
 from napari_caltomorph.reading import read_document
 from napari_caltomorph.storage import StrPath, is_file, only_run, paths_of, replacing

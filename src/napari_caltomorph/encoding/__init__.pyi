@@ -1,8 +1,8 @@
 from .encoders import DEMO_ENCODER, ENCODERS, Encoder, find_encoder, find_weights
 from .features import Features, load_bag
+from .h5_process import FeatureOrigin
 from .load import LoadedEncoder, load_encoder
 from .options import ComputeOptions, EncodeOptions
-from .origin import FeatureOrigin
 from .run import encode
 from .weights import WeightsReport, add_weights, download_weights, verify_weights
 

@@ -13,8 +13,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_caltomorph.encoding.h5_process import UNKNOWN, FeatureOrigin
 from napari_caltomorph.encoding.h5_reader import read_bag
-from napari_caltomorph.encoding.origin import UNKNOWN, FeatureOrigin
 from napari_caltomorph.errors import FeaturesRefused, printable
 from napari_caltomorph.storage import StrPath, replacing
 

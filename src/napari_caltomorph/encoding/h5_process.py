@@ -14,7 +14,7 @@ import signal
 import stat
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,7 +23,6 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_caltomorph.encoding.origin import FeatureOrigin
 from napari_caltomorph.errors import first_line, printable
 
 # GenBloom, CLAM and TRIDENT; STAMP.
@@ -36,9 +35,30 @@ _SMALL_BYTES, _RATIO = 2**28, 50
 _READ_AGAIN, _SMALL_FILE = 8, 2**24
 # A piece of a file, which also a slow network drive delivers within the time limit.
 _PIECE_BYTES = 2**20
-
-
 _AGAIN = "encode the patient again"
+
+
+@dataclass(frozen=True)
+class FeatureOrigin:
+    """How features were made; None where a file from elsewhere does not say."""
+
+    # Which network, and the sum of its weights
+    encoder: str | None = None
+    weights_sha256: str | None = None
+    preprocessing: str | None = None
+    precision: str | None = None
+    smear_fingerprint: str | None = None  # `Smear.fingerprint`
+    quality_rules: str | None = None  # Version of the rules that chose the cells
+    field_of_view_um: float | None = None  # Width of a cell's image, in micrometres
+    library_version: str | None = None  # Of napari-caltomorph
+
+    def matches(self, other: FeatureOrigin) -> bool:
+        """Whether both were made in the same way; the library's version may differ."""
+        mine, others = asdict(self), asdict(other)
+        return all(mine[key] == others[key] for key in mine if key != "library_version")
+
+
+UNKNOWN = FeatureOrigin()
 
 
 class _Refused(Exception):

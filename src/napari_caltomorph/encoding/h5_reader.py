@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_caltomorph.encoding.origin import FeatureOrigin
+from napari_caltomorph.encoding.h5_process import FeatureOrigin
 from napari_caltomorph.errors import FeaturesRefused
 from napari_caltomorph.stand_ins import stand_in
 

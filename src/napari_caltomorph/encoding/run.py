@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from napari_caltomorph.about import library_version
 from napari_caltomorph.encoding.features import Features
+from napari_caltomorph.encoding.h5_process import FeatureOrigin
 from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder
 from napari_caltomorph.encoding.options import EncodeOptions
-from napari_caltomorph.encoding.origin import FeatureOrigin
 from napari_caltomorph.errors import CellUnreadable, FeaturesRefused, OutputRefused, SmearUnreadable
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import QUALITY_RULES, Smear, check_smear

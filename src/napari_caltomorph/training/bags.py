@@ -22,7 +22,7 @@ from napari_caltomorph.cohort.splits import split_into_parts
 from napari_caltomorph.diagnosis.inference import as_tensor
 from napari_caltomorph.encoding.device import free_memory, to_device
 from napari_caltomorph.encoding.features import Features, load_bag
-from napari_caltomorph.encoding.origin import FeatureOrigin
+from napari_caltomorph.encoding.h5_process import FeatureOrigin
 from napari_caltomorph.errors import CalibrationRefused, FeaturesRefused, TrainingRefused
 from napari_caltomorph.evaluation.calibrate import MIN_PATIENTS
 from napari_caltomorph.progress import OnProgress, Progress, ignore
