@@ -165,7 +165,7 @@ def invalid_field(error: ValidationError, whole: str = "the file") -> str:
     It has at most some 240 characters: names and values in a file are anyone's.
     """
     first = error.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or whole
+    field = ".".join(shortened(str(part), 30) for part in first["loc"]) or whole
     return f"{shortened(field, 80)}: {shortened(first['msg'].removeprefix('Value error, '), 160)}"
 
 

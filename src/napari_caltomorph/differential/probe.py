@@ -67,7 +67,9 @@ class ProbeDescription(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
     @model_validator(mode="after")
     def _shapes_agree(self) -> ProbeDescription:
         types = len(self.types)
-        if len(set(self.types)) != types or len(self.cells) != types:
+        if len(set(self.types)) != types:
+            raise ValueError("a type is there twice")
+        if len(self.cells) != types:
             raise ValueError(f"{len(self.cells)} counts of cells for {types} types")
         if [len(row) for row in self.confusion] != [types] * types:
             raise ValueError(f"the confusion does not fit {types} types")
