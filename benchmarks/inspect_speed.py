@@ -21,9 +21,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_caltomorph.plugin.torch_loading import prepare_torch_import
+from napari_caltomorph.encoding.torch_loading import load_torch
 
-prepare_torch_import()
+load_torch()
 
 from speed import machine, paper_size_ensemble  # noqa: E402
 

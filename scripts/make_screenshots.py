@@ -23,9 +23,9 @@ from qtpy.QtWidgets import QScrollArea, QWidget
 from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions, read_cohort
 from napari_caltomorph.differential import cell_type
 from napari_caltomorph.encoding import ENCODERS
+from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.plugin.demo_window import open_viewer, process_events
 from napari_caltomorph.plugin.samples import sample_smear
-from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.model_chooser import WeightsDialog
 from napari_caltomorph.plugin.widgets.smear_chooser import LeftOutDialog
 from napari_caltomorph.smear import read_smear
@@ -270,7 +270,7 @@ def save_differential(folder: Path, out: Path) -> None:
 
 def save_evaluation(folder: Path, out: Path) -> None:
     """Take the pictures of the *Evaluate ensemble* panel: the demo model on patients that it has not seen."""
-    prepare_torch_import()  # torch is imported before the window is drawn
+    load_torch()  # torch is imported before the window is drawn
     from napari_caltomorph.cohort import encode_cohort
 
     clinic, features = folder / "clinic_b", folder / "features_b"

@@ -19,7 +19,10 @@ def manifest_modules() -> list[str]:
 
 def heavy_modules_after(script: str) -> set[str]:
     """Run a script in a process of its own, and return which heavy packages it loaded."""
-    script = f"import sys\n{script}\nprint(); print(*{{'torch', 'timm', 'napari', 'umap'}} & set(sys.modules))"
+    # A thread that imports them would count, too.
+    wait = "for thread in set(threading.enumerate()) - {threading.main_thread()}: thread.join()"
+    heavy = "{'torch', 'timm', 'napari', 'umap'}"
+    script = f"import sys, threading\n{script}\n{wait}\nprint()\nprint(*{heavy} & set(sys.modules))"
     output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     return set(output.splitlines()[-1].split())
 

@@ -20,8 +20,8 @@ from qtpy.QtCore import Qt
 from tests.plugin.gui import run_task
 
 from napari_caltomorph.diagnosis import Prediction, PredictOptions, Predictor
+from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.plugin.predict.panel import PredictPanel
-from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.task_row import Task
 from napari_caltomorph.smear import Smear, read_smear
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
@@ -29,7 +29,7 @@ from napari_caltomorph.synthetic import synthesize_patient, write_smear
 # torch's threads and the window's wait for each other; see tests/cli/conftest.py.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Other tests of the same run may import torch after a window was drawn.
-prepare_torch_import()
+load_torch()
 
 CELLS = 40
 RANKED, SQUARES = "patient_7 ranked cells", "patient_7 predictions"

@@ -5,20 +5,23 @@ from __future__ import annotations
 import csv
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cyclopts import App
 
+from napari_caltomorph import diagnosis, smear, synthetic
 from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.cli import window
 from napari_caltomorph.cli.console import fail, progress_bar, say, say_files
 from napari_caltomorph.cli.interrupts import uninterrupted
 from napari_caltomorph.cli.predict import show_prediction
-from napari_caltomorph.diagnosis import PredictOptions, save_predictions
+from napari_caltomorph.encoding.torch_loading import import_torch
 from napari_caltomorph.errors import OutputRefused
 from napari_caltomorph.progress import OnProgress
-from napari_caltomorph.smear import read_smear
 from napari_caltomorph.storage import refuse_unwritable, replacing
-from napari_caltomorph.synthetic import SyntheticPatient, synthesize_patient, write_smear
+
+if TYPE_CHECKING:
+    from napari_caltomorph.synthetic import SyntheticPatient
 
 app = App(
     name="demo",
@@ -53,14 +56,14 @@ def demo(*, out: Path = Path("demo-output"), no_window: bool = False) -> int:
         Take the screenshot without a visible window.
     """
     refuse_unwritable(out)
-    patient = synthesize_patient("aml", cells=200, seed=4, patient_id="smear")
     with progress_bar() as progress:
+        patient = synthetic.synthesize_patient("aml", cells=200, seed=4, patient_id="smear")
         _draw(patient, out / "smear", progress)
-        from napari_caltomorph.diagnosis import Predictor  # brings torch, which takes seconds: under the bar
-
-        _, prediction = Predictor(PredictOptions(model="demo")).predict(read_smear(out / "smear"), progress=progress)
+        import_torch()
+        predictor = diagnosis.Predictor(diagnosis.PredictOptions(model="demo"))
+        _, prediction = predictor.predict(smear.read_smear(out / "smear"), progress=progress)
     with uninterrupted():
-        written = save_predictions([prediction], out)
+        written = diagnosis.save_predictions([prediction], out)
         with replacing(out / TRUTH) as part:
             shutil.copyfile(out / "smear" / TRUTH, part)
     show_prediction(prediction)
@@ -75,7 +78,7 @@ def demo(*, out: Path = Path("demo-output"), no_window: bool = False) -> int:
 def _draw(patient: SyntheticPatient, folder: Path, progress: OnProgress) -> None:
     """Draw the smear, unless an earlier demo left it here: a folder with other content is not touched."""
     if not folder.exists():
-        write_smear(patient, folder, progress=progress)
+        synthetic.write_smear(patient, folder, progress=progress)
         return
     try:
         with (folder / TRUTH).open(encoding="utf-8", newline="") as file:

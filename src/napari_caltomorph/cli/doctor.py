@@ -22,6 +22,7 @@ from rich.text import Text
 
 from napari_caltomorph.cli import window
 from napari_caltomorph.cli.console import console, fail, say, say_line, table
+from napari_caltomorph.encoding.torch_loading import no_collecting
 from napari_caltomorph.storage import home
 
 _PACKAGE = "napari-caltomorph"
@@ -45,14 +46,15 @@ for help:
 @app.default
 def doctor() -> int:
     """Report what this machine has, what is missing, and the command that fixes it."""
-    findings = _show("Python", list(check_python()))
+    with no_collecting():
+        findings = _show("Python", check_python())
     broken = [f for f in findings if f.is_core]
     if not broken:
-        findings += _show("Computing", list(check_computing()))
-        findings += _show("Window", list(check_window()))
-        findings += _show("Encoder weights", list(check_weights()))
-        findings += _show("Models", list(check_models()))
-        findings += _show("Folders", list(check_folders()))
+        findings += _show("Computing", check_computing())
+        findings += _show("Window", check_window())
+        findings += _show("Encoder weights", check_weights())
+        findings += _show("Models", check_models())
+        findings += _show("Folders", check_folders())
     missing = [f for f in findings if f.fix is not None]
     if missing:
         say("\nWhat is missing, and how to fix it", style="bold")
@@ -65,8 +67,9 @@ def doctor() -> int:
     return 0
 
 
-def _show(section: str, findings: list[Finding]) -> list[Finding]:
-    say(f"\n{section}", style="bold")
+def _show(section: str, checks: Iterator[Finding]) -> list[Finding]:
+    say(f"\n{section}", style="bold")  # importing every package takes seconds
+    findings = list(checks)
     rows = table("", "", "")
     rows.show_header = False
     for one in findings:

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from napari_caltomorph import cohort, diagnosis, differential, jobs
 from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.cli.console import (
     ResultFolder,
@@ -25,21 +26,15 @@ from napari_caltomorph.cli.console import (
     say_if_joined,
     say_line,
 )
-from napari_caltomorph.cohort import find_patients, named_patients
-from napari_caltomorph.diagnosis import (
-    NO_ATTENTION,
-    Prediction,
-    PredictOptions,
-    SmearOptions,
-    find_model,
-    read_description,
-)
-from napari_caltomorph.diagnosis.prediction_files import CELL_TABLE, PATIENT_TABLE, refuse_repeated_ids
-from napari_caltomorph.differential import Probe
+from napari_caltomorph.diagnosis import PredictOptions, SmearOptions
+from napari_caltomorph.encoding.torch_loading import import_torch
 from napari_caltomorph.errors import OutputRefused
-from napari_caltomorph.jobs import PatientProgress, PatientResult, predict_patients
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.storage import refuse_unwritable
+
+if TYPE_CHECKING:
+    from napari_caltomorph.diagnosis import Prediction
+    from napari_caltomorph.jobs import PatientResult
 
 _BAR_WIDTH = 32
 
@@ -96,20 +91,22 @@ def predict(
         return fail("--probe counts cells for the report: add --report, or use `caltomorph differential`.", code=2)
     options = PredictOptions(model=model, **chosen.model_dump())
     refuse_unwritable(out)
-    read_description(find_model(model)).prevalence_at(options.prevalence)
-    cell_types = None if probe is None else Probe.load(probe)
+    diagnosis.read_description(diagnosis.find_model(model)).prevalence_at(options.prevalence)
+    cell_types = None if probe is None else differential.Probe.load(probe)
     if each:
-        found = [patient for path in smears for patient in find_patients(path, slides=slides).items()]
+        found = [patient for path in smears for patient in cohort.find_patients(path, slides=slides).items()]
     else:
-        found = list(named_patients(smears, slides=slides).items())
+        found = list(cohort.named_patients(smears, slides=slides).items())
         say_if_joined(smears, [name for name, _ in found])
-    refuse_repeated_ids([name for name, _ in found])
-    from napari_caltomorph.diagnosis import Predictor  # torch comes when the cheap checks have passed
+    from napari_caltomorph.diagnosis.prediction_files import refuse_repeated_ids
 
+    refuse_repeated_ids([name for name, _ in found])
     results: list[PatientResult] = []
     try:
         with _shown_one_by_one(results) as show:
-            predict_patients(dict(found), out, Predictor(options), report=report, probe=cell_types, progress=show)
+            import_torch()  # when the cheap checks have passed
+            predictor = diagnosis.Predictor(options)
+            jobs.predict_patients(dict(found), out, predictor, report=report, probe=cell_types, progress=show)
     except BaseException as error:
         if done := [one for one in results if one.prediction is not None]:
             say(f"\nStopped; {len(done)} of {len(found)} smears were predicted.")
@@ -137,7 +134,7 @@ def _shown_one_by_one(results: list[PatientResult]) -> Iterator[OnProgress]:
 
         def show(progress: Progress) -> None:
             nonlocal bar
-            if not isinstance(progress, PatientProgress) or progress.result is None:
+            if not isinstance(progress, jobs.PatientProgress) or progress.result is None:
                 bar(progress)
                 return
             stack.close()
@@ -165,6 +162,8 @@ def _exit_code(result: PatientResult) -> int:
 
 
 def _say_written(done: list[PatientResult], out: Path, *, patients: int) -> None:
+    from napari_caltomorph.diagnosis.prediction_files import CELL_TABLE, PATIENT_TABLE
+
     say()
     tables = [out / name for name in (PATIENT_TABLE, CELL_TABLE)]
     say_files([file for one in done if (file := one.file) is not None] + tables if patients == 1 else tables)
@@ -227,7 +226,7 @@ def _sentences(prediction: Prediction) -> list[tuple[str, str]]:
     if prediction.hemoglobin_in_words is not None:
         found.append(("Hemoglobin", prediction.hemoglobin_in_words))
     if not prediction.has_attention:
-        found.append(("Attention", NO_ATTENTION))
+        found.append(("Attention", diagnosis.NO_ATTENTION))
     return found
 
 

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 from tests.plugin.conftest import OpenWidget
 
 from napari_caltomorph.about import RESEARCH_USE
+from napari_caltomorph.encoding import torch_loading
 from napari_caltomorph.plugin.cohort.panel import CohortPanel
 from napari_caltomorph.plugin.evaluate.panel import EvaluatePanel
 from napari_caltomorph.plugin.patients.panel import PatientsPanel
@@ -52,3 +53,11 @@ def test_each_panel_fills_its_dock_and_ends_with_the_research_use_line(open_widg
         assert last is not None, "napari has added a stretch below the panel"
         assert RESEARCH_USE in last.text()
         assert last.geometry().bottom() >= panel.height() - 20
+
+
+def test_a_panel_that_is_shown_starts_to_import_torch(
+    open_widget: OpenWidget, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch_loading, "_loading", None)
+    open_widget("Open cohort")
+    qtbot.waitUntil(lambda: torch_loading._loading is not None and torch_loading._loading.done())

@@ -9,8 +9,8 @@ from qtpy.QtWidgets import QFormLayout, QLineEdit, QWidget
 
 from napari_caltomorph.cohort import Cohort, EncodeCohortOptions
 from napari_caltomorph.encoding import ENCODERS
+from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.errors import OutputRefused, counted
-from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.model_chooser import WeightsLine
 from napari_caltomorph.plugin.widgets.parts import column_of, folder_row, narrow_combo, path_in
 from napari_caltomorph.plugin.widgets.settings import last_cohort, preferences
@@ -63,7 +63,7 @@ class CohortEncoding(QWidget):
         options = self.options()
 
         def work(progress: OnProgress) -> EncodeSummary:
-            prepare_torch_import()
+            load_torch(progress)
             from napari_caltomorph.cohort import encode_cohort
 
             return encode_cohort(cohort, folder, options, progress=progress)

@@ -12,6 +12,7 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
 
 from napari_caltomorph.diagnosis.prediction_files import folder_name
+from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.errors import CaltomorphError, TrainingPatientsFound
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.jobs import (
@@ -25,7 +26,6 @@ from napari_caltomorph.jobs import (
 from napari_caltomorph.jobs.evaluate import compute_for_display
 from napari_caltomorph.plugin.evaluate.result import EvaluateResult
 from napari_caltomorph.plugin.evaluate.setup import EvaluateSetup, in_panel_words
-from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.parts import WARNING, CollapsibleSection, CopyLink, line, link, row_of
 from napari_caltomorph.plugin.widgets.settings import choose_folder, when_chosen
@@ -74,7 +74,7 @@ class EvaluatePanel(DockPanel):
         self.setup.remember()
 
         def work(progress: OnProgress) -> ModelEvaluation | str:
-            prepare_torch_import()
+            load_torch(progress)
             try:
                 result = examine(evaluate_model(request, progress=progress), progress=progress)
                 compute_for_display(result.evaluation, progress=progress)

@@ -11,10 +11,10 @@ from matplotlib.collections import PathCollection
 from numpy.typing import NDArray
 from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QWidget
 
+from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.explanation.cell_map import pca, umap
 from napari_caltomorph.plugin.session.cell_columns import legend
 from napari_caltomorph.plugin.session.inspection import Inspection
-from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.canvas import CellPlot
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, line, plain, row_of
@@ -102,7 +102,7 @@ class PlotTab(InspectionView):
 
     def _start(self, inspection: Inspection, chosen: str) -> None:
         def work(progress: OnProgress) -> _Map:
-            prepare_torch_import()
+            load_torch(progress)
             progress(Progress("Loading features", 0, 1, "smears"))
             values = inspection.features(progress).values
             if chosen == PCA:

@@ -14,10 +14,10 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QLineEdit, QPushButton
 from napari_caltomorph.cohort import FoundPatient, find_patients
 from napari_caltomorph.diagnosis import save_predictions
 from napari_caltomorph.diagnosis.prediction_files import folder_name, refuse_repeated_ids
+from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.errors import OutputRefused, counted, printable
 from napari_caltomorph.jobs import PatientProgress, PatientResult, predict_patients
 from napari_caltomorph.plugin.patients.table import PatientRow, PatientsTable, described
-from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
 from napari_caltomorph.plugin.widgets.parts import (
@@ -105,7 +105,7 @@ class PatientsPanel(DockPanel):
         self._set_busy(True)
 
         def work(progress: OnProgress) -> list[PatientResult]:
-            prepare_torch_import()
+            load_torch(progress)
             from napari_caltomorph.diagnosis import Predictor
 
             if self._predictor is None or self._predictor.options != options:

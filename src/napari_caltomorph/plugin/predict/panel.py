@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QCheckBox, QPushButton, QWidget
 
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.diagnosis.prediction_files import find_smear
+from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.errors import SmearUnreadable
 from napari_caltomorph.plugin.gallery.gallery import Gallery
 from napari_caltomorph.plugin.gallery.layers import ranked_order
@@ -22,7 +23,6 @@ from napari_caltomorph.plugin.predict.result_view import ResultView, mismatch_no
 from napari_caltomorph.plugin.predict.save import SaveButtons
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.session.session import session_of
-from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
 from napari_caltomorph.plugin.widgets.parts import WARNING, column_of, line, row_of, scroll_area
@@ -87,7 +87,7 @@ class PredictPanel(DockPanel):
         self.smears.stop_checking()
 
         def work(progress: OnProgress) -> _Predicted:
-            prepare_torch_import()
+            load_torch(progress)
             from napari_caltomorph.diagnosis import Predictor
 
             predictor = self._predictor

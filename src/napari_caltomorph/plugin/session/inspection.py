@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_caltomorph.diagnosis import Prediction, PredictOptions
+from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_TYPE, colors_by
 from napari_caltomorph.plugin.session.selection import CellSelection
-from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.progress import OnProgress, ignore
 from napari_caltomorph.smear import Smear
 
@@ -158,7 +158,7 @@ class Inspection:
 
         Raise a `CaltomorphError` if they were not kept, and cannot be computed again.
         """
-        predictor = self._loaded()
+        predictor = self._loaded(progress)
         with self._lock:
             if self._features is None:
                 self._features = predictor.features_of(self.prediction, self.smear, progress=progress)
@@ -170,8 +170,8 @@ class Inspection:
 
         return available_trust(result, self.ensemble, lambda: self.features(progress).of_cells(result.cells))
 
-    def _loaded(self) -> Predictor:
-        prepare_torch_import()
+    def _loaded(self, progress: OnProgress = ignore) -> Predictor:
+        load_torch(progress)
         from napari_caltomorph.diagnosis import Predictor
 
         with self._lock:

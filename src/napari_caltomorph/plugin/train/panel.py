@@ -8,9 +8,9 @@ import napari
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QDockWidget, QMessageBox, QPushButton
 
+from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.jobs import TrainedModel, train_model
-from napari_caltomorph.plugin.torch_loading import prepare_torch_import
 from napari_caltomorph.plugin.train.setup import TrainSetup
 from napari_caltomorph.plugin.train.view import TrainingControl, TrainingResult, TrainingView, TrainRow
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
@@ -72,7 +72,7 @@ class TrainPanel(DockPanel):
         self.run.forget_pace()
 
         def work(progress: OnProgress) -> TrainedModel | None:
-            prepare_torch_import()
+            load_torch(progress)
             try:
                 return train_model(request, progress=control.applied_to(progress))
             except FinishEarly:

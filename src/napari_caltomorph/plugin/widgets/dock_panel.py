@@ -10,16 +10,21 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QDockWidget, QLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_caltomorph.about import RESEARCH_USE
+from napari_caltomorph.encoding.torch_loading import start_loading_torch
 from napari_caltomorph.plugin.plot_style import plot_style_of
 from napari_caltomorph.plugin.widgets.parts import add_items, line
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.report import PlotStyle
 
+# Milliseconds after which the window is drawn, and can wait for what its first click needs.
+_UNTIL_DRAWN = 300
+
 
 class DockPanel(QWidget):
     """The base of the panels: bound to the viewer while it is shown, and without running work once it is closed.
 
-    A panel makes frozen options, calls a job in a worker, and shows its result; torch is imported in the worker only.
+    A panel makes frozen options, calls a job in a worker, and shows its result. The worker waits for torch first, which
+    a thread imports since the panel was shown (`load_torch`).
     A subclass makes its widgets, passes them to `lay_out`, and ends with ``self.bind()``. It overrides `on_bound`,
     `on_unbound` and `draw` where it has something to do there. Each `TaskRow` in it is stopped on closing.
 
@@ -32,6 +37,7 @@ class DockPanel(QWidget):
         super().__init__()
         self._viewer = viewer
         self._is_bound = False
+        self._drawn = QTimer(self, singleShot=True, interval=_UNTIL_DRAWN, timeout=start_loading_torch)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(8, 4, 4, 4)
         self.setMinimumWidth(360)
@@ -68,6 +74,7 @@ class DockPanel(QWidget):
         """Stop the work and disconnect, if connected."""
         if self._is_bound:
             self._is_bound = False
+            self._drawn.stop()
             for row in self.findChildren(TaskRow):
                 row.stop("Stopped, because the panel was closed.")
             self._viewer.events.theme.disconnect(self._on_theme)
@@ -76,6 +83,7 @@ class DockPanel(QWidget):
     def showEvent(self, event: QEvent) -> None:
         super().showEvent(event)
         self.bind()
+        self._drawn.start()
         for parent in self._closable_parents():
             parent.installEventFilter(self)
 

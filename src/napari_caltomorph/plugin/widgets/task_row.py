@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
@@ -251,9 +252,7 @@ class TaskRow(QWidget):
         if isinstance(error, CaltomorphError):
             self.show_error(str(error))
             return
-        from napari_caltomorph.encoding.device import is_out_of_memory
-
-        if is_out_of_memory(error):
+        if _is_out_of_memory(error):
             self.show_error("Memory ran out; choose the device cpu, or close other programs, and try again.")
         else:
             self.show_error(f"Unexpected error: {error}")
@@ -266,6 +265,14 @@ class TaskRow(QWidget):
             self.button.setText(self._title)
             self.button.setEnabled(True)
             self.ended.emit()
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if "torch" not in sys.modules:  # importing it here would stop the window, or fail: its import is what failed
+        return isinstance(error, MemoryError)
+    from napari_caltomorph.encoding.device import is_out_of_memory
+
+    return is_out_of_memory(error)
 
 
 class _HasTaskRow(Protocol):
