@@ -19,8 +19,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import binomtest
+from sklearn.cluster import KMeans
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from speed import machine
 
 from napari_caltomorph.audit.image_traits import image_traits
@@ -32,11 +37,11 @@ from napari_caltomorph.diagnosis.domain_fit import fit_domain
 from napari_caltomorph.encoding import EncodeOptions, FeatureOrigin, Features, encode
 from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder
 from napari_caltomorph.smear import read_smear
+from napari_caltomorph.statistics.permutation import shuffled_within
 from napari_caltomorph.synthetic import SynthOptions
 from napari_caltomorph.synthetic.patients import SyntheticPatient
 from napari_caltomorph.training import TrainOptions, train
 from napari_caltomorph.training.bags import load_bags
-from napari_caltomorph.training.elsewhere import plan_of_traits
 
 UNSEEN_SEED, SIDE, AT_ONCE = 900_000, 144, 30
 
@@ -146,6 +151,16 @@ def real_smears(place: Path, encoder: LoadedEncoder) -> Iterator[tuple[str, Feat
         yield smear.patient_id, encode(smear, EncodeOptions(encoder=encoder.encoder.name), encoder=encoder)
 
 
+def image_clusters(traits: pd.DataFrame) -> NDArray[np.intp]:
+    """Return the cluster of each patient by k-means, 0 or 1; one below a quarter also gets the nearest others."""
+    placed = make_pipeline(SimpleImputer(strategy="median"), StandardScaler()).fit_transform(traits).clip(-3, 3)
+    distances = KMeans(2, n_init=10, random_state=0).fit(placed).transform(placed)  # (P, 2)
+    nearer = distances[:, 0] - distances[:, 1]  # below 0: of the first
+    least = -(-len(nearer) // 4)
+    first = np.argsort(nearer, kind="stable")[: min(max(int((nearer < 0).sum()), least), len(nearer) - least)]
+    return np.where(np.isin(np.arange(len(nearer)), first), 0, 1)
+
+
 def of_clusters(args: argparse.Namespace) -> None:
     """Print how often a model warns of patients whose images are unlike those it was trained on, and is wrong."""
     options = TrainOptions(aggregator=args.aggregator, device="cpu", elsewhere=False)
@@ -158,12 +173,12 @@ def of_clusters(args: argparse.Namespace) -> None:
         asked = CohortOptions(taxonomy=args.taxonomy, min_cells=20, test_fraction=0, split_seed=seed)
         cohort = read_cohort(args.cohort, asked)
         bags = load_bags(cohort, args.features, options)
-        plan = plan_of_traits(cohort, bags, image_traits(bags.table), options.model_copy(update={"seed": seed}))
-        traits = plan.image_traits
-        assert traits is not None
-        for name, parts in (("a cluster", np.array(plan.clusters)), ("random patients", np.array(plan.random))):
+        traits = image_traits(bags.table).appearance.reindex(bags.table["patient_id"]).reset_index(drop=True)
+        clusters = image_clusters(traits)
+        random = shuffled_within(clusters, bags.classes, np.random.default_rng(seed))
+        for name, parts in (("a cluster", clusters), ("random patients", random)):
             # The larger part trains: a model of the smaller one has too few held-out patients for a warning.
-            own = parts == np.bincount(parts[parts >= 0]).argmin()
+            own = parts == np.bincount(parts).argmin()
             rest = cohort.table["patient_id"].isin(bags.table["patient_id"][~own])
             trained = train(replace(cohort, table=cohort.table[rest].reset_index(drop=True)), args.features, options)
             assert trained.patients is not None

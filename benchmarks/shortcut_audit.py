@@ -3,13 +3,14 @@
     python benchmarks/shortcut_audit.py COHORT [--min-cells 20] [--where Cohort=Discovery] [--shufflings 300]
                                         [--predictions predictions.csv]
     python benchmarks/shortcut_audit.py --synthetic 96 [--cells 30] [--cohorts 3] [--shufflings 300]
-    python benchmarks/shortcut_audit.py --synthetic 120 --elsewhere [--cells 16] [--cohorts 2] [--aggregator mean]
+    python benchmarks/shortcut_audit.py --elsewhere [--cells 10] [--cohorts 6] [--aggregator mean]
 
 COHORT is the APL-AML cohort (Sidhom et al. 2021), whole or in part. All patients are assigned to folds; only the
 audit's own logistic regressions are trained. --synthetic audits synthetic patients of eight classes three times:
 unchanged; with the red cells of a healthy person, so that anemia does not show; and with stains that depend on the
-class (`caltomorph synth --shortcut`). The patients are the same. --elsewhere trains on synthetic patients of one and of
-two laboratories, prints the estimate for other laboratories, and measures the members on new patients of another one.
+class (`caltomorph synth --shortcut`). The patients are the same. --elsewhere trains on synthetic patients of
+some laboratories, prints the estimate for other laboratories, and what is lost when members predict the same held-out
+patients, stained by each of these laboratories or by a new one.
 Prints Markdown; docs/audit.md has one run of each.
 """
 
@@ -19,31 +20,34 @@ import argparse
 import tempfile
 import time
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import balanced_accuracy_score
+from scipy.special import softmax
 from speed import machine
 
 from napari_caltomorph.audit import AuditOptions, audit
-from napari_caltomorph.audit.image_traits import image_traits
-from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions, encode_cohort, read_cohort
+from napari_caltomorph.audit.image_traits import ImageTraits
+from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort, with_types
 from napari_caltomorph.cohort.synthetic import SyntheticPatients
-from napari_caltomorph.diagnosis import Ensemble
-from napari_caltomorph.diagnosis.elsewhere import Elsewhere
-from napari_caltomorph.diagnosis.member import Member
-from napari_caltomorph.encoding import DEMO_ENCODER
+from napari_caltomorph.diagnosis.elsewhere import Estimate
+from napari_caltomorph.encoding import DEMO_ENCODER, EncodeOptions, FeatureOrigin, LoadedEncoder, load_encoder
+from napari_caltomorph.smear.image_traits import border_traits, colour_traits
 from napari_caltomorph.statistics.metric import METRICS
-from napari_caltomorph.synthetic import Stain, SyntheticPatient, SynthOptions
-from napari_caltomorph.training import TrainOptions, train
-from napari_caltomorph.training.bags import LabelledBags, load_bags
-from napari_caltomorph.training.elsewhere import measured_elsewhere, plan_of_traits
+from napari_caltomorph.statistics.roc import macro_auroc
+from napari_caltomorph.synthetic import Stain, SyntheticPatient, SynthOptions, synthesize_patient
+from napari_caltomorph.synthetic.patients import class_of
+from napari_caltomorph.taxonomy import caltomorph_taxonomy
+from napari_caltomorph.training import TrainOptions
+from napari_caltomorph.training.bags import LabelledBags
+from napari_caltomorph.training.elsewhere import measured_elsewhere
 from napari_caltomorph.training.fit import fit_member
-from napari_caltomorph.training.folds import MemberSplit, member_splits
-from napari_caltomorph.training.members import FoldCheckpoint, TrainedMember, predict_bags, trained_member
-from napari_caltomorph.training.progress import FoldHistory
+from napari_caltomorph.training.folds import member_splits
+from napari_caltomorph.training.members import FoldCheckpoint, predict_bags, trained_member
+from napari_caltomorph.training.recalibrate import recalibrate
 
 
 def main() -> None:
@@ -54,7 +58,8 @@ def main() -> None:
     parser.add_argument("--cohorts", type=int, default=3, help="how many, of seeds 0, 1, ...")
     parser.add_argument("--elsewhere", action="store_true", help="the estimate for other laboratories")
     parser.add_argument("--aggregator", default="mean", help="of the members, for --elsewhere")
-    parser.add_argument("--learning-rate", type=float, default=1e-3, help="the same")
+    parser.add_argument("--learning-rate", type=float, default=3e-3, help="the same")
+    parser.add_argument("--epochs", type=int, default=12, help="the same")
     parser.add_argument("--taxonomy", default="apl-aml")
     parser.add_argument("--min-cells", type=int, default=20)
     parser.add_argument("--where", action="append", default=[])
@@ -101,61 +106,63 @@ def of_synthetic_cohorts(args: argparse.Namespace) -> None:
     print(f"\n{machine()}; {time.perf_counter() - start:.0f} s")
 
 
-# Share of the classes of even and of odd number that comes from the second laboratory; None: there is only one.
-LABORATORIES: dict[str, tuple[float, float] | None] = {
-    "one laboratory": None,
-    "two, each with all classes": (0.5, 0.5),
-    "two, 85 % of a class from one": (0.15, 0.85),
+CLASSES = ("aml", "cll", "mds", "cmml", "cml", "mm", "reactive_changes", "stem_cell_donor")
+OWN = 4  # Laboratories are 0 to 3; every patient has also been drawn with the own stain
+
+# Laboratories of a cohort, and the share of a class that comes from the one that the class has; None: chance alone.
+LABORATORIES: dict[str, tuple[int, float | None]] = {
+    "a stain for each patient": (0, None),
+    "two, each with all classes": (2, None),
+    "three, each with all classes": (3, None),
+    "two, 85 % of a class from one": (2, 0.85),
+    "three, 85 % of a class from one": (3, 0.85),
+    "two, all of a class from one": (2, 1.0),
 }
+SIZES = ((2, 40), (4, 30), (8, 15))  # Classes, and patients of each
+
+Drawn = dict[tuple[int, int, int], tuple[NDArray[np.float32], dict[str, float], dict[str, float]]]
 
 
 def in_other_laboratories(args: argparse.Namespace) -> None:
-    """Print the estimate of synthetic cohorts, next to the balanced accuracy on new patients of another laboratory."""
+    """Print the estimate of synthetic cohorts, next to what is lost when the same patients are stained elsewhere."""
+    start = time.perf_counter()
     options = TrainOptions(
-        aggregator=args.aggregator,
-        learning_rate=args.learning_rate,
-        epochs=60,
-        device="cpu",
-        elsewhere=False,
+        aggregator=args.aggregator, learning_rate=args.learning_rate, epochs=args.epochs, device="cpu", elsewhere=False
     )
-    print(f"\n{machine()}; {args.aggregator}, {args.synthetic} patients, {args.cells} cells each\n")
+    patients = max(count for _, count in SIZES)
+    pool = {one: drawn(one, args.cells) for one in np.ndindex(len(CLASSES), patients, OWN + 1)}
     print(
-        "| training patients from | seed | out of fold | fall, images held out | fall, patients weighted "
-        "| expected elsewhere | another laboratory | warning |"
+        "\n| laboratories of the patients | classes x patients | accuracy out of fold | fall, stained by any of them "
+        "| estimated fall (mean bounds) | shown | fall, stained by a new one | warning of background | of colours |"
     )
-    print("|---|---|---|---|---|---|---|---|")
-    for kind in (*LABORATORIES, "a laboratory for each class"):
-        for seed in range(args.cohorts):
-            asked = SynthOptions(patients=args.synthetic, cells=args.cells, seed=seed)
-            drawn = SyntheticPatients.synthesize(asked.model_copy(update={"shortcut": kind not in LABORATORIES}))
-            if (shares := LABORATORIES.get(kind)) is not None:
-                drawn = from_two_laboratories(drawn, shares, seed)
-            new = SyntheticPatients.synthesize(asked.model_copy(update={"seed": seed + 10_000}))
-            new = SyntheticPatients({name: of_laboratory(one, 100 + seed) for name, one in new.patients.items()})
-            with tempfile.TemporaryDirectory() as scratch:
-                bags, there = (bags_of(one, Path(scratch) / str(i), options) for i, one in enumerate((drawn, new)))
-                ensemble, elsewhere = estimated(drawn, bags, Path(scratch) / "0", options)
-            training = ensemble.description.training
-            training = training.model_copy(update={"elsewhere": elsewhere})
-            accuracies = [
-                balanced_accuracy_score(there.classes, called(member, bags, split, there, options))
-                for member, split in zip(ensemble.members, member_splits(bags, options), strict=True)
-            ]
-            expected = elsewhere.expected or f"none: {elsewhere.why_not[:60]}..."
+    print("|---|---|---|---|---|---|---|---|---|")
+    for kind, (count, share) in LABORATORIES.items():
+        for size in SIZES:
+            rows = [of_cohort(pool, count, share, size, seed, options) for seed in range(args.cohorts)]
+            known, true, new, fall, low, high, background, colours = np.nanmean(rows, axis=0)
+            shown = sum(row[4] > 0 for row in rows)
             print(
-                f"| {kind} | {seed} | {elsewhere.out_of_fold} | {elsewhere.fall} "
-                f"| {elsewhere.weighted_fall}, {elsewhere.weighted[1]:.0f} of {elsewhere.weighted[0]} | {expected} "
-                f"| {np.mean(accuracies):.3f} | {'yes' if training.shortcut else 'no'} |",
+                f"| {kind} | {size[0]} x {size[1]} | {known:.2f} | {true:.2f} | {fall:.2f} ({low:.2f} to {high:.2f}) "
+                f"| {shown} of {len(rows)} | {new:.2f} | {background:.0%} | {colours:.0%} |",
                 flush=True,
             )
+    print(f"\n{machine()}; {args.aggregator}, {args.cells} cells a patient; {time.perf_counter() - start:.0f} s")
 
 
-def called(
-    member: Member, bags: LabelledBags, split: MemberSplit, there: LabelledBags, options: TrainOptions
-) -> NDArray[np.intp]:
-    """Return the classes that a member predicts for other patients, were all classes equally frequent."""
-    logits = predict_bags(member, there, np.arange(len(there)), options).logits.numpy()
-    return (logits - np.log(np.bincount(bags.classes[split.train]))).argmax(axis=1)
+def drawn(one: tuple[int, ...], cells: int) -> tuple[NDArray[np.float32], dict[str, float], dict[str, float]]:
+    """Return features, borders and colours of a patient of a class, with the stain of a laboratory or the own."""
+    number, patient, laboratory = one
+    smear = synthesize_patient(CLASSES[number], cells=cells, seed=1000 + patient)
+    images = list((smear if laboratory == OWN else of_laboratory(smear, 100 + laboratory)).images(112))
+    borders, colours = (
+        pd.DataFrame([of(image) for image in images]).mean().to_dict() for of in (border_traits, colour_traits)
+    )
+    return demo_encoder().features(images), borders, colours
+
+
+@cache
+def demo_encoder() -> LoadedEncoder:
+    return load_encoder(EncodeOptions(encoder=DEMO_ENCODER, device="cpu", precision="float32"))
 
 
 def of_laboratory(patient: SyntheticPatient, laboratory: int) -> SyntheticPatient:
@@ -170,39 +177,76 @@ def of_laboratory(patient: SyntheticPatient, laboratory: int) -> SyntheticPatien
     )
 
 
-def from_two_laboratories(drawn: SyntheticPatients, shares: tuple[float, float], seed: int) -> SyntheticPatients:
-    """Return the patients with the stains of two laboratories, by these shares of even and odd classes."""
-    rng, classes = np.random.default_rng(seed), sorted({one.coarse for one in drawn.patients.values()})
-    return SyntheticPatients(
-        {
-            name: of_laboratory(one, 2 * seed + int(rng.random() < shares[classes.index(one.coarse) % 2]))
-            for name, one in drawn.patients.items()
-        }
+def of_cohort(
+    pool: Drawn, count: int, share: float | None, size: tuple[int, int], seed: int, options: TrainOptions
+) -> tuple[float, ...]:
+    """Train on a cohort; return what `in_other_laboratories` prints of it."""
+    rng, (kinds, each) = np.random.default_rng([seed, *size, count]), size
+    kind_of, laboratories = rng.permutation(len(CLASSES))[:kinds], rng.permutation(OWN)
+    home = np.repeat(rng.permutation(kinds) % max(1, count), each)
+    people = np.concatenate([rng.permutation(max(n for _, n in SIZES))[:each] for _ in range(kinds)])
+    numbers, others = np.repeat(kind_of, each), (home + rng.integers(1, max(2, count), len(home))) % max(1, count)
+    by_chance = rng.integers(max(1, count), size=len(home))
+    place = by_chance if share is None else np.where(rng.random(len(home)) < share, home, others)
+
+    def rows(place: NDArray[np.integer]) -> list[tuple[NDArray[np.float32], dict[str, float], dict[str, float]]]:
+        stains = laboratories[place] if count else np.full(len(place), OWN)
+        return [pool[int(n), int(p), int(s)] for n, p, s in zip(numbers, people, stains, strict=True)]
+
+    taxonomy = caltomorph_taxonomy()
+    coarse = [class_of(CLASSES[n])[0].slug for n in numbers]
+    table = pd.DataFrame({"patient_id": [f"p{i}" for i in range(len(home))], "coarse": coarse, "split": "train"})
+    table["fold"] = (table.groupby("coarse").cumcount() % 5).astype(int)
+    cohort = Cohort("synthetic", Path("synthetic"), "drawn", taxonomy, with_types(table))
+    known = tuple(one for one in taxonomy.classes if one.slug in coarse)
+    taxonomy = taxonomy.model_copy(update={"classes": known})
+    features, borders, colours = zip(*rows(place), strict=True)
+    bags = LabelledBags(
+        taxonomy=taxonomy,
+        values=features,
+        classes=np.array([taxonomy.slugs.index(slug) for slug in coarse]),
+        hemoglobin=np.full(len(home), np.nan),
+        folds=table["fold"].to_numpy(dtype=np.intp),
+        table=cohort.table,
+        origin=FeatureOrigin(encoder=DEMO_ENCODER),
     )
-
-
-def bags_of(drawn: SyntheticPatients, folder: Path, options: TrainOptions) -> LabelledBags:
-    """Encode patients with the bundled encoder, and load them."""
-    cohort = drawn.cohort(CohortOptions(test_fraction=0, min_cells=1))
-    encode_cohort(cohort, folder, EncodeCohortOptions(encoder=DEMO_ENCODER, device="cpu"), open_smear=drawn.open_smear)
-    return load_bags(cohort, folder, options)
-
-
-def estimated(
-    drawn: SyntheticPatients, bags: LabelledBags, folder: Path, options: TrainOptions
-) -> tuple[Ensemble, Elsewhere]:
-    """Train an ensemble, and what `train` would train besides if the images were on disk."""
-    cohort = drawn.cohort(CohortOptions(test_fraction=0, min_cells=1))
-    ensemble = train(cohort, folder, options)
-    plan = plan_of_traits(cohort, bags, image_traits(bags.table, cells=16, open_smear=drawn.open_smear), options)
+    of_borders, of_colours = (pd.DataFrame(list(one), index=table["patient_id"]) for one in (borders, colours))
+    traits = ImageTraits(of_borders, of_colours, pd.DataFrame(index=of_borders.index), {})
     trained = []
-    for split in plan.splits(bags, options):
-        checkpoint = FoldCheckpoint(folder, split.fold)
-        fit_member(bags, split, options, checkpoint)
-        trained.append(trained_member(bags, split, options, checkpoint))
-    splits = member_splits(bags, options)
-    members = [TrainedMember(*one, FoldHistory()) for one in zip(ensemble.members, splits, strict=True)]
-    return ensemble, measured_elsewhere(plan, bags, members, trained, options)
+    with tempfile.TemporaryDirectory() as scratch:
+        for split in member_splits(bags, options):
+            checkpoint = FoldCheckpoint(Path(scratch), split.fold)
+            fit_member(bags, split, options, checkpoint)
+            trained.append(trained_member(bags, split, options, checkpoint))
+    recalibrate(trained, bags, options)
+    found = measured_elsewhere(cohort, bags, traits, trained, options)
+
+    own = np.concatenate([one.split.own for one in trained])
+
+    def logits(place: NDArray[np.integer]) -> NDArray[np.float64]:
+        there = replace(bags, values=tuple(one[0] for one in rows(place)))
+        parts = [predict_bags(one.member, there, one.split.own, options).logits for one in trained]
+        return np.concatenate([part.double().numpy() for part in parts])
+
+    def accuracy(place: NDArray[np.integer]) -> float:
+        return float((logits(place).argmax(axis=1) == bags.classes[own]).mean())
+
+    auroc, fall = macro_auroc(bags.classes[own], softmax(logits(place), axis=1)), found.background_fall
+    assert auroc is not None
+    assert fall is not None
+    low, high = (np.nan if one is None else one for one in (fall.low, fall.high))
+    warning = found.shortcut(Estimate(value=auroc.value))
+    elsewhere = np.mean([accuracy(np.full(len(place), one)) for one in range(max(1, count))])
+    return (
+        accuracy(place),
+        accuracy(place) - float(elsewhere),
+        accuracy(place) - accuracy(np.full(len(place), 3)) if count else 0.0,
+        fall.value,
+        low,
+        high,
+        "the background" in warning,
+        "the colours" in warning,
+    )
 
 
 def of_a_real_cohort(args: argparse.Namespace) -> None:

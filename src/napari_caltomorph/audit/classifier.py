@@ -1,6 +1,7 @@
 """One simple classifier, out of fold: how well traits predict the label, and what a model's predictions add.
 
-Each set of traits is scored next to shuffled labels. Predictions of a model are added to routine data.
+Each set of traits is scored next to shuffled labels, or next to a model. Predictions of a model are added to routine
+data.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_caltomorph.audit.columns import routine_columns, routine_table
+from napari_caltomorph.audit.image_traits import ImageTraits
 from napari_caltomorph.audit.patients import AuditedPatients, AuditOptions, Predicted, audited_patients
 from napari_caltomorph.audit.result import Added, TraitRow
 from napari_caltomorph.cohort.cohort import Cohort
 from napari_caltomorph.progress import OnProgress, Progress
+from napari_caltomorph.smear.image_traits import BACKGROUND
+from napari_caltomorph.statistics.interval import Interval
 from napari_caltomorph.statistics.permutation import chance_of, share_as_large, shuffled_within
 from napari_caltomorph.statistics.roc import gain
 
@@ -97,6 +101,23 @@ class OutOfFold:
             with config_context(skip_parameter_validation=True, assume_finite=True):
                 probabilities[np.ix_(own, known)] = model.fit(train, classes[~own]).predict_proba(test)
         return probabilities
+
+
+def traits_alone(cohort: Cohort, table: pd.DataFrame, traits: ImageTraits) -> dict[str, Interval]:
+    """Return the out-of-fold AUROC of a simple classifier of patients, from the background and from colours alone."""
+    patients = audited_patients(cohort, AuditOptions(), among=table)
+    if len(patients.names) < 2:
+        return {}
+    found = {}
+    for name, values in (("background", traits.borders.filter(BACKGROUND)), ("colours", traits.colours)):
+        values = values.reindex(patients.table["patient_id"].astype(str))
+        is_in = values.notna().any(axis=1).to_numpy()
+        some = patients.of(is_in)
+        if len(np.unique(some.classes)) == len(some.names):
+            model = OutOfFold.of(values.loc[is_in].to_numpy(dtype=float), some.folds)
+            scores = some.score(model.probabilities(some.classes, len(some.names)))
+            found[name] = scores[some.metric]
+    return found
 
 
 def added_by_images(cohort: Cohort, predicted: Predicted, options: AuditOptions) -> tuple[Added | None, str]:

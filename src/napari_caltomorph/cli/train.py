@@ -134,14 +134,6 @@ def _show_plan(cohort: Cohort, features: Path | None, options: TrainOptions) -> 
     say(f"Aggregator {options.aggregator}, recipe {options.recipe}, learning rate {options.learning_rate:g}.")
     for note in plan.notes:
         say(f"- {note}")
-    if plan.elsewhere:
-        sizes = " or ".join(sorted({str(len(split.train)) for split in plan.elsewhere}))
-        say(
-            f"- {len(plan.elsewhere)} more members, on {sizes} patients, estimate what to expect in other "
-            "laboratories; --no-elsewhere leaves them out."
-        )
-    else:
-        say(f"- No members will be trained to estimate what to expect in other laboratories: {plan.why_not_elsewhere}.")
     say(
         f"\n{plan.parameters / 1e6:.1f} million parameters a member; {plan.memory / 1e9:.1f} GB for features, weights "
         "and optimizer, and what the layers need on top."

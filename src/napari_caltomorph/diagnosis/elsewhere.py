@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, model_validator
 
 from napari_caltomorph.diagnosis.options import FrozenModel
 
@@ -22,63 +23,56 @@ class Estimate(FrozenModel):
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
-# Image traits that come near the model: they reach at least so much of what it has above chance, out of fold.
-_NEAR = 0.5
 _CHANCE = 0.5
-_TOO_FEW_ALIKE = "Not tested by weights, as too few of their patients have images like those of other classes"
-_TRAITS = {"borders": "stain and background at the borders of the images", "colours": "the colours of whole images"}
+# Image traits -> their words, and the share of what the members have above chance that comes near it. The cells are
+# among the colours of whole images: much of what these tell may be the disease.
+_TRAITS = {
+    "background": ("the background of the images", 1 / 3),
+    "borders": ("stain and background at the borders of the images", 0.5),  # of earlier versions
+    "colours": ("the colours of whole images", 0.7),
+}
+# Fields of earlier versions, whose estimates did not fall where a stain went with the class.
+_GONE = {"clusters", "unlike", "random", "fall", "untested", "weighted_fall", "weighted", "not_weighted"}
 
 
 class Elsewhere(FrozenModel):
-    """How members predict patients whose images look unlike those that they were trained on, away from the cells."""
+    """How members predict patients out of fold as they are, and with the background of other patients' images."""
 
     why_not: str = ""  # Why this was not measured; empty where it was
-    clusters: tuple[NonNegativeInt, ...] = ()  # Compared patients in each cluster of similar images
-    # Balanced accuracy, were all classes equally frequent: of the members out of fold; where a cluster is held out; and
-    # where as many random patients of the same classes are
+    patients: NonNegativeInt = 0
+    right: tuple[NonNegativeInt, NonNegativeFloat] = (0, 0.0)  # How many of them as they are; with others', on average
+    # Balanced accuracy of the members out of fold, were all classes equally frequent, and how much less it is with the
+    # background of others
     out_of_fold: Estimate | None = None
-    unlike: Estimate | None = None
-    random: Estimate | None = None
-    fall: Estimate | None = None  # `random` less `unlike`, in pairs
-    untested: tuple[str, ...] = ()  # Classes of which nearly all patients are in one cluster
-    # The balanced accuracy out of fold less that of the same patients, weighted until image traits and class are
-    # independent; how many they are, and of how many equal weights are worth as much
-    weighted_fall: Estimate | None = None
-    weighted: tuple[NonNegativeInt, float] = (0, 0.0)
-    not_weighted: tuple[str, ...] = ()  # Classes of which hardly a patient has images like those of other classes
+    background_fall: Estimate | None = None
     # Out-of-fold AUROC (macro AUROC of more than two classes) of a simple classifier that has image traits alone
     traits_alone: dict[str, Estimate] = Field(default_factory=dict)
 
-    @property
-    def worse_fall(self) -> Estimate | None:
-        """The larger one of the falls that are shown; where none is, the one with the higher bound."""
-        falls = [one for one in (self.fall, self.weighted_fall) if one is not None]
-        shown = [one for one in falls if one.low is not None and one.low > 0]
-        if shown:
-            return max(shown, key=lambda one: one.value)
-        return max(falls, key=lambda one: one.value if one.high is None else one.high, default=None)
+    @model_validator(mode="before")
+    @classmethod
+    def _without_earlier_estimates(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or not _GONE & set(values):
+            return values
+        why_not = values.get("why_not") or "that of an earlier version did not notice shortcuts; train again"
+        return {"why_not": why_not, "traits_alone": values.get("traits_alone", {})}
 
     @property
-    def is_untestable(self) -> bool:
-        """Whether images tell all classes, so that nothing remains to weigh, and held-out images show no fall.
-
-        The members that a held-out kind of images is for have then met it in other classes: no fall proves nothing.
-        """
-        is_shown = self.fall is not None and self.fall.low is not None and self.fall.low > 0
-        return self.weighted_fall is None and bool(self.not_weighted) and not is_shown
+    def is_shown(self) -> bool:
+        """Whether the interval of the fall is above 0."""
+        fall = self.background_fall
+        return fall is not None and fall.low is not None and fall.low > 0
 
     @property
     def expected(self) -> Estimate | None:
-        """The balanced accuracy to expect of such images: that of the members out of fold, less the worse fall.
+        """The balanced accuracy to expect at best where background and class are independent; None if not measured.
 
-        No more than out of fold: a fall below 0 is chance, or shows that the images do not matter. None where it was
-        not measured, or cannot be.
+        No more than out of fold: a fall below 0 is chance.
         """
-        if (worse := self.worse_fall) is None or self.out_of_fold is None or self.is_untestable:
+        if self.background_fall is None or self.out_of_fold is None:
             return None
+        fall, known = self.background_fall, self.out_of_fold.value
         value, low, high = (
-            None if fall is None else max(0.0, self.out_of_fold.value - max(0.0, fall))
-            for fall in (worse.value, worse.high, worse.low)
+            None if one is None else max(0.0, known - max(0.0, one)) for one in (fall.value, fall.high, fall.low)
         )
         assert value is not None
         return Estimate(value=value, low=low, high=high)
@@ -88,10 +82,9 @@ class Elsewhere(FrozenModel):
         if auroc is None:
             return ""
         near = [
-            f"{_TRAITS[name]} alone ({one.value:.2f})"
-            for name, one in self.traits_alone.items()
-            # Without bounds the classes are told without an error.
-            if (one.value if one.low is None else one.low) - _CHANCE >= _NEAR * (auroc.value - _CHANCE) > 0
+            f"{words} alone ({self.traits_alone[name].value:.2f})"
+            for name, (words, share) in _TRAITS.items()
+            if name in self.traits_alone and _is_near(self.traits_alone[name], auroc, share)
         ]
         if not near:
             return ""
@@ -105,18 +98,16 @@ class Elsewhere(FrozenModel):
 
         `auroc` is that of the members out of fold.
         """
-        worse = self.worse_fall
-        if worse is None or self.out_of_fold is None:
+        if self.expected is None or self.out_of_fold is None:
             return ""
-        known = f"{self.out_of_fold.value:.3f} out of fold"
-        start = f"With classes equally frequent, balanced accuracy is {known}; in other laboratories"
-        if self.expected is None:
-            return f"{start} it cannot be told, as images alone tell the classes"
-        if worse.low is not None and worse.low > 0:
-            return f"{start} expect {self.expected}"
-        low = self.expected.value if self.expected.low is None else self.expected.low
+        start = (
+            f"With classes equally frequent, balanced accuracy is {self.out_of_fold.value:.3f} out of fold; with the "
+            f"background of other patients' images {self.expected}"
+        )
+        if self.is_shown:
+            return f"{start}: expect no more in other laboratories"
         doubt = ", which proves little, as images alone tell the classes" if self.shortcut(auroc) else ""
-        return f"{start} {low:.3f} is not excluded; no fall is shown{doubt}"
+        return f"{start}: no fall is shown{doubt}"
 
     def in_words(self, auroc: Estimate | None) -> Iterator[str]:
         """Yield the estimate as sentences; `auroc` is that of the members out of fold."""
@@ -124,32 +115,19 @@ class Elsewhere(FrozenModel):
             yield f"{shortcut}."
         if not (short := self.in_short(auroc)):
             yield f"There is no estimate for other laboratories: {self.why_not or 'it was not measured'}."
-            if self.not_weighted:
-                yield f"{_TOO_FEW_ALIKE}: {', '.join(self.not_weighted)}."
             return
         yield f"{short}."
-        if self.fall is None:
-            yield f"No patients were held out by their images: {self.why_not}."
-        else:
-            yield (
-                f"Kind of images held out: the fall is {self.fall}, of members that were trained without the patients "
-                "of similar images (stain, background, size), against members trained without as many random patients "
-                "of the same classes."
-            )
-            yield (
-                f"Measured on {sum(self.clusters)} patients in two clusters of {self.clusters[0]} and "
-                f"{self.clusters[1]}. Two are few: another laboratory may differ more than they do."
-            )
-            if self.untested:
-                yield f"Not tested so, as nearly all their images look alike: {', '.join(self.untested)}."
-        if self.weighted_fall is not None:
-            yield (
-                f"Patients weighted: the fall is {self.weighted_fall}, of the model's members out of fold, where "
-                "patients whose images (stain, background, size) look like another class's weigh more, until images "
-                f"tell nothing of the class; {self.weighted[0]} patients are worth {self.weighted[1]:.0f}."
-            )
-        if self.not_weighted:
-            yield f"{_TOO_FEW_ALIKE}: {', '.join(self.not_weighted)}."
-        if self.fall is not None and self.weighted_fall is not None:
-            worse = "held-out images" if self.worse_fall is self.fall else "weighted patients"
-            yield f"The estimate above is the lower of the two, by {worse}."
+        yield (
+            f"Of {self.patients} patients {self.right[0]} are called right out of fold as they are, and "
+            f"{self.right[1]:.1f} if the background (the colour of empty glass) is that of a random patient, each "
+            f"class equally often. The fall is {self.background_fall}."
+        )
+        yield (
+            "It is what the model owes to a background that goes with the class. Laboratories may differ in more, and "
+            "in ways that no patient here has: that costs accuracy as well, and is not in it."
+        )
+
+
+def _is_near(found: Estimate, auroc: Estimate, share: float) -> bool:
+    # Without bounds the classes are told without an error.
+    return (found.value if found.low is None else found.low) - _CHANCE >= share * (auroc.value - _CHANCE) > 0

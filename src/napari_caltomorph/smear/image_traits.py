@@ -34,6 +34,8 @@ _DENSITY = -np.log10((np.arange(256) + 1) / 256)  # of each grey level
 APPEARANCE = ("grain", *(f"{channel} {of}" for channel in _CHANNELS for of in ("mean", "0.1", "0.5", "0.9")))
 """Traits of the borders, each the mean over images, by which patients with similar images are found; sizes are next."""
 SIZES = ("height", "width")
+BACKGROUND = tuple(f"{channel} 0.1" for channel in _CHANNELS)
+"""Of `APPEARANCE`, those of the lightest pixels of the borders: glass, and not red cells, which diseases change."""
 
 
 def border_traits(image: NDArray[np.uint8]) -> Traits:

@@ -37,7 +37,6 @@ class MemberSplit:
     note: str = ""  # Why the number of epochs is fixed; empty where it is not
     # Epochs for each one of `TrainOptions`: a share of the patients makes as many steps as all of them
     pace: float = 1.0
-    is_elsewhere: bool = False  # It serves the estimate for other laboratories only, and is no member of the model
 
     def epochs(self, options: TrainOptions) -> int:
         """Return the most epochs of the member; without validation patients it takes all of them."""

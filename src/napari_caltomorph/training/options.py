@@ -127,8 +127,8 @@ class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     )
     elsewhere: bool = Field(
         True,
-        description="Estimate also what to expect in other laboratories: four more members, on half of the patients "
-        "each, and half as much time again. It needs the images of 40 patients.",
+        description="Measure the images of the patients, 0.1 s each, to estimate what to expect in other laboratories "
+        "and to warn of images unlike them.",
     )
     skip_missing: bool = Field(False, description="Train without the patients whose features are missing.")
     seed: NonNegativeInt = Field(

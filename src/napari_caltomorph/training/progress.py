@@ -75,8 +75,6 @@ class TrainProgress(Progress):
     best_epoch: int | None = None  # Finished epochs at the lowest validation loss
     begun: int = 0  # Members that have finished an epoch, those whose training has ended included
     ended: int = 0  # Members whose training has ended
-    # Whether the member serves the estimate for other laboratories; `fold` and `folds` count these members alone then
-    is_elsewhere: bool = False
 
     @property
     def in_words(self) -> str:
@@ -91,7 +89,7 @@ class TrainProgress(Progress):
     @property
     def member_in_words(self) -> str:
         """E.g. ``"Fold 2/5"``."""
-        return f"{'Other laboratories' if self.is_elsewhere else 'Fold'} {self.fold + 1}/{self.folds}"
+        return f"Fold {self.fold + 1}/{self.folds}"
 
 
 class StepCounter:
@@ -115,16 +113,15 @@ class StepCounter:
             steps, its = one.steps_per_epoch(self._options), self._histories[one.fold]
             done += steps * its.epochs
             left += 0 if its.has_ended else steps * (one.epochs(self._options) - its.epochs)
-        members = [self._histories[one.fold] for one in self._splits if not one.is_elsewhere]
-        alike = [one for one in self._splits if one.is_elsewhere == split.is_elsewhere]
+        members = [self._histories[one.fold] for one in self._splits]
         self._progress(
             TrainProgress(
                 stage="Training",
                 done=done,
                 total=max(done, done + left),
                 unit="steps",
-                fold=[one.fold for one in alike].index(split.fold),
-                folds=len(alike),
+                fold=[one.fold for one in self._splits].index(split.fold),
+                folds=len(self._splits),
                 epoch=history.epochs,
                 epochs=split.epochs(self._options),
                 train_loss=history.train_loss[-1] if history.train_loss else None,
@@ -132,6 +129,5 @@ class StepCounter:
                 best_epoch=history.best_epoch if history.validation_loss else None,
                 begun=sum(one.epochs > 0 for one in members),
                 ended=sum(one.has_ended for one in members),
-                is_elsewhere=split.is_elsewhere,
             )
         )

@@ -12,14 +12,12 @@ import numpy as np
 
 from napari_caltomorph.cohort import Cohort
 from napari_caltomorph.diagnosis import Ensemble
-from napari_caltomorph.diagnosis.elsewhere import Elsewhere
 from napari_caltomorph.encoding.device import find_device, wait_for
-from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.storage import StrPath
 from napari_caltomorph.training.assemble import assemble
 from napari_caltomorph.training.bags import LabelledBags, load_bags
-from napari_caltomorph.training.elsewhere import ElsewherePlan, measured_elsewhere, plan_elsewhere
+from napari_caltomorph.training.elsewhere import estimate_elsewhere
 from napari_caltomorph.training.fit import fit_member
 from napari_caltomorph.training.folder import begin_or_resume, open_training
 from napari_caltomorph.training.folds import MemberSplit, member_splits, notes_of
@@ -79,13 +77,11 @@ def train(
         place = None if features is None else Path(features).absolute()
         bags = load_bags(cohort, place, options, progress=progress)
         begin_or_resume(work, bags, options, resume=resume)
-        plan = plan_elsewhere(cohort, bags, options, work, progress)
-        trained, elsewhere, earlier = _train_members(cohort, place, bags, plan, options, work, progress)
+        trained, earlier = _train_members(cohort, place, bags, options, work, progress)
+        elsewhere, traits = estimate_elsewhere(cohort, bags, trained, options, progress)
         seconds = earlier + time.monotonic() - start
         name = cohort.name if model_folder is None else model_folder.name
-        ensemble = assemble(
-            name, cohort, bags, trained, options, traits=plan.image_traits, elsewhere=elsewhere, seconds=seconds
-        )
+        ensemble = assemble(name, cohort, bags, trained, options, traits=traits, elsewhere=elsewhere, seconds=seconds)
         # A process killed while it saves leaves partial files in the training's folder, which a resumed one removes.
         return ensemble if model_folder is None else ensemble.save(model_folder, scratch=work)
 
@@ -94,50 +90,31 @@ def _train_members(
     cohort: Cohort,
     features: Path | None,
     bags: LabelledBags,
-    plan: ElsewherePlan,
     options: TrainOptions,
     work: Path,
     progress: OnProgress,
-) -> tuple[list[TrainedMember], Elsewhere, float]:
-    """Train the member of each fold, then those of the estimate for other laboratories.
-
-    Returns the members of folds that have weights, the estimate, and the seconds spent in earlier runs.
-    """
-    splits, others = member_splits(bags, options), plan.splits(bags, options)
-    checkpoints = {split.fold: FoldCheckpoint(work, split.fold) for split in (*splits, *others)}
+) -> tuple[list[TrainedMember], float]:
+    """Train the member of each fold; return those that have weights, and the seconds spent in earlier runs."""
+    splits = member_splits(bags, options)
+    checkpoints = {split.fold: FoldCheckpoint(work, split.fold) for split in splits}
     histories = {fold: checkpoint.history() for fold, checkpoint in checkpoints.items()}
-    steps = StepCounter([*splits, *others], histories, options, progress)
-
-    def fit(some: list[MemberSplit]) -> None:
+    steps = StepCounter(splits, histories, options, progress)
+    try:
         if options.workers > 1 or options.scheduler is not None:
             from napari_caltomorph.training.workers import fit_on_workers
 
-            fit_on_workers(cohort, features, some, options, work, steps)
+            fit_on_workers(cohort, features, splits, options, work, steps)
         else:
-            for split in some:
+            for split in splits:
                 fit_member(bags, split, options, checkpoints[split.fold], on_step=steps.of(split))
-
-    def trained(some: list[MemberSplit]) -> list[TrainedMember]:
-        return [trained_member(bags, split, options, checkpoints[split.fold]) for split in some]
-
-    try:
-        fit(splits)
     except FinishEarly as early:
         kept = [checkpoints[split.fold].is_kept(keep_unfinished=early.keep_unfinished) for split in splits]
         splits = [split for split, is_kept in zip(splits, kept, strict=True) if is_kept]
         if not splits:
             raise
-        plan = plan.given_up("the training was stopped by hand")
-    members = trained(splits)
+    members = [trained_member(bags, split, options, checkpoints[split.fold]) for split in splits]
     recalibrate(members, bags, options)
-    try:
-        if not plan.why_not:
-            fit(others)
-        elsewhere = measured_elsewhere(plan, bags, members, [] if plan.why_not else trained(others), options)
-    except (FinishEarly, TrainingRefused) as error:  # the model does not need these members
-        why_not = "it was stopped by hand" if isinstance(error, FinishEarly) else str(error).rstrip(".")
-        elsewhere = measured_elsewhere(plan.given_up(why_not), bags, members, [], options)
-    return members, elsewhere, sum(history.seconds for history in histories.values())
+    return members, sum(history.seconds for history in histories.values())
 
 
 @dataclass(frozen=True)
@@ -147,9 +124,7 @@ class TrainPlan:
     patients: dict[str, int]  # Class name -> training patients
     splits: tuple[MemberSplit, ...]  # One per member
     epochs: tuple[int, ...]  # The most epochs of each member
-    elsewhere: tuple[MemberSplit, ...]  # Of the members that serve the estimate for other laboratories only
-    why_not_elsewhere: str  # Why there is no such estimate
-    steps: int  # The most optimizer steps of all these members
+    steps: int  # The most optimizer steps of all members
     parameters: int  # Of one member
     seconds: float  # Estimate for all these steps on this device, from a few timed ones
     memory: int  # Bytes of the features and of one member with its optimizer; activations need more
@@ -181,16 +156,12 @@ def plan_training(
     """
     bags = load_bags(cohort, None if features is None else Path(features), options, progress=progress)
     splits = member_splits(bags, options)
-    plan = plan_elsewhere(cohort, bags, options, progress=progress)
-    others = plan.splits(bags, options)
-    steps = sum(split.steps_per_epoch(options) * split.epochs(options) for split in (*splits, *others))
+    steps = sum(split.steps_per_epoch(options) * split.epochs(options) for split in splits)
     parameters = sum(p.numel() for p in new_member(bags, splits[0], options).parameters())
     return TrainPlan(
         patients={name: int((bags.classes == index).sum()) for index, name in enumerate(bags.taxonomy.names)},
         splits=tuple(splits),
         epochs=tuple(split.epochs(options) for split in splits),
-        elsewhere=tuple(others),
-        why_not_elsewhere=plan.why_not,
         steps=steps,
         parameters=parameters,
         seconds=steps * _seconds_per_step(bags, splits[0], options, progress),

@@ -168,7 +168,7 @@ class TrainingView(QWidget):
                     best = history.best_epoch if history.validation_loss else 0
                     self._curves[fold] = Curves(list(history.train_loss), list(history.validation_loss), best)
             self._timer.start()
-        elif isinstance(progress, TrainProgress) and not progress.is_elsewhere:
+        elif isinstance(progress, TrainProgress):
             is_first = not self.has_begun
             self._folds, self.has_begun = progress.folds, True
             is_new = self._curves.setdefault(progress.fold, Curves()).add(progress)
