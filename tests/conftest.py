@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -27,8 +28,19 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # UMAP compiles for 15 s in each process. Without it, maps are a PCA; tests/test_umap.py is with it.
 sys.modules.setdefault("umap", None)  # type: ignore[arg-type]
 
+# Where tests marked `cuda` run. Another device tries the tests themselves; then nothing is shown about CUDA.
+CUDA = os.environ.get("CALTOMORPH_CUDA_TESTS_ON", "cuda")
+
 MakeCell = Callable[..., NDArray[np.uint8]]
 MakeExport = Callable[..., Path]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if CUDA == "cuda" and item.get_closest_marker("cuda") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device on this machine")
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +49,12 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("CALTOMORPH_HOME", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def cuda() -> str:
+    """The device of tests marked `cuda`."""
+    return CUDA
 
 
 @pytest.fixture(scope="session")
