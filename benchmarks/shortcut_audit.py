@@ -113,9 +113,8 @@ OWN = 4  # Laboratories are 0 to 3; every patient has also been drawn with the o
 LABORATORIES: dict[str, tuple[int, float | None]] = {
     "a stain for each patient": (0, None),
     "two, each with all classes": (2, None),
-    "three, each with all classes": (3, None),
-    "two, 85 % of a class from one": (2, 0.85),
     "three, 85 % of a class from one": (3, 0.85),
+    "two, 85 % of a class from one": (2, 0.85),
     "two, all of a class from one": (2, 1.0),
 }
 SIZES = ((2, 40), (4, 30), (8, 15))  # Classes, and patients of each
