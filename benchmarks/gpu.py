@@ -249,7 +249,7 @@ def rate_from_disk(cohort: Cohort, bench: Bench, name: str, longest: float) -> f
 
 def training(bench: Bench) -> None:
     """Train the paper's network for a few epochs, and scale them to the paper's patients, folds and epochs."""
-    options = TrainOptions(recipe="paper", device=str(bench.device), epochs=4, elsewhere=False)
+    options = TrainOptions(recipe="paper", device=str(bench.device), epochs=4)
     if bench.is_tiny:
         options = TrainOptions(**options.given | {"depth": 1, "width": 32, "heads": 2, "mlp_width": 32})
     learning = 16 if bench.is_tiny else 320

@@ -8,7 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_caltomorph.diagnosis.inference import class_response, pad_bags, run_bags, run_batches, run_with_cells
+from napari_caltomorph.diagnosis.inference import (
+    as_tensor,
+    class_response,
+    pad_bags,
+    run_bags,
+    run_batches,
+    run_with_cells,
+)
 
 CPU = torch.device("cpu")
 
@@ -48,6 +55,26 @@ def test_padding_is_zero_and_masked():
     assert mask.sum(dim=1).tolist() == [2, 5]
     assert (padded[0, 2:] == 0).all()
     np.testing.assert_array_equal(padded[1], bags[1])
+
+
+@pytest.mark.parametrize(("lengths", "is_padded"), [([4, 4, 4], False), ([4, 3], True)])
+def test_only_padded_bags_have_a_mask(lengths, is_padded):
+    masks = []
+
+    class Noting(torch.nn.Module):
+        def forward(self, bags, mask):
+            masks.append(mask)
+            return bags
+
+    list(run_batches(Noting(), [*map(torch.from_numpy, bags_of(lengths))], 3, CPU))
+    assert [mask is not None for mask in masks] == [is_padded]
+
+
+def test_only_a_bag_that_torch_does_not_take_is_copied():
+    (bag,) = bags_of([3])
+    assert as_tensor(bag).data_ptr() == bag.ctypes.data
+    for other in (np.broadcast_to(bag[:1], bag.shape), bag[::-1], bag.astype(np.float64)):
+        np.testing.assert_array_equal(as_tensor(other), other)
 
 
 def test_bags_are_run_in_evaluation_mode(make_member):
