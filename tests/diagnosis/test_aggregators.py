@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.diagnosis.factories import SMALL
 
 from napari_caltomorph.diagnosis import AGGREGATOR_OPTIONS
+from napari_caltomorph.diagnosis.aggregators import Dropout
 from napari_caltomorph.diagnosis.member import AGGREGATORS, Member
 
 WIDTH = 24
@@ -28,7 +29,7 @@ def bag_of(cells, seed=0):
 def outputs_and_attention(member, bag):
     kept = []
     with torch.inference_mode():
-        outputs = member(bag[None], keep=kept)
+        outputs = member(bag[None], keep=kept.append)
         return outputs, member.aggregator.attention(kept)
 
 
@@ -239,12 +240,31 @@ def test_rollout_of_mean_pooling_averages_all_rows_of_the_full_product(make_memb
             per_head = zip(queries.chunk(2, dim=-1), keys.chunk(2, dim=-1), strict=True)
             heads = [(q @ k.T / math.sqrt(8)).softmax(-1) for q, k in per_head]
             product = (sum(heads) / 2 + torch.eye(cells, dtype=torch.float64)) / 2 @ product
-            x = block(x[None])[0]
+            x = block(x[None], cells, None, None)[0]
         embedding = transformer.norm(x).mean(0)
     outputs, attention = outputs_and_attention(member, bag)
     assert torch.allclose(outputs.embedding[0], embedding, atol=1e-5)
     assert torch.allclose(attention.double(), product.mean(0), rtol=1e-4, atol=1e-8)
     assert float(attention.sum()) == pytest.approx(1, abs=1e-5)  # nothing is lost to a CLS token
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_dropout_drops_its_share_scales_the_rest_and_follows_the_seed(share):
+    dropout, x = Dropout(share), torch.ones(1000, 203, requires_grad=True)  # no multiple of four
+    torch.manual_seed(1)
+    once = dropout(x)
+    torch.manual_seed(1)
+    assert torch.equal(dropout(x), once)
+    assert not torch.equal(dropout(x), once)
+    assert float((once == 0).float().mean()) == pytest.approx(share, abs=0.005)
+    assert once.unique().tolist() == pytest.approx([0, 1 / (1 - share)], rel=1e-4)
+    once.sum().backward()
+    assert torch.equal(x.grad, once)
+    assert dropout.eval()(x) is x
+
+
+def test_dropout_of_nearly_everything_is_finite():
+    assert Dropout(1 - 1e-9)(torch.ones(100)).isfinite().all()
 
 
 def test_member_returns_hemoglobin_in_g_per_dl_on_its_own_scale(make_member):

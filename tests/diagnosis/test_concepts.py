@@ -59,8 +59,8 @@ def test_without_a_reference_every_class_needs_evidence(make_member):
 
 def test_the_outputs_are_counts_of_cells_and_patterns_of_concepts(make_member):
     member, bag = make_member(kind="concepts", reference=7), cells_of(6, 3).float()
-    kept: list[torch.Tensor] = []
-    outputs = member(bag[None], keep=kept)
+    kept: list[tuple[torch.Tensor, ...]] = []
+    outputs = member(bag[None], keep=kept.append)
     attention = member.aggregator.attention(kept)
     w = {key: value.double() for key, value in member.state_dict().items()}
     shown = []

@@ -258,15 +258,14 @@ def test_classes_are_those_of_the_model(make_ensemble, make_features):
     assert not prediction.is_malignant
 
 
-def test_progress_counts_every_cell_of_every_member(make_ensemble, make_features):
+def test_progress_counts_every_layer_and_every_cell_of_every_member(make_ensemble, make_features):
     calls = []
     make_ensemble(members=2).predict(make_features(600), progress=calls.append)
-    assert {call.total for call in calls} == {600}
-    assert list(dict.fromkeys(call.stage for call in calls)) == ["Member 1 of 2", "Member 2 of 2"]
-    for stage in ("Member 1 of 2", "Member 2 of 2"):
-        done = [call.done for call in calls if call.stage == stage]
+    layers, alone = [[(c.done, c.total) for c in calls if c.unit == unit] for unit in ("layers", "cells")]
+    assert sorted(set(layers)) == [(done, 4) for done in range(5)]  # two layers a member
+    assert (alone[0], alone[-1]) == ((256, 1200), (1200, 1200))
+    for done in (layers, alone):
         assert done == sorted(done)
-        assert (done[0], done[-1]) == (0, 600)
 
 
 def test_cancelling_at_any_call_stops_and_leaves_the_ensemble_usable(make_ensemble, make_features):

@@ -8,12 +8,13 @@ negative. So further cells never lower the logit of a class, and never make the 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_caltomorph.diagnosis.aggregators import Aggregator
+from napari_caltomorph.diagnosis.aggregators import Aggregator, Dropout, Keep, Kept
 from napari_caltomorph.diagnosis.options import ConceptsOptions
 
 # At the start of training, from the first concept to the last: the exponent, from a count of cells to nearly the
@@ -41,28 +42,28 @@ class ConceptsAggregator(Aggregator):
         with torch.no_grad():
             last.weight.mul_(_CONTRAST)
             last.bias.fill_(_RARE)
-        self.read = nn.Sequential(nn.Linear(feature_width, options.width), nn.GELU(), nn.Dropout(dropout), last)
+        self.read = nn.Sequential(nn.Linear(feature_width, options.width), nn.GELU(), Dropout(dropout), last)
         self.log_exponent, self.log_needed = (
             nn.Parameter(torch.linspace(math.log(first), math.log(final), options.concepts))
             for first, final in (_EXPONENT, _NEEDED)
         )
 
-    def pool(self, bags: Tensor, mask: Tensor | None, keep: list[Tensor] | None) -> Tensor:
+    def pool(self, bags: Tensor, mask: Tensor | None, keep: Keep | None) -> Tensor:
         exponent = self.log_exponent.exp()
         raised = exponent * functional.logsigmoid(self.read(bags))  # (B, N, K): log of q^s
         if mask is not None:
             raised = raised.masked_fill(~mask[..., None], float("-inf"))
         found = raised.logsumexp(1) / exponent - self.log_needed  # (B, K)
         if keep is not None:
-            keep += [raised.softmax(1), found]
+            keep((raised.softmax(1), found))
         return found
 
-    def attention(self, kept: list[Tensor]) -> Tensor:
+    def attention(self, kept: Sequence[Kept]) -> Tensor:
         """Return each cell's share in what was found in one bag, which sums to 1: (N,).
 
         Concepts weigh as much as they are present.
         """
-        shares, found = kept[0][0], kept[1][0]  # (N, K), (K,)
+        shares, found = (one[0] for one in kept[0])  # (N, K), (K,)
         return shares @ functional.logsigmoid(found).softmax(0)
 
     def classifier(self, hidden: int, classes: int, *, dropout: float = 0.0) -> nn.Module:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from napari_caltomorph.diagnosis.aggregators import Kept
 from napari_caltomorph.diagnosis.member import Member, Outputs
 from napari_caltomorph.encoding.device import to_device
 from napari_caltomorph.encoding.features import Features
@@ -79,22 +80,38 @@ def run_with_cells(
 
     With `alone`, each cell is run as a bag of its own as well: as much work as the bag itself, or more.
     """
-    bag, outputs, attention, responses = as_bag(features), [], [], []
-    for number, member in enumerate(members, start=1):
-        stage, total = f"Member {number} of {len(members)}", len(bag)
-        progress(Progress(stage, 0, total))
-        on_device = bag.to(_device(member))
-        kept: list[Tensor] = []
-        outputs.append(member.eval()(on_device[None], keep=kept))
-        progress(Progress(stage, 0, total))  # with thousands of cells, each of the two steps takes seconds
-        attention.append(_attention_ratios(member, kept, total))
-        single = [np.empty((0, outputs[-1].logits.shape[-1]))]
-        for some in torch.split(on_device[:, None], _SINGLE_CELLS) if alone else ():  # (<= 256, 1, D)
+    bag, outputs, attention = as_bag(features), [], []
+    layers = [member.aggregator.layers for member in members]
+
+    def report(done: int) -> None:
+        progress(Progress("Members", done, sum(layers), "layers"))
+
+    for number, member in enumerate(members):
+        kept: list[Kept] = []
+
+        def keep(layer: Kept, kept: list[Kept] = kept, before: int = sum(layers[:number])) -> None:
+            kept.append(layer)
+            report(before + len(kept))
+
+        report(sum(layers[:number]))
+        outputs.append(member.eval()(bag[None].to(_device(member)), keep=keep))
+        attention.append(_attention_ratios(member, kept, len(bag)))
+    report(sum(layers))
+    responses = _responses_alone(members, bag, progress) if alone else np.empty((0, outputs[0].logits.shape[-1]))
+    return CellOutputs(_collect(features, outputs, members), np.mean(attention, axis=0), responses)
+
+
+def _responses_alone(members: Sequence[Member], bag: Tensor, progress: OnProgress) -> NDArray[np.float64]:
+    """Return the softmax (N, C) for bags of one cell, averaged over the members."""
+    responses = []
+    for number, member in enumerate(members):
+        single: list[NDArray[np.float64]] = []
+        for some in torch.split(bag[:, None].to(_device(member)), _SINGLE_CELLS):  # (<= 256, 1, D)
             single.append(softmax(member(some).logits))
-            progress(Progress(stage, sum(map(len, single)), total))
+            done = number * len(bag) + sum(map(len, single))
+            progress(Progress("Single cells", done, len(members) * len(bag)))
         responses.append(np.concatenate(single))
-    collected = _collect(features, outputs, members)
-    return CellOutputs(collected, np.mean(attention, axis=0), np.mean(responses, axis=0))
+    return np.asarray(np.mean(responses, axis=0))
 
 
 @torch.inference_mode()
@@ -110,17 +127,19 @@ def class_response(
 
     `cells` (N, D) are raw features, `bags` (B, n) the rows of them that make up each bag, n >= 1. All bags have the
     same number of cells, so nothing is padded, and no bag depends on those that are run with it. `report` is called
-    before each forward pass with the number of bags that are done; what it raises stops the run.
+    before each forward pass and after each layer with the number of bags that are done; what it raises stops the run.
     """
     chosen = torch.from_numpy(np.ascontiguousarray(bags))
     probability: list[NDArray[np.float64]] = []
     log_odds: list[NDArray[np.float64]] = []
     for some in torch.split(chosen, max(1, _CELLS_AT_ONCE // bags.shape[1])):
         batch = cells[some]  # (b, n, D)
+        done = sum(map(len, probability))
         log_p, log_rest = [], []  # log p and log (1 - p) of each member: (b,)
         for member in members:
-            report(sum(map(len, probability)))
-            logits = member.eval()(batch.to(_device(member))).logits.cpu().double()
+            report(done)
+            outputs = member.eval()(batch.to(_device(member)), keep=lambda _, done=done: report(done))
+            logits = outputs.logits.cpu().double()
             if not bool(logits.isfinite().all()):
                 raise FeaturesRefused(NOT_FINITE.capitalize())
             whole = logits.logsumexp(-1)
@@ -213,7 +232,7 @@ def _collect(features: Features, outputs: Sequence[Outputs], members: Sequence[M
     )
 
 
-def _attention_ratios(member: Member, kept: list[Tensor], cells: int) -> NDArray[np.float64]:
+def _attention_ratios(member: Member, kept: Sequence[Kept], cells: int) -> NDArray[np.float64]:
     """(N,) attention as a ratio to its mean."""
     attention = member.aggregator.attention(kept)
     if attention is None:

@@ -16,6 +16,7 @@ from torch.nn import functional
 from napari_caltomorph.diagnosis.aggregators import (
     AbmilAggregator,
     Aggregator,
+    Keep,
     MaxAggregator,
     MeanAggregator,
     WbcmilAggregator,
@@ -118,7 +119,7 @@ class Member(nn.Module):
             self.register_buffer("hemoglobin_mean", torch.zeros(()))
             self.register_buffer("hemoglobin_std", torch.ones(()))
 
-    def forward(self, bags: Tensor, mask: Tensor | None = None, *, keep: list[Tensor] | None = None) -> Outputs:
+    def forward(self, bags: Tensor, mask: Tensor | None = None, *, keep: Keep | None = None) -> Outputs:
         """Diagnose B bags (B, N, D); `mask` and `keep` as in `Aggregator.forward`."""
         scaled = (bags - self.feature_mean) / self.feature_std
         embedding = self.aggregator(scaled, mask, keep=keep)

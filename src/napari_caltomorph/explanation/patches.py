@@ -61,12 +61,18 @@ def patch_attention(encoder: LoadedEncoder, image: NDArray[np.uint8]) -> PatchAt
     row[first] = 1 / len(row[first])
     with torch.inference_mode():
         for block, x in zip(reversed(module.blocks), reversed(inputs), strict=True):
-            row = (row + through_attention(block.attn, x, row)) / 2
+            row = (row + through_attention(*_queries_and_keys(block.attn, x), row)) / 2
     grid = row[prefix:].reshape(*module.patch_embed.grid_size)
     # A network may attend to its CLS token alone: then every patch matters as much as the average one.
     grid = grid / grid.mean() if grid.mean() > 0 else torch.ones_like(grid)
     patches = grid.float().cpu().numpy()
     return PatchAttention(patches, _stretched(patches, image.shape[:2]))
+
+
+def _queries_and_keys(attention: Attention, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return those of a layer's input (1, T, width), each (heads, T, head width)."""
+    qkv = attention.qkv(x).reshape(x.shape[1], 3, attention.num_heads, attention.head_dim).permute(1, 2, 0, 3)
+    return attention.q_norm(qkv[0]), attention.k_norm(qkv[1])
 
 
 def _stretched(patches: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:

@@ -107,7 +107,7 @@ class _Fit:
             member.parameters(),
             lr=options.learning_rate,
             weight_decay=options.weight_decay,
-            fused=True if device.type == "cuda" else None,
+            fused=True if device.type in ("cpu", "cuda") else None,
         )
         weights = _class_weights(bags, split, options).to(device)
         return cls(device, member, adamw, weights, bags, bags.on(device), split, options)
