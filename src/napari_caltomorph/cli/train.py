@@ -69,6 +69,7 @@ def train(
     encode_missing: bool = False,
     encoder: str | None = None,
     weights: Path | None = None,
+    field_of_view: float | None = None,
     options: Annotated[TrainOptions, Parameter(name="*")] = TrainOptions(),  # noqa: B008 (frozen)
     patients: Annotated[CohortOptions, Parameter(name="*")] = CohortOptions(),  # noqa: B008 (frozen)
 ) -> None:
@@ -88,6 +89,8 @@ def train(
         Encoder for that, otherwise dinobloom-b; `caltomorph models encoders` lists them.
     weights
         Encoder weights file for that; otherwise the one `caltomorph weights` keeps.
+    field_of_view
+        Width of a cell's image for that, in micrometres; otherwise what its files say.
     """
     if not encode_missing and (encoder or weights):
         raise TrainingRefused(
@@ -106,6 +109,7 @@ def train(
     encoding = EncodeCohortOptions(
         encoder=encoder or EncodeOptions().encoder,
         weights=weights,
+        field_of_view=field_of_view,
         device=options.device,
         precision=options.precision,
     )

@@ -59,6 +59,7 @@ def made_with(encoder: LoadedEncoder) -> MadeWith:
         precision=encoder.precision,
         device=device,
         library_versions=versions,
+        field_of_view_um=encoder.field_of_view_um,
     )
 
 
@@ -89,6 +90,7 @@ def encode_patient(
     `progress` is called after every batch; raising `Cancelled` in it leaves no file.
     """
     start = time.monotonic()
+    smear = encoder.at_scale(smear)
     target = folder / patient.file
     record = partial(
         PatientRecord,

@@ -7,6 +7,7 @@ be read from the feature files themselves.
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -85,11 +86,15 @@ class MadeWith(BaseModel, frozen=True, extra="forbid"):
     precision: str
     device: str
     library_versions: dict[str, str]
+    field_of_view_um: float | None = None  # Width of a cell's image as the user states it
 
     def is_of(self, origin: FeatureOrigin | MadeWith) -> bool:
         """Whether features of that origin can be in one folder with these."""
         shared = ("encoder", "weights_sha256", "preprocessing", "precision")
-        return all(getattr(self, name) == getattr(origin, name) for name in shared)
+        if not all(getattr(self, name) == getattr(origin, name) for name in shared):
+            return False
+        stated, found = self.field_of_view_um, origin.field_of_view_um
+        return stated is None or (found is not None and math.isclose(stated, found))
 
 
 class PatientRecord(BaseModel, frozen=True, extra="forbid"):

@@ -161,7 +161,8 @@ class Predictor:
         weights, fingerprint = prediction.encoder_weights_sha256, prediction.smear_fingerprint
         if weights is not None and fingerprint is not None:
             for kept in kept_features(_cache(), weights, fingerprint):
-                is_read_alike = kept.origin.quality_rules == prediction.quality_rules
+                read = (kept.origin.quality_rules, kept.origin.field_of_view_um)
+                is_read_alike = read == (prediction.quality_rules, prediction.field_of_view_um)
                 if is_read_alike and set(prediction.cells) <= set(kept.cells):
                     return replace(kept.of_cells(prediction.cells), patient_id=prediction.patient_id)
         if smear is None:

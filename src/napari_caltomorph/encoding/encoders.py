@@ -10,6 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from napari_caltomorph.encoding import checkpoints
 from napari_caltomorph.errors import WeightsMissing
 from napari_caltomorph.storage import StrPath, home
@@ -27,15 +30,32 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """RGB, resized to a square (bilinear, antialiased), then ``(x / 255 - mean) / std``."""
+    """RGB, the centre of some micrometres if so stated, resized to a square (bilinear, antialiased), normalised.
+
+    Normalised is ``(x / 255 - mean) / std``.
+    """
 
     size: int = 224
     mean: tuple[float, float, float] = _IMAGENET_MEAN
     std: tuple[float, float, float] = _IMAGENET_STD
+    field_um: float | None = None  # Width of the centre square that is taken; None for the whole image
 
     def __str__(self) -> str:
         numbers = ",".join(f"{x:.5g}" for x in (*self.mean, *self.std))
-        return f"resize{self.size}-bilinear-antialias-norm({numbers})"
+        centre = "" if self.field_um is None else f"centre{self.field_um:g}um-"
+        return f"{centre}resize{self.size}-bilinear-antialias-norm({numbers})"
+
+    def framed(self, image: NDArray[np.uint8], pixel_size_um: float | None) -> NDArray[np.uint8]:
+        """Return what the encoder sees of an image (H, W, 3); a smaller image is mirrored at its border."""
+        if self.field_um is None or pixel_size_um is None:
+            return image
+        side = max(round(self.field_um / pixel_size_um), 1)
+        before = [max(side - length, 0) // 2 for length in image.shape[:2]]
+        after = [max(side - length, 0) - first for length, first in zip(image.shape, before, strict=False)]
+        if any(after):
+            image = np.pad(image, (*zip(before, after, strict=True), (0, 0)), mode="symmetric")
+        top, left = ((length - side) // 2 for length in image.shape[:2])
+        return image[top : top + side, left : left + side].copy()
 
 
 @dataclass(frozen=True)

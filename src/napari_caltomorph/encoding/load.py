@@ -27,7 +27,8 @@ from napari_caltomorph.encoding.device import (
 )
 from napari_caltomorph.encoding.encoders import Encoder, Preprocessing, find_encoder, find_weights
 from napari_caltomorph.encoding.options import EncodeOptions
-from napari_caltomorph.errors import WeightsRefused
+from napari_caltomorph.errors import SmearUnreadable, WeightsRefused
+from napari_caltomorph.smear import Smear
 
 Images = Sequence[NDArray[np.uint8]]
 
@@ -44,6 +45,7 @@ class LoadedEncoder:
     weights_sha256: str  # Sum of the weights themselves, the same for every file form (`checkpoints.tensors_sha256`)
     device: torch.device
     dtype: torch.dtype
+    field_of_view_um: float | None = None  # Width of a cell's image as the user states it
 
     @property
     def width(self) -> int:
@@ -54,6 +56,18 @@ class LoadedEncoder:
     @property
     def precision(self) -> str:
         return _PRECISION_NAMES[self.dtype]
+
+    def at_scale(self, smear: Smear) -> Smear:
+        """Return the smear with the width that the user states; `SmearUnreadable` where it is needed and unknown."""
+        if self.field_of_view_um is not None:
+            smear = replace(smear, pixel_size_um=self.field_of_view_um / smear.canvas[1])
+        if smear.pixel_size_um is None and self.preprocessing.field_um is not None:
+            raise SmearUnreadable(
+                f"{smear.path or smear.patient_id} does not say how wide its images are, and {self.encoder.name} takes "
+                f"their centre of {self.preprocessing.field_um:g} micrometres: state the width in micrometres with "
+                "--field-of-view (in napari: Preferences), for example 45 for CellaVision, 25 for Metafer."
+            )
+        return smear
 
     def features(self, images: Images) -> NDArray[np.float32]:
         """Encode B images (H, W, 3) uint8, of any sizes, as (B, D) float32.
@@ -152,7 +166,7 @@ def load_encoder(options: EncodeOptions) -> LoadedEncoder:
     if device.type != "mps":
         module = module.to(memory_format=torch.channels_last)
     preprocessing = encoder.preprocessing or _timm_preprocessing(module)
-    return LoadedEncoder(encoder, module, preprocessing, weights_sha256, device, dtype)
+    return LoadedEncoder(encoder, module, preprocessing, weights_sha256, device, dtype, options.field_of_view)
 
 
 def build_module(encoder: Encoder) -> nn.Module:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, PositiveInt
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 Precision = Literal["auto", "float32", "bf16"]
@@ -16,6 +16,9 @@ class ComputeOptions(BaseModel, frozen=True, extra="forbid"):
 
     weights: Path | None = Field(
         None, description="Encoder weights file; otherwise the one `caltomorph weights` keeps."
+    )
+    field_of_view: PositiveFloat | None = Field(
+        None, description="Width of a cell's image in micrometres; otherwise what its files say."
     )
     device: Device = Field("auto", description="Where to compute: auto, cpu, cuda, cuda:N or mps.")
     precision: Precision = Field("auto", description="bf16 where the hardware has it, float32 elsewhere.")

@@ -60,6 +60,7 @@ def encode(
     if smear.grades is None:
         smear = check_smear(smear, progress=progress)
     encoder = encoder or load_encoder(options)
+    smear = encoder.at_scale(smear)
     origin = _origin(smear, encoder)
     path = None if cache is None else _place(Path(cache), encoder.weights_sha256, encoder.precision, smear.fingerprint)
     known = _reusable(path, origin)
@@ -130,8 +131,9 @@ def _encode_cells(
     count = 0
     if indices:
         progress(Progress("Encoding", 0, len(indices)))
+    frame = encoder.preprocessing.framed
     with closing(_read_ahead(smear, indices, batch_size)) as batches:
-        for values in encoder.stream(batches):
+        for values in encoder.stream([frame(image, smear.pixel_size_um) for image in batch] for batch in batches):
             done.append(values)
             count += len(values)
             progress(Progress("Encoding", count, len(indices)))

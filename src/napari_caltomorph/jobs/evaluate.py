@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 from pydantic_core import PydanticCustomError
 
 from napari_caltomorph.cohort import Cohort, CohortOptions, EncodeCohortOptions, feature_files
@@ -56,6 +56,9 @@ class EvaluateModelOptions(EvaluateOptions):
     encode_missing: bool = Field(False, description="First encode the patients whose features are missing.")
     weights: Path | None = Field(
         None, description="Encoder weights file for that; otherwise the one `caltomorph weights` keeps."
+    )
+    field_of_view: PositiveFloat | None = Field(
+        None, description="Of that encoding: width of a cell's image in micrometres; otherwise what its files say."
     )
     precision: Precision = Field("auto", description="Of that encoding: bf16 where the hardware has it, else float32.")
 
@@ -154,7 +157,7 @@ def evaluate_model(request: EvaluateRequest, *, progress: OnProgress = ignore) -
         to_evaluate = chosen_patients(cohort, numbers)
         if not options.encode_missing or to_evaluate.table["path"].isna().all():
             raise
-        shared = options.model_dump(include={"device", "weights", "precision"})
+        shared = options.model_dump(include={"device", "weights", "field_of_view", "precision"})
         encoding = EncodeCohortOptions(encoder=ensemble.description.encoder_name, **shared)
         encode_missing(
             to_evaluate,

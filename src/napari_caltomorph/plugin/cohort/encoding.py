@@ -77,7 +77,12 @@ class CohortEncoding(QWidget):
     def options(self) -> EncodeCohortOptions:
         """Return what is chosen, here and in the Preferences."""
         stored = preferences()
-        return EncodeCohortOptions(encoder=self.encoder.currentText(), device=stored.device, precision=stored.precision)
+        return EncodeCohortOptions(
+            encoder=self.encoder.currentText(),
+            field_of_view=stored.field_of_view or None,
+            device=stored.device,
+            precision=stored.precision,
+        )
 
     def _look_for_weights(self) -> None:
         self._weights.show_encoder(self.encoder.currentText())

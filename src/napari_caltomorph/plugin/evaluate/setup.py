@@ -28,7 +28,7 @@ _FEATURES = (
 # As wide as the names in the cohort chooser, so that all inputs begin in one column.
 _NAMES_WIDTH = 71
 # Chosen next to the model and in napari's Preferences, for encoding, predicting and evaluating alike.
-_ELSEWHERE = ("device", "precision", "weights", "encode_missing")
+_ELSEWHERE = ("device", "precision", "weights", "field_of_view", "encode_missing")
 
 
 class EvaluateSetup(QWidget):
@@ -108,6 +108,7 @@ class EvaluateOptionsForm(JobOptionsForm):
             device=stored.device,
             precision=stored.precision,
             weights=Path(stored.weights) if stored.weights else None,
+            field_of_view=stored.field_of_view or None,
             encode_missing=True,
         )
 

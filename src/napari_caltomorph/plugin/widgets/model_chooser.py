@@ -208,6 +208,7 @@ class ModelChooser(QWidget):
             device=self.device.currentText(),
             precision=stored.precision,
             weights=Path(stored.weights) if stored.weights else None,
+            field_of_view=stored.field_of_view or None,
             prevalence=self._stated or None if self._can_state else None,
         )
 
