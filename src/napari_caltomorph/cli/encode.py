@@ -63,10 +63,13 @@ def encode(
     with progress_bar() as progress:
         summary = encode_cohort(found, features, options, progress=progress)
     _show(summary)
+    total = summary.encoded + summary.skipped + len(summary.failed)
+    if options.extended:
+        say(f"Of {total} patients, {total - len(found)} are left out of the cohort: its extended test set.")
     for record in summary.failed:
         fail(f"{record.patient_id}: {record.reason}", code=1)
     if summary.failed:
-        count, total = len(summary.failed), len(found)
+        count = len(summary.failed)
         return fail(f"{count} of {total} patients failed; fix them and run this again.", code=1 if count < total else 2)
     return 0
 

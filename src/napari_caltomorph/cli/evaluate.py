@@ -240,6 +240,9 @@ def _errors_by_bin(found: CovariateAssociation) -> Table:
 def _show_prevalence(evaluation: Evaluation, prevalence: float) -> None:
     point = evaluation.at()
     rates = (point.fdr_at(prevalence), point.fdr_at(prevalence, healthy=False))
+    if not rates[0].is_defined:
+        say(f"FDR where {percent(prevalence)} are malignant: undefined, {rates[0].remark}.")
+        return
     of_all, without_healthy = (rate.shown() if rate.is_defined else f"undefined ({rate.remark})" for rate in rates)
     say(
         f"FDR where {percent(prevalence)} are malignant: {of_all} with all others as here, {without_healthy} without "

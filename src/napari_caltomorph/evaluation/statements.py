@@ -154,7 +154,7 @@ def _extended(evaluated: EvaluatedPatients) -> Iterator[str]:
         if known:
             right = int((is_of & evaluated.is_right).sum())
             share = Metric.of_counts(right, known, "").shown(2)
-            text += f"; of {known} with a known right answer, {right} are predicted right: {share}"
+            text += f"; predicted right of those with a known right answer: {right} of {known}, {share}"
         yield f"{text}."
 
 

@@ -113,6 +113,7 @@ def evaluation_report(
         "figures": [_page_figure(evaluation, figure) for figure in figures_of(evaluation)],
         "against": [(one, covariate_table(one)) for one in evaluation.covariate_associations],
         "wrong": wrong,
+        "has_one_class": bool(evaluation.has_one_class.any()),
         "has_right_answers": bool((evaluation.has_one_class | evaluation.has_several).any()),
         "cells": [(p, [thumbnail_uri(one) for one in images[p]]) for p in evaluation.wrong if p in images],
         "audit": audit,
