@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtGui import QTextOption
 from qtpy.QtWidgets import QFrame, QSplitter, QTabWidget, QTextBrowser, QWidget
 
 from napari_caltomorph.audit.result import Audit
@@ -184,6 +185,7 @@ class NumbersView(QTextBrowser):
 
     def __init__(self) -> None:
         super().__init__()
+        self.setWordWrapMode(QTextOption.WrapMode.WordWrap)  # columns of tables are as wide as their words
         self.setFrameShape(QFrame.Shape.NoFrame)
         self._rest: tuple[Evaluation, str] | None = None
 
@@ -230,7 +232,7 @@ def _table(title: str, table: ReportTable, columns: Sequence[int]) -> str:
     """Some columns of a table: a dock is narrow, and the report has them all."""
     if not table.rows:
         return ""
-    heads = "".join(f"<th>{plain(table.heads[column])}</th>" for column in columns)
+    heads = "".join(f"<th><small>{plain(table.heads[column])}</small></th>" for column in columns)
     rows = "".join(
         f"<tr>{''.join(f'<td>{_small(row[column].text, row[column].below)}</td>' for column in columns)}</tr>"
         for row in table.rows
