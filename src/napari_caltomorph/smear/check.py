@@ -1,6 +1,6 @@
 """Grading the cells of a smear: which are usable, and why the others are left out.
 
-The rules are few and cautious: of 4,047 different real cells none was called empty or blurred
+The rules are few and cautious: of 11,383 different real cells none was called empty or blurred
 (`benchmarks/quality_rules.py` repeats that, `docs/quality-rules.md` has the numbers). The user can reverse every grade
 except "unreadable".
 """
