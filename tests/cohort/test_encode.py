@@ -29,7 +29,7 @@ from tests.cohort.factories import (
     values_in,
 )
 
-from napari_caltomorph.cohort import EncodeCohortOptions, encode_cohort, encode_workers, feature_path
+from napari_caltomorph.cohort import EncodeCohortOptions, encode_cohort, encode_patient, feature_path
 from napari_caltomorph.cohort.feature_folder import LOCK
 from napari_caltomorph.encoding import FeatureOrigin, Features
 from napari_caltomorph.errors import FeaturesRefused, OutputRefused, SmearUnreadable
@@ -91,7 +91,7 @@ def test_a_bag_opens_as_the_field_expects_it(images, reference, tmp_path):
 def test_a_second_run_opens_no_image(images, tmp_path, monkeypatch):
     encode_cohort(cohort_of(images), tmp_path / "f", OPTIONS)
     before = times_in(tmp_path / "f")
-    monkeypatch.setattr(encode_workers, "read_patient", None)
+    monkeypatch.setattr(encode_patient, "open_place", None)
     summary = encode_cohort(cohort_of(images), tmp_path / "f", OPTIONS)
     assert (summary.encoded, summary.skipped) == (0, PATIENTS)
     assert times_in(tmp_path / "f") == before
@@ -230,26 +230,22 @@ def test_progress_counts_the_cells_that_are_left(images, tmp_path):
     assert len(set(done)) > PATIENTS
 
 
-def test_the_next_patient_is_read_while_this_one_is_encoded(images, tmp_path, monkeypatch):
-    has_read = []
-    read_patient = encode_workers.read_patient
+def test_the_next_patient_is_read_while_this_one_is_encoded(tmp_path):
+    has_read, in_hand = [], []
 
-    def recording(patient, **kwargs):
-        has_read.append(patient.patient_id)
-        return read_patient(patient, **kwargs)
-
-    monkeypatch.setattr(encode_workers, "read_patient", recording)
-    in_hand = []
+    def recording(patient_id):
+        has_read.append(patient_id)
+        return draw(patient_id)
 
     def wait_for_the_next(progress):
-        if progress.stage == "Encoding" and progress.done == CELLS // 3 and not in_hand:
+        if progress.stage == "Encoding" and 0 < progress.done < CELLS and not in_hand:
             deadline = time.monotonic() + 60
             while len(has_read) < 2 and time.monotonic() < deadline:
                 time.sleep(0.01)
             in_hand.append(list(has_read))
 
-    encode_cohort(cohort_of(images, 4), tmp_path / "f", OPTIONS, progress=wait_for_the_next)
-    assert in_hand == [["synthetic_001", "synthetic_002"]]
+    encode_cohort(streamed_cohort(), tmp_path / "f", OPTIONS, open_smear=recording, progress=wait_for_the_next)
+    assert in_hand[0][:2] == ["synthetic_001", "synthetic_002"]
 
 
 def test_workers_and_scheduler_exclude_each_other():

@@ -19,11 +19,11 @@ from napari_caltomorph.about import library_versions
 from napari_caltomorph.cohort.feature_folder import MadeWith, PatientRecord
 from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.encoding.load import LoadedEncoder
-from napari_caltomorph.encoding.options import EncodeOptions
-from napari_caltomorph.encoding.run import encode
+from napari_caltomorph.encoding.run import features_of_cells, origin_of
+from napari_caltomorph.encoding.stream import EncodedSmear
 from napari_caltomorph.errors import CellUnreadable, FeaturesRefused, OutputRefused, SmearUnreadable
-from napari_caltomorph.progress import OnProgress, ignore
-from napari_caltomorph.smear import QUALITY_RULES, Smear, check_smear, open_place
+from napari_caltomorph.smear import QUALITY_RULES, Smear, open_place
+from napari_caltomorph.smear.readers import SmearToRead
 from napari_caltomorph.storage import raise_if_of_all
 
 BAD_PATIENT = (SmearUnreadable, CellUnreadable, FeaturesRefused, OutputRefused, OSError)
@@ -63,49 +63,50 @@ def made_with(encoder: LoadedEncoder) -> MadeWith:
     )
 
 
-def read_patient(
-    patient: PatientToEncode, *, open_smear: OpenSmear | None = None, progress: OnProgress = ignore
-) -> Smear:
-    """Read a patient's cells, or get them from `open_smear`, and grade them; raises one of `BAD_PATIENT`."""
+def smear_to_read(
+    patient: PatientToEncode, folder: Path, encoder: LoadedEncoder, open_smear: OpenSmear | None, threads: int
+) -> SmearToRead:
+    """Return what a reader needs; features that exist already are compared before images are read to be encoded."""
+    target = folder / patient.file
+    has_news = partial(_has_news, target, made_with(encoder)) if target.exists() else None
+    return SmearToRead(patient.patient_id, partial(_open, patient, encoder, open_smear), threads, has_news=has_news)
+
+
+def _open(patient: PatientToEncode, encoder: LoadedEncoder, open_smear: OpenSmear | None) -> Smear:
+    """Open a patient's cells, or get them from `open_smear`; raises one of `BAD_PATIENT`."""
     if open_smear is not None:
         smear = open_smear(patient.patient_id)
     elif patient.path is not None:
         smear = open_place(patient.path)
     else:
         raise SmearUnreadable(f"{patient.patient_id} has no images to encode.")
-    return check_smear(replace(smear, patient_id=patient.patient_id), progress=progress)
+    return encoder.at_scale(replace(smear, patient_id=patient.patient_id))
 
 
-def encode_patient(
-    patient: PatientToEncode,
-    smear: Smear,
-    folder: Path,
-    encoder: LoadedEncoder,
-    options: EncodeOptions,
-    *,
-    progress: OnProgress = ignore,
+def write_features(
+    patient: PatientToEncode, encoded: EncodedSmear, folder: Path, encoder: LoadedEncoder
 ) -> PatientRecord:
-    """Write a patient's feature file from the graded smear, unless it exists and was computed in the same way.
-
-    `progress` is called after every batch; raising `Cancelled` in it leaves no file.
-    """
-    start = time.monotonic()
-    smear = encoder.at_scale(smear)
+    """Write a patient's feature file, unless it has the same already; errors of the patient are in the record."""
     target = folder / patient.file
-    record = partial(
-        PatientRecord,
-        patient_id=patient.patient_id,
-        file=patient.file,
-        path=patient.path,
-        cells=len(smear.usable),
-        left_out=smear.left_out_counts(),
-        fingerprint=smear.fingerprint,
-        listing=patient.listing,
-    )
-    if _has(target, smear, made_with(encoder)):
-        return record(outcome="found", made=_written(target))
-    encode(smear, options, encoder=encoder, progress=progress).save(target)
-    return record(outcome="encoded", made=_written(target), seconds=round(time.monotonic() - start, 3))
+    try:
+        smear = encoded.graded()
+        record = partial(
+            PatientRecord,
+            patient_id=patient.patient_id,
+            file=patient.file,
+            path=patient.path,
+            cells=len(smear.usable),
+            left_out=smear.left_out_counts(),
+            fingerprint=smear.fingerprint,
+            listing=patient.listing,
+        )
+        if not encoded.values:
+            return record(outcome="found", made=_written(target))
+        features_of_cells(smear, encoded.by_cell(), origin_of(smear, encoder)).save(target)
+        seconds = round(time.monotonic() - encoded.begun, 3)
+        return record(outcome="encoded", made=_written(target), seconds=seconds)
+    except BAD_PATIENT as error:
+        return failed(patient, folder, error)
 
 
 def failed(patient: PatientToEncode, folder: Path, error: Exception) -> PatientRecord:
@@ -134,12 +135,13 @@ def is_unchanged(patient: PatientToEncode, record: PatientRecord | None, folder:
     return features is not None and len(features) == record.cells
 
 
-def _has(path: Path, smear: Smear, made: MadeWith) -> bool:
+def _has_news(path: Path, made: MadeWith, smear: Smear) -> bool:
+    """Whether a feature file is not what encoding the graded smear would give."""
     features = _load(path, smear.fingerprint, made)
     return (
-        features is not None
-        and features.origin.field_of_view_um == smear.field_of_view_um
-        and features.cells == tuple(smear.cells[i] for i in smear.usable)
+        features is None
+        or features.origin.field_of_view_um != smear.field_of_view_um
+        or features.cells != tuple(smear.cells[i] for i in smear.usable)
     )
 
 

@@ -6,34 +6,31 @@ twice, so a worker that dies costs only its current patient. Dask is imported on
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotYet
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from napari_caltomorph.cohort.encode_patient import (
-    BAD_PATIENT,
     OpenSmear,
     PatientToEncode,
-    encode_patient,
-    failed,
     failure,
     made_with,
-    read_patient,
+    smear_to_read,
+    write_features,
 )
 from napari_caltomorph.cohort.feature_folder import MadeWith, PatientRecord
 from napari_caltomorph.cohort.options import EncodeCohortOptions
 from napari_caltomorph.dask_workers import dask_client, device_of
 from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder
 from napari_caltomorph.encoding.options import EncodeOptions
+from napari_caltomorph.encoding.stream import encode_smears
 from napari_caltomorph.errors import ClusterMissing, WeightsRefused
-from napari_caltomorph.progress import Cancelled, OnProgress, Progress
-from napari_caltomorph.smear import Smear
+from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.smear.cell_batches import THREADS
+from napari_caltomorph.smear.readers import Readers, ThreadReader
 
 # How often the progress callback, which may stop the run, is called while something is awaited.
 POLL_SECONDS = 0.1
@@ -45,17 +42,20 @@ class ImageProgress:
     def __init__(self, patients: list[PatientToEncode], progress: OnProgress) -> None:
         self._images = {patient.patient_id: patient.images for patient in patients}
         self._total = sum(self._images.values())
-        self._done = 0.0
+        self._done = 0
+        self._within: dict[str, float] = {}  # Images done of patients in hand
         self._progress = progress
 
     def report(self, patient_id: str | None = None, share: float = 0.0) -> None:
-        """Report the images done, and a share of one more patient; raises what the callback raises to stop."""
-        within = self._images[patient_id] * share if patient_id else 0.0
-        self._progress(Progress("Encoding", int(self._done + within), self._total))
+        """Report the images done, with the share of a patient in hand; raises what the callback raises to stop."""
+        if patient_id in self._images:
+            self._within[patient_id] = self._images[patient_id] * share
+        self._progress(Progress("Encoding", self._done + int(sum(self._within.values())), self._total))
 
     def finish(self, patient_id: str) -> None:
         """Report that a patient is done."""
-        self._done += self._images[patient_id]
+        self._within.pop(patient_id, None)
+        self._done += self._images.pop(patient_id)
         self.report()
 
 
@@ -85,61 +85,24 @@ def open_workers(options: EncodeCohortOptions, progress: OnProgress) -> Generato
 
 
 class _ThisProcess:
-    """Encodes one patient after the other; the next one is read while the device computes this one."""
+    """Encodes patients as their cells are read: several are in hand, so that the encoder does not wait for one."""
 
-    def __init__(self, encoder: LoadedEncoder, options: EncodeCohortOptions) -> None:
+    def __init__(self, encoder: LoadedEncoder, options: EncodeOptions) -> None:
         self._encoder, self._options = encoder, options
         self.made_with = made_with(encoder)
 
     def encode(
         self, patients: list[PatientToEncode], folder: Path, progress: ImageProgress, open_smear: OpenSmear | None
     ) -> Generator[PatientRecord, None, None]:
-        with _reading_ahead(open_smear) as read:
-            ahead = read(patients[0]) if patients else None
-            for number, patient in enumerate(patients, start=1):
-                current = ahead
-                ahead = read(patients[number]) if number < len(patients) else None
-                assert current is not None
-                yield self._encode_one(patient, current, folder, progress)
-
-    def _encode_one(
-        self, patient: PatientToEncode, future: Future[Smear], folder: Path, progress: ImageProgress
-    ) -> PatientRecord:
-        def within(inner: Progress) -> None:
-            progress.report(patient.patient_id, inner.done / inner.total)
-
-        try:
-            smear = _wait(future, progress)
-            return encode_patient(patient, smear, folder, self._encoder, self._options, progress=within)
-        except BAD_PATIENT as error:
-            return failed(patient, folder, error)
-
-
-@contextmanager
-def _reading_ahead(open_smear: OpenSmear | None) -> Generator[Callable[[PatientToEncode], Future[Smear]], None, None]:
-    """Yield a function that reads a patient in a thread; leaving the block stops it."""
-    is_over = threading.Event()
-
-    def stop_when_over(_: Progress) -> None:
-        if is_over.is_set():
-            raise Cancelled
-
-    pool = ThreadPoolExecutor(max_workers=1)
-    try:
-        yield lambda patient: pool.submit(read_patient, patient, open_smear=open_smear, progress=stop_when_over)
-    finally:
-        is_over.set()
-        pool.shutdown(cancel_futures=True)
-
-
-def _wait(future: Future[Smear], progress: ImageProgress) -> Smear:
-    while True:
-        try:
-            return future.result(timeout=POLL_SECONDS)
-        except NotYet:
-            if future.done():  # reading itself ran out of time, on a network drive
-                raise
-            progress.report()
+        # A function of others is called by one reader only; the threads share the cells of a patient.
+        count = 1 if open_smear is not None or len(patients) == 1 else THREADS
+        threads = THREADS // count
+        wanted = (smear_to_read(one, folder, self._encoder, open_smear, threads) for one in patients)
+        patient_of = {patient.patient_id: patient for patient in patients}
+        with Readers(wanted, [ThreadReader() for _ in range(count)]) as readers:
+            stream = encode_smears(readers, self._encoder, self._options.batch_size, progress.report)
+            for encoded in stream:
+                yield write_features(patient_of[encoded.key], encoded, folder, self._encoder)
 
 
 class _Cluster:
@@ -213,10 +176,8 @@ def _encode_on_worker(
             f"Workers have different weights of {need.encoder} ({encoder.weights_sha256[:12]} and "
             f"{need.weights_sha256[:12]}); give all of them one file with --weights."
         )
-    try:
-        return encode_patient(patient, read_patient(patient, open_smear=open_smear), folder, encoder, options)
-    except BAD_PATIENT as error:
-        return failed(patient, folder, error)
+    (record,) = _ThisProcess(encoder, options).encode([patient], folder, ImageProgress([patient], ignore), open_smear)
+    return record
 
 
 def _encoder(options: EncodeOptions) -> LoadedEncoder:

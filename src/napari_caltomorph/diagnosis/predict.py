@@ -17,7 +17,7 @@ from napari_caltomorph.encoding.device import find_device
 from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder
 from napari_caltomorph.encoding.options import EncodeOptions
-from napari_caltomorph.encoding.run import encode, kept_features
+from napari_caltomorph.encoding.run import grade_and_encode, kept_features
 from napari_caltomorph.errors import FeaturesRefused, ModelRefused, WeightsRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import Smear, check_smear
@@ -116,9 +116,7 @@ class Predictor:
         """
         progress(Progress("Loading the model", 0, 1, "models"))
         prevalence, encoder, ensemble = self.prevalence, self.encoder, self.ensemble
-        if smear.grades is None:
-            smear = check_smear(smear, progress=progress)
-        features = self._encode(smear, encoder, progress)
+        smear, features = self._encode(smear, encoder, progress)
         has_images = ensemble.domain is not None and ensemble.domain.images is not None
         prediction = ensemble.predict(features, traits=appearance(smear) if has_images else None, progress=progress)
         return smear, prediction.model_copy(
@@ -176,12 +174,12 @@ class Predictor:
             raise FeaturesRefused(f"The images of {prediction.patient_id} have changed; predict them again.")
         others = set(smear.cells) - set(prediction.cells)
         chosen = smear.choosing(take_back=prediction.cells, set_aside=others)
-        features = self._encode(chosen, self.encoder, progress).of_cells(prediction.cells)
+        features = self._encode(chosen, self.encoder, progress)[1].of_cells(prediction.cells)
         return replace(features, patient_id=prediction.patient_id)
 
-    def _encode(self, smear: Smear, encoder: LoadedEncoder, progress: OnProgress) -> Features:
+    def _encode(self, smear: Smear, encoder: LoadedEncoder, progress: OnProgress) -> tuple[Smear, Features]:
         compute = EncodeOptions(encoder=encoder.encoder.name, batch_size=self.options.batch_size)
-        return encode(smear, compute, encoder=encoder, cache=_cache(), progress=progress)
+        return grade_and_encode(smear, compute, encoder=encoder, cache=_cache(), progress=progress)
 
 
 def _cache() -> Path:

@@ -13,10 +13,11 @@ from napari_caltomorph.differential.count import Differential
 from napari_caltomorph.differential.labels import CellLabels
 from napari_caltomorph.differential.probe import Probe, ProbeOptions
 from napari_caltomorph.differential.training import train_probe
-from napari_caltomorph.encoding import EncodeOptions, Features, LoadedEncoder, encode, load_encoder
+from napari_caltomorph.encoding import EncodeOptions, Features, LoadedEncoder, load_encoder
+from napari_caltomorph.encoding.run import grade_and_encode
 from napari_caltomorph.errors import FeaturesRefused, ProbeRefused, SmearUnreadable, TrainingRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
-from napari_caltomorph.smear import Smear, check_smear
+from napari_caltomorph.smear import Smear
 from napari_caltomorph.storage import home
 
 TYPE_TABLE = "differential.csv"
@@ -53,11 +54,11 @@ def count_smears(
     encoded: list[Features] = []
     for smear in smears:
         try:
-            graded = check_smear(smear, progress=progress) if smear.grades is None else smear
-            encoded.append(encode_smear(graded, encoder, compute, progress=progress))
+            graded, features = encode_smear(smear, encoder, compute, progress=progress)
         except (SmearUnreadable, FeaturesRefused) as error:
             failed[smear.patient_id] = str(error)
             continue
+        encoded.append(features)
         labels = CellLabels.of_folders(graded).merged(labels)
     if not encoded:
         raise TrainingRefused(next(iter(failed.values()), "No smear was named; name one or more."))
@@ -83,10 +84,10 @@ def probe_encoder(probe: Probe | None, compute: EncodeOptions) -> LoadedEncoder:
 
 def encode_smear(
     smear: Smear, encoder: LoadedEncoder, compute: EncodeOptions, *, progress: OnProgress = ignore
-) -> Features:
-    """Encode a graded smear, or read its features from the cache that predictions use too."""
+) -> tuple[Smear, Features]:
+    """Grade and encode a smear, or read its features from the cache that predictions use too."""
     compute = compute.model_copy(update={"encoder": encoder.encoder.name})
-    return encode(smear, compute, encoder=encoder, cache=home("cache") / "features", progress=progress)
+    return grade_and_encode(smear, compute, encoder=encoder, cache=home("cache") / "features", progress=progress)
 
 
 def save_differentials(differentials: Sequence[Differential], folder: Path) -> list[Path]:

@@ -81,11 +81,14 @@ class LoadedEncoder:
         """Encode batches of images in pieces that fit, and yield the features of each piece, in order.
 
         On CUDA the features come one piece behind: while the device computes a piece, the next images are read. Out of
-        memory halves the pieces for good, down to one cell, which is an error.
+        memory halves the pieces for good, down to one cell, which is an error. A batch without images, while none are
+        there, yields what is on the way, or nothing: (0, D).
         """
         limit, behind = cells_at_once(self.device), 1 if self.device.type == "cuda" else 0
         pending: deque[Callable[[], NDArray[np.float32]]] = deque()
         for images in batches:
+            if not len(images):
+                yield pending.popleft()() if pending else np.empty((0, self.width), np.float32)
             start = 0
             while start < len(images):
                 piece = images[start : start + limit]

@@ -8,16 +8,15 @@ except "unreadable".
 from __future__ import annotations
 
 import statistics
-from collections import deque
-from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import replace
 
-from napari_caltomorph.errors import CellUnreadable, SmearUnreadable, visible
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_caltomorph.errors import SmearUnreadable, visible
 from napari_caltomorph.progress import OnProgress, Progress, ignore
-from napari_caltomorph.smear.measures import measure_batch
+from napari_caltomorph.smear.cell_batches import CellBatch, Measurement, read_batches
 from napari_caltomorph.smear.smear import Grade, Reason, Smear
 
 QUALITY_RULES = "2"
@@ -29,15 +28,6 @@ MIN_CONTRAST = 60
 MAX_BLUR = 0.75
 # Real cells reach 1.3 times the median side; whole fields next to them have 8 times.
 WHOLE_FIELD = 3.0
-
-
-@dataclass(frozen=True)
-class _Measurement:
-    digest: str = ""
-    error: str = ""
-    long_side: int = 0
-    contrast: float = 0.0
-    blur: float = float("nan")
 
 
 def check_smear(smear: Smear, *, progress: OnProgress = ignore) -> Smear:
@@ -60,77 +50,91 @@ def check_smear(smear: Smear, *, progress: OnProgress = ignore) -> Smear:
     SmearUnreadable
         No cell is usable.
     """
-    measured: list[_Measurement] = []
+    grading = Grading(smear)
     progress(Progress("Checking cells", 0, len(smear)))
-    with closing(_measure_all(smear)) as measurements:
-        for one in measurements:
-            measured.append(one)
-            if len(measured) % 16 == 0 or len(measured) == len(smear):
-                progress(Progress("Checking cells", len(measured), len(smear)))
-    # What was guessed of the pixels is only known when they were decoded.
-    notes = tuple(dict.fromkeys(note for note in (*smear.notes, smear.source.scale.note) if note))
-    checked = replace(smear, grades=_grade(smear, measured), notes=notes)
-    if not len(checked.usable):
-        counts = ", ".join(f"{n} {reason}" for reason, n in checked.left_out_counts().items())
-        first = checked.left_out[0]
-        fix = "Export the smear again."
-        if smear.source.scale.is_full:
-            fix = "One of its 16-bit images is very bright; if the others use fewer bits, move it elsewhere."
-        raise SmearUnreadable(
-            f"{smear.path or smear.patient_id}: {len(smear)} {'images' if len(smear) > 1 else 'image'} found, none "
-            f"usable ({counts}; first: {first.cell}{': ' + first.note if first.note else ''}). {fix}"
-        )
-    return checked
+    with closing(read_batches(smear)) as batches:
+        for batch in batches:
+            grading.add(batch)
+            progress(Progress("Checking cells", grading.done, len(smear)))
+    return grading.graded()
 
 
-def _measure_all(smear: Smear) -> Generator[_Measurement, None, None]:
-    """Measure the cells in order, a few at once: decoders and hashing release the interpreter."""
-    pool = ThreadPoolExecutor(max_workers=4)
-    try:
-        indices = iter(range(len(smear)))
-        # A bounded window: the measurements of 20,000 cells need not wait in memory for the first one.
-        pending = deque(pool.submit(_measure, smear, i) for i in islice(indices, 64))
-        while pending:
-            yield pending.popleft().result()
-            pending += [pool.submit(_measure, smear, i) for i in islice(indices, 1)]
-    finally:
-        pool.shutdown(cancel_futures=True)
+class Grading:
+    """Collects what is measured of a smear's cells, in their order, and grades them when all are there."""
+
+    def __init__(self, smear: Smear) -> None:
+        self._smear = smear
+        self._measured: list[Measurement] = []
+        self._digests: set[str] = set()
+
+    @property
+    def done(self) -> int:
+        """How many cells were measured."""
+        return len(self._measured)
+
+    def add(self, batch: CellBatch) -> dict[str, NDArray[np.uint8]]:
+        """Take a batch; return its images that may be usable, by digest, each once for the whole smear.
+
+        Of these, `graded` still leaves out whole fields: they are known when all cells were seen.
+        """
+        self._measured += batch.measured
+        found = {}
+        for one, image in zip(batch.measured, batch.images, strict=True):
+            if image is not None and one.digest not in self._digests and _flaw(one) is None:
+                found[one.digest] = image
+            self._digests.add(one.digest)
+        return found
+
+    def graded(self) -> Smear:
+        """Return the smear with `grades`; `SmearUnreadable` when no cell is usable."""
+        smear = self._smear
+        # What was guessed of the pixels is only known when they were decoded.
+        notes = tuple(dict.fromkeys(note for note in (*smear.notes, smear.source.scale.note) if note))
+        checked = replace(smear, grades=_grade(smear, self._measured), notes=notes)
+        if not len(checked.usable):
+            counts = ", ".join(f"{n} {reason}" for reason, n in checked.left_out_counts().items())
+            first = checked.left_out[0]
+            fix = "Export the smear again."
+            if smear.source.scale.is_full:
+                fix = "One of its 16-bit images is very bright; if the others use fewer bits, move it elsewhere."
+            raise SmearUnreadable(
+                f"{smear.path or smear.patient_id}: {len(smear)} {'images' if len(smear) > 1 else 'image'} found, none "
+                f"usable ({counts}; first: {first.cell}{': ' + first.note if first.note else ''}). {fix}"
+            )
+        return checked
 
 
-def _measure(smear: Smear, index: int) -> _Measurement:
-    digest = ""
-    try:
-        digest = smear.source.digest(index)
-        image = smear.image(index)
-    except CellUnreadable as error:
-        return _Measurement(digest, error=str(error))
-    contrast, blur = measure_batch([image])[0].tolist()
-    return _Measurement(digest, "", max(image.shape[:2]), contrast, blur)
+def _flaw(one: Measurement) -> tuple[Reason, str] | None:
+    """Return why a cell that was decoded is not usable, whatever the other cells are."""
+    if one.contrast < MIN_CONTRAST:
+        return Reason.EMPTY, f"contrast {one.contrast:.0f} of 255"
+    if one.blur > MAX_BLUR:
+        return Reason.BLURRED, f"blur {one.blur:.2f}"
+    return None
 
 
-def _grade(smear: Smear, measured: list[_Measurement]) -> tuple[Grade, ...]:
+def _grade(smear: Smear, measured: list[Measurement]) -> tuple[Grade, ...]:
     sizes = [one.long_side for one in measured if not one.error]
     # Of two, the lower one: a cell next to a whole field.
     limit = WHOLE_FIELD * statistics.median_low(sizes) if sizes else 0.0
     kept = _kept_of_repeats(smear, measured)
     grades = []
     for index, one in enumerate(measured):
-        reason, note = None, ""
+        reason: Reason | None = None
+        note = ""
         if one.error:
             reason, note = Reason.UNREADABLE, one.error
         elif kept[one.digest] != index:
             reason, note = Reason.REPEAT, f"same as {visible(smear.cells[kept[one.digest]])}"
         elif one.long_side > limit:
             reason, note = Reason.WHOLE_FIELD, f"{one.long_side} px, cells have {limit / WHOLE_FIELD:.0f}"
-        elif one.contrast < MIN_CONTRAST:
-            reason, note = Reason.EMPTY, f"contrast {one.contrast:.0f} of 255"
-        elif one.blur > MAX_BLUR:
-            reason, note = Reason.BLURRED, f"blur {one.blur:.2f}"
+        elif flaw := _flaw(one):
+            reason, note = flaw
         grades.append(Grade(one.digest, reason, note, one.blur))
     return tuple(grades)
 
 
-def _kept_of_repeats(smear: Smear, measured: list[_Measurement]) -> dict[str, int]:
+def _kept_of_repeats(smear: Smear, measured: list[Measurement]) -> dict[str, int]:
     """Return which of byte-identical cells is kept: the first with a label, otherwise the first."""
     kept: dict[str, int] = {}
     for index, one in enumerate(measured):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
+import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +20,9 @@ from napari_caltomorph.errors import CellUnreadable
 from napari_caltomorph.smear.images import decode, peak, read_cells
 from napari_caltomorph.smear.pixels import StoredCell, used_bits
 from napari_caltomorph.smear.trees import Tree
+
+# Larger files are read in pieces of so many bytes.
+_PIECE = 2**20
 
 
 class CommonScale:
@@ -61,8 +67,20 @@ class CommonScale:
         return f"The 16-bit images use {self._bits} bits, by the brightest of all cells: {2**self._bits - 1} is white"
 
 
+@dataclass(frozen=True)
+class ReadCell:
+    """One cell, read once."""
+
+    digest: str = ""  # SHA-256, in hex, of the bytes that make it; empty when there were none to read
+    image: NDArray[np.uint8] | None = None  # (H, W, 3) RGB; None when it cannot be decoded
+    error: str = ""  # Why it cannot
+
+
 class CellSource(Protocol):
     """N cell images, numbered."""
+
+    def read(self, index: int) -> ReadCell:
+        """Return digest and image, from one reading of the cell where that is possible."""
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB; `CellUnreadable` when it cannot be decoded."""
@@ -73,6 +91,20 @@ class CellSource(Protocol):
     scale: CommonScale  # Of 16-bit pixels
 
 
+class PixelSource(CellSource, Protocol):
+    """Cells that are known by their pixels."""
+
+    def read(self, index: int) -> ReadCell:
+        try:
+            image = self.image(index)
+        except CellUnreadable as error:
+            return ReadCell(error=str(error))
+        return ReadCell(pixels_digest(image), image)
+
+    def digest(self, index: int) -> str:
+        return pixels_digest(self.image(index))
+
+
 class FileSource:
     """One file a cell, in a folder or a zip archive."""
 
@@ -80,22 +112,29 @@ class FileSource:
         self._tree, self._paths = tree, paths
         self.scale = CommonScale((partial(_peak_of_file, tree, paths), len(paths)))
 
+    def read(self, index: int) -> ReadCell:
+        digest = ""
+        try:
+            with self._tree.open(self._paths[index]) as file:
+                # Decoders seek: small files, as cells are, are read whole and once.
+                if (size := file.seek(0, os.SEEK_END)) <= _PIECE:
+                    file.seek(0)
+                    file = io.BytesIO(_read(file, size))
+                digest = _hashed(file)
+                return ReadCell(digest, decode(file, self.scale.bits))
+        except CellUnreadable as error:
+            return ReadCell(digest, error=str(error))
+
     def image(self, index: int) -> NDArray[np.uint8]:
         with self._tree.open(self._paths[index]) as file:
             return decode(file, self.scale.bits)
 
     def digest(self, index: int) -> str:
         with self._tree.open(self._paths[index]) as file:
-            try:
-                digest = hashlib.sha256()
-                while piece := file.read(2**20):
-                    digest.update(piece)
-                return digest.hexdigest()
-            except OSError as error:
-                raise CellUnreadable(error.strerror or str(error)) from error
+            return _hashed(file)
 
 
-class StackSource:
+class StackSource(PixelSource):
     """Many cells in one TIFF, which stays open; its cells let one thread read at a time."""
 
     def __init__(self, tree: Tree, path: str) -> None:
@@ -108,11 +147,8 @@ class StackSource:
         with _damaged_page():
             return self.cells[index].rgb(self.scale.bits)
 
-    def digest(self, index: int) -> str:
-        return _pixels_digest(self.image(index))
 
-
-class ArraySource:
+class ArraySource(PixelSource):
     """A (N, H, W, 3) uint8 array, such as the data of an image layer."""
 
     def __init__(self, array: NDArray[np.uint8]) -> None:
@@ -121,9 +157,6 @@ class ArraySource:
 
     def image(self, index: int) -> NDArray[np.uint8]:
         return np.ascontiguousarray(self._array[index])
-
-    def digest(self, index: int) -> str:
-        return _pixels_digest(self.image(index))
 
 
 class JoinedSource:
@@ -144,6 +177,10 @@ class JoinedSource:
         self._scale = scale
         for source in self._sources:
             source.scale = scale
+
+    def read(self, index: int) -> ReadCell:
+        source, cell = self._cells[index]
+        return source.read(cell)
 
     def image(self, index: int) -> NDArray[np.uint8]:
         source, cell = self._cells[index]
@@ -174,6 +211,22 @@ def _damaged_page() -> Iterator[None]:
         raise CellUnreadable(f"damaged page ({error})") from error
 
 
-def _pixels_digest(pixels: NDArray[np.uint8]) -> str:
+def pixels_digest(pixels: NDArray[np.uint8]) -> str:
+    """Return the SHA-256 of an image that has no file of its own."""
     shape = "x".join(str(n) for n in pixels.shape).encode()
     return hashlib.sha256(shape + pixels.tobytes()).hexdigest()
+
+
+def _hashed(file: BinaryIO) -> str:
+    file.seek(0)
+    digest = hashlib.sha256()
+    while piece := _read(file, _PIECE):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _read(file: BinaryIO, count: int) -> bytes:
+    try:
+        return file.read(count)
+    except OSError as error:
+        raise CellUnreadable(error.strerror or str(error)) from error

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_caltomorph.smear import Smear
-from napari_caltomorph.smear.sources import CommonScale
+from napari_caltomorph.smear.sources import CommonScale, ReadCell
 from napari_caltomorph.synthetic.fields import FIELD_OF_VIEW_UM
 from napari_caltomorph.synthetic.layouts import METAFER_CELL
 from napari_caltomorph.synthetic.patients import SyntheticPatient
@@ -37,6 +37,10 @@ class _SyntheticSource:
         if len(self._cache) < _CACHED:
             self._cache[index] = image.copy()
         return image
+
+    def read(self, index: int) -> ReadCell:
+        image = self.image(index)
+        return ReadCell(hashlib.sha256(image.tobytes()).hexdigest(), image)
 
     def digest(self, index: int) -> str:
         return hashlib.sha256(self.image(index).tobytes()).hexdigest()

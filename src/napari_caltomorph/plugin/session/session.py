@@ -103,7 +103,6 @@ class DifferentialState:
         assert self.probe is not None
         from napari_caltomorph.differential.run import encode_smear
         from napari_caltomorph.encoding import EncodeOptions
-        from napari_caltomorph.smear import check_smear
 
         try:
             smears = [read_smear(path)]
@@ -114,8 +113,7 @@ class DifferentialState:
         encoder = inspection.encoder()
         counts = {}
         for one in smears:
-            graded = check_smear(one, progress=progress)
-            features = encode_smear(graded, encoder, EncodeOptions(), progress=progress)
+            graded, features = encode_smear(one, encoder, EncodeOptions(), progress=progress)
             smear = SmearId(one.patient_id, graded.fingerprint)
             labels = CellLabels.of_folders(graded).merged(self.labels)
             counts[smear] = _with_blasts(self.probe.differential(features, labels.of(smear)))
