@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from napari_caltomorph.encoding import ENCODERS, EncodeOptions, LoadedEncoder, encode, load_encoder
 from napari_caltomorph.encoding.device import find_device, find_precision, has_bf16, is_out_of_memory
-from napari_caltomorph.encoding.run import _read_ahead
+from napari_caltomorph.encoding.run import _read_ahead, grade_and_encode
 from napari_caltomorph.errors import DeviceMissing, SmearUnreadable
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.smear import check_smear, read_smear, smear_from_array
@@ -306,3 +306,23 @@ def test_declared_widths_are_those_of_the_networks():
     for encoder in ENCODERS.values():
         with torch.device("meta"):
             assert build_module(encoder).head_hidden_size == encoder.width
+
+
+def test_the_second_time_no_image_is_decoded_and_the_grades_are_the_same(export, tiny_encoder, tmp_path, monkeypatch):
+    first, features = grade_and_encode(read_smear(export), encoder=tiny_encoder, cache=tmp_path)
+    again = read_smear(export)
+    monkeypatch.setattr("napari_caltomorph.smear.sources.decode", None)
+    second, same = grade_and_encode(again, encoder=tiny_encoder, cache=tmp_path)
+    assert repr(second.grades) == repr(first.grades)  # as text, since NaN is unlike itself
+    assert (same.values == features.values).all()
+
+
+def test_a_smear_is_read_once_and_gets_the_features_of_one_that_was_graded_before(export, smear, tiny_encoder):
+    opened = []
+    ungraded = read_smear(export)
+    open_file = ungraded.source._tree.open
+    ungraded.source._tree.open = lambda path: opened.append(path) or open_file(path)
+    graded, features = grade_and_encode(ungraded, encoder=tiny_encoder)
+    assert len(opened) == len(set(opened)) == len(smear)
+    assert (features.values == encode(smear, encoder=tiny_encoder).values).all()
+    assert repr(graded.grades) == repr(smear.grades)
