@@ -157,8 +157,9 @@ def _out_of_fold_numbers(bags: LabelledBags, trained: list[TrainedMember], out_o
 def _metrics(bags: LabelledBags, out_of_fold: _OutOfFoldOutputs, patients: NDArray[np.intp]) -> dict[str, Interval]:
     classes, probabilities = bags.classes[patients], out_of_fold.probabilities[patients]
     metrics = classification_metrics(classes, probabilities, bags.taxonomy.is_malignant)
-    excess = bags.taxonomy.malignancy(probabilities) - bags.taxonomy.is_malignant[classes]
-    metrics["malignancy_bias"] = mean(excess, np.zeros_like(classes))
+    if len(set(bags.taxonomy.is_malignant)) == 2:  # otherwise malignancy is 0 or 1 for all
+        excess = bags.taxonomy.malignancy(probabilities) - bags.taxonomy.is_malignant[classes]
+        metrics["malignancy_bias"] = mean(excess, np.zeros_like(classes))
     measured, predicted = bags.hemoglobin[patients], out_of_fold.hemoglobin[patients]
     hemoglobin = hemoglobin_metrics(measured, predicted)
     return metrics | {f"hemoglobin_{name}": interval for name, interval in hemoglobin.items()}
