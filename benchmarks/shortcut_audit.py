@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--min-cells", type=int, default=20)
     parser.add_argument("--where", action="append", default=[])
     parser.add_argument("--shufflings", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0, help="of folds, cells and shufflings")
+    parser.add_argument("--seed", type=int, default=0, help="of folds, cells, shufflings; of --elsewhere, patients")
     parser.add_argument("--predictions", type=Path, help="out-of-fold ones: patient_id and p_<class slug>")
     args = parser.parse_args()
     if args.elsewhere:
@@ -129,7 +129,7 @@ def in_other_laboratories(args: argparse.Namespace) -> None:
         aggregator=args.aggregator, learning_rate=args.learning_rate, epochs=args.epochs, device="cpu", elsewhere=False
     )
     patients = max(count for _, count in SIZES)
-    pool = {one: drawn(one, args.cells) for one in np.ndindex(len(CLASSES), patients, OWN + 1)}
+    pool = {one: drawn(one, args.cells, args.seed) for one in np.ndindex(len(CLASSES), patients, OWN + 1)}
     print(
         "\n| laboratories of the patients | classes x patients | accuracy out of fold | fall, stained by any of them "
         "| estimated fall (mean bounds) | shown | fall, stained by a new one | warning of background | of colours |"
@@ -148,11 +148,11 @@ def in_other_laboratories(args: argparse.Namespace) -> None:
     print(f"\n{machine()}; {args.aggregator}, {args.cells} cells a patient; {time.perf_counter() - start:.0f} s")
 
 
-def drawn(one: tuple[int, ...], cells: int) -> tuple[NDArray[np.float32], dict[str, float], dict[str, float]]:
+def drawn(one: tuple[int, ...], cells: int, seed: int) -> tuple[NDArray[np.float32], dict[str, float], dict[str, float]]:
     """Return features, borders and colours of a patient of a class, with the stain of a laboratory or the own."""
     number, patient, laboratory = one
-    smear = synthesize_patient(CLASSES[number], cells=cells, seed=1000 + patient)
-    images = list((smear if laboratory == OWN else of_laboratory(smear, 100 + laboratory)).images(112))
+    smear = synthesize_patient(CLASSES[number], cells=cells, seed=1000 * (seed + 1) + patient)
+    images = list((smear if laboratory == OWN else of_laboratory(smear, 100 * (seed + 1) + laboratory)).images(112))
     borders, colours = (
         pd.DataFrame([of(image) for image in images]).mean().to_dict() for of in (border_traits, colour_traits)
     )
