@@ -119,7 +119,8 @@ LABORATORIES: dict[str, tuple[int, float | None]] = {
 }
 SIZES = ((2, 40), (4, 30), (8, 15))  # Classes, and patients of each
 
-Drawn = dict[tuple[int, int, int], tuple[NDArray[np.float32], dict[str, float], dict[str, float]]]
+Measured = tuple[NDArray[np.float32], dict[str, float], dict[str, float]]  # Features, borders, colours
+Drawn = dict[tuple[int, int, int], Measured]
 
 
 def in_other_laboratories(args: argparse.Namespace) -> None:
@@ -148,7 +149,7 @@ def in_other_laboratories(args: argparse.Namespace) -> None:
     print(f"\n{machine()}; {args.aggregator}, {args.cells} cells a patient; {time.perf_counter() - start:.0f} s")
 
 
-def drawn(one: tuple[int, ...], cells: int, seed: int) -> tuple[NDArray[np.float32], dict[str, float], dict[str, float]]:
+def drawn(one: tuple[int, ...], cells: int, seed: int) -> Measured:
     """Return features, borders and colours of a patient of a class, with the stain of a laboratory or the own."""
     number, patient, laboratory = one
     smear = synthesize_patient(CLASSES[number], cells=cells, seed=1000 * (seed + 1) + patient)
