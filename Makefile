@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint screenshots demo-model clean
+.PHONY: demo test lint screenshots demo-model blood-encoder clean
 
 demo: $(VENV)/.ready
 	$(BIN)/caltomorph demo --out demo-output
@@ -25,6 +25,9 @@ screenshots: $(VENV)/.ready-dev
 
 demo-model: $(VENV)/.ready-dev
 	$(BIN)/python scripts/train_demo_model.py
+
+blood-encoder: $(VENV)/.ready-dev
+	OMP_NUM_THREADS=2 $(BIN)/python scripts/train_blood_encoder.py $(CELLS)
 
 $(VENV)/bin/python:
 	sh scripts/install_system_libraries.sh

@@ -240,6 +240,14 @@ ENCODERS: dict[str, Encoder] = {
             translate=partial(checkpoints.in_order_to_timm, architecture="tf_efficientnet_lite0"),
         ),
         Encoder(
+            name="blood-lite",
+            architecture="tf_efficientnet_lite0",
+            width=1280,
+            location=ShippedFile("blood_lite.safetensors"),
+            about="EfficientNet-Lite0 trained on 11 types of real blood cells (PBC, Acevedo et al. 2020)",
+            preprocessing=Preprocessing(112, (127 / 255,) * 3, (128 / 255,) * 3, field_um=25),
+        ),
+        Encoder(
             name=DEMO_ENCODER,
             architecture="vit_tiny_patch16_224",
             width=128,
