@@ -19,7 +19,7 @@ _IGNORE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN
 
 
 @contextmanager
-def dask_client(scheduler: str | None, workers: int) -> Generator[Any, None, None]:
+def dask_client(scheduler: str | None, workers: int = 1) -> Generator[Any, None, None]:
     """Yield a Dask client of the scheduler at an address, or of so many processes on this machine.
 
     Raises `PackageMissing` without Dask, and `ClusterMissing` where no scheduler answers at the address.

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from napari_caltomorph.encoding import FeatureOrigin, Features
@@ -87,7 +88,7 @@ def test_bad_usage_is_one_line(run, drawn, tmp_path, words, message):
 
 def test_without_dask_one_line_names_the_package_to_install(run, drawn, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    code, out, err = run("encode", drawn, "--features", tmp_path / "f", *ENCODE, "--workers", "2")
+    code, out, err = run("encode", drawn, "--features", tmp_path / "f", *ENCODE, "--scheduler", "tcp://a:1")
     assert (code, err.count("\n")) == (2, 1)
     assert "encoded" not in out
     assert "pip install 'napari-caltomorph[cluster]'" in err
@@ -107,14 +108,18 @@ def test_another_encoders_folder_is_refused(run, drawn, tmp_path):
 def test_control_c_stops_cleanly_and_the_next_run_goes_on(run, tmp_path):
     cohort = tmp_path / "cohort"
     synthesize_cohort(cohort, SynthOptions(patients=8, cells=40, seed=2))
-    command = [sys.executable, "-m", "napari_caltomorph.cli", "encode", cohort, "--features", tmp_path / "f", *ENCODE]
+    words = ["encode", cohort, "--features", tmp_path / "f", *ENCODE, "--workers", "2"]
+    command = [sys.executable, "-m", "napari_caltomorph.cli", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while not bags(tmp_path / "f"):
             assert process.poll() is None
             time.sleep(0.01)
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) >= 2
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "caltomorph: stopped\n")
+    assert psutil.wait_procs(children, timeout=60)[1] == []
     assert "encoded" not in out
     done = len(bags(tmp_path / "f"))
     assert 1 <= done < 8

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import shutil
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,14 +17,12 @@ from tests.cohort.factories import (
     CELLS,
     OPTIONS,
     PATIENTS,
-    SYNTHETIC,
     assert_same,
     bytes_in,
     cohort_of,
     journal,
     leftovers,
     patient_folders,
-    streamed_cohort,
     times_in,
     values_in,
 )
@@ -32,7 +31,6 @@ from napari_caltomorph.cohort import encode_cohort
 from napari_caltomorph.dask_workers import device_of
 from napari_caltomorph.errors import ClusterMissing, OutputRefused
 from napari_caltomorph.progress import Cancelled
-from napari_caltomorph.synthetic import synthetic_smear
 
 # Forked from a server that has torch loaded, a process starts in a blink; so one test can kill many.
 PROCESSES = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
@@ -113,34 +111,50 @@ def test_a_second_run_at_the_same_time_is_refused(images, tmp_path, reference):
     assert_same(values_in(tmp_path / "f"), reference, tolerance=1e-5)
 
 
+def readers_of(process: psutil.Process) -> list[psutil.Process]:
+    """The processes that read cells for this one."""
+    return [child for child in process.children() if "napari_caltomorph.smear.cell_process" in child.cmdline()]
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_other_processes_read_and_change_no_byte_also_when_one_is_killed(images, tmp_path, is_killed):
+    seen: list[psutil.Process] = []
+
+    def watch(progress):
+        if progress.stage == "Encoding" and progress.done and not seen:
+            seen.extend(readers_of(psutil.Process()))
+            if sys.platform == "linux":
+                mapped = [region.path for one in seen for region in one.memory_maps()]
+                assert not [path for path in mapped if "libtorch" in path]
+                # What they share has no name that could stay behind.
+                assert not [path for path in mapped if path.startswith("/dev/shm")]
+            if is_killed:
+                seen[0].kill()
+
+    encode_cohort(cohort_of(images), tmp_path / "one", OPTIONS)
+    two = OPTIONS.model_copy(update={"workers": 2})
+    summary = encode_cohort(cohort_of(images), tmp_path / "two", two, progress=watch)
+    assert len(seen) == 2
+    assert (summary.encoded, summary.failed) == (PATIENTS, ())
+    assert bytes_in(tmp_path / "two") == bytes_in(tmp_path / "one")
+    assert not readers_of(psutil.Process())
+
+
+def encode_with_others(images: Path, folder: Path) -> None:
+    options = OPTIONS.model_copy(update={"workers": 2})
+    encode_cohort(cohort_of(images), folder, options, progress=lambda _: time.sleep(0.05))
+
+
 @pytest.mark.skipif(os.name != "posix", reason="no SIGKILL there")
-def test_the_patients_of_a_dask_worker_that_is_killed_are_done_by_another(reference, tmp_path):
-    pytest.importorskip("distributed")
-    patients = SYNTHETIC  # in the lambda, so that it is sent: workers do not import the tests
-    own = {child.pid for child in psutil.Process().children()}
-    killed = []
-
-    def kill_one(progress):
-        if progress.stage == "Encoding" and not killed:
-            workers = [c for c in psutil.Process().children() if c.pid not in own and "spawn_main" in str(c.cmdline())]
-            assert len(workers) == 2
-            workers[0].kill()
-            killed.append(workers[0].pid)
-
-    summary = encode_cohort(
-        streamed_cohort(),
-        tmp_path / "f",
-        OPTIONS.model_copy(update={"workers": 2}),
-        open_smear=lambda patient_id: synthetic_smear(patients[patient_id]),
-        progress=kill_one,
-    )
-    assert killed
-    assert (summary.encoded + summary.skipped, summary.failed) == (PATIENTS, ())
-    assert_same(values_in(tmp_path / "f"), reference, tolerance=1e-5)
-    assert not leftovers(tmp_path / "f")
-    assert {child.pid for child in psutil.Process().children()} <= own | {
-        c.pid for c in psutil.Process().children() if "tracker" in str(c.cmdline())
-    }
+def test_processes_that_read_end_with_the_one_that_is_killed(images, tmp_path):
+    process = PROCESSES.Process(target=encode_with_others, args=(images, tmp_path / "f"))
+    process.start()
+    while len(readers := readers_of(psutil.Process(process.pid))) < 2:
+        assert process.is_alive()
+        time.sleep(0.001)
+    process.kill()
+    process.join()
+    assert psutil.wait_procs(readers, timeout=60)[1] == []
 
 
 def test_any_dask_scheduler_will_do(own_images, reference, tmp_path):

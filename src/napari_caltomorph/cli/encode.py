@@ -28,7 +28,8 @@ Exactly the patients of a cohort that was inspected and saved:
 
     caltomorph encode cohort.json --features features
 
-Four processes, or the workers of a Dask cluster that runs already:
+Four processes that read for the encoder, or the workers of a Dask cluster
+that runs already:
 
     caltomorph encode cohort --features features --workers 4
     caltomorph encode cohort --features features --scheduler tcp://node:8786

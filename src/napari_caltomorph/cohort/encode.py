@@ -74,9 +74,9 @@ def encode_cohort(
     options : EncodeCohortOptions
     open_smear : callable, optional
         Returns a patient's `Smear` by id; then nothing is read from the table's paths, which may be missing. It is
-        called in another thread, or on a cluster's workers, for which it must be picklable; an error such as
-        `SmearUnreadable` fails that patient only. As there are no files to compare, the next run reads every patient
-        again, and encodes it only if the feature file does not have the same cells.
+        called in another thread of this process, whatever `workers` is, or on a cluster's workers, for which it must
+        be picklable; an error such as `SmearUnreadable` fails that patient only. As there are no files to compare, the
+        next run reads every patient again, and encodes it only if the feature file does not have the same cells.
     progress : callable
         See `OnProgress`; patients that are done when it is cancelled stay done.
 

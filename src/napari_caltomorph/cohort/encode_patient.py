@@ -8,7 +8,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -69,18 +69,8 @@ def smear_to_read(
     """Return what a reader needs; features that exist already are compared before images are read to be encoded."""
     target = folder / patient.file
     has_news = partial(_has_news, target, made_with(encoder)) if target.exists() else None
-    return SmearToRead(patient.patient_id, partial(_open, patient, encoder, open_smear), threads, has_news=has_news)
-
-
-def _open(patient: PatientToEncode, encoder: LoadedEncoder, open_smear: OpenSmear | None) -> Smear:
-    """Open a patient's cells, or get them from `open_smear`; raises one of `BAD_PATIENT`."""
-    if open_smear is not None:
-        smear = open_smear(patient.patient_id)
-    elif patient.path is not None:
-        smear = open_place(patient.path)
-    else:
-        raise SmearUnreadable(f"{patient.patient_id} has no images to encode.")
-    return encoder.at_scale(replace(smear, patient_id=patient.patient_id))
+    opened = partial(open_place, patient.path or "") if open_smear is None else partial(open_smear, patient.patient_id)
+    return SmearToRead(patient.patient_id, opened, encoder.at_scale, threads, has_news)
 
 
 def write_features(

@@ -1,4 +1,4 @@
-"""Where the patients of a cohort are encoded: in this process, or on several with Dask.
+"""Where the patients of a cohort are encoded: in this process, which others may read for, or on a cluster with Dask.
 
 With Dask a task is one patient, and writes that patient's file itself. A task that is done twice writes the same file
 twice, so a worker that dies costs only its current patient. Dask is imported only when it is needed.
@@ -30,6 +30,7 @@ from napari_caltomorph.encoding.stream import encode_smears
 from napari_caltomorph.errors import ClusterMissing, WeightsRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear.cell_batches import THREADS
+from napari_caltomorph.smear.process_reader import ProcessReader
 from napari_caltomorph.smear.readers import Readers, ThreadReader
 
 # How often the progress callback, which may stop the run, is called while something is awaited.
@@ -72,35 +73,41 @@ class Workers(Protocol):
 
 @contextmanager
 def open_workers(options: EncodeCohortOptions, progress: OnProgress) -> Generator[Workers, None, None]:
-    """Yield what encodes patients: this process, several on this machine, or those of a running scheduler.
+    """Yield what encodes patients: this process, with others that read for it, or the workers of a running scheduler.
 
     Raises `PackageMissing` without Dask, `ClusterMissing` where no scheduler answers, and the errors of `load_encoder`.
     """
-    if options.workers == 1 and options.scheduler is None:
+    if options.scheduler is None:
         progress(Progress("Loading the encoder", 0, 1, "encoders"))
-        yield _ThisProcess(load_encoder(options), options)
+        yield _ThisProcess(load_encoder(options), options.batch_size, options.workers)
         return
-    with dask_client(options.scheduler, options.workers) as client:
+    with dask_client(options.scheduler) as client:
         yield _Cluster(client, options, progress)
 
 
 class _ThisProcess:
     """Encodes patients as their cells are read: several are in hand, so that the encoder does not wait for one."""
 
-    def __init__(self, encoder: LoadedEncoder, options: EncodeOptions) -> None:
-        self._encoder, self._options = encoder, options
+    def __init__(self, encoder: LoadedEncoder, batch_size: int, workers: int = 1) -> None:
+        self._encoder, self._batch_size, self._workers = encoder, batch_size, workers
         self.made_with = made_with(encoder)
 
     def encode(
         self, patients: list[PatientToEncode], folder: Path, progress: ImageProgress, open_smear: OpenSmear | None
     ) -> Generator[PatientRecord, None, None]:
-        # A function of others is called by one reader only; the threads share the cells of a patient.
-        count = 1 if open_smear is not None or len(patients) == 1 else THREADS
-        threads = THREADS // count
-        wanted = (smear_to_read(one, folder, self._encoder, open_smear, threads) for one in patients)
-        patient_of = {patient.patient_id: patient for patient in patients}
-        with Readers(wanted, [ThreadReader() for _ in range(count)]) as readers:
-            stream = encode_smears(readers, self._encoder, self._options.batch_size, progress.report)
+        for patient in patients if open_smear is None else ():
+            if patient.path is None:
+                yield failure(patient, folder, f"{patient.patient_id} has no images to encode.")
+        patient_of = {one.patient_id: one for one in patients if open_smear is not None or one.path is not None}
+        # A function of others is called in this process, by one reader; its threads share the cells of a patient.
+        in_threads = self._workers == 1 or open_smear is not None
+        total = THREADS if in_threads else self._workers
+        count = 1 if open_smear is not None else max(1, min(total, len(patient_of)))
+        wanted = (
+            smear_to_read(patient, folder, self._encoder, open_smear, total // count) for patient in patient_of.values()
+        )
+        with Readers(wanted, [ThreadReader() if in_threads else ProcessReader() for _ in range(count)]) as readers:
+            stream = encode_smears(readers, self._encoder, self._batch_size, progress.report)
             for encoded in stream:
                 yield write_features(patient_of[encoded.key], encoded, folder, self._encoder)
 
@@ -176,7 +183,8 @@ def _encode_on_worker(
             f"Workers have different weights of {need.encoder} ({encoder.weights_sha256[:12]} and "
             f"{need.weights_sha256[:12]}); give all of them one file with --weights."
         )
-    (record,) = _ThisProcess(encoder, options).encode([patient], folder, ImageProgress([patient], ignore), open_smear)
+    here = _ThisProcess(encoder, options.batch_size)
+    (record,) = here.encode([patient], folder, ImageProgress([patient], ignore), open_smear)
     return record
 
 

@@ -72,9 +72,11 @@ def without_workers(scheduler: str | None, info: ValidationInfo) -> str | None:
 
 
 class EncodeCohortOptions(EncodeOptions):
-    """How the cells of many patients are turned into features, and by how many processes."""
+    """How the cells of many patients are turned into features, and what reads them."""
 
-    workers: PositiveInt = Field(1, description="Processes that share the patients, on this machine.")
+    workers: PositiveInt = Field(
+        1, description="Processes that read cells for the encoder, on this machine; with 1, threads of this process do."
+    )
     scheduler: str | None = Field(
         None, description="Address of a Dask scheduler whose workers share the patients, e.g. tcp://node:8786."
     )

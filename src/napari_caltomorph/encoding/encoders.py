@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_caltomorph.encoding import checkpoints
-from napari_caltomorph.errors import WeightsMissing
+from napari_caltomorph.errors import SmearUnreadable, WeightsMissing
+from napari_caltomorph.smear import Smear
 from napari_caltomorph.storage import StrPath, home
 
 if TYPE_CHECKING:
@@ -56,6 +57,27 @@ class Preprocessing:
             image = np.pad(image, (*zip(before, after, strict=True), (0, 0)), mode="symmetric")
         top, left = ((length - side) // 2 for length in image.shape[:2])
         return image[top : top + side, left : left + side].copy()
+
+
+@dataclass(frozen=True)
+class AtScale:
+    """Gives a smear its width, where the user states one; it is sent to processes that read smears."""
+
+    encoder: str
+    needed_um: float | None  # Width that the encoder takes, `Preprocessing.field_um`
+    stated_um: float | None  # Width of a cell's image as the user states it
+
+    def __call__(self, smear: Smear) -> Smear:
+        """Return the smear; `SmearUnreadable` where its width is needed and unknown."""
+        if self.stated_um is not None:
+            smear = replace(smear, pixel_size_um=self.stated_um / smear.canvas[1])
+        if smear.pixel_size_um is None and self.needed_um is not None:
+            raise SmearUnreadable(
+                f"{smear.path or smear.patient_id} does not say how wide its images are, and {self.encoder} takes "
+                f"their centre of {self.needed_um:g} micrometres: state the width in micrometres with "
+                "--field-of-view (in napari: Preferences), for example 45 for CellaVision, 25 for Metafer."
+            )
+        return smear
 
 
 @dataclass(frozen=True)

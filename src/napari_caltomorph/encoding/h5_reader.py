@@ -12,8 +12,6 @@ import io
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
@@ -24,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_caltomorph.child_process import start_process
 from napari_caltomorph.encoding.h5_process import FeatureOrigin
 from napari_caltomorph.errors import FeaturesRefused
 from napari_caltomorph.stand_ins import stand_in
@@ -41,7 +40,6 @@ _OTHER_END = (
     "programs, or encode the patient again."
 )
 _POLL_SECONDS = 0.1
-_PIPE_BYTES = 2**20
 
 
 def is_feature_file(name: str) -> bool:
@@ -110,16 +108,7 @@ class _Process:
     """One process and the pipes to it; a thread waits at the pipe, so that the caller can be interrupted."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "napari_caltomorph.encoding.h5_process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            pipesize=_PIPE_BYTES,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-            start_new_session=True,  # the terminal's Ctrl-C is for this process only
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )
+        self._process = start_process("napari_caltomorph.encoding.h5_process")
         assert isinstance(self._process.stdin, io.BufferedWriter)
         assert isinstance(self._process.stdout, io.BufferedReader)
         self._requests, self._answers = self._process.stdin, self._process.stdout

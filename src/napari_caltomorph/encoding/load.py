@@ -25,10 +25,9 @@ from napari_caltomorph.encoding.device import (
     on_the_way,
     to_device,
 )
-from napari_caltomorph.encoding.encoders import Encoder, Preprocessing, find_encoder, find_weights
+from napari_caltomorph.encoding.encoders import AtScale, Encoder, Preprocessing, find_encoder, find_weights
 from napari_caltomorph.encoding.options import EncodeOptions
-from napari_caltomorph.errors import SmearUnreadable, WeightsRefused
-from napari_caltomorph.smear import Smear
+from napari_caltomorph.errors import WeightsRefused
 
 Images = Sequence[NDArray[np.uint8]]
 
@@ -57,17 +56,10 @@ class LoadedEncoder:
     def precision(self) -> str:
         return _PRECISION_NAMES[self.dtype]
 
-    def at_scale(self, smear: Smear) -> Smear:
-        """Return the smear with the width that the user states; `SmearUnreadable` where it is needed and unknown."""
-        if self.field_of_view_um is not None:
-            smear = replace(smear, pixel_size_um=self.field_of_view_um / smear.canvas[1])
-        if smear.pixel_size_um is None and self.preprocessing.field_um is not None:
-            raise SmearUnreadable(
-                f"{smear.path or smear.patient_id} does not say how wide its images are, and {self.encoder.name} takes "
-                f"their centre of {self.preprocessing.field_um:g} micrometres: state the width in micrometres with "
-                "--field-of-view (in napari: Preferences), for example 45 for CellaVision, 25 for Metafer."
-            )
-        return smear
+    @property
+    def at_scale(self) -> AtScale:
+        """What gives a smear the width that the user states."""
+        return AtScale(self.encoder.name, self.preprocessing.field_um, self.field_of_view_um)
 
     def features(self, images: Images) -> NDArray[np.float32]:
         """Encode B images (H, W, 3) uint8, of any sizes, as (B, D) float32.

@@ -17,21 +17,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_caltomorph.smear.cell_batches import read_batches
-from napari_caltomorph.smear.check import Grading, check_smear
+from napari_caltomorph.smear.check import Grading
 from napari_caltomorph.smear.smear import Smear
 
 BYTES_IN_FLIGHT = 2**27
 """Decoded pixels that wait to be taken; each reader has up to a batch more."""
 
 
+def _as_it_is(smear: Smear) -> Smear:
+    return smear
+
+
+def _keep() -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class SmearToRead:
     """A smear, and what is wanted of it; a reader in another process gets it pickled."""
 
-    key: str
+    key: str  # Also the patient's id
     open: Callable[[], Smear]
+    at_scale: Callable[[Smear], Smear] = _as_it_is  # Gives it its pixel size
     threads: int = 1
-    # Whether images are still wanted, asked first; then the smear is graded before they are read.
+    # Whether images are still wanted, asked first; then the smear is graded before they are read. Not pickled
     has_news: Callable[[Smear], bool] | None = None
 
 
@@ -46,7 +55,7 @@ class Part:
     images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)  # By digest; those that may be usable
     smear: Smear | None = None
     error: Exception | None = None
-    release: Callable[[], None] = lambda: None  # To be called when the images are not needed any more
+    release: Callable[[], None] = _keep  # To be called when the images are not needed any more
 
     @property
     def nbytes(self) -> int:
@@ -57,23 +66,29 @@ class Part:
         return self.smear is not None or self.error is not None
 
 
-def read_parts(wanted: SmearToRead) -> Generator[Part, None, None]:
-    """Yield the parts of a smear as they are read; errors are in the last one."""
+def read_parts(wanted: SmearToRead, only_grades: bool = False) -> Generator[Part, None, None]:
+    """Yield the parts of a smear as they are read, or only the graded smear; errors are in the last one."""
     try:
-        smear = wanted.open()
-        if wanted.has_news is not None:
-            graded = check_smear(smear)
-            if not wanted.has_news(graded):
-                yield Part(wanted.key, smear=graded)
-                return
+        smear = wanted.at_scale(replace(wanted.open(), patient_id=wanted.key))
         grading = Grading(smear)
         with closing(read_batches(smear, wanted.threads)) as batches:
             for batch in batches:
                 images = grading.add(batch)
-                yield Part(wanted.key, len(batch.measured), len(smear), smear.pixel_size_um, images)
+                if not only_grades:
+                    yield Part(wanted.key, len(batch.measured), len(smear), smear.pixel_size_um, images)
         yield Part(wanted.key, smear=grading.graded())
     except Exception as error:  # noqa: BLE001 (whoever takes the part decides)
         yield Part(wanted.key, error=error)
+
+
+def parts_if_news(wanted: SmearToRead, read: Callable[[SmearToRead, bool], Iterator[Part]]) -> Iterator[Part]:
+    """Yield the parts of a smear, or, where its images are not wanted any more, only the graded smear."""
+    if wanted.has_news is not None:
+        (graded,) = read(wanted, True)
+        if graded.smear is None or not wanted.has_news(graded.smear):
+            yield graded
+            return
+    yield from read(wanted, False)
 
 
 class Reader(Protocol):
@@ -90,7 +105,7 @@ class ThreadReader:
     """Reads in the thread that asks."""
 
     def read(self, wanted: SmearToRead) -> Iterator[Part]:
-        return read_parts(wanted)
+        return parts_if_news(wanted, read_parts)
 
     def close(self) -> None:
         pass
