@@ -67,26 +67,28 @@ class Part:
 
 
 def read_parts(wanted: SmearToRead, only_grades: bool = False) -> Generator[Part, None, None]:
-    """Yield the parts of a smear as they are read, or only the graded smear; errors are in the last one."""
+    """Yield the parts of a smear as they are read, or without the cells and images; errors are in the last one."""
     try:
         smear = wanted.at_scale(replace(wanted.open(), patient_id=wanted.key))
         grading = Grading(smear)
         with closing(read_batches(smear, wanted.threads)) as batches:
             for batch in batches:
                 images = grading.add(batch)
-                if not only_grades:
-                    yield Part(wanted.key, len(batch.measured), len(smear), smear.pixel_size_um, images)
+                cells, images = (0, {}) if only_grades else (len(batch.measured), images)
+                yield Part(wanted.key, cells, len(smear), smear.pixel_size_um, images)
         yield Part(wanted.key, smear=grading.graded())
     except Exception as error:  # noqa: BLE001 (whoever takes the part decides)
         yield Part(wanted.key, error=error)
 
 
 def parts_if_news(wanted: SmearToRead, read: Callable[[SmearToRead, bool], Iterator[Part]]) -> Iterator[Part]:
-    """Yield the parts of a smear, or, where its images are not wanted any more, only the graded smear."""
+    """Yield the parts of a smear; without the cells and images where these are not wanted any more."""
     if wanted.has_news is not None:
-        (graded,) = read(wanted, True)
-        if graded.smear is None or not wanted.has_news(graded.smear):
-            yield graded
+        for part in read(wanted, True):
+            if part.smear is not None and wanted.has_news(part.smear):
+                break
+            yield part
+        else:
             return
     yield from read(wanted, False)
 
