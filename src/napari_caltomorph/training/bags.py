@@ -9,18 +9,14 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from napari_caltomorph.cohort import Cohort, feature_files
 from napari_caltomorph.cohort.splits import split_into_parts
-from napari_caltomorph.diagnosis.inference import as_tensor
-from napari_caltomorph.encoding.device import free_memory, to_device
 from napari_caltomorph.encoding.features import Features, load_bag
 from napari_caltomorph.encoding.h5_process import FeatureOrigin
 from napari_caltomorph.errors import CalibrationRefused, FeaturesRefused, TrainingRefused
@@ -29,6 +25,10 @@ from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.storage import StrPath
 from napari_caltomorph.taxonomy import Taxonomy
 from napari_caltomorph.training.options import TrainOptions
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 # What must be the same of all bags; the cells and the field of view are each patient's own.
 _SHARED = ("encoder", "weights_sha256", "preprocessing", "precision")
@@ -69,6 +69,10 @@ class LabelledBags:
 
         There, a batch costs no copy from the host: 12 MB at the paper's size, for which a fast GPU would wait.
         """
+        # The panel counts features with this file before anything computes.
+        from napari_caltomorph.diagnosis.inference import as_tensor
+        from napari_caltomorph.encoding.device import free_memory, to_device
+
         bags = tuple(as_tensor(values) for values in self.values)
         if device.type == "cuda" and 2 * sum(bag.nbytes for bag in bags) < free_memory(device):
             return tuple(to_device(bag, device) for bag in bags)
