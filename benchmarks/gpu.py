@@ -238,7 +238,13 @@ def rate_from_disk(cohort: Cohort, bench: Bench, name: str, longest: float) -> f
             if reports[-1][0] - reports[0][0] > longest:
                 raise OutOfTime
 
-    options = EncodeCohortOptions(encoder=name, weights=bench.weights(name), device=str(bench.device), precision="bf16")
+    options = EncodeCohortOptions(
+        encoder=name,
+        weights=bench.weights(name),
+        device=str(bench.device),
+        precision="bf16",
+        workers=os.cpu_count() or 1,
+    )
     try:
         encode_cohort(cohort, bench.scratch / f"features-{name}", options, progress=watch)
     except OutOfTime:

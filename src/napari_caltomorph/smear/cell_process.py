@@ -86,7 +86,7 @@ def main() -> None:
 
 def _answer(part: Part, memory: mmap.mmap, free: queue.SimpleQueue[int]) -> Answer:
     if part.smear is not None:
-        # Open files stay here; a graded smear needs no more of them.
+        # Open files stay here: what takes a graded smear reads no more of its cells.
         part = replace(part, smear=replace(part.smear, source=cast(CellSource, None)))
     if part.error is not None and not isinstance(part.error, (CaltomorphError, OSError)):
         # Others may not be sendable, and are for a programmer.

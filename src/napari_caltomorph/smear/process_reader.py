@@ -36,7 +36,7 @@ class ProcessReader:
         self._lock = threading.Lock()
 
     def read(self, wanted: SmearToRead) -> Iterator[Part]:
-        """Yield the parts of a smear, whose `open` and `at_scale` can be pickled, but those it needs only here."""
+        """Yield the parts of a smear, whose `open` and `at_scale` are pickled; its source stays in the process."""
         counted = 0
         for _ in range(_ATTEMPTS):
             try:
