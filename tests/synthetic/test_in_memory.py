@@ -55,8 +55,9 @@ def test_a_limited_number_of_cells_is_cached_and_the_others_are_synthesized_agai
     images = list(patient.images())
     monkeypatch.setattr(SyntheticPatient, "image", counting)
     smear = synthetic_smear(patient)
-    encode(smear, EncodeOptions(encoder="demo-vit", device="cpu"))
-    assert sorted(times_drawn) == [1, 1, 3]  # threads decide which cells come first
+    for times in (1, 2):
+        encode(smear, EncodeOptions(encoder="demo-vit", device="cpu"))
+        assert sorted(times_drawn) == [1, 1, times]  # threads decide which cells come first
     smear.image(0)[:] = 0  # what a caller does to an image is the caller's own
     assert all(np.array_equal(smear.image(i), images[i]) for i in range(3))
 
