@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from speed import machine
 
 from napari_caltomorph.cohort import Cohort, CohortOptions, EncodeCohortOptions, encode_cohort, read_cohort
-from napari_caltomorph.diagnosis.model_file import Estimate
+from napari_caltomorph.diagnosis.elsewhere import Estimate
 from napari_caltomorph.statistics import classification_metrics
 from napari_caltomorph.training import TrainOptions, train
 from napari_caltomorph.training.bags import load_bags
