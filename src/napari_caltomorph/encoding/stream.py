@@ -62,13 +62,6 @@ class EncodedSmear:
         assert smear.grades is not None
         return {smear.cells[i]: self.values[smear.grades[i].digest] for i in smear.usable}
 
-    @property
-    def in_vain(self) -> int:
-        """How many images were encoded though the grades leave them out: whole fields, known when all were read."""
-        if self.smear is None or self.smear.grades is None:
-            return len(self.values)
-        return len(self.values.keys() - {self.smear.grades[i].digest for i in self.smear.usable})
-
 
 def encode_smears(
     readers: Readers, encoder: LoadedEncoder, batch_size: int, on_cells: OnCells
