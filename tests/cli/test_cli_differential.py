@@ -57,6 +57,13 @@ def test_labels_make_a_probe_that_counts_other_smears(run, drawn, smears, tmp_pa
     assert not (tmp_path / "b" / "probe.safetensors").exists()
     assert probe.description.patients == 2
 
+    # `train` makes the same probe, and nothing else.
+    saved = tmp_path / "train" / "probe.safetensors"
+    code, out, err = run("differential", "train", *smears, "--labels", drawn / "labels.csv", "--out", saved, *COMPUTE)
+    assert (code, err) == (0, "")
+    assert (Probe.load(saved).weights == probe.weights).all()
+    assert list(saved.parent.iterdir()) == [saved]
+
     # The same probe fills the report of a prediction on the same encoder.
     saved = tmp_path / "a" / "probe.safetensors"
     requested = ("predict", smears[2], "--model", "demo", "--device", "cpu", "--probe", saved, "--out", tmp_path / "c")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,7 +23,7 @@ from napari_caltomorph.cli.console import (
     table,
 )
 from napari_caltomorph.cli.interrupts import uninterrupted
-from napari_caltomorph.cohort import FoundPatient, find_patients, named_patients
+from napari_caltomorph.cohort import find_patients, named_patients
 from napari_caltomorph.diagnosis.prediction_files import refuse_repeated_ids
 from napari_caltomorph.differential import CellLabels, Probe, ProbeOptions, read_labels, save_labels
 from napari_caltomorph.encoding import EncodeOptions
@@ -48,11 +49,18 @@ Count other smears with a probe:
 
     caltomorph differential smear_c --probe results/probe.safetensors --out more
 
+Only train a probe (a smear of that name is ./train):
+
+    caltomorph differential train cohort --each --out probe.safetensors
+
 The folder then contains differential.csv (one row a type), cell_types.csv
 (one row a cell), labels.csv and, where it was trained, probe.safetensors.
 labels.csv has the columns patient_id, cell and label; others are optional.
 
 {RESEARCH_USE}""",
+)
+app.command(
+    f"{__package__}.differential_train:train", name="train", help="Train a probe on labelled cells, and save it."
 )
 
 
@@ -82,13 +90,7 @@ def differential(
     refuse_unwritable(out)
     given = read_labels(labels) if labels else CellLabels()
     saved = None if probe is None else Probe.load(probe)
-    if each:
-        found = [patient for path in smears for patient in find_patients(path).items()]
-    else:
-        found = list(named_patients(smears).items())
-        say_if_joined(smears, [name for name, _ in found])
-    refuse_repeated_ids([name for name, _ in found])
-    read, unread = _read(found)
+    read, unread = read_smears(smears, each=each)
     from napari_caltomorph.differential.run import count_smears, save_differentials  # torch comes late
 
     with progress_bar() as progress:
@@ -98,7 +100,7 @@ def differential(
         save_labels(counted.labels, out / "labels.csv")
         if saved is None:
             counted.probe.save(out / "probe.safetensors")
-    _show_probe(counted.probe.description)
+    show_probe(counted.probe.description)
     for one in counted.differentials:
         _show(one)
     for warning in counted.probe.description.warnings:
@@ -112,8 +114,14 @@ def differential(
     return 1 if failed else 0
 
 
-def _read(found: list[tuple[str, FoundPatient]]) -> tuple[list[Smear], list[str]]:
+def read_smears(smears: Sequence[Path], *, each: bool) -> tuple[list[Smear], list[str]]:
     """Open all smears; return also why some cannot be read, and raise that where none can."""
+    if each:
+        found = [patient for path in smears for patient in find_patients(path).items()]
+    else:
+        found = list(named_patients(smears).items())
+        say_if_joined(smears, [name for name, _ in found])
+    refuse_repeated_ids([name for name, _ in found])
     read, unread = [], list[SmearUnreadable]()
     for name, patient in found:
         try:
@@ -125,7 +133,7 @@ def _read(found: list[tuple[str, FoundPatient]]) -> tuple[list[Smear], list[str]
     return read, list(map(str, unread))
 
 
-def _show_probe(probe: ProbeDescription) -> None:
+def show_probe(probe: ProbeDescription) -> None:
     held_out = f"{probe.patients} patients" if probe.validation == "patient" else "one patient, cell by cell"
     say(
         f"Probe on {probe.encoder}: {len(probe.types)} types from {sum(probe.cells)} labelled cells. Cross-validated "

@@ -49,7 +49,35 @@ def count_smears(
     `compute` is that of the probe, where there is one. Raises a `CaltomorphError` of all smears: no weights, too few
     labels, or no smear that could be encoded.
     """
-    encoder = probe_encoder(probe, compute)
+    encoded, labels, failed = _encode_all(smears, labels, probe_encoder(probe, compute), compute, progress)
+    probe = probe or train_probe(encoded, labels, options, progress=progress)
+    differentials = []
+    for number, features in enumerate(encoded):
+        progress(Progress("Counting", number, len(encoded), "smears"))
+        differentials.append(probe.differential(features, labels.of(features)))
+    return Counted(probe, labels, tuple(differentials), failed)
+
+
+def train_on_smears(
+    smears: Sequence[Smear],
+    labels: CellLabels,
+    compute: EncodeOptions,
+    options: ProbeOptions | None = None,
+    *,
+    progress: OnProgress = ignore,
+) -> tuple[Probe, dict[str, str]]:
+    """Encode smears and train a probe on their labelled cells; return also why some could not be encoded.
+
+    `labels` are types by hand; those of sub-folders are added. Raises as `count_smears` does.
+    """
+    encoded, labels, failed = _encode_all(smears, labels, load_encoder(compute), compute, progress)
+    return train_probe(encoded, labels, options, progress=progress), failed
+
+
+def _encode_all(
+    smears: Sequence[Smear], labels: CellLabels, encoder: LoadedEncoder, compute: EncodeOptions, progress: OnProgress
+) -> tuple[list[Features], CellLabels, dict[str, str]]:
+    """Return the features of smears, the labels with those of their sub-folders, and patient -> why there are none."""
     failed: dict[str, str] = {}
     encoded: list[Features] = []
     for smear in smears:
@@ -62,12 +90,7 @@ def count_smears(
         labels = CellLabels.of_folders(graded).merged(labels)
     if not encoded:
         raise TrainingRefused(next(iter(failed.values()), "No smear was named; name one or more."))
-    probe = probe or train_probe(encoded, labels, options, progress=progress)
-    differentials = []
-    for number, features in enumerate(encoded):
-        progress(Progress("Counting", number, len(encoded), "smears"))
-        differentials.append(probe.differential(features, labels.of(features)))
-    return Counted(probe, labels, tuple(differentials), failed)
+    return encoded, labels, failed
 
 
 def probe_encoder(probe: Probe | None, compute: EncodeOptions) -> LoadedEncoder:
