@@ -126,6 +126,9 @@ def test_sorting_and_filtering_move_the_cells_in_picture_and_table(
     inspection.cells.select([int(order[0])], reveal=True)
     assert len(inspection.cells.order) == CELLS
     assert bar.filter.top.value() == 0
+    assert not gallery.points.editable  # napari lets edit points that were given new data
+    gallery.points.editable = True
+    assert not gallery.points.editable
 
 
 def test_keys_step_mark_leave_out_and_undo(open_inspection: OpenInspection, qtbot: QtBot) -> None:

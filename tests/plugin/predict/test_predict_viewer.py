@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
@@ -16,6 +17,7 @@ from tests.plugin.gui import click
 from napari_caltomorph.diagnosis import installed_models
 from napari_caltomorph.encoding import ENCODERS
 from napari_caltomorph.plugin.predict.panel import PredictPanel
+from napari_caltomorph.plugin.session.inspection import Overlay
 from napari_caltomorph.plugin.widgets.parts import plain
 from napari_caltomorph.plugin.widgets.settings import preferences
 from napari_caltomorph.plugin.widgets.smear_chooser import LeftOutDialog
@@ -117,13 +119,18 @@ def test_layers_deleted_by_hand_are_not_missed(open_panel: OpenPanel, qtbot: QtB
     qtbot.waitUntil(lambda: not panel.as_stack.isChecked())
     assert shown(viewer) == {RANKED, SQUARES}
     panel.as_stack.setChecked(True)
+    panel.inspection.gallery.add_overlay(Overlay(3, "heat", np.zeros((4, 4))))
     viewer.layers.remove(SQUARES)
     panel.as_stack.setChecked(False)
     qtbot.waitUntil(lambda: not panel.as_stack.isEnabled())
-    assert STACK not in viewer.layers
+    assert not {STACK, RANKED, "heat"} & {layer.name for layer in viewer.layers}
     panel.choose_cell(2)
     predict(qtbot, panel)
     assert panel.as_stack.isEnabled()
+    viewer.layers[SQUARES].data = viewer.layers[SQUARES].data[:-1]  # by a script: which square is whose?
+    qtbot.waitUntil(lambda: not panel.as_stack.isEnabled())
+    assert RANKED not in viewer.layers
+    predict(qtbot, panel)
     viewer.layers.clear()
     qtbot.waitUntil(lambda: not panel.as_stack.isEnabled())
     panel.choose_cell(3)

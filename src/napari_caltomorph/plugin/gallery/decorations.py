@@ -127,6 +127,10 @@ class CellOverlays:
         self._viewer, self._points = viewer, points
         self._layers: dict[str, tuple[Image, int]] = {}
 
+    @property
+    def layers(self) -> list[Image]:
+        return [layer for layer, _ in self._layers.values()]
+
     def add(self, overlay: Overlay) -> None:
         """Add the layer of an overlay, in place of the one of its name."""
         name = overlay.name

@@ -54,7 +54,7 @@ class Gallery(QObject):
         )
         assert isinstance(self.image, Image)
         assert isinstance(self.points, Points)
-        self.points.editable = False  # a square that is dragged or deleted would belong to no cell
+        self._lock()
         self.stack: Image | None = None
         self.grid = Grid(len(inspection.cells.order), self._smear.canvas)
         self._overlays = CellOverlays(viewer, self.points)
@@ -139,6 +139,8 @@ class Gallery(QObject):
             (self._state.overlay_added, self._on_overlay),
             (self._state.key_changed, self._bind_key),
             (self.points.selected_data.events.items_changed, self._on_points_selected),
+            (self.points.events.editable, self._lock),
+            (self.points.events.data, self._on_data),
             (viewer.scene.camera.events.zoom, self._texts.on_camera),
             (viewer.scene.camera.events.center, self._texts.on_camera),
             (viewer.layers.events.removed, self._on_layer_removed),
@@ -246,10 +248,27 @@ class Gallery(QObject):
             if prediction is not None and source_of(prediction) == source_of(self.inspection.prediction):
                 self.viewer.layers.remove(layer)
 
+    def _lock(self, event: object = None) -> None:
+        """Let nobody drag or delete a square, which would belong to no cell; napari unlocks points with new data."""
+        self.points.editable = False
+
+    @property
+    def _is_whole(self) -> bool:
+        return self.is_shown and len(self.points.data) == len(self.inspection.prediction.cells)
+
+    def _on_data(self, event: object = None) -> None:
+        if not self._is_whole:
+            self._removed.start()
+
     def _on_layer_removed(self, event: object = None) -> None:
         self._removed.start()
 
     def _on_removed(self) -> None:
+        """Layers of a result go together: some of them, or other points in them, would show what is not so."""
+        if not self._is_whole:
+            for layer in (self.image, self.points, *self._overlays.layers):
+                if layer in self.viewer.layers:
+                    self.viewer.layers.remove(layer)
         if self.stack is not None and not self.has_stack:
             self.show_as_stack(False)
         self.changed.emit()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_caltomorph.errors import CellUnreadable
 from napari_caltomorph.plugin.session.inspection import Inspection
-from napari_caltomorph.plugin.widgets.parts import column_of, pixmap, plain, row_of
+from napari_caltomorph.plugin.widgets.parts import column_of, line, pixmap, plain, row_of
 from napari_caltomorph.smear import Smear
 
 
@@ -18,10 +18,10 @@ class CellCard(QWidget):
     def __init__(self, side: int = 150) -> None:
         super().__init__()
         self._side = side
-        self._picture = QLabel(wordWrap=True, alignment=Qt.AlignmentFlag.AlignCenter)
+        self._picture, self._text = line(), line()
+        self._picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._text.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._picture.setFixedSize(side, side)
-        selectable = Qt.TextInteractionFlag.TextSelectableByMouse
-        self._text = QLabel(wordWrap=True, alignment=Qt.AlignmentFlag.AlignTop, textInteractionFlags=selectable)
         column_of(self, row_of(self._picture, self._text, stretch=(self._text,)))
         self.clear()
 

@@ -102,10 +102,11 @@ class WeightsDialog(QDialog):
         self.download_button.clicked.connect(lambda: self._start(lambda p: download_weights(encoder, progress=p)))
         self.download_button.setEnabled(bool(encoder.sources))
         self._bar = QProgressBar(visible=False, textVisible=False)
-        self._state = QLabel(wordWrap=True)
+        self._state = line()
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         buttons.rejected.connect(self.reject)
-        explanation = QLabel(self._explanation(), wordWrap=True, openExternalLinks=True)
+        explanation = line(self._explanation())
+        explanation.setOpenExternalLinks(True)
         parts = (explanation, self.choose_button, self.download_button, self._bar, self._state, buttons)
         add_items(QVBoxLayout(self), *parts)
 
@@ -116,7 +117,7 @@ class WeightsDialog(QDialog):
     def _explanation(self) -> str:
         text = f"{self._encoder.about}. Its weights are not on this machine. "
         if not self._encoder.sources:
-            return text + self._encoder.location.fix(self._encoder.name)
+            return text + plain(self._encoder.location.fix(self._encoder.name))
         links = "".join(f"<br>{link(s.url, s.url)}" for s in self._encoder.sources)
         return text + f"Choose their file if you have it, or download the first of these from its authors:{links}"
 
@@ -132,7 +133,7 @@ class WeightsDialog(QDialog):
         self._bar.setRange(0, progress.total)
         self._bar.setValue(progress.done)
         self._message = self._pace.describe(progress)
-        self._state.setText(self._message)
+        self._state.setText(plain(self._message))
 
     def _on_error(self, problem: str) -> None:
         self._set_busy(False)
@@ -145,7 +146,7 @@ class WeightsDialog(QDialog):
         self._bar.setVisible(is_busy)
         self._bar.setRange(0, 0)
         self._message = "Working ..." if is_busy else ""
-        self._state.setText(self._message)
+        self._state.setText(plain(self._message))
 
     def done(self, result: int) -> None:
         """Stop a running download, however the dialog closes."""

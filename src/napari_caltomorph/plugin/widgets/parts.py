@@ -51,8 +51,10 @@ def pixmap(image: NDArray[np.uint8], side: int | None = None) -> QPixmap:
 
 
 def line(text: str = "") -> QLabel:
-    """Return a label that wraps, and whose text can be selected; its text is HTML."""
+    """Return a label that wraps, and whose text can be selected; its text is HTML, also where it has no tag."""
     label = QLabel(text, wordWrap=True, textInteractionFlags=Qt.TextInteractionFlag.TextBrowserInteraction)
+    # Left to itself, Qt shows "&#x27;" of a text without tags as it is.
+    label.setTextFormat(Qt.TextFormat.RichText)
     return label
 
 

@@ -67,7 +67,7 @@ class LeftOutDialog(QDialog):
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
         hint = QLabel("Tick a cell to use it nevertheless; an unreadable one cannot be used.")
-        add_items(QVBoxLayout(self), QLabel(plain(_summary(smear)), wordWrap=True), table, hint, buttons)
+        add_items(QVBoxLayout(self), line(plain(_summary(smear))), table, hint, buttons)
 
     @property
     def included_again(self) -> frozenset[str]:
