@@ -83,6 +83,18 @@ def test_a_type_of_ones_own_counts_though_the_probe_does_not_know_it(probe):
     assert result.blasts.cells == result.share_of("blast").cells + 1
 
 
+def test_blasts_are_not_counted_by_a_probe_that_never_saw_one(counted):
+    names = tuple("monocyte" if name == "blast" else name for name in counted.types)
+    without = replace(counted, types=names, called=tuple(names[counted.types.index(one)] for one in counted.called))
+    assert without.blasts is None
+    assert "never saw" in without.blasts_in_words
+    assert "all blasts" not in set(without.table()["type"])
+    some = replace(without, by_hand=dict.fromkeys(without.cells[:3], "blast"))
+    assert some.blasts is None  # among the others, nobody has looked for blasts
+    every = replace(without, by_hand=dict.fromkeys(without.cells, "blast"))
+    assert every.blasts.value == 1
+
+
 def test_labels_of_cells_that_are_left_out_change_nothing(probe, counted):
     result = probe.differential(features((30, 10, 40, 20), patient="new", seed=8), {"not there": "blast"})
     assert result.table().equals(counted.table())

@@ -11,7 +11,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from tests.differential.factories import TYPES, features, labelled, truth
 
-from napari_caltomorph.differential import CellLabels, Probe, ProbeOptions, train_probe
+from napari_caltomorph.differential import (
+    BLOOD_CELLS,
+    CellLabels,
+    Probe,
+    ProbeOptions,
+    cell_type,
+    load_probe,
+    train_probe,
+)
+from napari_caltomorph.encoding import ENCODERS, find_weights
+from napari_caltomorph.encoding.checkpoints import read_checkpoint, tensors_sha256
 from napari_caltomorph.errors import FeaturesRefused, ProbeRefused, TrainingRefused
 from napari_caltomorph.progress import Cancelled
 
@@ -141,6 +151,17 @@ def test_a_saved_probe_comes_back(probe, tmp_path):
     assert loaded.description == probe.description
     assert loaded.fingerprint == probe.fingerprint
     np.testing.assert_array_equal(loaded.probabilities(features()), probe.probabilities(features()))
+
+
+def test_the_probe_in_the_package_knows_the_cells_of_normal_blood_and_fits_its_encoder(probe, tmp_path):
+    described = load_probe(BLOOD_CELLS).description
+    assert described.encoder == "blood-lite"
+    assert {"segmented neutrophil", "lymphocyte", "erythroblast", "platelet"} <= set(described.types)
+    assert not any(cell_type(name).is_blast for name in described.types)
+    weights = read_checkpoint(find_weights(ENCODERS["blood-lite"]))
+    assert described.encoder_weights_sha256 == tensors_sha256(weights)
+    probe.save(tmp_path / "own.safetensors")
+    assert load_probe(tmp_path / "own.safetensors").fingerprint == probe.fingerprint
 
 
 @pytest.mark.parametrize("content", [b"", b"\x08" * 64, b"PK\x03\x04 a pickle in a zip"])

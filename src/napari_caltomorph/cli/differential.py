@@ -149,7 +149,10 @@ def _show(one: Differential) -> None:
         share = one.share_of(name)
         if share.cells or share.value >= 0.005:
             rows.add_row(Text(name), str(share.cells), f"{100 * share.called:.1f}", share.in_words)
-    rows.add_row(
-        Text("all blasts", "bold"), str(one.blasts.cells), f"{100 * one.blasts.called:.1f}", one.blasts.in_words
-    )
+    if one.blasts is not None:
+        rows.add_row(
+            Text("all blasts", "bold"), str(one.blasts.cells), f"{100 * one.blasts.called:.1f}", one.blasts.in_words
+        )
     console.print(rows)
+    if one.blasts is None:
+        say(f"Blasts: {one.blasts_in_words}.")

@@ -1,10 +1,11 @@
 from .cell_types import CELL_TYPES, CellType, cell_type
 from .count import Differential, Share
 from .labels import FOLDER, CellLabel, CellLabels, SmearId, read_labels, save_labels
-from .probe import Probe, ProbeDescription, ProbeOptions
+from .probe import BLOOD_CELLS, Probe, ProbeDescription, ProbeOptions, load_probe
 from .training import train_probe
 
 __all__ = [
+    "BLOOD_CELLS",
     "CELL_TYPES",
     "FOLDER",
     "CellLabel",
@@ -17,6 +18,7 @@ __all__ = [
     "Share",
     "SmearId",
     "cell_type",
+    "load_probe",
     "read_labels",
     "save_labels",
     "train_probe",

@@ -79,9 +79,19 @@ class Differential:
         return in_reading_order({*self.types, *self.by_hand.values()})
 
     @cached_property
-    def blasts(self) -> Share:
-        """Blasts of any lineage and promonocytes. In APL promyelocytes count as well: `share_of` takes any types."""
+    def blasts(self) -> Share | None:
+        """Blasts of any lineage and promonocytes. In APL promyelocytes count as well: `share_of` takes any types.
+
+        None where the probe never saw one, and a person has not labelled all cells: some may be called another type.
+        """
+        if not any(cell_type(name).is_blast for name in self.types) and len(self.by_hand) < len(self):
+            return None
         return self.share_of(*(name for name in self.all_types if cell_type(name).is_blast))
+
+    @property
+    def blasts_in_words(self) -> str:
+        """E.g. ``"30.6 % (21.7 to 40.3)"``."""
+        return "not counted; this probe never saw one" if self.blasts is None else self.blasts.in_words
 
     @property
     def leukocytes(self) -> int:
@@ -117,9 +127,10 @@ class Differential:
         )
 
     def table(self) -> pd.DataFrame:
-        """One row per type, with the columns of ``differential.csv``, in percent; blasts are a row of their own."""
+        """One row per type, with the columns of ``differential.csv``, in percent; `blasts` are a row of their own."""
         rows = [(name, cell_type(name).is_counted, self.share_of(name)) for name in self.all_types]
-        rows.append(("all blasts", True, self.blasts))
+        if self.blasts is not None:
+            rows.append(("all blasts", True, self.blasts))
         hand = Counter(self.by_hand.values())
         hand["all blasts"] = sum(hand[name] for name in self.all_types if cell_type(name).is_blast)
         return pd.DataFrame(

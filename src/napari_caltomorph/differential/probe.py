@@ -6,6 +6,7 @@ It is one safetensors file, with the description as JSON in its header; loading 
 from __future__ import annotations
 
 import hashlib
+import importlib.resources
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,10 @@ from napari_caltomorph.errors import FeaturesRefused, ProbeRefused, shortened
 from napari_caltomorph.reading import explained, parse_document, read_arrays, refuse_misfit, validated
 from napari_caltomorph.storage import StrPath, replacing
 
+BLOOD_CELLS = "blood-cells"
+"""The probe that is in the package: normal blood cells by `blood-lite`. It never saw a blast."""
+
+_SHIPPED = {BLOOD_CELLS: "blood_cells.safetensors"}
 _HEADER = "probe"
 
 
@@ -196,3 +201,10 @@ class Probe:
                     f"{str(needed)[:40]} ({shortened(mine.encoder or 'unknown encoder', 40)}); encode the smear with "
                     "that encoder."
                 )
+
+
+def load_probe(name: StrPath) -> Probe:
+    """Load a probe of the package by its name (`BLOOD_CELLS`), or a saved one; raises as `Probe.load` does."""
+    if str(name) in _SHIPPED:
+        name = Path(str(importlib.resources.files(__package__) / _SHIPPED[str(name)]))
+    return Probe.load(name)

@@ -183,7 +183,7 @@ def shown_rows(differential: Differential) -> list[tuple[str, Share, bool]]:
         (name, share, counted) for name, share, counted in rows if share.cells or share.value >= _SMALLEST_SHOWN_SHARE
     ]
     rows.sort(key=lambda row: not row[2])  # stable: what is no leukocyte comes last
-    if sum(cell_type(name).is_blast for name, _, _ in rows) > 1:
+    if differential.blasts is not None and sum(cell_type(name).is_blast for name, _, _ in rows) > 1:
         rows.insert(sum(counted for _, _, counted in rows), (ALL_BLASTS, differential.blasts, True))
     return rows
 

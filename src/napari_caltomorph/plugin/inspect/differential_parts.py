@@ -194,7 +194,8 @@ def _as_texts(shown: Differential) -> pd.DataFrame:
 
 def _in_words(shown: Differential) -> str:
     by_hand = f", {len(shown.by_hand):,} by hand" if shown.by_hand else ""
+    called = "" if shown.blasts is None else f", predicted {100 * shown.blasts.called:.1f} %"
     return (
-        f"<b>Blasts {shown.blasts.in_words}</b>, predicted {100 * shown.blasts.called:.1f} %<br>"
+        f"<b>Blasts {shown.blasts_in_words}</b>{called}<br>"
         f"{shown.leukocytes:,} leukocytes of {len(shown):,} cells{by_hand}"
     )
