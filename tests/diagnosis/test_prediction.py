@@ -95,6 +95,8 @@ def test_no_class_stands_out_where_the_members_differ_by_more_than_the_lead(base
     clear, unclear = with_probabilities(base, agree, agree, agree), with_probabilities(base, agree, torn, agree)
     assert (clear.stands_out, clear.lead_spread) == (True, pytest.approx(0))
     assert clear.call_in_words == "MDS 0.50, then Acute leukemia 0.30 (difference 0.20)"
+    close = with_probabilities(base, [0.249, 0.2, 0.5449, 0, 0, 0, 0, 0.0061])  # 0.2959 apart
+    assert close.lead_in_words.endswith("0.25 (difference 0.29)")
     leads = [0.2, -0.05, 0.2]
     assert unclear.lead_spread == pytest.approx(np.std(leads, ddof=1))
     assert (unclear.stands_out, unclear.class_color) == (False, None)

@@ -105,7 +105,7 @@ class Prediction(PredictionNumbers):
     def lead_in_words(self) -> str:
         """What follows the diagnosis: the second class and the distance, or both classes of which none stands out."""
         (first, p), (second, q) = self.top(2)
-        difference = f"difference {self.delta_probability:.2f}"
+        difference = f"difference {round(p, 2) - round(q, 2):.2f}"  # of what is shown: a reader subtracts it
         if self.stands_out:
             return f"then {second} {q:.2f} ({difference})"
         return f"{first} {p:.2f}, {second} {q:.2f} ({difference}; it varies by {self.lead_spread:.2f} between members)"

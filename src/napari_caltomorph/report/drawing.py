@@ -176,8 +176,9 @@ def short(name: str, longest: int = 28) -> str:
     return name if len(name) <= longest else name[: longest - 1].rstrip() + "…"
 
 
-def signed(change: float, digits: int = 2) -> str:
-    """Return a change with its sign, ±0.00 where it rounds to 0."""
+def signed(before: float, after: float, digits: int = 2) -> str:
+    """Return the change between two numbers as they are shown, with its sign: a reader subtracts them."""
+    change = round(after, digits) - round(before, digits)
     return f"{change:+.{digits}f}" if round(abs(change), digits) else f"±{0:.{digits}f}"
 
 

@@ -84,12 +84,12 @@ def what_if_lines(prediction: Prediction) -> list[str]:
         if is_same
         else f"Diagnosis: {prediction.diagnosis_in_words} instead of {before.diagnosis_in_words}",
         f"Malignant: {before.malignancy:.2f} to {prediction.malignancy:.2f} "
-        f"({signed(prediction.malignancy - before.malignancy)})"
+        f"({signed(before.malignancy, prediction.malignancy)})"
         + ("" if before.is_malignant == prediction.is_malignant else ", on the other side of the threshold"),
     ]
     if prediction.hemoglobin is not None and before.hemoglobin is not None:
-        change = prediction.hemoglobin - before.hemoglobin
-        lines.append(f"Hemoglobin: {before.hemoglobin:.1f} to {prediction.hemoglobin:.1f} g/dl ({signed(change, 1)})")
+        change = signed(before.hemoglobin, prediction.hemoglobin, 1)
+        lines.append(f"Hemoglobin: {before.hemoglobin:.1f} to {prediction.hemoglobin:.1f} g/dl ({change})")
     return lines
 
 

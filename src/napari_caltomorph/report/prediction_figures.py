@@ -131,9 +131,9 @@ def draw_what_if(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -
     rows = np.append(np.arange(len(taxonomy.names)), len(taxonomy.names) + 0.5)
     draw_bars(axes, rows, now, colors, style, outline=None if prediction.original is None else then)
     axes.set_yticks(rows, names, parse_math=False)
-    for row, value, change in zip(rows, now, now - then, strict=True):
-        written = f"{value:.2f}" if prediction.original is None else f"{value:.2f} {signed(change)}"
-        weight = "bold" if abs(change) >= 0.005 else "normal"
+    for row, value, earlier in zip(rows, now, then, strict=True):
+        written = f"{value:.2f}" if prediction.original is None else f"{value:.2f} {signed(earlier, value)}"
+        weight = "normal" if round(value, 2) == round(earlier, 2) else "bold"
         axes.text(1.03, row, written, va="center", fontsize=8, color=style.text, weight=weight)
     axes.set(xticks=[], xlim=(0, 1.02), ylim=(rows[-1] + 0.5, -0.5))
 
