@@ -244,6 +244,14 @@ def test_unknown_or_impossible_field_of_view_warns(make_ensemble, make_features,
     assert "no scale" in warning
 
 
+def test_an_assumed_field_of_view_is_recorded_and_a_warning(make_ensemble, make_features):
+    prediction = make_ensemble().predict(make_features(field_of_view_um=25.0, assumed_export="Metafer"))
+    assert prediction.assumed_export == "Metafer"
+    (warning,) = prediction.warnings
+    assert "assumed" in warning
+    assert "Metafer" in warning
+
+
 def test_model_of_unknown_field_of_view_does_not_compare_the_scale(make_ensemble, make_features):
     ensemble = make_ensemble(field_of_view_um=None)
     assert ensemble.predict(make_features(field_of_view_um=None)).warnings == ()

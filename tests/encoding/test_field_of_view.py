@@ -6,11 +6,14 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_caltomorph.cohort.encode_patient import made_with
-from napari_caltomorph.encoding import EncodeOptions, encode, load_encoder
+from napari_caltomorph.encoding import EncodeOptions, Features, encode, load_encoder
+from napari_caltomorph.encoding.run import grade_and_encode
 from napari_caltomorph.errors import SmearUnreadable
-from napari_caltomorph.smear import smear_from_array
+from napari_caltomorph.smear import read_smear, smear_from_array
+from napari_caltomorph.smear.pixel_size import known_export
 
 
 @pytest.fixture
@@ -47,6 +50,49 @@ def test_an_image_narrower_than_the_field_keeps_its_scale(centred):
 def test_unknown_scale_is_refused_with_the_option_that_states_it(centred, cells):
     with pytest.raises(SmearUnreadable, match=r"25 micrometres.*--field-of-view"):
         values_of(centred, cells, None)
+
+
+def as_exported(cells, path):
+    """Return a smear as Metafer exports it: its names, and no scale in the files."""
+    for number, cell in enumerate(cells):
+        tifffile.imwrite(path / f"Gal-{number:06d}.RGB.TIF", cell, photometric="rgb")
+    return read_smear(path)
+
+
+def test_the_width_of_a_known_export_is_assumed_and_recorded(centred, tiny_encoder, cells, tmp_path):
+    smear = as_exported(cells[:, :144, :144], tmp_path)
+    features = encode(smear, encoder=centred)
+    np.testing.assert_array_equal(features.values, values_of(centred, cells[:, :144, :144], 25 / 144))
+    assert features.origin.assumed_export == "Metafer"
+    (words,) = features.origin.assumptions
+    assert "25 µm" in words
+    assert "--field-of-view" in words
+    features.save(tmp_path / "f.h5")
+    assert Features.load(tmp_path / "f.h5").origin == features.origin
+    assert encode(smear, encoder=tiny_encoder).origin.field_of_view_um is None  # takes whole images: needs no scale
+
+
+def test_a_stated_width_replaces_an_assumed_one(centred, cells, tmp_path):
+    assumed, _ = grade_and_encode(as_exported(cells[:, :144, :144], tmp_path), encoder=centred)
+    stated = encode(assumed, encoder=dataclasses.replace(centred, field_of_view_um=40.0)).origin
+    assert (stated.field_of_view_um, stated.assumptions) == (pytest.approx(40), ())
+
+
+@pytest.mark.parametrize(
+    ("width", "name", "canvas"),
+    [
+        (25, "slide/Gal-000123.RGB.TIF", (144, 144)),
+        (25, "image_17.tif", (144, 144)),
+        (45, "BA_689200.jpg", (363, 360)),
+        (None, "Gal-000123.RGB.TIF", (145, 144)),
+        (None, "cell.tif", (144, 144)),
+        (None, "BA_689200.jpg", (182, 180)),
+    ],
+)
+def test_an_export_is_known_by_its_names_and_its_size(width, name, canvas):
+    known = known_export([name, name], canvas)
+    assert (known and known.width_um) == width
+    assert known_export([name, "001.png"], canvas) is None
 
 
 def test_the_users_width_is_used_recorded_and_sealed(centred, cells):

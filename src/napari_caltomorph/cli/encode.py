@@ -84,4 +84,6 @@ def _show(summary: EncodeSummary) -> None:
         text += f", {summary.skipped} were done already"
     say(f"{text}, in {format_seconds(summary.seconds)}.")
     say(f"Encoder {with_what.encoder}, {with_what.precision}, on {with_what.device}.")
+    for assumed, patients in summary.assumed.items():
+        say(f"{assumed} ({counted(patients, 'patient')}).", style="yellow")
     say_files([summary.folder / "<patient_id>.h5", summary.folder / "run.json"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -50,6 +51,7 @@ class EncodeSummary:
     skipped: int  # Patients that were done already
     cells: int  # Of the patients encoded now
     left_out: int  # Cells left out of these patients
+    assumed: dict[str, int]  # What was assumed of images (`FeatureOrigin.assumptions`), of how many patients
     failed: tuple[PatientRecord, ...]  # Patients that could not be encoded, each with the reason
     seconds: float
 
@@ -123,6 +125,7 @@ def _summary(folder: Path, run: Run, records: Mapping[str, PatientRecord]) -> En
         skipped=run.skipped + run.found,
         cells=sum(record.cells or 0 for record in encoded),
         left_out=sum(sum(record.left_out.values()) for record in encoded),
+        assumed=dict(Counter(sentence for record in encoded for sentence in record.assumed)),
         failed=tuple(record for record in records.values() if record.outcome == "failed"),
         seconds=run.seconds,
     )

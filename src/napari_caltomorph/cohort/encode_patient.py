@@ -92,9 +92,10 @@ def write_features(
         )
         if not encoded.values:
             return record(outcome="found", made=_written(target))
-        features_of_cells(smear, encoded.by_cell(), origin_of(smear, encoder)).save(target)
+        origin = origin_of(smear, encoder)
+        features_of_cells(smear, encoded.by_cell(), origin).save(target)
         seconds = round(time.monotonic() - encoded.begun, 3)
-        return record(outcome="encoded", made=_written(target), seconds=seconds)
+        return record(outcome="encoded", made=_written(target), assumed=origin.assumptions, seconds=seconds)
     except BAD_PATIENT as error:
         return failed(patient, folder, error)
 

@@ -112,6 +112,7 @@ class PatientRecord(BaseModel, frozen=True, extra="forbid"):
     fingerprint: str | None = None
     listing: str | None = None
     made: str | None = None
+    assumed: tuple[str, ...] = ()  # `FeatureOrigin.assumptions`
     seconds: float = 0.0
     reason: str | None = None
 

@@ -146,6 +146,7 @@ class Ensemble:
             smear_fingerprint=features.origin.smear_fingerprint,
             quality_rules=features.origin.quality_rules,
             field_of_view_um=_field_of_view(features),
+            assumed_export=features.origin.assumed_export,
             encoder=features.origin.encoder,
             encoder_weights_sha256=features.origin.weights_sha256,
             model_name=description.name,
@@ -248,6 +249,7 @@ class Ensemble:
             yield f"Only {count} {cells}: the method was made for about 500, and left out patients below {_FEW_CELLS}"
         if missing := [what for what, found, _ in self._encoder_settings(features) if found is None]:
             yield f"The feature file does not record its {', '.join(missing)}: it may not fit the model"
+        yield from features.origin.assumptions
         trained, found = self.description.field_of_view_um, _field_of_view(features)
         if trained is not None:
             if found is None:

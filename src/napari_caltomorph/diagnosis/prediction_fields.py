@@ -52,6 +52,7 @@ class PredictionFields(FrozenModel, arbitrary_types_allowed=True, protected_name
     # Version of `QUALITY_RULES`; files of the first one do not have it. None where the features do not say
     quality_rules: str | None = "1"
     field_of_view_um: float | None = None
+    assumed_export: str | None = None  # The export whose width that is; None where the files or the user state it
     # What predicted. `synthetic`: the model was trained on synthetic cells only.
     encoder: str | None
     encoder_weights_sha256: str | None

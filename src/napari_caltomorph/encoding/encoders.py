@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from napari_caltomorph.encoding import checkpoints
 from napari_caltomorph.errors import SmearUnreadable, WeightsMissing
 from napari_caltomorph.smear import Smear
+from napari_caltomorph.smear.pixel_size import known_export
 from napari_caltomorph.storage import StrPath, home
 
 if TYPE_CHECKING:
@@ -61,7 +62,10 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class AtScale:
-    """Gives a smear its width, where the user states one; it is sent to processes that read smears."""
+    """Gives a smear the width that the user states, its files state, or a known export has, in this order.
+
+    The last is an assumption, and made only for an encoder that needs it. It is sent to processes that read smears.
+    """
 
     encoder: str
     needed_um: float | None  # Width that the encoder takes, `Preprocessing.field_um`
@@ -69,15 +73,20 @@ class AtScale:
 
     def __call__(self, smear: Smear) -> Smear:
         """Return the smear; `SmearUnreadable` where its width is needed and unknown."""
+        if smear.assumed_export is not None:  # for another encoder, or before the user stated a width
+            smear = replace(smear, pixel_size_um=None, assumed_export=None)
         if self.stated_um is not None:
-            smear = replace(smear, pixel_size_um=self.stated_um / smear.canvas[1])
-        if smear.pixel_size_um is None and self.needed_um is not None:
-            raise SmearUnreadable(
-                f"{smear.path or smear.patient_id} does not say how wide its images are, and {self.encoder} takes "
-                f"their centre of {self.needed_um:g} micrometres: state the width in micrometres with "
-                "--field-of-view (in napari: Preferences), for example 45 for CellaVision, 25 for Metafer."
-            )
-        return smear
+            return replace(smear, pixel_size_um=self.stated_um / smear.canvas[1])
+        if smear.pixel_size_um is not None or self.needed_um is None:
+            return smear
+        if (export := known_export(smear.cells, smear.canvas)) is not None:
+            return replace(smear, pixel_size_um=export.width_um / smear.canvas[1], assumed_export=export.name)
+        height, width = smear.canvas
+        raise SmearUnreadable(
+            f"{smear.path or smear.patient_id} does not say how wide its images of {width} x {height} pixels are, and "
+            f"{self.encoder} takes their centre of {self.needed_um:g} micrometres: state the width in micrometres with "
+            "--field-of-view (in napari: Preferences), for example 45 for CellaVision, 25 for Metafer."
+        )
 
 
 @dataclass(frozen=True)

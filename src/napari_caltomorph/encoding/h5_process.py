@@ -50,12 +50,23 @@ class FeatureOrigin:
     smear_fingerprint: str | None = None  # `Smear.fingerprint`
     quality_rules: str | None = None  # Version of the rules that chose the cells
     field_of_view_um: float | None = None  # Width of a cell's image, in micrometres
+    assumed_export: str | None = None  # The export whose width that is; None where the files or the user state it
     library_version: str | None = None  # Of napari-caltomorph
 
     def matches(self, other: FeatureOrigin) -> bool:
-        """Whether both were made in the same way; the library's version may differ."""
+        """Whether both were made in the same way; what says how wide images are, and the version, may differ."""
         mine, others = asdict(self), asdict(other)
-        return all(mine[key] == others[key] for key in mine if key != "library_version")
+        return all(mine[key] == others[key] for key in mine if key not in ("assumed_export", "library_version"))
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What was assumed of the images, as sentences without their full stops; shown with every result."""
+        if self.assumed_export is None or self.field_of_view_um is None:
+            return ()
+        return (
+            f"Images assumed to be {self.field_of_view_um:g} µm wide, as {self.assumed_export} exports them; "
+            "--field-of-view (in napari: Preferences) states another width",
+        )
 
 
 UNKNOWN = FeatureOrigin()

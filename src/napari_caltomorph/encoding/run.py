@@ -128,6 +128,7 @@ def origin_of(smear: Smear, encoder: LoadedEncoder) -> FeatureOrigin:
         smear_fingerprint=smear.fingerprint,
         quality_rules=QUALITY_RULES,
         field_of_view_um=smear.field_of_view_um,
+        assumed_export=smear.assumed_export,
         library_version=library_version(),
     )
 

@@ -1,6 +1,14 @@
-"""How large a pixel of a TIFF is, from its OME, ImageJ or resolution tags. Nothing written there refuses an image."""
+"""How large a pixel is: from the OME, ImageJ or resolution tags of a TIFF, or from the form of a known export.
+
+Nothing written in tags refuses an image. A width by form is an assumption: it is used only where a width is needed and
+neither the files nor the user state it, and it is shown with the result.
+"""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import tifffile
 
@@ -14,6 +22,30 @@ _PLAUSIBLE_UM = (0.01, 2.0)
 _MICROMETRES = ("µm", "μm", "um", "micron", "microns", "\\u00B5m")
 _UM_PER_NAMED_UNIT = dict.fromkeys(_MICROMETRES, 1.0) | {"nm": 1e-3, "mm": 1e3, "cm": 1e4}
 _UM_PER_TAGGED_UNIT = {2: 25_400.0, 3: 10_000.0}
+
+
+@dataclass(frozen=True)
+class Export:
+    """Images of a device whose files do not state their width, which is always the same."""
+
+    name: str
+    width_um: float
+    canvas: tuple[int, int]  # Height and width, in pixels
+    file_name: str  # What the whole name of each of its files matches, in any case
+
+
+EXPORTS = (
+    # As the scanner names its cells, and as the AML-Hehr cohort renamed them
+    Export("Metafer", 25.0, (144, 144), r"(.*\.rgb|image_\d+)\.tiff?"),
+    Export("CellaVision", 45.0, (363, 360), r".*\.jpe?g"),
+)
+
+
+def known_export(cells: Iterable[str], canvas: tuple[int, int]) -> Export | None:
+    """Return the export that images of these names and this size have the form of."""
+    fitting = (one for one in EXPORTS if one.canvas == canvas)
+    names = [cell.rsplit("/", 1)[-1] for cell in cells]
+    return next((one for one in fitting if all(re.fullmatch(one.file_name, name, re.I) for name in names)), None)
 
 
 def pixel_size_um(tiff: tifffile.TiffFile) -> float | None:

@@ -65,7 +65,8 @@ class Smear:
     labels: tuple[str | None, ...]  # Cell types as the sub-folders say, one a cell
     source: CellSource = field(repr=False, compare=False)  # Where pixels come from
     canvas: tuple[int, int]  # Height and width, in pixels, of the canvas on which every cell is shown
-    pixel_size_um: float | None = None  # Micrometres a pixel, where the files say so
+    pixel_size_um: float | None = None  # Micrometres a pixel, where the files say so, or the user
+    assumed_export: str | None = None  # The `Export` whose pixel size is assumed, because the images have its form
     passed_over: tuple[str, ...] = ()  # Files and folders that are no cells, e.g. ``Thumbs.db``.
     slides: tuple[str, ...] = ()  # The slides whose cells are joined, named ``slide/cell``; none where it is one slide
     paths: tuple[Path, ...] = ()  # Of slides in several places, each of these

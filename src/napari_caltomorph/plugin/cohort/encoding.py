@@ -92,5 +92,5 @@ class CohortEncoding(QWidget):
         if failed := len(summary.failed):
             self.run.show_error(f'{done}, {failed} failed: see the table "Failed".')
         else:
-            self.run.show_message(f"{done}, none failed.")
+            self.run.show_message(". ".join([f"{done}, none failed", *summary.assumed]) + ".")
         self.encoded.emit(summary)
