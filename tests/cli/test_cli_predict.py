@@ -16,10 +16,12 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from napari_caltomorph.diagnosis import Prediction
+from napari_caltomorph.diagnosis import Prediction, read_description
+from napari_caltomorph.encoding import FeatureOrigin, Features
 from napari_caltomorph.errors import FeaturesRefused
 from napari_caltomorph.smear.trees import folders_in
 
@@ -120,6 +122,22 @@ def test_a_second_run_keeps_finished_patients_and_reports_them(run, patients, tm
     assert "p1: 6 cells" not in out
     assert "p2: 6 cells" in out
     assert (tmp_path / "results" / "predictions.csv").read_bytes() == before
+
+
+def test_features_are_predicted_without_the_encoder_and_without_images(run, dinobloom_model, tmp_path):
+    need = read_description(dinobloom_model).encoder
+    origin = FeatureOrigin(need.name, need.weights_sha256, need.preprocessing)
+    values = np.random.default_rng(0).normal(size=(2, 60, need.width)).astype(np.float32)
+    for name, bag in zip(("p1", "p2"), values, strict=True):
+        Features(name, bag, tuple(map(str, range(60))), origin).save(tmp_path / "features" / f"{name}.h5")
+    to_model = ("--model", dinobloom_model, "--out", tmp_path / "out")
+    code, out, err = run("predict", "--features", tmp_path / "features", *to_model)
+    assert (code, err) == (0, "")
+    assert out.count("60 cells of a feature file, without images") == 2
+    assert list(pd.read_csv(tmp_path / "out" / "predictions.csv")["patient_id"]) == ["p1", "p2"]
+    code, out, err = run("predict", *to_model)
+    assert code == 2
+    assert "--features" in err
 
 
 def test_each_finds_patients_below_their_diagnoses(run, patients, tmp_path):

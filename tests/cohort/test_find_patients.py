@@ -92,11 +92,21 @@ def test_a_folder_named_like_a_feature_file_is_a_patient(write_patients):
     assert paths(here) == {"p1.h5": here / "p1.h5", "p2": here / "p2"}
 
 
-def test_patients_with_features_only_are_reported(tmp_path):
-    Features("p1", np.zeros((2, 4), np.float32), ("a", "b"), FeatureOrigin()).save(tmp_path / "f" / "p1.h5")
-    pd.DataFrame({"patient_id": ["p1"], "diagnosis": ["AML"]}).to_csv(tmp_path / "f" / "table.csv", index=False)
-    with pytest.raises(CohortUnreadable, match="only features"):
-        find_patients(tmp_path / "f")
+@pytest.mark.parametrize("table", ["", "patient_id,diagnosis\np1,AML\np9,MDS\n"])
+def test_each_feature_file_is_a_patient_with_or_without_a_row(tmp_path, table):
+    for name in ("p1", "p2"):
+        Features(name, np.zeros((2, 4), np.float32), ("a", "b"), FeatureOrigin()).save(tmp_path / "f" / f"{name}.h5")
+    if table:
+        (tmp_path / "f" / "table.csv").write_text(table)
+    found = find_patients(tmp_path / "f")
+    problem = found.pop("p9").problem if table else "not on disk"
+    assert "not on disk" in problem
+    assert {name: one.features for name, one in found.items()} == {p: (tmp_path / "f" / f"{p}.h5",) for p in found}
+    assert list(found) == ["p1", "p2"]
+    assert found["p1"].facts == ({"diagnosis given": "AML"} if table else {})
+    assert named_patients([tmp_path / "f" / "p2.h5"]) == {"p2": found["p2"]}
+    with pytest.raises(SmearUnreadable, match=r"p2\.h5 .*no images"):
+        found["p2"].read()
 
 
 def test_patients_in_an_archive_are_those_of_the_folder_and_keep_their_labels(write_patients, tmp_path):

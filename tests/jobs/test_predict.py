@@ -7,15 +7,18 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from napari_caltomorph.cohort import FoundPatient
+from napari_caltomorph.cohort import FoundPatient, find_patients, named_patients
 from napari_caltomorph.csv_files import read_csv
 from napari_caltomorph.diagnosis import Prediction, PredictOptions, Predictor, find_model
-from napari_caltomorph.errors import DiskFull, ModelRefused, OutputRefused
+from napari_caltomorph.encoding import FeatureOrigin, Features
+from napari_caltomorph.errors import DiskFull, FeaturesRefused, ModelRefused, OutputRefused
 from napari_caltomorph.jobs import PatientProgress, predict_patients
 from napari_caltomorph.progress import Cancelled
 from napari_caltomorph.smear import check_smear, read_smear, smear_fingerprint
@@ -200,6 +203,57 @@ def test_features_that_were_kept_are_found_again_under_the_patients_name(predict
     features = predictor.features_of(result.prediction)
     assert (features.patient_id, features.cells) == ("patient 7", result.prediction.cells)
     assert predictor.ensemble.predict(features).patient_id == "patient 7"
+
+
+@pytest.fixture(scope="module")
+def encoded(predictor, drawn, tmp_path_factory):
+    """The prediction of p1 from its images, and the folder of its features."""
+    smear, prediction = predictor.predict(read_smear(drawn / "p1"))
+    folder = tmp_path_factory.mktemp("features")
+    predictor.features_of(prediction, smear).save(folder / "p1.h5")
+    return prediction, folder
+
+
+def test_features_give_the_prediction_of_their_images(encoded, tmp_path):
+    expected, folder = encoded
+    predictor = Predictor(PredictOptions(model="demo", device="cpu"))
+    results = predict_patients(find_patients(folder), tmp_path, predictor, report=True)
+    found = results[0].prediction
+    same = ("smear_fingerprint", "cells", "probabilities", "hemoglobin", "attention", "alone", "prevalence")
+    assert all(np.array_equal(getattr(found, name), getattr(expected, name)) for name in same)
+    assert "encoder" not in vars(predictor)
+    assert found.feature_files == (folder / "p1.h5",)
+    assert "No thumbnails. p1 was predicted from features (p1.h5)" in results[0].report.read_text()
+    assert outcomes(predict_patients(find_patients(folder), tmp_path, predictor)) == ["kept"]
+    features = predictor.features_of(found)
+    assert np.array_equal(features.values, Features.load(folder / "p1.h5").values)
+
+
+def test_features_without_a_record_are_known_by_their_content(encoded, predictor, tmp_path):
+    features = Features.load(encoded[1] / "p1.h5")
+    bag, out = tmp_path / "features" / "p1.h5", tmp_path / "out"
+    anonymous = replace(features, origin=FeatureOrigin())
+    for scale, outcome in ((1, "done"), (1, "kept"), (2, "done")):
+        replace(anonymous, values=scale * features.values).save(bag)
+        [result] = predict_patients(named_patients([bag]), out, predictor)
+        assert outcomes([result]) == [outcome]
+    anonymous.save(bag)
+    with pytest.raises(FeaturesRefused, match=r"p1\.h5 has changed"):
+        predictor.features_of(result.prediction)
+
+
+def test_features_of_another_encoder_are_refused_also_where_its_smear_was_predicted(encoded, predictor, tmp_path):
+    features = Features.load(encoded[1] / "p1.h5")
+    [result] = predict_patients(find_patients(encoded[1]), tmp_path / "out", predictor)
+    narrow = replace(features, values=features.values[:, 1:])
+    others = {
+        "encoder weights": replace(features, origin=replace(features.origin, weights_sha256="0" * 64)),
+        "127 wide": replace(narrow, origin=FeatureOrigin()),
+    }
+    for words, other in others.items():
+        other.save(tmp_path / "p1.h5")
+        [result] = predict_patients(named_patients([tmp_path / "p1.h5"]), tmp_path / "out", predictor)
+        assert words in result.problem
 
 
 def test_no_id_ends_a_run_and_each_is_found_again(predictor, patients, tmp_path):

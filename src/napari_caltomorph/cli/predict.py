@@ -40,7 +40,7 @@ _BAR_WIDTH = 32
 
 app = App(
     name="predict",
-    usage="Usage: caltomorph predict SMEAR... --model MODEL --out DIR [OPTIONS]",
+    usage="Usage: caltomorph predict SMEAR... | --features DIR --model MODEL --out DIR [OPTIONS]",
     help_epilogue=f"""One patient:
 
     caltomorph predict smear_a --model demo --out results
@@ -48,6 +48,12 @@ app = App(
 Every patient folder in a folder, with a model of your own:
 
     caltomorph predict cohort --each --model my_model --out results
+
+Cells that were encoded before, without their images: one patient, or all of
+a folder of feature files:
+
+    caltomorph predict P1.h5 --model my_model --out results
+    caltomorph predict --features features --model my_model --out results
 
 The folder "results" then contains predictions.csv (one row a patient),
 cells.csv (one row a cell, most attended first) and prediction.json
@@ -62,9 +68,10 @@ prediction.json: one page of results, one of their basis, to be printed.
 
 @app.default
 def predict(
-    smears: Smears,
+    smears: Smears = (),
     /,
     *,
+    features: Path | None = None,
     model: Annotated[str, Parameter(help=PredictOptions.model_fields["model"].description)],
     out: ResultFolder,
     each: bool = False,
@@ -77,6 +84,8 @@ def predict(
 
     Parameters
     ----------
+    features
+        A folder of feature files, each a patient; instead of SMEAR. Cells then have no images.
     each
         SMEAR holds many patients: every folder in it is one, also below folders of diagnoses; or it is a zip archive of
         such a folder, or a table or a cohort.json that names them.
@@ -89,12 +98,15 @@ def predict(
     """
     if probe is not None and not report:
         return fail("--probe counts cells for the report: add --report, or use `caltomorph differential`.", code=2)
+    if bool(smears) == (features is not None):
+        return fail("Name what to predict: smears or feature files, or --features with a folder of them.", code=2)
     options = PredictOptions(model=model, **chosen.model_dump())
     refuse_unwritable(out)
     diagnosis.read_description(diagnosis.find_model(model)).prevalence_at(options.prevalence)
     cell_types = None if probe is None else differential.Probe.load(probe)
-    if each:
-        found = [patient for path in smears for patient in cohort.find_patients(path, slides=slides).items()]
+    if each or features is not None:
+        places = smears if features is None else [features]
+        found = [patient for path in places for patient in cohort.find_patients(path, slides=slides).items()]
     else:
         found = list(cohort.named_patients(smears, slides=slides).items())
         say_if_joined(smears, [name for name, _ in found])
@@ -195,6 +207,7 @@ def show_known(prediction: Prediction, file: Path | None) -> None:
 
 def _bag(prediction: Prediction) -> str:
     text = f"{prediction.patient_id}: {len(prediction.cells)} cells"
+    text += " of a feature file, without images" if prediction.feature_files else ""
     if prediction.left_out:
         counts = Counter(cell.reason for cell in prediction.left_out).most_common()
         reasons = ", ".join(f"{count} {reason}" for reason, count in counts)

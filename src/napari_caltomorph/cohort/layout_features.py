@@ -45,6 +45,28 @@ def recognises_features(path: Path) -> bool:
 
 def read_features(path: Path, options: CohortOptions) -> LayoutResult:
     """Read names; raises `CohortUnreadable` where there is no bag, bags have no label, or are of several encoders."""
+    found, folder = find_bags(path)
+    is_labelled = folder is None
+    table = find_table(path, options)
+    if table is not None:
+        joined = join(found, table, options, labels_from_table=not is_labelled)
+        if folder not in (None, path):
+            joined.notes.append(f"Features were read from the folder {folder.relative_to(path)}.")
+        return joined
+    if not is_labelled:
+        raise CohortUnreadable(
+            f"{path}: {counted(len(found), 'bag')} without labels; name a table with --table. "
+            f"{unread_tables(path)}".strip()
+        )
+    refuse_column_options(path, options)
+    return LayoutResult(found)
+
+
+def find_bags(path: Path) -> tuple[pd.DataFrame, Path | None]:
+    """Return the bags in a folder, as a table of patients, and the one folder that they are in.
+
+    None where they are in folders of labels. Raises `CohortUnreadable` where there is none, or it is not clear which.
+    """
     folders = _unlabelled(path)
     if len(folders) > 1:
         names = ", ".join(str(folder.relative_to(path)) for folder in folders[:4])
@@ -62,19 +84,7 @@ def read_features(path: Path, options: CohortOptions) -> LayoutResult:
             "features": [printable(str(bag)) for _, bag in bags],
         }
     )
-    table = find_table(path, options)
-    if table is not None:
-        joined = join(found, table, options, labels_from_table=not is_labelled)
-        if not is_labelled and folders != [path]:
-            joined.notes.append(f"Features were read from the folder {folders[0].relative_to(path)}.")
-        return joined
-    if not is_labelled:
-        raise CohortUnreadable(
-            f"{path}: {counted(len(bags), 'bag')} without labels; name a table with --table. "
-            f"{unread_tables(path)}".strip()
-        )
-    refuse_column_options(path, options)
-    return LayoutResult(found)
+    return found, None if is_labelled else folders[0]
 
 
 def check_features(found: LayoutResult, *, progress: OnProgress = ignore) -> LayoutResult:

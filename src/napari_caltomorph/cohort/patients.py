@@ -6,22 +6,25 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
 from napari_caltomorph.cohort.cohort import Cohort, with_types
 from napari_caltomorph.cohort.find_folders import find_folders
+from napari_caltomorph.cohort.layout_features import find_bags
 from napari_caltomorph.cohort.layout_folders import LayoutResult
-from napari_caltomorph.cohort.layouts import find_layout
+from napari_caltomorph.cohort.layouts import Layout, find_layout
 from napari_caltomorph.cohort.options import CohortOptions
 from napari_caltomorph.cohort.table_file import find_table
 from napari_caltomorph.diagnosis.prediction_files import folder_name, refuse_repeated_ids
+from napari_caltomorph.encoding.h5_reader import is_feature_file
 from napari_caltomorph.errors import CohortUnreadable, SmearUnreadable, printable
 from napari_caltomorph.smear import Candidate, Smear, find_candidates, open_place, patient_id, read_smear
 from napari_caltomorph.smear.images import is_image
 from napari_caltomorph.smear.slides import are_slides
-from napari_caltomorph.storage import StrPath, paths_of, place_of
+from napari_caltomorph.storage import StrPath, path_of, paths_of, place_of
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,14 @@ class FoundPatient:
     # Where the cells are, as `open_place` takes it, if all of them are known to be one patient's
     place: str | None = None
     problem: str = ""  # Why there are no cells; empty where there are
+    features: tuple[Path, ...] = ()  # The feature files, one a slide, of a patient without images
 
     def read(self) -> Smear:
-        """Open the cells; `SmearUnreadable` where that is not possible."""
+        """Open the images of the cells; `SmearUnreadable` where that is not possible."""
         if self.problem:
             raise SmearUnreadable(self.problem)
+        if self.features:
+            raise SmearUnreadable(f"{self.path} contains features and no images; name the folder of its images.")
         return read_smear(self.path) if self.place is None else open_place(self.place)
 
 
@@ -50,15 +56,15 @@ def find_patients(place: StrPath, *, slides: bool = False) -> dict[str, FoundPat
     Parameters
     ----------
     place : str or Path
-        A folder in which each folder, archive or stack is one patient, also below folders of diagnoses; a table; a
-        directory of another known layout; or a saved ``cohort.json``.
+        A folder in which each folder, archive or stack is one patient, also below folders of diagnoses; a folder of
+        feature files; a table; a directory of another known layout; or a saved ``cohort.json``.
     slides : bool
         Each folder in `place` is known to be one patient, and the folders in it are slides.
 
     Raises
     ------
     CohortUnreadable
-        There is no patient with images, or it is one patient's smear.
+        There is no patient with images or features, or it is one patient's smear.
     OutputRefused
         Two patients have one id.
     """
@@ -75,6 +81,8 @@ def find_patients(place: StrPath, *, slides: bool = False) -> dict[str, FoundPat
         raise CohortUnreadable(
             f"{place} is one patient's smear; name the folder above it, or predict it by itself (without --each)."
         ) from error
+    if layout.name == "features":
+        return _in_feature_folder(place, layout)
     if layout.name != "folders":
         return _in_table(layout.find(place, CohortOptions()), place)
     patients = _in_folders(_candidates(place))
@@ -89,7 +97,9 @@ def find_patients(place: StrPath, *, slides: bool = False) -> dict[str, FoundPat
 
 
 def named_patients(places: Sequence[StrPath], *, slides: bool = False) -> dict[str, FoundPatient]:
-    """Return the patient of each folder, archive, stack or image, by id; all images of one folder are one patient.
+    """Return the patient of each folder, archive, stack, image or feature file, by id.
+
+    All images of one folder are one patient.
 
     A shell makes many images of ``P01/*.tif``.
 
@@ -109,8 +119,11 @@ def named_patients(places: Sequence[StrPath], *, slides: bool = False) -> dict[s
     paths = list(dict.fromkeys(map(Path, places)))
     if len(paths) > 1 and (images := [path for path in paths if _is_one_cell(path)]):
         paths = [_folder_of(images, paths)]
-    refuse_repeated_ids([patient_id(path) for path in paths])
-    return {patient_id(path): FoundPatient(path, place=place_of([path]) if slides else None) for path in paths}
+    names = [printable(path.stem) if _is_bag(path) else patient_id(path) for path in paths]
+    refuse_repeated_ids(names)
+    whole = {path: place_of([path]) if slides else None for path in paths}
+    found = [_of_bags([path]) if _is_bag(path) else FoundPatient(path, place=whole[path]) for path in paths]
+    return dict(zip(names, found, strict=True))
 
 
 def _candidates(place: Path) -> list[Candidate]:
@@ -139,21 +152,35 @@ def _in_folders(found: Iterable[Candidate]) -> dict[str, FoundPatient]:
 
 def _in_table(found: LayoutResult, place: Path) -> dict[str, FoundPatient]:
     table = with_types(found.table)
-    if table["path"].isna().all():
-        raise CohortUnreadable(
-            f"{place}: its {len(table)} patients have no images, only features; predict needs cells."
-        )
     patients, problems = dict[str, FoundPatient](), dict[str, str]()
     labels = table.groupby("patient_id")["raw_label"].transform(lambda one: one.nunique(dropna=False))
     for row, count in zip(table.to_dict("records"), labels, strict=True):
-        name, where = str(row["patient_id"]), row["path"]
+        name, where, bags = str(row["patient_id"]), row["path"], row["features"]
         if count > 1:
             problems[name] = "it has rows with different diagnoses, as two patients have"
+        elif pd.isna(where) and pd.isna(bags):
+            problems[name] = "it has neither images nor features"
         elif pd.isna(where):
-            problems[name] = "it has no images; predict needs cells"
+            patients.setdefault(name, _of_bags(paths_of(bags), _facts(row)))
         else:
             patients.setdefault(name, FoundPatient(paths_of(where)[0], _facts(row), str(where)))
     return _with_problems(patients, problems | {patient: reason for patient, _, _, reason in found.left_out}, place)
+
+
+def _in_feature_folder(place: Path, layout: Layout) -> dict[str, FoundPatient]:
+    """Return each bag as a patient, or joined with others as a table says; those without a row are patients too."""
+    bags, _ = find_bags(place)
+    refuse_repeated_ids(bags["patient_id"])
+    alone = {name: _of_bags([path_of(bag)]) for name, bag in zip(bags["patient_id"], bags["features"], strict=True)}
+    try:
+        found = _in_table(layout.find(place, CohortOptions()), place)
+    except CohortUnreadable:  # no labels: a cohort needs them, a prediction does not
+        return alone
+    return {name: alone.get(name, one) if one.problem else one for name, one in found.items()}
+
+
+def _of_bags(paths: Sequence[Path], facts: Mapping[str, str] = MappingProxyType({})) -> FoundPatient:
+    return FoundPatient(paths[0], facts, features=tuple(paths))
 
 
 def _with_problems(
@@ -177,6 +204,10 @@ def _facts(row: Mapping[Any, Any]) -> dict[str, str]:
         "hemoglobin_g_dl": ("hemoglobin measured", "{:.1f} g/dl"),
     }
     return {name: form.format(row[column]) for column, (name, form) in shown.items() if not pd.isna(row[column])}
+
+
+def _is_bag(path: Path) -> bool:
+    return is_feature_file(path.name) and not path.is_dir()
 
 
 def _is_smear(place: Path) -> bool:

@@ -14,7 +14,7 @@ from napari_caltomorph.diagnosis.prediction import Prediction
 from napari_caltomorph.diagnosis.prediction_fields import LeftOutCell
 from napari_caltomorph.diagnosis.prevalence import Prevalence
 from napari_caltomorph.encoding.device import find_device
-from napari_caltomorph.encoding.features import Features
+from napari_caltomorph.encoding.features import Features, load_bag
 from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder
 from napari_caltomorph.encoding.options import EncodeOptions
 from napari_caltomorph.encoding.run import grade_and_encode, kept_features
@@ -132,10 +132,37 @@ class Predictor:
             }
         )
 
+    def predict_bag(self, features: Features, place: str | None = None, *, progress: OnProgress = ignore) -> Prediction:
+        """Diagnose cells that were encoded before, without their images; the encoder is not needed.
+
+        Parameters
+        ----------
+        features : Features
+            (N, D) by the encoder of the model.
+        place : str, optional
+            Their feature files (`storage.place_of`), from which `features_of` reads them again.
+        progress : callable
+            See `OnProgress`.
+
+        Returns
+        -------
+        Prediction
+            Of all N cells.
+
+        Raises
+        ------
+        CaltomorphError
+            The features are of another encoder, the model is damaged, ...; the message names the fix.
+        """
+        progress(Progress("Loading the model", 0, 1, "models"))
+        prevalence, ensemble = self.prevalence, self.ensemble
+        found = {"prevalence": prevalence, "smear_path": place, "smear_fingerprint": features.fingerprint}
+        return ensemble.predict(features, progress=progress).model_copy(update=found)
+
     def features_of(
         self, prediction: Prediction, smear: Smear | None = None, *, progress: OnProgress = ignore
     ) -> Features:
-        """Return the features of a prediction: from the cache, or encoded again.
+        """Return the features of a prediction: from its feature files or the cache, or encoded again.
 
         Parameters
         ----------
@@ -154,8 +181,15 @@ class Predictor:
         Raises
         ------
         FeaturesRefused
-            They are not in the cache, and the images are missing or have changed.
+            They are not in the cache, and the images are missing or have changed; or the feature files have.
         """
+        if files := prediction.feature_files:
+            bag = load_bag(files, waiting=lambda: progress(Progress("Reading features", 0, 1, "patients")))
+            if bag.fingerprint != prediction.smear_fingerprint or not set(prediction.cells) <= set(bag.cells):
+                raise FeaturesRefused(
+                    f"{files[0]} has changed since {prediction.patient_id} was predicted; predict again."
+                )
+            return replace(bag.of_cells(prediction.cells), patient_id=prediction.patient_id)
         weights, fingerprint = prediction.encoder_weights_sha256, prediction.smear_fingerprint
         if weights is not None and fingerprint is not None:
             for kept in kept_features(_cache(), weights, fingerprint):

@@ -12,9 +12,10 @@ from pydantic import model_validator
 from napari_caltomorph.diagnosis.domain import WITHDRAWN
 from napari_caltomorph.diagnosis.prediction_numbers import PredictionNumbers
 from napari_caltomorph.diagnosis.prevalence import UNKNOWN
+from napari_caltomorph.encoding.h5_reader import is_feature_file
 from napari_caltomorph.errors import ModelRefused, PredictionUnreadable
 from napari_caltomorph.reading import read_as
-from napari_caltomorph.storage import StrPath, replacing
+from napari_caltomorph.storage import StrPath, paths_of, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +68,12 @@ class Prediction(PredictionNumbers):
         prevalence = None if self.prevalence is None else self.prevalence.at(stated)
         original = None if self.original is None else self.original.at_prevalence(stated)
         return self.model_copy(update={"prevalence": prevalence, "original": original})
+
+    @property
+    def feature_files(self) -> tuple[Path, ...]:
+        """The feature files that it was made of, without images; none where it was made of a smear."""
+        paths = () if self.smear_path is None else tuple(paths_of(self.smear_path))
+        return paths if all(is_feature_file(path.name) and not path.is_dir() for path in paths) else ()
 
     @property
     def calibration_in_words(self) -> str:

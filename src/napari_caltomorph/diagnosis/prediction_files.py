@@ -135,6 +135,11 @@ def find_smear(prediction: Prediction) -> Smear:
 
     Raises `SmearUnreadable` where it was not read from disk, or is missing; the message names the place.
     """
+    if files := prediction.feature_files:
+        raise SmearUnreadable(
+            f"{prediction.patient_id} was predicted from features ({files[0].name}), which have no images; to see its "
+            "cells, predict their images."
+        )
     if prediction.smear_path is None:
         raise SmearUnreadable(f"{prediction.patient_id} was predicted from a layer; its images are not on disk.")
     smear = open_place(prediction.smear_path)

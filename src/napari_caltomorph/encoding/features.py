@@ -47,6 +47,11 @@ class Features:
     def __len__(self) -> int:
         return len(self.values)
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the smear that was encoded; of numbers and names, where a file from elsewhere does not say."""
+        return self.origin.smear_fingerprint or self._content_sha256()
+
     def of_cells(self, cells: Sequence[str]) -> Features:
         """Return the features of some of the cells, in this order; `KeyError` where there is none of such a name."""
         rows = {cell: row for row, cell in enumerate(self.cells)}

@@ -17,6 +17,7 @@ from napari_caltomorph.cohort import FoundPatient
 from napari_caltomorph.diagnosis import ModelDescription, Prediction
 from napari_caltomorph.diagnosis.prediction_files import prediction_file, refuse_repeated_ids, save_tables
 from napari_caltomorph.differential import Probe
+from napari_caltomorph.encoding.features import load_bag
 from napari_caltomorph.errors import (
     CaltomorphError,
     DiskFull,
@@ -26,8 +27,8 @@ from napari_caltomorph.errors import (
     SmearUnreadable,
 )
 from napari_caltomorph.progress import OnProgress, Progress, ignore
-from napari_caltomorph.smear import QUALITY_RULES, Smear, smear_fingerprint
-from napari_caltomorph.storage import StrPath, only_run, raise_if_of_all
+from napari_caltomorph.smear import QUALITY_RULES, smear_fingerprint
+from napari_caltomorph.storage import StrPath, only_run, place_of, raise_if_of_all
 
 if TYPE_CHECKING:
     from napari_caltomorph.diagnosis import Predictor
@@ -141,11 +142,11 @@ def _predict_one(
     path = found.path
     progress(Progress("Reading", 0, 1, "smears"))
     try:
-        smear = replace(found.read(), patient_id=patient)
-        cached = _cached(file, smear, predictor.description, progress)
-        prediction = cached or predictor.predict(smear, progress=progress)[1]
-        # The images may be elsewhere by now, and another prevalence may be stated.
-        prediction = prediction.model_copy(update={"smear_path": smear.place})
+        opened = (_bag if found.features else _smear)(patient, found, predictor, progress)
+        cached = _cached(file, patient, opened, predictor.description)
+        prediction = cached or opened.predict()
+        # The cells may be elsewhere by now, and another prevalence may be stated.
+        prediction = prediction.model_copy(update={"smear_path": opened.place})
         prediction = prediction.at_prevalence(predictor.options.prevalence)
         if prediction != cached:
             prediction.save(file)
@@ -164,6 +165,33 @@ def _predict_one(
     return PatientResult(patient, path, prediction, file, is_cached=cached is not None)
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """The cells of a patient, as images or encoded before."""
+
+    place: str | None
+    quality_rules: str | None
+    weights_sha256: str | None  # Of the encoder
+    fingerprint: Callable[[], str]
+    predict: Callable[[], Prediction]
+
+
+def _smear(patient: str, found: FoundPatient, predictor: Predictor, progress: OnProgress) -> _Opened:
+    smear = replace(found.read(), patient_id=patient)
+    fingerprint = partial(smear_fingerprint, smear, progress=progress)
+    weights = predictor.description.encoder.weights_sha256
+    predict = partial(predictor.predict, smear, progress=progress)
+    return _Opened(smear.place, QUALITY_RULES, weights, fingerprint, lambda: predict()[1])
+
+
+def _bag(patient: str, found: FoundPatient, predictor: Predictor, progress: OnProgress) -> _Opened:
+    waiting = partial(progress, Progress("Reading", 0, 1, "feature files"))
+    bag = replace(load_bag(found.features, waiting=waiting), patient_id=patient)
+    place = place_of(path.absolute() for path in found.features)
+    predict = partial(predictor.predict_bag, bag, place, progress=progress)
+    return _Opened(place, bag.origin.quality_rules, bag.origin.weights_sha256, lambda: bag.fingerprint, predict)
+
+
 def _if_still_there(result: PatientResult) -> PatientResult:
     """Return the result of a patient, or a failure where its files were deleted during the run."""
     if missing := [file for file in (result.file, result.report) if file is not None and not file.is_file()]:
@@ -172,7 +200,7 @@ def _if_still_there(result: PatientResult) -> PatientResult:
     return result
 
 
-def _cached(file: Path, smear: Smear, model: ModelDescription, progress: OnProgress) -> Prediction | None:
+def _cached(file: Path, patient: str, opened: _Opened, model: ModelDescription) -> Prediction | None:
     """Return the prediction in a file, if predicting again would give the same.
 
     Raises `OutputRefused` where it would not, and cells of the patient were left out by hand: that choice is kept.
@@ -184,10 +212,11 @@ def _cached(file: Path, smear: Smear, model: ModelDescription, progress: OnProgr
     except PredictionUnreadable:
         return None
     holds_at = found.at_prevalence(None).prevalence
-    was = found.model_fingerprint, found.threshold, holds_at, found.library_version, found.quality_rules
-    now = model.fingerprint, model.threshold, model.prevalence, library_version(), QUALITY_RULES
-    is_same = was == now and found.patient_id == smear.patient_id
-    if is_same and found.smear_fingerprint == smear_fingerprint(smear, progress=progress):
+    cells = found.quality_rules, found.encoder_weights_sha256
+    was = found.model_fingerprint, found.threshold, holds_at, found.library_version, *cells
+    cells = opened.quality_rules, opened.weights_sha256
+    now = model.fingerprint, model.threshold, model.prevalence, library_version(), *cells
+    if was == now and found.patient_id == patient and found.smear_fingerprint == opened.fingerprint():
         return found
     if any(one.by == "user" for one in found.left_out):
         raise OutputRefused(

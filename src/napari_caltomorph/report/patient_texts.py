@@ -142,7 +142,10 @@ def _provenance(prediction: Prediction) -> list[tuple[str, str]]:
     trained = " It was trained on synthetic cells only and has seen no real blood." if prediction.synthetic else ""
     return [
         ("patient", short(prediction.patient_id, 100)),
-        ("images", short(prediction.smear_path or "a layer, not on disk", 180)),
+        (
+            "features" if prediction.feature_files else "images",
+            short(prediction.smear_path or "a layer, not on disk", 180),
+        ),
         ("smear fingerprint", prediction.smear_fingerprint or "unknown"),
         ("model", f"{short(prediction.model_name, 60)}, {members} member{'s' * (members != 1)}.{trained}"),
         ("model fingerprint", prediction.model_fingerprint),

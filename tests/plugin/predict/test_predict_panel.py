@@ -12,7 +12,7 @@ import pytest
 import torch
 from napari.layers import Points
 from pytestqt.qtbot import QtBot
-from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, predict
+from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, Predicted, predict
 from tests.plugin.gui import click, dock_of, wait
 
 from napari_caltomorph.diagnosis import installed_models
@@ -164,6 +164,20 @@ def test_a_saved_prediction_without_its_smear_shows_its_numbers_and_a_note(
     wait(qtbot, panel.run)
     assert "cannot be shown" in panel.run.text
     assert panel.results.prediction.patient_id == "patient_7"
+    assert not viewer.layers
+    panel.choose_cell(0)
+
+
+def test_a_feature_file_shows_its_numbers_and_that_there_are_no_images(
+    open_panel: OpenPanel, qtbot: QtBot, predicted: Predicted, tmp_path: Path
+) -> None:
+    smear, prediction, predictor = predicted
+    predictor.features_of(prediction, smear).save(tmp_path / "patient_7.h5")
+    viewer, panel = open_panel()
+    panel.smears.bag_chosen.emit(str(tmp_path / "patient_7.h5"))
+    wait(qtbot, panel.run)
+    assert "patient_7.h5 contains features and no images" in panel.run.text
+    assert np.array_equal(panel.results.prediction.probabilities, prediction.probabilities)
     assert not viewer.layers
     panel.choose_cell(0)
 

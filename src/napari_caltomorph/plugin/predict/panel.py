@@ -12,7 +12,7 @@ from napari.layers import Image
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QCheckBox, QPushButton, QWidget
 
-from napari_caltomorph.diagnosis import Prediction
+from napari_caltomorph.diagnosis import Prediction, PredictOptions
 from napari_caltomorph.diagnosis.prediction_files import find_smear
 from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.errors import SmearUnreadable
@@ -28,10 +28,10 @@ from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
 from napari_caltomorph.plugin.widgets.parts import WARNING, column_of, line, row_of, scroll_area
 from napari_caltomorph.plugin.widgets.smear_chooser import SmearChooser
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
-from napari_caltomorph.progress import OnProgress
+from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.smear import Smear, check_smear
-from napari_caltomorph.storage import StrPath
+from napari_caltomorph.storage import StrPath, place_of
 
 if TYPE_CHECKING:
     from napari_caltomorph.diagnosis import Predictor
@@ -67,6 +67,7 @@ class PredictPanel(DockPanel):
         self.run.failed.connect(self._forget_predictor)
         self.smears.problem.connect(self.run.show_error)
         self.smears.prediction_chosen.connect(self.open_prediction)
+        self.smears.bag_chosen.connect(self.predict_bag)
         self.models = ModelChooser()
         self.smears.changed.connect(self._show_mismatch)
         self.models.changed.connect(self._show_mismatch)
@@ -87,12 +88,7 @@ class PredictPanel(DockPanel):
         self.smears.stop_checking()
 
         def work(progress: OnProgress) -> _Predicted:
-            load_torch(progress)
-            from napari_caltomorph.diagnosis import Predictor
-
-            predictor = self._predictor
-            if predictor is None or predictor.options != options:
-                predictor = Predictor(options)
+            predictor = self._predictor_of(options, progress)
             graded, prediction = predictor.predict(smear, progress=progress)
             self._predictor = predictor
             pictures = read_pictures(graded, ranked_order(graded, prediction), progress=progress)
@@ -101,6 +97,23 @@ class PredictPanel(DockPanel):
             return _Predicted(prediction, graded, pictures, predictor, problem)
 
         self.run.start(work, partial(self._show_result, layer))
+
+    @shows_errors
+    def predict_bag(self, path: StrPath) -> None:
+        """Predict cells that were encoded before: a feature file. It has no images, so there are no layers."""
+        file, options = Path(path).absolute(), self.models.options()
+
+        def work(progress: OnProgress) -> _Predicted:
+            predictor = self._predictor_of(options, progress)
+            from napari_caltomorph.encoding.features import load_bag
+
+            bag = load_bag([file], waiting=lambda: progress(Progress("Reading", 0, 1, "feature files")))
+            prediction = predictor.predict_bag(bag, place_of([file]), progress=progress)
+            self._predictor = predictor
+            problem = f"The cells cannot be shown: {file.name} contains features and no images."
+            return _Predicted(prediction, predictor=predictor, problem=problem)
+
+        self.run.start(work, partial(self._show_result, None))
 
     def open_prediction(self, path: StrPath) -> None:
         """Show a saved prediction, with its layers if its smear still exists."""
@@ -226,6 +239,14 @@ class PredictPanel(DockPanel):
     def _forget_predictor(self) -> None:
         """Release the models: a device that ran out of memory needs it back."""
         self._predictor = None
+
+    def _predictor_of(self, options: PredictOptions, progress: OnProgress) -> Predictor:
+        """Return the predictor of these options, the one of before where it is; it imports torch."""
+        load_torch(progress)
+        from napari_caltomorph.diagnosis import Predictor
+
+        known = self._predictor
+        return known if known is not None and known.options == options else Predictor(options)
 
     def _on_as_stack(self, is_on: bool) -> None:
         if self._gallery is not None:

@@ -32,6 +32,7 @@ from napari_caltomorph.smear import Reason, Smear, check_smear, read_smear, smea
 from napari_caltomorph.storage import StrPath
 
 _SMEARS, _PREDICTIONS = "Smears (*.zip *.tif *.tiff *.btf *.TIF *.TIFF *.BTF)", "Predictions (*prediction.json)"
+_BAGS = "Feature files (*.h5 *.hdf5)"
 _THUMBNAIL = 72
 # napari's theme draws the frame of a tick in a table almost as dark as the table.
 _TICKS = """
@@ -139,12 +140,13 @@ class SmearChooser(QWidget):
     """A row to choose a smear.
 
     `changed`: another smear is chosen, or other cells of it. `problem` carries a sentence for the user (empty when
-    there is none), `prediction_chosen` the path of a saved prediction to open.
+    there is none), `prediction_chosen` the path of a saved prediction to open, `bag_chosen` that of a feature file.
     """
 
     changed = Signal()
     problem = Signal(str)
     prediction_chosen = Signal(str)
+    bag_chosen = Signal(str)
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -156,7 +158,13 @@ class SmearChooser(QWidget):
         folder = when_chosen(self.open, choose_folder, self, title)
         file = when_chosen(self.open, choose_file, self, title, _SMEARS)
         saved = when_chosen(self._emit_prediction, choose_file, self, "Saved prediction", _PREDICTIONS)
-        actions = {"Folder of cells...": folder, "Zip archive or TIFF stack...": file, "Saved prediction...": saved}
+        bag = when_chosen(self._emit_bag, choose_file, self, "One patient's features", _BAGS)
+        actions = {
+            "Folder of cells...": folder,
+            "Zip archive or TIFF stack...": file,
+            "Feature file, without images...": bag,
+            "Saved prediction...": saved,
+        }
         opener = menu_button("Open", actions)
         self._about = line()
         self._about.linkActivated.connect(lambda _: self._show_left_out())
@@ -272,6 +280,9 @@ class SmearChooser(QWidget):
 
     def _emit_prediction(self, path: Path) -> None:
         self.prediction_chosen.emit(str(path))
+
+    def _emit_bag(self, path: Path) -> None:
+        self.bag_chosen.emit(str(path))
 
     def _show_left_out(self) -> None:
         smear, layer = self.smear(), self.layer
