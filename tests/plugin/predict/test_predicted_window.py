@@ -116,7 +116,9 @@ def a_theme_recolours_ranks_and_figures(viewer: Viewer, panel: PredictPanel, qtb
 
 
 def cells_are_scrolled_one_at_a_time(viewer: Viewer, panel: PredictPanel, prediction: Prediction) -> None:
+    panel.choose_cell(7)
     panel.as_stack.setChecked(True)
+    assert viewer.dims.current_step[0] == 7
     stack = viewer.layers["patient_7 cells by rank"]
     assert stack.data.shape == (CELLS, 144, 144, 3)
     viewer.dims.set_point(0, 5)

@@ -115,8 +115,9 @@ class Gallery(QObject):
         if on:
             name = f"{self.inspection.prediction.patient_id} cells by rank"
             options = stack_options(self._smear, "rank", self.image.metadata)
+            current = self.inspection.cells.current
             self.stack = self.viewer.add_image(self._stack(), name=name, **options)
-            self.viewer.dims.set_point(0, 0)
+            self.viewer.dims.set_point(0, 0 if current is None else self.inspection.cells.position(current) or 0)
         else:
             if self.has_stack:
                 self.viewer.layers.remove(self.stack)
