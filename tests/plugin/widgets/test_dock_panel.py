@@ -55,6 +55,16 @@ def test_each_panel_fills_its_dock_and_ends_with_the_research_use_line(open_widg
         assert last.geometry().bottom() >= panel.height() - 20
 
 
+def test_panels_opened_from_the_menu_are_tabs(open_widget: OpenWidget, qtbot: QtBot) -> None:
+    viewer, panel = open_widget("Open cohort")
+    height = panel.height()
+    for name in ("Train ensemble", "Predict patients"):
+        dock, other = viewer.window.add_plugin_dock_widget("napari-caltomorph", name)
+        qtbot.waitUntil(lambda dock=dock: len(dock.parentWidget().tabifiedDockWidgets(dock)) > 0)
+        qtbot.waitUntil(lambda other=other: other.isVisible() and other.height() > height - 60)
+        other.unbind()
+
+
 def test_a_panel_that_is_shown_starts_to_import_torch(
     open_widget: OpenWidget, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:

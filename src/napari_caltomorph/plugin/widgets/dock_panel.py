@@ -7,7 +7,7 @@ from typing import Any
 
 import napari
 from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtWidgets import QDockWidget, QLayout, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDockWidget, QLayout, QMainWindow, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.encoding.torch_loading import start_loading_torch
@@ -37,6 +37,7 @@ class DockPanel(QWidget):
         super().__init__()
         self._viewer = viewer
         self._is_bound = False
+        self._is_placed = False
         self._drawn = QTimer(self, singleShot=True, interval=_UNTIL_DRAWN, timeout=start_loading_torch)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(8, 4, 4, 4)
@@ -86,6 +87,9 @@ class DockPanel(QWidget):
         self._drawn.start()
         for parent in self._closable_parents():
             parent.installEventFilter(self)
+        if not self._is_placed:
+            self._is_placed = True
+            QTimer.singleShot(0, self._join_panels)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if event.type() == QEvent.Type.Close and watched in self._closable_parents():
@@ -102,6 +106,19 @@ class DockPanel(QWidget):
     def _delete_if_homeless(self) -> None:
         if self.parentWidget() is None:
             self.deleteLater()
+
+    def _join_panels(self) -> None:
+        """Become a tab beside our panels of this window; napari's menu puts each new dock below the others."""
+        dock = next((one for one in self._closable_parents() if isinstance(one, QDockWidget)), None)
+        window = None if dock is None else dock.parentWidget()
+        if dock is None or not isinstance(window, QMainWindow) or dock.isFloating() or window.tabifiedDockWidgets(dock):
+            return
+        for other in window.findChildren(QDockWidget):
+            is_ours = other.widget() is not None and other.findChild(DockPanel) is not None
+            if is_ours and other is not dock and other.isVisible() and not other.isFloating():
+                window.tabifyDockWidget(other, dock)
+                dock.raise_()
+                return
 
     def _closable_parents(self) -> list[QWidget]:
         parents = []
