@@ -10,7 +10,9 @@ from napari.layers import Image, Points
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QPushButton
 from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, predict, written_ranks
+from tests.plugin.gui import click, dock_of, wait
 
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.plugin.plot_style import plot_style_of
@@ -32,6 +34,7 @@ def test_a_predicted_smear_is_explored(open_panel: OpenPanel, qtbot: QtBot, expo
     ranks_are_written_below_the_cells_in_view(viewer, qtbot)
     a_theme_recolours_ranks_and_figures(viewer, panel, qtbot)
     cells_are_scrolled_one_at_a_time(viewer, panel, prediction)
+    a_panel_that_was_closed_shows_the_result_again(viewer, panel, prediction, qtbot)
 
 
 def the_layers_are_ranked(viewer: Viewer) -> None:
@@ -126,3 +129,20 @@ def cells_are_scrolled_one_at_a_time(viewer: Viewer, panel: PredictPanel, predic
     panel.as_stack.setChecked(False)
     assert stack not in viewer.layers
     assert viewer.layers[RANKED].visible
+
+
+def a_panel_that_was_closed_shows_the_result_again(
+    viewer: Viewer, panel: PredictPanel, prediction: Prediction, qtbot: QtBot
+) -> None:
+    panel.choose_cell(3)
+    (cross,) = dock_of(panel).findChildren(QPushButton, "QTitleBarCloseButton")
+    click(qtbot, cross)
+    _, again = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Predict patient")
+    qtbot.waitUntil(lambda: again.results.prediction is not None)
+    wait(qtbot, again.run)
+    assert again.results.prediction.cells == prediction.cells
+    assert [layer.name for layer in viewer.layers] == ["patient_7", RANKED, SQUARES]
+    assert set(viewer.layers[SQUARES].selected_data) == {3}
+    viewer.layers[SQUARES].selected_data = {5}
+    assert prediction.cells[prediction.order[5]] in again.results.card_text.replace("\u200b", "")
+    again.unbind()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import napari
 from napari.layers import Image
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QCheckBox, QPushButton, QWidget
 
 from napari_caltomorph.diagnosis import Prediction, PredictOptions
@@ -181,19 +181,38 @@ class PredictPanel(DockPanel):
     def draw(self, style: PlotStyle) -> None:
         self.results.draw(style)
 
+    def showEvent(self, event: QEvent) -> None:
+        super().showEvent(event)
+        QTimer.singleShot(0, self._take_up)
+
     def _show_result(self, layer: Image | None, predicted: _Predicted) -> None:
         if layer is not None and predicted.smear is not None:
             self.smears.keep(layer, predicted.smear)
-        self.as_stack.setChecked(False)
         options = self.models.chosen()
-        inspection = Inspection(predicted.prediction, predicted.smear, options=options, predictor=predicted.predictor)
+        shown = Inspection(predicted.prediction, predicted.smear, options=options, predictor=predicted.predictor)
+        self._show(shown, predicted.pictures)
+        self.run.show_error(predicted.problem)
+
+    def _take_up(self) -> None:
+        """Show what a panel that was closed, or another one, left under inspection in this window."""
+        shown = session_of(self).inspection
+        if shown is None or self.inspection is not None or self.run.is_busy:
+            return
+        if (smear := shown.smear) is None:
+            self._show(shown, None)
+            return
+        order = ranked_order(smear, shown.prediction)
+        self.run.start(lambda progress: read_pictures(smear, order, progress=progress), partial(self._show, shown))
+
+    def _show(self, inspection: Inspection, pictures: CellPictures | None) -> None:
+        self.as_stack.setChecked(False)
         self._unfollow()
         if self._gallery is not None:
             self._gallery.close()
             self._gallery = None
         self.inspection = inspection
-        if predicted.smear is not None and predicted.pictures is not None:
-            self._gallery = Gallery(self._viewer, inspection, predicted.pictures)
+        if pictures is not None:
+            self._gallery = Gallery(self._viewer, inspection, pictures)
             self._gallery.changed.connect(self._on_layers_changed)
         session_of(self).show(inspection)
         self._on_layers_changed()
@@ -203,7 +222,6 @@ class PredictPanel(DockPanel):
         self._follow()
         self._scroll.verticalScrollBar().setValue(0)
         self._show_mismatch()
-        self.run.show_error(predicted.problem)
 
     def _show_mismatch(self) -> None:
         shown = None if self.inspection is None else self.inspection.prediction
