@@ -70,6 +70,10 @@ class Gallery(QObject):
         self._connect("connect")
         viewer.mouse_drag_callbacks.append(self._on_press)
         self._fit()
+        if not np.array_equal(inspection.cells.order, inspection.prediction.order):  # what was done in another gallery
+            self._on_order()
+        self._on_marks()
+        self._on_selection()
 
     def close(self) -> None:
         """Disconnect from the viewer and the cells; the layers remain."""
