@@ -78,6 +78,10 @@ class WeightsRefused(CaltomorphError):
     """A weights file is unsafe, damaged, or of another architecture."""
 
 
+class DownloadRefused(CaltomorphError):
+    """The network, a server or a repository does not give what was asked for; the message says what to do."""
+
+
 class DeviceMissing(CaltomorphError):
     """The requested device or precision does not exist on this machine."""
 

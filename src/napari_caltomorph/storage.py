@@ -44,12 +44,25 @@ def home(kind: str) -> Path:
 
 
 @contextlib.contextmanager
+def explained_output(target: Path) -> Iterator[None]:
+    """Raise `OutputRefused`, or `DiskFull`, where the block cannot write a file or folder, instead of OSError."""
+    try:
+        yield
+    except OSError as error:
+        refusal = DiskFull if error.errno in _FULL else OutputRefused
+        reason = error.strerror or str(error)
+        # Windows lets no one else write a table that is open in Excel
+        fix = "close it in other programs" if isinstance(error, PermissionError) else "free some space"
+        raise refusal(f"{target} could not be written ({reason}); {fix} or choose another folder.") from error
+
+
+@contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """Yield a temporary file next to `target` that replaces it when the block ends without an error.
 
     Raises `OutputRefused` where the folder cannot be written, or the disk is full; `target` is as it was before.
     """
-    with _explained(target):
+    with explained_output(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         part = _beside(target, "part")
         part.touch(exist_ok=False)
@@ -69,13 +82,13 @@ def replacing_folder(target: Path, *, overwrite: bool = False, scratch: Path | N
     out, and what a killed run left there is removed. Raises `OutputRefused` where `target` must not be overwritten, is
     a file, cannot be written, another run makes it, or the disk is full; `target` is then as it was before.
     """
-    with _explained(target):
+    with explained_output(target):
         if target.exists() and not (overwrite and target.is_dir()):
             raise OutputRefused(f"{target} exists already; choose another name, or remove it first.")
     with contextlib.ExitStack() as stack:
         if scratch is None:
             scratch = stack.enter_context(_only_scratch(target.absolute()))
-        stack.enter_context(_explained(target))
+        stack.enter_context(explained_output(target))
         part = _beside(scratch / "new", "part")
         part.mkdir()
         try:
@@ -99,7 +112,7 @@ def refuse_missing(files: Sequence[Path]) -> None:
 
 def refuse_unwritable(folder: Path) -> None:
     """Raise `OutputRefused` before a long run where results cannot be written to `folder`; no file remains."""
-    with _explained(folder):
+    with explained_output(folder):
         existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
         if not existing.is_dir():
             raise OutputRefused(f"{existing} is a file, not a folder; choose another folder for the results.")
@@ -240,18 +253,6 @@ def _only_scratch(target: Path) -> Iterator[Path]:
         yield folder
     with contextlib.suppress(OSError):  # the next run is in it already
         folder.rmdir()
-
-
-@contextlib.contextmanager
-def _explained(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        refusal = DiskFull if error.errno in _FULL else OutputRefused
-        reason = error.strerror or str(error)
-        # Windows lets no one else write a table that is open in Excel
-        fix = "close it in other programs" if isinstance(error, PermissionError) else "free some space"
-        raise refusal(f"{target} could not be written ({reason}); {fix} or choose another folder.") from error
 
 
 def _beside(target: Path, ending: str) -> Path:

@@ -18,6 +18,7 @@ from napari_caltomorph.progress import Cancelled
 VERBS = {
     "demo": "Draw a synthetic smear, predict it and show it in napari: the first thing to try.",
     "predict": "Diagnose smears, and rank the cells that made the diagnosis.",
+    "cohort": "Cohorts that others publish, and how to get them: embeddings from the Hub, images through a browser.",
     "inspect": "Show a cohort: classes, splits, who was left out and why; nothing is changed.",
     "encode": "Turn the cells of a cohort into features, one file a patient; run it again to resume.",
     "train": "Train an ensemble on a cohort: one member a fold, each evaluated on its held-out fold.",

@@ -6,6 +6,7 @@ input is a request in JSON; the answer is a line of JSON and, if wanted, the num
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import io
 import json
@@ -169,6 +170,7 @@ def _read(path: str, with_values: bool, progress: Callable[[], None]) -> tuple[d
             "origin": asdict(_origin(file.attrs, bag.attrs)),
             "sha256": _text(file.attrs.get("content_sha256")),
             "cells": None,
+            "label": _label(file),
         }
         if not with_values:
             return answer, None
@@ -197,6 +199,15 @@ def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
     if dataset.shape is None:
         raise _Refused(f"has an empty dataset {name!r}; {_AGAIN}")
     return dataset
+
+
+def _label(file: h5py.File) -> int | None:
+    """Return the number of the patient's class, as GenBloom's files have it; None where there is none."""
+    with contextlib.suppress(_Refused):
+        labels = _dataset(file, "labels") if "labels" in file else None
+        if labels is not None and labels.size == 1 and labels.dtype.kind in "iu":
+            return int(labels[()].item())
+    return None
 
 
 def _refuse_missing_numbers(bag: h5py.Dataset) -> None:

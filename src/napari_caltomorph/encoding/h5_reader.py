@@ -56,6 +56,7 @@ class Bag:
     sha256: str | None  # Of the content, as we write it
     cells: tuple[str, ...] | None
     values: NDArray[np.float32] | None  # None where only the description was read
+    label: int | None = None  # Number of the patient's class, where the file has one
 
 
 def read_bag(path: Path, *, description_only: bool = False, waiting: Callable[[], object] = lambda: None) -> Bag:
@@ -82,7 +83,8 @@ def read_bag(path: Path, *, description_only: bool = False, waiting: Callable[[]
             raise FeaturesRefused(sentence)
         raise FeaturesRefused(f"{path} holds no features that can be read ({reason}); encode the patient again.")
     cells = None if answer["cells"] is None else tuple(answer["cells"])
-    return Bag(tuple(answer["shape"]), FeatureOrigin(**answer["origin"]), answer["sha256"], cells, values)
+    origin = FeatureOrigin(**answer["origin"])
+    return Bag(tuple(answer["shape"]), origin, answer["sha256"], cells, values, answer["label"])
 
 
 class _EndedError(Exception):
