@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 import napari_caltomorph
 from napari_caltomorph.encoding import ENCODERS, find_weights
-from napari_caltomorph.encoding.load import build_module, load_weights
+from napari_caltomorph.encoding.load import read_network
 from napari_caltomorph.encoding.perturbation import perturb
 from napari_caltomorph.errors import CaltomorphError, TrainingRefused
 from napari_caltomorph.smear import read_smear
@@ -119,8 +119,7 @@ class Trainee(nn.Module):
 
     def __init__(self, types: int) -> None:
         super().__init__()
-        self.encoder = build_module(START)
-        load_weights(self.encoder, START, find_weights(START))
+        self.encoder = read_network(START, find_weights(START)).module
         for name, parameter in self.encoder.named_parameters():
             parameter.requires_grad_(not name.startswith(FROZEN))
         self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, types))

@@ -51,8 +51,8 @@ def test_added_weights_are_found(run, home, tmp_path):
 
     model = timm.create_model("vit_small_patch14_dinov2", num_classes=0, img_size=224)
     entries = {f"backbone.{key}": value for key, value in model.state_dict().items()}
-    torch.save({"teacher": entries | {"backbone.mask_token": torch.zeros(1, 384)}}, tmp_path / "mine.pth")
-    code, out, _ = run("weights", "add", tmp_path / "mine.pth")
+    torch.save({"teacher": entries | {"backbone.mask_token": torch.zeros(1, 384)}}, tmp_path / "my DinoBloom-S.pth")
+    code, out, _ = run("weights", "add", tmp_path / "my DinoBloom-S.pth")
     assert code == 0
     assert "Added: dinobloom-s" in out
     assert str(home / "weights" / "dinobloom-s.pth") in out

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from napari_caltomorph.encoding import ENCODERS, EncodeOptions, Encoder, LoadedEncoder, load_encoder
-from napari_caltomorph.encoding.encoders import Preprocessing, WeightsFolder
+from napari_caltomorph.encoding.locations import WeightsFolder
+from napari_caltomorph.encoding.preprocessing import Preprocessing
 
 TINY = Encoder(
     name="tiny",

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_caltomorph.encoding import EncodeOptions, find_encoder, load_encoder
-from napari_caltomorph.encoding.checkpoints import dinobloom_to_timm, tensors_sha256
+from napari_caltomorph.encoding.checkpoints import tensors_sha256
+from napari_caltomorph.encoding.key_names import named_as
 from napari_caltomorph.encoding.load import build_module
 
 
@@ -127,7 +128,7 @@ def test_gated_mlp_of_vit_g_agrees_with_the_second_implementation(make_cell):
         name = key.replace(".mlp.fc1.", ".mlp.w12.").replace(".mlp.fc2.", ".mlp.w3.")
         original[name] = torch.randn(value.shape) * 0.02 + (1 if "gamma" in key or "norm" in key else 0)
     published = {f"backbone.{key}": value for key, value in original.items()}
-    shallow.load_state_dict(dinobloom_to_timm(published), strict=True)
+    shallow.load_state_dict(named_as(shallow, published)[0], strict=True)
     images = preprocessed([make_cell(0)])
     expected = dinov2_forward(original, images, 2, 24, is_gated=True)
     assert (shallow.eval()(images) - expected).abs().max() <= 1e-5 * expected.abs().max()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from napari_caltomorph.encoding import ENCODERS, Encoder, download_weights, find_weights
-from napari_caltomorph.encoding.encoders import Source
+from napari_caltomorph.encoding.locations import Source
 from napari_caltomorph.errors import WeightsMissing, WeightsRefused
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.storage import file_sha256

@@ -89,8 +89,8 @@ def test_missing_and_extra_entries_are_refused_by_name(tmp_path, dinobloom_s):
     save_file(less, tmp_path / "less.safetensors")
     with pytest.raises(WeightsRefused, match=r"blocks\.3\.ls1\.gamma is missing"):
         verify_weights(find_encoder("dinobloom-s"), tmp_path / "less.safetensors")
-    save_file(dinobloom_s | {"head.weight": torch.zeros(2)}, tmp_path / "more.safetensors")
-    with pytest.raises(WeightsRefused, match=r"head\.weight has no place in it"):
+    save_file(dinobloom_s | {"blocks.12.norm1.bias": torch.zeros(2)}, tmp_path / "more.safetensors")
+    with pytest.raises(WeightsRefused, match=r"blocks\.12\.norm1\.bias has no place in it"):
         verify_weights(find_encoder("dinobloom-s"), tmp_path / "more.safetensors")
 
 
@@ -148,7 +148,7 @@ def test_adding_the_kept_file_again_keeps_it(dinobloom_s_file):
 def test_base_and_small_weights_are_distinguished_by_their_shapes(tmp_path):
     from napari_caltomorph.encoding.load import build_module
 
-    path = tmp_path / "some name.pth"
+    path = tmp_path / "a DinoBloom.pth"
     torch.save({f"backbone.{k}": v for k, v in build_module(ENCODERS["dinobloom-b"]).state_dict().items()}, path)
     assert add_weights(path).encoder == "dinobloom-b"
 

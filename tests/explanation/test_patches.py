@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 from napari_caltomorph.encoding import EncodeOptions, load_encoder
-from napari_caltomorph.encoding.encoders import Encoder, Preprocessing, WeightsFolder
+from napari_caltomorph.encoding.encoders import Encoder
 from napari_caltomorph.encoding.load import LoadedEncoder
+from napari_caltomorph.encoding.locations import WeightsFolder
+from napari_caltomorph.encoding.preprocessing import Preprocessing
 from napari_caltomorph.errors import ExplanationRefused
 from napari_caltomorph.explanation.patches import patch_attention
 from napari_caltomorph.smear.smear import on_canvas

@@ -164,14 +164,16 @@ def check_window() -> Iterator[Finding]:
 def check_weights() -> Iterator[Finding]:
     """Report for each encoder whether its weights are here; those of the default and of the models' must be."""
     from napari_caltomorph.diagnosis import installed_models, read_description
-    from napari_caltomorph.encoding import ENCODERS, EncodeOptions, find_weights
+    from napari_caltomorph.encoding import EncodeOptions, find_encoder, find_weights, known_encoders
     from napari_caltomorph.errors import ModelRefused, WeightsMissing
 
-    needed = {EncodeOptions().encoder}
+    needed, encoders = {EncodeOptions().encoder}, {encoder.name: encoder for encoder in known_encoders()}
     for folder in installed_models().values():
-        with contextlib.suppress(ModelRefused):  # `check_models` reports it
-            needed.add(read_description(folder).encoder.name or "")
-    for encoder in ENCODERS.values():
+        with contextlib.suppress(ModelRefused, WeightsMissing):  # `check_models` reports it; no encoder of the Hub
+            needed.add(name := read_description(folder).encoder.name or "")
+            if name.startswith("hf-hub:"):
+                encoders.setdefault(name, find_encoder(name))
+    for encoder in encoders.values():
         try:
             path = find_weights(encoder)
         except WeightsMissing:

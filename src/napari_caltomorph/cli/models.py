@@ -12,7 +12,7 @@ from napari_caltomorph.cli.console import console, say, say_line, table
 from napari_caltomorph.diagnosis import add_model, export_model, find_model, installed_models, read_description
 from napari_caltomorph.diagnosis.model_card import model_card
 from napari_caltomorph.diagnosis.prevalence import percent
-from napari_caltomorph.encoding import ENCODERS, find_weights
+from napari_caltomorph.encoding import find_weights, known_encoders
 from napari_caltomorph.errors import ModelRefused, WeightsMissing
 
 app = App(
@@ -103,12 +103,14 @@ def export(name: str, target: Path, /) -> None:
 def encoders() -> None:
     """List the encoders, and whether their weights are here."""
     overview = table("Encoder", "Width", "Weights", "What it is")
-    for encoder in ENCODERS.values():
+    for encoder in known_encoders():
         try:
             find_weights(encoder)
             state = Text("found", "green")
         except WeightsMissing:
             state = Text("missing", "yellow")
         overview.add_row(encoder.name, str(encoder.width or ""), state, encoder.about)
-    overview.add_row("timm:ARCHITECTURE", "", "--weights", "Any timm model, with a weights file")
+    overview.add_row("timm:ARCHITECTURE", "", "--weights", "Any timm model, with a weights file or a folder of them")
+    overview.add_row("FOLDER", "", "in it", "Any timm model: a folder with its config.json")
+    overview.add_row("hf-hub:OWNER/NAME", "", "download", "Any timm model of the Hugging Face Hub")
     console.print(overview)

@@ -9,14 +9,15 @@ from rich.text import Text
 
 from napari_caltomorph.cli.console import console, fail, progress_bar, say, say_line, table
 from napari_caltomorph.encoding import (
-    ENCODERS,
     Encoder,
     add_weights,
     download_weights,
     find_encoder,
     find_weights,
+    known_encoders,
     verify_weights,
 )
+from napari_caltomorph.encoding.locations import PackageFile, ShippedFile
 from napari_caltomorph.encoding.weights import WeightsReport
 from napari_caltomorph.errors import WeightsMissing, WeightsRefused
 from napari_caltomorph.storage import file_sha256
@@ -39,7 +40,7 @@ def list_weights() -> None:
     """List the encoders, whether their weights are here, where, and their sums."""
     overview = table("Encoder", "Weights", "Size", "Sum")
     found = {}
-    for encoder in ENCODERS.values():
+    for encoder in known_encoders():
         try:
             path = find_weights(encoder)
         except WeightsMissing:
@@ -53,7 +54,7 @@ def list_weights() -> None:
         say(f"\n{name}", style="bold")
         say_line(f"  {path}")
         say_line(f"  SHA-256 {sha256}")
-    if len(found) < len(ENCODERS):
+    if len(found) < len(known_encoders()):
         say("\nTo get a missing one, from its authors or from a file that you have:")
         say_line("  caltomorph weights download NAME")
         say_line("  caltomorph weights add FILE")
@@ -94,13 +95,13 @@ def verify(name: str | None = None, /) -> int:
     Parameters
     ----------
     name
-        Encoder; otherwise all with weights on this machine.
+        Encoder, or a folder with timm's config.json; otherwise all encoders with weights on this machine.
     """
     if name is not None:
         _show(verify_weights(find_encoder(name)), "Verified")
         return 0
     refused = []
-    for encoder in ENCODERS.values():
+    for encoder in known_encoders():
         try:
             _show(verify_weights(encoder), "Verified")
         except WeightsMissing:
@@ -115,14 +116,17 @@ def _show(report: WeightsReport, done: str) -> None:
     say(f"{done}: {report.encoder}", style="bold")
     say_line(f"  {report.path}")
     say_line(f"  SHA-256 {report.file_sha256}")
-    say(f"  {_standing(ENCODERS[report.encoder], report.file_sha256)}")
+    say(f"  {_standing(find_encoder(report.encoder), report.file_sha256)}")
+    say_line(f"  images: {report.preprocessing}")
+    for note in report.notes:
+        say(f"  {note}")
 
 
 def _standing(encoder: Encoder, sha256: str) -> str:
     """Return whether the encoder's authors published this sum."""
+    if isinstance(encoder.location, ShippedFile | PackageFile):
+        return "part of an installed package"
     known = {source.sha256 for source in encoder.sources if source.sha256}
     if sha256 in known:
         return "as published by its authors"
-    if not encoder.sources:
-        return "part of an installed package"
     return "not among those published" if known else "not published, so not compared"

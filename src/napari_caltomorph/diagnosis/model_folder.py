@@ -17,7 +17,7 @@ from napari_caltomorph.diagnosis.domain import DOMAIN_FILE, Domain
 from napari_caltomorph.diagnosis.member import Member, Recalibration
 from napari_caltomorph.diagnosis.model_card import model_card
 from napari_caltomorph.diagnosis.model_file import GET_AGAIN, DomainFile, MemberFile, ModelDescription
-from napari_caltomorph.encoding.load import misfit
+from napari_caltomorph.encoding.key_names import misfit
 from napari_caltomorph.errors import ModelRefused
 from napari_caltomorph.reading import explained, read_arrays, refuse_misfit, typed
 from napari_caltomorph.storage import file_sha256

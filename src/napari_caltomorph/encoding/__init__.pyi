@@ -1,4 +1,4 @@
-from .encoders import DEMO_ENCODER, ENCODERS, Encoder, find_encoder, find_weights
+from .encoders import DEMO_ENCODER, ENCODERS, Encoder, find_encoder, find_weights, known_encoders
 from .features import Features, load_bag
 from .h5_process import FeatureOrigin
 from .load import LoadedEncoder, load_encoder
@@ -21,6 +21,7 @@ __all__ = [
     "encode",
     "find_encoder",
     "find_weights",
+    "known_encoders",
     "load_bag",
     "load_encoder",
     "verify_weights",

@@ -1,4 +1,4 @@
-"""Reading a weights file without running anything in it, and bringing its entries to timm's names."""
+"""Reading a weights file without running anything in it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     StateDict = dict[str, torch.Tensor]
 
-# DinoBloom's, and those of training scripts.
-_WRAPPINGS = ("teacher", "state_dict", "model")
+# DinoBloom's, and those of training scripts; averages of weights come before the last ones, as timm takes them.
+_WRAPPINGS = ("teacher", "state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
 
 
 def read_checkpoint(path: Path) -> StateDict:
@@ -56,22 +56,6 @@ def read_checkpoint(path: Path) -> StateDict:
 def as_is(weights: StateDict) -> StateDict:
     """Take timm's own names."""
     return weights
-
-
-def dinobloom_to_timm(weights: StateDict) -> StateDict:
-    """DinoBloom's original, Hugging Face or timm form -> timm's names.
-
-    The training heads are dropped, and so is the mask token, which only pre-training uses. ViT-G's gated MLP has
-    DINOv2's names ``w12`` and ``w3``.
-    """
-    renamed = {}
-    for key, value in weights.items():
-        if "dino_head" in key or "ibot_head" in key:
-            continue
-        key = key.removeprefix("backbone.").replace(".mlp.w12.", ".mlp.fc1.").replace(".mlp.w3.", ".mlp.fc2.")
-        if key != "mask_token":
-            renamed[key] = value
-    return renamed
 
 
 def in_order_to_timm(weights: StateDict, architecture: str) -> StateDict:

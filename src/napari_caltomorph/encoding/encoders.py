@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import importlib.resources
-import importlib.util
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from napari_caltomorph.encoding import checkpoints
-from napari_caltomorph.errors import SmearUnreadable, WeightsMissing
-from napari_caltomorph.smear import Smear
-from napari_caltomorph.smear.pixel_size import known_export
+from napari_caltomorph.encoding.locations import (
+    HUB_FOLDER,
+    WEIGHT_FILES,
+    HubFolder,
+    PackageFile,
+    ShippedFile,
+    Source,
+    UserFile,
+    WeightsFolder,
+    WeightsLocation,
+)
+from napari_caltomorph.encoding.preprocessing import Preprocessing
+from napari_caltomorph.encoding.timm_config import read_timm_config
+from napari_caltomorph.errors import WeightsMissing, WeightsRefused
 from napari_caltomorph.storage import StrPath, home
 
 if TYPE_CHECKING:
@@ -24,147 +31,7 @@ if TYPE_CHECKING:
 
     StateDict = dict[str, torch.Tensor]
 
-WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """RGB, the centre of some micrometres if so stated, resized to a square (bilinear, antialiased), normalised.
-
-    Normalised is ``(x / 255 - mean) / std``.
-    """
-
-    size: int = 224
-    mean: tuple[float, float, float] = _IMAGENET_MEAN
-    std: tuple[float, float, float] = _IMAGENET_STD
-    field_um: float | None = None  # Width of the centre square that is taken; None for the whole image
-
-    def __str__(self) -> str:
-        numbers = ",".join(f"{x:.5g}" for x in (*self.mean, *self.std))
-        centre = "" if self.field_um is None else f"centre{self.field_um:g}um-"
-        return f"{centre}resize{self.size}-bilinear-antialias-norm({numbers})"
-
-    def framed(self, image: NDArray[np.uint8], pixel_size_um: float | None) -> NDArray[np.uint8]:
-        """Return what the encoder sees of an image (H, W, 3); a smaller image is mirrored at its border."""
-        if self.field_um is None or pixel_size_um is None:
-            return image
-        side = max(round(self.field_um / pixel_size_um), 1)
-        before = [max(side - length, 0) // 2 for length in image.shape[:2]]
-        after = [max(side - length, 0) - first for length, first in zip(image.shape, before, strict=False)]
-        if any(after):
-            image = np.pad(image, (*zip(before, after, strict=True), (0, 0)), mode="symmetric")
-        top, left = ((length - side) // 2 for length in image.shape[:2])
-        return image[top : top + side, left : left + side].copy()
-
-
-@dataclass(frozen=True)
-class AtScale:
-    """Gives a smear the width that the user states, its files state, or a known export has, in this order.
-
-    The last is an assumption, and made only for an encoder that needs it. It is sent to processes that read smears.
-    """
-
-    encoder: str
-    needed_um: float | None  # Width that the encoder takes, `Preprocessing.field_um`
-    stated_um: float | None  # Width of a cell's image as the user states it
-
-    def __call__(self, smear: Smear) -> Smear:
-        """Return the smear; `SmearUnreadable` where its width is needed and unknown."""
-        if smear.assumed_export is not None:  # for another encoder, or before the user stated a width
-            smear = replace(smear, pixel_size_um=None, assumed_export=None)
-        if self.stated_um is not None:
-            return replace(smear, pixel_size_um=self.stated_um / smear.canvas[1])
-        if smear.pixel_size_um is not None or self.needed_um is None:
-            return smear
-        if (export := known_export(smear.cells, smear.canvas)) is not None:
-            return replace(smear, pixel_size_um=export.width_um / smear.canvas[1], assumed_export=export.name)
-        height, width = smear.canvas
-        raise SmearUnreadable(
-            f"{smear.path or smear.patient_id} does not say how wide its images of {width} x {height} pixels are, and "
-            f"{self.encoder} takes their centre of {self.needed_um:g} micrometres: state the width in micrometres with "
-            "--field-of-view (in napari: Preferences), for example 45 for CellaVision, 25 for Metafer."
-        )
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file that can be downloaded; `sha256` is None where its authors publish no checksum."""
-
-    url: str
-    sha256: str | None = None
-
-    @property
-    def file(self) -> str:
-        return self.url.rsplit("/", 1)[-1].split("?", 1)[0]
-
-
-class WeightsLocation(Protocol):
-    """Where an encoder's weights are found."""
-
-    def find(self, encoder: str) -> Path | None:
-        """The weights file, or None when it is not on this machine."""
-
-    def fix(self, encoder: str) -> str:
-        """What to do when it is missing, in one sentence."""
-
-
-@dataclass(frozen=True)
-class WeightsFolder:
-    """A file in the weights folder, put there by ``caltomorph weights add`` or ``download``."""
-
-    def find(self, encoder: str) -> Path | None:
-        paths = (home("weights") / f"{encoder}{suffix}" for suffix in WEIGHT_SUFFIXES)
-        return next((path for path in paths if path.is_file()), None)
-
-    def fix(self, encoder: str) -> str:
-        return f"Run `caltomorph weights download {encoder}`, or `caltomorph weights add FILE` if you have the file."
-
-
-@dataclass(frozen=True)
-class ShippedFile:
-    """A file next to this one."""
-
-    file: str
-
-    def find(self, encoder: str) -> Path | None:
-        path = Path(str(importlib.resources.files(__package__) / self.file))
-        return path if path.is_file() else None
-
-    def fix(self, encoder: str) -> str:
-        return "Install napari-caltomorph again: a file of it is missing."
-
-
-@dataclass(frozen=True)
-class PackageFile:
-    """A file of another pip package, found without importing it."""
-
-    package: str
-    file: str
-    extra: str
-
-    def find(self, encoder: str) -> Path | None:
-        spec = importlib.util.find_spec(self.package)
-        if spec is None or spec.origin is None:
-            return None
-        path = Path(spec.origin).parent / self.file
-        return path if path.is_file() else None
-
-    def fix(self, encoder: str) -> str:
-        return f"Run `pip install 'napari-caltomorph[{self.extra}]'`."
-
-
-@dataclass(frozen=True)
-class UserFile:
-    """A file that the user names on each call."""
-
-    def find(self, encoder: str) -> Path | None:
-        return None
-
-    def fix(self, encoder: str) -> str:
-        return "Name its file with --weights FILE."
+_REPOSITORY = re.compile(r"hf-hub:(\w[\w.-]*/\w[\w.-]*)(?:@([0-9a-f]{40}))?")
 
 
 @dataclass(frozen=True)
@@ -172,34 +39,56 @@ class Encoder:
     """A network that turns one cell into `width` numbers."""
 
     name: str  # The name users type
-    architecture: str  # What `timm.create_model` builds, with `arguments`
+    architecture: str  # What `timm.create_model` builds, with `arguments`; empty until a config.json names it
     width: int | None  # Length of a feature; None for any timm model, whose architecture has it
     location: WeightsLocation  # Where the weights are found
     about: str  # One line for lists
     # None for any timm model, which has its own default configuration
-    preprocessing: Preprocessing | None = Preprocessing()
+    preprocessing: Preprocessing | None = field(default_factory=Preprocessing)
     arguments: Mapping[str, Any] = field(default_factory=dict)
     sources: tuple[Source, ...] = ()  # Where they can be downloaded; the first is preferred
-    translate: Callable[[StateDict], StateDict] = checkpoints.as_is  # Renames a checkpoint's entries to timm's names
+    translate: Callable[[StateDict], StateDict] = checkpoints.as_is  # For names that no rule brings to timm's
+    repository: str = ""  # On the Hub, with these weights in timm's form; downloaded from it where no source is named
+
+    @property
+    def pages(self) -> tuple[str, ...]:
+        """Where a person finds the weights; the first is where `download_weights` takes them from."""
+        hub = (f"https://huggingface.co/{self.repository}",) if self.repository else ()
+        return (*(source.url for source in self.sources), *hub)
 
 
 def find_encoder(name: str) -> Encoder:
-    """Return the encoder of this name; ``timm:<architecture>`` is any timm model with a weights file.
+    """Return the encoder of this name.
+
+    Besides those of the table these are ``hf-hub:OWNER/NAME[@REVISION]``, a folder in timm's form (a config.json and a
+    weights file), and ``timm:<architecture>`` with a weights file.
 
     Raises `WeightsMissing` where there is no such encoder; the message lists the known ones.
     """
     if name in ENCODERS:
         return ENCODERS[name]
+    any_timm = partial(Encoder, width=None, preprocessing=None)
+    if matched := _REPOSITORY.fullmatch(name):
+        location, address = HubFolder(*matched.groups()), name.removeprefix("hf-hub:")
+        if row := next((row for row in ENCODERS.values() if row.repository == location.repository), None):
+            return replace(row, sources=(), repository=address)
+        return any_timm(name, "", location=location, about="A timm model of the Hub", repository=address)
     if name.startswith("timm:"):
-        return Encoder(
-            name=name,
-            architecture=name.removeprefix("timm:"),
-            width=None,
-            location=UserFile(),
-            about="Any timm model, with a weights file",
-            preprocessing=None,
-        )
-    raise WeightsMissing(f"There is no encoder {name!r}; known are {', '.join(ENCODERS)} and timm:<architecture>.")
+        architecture = name.removeprefix("timm:")
+        return any_timm(name, architecture, location=UserFile(), about="Any timm model, with a weights file")
+    if Path(name).is_dir():
+        architecture = read_timm_config(Path(name)).architecture
+        return any_timm(f"timm:{architecture}", architecture, location=UserFile(Path(name)), about="A timm model")
+    raise WeightsMissing(
+        f"There is no encoder {name!r}; known are {', '.join(ENCODERS)}, hf-hub:OWNER/NAME (with @ and the 40 "
+        "digits of a commit, or without), a folder with timm's config.json, and timm:<architecture>."
+    )
+
+
+def known_encoders() -> list[Encoder]:
+    """Return the encoders of the table, and those of the Hub that were downloaded."""
+    kept = sorted((home("weights") / HUB_FOLDER).glob("*/*/*"))
+    return [*ENCODERS.values(), *(find_encoder("hf-hub:{}/{}@{}".format(*path.parts[-3:])) for path in kept)]
 
 
 def find_weights(encoder: Encoder, given: StrPath | None = None) -> Path:
@@ -209,40 +98,92 @@ def find_weights(encoder: Encoder, given: StrPath | None = None) -> Path:
     ----------
     encoder : Encoder
     given : str or Path, optional
-        A file; without it, the one that is kept for this encoder.
+        A file, or a folder in timm's form; without it, the one that is kept for this encoder.
 
     Raises
     ------
     WeightsMissing
         It is not on this machine; the message says how to get it.
     """
-    if given is not None:
-        given = Path(given)
-        if not given.is_file():
-            raise WeightsMissing(f"{given} does not exist; check the path of the {encoder.name} weights.")
-        return given
-    path = encoder.location.find(encoder.name)
-    if path is None:
+    place = encoder.location.find(encoder.name) if given is None else Path(given)
+    if place is None:
         raise WeightsMissing(
             f"The weights of {encoder.name} are not on this machine. {encoder.location.fix(encoder.name)}"
         )
-    return path
+    if place.is_dir():
+        place = next((path for name in WEIGHT_FILES if (path := place / name).is_file()), place / WEIGHT_FILES[0])
+    if not place.is_file():
+        raise WeightsMissing(f"{place} does not exist; check the path of the {encoder.name} weights.")
+    return place
 
 
-def _dinobloom(letter: str, architecture: str, width: int, zenodo_sha256: str | None = None) -> Encoder:
+def find_network(encoder: Encoder, given: StrPath | None = None) -> tuple[Encoder, Path]:
+    """Return the encoder, with what a folder in timm's form says of it, and its weights file.
+
+    Raises as `find_weights` does, and `WeightsRefused` where the folder's config.json cannot be followed.
+    """
+    path = find_weights(encoder, given)
+    place = encoder.location.find(encoder.name) if given is None else Path(given)
+    if place != path and encoder.width is None:
+        encoder = _described(encoder, path.parent)
+    return encoder, path
+
+
+def _described(encoder: Encoder, folder: Path) -> Encoder:
+    """Return any timm model with what the config.json of its folder says."""
+    config, name = read_timm_config(folder), encoder.name
+    if encoder.architecture not in ("", config.architecture):
+        raise WeightsRefused(
+            f"{folder} has weights of {config.architecture}, not of {encoder.architecture}; use the encoder "
+            f"timm:{config.architecture}."
+        )
+    if isinstance(encoder.location, HubFolder) and folder.parent == encoder.location.folder:
+        name = f"hf-hub:{encoder.location.repository}@{folder.name}"
+    return replace(
+        encoder,
+        name=name,
+        architecture=config.architecture,
+        arguments=config.arguments,
+        preprocessing=config.preprocessing(folder),
+    )
+
+
+_VITS = {"s": ("small", 384), "b": ("base", 768), "l": ("large", 1024), "g": ("giant", 1536)}
+
+
+def _dinov2(family: str, letter: str, **facts: Any) -> Encoder:
+    """Return the row of a DINOv2 network that was trained further on cells of 224 px."""
+    size, width = _VITS[letter]
     return Encoder(
-        name=f"dinobloom-{letter}",
-        architecture=architecture,
+        name=f"{family}-{letter}",
+        architecture=f"vit_{size}_patch14_dinov2",
         width=width,
         location=WeightsFolder(),
-        about=f"DinoBloom ViT-{letter.upper()}, a hematology foundation model (Koch et al. 2024)",
         # Random weights that are replaced at once would take ViT-G half a minute to draw.
         arguments={"img_size": 224, "weight_init": "skip"},
+        **facts,
+    )
+
+
+def _dinobloom(letter: str, zenodo_sha256: str | None = None) -> Encoder:
+    return _dinov2(
+        "dinobloom",
+        letter,
+        about=f"DinoBloom ViT-{letter.upper()}, a hematology foundation model (Koch et al. 2024)",
         sources=(
             Source(f"https://zenodo.org/records/10908163/files/DinoBloom-{letter.upper()}.pth", zenodo_sha256),
             Source(f"https://huggingface.co/MarrLab/DinoBloom/resolve/main/pytorch_model_{letter}.bin"),
         ),
-        translate=checkpoints.dinobloom_to_timm,
+        repository=f"1aurent/vit_{_VITS[letter][0]}_patch14_224.dinobloom",
+    )
+
+
+def _reddino(letter: str) -> Encoder:
+    return _dinov2(
+        "reddino",
+        letter,
+        about=f"RedDino ViT-{letter.upper()}, trained on red blood cells (Zedda et al. 2025)",
+        repository=f"Snarcy/RedDino-{_VITS[letter][0]}",
     )
 
 
@@ -252,12 +193,9 @@ DEMO_ENCODER = "demo-vit"
 ENCODERS: dict[str, Encoder] = {
     encoder.name: encoder
     for encoder in (
-        _dinobloom(
-            "s", "vit_small_patch14_dinov2", 384, "c2f7990b003e89bcece80e379fb8fe0ba2ec392ce19b286e8a294abd99568e44"
-        ),
-        _dinobloom("b", "vit_base_patch14_dinov2", 768),
-        _dinobloom("l", "vit_large_patch14_dinov2", 1024),
-        _dinobloom("g", "vit_giant_patch14_dinov2", 1536),
+        _dinobloom("s", "c2f7990b003e89bcece80e379fb8fe0ba2ec392ce19b286e8a294abd99568e44"),
+        *(_dinobloom(letter) for letter in "blg"),
+        *(_reddino(letter) for letter in "sbl"),
         Encoder(
             name="efficientnet-lite0",
             architecture="tf_efficientnet_lite0",

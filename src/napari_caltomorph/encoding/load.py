@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,6 @@ import timm
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from napari_caltomorph.encoding.checkpoints import read_checkpoint, tensors_sha256
 from napari_caltomorph.encoding.device import (
@@ -25,9 +25,11 @@ from napari_caltomorph.encoding.device import (
     on_the_way,
     to_device,
 )
-from napari_caltomorph.encoding.encoders import AtScale, Encoder, Preprocessing, find_encoder, find_weights
+from napari_caltomorph.encoding.encoders import Encoder, find_encoder, find_network
+from napari_caltomorph.encoding.key_names import adapted_to, misfit, named_as, resembles, vit_arguments
 from napari_caltomorph.encoding.options import EncodeOptions
-from napari_caltomorph.errors import WeightsRefused
+from napari_caltomorph.encoding.preprocessing import AtScale, Preprocessing
+from napari_caltomorph.errors import WeightsRefused, first_line
 
 Images = Sequence[NDArray[np.uint8]]
 
@@ -133,8 +135,7 @@ class LoadedEncoder:
         batch = torch.empty((len(images), 3, size, size), device=where)
         for indices in groups.values():
             pixels = _stacked([images[i] for i in indices], where).permute(0, 3, 1, 2).float() / 255
-            resized = functional.interpolate(pixels, (size, size), mode="bilinear", antialias=True, align_corners=False)
-            batch.index_copy_(0, to_device(torch.tensor(indices), where), resized)
+            batch.index_copy_(0, to_device(torch.tensor(indices), where), self.preprocessing.resized(pixels))
         scales = to_device(torch.tensor([self.preprocessing.mean, self.preprocessing.std]), where)
         mean, std = scales.view(2, 3, 1, 1)
         normalised: Tensor = (batch - mean) / std
@@ -151,17 +152,58 @@ def _stacked(images: Images, device: torch.device) -> Tensor:
 
 def load_encoder(options: EncodeOptions) -> LoadedEncoder:
     """Build the encoder and load its weights, strictly; raises `WeightsMissing`, `WeightsRefused`, `DeviceMissing`."""
-    encoder = find_encoder(options.encoder)
-    path = find_weights(encoder, options.weights)
+    encoder, path = find_network(find_encoder(options.encoder), options.weights)
     device = find_device(options.device)
     dtype = find_precision(options.precision, device)
-    module = build_module(encoder)
-    weights_sha256 = load_weights(module, encoder, path)
-    module = module.eval().requires_grad_(False).to(device, dtype)
+    network = read_network(encoder, path)
+    for note in network.notes if encoder.width is None else ():  # those of the table are known
+        logging.getLogger(__name__).warning("%s: %s", path, note)
+    module = network.module.eval().requires_grad_(False).to(device, dtype)
     if device.type != "mps":
         module = module.to(memory_format=torch.channels_last)
-    preprocessing = encoder.preprocessing or _timm_preprocessing(module)
-    return LoadedEncoder(encoder, module, preprocessing, weights_sha256, device, dtype, options.field_of_view)
+    return LoadedEncoder(
+        encoder, module, network.preprocessing, network.weights_sha256, device, dtype, options.field_of_view
+    )
+
+
+@dataclass(frozen=True)
+class Network:
+    """An encoder's network with the weights of a file in it."""
+
+    module: nn.Module
+    preprocessing: Preprocessing
+    weights_sha256: str
+    notes: tuple[str, ...]  # What of the file was left out or changed
+
+
+def read_network(encoder: Encoder, path: Path) -> Network:
+    """Build the network of an encoder and load a file into it, strictly; `WeightsRefused` where it misfits.
+
+    Any timm model is built as its weights need it (image size, LayerScale, register tokens), where nothing states them.
+    """
+    weights = encoder.translate(read_checkpoint(path))
+    with torch.device("meta"):
+        plan = build_module(encoder)
+    try:
+        weights, notes = named_as(plan, weights)
+        if encoder.width is None:
+            if type(plan) is timm.models.VisionTransformer:
+                encoder = replace(encoder, arguments={**vit_arguments(plan, weights), **encoder.arguments})
+            module = build_module(encoder)
+            weights, resampled = adapted_to(module, weights)
+            notes += resampled
+        else:
+            module = build_module(encoder)
+    except WeightsRefused as error:
+        raise WeightsRefused(f"{path} does not fit {encoder.name}: {error}.") from error
+    if problem := misfit(weights, module):
+        other = resembles(weights)
+        raise WeightsRefused(
+            f"{path} does not fit {encoder.name}: {problem}. {f'It holds {other}. ' if other else ''}"
+            "Choose the file made for this encoder."
+        )
+    module.load_state_dict(weights, strict=True)
+    return Network(module, _preprocessing(encoder, module), tensors_sha256(weights), notes)
 
 
 def build_module(encoder: Encoder) -> nn.Module:
@@ -169,31 +211,27 @@ def build_module(encoder: Encoder) -> nn.Module:
     # Asked first, because timm would look for names such as "hf-hub:..." on the network.
     if not timm.is_model(encoder.architecture):
         raise WeightsRefused(f"timm knows no architecture {encoder.architecture!r}; see timm.list_models().")
-    module: nn.Module = timm.create_model(encoder.architecture, pretrained=False, num_classes=0, **encoder.arguments)
+    try:
+        module: nn.Module = timm.create_model(
+            encoder.architecture, pretrained=False, num_classes=0, **encoder.arguments
+        )
+    except Exception as error:  # arguments of a config.json may raise anything in there
+        raise WeightsRefused(
+            f"timm cannot build {encoder.architecture} with {dict(encoder.arguments)} ({first_line(error)}); "
+            "a newer timm may, or the config.json is damaged."
+        ) from error
     return module
 
 
-def load_weights(module: nn.Module, encoder: Encoder, path: Path) -> str:
-    """Load a file into the network, strictly, and return the sum of the weights; `WeightsRefused` where it misfits."""
-    weights = encoder.translate(read_checkpoint(path))
-    if problem := misfit(weights, module):
-        raise WeightsRefused(f"{path} does not fit {encoder.name}: {problem}. Choose the file made for this encoder.")
-    module.load_state_dict(weights, strict=True)
-    return tensors_sha256(weights)
-
-
-def misfit(weights: dict[str, Tensor], module: nn.Module) -> str:
-    """Return the first reason why weights do not fit a network, or an empty string."""
-    expected = module.state_dict()
-    for key, value in expected.items():
-        if key not in weights:
-            return f"{key} is missing"
-        if weights[key].shape != value.shape:
-            return f"{key} has shape {tuple(weights[key].shape)}, expected {tuple(value.shape)}"
-    extra = next((key for key in weights if key not in expected), None)
-    return f"{extra} has no place in it" if extra else ""
-
-
-def _timm_preprocessing(module: nn.Module) -> Preprocessing:
-    config = timm.data.resolve_data_config({}, model=module)
-    return replace(Preprocessing(), size=config["input_size"][-1], mean=config["mean"], std=config["std"])
+def _preprocessing(encoder: Encoder, module: nn.Module) -> Preprocessing:
+    """Return how images are prepared; for any timm model at the size that its network takes."""
+    if encoder.width is not None and encoder.preprocessing is not None:
+        return encoder.preprocessing
+    known = encoder.preprocessing
+    if known is None:
+        config = timm.data.resolve_data_config({}, model=module)
+        known = Preprocessing(size=config["input_size"][-1], mean=config["mean"], std=config["std"])
+    sides = getattr(getattr(module, "patch_embed", None), "img_size", None) or (known.size,) * 2
+    if sides[0] != sides[1]:
+        raise WeightsRefused(f"{encoder.name} takes images of {sides[1]} x {sides[0]} px, no squares.")
+    return replace(known, size=sides[0])

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_caltomorph.encoding.encoders import ENCODERS, WEIGHT_SUFFIXES, Encoder, WeightsFolder, find_weights
+from napari_caltomorph.encoding.encoders import ENCODERS, Encoder, find_network
+from napari_caltomorph.encoding.locations import WEIGHT_SUFFIXES, WeightsFolder
 from napari_caltomorph.errors import OutputRefused, WeightsMissing, WeightsRefused, first_line
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.storage import StrPath, file_sha256, home, replacing
@@ -27,6 +28,8 @@ class WeightsReport:
     file_sha256: str  # SHA-256 of the file
     weights_sha256: str  # SHA-256 of the weights in it, the same for every file form
     is_known: bool  # The file's sum is one that its authors published
+    preprocessing: str  # How images are prepared for it
+    notes: tuple[str, ...]  # What of the file was left out or changed
 
 
 def verify_weights(encoder: Encoder, given: StrPath | None = None) -> WeightsReport:
@@ -45,12 +48,15 @@ def verify_weights(encoder: Encoder, given: StrPath | None = None) -> WeightsRep
     WeightsRefused
         It is damaged, or does not fit the encoder.
     """
-    from napari_caltomorph.encoding.load import build_module, load_weights
+    from napari_caltomorph.encoding.load import read_network
 
-    path = find_weights(encoder, given)
-    weights_sha256 = load_weights(build_module(encoder), encoder, path)
+    encoder, path = find_network(encoder, given)
+    network = read_network(encoder, path)
     found = file_sha256(path)
-    return WeightsReport(encoder.name, path, found, weights_sha256, found in {s.sha256 for s in encoder.sources})
+    is_known = found in {source.sha256 for source in encoder.sources}
+    return WeightsReport(
+        encoder.name, path, found, network.weights_sha256, is_known, str(network.preprocessing), network.notes
+    )
 
 
 def add_weights(file: StrPath, encoder: Encoder | None = None) -> WeightsReport:
@@ -115,12 +121,17 @@ def download_weights(encoder: Encoder, *, progress: OnProgress = ignore) -> Weig
     WeightsRefused
         The file is not the one its authors published, or does not fit.
     """
+    if encoder.sources:
+        return _from_authors(encoder, progress)
+    fix = f"Get it from {encoder.pages[0]}." if encoder.pages else encoder.location.fix(encoder.name)
+    raise WeightsMissing(f"{encoder.name} is not downloaded. {fix}")
+
+
+def _from_authors(encoder: Encoder, progress: OnProgress) -> WeightsReport:
     import pooch
     import requests
 
     pooch.get_logger().setLevel("WARNING")  # it logs each download to standard error; `progress` reports it
-    if not encoder.sources:
-        raise WeightsMissing(f"{encoder.name} is not downloaded. {encoder.location.fix(encoder.name)}")
     source = encoder.sources[0]
     with _download_folder() as folder:
         try:
@@ -175,23 +186,37 @@ def _fetch(progress: OnProgress) -> Callable[[str, str, object], None]:
 
 
 def _recognise(file: Path) -> Encoder:
-    """Return the encoder whose network a file fits; only encoders of the weights folder are tried."""
+    """Return the encoder whose network a file fits; only encoders of the weights folder are tried.
+
+    DinoBloom and RedDino have the same networks: the file's name decides between them.
+    """
     import torch
 
     from napari_caltomorph.encoding.checkpoints import read_checkpoint
-    from napari_caltomorph.encoding.load import build_module, misfit
+    from napari_caltomorph.encoding.key_names import misfit, named_as
+    from napari_caltomorph.encoding.load import build_module
 
     weights = read_checkpoint(file)
     candidates = [e for e in ENCODERS.values() if isinstance(e.location, WeightsFolder)]
+    fitting: list[Encoder] = []
     for encoder in candidates:
+        if fitting and encoder.architecture != fitting[0].architecture:
+            continue
         with torch.device("meta"):
             module = build_module(encoder)
-        if not misfit(encoder.translate(weights), module):
-            return encoder
-    names = ", ".join(e.name for e in candidates)
-    raise WeightsRefused(
-        f"{file} fits none of {names}; for another network, use the encoder timm:<architecture> with --weights FILE."
-    )
+        if not misfit(named_as(module, encoder.translate(weights))[0], module):
+            fitting.append(encoder)
+    if not fitting:
+        names = ", ".join(e.name for e in candidates)
+        raise WeightsRefused(
+            f"{file} fits none of {names}; for another network, use the encoder timm:<architecture> with --weights."
+        )
+    called = file.stem.lower().replace("_", "-")
+    named = [e for e in fitting if e.name.split("-")[0] in called] if len(fitting) > 1 else fitting
+    if len(named) != 1:
+        names = " and ".join(e.name for e in fitting)
+        raise WeightsRefused(f"{file} fits {names}, which are the same network: say which with --encoder NAME.")
+    return named[0]
 
 
 def _short(error: Exception) -> str:

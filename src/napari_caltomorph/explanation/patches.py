@@ -44,7 +44,8 @@ class PatchAttention:
 def patch_attention(encoder: LoadedEncoder, image: NDArray[np.uint8]) -> PatchAttention:
     """Return where the encoder, a vision transformer of timm, attends within one cell (H, W, 3) uint8.
 
-    Raises `ExplanationRefused` where the encoder has no attention over patches, e.g. a convolutional network.
+    Raises `ExplanationRefused` where the encoder has no attention over patches, e.g. a convolutional network, or cuts
+    something of the image off.
 
     Abnar and Zuidema 2020, as a row vector propagated from the last layer to the first: r = e_CLS, then r becomes r / 2
     + r A_l / 2 with A_l the head mean of layer l; for networks that average their patches, r starts even. Each layer's
@@ -52,6 +53,10 @@ def patch_attention(encoder: LoadedEncoder, image: NDArray[np.uint8]) -> PatchAt
     a square before it is encoded, so each patch covers an even share of its height and width.
     """
     module = encoder.module
+    if not encoder.preprocessing.takes_all_of(image.shape):
+        raise ExplanationRefused(
+            f"{encoder.encoder.name} takes the centre of an image, so no part has its own attention."
+        )
     first = _feature_tokens(module, encoder.encoder.name)
     assert isinstance(module, VisionTransformer)
     with _inputs_of_attention(module) as inputs:

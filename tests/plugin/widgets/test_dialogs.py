@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 
 from napari_caltomorph.encoding import ENCODERS
-from napari_caltomorph.encoding.encoders import Source, WeightsFolder
+from napari_caltomorph.encoding.locations import Source, WeightsFolder
 from napari_caltomorph.plugin.widgets.model_chooser import WeightsDialog
 from napari_caltomorph.plugin.widgets.smear_chooser import LeftOutDialog
 from napari_caltomorph.plugin.widgets.task_row import Task

@@ -8,7 +8,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QLineEdit, QWidget
 
 from napari_caltomorph.cohort import Cohort, EncodeCohortOptions
-from napari_caltomorph.encoding import ENCODERS
+from napari_caltomorph.encoding import known_encoders
 from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.errors import OutputRefused, counted
 from napari_caltomorph.plugin.widgets.model_chooser import WeightsLine
@@ -36,7 +36,7 @@ class CohortEncoding(QWidget):
         super().__init__()
         last = last_cohort()
         self.encoder = narrow_combo()
-        self.encoder.addItems(list(ENCODERS))
+        self.encoder.addItems([encoder.name for encoder in known_encoders()])
         self.encoder.setCurrentText(str(last.value("encoder", EncodeCohortOptions().encoder)))
         self.encoder.currentTextChanged.connect(self._look_for_weights)
         self._weights = WeightsLine()

@@ -100,7 +100,7 @@ class WeightsDialog(QDialog):
         self.choose_button = QPushButton("Choose a file...", clicked=self._choose)
         self.download_button = QPushButton("Download")
         self.download_button.clicked.connect(lambda: self._start(lambda p: download_weights(encoder, progress=p)))
-        self.download_button.setEnabled(bool(encoder.sources))
+        self.download_button.setEnabled(bool(encoder.pages))
         self._bar = QProgressBar(visible=False, textVisible=False)
         self._state = line()
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
@@ -116,9 +116,9 @@ class WeightsDialog(QDialog):
 
     def _explanation(self) -> str:
         text = f"{self._encoder.about}. Its weights are not on this machine. "
-        if not self._encoder.sources:
+        if not self._encoder.pages:
             return text + plain(self._encoder.location.fix(self._encoder.name))
-        links = "".join(f"<br>{link(s.url, s.url)}" for s in self._encoder.sources)
+        links = "".join(f"<br>{link(page, page)}" for page in self._encoder.pages)
         return text + f"Choose their file if you have it, or download the first of these from its authors:{links}"
 
     def _choose(self) -> None:
