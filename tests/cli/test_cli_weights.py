@@ -95,3 +95,21 @@ def test_without_network_one_line_names_the_file_and_the_command(run, monkeypatc
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "https://zenodo.org/records/10908163/files/DinoBloom-S.pth" in err
     assert "`caltomorph weights add DinoBloom-S.pth`" in err
+
+
+def test_model_of_the_hub_is_downloaded_and_listed(run, hub):
+    import json
+
+    import timm
+    from safetensors.torch import save
+
+    arguments = {"embed_dim": 32, "depth": 1, "num_heads": 2, "img_size": 32, "num_classes": 3}
+    config = {"architecture": "vit_tiny_patch16_224", "model_args": arguments, "pretrained_cfg": {"crop_pct": 0.9}}
+    weights = save(timm.create_model("vit_tiny_patch16_224", **arguments).state_dict())
+    hub.repositories["ours/cells"] = {"config.json": json.dumps(config).encode(), "model.safetensors": weights}
+    pinned = f"hf-hub:ours/cells@{hub.commit('ours/cells')}"
+    code, out, _ = run("weights", "download", "hf-hub:ours/cells")
+    assert code == 0
+    for part in (f"Downloaded: {pinned}", "-crop32-bicubic", "not part of the encoder: head", "licence"):
+        assert part in " ".join(out.split())
+    assert pinned in run("weights", "list")[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_caltomorph.encoding.encoders import ENCODERS, Encoder, find_network
-from napari_caltomorph.encoding.locations import WEIGHT_SUFFIXES, WeightsFolder
+from napari_caltomorph.encoding.locations import WEIGHT_FILES, WEIGHT_SUFFIXES, HubFolder, WeightsFolder
 from napari_caltomorph.errors import OutputRefused, WeightsMissing, WeightsRefused, first_line
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.storage import StrPath, file_sha256, home, replacing
@@ -123,8 +124,9 @@ def download_weights(encoder: Encoder, *, progress: OnProgress = ignore) -> Weig
     """
     if encoder.sources:
         return _from_authors(encoder, progress)
-    fix = f"Get it from {encoder.pages[0]}." if encoder.pages else encoder.location.fix(encoder.name)
-    raise WeightsMissing(f"{encoder.name} is not downloaded. {fix}")
+    if encoder.repository:
+        return _from_hub(encoder, progress)
+    raise WeightsMissing(f"{encoder.name} is not downloaded. {encoder.location.fix(encoder.name)}")
 
 
 def _from_authors(encoder: Encoder, progress: OnProgress) -> WeightsReport:
@@ -155,6 +157,39 @@ def _from_authors(encoder: Encoder, progress: OnProgress) -> WeightsReport:
                 f"{source.url} gave a file that holds no weights of {encoder.name}; nothing was kept. Try again later, "
                 "or get it from another place."
             ) from error
+
+
+def _from_hub(encoder: Encoder, progress: OnProgress) -> WeightsReport:
+    """Download a repository in timm's form; a file for the table's encoders, for any other a folder of its commit."""
+    from napari_caltomorph.hub import Repository, downloaded, list_files
+
+    repository = Repository.at(f"hf://{encoder.repository}")
+    listing = list_files(repository, progress=progress)
+    here = {file.name: file for file in listing.files}
+    weights = next((name for name in WEIGHT_FILES if name in here), "")
+    if "config.json" not in here or not weights:
+        raise WeightsRefused(
+            f"{repository.page} is no model in timm's form, with a config.json and a {WEIGHT_FILES[0]}: choose "
+            "another, or name its weights file with --encoder timm:ARCHITECTURE --weights FILE."
+        )
+    wanted = (here["config.json"], here[weights])
+    licence = f"licence: {listing.licence or f'not stated; see {repository.page}'}"
+    with _download_folder() as temporary, downloaded(listing, wanted, progress=progress) as paths:
+        folder = temporary / listing.commit
+        folder.mkdir()
+        for name, path in paths.items():
+            shutil.move(path, folder / name)
+        if not isinstance(encoder.location, HubFolder):
+            report = add_weights(folder / weights, encoder)
+            return dataclasses.replace(report, notes=(*report.notes, licence))
+        (folder / "origin.json").write_text(json.dumps(listing.origin(wanted), indent=2), "utf-8")
+        report = verify_weights(encoder, folder)
+        target = encoder.location.folder / listing.commit
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.is_dir():
+            folder.rename(target)
+    name = find_network(encoder, target)[0].name
+    return dataclasses.replace(report, encoder=name, path=target / weights, notes=(*report.notes, licence))
 
 
 @contextlib.contextmanager
