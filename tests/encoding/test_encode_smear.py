@@ -269,7 +269,7 @@ def test_precision_is_bf16_where_the_hardware_has_it():
     assert find_precision("float32", cpu) == torch.float32
 
 
-@pytest.mark.parametrize("architecture", ["resnet10t", "mobilenetv3_small_050"])
+@pytest.mark.parametrize("architecture", ["resnet10t", "mobilenetv3_small_050", "vit_tiny_r_s16_p8_224"])
 def test_any_timm_model_with_its_weights_is_an_encoder(architecture, tmp_path, make_cell):
     model = timm.create_model(architecture, num_classes=0).eval()
     save_file(model.state_dict(), tmp_path / "a.safetensors")

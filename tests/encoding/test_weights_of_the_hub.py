@@ -61,6 +61,9 @@ def test_downloaded_model_is_pinned_to_its_commit_and_used_without_a_network(hub
     first = download_weights(find_encoder(f"hf-hub:{NAME}"))
     assert first.encoder == f"hf-hub:{NAME}@{hub.commit(NAME)}"
     assert any("licence" in note for note in first.notes)
+    transfers = hub.ranges()
+    assert download_weights(find_encoder(f"hf-hub:{NAME}")) == first
+    assert hub.ranges() == transfers
     hub.repositories[NAME] = files(1)
     second = download_weights(find_encoder(f"hf-hub:{NAME}"))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import timm
@@ -132,3 +134,10 @@ def test_the_demo_encoder_and_a_dinobloom_have_one(make_cell, tmp_path):
 def test_a_convolutional_network_is_refused(make_cell):
     with pytest.raises(ExplanationRefused, match="no attention over the parts of an image"):
         patch_attention(encoder_of("tf_efficientnet_lite0"), make_cell(6))
+
+
+def test_an_encoder_that_cuts_the_border_off_is_refused(make_cell):
+    encoder = encoder_of(**SMALL)
+    cropped = replace(encoder, preprocessing=replace(encoder.preprocessing, crop=0.9))
+    with pytest.raises(ExplanationRefused, match="centre of an image"):
+        patch_attention(cropped, make_cell(8))

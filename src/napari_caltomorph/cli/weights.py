@@ -81,7 +81,7 @@ def download(name: str, /) -> None:
     Parameters
     ----------
     name
-        Encoder, as `caltomorph weights list` names it.
+        Encoder, as `caltomorph weights list` names it, or hf-hub:OWNER/NAME for a timm model of the Hugging Face Hub.
     """
     with progress_bar() as progress:
         report = download_weights(find_encoder(name), progress=progress)

@@ -11,7 +11,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from napari_caltomorph.errors import WeightsRefused, first_line
 
@@ -109,9 +109,10 @@ def vit_arguments(module: nn.Module, weights: StateDict) -> dict[str, Any]:
     """
     grid, patch, tokens = weights.get("pos_embed"), _patch(weights), weights.get("reg_token")
     expected = module.state_dict()
-    own = expected.get("pos_embed")
+    own, embedding = expected.get("pos_embed"), cast(Any, module).patch_embed
     if grid is None or own is None or patch is None or patch != _patch(expected) or grid.shape[2:] != own.shape[2:]:
         return {}
+    stride = embedding.img_size[0] // embedding.grid_size[0]  # that of a hybrid's convolutions as well
     arguments: dict[str, Any] = {"init_values": 1.0} if "blocks.0.ls1.gamma" in weights else {}
     registers = 0
     if tokens is not None and tokens.ndim == 3:
@@ -119,7 +120,7 @@ def vit_arguments(module: nn.Module, weights: StateDict) -> dict[str, Any]:
     for extra in {0, 1 + registers}:  # tokens besides the patches that have a position
         side = math.isqrt(max(grid.shape[1] - extra, 0))
         if side and side**2 + extra == grid.shape[1]:
-            arguments |= {"img_size": side * patch[0], "no_embed_class": not extra}
+            arguments |= {"img_size": side * stride, "no_embed_class": not extra}
     return arguments
 
 

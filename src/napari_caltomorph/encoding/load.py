@@ -195,7 +195,7 @@ def read_network(encoder: Encoder, path: Path) -> Network:
         else:
             module = build_module(encoder)
     except WeightsRefused as error:
-        raise WeightsRefused(f"{path} does not fit {encoder.name}: {error}.") from error
+        raise WeightsRefused(f"{path} does not fit {encoder.name}: {str(error).rstrip('.')}.") from error
     if problem := misfit(weights, module):
         other = resembles(weights)
         raise WeightsRefused(

@@ -174,22 +174,24 @@ def _from_hub(encoder: Encoder, progress: OnProgress) -> WeightsReport:
         )
     wanted = (here["config.json"], here[weights])
     licence = f"licence: {listing.licence or f'not stated; see {repository.page}'}"
+    location = encoder.location
+    if isinstance(location, HubFolder) and (kept := location.folder / listing.commit).is_dir():
+        report = verify_weights(encoder, kept)
+        return dataclasses.replace(report, notes=(*report.notes, licence))
     with _download_folder() as temporary, downloaded(listing, wanted, progress=progress) as paths:
         folder = temporary / listing.commit
         folder.mkdir()
         for name, path in paths.items():
             shutil.move(path, folder / name)
-        if not isinstance(encoder.location, HubFolder):
+        if not isinstance(location, HubFolder):
             report = add_weights(folder / weights, encoder)
             return dataclasses.replace(report, notes=(*report.notes, licence))
-        (folder / "origin.json").write_text(json.dumps(listing.origin(wanted), indent=2), "utf-8")
         report = verify_weights(encoder, folder)
-        target = encoder.location.folder / listing.commit
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not target.is_dir():
-            folder.rename(target)
-    name = find_network(encoder, target)[0].name
-    return dataclasses.replace(report, encoder=name, path=target / weights, notes=(*report.notes, licence))
+        (folder / "origin.json").write_text(json.dumps(listing.origin(wanted), indent=2), "utf-8")
+        location.folder.mkdir(parents=True, exist_ok=True)
+        folder.rename(kept)
+    pinned, path = find_network(encoder, kept)
+    return dataclasses.replace(report, encoder=pinned.name, path=path, notes=(*report.notes, licence))
 
 
 @contextlib.contextmanager

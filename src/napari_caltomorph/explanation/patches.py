@@ -55,7 +55,7 @@ def patch_attention(encoder: LoadedEncoder, image: NDArray[np.uint8]) -> PatchAt
     module = encoder.module
     if not encoder.preprocessing.takes_all_of(image.shape):
         raise ExplanationRefused(
-            f"{encoder.encoder.name} takes the centre of an image, so no part has its own attention."
+            f"{encoder.encoder.name} takes the centre of an image only: its attention is not shown on the whole image."
         )
     first = _feature_tokens(module, encoder.encoder.name)
     assert isinstance(module, VisionTransformer)

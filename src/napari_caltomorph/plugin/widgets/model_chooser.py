@@ -142,7 +142,7 @@ class WeightsDialog(QDialog):
 
     def _set_busy(self, is_busy: bool) -> None:
         self.choose_button.setDisabled(is_busy)
-        self.download_button.setDisabled(is_busy or not self._encoder.sources)
+        self.download_button.setDisabled(is_busy or not self._encoder.pages)
         self._bar.setVisible(is_busy)
         self._bar.setRange(0, 0)
         self._message = "Working ..." if is_busy else ""
