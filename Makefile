@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint screenshots demo-model blood-encoder clean
+.PHONY: demo test lint screenshots demo-model blood-encoder blood-probe clean
 
 demo: $(VENV)/.ready
 	$(BIN)/caltomorph demo --out demo-output
@@ -28,6 +28,11 @@ demo-model: $(VENV)/.ready-dev
 
 blood-encoder: $(VENV)/.ready-dev
 	OMP_NUM_THREADS=2 $(BIN)/python scripts/train_blood_encoder.py $(CELLS)
+	$(MAKE) blood-probe
+
+# The probe takes the features of the encoder as it is now, so it is trained again with it.
+blood-probe: $(VENV)/.ready-dev
+	OMP_NUM_THREADS=2 $(BIN)/python -m scripts.train_blood_probe $(CELLS)
 
 $(VENV)/bin/python:
 	sh scripts/install_system_libraries.sh

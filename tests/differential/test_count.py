@@ -95,6 +95,35 @@ def test_blasts_are_not_counted_by_a_probe_that_never_saw_one(counted):
     assert every.blasts.value == 1
 
 
+def test_other_cells_are_in_the_denominator_and_a_few_are_expected_of_learnt_types(counted):
+    names = [TYPES[i // 20] if i < 80 else "other" for i in range(100)]
+    some = replace(counted, called=tuple(names))
+    assert some.leukocytes == 20 + 60  # 20 smudge cells are none
+    other = some.share_of("other")
+    assert other.called == 20 / 80
+    assert other.classifier[0] < 20 / 80 < other.classifier[1]
+    few = replace(counted, called=(*names[:80], *names[:16], *["other"] * 4))
+    assert few.share_of("other").classifier[0] == pytest.approx(0, abs=0.01)
+    assert not few.smear_warnings
+
+
+def test_a_smear_of_cells_that_are_mostly_other_cannot_be_typed(counted):
+    most = replace(counted, called=(*["other"] * 60, *counted.called[60:]))
+    (warning,) = most.smear_warnings
+    assert warning.startswith("60 of 100 cells are unlike every type")
+    assert most.warnings == (warning, *counted.probe_warnings)
+
+
+def test_a_few_cells_are_no_differential(probe):
+    few = probe.differential(features((10, 10, 2, 5), patient="few"), truth((10, 10, 2, 5)))
+    assert any(one.startswith("22 leukocytes are no differential") for one in few.warnings)
+
+
+def test_what_only_a_person_has_seen_is_said(probe):
+    result = probe.differential(features(patient="new"), {"cell_000": "monocyte"})
+    assert any(one.endswith("never saw: monocyte") for one in result.smear_warnings)
+
+
 def test_labels_of_cells_that_are_left_out_change_nothing(probe, counted):
     result = probe.differential(features((30, 10, 40, 20), patient="new", seed=8), {"not there": "blast"})
     assert result.table().equals(counted.table())
@@ -123,6 +152,6 @@ def test_tables_hold_one_row_a_type_and_one_row_a_cell(counted, probe, tmp_path)
     types, cells = save_differentials([counted, other], tmp_path)
     lines = types.read_text().splitlines()
     assert lines[0].startswith("patient_id,type,is_counted,cells,by_hand,percent_called,percent,percent_low")
-    assert len(lines) == 1 + 5 + 5
+    assert len(lines) == 1 + 6 + 6  # four types, other, all blasts
     assert len(cells.read_text().splitlines()) == 1 + 100 + 70
     assert "other,cell_000,blast,True" in cells.read_text()

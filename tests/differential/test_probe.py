@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from tests.differential.factories import TYPES, features, labelled, truth
 
 from napari_caltomorph.differential import (
     BLOOD_CELLS,
+    OTHER,
     CellLabels,
     Probe,
     ProbeOptions,
@@ -75,7 +77,10 @@ def test_every_labelled_cell_is_held_out_once(probe):
     described = probe.description
     assert described.validation == "patient"
     assert described.patients == 3
-    assert np.array(described.confusion).sum(axis=1).tolist() == list(described.cells) == [60, 60, 60, 30]
+    counted = np.array(described.confusion).sum(axis=1) + described.other.false
+    assert counted.tolist() == list(described.cells) == [60, 60, 60, 30]
+    assert np.sum(described.other.left_out, axis=1).tolist() == [60, 60, 60, 30]
+    assert not np.diagonal(described.other.left_out).any()
     assert described.correlation is not None
     assert described.warnings == ()
 
@@ -84,7 +89,7 @@ def test_with_one_patient_cells_are_held_out_with_a_warning(three):
     described = train_probe(three[:1], labelled(three[0])).description
     assert described.validation == "cell"
     assert described.correlation is None
-    assert np.array(described.confusion).sum() == 70
+    assert np.array(described.confusion).sum() + sum(described.other.false) == 70
     assert any("one patient" in warning for warning in described.warnings)
 
 
@@ -129,6 +134,67 @@ def test_features_of_another_encoder_are_refused(probe):
         probe.differential(features(encoder="dinobloom-b"))
     with pytest.raises(FeaturesRefused, match="width 4"):
         probe.differential(replace(features(), values=features().values[:, :4]))
+
+
+def test_cells_unlike_every_type_are_called_other(probe, tmp_path):
+    far = features(patient="new", seed=9)
+    far = replace(far, values=far.values + 6 * (np.arange(70) % 2)[:, None].astype(np.float32))
+    probe.save(tmp_path / "p.safetensors")
+    for one in (probe, Probe.load(tmp_path / "p.safetensors")):
+        counted = one.differential(far)
+        is_other = np.array(counted.called) == OTHER
+        assert is_other[1::2].all()
+        assert is_other[0::2].mean() < 0.15
+        np.testing.assert_array_equal(is_other, np.array(counted.distance) > 1)
+        np.testing.assert_array_equal(is_other, np.isnan(counted.certainty))
+    # A twentieth of the cells of its own types, each held out, are that far too
+    assert probe.description.false_other == pytest.approx(0.05, abs=0.01)
+
+
+def test_errors_are_told_with_what_they_were_counted_on(probe, three):
+    assert "cells of 3 held-out patients, 4% are called other" in probe.description.errors_in_words
+    one = train_probe(three[:1], labelled(three[0])).description
+    assert "held-out cells of one patient" in one.errors_in_words
+    assert "made-up laboratories" in load_probe(BLOOD_CELLS).description.errors_in_words
+
+
+def test_few_cells_do_not_tell_what_is_unlike_them(three):
+    few = labelled(three[0]).without(three[0], three[0].cells[8:-8])
+    probe = train_probe(three[:1], few)
+    assert probe.description.other is None
+    assert OTHER not in probe.differential(features(seed=3)).types
+
+
+def test_cells_labelled_other_are_no_type_to_learn(three):
+    labels = labelled(*three).labelled(three[0], dict.fromkeys(three[0].cells[:10], "Other"))
+    described = train_probe(three, labels).description
+    assert OTHER not in described.types
+    assert described.left_out == {OTHER: 10}
+
+
+def test_a_probe_of_before_calls_nothing_other(probe, tmp_path):
+    old = probe.description.model_dump(exclude={"other", "note"})
+    header = {"probe": json.dumps(old)}
+    save_file({"weights": probe.weights, "bias": probe.bias}, tmp_path / "old.safetensors", metadata=header)
+    loaded = Probe.load(tmp_path / "old.safetensors")
+    np.testing.assert_array_equal(loaded.probabilities(features()), probe.probabilities(features()))
+    counted = loaded.differential(features())
+    assert counted.types == probe.description.types
+    assert counted.false_other is None
+    assert OTHER not in counted.cell_types
+
+
+def test_errors_can_be_counted_on_smears_that_are_not_trained_on(probe, three):
+    judged = [features((9, 9, 9, 9), patient=f"judge {seed}", seed=seed) for seed in (7, 8)]
+    labels = labelled(*three).merged(labelled(*judged, counts=(9, 9, 9, 9)))
+    apart = train_probe(three, labels, held_out=judged)
+    np.testing.assert_array_equal(apart.weights, probe.weights)
+    described = apart.description
+    assert described.cells == probe.description.cells
+    assert (np.array(described.confusion).sum(axis=1) + described.other.false).tolist() == [18] * 4
+    assert described.validation == "patient"
+    with pytest.raises(TrainingRefused, match="to judge the probe on, no cell is labelled"):
+        train_probe(three, labelled(*three), held_out=judged)
 
 
 def test_training_can_be_cancelled(three):

@@ -61,11 +61,13 @@ def make_full(cells=60):
         "ab" * 32,
         types,
         tuple(tuple(40 if i == j else 1 for j in range(12)) for i in range(12)),
-        0.1,
+        (0.1,) * 12,
         prediction.cells,
         tuple(types[i % 12] for i in range(cells)),
         (0.9,) * cells,
+        (0.0,) * cells,
         {prediction.cells[0]: types[0]},
+        None,
     )
     return prediction, Trust(prediction, Similar(neighbours, was_trained_on=False)), differential
 

@@ -134,10 +134,9 @@ def read_smears(smears: Sequence[Path], *, each: bool) -> tuple[list[Smear], lis
 
 
 def show_probe(probe: ProbeDescription) -> None:
-    held_out = f"{probe.patients} patients" if probe.validation == "patient" else "one patient, cell by cell"
     say(
-        f"Probe on {probe.encoder}: {len(probe.types)} types from {sum(probe.cells)} labelled cells. Cross-validated "
-        f"on {held_out}, {probe.accuracy:.0%} are called as labelled."
+        f"Probe on {probe.encoder}: {len(probe.types)} types from {sum(probe.cells)} labelled cells; "
+        f"{probe.errors_in_words}."
     )
 
 
@@ -156,3 +155,5 @@ def _show(one: Differential) -> None:
     console.print(rows)
     if one.blasts is None:
         say(f"Blasts: {one.blasts_in_words}.")
+    for warning in one.smear_warnings:
+        say(f"Warning: {warning}.", style="yellow")

@@ -1,4 +1,4 @@
-from .cell_types import CELL_TYPES, CellType, cell_type
+from .cell_types import CELL_TYPES, OTHER, CellType, cell_type
 from .count import Differential, Share
 from .labels import FOLDER, CellLabel, CellLabels, SmearId, read_labels, save_labels
 from .probe import BLOOD_CELLS, Probe, ProbeDescription, ProbeOptions, load_probe
@@ -8,6 +8,7 @@ __all__ = [
     "BLOOD_CELLS",
     "CELL_TYPES",
     "FOLDER",
+    "OTHER",
     "CellLabel",
     "CellLabels",
     "CellType",

@@ -14,6 +14,9 @@ from functools import cache
 from napari_caltomorph.errors import printable
 from napari_caltomorph.smear.cell_types import folded, known_type
 
+OTHER = "other"
+"""The type of a cell that is unlike every type of a probe: a blast that it never saw, a smudge cell, an artefact."""
+
 
 @dataclass(frozen=True)
 class CellType:
@@ -43,6 +46,7 @@ _ROWS = (
     CellType("lymphocyte", "#17a2b8", "l"),
     CellType("reactive lymphocyte", "#7fd0c8", "r"),
     CellType("plasma cell", "#8c564b", "c"),
+    CellType(OTHER, "#c2b280"),
     CellType("erythroblast", "#8f8f8f", "x", is_counted=False),
     CellType("smudge cell", "#6f6f6f", "u", is_counted=False),
     CellType("platelet", "#b0b0b0", "g", is_counted=False),
@@ -62,10 +66,9 @@ _OWN_COLORS = ("#bcbd22", "#e377c2", "#7b9e3b", "#c49a3a", "#5f9ea0", "#9c755f",
 @cache
 def cell_type(name: str) -> CellType:
     """Return the type of this name, in any case, number, order of words or spelling of the gaps; or one of its own."""
-    known = known_type(name)
-    if known in CELL_TYPES:
+    own = known_type(name) or " ".join(re.sub(r"[_\s]+", " ", printable(name)).split())
+    if (known := own.casefold()) in CELL_TYPES:
         return CELL_TYPES[known]
-    own = known or " ".join(re.sub(r"[_\s]+", " ", printable(name)).split())
     return CellType(own, _OWN_COLORS[zlib.crc32(folded(own).encode()) % len(_OWN_COLORS)])
 
 

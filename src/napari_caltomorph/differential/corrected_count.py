@@ -26,12 +26,16 @@ _PRIOR_CELLS = 4.0
 
 
 def corrected_counts(
-    called: NDArray[np.integer], confusion: NDArray[np.integer], correlation: float, *, seed: int = 0
+    called: NDArray[np.integer],
+    confusion: NDArray[np.number],
+    correlation: float | NDArray[np.floating],
+    *,
+    seed: int = 0,
 ) -> NDArray[np.int64]:
     """Sample true counts of the K types from their posterior: (DRAWS, K) int, each row with the sum of `called`.
 
     `called` (K,) are the cells that the probe calls each type, `confusion` (K, K) cells by true and called type, out of
-    fold. `correlation`, 0 to 1, is that within patients of how cells of one type are called.
+    fold. `correlation`, 0 to 1, is that within patients of how cells of one type are called: one, or (K,) by true type.
 
     The shares' prior is that of the labelled cells, with the weight of `_PRIOR_CELLS`. It decides what the confusion
     cannot: a type that is never called could have any number of cells, and one that is rare among labelled cells is
@@ -41,6 +45,7 @@ def corrected_counts(
     """
     types, rng = len(called), np.random.default_rng(seed)
     size = confusion.sum(axis=1, keepdims=True) + 1.0  # one more cell, spread evenly: nothing is impossible
+    correlation = np.broadcast_to(correlation, types)[:, None]
     weight = 1 / (correlation + (1 - correlation) / size)
     rows = np.broadcast_to(weight * (confusion + 1 / types) / size, (_CHAINS, types, types))
     prior = _PRIOR_CELLS * size.ravel() / size.sum()

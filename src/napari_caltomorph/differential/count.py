@@ -16,9 +16,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_caltomorph.differential.cell_types import CELL_TYPES, cell_type, in_reading_order
+from napari_caltomorph.differential.cell_types import CELL_TYPES, OTHER, cell_type, in_reading_order
 from napari_caltomorph.differential.corrected_count import DRAWS, corrected_counts
 from napari_caltomorph.statistics.interval import TAILS, Interval, proportion
+
+_FEWEST = 30  # Leukocytes: of 30, one half is 33 to 67 % of the blood
+_UNTYPED = 0.5  # Share of `OTHER` above which a smear is said not to be typeable
 
 
 @dataclass(frozen=True)
@@ -48,22 +51,27 @@ class Differential:
     Nucleated red cells, smudge cells, platelets and artefacts are in no denominator: a differential is of leukocytes,
     and what is not is given for each 100 of them, as the clinic counts nucleated red cells. Smudge cells that are burst
     lymphocytes, as in chronic lymphocytic leukemia, can be labelled so.
+
+    `OTHER` cells are in the denominator: in leukemia most are leukocytes, such as blasts, and without them the shares
+    of all other types would be too large. A person who looks at them and labels the artefacts takes these out of it.
     """
 
     # The smear of the cells, and the probe that called them
     patient_id: str
     smear_fingerprint: str | None
     probe_fingerprint: str
-    types: tuple[str, ...]  # The K types that the probe distinguishes
-    # (K, K) tuple of int: the probe's, out of fold: true by called type
-    confusion: tuple[tuple[int, ...], ...] = field(repr=False)
-    correlation: float | None  # The probe's, of called types within a patient
-    # The N cells, the type that the probe calls each, and its probability
+    # The probe's (`ProbeDescription.calls`): its K types, `OTHER` among them; true by called type; correlation
+    types: tuple[str, ...]
+    confusion: tuple[tuple[float, ...], ...] = field(repr=False)
+    correlation: tuple[float, ...] = field(repr=False)
+    # The N cells, the type that the probe calls each, and its probability, which is not a number for `OTHER`
     cells: tuple[str, ...] = field(repr=False)
     called: tuple[str, ...] = field(repr=False)
     certainty: tuple[float, ...] = field(repr=False)
+    distance: tuple[float, ...] = field(repr=False)  # To the nearest type; `OTHER` above 1
     by_hand: Mapping[str, str] = field(repr=False)  # Cell -> its type as labelled by a person
-    warnings: tuple[str, ...] = ()
+    false_other: float | None  # Share of cells of learnt types that the probe calls `OTHER`, on held-out cells
+    probe_warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -77,6 +85,31 @@ class Differential:
     def all_types(self) -> tuple[str, ...]:
         """The probe's types and those that only occur by hand, in the order of a differential."""
         return in_reading_order({*self.types, *self.by_hand.values()})
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What limits this count: of this smear first, then of every count of the probe."""
+        return (*self.smear_warnings, *self.probe_warnings)
+
+    @cached_property
+    def smear_warnings(self) -> tuple[str, ...]:
+        """What is unusual about the cells of this smear."""
+        warnings = []
+        others = self.cell_types.count(OTHER)
+        if others > _UNTYPED * len(self):
+            warnings.append(
+                f"{others:,} of {len(self):,} cells are unlike every type that the probe learnt, so this smear cannot "
+                "be typed: check the width of the images, their stain and that each shows one cell; if all are right, "
+                "look at these cells, which may be blasts"
+            )
+        if self.leukocytes < _FEWEST:
+            warnings.append(
+                f"{self.leukocytes} leukocytes are no differential: count {_FEWEST} at least, and 100 to 200 where "
+                "the smear has them"
+            )
+        if unseen := [name for name in in_reading_order(set(self.by_hand.values())) if name not in self.types]:
+            warnings.append(f"only labelled cells are counted of what the probe never saw: {', '.join(unseen)}")
+        return tuple(warnings)
 
     @cached_property
     def blasts(self) -> Share | None:
@@ -162,6 +195,7 @@ class Differential:
                 "by_hand": [cell in self.by_hand for cell in self.cells],
                 "called": self.called,
                 "p_called": self.certainty,
+                "distance": self.distance,
             }
         )
 
@@ -179,7 +213,7 @@ class Differential:
         drawn = np.zeros((DRAWS, len(self.all_types)), dtype=np.int64)
         if called.any():
             places = [self.all_types.index(name) for name in self.types]
-            drawn[:, places] = corrected_counts(called, np.array(self.confusion), self.correlation or 0.0)
+            drawn[:, places] = corrected_counts(called, np.array(self.confusion), np.array(self.correlation))
         known = Counter(self.by_hand.values())
         drawn += np.array([known[name] for name in self.all_types])
         return drawn

@@ -1,4 +1,4 @@
-"""A linear probe: features of a frozen encoder -> type of each cell, with its cross-validated errors.
+"""A linear probe: features of a frozen encoder -> type of each cell, or "other", with its errors on held-out cells.
 
 It is one safetensors file, with the description as JSON in its header; loading it runs no code of the file.
 """
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, model_validator
 from safetensors.numpy import save
 
-from napari_caltomorph.differential.cell_types import cell_type
+from napari_caltomorph.differential.cell_types import OTHER, cell_type
 from napari_caltomorph.differential.count import Differential
+from napari_caltomorph.differential.other import TypeClouds
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import FeaturesRefused, ProbeRefused, shortened
 from napari_caltomorph.reading import explained, parse_document, read_arrays, refuse_misfit, validated
@@ -43,6 +44,20 @@ class ProbeOptions(BaseModel, frozen=True, extra="forbid"):
     seed: int = Field(0, ge=0, description="How cells are split into parts where there is one patient.")
 
 
+_Count = Annotated[int, Field(ge=0)]
+_Correlation = Annotated[float, Field(ge=0, le=1)]
+
+
+class OtherRule(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """When a cell is called `OTHER`, and how often this was right and wrong on held-out cells of K types."""
+
+    limit: PositiveFloat  # Distance to the nearest type (`TypeClouds`) above which a cell is `OTHER`
+    false: tuple[_Count, ...]  # (K,) cells of each type that are called `OTHER`
+    # (K, K + 1) what the cells of a type are called where it is unknown; the last column is `OTHER`
+    left_out: tuple[tuple[_Count, ...], ...]
+    correlation: _Correlation  # Of these calls within a type, as of `ProbeDescription.correlation` within a patient
+
+
 class ProbeDescription(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """What a probe needs and how it was trained."""
 
@@ -56,15 +71,17 @@ class ProbeDescription(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
     types: Annotated[tuple[str, ...], Field(min_length=2)]
     cells: tuple[PositiveInt, ...]  # (K,) labelled cells of each type that it was trained on
     left_out: dict[str, PositiveInt]  # Types with too few labelled cells, and their number
-    patients: PositiveInt  # The number of patients of these cells
-    # What the cross-validation held out at a time. By cell, the confusion is optimistic: it does not contain the errors
-    # on another patient.
-    validation: Literal["patient", "cell"]
+    patients: PositiveInt  # The number of patients on whose cells its errors were counted
+    # What was held out at a time. By cell, the confusion is optimistic: it does not contain the errors on another
+    # patient. Laboratories are made up, by changing all cells of one alike.
+    validation: Literal["patient", "cell", "laboratory"]
     by_cell: tuple[str, ...] = ()  # Types that only one patient has: these were held out cell by cell in any case
-    # (K, K) tuple of int: cells by true and called type, out of fold
-    confusion: tuple[tuple[Annotated[int, Field(ge=0)], ...], ...]
+    # (K, K) tuple of int: cells by true and called type, held out, without those that are called `OTHER`
+    confusion: tuple[tuple[_Count, ...], ...]
     # Of the called types within a patient (`correlation_within_patients`); None with one patient
-    correlation: Annotated[float, Field(ge=0, le=1)] | None
+    correlation: _Correlation | None
+    other: OtherRule | None = None  # None where it calls no cell `OTHER`: of few labelled cells, or of an old version
+    note: Annotated[str, Field(max_length=400)] = ""  # What else limits its counts, as a sentence without its full stop
     options: ProbeOptions
     created: str
     library_version: str
@@ -78,31 +95,66 @@ class ProbeDescription(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
             raise ValueError(f"{len(self.cells)} counts of cells for {types} types")
         if [len(row) for row in self.confusion] != [types] * types:
             raise ValueError(f"the confusion does not fit {types} types")
+        if self.other and (len(self.other.false), *map(len, self.other.left_out)) != (types, *[types + 1] * types):
+            raise ValueError(f"the calls of other cells do not fit {types} types")
         return self
 
     @cached_property
     def recalls(self) -> dict[str, float]:
-        """Type -> share of its cells that are called so, out of fold."""
+        """Type -> share of its cells that are called so, of held-out cells that are not called `OTHER`."""
         table = np.array(self.confusion)
-        return dict(zip(self.types, (table.diagonal() / table.sum(axis=1)).tolist(), strict=True))
+        return dict(zip(self.types, (table.diagonal() / np.maximum(table.sum(axis=1), 1)).tolist(), strict=True))
 
     @property
     def accuracy(self) -> float:
-        """Share of the labelled cells that are called as they are labelled, out of fold."""
+        """Share of the held-out cells that are called as they are labelled, of those that are not called `OTHER`."""
         table = np.array(self.confusion)
-        return float(table.trace() / table.sum())
+        return float(table.trace() / max(table.sum(), 1))
+
+    @property
+    def false_other(self) -> float | None:
+        """Share of the held-out cells that are called `OTHER`, though they are of a learnt type."""
+        if self.other is None:
+            return None
+        false = sum(self.other.false)
+        return false / (false + int(np.sum(self.confusion)))
+
+    @property
+    def errors_in_words(self) -> str:
+        """E.g. ``"of cells of 8 held-out patients, 5% are called other, and 81% of the rest as labelled"``."""
+        many = "held-out patients" if self.validation == "patient" else "made-up laboratories"
+        judged = "held-out cells of one patient" if self.validation == "cell" else f"cells of {self.patients} {many}"
+        if self.false_other is None:
+            return f"of {judged}, {self.accuracy:.0%} are called as labelled"
+        return (
+            f"of {judged}, {self.false_other:.0%} are called {OTHER}, and {self.accuracy:.0%} of the rest as labelled"
+        )
+
+    @property
+    def calls(self) -> tuple[tuple[str, ...], tuple[tuple[float, ...], ...], tuple[float, ...]]:
+        """What a cell is called: the types, cells by true and called type, and the correlation of each true type.
+
+        `OTHER` is the last type. Its row is that of cells whose own type is left out of the probe, with the weight of
+        an average type.
+        """
+        correlation = (self.correlation or 0.0,) * len(self.types)
+        if self.other is None:
+            return self.types, self.confusion, correlation
+        rows = [(*row, false) for row, false in zip(self.confusion, self.other.false, strict=True)]
+        unknown = np.sum(self.other.left_out, axis=0) / len(self.types)
+        return (*self.types, OTHER), (*rows, tuple(unknown.tolist())), (*correlation, self.other.correlation)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """The limits of every count of this probe."""
-        warnings = []
+        warnings = [self.note] if self.note else []
         if self.validation == "cell":
             warnings.append("the labels are of one patient, so how the probe errs on another is not known")
         elif self.by_cell:
             warnings.append(f"one patient only has {', '.join(self.by_cell)}: errors there are underestimated")
         if self.left_out:
             few = ", ".join(f"{name} ({count})" for name, count in self.left_out.items())
-            warnings.append(f"too few labelled cells to distinguish: {few}")
+            warnings.append(f"labelled, and not learnt (too few cells, or of no one type): {few}")
         return tuple(warnings)
 
 
@@ -114,6 +166,7 @@ class Probe:
     # (K, D), (K,) float64: for unscaled features: the scales of the training features are multiplied in
     weights: NDArray[np.float64]
     bias: NDArray[np.float64]
+    clouds: TypeClouds | None = None  # Where `description.other` is
 
     def probabilities(self, features: Features) -> NDArray[np.float64]:
         """(N, K) probabilities of the types; `FeaturesRefused` where another encoder made the features."""
@@ -142,21 +195,33 @@ class Probe:
         FeaturesRefused
             Another encoder made the features.
         """
-        probabilities = self.probabilities(features)
+        probabilities, distances = self.probabilities(features), self.distances(features)
+        is_other = distances > 1
+        called = np.where(is_other, OTHER, np.array(self.description.types)[probabilities.argmax(axis=1)])
         by_hand = {cell: cell_type(name).name for cell, name in (corrections or {}).items()}
+        types, confusion, correlation = self.description.calls
         return Differential(
             patient_id=features.patient_id,
             smear_fingerprint=features.origin.smear_fingerprint,
             probe_fingerprint=self.fingerprint,
-            types=self.description.types,
-            confusion=self.description.confusion,
-            correlation=self.description.correlation,
+            types=types,
+            confusion=confusion,
+            correlation=correlation,
             cells=features.cells,
-            called=tuple(self.description.types[i] for i in probabilities.argmax(axis=1)),
-            certainty=tuple(probabilities.max(axis=1).tolist()),
+            called=tuple(called.tolist()),
+            certainty=tuple(np.where(is_other, np.nan, probabilities.max(axis=1)).tolist()),
+            distance=tuple(distances.tolist()),
             by_hand={cell: by_hand[cell] for cell in features.cells if cell in by_hand},
-            warnings=self.description.warnings,
+            false_other=self.description.false_other,
+            probe_warnings=self.description.warnings,
         )
+
+    def distances(self, features: Features) -> NDArray[np.float64]:
+        """(N,) distance to the nearest type, by the limit above which a cell is `OTHER`; 0 where none is called so."""
+        self._refuse_other_features(features)
+        if self.clouds is None or self.description.other is None:
+            return np.zeros(len(features))
+        return np.asarray(self.clouds.distances(features.values).min(axis=1) / self.description.other.limit)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -166,7 +231,8 @@ class Probe:
     @cached_property
     def _content(self) -> bytes:
         header = {_HEADER: self.description.model_dump_json()}
-        return save({"weights": self.weights, "bias": self.bias}, metadata=header)
+        clouds = {} if self.clouds is None else {"space": self.clouds.space, "centres": self.clouds.centres}
+        return save({"weights": self.weights, "bias": self.bias, **clouds}, metadata=header)
 
     def save(self, path: StrPath) -> None:
         """Write the probe as one ``.safetensors`` file; `OutputRefused` when it cannot be written."""
@@ -184,7 +250,11 @@ class Probe:
             description = validated(ProbeDescription, parse_document(metadata[_HEADER]), path, ProbeRefused)
             shape = (len(description.types), description.width)
             refuse_misfit(arrays, {"weights": shape, "bias": shape[:1]})
-        return cls(description, arrays["weights"].astype(np.float64), arrays["bias"].astype(np.float64))
+            clouds = None
+            if description.other is not None:
+                refuse_misfit(arrays, {"space": (None, shape[1]), "centres": (shape[0], len(arrays["space"]))})
+                clouds = TypeClouds(arrays["space"].astype(np.float32), arrays["centres"].astype(np.float32))
+        return cls(description, arrays["weights"].astype(np.float64), arrays["bias"].astype(np.float64), clouds)
 
     def _refuse_other_features(self, features: Features) -> None:
         mine, origin = self.description, features.origin

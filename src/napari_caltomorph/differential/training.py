@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
 import numpy as np
@@ -13,10 +13,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
 from napari_caltomorph.about import library_version
-from napari_caltomorph.differential.cell_types import in_reading_order
+from napari_caltomorph.differential.cell_types import OTHER, in_reading_order
 from napari_caltomorph.differential.corrected_count import correlation_within_patients
 from napari_caltomorph.differential.labels import CellLabels
-from napari_caltomorph.differential.probe import Probe, ProbeDescription, ProbeOptions
+from napari_caltomorph.differential.other import TypeClouds, distance_limit
+from napari_caltomorph.differential.probe import OtherRule, Probe, ProbeDescription, ProbeOptions
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import FeaturesRefused, TrainingRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
@@ -29,9 +30,10 @@ def train_probe(
     labels: CellLabels,
     options: ProbeOptions | None = None,
     *,
+    held_out: Sequence[Features] = (),
     progress: OnProgress = ignore,
 ) -> Probe:
-    """Train a probe on the labelled cells of some smears, and cross-validate it.
+    """Train a probe on the labelled cells of some smears, and count its errors on others.
 
     Parameters
     ----------
@@ -39,6 +41,10 @@ def train_probe(
         One per smear, all of one encoder; cells without a label are ignored.
     labels : CellLabels
         Labels of other smears are ignored.
+    options : ProbeOptions, optional
+    held_out : sequence of Features, optional
+        Labelled smears on which errors are counted, and not trained on; without them, the probe is cross-validated.
+    progress : callable
 
     Raises
     ------
@@ -54,18 +60,18 @@ def train_probe(
     patient, and for types that one patient only has, it holds out cells.
     """
     options = options or ProbeOptions()
-    _refuse_mixed(features)
-    cells = _gather(features, labels, options)
+    _refuse_mixed([*features, *held_out])
+    cells = _gather(features, held_out, labels, options)
     folds = _folds(cells, options)
-    called = np.empty_like(cells.type)
-    for number, (training, held_out) in enumerate(folds):
+    calls = []
+    for number, (training, judged) in enumerate(folds):
         progress(Progress(STAGE, number, len(folds) + 1, "fits"))
-        weights, bias = _fit(cells.values[training], cells.type[training], len(cells.types), options)
-        called[held_out] = (cells.values[held_out] @ weights.T + bias).argmax(axis=1)
+        calls.append(_Calls.of(*_fit(cells, training, options), cells, judged))
     progress(Progress(STAGE, len(folds), len(folds) + 1, "fits"))
-    weights, bias = _fit(cells.values, cells.type, len(cells.types), options)
+    weights, bias, clouds = _fit(cells, np.flatnonzero(cells.is_training), options)
     progress(Progress(STAGE, len(folds) + 1, len(folds) + 1, "fits"))
-    return Probe(_describe(features, cells, called, options), weights, bias)
+    description = _describe(features, cells, _Calls.joined(calls), options)
+    return Probe(description, weights, bias, clouds if description.other else None)
 
 
 @dataclass(frozen=True)
@@ -75,27 +81,65 @@ class _Cells:
     values: NDArray[np.float64]
     type: NDArray[np.intp]
     patient: NDArray[np.intp]
+    is_training: NDArray[np.bool_]  # (N,); the others are only judged
     types: tuple[str, ...]
     left_out: dict[str, int]
 
     @property
-    def of_one_patient(self) -> NDArray[np.bool_]:
-        """(K,) whether only one patient has the type."""
+    def by_cell(self) -> NDArray[np.bool_]:
+        """(K,) whether only one patient has the type, so that its cells are held out one by one."""
+        if not self.is_training.all():
+            return np.zeros(len(self.types), dtype=bool)
         return np.array([len(np.unique(self.patient[self.type == one])) < 2 for one in range(len(self.types))])
 
 
-def _gather(features: Sequence[Features], labels: CellLabels, options: ProbeOptions) -> _Cells:
+@dataclass(frozen=True)
+class _Calls:
+    """What M held-out cells are called, each (M,): with all types, and where the cell's own type is left out."""
+
+    rows: NDArray[np.intp]  # Of the `_Cells`
+    called: NDArray[np.intp]
+    distance: NDArray[np.float64]  # To the nearest type
+    called_without: NDArray[np.intp]
+    distance_without: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls,
+        weights: NDArray[np.float64],
+        bias: NDArray[np.float64],
+        clouds: TypeClouds,
+        cells: _Cells,
+        rows: NDArray[np.intp],
+    ) -> _Calls:
+        values, own = cells.values[rows], (np.arange(len(rows)), cells.type[rows])
+        scores, distances = values @ weights.T + bias, clouds.distances(values)
+        with_own = scores.argmax(axis=1), distances.min(axis=1)
+        scores[own], distances[own] = -np.inf, np.inf
+        return cls(rows, *with_own, scores.argmax(axis=1), distances.min(axis=1))
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Calls]) -> _Calls:
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+
+def _gather(
+    features: Sequence[Features], held_out: Sequence[Features], labels: CellLabels, options: ProbeOptions
+) -> _Cells:
     values, names, patients = [], [], []
-    for number, one in enumerate(features):
+    for number, one in enumerate([*features, *held_out]):
         known = labels.of(one)
         rows = [row for row, cell in enumerate(one.cells) if cell in known]
         values.append(one.values[rows])
         names += [known[one.cells[row]] for row in rows]
         patients += [number] * len(rows)
-    counts = Counter(names)
+    patient = np.array(patients, dtype=np.intp)
+    is_training = patient < len(features)
+    counts = Counter(name for name, is_learnt in zip(names, is_training, strict=True) if is_learnt)
     if not counts:
         raise TrainingRefused("No cell of these smears is labelled; label some cells of at least two types.")
-    types = in_reading_order({name for name, count in counts.items() if count >= options.min_cells})
+    # Cells labelled `OTHER` are of many types, and what is unlike all types needs no example.
+    types = in_reading_order({name for name, count in counts.items() if count >= options.min_cells and name != OTHER})
     if len(types) < 2:
         found = ", ".join(f"{count} {name}" for name, count in counts.most_common())
         raise TrainingRefused(
@@ -104,18 +148,23 @@ def _gather(features: Sequence[Features], labels: CellLabels, options: ProbeOpti
         )
     place = {name: i for i, name in enumerate(types)}
     kept = np.array([name in place for name in names])
+    if held_out and not (kept & ~is_training).any():
+        raise TrainingRefused(f"Of the smears to judge the probe on, no cell is labelled {' or '.join(types)}.")
     return _Cells(
         values=np.concatenate(values).astype(np.float64)[kept],
         type=np.array([place[name] for name in names if name in place], dtype=np.intp),
-        patient=np.array(patients, dtype=np.intp)[kept],
+        patient=patient[kept],
+        is_training=is_training[kept],
         types=types,
         left_out={name: counts[name] for name in in_reading_order(counts.keys() - place.keys())},
     )
 
 
 def _folds(cells: _Cells, options: ProbeOptions) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Return pairs of training rows and held-out rows; each cell is held out once."""
-    by_cell = cells.of_one_patient[cells.type]  # (N,)
+    """Return pairs of training rows and held-out rows; each cell is held out once, or those that are only judged."""
+    if not cells.is_training.all():
+        return [(np.flatnonzero(cells.is_training), np.flatnonzero(~cells.is_training))]
+    by_cell = cells.by_cell[cells.type]  # (N,)
     folds = []
     for one_patient, parts in ((False, _parts_of_patients), (True, _parts_of_cells)):
         mine = by_cell == one_patient
@@ -145,9 +194,10 @@ def _parts_of_cells(cells: _Cells, options: ProbeOptions) -> NDArray[np.intp]:
 
 
 def _fit(
-    values: NDArray[np.float64], types: NDArray[np.intp], count: int, options: ProbeOptions
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return weights (K, D) and bias (K,) for unscaled features; a type without cells is never called."""
+    cells: _Cells, rows: NDArray[np.intp], options: ProbeOptions
+) -> tuple[NDArray[np.float64], NDArray[np.float64], TypeClouds]:
+    """Return weights (K, D) and bias (K,) for unscaled features, and clouds; a type without cells is never called."""
+    values, types, count = cells.values[rows], cells.type[rows], len(cells.types)
     known = np.unique(types)
     weights, bias = np.zeros((count, values.shape[1])), np.full(count, -np.inf)
     bias[known] = 0
@@ -160,17 +210,19 @@ def _fit(
         rows = known if len(known) > 2 else known[1:]  # of two types, scikit-learn scores the second against 0
         weights[rows] = model.coef_ / scale
         bias[rows] = model.intercept_ - weights[rows] @ mean
-    return weights, bias
+    return weights, bias, TypeClouds.fit(values, types, count)
 
 
-def _describe(
-    features: Sequence[Features], cells: _Cells, called: NDArray[np.intp], options: ProbeOptions
-) -> ProbeDescription:
-    types = len(cells.types)
-    confusion = np.zeros((types, types), dtype=np.int64)
-    np.add.at(confusion, (cells.type, called), 1)
-    by_cell = cells.of_one_patient
-    shared = ~by_cell[cells.type]
+def _describe(features: Sequence[Features], cells: _Cells, calls: _Calls, options: ProbeOptions) -> ProbeDescription:
+    types, true, patient = len(cells.types), cells.type[calls.rows], cells.patient[calls.rows]
+    limit = distance_limit(calls.distance)
+    called, called_without = calls.called, calls.called_without
+    if limit is not None:
+        called = np.where(calls.distance > limit, types, called)
+        called_without = np.where(calls.distance_without > limit, types, called_without)
+    table, without = (_table(true, one, types + 1)[:types] for one in (called, called_without))
+    by_cell = cells.by_cell
+    shared = ~by_cell[true]
     origin = features[0].origin
     return ProbeDescription(
         encoder=origin.encoder,
@@ -178,17 +230,33 @@ def _describe(
         preprocessing=origin.preprocessing,
         width=cells.values.shape[1],
         types=cells.types,
-        cells=tuple(np.bincount(cells.type, minlength=types).tolist()),
+        cells=tuple(np.bincount(cells.type[cells.is_training], minlength=types).tolist()),
         left_out=cells.left_out,
-        patients=len(np.unique(cells.patient)),
+        patients=len(np.unique(patient)),
         validation="cell" if by_cell.all() else "patient",
         by_cell=tuple(name for name, alone in zip(cells.types, by_cell, strict=True) if alone),
-        confusion=tuple(tuple(row) for row in confusion.tolist()),
-        correlation=correlation_within_patients(cells.type[shared], called[shared], cells.patient[shared], types),
+        confusion=tuple(map(tuple, table[:, :types].tolist())),
+        correlation=correlation_within_patients(true[shared], called[shared], patient[shared], types + 1),
+        other=None
+        if limit is None
+        else OtherRule(
+            limit=limit,
+            false=tuple(table[:, types].tolist()),
+            left_out=tuple(map(tuple, without.tolist())),
+            # As if each type were a patient: what is unlike all types may be called in one way, or in another.
+            correlation=correlation_within_patients(np.zeros_like(true), called_without, true, types + 1) or 0.0,
+        ),
         options=options,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         library_version=library_version(),
     )
+
+
+def _table(true: NDArray[np.intp], called: NDArray[np.intp], types: int) -> NDArray[np.int64]:
+    """(types, types) cells by true and called type."""
+    table = np.zeros((types, types), dtype=np.int64)
+    np.add.at(table, (true, called), 1)
+    return table
 
 
 def _refuse_mixed(features: Sequence[Features]) -> None:

@@ -110,7 +110,7 @@ def test_a_probe_counts_and_a_correction_counts_at_once(tab, qtbot, tmp_path, mo
     called = dict(zip(shown.cells, shown.cell_types, strict=True))
     assert [called[cell] for cell in inspection.prediction.cells] == list(inspection.cells.columns[BY_TYPE])
     assert shown.blasts.in_words in tab.view.words.text()
-    assert "held out by cell" in tab.about.text()
+    assert "held-out cells of one patient" in tab.about.text()
 
     last = len(inspection.prediction.cells) - 1
     inspection.cells.select([last])

@@ -252,10 +252,6 @@ class DifferentialTab(InspectionView):
 
 def _in_words(probe: Probe) -> str:
     described = probe.description
-    held_out = "patient" if described.validation == "patient" else "cell"
-    words = (
-        f"{counted(len(described.types), 'type')} from {counted(sum(described.cells), 'cell')} of "
-        f"{counted(described.patients, 'patient')}; {described.accuracy:.0%} predicted as labelled, "
-        f"held out by {held_out}"
-    )
+    learnt = f"{counted(len(described.types), 'type')} from {counted(sum(described.cells), 'cell')}"
+    words = f"{learnt}; {described.errors_in_words}"
     return "<br>".join([words, *(colored(plain(f"! {one}"), WARNING) for one in described.warnings)])
