@@ -70,6 +70,18 @@ class CellUnreadable(CaltomorphError):
     """One image of a smear could not be decoded; the others are not affected."""
 
 
+class FieldUnreadable(CaltomorphError):
+    """A microscope field cannot be decoded, or is of a kind in which no cells can be found."""
+
+
+class ScaleUnknown(CaltomorphError):
+    """Nothing says how large a pixel of a field is, or its red cells contradict those of other fields."""
+
+
+class NoCellsFound(CaltomorphError):
+    """Fields were searched, and no white cell is in them that could be cut out whole."""
+
+
 class WeightsMissing(CaltomorphError):
     """The encoder's weights are not on this machine; the message says how to get them."""
 

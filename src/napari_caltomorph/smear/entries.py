@@ -31,6 +31,7 @@ WRITTEN = tuple(
         ("training.json", ""),
         ("comparison.csv folds.csv", r"comparison\.png"),
         ("run.json", ""),
+        ("fields.csv cut.json", r"overview_.+\.jpg"),
         ("differential.csv cell_types.csv", ""),
         ("flow.png classes.png preview.png", r"(flow|classes|preview)\.png"),
     )

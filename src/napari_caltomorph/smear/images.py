@@ -45,7 +45,7 @@ def read_cells(file: BinaryIO) -> list[StoredCell]:
 
     Raises `CellUnreadable` where it is no readable image, or far too large for a cell.
     """
-    with _explaining(file):
+    with explaining(file):
         cells = tiff_cells(file) if _start(file, 4) in TIFF_STARTS else [_pillow_cell(file)]
         refuse_if_large(cells[0].height, cells[0].width)
         return cells
@@ -73,15 +73,21 @@ def decode(file: BinaryIO, bits_of_smear: Callable[[], int] = lambda: 16) -> NDA
     `bits_of_smear` is called for 16-bit pixels whose file does not say how many bits it uses.
     """
     cell = read_cell(file)
-    with _explaining(file):
+    with explaining(file):
         return cell.rgb(bits_of_smear)
 
 
 def peak(file: BinaryIO) -> int:
     """Return the largest value of 16-bit pixels whose file does not say how many bits it uses; 0 for others."""
     cell = read_cell(file)
-    with _explaining(file):
+    with explaining(file):
         return cell.peak()
+
+
+def read_picture(file: BinaryIO) -> StoredCell:
+    """Read the header of a JPEG, PNG, BMP or WebP of any size that Pillow takes; `CellUnreadable` for others."""
+    with explaining(file), warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
+        return _pillow_cell(file)
 
 
 def _pillow_cell(file: BinaryIO) -> StoredCell:
@@ -127,7 +133,7 @@ def _start(file: BinaryIO, count: int) -> bytes:
 
 
 @contextmanager
-def _explaining(file: BinaryIO) -> Iterator[None]:
+def explaining(file: BinaryIO) -> Iterator[None]:
     """Raise what a library stumbles over as `CellUnreadable`."""
     try:
         yield

@@ -51,7 +51,7 @@ def known_export(cells: Iterable[str], canvas: tuple[int, int]) -> Export | None
 def pixel_size_um(tiff: tifffile.TiffFile) -> float | None:
     """Micrometres a pixel from OME, ImageJ or resolution tags; None where none is plausible."""
     low, high = _PLAUSIBLE_UM
-    for read in (_from_ome, _from_tags):
+    for read in (_from_ome, _from_aperio, _from_tags):
         try:
             size = read(tiff)
         except MALFORMED:
@@ -67,6 +67,12 @@ def _from_ome(tiff: tifffile.TiffFile) -> float | None:
     image = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]
     pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
     return float(pixels["PhysicalSizeX"]) * _UM_PER_NAMED_UNIT[pixels.get("PhysicalSizeXUnit", "µm")]
+
+
+def _from_aperio(tiff: tifffile.TiffFile) -> float | None:
+    if not tiff.is_svs:
+        return None
+    return float(tifffile.tifffile.svs_description_metadata(tiff.pages[0].description)["MPP"])
 
 
 def _from_tags(tiff: tifffile.TiffFile) -> float | None:

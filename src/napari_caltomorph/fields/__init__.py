@@ -1,0 +1,5 @@
+"""Microscope fields -> single-cell images: scale, white cells, and crops that make a smear."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

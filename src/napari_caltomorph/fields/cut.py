@@ -1,0 +1,315 @@
+"""Fields -> a folder of single-cell images that is a smear.
+
+Each field is written when it is finished, and `cut.json` says with which options, so that a stopped run is resumed. A
+cell is cut out only where its whole square is in the field: no pixel is made up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import Field
+
+from napari_caltomorph.errors import FieldUnreadable, NoCellsFound, OutputRefused, counted
+from napari_caltomorph.fields.find import FindOptions, FoundCell, FoundCells, find_cells
+from napari_caltomorph.fields.images import FieldImage, is_field, open_field
+from napari_caltomorph.fields.overlaps import SeenCells
+from napari_caltomorph.fields.overview import draw_overview
+from napari_caltomorph.fields.scale import Scale, scale_of_fields
+from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.smear import Smear, read_smear
+from napari_caltomorph.smear.entries import sorted_out
+from napari_caltomorph.smear.read import natural
+from napari_caltomorph.storage import StrPath, only_run, replacing
+
+CELL_PX = 144
+"""Width of a cell's image; a Metafer's have 5.76 pixels a micrometre."""
+
+TABLE, RECORD = "fields.csv", "cut.json"
+COLUMNS = ("cell", "field", "x_px", "y_px", "x_um", "y_um", "diameter_um", "confidence")
+_VERSION = 1
+_UM_PER_CM = 10_000
+_SECONDS_BETWEEN_RECORDS = 2.0  # What a killed run did since is done again
+
+
+class CutOptions(FindOptions):
+    """How cells are found and cut out."""
+
+    width_um: float = Field(25.0, gt=5, le=100, description="Width of a cell's image, micrometres.")
+
+
+@dataclass(frozen=True)
+class CutField:
+    """One field that was cut."""
+
+    field: str
+    cells: tuple[dict[str, Any], ...]  # Rows of the table
+    scale: Scale
+    near_border: int = 0  # Cells whose square is not all in the field
+    repeats: int = 0  # Cells that an earlier field shows
+    rejected: int = 0  # Stained things that are no white cells
+
+
+@dataclass(frozen=True)
+class CutCells:
+    """What was cut out of fields."""
+
+    folder: Path
+    fields: tuple[CutField, ...]
+    problems: tuple[str, ...] = ()  # Fields that could not be searched, and why
+
+    @property
+    def count(self) -> int:
+        return sum(len(field.cells) for field in self.fields)
+
+    @property
+    def smear(self) -> Smear:
+        """The cells, as any other smear."""
+        return read_smear(self.folder)
+
+    @property
+    def in_words(self) -> str:
+        """What was found and left out, in one sentence."""
+        near, repeats, rejected = (
+            sum(getattr(field, name) for field in self.fields) for name in ("near_border", "repeats", "rejected")
+        )
+        return (
+            f"{counted(self.count, 'cell')} in {counted(len(self.fields), 'field')}; left out: {near} near a border, "
+            f"{repeats} that an earlier field shows, {rejected} stained things that are no white cells"
+        )
+
+
+def cut_cells(
+    fields: StrPath | Sequence[StrPath],
+    out: StrPath,
+    options: CutOptions = CutOptions(),  # noqa: B008 (frozen)
+    *,
+    progress: OnProgress = ignore,
+) -> CutCells:
+    """Cut the white cells out of microscope fields of one patient, and write them as a smear.
+
+    Parameters
+    ----------
+    fields : path or list of paths
+        Images, or folders of images.
+    out : path
+        Folder for the cells (TIFF, 144 px, with their resolution), `fields.csv`, and an overview picture of each field.
+        What an earlier run with the same options wrote there is not computed again.
+    options : CutOptions
+    progress : callable
+        Called for each field; raising `Cancelled` in it stops cleanly, and the next run continues.
+
+    Returns
+    -------
+    CutCells
+        Counts, and the cells as a `Smear`.
+
+    Raises
+    ------
+    FieldUnreadable
+        None of the fields can be searched; of some, the result lists them as problems.
+    ScaleUnknown
+        The size of a pixel is unknown, or magnifications are mixed.
+    NoCellsFound
+        No white cell is whole in any field; the overview pictures show what was found instead.
+    OutputRefused
+        The folder contains something else, or cannot be written.
+    """
+    out = Path(out)
+    paths = [fields] if isinstance(fields, str | os.PathLike) else fields
+    images, problems = _open(_field_files(map(Path, paths)), progress)
+    scales = scale_of_fields(images, options, progress=progress)
+    with only_run(out, ".cut.lock", "another folder"):
+        keys = [_key(image, scale) for image, scale in zip(images, scales, strict=True)]
+        record = _earlier(out, options)
+        for key in record.keys() - set(keys):
+            _remove(out, record.pop(key))
+        done: list[CutField] = []
+        seen = SeenCells()
+        written = 0.0
+        try:
+            for number, (image, scale, key) in enumerate(zip(images, scales, keys, strict=True)):
+                progress(Progress("Cutting cells", number, len(images), "fields"))
+                if time.monotonic() > written + _SECONDS_BETWEEN_RECORDS:
+                    _write_record(out, options, record)
+                    written = time.monotonic()
+                cut = record.get(key)
+                if cut is not None and all((out / row["cell"]).exists() for row in cut.cells):
+                    seen.add(cut.field, [_read_cell(out / row["cell"]) for row in cut.cells])
+                else:
+                    try:
+                        cut = _cut_field(image, scale, options, out, seen, progress)
+                    except FieldUnreadable as error:
+                        problems.append(str(error))
+                        continue
+                record[key] = cut
+                done.append(cut)
+        finally:
+            _write_record(out, options, record)
+        if not done:
+            raise FieldUnreadable(problems[0])
+        _write_table(out, done)
+    result = CutCells(out, tuple(done), tuple(problems))
+    if not result.count:
+        raise NoCellsFound(f"{result.in_words}. The pictures in {out} show what was found instead.")
+    return result
+
+
+def _field_files(paths: Iterable[Path]) -> list[Path]:
+    """Return the image files that are meant, in natural order within each folder."""
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise FieldUnreadable(f"{path} does not exist; check the path.")
+        if not path.is_dir():
+            found.append(path)
+            continue
+        entries = sorted_out([one.name for one in path.iterdir() if one.is_file()], [])
+        inside = [path / name for name in entries.files if is_field(name)]
+        if not inside:
+            raise FieldUnreadable(f"{path}: no images in it; name the folder that directly contains the fields.")
+        found += sorted(inside, key=lambda one: natural(one.name))
+    return list(dict.fromkeys(found))
+
+
+def _open(paths: Sequence[Path], progress: OnProgress) -> tuple[list[FieldImage], list[str]]:
+    """Open what can be opened, under names that differ; return the reasons of the others."""
+    images, problems, names = [], [], Counter[str]()
+    for number, path in enumerate(paths):
+        progress(Progress("Opening", number, len(paths), "fields"))
+        try:
+            image = open_field(path)
+        except FieldUnreadable as error:
+            problems.append(str(error))
+            continue
+        names[image.name] += 1
+        images.append(image if names[image.name] == 1 else replace(image, name=f"{path.parent.name}/{image.name}"))
+    if not images:
+        raise FieldUnreadable(problems[0])
+    return images, problems
+
+
+def _cut_field(
+    image: FieldImage, scale: Scale, options: CutOptions, out: Path, seen: SeenCells, progress: OnProgress
+) -> CutField:
+    found = find_cells(image, options, scale=scale, progress=progress)
+    side = options.width_um / scale.pixel_size_um
+    whole = [cell for cell in found.cells if _is_whole(cell, found, side)]
+    crops = [crop(image, cell, side) for cell in whole]
+    is_new = seen.add(image.name, crops)
+    stem = image.name.replace("/", "_").rsplit(".", 1)[0]
+    rows: list[dict[str, Any]] = []
+    for cell, pixels, is_kept in zip(whole, crops, is_new, strict=True):
+        if is_kept:
+            name = f"{stem}_{len(rows) + 1:03d}.tif"
+            rows.append(_row(name, image.name, cell, scale.pixel_size_um))
+            _write_cell(out / name, pixels, options.width_um)
+    kept = {id(cell) for cell, is_kept in zip(whole, is_new, strict=True) if is_kept}
+    draw_overview(out / f"overview_{stem}.jpg", image, found, [id(cell) in kept for cell in found.cells], side)
+    return CutField(
+        image.name, tuple(rows), scale, len(found.cells) - len(whole), len(whole) - len(rows), len(found.rejected)
+    )
+
+
+def _is_whole(cell: FoundCell, found: FoundCells, side: float) -> bool:
+    half = side / 2
+    return (
+        half <= cell.x_px <= found.width_px - half and half <= cell.y_px <= found.height_px - half and not cell.is_cut
+    )
+
+
+def crop(image: FieldImage, cell: FoundCell, side: float) -> NDArray[np.uint8]:
+    """Return (144, 144, 3) around the middle of a cell; `side` is its width in the field's pixels."""
+    left, top = max(cell.x_px - side / 2, 0.0), max(cell.y_px - side / 2, 0.0)
+    margin = 4
+    first_row, first_column = max(int(top) - margin, 0), max(int(left) - margin, 0)
+    last_row = min(int(top + side) + margin + 1, image.height)
+    last_column = min(int(left + side) + margin + 1, image.width)
+    window = Image.fromarray(np.ascontiguousarray(image.read(first_row, first_column, last_row, last_column)))
+    x, y = left - first_column, top - first_row
+    box = (x, y, min(x + side, window.width), min(y + side, window.height))
+    # Pillow widens its filter where an image becomes smaller: no aliasing
+    return np.asarray(window.resize((CELL_PX, CELL_PX), Image.Resampling.BICUBIC, box=box))
+
+
+def _row(name: str, field: str, cell: FoundCell, pixel_um: float) -> dict[str, Any]:
+    x, y = round(cell.x_px, 1), round(cell.y_px, 1)
+    values = (x, y, x * pixel_um, y * pixel_um, cell.diameter_um(pixel_um))
+    return dict(zip(COLUMNS, (name, field, *(round(v, 2) for v in values), round(cell.confidence, 4)), strict=True))
+
+
+def _write_cell(path: Path, pixels: NDArray[np.uint8], width_um: float) -> None:
+    density = CELL_PX / width_um * _UM_PER_CM
+    with replacing(path) as part, part.open("wb") as file:
+        tifffile.imwrite(file, pixels, photometric="rgb", resolution=(density, density), resolutionunit="CENTIMETER")
+
+
+def _read_cell(path: Path) -> NDArray[np.uint8]:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError) as error:
+        raise OutputRefused(f"{path} is damaged; remove it, and run this again.") from error
+
+
+def _key(image: FieldImage, scale: Scale) -> str:
+    """Return what a field was cut from: another file, or another scale, is cut again."""
+    status = image.path.stat() if image.path else None
+    version = f"{status.st_size} {status.st_mtime_ns}" if status else ""
+    return f"{image.name} {image.path} {version} {scale.pixel_size_um:.9g}"
+
+
+def _earlier(out: Path, options: CutOptions) -> dict[str, CutField]:
+    """Return what an earlier run with the same options cut; of another run, its cells are removed."""
+    try:
+        record = json.loads((out / RECORD).read_text("utf-8"))
+        fields = {
+            key: CutField(**{**cut, "cells": tuple(cut["cells"]), "scale": Scale(**cut["scale"])})
+            for key, cut in record["fields"].items()
+        }
+    except FileNotFoundError:
+        if others := [one.name for one in out.iterdir() if not one.name.startswith(".")]:
+            raise OutputRefused(f"{out} contains {others[0]}, which is not of `cut`; choose an empty folder.") from None
+        return {}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise OutputRefused(f"{out / RECORD} is damaged; choose an empty folder, or remove this one.") from error
+    if record.get("version") == _VERSION and record["options"] == options.model_dump():
+        return fields
+    for cut in fields.values():
+        _remove(out, cut)
+    return {}
+
+
+def _remove(out: Path, cut: CutField) -> None:
+    for row in cut.cells:
+        (out / Path(row["cell"]).name).unlink(missing_ok=True)
+
+
+def _write_record(out: Path, options: CutOptions, fields: dict[str, CutField]) -> None:
+    record = {"version": _VERSION, "options": options.model_dump(), "fields": {k: asdict(v) for k, v in fields.items()}}
+    with replacing(out / RECORD) as part:
+        part.write_text(json.dumps(record, indent=1), "utf-8")
+
+
+def _write_table(out: Path, fields: Iterable[CutField]) -> None:
+    import pandas as pd
+
+    from napari_caltomorph.csv_files import write_csv
+
+    write_csv(pd.DataFrame(list(_rows(fields)), columns=list(COLUMNS)), out / TABLE)
+
+
+def _rows(fields: Iterable[CutField]) -> Iterator[dict[str, Any]]:
+    for field in fields:
+        yield from field.cells
