@@ -37,7 +37,8 @@ def test_cut_cells_are_a_smear_with_its_scale(fields, tmp_path):
     assert list(table) == ["cell", "field", "x_px", "y_px", "x_um", "y_um", "diameter_um", "confidence"]
     assert table.loc[0, ["x_um", "y_um"]].tolist() == pytest.approx([30, 25], abs=1)
     assert list(table["cell"]) == list(smear.cells)
-    assert Image.open(tmp_path / "smear" / "overview_field_0.jpg").size == (440, 360)
+    with Image.open(tmp_path / "smear" / "overview_field_0.jpg") as picture:
+        assert picture.size == (440, 360)
 
 
 def test_the_middle_of_a_cut_is_the_cell_and_its_stain_is_untouched(fields, tmp_path):

@@ -216,7 +216,9 @@ def _cut_field(
             rows.append(_row(name, image.name, cell, scale.pixel_size_um))
             _write_cell(out / name, pixels, options.width_um)
     kept = {id(cell) for cell, is_kept in zip(whole, is_new, strict=True) if is_kept}
-    draw_overview(out / f"overview_{stem}.jpg", image, found, [id(cell) in kept for cell in found.cells], side)
+    draw_overview(
+        out / f"overview_{stem}.jpg", image, found, [id(cell) in kept for cell in found.cells], side, progress
+    )
     return CutField(
         image.name, tuple(rows), scale, len(found.cells) - len(whole), len(whole) - len(rows), len(found.rejected)
     )

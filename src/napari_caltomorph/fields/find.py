@@ -25,8 +25,9 @@ from napari_caltomorph.fields.outlines import survey
 from napari_caltomorph.fields.scale import COARSEST_UM, Scale, ScaleOptions, scale_of_fields
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 
-_WINDOW_UM = 300.0
+_WINDOW_UM = 150.0
 _OVERLAP_UM = 30.0
+_SLACK_UM = 2.0  # Two windows place the same cell a little differently
 _TOUCHES_UM = 0.75  # A box this close to the edge of its field may be cut off
 _PERHAPS = 0.1  # Confidence above which a cell is measured
 
@@ -175,13 +176,12 @@ def find_cells(
             "take the fields with at least a 20x objective, or correct the pixel size."
         )
     found: list[FoundCell] = []
+    slack = _SLACK_UM / scale.pixel_size_um
     windows = list(_windows(image, scale.pixel_size_um))
     for number, (core, window) in enumerate(windows):
         progress(Progress("Finding cells", number, len(windows), "windows"))
-        top, left, bottom, right = core
-        for cell in _in_window(image, window, scale.pixel_size_um, model or shipped_model()):
-            if left <= cell.x_px < right and top <= cell.y_px < bottom:
-                found.append(cell)
+        cells = _in_window(image, window, scale.pixel_size_um, model or shipped_model())
+        found += [cell for cell in cells if _is_within(cell, core, slack) and not _is_known(cell, found, 2 * slack)]
     found.sort(key=lambda cell: (cell.y_px, cell.x_px))
     return FoundCells(
         field=image.name,
@@ -215,6 +215,21 @@ def _windows(image: FieldImage, pixel_um: float) -> Iterator[tuple[Window, Windo
                     min(right + overlap, image.width),
                 ),
             )
+
+
+def _is_within(cell: FoundCell, window: Window, slack: float) -> bool:
+    top, left, bottom, right = window
+    return left - slack <= cell.x_px <= right + slack and top - slack <= cell.y_px <= bottom + slack
+
+
+def _is_known(cell: FoundCell, found: list[FoundCell], distance: float) -> bool:
+    """Whether an earlier window has the cell already."""
+    return any(
+        abs(cell.x_px - other.x_px) < distance
+        and abs(cell.y_px - other.y_px) < distance
+        and other.confidence > cell.confidence / 2
+        for other in found
+    )
 
 
 def _in_window(image: FieldImage, window: Window, pixel_um: float, model: CellModel) -> Iterator[FoundCell]:

@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -120,15 +120,20 @@ class _Whole:
     def __call__(self, top: int, left: int, bottom: int, right: int) -> NDArray[np.uint8]:
         return self.pixels[top:bottom, left:right]
 
-    @cached_property
+    @property
     def pixels(self) -> NDArray[np.uint8]:
         try:
-            with self.path.open("rb") as file:
-                cell = read_cells(file)[0] if self.is_tiff else read_picture(file)
-                with explaining(file), warnings.catch_warnings(action="ignore"):
-                    return cell.rgb(lambda: used_bits(cell.peak()))
+            return _decoded(self.path, self.is_tiff, self.path.stat().st_mtime_ns)
         except (CellUnreadable, OSError) as error:
             raise FieldUnreadable(f"{self.path}: {error}; export it again.") from error
+
+
+@lru_cache(maxsize=2)  # Not all fields of a slide
+def _decoded(path: Path, is_tiff: bool, version: int) -> NDArray[np.uint8]:
+    with path.open("rb") as file:
+        cell = read_cells(file)[0] if is_tiff else read_picture(file)
+        with explaining(file), warnings.catch_warnings(action="ignore"):
+            return cell.rgb(lambda: used_bits(cell.peak()))
 
 
 def _segments(path: Path) -> FieldImage | None:

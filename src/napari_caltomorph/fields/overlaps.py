@@ -14,6 +14,7 @@ from PIL import Image
 
 # Correlations of the same place in two fields. Of 2,000 pairs of other cells, none reached both.
 _WHOLE, _AROUND = 0.82, 0.7
+_IDENTICAL = 0.985  # Of the whole square: the same picture under another name
 _PERHAPS = 0.5  # At the coarse scale
 _FINE, _COARSE = 36, 12  # px on a side
 _SHIFT = 4  # Of fine pixels: boxes of the same cell differ a little in two fields
@@ -56,7 +57,7 @@ def _is_same(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
     windows = np.lib.stride_tricks.sliding_window_view(one, middle.shape).reshape(-1, *middle.shape)
     whole = _correlations(windows.reshape(len(windows), -1), middle.ravel())
     around = _correlations(windows[:, _IS_AROUND], middle[_IS_AROUND])
-    return bool(((whole > _WHOLE) & (around > _AROUND)).any())
+    return bool((((whole > _WHOLE) & (around > _AROUND)) | (whole > _IDENTICAL)).any())
 
 
 def _correlations(rows: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from napari_caltomorph.fields.find import FoundCells
 from napari_caltomorph.fields.images import FieldImage
+from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.storage import replacing
 
 _SIDE = 1600  # Of the picture, px
@@ -17,13 +18,15 @@ _STRIP = 2**23  # Pixels of the field that are read at once
 _CUT, _LEFT_OUT, _NO_CELL = (0, 140, 60), (230, 120, 0), (110, 110, 110)
 
 
-def draw_overview(path: Path, image: FieldImage, found: FoundCells, is_cut_out: Sequence[bool], side: float) -> None:
+def draw_overview(
+    path: Path, image: FieldImage, found: FoundCells, is_cut_out: Sequence[bool], side: float, progress: OnProgress
+) -> None:
     """Write a JPEG: green squares are cut out, orange boxes left out, grey ones no white cells.
 
     `side` is the width of a cut in the field's pixels.
     """
     factor = min(1.0, _SIDE / max(image.height, image.width))
-    picture = _reduced(image, factor)
+    picture = _reduced(image, factor, progress)
     draw = ImageDraw.Draw(picture)
     for cell in found.rejected:
         draw.rectangle([v * factor for v in cell.box_px], outline=_NO_CELL)
@@ -37,11 +40,12 @@ def draw_overview(path: Path, image: FieldImage, found: FoundCells, is_cut_out: 
         picture.save(part, "JPEG", quality=88)
 
 
-def _reduced(image: FieldImage, factor: float) -> Image.Image:
+def _reduced(image: FieldImage, factor: float, progress: OnProgress) -> Image.Image:
     """Return the whole field, made smaller strip by strip."""
     picture = Image.new("RGB", (max(1, round(image.width * factor)), max(1, round(image.height * factor))))
     step = max(1, _STRIP // image.width)
     for top in range(0, image.height, step):
+        progress(Progress("Drawing overview", top, image.height, "rows"))
         bottom = min(top + step, image.height)
         strip = Image.fromarray(np.ascontiguousarray(image.read(top, 0, bottom, image.width)))
         start, end = round(top * factor), max(round(top * factor) + 1, round(bottom * factor))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from napari_caltomorph.errors import FieldUnreadable, ScaleUnknown
 from napari_caltomorph.fields.images import FieldImage
@@ -34,6 +35,12 @@ class ScaleOptions(BaseModel, frozen=True, extra="forbid"):
     from_red_cells: bool = Field(
         False, description="Measure the scale on red cells (7.5 micrometres), whatever the files say."
     )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.from_red_cells and self.pixel_size is not None:
+            raise PydanticCustomError("two_scales", "give --pixel-size or --from-red-cells, not both")
+        return self
 
 
 @dataclass(frozen=True)
