@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from tests.fields.drawn import draw_field
 
 from napari_caltomorph.errors import ScaleUnknown
@@ -52,3 +53,8 @@ def test_mixed_magnifications_are_refused():
 def test_an_image_of_nothing_has_no_scale():
     with pytest.raises(ScaleUnknown):
         scale_of_fields([array_field(np.full((99, 99, 3), (225, 220, 215), np.uint8))], FindOptions())
+
+
+def test_two_sources_of_the_scale_are_refused():
+    with pytest.raises(ValidationError, match="not both"):
+        FindOptions(pixel_size=0.2, from_red_cells=True)
