@@ -91,6 +91,15 @@ def test_a_damaged_field_is_a_problem_and_the_others_are_cut(fields, tmp_path):
     assert ["bad.png" in result.problems[0], "inverted.png" in result.problems[1]] == [True, True]
 
 
+def test_fields_of_one_name_do_not_overwrite_each_other(fields, tmp_path):
+    for name in ("a.png", "a.bmp", "b/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(draw_field([(45, 55)], seed=len(name))).save(tmp_path / name)
+    result = cut_cells([tmp_path, tmp_path / "b"], tmp_path / "smear", OPTIONS)
+    assert len(result.smear) == result.count == 3 - sum(field.repeats for field in result.fields)
+    assert len({field.field for field in result.fields}) == 3
+
+
 def test_folders_without_images_are_refused(tmp_path):
     with pytest.raises(FieldUnreadable, match=tmp_path.name):
         cut_cells(tmp_path, tmp_path / "smear", OPTIONS)

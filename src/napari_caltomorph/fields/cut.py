@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -131,32 +130,7 @@ def cut_cells(
     images, problems = _open(_field_files(map(Path, paths)), progress)
     scales = scale_of_fields(images, options, progress=progress)
     with only_run(out, ".cut.lock", "another folder"):
-        keys = [_key(image, scale) for image, scale in zip(images, scales, strict=True)]
-        record = _earlier(out, options)
-        for key in record.keys() - set(keys):
-            _remove(out, record.pop(key))
-        done: list[CutField] = []
-        seen = SeenCells()
-        written = 0.0
-        try:
-            for number, (image, scale, key) in enumerate(zip(images, scales, keys, strict=True)):
-                progress(Progress("Cutting cells", number, len(images), "fields"))
-                if time.monotonic() > written + _SECONDS_BETWEEN_RECORDS:
-                    _write_record(out, options, record)
-                    written = time.monotonic()
-                cut = record.get(key)
-                if cut is not None and all((out / row["cell"]).exists() for row in cut.cells):
-                    seen.add(cut.field, [_read_cell(out / row["cell"]) for row in cut.cells])
-                else:
-                    try:
-                        cut = _cut_field(image, scale, options, out, seen, progress)
-                    except FieldUnreadable as error:
-                        problems.append(str(error))
-                        continue
-                record[key] = cut
-                done.append(cut)
-        finally:
-            _write_record(out, options, record)
+        done = _cut_fields(images, scales, options, out, problems, progress)
         if not done:
             raise FieldUnreadable(problems[0])
         _write_table(out, done)
@@ -164,6 +138,42 @@ def cut_cells(
     if not result.count:
         raise NoCellsFound(f"{result.in_words}. The pictures in {out} show what was found instead.")
     return result
+
+
+def _cut_fields(
+    images: Sequence[FieldImage],
+    scales: Sequence[Scale],
+    options: CutOptions,
+    out: Path,
+    problems: list[str],
+    progress: OnProgress,
+) -> list[CutField]:
+    """Cut those fields that an earlier run has not; add the reasons of those that cannot be searched to `problems`."""
+    keys = [_key(image, scale) for image, scale in zip(images, scales, strict=True)]
+    record = _earlier(out, options)
+    for key in record.keys() - set(keys):
+        _remove(out, record.pop(key))
+    done, seen, written = [], SeenCells(), 0.0
+    try:
+        for number, (image, scale, key) in enumerate(zip(images, scales, keys, strict=True)):
+            progress(Progress("Cutting cells", number, len(images), "fields"))
+            if time.monotonic() > written + _SECONDS_BETWEEN_RECORDS:
+                _write_record(out, options, record)
+                written = time.monotonic()
+            cut = record.get(key)
+            if cut is not None and all((out / row["cell"]).exists() for row in cut.cells):
+                seen.add(cut.field, [_read_cell(out / row["cell"]) for row in cut.cells])
+            else:
+                try:
+                    cut = _cut_field(image, scale, options, out, seen, progress)
+                except FieldUnreadable as error:
+                    problems.append(str(error))
+                    continue
+            record[key] = cut
+            done.append(cut)
+    finally:
+        _write_record(out, options, record)
+    return done
 
 
 def _field_files(paths: Iterable[Path]) -> list[Path]:
@@ -184,8 +194,10 @@ def _field_files(paths: Iterable[Path]) -> list[Path]:
 
 
 def _open(paths: Sequence[Path], progress: OnProgress) -> tuple[list[FieldImage], list[str]]:
-    """Open what can be opened, under names that differ; return the reasons of the others."""
-    images, problems, names = [], [], Counter[str]()
+    """Open what can be opened, under names whose stems differ; return the reasons of the others."""
+    images: list[FieldImage] = []
+    problems: list[str] = []
+    stems: set[str] = set()
     for number, path in enumerate(paths):
         progress(Progress("Opening", number, len(paths), "fields"))
         try:
@@ -193,8 +205,10 @@ def _open(paths: Sequence[Path], progress: OnProgress) -> tuple[list[FieldImage]
         except FieldUnreadable as error:
             problems.append(str(error))
             continue
-        names[image.name] += 1
-        images.append(image if names[image.name] == 1 else replace(image, name=f"{path.parent.name}/{image.name}"))
+        names = (image.name, f"{path.parent.name}/{image.name}", f"{number + 1}/{image.name}")
+        name = next(one for one in names if _stem(one) not in stems)
+        stems.add(_stem(name))
+        images.append(replace(image, name=name))
     if not images:
         raise FieldUnreadable(problems[0])
     return images, problems
@@ -208,7 +222,7 @@ def _cut_field(
     whole = [cell for cell in found.cells if _is_whole(cell, found, side)]
     crops = [crop(image, cell, side) for cell in whole]
     is_new = seen.add(image.name, crops)
-    stem = image.name.replace("/", "_").rsplit(".", 1)[0]
+    stem = _stem(image.name)
     rows: list[dict[str, Any]] = []
     for cell, pixels, is_kept in zip(whole, crops, is_new, strict=True):
         if is_kept:
@@ -222,6 +236,11 @@ def _cut_field(
     return CutField(
         image.name, tuple(rows), scale, len(found.cells) - len(whole), len(whole) - len(rows), len(found.rejected)
     )
+
+
+def _stem(name: str) -> str:
+    """Return what the files of a field begin with."""
+    return name.replace("/", "_").rsplit(".", 1)[0]
 
 
 def _is_whole(cell: FoundCell, found: FoundCells, side: float) -> bool:
