@@ -27,13 +27,13 @@ class Perturbation:
     surroundings: float = 0.4  # Share of cells around which the slide is replaced
     dyes: float = 0.12  # Mixing of the three channels' densities
     stain: float = 0.25  # Of the logarithm of the whole density
-    channel: float = 0.15  # Of the logarithm of each channel's density
-    white: float = 0.07  # White balance, in density
-    hue: float = 0.15  # Radians around the grey axis
-    saturation: float = 0.35  # Of its logarithm
+    channel: float = 0.25  # Of the logarithm of each channel's density
+    white: float = 0.12  # White balance, in density
+    hue: float = 0.3  # Radians around the grey axis
+    saturation: float = 0.5  # Of its logarithm
     gamma: float = 0.2  # Of its logarithm
     gradient: float = 0.1  # Light, from the centre to the border
-    blur: float = 1.2  # Pixels; half of the cells
+    blur: float = 1.6  # Pixels; half of the cells
     noise: float = 0.02  # Of white
 
 
