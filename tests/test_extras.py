@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_caltomorph.cohort import read_cohort
+from napari_caltomorph.cohort import CohortOptions, feature_files, read_cohort
+from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import PackageMissing, import_optional
 from napari_caltomorph.explanation.cell_map import umap
 
@@ -23,6 +24,15 @@ def test_without_pyarrow_parquet_tables_name_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(PackageMissing, match=r"napari-caltomorph\[parquet\]"):
         read_cohort(tmp_path / "patients.parquet")
+
+
+def test_without_anndata_a_cohort_names_the_extra(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        Features(name, np.ones((2, 3), np.float32), ("x", "y")).save(tmp_path / "AML" / f"{name}.h5")
+    cohort = read_cohort(tmp_path, CohortOptions(min_cells=1, min_patients=1))
+    monkeypatch.setitem(sys.modules, "anndata", None)
+    with pytest.raises(PackageMissing, match=r"napari-caltomorph\[anndata\]"):
+        cohort.to_anndata(feature_files(cohort, None))
 
 
 def test_without_umap_the_cell_plot_names_the_extra(monkeypatch):

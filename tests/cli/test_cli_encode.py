@@ -39,10 +39,10 @@ def test_a_directory_becomes_a_feature_folder(run, drawn, tmp_path):
     assert "4 patients encoded (24 cells, 0 left out), in " in out
     assert "Encoder demo-vit, " in out
     assert str(tmp_path / "f" / "run.json") in out
-    assert (
-        "0 patients encoded (0 cells, 0 left out), 4 were done already"
-        in run("encode", drawn, "--features", tmp_path / "f", *ENCODE).out
-    )
+    again = run("encode", drawn, "--features", tmp_path / "f", "--write-as", "stamp", *ENCODE).out
+    assert "0 patients encoded (0 cells, 0 left out), 4 were done already" in again
+    assert str(tmp_path / "f" / "stamp") in again
+    assert bags(tmp_path / "f" / "stamp") == bags(tmp_path / "f")
 
 
 def test_a_saved_cohort_is_encoded_as_it_is(run, drawn, tmp_path):

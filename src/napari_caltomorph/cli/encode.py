@@ -34,6 +34,11 @@ that runs already:
     caltomorph encode cohort --features features --workers 4
     caltomorph encode cohort --features features --scheduler tcp://node:8786
 
+For peers: "features/stamp" then has files that STAMP reads, and so for clam
+and trident:
+
+    caltomorph encode cohort --features features --write-as stamp
+
 Run the same again to resume after a stop, or after patients were added or
 fixed: what is done and unchanged is not encoded again.""",
 )
@@ -64,6 +69,8 @@ def encode(
     with progress_bar() as progress:
         summary = encode_cohort(found, features, options, progress=progress)
     _show(summary)
+    if options.write_as is not None:
+        say_files([features / options.write_as])
     total = summary.encoded + summary.skipped + len(summary.failed)
     if options.extended:
         say(f"Of {total} patients, {total - len(found)} are left out of the cohort: its extended test set.")

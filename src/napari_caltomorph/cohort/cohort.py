@@ -7,19 +7,28 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 
 from napari_caltomorph.cohort.options import CohortOptions
-from napari_caltomorph.errors import CohortUnreadable
+from napari_caltomorph.encoding.features import load_bag
+from napari_caltomorph.errors import CohortUnreadable, FeaturesRefused
+from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.reading import explained, read_as, table_of, typed
 from napari_caltomorph.storage import StrPath, replacing
 from napari_caltomorph.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from napari_caltomorph.diagnosis import Prediction
 
 COLUMNS = {
     "patient_id": "string",
@@ -103,6 +112,59 @@ class Cohort:
         _, patient, reason = next(row for row in rows if row[0] == most)
         example = f"{count} {most} (first: {patient}, {reason.rstrip('.')})"
         return ", ".join([example, *(f"{count} {rule}" for rule, count in others)])
+
+    def to_anndata(
+        self,
+        files: Mapping[str, Sequence[Path]],
+        predictions: Iterable[Prediction] = (),
+        *,
+        progress: OnProgress = ignore,
+    ) -> AnnData:
+        """Return the cells of all patients that have feature files, x features.
+
+        Parameters
+        ----------
+        files : mapping of str to sequence of Path
+            By patient id, as `feature_files` returns them.
+        predictions : iterable of Prediction
+            Of some of the patients: attention, label and the response to each cell alone are in ``obs`` then.
+        progress : callable
+            See `OnProgress`.
+
+        Returns
+        -------
+        AnnData
+            ``obs`` has the patient, diagnosis, split and fold of each cell, which is named ``patient/cell``.
+
+        Raises
+        ------
+        FeaturesRefused
+            A file is damaged, or features are of two encoders.
+        PackageMissing
+            The extra ``anndata`` is not installed.
+        """
+        from napari_caltomorph.diagnosis.as_anndata import as_anndata
+
+        bags = {}
+        for number, patient in enumerate(names := [name for name in self.table["patient_id"] if name in files]):
+            report = partial(progress, Progress("Loading features", number, len(names), "patients"))
+            report()
+            bags[patient] = load_bag(files[patient], waiting=report)
+        if not bags:
+            raise FeaturesRefused(f"{self.source}: no patient has features; encode the cohort first.")
+        first = next(iter(bags.values()))
+        if others := [name for name, bag in bags.items() if bag.kind != first.kind]:
+            raise FeaturesRefused(f"{others[0]} has features of another encoder than {names[0]}; encode all with one.")
+        rows = [(name, cell) for name, bag in bags.items() for cell in bag.cells]
+        obs = pd.DataFrame(rows, columns=["patient_id", "cell"])
+        known = self.table.set_index("patient_id")[["raw_label", "detailed", "coarse", "split", "fold"]]
+        obs = obs.join(known.astype({"fold": float}), on="patient_id")
+        cells = [one.cell_table().merge(pd.DataFrame({"cell": one.cells, "label": one.labels})) for one in predictions]
+        if cells:
+            obs = obs.merge(pd.concat(cells), how="left", on=["patient_id", "cell"])
+        obs.index = pd.Index([f"{name}/{cell}" for name, cell in rows])
+        values = np.concatenate([bag.values for bag in bags.values()])
+        return as_anndata(values, obs, replace(first.origin, smear_fingerprint=None), cohort=self.name)
 
     def save(self, path: StrPath) -> None:
         """Write ``cohort.json``; `OutputRefused` when it cannot be written."""

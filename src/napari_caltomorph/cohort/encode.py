@@ -31,6 +31,7 @@ from napari_caltomorph.cohort.feature_folder import (
     refuse_other_features,
 )
 from napari_caltomorph.cohort.options import EncodeCohortOptions
+from napari_caltomorph.cohort.peer_files import write_as
 from napari_caltomorph.diagnosis.prediction_files import refuse_repeated_ids
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear.images import is_image
@@ -72,7 +73,8 @@ def encode_cohort(
     ----------
     cohort : Cohort
     folder : str or Path
-        Made if needed: ``<patient_id>.h5`` (see `feature_path`) and ``run.json``.
+        Made if needed: ``<patient_id>.h5`` (see `feature_path`) and ``run.json``; in a folder of its own what
+        `options` write for a peer.
     options : EncodeCohortOptions
     open_smear : callable, optional
         Returns a patient's `Smear` by id; then nothing is read from the table's paths, which may be missing. It is
@@ -112,6 +114,9 @@ def encode_cohort(
             journal.end("stopped")
             raise
         _take_back_lost(everyone, records, folder, journal)
+        if options.write_as is not None:
+            there = [folder / one.file for one in everyone if (folder / one.file).is_file()]
+            write_as(options.write_as, there, folder, progress=progress)
         run = journal.end("complete")
     return _summary(folder, run, records)
 

@@ -71,6 +71,9 @@ def without_workers(scheduler: str | None, info: ValidationInfo) -> str | None:
     return scheduler
 
 
+PeerName = Literal["stamp", "clam", "trident"]
+
+
 class EncodeCohortOptions(EncodeOptions):
     """How the cells of many patients are turned into features, and what reads them."""
 
@@ -83,6 +86,10 @@ class EncodeCohortOptions(EncodeOptions):
 
     extended: bool = Field(
         False, description="Also encode the patients left out with a diagnosis, for `evaluate --split extended`."
+    )
+
+    write_as: PeerName | None = Field(
+        None, description="Also write the features as STAMP, CLAM or TRIDENT reads them, into a folder of that name."
     )
 
     _scheduler_alone = field_validator("scheduler")(without_workers)

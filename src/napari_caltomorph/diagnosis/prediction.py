@@ -13,12 +13,15 @@ from napari_caltomorph.diagnosis.domain import WITHDRAWN
 from napari_caltomorph.diagnosis.prediction_numbers import PredictionNumbers
 from napari_caltomorph.diagnosis.prevalence import UNKNOWN
 from napari_caltomorph.encoding.h5_reader import is_feature_file
-from napari_caltomorph.errors import ModelRefused, PredictionUnreadable
+from napari_caltomorph.errors import FeaturesRefused, ModelRefused, PredictionUnreadable
 from napari_caltomorph.reading import read_as
 from napari_caltomorph.storage import StrPath, paths_of, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
+    from anndata import AnnData
+
+    from napari_caltomorph.encoding.features import Features
 
 FILE_NAME = "prediction.json"
 NO_CLASS = "No class stands out"
@@ -167,6 +170,22 @@ class Prediction(PredictionNumbers):
         }
         columns |= {f"alone_p_{slug}": self.alone[order, i] for i, slug in enumerate(taxonomy.slugs)}
         return pd.DataFrame(columns)
+
+    def to_anndata(self, features: Features) -> AnnData:
+        """Return cells x features, with attention, rank, label and the response to each cell alone in ``obs``.
+
+        `Predictor.features_of` returns the features. Raises `FeaturesRefused` where they are of other cells, and
+        `PackageMissing` without the extra ``anndata``.
+        """
+        from napari_caltomorph.diagnosis.as_anndata import as_anndata
+
+        if missing := set(self.cells) - set(features.cells):
+            raise FeaturesRefused(f"{self.patient_id}: {len(missing)} of its cells have no features; encode it again.")
+        obs = (
+            self.cell_table().set_index("cell").loc[list(self.cells)].assign(label=np.array(self.labels, dtype=object))
+        )
+        about = {"model": self.model_name, "predicted_class": self.predicted_class, "malignancy": self.malignancy}
+        return as_anndata(features.of_cells(self.cells).values, obs, features.origin, **about)
 
     def save(self, path: StrPath) -> None:
         """Write ``prediction.json``; `OutputRefused` when it cannot be written."""

@@ -52,6 +52,12 @@ class Features:
         """SHA-256 of the smear that was encoded; of numbers and names, where a file from elsewhere does not say."""
         return self.origin.smear_fingerprint or self._content_sha256()
 
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What must be the same of features that are used together."""
+        origin = self.origin
+        return self.values.shape[1], origin.encoder, origin.weights_sha256, origin.preprocessing, origin.precision
+
     def of_cells(self, cells: Sequence[str]) -> Features:
         """Return the features of some of the cells, in this order; `KeyError` where there is none of such a name."""
         rows = {cell: row for row, cell in enumerate(self.cells)}
@@ -138,7 +144,7 @@ def load_bag(paths: Sequence[StrPath], *, waiting: Callable[[], object] = lambda
     if not others:
         return first
     for other, path in zip(others, paths[1:], strict=True):
-        if _kind(other) != _kind(first):
+        if other.kind != first.kind:
             raise FeaturesRefused(
                 f"{paths[0]} and {path}, slides of one patient, are features of two encoders, or encoded in two ways; "
                 "encode both slides in one way."
@@ -152,12 +158,6 @@ def load_bag(paths: Sequence[StrPath], *, waiting: Callable[[], object] = lambda
         cells=tuple(f"{name}/{cell}" for name, bag in zip(names, bags, strict=True) for cell in bag.cells),
         origin=replace(first.origin, smear_fingerprint=None if None in known else digest),
     )
-
-
-def _kind(bag: Features) -> tuple[object, ...]:
-    """Return what must be the same of all slides of a patient."""
-    origin = bag.origin
-    return bag.values.shape[1], origin.encoder, origin.weights_sha256, origin.preprocessing, origin.precision
 
 
 def _slide_names(paths: Sequence[Path]) -> list[str]:
