@@ -37,6 +37,8 @@ ORIGIN = FeatureOrigin(
 
 SMALL = {
     "transformer": {"depth": 3, "heads": 2, "width": 16, "mlp_width": 32},
+    "genbloom-v": {"depth": 2, "heads": 2, "width": 16, "mlp_width": 32},
+    "genbloom-g": {"depth": 2, "heads": 2, "width": 16, "mlp_width": 32},
     "abmil": {"width": 16, "attention_width": 12},
     "wbcmil": {"attention_width": 12},
     "concepts": {"width": 16, "concepts": 8, "reference": 7},

@@ -13,10 +13,12 @@ from tests.diagnosis.factories import SMALL
 from napari_caltomorph.diagnosis import AGGREGATOR_OPTIONS
 from napari_caltomorph.diagnosis.aggregators import Dropout
 from napari_caltomorph.diagnosis.member import AGGREGATORS, Member
+from napari_caltomorph.diagnosis.options import GENBLOOM
 
 WIDTH = 24
 GARBAGE = st.sampled_from([0.0, -1.0, 1e4, 1e30, math.inf, -math.inf, math.nan])
-EACH = [*[(kind, {}) for kind in AGGREGATORS], ("transformer", {"pooling": "mean"})]
+# GenBloom's are transformers.
+EACH = [*[(kind, {}) for kind in AGGREGATORS if kind not in GENBLOOM], ("transformer", {"pooling": "mean"})]
 every_aggregator = pytest.mark.parametrize(
     ("kind", "options"), EACH, ids=[f"{k}{''.join(o.values())}" for k, o in EACH]
 )

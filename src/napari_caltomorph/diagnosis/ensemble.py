@@ -18,7 +18,7 @@ from napari_caltomorph.diagnosis.domain import WITHDRAWN, Domain, DomainResult
 from napari_caltomorph.diagnosis.inference import MemberOutputs, as_bag, run_members, run_with_cells
 from napari_caltomorph.diagnosis.member import Member
 from napari_caltomorph.diagnosis.model_file import ModelDescription, read_description
-from napari_caltomorph.diagnosis.model_folder import TrainingPatients, load_domain, load_member, write_model
+from napari_caltomorph.diagnosis.model_folder import TrainingPatients, load_domain, load_members, write_model
 from napari_caltomorph.diagnosis.prediction import Prediction
 from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.errors import FeaturesRefused, OutputRefused
@@ -64,7 +64,7 @@ class Ensemble:
         """
         folder = Path(folder)
         description = read_description(folder)
-        members = tuple(load_member(folder, description, m).to(device) for m in description.members)
+        members = tuple(member.to(device) for member in load_members(folder, description))
         return cls(description, members, folder=folder, domain=load_domain(folder, description, members))
 
     def save(self, folder: StrPath, *, overwrite: bool = False, scratch: StrPath | None = None) -> Ensemble:

@@ -176,10 +176,10 @@ def run_padded(model: nn.Module, bags: Tensor, mask: Tensor, device: torch.devic
     return outputs
 
 
-def run_bags(member: Member, bags: Sequence[NDArray[np.float32]], size: int, device: torch.device) -> Outputs:
-    """Run one member on bags of any lengths, `size` at once: its outputs in the order of the bags, on the CPU."""
+def run_bags(model: nn.Module, bags: Sequence[NDArray[np.float32]], size: int, device: torch.device) -> Outputs:
+    """Run what `run_batches` runs: its outputs in the order of the bags, on the CPU."""
     tensors = [as_tensor(bag) for bag in bags]
-    rows, parts = zip(*run_batches(member, tensors, size, device), strict=True)
+    rows, parts = zip(*run_batches(model, tensors, size, device), strict=True)
     place = torch.tensor(np.argsort(np.concatenate(rows)))
 
     def joined(tensors: list[Tensor]) -> Tensor:

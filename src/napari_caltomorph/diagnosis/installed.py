@@ -9,7 +9,7 @@ from pathlib import Path
 
 from napari_caltomorph.diagnosis.domain import DOMAIN_FILE
 from napari_caltomorph.diagnosis.model_card import TRAINING_CURVES
-from napari_caltomorph.diagnosis.model_file import read_description
+from napari_caltomorph.diagnosis.model_file import AGGREGATOR_FILE, read_description
 from napari_caltomorph.diagnosis.prediction_files import folder_name
 from napari_caltomorph.errors import ModelRefused
 from napari_caltomorph.storage import StrPath, home, replacing_folder
@@ -115,6 +115,7 @@ def _copy_public(folder: Path, target: Path) -> None:
     description = read_description(folder)
     names = ["model.json", *_OPTIONAL, *(m.file for m in description.members)]
     names += [DOMAIN_FILE] if description.domain is not None else []
+    names += [AGGREGATOR_FILE] if description.shared_aggregator is not None else []
     for name in names:
         if (folder / name).is_file():
             shutil.copyfile(folder / name, target / name)

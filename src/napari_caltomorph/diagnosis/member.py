@@ -28,6 +28,8 @@ from napari_caltomorph.diagnosis.transformer import TransformerAggregator
 
 AGGREGATORS: dict[str, type[Aggregator]] = {
     "transformer": TransformerAggregator,
+    "genbloom-v": TransformerAggregator,
+    "genbloom-g": TransformerAggregator,
     "abmil": AbmilAggregator,
     "wbcmil": WbcmilAggregator,
     "concepts": ConceptsAggregator,
@@ -122,7 +124,10 @@ class Member(nn.Module):
     def forward(self, bags: Tensor, mask: Tensor | None = None, *, keep: Keep | None = None) -> Outputs:
         """Diagnose B bags (B, N, D); `mask` and `keep` as in `Aggregator.forward`."""
         scaled = (bags - self.feature_mean) / self.feature_std
-        embedding = self.aggregator(scaled, mask, keep=keep)
+        return self.diagnose(self.aggregator(scaled, mask, keep=keep))
+
+    def diagnose(self, embedding: Tensor) -> Outputs:
+        """Diagnose B bags that the aggregator has pooled, (B, width)."""
         hemoglobin = None if self.hemoglobin is None else self.hemoglobin(embedding)[:, 0]
         logits = self.classifier(embedding)
         if not self.training:

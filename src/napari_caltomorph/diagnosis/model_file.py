@@ -21,7 +21,13 @@ from pydantic import (
 
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.hemoglobin_error import ErrorInterval
-from napari_caltomorph.diagnosis.options import AggregatorOptions, ConceptsOptions, FrozenModel, is_share
+from napari_caltomorph.diagnosis.options import (
+    AggregatorOptions,
+    ConceptsOptions,
+    FrozenModel,
+    GenBloomOptions,
+    is_share,
+)
 from napari_caltomorph.diagnosis.prevalence import Prevalence
 from napari_caltomorph.diagnosis.training_record import TrainingRecord
 from napari_caltomorph.errors import ModelRefused, counted
@@ -30,6 +36,7 @@ from napari_caltomorph.storage import StrPath
 from napari_caltomorph.taxonomy import Taxonomy
 
 GET_AGAIN = "get the model again"
+AGGREGATOR_FILE = "aggregator.safetensors"
 
 # A real one has a few kilobytes; a file of this size is not read into memory.
 _MAX_BYTES = 16_000_000
@@ -83,6 +90,12 @@ class MemberFile(FrozenModel):
     sha256: Sha256
 
 
+class AggregatorFile(FrozenModel):
+    """``aggregator.safetensors``: weights of the aggregator that all members share; their own files lack them."""
+
+    sha256: Sha256
+
+
 class DomainFile(FrozenModel):
     """The training domain, ``domain.safetensors``, and the number of held-out patients that it was scaled on."""
 
@@ -109,6 +122,7 @@ class ModelDescription(FrozenModel):
     training: TrainingRecord
     members: tuple[MemberFile, ...] = Field(min_length=1)
     domain: DomainFile | None = None
+    shared_aggregator: AggregatorFile | None = None
     library_versions: dict[str, str]
 
     @model_validator(mode="after")
@@ -146,6 +160,11 @@ class ModelDescription(FrozenModel):
     def reference(self) -> int | None:
         """Number of the class that is called where the aggregator finds nothing; None where it has none."""
         return self.aggregator.reference if isinstance(self.aggregator, ConceptsOptions) else None
+
+    @property
+    def shares_aggregator(self) -> bool:
+        """Whether all members have the same aggregator, as no training changed it."""
+        return isinstance(self.aggregator, GenBloomOptions) and self.aggregator.frozen
 
     @property
     def encoder_name(self) -> str:
@@ -194,8 +213,7 @@ class ModelDescription(FrozenModel):
     def fingerprint(self) -> str:
         """SHA-256 of the seal, of all members, of domain and calibration: it identifies the model of a prediction."""
         sums = [self.seal, *(m.sha256 for m in self.members)]
-        if self.domain is not None:
-            sums.append(self.domain.sha256)
+        sums += [file.sha256 for file in (self.shared_aggregator, self.domain) if file is not None]
         if self.calibration is not None:
             sums.append(json.dumps(self.calibration.model_dump(mode="json"), sort_keys=True))
         return hashlib.sha256("\n".join(sums).encode()).hexdigest()

@@ -16,7 +16,14 @@ from napari_caltomorph.csv_files import read_csv, write_csv
 from napari_caltomorph.diagnosis.domain import DOMAIN_FILE, Domain
 from napari_caltomorph.diagnosis.member import Member, Recalibration
 from napari_caltomorph.diagnosis.model_card import model_card
-from napari_caltomorph.diagnosis.model_file import GET_AGAIN, DomainFile, MemberFile, ModelDescription
+from napari_caltomorph.diagnosis.model_file import (
+    AGGREGATOR_FILE,
+    GET_AGAIN,
+    AggregatorFile,
+    DomainFile,
+    MemberFile,
+    ModelDescription,
+)
 from napari_caltomorph.encoding.key_names import misfit
 from napari_caltomorph.errors import ModelRefused
 from napari_caltomorph.reading import explained, read_arrays, refuse_misfit, typed
@@ -26,6 +33,7 @@ PRIVATE = "private"
 _TABLE = "patients.csv"
 _EMBEDDINGS = "embeddings.safetensors"
 _REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # PyTorch cannot test others
+_AGGREGATOR = "aggregator."  # How the names of its weights begin
 _RECALIBRATION = "recalibration."  # How the names of its numbers begin; older members, and the paper's, have none
 _NEEDED = ("patient_id", "coarse", "detailed", "hemoglobin_g_dl", "fingerprint")
 _TEXT = ("patient_id", "coarse", "detailed", "group", "slide_of", "fingerprint", "path")
@@ -82,17 +90,20 @@ def write_model(
     patients: TrainingPatients | None,
 ) -> ModelDescription:
     """Write all files of a model into an empty folder, and return the description that names them."""
-    files = []
+    files, shared = [], None
     for index, member in enumerate(members):
         path = folder / f"fold_{index}.safetensors"
-        weights = {key: value.detach().cpu().contiguous() for key, value in member.state_dict().items()}
-        path.write_bytes(save(weights, metadata={"seal": description.seal}))
-        files.append(MemberFile(file=path.name, sha256=file_sha256(path)))
+        weights = member.state_dict()
+        if description.shares_aggregator:
+            common = {name: weights.pop(name) for name in list(weights) if name.startswith(_AGGREGATOR)}
+            shared = shared or AggregatorFile(sha256=_write_weights(folder / AGGREGATOR_FILE, common, description))
+        files.append(MemberFile(file=path.name, sha256=_write_weights(path, weights, description)))
     domain_file = None
     if domain is not None:
         (folder / DOMAIN_FILE).write_bytes(domain.to_bytes(description.seal))
         domain_file = DomainFile(sha256=file_sha256(folder / DOMAIN_FILE), patients=domain.patients)
-    description = description.model_copy(update={"members": tuple(files), "domain": domain_file})
+    files_of = {"members": tuple(files), "domain": domain_file, "shared_aggregator": shared}
+    description = description.model_copy(update=files_of)
     (folder / "model.json").write_text(description.model_dump_json(indent=1), "utf-8")
     (folder / "README.md").write_text(model_card(description), "utf-8")
     if patients is not None:
@@ -111,13 +122,26 @@ def build_member(description: ModelDescription) -> Member:
     )
 
 
-def load_member(folder: Path, description: ModelDescription, file: MemberFile) -> Member:
-    """Load a member's weights; `ModelRefused` where the file is missing, damaged, or of another model."""
-    path = folder / file.file
+def load_members(folder: Path, description: ModelDescription) -> tuple[Member, ...]:
+    """Load the members; `ModelRefused` where a file is missing, damaged, or of another model."""
+    shared = {}
+    if (file := description.shared_aggregator) is not None:
+        shared = _load_weights(folder / AGGREGATOR_FILE, file.sha256, description)
+    return tuple(_load_member(folder, description, member, shared) for member in description.members)
+
+
+def _write_weights(path: Path, weights: Mapping[str, Tensor], description: ModelDescription) -> str:
+    content = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    path.write_bytes(save(content, metadata={"seal": description.seal}))
+    return file_sha256(path)
+
+
+def _load_weights(path: Path, sha256: str, description: ModelDescription) -> dict[str, Tensor]:
+    folder = path.parent
     if not path.is_file():
-        raise ModelRefused(f"{folder} lacks {file.file}, one of its {len(description.members)} members; get it again.")
+        raise ModelRefused(f"{folder} lacks {path.name}, one of its {len(description.members)} members; get it again.")
     with explained(path, "a member of this model", ModelRefused, GET_AGAIN):
-        if file_sha256(path) != file.sha256:
+        if file_sha256(path) != sha256:
             raise ValueError("its SHA-256 is not the one that model.json names")
         with safe_open(path, framework="pt") as opened:
             seal = (opened.metadata() or {}).get("seal")
@@ -126,9 +150,16 @@ def load_member(folder: Path, description: ModelDescription, file: MemberFile) -
         raise ModelRefused(f"{path} is damaged (a weight is not a finite number); {GET_AGAIN}.")
     if seal != description.seal:
         raise ModelRefused(
-            f"{folder / 'model.json'} was changed since the model was made: it no longer describes what {file.file} "
+            f"{folder / 'model.json'} was changed since the model was made: it no longer describes what {path.name} "
             "was trained for; get the model again."
         )
+    # Copied: the file is mapped into memory, and may be changed or removed.
+    return {name: value.to(torch.float32, copy=True) for name, value in weights.items()}
+
+
+def _load_member(folder: Path, description: ModelDescription, file: MemberFile, shared: Mapping[str, Tensor]) -> Member:
+    path = folder / file.file
+    weights = {**_load_weights(path, file.sha256, description), **shared}
     weights = _of_earlier_versions(weights, len(description.taxonomy.classes)) | weights
     with torch.device("meta"):  # takes no memory, and no random numbers, before the shapes are known to fit
         member = build_member(description)
@@ -136,7 +167,7 @@ def load_member(folder: Path, description: ModelDescription, file: MemberFile) -
             member.recalibration = Recalibration(len(description.taxonomy.classes))
     if problem := misfit(weights, member):
         raise ModelRefused(f"{path} does not fit model.json: {problem}; get the model again.")
-    member.to_empty(device="cpu").load_state_dict(weights)
+    member.load_state_dict(weights, assign=True)  # members share the memory of an aggregator that is the same
     return member.eval().requires_grad_(False)
 
 

@@ -7,7 +7,7 @@ network.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -84,12 +84,11 @@ class _Options(FrozenModel):
     attention_kind: ClassVar[AttentionKind] = "none"
 
 
-class TransformerOptions(_Options):
-    """Transformer layers over the cells (paper, section 2.4); the defaults are the paper's."""
+class LayerOptions(_Options):
+    """Transformer layers over the cells."""
 
     attention_kind: ClassVar[AttentionKind] = "rollout"
 
-    kind: Literal["transformer"] = "transformer"
     depth: PositiveInt = Field(10, description="Transformer layers.")
     heads: PositiveInt = Field(8, description="Attention heads.")
     width: PositiveInt = Field(512, description="Embedding dimension.")
@@ -97,7 +96,7 @@ class TransformerOptions(_Options):
     pooling: Literal["cls", "mean"] = Field("cls", description="Read a CLS token, or the mean of the cells.")
 
     @model_validator(mode="after")
-    def _heads_divide_the_width(self) -> TransformerOptions:
+    def _heads_divide_the_width(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is no multiple of {self.heads} heads")
         return self
@@ -106,6 +105,47 @@ class TransformerOptions(_Options):
         read = "read at a CLS token" if self.pooling == "cls" else "read as the mean of the cells"
         size = f"{self.depth} layers, {self.heads} heads, width {self.width}, MLP {self.mlp_width}"
         return f"a transformer of {size}, {read}"
+
+
+class TransformerOptions(LayerOptions):
+    """Transformer layers over the cells (paper, section 2.4); the defaults are the paper's."""
+
+    kind: Literal["transformer"] = "transformer"
+
+
+class GenBloomOptions(LayerOptions):
+    """A published patient encoder: a transformer on features of DinoBloom-B (Dasdelen et al. 2026)."""
+
+    published: ClassVar[str]  # Its file at MarrLab/GenBloom
+    encoder: ClassVar[str] = "dinobloom-b"  # Whose features it takes
+
+    kind: str
+    depth: PositiveInt = Field(6, description="Transformer layers.")
+    heads: PositiveInt = Field(12, description="Attention heads.")
+    width: PositiveInt = Field(768, description="Embedding dimension.")
+    mlp_width: PositiveInt = Field(3072, description="Hidden dimension of each layer's MLP.")
+    frozen: bool = Field(True, description="All members share the published weights; only their heads were trained.")
+    weights_sha256: str = Field("", description="Of the published weights.")
+
+    def __str__(self) -> str:
+        how = "frozen" if self.frozen else "trained further"
+        return f"the published patient encoder {self.published} ({how}; MarrLab, Apache-2.0), {super().__str__()}"
+
+
+class GenBloomVOptions(GenBloomOptions):
+    """GenBloom-V: trained on images without labels."""
+
+    published: ClassVar[str] = "checkpoints/genbloom_v/genbloom_v.pth"
+
+    kind: Literal["genbloom-v"] = "genbloom-v"
+
+
+class GenBloomGOptions(GenBloomOptions):
+    """GenBloom-G: aligned with the genetics of patients with AML."""
+
+    published: ClassVar[str] = "checkpoints/genbloom_g/genbloom_g_fold<0 to 4>.pth"
+
+    kind: Literal["genbloom-g"] = "genbloom-g"
 
 
 class AbmilOptions(_Options):
@@ -170,13 +210,22 @@ class ConceptsOptions(_Options):
 
 
 AggregatorOptions = Annotated[
-    TransformerOptions | AbmilOptions | WbcmilOptions | ConceptsOptions | MeanOptions | MaxOptions,
+    TransformerOptions
+    | GenBloomVOptions
+    | GenBloomGOptions
+    | AbmilOptions
+    | WbcmilOptions
+    | ConceptsOptions
+    | MeanOptions
+    | MaxOptions,
     Field(discriminator="kind"),
 ]
 
 AGGREGATOR_OPTIONS: dict[
     str,
     type[TransformerOptions]
+    | type[GenBloomVOptions]
+    | type[GenBloomGOptions]
     | type[AbmilOptions]
     | type[WbcmilOptions]
     | type[ConceptsOptions]
@@ -184,9 +233,16 @@ AGGREGATOR_OPTIONS: dict[
     | type[MaxOptions],
 ] = {
     "transformer": TransformerOptions,
+    "genbloom-v": GenBloomVOptions,
+    "genbloom-g": GenBloomGOptions,
     "abmil": AbmilOptions,
     "wbcmil": WbcmilOptions,
     "concepts": ConceptsOptions,
     "mean": MeanOptions,
     "max": MaxOptions,
+}
+
+GENBLOOM: dict[str, type[GenBloomVOptions] | type[GenBloomGOptions]] = {
+    "genbloom-v": GenBloomVOptions,
+    "genbloom-g": GenBloomGOptions,
 }

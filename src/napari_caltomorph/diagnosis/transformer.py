@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_caltomorph.diagnosis.aggregators import Aggregator, Dropout, Keep, Kept, masked_mean
-from napari_caltomorph.diagnosis.options import TransformerOptions
+from napari_caltomorph.diagnosis.options import LayerOptions
 
 _layer_norm = partial(nn.LayerNorm, eps=1e-6)
 
@@ -29,7 +29,7 @@ _KEPT_MATRICES = 2**25
 class TransformerAggregator(Aggregator):
     """Pre-norm transformer layers (paper, section 2.4). Keeps the queries and keys of each layer."""
 
-    def __init__(self, feature_width: int, classes: int, options: TransformerOptions, *, dropout: float = 0.0) -> None:
+    def __init__(self, feature_width: int, classes: int, options: LayerOptions, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.width = options.width
         self.layers = options.depth
@@ -98,7 +98,7 @@ class _Mlp(nn.Module):
 class Layer(nn.Module):
     """A pre-norm transformer layer; its weights have the names, and at first the values, of timm's `Block`."""
 
-    def __init__(self, options: TransformerOptions, dropout: float) -> None:
+    def __init__(self, options: LayerOptions, dropout: float) -> None:
         super().__init__()
         width, hidden = options.width, options.mlp_width
         self.heads = options.heads

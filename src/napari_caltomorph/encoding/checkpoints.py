@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
     StateDict = dict[str, torch.Tensor]
 
-# DinoBloom's, and those of training scripts; averages of weights come before the last ones, as timm takes them.
-_WRAPPINGS = ("teacher", "state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
+# DinoBloom's and GenBloom's, and those of training scripts; averages of weights come before the last ones, as timm
+# takes them.
+_WRAPPINGS = ("teacher", "vision_model", "state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
 
 
 def read_checkpoint(path: Path) -> StateDict:

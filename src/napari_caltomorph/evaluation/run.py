@@ -37,6 +37,7 @@ from napari_caltomorph.evaluation.patients import NOT_EVALUATED_COLUMNS, Provena
 from napari_caltomorph.evaluation.training_overlap import (
     TrainingOverlap,
     refuse_training_patients,
+    seen_by_published_encoder,
     training_patients_found,
 )
 from napari_caltomorph.evaluation.truth import ClassesMap
@@ -104,7 +105,7 @@ def evaluate(
         not_evaluated=pd.DataFrame(
             [*not_evaluated, *_never_evaluated(cohort, options)], columns=list(NOT_EVALUATED_COLUMNS)
         ),
-        notes=_notes(ensemble, predicted, classes_map, options),
+        notes=_notes(ensemble, cohort, predicted, classes_map, options),
     )
 
 
@@ -217,9 +218,11 @@ def _rows_with_features(
 
 
 def _notes(
-    ensemble: Ensemble, predicted: _Predicted, classes_map: ClassesMap, options: EvaluateOptions
+    ensemble: Ensemble, cohort: Cohort, predicted: _Predicted, classes_map: ClassesMap, options: EvaluateOptions
 ) -> tuple[str, ...]:
-    notes = [f"{unfinished}."] if (unfinished := ensemble.description.training.unfinished) else []
+    description = ensemble.description
+    notes = [f"{unfinished}."] if (unfinished := description.training.unfinished) else []
+    notes += [seen] if (seen := seen_by_published_encoder(description.aggregator, cohort)) else []
     if classes_map.explicit:
         pairs = ", ".join(f"{slug} = {target}" for slug, target in classes_map.explicit.items())
         notes.append(f"Classes are mapped by {options.classes_map}: {pairs}.")

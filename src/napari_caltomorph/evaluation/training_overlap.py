@@ -6,6 +6,7 @@ slides, by the smear's fingerprint, and by images shared with them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -17,8 +18,11 @@ from scipy.sparse.csgraph import connected_components
 
 from napari_caltomorph.cohort import Cohort, CohortOptions
 from napari_caltomorph.cohort.ids import match_ids
+from napari_caltomorph.diagnosis.options import AggregatorOptions, GenBloomOptions
 from napari_caltomorph.errors import EvaluationRefused, TrainingPatientsFound
 from napari_caltomorph.evaluation.patients import Check, GroupCheck
+
+_AML_HEHR = re.compile("aml[-_ ]?hehr", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,20 @@ class TrainingOverlap:
                 owners.setdefault(number, []).extend(known)
         shared = {p: [name for number in numbers for name in owners[number]] for p, numbers in images.items()}
         return {patient: list(dict.fromkeys(names)) for patient, names in shared.items() if names}
+
+
+def seen_by_published_encoder(aggregator: AggregatorOptions, cohort: Cohort) -> str:
+    """Return that a model's published patient encoder was trained on patients of the cohort; empty where it was not.
+
+    Its authors' patients are not listed one by one, so the cohort is recognised: by layout, classes or name.
+    """
+    names = (cohort.layout, cohort.taxonomy.name, cohort.name)
+    if not isinstance(aggregator, GenBloomOptions) or not any(map(_AML_HEHR.search, names)):
+        return ""
+    return (
+        f"The authors of {aggregator.kind} trained it on patients of AML-Hehr, so numbers on this cohort are "
+        "optimistic; evaluate on other patients."
+    )
 
 
 def _names(table: pd.DataFrame) -> pd.DataFrame:

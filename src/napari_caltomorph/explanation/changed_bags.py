@@ -52,6 +52,7 @@ def what_if(
         update={
             "prevalence": prediction.prevalence,
             "smear_path": prediction.smear_path,
+            "smear_fingerprint": prediction.smear_fingerprint,
             "labels": tuple(prediction.labels[i] for i in kept),
             "left_out": (*prediction.left_out, *by_hand),
             "passed_over": prediction.passed_over,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,7 @@ from napari_caltomorph.encoding import DEMO_ENCODER
 from napari_caltomorph.encoding.device import find_device
 from napari_caltomorph.evaluation.calibrate import fit_calibration
 from napari_caltomorph.evaluation.hemoglobin_error import fit_error_interval
+from napari_caltomorph.evaluation.training_overlap import seen_by_published_encoder
 from napari_caltomorph.statistics import Interval, classification_metrics, hemoglobin_metrics
 from napari_caltomorph.statistics.interval import mean
 from napari_caltomorph.synthetic import SYNTHETIC_COLUMN
@@ -109,7 +111,7 @@ def _record(
 ) -> TrainingRecord:
     return TrainingRecord(
         recipe=options.recipe,
-        options=options.model_dump(mode="json"),
+        options=_without_place(options).model_dump(mode="json"),
         cohort=f"{cohort.name}, {len(bags)} training patients",
         patients={slug: int((bags.classes == index).sum()) for index, slug in enumerate(bags.taxonomy.slugs)},
         prior_shift=options.balance != "none",
@@ -120,6 +122,12 @@ def _record(
         seconds=round(seconds, 1),
         machine=_machine(options),
     )
+
+
+def _without_place(options: TrainOptions) -> TrainOptions:
+    """Return the options without the folder of a file: it is of this machine, and models are given to others."""
+    weights = options.aggregator_weights
+    return options if weights is None else options.model_copy(update={"aggregator_weights": Path(weights).name})
 
 
 @dataclass(frozen=True)
@@ -230,6 +238,8 @@ def _notes(bags: LabelledBags, trained: list[TrainedMember], cohort: Cohort, opt
             f"The training was stopped by hand: {len(trained)} of {len(bags.fold_numbers)} members are in the model. "
             "Patients of the other folds have no out-of-fold prediction."
         )
+    if seen := seen_by_published_encoder(options.aggregator_options(bags.taxonomy), cohort):
+        notes.append(seen)
     if bags.origin.encoder is None:
         notes.append("The feature files do not name their encoder.")
     return (*notes, *cohort.notes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property, partial
 from pathlib import Path
@@ -52,6 +52,8 @@ class LabelledBags:
     table: pd.DataFrame  # The rows of the cohort, in this order
     origin: FeatureOrigin  # What all bags have in common
     notes: tuple[str, ...] = ()  # What was left out; each is a sentence
+    # What a frozen aggregator makes of each patient, (1, width); filled when it is first needed
+    pooled: list[NDArray[np.float32]] = field(init=False, default_factory=list, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -101,6 +103,7 @@ def load_bags(
     Raises `TrainingRefused` where there are too few classes or folds, or features are missing, and `FeaturesRefused`
     where a file is damaged or files are of two encoders.
     """
+    options.published()  # refused before features are loaded
     table, notes = training_patients(cohort)
     table, files, missing = _with_features(table, folder, cohort, options)
     features = []
@@ -129,6 +132,7 @@ def load_bags(
         origin=_common_origin(features),
         notes=(*notes, *missing),
     )
+    _refuse_other_encoder(bags, options)
     return with_calibration_split(bags, options) if options.calibration_split else bags
 
 
@@ -200,6 +204,18 @@ def _refuse_unusable(features: Features, path: Path) -> None:
     sha256 = features.origin.weights_sha256
     if sha256 is not None and not re.fullmatch("[0-9a-f]{64}", sha256):
         raise FeaturesRefused(f"{path}: its weights_sha256 ({sha256[:70]}) is not a SHA-256; encode again.")
+
+
+def _refuse_other_encoder(bags: LabelledBags, options: TrainOptions) -> None:
+    """Refuse features that a published patient encoder does not take."""
+    if (published := options.published()) is None:
+        return
+    need, found = published.options.encoder, bags.origin.encoder
+    if bags.width != published.feature_width or found not in (None, need):
+        raise FeaturesRefused(
+            f"{options.aggregator} takes features of {need}, {published.feature_width} wide; these are of "
+            f"{found or 'an encoder that is not named'}, {bags.width} wide. Encode the cohort with --encoder {need}."
+        )
 
 
 def _refuse_mixture(features: list[Features], paths: list[Path]) -> None:

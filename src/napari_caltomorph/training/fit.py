@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -24,7 +24,7 @@ from napari_caltomorph.encoding.device import find_device, find_precision, to_de
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.training.bags import LabelledBags
 from napari_caltomorph.training.folds import MemberSplit
-from napari_caltomorph.training.members import FoldCheckpoint, memory_explained, new_member, seed_of
+from napari_caltomorph.training.members import FoldCheckpoint, memory_explained, new_member, read_by, seed_of
 from napari_caltomorph.training.options import TrainOptions
 from napari_caltomorph.training.progress import FoldHistory, OnStep
 
@@ -70,7 +70,7 @@ def fit_member(
     device = find_device(options.device)
     generators = [device] if device.type == "cuda" else []
     with memory_explained(options), torch.random.fork_rng(generators):  # the caller's generators do not change
-        fit = _Fit.begin(device, bags, split, options)
+        fit = _Fit.begin(device, bags, split, options, lambda: on_step(history, 0))
         if history.epochs:
             checkpoint.restore(fit.member, fit.optimizer)
         while True:
@@ -93,24 +93,33 @@ class _Fit:
 
     device: torch.device
     member: Member
+    network: nn.Module  # What is run of the member on `values`
     optimizer: torch.optim.AdamW
     class_weights: Tensor  # (C,)
     bags: LabelledBags
-    values: tuple[Tensor, ...]  # The bags, on the device if it has room
+    values: tuple[Tensor, ...]  # What it reads of each patient, on the device if it has room
     split: MemberSplit
     options: TrainOptions
 
     @classmethod
-    def begin(cls, device: torch.device, bags: LabelledBags, split: MemberSplit, options: TrainOptions) -> _Fit:
+    def begin(
+        cls,
+        device: torch.device,
+        bags: LabelledBags,
+        split: MemberSplit,
+        options: TrainOptions,
+        waiting: Callable[[], object],
+    ) -> _Fit:
         member = new_member(bags, split, options).to(device)
+        network, read = read_by(member, bags, options, device, waiting)
         adamw = torch.optim.AdamW(
-            member.parameters(),
+            [weight for weight in member.parameters() if weight.requires_grad],
             lr=options.learning_rate,
             weight_decay=options.weight_decay,
             fused=True if device.type in ("cpu", "cuda") else None,
         )
         weights = _class_weights(bags, split, options).to(device)
-        return cls(device, member, adamw, weights, bags, bags.on(device), split, options)
+        return cls(device, member, network, adamw, weights, bags, read.on(device), split, options)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context of the chosen precision for the forward pass."""
@@ -175,7 +184,7 @@ class _Fit:
         self.optimizer.zero_grad()
         for batch in batches:
             with self.autocast():
-                outputs = run_padded(self.member, batch.bags, batch.mask, self.device)
+                outputs = run_padded(self.network, batch.bags, batch.mask, self.device)
             classes = to_device(batch.classes, self.device)
             entropy = functional.cross_entropy(
                 outputs.logits.float(), classes, reduction="none", label_smoothing=options.label_smoothing
@@ -199,7 +208,7 @@ class _Fit:
         entropies, squares, measured = [], [], 0
         cells = [self.values[p] for p in patients]
         with self.autocast():
-            for rows, outputs in run_batches(self.member, cells, self.options.batch_size, self.device):
+            for rows, outputs in run_batches(self.network, cells, self.options.batch_size, self.device):
                 classes, hemoglobin = _labels(self.bags, patients[rows])
                 classes = to_device(classes, self.device)
                 entropies.append(functional.cross_entropy(outputs.logits.float(), classes, reduction="sum"))
@@ -233,7 +242,7 @@ class _Fit:
             return True
         some = [self.values[p] for p in self.split.train[: self.options.batch_size]]
         with self.autocast():
-            _, outputs = next(run_batches(self.member, some, len(some), self.device))
+            _, outputs = next(run_batches(self.network, some, len(some), self.device))
         return are_finite(outputs)
 
 

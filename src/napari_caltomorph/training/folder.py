@@ -80,6 +80,8 @@ def begin_or_resume(work: Path, bags: LabelledBags, options: TrainOptions, *, re
         "options": options.model_dump(mode="json", exclude=_MAY_DIFFER),
         "bags": bags.fingerprint,
     }
+    if (published := options.published()) is not None:  # wherever the file is now
+        mine["options"]["aggregator_weights"] = published.options.weights_sha256
     path = work / _FILE
     if not (resume and path.is_file()):
         with replacing(path) as partial:
@@ -91,10 +93,12 @@ def begin_or_resume(work: Path, bags: LabelledBags, options: TrainOptions, *, re
             f"{work} was begun by another version, whose losses cannot be compared with those of this one; remove that "
             "folder to start again, or resume with the version that began it."
         )
+    # An earlier version lacks options that came later.
+    began = {name: field.default for name, field in TrainOptions.model_fields.items()} | theirs.options
     differences = [
-        f"--{name.replace('_', '-')} {shortened(str(theirs.options.get(name)), 60)} then, {value} now"
+        f"--{name.replace('_', '-')} {shortened(str(began[name]), 60)} then, {value} now"
         for name, value in mine["options"].items()
-        if theirs.options.get(name) != value
+        if began[name] != value
     ]
     if differences:
         raise TrainingRefused(

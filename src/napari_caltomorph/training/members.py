@@ -8,9 +8,9 @@ from seeds of the epoch, so no generator's state is saved.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from napari_caltomorph.diagnosis.inference import are_finite, run_bags
+from napari_caltomorph.diagnosis.inference import are_finite, as_tensor, run_bags
 from napari_caltomorph.diagnosis.member import Member, Outputs
 from napari_caltomorph.encoding.device import find_device, is_out_of_memory
 from napari_caltomorph.errors import TrainingRefused
@@ -52,6 +52,9 @@ def new_member(bags: LabelledBags, split: MemberSplit, options: TrainOptions) ->
             hemoglobin=options.hemoglobin,
             dropout=options.dropout,
         )
+    if (published := options.published()) is not None:
+        member.aggregator.load_state_dict(published.weights, assign=options.is_frozen)
+        member.aggregator.requires_grad_(not options.is_frozen)
     mean = _average_cell(bags, split)
     member.average_cell.copy_(torch.from_numpy(mean))
     if options.scaling == "standardise":
@@ -64,6 +67,47 @@ def new_member(bags: LabelledBags, split: MemberSplit, options: TrainOptions) ->
         member.hemoglobin_mean.fill_(float(np.nanmean(values)))
         member.hemoglobin_std.fill_(float(np.nanstd(values)))
     return member
+
+
+class _OfPooled(nn.Module):
+    """A member without its aggregator: it reads patients that were pooled before, (B, 1, width)."""
+
+    def __init__(self, member: Member) -> None:
+        super().__init__()
+        self.member = member
+
+    def forward(self, pooled: Tensor, mask: Tensor | None = None) -> Outputs:
+        return self.member.diagnose(pooled[:, 0])
+
+
+def read_by(
+    member: Member,
+    bags: LabelledBags,
+    options: TrainOptions,
+    device: torch.device,
+    waiting: Callable[[], object] = lambda: None,
+) -> tuple[nn.Module, LabelledBags]:
+    """Return what is run of a member on a device, and what it reads of the patients: their cells.
+
+    With a frozen aggregator it is the heads, and each patient as the aggregator pools it; that is computed once.
+    `waiting` is called before each patient; what it raises stops.
+    """
+    if not options.is_frozen:
+        return member, bags
+    if not bags.pooled:
+        bags.pooled.extend(_pooled(member, bags, device, waiting))
+    return _OfPooled(member), replace(bags, values=tuple(bags.pooled))
+
+
+@torch.inference_mode()
+def _pooled(
+    member: Member, bags: LabelledBags, device: torch.device, waiting: Callable[[], object]
+) -> list[NDArray[np.float32]]:
+    pooled = []
+    for values in bags.values:
+        waiting()
+        pooled.append(member.eval()(as_tensor(values)[None].to(device)).embedding.cpu().numpy())
+    return pooled
 
 
 def _average_cell(bags: LabelledBags, split: MemberSplit) -> NDArray[np.float64]:
@@ -118,7 +162,7 @@ class FoldCheckpoint:
 
     def save(self, history: FoldHistory, member: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Save all that the next epoch needs."""
-        tensors = _copied(member.state_dict(), "member.")
+        tensors = _copied(_learned(member), "member.")
         for number, state in optimizer.state_dict()["state"].items():
             tensors |= _copied(state, f"optimizer.{number}.")
         self._write(self._state, tensors, history)
@@ -139,12 +183,12 @@ class FoldCheckpoint:
 
     def save_best(self, member: nn.Module) -> None:
         """Save the weights of the best epoch so far."""
-        self._write(self._best, _copied(member.state_dict(), ""), None)
+        self._write(self._best, _copied(_learned(member), ""), None)
 
     def restore(self, member: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Load the state after the last finished epoch into a member and its optimizer, on their device."""
         tensors = self._tensors(self._state)
-        member.load_state_dict(_with_prefix(tensors, "member."))
+        member.load_state_dict(_frozen(member) | _with_prefix(tensors, "member."))
         content = optimizer.state_dict()
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in _with_prefix(tensors, "optimizer.").items():
@@ -171,6 +215,16 @@ class FoldCheckpoint:
             partial.write_bytes(content)
 
 
+def _frozen(member: nn.Module) -> dict[str, Tensor]:
+    """Return the weights that are not trained, which are the same in every epoch: no checkpoint has them."""
+    return {name: weight.detach() for name, weight in member.named_parameters() if not weight.requires_grad}
+
+
+def _learned(member: nn.Module) -> dict[str, Tensor]:
+    frozen = _frozen(member)
+    return {name: value for name, value in member.state_dict().items() if name not in frozen}
+
+
 def _copied(tensors: dict[str, Any], prefix: str) -> dict[str, Tensor]:
     return {prefix + name: torch.as_tensor(value).detach().cpu().contiguous() for name, value in tensors.items()}
 
@@ -193,7 +247,7 @@ def trained_member(
 ) -> TrainedMember:
     """Read the member that `fit_member` has trained; `TrainingRefused` where its checkpoint is damaged."""
     member = new_member(bags, split, options)
-    member.load_state_dict(checkpoint.best())
+    member.load_state_dict(_frozen(member) | checkpoint.best())
     return TrainedMember(member.eval().requires_grad_(False), split, checkpoint.history())
 
 
@@ -201,7 +255,8 @@ def predict_bags(member: Member, bags: LabelledBags, patients: NDArray[np.intp],
     """Return a member's outputs for patients with all their cells, in float32 and in their order."""
     device = find_device(options.device)
     with memory_explained(options):
-        outputs = run_bags(member.to(device), [bags.values[p] for p in patients], options.batch_size, device)
+        network, read = read_by(member.to(device), bags, options, device)
+        outputs = run_bags(network, [read.values[p] for p in patients], options.batch_size, device)
     member.cpu()
     if not are_finite(outputs):
         raise TrainingRefused("The outputs of a member are not finite; train again with a smaller --learning-rate.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -27,15 +27,18 @@ from pydantic_core import PydanticCustomError
 
 from napari_caltomorph.cohort.options import without_workers
 from napari_caltomorph.diagnosis import AGGREGATOR_OPTIONS, AggregatorOptions
-from napari_caltomorph.diagnosis.options import ShareOrZero, share_within
+from napari_caltomorph.diagnosis.options import GENBLOOM, ShareOrZero, share_within
 from napari_caltomorph.encoding.options import Device, Precision
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.reading import SMALL, explained, read_document
 from napari_caltomorph.storage import StrPath
 from napari_caltomorph.taxonomy import Taxonomy
 
+if TYPE_CHECKING:
+    from napari_caltomorph.diagnosis.genbloom import PatientEncoder
+
 Recipe = Literal["robust", "paper"]
-AggregatorName = Literal["transformer", "abmil", "wbcmil", "concepts", "mean", "max"]
+AggregatorName = Literal["transformer", "genbloom-v", "genbloom-g", "abmil", "wbcmil", "concepts", "mean", "max"]
 
 # Option -> its value in the recipe robust, and in the recipe paper.
 _VALUES: dict[str, tuple[Any, Any]] = {
@@ -59,7 +62,7 @@ _RATES: dict[str, float] = {
     "max": 3e-5,
 }
 # The options that others follow, unless these are given too.
-DECIDING = ("recipe", "aggregator", "epochs")
+DECIDING = ("recipe", "aggregator", "fine_tune", "epochs")
 
 # Options of earlier versions -> what to do about them.
 _GONE = {
@@ -74,7 +77,11 @@ def _following(given: Mapping[str, Any]) -> dict[str, Any]:
     if recipe not in get_args(Recipe) or aggregator not in get_args(AggregatorName):
         return {}
     row = {name: values[get_args(Recipe).index(recipe)] for name, values in _VALUES.items()}
-    row["learning_rate"] = row["learning_rate"] or _RATES[aggregator]
+    trained = aggregator
+    if aggregator in GENBLOOM:
+        row["scaling"] = "none"
+        trained = "transformer" if given.get("fine_tune") else "mean"  # as what is trained: all, or heads
+    row["learning_rate"] = row["learning_rate"] or _RATES[trained]
     return row | ({"least_steps": 0} if "epochs" in given else {})
 
 
@@ -88,6 +95,10 @@ class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     hemoglobin: bool = Field(False, description="Also train to estimate hemoglobin.")
 
     aggregator: AggregatorName = Field("transformer", description="What pools a patient's cells.")
+    aggregator_weights: str | None = Field(
+        None, description="Checkpoint of genbloom-v or genbloom-g, as MarrLab/GenBloom publishes it."
+    )
+    fine_tune: bool = Field(False, description="Train genbloom-v or genbloom-g further, not only the heads on them.")
     depth: PositiveInt = Field(2, description="Layers of the transformer (paper: 10).")
     pooling: Literal["cls", "mean"] = Field("cls", description="How the transformer's cells become one vector.")
     width: PositiveInt = Field(512, description="Embedding dimension of transformer, abmil and concepts.")
@@ -156,7 +167,34 @@ class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
             raise PydanticCustomError("heads", f"{self.heads} heads do not divide a width of {self.width}")
         return self
 
+    @model_validator(mode="after")
+    def _published_encoders_take_features_as_they_are(self) -> TrainOptions:
+        if self.aggregator in GENBLOOM and self.scaling != "none":
+            raise PydanticCustomError("scaling", f"{self.aggregator} takes features as they are: scaling none")
+        return self
+
+    @field_validator("aggregator_weights", mode="before")
+    @classmethod
+    def _wherever_workers_run(cls, path: Any) -> Any:
+        return str(Path(path).absolute()) if isinstance(path, (str, Path)) else path
+
     _scheduler_alone = field_validator("scheduler")(without_workers)
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether only heads are trained, on patients that a published encoder has pooled."""
+        return self.aggregator in GENBLOOM and not self.fine_tune
+
+    def published(self) -> PatientEncoder | None:
+        """Read the published patient encoder that is trained on; None where all is trained from the start.
+
+        Raises `WeightsMissing` and `WeightsRefused`.
+        """
+        if self.aggregator not in GENBLOOM:
+            return None
+        from napari_caltomorph.diagnosis.genbloom import find_genbloom, read_genbloom
+
+        return read_genbloom(find_genbloom(self.aggregator, self.aggregator_weights), self.aggregator)
 
     @property
     def given(self) -> dict[str, Any]:
@@ -173,7 +211,9 @@ class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         return decided | {n: getattr(self, n) for n in fields if getattr(self, n) != getattr(followed, n)}
 
     def aggregator_options(self, taxonomy: Taxonomy) -> AggregatorOptions:
-        """Return the options of the aggregator for these classes: those that its kind has."""
+        """Return the options of the aggregator for these classes: those that its kind has, or its published weights."""
+        if (published := self.published()) is not None:
+            return published.options.model_copy(update={"frozen": self.is_frozen})
         kind = AGGREGATOR_OPTIONS[self.aggregator]
         known = self.model_dump() | {"reference": taxonomy.reference}
         return kind(**{name: known[name] for name in kind.model_fields if name in known})

@@ -125,7 +125,7 @@ class TrainPlan:
     splits: tuple[MemberSplit, ...]  # One per member
     epochs: tuple[int, ...]  # The most epochs of each member
     steps: int  # The most optimizer steps of all members
-    parameters: int  # Of one member
+    parameters: int  # Of one member, that are trained
     seconds: float  # Estimate for all these steps on this device, from a few timed ones
     memory: int  # Bytes of the features and of one member with its optimizer; activations need more
     notes: tuple[str, ...]
@@ -157,7 +157,7 @@ def plan_training(
     bags = load_bags(cohort, None if features is None else Path(features), options, progress=progress)
     splits = member_splits(bags, options)
     steps = sum(split.steps_per_epoch(options) * split.epochs(options) for split in splits)
-    parameters = sum(p.numel() for p in new_member(bags, splits[0], options).parameters())
+    parameters = sum(p.numel() for p in new_member(bags, splits[0], options).parameters() if p.requires_grad)
     return TrainPlan(
         patients={name: int((bags.classes == index).sum()) for index, name in enumerate(bags.taxonomy.names)},
         splits=tuple(splits),

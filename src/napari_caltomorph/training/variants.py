@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, Field, PositiveInt, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from napari_caltomorph.diagnosis.options import share_within
+from napari_caltomorph.diagnosis.options import GENBLOOM, share_within
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.training.options import AggregatorName, TrainOptions
 
@@ -117,7 +117,8 @@ def variants(features: Path | None, options: CompareOptions, train_options: Trai
 
 def _aggregators(features: Path | None, options: CompareOptions, chosen: TrainOptions) -> list[Variant]:
     rows = []
-    for name in get_args(AggregatorName):
+    # Published encoders need weights, and one kind of features.
+    for name in (one for one in get_args(AggregatorName) if one not in GENBLOOM or one == chosen.aggregator):
         changed = _changed(chosen, aggregator=name)
         row = Variant("aggregators", name, changed, 1.0, features, is_reference=name == chosen.aggregator)
         rows.append(replace(row, name=row.in_words))

@@ -1,0 +1,106 @@
+"""GenBloom's published patient encoders as weights of our transformer (Dasdelen et al. 2026; Hub: MarrLab/GenBloom).
+
+GenBloom is a DINOv2 transformer without positions: the same network as `TransformerAggregator`, but for LayerScale.
+That multiplies what a layer adds by a constant, so it is multiplied into the last weights of attention and MLP.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from napari_caltomorph.diagnosis.options import GENBLOOM, GenBloomGOptions, GenBloomVOptions
+from napari_caltomorph.diagnosis.transformer import TransformerAggregator
+from napari_caltomorph.encoding.checkpoints import read_checkpoint, tensors_sha256
+from napari_caltomorph.encoding.key_names import misfit
+from napari_caltomorph.errors import WeightsMissing, WeightsRefused
+from napari_caltomorph.storage import StrPath, home
+
+# Only their own training uses these. Positions are zero.
+_NOT_USED = re.compile(r"(dino_head|ibot_head)\.|pos_embed$|mask_token$")
+# GenBloom-G has its blocks in one chunk: ``blocks.0.3.`` is the fourth.
+_BLOCK = re.compile(r"blocks\.(?:0\.)?(\d+)\.(?=[a-z])")
+_HEAD_WIDTH = 64  # Of all of DINOv2's networks; a checkpoint does not tell
+
+
+class PatientEncoder(NamedTuple):
+    """A published patient encoder."""
+
+    options: GenBloomVOptions | GenBloomGOptions
+    weights: dict[str, Tensor]  # Of a `TransformerAggregator`
+    feature_width: int  # D of the cells that it takes
+
+
+def find_genbloom(kind: str, given: StrPath | None) -> Path:
+    """Return the checkpoint that was given, or the one that is kept with the weights of encoders.
+
+    Raises `WeightsMissing` where it is not on this machine; the message says how to get it.
+    """
+    if given is not None:
+        if not Path(given).is_file():
+            raise WeightsMissing(f"{given} is no file; check the path of --aggregator-weights.")
+        return Path(given)
+    kept = home("weights") / f"{kind}.pth"
+    if not kept.is_file():
+        raise WeightsMissing(
+            f"The weights of {kind} are not on this machine: download {GENBLOOM[kind].published} from "
+            f"https://huggingface.co/MarrLab/GenBloom and name it with --aggregator-weights, or keep it as {kept}."
+        )
+    return kept
+
+
+def read_genbloom(path: Path, kind: str) -> PatientEncoder:
+    """Read a checkpoint of GenBloom-V or -G; nothing in it is run. What was read last is kept in memory.
+
+    Raises `WeightsRefused` where it is damaged, or contains another network.
+    """
+    status = path.stat()
+    return _read(path, kind, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, kind: str, changed: int, size: int) -> PatientEncoder:
+    entries = read_checkpoint(path)
+    found = "genbloom-v" if any(key.startswith("backbone.") for key in entries) else "genbloom-g"
+    weights = _ours(entries)
+    missing = [key for key in ("project.weight", "cls_token", "blocks.0.mlp.fc1.weight") if key not in weights]
+    if missing:
+        raise WeightsRefused(f"{path} is no checkpoint of GenBloom ({missing[0]} is missing); get it from its authors.")
+    if found != kind:
+        raise WeightsRefused(f"{path} is a checkpoint of {found}, not of {kind}; choose --aggregator {found}.")
+    width, feature_width = weights["project.weight"].shape
+    options = GENBLOOM[kind](
+        depth=len({key.split(".")[1] for key in weights if key.startswith("blocks.")}),
+        heads=max(1, width // _HEAD_WIDTH),
+        width=width,
+        mlp_width=len(weights["blocks.0.mlp.fc1.weight"]),
+        weights_sha256=tensors_sha256(weights),
+    )
+    with torch.device("meta"):
+        network = TransformerAggregator(feature_width, 1, options)
+    if problem := misfit(weights, network):
+        raise WeightsRefused(f"{path} is no checkpoint of GenBloom ({problem}); get it from its authors.")
+    if not all(bool(value.isfinite().all()) for value in weights.values()):
+        raise WeightsRefused(f"{path} is damaged (a weight is not a finite number); get it from its authors again.")
+    return PatientEncoder(options, weights, feature_width)
+
+
+def _ours(entries: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights under the names of `TransformerAggregator`, with LayerScale multiplied into them."""
+    weights = {}
+    for key, value in entries.items():
+        name = _BLOCK.sub(r"blocks.\1.", key.removeprefix("backbone.")).removeprefix("patch_embed.")
+        if not _NOT_USED.match(name):
+            weights[name] = value.float()
+    for name in [name for name in weights if re.fullmatch(r"blocks\.\d+\.ls[12]\.gamma", name)]:
+        block, layer, _ = name.rsplit(".", 2)
+        last = [f"{block}.{'attn.proj' if layer == 'ls1' else 'mlp.fc2'}.{part}" for part in ("weight", "bias")]
+        if all(one in weights and weights[one].shape[:1] == weights[name].shape for one in last):
+            scale = weights.pop(name)
+            weights |= {one: torch.einsum("i...,i->i...", weights[one], scale) for one in last}
+    return weights
