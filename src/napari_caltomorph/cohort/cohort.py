@@ -115,7 +115,7 @@ class Cohort:
 
     def to_anndata(
         self,
-        files: Mapping[str, Sequence[Path]],
+        files: Mapping[str, Sequence[StrPath]],
         predictions: Iterable[Prediction] = (),
         *,
         progress: OnProgress = ignore,
@@ -124,7 +124,7 @@ class Cohort:
 
         Parameters
         ----------
-        files : mapping of str to sequence of Path
+        files : mapping of str to sequence of str or Path
             By patient id, as `feature_files` returns them.
         predictions : iterable of Prediction
             Of some of the patients: attention, label and the response to each cell alone are in ``obs`` then.
