@@ -112,6 +112,7 @@ def main(out: Path) -> None:
         viewer.close()
         save_inspection(out)
         save_why(smear, out)
+        save_counted(smear, out)
         save_differential(Path(scratch), out)
         cohort = labelled_cohort(Path(scratch))
         save_cohort(cohort, out)
@@ -233,6 +234,20 @@ def save_why(smear: Path, out: Path) -> None:
     viewer.close()
 
 
+def save_counted(smear: Path, out: Path) -> None:
+    """Take the picture of a smear that is counted by type and not diagnosed."""
+    viewer, panel = open_viewer()
+    viewer.theme = "dark"
+    panel.smears.open(smear)
+    process_events(until=lambda: "left out" in panel.smears.text)
+    panel.count_cells()
+    process_events(until=lambda: not panel.run.is_busy)
+    tab = panel.inspect().tab("Differential")
+    process_events(until=lambda: not tab.task.is_busy)
+    save(viewer, out / "differential_counted.png")
+    viewer.close()
+
+
 def save_differential(folder: Path, out: Path) -> None:
     """Take the picture of the tab *Differential* of *Inspect cells*: two smears labelled, and the second counted."""
     viewer, panel = open_viewer()
@@ -262,8 +277,6 @@ def save_differential(folder: Path, out: Path) -> None:
     process_events(0.5)
     tab.inspection.cells.select([int(tab.inspection.cells.order[8])])
     save(tab, out / "differential_tab.png")
-    scrolled = inspect.tabs.currentWidget().verticalScrollBar()
-    scrolled.setValue(scrolled.maximum())
     save(viewer, out / "differential.png")
     viewer.close()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from napari_caltomorph.differential import Probe, cell_type, read_labels
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
@@ -39,7 +40,7 @@ def test_labels_make_a_probe_that_counts_other_smears(run, drawn, smears, tmp_pa
     code, out, err = run("differential", *smears, "--labels", drawn / "labels.csv", "--out", tmp_path / "a", *COMPUTE)
     assert (code, err) == (0, "")
     assert "p2: " in out
-    assert "all blasts" in out
+    assert "Blasts: " in out
     assert "Research use only" in out
     types = pd.read_csv(tmp_path / "a" / "differential.csv")
     assert set(types["patient_id"]) == {"p0", "p1", "p2"}
@@ -73,6 +74,23 @@ def test_labels_make_a_probe_that_counts_other_smears(run, drawn, smears, tmp_pa
     assert re.search(
         rf"\b{leukocytes} leukocytes, 0 cells \w+ by a person", (tmp_path / "c" / "report.html").read_text()
     )
+
+
+def test_without_labels_the_shipped_probe_counts(run, smears, tmp_path):
+    code, out, err = run("differential", smears[0], "--device", "cpu", "--open", "--out", tmp_path)
+    assert (code, "display" in err) == (1, True)  # the count is shown and written where no window can be
+    assert "blood-lite" in out
+    assert "Blasts: not counted" in out
+    assert len(pd.read_csv(tmp_path / "cell_types.csv")) == 30
+    with Image.open(tmp_path / "cells_p0.png") as sheet:
+        assert sheet.height > 84
+    assert not (tmp_path / "probe.safetensors").exists()
+    assert "name one" in run("differential", *smears, "--open").err
+
+    # Its encoder is not the model's: the cells are encoded for it, and only where it was asked for.
+    requested = ("predict", smears[0], "--model", "demo", "--device", "cpu", "--report", "--out", tmp_path / "r")
+    assert run(*requested, "--probe", "blood-cells").code == 0
+    assert "Blasts: not counted" in (tmp_path / "r" / "report.html").read_text()
 
 
 def test_nothing_labelled_is_one_line(run, smears, tmp_path):

@@ -37,6 +37,19 @@ def test_smudge_cells_are_in_no_denominator(counted):
     )
 
 
+def test_stages_are_shown_below_what_they_are_together(probe):
+    hand = {f"cell_{i:03d}": ("band neutrophil", "metamyelocyte")[i % 2] for i in range(4)}
+    rows = probe.differential(features((30, 10, 40, 20), patient="new", seed=8), hand).shown_rows
+    assert [(row.name, row.is_part) for row in rows[:4]] == [
+        ("neutrophils", False),
+        ("segmented neutrophil", True),
+        ("band neutrophil", True),
+        ("metamyelocyte", False),  # the only stage of its group
+    ]
+    assert rows[0].share.cells == rows[1].share.cells + rows[2].share.cells
+    assert not rows[-1].is_counted
+
+
 def test_intervals_hold_the_truth_that_was_put_in(counted):
     for name, share in zip(TYPES[:3], (30 / 80, 10 / 80, 40 / 80), strict=True):
         result = counted.share_of(name)

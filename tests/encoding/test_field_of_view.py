@@ -84,6 +84,7 @@ def test_a_stated_width_replaces_an_assumed_one(centred, cells, tmp_path):
         (25, "slide/Gal-000123.RGB.TIF", (144, 144)),
         (25, "image_17.tif", (144, 144)),
         (45, "BA_689200.jpg", (363, 360)),
+        (45, "BA_689200.jpg", (369, 366)),
         (None, "Gal-000123.RGB.TIF", (145, 144)),
         (None, "cell.tif", (144, 144)),
         (None, "BA_689200.jpg", (182, 180)),

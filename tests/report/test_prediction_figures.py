@@ -20,10 +20,10 @@ from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.model_file import Threshold
 from napari_caltomorph.diagnosis.prediction_fields import LeftOutCell
 from napari_caltomorph.differential import Differential, Probe, train_probe
+from napari_caltomorph.differential.count import ALL_BLASTS
 from napari_caltomorph.report.drawing import PAPER
 from napari_caltomorph.report.patient_texts import what_if_lines
 from napari_caltomorph.report.prediction_figures import (
-    ALL_BLASTS,
     draw_attention_swarm,
     draw_differential,
     draw_hemoglobin,
@@ -31,7 +31,6 @@ from napari_caltomorph.report.prediction_figures import (
     draw_probabilities,
     draw_probe_confusion,
     draw_what_if,
-    shown_rows,
 )
 from napari_caltomorph.taxonomy import Taxonomy, caltomorph_taxonomy
 
@@ -333,9 +332,9 @@ def counted(probe: Probe, by_hand: dict[str, str] | None = None) -> Differential
 
 def test_bars_are_the_shares_as_called_and_texts_those_corrected(probe, axes):
     result = counted(probe)
-    assert draw_differential(axes, result) == len(shown_rows(result)) == 5  # four types, and other
+    assert draw_differential(axes, result) == len(result.shown_rows) == 5  # four types, and other
     *_, bars = axes.containers
-    shares = [result.share_of(name) for name, _, _ in shown_rows(result)]
+    shares = [result.share_of(name) for name, *_ in result.shown_rows]
     assert [bar.get_width() for bar in bars] == pytest.approx([100 * share.called for share in shares])
     first = f"{100 * shares[0].value:.0f} ({100 * shares[0].low:.0f}-{100 * shares[0].high:.0f})"
     assert first in [text.get_text() for text in axes.texts]
@@ -344,14 +343,14 @@ def test_bars_are_the_shares_as_called_and_texts_those_corrected(probe, axes):
 def test_other_cells_are_below_the_line(probe, axes):
     result = counted(probe)
     draw_differential(axes, result)
-    assert [name for name, _, is_counted in shown_rows(result) if not is_counted] == ["smudge cell"]
+    assert [row.name for row in result.shown_rows if not row.is_counted] == ["smudge cell"]
     assert axes.get_yticklabels()[-1].get_text().startswith("smudge cell")
 
 
 def test_blasts_of_several_types_come_together(probe, axes):
-    assert ALL_BLASTS not in [name for name, _, _ in shown_rows(counted(probe))]
+    assert ALL_BLASTS not in [row.name for row in counted(probe).shown_rows]
     both = counted(probe, {"cell_000": "promonocyte"})
-    assert ALL_BLASTS in [name for name, _, _ in shown_rows(both)]
+    assert ALL_BLASTS in [row.name for row in both.shown_rows]
     draw_differential(axes, both)
 
 

@@ -94,7 +94,7 @@ def predict(
     report
         Write a report.html next to each prediction.json; it prints on two pages.
     probe
-        A probe of `caltomorph differential`: the report then holds a differential.
+        blood-cells, or a probe of `caltomorph differential`: the report then holds a differential.
     """
     if probe is not None and not report:
         return fail("--probe counts cells for the report: add --report, or use `caltomorph differential`.", code=2)
@@ -103,7 +103,7 @@ def predict(
     options = PredictOptions(model=model, **chosen.model_dump())
     refuse_unwritable(out)
     diagnosis.read_description(diagnosis.find_model(model)).prevalence_at(options.prevalence)
-    cell_types = None if probe is None else differential.Probe.load(probe)
+    cell_types = None if probe is None else differential.load_probe(probe)
     if each or features is not None:
         places = smears if features is None else [features]
         found = [patient for path in places for patient in cohort.find_patients(path, slides=slides).items()]

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,6 +34,12 @@ import sys
 from pathlib import Path
 from napari_caltomorph.plugin.demo_window import show_demo
 show_demo(Path(sys.argv[1]), Path(sys.argv[2]), keep_open=sys.argv[3] == "keep open")
+"""
+
+_COUNT = """
+import sys
+from napari_caltomorph.plugin.demo_window import show_differential
+show_differential(*sys.argv[1:])
 """
 
 
@@ -68,12 +75,30 @@ def show_demo(prediction_folder: Path, screenshot: Path, *, xvfb: bool) -> Child
     """Open the demo's window and write its screenshot; on the display, wait until the user closes it."""
     command = [sys.executable, "-c", _SHOW, str(prediction_folder), str(screenshot)]
     if not xvfb:
-        return _run([*command, "keep open"], xvfb=False, timeout=None)
+        return _run([*command, "keep open"], xvfb=False)
     # Drawn by software, the first window of a busy machine takes a minute at worst.
     return _run([*command, "close"], xvfb=True, timeout=300)
 
 
-def _run(command: list[str], *, xvfb: bool, timeout: float | None) -> ChildResult:
+def problem() -> str | None:
+    """Return why napari cannot be shown on the display, and what to do; None where it can."""
+    if not napari_is_here():
+        return "napari is not installed; run `pip install 'napari-caltomorph[all]'`."
+    if not has_display():
+        return "there is no display; run this on a machine with one."
+    error = check_opengl(xvfb=False).error
+    return None if error is None else f"the display cannot show napari ({error}); `caltomorph doctor` says more."
+
+
+def show_differential(smear: Sequence[Path], probe: Path, labels: Path, compute: str) -> ChildResult:
+    """Open a smear with its differential by a probe, and wait until the user closes the window.
+
+    `labels` is a table of labelled cells, and `compute` are `EncodeOptions` as JSON.
+    """
+    return _run([sys.executable, "-c", _COUNT, str(probe), str(labels), compute, *map(str, smear)], xvfb=False)
+
+
+def _run(command: list[str], *, xvfb: bool, timeout: float | None = None) -> ChildResult:
     environment = dict(os.environ)
     if xvfb:
         command = [*_XVFB, *command]

@@ -56,6 +56,12 @@ _ROWS = (
     CellType("megakaryocyte", "#a0a0a0", is_counted=False),
 )
 
+GROUPS = {
+    "neutrophils": ("segmented neutrophil", "band neutrophil"),
+    "immature granulocytes": ("metamyelocyte", "myelocyte", "promyelocyte"),
+}
+"""Types that are also given together, next to each other in `CELL_TYPES`."""
+
 CELL_TYPES = {row.name: row for row in _ROWS}
 """Name -> type, in the usual order of a differential: granulocytes by maturity, then the others."""
 

@@ -11,15 +11,18 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_caltomorph.differential.cell_types import CELL_TYPES, OTHER, cell_type, in_reading_order
+from napari_caltomorph.differential.cell_types import CELL_TYPES, GROUPS, OTHER, cell_type, in_reading_order
 from napari_caltomorph.differential.corrected_count import DRAWS, corrected_counts
 from napari_caltomorph.statistics.interval import TAILS, Interval, proportion
 
+ALL_BLASTS = "all blasts"
+_SMALLEST_SHOWN = 0.01  # Of a type that no cell is called
 _FEWEST = 30  # Leukocytes: of 30, one half is 33 to 67 % of the blood
 _UNTYPED = 0.5  # Share of `OTHER` above which a smear is said not to be typeable
 
@@ -42,6 +45,20 @@ class Share:
     def in_words(self) -> str:
         """E.g. ``"62.1 % (48.0 to 74.9)"``."""
         return f"{100 * self.value:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
+
+
+class Row(NamedTuple):
+    """A line of a differential as it is shown."""
+
+    name: str  # Of a type, of several together, or `ALL_BLASTS`
+    share: Share
+    is_counted: bool
+    is_part: bool = False  # Whether the line above it that is none has its cells too
+
+    @property
+    def label(self) -> str:
+        """The name as it is shown; that of a part follows from the line above it."""
+        return self.name.removesuffix(" neutrophil") if self.is_part else self.name
 
 
 @dataclass(frozen=True)
@@ -72,6 +89,7 @@ class Differential:
     by_hand: Mapping[str, str] = field(repr=False)  # Cell -> its type as labelled by a person
     false_other: float | None  # Share of cells of learnt types that the probe calls `OTHER`, on held-out cells
     probe_warnings: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()  # `FeatureOrigin.assumptions`
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -94,7 +112,7 @@ class Differential:
     @cached_property
     def smear_warnings(self) -> tuple[str, ...]:
         """What is unusual about the cells of this smear."""
-        warnings = []
+        warnings = list(self.assumptions)
         others = self.cell_types.count(OTHER)
         if others > _UNTYPED * len(self):
             warnings.append(
@@ -159,13 +177,32 @@ class Differential:
             counting=_pair(counting),
         )
 
+    @cached_property
+    def shown_rows(self) -> tuple[Row, ...]:
+        """The types worth showing, with those that are given together; what is no leukocyte comes last."""
+        shares = {name: self.share_of(name) for name in self.all_types}
+        shown = [name for name, share in shares.items() if share.cells or share.value >= _SMALLEST_SHOWN]
+        counted = [name for name in shown if cell_type(name).is_counted]
+        rows = []
+        for together, types in GROUPS.items():
+            if len(parts := [name for name in counted if name in types]) > 1:
+                place = counted.index(parts[0])
+                counted[place : place + len(parts)] = [together]
+                shares[together] = self.share_of(*parts)
+        for name in counted:
+            rows.append(Row(name, shares[name], True))
+            rows += [Row(one, shares[one], True, is_part=True) for one in GROUPS.get(name, ()) if one in shown]
+        if self.blasts is not None and sum(cell_type(name).is_blast for name in shown) > 1:
+            rows.append(Row(ALL_BLASTS, self.blasts, True))
+        return (*rows, *(Row(name, shares[name], False) for name in shown if not cell_type(name).is_counted))
+
     def table(self) -> pd.DataFrame:
         """One row per type, with the columns of ``differential.csv``, in percent; `blasts` are a row of their own."""
         rows = [(name, cell_type(name).is_counted, self.share_of(name)) for name in self.all_types]
         if self.blasts is not None:
-            rows.append(("all blasts", True, self.blasts))
+            rows.append((ALL_BLASTS, True, self.blasts))
         hand = Counter(self.by_hand.values())
-        hand["all blasts"] = sum(hand[name] for name in self.all_types if cell_type(name).is_blast)
+        hand[ALL_BLASTS] = sum(hand[name] for name in self.all_types if cell_type(name).is_blast)
         return pd.DataFrame(
             {
                 "patient_id": self.patient_id,

@@ -214,6 +214,7 @@ class Probe:
             by_hand={cell: by_hand[cell] for cell in features.cells if cell in by_hand},
             false_other=self.description.false_other,
             probe_warnings=self.description.warnings,
+            assumptions=features.origin.assumptions,
         )
 
     def distances(self, features: Features) -> NDArray[np.float64]:

@@ -11,14 +11,14 @@ import pandas as pd
 from napari_caltomorph.csv_files import write_csv
 from napari_caltomorph.differential.count import Differential
 from napari_caltomorph.differential.labels import CellLabels
-from napari_caltomorph.differential.probe import Probe, ProbeOptions
+from napari_caltomorph.differential.probe import BLOOD_CELLS, Probe, ProbeOptions, load_probe
 from napari_caltomorph.differential.training import train_probe
 from napari_caltomorph.encoding import EncodeOptions, Features, LoadedEncoder, load_encoder
 from napari_caltomorph.encoding.run import grade_and_encode
 from napari_caltomorph.errors import FeaturesRefused, ProbeRefused, SmearUnreadable, TrainingRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
-from napari_caltomorph.smear import Smear
-from napari_caltomorph.storage import home
+from napari_caltomorph.smear import Smear, check_smear
+from napari_caltomorph.storage import StrPath, home
 
 TYPE_TABLE = "differential.csv"
 CELL_TABLE = "cell_types.csv"
@@ -32,6 +32,16 @@ class Counted:
     labels: CellLabels  # Those given, and those of sub-folders
     differentials: tuple[Differential, ...]
     failed: dict[str, str]  # Patient -> the reason why there is no differential
+
+
+def chosen_probe(name: StrPath | None, labels: CellLabels, compute: EncodeOptions) -> Probe | None:
+    """Return the probe of this name or file, by default `BLOOD_CELLS`.
+
+    None where a table of labelled cells is given, or an encoder is chosen to train on: then one is to be trained.
+    """
+    if name is None and (len(labels) > 0 or "encoder" in compute.model_fields_set):
+        return None
+    return load_probe(name or BLOOD_CELLS)
 
 
 def count_smears(
@@ -111,6 +121,16 @@ def encode_smear(
     """Grade and encode a smear, or read its features from the cache that predictions use too."""
     compute = compute.model_copy(update={"encoder": encoder.encoder.name})
     return grade_and_encode(smear, compute, encoder=encoder, cache=home("cache") / "features", progress=progress)
+
+
+def encode_cells(
+    smear: Smear, cells: Sequence[str], encoder: LoadedEncoder, compute: EncodeOptions, *, progress: OnProgress = ignore
+) -> Features:
+    """Return the features of these cells of a smear, in this order, whatever the quality rules say of them."""
+    if smear.grades is None:
+        smear = check_smear(smear, progress=progress)
+    chosen = smear.choosing(take_back=cells, set_aside=set(smear.cells) - set(cells))
+    return encode_smear(chosen, encoder, compute, progress=progress)[1].of_cells(cells)
 
 
 def save_differentials(differentials: Sequence[Differential], folder: Path) -> list[Path]:

@@ -65,7 +65,7 @@ class FeatureOrigin:
         if self.assumed_export is None or self.field_of_view_um is None:
             return ()
         return (
-            f"Images assumed to be {self.field_of_view_um:g} µm wide, as {self.assumed_export} exports them; "
+            f"Images assumed to be {self.field_of_view_um:.3g} µm wide, as {self.assumed_export} exports them; "
             "--field-of-view (in napari: Preferences) states another width",
         )
 

@@ -96,7 +96,7 @@ class AtScale:
         if smear.pixel_size_um is not None or self.needed_um is None:
             return smear
         if (export := known_export(smear.cells, smear.canvas)) is not None:
-            return replace(smear, pixel_size_um=export.width_um / smear.canvas[1], assumed_export=export.name)
+            return replace(smear, pixel_size_um=export.pixel_size_um, assumed_export=export.name)
         height, width = smear.canvas
         raise SmearUnreadable(
             f"{smear.path or smear.patient_id} does not say how wide its images of {width} x {height} pixels are, and "

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_caltomorph.about import library_version
 from napari_caltomorph.cohort import FoundPatient
 from napari_caltomorph.diagnosis import ModelDescription, Prediction
-from napari_caltomorph.diagnosis.prediction_files import prediction_file, refuse_repeated_ids, save_tables
-from napari_caltomorph.differential import Probe
+from napari_caltomorph.diagnosis.prediction_files import find_smear, prediction_file, refuse_repeated_ids, save_tables
+from napari_caltomorph.differential import Differential, Probe
+from napari_caltomorph.encoding import EncodeOptions
 from napari_caltomorph.encoding.features import load_bag
 from napari_caltomorph.errors import (
     CaltomorphError,
@@ -32,6 +33,7 @@ from napari_caltomorph.storage import StrPath, only_run, place_of, raise_if_of_a
 
 if TYPE_CHECKING:
     from napari_caltomorph.diagnosis import Predictor
+    from napari_caltomorph.encoding import Features, LoadedEncoder
 
 LOCK = ".caltomorph-predict.lock"
 
@@ -112,6 +114,7 @@ def predict_patients(
     files = {patient: prediction_file(out, patient, patients=len(patients)) for patient in patients}
     predictor.prevalence  # noqa: B018 (refused before the first patient)
     results: list[PatientResult] = []
+    counting = None if probe is None else _Counting(probe, predictor)
     with only_run(out, LOCK, "another folder for the predictions", inside=[file.parent for file in files.values()]):
         try:
             for number, (patient, found) in enumerate(patients.items(), start=1):
@@ -120,7 +123,7 @@ def predict_patients(
                 result = _predict_one(patient, found, files[patient], out, predictor, within)
                 results.append(result)  # before the report: it is in the tables also where the report is interrupted
                 if report and result.prediction is not None:
-                    results[-1] = _with_report(result, found, predictor, probe)
+                    results[-1] = _with_report(result, found, predictor, counting)
                 progress(step("Predicting", number, len(patients), "patients", result=results[-1]))
         finally:
             results = [_if_still_there(result) for result in results]
@@ -226,8 +229,40 @@ def _cached(file: Path, patient: str, opened: _Opened, model: ModelDescription) 
     return None
 
 
+@dataclass(frozen=True)
+class _Counting:
+    """Counts the cells of predictions with a probe, whose encoder may be another than the model's."""
+
+    probe: Probe
+    predictor: Predictor
+
+    def of(self, prediction: Prediction) -> Differential:
+        pairs = zip(prediction.cells, prediction.labels, strict=True)
+        by_hand = {cell: label for cell, label in pairs if label is not None}
+        return self.probe.differential(self._features(prediction), by_hand)
+
+    def _features(self, prediction: Prediction) -> Features:
+        if self.probe.description.encoder in (None, prediction.encoder):
+            return self.predictor.features_of(prediction)
+        from napari_caltomorph.differential.run import encode_cells
+
+        smear = replace(find_smear(prediction), patient_id=prediction.patient_id)
+        return encode_cells(smear, prediction.cells, self._encoder, self._compute)
+
+    @property
+    def _compute(self) -> EncodeOptions:
+        chosen = self.predictor.options.model_dump(include={"field_of_view", "device", "precision", "batch_size"})
+        return EncodeOptions(**chosen)
+
+    @cached_property
+    def _encoder(self) -> LoadedEncoder:
+        from napari_caltomorph.differential.run import probe_encoder
+
+        return probe_encoder(self.probe, self._compute)
+
+
 def _with_report(
-    result: PatientResult, patient: FoundPatient, predictor: Predictor, probe: Probe | None
+    result: PatientResult, patient: FoundPatient, predictor: Predictor, counting: _Counting | None
 ) -> PatientResult:
     """Write the report of one patient; why there is none is that patient's problem, and not the run's."""
     from napari_caltomorph.explanation.trust import available_trust
@@ -238,11 +273,7 @@ def _with_report(
     assert prediction is not None
     assert result.file is not None
     try:
-        counts = None
-        if probe is not None:
-            pairs = zip(prediction.cells, prediction.labels, strict=True)
-            by_hand = {cell: label for cell, label in pairs if label is not None}
-            counts = probe.differential(predictor.features_of(prediction), by_hand)
+        counts = None if counting is None else counting.of(prediction)
         trust = available_trust(prediction, lambda: predictor.ensemble, lambda: predictor.features_of(prediction))
         page = patient_report(prediction, trust=trust, differential=counts, metadata=patient.facts)
         path = save_page(page, result.file.with_name(REPORT_NAME))

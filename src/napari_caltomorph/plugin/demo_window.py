@@ -13,6 +13,10 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_caltomorph.diagnosis.prediction import FILE_NAME, Prediction
+from napari_caltomorph.differential import read_labels
+from napari_caltomorph.encoding.options import EncodeOptions
+from napari_caltomorph.plugin.session.session import session_of
+from napari_caltomorph.smear import read_smear
 from napari_caltomorph.storage import replacing
 
 _SIZE = (1280, 720)
@@ -33,6 +37,16 @@ def show_demo(prediction_folder: Path, screenshot: Path | None, keep_open: bool)
         napari.run()
     else:
         viewer.close()
+
+
+def show_differential(probe: str, labels: str, compute: str, *smear: str) -> None:
+    """Open napari with the cells of a smear by type, and wait for the user; see `cli.window.show_differential`."""
+    _, panel = open_viewer("napari-caltomorph")
+    options = EncodeOptions.model_validate_json(compute)
+    panel.smears.show_smear(read_smear(smear))
+    session_of(panel).differential.add_labels(read_labels(labels))
+    panel.count_cells(probe, options)
+    napari.run()
 
 
 def open_viewer(title: str = "napari", widget: str = "Predict patient") -> tuple[napari.Viewer, Any]:

@@ -1,4 +1,5 @@
 from .cohort_figures import draw_classes, draw_flow, draw_preview
+from .contact_sheet import save_contact_sheet
 from .drawing import PAPER, PlotStyle
 from .prediction_figures import draw_attention_swarm, draw_hemoglobin, draw_malignancy, draw_probabilities
 from .training_figures import draw_loss_curves, draw_out_of_fold_confusion, save_training_curves
@@ -15,5 +16,6 @@ __all__ = [
     "draw_out_of_fold_confusion",
     "draw_preview",
     "draw_probabilities",
+    "save_contact_sheet",
     "save_training_curves",
 ]

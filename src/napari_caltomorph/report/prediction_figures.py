@@ -16,13 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_caltomorph.diagnosis import NO_ATTENTION, Prediction
 from napari_caltomorph.diagnosis.prevalence import percent
-from napari_caltomorph.differential import Differential, ProbeDescription, Share, cell_type
+from napari_caltomorph.differential import Differential, ProbeDescription, cell_type
+from napari_caltomorph.differential.cell_types import GROUPS
+from napari_caltomorph.differential.count import ALL_BLASTS, Row
 from napari_caltomorph.report.drawing import PAPER, PlotStyle, draw_matrix, draw_sentence, short, signed
-
-ALL_BLASTS = "all blasts"
-
-# A type that is called for no cell is shown only where the correction finds some.
-_SMALLEST_SHOWN_SHARE = 0.01
 
 
 def draw_probabilities(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -> None:
@@ -145,16 +142,16 @@ def draw_differential(axes: Axes, differential: Differential, style: PlotStyle =
     for the classifier's error and a thin line for classifier and counting error together. Below the horizontal line
     are cells that are no leukocytes, per 100 leukocytes.
     """
-    rows = shown_rows(differential)
+    rows = differential.shown_rows
     if not rows:
         draw_sentence(axes, "No cell is counted yet.", style)
         return 0
     style.prepare(axes)
     places = [float(place) for place in range(len(rows))]
-    reach = min(100.0, 100 * max(max(share.high, share.called) for _, share, _ in rows))
-    called = [min(100 * share.called, reach) for _, share, _ in rows]
-    draw_bars(axes, places, called, [_color(name) for name, _, _ in rows], style, full=reach)
-    for place, (name, share, _) in zip(places, rows, strict=True):
+    reach = min(100.0, 100 * max(max(row.share.high, row.share.called) for row in rows))
+    called = [min(100 * row.share.called, reach) for row in rows]
+    draw_bars(axes, places, called, [_color(row.name) for row in rows], style, full=reach)
+    for place, (name, share, *_) in zip(places, rows, strict=True):
         for (low, high), width in (((share.low, share.high), 1.0), (share.classifier, 3.0)):
             ends = np.minimum([100 * low, 100 * high], reach)
             axes.plot(ends, [place, place], color=style.text, linewidth=width, solid_capstyle="butt", zorder=3)
@@ -163,29 +160,17 @@ def draw_differential(axes: Axes, differential: Differential, style: PlotStyle =
         words = f"{100 * share.value:.0f} ({100 * share.low:.0f}-{100 * share.high:.0f})"
         text = axes.text(1.02, place, words, transform=axes.get_yaxis_transform(), va="center", fontsize=8)
         text.set(color=style.text, fontweight="bold" if _is_blast(name) else "normal")
-    counted = sum(is_counted for _, _, is_counted in rows)
+    counted = sum(row.is_counted for row in rows)
     if counted < len(rows):
         axes.axhline(counted - 0.5, color=style.text, linewidth=0.8)
-    axes.set_yticks(places, [f"{short(name, 22)}  {share.cells}" for name, share, _ in rows], parse_math=False)
-    for label, (name, _, _) in zip(axes.get_yticklabels(), rows, strict=True):
-        if _is_blast(name):
+    axes.set_yticks(places, [_line(row) for row in rows], parse_math=False)
+    for label, row in zip(axes.get_yticklabels(), rows, strict=True):
+        if _is_blast(row.name):
             label.set_fontweight("bold")
     axes.set_xlim(0, reach)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel("% of leukocytes (below: per 100 of them)" if counted < len(rows) else "% of leukocytes")
     return len(rows)
-
-
-def shown_rows(differential: Differential) -> list[tuple[str, Share, bool]]:
-    """Return name, share and whether it is counted, of the types worth showing, all blasts among them."""
-    rows = [(name, differential.share_of(name), cell_type(name).is_counted) for name in differential.all_types]
-    rows = [
-        (name, share, counted) for name, share, counted in rows if share.cells or share.value >= _SMALLEST_SHOWN_SHARE
-    ]
-    rows.sort(key=lambda row: not row[2])  # stable: what is no leukocyte comes last
-    if differential.blasts is not None and sum(cell_type(name).is_blast for name, _, _ in rows) > 1:
-        rows.insert(sum(counted for _, _, counted in rows), (ALL_BLASTS, differential.blasts, True))
-    return rows
 
 
 def draw_probe_confusion(axes: Axes, probe: ProbeDescription, style: PlotStyle = PAPER) -> None:
@@ -254,8 +239,15 @@ def _probability(value: float) -> str:
     return ">.99" if value > 0.995 else f"{value:.2f}".lstrip("0")
 
 
+def _line(row: Row) -> str:
+    """Return the name and cells of a row of a differential; those that the row above it has too are in brackets."""
+    cells = f"({row.share.cells})" if row.is_part else f"{row.share.cells}"
+    return f"{short(row.label, 22)}  {cells}"
+
+
 def _color(name: str) -> str:
-    return cell_type("blast").color if name == ALL_BLASTS else cell_type(name).color
+    first, *_ = GROUPS.get(name, ("blast" if name == ALL_BLASTS else name,))
+    return cell_type(first).color
 
 
 def _is_blast(name: str) -> bool:

@@ -32,7 +32,7 @@ WRITTEN = tuple(
         ("comparison.csv folds.csv", r"comparison\.png"),
         ("run.json", ""),
         ("fields.csv cut.json", r"overview_.+\.jpg"),
-        ("differential.csv cell_types.csv", ""),
+        ("differential.csv cell_types.csv", r"cells_.*\.png"),
         ("flow.png classes.png preview.png", r"(flow|classes|preview)\.png"),
     )
 )

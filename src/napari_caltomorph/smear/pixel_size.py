@@ -26,26 +26,34 @@ _UM_PER_TAGGED_UNIT = {2: 25_400.0, 3: 10_000.0}
 
 @dataclass(frozen=True)
 class Export:
-    """Images of a device whose files do not state their width, which is always the same."""
+    """Images of a device whose files do not state their scale, which is always the same."""
 
     name: str
     width_um: float
     canvas: tuple[int, int]  # Height and width, in pixels
     file_name: str  # What the whole name of each of its files matches, in any case
+    tolerance: int = 0  # How many pixels its images may be higher or wider, or less
+
+    @property
+    def pixel_size_um(self) -> float:
+        return self.width_um / self.canvas[1]
 
 
 EXPORTS = (
     # As the scanner names its cells, and as the AML-Hehr cohort renamed them
     Export("Metafer", 25.0, (144, 144), r"(.*\.rgb|image_\d+)\.tiff?"),
-    Export("CellaVision", 45.0, (363, 360), r".*\.jpe?g"),
+    Export("CellaVision", 45.0, (363, 360), r".*\.jpe?g", tolerance=10),
 )
 
 
 def known_export(cells: Iterable[str], canvas: tuple[int, int]) -> Export | None:
     """Return the export that images of these names and this size have the form of."""
-    fitting = (one for one in EXPORTS if one.canvas == canvas)
     names = [cell.rsplit("/", 1)[-1] for cell in cells]
-    return next((one for one in fitting if all(re.fullmatch(one.file_name, name, re.I) for name in names)), None)
+    for one in EXPORTS:
+        is_as_large = max(abs(mine - its) for mine, its in zip(canvas, one.canvas, strict=True)) <= one.tolerance
+        if is_as_large and all(re.fullmatch(one.file_name, name, re.IGNORECASE) for name in names):
+            return one
+    return None
 
 
 def pixel_size_um(tiff: tifffile.TiffFile) -> float | None:

@@ -171,7 +171,7 @@ def test_bad_files_are_one_sentence_and_labels_of_another_smear_wait_for_it(tab,
     trained = features(encoder="dinobloom-b")
     train_probe([trained], labelled(trained)).save(tmp_path / "other.safetensors")
     tab.load_probe(tmp_path / "other.safetensors")
-    qtbot.waitUntil(lambda: "encode the smear with that encoder" in tab.task.text, timeout=LONG)
+    qtbot.waitUntil(lambda: "weights download dinobloom-b" in tab.task.text, timeout=LONG)
     save_labels(CellLabels().labelled(SmearId("other", "ff"), {"c1": "blast"}), tmp_path / "labels.csv")
     tab.load_labels(tmp_path / "labels.csv")
     assert not any(tab.inspection.cells.labels)

@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_caltomorph.plugin.gallery.pictures import Grid
 from napari_caltomorph.plugin.plot_style import plot_style_of
-from napari_caltomorph.plugin.session.cell_columns import BY_LABEL
+from napari_caltomorph.plugin.session.cell_columns import BY_CLASS
 from napari_caltomorph.plugin.session.inspection import Inspection, Overlay
 from napari_caltomorph.plugin.session.selection import CellSelection
 from napari_caltomorph.report import PlotStyle
@@ -31,13 +31,13 @@ _LONGEST = 13
 
 def paint(points: Points, inspection: Inspection, style: PlotStyle) -> None:
     """Colour the squares, which are in rank order: frames by class or label, marked thick, left out faded."""
-    ranked, cells = inspection.prediction.order, inspection.cells
+    ranked, cells = inspection.bag.order, inspection.cells
     left_out, marked = (np.isin(ranked, list(some)) for some in (cells.left_out, cells.marked))
     frames = to_rgba_array(inspection.colors[ranked])
     frames[left_out] = to_rgba(style.faint)
     faces = np.zeros((len(ranked), 4))
     if inspection.gallery.heat:  # none up to an average cell's attention, the most for the most attended
-        logs = np.log(np.maximum(inspection.prediction.attention[ranked], 1.0))
+        logs = np.log(np.maximum(inspection.bag.attention[ranked], 1.0))
         faces[:] = to_rgba(_HOT)
         faces[:, 3] = _HOTTEST * logs / max(float(logs.max()), 1e-9)
     faces[left_out] = to_rgba(style.background, 0.66)
@@ -78,7 +78,7 @@ class RankTexts:
         if points not in self._viewer.layers:
             return
         order = self._inspection.cells.order
-        places = points.data[self._inspection.prediction.ranks[order] - 1]
+        places = points.data[self._inspection.bag.ranks[order] - 1]
         positions = _readable_positions(points, grid, places, self._viewer.scene.camera.zoom)
         if positions == self._written:
             return
@@ -102,19 +102,19 @@ def _readable_positions(points: Points, grid: Grid, places: NDArray[np.float64],
 
 
 def _write_texts(points: Points, inspection: Inspection, cells: list[int], grid: Grid, style: PlotStyle) -> None:
-    """Write rank and attention below these cells, or the label where frames are coloured by it."""
-    prediction = inspection.prediction
-    labels = inspection.cells.labels if inspection.coloring == BY_LABEL else None
-    strings = [""] * len(prediction.cells)
+    """Write rank and attention below these cells, or the label or type where frames are coloured by it."""
+    bag = inspection.bag
+    labels = None if inspection.coloring == BY_CLASS else inspection.types
+    strings = [""] * len(bag.cells)
     for cell in cells:
-        rank = int(prediction.ranks[cell])
+        rank = int(bag.ranks[cell])
         text = f"#{rank}"
         if cell in inspection.cells.left_out:
             text += "   left out"
         elif labels and labels[cell]:
             text = short(labels[cell], _LONGEST)
-        elif prediction.has_attention:
-            text += f"   {prediction.attention[cell]:.1f}x"
+        elif bag.has_attention:
+            text += f"   {bag.attention[cell]:.1f}x"
         strings[rank - 1] = text
     below = (grid.pitch[0] / 2, 0)
     points.text = {"string": strings, "size": 9, "color": style.text, "anchor": "center", "translation": below}

@@ -49,8 +49,7 @@ class Gallery(QObject):
         self._pictures = pictures
         self._remove_of_same_smear()
         self.image, self.points = (
-            viewer.add_layer(Layer.create(*data))
-            for data in ranked_layer_data(self._smear, inspection.prediction, pictures)
+            viewer.add_layer(Layer.create(*data)) for data in ranked_layer_data(self._smear, inspection.bag, pictures)
         )
         assert isinstance(self.image, Image)
         assert isinstance(self.points, Points)
@@ -70,7 +69,7 @@ class Gallery(QObject):
         self._connect("connect")
         viewer.mouse_drag_callbacks.append(self._on_press)
         self._fit()
-        if not np.array_equal(inspection.cells.order, inspection.prediction.order):  # what was done in another gallery
+        if not np.array_equal(inspection.cells.order, inspection.bag.order):  # what was done in another gallery
             self._on_order()
         self._on_marks()
         self._on_selection()
@@ -110,14 +109,14 @@ class Gallery(QObject):
             return np.zeros(0, dtype=np.intp)
         corners = np.array([self.points.world_to_data(place[-2:]) for place in (one, other)])
         inside = ((self.points.data >= corners.min(axis=0)) & (self.points.data <= corners.max(axis=0))).all(axis=1)
-        return self.inspection.prediction.order[inside & self.points.shown]
+        return self.inspection.bag.order[inside & self.points.shown]
 
     def show_as_stack(self, on: bool) -> None:
         """Show the cells of the gallery one at a time, in its order, instead of all at once."""
         if on == (self.stack is not None) or (on and not self.is_shown):
             return
         if on:
-            name = f"{self.inspection.prediction.patient_id} cells by rank"
+            name = f"{self.inspection.bag.patient_id} cells by rank"
             options = stack_options(self._smear, "rank", self.image.metadata)
             current = self.inspection.cells.current
             self.stack = self.viewer.add_image(self._stack(), name=name, **options)
@@ -166,7 +165,7 @@ class Gallery(QObject):
 
     def _ranks(self, cells: NDArray[np.intp] | list[int]) -> NDArray[np.intp]:
         """Return the indices of the points that belong to cells."""
-        return self.inspection.prediction.ranks[cells] - 1
+        return self.inspection.bag.ranks[cells] - 1
 
     def _on_order(self) -> None:
         if not self.is_shown:
@@ -226,7 +225,7 @@ class Gallery(QObject):
 
     def _on_points_selected(self, event: object = None) -> None:
         """Select the cells of points that were selected with napari's own tools, such as the features table."""
-        ranked, chosen = self.inspection.prediction.order, self.points.selected_data
+        ranked, chosen = self.inspection.bag.order, self.points.selected_data
         wanted = frozenset(int(ranked[point]) for point in chosen)
         if wanted != self.inspection.cells.selected:
             self.inspection.cells.select(wanted, current=self.inspection.cells.current)
@@ -237,7 +236,7 @@ class Gallery(QObject):
             self._texts.update(self.grid)
 
     def _stack(self) -> CellStack:
-        in_smear = ranked_order(self._smear, self.inspection.prediction)
+        in_smear = ranked_order(self._smear, self.inspection.bag)
         return CellStack(self._smear, in_smear[self._ranks(self.inspection.cells.order)])
 
     def _fit(self) -> None:
@@ -250,7 +249,7 @@ class Gallery(QObject):
     def _remove_of_same_smear(self) -> None:
         for layer in list(self.viewer.layers):
             prediction = layer.metadata.get(PREDICTION_KEY)
-            if prediction is not None and source_of(prediction) == source_of(self.inspection.prediction):
+            if prediction is not None and source_of(prediction) == source_of(self.inspection.bag):
                 self.viewer.layers.remove(layer)
 
     def _lock(self, event: object = None) -> None:
@@ -259,7 +258,7 @@ class Gallery(QObject):
 
     @property
     def _is_whole(self) -> bool:
-        return self.is_shown and len(self.points.data) == len(self.inspection.prediction.cells)
+        return self.is_shown and len(self.points.data) == len(self.inspection.bag.cells)
 
     def _on_data(self, event: object = None) -> None:
         if not self._is_whole:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.plugin.gallery.pictures import CellPictures, CellStack, Grid, read_pictures
-from napari_caltomorph.plugin.session.cell_columns import cell_columns
+from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, AnyCells, cell_columns, colors_by
 from napari_caltomorph.smear import Smear
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -35,30 +35,33 @@ def stack_options(smear: Smear, axis: str, metadata: dict[str, Any]) -> dict[str
     return options
 
 
-def ranked_order(smear: Smear, prediction: Prediction) -> NDArray[np.intp]:
+def ranked_order(smear: Smear, bag: AnyCells) -> NDArray[np.intp]:
     """Return indices into the smear's cells, in rank order."""
     index = {cell: i for i, cell in enumerate(smear.cells)}
-    return np.array([index[prediction.cells[i]] for i in prediction.order], dtype=np.intp)
+    return np.array([index[bag.cells[i]] for i in bag.order], dtype=np.intp)
 
 
-def ranked_layer_data(smear: Smear, prediction: Prediction, pictures: CellPictures | None = None) -> list[LayerData]:
+def ranked_layer_data(smear: Smear, bag: AnyCells, pictures: CellPictures | None = None) -> list[LayerData]:
     """Return the *ranked cells* and the *predictions* layer; `pictures` are of the cells in rank order, if decoded."""
     if pictures is None:
-        pictures = read_pictures(smear, ranked_order(smear, prediction))
-    grid = Grid(len(prediction.cells), smear.canvas)
+        pictures = read_pictures(smear, ranked_order(smear, bag))
+    grid = Grid(len(bag.cells), smear.canvas)
     picture = pictures.arranged(np.arange(grid.count), grid)
-    shared: dict[str, Any] = {"metadata": {PREDICTION_KEY: prediction, SMEAR_KEY: smear}, "axis_labels": ("y", "x")}
+    shared: dict[str, Any] = {"metadata": {PREDICTION_KEY: bag, SMEAR_KEY: smear}, "axis_labels": ("y", "x")}
     if smear.pixel_size_um is not None:
         shared |= {"scale": (smear.pixel_size_um,) * 2, "units": ("um", "um")}
+    is_diagnosed = isinstance(bag, Prediction)
     look = {"rgb": True, "interpolation2d": "linear", "multiscale": isinstance(picture, list)}
-    image = {"name": f"{prediction.patient_id} ranked cells", **look, **shared}
-    ranked = prediction.order
-    colors = np.array(prediction.taxonomy.colors)[prediction.alone_class[ranked]]
-    features = prediction.cell_table()[["cell", "rank", "attention", "alone_class"]]
-    features["label"] = [prediction.labels[i] or "" for i in ranked]
-    features["quality"] = cell_columns(prediction, smear)["quality"][ranked]
+    image = {"name": f"{bag.patient_id} {'ranked ' * is_diagnosed}cells", **look, **shared}
+    ranked = bag.order
+    start = BY_CLASS if is_diagnosed else BY_LABEL
+    colors = colors_by(start, bag, tuple(label or "" for label in bag.labels))[ranked]
+    table = bag.cell_table()
+    features = table[[name for name in ("cell", "rank", "attention", "alone_class") if name in table]]
+    features["label"] = [bag.labels[i] or "" for i in ranked]
+    features["quality"] = cell_columns(bag, smear)["quality"][ranked]
     points = {
-        "name": f"{prediction.patient_id} predictions",
+        "name": f"{bag.patient_id} {'predictions' if is_diagnosed else 'cell types'}",
         "features": features,
         "symbol": "square",
         "size": SQUARE * max(grid.cell),
@@ -71,9 +74,9 @@ def ranked_layer_data(smear: Smear, prediction: Prediction, pictures: CellPictur
     return [(picture, image, "image"), (grid.centers(), points, "points")]
 
 
-def source_of(prediction: Prediction) -> tuple[str, str | None]:
+def source_of(bag: AnyCells) -> tuple[str, str | None]:
     """Return which export the cells are from: two exports may have one name, but their folders differ."""
-    return prediction.patient_id, prediction.smear_path
+    return bag.patient_id, bag.smear_path
 
 
 def hide_all_but(viewer: napari.viewer.Viewer, *shown: Layer) -> None:

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
     QWidgetAction,
 )
 
-from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE, CellFilter
+from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE, CERTAINTY, GROUPED, CellFilter
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import column_of, line, link, narrow_combo, row_of
@@ -33,6 +33,7 @@ _SORTS = {
     "quality": "sharpness",
     "label": "label",
     "alone_class": "class of the cell",
+    GROUPED: "type, least sure first",
     "cell": "name",
 }
 _ALONE = "alone_p_"
@@ -113,26 +114,29 @@ class CellControls(InspectionView):
         if self.inspection is None:
             return
         gallery = self.inspection.gallery
-        self.heat.setEnabled(self.inspection.prediction.has_attention and gallery.is_available)
+        self.heat.setEnabled(self.inspection.bag.has_attention and gallery.is_available)
         self.width.setEnabled(gallery.is_available)
         with QSignalBlocker(self.heat), QSignalBlocker(self.width):
             self.heat.setChecked(gallery.heat)
             self.width.setValue(gallery.cell_width)
+        by_class = self.colors.model().item(self.colors.findData(BY_CLASS))
+        by_class.setEnabled(self.inspection.is_diagnosed)
         self.on_columns()
         self.on_order()
         self.on_colors()
 
     def on_columns(self) -> None:
-        cells, taxonomy = self.inspected.cells, self.inspected.prediction.taxonomy
+        cells = self.inspected.cells
+        classes = self.inspected.prediction.taxonomy.classes if self.inspected.is_diagnosed else ()
         with QSignalBlocker(self.sort):
             self.sort.clear()
             more = [name for name in cells.columns if name not in (*_SORTS, "rank") and not name.startswith(_ALONE)]
-            for name in (*_SORTS, *more):
+            for name in (*(name for name in _SORTS if name in cells.columns), *more):
                 self.sort.addItem(_SORTS.get(name, name.replace("_", " ")), name)
-            for one in taxonomy.classes:
+            for one in classes:
                 self.sort.addItem(f"response: {one.name}", f"{_ALONE}{one.slug}")
             self.sort.setCurrentIndex(self.sort.findData(cells.sort.column))
-        self.filter.set_choices(taxonomy.names, sorted(set(cells.labels)))
+        self.filter.set_choices((one.name for one in classes), sorted(set(cells.labels)))
 
     def on_order(self) -> None:
         cells = self.inspected.cells
@@ -164,7 +168,7 @@ class CellControls(InspectionView):
 
     def _on_sort(self) -> None:
         name, cells = self.sort.currentData(), self.inspected.cells
-        cells.sort_by(name, descending=cells.columns[name].dtype.kind in "fiu")
+        cells.sort_by(name, descending=cells.columns[name].dtype.kind in "fiu" and name not in (CERTAINTY, GROUPED))
 
     def _on_direction(self) -> None:
         cells = self.inspected.cells

@@ -13,10 +13,10 @@ from qtpy.QtWidgets import QButtonGroup, QComboBox, QGridLayout, QPushButton, QS
 
 from napari_caltomorph.differential import CELL_TYPES, Differential, Probe, ProbeDescription, SmearId, cell_type
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
-from napari_caltomorph.plugin.widgets.parts import column_of, line, narrow_combo, row_of
+from napari_caltomorph.plugin.widgets.parts import WARNING, colored, column_of, line, narrow_combo, plain, row_of
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.report import PlotStyle
-from napari_caltomorph.report.prediction_figures import draw_differential, draw_probe_confusion, shown_rows
+from napari_caltomorph.report.prediction_figures import draw_differential, draw_probe_confusion
 
 CLEAR = "Backspace"
 # Three or four buttons a row must fit into a dock of 360 px.
@@ -26,7 +26,7 @@ _ACROSS = 3
 _KEYED = tuple(one for one in CELL_TYPES.values() if one.key)
 _UNKEYED = tuple(one for one in CELL_TYPES.values() if not one.key)
 _BARS, _TABLE, _CONFUSION = "Bars", "Table", "Confusion"
-_NAMES_WIDTH, _NUMBERS_WIDTH = 153, 72
+_NAMES_WIDTH, _NUMBERS_WIDTH = 170, 72
 _CONFUSED = "Labelled cells, predicted while held out: rows as labelled, columns as predicted."
 _ROW, _AXIS = 21, 44
 _SLANTED = 92
@@ -168,7 +168,7 @@ class DifferentialView(QWidget):
         self.table.sortByColumn(-1, Qt.SortOrder.AscendingOrder)  # in the usual order of a differential
         self.table.setFixedHeight(_ROW * (len(frame) + 2))
         probe = self._confusion
-        rows, below = (len(shown_rows(shown)), _AXIS) if probe is None else (len(probe.types), _SLANTED)
+        rows, below = (len(shown.shown_rows), _AXIS) if probe is None else (len(probe.types), _SLANTED)
         self.canvas.setFixedHeight(rows * _ROW + below)
         self._draw()
 
@@ -195,7 +195,6 @@ def _as_texts(shown: Differential) -> pd.DataFrame:
 def _in_words(shown: Differential) -> str:
     by_hand = f", {len(shown.by_hand):,} by hand" if shown.by_hand else ""
     called = "" if shown.blasts is None else f", predicted {100 * shown.blasts.called:.1f} %"
-    return (
-        f"<b>Blasts {shown.blasts_in_words}</b>{called}<br>"
-        f"{shown.leukocytes:,} leukocytes of {len(shown):,} cells{by_hand}"
-    )
+    words = f"{shown.leukocytes:,} leukocytes of {len(shown):,} cells{by_hand}"
+    warnings = (colored(plain(f"! {one}"), WARNING) for one in shown.warnings)
+    return "<br>".join([f"<b>Blasts {shown.blasts_in_words}</b>{called}", words, *warnings])

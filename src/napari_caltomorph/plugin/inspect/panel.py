@@ -34,15 +34,16 @@ from napari_caltomorph.report import PlotStyle
 
 _EMPTY = (
     "Which cells determine the diagnosis, and what if some were missing? Predict a patient, or open a saved "
-    "prediction, to see its cells here."
+    "prediction, to see its cells here. Or count the cells of a smear by type, without a diagnosis."
 )
 _CARD_SIDE = 96
 # Wider than this, compared to its height, the controls are next to the tabs: the panel is docked below.
 _WIDE = 1.6
 _ROOM_FOR_CARD = 460
 
+_NOT_DIAGNOSED = "Needs a diagnosis: predict the patient first"
 _TRUST = "How reliable the prediction is: training cohort, members, similar patients"
-_DIFFERENTIAL = "Label cells, train a probe on them, and count cell types"
+_DIFFERENTIAL = "Count cells by type; label cells, and train a probe on them"
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,15 @@ class TabRow:
     title: str
     tip: str
     make: Callable[[napari.viewer.Viewer, Session], InspectionView]
+    needs_diagnosis: bool = True
 
 
 TABS = (
     TabRow("Plot", "The cells as dots, by attention or by their features", lambda *_: PlotTab()),
-    TabRow("Table", "All cells with their numbers, to sort and export", lambda *_: TableTab()),
+    TabRow("Table", "All cells with their numbers, to sort and export", lambda *_: TableTab(), needs_diagnosis=False),
     TabRow("Why", "Which cells support or oppose a class, and how reliable that is", lambda *_: WhyTab()),
     TabRow("Trust", _TRUST, lambda viewer, _: TrustTab(viewer)),
-    TabRow("Differential", _DIFFERENTIAL, lambda _, session: DifferentialTab(session.differential)),
+    TabRow("Differential", _DIFFERENTIAL, lambda _, session: DifferentialTab(session.differential), False),
     TabRow("What if", "The prediction without some of the cells", lambda *_: WhatIfTab()),
 )
 
@@ -128,7 +130,9 @@ class InspectPanel(DockPanel):
         self._title, self._state = line(), line()
         opener = QPushButton("Open Predict patient", clicked=lambda: open_panel(self._viewer, "Predict patient"))
         self._empty = QWidget()
-        column_of(self._empty, line(_EMPTY), opener).addStretch()
+        tip = "Show the smear that is open in Predict patient without a diagnosis, and count its cells by type"
+        counter = QPushButton("Count cell types", toolTip=tip, clicked=self._count_cells)
+        column_of(self._empty, line(_EMPTY), opener, counter).addStretch()
         self.tabs.tabBar().setExpanding(False)
         self.tabs.setStyleSheet("QTabBar::tab { padding: 4px 7px; }")
         for row in TABS:
@@ -148,14 +152,20 @@ class InspectPanel(DockPanel):
     def _on_session_changed(self) -> None:
         self._release()
         inspection = self.inspection = self._session.inspection
-        self._title.setText("" if inspection is None else f"<b>{plain(inspection.prediction.patient_id)}</b>")
+        self._title.setText("" if inspection is None else f"<b>{plain(inspection.bag.patient_id)}</b>")
         self._empty.setVisible(inspection is None)
         self._top.setVisible(inspection is not None)
         self.tabs.setVisible(inspection is not None)
         self._show_message("", False)
-        for view in (self.controls, *self._tabs.values()):
-            view.show_inspection(inspection)
-        self.what_if.follow(inspection)
+        self.controls.show_inspection(inspection)
+        is_diagnosed = inspection is None or inspection.is_diagnosed
+        for place, row in enumerate(TABS):
+            can_show = is_diagnosed or not row.needs_diagnosis
+            self.tabs.setTabEnabled(place, can_show)
+            self.tabs.setTabToolTip(place, row.tip if can_show else _NOT_DIAGNOSED)
+            if row in self._tabs:
+                self._tabs[row].show_inspection(inspection if can_show else None)
+        self.what_if.follow(inspection if is_diagnosed else None)
         if inspection is None:
             return
         inspection.cells.selection_changed.connect(self._show_card)
@@ -175,13 +185,16 @@ class InspectPanel(DockPanel):
             self.inspection.gallery.bind_key(action.napari_key, None)
         self.inspection = None
 
+    def _count_cells(self) -> None:
+        open_panel(self._viewer, "Predict patient").count_cells()
+
     def _tab_at(self, place: int) -> InspectionView:
         """Return a tab, made when it is first needed, so that the panel opens quickly."""
         row = TABS[place]
         if row not in self._tabs:
             tab = self._tabs[row] = row.make(self._viewer, self._session)
             tab.draw(self.plot_style)
-            tab.show_inspection(self.inspection)
+            tab.show_inspection(self.inspection if self.tabs.isTabEnabled(place) else None)
             self.tabs.widget(place).setWidget(tab)
             for widget, action in product(tab.key_widgets(), ACTIONS):
                 if action.in_lists:

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QPushButton, QTableView, QWidget
 from napari_caltomorph.csv_files import write_csv
 from napari_caltomorph.diagnosis.prediction_files import folder_name
 from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.plugin.session.cell_columns import GROUPED
 from napari_caltomorph.plugin.session.selection import CellSelection
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, line, plain, row_of
@@ -120,7 +121,7 @@ class TableTab(InspectionView):
         self.table.horizontalHeader().setSortIndicator(place, way)
 
     def _export_dialog(self) -> None:
-        name = f"{folder_name(self.inspected.prediction.patient_id)}_cells.csv"
+        name = f"{folder_name(self.inspected.bag.patient_id)}_cells.csv"
         if path := choose_new_file(self, "Export the cells", name, "Tables (*.csv)"):
             self.export(path)
 
@@ -148,9 +149,11 @@ class CellTableModel(RowsModel):
             self.rows = self._cells.order
             self._columns = dict(self._cells.columns)
             by = self._cells.sort.column
-            more = [name for name in self._columns if name not in _FIRST and not name.startswith("alone_p_")]
+            known = (*_FIRST, GROUPED)
+            more = [name for name in self._columns if name not in known and not name.startswith("alone_p_")]
             more += [by] if by.startswith("alone_p_") else []
-            self.names = [*_FIRST[:-1], *more, _FIRST[-1]]
+            first = [name for name in _FIRST if name in self._columns or name == _STATE]
+            self.names = [*first[:-1], *more, first[-1]]
         self.heads = [_HEADS.get(name, name.removeprefix("alone_p_").replace("_", " ")) for name in self.names]
         self.endResetModel()
 
@@ -174,7 +177,7 @@ class CellTableModel(RowsModel):
 def table_of(cells: CellSelection) -> pd.DataFrame:
     """Return the shown cells, in their order, with all columns and what the user did to them."""
     order = cells.order
-    columns = {name: values[order] for name, values in cells.columns.items()}
+    columns = {name: values[order] for name, values in cells.columns.items() if name != GROUPED}
     columns |= {name: np.isin(order, list(those)) for name, those in _edits(cells).items()}
     return pd.DataFrame(columns)
 

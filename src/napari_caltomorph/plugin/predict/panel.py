@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import napari
 from napari.layers import Image
@@ -14,6 +14,8 @@ from qtpy.QtWidgets import QCheckBox, QPushButton, QWidget
 
 from napari_caltomorph.diagnosis import Prediction, PredictOptions
 from napari_caltomorph.diagnosis.prediction_files import find_smear
+from napari_caltomorph.differential import BLOOD_CELLS, load_probe
+from napari_caltomorph.encoding.options import EncodeOptions
 from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.errors import SmearUnreadable
 from napari_caltomorph.plugin.gallery.gallery import Gallery
@@ -23,6 +25,7 @@ from napari_caltomorph.plugin.predict.result_view import ResultView, mismatch_no
 from napari_caltomorph.plugin.predict.save import SaveButtons
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.session.session import session_of
+from napari_caltomorph.plugin.session.undiagnosed import UndiagnosedCells
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
 from napari_caltomorph.plugin.widgets.parts import WARNING, column_of, line, row_of, scroll_area
@@ -38,8 +41,10 @@ if TYPE_CHECKING:
 
 _EMPTY = (
     "Open the folder that the scanner exported for one patient, or a synthetic smear from "
-    "<i>File &#8594; Open Sample &#8594; cAItomorph</i>, then click <b>Predict patient</b>."
+    "<i>File &#8594; Open Sample &#8594; cAItomorph</i>, then click <b>Predict patient</b>. "
+    "<b>Count cell types</b> needs no diagnosis."
 )
+_UNDIAGNOSED = "This smear is not diagnosed: its cells are shown, and counted in <i>Inspect cells</i>."
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,8 @@ class PredictPanel(DockPanel):
         self.run = TaskRow("Predict patient")
         self.run.requested.connect(self.predict)
         self.run.failed.connect(self._forget_predictor)
+        tip = "Count the cells by type, with a diagnosis or without: opens the tab Differential of Inspect cells"
+        self.counter = QPushButton("Count cell types", toolTip=tip, clicked=lambda: self.count_cells())
         self.smears.problem.connect(self.run.show_error)
         self.smears.prediction_chosen.connect(self.open_prediction)
         self.smears.bag_chosen.connect(self.predict_bag)
@@ -136,9 +143,46 @@ class PredictPanel(DockPanel):
         self.smears.show_smear(smear)
         self.predict()
 
-    def inspect(self) -> None:
-        """Open *Inspect cells* next to this panel."""
-        open_panel(self._viewer, "Inspect cells")
+    @shows_errors
+    def count_cells(self, probe: StrPath = BLOOD_CELLS, compute: EncodeOptions | None = None) -> None:
+        """Count the cells of the chosen smear by type with a probe; one that is not diagnosed is shown first."""
+        self.bind()
+        layer, smear, chosen = self.smears.layer, self.smears.smear(), load_probe(probe)
+        if smear is None or layer is None:
+            self.run.show_error("There is no smear yet: open one, or a sample.")
+            return
+        if self._is_shown(smear):
+            self.inspect().tab("Differential").count_with(chosen)
+            return
+        self.smears.stop_checking()
+        options = self.models.chosen()
+        if compute is not None:
+            options = options.model_copy(update=compute.model_dump(exclude={"encoder", "weights"}))
+
+        def work(progress: OnProgress) -> tuple[Smear, CellPictures]:
+            graded = check_smear(smear, progress=progress) if smear.grades is None else smear
+            return graded, read_pictures(graded, graded.usable, progress=progress)
+
+        def show(found: tuple[Smear, CellPictures]) -> None:
+            graded, pictures = found
+            self.smears.keep(layer, graded)
+            self._show(Inspection(UndiagnosedCells.of(graded), graded, options=options), pictures)
+            self.inspect().tab("Differential").count_with(chosen)
+
+        self.run.start(work, show)
+
+    def _is_shown(self, smear: Smear) -> bool:
+        """Whether a diagnosis of a smear is shown, or the same cells of it without one."""
+        if self.inspection is None or smear.grades is None:
+            return False
+        cells = UndiagnosedCells.of(smear)
+        if self.inspection.is_diagnosed:
+            return self.inspection.bag.smear_fingerprint == cells.smear_fingerprint
+        return self.inspection.bag == cells
+
+    def inspect(self) -> Any:
+        """Open *Inspect cells* next to this panel, and return it."""
+        return open_panel(self._viewer, "Inspect cells")
 
     def choose_cell(self, position: int) -> None:
         """Select the cell at a position (rank - 1), here and everywhere."""
@@ -165,7 +209,7 @@ class PredictPanel(DockPanel):
         self.mismatch = line()
         self.mismatch.setStyleSheet(f"color: {WARNING}")
         self.mismatch.hide()
-        choosers = (self.smears, self.models, self.run, self.mismatch)
+        choosers = (self.smears, self.models, self.run, self.counter, self.mismatch)
         self.lay_out(*choosers, self._empty, self._scroll, self._tools, stretch=(self._empty, self._scroll))
 
     def on_bound(self) -> None:
@@ -201,7 +245,7 @@ class PredictPanel(DockPanel):
         if (smear := shown.smear) is None:
             self._show(shown, None)
             return
-        order = ranked_order(smear, shown.prediction)
+        order = ranked_order(smear, shown.bag)
         self.run.start(lambda progress: read_pictures(smear, order, progress=progress), partial(self._show, shown))
 
     def _show(self, inspection: Inspection, pictures: CellPictures | None) -> None:
@@ -216,15 +260,17 @@ class PredictPanel(DockPanel):
             self._gallery.changed.connect(self._on_layers_changed)
         session_of(self).show(inspection)
         self._on_layers_changed()
-        self._empty.hide()
-        self._scroll.show()
+        self._empty.setText(_UNDIAGNOSED)
+        self._empty.setVisible(not inspection.is_diagnosed)
+        self._scroll.setVisible(inspection.is_diagnosed)
         self._tools.show()
+        self.saving.setEnabled(inspection.is_diagnosed)
         self._follow()
         self._scroll.verticalScrollBar().setValue(0)
         self._show_mismatch()
 
     def _show_mismatch(self) -> None:
-        shown = None if self.inspection is None else self.inspection.prediction
+        shown = self.inspection.prediction if self.inspection is not None and self.inspection.is_diagnosed else None
         stated = self.models.chosen().prevalence
         note = mismatch_note(shown, self.smears.smear(), self.models.description, stated)
         self.mismatch.setText(note)
@@ -232,13 +278,13 @@ class PredictPanel(DockPanel):
 
     def _follow(self) -> None:
         """Show what is inspected, and what is selected and left out of it in any panel."""
-        if self.inspection is not None:
+        if self.inspection is not None and self.inspection.is_diagnosed:
             self.inspection.cells.selection_changed.connect(self._on_selection)
             self.results.draw(self.plot_style)
             self.results.show_inspection(self.inspection)
 
     def _unfollow(self) -> None:
-        if self.inspection is not None:
+        if self.inspection is not None and self.inspection.is_diagnosed:
             self.inspection.cells.selection_changed.disconnect(self._on_selection)
             self.results.close_inspection()
 

@@ -12,13 +12,19 @@ from numpy.typing import NDArray
 
 from napari_caltomorph.diagnosis.prediction import Prediction
 from napari_caltomorph.differential.cell_types import cell_type
+from napari_caltomorph.plugin.session.undiagnosed import UndiagnosedCells
 from napari_caltomorph.smear import Smear
 
 Column = NDArray[Any]
+AnyCells = Prediction | UndiagnosedCells
 _natural = natsort_keygen()
 
 # The columns that cells can be coloured by.
 BY_CLASS, BY_LABEL, BY_TYPE = "alone_class", "label", "cell_type"
+# The probability of the type that the probe predicts: sorted by it, the doubtful cells come first.
+CERTAINTY = "p_called"
+# The place of a cell among all, by type in the order of a differential, the least sure of each type first.
+GROUPED = "type_and_p"
 _UNLABELLED = "#8a8a8a"
 
 
@@ -41,20 +47,18 @@ class Sort:
     descending: bool = True
 
 
-def cell_columns(prediction: Prediction, smear: Smear | None = None) -> dict[str, Column]:
-    """Return what is known of each cell but its label, in the order of `Prediction.cells`."""
+def cell_columns(bag: AnyCells, smear: Smear | None = None) -> dict[str, Column]:
+    """Return what is known of each cell but its label, in the order of `bag.cells`."""
     sharpness = {}
     if smear is not None and smear.grades is not None:
         sharpness = {cell: 1 - grade.blur for cell, grade in zip(smear.cells, smear.grades, strict=True)}
-    taxonomy = prediction.taxonomy
-    return {
-        "cell": np.array(prediction.cells, dtype=object),
-        "rank": prediction.ranks,
-        "attention": prediction.attention,
-        "alone_class": np.array(taxonomy.names, dtype=object)[prediction.alone_class],
-        "quality": np.array([sharpness.get(cell, np.nan) for cell in prediction.cells]),
-        **{f"alone_p_{slug}": prediction.alone[:, i] for i, slug in enumerate(taxonomy.slugs)},
-    }
+    columns = {"cell": np.array(bag.cells, dtype=object), "rank": bag.ranks}
+    quality = {"quality": np.array([sharpness.get(cell, np.nan) for cell in bag.cells])}
+    if not isinstance(bag, Prediction):
+        return columns | quality
+    columns["attention"] = bag.attention
+    columns["alone_class"] = np.array(bag.taxonomy.names, dtype=object)[bag.alone_class]
+    return columns | quality | {f"alone_p_{slug}": bag.alone[:, i] for i, slug in enumerate(bag.taxonomy.slugs)}
 
 
 def shown_order(columns: Mapping[str, Column], sort: Sort, wanted: CellFilter) -> NDArray[np.intp]:
@@ -75,20 +79,20 @@ def shown_order(columns: Mapping[str, Column], sort: Sort, wanted: CellFilter) -
     return order if wanted.top is None else order[: wanted.top]
 
 
-def colors_by(column: str, prediction: Prediction, labels: tuple[str, ...]) -> NDArray[np.str_]:
-    """(N,) ``#rrggbb`` of each cell, in the order of `Prediction.cells`."""
-    if column == BY_CLASS:
-        return np.array(prediction.taxonomy.colors)[prediction.alone_class]
+def colors_by(column: str, bag: AnyCells, labels: tuple[str, ...]) -> NDArray[np.str_]:
+    """(N,) ``#rrggbb`` of each cell, in the order of `bag.cells`."""
+    if column == BY_CLASS and isinstance(bag, Prediction):
+        return np.array(bag.taxonomy.colors)[bag.alone_class]
     known = {label: cell_type(label).color if label else _UNLABELLED for label in set(labels)}
     return np.array([known[label] for label in labels])
 
 
-def legend(column: str, prediction: Prediction, labels: tuple[str, ...]) -> list[tuple[str, str, int]]:
+def legend(column: str, bag: AnyCells, labels: tuple[str, ...]) -> list[tuple[str, str, int]]:
     """Return what the colours mean: name, colour and how many cells, most frequent first."""
     names = np.array(labels, dtype=object)
-    if column == BY_CLASS:
-        names = np.array(prediction.taxonomy.names, dtype=object)[prediction.alone_class]
-    colors = colors_by(column, prediction, labels)
+    if column == BY_CLASS and isinstance(bag, Prediction):
+        names = np.array(bag.taxonomy.names, dtype=object)[bag.alone_class]
+    colors = colors_by(column, bag, labels)
     unique, first, counts = np.unique(names, return_index=True, return_counts=True)
     most = np.argsort(-counts, kind="stable")
     return [(unique[i] or "no label", str(colors[first[i]]), int(counts[i])) for i in most]

@@ -12,8 +12,10 @@ from psygnal import Signal
 
 from napari_caltomorph.diagnosis import Prediction, PredictOptions
 from napari_caltomorph.encoding.torch_loading import load_torch
-from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_TYPE, colors_by
+from napari_caltomorph.errors import FeaturesRefused, ModelRefused
+from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE, colors_by
 from napari_caltomorph.plugin.session.selection import CellSelection
+from napari_caltomorph.plugin.session.undiagnosed import UndiagnosedCells
 from napari_caltomorph.progress import OnProgress, ignore
 from napari_caltomorph.smear import Smear
 
@@ -75,7 +77,7 @@ class GalleryState:
 
 
 class Inspection:
-    """One prediction under inspection.
+    """The cells of one prediction, or of a smear without one, under inspection.
 
     `ensemble`, `encoder`, `features` and `trust` take time the first time, and import torch: call them in a worker.
 
@@ -89,28 +91,41 @@ class Inspection:
 
     def __init__(
         self,
-        prediction: Prediction,
+        shown: Prediction | UndiagnosedCells,
         smear: Smear | None = None,
         *,
         options: PredictOptions | None = None,
         predictor: Predictor | None = None,
     ) -> None:
-        self.prediction, self.smear = prediction.original or prediction, smear
+        self.bag = shown.original or shown if isinstance(shown, Prediction) else shown
+        self.smear = smear
         self.gallery = GalleryState()
         self.differential: Differential | None = None
-        kept = set(prediction.cells)
-        left_out = [i for i, cell in enumerate(self.prediction.cells) if cell not in kept]
-        self.cells = CellSelection.of(self.prediction, smear, left_out)
-        self._result = prediction
-        self._coloring = BY_CLASS
+        kept = set(shown.cells)
+        left_out = [i for i, cell in enumerate(self.bag.cells) if cell not in kept]
+        self.cells = CellSelection.of(self.bag, smear, left_out)
+        self._result = shown
+        self._coloring = BY_CLASS if self.is_diagnosed else BY_LABEL
         self._options, self._predictor = options or PredictOptions(), predictor
-        self._features: Features | None = None
+        self._features: dict[str | None, Features] = {}  # By encoder; None: the model's
         # Two tabs may need the features at once.
         self._lock = Lock()
 
     @property
+    def is_diagnosed(self) -> bool:
+        """Whether there is a `prediction`, and a `result`; without, only the cells are known."""
+        return isinstance(self.bag, Prediction)
+
+    @property
+    def prediction(self) -> Prediction:
+        """The prediction of all cells."""
+        assert isinstance(self.bag, Prediction)
+        return self.bag
+
+    @property
     def result(self) -> Prediction:
         """The prediction without the cells that are left out: it is shown, saved and reported."""
+        assert isinstance(self._result, Prediction)
         return self._result
 
     @property
@@ -132,7 +147,7 @@ class Inspection:
     @property
     def colors(self) -> NDArray[np.str_]:
         """(N,) ``#rrggbb`` of each cell."""
-        return colors_by(self._coloring, self.prediction, self.types)
+        return colors_by(self._coloring, self.bag, self.types)
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -149,20 +164,52 @@ class Inspection:
         """Return the model that predicted; `ModelRefused` if it is not on this machine."""
         return self._loaded().ensemble
 
-    def encoder(self) -> LoadedEncoder:
-        """Return the encoder of the model; raise if model or weights are not on this machine, or are others."""
-        return self._loaded().encoder
+    def encoder(self, name: str | None = None) -> LoadedEncoder:
+        """Return an encoder by its name, by default the model's.
 
-    def features(self, progress: OnProgress = ignore) -> Features:
-        """Return the features that the prediction was made from, in the order of its cells.
+        Raise if model or weights are not on this machine, or are others.
+        """
+        if name is None or (self.is_diagnosed and name == self.prediction.encoder):
+            return self._loaded().encoder
+        from napari_caltomorph.encoding import EncodeOptions, load_encoder
+
+        chosen = self._options.model_dump(include={"field_of_view", "device", "precision", "batch_size"})
+        return load_encoder(EncodeOptions(encoder=name, **chosen))
+
+    def state_width(self, field_of_view_um: float) -> None:
+        """Encode with this width of a cell's image from now on, where the model's encoder is not meant."""
+        if field_of_view_um != self._options.field_of_view:
+            self._options = self._options.model_copy(update={"field_of_view": field_of_view_um})
+            self._features = {encoder: known for encoder, known in self._features.items() if encoder is None}
+
+    def features(self, progress: OnProgress = ignore, encoder: str | None = None) -> Features:
+        """Return the features by an encoder, by default those that the prediction was made from, in its cells' order.
 
         Raise a `CaltomorphError` if they were not kept, and cannot be computed again.
         """
-        predictor = self._loaded(progress)
+        if self.is_diagnosed and encoder == self.prediction.encoder:
+            encoder = None
+        load_torch(progress)
+        predictor = self._loaded(progress) if encoder is None else None
         with self._lock:
-            if self._features is None:
-                self._features = predictor.features_of(self.prediction, self.smear, progress=progress)
-            return self._features
+            if encoder not in self._features:
+                if predictor is not None:
+                    features = predictor.features_of(self.prediction, self.smear, progress=progress)
+                else:
+                    features = self._encode(self.encoder(encoder), progress)
+                self._features[encoder] = features
+            return self._features[encoder]
+
+    def _encode(self, encoder: LoadedEncoder, progress: OnProgress) -> Features:
+        if self.smear is None:
+            raise FeaturesRefused(
+                f"The images of {self.bag.patient_id} are missing, so its cells cannot be encoded; restore them."
+            )
+        from napari_caltomorph.differential.run import encode_cells
+        from napari_caltomorph.encoding import EncodeOptions
+
+        compute = EncodeOptions(batch_size=self._options.batch_size)
+        return encode_cells(self.smear, self.bag.cells, encoder, compute, progress=progress)
 
     def trust(self, result: Prediction, progress: OnProgress = ignore) -> Trust:
         """Return how far to trust a result of these cells, compared with training patients if they are available."""
@@ -171,6 +218,8 @@ class Inspection:
         return available_trust(result, self.ensemble, lambda: self.features(progress).of_cells(result.cells))
 
     def _loaded(self, progress: OnProgress = ignore) -> Predictor:
+        if not self.is_diagnosed:
+            raise ModelRefused(f"{self.bag.patient_id} is not diagnosed, so it has no model: predict it first.")
         load_torch(progress)
         from napari_caltomorph.diagnosis import Predictor
 

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal, SignalInstance
 
-from napari_caltomorph.diagnosis.prediction import Prediction
 from napari_caltomorph.differential.cell_types import cell_type
 from napari_caltomorph.errors import ExplanationRefused
-from napari_caltomorph.plugin.session.cell_columns import CellFilter, Column, Sort, cell_columns, shown_order
+from napari_caltomorph.plugin.session.cell_columns import AnyCells, CellFilter, Column, Sort, cell_columns, shown_order
 from napari_caltomorph.smear import Smear
 
 
@@ -51,17 +50,18 @@ class CellSelection:
         self._edits = Edits(frozenset(), frozenset(left_out), tuple(labels))
         self._past: list[Edits] = []
         self._future: list[Edits] = []
-        self._sort, self._filter = Sort(), CellFilter()
+        self._sort = Sort() if "attention" in columns else Sort("rank", descending=False)
+        self._filter = CellFilter()
         self._selected: frozenset[int] = frozenset()
         self._current: int | None = None
         self._place = 0  # of the current cell; it remains when that cell is no longer shown
         self._order = self._ordered()
 
     @classmethod
-    def of(cls, prediction: Prediction, smear: Smear | None = None, left_out: Iterable[int] = ()) -> CellSelection:
-        """Return the cells of a prediction; their quality is known if the graded smear is available."""
-        labels = [cell_type(label).name if label else "" for label in prediction.labels]  # labs spell them differently
-        return cls(cell_columns(prediction, smear), labels, left_out)
+    def of(cls, bag: AnyCells, smear: Smear | None = None, left_out: Iterable[int] = ()) -> CellSelection:
+        """Return the cells of a prediction or smear; their quality is known if the graded smear is available."""
+        labels = [cell_type(label).name if label else "" for label in bag.labels]  # labs spell them differently
+        return cls(cell_columns(bag, smear), labels, left_out)
 
     def __len__(self) -> int:
         return len(self._edits.labels)

@@ -15,15 +15,22 @@ import numpy as np
 from psygnal import Signal
 
 from napari_caltomorph.cohort import find_patients
-from napari_caltomorph.differential import FOLDER, CellLabels, Differential, Probe, SmearId, cell_type
+from napari_caltomorph.differential import (
+    BLOOD_CELLS,
+    FOLDER,
+    CellLabels,
+    Differential,
+    Probe,
+    SmearId,
+    cell_type,
+    load_probe,
+)
 from napari_caltomorph.errors import LooksLikeCohort
-from napari_caltomorph.plugin.session.cell_columns import BY_TYPE
+from napari_caltomorph.plugin.session.cell_columns import BY_TYPE, CERTAINTY, GROUPED
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.smear import read_smear
 
-# The probability of the type that the probe predicts: sorted by it, the doubtful cells come first.
-CERTAINTY = "p_called"
 Counts = Mapping[SmearId, Differential]
 _PROPERTY = "caltomorph_session"
 
@@ -46,9 +53,9 @@ class DifferentialState:
         if self._is_open(inspection):
             self.store_labels(inspection)
             return
-        smear, prediction = smear_of(inspection), inspection.prediction
+        smear, bag = smear_of(inspection), inspection.bag
         self._inspections[smear] = inspection
-        pairs = zip(prediction.cells, prediction.labels, strict=True)
+        pairs = zip(bag.cells, bag.labels, strict=True)
         of_folders = {cell: label for cell, label in pairs if label}
         self.labels = CellLabels().labelled(smear, of_folders, by=FOLDER, when="").merged(self.labels)
         self.set_labels(inspection)
@@ -56,17 +63,17 @@ class DifferentialState:
     def set_labels(self, inspection: Inspection) -> None:
         """Set the stored labels on the cells of a smear."""
         known = self.labels.of(smear_of(inspection))
-        inspection.cells.set_labels([known.get(cell, "") for cell in inspection.prediction.cells])
+        inspection.cells.set_labels([known.get(cell, "") for cell in inspection.bag.cells])
 
     def store_labels(self, inspection: Inspection) -> bool:
         """Store the labels that the cells of an open smear have now, and return whether any is new."""
         if not self._is_open(inspection):
             return False
         smear = smear_of(inspection)
-        pairs = zip(inspection.prediction.cells, inspection.cells.labels, strict=True)
+        pairs = zip(inspection.bag.cells, inspection.cells.labels, strict=True)
         labels = {cell: cell_type(label).name for cell, label in pairs if label}
         known = self.labels.of(smear)
-        removed = [cell for cell in inspection.prediction.cells if cell in known and cell not in labels]
+        removed = [cell for cell in inspection.bag.cells if cell in known and cell not in labels]
         new = {cell: name for cell, name in labels.items() if known.get(cell) != name}
         self.labels = self.labels.without(smear, removed).labelled(smear, new)
         return bool(removed or new)
@@ -84,22 +91,32 @@ class DifferentialState:
         self.counts |= counts
 
     def train(self, progress: OnProgress) -> tuple[Probe, Counts]:
-        """Train a probe on the labelled cells of all inspected smears, and count these with it."""
+        """Train a probe on the labelled cells of all inspected smears, and count these with it.
+
+        It is trained on the features of the model; where a labelled smear is not diagnosed, on those of the encoder in
+        the package.
+        """
         from napari_caltomorph.differential import train_probe
 
         labels, inspections = self.labels, dict(self._inspections)
         progress(Progress("Loading features", 0, 1, "smears"))
-        features = {smear: one.features(progress) for smear, one in inspections.items() if labels.of(smear)}
-        probe = train_probe(list(features.values()), labels, progress=progress)
+        labelled = [one for smear, one in inspections.items() if labels.of(smear)]
+        is_diagnosed = all(one.is_diagnosed for one in labelled)
+        encoder = None if is_diagnosed else load_probe(BLOOD_CELLS).description.encoder
+        probe = train_probe([one.features(progress, encoder) for one in labelled], labels, progress=progress)
         return probe, {smear: _count(probe, one, labels, progress) for smear, one in inspections.items()}
+
+    def count_with(self, probe: Probe, inspection: Inspection, progress: OnProgress) -> tuple[Probe, Counts]:
+        """Count one smear with a probe, which is to be used from then on."""
+        return probe, {smear_of(inspection): _count(probe, inspection, self.labels, progress)}
 
     def count(self, inspection: Inspection, progress: OnProgress) -> Counts:
         """Count one smear with the probe; labels that were given by hand are kept."""
         assert self.probe is not None
-        return {smear_of(inspection): _count(self.probe, inspection, self.labels, progress)}
+        return self.count_with(self.probe, inspection, progress)[1]
 
     def count_others(self, inspection: Inspection, path: Path, progress: OnProgress) -> Counts:
-        """Count the smear at a path, or each of the smears in it, with the encoder of the inspected one."""
+        """Count the smear at a path, or each of the smears in it, with the encoder of the probe."""
         assert self.probe is not None
         from napari_caltomorph.differential.run import encode_smear
         from napari_caltomorph.encoding import EncodeOptions
@@ -110,7 +127,7 @@ class DifferentialState:
             found = find_patients(path).items()
             smears = [replace(one.read(), patient_id=name) for name, one in found]
         progress(Progress("Loading the encoder", 0, 1, "encoders"))
-        encoder = inspection.encoder()
+        encoder = inspection.encoder(self.probe.description.encoder)
         counts = {}
         for one in smears:
             graded, features = encode_smear(one, encoder, EncodeOptions(), progress=progress)
@@ -125,26 +142,32 @@ class DifferentialState:
 
 def smear_of(inspection: Inspection) -> SmearId:
     """Return which smear is inspected."""
-    return SmearId(inspection.prediction.patient_id, inspection.prediction.smear_fingerprint or "")
+    return SmearId(inspection.bag.patient_id, inspection.bag.smear_fingerprint or "")
 
 
 def show_cell_types(inspection: Inspection, differential: Differential) -> None:
     """Set the predicted type of each cell, and its probability, as columns; the first time, colour by type."""
     inspection.differential = differential
     place = {cell: i for i, cell in enumerate(differential.cells)}
-    rows = [place[cell] for cell in inspection.prediction.cells]
+    rows = [place[cell] for cell in inspection.bag.cells]
     types = np.array(differential.cell_types, dtype=object)[rows]
     cells = inspection.cells
     is_first = BY_TYPE not in cells.columns
     if is_first or not np.array_equal(cells.columns[BY_TYPE], types):
         cells.set_column(BY_TYPE, types)
-        cells.set_column(CERTAINTY, np.array(differential.certainty)[rows])
+        certainty = np.array(differential.certainty)[rows]
+        cells.set_column(CERTAINTY, certainty)
+        kinds = np.array([differential.all_types.index(name) for name in types])
+        cells.set_column(GROUPED, np.argsort(np.lexsort((np.array(differential.distance)[rows], certainty, kinds))))
         if is_first or inspection.coloring == BY_TYPE:
             inspection.color_by(BY_TYPE)
+        if is_first and not inspection.is_diagnosed:
+            cells.sort_by(GROUPED, descending=False)
 
 
 def _count(probe: Probe, inspection: Inspection, labels: CellLabels, progress: OnProgress) -> Differential:
-    return _with_blasts(probe.differential(inspection.features(progress), labels.of(smear_of(inspection))))
+    features = inspection.features(progress, probe.description.encoder)
+    return _with_blasts(probe.differential(features, labels.of(smear_of(inspection))))
 
 
 def _with_blasts(differential: Differential) -> Differential:

@@ -6,7 +6,10 @@ import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QWidget
 
+from napari_caltomorph.diagnosis import Prediction
+from napari_caltomorph.differential import cell_type
 from napari_caltomorph.errors import CellUnreadable
+from napari_caltomorph.plugin.session.cell_columns import BY_TYPE, CERTAINTY
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.parts import column_of, line, pixmap, plain, row_of
 from napari_caltomorph.smear import Smear
@@ -36,27 +39,27 @@ class CellCard(QWidget):
 
     def show_current(self, inspection: Inspection) -> None:
         """Show the current cell, if there is one; without the images, only its numbers."""
-        prediction, index = inspection.prediction, inspection.cells.current
+        bag, index = inspection.bag, inspection.cells.current
         if index is None:
             self.clear()
             return
-        cell, taxonomy = prediction.cells[index], prediction.taxonomy
-        best = np.argsort(-prediction.alone[index])[:3]
-        lines = [
-            f"<b>#{prediction.ranks[index]}</b> of {len(prediction.cells)}",
-            plain(cell, width=22),
-            f"attention <b>{prediction.attention[index]:.2f}x</b> of an average cell"
-            if prediction.has_attention
-            else "the model has no attention",
-        ]
+        cell = bag.cells[index]
+        lines = [f"<b>#{bag.ranks[index]}</b> of {len(bag.cells)}", plain(cell, width=22)]
+        if bag.has_attention:
+            lines.append(f"attention <b>{bag.attention[index]:.2f}x</b> of an average cell")
+        elif inspection.is_diagnosed:
+            lines.append("the model has no attention")
         if label := inspection.cells.labels[index]:
             lines.append(f"labelled <b>{plain(label, width=22)}</b>")
         if index in inspection.cells.left_out:
             lines.append("<b>left out by you</b>")
-        lines.append("model's response to this cell alone:")
-        for i in best:
-            square = f"<span style='color:{taxonomy.colors[i]}'>&#9632;</span>"
-            lines.append(f"{square} {plain(taxonomy.names[i], width=22)} {prediction.alone[index, i]:.2f}")
+        if (types := inspection.cells.columns.get(BY_TYPE)) is not None:
+            color = cell_type(types[index]).color
+            sure = inspection.cells.columns[CERTAINTY][index]
+            sure_in_words = "" if np.isnan(sure) else f" {sure:.2f}"
+            lines.append(f"{_square(color)} predicted {plain(types[index], width=22)}{sure_in_words}")
+        if inspection.is_diagnosed:
+            lines += _response(inspection.prediction, index)
         self._text.setText("<br>".join(lines))
         self._show_picture(inspection.smear, cell)
 
@@ -70,3 +73,16 @@ class CellCard(QWidget):
             self._picture.setText(plain(str(error), width=22))
             return
         self._picture.setPixmap(pixmap(image, side=self._side))
+
+
+def _response(prediction: Prediction, index: int) -> list[str]:
+    taxonomy, best = prediction.taxonomy, np.argsort(-prediction.alone[index])[:3]
+    classes = [
+        f"{_square(taxonomy.colors[i])} {plain(taxonomy.names[i], width=22)} {prediction.alone[index, i]:.2f}"
+        for i in best
+    ]
+    return ["model's response to this cell alone:", *classes]
+
+
+def _square(color: str) -> str:
+    return f"<span style='color:{color}'>&#9632;</span>"
