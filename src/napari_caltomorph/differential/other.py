@@ -56,4 +56,4 @@ def distance_limit(held_out: NDArray[np.float64]) -> float | None:
     """
     rank = math.ceil((len(held_out) + 1) * (1 - FALSE_OTHER))
     limit = 0.0 if rank > len(held_out) else float(np.sort(held_out)[rank - 1])
-    return limit or None  # cells that are all the same have no distance
+    return limit if limit > 1e-6 else None  # cells that are all the same have no distance

@@ -51,7 +51,7 @@ _Correlation = Annotated[float, Field(ge=0, le=1)]
 class OtherRule(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """When a cell is called `OTHER`, and how often this was right and wrong on held-out cells of K types."""
 
-    limit: PositiveFloat  # Distance to the nearest type (`TypeClouds`) above which a cell is `OTHER`
+    limit: Annotated[float, Field(gt=1e-6)]  # Distance to the nearest type (`TypeClouds`) above which a cell is `OTHER`
     false: tuple[_Count, ...]  # (K,) cells of each type that are called `OTHER`
     # (K, K + 1) what the cells of a type are called where it is unknown; the last column is `OTHER`
     left_out: tuple[tuple[_Count, ...], ...]
@@ -117,7 +117,7 @@ class ProbeDescription(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
         if self.other is None:
             return None
         false = sum(self.other.false)
-        return false / (false + int(np.sum(self.confusion)))
+        return false / max(false + int(np.sum(self.confusion)), 1)
 
     @property
     def errors_in_words(self) -> str:
