@@ -128,7 +128,7 @@ def _common(measured: Sequence[tuple[FieldImage, RedCellDiameters]]) -> Scale:
     diameters = np.concatenate([one.px for _, one in good])
     median = float(np.median([one.median_px for _, one in good]))
     for image, one in good:
-        if not 1 / _CONTRADICTION < one.median_px / median < _CONTRADICTION and len(one) >= 2 * FEWEST_RED_CELLS:
+        if not 1 / _CONTRADICTION < one.median_px / median < _CONTRADICTION:
             raise ScaleUnknown(
                 f"{image.name}: its red cells are {one.median_px:.0f} pixels wide, those of the other fields "
                 f"{median:.0f}: magnifications are mixed. Cut the fields of each magnification separately."
