@@ -26,6 +26,7 @@ VERBS = {
     "compare": "Compare ways of training on the same folds: aggregators, depths, numbers of patients, encoders.",
     "evaluate": "Evaluate a model on patients with known diagnosis: every number with its interval.",
     "differential": "Count the cells of smears by type, with the error of counting and of the classifier.",
+    "labels": "Labelled cells of any laboratory: which of our types they are, as a table to train on.",
     "synth": "Write a synthetic cohort with known truth, to practise and to test with.",
     "weights": "The encoders' weights: what is on this machine, and how to get the rest.",
     "models": "The models on this machine, and the encoders that they need.",

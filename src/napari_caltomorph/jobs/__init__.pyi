@@ -9,6 +9,7 @@ from .evaluate import (
     examine,
     save_evaluation,
 )
+from .labels import LabelledSmears, import_label_folder, open_labelled
 from .predict import PatientProgress, PatientResult, predict_patients
 from .train import EarlierEpochs, TrainedModel, TrainRequest, train_model
 
@@ -16,6 +17,7 @@ __all__ = [
     "EarlierEpochs",
     "EvaluateModelOptions",
     "EvaluateRequest",
+    "LabelledSmears",
     "ModelEvaluation",
     "PatientProgress",
     "PatientResult",
@@ -27,6 +29,8 @@ __all__ = [
     "evaluation_folder",
     "examine",
     "flags",
+    "import_label_folder",
+    "open_labelled",
     "predict_patients",
     "read_patients",
     "save_evaluation",

@@ -50,6 +50,10 @@ _CODES = {
     "bne": "band neutrophil",
     "sne": "segmented neutrophil",
     "erb": "erythroblast",
+    # LISC: Rezatofighi and Soltanian-Zadeh 2011, doi:10.1016/j.compmedimag.2011.01.003
+    "eosi": "eosinophil",
+    "lymp": "lymphocyte",
+    "neut": "segmented neutrophil",
     # AML-Cytomorphology_LMU: Matek et al. 2019, doi:10.7937/tcia.2019.36f5o9ld, abbreviations.txt
     "bas": "basophil",
     "ebo": "erythroblast",
@@ -80,6 +84,23 @@ _CODES = {
     "myel": "myelocyte",
     "meta": "metamyelocyte",
 }
+
+# Shorter ones, in tables only: folders of these names could be days, or initials.
+_TABLE_CODES = {"ba": "basophil", "eo": "eosinophil", "ly": "lymphocyte", "mo": "monocyte"}
+
+VAGUE = {
+    "neutrophil": ("band neutrophil", "segmented neutrophil"),
+    "immature granulocyte": ("metamyelocyte", "myelocyte", "promyelocyte"),
+}
+"""Names of cells that are of one of several types."""
+
+# Labels without a type of white cell: of several cells, of all white cells, of red cells, or of nothing that is known.
+_UNTYPED = frozenset(
+    [
+        *("mixt", "mixed", "other", "unknown", "unlabelled", "unlabeled", "unclassified", "nan", "none"),
+        *("wbc", "cell white", "blood cell white", "leukocyte", "rbc", "cell red", "blood cell red", "erythrocyte"),
+    ]
+)
 
 # What else is next to the cells of a patient: derived images, and copies.
 _NO_TYPES = frozenset(
@@ -112,7 +133,19 @@ def is_no_type(folder: str) -> bool:
 
 def known_type(name: str) -> str | None:
     """Return the type that a name, in any spelling, or a code is for; None where it is in no list."""
-    return _TYPES.get(folded(name)) or _CODES.get(" ".join(_words(name)))
+    code = " ".join(_words(name))
+    return _TYPES.get(folded(name)) or _CODES.get(code) or _TABLE_CODES.get(code)
+
+
+def vague_type(name: str) -> str | None:
+    """Return the name in `VAGUE` that a name, in any spelling, or a code is for."""
+    known = "neutrophil" if folded(name) in ("neutrophil", "neut") else known_type(name)
+    return known if known in VAGUE else None
+
+
+def is_untyped(name: str) -> bool:
+    """Whether a label names no type of white cell: several cells, red cells, or nothing that is known."""
+    return folded(name) in _UNTYPED
 
 
 def unlisted(labels: Iterable[str | None]) -> list[str]:

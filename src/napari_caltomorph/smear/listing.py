@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass, field
 
-from napari_caltomorph.smear.cell_types import is_cell_code, is_cell_type, is_label_root, is_no_type
+from napari_caltomorph.smear.cell_types import folded, is_cell_code, is_cell_type, is_label_root, is_no_type
 from napari_caltomorph.smear.entries import Entries
 from napari_caltomorph.smear.images import is_image
 from napari_caltomorph.smear.trees import Tree, children_if_readable, entered_once, is_written_by_us
@@ -25,6 +25,7 @@ class Listing:
     passed_over: list[str] = field(default_factory=list)
     patients: list[str] = field(default_factory=list)  # Folders with images that are not read
     unread: list[str] = field(default_factory=list)  # The same, below folders of cell types, or of slides
+    empty: list[str] = field(default_factory=list)  # Folders of cell types without an image
     slides: list[str] = field(default_factory=list)
 
     @property
@@ -33,8 +34,17 @@ class Listing:
         return len(self.patients) > max(1, len(self.cells))
 
 
-def list_cells(tree: Tree, folder: str, label: str | None = None, seen: set[Hashable] | None = None) -> Listing:
-    """Collect the images below `folder`, going only into folders of cell types, and into each once: not into `seen`."""
+def list_cells(
+    tree: Tree,
+    folder: str,
+    label: str | None = None,
+    seen: set[Hashable] | None = None,
+    types: Collection[str] | None = None,
+) -> Listing:
+    """Collect the images below `folder`, going only into folders of cell types, and into each once: not into `seen`.
+
+    `types` are the user's own names of types; where they are given, all folders of images next to a type are types.
+    """
     seen = set() if seen is None else seen
     entries = tree.children(folder)
     listing = Listing(passed_over=entries.passed_over)
@@ -43,7 +53,7 @@ def list_cells(tree: Tree, folder: str, label: str | None = None, seen: set[Hash
             listing.cells.append((file, label))
         else:
             listing.passed_over.append(file)
-    parts = folders_of_cells(tree, folder, entries)
+    parts = folders_of_cells(tree, folder, entries, types)
     entered = set(entered_once(tree, Entries(folders=parts), seen))
     for sub in entries.folders:
         if sub not in entered:
@@ -54,13 +64,14 @@ def list_cells(tree: Tree, folder: str, label: str | None = None, seen: set[Hash
         listing.cells += below.cells
         listing.passed_over += below.passed_over
         listing.unread += below.patients + below.unread
+        listing.empty += below.empty if below.cells or below.patients else [sub]
     # Masks and old copies next to what may be a patient are none; alone they are read.
     patients = [one for one in listing.patients if not is_no_type(one.rsplit("/", 1)[-1])] or listing.patients
     listing.unread += [one for one in listing.patients if one not in patients]
     listing.patients = patients
     if not listing.cells and len(listing.patients) == 1:
         # One folder around the patient's own, as some of APL-AML's patients have: it is the same patient.
-        inner = list_cells(tree, listing.patients[0])
+        inner = list_cells(tree, listing.patients[0], types=types)
         inner.unread += listing.unread
         inner.passed_over += [path for path in listing.passed_over if not _is_in(listing.patients[0], path)]
         return inner
@@ -90,16 +101,18 @@ def list_slides(tree: Tree, folder: str, *, named: bool = False, depth: int = 0)
     return joined
 
 
-def folders_of_cells(tree: Tree, folder: str, entries: Entries) -> list[str]:
+def folders_of_cells(tree: Tree, folder: str, entries: Entries, types: Collection[str] | None = None) -> list[str]:
     """Return the folders in a folder with these entries that hold some of a patient's cells.
 
     They are label roots and all folders below one, and elsewhere those with the name of a cell type. Codes and names
-    that are in no list are types where at least half of the folders with images bear names or codes of types.
+    that are in no list are types where at least half of the folders with images bear names or codes of types, or where
+    `types` are given: names that a person uses for types.
     """
     if is_label_root(_name(folder)):
         return entries.folders
     roots = [sub for sub in entries.folders if is_label_root(_name(sub))]
-    named = [sub for sub in entries.folders if is_cell_type(_name(sub))]
+    mine = set(map(folded, types or ()))
+    named = [sub for sub in entries.folders if is_cell_type(_name(sub)) or folded(_name(sub)) in mine]
     others = [sub for sub in entries.folders if sub not in named and sub not in roots]
     coded = [sub for sub in others if is_cell_code(_name(sub))]
     # One code alone could be a patient's initials, unless the patient's cells are next to it.
@@ -107,7 +120,7 @@ def folders_of_cells(tree: Tree, folder: str, entries: Entries) -> list[str]:
         return roots
     others = [sub for sub in others if not is_no_type(_name(sub)) and _has_images(tree, sub)]
     known = len(named) + sum(is_cell_code(_name(sub)) for sub in others)
-    return roots + named + (others if 2 * known >= len(named) + len(others) else [])
+    return roots + named + (others if types is not None or 2 * known >= len(named) + len(others) else [])
 
 
 def _patients(tree: Tree, folder: str) -> list[str]:

@@ -7,7 +7,7 @@ import re
 import shlex
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,9 @@ _FILE_ENDS = re.compile(rf"(\.ome|\.rgb)?\.({'|'.join(end[1:] for end in sorted(
 _by_numbers = natsort_keygen(alg=ns.PATH | ns.IGNORECASE)
 
 
-def read_smear(path: StrPath | Sequence[StrPath], *, slides: bool = False) -> Smear:
+def read_smear(
+    path: StrPath | Sequence[StrPath], *, slides: bool = False, types: Collection[str] | None = None
+) -> Smear:
     """Open one patient's single-cell images.
 
     Parameters
@@ -48,6 +50,9 @@ def read_smear(path: StrPath | Sequence[StrPath], *, slides: bool = False) -> Sm
     slides : bool
         The path, or all of the paths, are known to be one patient: each folder of images, archive or stack is a slide,
         whose cells are named ``slide/cell``. Otherwise folders are slides only if they are named so (``slide_1``).
+    types : collection of str, optional
+        The path is known to be of labelled cells: next to a folder that is named after a cell type, or has one of these
+        names, all folders of images are types. Otherwise names in no list are types only where they are a minority.
 
     Returns
     -------
@@ -71,7 +76,7 @@ def read_smear(path: StrPath | Sequence[StrPath], *, slides: bool = False) -> Sm
             joined = join_slides(files, [read_smear(one, slides=True) for one in files])
             return replace(joined, patient_id=patient_id(place), path=place, paths=())
         tree = open_tree(paths[0]) if len(paths) == 1 else None
-        return _read_files(paths) if tree is None else _read_tree(paths[0], tree, slides=slides)
+        return _read_files(paths) if tree is None else _read_tree(paths[0], tree, slides, types)
     except OSError as error:
         raise SmearUnreadable(f"{paths[0]} cannot be read ({error.strerror}).") from error
 
@@ -130,8 +135,8 @@ def is_stack_file(tree: Tree, path: str) -> bool:
         return False
 
 
-def _read_tree(path: Path, tree: Tree, *, slides: bool) -> Smear:
-    listing = list_cells(tree, "")
+def _read_tree(path: Path, tree: Tree, slides: bool, types: Collection[str] | None) -> Smear:
+    listing = list_cells(tree, "", types=types)
     names = sorted(listing.patients, key=natural)
     are_named = are_slides(patient_id(path), names)
     if slides or are_named:
@@ -220,6 +225,8 @@ def _refuse_stacks(path: Path, stacks: dict[str, int], images: int) -> None:
 def _notes(listing: Listing, stored: list[StoredCell], stacks: Iterable[str]) -> Iterator[str]:
     if names := unlisted(label for _, label in listing.cells):
         yield f"Labels of cells that are in no list of cell types: {_enumerated(names)}"
+    if listing.empty and listing.cells:
+        yield f"Folders of cell types without an image: {_enumerated(listing.empty)}"
     if unread := listing.patients + listing.unread:
         yield f"Folders with images that were not read, as their names are no cell types: {_enumerated(unread)}"
     if stacks:

@@ -1,0 +1,79 @@
+"""``caltomorph labels``: labelled cells of any laboratory -> a table of labels in our types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+from rich.text import Text
+
+from napari_caltomorph.cli.console import console, progress_bar, say, say_files, table
+from napari_caltomorph.storage import refuse_unwritable
+
+if TYPE_CHECKING:
+    from napari_caltomorph.differential.import_labels import ImportedLabels
+
+app = App(
+    name="labels",
+    help_epilogue="""Cells in sub-folders that are named after types, in any spelling or code:
+
+    caltomorph labels import PBC_dataset_normal_DIB --out labels.csv
+
+Say yourself what a name is (columns name and type; without a type, its cells
+are left out), or name the table that labels the images:
+
+    caltomorph labels import my_cells --types types.csv --out labels.csv
+    caltomorph labels import my_cells --table images.csv --out labels.csv
+
+Then train a probe on them:
+
+    caltomorph differential train my_cells --labels labels.csv --out p.safetensors""",
+)
+
+
+@app.command(name="import")
+def import_labels(
+    folder: Path,
+    /,
+    *,
+    out: Path,
+    types: Path | None = None,
+    label_table: Annotated[Path | None, Parameter(name="--table")] = None,
+) -> None:
+    """Read the labels of a folder of cells in our types, and show what became of every name.
+
+    Parameters
+    ----------
+    folder
+        Cells in sub-folders named after types, or a zip of them; of one patient, or with a folder for each.
+    out
+        Table to write: patient_id, cell, label.
+    types
+        Table with the columns name and type, which overrules what is known of names.
+    label_table
+        Table of images and labels, in the place of the names of sub-folders.
+    """
+    refuse_unwritable(out.absolute().parent)
+    from napari_caltomorph.differential import save_labels
+    from napari_caltomorph.jobs import import_label_folder
+
+    with progress_bar() as progress:
+        imported = import_label_folder(folder, types, label_table, progress=progress)
+    show_import(imported)
+    save_labels(imported.labels, out)
+    say_files([out])
+
+
+def show_import(imported: ImportedLabels) -> None:
+    """Write what became of every name, and what else a person must know."""
+    rows = table("name", "type", "cells", "")
+    for one in imported.names:
+        rows.add_row(Text(one.name), one.type or Text("left out", "yellow"), str(one.cells), one.note)
+    console.print(rows)
+    labels = imported.labels
+    say(
+        f"{len(labels)} cells of {len(labels.counts)} types; {imported.left_out} labelled cells left out.", style="bold"
+    )
+    for note in imported.notes:
+        say(f"- {note.rstrip('.')}.")
