@@ -64,6 +64,7 @@ def test_labels_make_a_probe_that_counts_other_smears(run, drawn, smears, tmp_pa
     assert (code, err) == (0, "")
     assert (Probe.load(saved).weights == probe.weights).all()
     assert list(saved.parent.iterdir()) == [saved]
+    assert re.search(r"segmented neutrophil +\d+ +\d+", out)
 
     # The same probe fills the report of a prediction on the same encoder.
     saved = tmp_path / "a" / "probe.safetensors"

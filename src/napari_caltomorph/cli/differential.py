@@ -58,7 +58,7 @@ Count other smears with a probe:
 
 Only train a probe (a smear of that name is ./train):
 
-    caltomorph differential train cohort --each --out probe.safetensors
+    caltomorph differential train cohort --out probe.safetensors
 
 The folder then contains differential.csv (one row a type), cell_types.csv
 (one row a cell), cells_<patient>.png (the cells by type, least sure first),

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from rich.text import Text
 
 from napari_caltomorph.about import RESEARCH_USE
-from napari_caltomorph.cli.console import Smears, fail, progress_bar, say, say_files
-from napari_caltomorph.cli.differential import read_smears, show_probe
+from napari_caltomorph.cli.console import console, fail, progress_bar, say, say_files, table
+from napari_caltomorph.cli.differential import show_probe
+from napari_caltomorph.cli.labels import show_import
 from napari_caltomorph.differential import CellLabels, ProbeOptions, read_labels
 from napari_caltomorph.encoding import EncodeOptions
+from napari_caltomorph.jobs import open_labelled, read_type_map
 from napari_caltomorph.storage import refuse_unwritable
+
+if TYPE_CHECKING:
+    from napari_caltomorph.differential import ProbeDescription
 
 
 def train(
-    labelled: Annotated[Smears, Parameter(name="LABELLED")],
+    labelled: Annotated[tuple[Path, ...], Parameter(name="LABELLED", negative="")],
     /,
     *,
     out: Path,
     labels: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
-    each: bool = False,
+    types: Path | None = None,
     compute: Annotated[EncodeOptions, Parameter(name="*")] = EncodeOptions(),  # noqa: B008 (frozen)
     options: Annotated[ProbeOptions, Parameter(name="*")] = ProbeOptions(),  # noqa: B008 (frozen)
 ) -> int:
@@ -29,28 +35,45 @@ def train(
 
     Parameters
     ----------
+    labelled
+        Folders or zips of cells in sub-folders named after types; of one patient, or with a folder for each.
     out
         File of the probe, which ends with .safetensors.
     labels
-        Tables of labelled cells; where two label one cell, the later one wins.
-        Sub-folders named after types are labels already.
-    each
-        LABELLED holds many patients, each with labelled cells.
+        Tables of labelled cells, for smears whose sub-folders do not name types.
+    types
+        Table with the columns name and type, which overrules what is known of the names of sub-folders.
     """
     refuse_unwritable(out.absolute().parent)
     given = read_labels(labels) if labels else CellLabels()
-    read, unread = read_smears(labelled, each=each)
+    chosen = {} if types is None else read_type_map(types)
+    found = open_labelled(labelled, chosen)
     from napari_caltomorph.differential.run import train_on_smears  # torch comes late
 
     with progress_bar() as progress:
-        probe, failed = train_on_smears(read, given, compute, options, progress=progress)
-    probe.save(out)
-    show_probe(probe.description)
-    for warning in probe.description.warnings:
+        trained = train_on_smears(found.smears, given, compute, options, types=chosen, progress=progress)
+    trained.probe.save(out)
+    if trained.imported.names:
+        show_import(trained.imported)
+        say()
+    show_probe(trained.probe.description)
+    _show_confusion(trained.probe.description)
+    for warning in trained.probe.description.warnings:
         say(f"Warning: {warning}.", style="yellow")
     say_files([out])
     say(RESEARCH_USE)
-    reasons = [*unread, *failed.values()]
-    for why in reasons:
+    failed = [*found.unread, *trained.failed.values()]
+    for why in failed:
         fail(why, code=1)
-    return 1 if reasons else 0
+    return 1 if failed else 0
+
+
+def _show_confusion(probe: ProbeDescription) -> None:
+    """Write how each type is called out of fold: the share of its cells, and what most of the others are taken for."""
+    rows = table("type", "cells", "right %", "taken for (%)")
+    for number, (name, called) in enumerate(zip(probe.types, probe.confusion, strict=True)):
+        shares = [100 * count / sum(called) for count in called]
+        others = sorted((place for place in range(len(shares)) if place != number), key=lambda place: -shares[place])
+        wrong = ", ".join(f"{probe.types[place]} {shares[place]:.0f}" for place in others[:3] if shares[place] >= 1)
+        rows.add_row(Text(name), str(sum(called)), f"{shares[number]:.0f}", wrong)
+    console.print(rows)

@@ -71,9 +71,7 @@ def show_import(imported: ImportedLabels) -> None:
     for one in imported.names:
         rows.add_row(Text(one.name), one.type or Text("left out", "yellow"), str(one.cells), one.note)
     console.print(rows)
-    labels = imported.labels
-    say(
-        f"{len(labels)} cells of {len(labels.counts)} types; {imported.left_out} labelled cells left out.", style="bold"
-    )
+    left_out = f"; {imported.left_out} labelled cells left out" if imported.left_out else ""
+    say(f"{len(imported.labels)} cells of {len(imported.labels.counts)} types{left_out}.", style="bold")
     for note in imported.notes:
         say(f"- {note.rstrip('.')}.")

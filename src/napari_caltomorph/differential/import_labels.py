@@ -174,7 +174,7 @@ def _sizes(smears: Iterable[Smear]) -> Iterator[str]:
     for smear in smears:
         usable = smear.usable
         widths.update(smear.image(int(index)).shape[1] for index in usable[:: -(-len(usable) // _SIZES)])
-    if max(widths) > _ONE_SIZE * min(widths):
+    if widths and max(widths) > _ONE_SIZE * min(widths):
         yield (
             f"the images are {min(widths)} to {max(widths)} pixels wide: a stated width in micrometres is that of the "
             "widest of a smear, and all are taken to have its scale"

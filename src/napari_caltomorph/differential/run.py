@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from napari_caltomorph.csv_files import write_csv
 from napari_caltomorph.differential.count import Differential
+from napari_caltomorph.differential.import_labels import ImportedLabels, import_labels
 from napari_caltomorph.differential.labels import CellLabels
 from napari_caltomorph.differential.probe import BLOOD_CELLS, Probe, ProbeOptions, load_probe
 from napari_caltomorph.differential.training import train_probe
@@ -32,6 +33,15 @@ class Counted:
     labels: CellLabels  # Those given, and those of sub-folders
     differentials: tuple[Differential, ...]
     failed: dict[str, str]  # Patient -> the reason why there is no differential
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A probe of labelled smears."""
+
+    probe: Probe
+    imported: ImportedLabels  # What became of the names of sub-folders
+    failed: dict[str, str]  # Patient -> the reason why its cells were not used
 
 
 def chosen_probe(name: StrPath | None, labels: CellLabels, compute: EncodeOptions) -> Probe | None:
@@ -59,7 +69,9 @@ def count_smears(
     `compute` is that of the probe, where there is one. Raises a `CaltomorphError` of all smears: no weights, too few
     labels, or no smear that could be encoded.
     """
-    encoded, labels, failed = _encode_all(smears, labels, probe_encoder(probe, compute), compute, progress)
+    graded, encoded, failed = _encode_all(smears, probe_encoder(probe, compute), compute, progress)
+    for smear in graded:
+        labels = CellLabels.of_folders(smear).merged(labels)
     probe = probe or train_probe(encoded, labels, options, progress=progress)
     differentials = []
     for number, features in enumerate(encoded):
@@ -74,33 +86,38 @@ def train_on_smears(
     compute: EncodeOptions,
     options: ProbeOptions | None = None,
     *,
+    types: Mapping[str, str] | None = None,
     progress: OnProgress = ignore,
-) -> tuple[Probe, dict[str, str]]:
-    """Encode smears and train a probe on their labelled cells; return also why some could not be encoded.
+) -> Trained:
+    """Encode smears and train a probe on their labelled cells.
 
-    `labels` are types by hand; those of sub-folders are added. Raises as `count_smears` does.
+    `labels` are all labels of the smears that they are of. In other smears, the names of sub-folders are labels, read
+    with `types` as `import_labels` does. Raises as `count_smears` does.
     """
-    encoded, labels, failed = _encode_all(smears, labels, load_encoder(compute), compute, progress)
-    return train_probe(encoded, labels, options, progress=progress), failed
+    graded, encoded, failed = _encode_all(smears, load_encoder(compute), compute, progress)
+    imported = import_labels([smear for smear in graded if not labels.of(smear)], types)
+    probe = train_probe(encoded, imported.labels.merged(labels), options, progress=progress)
+    return Trained(probe, imported, failed)
 
 
 def _encode_all(
-    smears: Sequence[Smear], labels: CellLabels, encoder: LoadedEncoder, compute: EncodeOptions, progress: OnProgress
-) -> tuple[list[Features], CellLabels, dict[str, str]]:
-    """Return the features of smears, the labels with those of their sub-folders, and patient -> why there are none."""
+    smears: Sequence[Smear], encoder: LoadedEncoder, compute: EncodeOptions, progress: OnProgress
+) -> tuple[list[Smear], list[Features], dict[str, str]]:
+    """Return the graded smears, their features, and patient -> why there are none."""
     failed: dict[str, str] = {}
+    graded: list[Smear] = []
     encoded: list[Features] = []
     for smear in smears:
         try:
-            graded, features = encode_smear(smear, encoder, compute, progress=progress)
+            one, features = encode_smear(smear, encoder, compute, progress=progress)
         except (SmearUnreadable, FeaturesRefused) as error:
             failed[smear.patient_id] = str(error)
             continue
+        graded.append(one)
         encoded.append(features)
-        labels = CellLabels.of_folders(graded).merged(labels)
     if not encoded:
         raise TrainingRefused(next(iter(failed.values()), "No smear was named; name one or more."))
-    return encoded, labels, failed
+    return graded, encoded, failed
 
 
 def probe_encoder(probe: Probe | None, compute: EncodeOptions) -> LoadedEncoder:

@@ -9,7 +9,7 @@ from .evaluate import (
     examine,
     save_evaluation,
 )
-from .labels import LabelledSmears, import_label_folder, open_labelled
+from .labels import LabelledSmears, import_label_folder, open_labelled, read_type_map
 from .predict import PatientProgress, PatientResult, predict_patients
 from .train import EarlierEpochs, TrainedModel, TrainRequest, train_model
 
@@ -33,6 +33,7 @@ __all__ = [
     "open_labelled",
     "predict_patients",
     "read_patients",
+    "read_type_map",
     "save_evaluation",
     "shell_line",
     "train_command",

@@ -80,9 +80,9 @@ def import_label_folder(
     LabelsUnreadable
         No cell has a label, or a table cannot be read.
     """
-    chosen = None if types is None else _pairs(Path(types), _NAMES, ("type",))
+    chosen = None if types is None else read_type_map(types)
     rows = None if table is None else _pairs(Path(table), _FILES, _LABELS)
-    found = open_labelled([place], [name for name, _ in chosen or ()])
+    found = open_labelled([place], chosen or ())
     smears, unread = list[Smear](), list(found.unread)
     for smear in found.smears:
         try:
@@ -93,13 +93,18 @@ def import_label_folder(
         raise SmearUnreadable(unread[0])
     matched = None if rows is None else _matched(rows, smears)
     given = None if matched is None else matched.labels
-    imported = import_labels(smears, None if chosen is None else dict(chosen), given)
+    imported = import_labels(smears, chosen, given)
     if not imported.names:
         raise LabelsUnreadable(
             f"{place}: no cell has a label; name its folders after cell types, map their names to types with --types, "
             "or name a table of images and labels with --table."
         )
     return replace(imported, notes=(*imported.notes, *(() if matched is None else matched.notes), *unread))
+
+
+def read_type_map(path: StrPath) -> dict[str, str]:
+    """Read a table with the columns name and type; `LabelsUnreadable` where it has none."""
+    return dict(_pairs(Path(path), _NAMES, ("type",)))
 
 
 def _pairs(path: Path, first: Sequence[str], second: Sequence[str]) -> list[tuple[str, str]]:
