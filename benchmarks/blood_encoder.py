@@ -23,7 +23,7 @@ from benchmarks.speed import machine
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import bootstrap
-from scripts.train_blood_encoder import CACHED_UM, PIXELS_PER_UM, VAGUE, centre, read_cells, unlike_training
+from scripts.train_blood_encoder import CACHED_UM, PIXELS_PER_UM, read_cells
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -31,9 +31,10 @@ from sklearn.preprocessing import StandardScaler
 
 from napari_caltomorph.differential.probe import ProbeOptions
 from napari_caltomorph.encoding import EncodeOptions, LoadedEncoder, load_encoder
+from napari_caltomorph.encoding.fine_tuning import centre, unlike_training
 from napari_caltomorph.errors import SmearUnreadable
 from napari_caltomorph.smear import check_smear, read_smear
-from napari_caltomorph.smear.cell_types import known_type
+from napari_caltomorph.smear.cell_types import VAGUE, known_type
 
 SIDE = round(CACHED_UM * PIXELS_PER_UM)
 FIELD_UM = 45.0  # Width of the images of PBC and APL-AML

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scripts.train_blood_encoder import LabelledCells, loss_of, read_cells, train, type_of, unlike_training
+from scripts.train_blood_encoder import read_cells, train, type_of
 
 from napari_caltomorph.encoding import ENCODERS, verify_weights
+from napari_caltomorph.encoding.fine_tuning import LabelledCells, loss_of, unlike_training
 from napari_caltomorph.encoding.perturbation import perturb
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.synthetic import RedCells, Stain, draw_cell
