@@ -19,13 +19,22 @@ import numpy as np
 
 import napari_caltomorph
 from napari_caltomorph.encoding import ENCODERS, find_weights
-from napari_caltomorph.encoding.fine_tuning import FineTuning, LabelledCells, centre, fine_tune, save_weights
+from napari_caltomorph.encoding.fine_tuning import (
+    FineTuning,
+    LabelledCells,
+    centre,
+    fine_tune,
+    half_weights,
+    save_weights,
+)
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.smear import read_smear
 from napari_caltomorph.smear.cell_types import VAGUE, known_type
 
 SHIPPED = Path(napari_caltomorph.__file__).parent / "encoding" / "blood_lite.safetensors"
 START = ENCODERS["efficientnet-lite0"]
+PREPROCESSING = ENCODERS["blood-lite"].preprocessing
+FIELD_UM, SIZE = PREPROCESSING.field_um, PREPROCESSING.size
 CACHED_UM, PIXELS_PER_UM = 40.0, 4  # Of a cell in memory: wider than the field, for turning and zooming
 
 # Edges and colours of ImageNet serve blood as well; without their gradients a step takes 0.6 of the time.
@@ -50,10 +59,8 @@ def type_of(folder: str) -> str:
 
 def train(cells: LabelledCells, minutes: float, out: Path) -> None:
     """Train for some minutes, and keep the weights that are best on the held-out part under unseen changes."""
-    preprocessing = ENCODERS["blood-lite"].preprocessing
-    assert preprocessing is not None
     how = FineTuning(
-        START, find_weights(START), preprocessing, lambda name: name.startswith(FROZEN), minutes, smaller=16
+        START, find_weights(START), PREPROCESSING, lambda name: name.startswith(FROZEN), minutes, smaller=16
     )
     training, held_out = cells.where(cells.part >= 2), cells.where(cells.part == 1)
     kept = np.sum(~np.isin(held_out.labels, list(VAGUE)))
@@ -65,7 +72,7 @@ def train(cells: LabelledCells, minutes: float, out: Path) -> None:
         shown = ", ".join(f"{name} {score:.3f}" for name, score in now.scores.items())
         print(f"{now.done:.0%}, step {now.step}: loss {now.loss:.3f}; macro F1 {shown}", flush=True)
         if now.is_best:
-            save_weights(now.encoder, out)
+            save_weights(half_weights(now.encoder), out)
 
 
 def main() -> None:

@@ -18,14 +18,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scripts.train_blood_encoder import FIELD_UM, SIZE, VAGUE, LabelledCells, centre, read_cells, unlike_training
+from scripts.train_blood_encoder import FIELD_UM, SIZE, read_cells
 
 import napari_caltomorph
 from napari_caltomorph.differential import BLOOD_CELLS, CellLabels, Probe, train_probe
 from napari_caltomorph.encoding import EncodeOptions, Features, LoadedEncoder, encode, load_encoder
+from napari_caltomorph.encoding.fine_tuning import LabelledCells, centre, unlike_training
 from napari_caltomorph.encoding.perturbation import perturb
 from napari_caltomorph.errors import CaltomorphError, TrainingRefused
 from napari_caltomorph.smear import smear_from_array
+from napari_caltomorph.smear.cell_types import VAGUE
 
 SHIPPED = Path(napari_caltomorph.__file__).parent / "differential" / f"{BLOOD_CELLS.replace('-', '_')}.safetensors"
 LEARNT, LABORATORIES, CELLS_A_LABORATORY = 3000, 40, 75

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scripts.train_blood_encoder import LabelledCells
 from scripts.train_blood_probe import laboratories, train
 
 from napari_caltomorph.differential import Probe
 from napari_caltomorph.encoding import EncodeOptions, load_encoder
+from napari_caltomorph.encoding.fine_tuning import LabelledCells
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.synthetic import RedCells, Stain, draw_cell
 

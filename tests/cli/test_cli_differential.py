@@ -66,6 +66,18 @@ def test_labels_make_a_probe_that_counts_other_smears(run, drawn, smears, tmp_pa
     assert list(saved.parent.iterdir()) == [saved]
     assert re.search(r"segmented neutrophil +\d+ +\d+", out)
 
+    # The probe on a fine-tuned encoder needs the weights that were written with it.
+    tuned = ("--fine-tune", "--minutes", "0.001", "--min-cells", "2")
+    code, out, err = run(
+        "differential", "train", *smears, "--labels", drawn / "labels.csv", "--out", saved, *COMPUTE, *tuned
+    )
+    assert (code, err) == (0, "")
+    assert "were called as labelled before" in " ".join(out.split())
+    weights = saved.with_name("probe_encoder.safetensors")
+    count = ("differential", smears[2], "--probe", saved, "--out", tmp_path / "tuned")
+    assert "--weights" in run(*count).err
+    assert run(*count, "--weights", weights).code == 0
+
     # The same probe fills the report of a prediction on the same encoder.
     saved = tmp_path / "a" / "probe.safetensors"
     requested = ("predict", smears[2], "--model", "demo", "--device", "cpu", "--probe", saved, "--out", tmp_path / "c")

@@ -143,6 +143,7 @@ def test_a_table_labels_images_by_as_much_of_their_paths_as_it_takes(make, tmp_p
     )
     (tmp_path / "table.csv").write_text("\n".join(["img_name,Label", *rows]))
     imported = import_label_folder(folder, table=tmp_path / "table.csv")
+    assert {row.by for row in imported.labels.rows} == {"table.csv"}
     assert [(row.patient_id, row.cell, row.label) for row in imported.labels.rows] == [
         ("P1", "a.png", "basophil"),
         ("P1", "b.png", "segmented neutrophil"),

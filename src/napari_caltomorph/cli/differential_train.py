@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.text import Text
 
 from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.cli.console import console, fail, progress_bar, say, say_files, table
 from napari_caltomorph.cli.differential import show_probe
+from napari_caltomorph.cli.interrupts import uninterrupted
 from napari_caltomorph.cli.labels import show_import
 from napari_caltomorph.differential import CellLabels, ProbeOptions, read_labels
 from napari_caltomorph.encoding import EncodeOptions
@@ -19,6 +21,8 @@ from napari_caltomorph.storage import refuse_unwritable
 
 if TYPE_CHECKING:
     from napari_caltomorph.differential import ProbeDescription
+    from napari_caltomorph.differential.fine_tune import Tuned
+    from napari_caltomorph.differential.run import Trained
 
 
 def train(
@@ -28,6 +32,8 @@ def train(
     out: Path,
     labels: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
     types: Path | None = None,
+    fine_tune: bool = False,
+    minutes: Annotated[float, Parameter(validator=Number(gt=0))] = 5,
     compute: Annotated[EncodeOptions, Parameter(name="*")] = EncodeOptions(),  # noqa: B008 (frozen)
     options: Annotated[ProbeOptions, Parameter(name="*")] = ProbeOptions(),  # noqa: B008 (frozen)
 ) -> int:
@@ -43,6 +49,11 @@ def train(
         Tables of labelled cells, for smears whose sub-folders do not name types.
     types
         Table with the columns name and type, which overrules what is known of the names of sub-folders.
+    fine_tune
+        Fine-tune the encoder's last stage on three fifths of the cells; the others choose its weights and train the
+        probe. The weights are written next to the probe, as NAME_encoder.safetensors.
+    minutes
+        How long to fine-tune.
     """
     refuse_unwritable(out.absolute().parent)
     given = read_labels(labels) if labels else CellLabels()
@@ -51,21 +62,55 @@ def train(
     from napari_caltomorph.differential.run import train_on_smears  # torch comes late
 
     with progress_bar() as progress:
-        trained = train_on_smears(found.smears, given, compute, options, types=chosen, progress=progress)
-    trained.probe.save(out)
-    if trained.imported.names:
-        show_import(trained.imported)
-        say()
+        trained = train_on_smears(
+            found.smears,
+            given,
+            compute,
+            options,
+            types=chosen,
+            fine_tune_minutes=minutes if fine_tune else None,
+            progress=progress,
+        )
+    files = _save(trained, out)
+    show_import(trained.imported)
+    say()
     show_probe(trained.probe.description)
     _show_confusion(trained.probe.description)
     for warning in trained.probe.description.warnings:
         say(f"Warning: {warning}.", style="yellow")
-    say_files([out])
+    if trained.tuned is not None and trained.untuned is not None:
+        _show_tuned(trained.tuned, trained.untuned.accuracy, trained.probe.description.accuracy)
+    say_files(files)
     say(RESEARCH_USE)
     failed = [*found.unread, *trained.failed.values()]
     for why in failed:
         fail(why, code=1)
     return 1 if failed else 0
+
+
+def _save(trained: Trained, out: Path) -> list[Path]:
+    """Write the probe and the weights of its encoder where it was fine-tuned, both or none; return the files."""
+    from napari_caltomorph.encoding.fine_tuning import save_weights
+
+    with uninterrupted():
+        files = [out]
+        if trained.tuned is not None:
+            files.append(out.with_name(f"{out.stem}_encoder.safetensors"))
+            save_weights(trained.tuned.weights, files[1])
+        trained.probe.save(out)
+    return files
+
+
+def _show_tuned(tuned: Tuned, before: float, after: float) -> None:
+    whose = "cells of other patients" if tuned.by_patient else "other cells of these patients"
+    say(
+        f"The encoder was fine-tuned on {tuned.cells} cells. Of {whose}, {before:.1%} were called as labelled before, "
+        f"and {after:.1%} are now."
+    )
+    if after <= before:
+        say("Fine-tuning did not help: train without --fine-tune.", style="yellow")
+    else:
+        say("Encode, predict and count with --weights and this file.")
 
 
 def _show_confusion(probe: ProbeDescription) -> None:

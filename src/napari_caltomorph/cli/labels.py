@@ -67,11 +67,12 @@ def import_labels(
 
 def show_import(imported: ImportedLabels) -> None:
     """Write what became of every name, and what else a person must know."""
-    rows = table("name", "type", "cells", "")
-    for one in imported.names:
-        rows.add_row(Text(one.name), one.type or Text("left out", "yellow"), str(one.cells), one.note)
-    console.print(rows)
-    left_out = f"; {imported.left_out} labelled cells left out" if imported.left_out else ""
-    say(f"{len(imported.labels)} cells of {len(imported.labels.counts)} types{left_out}.", style="bold")
+    if imported.names:
+        rows = table("name", "type", "cells", "")
+        for one in imported.names:
+            rows.add_row(Text(one.name), one.type or Text("left out", "yellow"), str(one.cells), one.note)
+        console.print(rows)
+        left_out = f"; {imported.left_out} labelled cells left out" if imported.left_out else ""
+        say(f"{len(imported.labels)} cells of {len(imported.labels.counts)} types{left_out}.", style="bold")
     for note in imported.notes:
         say(f"- {note.rstrip('.')}.")

@@ -17,6 +17,7 @@ from napari_caltomorph.differential.labels import FOLDER, CellLabels
 from napari_caltomorph.errors import counted
 from napari_caltomorph.smear import Smear
 from napari_caltomorph.smear.cell_types import VAGUE, folded, is_untyped, known_type, vague_type
+from napari_caltomorph.smear.read import UNLISTED
 
 _CODE = re.compile(r"[^\W\d_]+(?=_)")
 _SIZES = 64  # Cells of a smear whose sizes are compared
@@ -165,7 +166,7 @@ def _notes(smears: Sequence[Smear], labelled: int) -> Iterator[str]:
     for reason, count in Counter(reason for reason, _ in unused).most_common():
         yield f"{counted(count, 'image')} not used, {reason} (first: {dict(reversed(unused))[reason]})"
     # Names that are in no list are in the account of names.
-    yield from dict.fromkeys(note for one in smears for note in one.notes if not note.startswith("Labels of cells"))
+    yield from dict.fromkeys(note for one in smears for note in one.notes if not note.startswith(UNLISTED))
 
 
 def _sizes(smears: Iterable[Smear]) -> Iterator[str]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from napari_caltomorph.csv_files import write_csv
 from napari_caltomorph.differential.count import Differential
+from napari_caltomorph.differential.fine_tune import Tuned, tune_encoder
 from napari_caltomorph.differential.import_labels import ImportedLabels, import_labels
 from napari_caltomorph.differential.labels import CellLabels
-from napari_caltomorph.differential.probe import BLOOD_CELLS, Probe, ProbeOptions, load_probe
+from napari_caltomorph.differential.probe import BLOOD_CELLS, Probe, ProbeDescription, ProbeOptions, load_probe
 from napari_caltomorph.differential.training import train_probe
 from napari_caltomorph.encoding import EncodeOptions, Features, LoadedEncoder, load_encoder
 from napari_caltomorph.encoding.run import grade_and_encode
@@ -23,6 +24,8 @@ from napari_caltomorph.storage import StrPath, home
 
 TYPE_TABLE = "differential.csv"
 CELL_TABLE = "cell_types.csv"
+
+_SAME_WIDTH = 0.05
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,10 @@ class Trained:
     """A probe of labelled smears."""
 
     probe: Probe
-    imported: ImportedLabels  # What became of the names of sub-folders
+    imported: ImportedLabels  # What became of the names of sub-folders, and what else a person must know
     failed: dict[str, str]  # Patient -> the reason why its cells were not used
+    tuned: Tuned | None = None  # The encoder, where it was fine-tuned
+    untuned: ProbeDescription | None = None  # Of a probe on the encoder as it was, from the same cells
 
 
 def chosen_probe(name: StrPath | None, labels: CellLabels, compute: EncodeOptions) -> Probe | None:
@@ -87,17 +92,38 @@ def train_on_smears(
     options: ProbeOptions | None = None,
     *,
     types: Mapping[str, str] | None = None,
+    fine_tune_minutes: float | None = None,
     progress: OnProgress = ignore,
 ) -> Trained:
     """Encode smears and train a probe on their labelled cells.
 
     `labels` are all labels of the smears that they are of. In other smears, the names of sub-folders are labels, read
-    with `types` as `import_labels` does. Raises as `count_smears` does.
+    with `types` as `import_labels` does. With `fine_tune_minutes`, the encoder is fine-tuned first (`tune_encoder`).
+    Raises as `count_smears` does.
     """
-    graded, encoded, failed = _encode_all(smears, load_encoder(compute), compute, progress)
+    encoder = load_encoder(compute)
+    graded, encoded, failed = _encode_all(smears, encoder, compute, progress)
     imported = import_labels([smear for smear in graded if not labels.of(smear)], types)
-    probe = train_probe(encoded, imported.labels.merged(labels), options, progress=progress)
-    return Trained(probe, imported, failed)
+    imported = replace(imported, notes=(*imported.notes, *_other_scales(smears, compute.field_of_view)))
+    labels = imported.labels.merged(labels)
+    if fine_tune_minutes is None:
+        return Trained(train_probe(encoded, labels, options, progress=progress), imported, failed)
+    tuned = tune_encoder(graded, labels, encoder, compute, fine_tune_minutes, progress=progress)
+    untuned = train_probe(encoded, tuned.held_out, options, progress=progress)
+    again = [encode_smear(smear, tuned.encoder, compute, progress=progress)[1] for smear in graded]
+    probe = train_probe(again, tuned.held_out, options, progress=progress)
+    return Trained(probe, imported, failed, tuned, untuned.description)
+
+
+def _other_scales(smears: Sequence[Smear], stated_um: float | None) -> Iterator[str]:
+    """Say where a stated width is not that of the files."""
+    for smear in smears:
+        width = smear.field_of_view_um
+        if stated_um is not None and width is not None and abs(width / stated_um - 1) > _SAME_WIDTH:
+            yield (
+                f"{smear.patient_id}: its files say that images are {width:.3g} micrometres wide, and {stated_um:g} is "
+                "stated and used"
+            )
 
 
 def _encode_all(
@@ -123,13 +149,19 @@ def _encode_all(
 def probe_encoder(probe: Probe | None, compute: EncodeOptions) -> LoadedEncoder:
     """Load the encoder of a probe, or the one of the options where there is no probe yet.
 
-    Raises `ProbeRefused` where the encoder of the probe is unknown, and the errors of `load_encoder`.
+    Raises `ProbeRefused` where the encoder of the probe is unknown, or has other weights, and the errors of
+    `load_encoder`.
     """
     if probe is None:
         return load_encoder(compute)
     if probe.description.encoder is None:
         raise ProbeRefused("The probe was trained on features of an unknown encoder; train it on smears.")
-    return load_encoder(compute.model_copy(update={"encoder": probe.description.encoder}))
+    encoder = load_encoder(compute.model_copy(update={"encoder": probe.description.encoder}))
+    if probe.description.encoder_weights_sha256 not in (None, encoder.weights_sha256):
+        raise ProbeRefused(
+            f"The probe was trained on other weights of {encoder.encoder.name}; name their file with --weights."
+        )
+    return encoder
 
 
 def encode_smear(

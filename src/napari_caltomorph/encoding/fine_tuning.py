@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -25,9 +26,10 @@ from sklearn.metrics import f1_score
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from napari_caltomorph.encoding.encoders import Encoder, Preprocessing
-from napari_caltomorph.encoding.load import build_module, load_weights
+from napari_caltomorph.encoding.encoders import Encoder
+from napari_caltomorph.encoding.load import read_network
 from napari_caltomorph.encoding.perturbation import perturb
+from napari_caltomorph.encoding.preprocessing import Preprocessing
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear.cell_types import VAGUE
@@ -86,7 +88,6 @@ def fine_tune(
 
     Raises `TrainingRefused` where there are not two types, or nothing is held out. An exception of `progress` ends it.
     """
-    start = time.monotonic()
     torch.manual_seed(0)
     held_out = held_out.where(~np.isin(held_out.labels, list(VAGUE)))
     types = sorted(set(training.labels.tolist()) - VAGUE.keys())
@@ -97,14 +98,15 @@ def fine_tune(
     weight = torch.tensor([counts[label] ** -0.5 for label in training.labels])
     size = how.preprocessing.size
     own = [centre(image, how.share(held_out), size) for image in held_out.images]
-    exams = {"as they are": own, "unlike training": unlike_training(own)}
+    exams = {"as they are": own, "unlike training": unlike_training(own, progress=progress)}
     model = _Trainee(how, len(types))
     average = ModelEmaV3(model, decay=0.998, use_warmup=True)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=how.learning_rate, weight_decay=WEIGHT_DECAY)
-    best, step, evaluated, seconds = -1.0, 0, 0, 60 * how.minutes
+    best, step, evaluated, seconds, start = -1.0, 0, 0, 60 * how.minutes, time.monotonic()
     while (done := (time.monotonic() - start) / seconds) < 1 or step == 0:
-        progress(Progress("Fine-tuning", round(done * seconds), max(round(seconds), 1), "seconds"))
+        now = Progress("Fine-tuning", round(done * seconds), max(round(seconds), 1), "seconds")
+        progress(now)
         for group in optimizer.param_groups:
             group["lr"] = how.learning_rate * min(step / 100 + 0.01, 1) * (0.5 + 0.5 * np.cos(np.pi * min(done, 1)))
         rows = torch.multinomial(weight, min(BATCH, len(weight)))
@@ -120,7 +122,10 @@ def fine_tune(
         if done * EVALUATIONS < evaluated + 1:
             continue
         evaluated = int(done * EVALUATIONS)
-        scores = {name: _macro_f1(average.module, images, held_out.labels, types) for name, images in exams.items()}
+        examine = partial(
+            _macro_f1, average.module, labels=held_out.labels, types=types, on_batch=partial(progress, now)
+        )
+        scores = {name: examine(images=images) for name, images in exams.items()}
         is_best = scores["unlike training"] > best
         best = max(best, scores["unlike training"])
         yield Evaluated(average.module.encoder, done, step, loss.item(), scores, is_best)
@@ -136,10 +141,10 @@ def before_last_stage(module: nn.Module) -> Callable[[str], bool]:
     return lambda name: not name.startswith(last)
 
 
-def save_weights(encoder: nn.Module, file: StrPath) -> None:
-    """Write float16 weights; `OutputRefused` when they cannot be written."""
+def save_weights(weights: dict[str, Tensor], file: StrPath) -> None:
+    """Write weights as safetensors; `OutputRefused` when they cannot be written."""
     with replacing(Path(file)) as part:
-        part.write_bytes(save(half_weights(encoder)))
+        part.write_bytes(save(weights))
 
 
 def half_weights(encoder: nn.Module) -> dict[str, Tensor]:
@@ -162,9 +167,15 @@ def loss_of(scores: Tensor, allowed: Tensor) -> Tensor:
     return -((1 - SMOOTHING) * right + SMOOTHING * log.mean(dim=1)).mean()
 
 
-def unlike_training(images: Sequence[NDArray[np.uint8]], seed: int = 0) -> list[NDArray[np.uint8]]:
+def unlike_training(
+    images: Sequence[NDArray[np.uint8]], seed: int = 0, *, progress: OnProgress = ignore
+) -> list[NDArray[np.uint8]]:
     """Change images strongly in ways that no training has: Lab colours, motion, resolution, vignetting, JPEG."""
-    return [_unlike(image, np.random.default_rng([seed, number])) for number, image in enumerate(images)]
+    changed = []
+    for number, image in enumerate(images):
+        progress(Progress("Changing held-out cells", number, len(images)))
+        changed.append(_unlike(image, np.random.default_rng([seed, number])))
+    return changed
 
 
 def _unlike(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -191,8 +202,7 @@ class _Trainee(nn.Module):
 
     def __init__(self, how: FineTuning, types: int) -> None:
         super().__init__()
-        self.encoder = build_module(how.start)
-        load_weights(self.encoder, how.start, how.weights)
+        self.encoder = read_network(how.start, how.weights).module
         for name, parameter in self.encoder.named_parameters():
             parameter.requires_grad_(not how.is_frozen(name))
         width = int(cast(int, self.encoder.head_hidden_size))
@@ -207,8 +217,16 @@ class _Trainee(nn.Module):
 
 
 @torch.inference_mode()
-def _macro_f1(model: nn.Module, images: list[NDArray[np.uint8]], labels: NDArray[np.str_], types: list[str]) -> float:
+def _macro_f1(
+    model: nn.Module,
+    images: list[NDArray[np.uint8]],
+    labels: NDArray[np.str_],
+    types: list[str],
+    on_batch: Callable[[], None],
+) -> float:
     model.eval()
-    batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-    called = torch.cat([model(some.float() / 255).argmax(dim=1) for some in torch.split(batch, 64)])
-    return float(f1_score(labels, np.array(types)[called.numpy()], average="macro"))
+    called = []
+    for some in torch.split(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), 64):
+        on_batch()
+        called.append(model(some.float() / 255).argmax(dim=1))
+    return float(f1_score(labels, np.array(types)[torch.cat(called).numpy()], average="macro"))

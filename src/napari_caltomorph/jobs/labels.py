@@ -12,6 +12,7 @@ from napari_caltomorph.cohort.column_names import normalised
 from napari_caltomorph.cohort.table_file import read_table
 from napari_caltomorph.diagnosis.prediction_files import refuse_repeated_ids
 from napari_caltomorph.differential.import_labels import ImportedLabels, import_labels
+from napari_caltomorph.differential.labels import FOLDER
 from napari_caltomorph.errors import CohortUnreadable, LabelsUnreadable, LooksLikeCohort, SmearUnreadable, counted
 from napari_caltomorph.progress import OnProgress, ignore
 from napari_caltomorph.smear import Smear, check_smear, read_smear
@@ -38,8 +39,18 @@ class LabelledSmears:
 def open_labelled(places: Sequence[StrPath], types: Collection[str] = ()) -> LabelledSmears:
     """Open folders or archives of labelled cells; one that holds several patients is read patient by patient.
 
-    `types` are names of folders that are types for this user. Raises `SmearUnreadable` where nothing
-    can be read, and `OutputRefused` where two patients have one id.
+    Parameters
+    ----------
+    places : sequence of str or Path
+    types : collection of str
+        Names of folders that are types for this user.
+
+    Raises
+    ------
+    SmearUnreadable
+        Nothing can be read.
+    OutputRefused
+        Two patients have one id.
     """
     smears, unread = list[Smear](), list[str]()
     for place in map(Path, places):
@@ -93,7 +104,7 @@ def import_label_folder(
         raise SmearUnreadable(unread[0])
     matched = None if rows is None else _matched(rows, smears)
     given = None if matched is None else matched.labels
-    imported = import_labels(smears, chosen, given)
+    imported = import_labels(smears, chosen, given, by=FOLDER if table is None else Path(table).name)
     if not imported.names:
         raise LabelsUnreadable(
             f"{place}: no cell has a label; name its folders after cell types, map their names to types with --types, "
@@ -115,7 +126,7 @@ def _pairs(path: Path, first: Sequence[str], second: Sequence[str]) -> list[tupl
         raise LabelsUnreadable(str(error)) from error
     columns = {normalised(str(name)): name for name in rows.columns}
     if not _BOXES.isdisjoint(columns):
-        raise LabelsUnreadable(f"{path} has boxes in whole fields; cut the cells out of the fields first.")
+        raise LabelsUnreadable(f"{path} has boxes in fields; cut the cells out with `caltomorph cut`, and sort them.")
     found = [next((columns[name] for name in names if name in columns), None) for names in (first, second)]
     if None in found:
         names = " nor ".join(map(repr, first if found[0] is None else second))

@@ -25,7 +25,7 @@ class Listing:
     passed_over: list[str] = field(default_factory=list)
     patients: list[str] = field(default_factory=list)  # Folders with images that are not read
     unread: list[str] = field(default_factory=list)  # The same, below folders of cell types, or of slides
-    empty: list[str] = field(default_factory=list)  # Folders of cell types without an image
+    empty: list[str] = field(default_factory=list)  # Folders of types without an image, where `types` are given
     slides: list[str] = field(default_factory=list)
 
     @property
@@ -64,7 +64,8 @@ def list_cells(
         listing.cells += below.cells
         listing.passed_over += below.passed_over
         listing.unread += below.patients + below.unread
-        listing.empty += below.empty if below.cells or below.patients else [sub]
+        if types is not None and not below.cells:
+            listing.empty.append(sub)
     # Masks and old copies next to what may be a patient are none; alone they are read.
     patients = [one for one in listing.patients if not is_no_type(one.rsplit("/", 1)[-1])] or listing.patients
     listing.unread += [one for one in listing.patients if one not in patients]

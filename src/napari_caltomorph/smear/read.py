@@ -32,6 +32,8 @@ _HEADERS = 512
 # Files this much larger than the usual cell are whole fields; they do not set the canvas.
 _CANVAS_LIMIT = 2.0
 
+UNLISTED = "Labels of cells that are in no list of cell types"
+
 _FILE_ENDS = re.compile(rf"(\.ome|\.rgb)?\.({'|'.join(end[1:] for end in sorted(IMAGE_SUFFIXES))}|zip)$", re.IGNORECASE)
 
 _by_numbers = natsort_keygen(alg=ns.PATH | ns.IGNORECASE)
@@ -224,7 +226,7 @@ def _refuse_stacks(path: Path, stacks: dict[str, int], images: int) -> None:
 
 def _notes(listing: Listing, stored: list[StoredCell], stacks: Iterable[str]) -> Iterator[str]:
     if names := unlisted(label for _, label in listing.cells):
-        yield f"Labels of cells that are in no list of cell types: {_enumerated(names)}"
+        yield f"{UNLISTED}: {_enumerated(names)}"
     if listing.empty and listing.cells:
         yield f"Folders of cell types without an image: {_enumerated(listing.empty)}"
     if unread := listing.patients + listing.unread:
