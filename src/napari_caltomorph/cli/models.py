@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from cyclopts import App
 from rich.markdown import Markdown
 from rich.text import Text
 
-from napari_caltomorph.cli.console import console, say, say_line, table
-from napari_caltomorph.diagnosis import add_model, export_model, find_model, installed_models, read_description
+from napari_caltomorph.cli.console import console, progress_bar, say, say_line, table
+from napari_caltomorph.diagnosis import (
+    add_model,
+    download_model,
+    export_model,
+    find_model,
+    installed_models,
+    prepare_for_hub,
+    read_description,
+)
 from napari_caltomorph.diagnosis.model_card import model_card
 from napari_caltomorph.diagnosis.prevalence import percent
 from napari_caltomorph.encoding import find_weights, known_encoders
 from napari_caltomorph.errors import ModelRefused, WeightsMissing
+from napari_caltomorph.hub import Repository, is_address, upload
 
 app = App(
     name="models",
@@ -25,7 +35,13 @@ app = App(
 Install a model that you received; export one without its private part:
 
     caltomorph models add downloads/aml_model --name aml
-    caltomorph models export aml aml_for_friends""",
+    caltomorph models export aml aml_for_friends
+
+The same through the Hugging Face Hub; first a folder to look at, then the upload:
+
+    caltomorph models add hf://OWNER/NAME
+    caltomorph models push aml aml_for_the_hub --license cc-by-4.0
+    caltomorph models push aml hf://OWNER/NAME --license cc-by-4.0""",
 )
 
 
@@ -68,19 +84,50 @@ def show(name: str, /) -> None:
 
 
 @app.command
-def add(folder: Path, /, *, name: str | None = None) -> None:
-    """Check a model folder, and copy it to where it is found by name.
+def add(folder: str, /, *, name: str | None = None) -> None:
+    """Check a model, and copy it to where it is found by name.
 
     Parameters
     ----------
     folder
-        Model folder, with model.json and its members.
+        Model folder, with model.json and its members; or hf://OWNER/NAME[@REVISION] on the Hugging Face Hub.
     name
-        What to call it; otherwise as the folder is called.
+        What to call it; otherwise as the folder or the repository is called.
     """
-    target = add_model(folder, name)
+    if is_address(folder):
+        with progress_bar() as progress:
+            target = download_model(folder, name, progress=progress)
+    else:
+        target = add_model(folder, name)
     say(f"Added {target.name}; use it with `--model {target.name}`.")
     say_line(f"  {target}")
+
+
+@app.command
+def push(name: str, target: str, /, *, license: str, private: bool = False) -> None:
+    """Make a folder that is ready for the Hugging Face Hub, or upload it, without what could identify patients.
+
+    Parameters
+    ----------
+    name
+        Installed model, or a model folder.
+    target
+        New folder; or hf://OWNER/NAME, to upload with the token of `hf auth login` or HF_TOKEN.
+    license
+        The model's licence as the Hub abbreviates it, e.g. cc-by-4.0.
+    private
+        A new repository is visible to you only.
+    """
+    if not is_address(target):
+        say("Ready for the Hub, without the private part:")
+        say_line(f"  {prepare_for_hub(name, target, license)}")
+        return
+    repository = Repository.at(target)
+    with tempfile.TemporaryDirectory() as scratch, progress_bar() as progress:
+        folder = prepare_for_hub(name, Path(scratch) / "model", license)
+        page = upload(folder, repository, private=private, progress=progress)
+    say("Uploaded, without the private part:")
+    say_line(f"  {page}")
 
 
 @app.command

@@ -1,5 +1,5 @@
 from .ensemble import Ensemble
-from .installed import add_model, export_model, find_model, installed_models
+from .installed import add_model, download_model, export_model, find_model, installed_models, prepare_for_hub
 from .model_file import ModelDescription, read_description
 from .options import (
     AGGREGATOR_OPTIONS,
@@ -40,9 +40,11 @@ __all__ = [
     "TransformerOptions",
     "WbcmilOptions",
     "add_model",
+    "download_model",
     "export_model",
     "find_model",
     "installed_models",
+    "prepare_for_hub",
     "read_description",
     "save_predictions",
 ]

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import importlib.resources
+import json
 import os
+import re
 import shutil
+import tempfile
 from pathlib import Path
 
 from napari_caltomorph.diagnosis.domain import DOMAIN_FILE
-from napari_caltomorph.diagnosis.model_card import TRAINING_CURVES
+from napari_caltomorph.diagnosis.model_card import TRAINING_CURVES, hub_metadata, model_card
 from napari_caltomorph.diagnosis.model_file import AGGREGATOR_FILE, read_description
 from napari_caltomorph.diagnosis.prediction_files import folder_name
-from napari_caltomorph.errors import ModelRefused
+from napari_caltomorph.errors import ModelRefused, OutputRefused
+from napari_caltomorph.hub import Repository, downloaded, list_files
+from napari_caltomorph.progress import OnProgress, ignore
 from napari_caltomorph.storage import StrPath, home, replacing_folder
 
 DEMO = "demo"
 
-# A model is complete without its card and the figure in it.
-_OPTIONAL = ("README.md", TRAINING_CURVES)
+ORIGIN = "origin.json"
+"""Where a downloaded model came from: repository, commit, licence, and the checksum of each file."""
+
+# A model is complete without its card, the figure in it, and its origin.
+_OPTIONAL = ("README.md", TRAINING_CURVES, ORIGIN)
+# What is downloaded of a repository; nothing else of it comes here.
+_NAMES = "|".join(map(re.escape, ("model.json", DOMAIN_FILE, AGGREGATOR_FILE, "README.md", TRAINING_CURVES)))
+_OF_A_MODEL = re.compile(rf"{_NAMES}|fold_\d+\.safetensors")
 
 
 def installed_models() -> dict[str, Path]:
@@ -82,6 +93,55 @@ def add_model(folder: StrPath, name: str | None = None) -> Path:
     return target
 
 
+def download_model(address: str, name: str | None = None, *, progress: OnProgress = ignore) -> Path:
+    """Download a model from the Hub, check it, and keep it where it is found by its name.
+
+    Parameters
+    ----------
+    address : str
+        ``hf://OWNER/NAME`` or ``hf://OWNER/NAME@REVISION``.
+    name : str, optional
+        By default that of the repository.
+    progress : callable
+        See `OnProgress`. A download that was stopped is continued by the next call.
+
+    Returns
+    -------
+    Path
+        Its folder.
+
+    Raises
+    ------
+    DownloadRefused
+        The Hub does not give it; the message says what to do.
+    ModelRefused
+        The repository holds no model, or one that cannot be used.
+    OutputRefused
+        There is a model of this name, or the models folder cannot be written.
+    """
+    repository = Repository.at(address)
+    name = repository.name.rpartition("/")[2] if name is None else name
+    if place_for(name).exists():
+        raise OutputRefused(
+            f"There is a model {name} already; choose another with --name, or remove {place_for(name)}."
+        )
+    listing = list_files(repository, progress=progress)
+    files = [file for file in listing.files if _OF_A_MODEL.fullmatch(file.name)]
+    if "model.json" not in [file.name for file in files]:
+        held = ", ".join(file.name for file in listing.files[:4]) or "nothing"
+        raise ModelRefused(f"{repository.page} holds no model of ours: there is no model.json, but {held}.")
+    with downloaded(listing, files, progress=progress) as paths, tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / name
+        folder.mkdir()
+        for file, path in paths.items():
+            shutil.copyfile(path, folder / file)
+        (folder / ORIGIN).write_text(json.dumps(listing.origin(files), indent=1), "utf-8")
+        try:
+            return add_model(folder, name)
+        except ModelRefused as error:  # nothing is at that path afterwards
+            raise ModelRefused(str(error).replace(str(folder), address)) from error
+
+
 def export_model(name: StrPath, target: StrPath) -> Path:
     """Copy a model without `private/`, which could identify its patients.
 
@@ -107,6 +167,43 @@ def export_model(name: StrPath, target: StrPath) -> Path:
     folder, target = find_model(name), Path(target)
     with replacing_folder(target) as part:
         _copy_public(folder, part)
+    return target
+
+
+def prepare_for_hub(name: StrPath, target: StrPath, licence: str) -> Path:
+    """Make a folder that is ready for the Hub: an exported model whose card begins with the Hub's metadata.
+
+    Parameters
+    ----------
+    name : str or Path
+        Of an installed model, or a model folder.
+    target : str or Path
+        New folder.
+    licence : str
+        As the Hub abbreviates it, e.g. ``cc-by-4.0``.
+
+    Returns
+    -------
+    Path
+        The new folder.
+
+    Raises
+    ------
+    ModelRefused
+        There is no such model, a file of it is missing, or this is no abbreviation of a licence.
+    OutputRefused
+        The folder exists, or cannot be written.
+    """
+    if not re.fullmatch("[a-z0-9][a-z0-9.-]+", licence):
+        raise ModelRefused(
+            f"{licence!r} is no licence as the Hub abbreviates it; give for example cc-by-4.0 or apache-2.0."
+        )
+    folder, target = find_model(name), Path(target)
+    description = read_description(folder)
+    with replacing_folder(target) as part:
+        _copy_public(folder, part)
+        (part / ORIGIN).unlink(missing_ok=True)  # where the copy here came from is no fact of the new one
+        (part / "README.md").write_text(hub_metadata(description, licence) + model_card(description), "utf-8")
     return target
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import yaml
+
 from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.diagnosis.domain import FALSE_WARNING_RATE
 from napari_caltomorph.diagnosis.hemoglobin_error import ErrorBand, band_name, own_fold_patients
@@ -68,6 +70,17 @@ def model_card(model: ModelDescription) -> str:
   The response to a cell alone is not a probability that the cell is a blast.
 - A smear from another scanner, stain or laboratory may be predicted wrongly without a warning.
 """
+
+
+def hub_metadata(model: ModelDescription, licence: str) -> str:
+    """Return the head of a card on the Hugging Face Hub: what its search and its pages show."""
+    tags = ["caltomorph", "hematology", "blood-smear", "multiple-instance-learning", "research-use-only"]
+    if model.encoder.name is not None:
+        tags.append(model.encoder.name)
+    if model.synthetic:
+        tags.append("synthetic")
+    fields = {"license": licence, "library_name": "napari-caltomorph", "tags": tags}
+    return f"---\n{yaml.safe_dump(fields, sort_keys=False)}---\n\n"
 
 
 _SYNTHETIC = """
