@@ -1,6 +1,6 @@
-from .cut import CutCells, CutField, CutOptions, cut_cells
-from .find import FindOptions, FoundCell, FoundCells, find_cells
-from .images import FieldImage, array_field, open_field
+from .cut import CutCells, CutField, CutOptions, crop, cut_cells, cut_found, is_whole
+from .find import FindOptions, FoundCell, FoundCells, FoundFields, find_cells, find_in_fields
+from .images import FieldImage, array_field, open_field, open_fields
 from .scale import Scale, scale_of_fields
 
 __all__ = [
@@ -11,10 +11,16 @@ __all__ = [
     "FindOptions",
     "FoundCell",
     "FoundCells",
+    "FoundFields",
     "Scale",
     "array_field",
+    "crop",
     "cut_cells",
+    "cut_found",
     "find_cells",
+    "find_in_fields",
+    "is_whole",
     "open_field",
+    "open_fields",
     "scale_of_fields",
 ]

@@ -6,11 +6,12 @@ cell is cut out only where its whole square is in the field: no pixel is made up
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,13 @@ from PIL import Image
 from pydantic import Field
 
 from napari_caltomorph.errors import FieldUnreadable, NoCellsFound, OutputRefused, counted
-from napari_caltomorph.fields.find import FindOptions, FoundCell, FoundCells, find_cells
-from napari_caltomorph.fields.images import FieldImage, is_field, open_field
+from napari_caltomorph.fields.find import FindOptions, FoundCell, FoundCells, FoundFields, find_cells
+from napari_caltomorph.fields.images import FieldImage, open_fields
 from napari_caltomorph.fields.overlaps import SeenCells
 from napari_caltomorph.fields.overview import draw_overview
 from napari_caltomorph.fields.scale import Scale, scale_of_fields
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import Smear, read_smear
-from napari_caltomorph.smear.entries import sorted_out
-from napari_caltomorph.smear.read import natural
 from napari_caltomorph.storage import StrPath, only_run, replacing
 
 CELL_PX = 144
@@ -71,6 +70,11 @@ class CutCells:
     @property
     def count(self) -> int:
         return sum(len(field.cells) for field in self.fields)
+
+    def place_of(self, cell: str) -> tuple[str, float, float] | None:
+        """Return where a cell's image was cut out: its field, x and y in pixels; None for another smear's cell."""
+        rows = (row for field in self.fields for row in field.cells)
+        return next(((row["field"], row["x_px"], row["y_px"]) for row in rows if row["cell"] == cell), None)
 
     @property
     def smear(self) -> Smear:
@@ -125,12 +129,74 @@ def cut_cells(
     OutputRefused
         The folder contains something else, or cannot be written.
     """
-    out = Path(out)
-    paths = [fields] if isinstance(fields, str | os.PathLike) else fields
-    images, problems = _open(_field_files(map(Path, paths)), progress)
+    images, problems = open_fields(fields, progress=progress)
     scales = scale_of_fields(images, options, progress=progress)
+
+    def search(image: FieldImage, scale: Scale) -> FoundCells:
+        return find_cells(image, options, scale=scale, progress=progress)
+
+    todo = [_ToCut(image, scale, partial(search, image, scale)) for image, scale in zip(images, scales, strict=True)]
+    return _cut(todo, problems, Path(out), options, progress)
+
+
+def cut_found(found: FoundFields, out: StrPath, options: CutOptions, *, progress: OnProgress = ignore) -> CutCells:
+    """Cut out the cells of fields as they were found, and corrected by a person; as `cut_cells` otherwise."""
+    todo = [
+        _ToCut(
+            image,
+            one.scale,
+            partial(lambda same: same, one),
+            corrected=hashlib.sha256(repr(one.cells).encode()).hexdigest(),
+        )
+        for image, one in zip(found.images, found.found, strict=True)
+    ]
+    return _cut(todo, list(found.problems), Path(out), options, progress)
+
+
+@dataclass(frozen=True)
+class _ToCut:
+    """A field, and what finds its cells."""
+
+    image: FieldImage
+    scale: Scale
+    find: Callable[[], FoundCells]
+    corrected: str = ""  # Digest of its cells, where they are known already
+
+    @property
+    def key(self) -> str:
+        """What the field is cut from: another file, another scale, or other cells are cut again."""
+        status = self.image.path.stat() if self.image.path else None
+        version = f"{status.st_size} {status.st_mtime_ns}" if status else ""
+        return f"{self.image.name} {self.image.path} {version} {self.scale.pixel_size_um:.9g} {self.corrected}"
+
+
+def _cut(todo: Sequence[_ToCut], problems: list[str], out: Path, options: CutOptions, progress: OnProgress) -> CutCells:
     with only_run(out, ".cut.lock", "another folder"):
-        done = _cut_fields(images, scales, options, out, problems, progress)
+        record = _earlier(out, options)
+        for key in record.keys() - {one.key for one in todo}:
+            _remove(out, record.pop(key))
+        done: list[CutField] = []
+        seen = SeenCells()
+        written = 0.0
+        try:
+            for number, one in enumerate(todo):
+                progress(Progress("Cutting cells", number, len(todo), "fields"))
+                if time.monotonic() > written + _SECONDS_BETWEEN_RECORDS:
+                    _write_record(out, options, record)
+                    written = time.monotonic()
+                cut = record.get(one.key)
+                if cut is not None and all((out / row["cell"]).exists() for row in cut.cells):
+                    seen.add(cut.field, [_read_cell(out / row["cell"]) for row in cut.cells])
+                else:
+                    try:
+                        cut = _cut_field(one.image, one.find(), options, out, seen, progress)
+                    except FieldUnreadable as error:
+                        problems.append(str(error))
+                        continue
+                record[one.key] = cut
+                done.append(cut)
+        finally:
+            _write_record(out, options, record)
         if not done:
             raise FieldUnreadable(problems[0])
         _write_table(out, done)
@@ -140,89 +206,15 @@ def cut_cells(
     return result
 
 
-def _cut_fields(
-    images: Sequence[FieldImage],
-    scales: Sequence[Scale],
-    options: CutOptions,
-    out: Path,
-    problems: list[str],
-    progress: OnProgress,
-) -> list[CutField]:
-    """Cut those fields that an earlier run has not; add the reasons of those that cannot be searched to `problems`."""
-    keys = [_key(image, scale) for image, scale in zip(images, scales, strict=True)]
-    record = _earlier(out, options)
-    for key in record.keys() - set(keys):
-        _remove(out, record.pop(key))
-    done, seen, written = [], SeenCells(), 0.0
-    try:
-        for number, (image, scale, key) in enumerate(zip(images, scales, keys, strict=True)):
-            progress(Progress("Cutting cells", number, len(images), "fields"))
-            if time.monotonic() > written + _SECONDS_BETWEEN_RECORDS:
-                _write_record(out, options, record)
-                written = time.monotonic()
-            cut = record.get(key)
-            if cut is not None and all((out / row["cell"]).exists() for row in cut.cells):
-                seen.add(cut.field, [_read_cell(out / row["cell"]) for row in cut.cells])
-            else:
-                try:
-                    cut = _cut_field(image, scale, options, out, seen, progress)
-                except FieldUnreadable as error:
-                    problems.append(str(error))
-                    continue
-            record[key] = cut
-            done.append(cut)
-    finally:
-        _write_record(out, options, record)
-    return done
-
-
-def _field_files(paths: Iterable[Path]) -> list[Path]:
-    """Return the image files that are meant, in natural order within each folder."""
-    found: list[Path] = []
-    for path in paths:
-        if not path.exists():
-            raise FieldUnreadable(f"{path} does not exist; check the path.")
-        if not path.is_dir():
-            found.append(path)
-            continue
-        entries = sorted_out([one.name for one in path.iterdir() if one.is_file()], [])
-        inside = [path / name for name in entries.files if is_field(name)]
-        if not inside:
-            raise FieldUnreadable(f"{path}: no images in it; name the folder that directly contains the fields.")
-        found += sorted(inside, key=lambda one: natural(one.name))
-    return list(dict.fromkeys(found))
-
-
-def _open(paths: Sequence[Path], progress: OnProgress) -> tuple[list[FieldImage], list[str]]:
-    """Open what can be opened, under names whose stems differ; return the reasons of the others."""
-    images: list[FieldImage] = []
-    problems: list[str] = []
-    stems: set[str] = set()
-    for number, path in enumerate(paths):
-        progress(Progress("Opening", number, len(paths), "fields"))
-        try:
-            image = open_field(path)
-        except FieldUnreadable as error:
-            problems.append(str(error))
-            continue
-        names = (image.name, f"{path.parent.name}/{image.name}", f"{number + 1}/{image.name}")
-        name = next(one for one in names if _stem(one) not in stems)
-        stems.add(_stem(name))
-        images.append(replace(image, name=name))
-    if not images:
-        raise FieldUnreadable(problems[0])
-    return images, problems
-
-
 def _cut_field(
-    image: FieldImage, scale: Scale, options: CutOptions, out: Path, seen: SeenCells, progress: OnProgress
+    image: FieldImage, found: FoundCells, options: CutOptions, out: Path, seen: SeenCells, progress: OnProgress
 ) -> CutField:
-    found = find_cells(image, options, scale=scale, progress=progress)
+    scale = found.scale
     side = options.width_um / scale.pixel_size_um
-    whole = [cell for cell in found.cells if _is_whole(cell, found, side)]
+    whole = [cell for cell in found.cells if is_whole(cell, found, side)]
     crops = [crop(image, cell, side) for cell in whole]
     is_new = seen.add(image.name, crops)
-    stem = _stem(image.name)
+    stem = image.stem
     rows: list[dict[str, Any]] = []
     for cell, pixels, is_kept in zip(whole, crops, is_new, strict=True):
         if is_kept:
@@ -238,12 +230,8 @@ def _cut_field(
     )
 
 
-def _stem(name: str) -> str:
-    """Return what the files of a field begin with."""
-    return name.replace("/", "_").rsplit(".", 1)[0]
-
-
-def _is_whole(cell: FoundCell, found: FoundCells, side: float) -> bool:
+def is_whole(cell: FoundCell, found: FoundCells, side: float) -> bool:
+    """Whether a cell and the square that is cut out, `side` pixels wide, are all in the field; others are left out."""
     half = side / 2
     return (
         half <= cell.x_px <= found.width_px - half and half <= cell.y_px <= found.height_px - half and not cell.is_cut
@@ -282,13 +270,6 @@ def _read_cell(path: Path) -> NDArray[np.uint8]:
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError) as error:
         raise OutputRefused(f"{path} is damaged; remove it, and run this again.") from error
-
-
-def _key(image: FieldImage, scale: Scale) -> str:
-    """Return what a field was cut from: another file, or another scale, is cut again."""
-    status = image.path.stat() if image.path else None
-    version = f"{status.st_size} {status.st_mtime_ns}" if status else ""
-    return f"{image.name} {image.path} {version} {scale.pixel_size_um:.9g}"
 
 
 def _earlier(out: Path, options: CutOptions) -> dict[str, CutField]:

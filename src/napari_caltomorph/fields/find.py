@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -79,6 +79,15 @@ class FoundCells:
 
     def __len__(self) -> int:
         return len(self.cells)
+
+
+@dataclass(frozen=True)
+class FoundFields:
+    """What was found in the fields of one patient, a `FoundCells` for each image."""
+
+    images: tuple[FieldImage, ...]
+    found: tuple[FoundCells, ...]
+    problems: tuple[str, ...] = ()  # Fields that could not be searched, and why
 
 
 @dataclass(frozen=True)
@@ -191,6 +200,31 @@ def find_cells(
         cells=tuple(cell for cell in found if cell.confidence >= options.min_confidence),
         rejected=tuple(cell for cell in found if cell.confidence < options.min_confidence),
     )
+
+
+def find_in_fields(
+    images: Sequence[FieldImage],
+    options: FindOptions = FindOptions(),  # noqa: B008 (frozen)
+    *,
+    problems: Sequence[str] = (),
+    progress: OnProgress = ignore,
+) -> FoundFields:
+    """Find the white cells of all fields of one patient; `problems` are those of fields that could not be opened.
+
+    Raises `ScaleUnknown` as `find_cells`, and `FieldUnreadable` where none can be searched.
+    """
+    found, left_out = {}, list(problems)
+    for number, (image, scale) in enumerate(
+        zip(images, scale_of_fields(images, options, progress=progress), strict=True)
+    ):
+        progress(Progress("Finding cells", number, len(images), "fields"))
+        try:
+            found[image] = find_cells(image, options, scale=scale, progress=progress)
+        except FieldUnreadable as error:
+            left_out.append(str(error))
+    if not found:
+        raise FieldUnreadable(left_out[0])
+    return FoundFields(tuple(found), tuple(found.values()), tuple(left_out))
 
 
 Window = tuple[int, int, int, int]

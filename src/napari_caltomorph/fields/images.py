@@ -7,9 +7,10 @@ memory does not grow with a slide scan.
 from __future__ import annotations
 
 import math
+import os
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,12 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_caltomorph.errors import CellUnreadable, FieldUnreadable
+from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.smear.entries import sorted_out
 from napari_caltomorph.smear.images import IMAGE_KINDS, explaining, is_image, read_cells, read_picture
 from napari_caltomorph.smear.pixel_size import pixel_size_um
 from napari_caltomorph.smear.pixels import LARGE, StoredCell, used_bits
+from napari_caltomorph.smear.read import natural
 from napari_caltomorph.smear.tiff import TIFF_STARTS
 from napari_caltomorph.smear.tiff_page import alpha_of, bits_of
 from napari_caltomorph.storage import StrPath
@@ -46,6 +50,11 @@ class FieldImage:
     read: Read  # Top, left, bottom and right -> (H, W, 3) uint8 RGB
     pixel_size_um: float | None = None  # Micrometres, where its file says so
     path: Path | None = None
+
+    @property
+    def stem(self) -> str:
+        """What the files of its cells begin with."""
+        return self.name.replace("/", "_").rsplit(".", 1)[0]
 
     @property
     def centre(self) -> NDArray[np.uint8]:
@@ -108,6 +117,51 @@ def open_field(path: StrPath) -> FieldImage:
     if min(height, width) < 16:
         raise FieldUnreadable(f"{path}: {width} x {height} pixels are no field.")
     return FieldImage(path.name, height, width, _Whole(path, is_tiff), size_um, path)
+
+
+def open_fields(
+    places: StrPath | Sequence[StrPath], *, progress: OnProgress = ignore
+) -> tuple[list[FieldImage], list[str]]:
+    """Open the fields that paths and folders mean, under names whose stems differ; return the reasons of the others.
+
+    Raises `FieldUnreadable` where none can be opened.
+    """
+    paths = [Path(places)] if isinstance(places, str | os.PathLike) else [Path(one) for one in places]
+    images: list[FieldImage] = []
+    problems: list[str] = []
+    stems: set[str] = set()
+    files = _field_files(paths)
+    for number, path in enumerate(files):
+        progress(Progress("Opening", number, len(files), "fields"))
+        try:
+            image = open_field(path)
+        except FieldUnreadable as error:
+            problems.append(str(error))
+            continue
+        names = (image.name, f"{path.parent.name}/{image.name}", f"{number + 1}/{image.name}")
+        image = next(one for name in names if (one := replace(image, name=name)).stem not in stems)
+        stems.add(image.stem)
+        images.append(image)
+    if not images:
+        raise FieldUnreadable(problems[0])
+    return images, problems
+
+
+def _field_files(paths: Iterable[Path]) -> list[Path]:
+    """Return the image files that are meant, in natural order within each folder."""
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise FieldUnreadable(f"{path} does not exist; check the path.")
+        if not path.is_dir():
+            found.append(path)
+            continue
+        entries = sorted_out([one.name for one in path.iterdir() if one.is_file()], [])
+        inside = [path / name for name in entries.files if is_field(name)]
+        if not inside:
+            raise FieldUnreadable(f"{path}: no images in it; name the folder that directly contains the fields.")
+        found += sorted(inside, key=lambda one: natural(one.name))
+    return list(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)
