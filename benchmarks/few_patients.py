@@ -34,6 +34,7 @@ from speed import machine
 
 from napari_caltomorph.cohort import CohortOptions, read_cohort
 from napari_caltomorph.diagnosis.inference import softmax
+from napari_caltomorph.diagnosis.member import Member
 from napari_caltomorph.statistics.interval import TAILS
 from napari_caltomorph.training import TrainOptions
 from napari_caltomorph.training.bags import LabelledBags, load_bags
@@ -58,14 +59,18 @@ def logistic(bags: LabelledBags, learn: Rows, own: Rows) -> NDArray[np.float64]:
     return np.asarray(model.fit(means[learn], bags.classes[learn]).predict_proba(means[own])[:, 1])
 
 
-def member(options: TrainOptions, bags: LabelledBags, learn: Rows, own: Rows) -> NDArray[np.float64]:
+def trained(options: TrainOptions, bags: LabelledBags, learn: Rows, own: Rows) -> Member:
     """Train a member as `train` does where patients are too few to stop on."""
     split = MemberSplit(0, learn, np.array([], dtype=np.intp), own)
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint = FoldCheckpoint(Path(scratch), split.fold)
         fit_member(bags, split, options, checkpoint)
-        trained = trained_member(bags, split, options, checkpoint)
-    return np.asarray(softmax(predict_bags(trained.member, bags, own, options).logits)[:, 1])
+        return trained_member(bags, split, options, checkpoint).member
+
+
+def member(options: TrainOptions, bags: LabelledBags, learn: Rows, own: Rows) -> NDArray[np.float64]:
+    outputs = predict_bags(trained(options, bags, learn, own), bags, own, options)
+    return np.asarray(softmax(outputs.logits)[:, 1])
 
 
 @dataclass(frozen=True)

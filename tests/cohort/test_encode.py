@@ -218,6 +218,14 @@ def test_two_precisions_are_not_mixed(images, tmp_path):
         encode_cohort(cohort_of(images, 2), tmp_path / "f", OPTIONS.model_copy(update={"precision": "bf16"}))
 
 
+def test_a_run_with_views_resumes_and_is_not_mixed_with_one_without(images, tmp_path):
+    cohort, options = cohort_of(images, 2), OPTIONS.model_copy(update={"views": 1})
+    assert encode_cohort(cohort, tmp_path / "f", options).made_with.views.startswith("1 of")
+    assert encode_cohort(cohort, tmp_path / "f", options).skipped == len(cohort)
+    with pytest.raises(FeaturesRefused, match="views 1 of"):
+        encode_cohort(cohort, tmp_path / "f", OPTIONS)
+
+
 def test_progress_counts_the_cells_that_are_left(images, tmp_path):
     seen = []
     encode_cohort(cohort_of(images, 2), tmp_path / "f", OPTIONS)

@@ -13,7 +13,10 @@ import pytest
 from scipy.stats import mannwhitneyu
 
 from napari_caltomorph.diagnosis import Ensemble, Prediction, PredictOptions, Predictor, find_model
-from napari_caltomorph.errors import ModelRefused, WeightsRefused
+from napari_caltomorph.encoding import EncodeOptions, encode, load_encoder
+from napari_caltomorph.encoding.options import Preparation
+from napari_caltomorph.encoding.perturbation import STAIN_VIEWS
+from napari_caltomorph.errors import FeaturesRefused, ModelRefused, WeightsRefused
 from napari_caltomorph.progress import Cancelled
 from napari_caltomorph.smear import check_smear, read_smear
 from napari_caltomorph.storage import file_sha256, home
@@ -202,6 +205,45 @@ def test_model_on_other_preprocessing_is_refused_before_anything_is_encoded(tmp_
     Ensemble(demo.description.model_copy(update={"encoder": encoder}), demo.members).save(tmp_path / "m")
     with pytest.raises(ModelRefused, match="trained on cells prepared by center crop"):
         _ = Predictor(CPU.model_copy(update={"model": str(tmp_path / "m")})).encoder
+
+
+def test_a_model_trained_on_views_averages_them_and_records_it(tmp_path, monkeypatch):
+    demo = Ensemble.load(find_model("demo"))
+    for name, views in {"plain": None, "viewed": f"2 of {STAIN_VIEWS}", "older": "2 of others"}.items():
+        encoder = demo.description.encoder.model_copy(update={"views": views})
+        Ensemble(demo.description.model_copy(update={"encoder": encoder}), demo.members).save(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    smear = check_smear(synthetic_smear(synthesize_patient("cml", cells=6, seed=1)))
+    as_it_is = Predictor(CPU.model_copy(update={"model": "viewed"}))
+    averaging = Predictor(as_it_is.options.model_copy(update={"average_views": True}))
+    _, plain = as_it_is.predict(smear)
+    _, averaged = averaging.predict(smear)
+    assert plain.averaged_views is None
+    assert averaged.averaged_views == f"2 of {STAIN_VIEWS}"
+    assert (plain.member_probabilities != averaged.member_probabilities).any()
+    assert (plain.attention == averaged.attention).all()
+    features = Predictor.of(averaged, as_it_is.options).features_of(averaged)
+    assert (averaging.ensemble.predict(features).member_probabilities == averaged.member_probabilities).all()
+    assert as_it_is.features_of(plain).views is None
+    for name, reason in {"plain": "--average-views", "older": "2 of others"}.items():
+        with pytest.raises(ModelRefused, match=reason):
+            _ = Predictor(averaging.options.model_copy(update={"model": name})).encoder
+
+
+def test_a_crop_is_sealed_into_the_model(tmp_path):
+    demo = Ensemble.load(find_model("demo"))
+    options = EncodeOptions(encoder="demo-vit", device="cpu", precision="float32")
+    cropped = load_encoder(options, Preparation(crop_um=20))
+    encoder = demo.description.encoder.model_copy(update={"preprocessing": str(cropped.preprocessing)})
+    Ensemble(demo.description.model_copy(update={"encoder": encoder}), demo.members).save(tmp_path / "m")
+    predictor = Predictor(CPU.model_copy(update={"model": str(tmp_path / "m")}))
+    assert predictor.encoder.preprocessing == cropped.preprocessing
+    smear = check_smear(synthetic_smear(synthesize_patient("cml", cells=6, seed=1)))
+    _, prediction = predictor.predict(smear)
+    expected = encode(smear, encoder=cropped).values
+    np.testing.assert_array_equal(predictor.features_of(prediction).values, expected)
+    with pytest.raises(FeaturesRefused, match="preprocessing"):
+        demo.predict(predictor.features_of(prediction))
 
 
 def test_unknown_model_is_refused_at_once():

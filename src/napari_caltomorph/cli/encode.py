@@ -93,4 +93,6 @@ def _show(summary: EncodeSummary) -> None:
     say(f"Encoder {with_what.encoder}, {with_what.precision}, on {with_what.device}.")
     for assumed, patients in summary.assumed.items():
         say(f"{assumed} ({counted(patients, 'patient')}).", style="yellow")
+    if with_what.views is not None:
+        say(f"Views of each cell: {with_what.views}; `caltomorph train` draws one a cell and epoch.")
     say_files([summary.folder / "<patient_id>.h5", summary.folder / "run.json"])

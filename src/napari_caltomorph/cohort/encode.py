@@ -101,7 +101,7 @@ def encode_cohort(
         cohort = replace(cohort, table=cohort.table.assign(path=None))
     with locked(folder), open_workers(options, progress) as workers:
         made = workers.made_with
-        refuse_other_features(folder, made.encoder, made.weights_sha256, made.precision)
+        refuse_other_features(folder, made)
         journal = Journal(folder)
         everyone = list(_list_patients(cohort, folder, progress=progress))
         patients = [p for p in everyone if not is_unchanged(p, journal.record_of(p.patient_id), folder, made)]

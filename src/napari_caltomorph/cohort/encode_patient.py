@@ -60,6 +60,7 @@ def made_with(encoder: LoadedEncoder) -> MadeWith:
         device=device,
         library_versions=versions,
         field_of_view_um=encoder.field_of_view_um,
+        views=encoder.views_in_words,
     )
 
 
@@ -139,7 +140,7 @@ def _has_news(path: Path, made: MadeWith, smear: Smear) -> bool:
 def _load(path: Path, fingerprint: str | None, made: MadeWith) -> Features | None:
     """Return the features in a file; None where it is missing, damaged, or of other cells, encoder or rules."""
     try:
-        features = Features.load(path)
+        features = Features.load(path, views=True)
     except FeaturesRefused:
         return None
     origin = features.origin

@@ -25,7 +25,6 @@ from napari_caltomorph.cohort.feature_folder import MadeWith, PatientRecord
 from napari_caltomorph.cohort.options import EncodeCohortOptions
 from napari_caltomorph.dask_workers import dask_client, device_of
 from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder
-from napari_caltomorph.encoding.options import EncodeOptions
 from napari_caltomorph.encoding.stream import encode_smears
 from napari_caltomorph.errors import ClusterMissing, WeightsRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
@@ -79,7 +78,7 @@ def open_workers(options: EncodeCohortOptions, progress: OnProgress) -> Generato
     """
     if options.scheduler is None:
         progress(Progress("Loading the encoder", 0, 1, "encoders"))
-        yield _ThisProcess(load_encoder(options), options.batch_size, options.workers)
+        yield _ThisProcess(load_encoder(options, options), options.batch_size, options.workers)
         return
     with dask_client(options.scheduler) as client:
         yield _Cluster(client, options, progress)
@@ -117,15 +116,14 @@ class _Cluster:
 
     def __init__(self, client: Any, options: EncodeCohortOptions, progress: OnProgress) -> None:
         self._client = client
-        request = EncodeOptions(**options.model_dump(include=set(EncodeOptions.model_fields)))
         waiting = Progress("Waiting for the first worker", 0, 1, "workers")
-        future = client.submit(_describe, request, pure=False)
+        future = client.submit(_describe, options, pure=False)
         while not future.done():
             progress(waiting)
             time.sleep(POLL_SECONDS)
         self.made_with: MadeWith = future.result()
         # "auto" may mean something else on another worker; features of one folder have one precision.
-        self._options = request.model_copy(update={"precision": self.made_with.precision})
+        self._options = options.model_copy(update={"precision": self.made_with.precision})
 
     def encode(
         self, patients: list[PatientToEncode], folder: Path, progress: ImageProgress, open_smear: OpenSmear | None
@@ -170,12 +168,17 @@ class _Cluster:
         return record
 
 
-def _describe(options: EncodeOptions) -> MadeWith:
+def _describe(options: EncodeCohortOptions) -> MadeWith:
     return made_with(_encoder(options))
 
 
 def _encode_on_worker(
-    patient: PatientToEncode, *, folder: Path, options: EncodeOptions, need: MadeWith, open_smear: OpenSmear | None
+    patient: PatientToEncode,
+    *,
+    folder: Path,
+    options: EncodeCohortOptions,
+    need: MadeWith,
+    open_smear: OpenSmear | None,
 ) -> PatientRecord:
     encoder = _encoder(options)
     if not need.is_of(made_with(encoder)):
@@ -188,12 +191,12 @@ def _encode_on_worker(
     return record
 
 
-def _encoder(options: EncodeOptions) -> LoadedEncoder:
+def _encoder(options: EncodeCohortOptions) -> LoadedEncoder:
     from distributed import get_worker
 
     return _load(options.model_copy(update={"device": device_of(get_worker().name, options.device)}))
 
 
 @cache
-def _load(options: EncodeOptions) -> LoadedEncoder:
-    return load_encoder(options)
+def _load(options: EncodeCohortOptions) -> LoadedEncoder:
+    return load_encoder(options, options)

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from napari_caltomorph.cohort.cohort import Cohort
 from napari_caltomorph.diagnosis.prediction_files import folder_name
-from napari_caltomorph.encoding.h5_process import FeatureOrigin
+from napari_caltomorph.encoding.h5_process import MADE_ALIKE, FeatureOrigin
 from napari_caltomorph.encoding.h5_reader import SUFFIXES, read_bag
 from napari_caltomorph.errors import FeaturesRefused
 from napari_caltomorph.reading import read_document
@@ -53,20 +53,25 @@ def feature_files(cohort: Cohort, folder: StrPath | None) -> dict[str, tuple[Pat
     return files
 
 
-def refuse_other_features(folder: Path, encoder: str, weights_sha256: str, precision: str) -> None:
+def refuse_other_features(folder: Path, made: MadeWith) -> None:
     """Raise `FeaturesRefused` for a folder with features that must not be mixed with these; the message names both."""
-    mine = (encoder, weights_sha256, precision)
     for path in folder.glob("*.h5"):
         try:
             origin = read_bag(path, description_only=True).origin
         except FeaturesRefused:
             continue  # damaged: encoded again, if it is one of the cohort's patients
-        theirs = tuple(name or "unknown" for name in (origin.encoder, origin.weights_sha256, origin.precision))
-        if theirs != mine:
-            both = " and ".join(f"{name} (weights {weights[:12]}, {kind})" for name, weights, kind in (theirs, mine))
+        if any(getattr(origin, name) != getattr(made, name) for name in MADE_ALIKE):
+            both = f"{_in_words(origin)} and {_in_words(made)}"
             raise FeaturesRefused(
                 f"{folder} would mix features of {both}: {path.name} is of the first. Choose another feature folder."
             )
+
+
+def _in_words(made: FeatureOrigin | MadeWith) -> str:
+    names = (made.encoder, (made.weights_sha256 or "unknown")[:12], made.precision, made.preprocessing)
+    encoder, weights, precision, preprocessing = (name or "unknown" for name in names)
+    views = f", views {made.views}" if made.views else ""
+    return f"{encoder} (weights {weights}, {precision}, {preprocessing}{views})"
 
 
 def locked(folder: Path) -> AbstractContextManager[bool]:
@@ -87,11 +92,11 @@ class MadeWith(BaseModel, frozen=True, extra="forbid"):
     device: str
     library_versions: dict[str, str]
     field_of_view_um: float | None = None  # Width of a cell's image as the user states it
+    views: str | None = None
 
     def is_of(self, origin: FeatureOrigin | MadeWith) -> bool:
         """Whether features of that origin can be in one folder with these."""
-        shared = ("encoder", "weights_sha256", "preprocessing", "precision")
-        if not all(getattr(self, name) == getattr(origin, name) for name in shared):
+        if not all(getattr(self, name) == getattr(origin, name) for name in MADE_ALIKE):
             return False
         stated, found = self.field_of_view_um, origin.field_of_view_um
         return stated is None or (found is not None and math.isclose(stated, found))

@@ -172,10 +172,10 @@ def _header(path: Path, waiting: Callable[[], object]) -> _Header | str:
         bag = read_bag(path, description_only=True, waiting=waiting)
     except FeaturesRefused as error:
         return str(error)
-    shape = bag.shape[1:] if len(bag.shape) == 3 and bag.shape[0] == 1 else bag.shape
-    if len(shape) != 2 or 0 in shape:
+    shape = bag.of_cells
+    if not (len(shape) == 2 or (len(shape) == 3 and bag.origin.views is not None)) or 0 in shape:
         return f"{path}: shape {bag.shape} is no bag of cells"
     encoder = bag.origin.encoder or "not named"
     if weights := bag.origin.weights_sha256:
         encoder += f" (weights {weights[:12]})"
-    return _Header(shape[0], shape[1], encoder)
+    return _Header(shape[0], shape[-1], encoder)

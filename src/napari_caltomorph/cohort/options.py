@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationIn
 from pydantic_core import PydanticCustomError
 
 from napari_caltomorph.diagnosis.options import ShareOrZero
-from napari_caltomorph.encoding.options import EncodeOptions
+from napari_caltomorph.encoding.options import EncodeOptions, Preparation
 from napari_caltomorph.storage import as_text
 
 HemoglobinUnit = Literal["auto", "g/dl", "g/l", "mmol/l"]
@@ -74,7 +74,7 @@ def without_workers(scheduler: str | None, info: ValidationInfo) -> str | None:
 PeerName = Literal["stamp", "clam", "trident"]
 
 
-class EncodeCohortOptions(EncodeOptions):
+class EncodeCohortOptions(EncodeOptions, Preparation):
     """How the cells of many patients are turned into features, and what reads them."""
 
     workers: PositiveInt = Field(

@@ -117,7 +117,8 @@ class Ensemble:
         Parameters
         ----------
         features : Features
-            (N, D) of N >= 1 cells, by the encoder that the ensemble was trained on.
+            (N, D) of N >= 1 cells, by the encoder that the ensemble was trained on. Where they have views, the members'
+            outputs are averaged over these.
         alone : ndarray, optional
             (N, C) float64: `Prediction.alone` of these cells, where it is known. It does not depend on the other
             cells of a bag.
@@ -147,6 +148,7 @@ class Ensemble:
             quality_rules=features.origin.quality_rules,
             field_of_view_um=_field_of_view(features),
             assumed_export=features.origin.assumed_export,
+            averaged_views=features.origin.views,
             encoder=features.origin.encoder,
             encoder_weights_sha256=features.origin.weights_sha256,
             model_name=description.name,
@@ -226,6 +228,7 @@ class Ensemble:
             ("encoder", origin.encoder, need.name),
             ("encoder weights", origin.weights_sha256, need.weights_sha256),
             ("preprocessing", origin.preprocessing, need.preprocessing),
+            *([] if origin.views is None else [("views", origin.views, need.views or "no views")]),
         ]
 
     def domain_of(

@@ -67,9 +67,23 @@ def as_bag(features: Features) -> Tensor:
 
 @torch.inference_mode()
 def run_members(members: Sequence[Member], features: Features) -> MemberOutputs:
-    """Run M members on the cells of a patient; `FeaturesRefused` where an output is not finite."""
-    bag = as_bag(features)
-    return _collect(features, [member.eval()(bag[None].to(_device(member))) for member in members], members)
+    """Run M members on the cells of a patient; `FeaturesRefused` where an output is not finite.
+
+    Where the features have views, probabilities and hemoglobin are the mean over the bags of all views, as those of
+    an ensemble are the mean over members: members that differ between views become less certain. Embeddings are those
+    of the cells as they are, which the training domain was fitted on.
+    """
+    bags = [as_bag(features)] if features.views is None else list(map(as_tensor, features.views))
+    views = [
+        _collect(features, [member.eval()(bag[None].to(_device(member))) for member in members], members)
+        for bag in bags
+    ]
+    hemoglobin = [one.hemoglobin for one in views if one.hemoglobin is not None]
+    return MemberOutputs(
+        np.mean([one.probabilities for one in views], axis=0),
+        np.mean(hemoglobin, axis=0) if hemoglobin else None,
+        views[0].embeddings,
+    )
 
 
 @torch.inference_mode()
@@ -78,7 +92,8 @@ def run_with_cells(
 ) -> CellOutputs:
     """Run M members on the N cells of a patient, and measure each; `FeaturesRefused` where an output is not finite.
 
-    With `alone`, each cell is run as a bag of its own as well: as much work as the bag itself, or more.
+    Cells are measured as they are; what the members return for the bag is that of `run_members`. With `alone`, each
+    cell is run as a bag of its own as well: as much work as the bag itself, or more.
     """
     bag, outputs, attention = as_bag(features), [], []
     layers = [member.aggregator.layers for member in members]
@@ -98,7 +113,8 @@ def run_with_cells(
         attention.append(_attention_ratios(member, kept, len(bag)))
     report(sum(layers))
     responses = _responses_alone(members, bag, progress) if alone else np.empty((0, outputs[0].logits.shape[-1]))
-    return CellOutputs(_collect(features, outputs, members), np.mean(attention, axis=0), responses)
+    of_bag = _collect(features, outputs, members) if features.views is None else run_members(members, features)
+    return CellOutputs(of_bag, np.mean(attention, axis=0), responses)
 
 
 def _responses_alone(members: Sequence[Member], bag: Tensor, progress: OnProgress) -> NDArray[np.float64]:

@@ -136,7 +136,8 @@ def _encoder(model: ModelDescription) -> str:
     need = model.encoder
     if need.name is None:
         return f"an encoder that the feature files (width {need.width}) do not record"
-    return f"**{need.name}** (weights SHA-256\n  `{need.weights_sha256}`, preprocessing `{need.preprocessing}`)"
+    views = f", views `{need.views}`" if need.views else ""
+    return f"**{need.name}** (weights SHA-256\n  `{need.weights_sha256}`, preprocessing `{need.preprocessing}`{views})"
 
 
 def _field_of_view(model: ModelDescription) -> str:

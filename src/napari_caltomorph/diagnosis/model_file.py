@@ -51,6 +51,8 @@ class EncoderNeed(FrozenModel):
     weights_sha256: Sha256 | None
     preprocessing: str | None
     width: PositiveInt
+    # `FeatureOrigin.views`: how many the members were trained on, and how they differ; None without views
+    views: str | None = None
 
 
 class HemoglobinTarget(FrozenModel):
@@ -176,6 +178,18 @@ class ModelDescription(FrozenModel):
             )
         return self.encoder.name
 
+    def views_to_average(self, *, asked: bool = True) -> str | None:
+        """Return the views that a prediction is averaged over, None where that is not asked for.
+
+        Raises `ModelRefused` where it is, and the model was trained without views.
+        """
+        if asked and self.encoder.views is None:
+            raise ModelRefused(
+                f"{self.name} was trained without views, so none can be averaged; leave out --average-views, or train "
+                "it on features of `caltomorph encode --views`."
+            )
+        return self.encoder.views if asked else None
+
     @property
     def prevalence(self) -> Prevalence | None:
         """Where the probabilities hold; None where that is not recorded, or all classes are malignant, or none is."""
@@ -207,6 +221,8 @@ class ModelDescription(FrozenModel):
             mode="json",
             include={"encoder", "field_of_view_um", "taxonomy", "hemoglobin", "aggregator", "classifier_width"},
         )
+        if self.encoder.views is None:  # as before there were views, so that older seals hold
+            del sealed["encoder"]["views"]
         return hashlib.sha256(json.dumps(sealed, sort_keys=True).encode()).hexdigest()
 
     @property

@@ -64,6 +64,11 @@ class SmearOptions(ComputeOptions):
         None,
         description="Share of malignant patients in your clinic, e.g. 0.1; otherwise that of the training.",
     )
+    average_views: bool = Field(
+        False,
+        description="Average over views of each cell, as if stained, lit and focused elsewhere; for models that were "
+        "trained on views.",
+    )
 
 
 class PredictOptions(SmearOptions):

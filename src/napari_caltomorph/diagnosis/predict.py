@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from napari_caltomorph.diagnosis.ensemble import Ensemble
@@ -16,7 +16,7 @@ from napari_caltomorph.diagnosis.prevalence import Prevalence
 from napari_caltomorph.encoding.device import find_device
 from napari_caltomorph.encoding.features import Features, load_bag
 from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder
-from napari_caltomorph.encoding.options import EncodeOptions
+from napari_caltomorph.encoding.options import ComputeOptions, EncodeOptions, Preparation
 from napari_caltomorph.encoding.run import grade_and_encode, kept_features
 from napari_caltomorph.errors import FeaturesRefused, ModelRefused, WeightsRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
@@ -47,9 +47,10 @@ class Predictor:
         ModelRefused
             The model is not on this machine.
         """
+        averages = prediction.averaged_views is not None
         for name in (options.model, *installed_models()):
             try:
-                predictor = cls(options.model_copy(update={"model": name}))
+                predictor = cls(options.model_copy(update={"model": name, "average_views": averages}))
                 if predictor.description.fingerprint == prediction.model_fingerprint:
                     return predictor
             except ModelRefused:
@@ -69,6 +70,11 @@ class Predictor:
         """Where the probabilities will hold; `ModelRefused` where they cannot be moved to that of `options`."""
         return self.description.prevalence_at(self.options.prevalence)
 
+    @property
+    def averaged_views(self) -> str | None:
+        """Over which views predictions are averaged; `ModelRefused` where the model was trained without any."""
+        return self.description.views_to_average(asked=self.options.average_views)
+
     @cached_property
     def ensemble(self) -> Ensemble:
         """The ensemble, on the device of `options`."""
@@ -77,19 +83,22 @@ class Predictor:
     @cached_property
     def encoder(self) -> LoadedEncoder:
         """The encoder that the model was trained with, on the device of `options`."""
-        compute = self.options.model_dump(exclude={"model", "prevalence"})
+        compute = self.options.model_dump(include=set(ComputeOptions.model_fields))
         need = self.description.encoder
-        encoder = load_encoder(EncodeOptions(encoder=self.description.encoder_name, **compute))
+        preparation = Preparation.recorded(need.preprocessing, self.averaged_views)
+        encoder = load_encoder(EncodeOptions(encoder=self.description.encoder_name, **compute), preparation)
         if need.weights_sha256 is not None and encoder.weights_sha256 != need.weights_sha256:
             raise WeightsRefused(
                 f"The {need.name} weights differ from those that {self.description.name} was trained with (SHA-256 "
                 f"{encoder.weights_sha256[:12]}..., not {need.weights_sha256[:12]}...); name that file with --weights."
             )
-        if need.preprocessing is not None and str(encoder.preprocessing) != need.preprocessing:
-            raise ModelRefused(
-                f"{self.description.name} was trained on cells prepared by {need.preprocessing}, this version prepares "
-                f"them for {need.name} by {encoder.preprocessing}; use the version that trained it, or train it again."
-            )
+        made = {"preprocessing": str(encoder.preprocessing), "views": encoder.views_in_words}
+        for name, needed in {"preprocessing": need.preprocessing, "views": self.averaged_views}.items():
+            if needed is not None and made[name] != needed:
+                raise ModelRefused(
+                    f"{self.description.name} was trained on cells prepared by {needed}, this version prepares them "
+                    f"for {need.name} by {made[name]}; use the version that trained it, or train it again."
+                )
         return encoder
 
     def predict(self, smear: Smear, *, progress: OnProgress = ignore) -> tuple[Smear, Prediction]:
@@ -184,7 +193,9 @@ class Predictor:
             They are not in the cache, and the images are missing or have changed; or the feature files have.
         """
         if files := prediction.feature_files:
-            bag = load_bag(files, waiting=lambda: progress(Progress("Reading features", 0, 1, "patients")))
+            averages = prediction.averaged_views is not None
+            report = partial(progress, Progress("Reading features", 0, 1, "patients"))
+            bag = load_bag(files, views=averages, waiting=report)
             if bag.fingerprint != prediction.smear_fingerprint or not set(prediction.cells) <= set(bag.cells):
                 raise FeaturesRefused(
                     f"{files[0]} has changed since {prediction.patient_id} was predicted; predict again."
@@ -192,10 +203,16 @@ class Predictor:
             return replace(bag.of_cells(prediction.cells), patient_id=prediction.patient_id)
         weights, fingerprint = prediction.encoder_weights_sha256, prediction.smear_fingerprint
         if weights is not None and fingerprint is not None:
+            need = {
+                "quality_rules": prediction.quality_rules,
+                "field_of_view_um": prediction.field_of_view_um,
+                "views": prediction.averaged_views,
+            }
+            if self.description.encoder.preprocessing is not None:
+                need["preprocessing"] = self.description.encoder.preprocessing
             for kept in kept_features(_cache(), weights, fingerprint):
-                read = (kept.origin.quality_rules, kept.origin.field_of_view_um)
-                is_read_alike = read == (prediction.quality_rules, prediction.field_of_view_um)
-                if is_read_alike and set(prediction.cells) <= set(kept.cells):
+                is_made_alike = all(getattr(kept.origin, name) == value for name, value in need.items())
+                if is_made_alike and set(prediction.cells) <= set(kept.cells):
                     return replace(kept.of_cells(prediction.cells), patient_id=prediction.patient_id)
         if smear is None:
             raise FeaturesRefused(

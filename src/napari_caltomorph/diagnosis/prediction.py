@@ -91,7 +91,10 @@ class Prediction(PredictionNumbers):
     def probabilities_in_words(self) -> str:
         """How `probabilities` were computed and where they hold, as sentences without the last full stop."""
         where = UNKNOWN if self.prevalence is None else self.prevalence.in_words
-        return f"{self.calibration_in_words}. {where}"
+        views = (
+            self.averaged_views and f". Averaged over {self.averaged_views.split()[0]} views and the cells as they are"
+        )
+        return f"{self.calibration_in_words}. {where}{views or ''}"
 
     @property
     def prediction_set_in_words(self) -> str | None:

@@ -53,6 +53,8 @@ class PredictionFields(FrozenModel, arbitrary_types_allowed=True, protected_name
     quality_rules: str | None = "1"
     field_of_view_um: float | None = None
     assumed_export: str | None = None  # The export whose width that is; None where the files or the user state it
+    # Over which views of each cell, and the cell as it is, members' probabilities and hemoglobin are averaged
+    averaged_views: str | None = None
     # What predicted. `synthetic`: the model was trained on synthetic cells only.
     encoder: str | None
     encoder_weights_sha256: str | None

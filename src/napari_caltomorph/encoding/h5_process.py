@@ -52,6 +52,7 @@ class FeatureOrigin:
     quality_rules: str | None = None  # Version of the rules that chose the cells
     field_of_view_um: float | None = None  # Width of a cell's image, in micrometres
     assumed_export: str | None = None  # The export whose width that is; None where the files or the user state it
+    views: str | None = None  # How many there are of each cell besides the cell as it is, and how they differ
     library_version: str | None = None  # Of napari-caltomorph
 
     def matches(self, other: FeatureOrigin) -> bool:
@@ -71,6 +72,9 @@ class FeatureOrigin:
 
 
 UNKNOWN = FeatureOrigin()
+
+MADE_ALIKE = ("encoder", "weights_sha256", "preprocessing", "precision", "views")
+"""What is the same of features that go together; the cells and the field of view are each patient's own."""
 
 
 class _Refused(Exception):

@@ -58,6 +58,12 @@ class Bag:
     values: NDArray[np.float32] | None  # None where only the description was read
     label: int | None = None  # Number of the patient's class, where the file has one
 
+    @property
+    def of_cells(self) -> tuple[int, ...]:
+        """Its shape without the 1 in front that some software writes: (N, D), or (N, 1 + K, D) with views."""
+        has_one = len(self.shape) == 3 and self.shape[0] == 1 and self.origin.views is None
+        return self.shape[1:] if has_one else self.shape
+
 
 def read_bag(path: Path, *, description_only: bool = False, waiting: Callable[[], object] = lambda: None) -> Bag:
     """Read the bag of features in an HDF5 file of ours, GenBloom, CLAM, TRIDENT (``features``) or STAMP (``feats``).

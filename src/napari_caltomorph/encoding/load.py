@@ -27,7 +27,8 @@ from napari_caltomorph.encoding.device import (
 )
 from napari_caltomorph.encoding.encoders import Encoder, find_encoder, find_network
 from napari_caltomorph.encoding.key_names import adapted_to, misfit, named_as, resembles, vit_arguments
-from napari_caltomorph.encoding.options import EncodeOptions
+from napari_caltomorph.encoding.options import AS_IT_IS, EncodeOptions, Preparation
+from napari_caltomorph.encoding.perturbation import STAIN_VIEWS, with_views
 from napari_caltomorph.encoding.preprocessing import AtScale, Preprocessing
 from napari_caltomorph.errors import WeightsRefused, first_line
 
@@ -47,12 +48,23 @@ class LoadedEncoder:
     device: torch.device
     dtype: torch.dtype
     field_of_view_um: float | None = None  # Width of a cell's image as the user states it
+    views: int = 0  # K, of each cell, besides the cell as it is
 
     @property
     def width(self) -> int:
         """Length D of a feature."""
         # `num_features` is that of the last map; some networks widen it once more.
         return int(cast(int, self.module.head_hidden_size))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the features of a cell: (D,), or (1 + K, D) with views."""
+        return (1 + self.views, self.width) if self.views else (self.width,)
+
+    @property
+    def views_in_words(self) -> str | None:
+        """How many views there are of each cell, and how they differ, as features record it; None without views."""
+        return f"{self.views} of {STAIN_VIEWS}" if self.views else None
 
     @property
     def precision(self) -> str:
@@ -64,7 +76,7 @@ class LoadedEncoder:
         return AtScale(self.encoder.name, self.preprocessing.field_um, self.field_of_view_um)
 
     def features(self, images: Images) -> NDArray[np.float32]:
-        """Encode B images (H, W, 3) uint8, of any sizes, as (B, D) float32.
+        """Encode B images (H, W, 3) uint8, of any sizes, as (B, D) float32, or (B, 1 + K, D) with views.
 
         A vision transformer's feature is its normalised CLS token, as DinoBloom's authors use it (Koch et al.
         2024); a convolutional network's is the mean of its last map.
@@ -78,11 +90,11 @@ class LoadedEncoder:
         memory halves the pieces for good, down to one cell, which is an error. A batch without images, while none are
         there, yields what is on the way, or nothing: (0, D).
         """
-        limit, behind = cells_at_once(self.device), 1 if self.device.type == "cuda" else 0
+        limit, behind = max(1, cells_at_once(self.device) // (1 + self.views)), 1 if self.device.type == "cuda" else 0
         pending: deque[Callable[[], NDArray[np.float32]]] = deque()
         for images in batches:
             if not len(images):
-                yield pending.popleft()() if pending else np.empty((0, self.width), np.float32)
+                yield pending.popleft()() if pending else np.empty((0, *self.shape), np.float32)
             start = 0
             while start < len(images):
                 piece = images[start : start + limit]
@@ -108,7 +120,7 @@ class LoadedEncoder:
             batch = batch.contiguous(memory_format=torch.channels_last)
         with full_float32(self.device):
             features: Tensor = self.module(batch)
-        return on_the_way(features.float())
+        return on_the_way(features.float().reshape(len(images), *self.shape))
 
     def _submit_if_it_fits(self, images: Images) -> Callable[[], NDArray[np.float32]] | None:
         """Return None when memory ran out; one cell that does not fit is an error."""
@@ -123,7 +135,9 @@ class LoadedEncoder:
         return None
 
     def preprocess(self, images: Images) -> Tensor:
-        """Resize and normalise: (B, 3, size, size) float32 on the device. Equal sizes are resized together.
+        """Resize and normalise: (B, 3, size, size) float32 on the device, or (B (1 + K), 3, size, size) with views.
+
+        Equal sizes are resized together.
 
         Images go to the device as uint8. CUDA's pixels differ from those of a CPU by rounding, below 1e-5. Metal's are
         made on the CPU: torch before 2.7 cannot resize with antialiasing there.
@@ -138,6 +152,8 @@ class LoadedEncoder:
             batch.index_copy_(0, to_device(torch.tensor(indices), where), self.preprocessing.resized(pixels))
         scales = to_device(torch.tensor([self.preprocessing.mean, self.preprocessing.std]), where)
         mean, std = scales.view(2, 3, 1, 1)
+        if self.views:
+            batch = with_views(batch, images, self.views).flatten(0, 1)
         normalised: Tensor = (batch - mean) / std
         return normalised.to(self.device)
 
@@ -150,8 +166,24 @@ def _stacked(images: Images, device: torch.device) -> Tensor:
     return host.to(device, non_blocking=is_cuda)
 
 
-def load_encoder(options: EncodeOptions) -> LoadedEncoder:
-    """Build the encoder and load its weights, strictly; raises `WeightsMissing`, `WeightsRefused`, `DeviceMissing`."""
+def load_encoder(options: EncodeOptions, preparation: Preparation = AS_IT_IS) -> LoadedEncoder:
+    """Build the encoder and load its weights, strictly.
+
+    Parameters
+    ----------
+    options : EncodeOptions
+    preparation : Preparation
+        A crop and views, where they are not the encoder's own.
+
+    Returns
+    -------
+    LoadedEncoder
+        On the device of `options`.
+
+    Raises
+    ------
+    WeightsMissing, WeightsRefused, DeviceMissing
+    """
     encoder, path = find_network(find_encoder(options.encoder), options.weights)
     device = find_device(options.device)
     dtype = find_precision(options.precision, device)
@@ -161,9 +193,9 @@ def load_encoder(options: EncodeOptions) -> LoadedEncoder:
     module = network.module.eval().requires_grad_(False).to(device, dtype)
     if device.type != "mps":
         module = module.to(memory_format=torch.channels_last)
-    return LoadedEncoder(
-        encoder, module, network.preprocessing, network.weights_sha256, device, dtype, options.field_of_view
-    )
+    preprocessing = replace(network.preprocessing, field_um=preparation.crop_um or network.preprocessing.field_um)
+    weights_sha256, width = network.weights_sha256, options.field_of_view
+    return LoadedEncoder(encoder, module, preprocessing, weights_sha256, device, dtype, width, preparation.views)
 
 
 @dataclass(frozen=True)

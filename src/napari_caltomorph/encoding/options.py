@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 Precision = Literal["auto", "float32", "bf16"]
@@ -31,3 +32,26 @@ class EncodeOptions(ComputeOptions):
     """How cells are turned into features."""
 
     encoder: str = Field("dinobloom-b", description="Encoder name; `caltomorph models encoders` lists them.")
+
+
+class Preparation(BaseModel, frozen=True, extra="forbid"):
+    """What an encoder is shown of each cell, where it is not the encoder's own; features and models record it."""
+
+    crop_um: PositiveFloat | None = Field(
+        None, description="Encode the centre of each image, so many micrometres wide; otherwise what the encoder takes."
+    )
+    views: NonNegativeInt = Field(
+        0,
+        le=16,
+        description="Encode each cell also so many times as if stained, lit and focused elsewhere, for training; time, "
+        "memory and disk grow by as many times.",
+    )
+
+    @classmethod
+    def recorded(cls, preprocessing: str | None, views: str | None = None) -> Preparation:
+        """Return what made features whose origin has these two texts."""
+        centre = re.match(r"centre([\d.e+-]+)um-", preprocessing or "")
+        return cls(crop_um=float(centre[1]) if centre else None, views=int(views.split()[0]) if views else 0)
+
+
+AS_IT_IS = Preparation()

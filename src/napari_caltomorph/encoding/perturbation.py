@@ -1,15 +1,20 @@
 """Cells as another laboratory could have stained, lit, focused and cropped them; only the cell itself stays.
 
 Changes are drawn per cell, on tensors, so that a training on the CPU spends little time here. Stain and white balance
-change in optical density, where dyes add up (Beer and Lambert).
+change in optical density, where dyes add up (Beer and Lambert). The views of a cell are drawn from its own pixels, so
+that they are the same in any batch.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -21,6 +26,7 @@ _STRONGEST = 1.6
 class Perturbation:
     """How much is changed: standard deviations, or shares of the cells that are changed."""
 
+    turn: float = 1.0  # Largest angle as a share of a full turn; half of that share of cells are mirrored
     zoom: float = 0.35  # Largest change of the logarithm of the scale
     stretch: float = 0.06  # Of the logarithm of height by width
     shift: float = 0.05  # Of the field's width
@@ -36,9 +42,54 @@ class Perturbation:
     blur: float = 1.6  # Pixels; half of the cells
     noise: float = 0.02  # Of white
 
+    def __str__(self) -> str:
+        return ",".join(f"{name}{value:g}" for name, value in asdict(self).items() if value)
+
+
+STAIN_VIEWS = Perturbation(
+    turn=0,
+    zoom=0.06,
+    stretch=0,
+    shift=0,
+    surroundings=0,
+    dyes=0.04,
+    stain=0.15,
+    channel=0.08,
+    white=0.04,
+    hue=0.08,
+    saturation=0.15,
+    gamma=0.1,
+    gradient=0.05,
+    blur=0.8,
+    noise=0,
+)
+"""Of the views of `encode --views`: milder than what an encoder is trained on, so that a cell keeps its type."""
+
+
+def with_views(cells: Tensor, images: Sequence[NDArray[np.uint8]], count: int) -> Tensor:
+    """Return B cells (B, 3, size, size), RGB in 0...1, each with so many views: (B, 1 + count, 3, size, size).
+
+    A view is drawn from the pixels of the cell's image and the number of the view. It zooms in only, by at most twice
+    the zoom of `STAIN_VIEWS`, since there is nothing around an image.
+    """
+    digests = [hashlib.sha256(np.ascontiguousarray(image).data) for image in images]
+    generators = [_generator(digest.copy(), view) for digest in digests for view in range(1, count + 1)]
+    field, repeated = math.exp(-STAIN_VIEWS.zoom), cells.repeat_interleave(count, dim=0)
+    views = perturb(repeated, cells.shape[-1], field, STAIN_VIEWS, generators).view(len(cells), count, *cells.shape[1:])
+    return torch.cat([cells[:, None], views], dim=1)
+
+
+def _generator(digest: hashlib._Hash, view: int) -> torch.Generator:
+    digest.update(view.to_bytes(4, "big"))
+    return torch.Generator().manual_seed(int.from_bytes(digest.digest()[:7], "big"))
+
 
 def perturb(
-    cells: Tensor, size: int, field: float, how: Perturbation = Perturbation(), generator: torch.Generator | None = None
+    cells: Tensor,
+    size: int,
+    field: float,
+    how: Perturbation = Perturbation(),
+    generator: torch.Generator | Sequence[torch.Generator] | None = None,
 ) -> Tensor:
     """Return each cell changed at random: (B, 3, size, size), RGB in 0...1.
 
@@ -52,9 +103,10 @@ def perturb(
         Width of the encoder's field as a share of S.
     how : Perturbation
     generator : torch.Generator, optional
-        The same one gives the same changes.
+        The same one gives the same changes; with one for each cell, these do not depend on the other cells, unless
+        `how` changes surroundings.
     """
-    draw = _Draw(len(cells), generator)
+    draw = _Draw(cells, generator)
     turned = _turned(cells, size, field, how, draw)
     stained = _stained(_other_surroundings(turned, how, draw), how, draw)
     return _focused(_lit(stained, how, draw), how, draw)
@@ -66,28 +118,38 @@ class _Draw:
     Some cells are hardly changed and some strongly: `normal` is scaled by a number of the cell.
     """
 
-    def __init__(self, cells: int, generator: torch.Generator | None) -> None:
-        self.cells, self.generator = cells, generator
+    def __init__(self, cells: Tensor, generator: torch.Generator | Sequence[torch.Generator] | None) -> None:
+        self.cells, self.device, self.generator = len(cells), cells.device, generator
         self.strength = self.uniform(0, _STRONGEST)
 
     def normal(self, count: int = 1) -> Tensor:
-        return self.strength * torch.randn((self.cells, count, 1, 1), generator=self.generator)
+        return self.strength * self.numbers(torch.randn, count, 1, 1)
 
     def uniform(self, low: float = 0, high: float = 1) -> Tensor:
-        return low + (high - low) * torch.rand((self.cells, 1, 1, 1), generator=self.generator)
+        return low + (high - low) * self.numbers(torch.rand, 1, 1, 1)
 
     def happens(self, share: float) -> Tensor:
         return self.uniform() < share
 
     def order(self) -> Tensor:
-        return torch.randperm(self.cells, generator=self.generator)
+        if isinstance(self.generator, Sequence):
+            raise TypeError("the surroundings of other cells have one generator for all")
+        return torch.randperm(self.cells, generator=self.generator).to(self.device)
+
+    def numbers(self, source: Callable[..., Tensor], *shape: int) -> Tensor:
+        """(B, *shape) from `torch.rand` or `torch.randn`, drawn on the CPU: any device gets the same."""
+        if isinstance(self.generator, Sequence):
+            drawn = torch.stack([source(shape, generator=one) for one in self.generator])
+        else:
+            drawn = source((self.cells, *shape), generator=self.generator)
+        return drawn.to(self.device)
 
 
 def _turned(cells: Tensor, size: int, field: float, how: Perturbation, draw: _Draw) -> Tensor:
-    angle = draw.uniform(0, 2 * math.pi).view(-1)
+    angle = how.turn * draw.uniform(0, 2 * math.pi).view(-1)
     wide = field * draw.uniform(-how.zoom, how.zoom).exp().view(-1)
     high = wide * (how.stretch * draw.normal()).exp().view(-1)
-    mirror = torch.where(draw.happens(0.5), 1.0, -1.0).view(-1)
+    mirror = torch.where(draw.happens(1 - 0.5 * how.turn), 1.0, -1.0).view(-1)
     shift = field * how.shift * draw.normal(2).view(-1, 2, 1)
     rows = [[angle.cos() * wide * mirror, -angle.sin() * high], [angle.sin() * wide * mirror, angle.cos() * high]]
     matrix = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)  # (B, 2, 2)
@@ -97,7 +159,9 @@ def _turned(cells: Tensor, size: int, field: float, how: Perturbation, draw: _Dr
 
 def _other_surroundings(cells: Tensor, how: Perturbation, draw: _Draw) -> Tensor:
     """Outside a disc, show another cell's surroundings, or the plain background."""
-    axis = torch.linspace(-1, 1, cells.shape[-1])
+    if not how.surroundings:
+        return cells
+    axis = torch.linspace(-1, 1, cells.shape[-1], device=cells.device)
     radius = (axis[:, None].square() + axis[None, :].square()).sqrt()
     inside = ((draw.uniform(0.7, 1.1) - radius) / 0.05).sigmoid()  # (B, 1, size, size)
     background = functional.avg_pool2d(cells, 8).amax(dim=(-2, -1), keepdim=True)
@@ -107,14 +171,14 @@ def _other_surroundings(cells: Tensor, how: Perturbation, draw: _Draw) -> Tensor
 
 def _stained(cells: Tensor, how: Perturbation, draw: _Draw) -> Tensor:
     density = -(cells * 255 / 256 + 1 / 256).log()
-    dyes = torch.eye(3) + how.dyes * draw.normal(9).view(-1, 3, 3)
+    dyes = torch.eye(3, device=cells.device) + how.dyes * draw.normal(9).view(-1, 3, 3)
     density = torch.einsum("bij,bjhw->bihw", dyes, density)
     density = density * (how.stain * draw.normal() + how.channel * draw.normal(3)).exp()
     return (-(density + how.white * (draw.normal(3) + draw.normal()))).exp().clamp(0, 1)
 
 
 def _lit(cells: Tensor, how: Perturbation, draw: _Draw) -> Tensor:
-    axis = torch.linspace(-1, 1, cells.shape[-1])
+    axis = torch.linspace(-1, 1, cells.shape[-1], device=cells.device)
     light = 1 + how.gradient * (draw.normal() * axis.view(1, 1, 1, -1) + draw.normal() * axis.view(1, 1, -1, 1))
     cells = (cells * light).clamp(1e-3, 1) ** (how.gamma * draw.normal()).exp()
     grey = cells.mean(dim=1, keepdim=True)
@@ -129,12 +193,14 @@ def _lit(cells: Tensor, how: Perturbation, draw: _Draw) -> Tensor:
 def _focused(cells: Tensor, how: Perturbation, draw: _Draw) -> Tensor:
     """Blur half of the cells, sharpen some of the others, add noise."""
     sigma = (how.blur * draw.normal().abs()).clamp(0.3, 3)
-    offsets = torch.arange(_KERNEL).view(1, 1, 1, -1) - _KERNEL // 2
+    offsets = torch.arange(_KERNEL, device=cells.device).view(1, 1, 1, -1) - _KERNEL // 2
     kernel = (-offsets.square() / (2 * sigma.square())).exp()
     kernel = (kernel / kernel.sum(dim=-1, keepdim=True)).repeat_interleave(3, dim=0)  # (3 B, 1, 1, _KERNEL)
     flat = functional.pad(cells.reshape(1, -1, *cells.shape[-2:]), (_KERNEL // 2,) * 4, mode="reflect")
     flat = functional.conv2d(functional.conv2d(flat, kernel, groups=len(kernel)), kernel.mT, groups=len(kernel))
     blurred = flat.view(cells.shape)
     weight = torch.where(draw.happens(0.5), 1.0, torch.where(draw.happens(0.4), -draw.uniform(0, 1), 0.0))
-    noise = how.noise * draw.normal().abs() * torch.randn(cells.shape, generator=draw.generator)
-    return (cells + weight * (blurred - cells) + noise).clamp(0, 1)
+    focused = cells + weight * (blurred - cells)
+    if how.noise:
+        focused = focused + how.noise * draw.normal().abs() * draw.numbers(torch.randn, *cells.shape[1:])
+    return focused.clamp(0, 1)

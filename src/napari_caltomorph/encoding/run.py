@@ -59,7 +59,7 @@ def encode(
     Returns
     -------
     Features
-        `values` (N, D) float32 in the order of `smear.usable`.
+        `values` (N, D) float32 in the order of `smear.usable`; also `views` where the encoder makes them.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def grade_and_encode(
     options = options or EncodeOptions()
     encoder = encoder or load_encoder(options)
     smear = encoder.at_scale(smear)
-    folder = None if cache is None else _folder(Path(cache), encoder.weights_sha256, encoder.precision)
+    folder = None if cache is None else _folder(Path(cache), encoder.weights_sha256, encoder.precision, encoder.views)
     known: dict[str, NDArray[np.float32]] = {}
     if smear.grades is None and folder is not None:
         smear = _graded_before(smear, folder, progress)
@@ -108,15 +108,15 @@ def kept_features(cache: Path, weights_sha256: str, smear_fingerprint: str) -> I
     pattern = _folder(cache, weights_sha256, "*").relative_to(cache) / f"{smear_fingerprint}.h5"
     for path in sorted(cache.glob(str(pattern)), key=lambda path: -path.stat().st_mtime):
         try:
-            found = Features.load(path)
+            found = Features.load(path, views=True)
         except FeaturesRefused:
             continue  # damaged: as good as not kept
         if found.origin.weights_sha256 == weights_sha256:
             yield found
 
 
-def _folder(cache: Path, weights_sha256: str, precision: str) -> Path:
-    return cache / f"{weights_sha256[:16]}-{precision}"
+def _folder(cache: Path, weights_sha256: str, precision: str, views: int = 0) -> Path:
+    return cache / f"{weights_sha256[:16]}-{precision}{f'-{views}views' * bool(views)}"
 
 
 def origin_of(smear: Smear, encoder: LoadedEncoder) -> FeatureOrigin:
@@ -129,6 +129,7 @@ def origin_of(smear: Smear, encoder: LoadedEncoder) -> FeatureOrigin:
         quality_rules=QUALITY_RULES,
         field_of_view_um=smear.field_of_view_um,
         assumed_export=smear.assumed_export,
+        views=encoder.views_in_words,
         library_version=library_version(),
     )
 
@@ -138,12 +139,12 @@ def _reusable(path: Path | None, origin: FeatureOrigin) -> dict[str, NDArray[np.
     if path is None or not path.is_file():
         return {}
     try:
-        found = Features.load(path)
+        found = Features.load(path, views=True)
     except FeaturesRefused:
         return {}  # damaged: made again and replaced
     if not found.origin.matches(origin):
         return {}
-    return dict(zip(found.cells, found.values, strict=True))
+    return dict(zip(found.cells, found.stacked, strict=True))
 
 
 class _Grades(BaseModel, extra="forbid"):
@@ -210,8 +211,8 @@ def _read_and_encode(
 def _encode_cells(
     smear: Smear, indices: list[int], encoder: LoadedEncoder, batch_size: int, progress: OnProgress
 ) -> NDArray[np.float32]:
-    """Encode the cells with these indices: (len(indices), D) float32."""
-    done: list[NDArray[np.float32]] = [np.empty((0, encoder.width), np.float32)]
+    """Encode the cells with these indices: (len(indices), D) float32, or (len(indices), 1 + K, D) with views."""
+    done: list[NDArray[np.float32]] = [np.empty((0, *encoder.shape), np.float32)]
     count = 0
     if indices:
         progress(Progress("Encoding", 0, len(indices)))

@@ -25,6 +25,9 @@ class EvaluateOptions(BaseModel, frozen=True, extra="forbid"):
         False,
         description="Evaluate patients that the model was trained on, each by the member that was not trained on it.",
     )
+    average_views: bool = Field(
+        False, description="Average over the views of the cells that the model was trained on; the features have them."
+    )
     threshold: Annotated[float, Field(ge=0, le=1), share_within("from 0 to 1")] | None = Field(
         None, description="Malignancy from which a patient counts as malignant; otherwise the model's."
     )

@@ -76,6 +76,7 @@ def evaluate(
         The model's ``private/`` is damaged; this machine has no such device.
     """
     options, start = options or EvaluateOptions(), time.monotonic()
+    ensemble.description.views_to_average(asked=options.average_views)
     device = find_device(options.device)
     labels, taxonomy = cohort.table["raw_label"].dropna(), ensemble.description.taxonomy
     classes_map = ClassesMap.load(options.classes_map, cohort.taxonomy, taxonomy, labels)
@@ -139,7 +140,9 @@ def _predict(
     for number, (row, paths) in enumerate(files):
         report = partial(progress, Progress("Evaluating", number, len(files), "patients"))
         report()
-        bag = load_bag(paths, waiting=report)
+        bag = load_bag(paths, views=options.average_views, waiting=report)
+        if options.average_views:
+            bag.require_views()
         in_cohort, in_file = fingerprints[row], bag.origin.smear_fingerprint
         other_cells += in_cohort is not None and in_file is not None and in_cohort != in_file
         patient = str(table.at[row, "patient_id"])
@@ -223,6 +226,8 @@ def _notes(
     description = ensemble.description
     notes = [f"{unfinished}."] if (unfinished := description.training.unfinished) else []
     notes += [seen] if (seen := seen_by_published_encoder(description.aggregator, cohort)) else []
+    if options.average_views:
+        notes.append(f"Averaged over the cells as they are and their views ({description.encoder.views}).")
     if classes_map.explicit:
         pairs = ", ".join(f"{slug} = {target}" for slug, target in classes_map.explicit.items())
         notes.append(f"Classes are mapped by {options.classes_map}: {pairs}.")

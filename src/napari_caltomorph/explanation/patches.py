@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ class PatchAttention:
 
 
 def patch_attention(encoder: LoadedEncoder, image: NDArray[np.uint8]) -> PatchAttention:
-    """Return where the encoder, a vision transformer of timm, attends within one cell (H, W, 3) uint8.
+    """Return where the encoder, a vision transformer of timm, attends in what it is shown of a cell, (H, W, 3) uint8.
 
     Raises `ExplanationRefused` where the encoder has no attention over patches, e.g. a convolutional network, or cuts
     something of the image off.
@@ -60,7 +60,7 @@ def patch_attention(encoder: LoadedEncoder, image: NDArray[np.uint8]) -> PatchAt
     first = _feature_tokens(module, encoder.encoder.name)
     assert isinstance(module, VisionTransformer)
     with _inputs_of_attention(module) as inputs:
-        encoder.features([image])
+        replace(encoder, views=0).features([image])
     prefix = module.num_prefix_tokens
     row = torch.zeros(inputs[0].shape[1], device=inputs[0].device)  # (T,)
     row[first] = 1 / len(row[first])

@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 from napari_caltomorph.cohort import Cohort, CohortOptions, EncodeCohortOptions, feature_files
 from napari_caltomorph.diagnosis import find_model, read_description
 from napari_caltomorph.diagnosis.model_file import Threshold
-from napari_caltomorph.encoding.options import Precision
+from napari_caltomorph.encoding.options import Precision, Preparation
 from napari_caltomorph.errors import EvaluationRefused, FeaturesMissing
 from napari_caltomorph.evaluation import EvaluateOptions, Evaluation
 from napari_caltomorph.jobs.encode import encode_missing, read_patients
@@ -158,7 +158,9 @@ def evaluate_model(request: EvaluateRequest, *, progress: OnProgress = ignore) -
         if not options.encode_missing or to_evaluate.table["path"].isna().all():
             raise
         shared = options.model_dump(include={"device", "weights", "field_of_view", "precision"})
-        encoding = EncodeCohortOptions(encoder=ensemble.description.encoder_name, **shared)
+        need = ensemble.description.encoder
+        prepared = Preparation.recorded(need.preprocessing, need.views).model_dump()
+        encoding = EncodeCohortOptions(encoder=ensemble.description.encoder_name, **shared, **prepared)
         encode_missing(
             to_evaluate,
             request.features,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from napari_caltomorph.about import library_version
 from napari_caltomorph.cohort import FoundPatient
-from napari_caltomorph.diagnosis import ModelDescription, Prediction
+from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.diagnosis.prediction_files import find_smear, prediction_file, refuse_repeated_ids, save_tables
 from napari_caltomorph.differential import Differential, Probe
 from napari_caltomorph.encoding import EncodeOptions
@@ -112,7 +112,7 @@ def predict_patients(
     out = Path(out)
     refuse_repeated_ids(patients)
     files = {patient: prediction_file(out, patient, patients=len(patients)) for patient in patients}
-    predictor.prevalence  # noqa: B018 (refused before the first patient)
+    predictor.prevalence, predictor.averaged_views  # noqa: B018 (refused before the first patient)
     results: list[PatientResult] = []
     counting = None if probe is None else _Counting(probe, predictor)
     with only_run(out, LOCK, "another folder for the predictions", inside=[file.parent for file in files.values()]):
@@ -146,7 +146,7 @@ def _predict_one(
     progress(Progress("Reading", 0, 1, "smears"))
     try:
         opened = (_bag if found.features else _smear)(patient, found, predictor, progress)
-        cached = _cached(file, patient, opened, predictor.description)
+        cached = _cached(file, patient, opened, predictor)
         prediction = cached or opened.predict()
         # The cells may be elsewhere by now, and another prevalence may be stated.
         prediction = prediction.model_copy(update={"smear_path": opened.place})
@@ -189,7 +189,10 @@ def _smear(patient: str, found: FoundPatient, predictor: Predictor, progress: On
 
 def _bag(patient: str, found: FoundPatient, predictor: Predictor, progress: OnProgress) -> _Opened:
     waiting = partial(progress, Progress("Reading", 0, 1, "feature files"))
-    bag = replace(load_bag(found.features, waiting=waiting), patient_id=patient)
+    averages = predictor.options.average_views
+    bag = replace(load_bag(found.features, views=averages, waiting=waiting), patient_id=patient)
+    if averages:
+        bag.require_views()
     place = place_of(path.absolute() for path in found.features)
     predict = partial(predictor.predict_bag, bag, place, progress=progress)
     return _Opened(place, bag.origin.quality_rules, bag.origin.weights_sha256, lambda: bag.fingerprint, predict)
@@ -203,11 +206,12 @@ def _if_still_there(result: PatientResult) -> PatientResult:
     return result
 
 
-def _cached(file: Path, patient: str, opened: _Opened, model: ModelDescription) -> Prediction | None:
+def _cached(file: Path, patient: str, opened: _Opened, predictor: Predictor) -> Prediction | None:
     """Return the prediction in a file, if predicting again would give the same.
 
     Raises `OutputRefused` where it would not, and cells of the patient were left out by hand: that choice is kept.
     """
+    model = predictor.description
     if not file.is_file() or model.encoder.weights_sha256 is None:  # else any weights of that encoder would do
         return None
     try:
@@ -215,9 +219,9 @@ def _cached(file: Path, patient: str, opened: _Opened, model: ModelDescription) 
     except PredictionUnreadable:
         return None
     holds_at = found.at_prevalence(None).prevalence
-    cells = found.quality_rules, found.encoder_weights_sha256
+    cells = found.quality_rules, found.encoder_weights_sha256, found.averaged_views
     was = found.model_fingerprint, found.threshold, holds_at, found.library_version, *cells
-    cells = opened.quality_rules, opened.weights_sha256
+    cells = opened.quality_rules, opened.weights_sha256, predictor.averaged_views
     now = model.fingerprint, model.threshold, model.prevalence, library_version(), *cells
     if was == now and found.patient_id == patient and found.smear_fingerprint == opened.fingerprint():
         return found

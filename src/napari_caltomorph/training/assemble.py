@@ -78,6 +78,7 @@ def assemble(
             weights_sha256=bags.origin.weights_sha256,
             preprocessing=bags.origin.preprocessing,
             width=bags.width,
+            views=bags.origin.views,
         ),
         field_of_view_um=bags.origin.field_of_view_um,
         taxonomy=bags.taxonomy,

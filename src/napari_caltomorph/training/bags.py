@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from napari_caltomorph.cohort import Cohort, feature_files
 from napari_caltomorph.cohort.splits import split_into_parts
 from napari_caltomorph.encoding.features import Features, load_bag
-from napari_caltomorph.encoding.h5_process import FeatureOrigin
+from napari_caltomorph.encoding.h5_process import MADE_ALIKE, FeatureOrigin
 from napari_caltomorph.errors import CalibrationRefused, FeaturesRefused, TrainingRefused
 from napari_caltomorph.evaluation.calibrate import MIN_PATIENTS
 from napari_caltomorph.progress import OnProgress, Progress, ignore
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-# What must be the same of all bags; the cells and the field of view are each patient's own.
-_SHARED = ("encoder", "weights_sha256", "preprocessing", "precision")
 # The columns that splits depend on, besides the class.
 _SPLIT_COLUMNS = ("detailed", "coarse_set", "group", "shared_images")
 # Sums of squares of larger numbers overflow float32; no encoder returns features near it.
@@ -45,13 +43,14 @@ class LabelledBags:
     """P patients to train on."""
 
     taxonomy: Taxonomy  # The C classes that occur
-    values: tuple[NDArray[np.float32], ...]  # One bag per patient, (N, D)
+    values: tuple[NDArray[np.float32], ...]  # One bag per patient, (N, D): its cells as they are
     classes: NDArray[np.intp]  # (P,) indices into the taxonomy
     hemoglobin: NDArray[np.float64]  # (P,) g/dl, NaN where it was not measured
     folds: NDArray[np.intp]  # (P,) the member that is trained without the patient; -1 for the calibration split
     table: pd.DataFrame  # The rows of the cohort, in this order
     origin: FeatureOrigin  # What all bags have in common
     notes: tuple[str, ...] = ()  # What was left out; each is a sentence
+    views: tuple[NDArray[np.float32], ...] = ()  # (1 + K, N, D) a patient, if the features have views; else none
     # What a frozen aggregator makes of each patient, (1, width); filled when it is first needed
     pooled: list[NDArray[np.float32]] = field(init=False, default_factory=list, compare=False, repr=False)
 
@@ -69,13 +68,14 @@ class LabelledBags:
     def on(self, device: torch.device) -> tuple[Tensor, ...]:
         """Return the bags as tensors: on a CUDA device with room for them twice, else on the CPU, mostly uncopied.
 
-        There, a batch costs no copy from the host: 12 MB at the paper's size, for which a fast GPU would wait.
+        There, a batch costs no copy from the host: 12 MB at the paper's size, for which a fast GPU would wait. With
+        views a bag is ((1 + K) N, D): row v N + n is view v of cell n, so the first N rows are its `values`.
         """
         # The panel counts features with this file before anything computes.
         from napari_caltomorph.diagnosis.inference import as_tensor
         from napari_caltomorph.encoding.device import free_memory, to_device
 
-        bags = tuple(as_tensor(values) for values in self.values)
+        bags = tuple(as_tensor(values.reshape(-1, self.width)) for values in self.views or self.values)
         if device.type == "cuda" and 2 * sum(bag.nbytes for bag in bags) < free_memory(device):
             return tuple(to_device(bag, device) for bag in bags)
         return bags
@@ -89,7 +89,7 @@ class LabelledBags:
         if self.table["slide_of"].notna().any():  # else as before slides, so that trainings of then can be resumed
             digest.update(self.table[["slide_of"]].to_json(orient="values").encode())
         digest.update(self.taxonomy.model_dump_json().encode())
-        arrays: list[NDArray[Any]] = [self.classes, self.hemoglobin, self.folds, *self.values]
+        arrays: list[NDArray[Any]] = [self.classes, self.hemoglobin, self.folds, *(self.views or self.values)]
         for array in arrays:
             digest.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
@@ -110,7 +110,7 @@ def load_bags(
     for number, paths in enumerate(files):
         report = partial(progress, Progress("Loading features", number, len(files), "patients"))
         report()
-        features.append(load_bag(paths, waiting=report))
+        features.append(load_bag(paths, views=True, waiting=report))
         _refuse_unusable(features[-1], paths[0])
     _refuse_mixture(features, [paths[0] for paths in files])
     # Training patients must be recognised under another id, also where the cohort was read by names only.
@@ -125,6 +125,7 @@ def load_bags(
     bags = LabelledBags(
         taxonomy=taxonomy,
         values=tuple(f.values for f in features),
+        views=tuple(f.views for f in features if f.views is not None),
         classes=np.array([taxonomy.slugs.index(slug) for slug in table["coarse"]], dtype=np.intp),
         hemoglobin=table["hemoglobin_g_dl"].to_numpy(dtype=float, na_value=np.nan),
         folds=table["fold"].to_numpy(dtype=np.intp),
@@ -226,7 +227,7 @@ def _refuse_mixture(features: list[Features], paths: list[Path]) -> None:
                 f"{paths[0]} is {first.values.shape[1]} wide, {path} {other.values.shape[1]}: they are of two "
                 "encoders; encode all patients with one."
             )
-        for name in _SHARED:
+        for name in MADE_ALIKE:
             mine, theirs = getattr(first.origin, name), getattr(other.origin, name)
             if mine != theirs:
                 what = name.replace("_sha256", "")
@@ -241,7 +242,7 @@ def _common_origin(features: list[Features]) -> FeatureOrigin:
     known = [field for field in fields if field is not None and 0 < field < math.inf]  # a file may say NaN
     # A few patients of another scale do not change the median.
     median = float(np.median(known)) if len(known) == len(fields) else None
-    return replace(FeatureOrigin(**{name: getattr(first, name) for name in _SHARED}), field_of_view_um=median)
+    return replace(FeatureOrigin(**{name: getattr(first, name) for name in MADE_ALIKE}), field_of_view_um=median)
 
 
 def with_calibration_split(bags: LabelledBags, options: TrainOptions) -> LabelledBags:

@@ -121,6 +121,10 @@ class _Fit:
         weights = _class_weights(bags, split, options).to(device)
         return cls(device, member, network, adamw, weights, bags, read.on(device), split, options)
 
+    def cells(self, patient: int) -> Tensor:
+        """Return the bag (N, D) of a patient's cells as they are."""
+        return self.values[patient][: len(self.bags.values[patient])]
+
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context of the chosen precision for the forward pass."""
         is_bf16 = find_precision(self.options.precision, self.device) == torch.bfloat16
@@ -206,7 +210,7 @@ class _Fit:
         if not len(patients):
             return ()
         entropies, squares, measured = [], [], 0
-        cells = [self.values[p] for p in patients]
+        cells = [self.cells(p) for p in patients]
         with self.autocast():
             for rows, outputs in run_batches(self.network, cells, self.options.batch_size, self.device):
                 classes, hemoglobin = _labels(self.bags, patients[rows])
@@ -240,7 +244,7 @@ class _Fit:
             return False
         if len(self.split.validation):
             return True
-        some = [self.values[p] for p in self.split.train[: self.options.batch_size]]
+        some = [self.cells(p) for p in self.split.train[: self.options.batch_size]]
         with self.autocast():
             _, outputs = next(run_batches(self.network, some, len(some), self.device))
         return are_finite(outputs)
@@ -255,13 +259,17 @@ def training_steps(
 ) -> Iterator[list[Batch]]:
     """Yield the batches of each step of an epoch; the last step takes what is left, however few.
 
-    `values` are the bags as tensors, all on one device, where batches are made of them.
+    `values` are the bags as tensors, all on one device, where batches are made of them. Of the views of a cell, one is
+    drawn.
     """
     if options.balance == "sampling":
         counts = np.bincount(bags.classes[patients])
         chances = 1 / counts[bags.classes[patients]]
         patients = rng.choice(patients, len(patients), p=chances / chances.sum())
-    shuffled = [rng.permutation(len(values[p]))[: options.max_cells] for p in patients]
+    shuffled = [rng.permutation(len(bags.values[p]))[: options.max_cells] for p in patients]
+    if bags.views:
+        views = (rng.integers(len(bags.views[p]), size=len(s)) for p, s in zip(patients, shuffled, strict=True))
+        shuffled = [s + v * len(bags.values[p]) for p, s, v in zip(patients, shuffled, views, strict=True)]
     together = to_device(torch.from_numpy(np.concatenate(shuffled)), values[0].device)
     cells = torch.split(together, [len(c) for c in shuffled])
     order = rng.permutation(len(patients))

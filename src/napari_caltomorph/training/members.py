@@ -89,14 +89,15 @@ def read_by(
 ) -> tuple[nn.Module, LabelledBags]:
     """Return what is run of a member on a device, and what it reads of the patients: their cells.
 
-    With a frozen aggregator it is the heads, and each patient as the aggregator pools it; that is computed once.
+    With a frozen aggregator it is the heads, and each patient as the aggregator pools it, without views; that is
+    computed once.
     `waiting` is called before each patient; what it raises stops.
     """
     if not options.is_frozen:
         return member, bags
     if not bags.pooled:
         bags.pooled.extend(_pooled(member, bags, device, waiting))
-    return _OfPooled(member), replace(bags, values=tuple(bags.pooled))
+    return _OfPooled(member), replace(bags, values=tuple(bags.pooled), views=())
 
 
 @torch.inference_mode()

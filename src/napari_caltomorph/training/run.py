@@ -166,7 +166,7 @@ def plan_training(
         parameters=parameters,
         seconds=steps * _seconds_per_step(bags, splits[0], options, progress),
         # Weights, gradients and AdamW's two moments, in float32.
-        memory=sum(values.nbytes for values in bags.values) + 16 * parameters,
+        memory=sum(values.nbytes for values in bags.views or bags.values) + 16 * parameters,
         notes=(*bags.notes, *notes_of(splits)),
     )
 

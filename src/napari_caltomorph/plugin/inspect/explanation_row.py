@@ -137,5 +137,6 @@ def _patch_attention(inspection: Inspection, cell: int, progress: OnProgress) ->
     encoder = inspection.encoder()
     from napari_caltomorph.explanation.patches import patch_attention
 
-    smear = inspection.smear
-    return patch_attention(encoder, smear.image(smear.cells.index(inspection.prediction.cells[cell])))
+    smear = encoder.at_scale(inspection.smear)
+    image = smear.image(smear.cells.index(inspection.prediction.cells[cell]))
+    return patch_attention(encoder, encoder.preprocessing.framed(image, smear.pixel_size_um))
