@@ -26,10 +26,17 @@ from napari_caltomorph.encoding import ENCODERS
 from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.plugin.demo_window import open_viewer, process_events
 from napari_caltomorph.plugin.samples import sample_smear
+from napari_caltomorph.plugin.widgets.dock_panel import open_panel
 from napari_caltomorph.plugin.widgets.model_chooser import WeightsDialog
 from napari_caltomorph.plugin.widgets.smear_chooser import LeftOutDialog
 from napari_caltomorph.smear import read_smear
-from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort, synthesize_patient, write_smear
+from napari_caltomorph.synthetic import (
+    SynthOptions,
+    synthesize_cohort,
+    synthesize_patient,
+    synthetic_smear,
+    write_smear,
+)
 
 
 def faulty_smear(folder: Path) -> Path:
@@ -112,6 +119,7 @@ def main(out: Path) -> None:
         viewer.close()
         save_inspection(out)
         save_why(smear, out)
+        save_cut(Path(scratch), out)
         save_counted(smear, out)
         save_differential(Path(scratch), out)
         cohort = labelled_cohort(Path(scratch))
@@ -231,6 +239,26 @@ def save_why(smear: Path, out: Path) -> None:
     tab.inspection.cells.select(supporting[:1])  # brings it into view
     ask(tab.patches)
     save(viewer, out / "why_pixels.png")
+    viewer.close()
+
+
+def save_cut(folder: Path, out: Path) -> None:
+    """Take the picture of *Cut cells*: a field laid together from drawn cells, one square added by hand."""
+    cells = synthetic_smear(synthesize_patient("cml", cells=24, seed=3))
+    rows = [np.concatenate([cells.image(6 * row + column) for column in range(6)], axis=1) for row in range(4)]
+    field = folder / "fields" / "field_1.tif"
+    field.parent.mkdir()
+    density = cells.canvas[1] / 25 * 10_000
+    pixels = np.concatenate(rows)
+    tifffile.imwrite(field, pixels, photometric="rgb", resolution=(density, density), resolutionunit="CENTIMETER")
+    viewer, _ = open_viewer()
+    viewer.theme = "dark"
+    panel = open_panel(viewer, "Cut cells")
+    panel.open([field])
+    process_events(until=lambda: panel.view.field is not None and not panel.run.is_busy)
+    squares = viewer.layers["cells of field_1.tif"]
+    squares.selected_data = {8}
+    save(viewer, out / "cut_cells.png")
     viewer.close()
 
 
