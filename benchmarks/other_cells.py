@@ -11,7 +11,7 @@ cohort is used. Prints Markdown; docs/differential.md has one run.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from benchmarks.blood_encoder import FIELD_UM
 from benchmarks.speed import machine
 from numpy.typing import NDArray
 from scripts.train_blood_encoder import read_cells
-from scripts.train_blood_probe import framed, labelled, laboratories, perturbed, smear_of, some
+from scripts.train_blood_probe import Smear, framed, labelled, laboratories, perturbed, smear_of, some
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
@@ -69,6 +69,12 @@ DISTANCES: dict[str, Callable[[Values, Types], Score]] = {
 }
 
 
+def gathered(smears: Sequence[Smear]) -> tuple[Values, Types]:
+    """Features and types of the cells of all smears."""
+    values = np.concatenate([features.values for features, _ in smears]).astype(float)
+    return values, np.concatenate([[labels.of(one)[cell] for cell in one.cells] for one, labels in smears])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cells", type=Path)
@@ -84,11 +90,8 @@ def main() -> None:
         options = EncodeOptions(encoder=encoder_name, device="cpu", precision="float32", field_of_view=25)
         encoder = load_encoder(options)
         smears = [smear_of(images, learnt.labels, "learnt", encoder) for images in (framed(learnt), perturbed(learnt))]
-        values = np.concatenate([features.values for features, _ in smears]).astype(float)
-        types = np.tile(learnt.labels, 2)
-        smears = laboratories(judged, encoder, seed=1000, count=20)
-        cells = np.concatenate([features.values for features, _ in smears]).astype(float)
-        true = np.concatenate([[labels.of(one)[cell] for cell in one.cells] for one, labels in smears])
+        values, types = gathered(smears)
+        cells, true = gathered(laboratories(judged, encoder, seed=1000, count=20))
         for name, fit in DISTANCES.items():
             caught = []
             for left_out in names:
