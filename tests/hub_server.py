@@ -68,8 +68,7 @@ def serving() -> Iterator[Hub]:
     hub = Hub()
     hub.flow.set()
     handler = type("HubHandler", (_Handler,), {"hub": hub})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
+    with _Server(("127.0.0.1", 0), handler) as server:
         hub.address = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
@@ -77,6 +76,13 @@ def serving() -> Iterator[Hub]:
         hub.flow.set()
         server.shutdown()
         thread.join()
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *args: object) -> None:
+        """Write nothing: clients that are stopped close their connections."""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -82,10 +82,10 @@ def test_the_list_is_what_the_hub_holds(hub, repository):
 def test_labels_of_unknown_meaning_are_asked_for_and_then_used(repository, hub, tmp_path):
     names = [f"patient_embeddings/new_set/{number}.h5" for number in range(6)]
     repository |= {name: embeddings(number % 2, seed=number) for number, name in enumerate(names)}
-    with pytest.raises(CohortUnreadable, match="--label 0="):
+    with pytest.raises(CohortUnreadable, match=r"--label.*0="):
         get_cohort("new-set-embeddings", tmp_path / "new")
     assert hub.ranges() == []
-    with pytest.raises(CohortUnreadable, match=r"1 \(3 patients\).*--label '1="):
+    with pytest.raises(CohortUnreadable, match=r"1 \(3 patients\).*--label.*1="):
         get_cohort("new-set-embeddings", tmp_path / "new", labels=["0=AML"])
     with pytest.raises(CohortUnreadable, match="NUMBER=LABEL"):
         get_cohort("new-set-embeddings", tmp_path / "new", labels=["AML"])

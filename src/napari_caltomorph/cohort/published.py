@@ -203,7 +203,7 @@ def _read_images(row: PublishedImages, folder: Path | None, progress: OnProgress
     if folder is None:
         raise DownloadRefused(
             f"{row.name} needs a browser: download and unpack {row.page} ({row.licence}), then name the folder with "
-            f"{row.holds} by --folder."
+            f"{row.holds} by --folder (in napari: Images)."
         )
     if not LAYOUTS[row.layout].recognises(folder):
         raise CohortUnreadable(f"{folder} is not {row.name}: it needs {row.holds}; name the folder with these.")
@@ -249,8 +249,8 @@ def _get_embeddings(
     page = listing.repository.page
     if not meanings:
         raise CohortUnreadable(
-            f"What the labels of {row.name} mean is not known here: look at {page} and name each, e.g. --label 0=AML "
-            "--label '1=healthy donor'."
+            f"What the labels of {row.name} mean is not known here: look at {page} and name each by --label (in "
+            "napari: Labels), for example 0=AML."
         )
     files = {file.name: file for file in listing.files if _folder_of(file) == row.folder and is_feature_file(file.name)}
     with downloaded(listing, tuple(files.values()), progress=progress) as paths:
@@ -258,8 +258,8 @@ def _get_embeddings(
         if unknown := Counter(number for number in numbers.values() if number not in meanings):
             counts = ", ".join(f"{number} ({counted(count, 'patient')})" for number, count in sorted(unknown.items()))
             raise CohortUnreadable(
-                f"{row.name} has labels without a meaning: {counts}; look at {page} and name all of them, e.g. "
-                f"--label '{min(unknown)}=...'."
+                f"{row.name} has labels without a meaning: {counts}; look at {page} and name all by --label (in "
+                f"napari: Labels), for example {min(unknown)}=AML."
             )
         report = partial(Progress, "Writing features", total=len(numbers), unit="patients")
         for done, name in enumerate(numbers):

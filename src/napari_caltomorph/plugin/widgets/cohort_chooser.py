@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QCheckBox, QFormLayout, QLineEdit, QPushButton, QSpin
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.plugin.widgets.options_form import MoreOptions, OptionRefused
 from napari_caltomorph.plugin.widgets.parts import BUTTON_WIDTH, column_of, menu_button, narrow_combo, path_in, row_of
+from napari_caltomorph.plugin.widgets.published_dialog import PublishedDialog
 from napari_caltomorph.plugin.widgets.settings import COHORT_FILES, choose_file, choose_folder, last_cohort, when_chosen
 from napari_caltomorph.taxonomy import SHIPPED_LABEL_MAPS
 
@@ -95,7 +96,8 @@ class CohortChooser(QWidget):
     def _build(self) -> None:
         folder = when_chosen(self._show_place, choose_folder, self, "Cohort", self.place)
         table = when_chosen(self._show_place, choose_file, self, "Cohort", COHORT_FILES, self.place)
-        chooser = menu_button("Open", {"Directory...": folder, "Table, zip or cohort.json...": table})
+        ways = {"Directory...": folder, "Table, zip or cohort.json...": table, "Published...": self._get_published}
+        chooser = menu_button("Open", ways)
         file = QPushButton("File", toolTip="Choose a taxonomy file of your own", clicked=self._choose_taxonomy_file)
         form = QFormLayout()
         form.setVerticalSpacing(4)
@@ -108,6 +110,11 @@ class CohortChooser(QWidget):
                 right.setFixedWidth(BUTTON_WIDTH)
             form.addRow(name, row_of(left, right, stretch=(left,)))
         column_of(self, form, self.section, stretch=(self.section,))
+
+    def _get_published(self) -> None:
+        dialog = PublishedDialog(self)
+        if dialog.exec() and dialog.cohort_file is not None:
+            self._show_place(dialog.cohort_file)
 
     def _show_place(self, path: Path) -> None:
         self.place.setText(str(path))
