@@ -28,7 +28,7 @@ from napari_caltomorph.encoding.h5_reader import is_feature_file, read_bag
 from napari_caltomorph.errors import CohortUnreadable, DownloadRefused, FeaturesRefused, counted
 from napari_caltomorph.hub import Listing, Repository, downloaded, list_files
 from napari_caltomorph.progress import OnProgress, Progress, ignore
-from napari_caltomorph.storage import replacing_folder
+from napari_caltomorph.storage import StrPath, replacing_folder
 from napari_caltomorph.transfers import RemoteFile
 
 REPOSITORY = Repository("MarrLab/DinoBloom_hemato_embeddings", "dataset")
@@ -148,10 +148,10 @@ def ask_the_hub(*, progress: OnProgress = ignore) -> tuple[PublishedCohort, ...]
 
 def get_cohort(
     name: str,
-    out: Path,
+    out: StrPath,
     *,
     labels: Sequence[str] = (),
-    folder: Path | None = None,
+    folder: StrPath | None = None,
     revision: str = "main",
     progress: OnProgress = ignore,
 ) -> Cohort:
@@ -161,11 +161,11 @@ def get_cohort(
     ----------
     name : str
         As `PUBLISHED` or the Hub lists it.
-    out : Path
+    out : str or Path
         New folder.
     labels : sequence of str
         ``NUMBER=LABEL``: what the numbers of embeddings mean; needed where that is not known.
-    folder : Path, optional
+    folder : str or Path, optional
         Where images are that were downloaded with a browser; they stay there.
     revision : str
         Branch, tag or commit of the Hub's repository; the commit is recorded in any case.
@@ -186,15 +186,15 @@ def get_cohort(
     OutputRefused
         The folder exists, or cannot be written.
     """
-    meanings = _meanings(labels)
+    meanings, out = _meanings(labels), Path(out).absolute()
     row = next((row for row in PUBLISHED if row.name == name), None)
     with replacing_folder(out) as part:
         if isinstance(row, PublishedImages):
-            cohort = _read_images(row, folder, progress)
+            cohort = _read_images(row, None if folder is None else Path(folder), progress)
         else:
             listing = list_files(replace(REPOSITORY, revision=revision), ROOT, progress=progress)
             cohort = _get_embeddings(_find(name, _held(listing)), listing, meanings, part, progress)
-            cohort = _moved(cohort, part, out.absolute())
+            cohort = _moved(cohort, part, out)
         cohort.save(part / COHORT)
     return cohort
 
