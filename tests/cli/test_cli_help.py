@@ -82,7 +82,7 @@ def test_the_version_is_the_packages(run):
     ("words", "message"),
     [
         (["pedict"], 'Did you mean "predict"?'),
-        (["predict", "--model", "demo", "--out", "o"], "caltomorph predict needs SMEAR."),
+        (["predict", "--model", "demo", "--out", "o"], "caltomorph predict needs SMEAR or --features"),
         (["predict", "a", "--out", "o"], "caltomorph predict needs --model."),
         (["predict", "a", "--model", "demo"], "caltomorph predict needs --out."),
         (["predict", "a", "--model", "demo", "--out", "o", "--fast"], "--fast"),

@@ -99,7 +99,9 @@ def predict(
     if probe is not None and not report:
         return fail("--probe counts cells for the report: add --report, or use `caltomorph differential`.", code=2)
     if bool(smears) == (features is not None):
-        return fail("Name what to predict: smears or feature files, or --features with a folder of them.", code=2)
+        return fail(
+            "caltomorph predict needs SMEAR or --features, and not both. See `caltomorph predict --help`.", code=2
+        )
     options = PredictOptions(model=model, **chosen.model_dump())
     refuse_unwritable(out)
     diagnosis.read_description(diagnosis.find_model(model)).prevalence_at(options.prevalence)

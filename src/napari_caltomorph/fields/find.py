@@ -209,9 +209,23 @@ def find_in_fields(
     problems: Sequence[str] = (),
     progress: OnProgress = ignore,
 ) -> FoundFields:
-    """Find the white cells of all fields of one patient; `problems` are those of fields that could not be opened.
+    """Find the white cells of all fields of one patient.
 
-    Raises `ScaleUnknown` as `find_cells`, and `FieldUnreadable` where none can be searched.
+    Parameters
+    ----------
+    images : sequence of FieldImage
+    options : FindOptions
+    problems : sequence of str
+        Those of fields that could not be opened.
+    progress : callable
+        See `OnProgress`.
+
+    Raises
+    ------
+    ScaleUnknown
+        As `find_cells` does.
+    FieldUnreadable
+        None can be searched.
     """
     found, left_out = {}, list(problems)
     for number, (image, scale) in enumerate(

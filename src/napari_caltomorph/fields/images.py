@@ -124,7 +124,16 @@ def open_fields(
 ) -> tuple[list[FieldImage], list[str]]:
     """Open the fields that paths and folders mean, under names whose stems differ; return the reasons of the others.
 
-    Raises `FieldUnreadable` where none can be opened.
+    Parameters
+    ----------
+    places : str, Path, or a sequence of them
+    progress : callable
+        See `OnProgress`.
+
+    Raises
+    ------
+    FieldUnreadable
+        None can be opened.
     """
     paths = [Path(places)] if isinstance(places, str | os.PathLike) else [Path(one) for one in places]
     images: list[FieldImage] = []

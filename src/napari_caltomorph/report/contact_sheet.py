@@ -27,7 +27,20 @@ _GREY, _LETTERS = "#666666", 200
 
 
 def save_contact_sheet(smear: Smear, differential: Differential, path: StrPath) -> None:
-    """Draw the cells of a smear by type, each with the probability of its type, as PNG; `OutputRefused` if it fails."""
+    """Draw the cells of a smear by type, each with the probability of its type, as PNG.
+
+    Parameters
+    ----------
+    smear : Smear
+    differential : Differential
+        Of this smear.
+    path : str or Path
+
+    Raises
+    ------
+    OutputRefused
+        The file cannot be written.
+    """
     with replacing(Path(path)) as part:
         draw_contact_sheet(smear, differential).save(part, "PNG")
 
