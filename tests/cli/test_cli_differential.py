@@ -113,6 +113,12 @@ def test_nothing_labelled_is_one_line(run, smears, tmp_path):
     assert not (tmp_path / "a").exists()
 
 
+def test_an_encoder_that_is_not_the_probes_is_refused(run, smears):
+    code, _, err = run("differential", smears[0], "--probe", "blood-cells", *COMPUTE)
+    assert code == 2
+    assert "blood-cells takes the features of blood-lite, and not of demo-vit" in " ".join(err.split())
+
+
 def test_a_bad_table_is_named_before_anything_is_read(run, tmp_path):
     (tmp_path / "bad.csv").write_text("cell\nc1\n")
     code, _, err = run("differential", tmp_path / "none", "--labels", tmp_path / "bad.csv", "--out", tmp_path / "a")

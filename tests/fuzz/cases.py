@@ -12,7 +12,7 @@ from tests.fuzz.h5_files import SEEDS as H5_SEEDS
 from tests.fuzz.h5_files import h5_files
 from tests.fuzz.image_seeds import images, png
 from tests.fuzz.mutations import Seed, mutated, mutated_json
-from tests.fuzz.table_files import CELLS, csv_files, workbooks
+from tests.fuzz.table_files import CELLS, IMAGES, TYPES, csv_files, workbooks
 from tests.fuzz.zip_files import zip_files, zipped
 
 
@@ -62,11 +62,15 @@ _ODD_NAMES = ("t.csv", "t.tsv", "t.xlsx", "t.parquet", "t.txt", "t.xls")
 _NEIGHBOURS = {f"p{number}/a.png": png() for number in (1, 2, 3)} | {"p1.h5": H5_SEEDS[0].content}
 
 
+_LABELS = {"labels": CELLS, "label table": IMAGES, "type map": TYPES}
+_LABELLED = {f"{name}.png": png() for name in ("basophil/a", "LYT/b", "odd/c", "eosinophil/c")}
+
+
 @st.composite
 def table_cases(draw: st.DrawFn) -> Case:
-    kind = draw(st.sampled_from(("csv", "csv", "csv", "xlsx", "labels", "odd")))
-    if kind == "labels":
-        return Case("labels", "cells.csv", {"cells.csv": draw(csv_files(CELLS))})
+    kind = draw(st.sampled_from(("csv", "csv", "csv", "xlsx", *_LABELS, "odd")))
+    if kind in _LABELS:
+        return Case(kind, "cells.csv", {"cells.csv": draw(csv_files(_LABELS[kind]))} | _LABELLED)
     name = {"csv": "t.csv", "xlsx": "t.xlsx"}.get(kind) or draw(st.sampled_from(_ODD_NAMES))
     content = draw({"csv": csv_files(), "xlsx": workbooks()}.get(kind, st.one_of(csv_files(), workbooks())))
     door, opened = draw(st.sampled_from((("cohort", name),) * 3 + (("cohort", ""), ("patients", name))))

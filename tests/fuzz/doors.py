@@ -23,6 +23,7 @@ from napari_caltomorph.encoding.checkpoints import read_checkpoint
 from napari_caltomorph.errors import CaltomorphError, CellUnreadable
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.evaluation.truth import ClassesMap
+from napari_caltomorph.jobs import import_label_folder
 from napari_caltomorph.smear import check_smear, read_smear
 from napari_caltomorph.smear.smear import Reason
 from napari_caltomorph.taxonomy import caltomorph_taxonomy, load_label_map
@@ -132,6 +133,14 @@ def _labels(path: Path) -> None:
     _ = read_labels(path).counts
 
 
+def _label_table(path: Path) -> None:
+    _ = import_label_folder(path.parent, table=path).labels.counts
+
+
+def _type_map(path: Path) -> None:
+    _ = import_label_folder(path.parent, types=path).labels.counts
+
+
 def _label_map(path: Path) -> None:
     label_map = load_label_map(str(path))
     assert label_map is not None
@@ -157,6 +166,8 @@ DOORS: dict[str, Callable[[Path], object]] = {
     "evaluation": _evaluation,
     "probe": _probe,
     "labels": _labels,
+    "label table": _label_table,
+    "type map": _type_map,
     "label map": _label_map,
     "classes map": _classes_map,
     "options": options_from,

@@ -1,4 +1,4 @@
-"""Tables of patients and of labelled cells: valid ones whose cells, header, delimiter, encoding or workbook change."""
+"""Tables of patients, labelled cells and types: valid ones, changed in cells, header, delimiter, encoding or parts."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ CELLS = (
     ("p1", "b.tif", "lymphocyte", "me", "2026-01-01T00:00:00+00:00", "f" * 64),
     ("p2", "a.tif", "smudge cell", "folder", "", ""),
 )
+IMAGES = (("file", "label"), ("basophil/a.png", "NGS"), ("x\\LYT\\b.png", "lymphocyte"), ("c", "my type"))
+TYPES = (("name", "type"), ("basophil", "lymphocyte"), ("odd", ""), ("LYT", "my type"))
 _CELLS: tuple[Any, ...] = (
     *(
         "",

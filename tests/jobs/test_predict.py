@@ -9,6 +9,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -172,6 +173,8 @@ def test_a_prediction_that_is_deleted_during_the_run_has_failed(predictor, patie
 
 def test_a_run_that_ends_while_a_report_is_made_keeps_that_patient(predictor, patients, tmp_path):
     class Interrupting:
+        description = SimpleNamespace(encoder=None)
+
         def differential(self, *_):
             raise KeyboardInterrupt
 

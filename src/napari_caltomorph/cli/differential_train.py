@@ -116,9 +116,10 @@ def _show_tuned(tuned: Tuned, before: float, after: float) -> None:
 def _show_confusion(probe: ProbeDescription) -> None:
     """Write how each type is called out of fold: the share of its cells, and what most of the others are taken for."""
     rows = table("type", "cells", "right %", "taken for (%)")
-    for number, (name, called) in enumerate(zip(probe.types, probe.confusion, strict=True)):
+    types, confusion, _ = probe.calls
+    for number, (name, called) in enumerate(zip(probe.types, confusion, strict=False)):  # without the row of `OTHER`
         shares = [100 * count / sum(called) for count in called]
         others = sorted((place for place in range(len(shares)) if place != number), key=lambda place: -shares[place])
-        wrong = ", ".join(f"{probe.types[place]} {shares[place]:.0f}" for place in others[:3] if shares[place] >= 1)
+        wrong = ", ".join(f"{types[place]} {shares[place]:.0f}" for place in others[:3] if shares[place] >= 1)
         rows.add_row(Text(name), str(sum(called)), f"{shares[number]:.0f}", wrong)
     console.print(rows)

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_caltomorph.differential.cell_types import CELL_TYPES, GROUPS, OTHER, cell_type, in_reading_order
+from napari_caltomorph.differential.cell_types import GROUPS, OTHER, cell_type, in_reading_order
 from napari_caltomorph.differential.corrected_count import DRAWS, corrected_counts
 from napari_caltomorph.statistics.interval import TAILS, Interval, proportion
 
@@ -153,7 +153,7 @@ class Differential:
         """Return the share of some types together; for a type that is no leukocyte, its ratio to the leukocytes."""
         is_meant = np.array([name in types for name in self.all_types])
         is_rest = np.array([cell_type(name).is_counted for name in self.all_types]) & ~is_meant
-        is_ratio = bool(types) and not any(CELL_TYPES.get(name, cell_type(name)).is_counted for name in types)
+        is_ratio = bool(types) and not any(cell_type(name).is_counted for name in types)
         shown = np.array([self._counts[name] for name in self.all_types])
         cells, others = int(shown[is_meant].sum()), int(shown[is_rest].sum())
         true, rest = self._draws[:, is_meant].sum(axis=1), self._draws[:, is_rest].sum(axis=1)

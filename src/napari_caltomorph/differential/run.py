@@ -53,10 +53,18 @@ def chosen_probe(name: StrPath | None, labels: CellLabels, compute: EncodeOption
     """Return the probe of this name or file, by default `BLOOD_CELLS`.
 
     None where a table of labelled cells is given, or an encoder is chosen to train on: then one is to be trained.
+    Raises `ProbeRefused` where an encoder is chosen, and the probe takes the features of another.
     """
-    if name is None and (len(labels) > 0 or "encoder" in compute.model_fields_set):
+    is_chosen = "encoder" in compute.model_fields_set
+    if name is None and (len(labels) > 0 or is_chosen):
         return None
-    return load_probe(name or BLOOD_CELLS)
+    probe = load_probe(name or BLOOD_CELLS)
+    if is_chosen and probe.description.encoder not in (None, compute.encoder):
+        raise ProbeRefused(
+            f"{name} takes the features of {probe.description.encoder}, and not of {compute.encoder}; leave out "
+            "--encoder, or the probe to train another."
+        )
+    return probe
 
 
 def count_smears(
