@@ -62,8 +62,9 @@ def fetch(
     What is in the folder from an earlier run is not downloaded again. Raises `DownloadRefused` where a file is another
     than was announced, `DiskFull`, and `requests.RequestException` for anything else that the network does.
     """
-    transfers = [_Transfer(file, folder, headers) for file in files]
-    total = sum(file.size for file in files)
+    # Files of one content are one transfer: two threads would write into one part.
+    transfers = [_Transfer(file, folder, headers) for file in {file.checksum: file for file in files}.values()]
+    total = sum(transfer.file.size for transfer in transfers)
     _refuse_full_disk(folder, total - sum(transfer.received for transfer in transfers))
 
     def report() -> None:
@@ -75,7 +76,7 @@ def fetch(
     finally:
         for transfer in transfers:
             transfer.stop()
-    return {transfer.file.name: transfer.target for transfer in transfers}
+    return {file.name: folder / file.checksum for file in files}
 
 
 def run_in_threads(

@@ -91,7 +91,9 @@ def test_each_aggregator_has_its_own_learning_rate_unless_one_is_given():
         return {row.options.aggregator: row.options.learning_rate for row in rows}
 
     assert rates(TrainOptions(seed=1)) == {
-        name: TrainOptions(aggregator=name).learning_rate for name in get_args(AggregatorName)
+        name: TrainOptions(aggregator=name).learning_rate
+        for name in get_args(AggregatorName)
+        if not name.startswith("genbloom")  # they need published weights, and are not compared
     }
     assert set(rates(TrainOptions(learning_rate=2e-4)).values()) == {2e-4}
     assert set(rates(TrainOptions(recipe="paper")).values()) == {5e-5}

@@ -76,6 +76,7 @@ def test_the_description_records_the_training(model):
         "weights_sha256": "ab" * 32,
         "preprocessing": "224 px",
         "width": WIDTH,
+        "views": None,
     }
     assert description.threshold.value == 0.5
     assert description.threshold.rule == "more probably malignant than not"  # not the paper's: other classes, balanced

@@ -96,8 +96,8 @@ class _Fit:
     network: nn.Module  # What is run of the member on `values`
     optimizer: torch.optim.AdamW
     class_weights: Tensor  # (C,)
-    bags: LabelledBags
-    values: tuple[Tensor, ...]  # What it reads of each patient, on the device if it has room
+    bags: LabelledBags  # What the network reads of the patients
+    values: tuple[Tensor, ...]  # The same as tensors, on the device if it has room
     split: MemberSplit
     options: TrainOptions
 
@@ -119,7 +119,7 @@ class _Fit:
             fused=True if device.type in ("cpu", "cuda") else None,
         )
         weights = _class_weights(bags, split, options).to(device)
-        return cls(device, member, network, adamw, weights, bags, read.on(device), split, options)
+        return cls(device, member, network, adamw, weights, read, read.on(device), split, options)
 
     def cells(self, patient: int) -> Tensor:
         """Return the bag (N, D) of a patient's cells as they are."""
