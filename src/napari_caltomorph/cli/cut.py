@@ -18,6 +18,7 @@ app = App(
     caltomorph cut fields --out smear_a
     caltomorph predict smear_a --model demo --out results
 
+or both at once: caltomorph predict fields --cut --model demo --out results.
 Where the files do not say how large a pixel is, red cells do (7.5 micrometres).
 State it where it is known:
 
@@ -47,8 +48,7 @@ def cut(
     with progress_bar() as progress:
         result = cut_cells(fields, out, options, progress=progress)
     say(f"{result.in_words}.")
-    for scale in dict.fromkeys(field.scale for field in result.fields):
-        say(f"Scale: {scale.in_words}.")
+    say(f"Scale: {result.scale_in_words}.")
     say_files([out, out / "fields.csv", out / "overview_<field>.jpg"])
     for problem in result.problems:
         fail(problem, code=1)

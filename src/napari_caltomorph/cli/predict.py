@@ -29,10 +29,12 @@ from napari_caltomorph.cli.console import (
 from napari_caltomorph.diagnosis import PredictOptions, SmearOptions
 from napari_caltomorph.encoding.torch_loading import import_torch
 from napari_caltomorph.errors import OutputRefused
+from napari_caltomorph.fields import CutOptions
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.storage import refuse_unwritable
 
 if TYPE_CHECKING:
+    from napari_caltomorph.cohort import FoundPatient
     from napari_caltomorph.diagnosis import Prediction
     from napari_caltomorph.jobs import PatientResult
 
@@ -54,6 +56,10 @@ a folder of feature files:
 
     caltomorph predict P1.h5 --model my_model --out results
     caltomorph predict --features features --model my_model --out results
+
+Microscope fields, whose white cells are cut out first (also with --each):
+
+    caltomorph predict fields --cut --model demo --out results
 
 The folder "results" then contains predictions.csv (one row a patient),
 cells.csv (one row a cell, most attended first) and prediction.json
@@ -78,6 +84,8 @@ def predict(
     slides: bool = False,
     report: bool = False,
     probe: Path | None = None,
+    cut: bool = False,
+    cutting: Annotated[CutOptions, Parameter(name="*")] = CutOptions(),  # noqa: B008 (frozen)
     chosen: Annotated[SmearOptions, Parameter(name="*")] = SmearOptions(),  # noqa: B008 (frozen)
 ) -> int:
     """Diagnose smears, and rank the cells that made the diagnosis.
@@ -95,7 +103,13 @@ def predict(
         Write a report.html next to each prediction.json; it prints on two pages.
     probe
         blood-cells, or a probe of `caltomorph differential`: the report then holds a differential.
+    cut
+        Each SMEAR is a folder of microscope fields, or one: their cells are cut out first, into OUT.
     """
+    if cut and features is not None:
+        return fail("--cut takes images of fields, not --features.", code=2)
+    if not cut and cutting != CutOptions():
+        return fail("The scale and size of cells are for fields: add --cut.", code=2)
     if probe is not None and not report:
         return fail("--probe counts cells for the report: add --report, or use `caltomorph differential`.", code=2)
     if bool(smears) == (features is not None):
@@ -115,6 +129,9 @@ def predict(
     from napari_caltomorph.diagnosis.prediction_files import refuse_repeated_ids
 
     refuse_repeated_ids([name for name, _ in found])
+    lost: list[str] = []
+    if cut:
+        found, lost = _cut(found, out, cutting)
     results: list[PatientResult] = []
     try:
         with _shown_one_by_one(results) as show:
@@ -137,7 +154,22 @@ def predict(
         say(RESEARCH_USE)
     if failed and len(found) > 1:
         fail(f"{len(failed)} of {len(found)} smears failed: {', '.join(one.patient_id for one in failed)}", code=1)
-    return 1 if failed and done else max(map(_exit_code, failed), default=0)
+    return 1 if done and (failed or lost) else max(map(_exit_code, failed), default=0)
+
+
+def _cut(
+    found: list[tuple[str, FoundPatient]], out: Path, options: CutOptions
+) -> tuple[list[tuple[str, FoundPatient]], list[str]]:
+    """Cut the cells out of the fields of patients; return the patients and why some of the fields were not searched."""
+    with progress_bar() as progress:
+        patients = jobs.cut_patients(dict(found), out, options, progress=progress)
+    cuts = {patient: one.cut for patient, one in patients.items() if one.cut is not None}
+    for patient, cut in cuts.items():
+        say(f"{patient}: {cut.in_words}. Scale: {cut.scale_in_words}.")
+    lost = [problem for cut in cuts.values() for problem in cut.problems]
+    for problem in lost:
+        fail(problem, code=1)
+    return [(patient, one.found) for patient, one in patients.items()], lost
 
 
 @contextmanager

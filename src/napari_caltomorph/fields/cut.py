@@ -77,6 +77,11 @@ class CutCells:
         return next(((row["field"], row["x_px"], row["y_px"]) for row in rows if row["cell"] == cell), None)
 
     @property
+    def scale_in_words(self) -> str:
+        """The size of a pixel and how it is known; of each field where they differ."""
+        return "; ".join(dict.fromkeys(field.scale.in_words for field in self.fields))
+
+    @property
     def smear(self) -> Smear:
         """The cells, as any other smear."""
         return read_smear(self.folder)

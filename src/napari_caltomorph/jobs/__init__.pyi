@@ -1,4 +1,5 @@
 from .commands import evaluate_command, flags, shell_line, train_command
+from .cut import CutPatient, cut_patients
 from .encode import encode_missing, read_patients
 from .evaluate import (
     EvaluateModelOptions,
@@ -14,6 +15,7 @@ from .predict import PatientProgress, PatientResult, predict_patients
 from .train import EarlierEpochs, TrainedModel, TrainRequest, train_model
 
 __all__ = [
+    "CutPatient",
     "EarlierEpochs",
     "EvaluateModelOptions",
     "EvaluateRequest",
@@ -23,6 +25,7 @@ __all__ = [
     "PatientResult",
     "TrainRequest",
     "TrainedModel",
+    "cut_patients",
     "encode_missing",
     "evaluate_command",
     "evaluate_model",

@@ -119,7 +119,7 @@ def predict_patients(
         try:
             for number, (patient, found) in enumerate(patients.items(), start=1):
                 step = partial(PatientProgress, patient_id=patient, number=number, patients=len(patients))
-                within = partial(_report_step, progress, step)
+                within = partial(report_step, progress, step)
                 result = _predict_one(patient, found, files[patient], out, predictor, within)
                 results.append(result)  # before the report: it is in the tables also where the report is interrupted
                 if report and result.prediction is not None:
@@ -132,7 +132,7 @@ def predict_patients(
     return results
 
 
-def _report_step(progress: OnProgress, step: Callable[..., PatientProgress], inner: Progress) -> None:
+def report_step(progress: OnProgress, step: Callable[..., PatientProgress], inner: Progress) -> None:
     """Report a step of one patient as one of the whole run."""
     progress(step(inner.stage, inner.done, inner.total, inner.unit))
 

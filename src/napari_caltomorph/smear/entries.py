@@ -19,6 +19,9 @@ _SYSTEM_NAMES = frozenset(
     ]
 )
 
+CUT_CELLS = "cut_cells"
+"""Folder next to a prediction with the cells that were cut out of fields for it."""
+
 # The files that a job always writes together -> the images that it may write next to them.
 WRITTEN = tuple(
     (frozenset(always.split()), re.compile(images))
@@ -69,6 +72,7 @@ def sorted_out(files: list[str], folders: list[str], others: Iterable[str] = ())
         is_out = is_system_entry(name) or any(name in always or images.fullmatch(name) for always, images in ours)
         (entries.passed_over if is_out else entries.files).append(path)
     for path in folders:
-        is_out = is_system_entry(path.rsplit("/", 1)[-1])
+        name = path.rsplit("/", 1)[-1]
+        is_out = is_system_entry(name) or name == CUT_CELLS
         (entries.passed_over if is_out else entries.folders).append(path)
     return entries
