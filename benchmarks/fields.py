@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
+import json
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -185,7 +186,9 @@ def main() -> None:
         test(train(others), lab, arguments.verbose)
     if arguments.write:
         print("trained on all")
-        SHIPPED.write_text(train(labs).as_json() + "\n", "utf-8")
+        model = {name: vars(part) for name, part in vars(train(labs)).items()}
+        parts = {name: {key: np.round(one, 5).tolist() for key, one in part.items()} for name, part in model.items()}
+        SHIPPED.write_text(json.dumps(parts, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 from tests.fields.drawn import draw_field
 
-from napari_caltomorph.errors import ScaleUnknown
+from napari_caltomorph.errors import FieldUnreadable, ScaleUnknown
 from napari_caltomorph.fields import FindOptions, array_field, scale_of_fields
 
 
@@ -59,3 +59,10 @@ def test_an_image_of_nothing_has_no_scale():
 def test_two_sources_of_the_scale_are_refused():
     with pytest.raises(ValidationError, match="not both"):
         FindOptions(pixel_size=0.2, from_red_cells=True)
+
+
+def test_bright_inverted_fields_are_refused():
+    """They are bright enough to be searched, and their white cells would be missed."""
+    pixels = (255 * ((255 - draw_field([(45, 55)])) / 255) ** 0.5).astype(np.uint8)
+    with pytest.raises(FieldUnreadable, match=r"a\.png.*inverted"):
+        scale_of_fields([array_field(pixels, "a.png")], FindOptions(pixel_size=0.25))

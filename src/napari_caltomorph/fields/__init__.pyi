@@ -1,6 +1,7 @@
-from .cut import CutCells, CutField, CutOptions, crop, cut_cells, cut_found, is_whole
+from .cut import CutCells, CutField, CutOptions, cut_cells, cut_found
 from .find import FindOptions, FoundCell, FoundCells, FoundFields, find_cells, find_in_fields
 from .images import FieldImage, array_field, open_field, open_fields
+from .pictures import crop, is_whole
 from .scale import Scale, scale_of_fields
 
 __all__ = [

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -53,13 +54,8 @@ class FoundCell:
     @property
     def box_px(self) -> tuple[float, float, float, float]:
         """Left, top, right and bottom."""
-        half_width, half_height = self.width_px / 2, self.height_px / 2
-        return (
-            self.x_px - half_width,
-            self.y_px - half_height,
-            self.x_px + half_width,
-            self.y_px + half_height,
-        )
+        x, y, across, down = self.x_px, self.y_px, self.width_px / 2, self.height_px / 2
+        return x - across, y - down, x + across, y + down
 
     def diameter_um(self, pixel_size_um: float) -> float:
         """Return the diameter of a disc that is as large as the ellipse in its box."""
@@ -99,16 +95,6 @@ class LinearModel:
     weights: NDArray[np.float64]
     bias: float
 
-    @classmethod
-    def of(cls, lists: dict[str, Any]) -> LinearModel:
-        """Return the model that `as_lists` wrote."""
-        mean, spread, weights = (np.array(lists[name]) for name in ("mean", "spread", "weights"))
-        return cls(mean, spread, weights, lists["bias"])
-
-    def as_lists(self) -> dict[str, Any]:
-        """Return the numbers, to be written."""
-        return {name: np.round(value, 5).tolist() for name, value in vars(self).items()}
-
     def log_odds(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the log-odds of features (..., F)."""
         return np.asarray((features - self.mean) / self.spread @ self.weights + self.bias)
@@ -125,21 +111,15 @@ class CellModel:
         """Return how certain a nucleus with these features is that of a white cell, 0 to 1."""
         return float(1 / (1 + np.exp(-np.clip(self.nucleus.log_odds(features), -30, 30))))
 
-    @classmethod
-    def from_json(cls, text: str) -> CellModel:
-        """Read what `as_json` wrote."""
-        parts = json.loads(text)
-        return cls(LinearModel.of(parts["nucleus"]), LinearModel.of(parts["outline"]))
-
-    def as_json(self) -> str:
-        """Return the numbers as JSON."""
-        return json.dumps({"nucleus": self.nucleus.as_lists(), "outline": self.outline.as_lists()}, indent=1)
-
 
 @functools.cache
 def shipped_model() -> CellModel:
     """Return the model of this package; `cell_model.md` says what it learnt from."""
-    return CellModel.from_json((files(__package__) / "cell_model.json").read_text("utf-8"))
+    parts = json.loads((files(__package__) / "cell_model.json").read_text("utf-8"))
+    lists: dict[str, dict[str, Any]] = {
+        name: {key: np.array(value) for key, value in part.items()} for name, part in parts.items()
+    }
+    return CellModel(**{name: LinearModel(**part) for name, part in lists.items()})
 
 
 def find_cells(
@@ -251,18 +231,11 @@ def _windows(image: FieldImage, pixel_um: float) -> Iterator[tuple[Window, Windo
     if image.height <= 1.5 * size and image.width <= 1.5 * size:
         yield (whole := (0, 0, image.height, image.width)), whole
         return
-    for top in range(0, image.height, size):
-        for left in range(0, image.width, size):
-            bottom, right = min(top + size, image.height), min(left + size, image.width)
-            yield (
-                (top, left, bottom, right),
-                (
-                    max(top - overlap, 0),
-                    max(left - overlap, 0),
-                    min(bottom + overlap, image.height),
-                    min(right + overlap, image.width),
-                ),
-            )
+    for top, left in product(range(0, image.height, size), range(0, image.width, size)):
+        bottom, right = min(top + size, image.height), min(left + size, image.width)
+        first = max(top - overlap, 0), max(left - overlap, 0)
+        last = min(bottom + overlap, image.height), min(right + overlap, image.width)
+        yield (top, left, bottom, right), (*first, *last)
 
 
 def _is_within(cell: FoundCell, window: Window, slack: float) -> bool:
@@ -286,17 +259,16 @@ def _in_window(image: FieldImage, window: Window, pixel_um: float, model: CellMo
     stained = Stained.of(at_working_scale(pixels, pixel_um))
     steps = np.array(pixels.shape[:2]) / stained.stain.shape  # Pixels of the field for one at working resolution
     found = []
-    nuclei = find_nuclei(stained)
-    confidences = [model.confidence(describe(nucleus, stained)) for nucleus in nuclei]
-    for nucleus, confidence in zip(nuclei, confidences, strict=True):
+    nuclei = [(nucleus, model.confidence(describe(nucleus, stained))) for nucleus in find_nuclei(stained)]
+    for nucleus, confidence in nuclei:
         first, last = nucleus.box
         box = np.concatenate([first, last + 1]).astype(float)
         if confidence > _PERHAPS:  # The others are not cut out
-            others = [n for n, c in zip(nuclei, confidences, strict=True) if n is not nucleus and c > _PERHAPS]
+            others = [other for other, c in nuclei if other is not nucleus and c > _PERHAPS]
             surroundings = survey(nucleus, stained)
             box = surroundings.box(model.outline.log_odds(surroundings.features), others)
         found.append((nucleus, box, confidence))
-    for nucleus, box, confidence in without_repeats(found):
+    for nucleus, box, confidence in _without_repeats(found):
         y0, x0, y1, x1 = box * np.tile(steps, 2) + np.tile([top, left], 2)
         edge = _TOUCHES_UM / pixel_um
         yield FoundCell(
@@ -311,9 +283,10 @@ def _in_window(image: FieldImage, window: Window, pixel_um: float, model: CellMo
 
 
 Measured = tuple[Nucleus, NDArray[np.float64], float]
+"""A nucleus, its cell's box in working pixels, and its confidence."""
 
 
-def without_repeats(found: list[Measured]) -> list[Measured]:
+def _without_repeats(found: list[Measured]) -> list[Measured]:
     """Leave out nuclei whose middle is in the box of a more certain cell: they are lobes of it, or lie on it."""
     kept: list[Measured] = []
     for one in sorted(found, key=lambda each: (-each[2], -each[0].area_um2)):

@@ -22,7 +22,7 @@ _MOST_SEEDS = 400  # In one window of 200 micrometres; what has more is no smear
 _REACH_UM = 9.8  # Radius of the largest cell: lobes further apart are of two cells
 _GAP_UM = 4.0  # Between lobes of one nucleus; eosinophils have granules there
 _UNEVEN = 2.0  # Lobes of one nucleus are stained alike, within this factor
-BLOCK_UM = 25.0
+_BLOCK_UM = 25.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Stained:
         """Measure (H, W, 3) RGB of `PX_PER_UM`."""
         density = optical_density(image)
         red_cells = red_cell_density(density)
-        stain = nuclear_stain(density, red_cells, BLOCK_UM * PX_PER_UM)
+        stain = nuclear_stain(density, red_cells, _BLOCK_UM * PX_PER_UM)
         density /= red_cells[:2].mean()
         return cls(density, stain, _smooth(stain, 0.5))
 
@@ -124,11 +124,8 @@ def _gap(one: Nucleus, other: Nucleus) -> float | None:
     return gap if gap < _GAP_UM else None
 
 
-FEATURES = ("area", "peak", "contrast", "green", "red", "blue", "evenness", "compactness", "spread", "steepness", "rim")
-
-
 def describe(nucleus: Nucleus, stained: Stained) -> NDArray[np.float64]:
-    """Return the features of a nucleus, in the order of `FEATURES`; ratios as logarithms."""
+    """Return the 11 features of a nucleus: size, stain, colours, shape and rim; ratios as logarithms."""
     (top, left), (bottom, right) = nucleus.box
     margin = int(3 * PX_PER_UM)
     window = np.s_[max(top - margin, 0) : bottom + margin + 1, max(left - margin, 0) : right + margin + 1]

@@ -1,4 +1,7 @@
-"""A picture of a field with what was found: cells that were cut out, cells left out, and what is no white cell."""
+"""The pictures that are made of a field: each cell's square, and an overview of what was found.
+
+A cell is cut out only where its whole square is in the field: no pixel is made up.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +9,75 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import tifffile
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from napari_caltomorph.fields.find import FoundCells
+from napari_caltomorph.errors import OutputRefused
+from napari_caltomorph.fields.find import FoundCell, FoundCells
 from napari_caltomorph.fields.images import FieldImage
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.storage import replacing
 
-_SIDE = 1600  # Of the picture, px
+CELL_PX = 144
+"""Width of a cell's image; a Metafer's have 5.76 pixels a micrometre."""
+
+_UM_PER_CM = 10_000
+_SIDE = 1600  # Of the overview, px
 _STRIP = 2**23  # Pixels of the field that are read at once
 _CUT, _LEFT_OUT, _NO_CELL = (0, 140, 60), (230, 120, 0), (110, 110, 110)
 
 
+def is_whole(cell: FoundCell, found: FoundCells, side: float) -> bool:
+    """Whether a cell and the square that is cut out, `side` pixels wide, are all in the field; others are left out."""
+    half = side / 2
+    return (
+        half <= cell.x_px <= found.width_px - half and half <= cell.y_px <= found.height_px - half and not cell.is_cut
+    )
+
+
+def crop(image: FieldImage, cell: FoundCell, side: float) -> NDArray[np.uint8]:
+    """Return (144, 144, 3) around the middle of a cell; `side` is its width in the field's pixels."""
+    left, top = max(cell.x_px - side / 2, 0.0), max(cell.y_px - side / 2, 0.0)
+    margin = 4
+    first_row, first_column = max(int(top) - margin, 0), max(int(left) - margin, 0)
+    last_row = min(int(top + side) + margin + 1, image.height)
+    last_column = min(int(left + side) + margin + 1, image.width)
+    window = Image.fromarray(np.ascontiguousarray(image.read(first_row, first_column, last_row, last_column)))
+    x, y = left - first_column, top - first_row
+    box = (x, y, min(x + side, window.width), min(y + side, window.height))
+    # Pillow widens its filter where an image becomes smaller: no aliasing
+    return np.asarray(window.resize((CELL_PX, CELL_PX), Image.Resampling.BICUBIC, box=box))
+
+
+def write_cell(path: Path, pixels: NDArray[np.uint8], width_um: float) -> None:
+    density = CELL_PX / width_um * _UM_PER_CM
+    with replacing(path) as part, part.open("wb") as file:
+        tifffile.imwrite(file, pixels, photometric="rgb", resolution=(density, density), resolutionunit="CENTIMETER")
+
+
+def read_cell(path: Path) -> NDArray[np.uint8]:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError) as error:
+        raise OutputRefused(f"{path} is damaged; remove it, and run this again.") from error
+
+
 def draw_overview(
-    path: Path, image: FieldImage, found: FoundCells, is_cut_out: Sequence[bool], side: float, progress: OnProgress
+    path: Path, image: FieldImage, found: FoundCells, kept: Sequence[FoundCell], side: float, progress: OnProgress
 ) -> None:
     """Write a JPEG: green squares are cut out, orange boxes left out, grey ones no white cells.
 
-    `side` is the width of a cut in the field's pixels.
+    `kept` are those of the found cells that are cut out; `side` is the width of a cut in the field's pixels.
     """
     factor = min(1.0, _SIDE / max(image.height, image.width))
     picture = _reduced(image, factor, progress)
     draw = ImageDraw.Draw(picture)
     for cell in found.rejected:
         draw.rectangle([v * factor for v in cell.box_px], outline=_NO_CELL)
-    for cell, is_cut in zip(found.cells, is_cut_out, strict=True):
+    for cell in found.cells:
+        is_cut = cell in kept
         half = side / 2
         square = (cell.x_px - half, cell.y_px - half, cell.x_px + half, cell.y_px + half)
         box = [v * factor for v in (square if is_cut else cell.box_px)]

@@ -6,7 +6,6 @@ arcs that vote, where an outline of their clump would have no diameter.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,42 +22,38 @@ _SIDE = 512  # Fields are shrunk to this before they are measured, px
 _RADII = 3 * 1.12 ** np.arange(28)  # px
 _COMPLETE = 0.5  # Part of a circle's edge that must vote for it
 _ALIKE = 0.3  # Red cells differ from the most frequent diameter by less than this factor's logarithm
+_BRIGHTER = 1.5  # Discs count this much more bright than dark: gaps between cells are bright discs, too
 
 
-@dataclass(frozen=True)
-class RedCellDiameters:
-    """Diameters of a field's red cells, in its pixels."""
-
-    px: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.px)
-
-    @property
-    def median_px(self) -> float:
-        return float(np.median(self.px))
-
-    @property
-    def quartiles_px(self) -> tuple[float, float]:
-        lower, upper = np.quantile(self.px, (0.25, 0.75))
-        return float(lower), float(upper)
-
-
-def measure_red_cells(image: NDArray[np.uint8]) -> RedCellDiameters:
-    """Return the diameters of the discs of the most frequent size in (H, W, 3) RGB; nuclei and clumps are others."""
-    scale = min(1.0, _SIDE / max(image.shape[:2]))
-    size = tuple(max(8, round(n * scale)) for n in image.shape[1::-1])
-    small = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
-    diameters, completeness = _discs(optical_density(small)[..., 1])
+def measure_red_cells(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the diameters, px, of discs of the most frequent size in (H, W, 3) RGB; nuclei and clumps are others."""
+    small, factor = _shrunk(image)
+    diameters, completeness = _discs(optical_density(small)[..., 1], _RADII)
     if not len(diameters):
-        return RedCellDiameters(diameters)
+        return diameters
     logs, weight = np.log(diameters), diameters**2 * (completeness - 0.6 * _COMPLETE)
     grid = np.linspace(np.log(2 * _RADII[0]), np.log(2 * _RADII[-1]), 200)
     mode = grid[(weight * np.exp(-0.5 * ((grid[:, None] - logs) / 0.12) ** 2)).sum(axis=1).argmax()]
-    return RedCellDiameters(diameters[np.abs(logs - mode) < _ALIKE] / scale)
+    return np.asarray(diameters[np.abs(logs - mode) < _ALIKE] / factor)
 
 
-def _discs(density: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def are_bright(image: NDArray[np.uint8], pixel_um: float) -> bool:
+    """Whether discs of the size of red cells are brighter than what is around them: the image is inverted."""
+    small, factor = _shrunk(image)
+    density = optical_density(small)[..., 1]
+    radii = _RADII[np.abs(np.log(_RADII / (RED_CELL_UM / 2 / pixel_um * factor))) < _ALIKE]
+    dark, bright = (_discs(sign * density, radii)[1] for sign in (1, -1))
+    return len(bright) >= FEWEST_RED_CELLS and bright.sum() > _BRIGHTER * dark.sum()
+
+
+def _shrunk(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+    """Return (H, W, 3) RGB of at most `_SIDE` pixels on a side, and by which factor it was shrunk."""
+    factor = min(1.0, _SIDE / max(image.shape[:2]))
+    size = tuple(max(8, round(n * factor)) for n in image.shape[1::-1])
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)), factor
+
+
+def _discs(density: NDArray[np.float32], radii: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the diameters of dark discs and how much of each one's edge was found, 0 to about 1."""
     smooth = ndimage.gaussian_filter(density, 1.2)
     gradient_y, gradient_x = np.gradient(smooth)
@@ -68,7 +63,7 @@ def _discs(density: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[n
     edges = (y, x, gradient_y[is_edge] / steepness[is_edge], gradient_x[is_edge] / steepness[is_edge])
     found = [
         (score, top, left, radius)
-        for radius in _RADII[min(density.shape) > 3 * _RADII]
+        for radius in radii[min(density.shape) > 3 * radii]
         for score, top, left in _centres(edges, density.shape, radius)
     ]
     kept: list[tuple[float, float, float, float]] = []

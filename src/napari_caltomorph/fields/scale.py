@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from napari_caltomorph.errors import FieldUnreadable, ScaleUnknown
 from napari_caltomorph.fields.images import FieldImage
-from napari_caltomorph.fields.red_cells import FEWEST_RED_CELLS, RED_CELL_UM, RedCellDiameters, measure_red_cells
+from napari_caltomorph.fields.red_cells import FEWEST_RED_CELLS, RED_CELL_UM, are_bright, measure_red_cells
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 
 COARSEST_UM = 1.0
@@ -24,6 +25,7 @@ COARSEST_UM = 1.0
 
 _CONTRADICTION = 1.3  # Between a field's own median diameter and that of all: another objective, not other red cells
 _MOST_MEASURED = 40  # Fields; more of one microscope make the median no better
+_MOST_CHECKED = 3  # Fields; one export inverts all or none
 
 
 class ScaleOptions(BaseModel, frozen=True, extra="forbid"):
@@ -85,14 +87,31 @@ def scale_of_fields(
     ScaleUnknown
         Nothing says it and there are too few red cells, or fields of several magnifications are among them.
     FieldUnreadable
-        None of them can be measured.
+        None of them can be measured, or red cells are brighter than the glass.
     """
+    scales = _scales(images, options, progress)
+    for number in _spread(len(images), _MOST_CHECKED):
+        image, scale = images[number], scales[number]
+        try:
+            image.refuse_unsuitable()
+            pixels = image.centre
+        except FieldUnreadable:
+            continue  # It is refused again when its cells are searched
+        if are_bright(pixels, scale.pixel_size_um):
+            raise FieldUnreadable(
+                f"{image.name}: inverted, its red cells are brighter than the glass; export the images as the "
+                "microscope shows them."
+            )
+    return scales
+
+
+def _scales(images: Sequence[FieldImage], options: ScaleOptions, progress: OnProgress) -> list[Scale]:
     stated = [_stated(image, options) for image in images]
     unknown = [image for image, scale in zip(images, stated, strict=True) if scale is None]
     if not unknown:
         return [scale for scale in stated if scale is not None]
-    chosen = [unknown[n] for n in np.unique(np.linspace(0, len(unknown) - 1, _MOST_MEASURED).astype(int))]
-    measured: list[tuple[FieldImage, RedCellDiameters]] = []
+    chosen = [unknown[number] for number in _spread(len(unknown), _MOST_MEASURED)]
+    measured: list[tuple[FieldImage, NDArray[np.float64]]] = []
     refused: list[FieldUnreadable] = []
     for number, image in enumerate(chosen):
         progress(Progress("Measuring red cells", number, len(chosen), "fields"))
@@ -107,6 +126,11 @@ def scale_of_fields(
     return [common if scale is None else scale for scale in stated]
 
 
+def _spread(count: int, at_most: int) -> list[int]:
+    """Return numbers from 0 to `count` - 1, evenly spread."""
+    return [int(number) for number in np.unique(np.linspace(0, count - 1, at_most).astype(int))]
+
+
 def _stated(image: FieldImage, options: ScaleOptions) -> Scale | None:
     if options.pixel_size is not None:
         return Scale(options.pixel_size, "given")
@@ -115,7 +139,7 @@ def _stated(image: FieldImage, options: ScaleOptions) -> Scale | None:
     return None
 
 
-def _common(measured: Sequence[tuple[FieldImage, RedCellDiameters]]) -> Scale:
+def _common(measured: Sequence[tuple[FieldImage, NDArray[np.float64]]]) -> Scale:
     """Return the scale that the red cells of all fields agree on."""
     # Of a field with few, what is measured may be clumps.
     good = [(image, one) for image, one in measured if len(one) >= FEWEST_RED_CELLS]
@@ -125,13 +149,14 @@ def _common(measured: Sequence[tuple[FieldImage, RedCellDiameters]]) -> Scale:
             f"{measured[0][0].name}: {best} red cells can be measured, {FEWEST_RED_CELLS} are needed to know how large "
             "a pixel is; give its size with --pixel-size (micrometres), or add fields of the same microscope."
         )
-    diameters = np.concatenate([one.px for _, one in good])
-    median = float(np.median([one.median_px for _, one in good]))
-    for image, one in good:
-        if not 1 / _CONTRADICTION < one.median_px / median < _CONTRADICTION:
+    diameters = np.concatenate([one for _, one in good])
+    medians = [float(np.median(one)) for _, one in good]
+    median = float(np.median(medians))
+    for (image, _), own in zip(good, medians, strict=True):
+        if not 1 / _CONTRADICTION < own / median < _CONTRADICTION:
             raise ScaleUnknown(
-                f"{image.name}: its red cells are {one.median_px:.0f} pixels wide, those of the other fields "
-                f"{median:.0f}: magnifications are mixed. Cut the fields of each magnification separately."
+                f"{image.name}: its red cells are {own:.0f} pixels wide, those of the other fields "
+                f"{median:.0f}: magnifications are mixed, or images inverted. Cut each magnification separately."
             )
     pixel_um = RED_CELL_UM / median
     lower, upper = np.quantile(diameters, (0.25, 0.75))

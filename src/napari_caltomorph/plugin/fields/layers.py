@@ -5,8 +5,6 @@ A large field is shown in two levels: one that is read where the viewer looks, a
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import napari
 import numpy as np
 from napari.layers import Image, Points
@@ -108,11 +106,6 @@ class FieldView(QObject):
             known.get((float(y), float(x)), FoundCell(float(x), float(y), size, size, 1.0, float("nan")))
             for y, x in self._points.data
         )
-
-    @property
-    def edited_cells(self) -> FoundCells:
-        assert self._found is not None
-        return replace(self._found, cells=self.cells)
 
     def show(self, picture: Picture, found: FoundCells, width_um: float) -> None:
         """Show a field and its cells, each with the square that is cut out, in place of the field before."""
