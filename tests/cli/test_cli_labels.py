@@ -17,7 +17,7 @@ def test_every_name_is_shown_with_its_type_and_the_table_is_written(run, make_ce
     assert any(line.startswith("basophil basophil 2") for line in lines)
     assert any(line.startswith("mixt left out 1") for line in lines)
     assert any(line.startswith("odd[cells] odd[cells] 1") for line in lines)
-    assert "3 cells of 2 types; 1 labelled cells left out." in lines
+    assert "3 cells of 2 types; 1 labelled cell left out." in lines
     assert read_labels(tmp_path / "labels.csv").counts == {"basophil": 2, "odd[cells]": 1}
 
 

@@ -96,6 +96,7 @@ def differential(
     probe
         A saved probe, which brings its encoder; by default blood-cells, which is in the package. With --labels or
         --encoder, and no probe, one is trained on the labelled cells, those in sub-folders named after types included.
+        To correct what blood-cells calls, name it and --labels.
     each
         SMEAR holds many patients: count every one, as `caltomorph predict --each` finds them.
     open_window

@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 from rich.text import Text
 
 from napari_caltomorph.cli.console import console, progress_bar, say, say_files, table
+from napari_caltomorph.errors import counted
 from napari_caltomorph.storage import refuse_unwritable
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def show_import(imported: ImportedLabels) -> None:
         for one in imported.names:
             rows.add_row(Text(one.name), one.type or Text("left out", "yellow"), str(one.cells), one.note)
         console.print(rows)
-        left_out = f"; {imported.left_out} labelled cells left out" if imported.left_out else ""
-        say(f"{len(imported.labels)} cells of {len(imported.labels.counts)} types{left_out}.", style="bold")
+        left_out = f"; {counted(imported.left_out, 'labelled cell')} left out" if imported.left_out else ""
+        cells, types = counted(len(imported.labels), "cell"), counted(len(imported.labels.counts), "type")
+        say(f"{cells} of {types}{left_out}.", style="bold")
     for note in imported.notes:
         say(f"- {note.rstrip('.')}.")
