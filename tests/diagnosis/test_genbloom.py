@@ -68,6 +68,8 @@ def without(*names):
     [
         (without("blocks.1.mlp.fc2.bias"), r"blocks\.1\.mlp\.fc2\.bias is missing"),
         (without("cls_token"), "cls_token is missing"),
+        (without("blocks.0.ls2.gamma"), "gamma .*no place"),
+        (backbone() | {"patch_embed.project.weight": torch.zeros(4)}, "project.weight is no matrix"),
         (backbone() | {"register_tokens": torch.zeros(1, 4, 128)}, "register_tokens has no place"),
         (backbone() | {"blocks.0.ls1.gamma": torch.ones(64)}, "ls1.gamma has no place"),
         (backbone() | {"norm.bias": torch.full((128,), torch.nan)}, "not a finite number"),

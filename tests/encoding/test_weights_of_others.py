@@ -230,6 +230,13 @@ def test_configuration_that_cannot_be_followed_is_refused_by_name(model_args, pr
     assert "\n" not in str(caught.value)
 
 
+def test_a_network_larger_than_any_machine_is_refused_before_it_is_built(tmp_path):
+    config = {"embed_dim": 2**14, "depth": 24, "num_heads": 16}
+    path = folder_of(network("resnet10t"), tmp_path / "a", "vit_tiny_patch16_224", **config)
+    with pytest.raises(WeightsRefused, match="missing"):
+        load_encoder(options(path, "timm:vit_tiny_patch16_224"))
+
+
 def test_folder_names_what_is_wrong_with_it(tmp_path):
     path = folder_of(network("resnet10t"), tmp_path / "a", "resnet10t")
     with pytest.raises(WeightsRefused, match=r"weights of resnet10t, not of test_vit; use the encoder timm:resnet10t"):

@@ -71,6 +71,10 @@ def _read(path: Path, kind: str, changed: int, size: int) -> PatientEncoder:
     missing = [key for key in ("project.weight", "cls_token", "blocks.0.mlp.fc1.weight") if key not in weights]
     if missing:
         raise WeightsRefused(f"{path} is no checkpoint of GenBloom ({missing[0]} is missing); get it from its authors.")
+    if weights["project.weight"].ndim != 2:
+        raise WeightsRefused(
+            f"{path} is no checkpoint of GenBloom (project.weight is no matrix); get it from its authors."
+        )
     if found != kind:
         raise WeightsRefused(f"{path} is a checkpoint of {found}, not of {kind}; choose --aggregator {found}.")
     width, feature_width = weights["project.weight"].shape
@@ -97,7 +101,10 @@ def _ours(entries: dict[str, Tensor]) -> dict[str, Tensor]:
         name = _BLOCK.sub(r"blocks.\1.", key.removeprefix("backbone.")).removeprefix("patch_embed.")
         if not _NOT_USED.match(name):
             weights[name] = value.float()
-    for name in [name for name in weights if re.fullmatch(r"blocks\.\d+\.ls[12]\.gamma", name)]:
+    scales = [name for name in weights if re.fullmatch(r"blocks\.\d+\.ls[12]\.gamma", name)]
+    if len(scales) != 2 * len({name.split(".")[1] for name in weights if name.startswith("blocks.")}):
+        return weights  # in some layers only: they then have no place in the network
+    for name in scales:
         block, layer, _ = name.rsplit(".", 2)
         last = [f"{block}.{'attn.proj' if layer == 'ls1' else 'mlp.fc2'}.{part}" for part in ("weight", "bias")]
         if all(one in weights and weights[one].shape[:1] == weights[name].shape for one in last):

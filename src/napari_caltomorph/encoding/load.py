@@ -214,28 +214,32 @@ def read_network(encoder: Encoder, path: Path) -> Network:
     Any timm model is built as its weights need it (image size, LayerScale, register tokens), where nothing states them.
     """
     weights = encoder.translate(read_checkpoint(path))
-    with torch.device("meta"):
-        plan = build_module(encoder)
+    plan = _plan(encoder)
     try:
         weights, notes = named_as(plan, weights)
         if encoder.width is None:
             if type(plan) is timm.models.VisionTransformer:
                 encoder = replace(encoder, arguments={**vit_arguments(plan, weights), **encoder.arguments})
-            module = build_module(encoder)
-            weights, resampled = adapted_to(module, weights)
+                plan = _plan(encoder)
+            weights, resampled = adapted_to(plan, weights)
             notes += resampled
-        else:
-            module = build_module(encoder)
     except WeightsRefused as error:
         raise WeightsRefused(f"{path} does not fit {encoder.name}: {str(error).rstrip('.')}.") from error
-    if problem := misfit(weights, module):
+    if problem := misfit(weights, plan):
         other = resembles(weights)
         raise WeightsRefused(
             f"{path} does not fit {encoder.name}: {problem}. {f'It holds {other}. ' if other else ''}"
             "Choose the file made for this encoder."
         )
+    module = build_module(encoder)
     module.load_state_dict(weights, strict=True)
     return Network(module, _preprocessing(encoder, module), tensors_sha256(weights), notes)
+
+
+def _plan(encoder: Encoder) -> nn.Module:
+    """Build the network without memory: a config.json may claim one that is larger than any machine."""
+    with torch.device("meta"):
+        return build_module(encoder)
 
 
 def build_module(encoder: Encoder) -> nn.Module:

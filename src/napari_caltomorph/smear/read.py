@@ -181,6 +181,8 @@ def _make_smear(path: Path, tree: Tree, listing: Listing) -> Smear:
         if any(one.lower().endswith(".zip") for one in listing.passed_over):
             each = f"Open one archive, or use `caltomorph predict {shlex.quote(str(path))} --each` in the terminal."
             fix = each if path.is_dir() else "Unpack it: archives in an archive are not read."
+        if path.is_dir() and any(one.lower().endswith(".h5") for one in listing.passed_over):
+            fix = f"For feature files, use `caltomorph predict --features {shlex.quote(str(path))}` in the terminal."
         raise SmearUnreadable(f"{path} holds no cell image ({IMAGE_KINDS}); found {found}{more}. {fix}")
     cells = sorted(listing.cells, key=lambda cell: natural(cell[0]))
     paths = [name for name, _ in cells]
