@@ -18,6 +18,7 @@ from napari_caltomorph.progress import Cancelled
 VERBS = {
     "demo": "Draw a synthetic smear, predict it and show it in napari: the first thing to try.",
     "cut": "Cut the white cells out of microscope fields, so that they are a smear.",
+    "describe": "Describe what each single-cell image shows: one centred leukocyte, a smudge or clump, or none.",
     "predict": "Diagnose smears, and rank the cells that made the diagnosis.",
     "cohort": "Cohorts that others publish, and how to get them: embeddings from the Hub, images through a browser.",
     "inspect": "Show a cohort: classes, splits, who was left out and why; nothing is changed.",

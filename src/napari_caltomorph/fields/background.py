@@ -66,16 +66,17 @@ def red_cell_density(density: Pixels) -> NDArray[np.float32]:
     return np.maximum(found, _FAINTEST).astype(np.float32)
 
 
-def nuclear_stain(density: Pixels, red_cells: NDArray[np.float32], block_px: float) -> Pixels:
+def nuclear_stain(density: Pixels, red_cells: NDArray[np.float32], block_px: float | None) -> Pixels:
     """Return how much nuclear dye is at each pixel (H, W); 1 absorbs as much as the field's red cells.
 
     The dye absorbs red and green and hardly any blue; what red cells or dirt of the same blue absorb is taken off, and
-    so is the median of blocks of `block_px`, the rest of a colour cast.
+    so is the median of blocks of `block_px`, the rest of a colour cast; not where one cell may fill a block (None).
     """
     unit = red_cells[:2].mean()
     blue = min(float(unit / red_cells[2]), _MOST_BLUE)
     stain: Pixels = density[..., :2].mean(axis=-1) - np.float32(blue) * density[..., 2]
-    stain -= _block_medians(stain, block_px)
+    if block_px is not None:
+        stain -= _block_medians(stain, block_px)
     stain /= unit
     return stain
 

@@ -258,17 +258,7 @@ def _in_window(image: FieldImage, window: Window, pixel_um: float, model: CellMo
     pixels = image.read(*window)
     stained = Stained.of(at_working_scale(pixels, pixel_um))
     steps = np.array(pixels.shape[:2]) / stained.stain.shape  # Pixels of the field for one at working resolution
-    found = []
-    nuclei = [(nucleus, model.confidence(describe(nucleus, stained))) for nucleus in find_nuclei(stained)]
-    for nucleus, confidence in nuclei:
-        first, last = nucleus.box
-        box = np.concatenate([first, last + 1]).astype(float)
-        if confidence > _PERHAPS:  # The others are not cut out
-            others = [other for other, c in nuclei if other is not nucleus and c > _PERHAPS]
-            surroundings = survey(nucleus, stained)
-            box = surroundings.box(model.outline.log_odds(surroundings.features), others)
-        found.append((nucleus, box, confidence))
-    for nucleus, box, confidence in _without_repeats(found):
+    for nucleus, box, confidence in measured_cells(stained, model):
         y0, x0, y1, x1 = box * np.tile(steps, 2) + np.tile([top, left], 2)
         edge = _TOUCHES_UM / pixel_um
         yield FoundCell(
@@ -283,7 +273,22 @@ def _in_window(image: FieldImage, window: Window, pixel_um: float, model: CellMo
 
 
 Measured = tuple[Nucleus, NDArray[np.float64], float]
-"""A nucleus, its cell's box in working pixels, and its confidence."""
+"""A nucleus, its cell's top, left, bottom and right at working resolution, and how certain it is."""
+
+
+def measured_cells(stained: Stained, model: CellModel) -> list[Measured]:
+    """Return the nuclei of a window with their cells, the most certain first."""
+    found = []
+    nuclei = [(nucleus, model.confidence(describe(nucleus, stained))) for nucleus in find_nuclei(stained)]
+    for nucleus, confidence in nuclei:
+        first, last = nucleus.box
+        box = np.concatenate([first, last + 1]).astype(float)
+        if confidence > _PERHAPS:  # The others are not cut out
+            others = [other for other, c in nuclei if other is not nucleus and c > _PERHAPS]
+            surroundings = survey(nucleus, stained)
+            box = surroundings.box(model.outline.log_odds(surroundings.features), others)
+        found.append((nucleus, box, confidence))
+    return _without_repeats(found)
 
 
 def _without_repeats(found: list[Measured]) -> list[Measured]:

@@ -37,9 +37,13 @@ class Stained:
     def of(cls, image: NDArray[np.uint8]) -> Stained:
         """Measure (H, W, 3) RGB of `PX_PER_UM`."""
         density = optical_density(image)
-        red_cells = red_cell_density(density)
-        stain = nuclear_stain(density, red_cells, _BLOCK_UM * PX_PER_UM)
-        density /= red_cells[:2].mean()
+        return cls.absorbing(density, red_cell_density(density), _BLOCK_UM * PX_PER_UM)
+
+    @classmethod
+    def absorbing(cls, density: Pixels, red_cells: NDArray[np.float32], block_px: float | None = None) -> Stained:
+        """Measure an optical density (H, W, 3) of `PX_PER_UM`, next to that (3,) of red cells."""
+        stain = nuclear_stain(density, red_cells, block_px)
+        density = density / red_cells[:2].mean()
         return cls(density, stain, _smooth(stain, 0.5))
 
 

@@ -23,7 +23,15 @@ from qtpy.QtWidgets import (
     QWidgetAction,
 )
 
-from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE, CERTAINTY, GROUPED, CellFilter
+from napari_caltomorph.plugin.session.cell_columns import (
+    BY_CLASS,
+    BY_LABEL,
+    BY_TYPE,
+    CERTAINTY,
+    GROUPED,
+    IN_VIEW,
+    CellFilter,
+)
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import column_of, line, link, narrow_combo, row_of
@@ -67,12 +75,17 @@ ACTIONS = (
     CellAction("Undo", "Ctrl+Z", "Control-Z", lambda it: it.cells.undo()),
     CellAction("Redo", "Ctrl+Shift+Z", "Control-Shift-Z", lambda it: it.cells.redo()),
 )
+KEEP_CENTRED = CellAction("Leave out all but one centred leukocyte", "", "", lambda it: it.leave_out_uncentred())
 
 
 class CellControls(InspectionView):
-    """Sort, filter, colour and size; `action_chosen` carries the `CellAction` that was chosen from the menu."""
+    """Sort, filter, colour and size; `action_chosen` carries the `CellAction` that was chosen from the menu.
+
+    `describe_requested`: to describe what each image shows, or to stop that.
+    """
 
     action_chosen = Signal(object)
+    describe_requested = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -137,6 +150,8 @@ class CellControls(InspectionView):
                 self.sort.addItem(f"response: {one.name}", f"{_ALONE}{one.slug}")
             self.sort.setCurrentIndex(self.sort.findData(cells.sort.column))
         self.filter.set_choices((one.name for one in classes), sorted(set(cells.labels)))
+        self.describe.setEnabled(self.inspected.smear is not None)
+        self.only_one.setEnabled(IN_VIEW in cells.columns)
 
     def on_order(self) -> None:
         cells = self.inspected.cells
@@ -190,6 +205,9 @@ class CellControls(InspectionView):
             action = menu.addAction(one.title, partial(self.action_chosen.emit, one))
             # As text only: the keys belong to the picture and to the views that list cells.
             action.setText(f"{one.title}\t{QKeySequence(one.key).toString(QKeySequence.SequenceFormat.NativeText)}")
+        menu.addSeparator()
+        self.describe = menu.addAction("Describe cells", self.describe_requested.emit)
+        self.only_one = menu.addAction(KEEP_CENTRED.title, partial(self.action_chosen.emit, KEEP_CENTRED))
         return menu
 
 

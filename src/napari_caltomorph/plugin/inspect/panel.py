@@ -17,6 +17,7 @@ from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QBoxLayout, QFrame, QPushButton, QScrollArea, QShortcut, QTabWidget, QWidget
 
 from napari_caltomorph.errors import CaltomorphError
+from napari_caltomorph.fields import DescribedCells
 from napari_caltomorph.plugin.inspect.controls import ACTIONS, CellAction, CellControls
 from napari_caltomorph.plugin.inspect.differential_tab import DifferentialTab
 from napari_caltomorph.plugin.inspect.plot_tab import PlotTab
@@ -30,6 +31,7 @@ from napari_caltomorph.plugin.widgets.cell_card import CellCard
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, line, plain
+from napari_caltomorph.plugin.widgets.task_row import LatestJob
 from napari_caltomorph.report import PlotStyle
 
 _EMPTY = (
@@ -75,6 +77,8 @@ class InspectPanel(DockPanel):
         self._tabs: dict[TabRow, InspectionView] = {}
         self.controls = CellControls()
         self.controls.action_chosen.connect(self.do)
+        self.controls.describe_requested.connect(self._on_describe)
+        self._describing = LatestJob(self)
         self.what_if = WhatIfUpdater(self)
         self.what_if.reported.connect(self._show_message)
         self.card = CellCard(_CARD_SIDE)
@@ -177,6 +181,7 @@ class InspectPanel(DockPanel):
 
     def _release(self) -> None:
         self.what_if.follow(None)
+        self._end_describing()
         if self.inspection is None:
             return
         self.inspection.cells.selection_changed.disconnect(self._show_card)
@@ -184,6 +189,36 @@ class InspectPanel(DockPanel):
         for action in ACTIONS:
             self.inspection.gallery.bind_key(action.napari_key, None)
         self.inspection = None
+
+    def _on_describe(self) -> None:
+        """Describe the cells; while that runs, stop it."""
+        inspection = self.inspection
+        if inspection is None:
+            return
+        if self._describing.is_busy:
+            self._end_describing()
+            self._show_message("Cancelled. Nothing was changed.", False)
+            return
+        self.controls.describe.setText("Cancel describing")
+        self._describing.start(
+            inspection.describe,
+            then=partial(self._on_described, inspection),
+            failed=self._on_not_described,
+            progressed=lambda progress: self._show_message(progress.in_words, False),
+        )
+
+    def _on_described(self, inspection: Inspection, described: DescribedCells) -> None:
+        self._end_describing()
+        inspection.show_described(described)
+        self._show_message(f"{described.in_words}; {described.scale}.", False)
+
+    def _on_not_described(self, error: str) -> None:
+        self._end_describing()
+        self._show_message(error, True)
+
+    def _end_describing(self) -> None:
+        self._describing.stop()
+        self.controls.describe.setText("Describe cells")
 
     def _count_cells(self) -> None:
         open_panel(self._viewer, "Predict patient").count_cells()

@@ -25,6 +25,8 @@ BY_CLASS, BY_LABEL, BY_TYPE = "alone_class", "label", "cell_type"
 CERTAINTY = "p_called"
 # The place of a cell among all, by type in the order of a differential, the least sure of each type first.
 GROUPED = "type_and_p"
+# What a cell's image shows, where cells were described.
+IN_VIEW = "in_view"
 _UNLABELLED = "#8a8a8a"
 
 

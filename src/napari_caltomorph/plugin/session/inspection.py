@@ -7,25 +7,26 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_caltomorph.diagnosis import Prediction, PredictOptions
 from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.errors import FeaturesRefused, ModelRefused
-from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE, colors_by
+from napari_caltomorph.fields import Verdict
+from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE, IN_VIEW, colors_by
 from napari_caltomorph.plugin.session.selection import CellSelection
 from napari_caltomorph.plugin.session.undiagnosed import UndiagnosedCells
 from napari_caltomorph.progress import OnProgress, ignore
 from napari_caltomorph.smear import Smear
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from napari_caltomorph.diagnosis import Ensemble, Predictor
     from napari_caltomorph.differential import Differential
     from napari_caltomorph.encoding import Features, LoadedEncoder
     from napari_caltomorph.explanation.trust import Trust
+    from napari_caltomorph.fields import DescribedCells
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,26 @@ class Inspection:
         """(N,) what colours stand for where it is no class: labels, or the types that a differential counts."""
         called = self.cells.columns.get(BY_TYPE) if self._coloring == BY_TYPE else None
         return self.cells.labels if called is None else tuple(called)
+
+    def describe(self, progress: OnProgress = ignore) -> DescribedCells:
+        """Return what each cell's image shows; hand it to `show_described`."""
+        assert self.smear is not None
+        from napari_caltomorph.fields import describe_cells
+
+        return describe_cells(self.smear, self._options.field_of_view, progress=progress)
+
+    def show_described(self, described: DescribedCells) -> None:
+        """Add columns of what each cell's image shows; unknown for cells that the quality rules leave out."""
+        table = described.table.set_index("cell").reindex(self.bag.cells)
+        table[IN_VIEW] = table[IN_VIEW].fillna("")
+        for name in table.columns:
+            self.cells.set_column(name, table[name].to_numpy())
+
+    def leave_out_uncentred(self) -> None:
+        """Leave out the described cells that do not show one centred leukocyte, as one edit."""
+        shown = self.cells.columns[IN_VIEW]
+        uncentred = np.flatnonzero((shown != Verdict.ONE) & (shown != ""))
+        self.cells.set_left_out(self.cells.left_out | set(uncentred.tolist()))
 
     def color_by(self, coloring: str) -> None:
         """Colour the cells by this in every view; `colors_changed` is emitted."""
