@@ -61,7 +61,8 @@ def picture_of(field: FieldImage, progress: OnProgress) -> Picture:
     strips = []
     for top in range(0, field.height, rows):
         progress(Progress("Reading the field", top, field.height, "rows"))
-        strips.append(field.read(top, 0, min(top + rows, field.height), field.width)[::step, ::step])
+        strip = field.read(top, 0, min(top + rows, field.height), field.width)
+        strips.append(strip[::step, ::step].copy())  # a view would keep the whole strip
     return [FieldLevel(field), np.concatenate(strips)]
 
 

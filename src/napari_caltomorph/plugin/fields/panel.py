@@ -103,7 +103,7 @@ class CutPanel(DockPanel):
     def open_layers(self) -> None:
         """Take the colour images that are open in this window as fields."""
         images = [
-            array_field(np.asarray(layer.data), layer.name, float(layer.scale[-1]) if _has_size(layer) else None)
+            array_field(np.asarray(layer.data)[..., :3], layer.name, _pixel_size(layer))
             for layer in self._viewer.layers
             if isinstance(layer, Image) and layer.rgb and layer.ndim == 2 and not layer.multiscale and _is_other(layer)
         ]
@@ -312,8 +312,9 @@ class CutPanel(DockPanel):
         self._show_field(then=(x, y))
 
 
-def _has_size(layer: Image) -> bool:
-    return all(str(unit) in ("micrometer", "um", "\u00b5m") for unit in layer.units)
+def _pixel_size(layer: Image) -> float | None:
+    is_known = all(str(unit) in ("micrometer", "um", "\u00b5m") for unit in layer.units)
+    return float(layer.scale[-1]) if is_known else None
 
 
 def _is_other(layer: Image) -> bool:
