@@ -76,6 +76,7 @@ def test_fields_are_searched_corrected_cut_and_predicted(
     click(qtbot, predict.run.button)
     qtbot.waitUntil(lambda: predict.inspection is not None, timeout=60_000)
     wait(qtbot, predict.run)
+    assert not viewer.layers["a.png"].visible  # behind the ranked cells
     of_b = next(i for i, cell in enumerate(predict.inspection.prediction.cells) if cell.startswith("b_"))
     predict.inspection.cells.select([of_b])
     assert "lies in b.png" in panel.text

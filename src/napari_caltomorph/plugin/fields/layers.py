@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
 from napari_caltomorph.fields import FieldImage, FoundCell, FoundCells
+from napari_caltomorph.plugin.gallery.layers import FIELD_KEY, hide_all_but
 from napari_caltomorph.progress import OnProgress, Progress
-
-FIELD_KEY = "caltomorph_field"
-"""Of the metadata of these layers: the name of the field."""
 
 _EAGER_PX = 16_000_000  # Larger fields are read where the viewer looks
 _STRIP_PX = 2_048  # Rows that are decoded at a time for the small level
@@ -135,6 +133,7 @@ class FieldView(QObject):
         self._image, self._points, self._found = image, points, found
         points.events.data.connect(self._on_data)
         points.selected_data.events.items_changed.connect(self._on_selected)
+        hide_all_but(self._viewer, image, points)
         self._viewer.layers.selection.active = points
         self._viewer.canvas.overlays.scale_bar.visible = True
         self._look_at(found.height_px / 2, found.width_px / 2, found.height_px * pixel, found.width_px * pixel)
@@ -149,8 +148,8 @@ class FieldView(QObject):
         """Bring a place of the shown field into view, alone, about four cells' images wide."""
         assert self._image is not None
         assert self._points is not None
-        for layer in self._viewer.layers:
-            layer.visible = layer in (self._image, self._points)
+        hide_all_but(self._viewer, self._image, self._points)
+        self._image.visible = self._points.visible = True
         self._look_at(y_px, x_px, 4 * width_um, 4 * width_um)
 
     def _look_at(self, y_px: float, x_px: float, height_um: float, width_um: float) -> None:

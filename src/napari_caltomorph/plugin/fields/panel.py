@@ -27,7 +27,8 @@ from napari_caltomorph.fields import (
     is_whole,
     open_fields,
 )
-from napari_caltomorph.plugin.fields.layers import FIELD_KEY, FieldView, Picture, picture_of
+from napari_caltomorph.plugin.fields.layers import FieldView, Picture, picture_of
+from napari_caltomorph.plugin.gallery.layers import is_ours
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.session.session import session_of
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
@@ -105,7 +106,11 @@ class CutPanel(DockPanel):
         images = [
             array_field(np.asarray(layer.data)[..., :3], layer.name, _pixel_size(layer))
             for layer in self._viewer.layers
-            if isinstance(layer, Image) and layer.rgb and layer.ndim == 2 and not layer.multiscale and _is_other(layer)
+            if isinstance(layer, Image)
+            and layer.rgb
+            and layer.ndim == 2
+            and not layer.multiscale
+            and not is_ours(layer)
         ]
         if not images:
             raise FieldUnreadable("No colour image is open in this window; open a field first.")
@@ -315,8 +320,3 @@ class CutPanel(DockPanel):
 def _pixel_size(layer: Image) -> float | None:
     is_known = all(str(unit) in ("micrometer", "um", "\u00b5m") for unit in layer.units)
     return float(layer.scale[-1]) if is_known else None
-
-
-def _is_other(layer: Image) -> bool:
-    """Whether a layer is none of our own."""
-    return not any(str(key).startswith("caltomorph_") for key in layer.metadata) and FIELD_KEY not in layer.metadata

@@ -16,8 +16,8 @@ from napari_caltomorph.smear import Smear
 
 LayerData = tuple[Any, dict[str, Any], str]
 
-# Keys of the `Smear` and the `Prediction` in the metadata of the layers that show them.
-SMEAR_KEY, PREDICTION_KEY = "caltomorph_smear", "caltomorph_prediction"
+# Keys of the `Smear`, the `Prediction`, and a microscope field's name in the metadata of the layers that show them.
+SMEAR_KEY, PREDICTION_KEY, FIELD_KEY = "caltomorph_smear", "caltomorph_prediction", "caltomorph_field"
 SQUARE = 1.05  # how much larger a square is than its cell
 
 
@@ -80,10 +80,15 @@ def source_of(bag: AnyCells) -> tuple[str, str | None]:
 
 
 def hide_all_but(viewer: napari.viewer.Viewer, *shown: Layer) -> None:
-    """Hide every other smear and prediction: two patients' cells on top of each other would read as one."""
+    """Hide every other smear, prediction and field: two patients' cells on top of each other would read as one."""
     for layer in viewer.layers:
-        if layer not in shown and (SMEAR_KEY in layer.metadata or PREDICTION_KEY in layer.metadata):
+        if layer not in shown and is_ours(layer):
             layer.visible = False
+
+
+def is_ours(layer: Layer) -> bool:
+    """Whether a layer shows a smear, a prediction or a field of one of our panels."""
+    return not layer.metadata.keys().isdisjoint((SMEAR_KEY, PREDICTION_KEY, FIELD_KEY))
 
 
 def show_smear(viewer: napari.viewer.Viewer, smear: Smear) -> Layer:
