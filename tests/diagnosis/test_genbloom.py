@@ -8,10 +8,10 @@ import pytest
 import torch
 from tests.diagnosis.genbloom_files import backbone, forward, write_genbloom
 
-from napari_caltomorph.diagnosis.genbloom import find_genbloom, read_genbloom
+from napari_caltomorph.diagnosis.genbloom import download_genbloom, find_genbloom, read_genbloom
 from napari_caltomorph.diagnosis.member import AGGREGATORS
 from napari_caltomorph.diagnosis.options import GENBLOOM
-from napari_caltomorph.errors import WeightsMissing, WeightsRefused
+from napari_caltomorph.errors import DownloadRefused, WeightsMissing, WeightsRefused
 
 
 def network_of(path, kind):
@@ -96,10 +96,26 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path, capsys):
 
 def test_without_weights_it_says_where_they_are(tmp_path, monkeypatch):
     monkeypatch.setenv("CALTOMORPH_HOME", str(tmp_path))
-    with pytest.raises(WeightsMissing, match=r"genbloom_v\.pth from .*MarrLab/GenBloom"):
+    with pytest.raises(WeightsMissing, match=r"weights download genbloom-v.*genbloom_v\.pth from .*MarrLab/GenBloom"):
         find_genbloom("genbloom-v", None)
     with pytest.raises(WeightsMissing, match=r"gone\.pth"):
         find_genbloom("genbloom-v", tmp_path / "gone.pth")
     (tmp_path / "weights").mkdir()
     kept = write_genbloom(tmp_path / "weights" / "genbloom-v.pth", "genbloom-v", backbone())
     assert find_genbloom("genbloom-v", None) == kept
+
+
+@pytest.mark.parametrize("kind", GENBLOOM)
+def test_a_checkpoint_is_downloaded_checked_and_kept(kind, hub, home, tmp_path):
+    name = GENBLOOM[kind].published.replace("<0 to 4>", "0")
+    content = write_genbloom(tmp_path / "w.pth", kind, backbone()).read_bytes()
+    hub.repositories["MarrLab/GenBloom"] = {name: b"no weights", "README.md": b""}
+    with pytest.raises(WeightsRefused, match="nothing was kept"):
+        download_genbloom(kind)
+    assert not list((home / "weights").iterdir())
+    hub.repositories["MarrLab/GenBloom"][name] = content
+    assert download_genbloom(kind).read_bytes() == content
+    assert find_genbloom(kind, None) == home / "weights" / f"{kind}.pth"
+    hub.repositories["MarrLab/GenBloom"] = {"README.md": b""}
+    with pytest.raises(DownloadRefused, match=name):
+        download_genbloom(kind)

@@ -8,6 +8,7 @@ from cyclopts import App
 from rich.text import Text
 
 from napari_caltomorph.cli.console import console, fail, progress_bar, say, say_line, table
+from napari_caltomorph.diagnosis.options import GENBLOOM
 from napari_caltomorph.encoding import (
     Encoder,
     add_weights,
@@ -81,8 +82,17 @@ def download(name: str, /) -> None:
     Parameters
     ----------
     name
-        Encoder, as `caltomorph weights list` names it, or hf-hub:OWNER/NAME for a timm model of the Hugging Face Hub.
+        Encoder, as `caltomorph weights list` names it, hf-hub:OWNER/NAME for a timm model of the Hugging Face Hub, or
+        genbloom-v or genbloom-g for an aggregator's.
     """
+    if name in GENBLOOM:
+        from napari_caltomorph.diagnosis.genbloom import download_genbloom
+
+        with progress_bar() as progress:
+            path = download_genbloom(name, progress=progress)
+        say(f"Downloaded: {name}", style="bold")
+        say_line(f"  {path}")
+        return
     with progress_bar() as progress:
         report = download_weights(find_encoder(name), progress=progress)
     _show(report, "Downloaded")

@@ -7,6 +7,7 @@ That multiplies what a layer adds by a constant, so it is multiplied into the la
 from __future__ import annotations
 
 import re
+import shutil
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +19,10 @@ from napari_caltomorph.diagnosis.options import GENBLOOM, GenBloomGOptions, GenB
 from napari_caltomorph.diagnosis.transformer import TransformerAggregator
 from napari_caltomorph.encoding.checkpoints import read_checkpoint, tensors_sha256
 from napari_caltomorph.encoding.key_names import misfit
-from napari_caltomorph.errors import WeightsMissing, WeightsRefused
-from napari_caltomorph.storage import StrPath, home
+from napari_caltomorph.errors import DownloadRefused, WeightsMissing, WeightsRefused
+from napari_caltomorph.hub import Repository, downloaded, list_files
+from napari_caltomorph.progress import OnProgress, ignore
+from napari_caltomorph.storage import StrPath, home, replacing
 
 # Only their own training uses these. Positions are zero.
 _NOT_USED = re.compile(r"(dino_head|ibot_head)\.|pos_embed$|mask_token$")
@@ -48,9 +51,34 @@ def find_genbloom(kind: str, given: StrPath | None) -> Path:
     kept = home("weights") / f"{kind}.pth"
     if not kept.is_file():
         raise WeightsMissing(
-            f"The weights of {kind} are not on this machine: download {GENBLOOM[kind].published} from "
-            f"https://huggingface.co/MarrLab/GenBloom and name it with --aggregator-weights, or keep it as {kept}."
+            f"The weights of {kind} are not on this machine: run `caltomorph weights download {kind}`, or get "
+            f"{GENBLOOM[kind].published} from https://huggingface.co/MarrLab/GenBloom on another machine and name it "
+            f"with --aggregator-weights, or keep it as {kept}."
         )
+    return kept
+
+
+def download_genbloom(kind: str, *, progress: OnProgress = ignore) -> Path:
+    """Download a checkpoint from its authors, check it, and keep it with the weights of encoders.
+
+    Of GenBloom-G, it is the one of fold 0. Raises `DownloadRefused` and `WeightsRefused`; nothing is kept then.
+    """
+    listing = list_files(Repository.at("hf://MarrLab/GenBloom"), "checkpoints", progress=progress)
+    name = GENBLOOM[kind].published.replace("<0 to 4>", "0")
+    wanted = [file for file in listing.files if file.name == name]
+    if not wanted:
+        raise DownloadRefused(f"{listing.repository.page} holds no {name}; see there what its authors publish now.")
+    kept = home("weights") / f"{kind}.pth"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with downloaded(listing, wanted, progress=progress) as paths, replacing(kept) as part:
+        shutil.move(paths[name], part)
+        try:
+            read_genbloom(part, kind)
+        except WeightsRefused as error:
+            raise WeightsRefused(
+                f"{listing.repository.page} gave a {name} that holds no weights of {kind}; nothing was kept. Try again "
+                "later, or name a file of another place with --aggregator-weights."
+            ) from error
     return kept
 
 
