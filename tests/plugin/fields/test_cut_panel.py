@@ -62,12 +62,16 @@ def test_fields_are_searched_corrected_cut_and_predicted(
     squares.remove_selected()
     assert "3 cells in 2 fields" in words(panel)
 
+    assert panel.folder.text().endswith("patient_3_cells")
+    panel.form.set({"width_um": 40.0})  # not searched again: the squares that are shown are what is cut
     panel.folder.setText(str(tmp_path / "cells"))
     click(qtbot, panel.cut.button)
     qtbot.waitUntil(lambda: "cells" in viewer.layers, timeout=60_000)
     wait(qtbot, panel.cut)
     table = pd.read_csv(tmp_path / "cells" / "fields.csv")
-    assert len(read_smear(tmp_path / "cells")) == len(table) == 3
+    smear = read_smear(tmp_path / "cells")
+    assert len(smear) == len(table) == 3
+    assert np.isclose(smear.pixel_size_um * 144, 25)
     placed = table[(table["field"] == "a.png") & (table["confidence"] == 1)]
     assert np.allclose(placed[["y_px", "x_px"]], [[60 / PIXEL_UM, 40 / PIXEL_UM]], atol=0.1)
 

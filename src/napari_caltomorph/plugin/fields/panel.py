@@ -72,6 +72,8 @@ class CutPanel(DockPanel):
         self._fields: dict[str, FieldImage] = {}
         self._found: dict[str, FoundCells] = {}
         self._problems: tuple[str, ...] = ()
+        self._options = CutOptions()  # Of what is shown, whatever the form says since: a square is what is cut out
+        self._suggested = ""
         self._cut: CutCells | None = None
         self._inspection: Inspection | None = None
         self.view = FieldView(viewer, self)
@@ -90,7 +92,7 @@ class CutPanel(DockPanel):
     def open(self, paths: Sequence[StrPath]) -> None:
         """Open fields, or folders of them, in place of those before, and find their cells."""
         self.bind()
-        options = CutOptions(**self.form.values())
+        options = self._options = CutOptions(**self.form.values())
         places = [path_of(str(path)).expanduser() for path in paths]
 
         def work(progress: OnProgress) -> FoundFields:
@@ -123,7 +125,8 @@ class CutPanel(DockPanel):
         self.bind()
         if not self._fields:
             raise FieldUnreadable("No field is open: open some first.")
-        images, options = list(self._fields.values()), CutOptions(**self.form.values())
+        images = list(self._fields.values())
+        options = self._options = CutOptions(**self.form.values())
         self.run.start(lambda progress: find_in_fields(images, options, progress=progress), self._on_found)
 
     @shows_errors
@@ -132,7 +135,7 @@ class CutPanel(DockPanel):
         if (out := path_in(self.folder)) is None:
             raise OutputRefused("Choose a folder for the cells first.")
         found = FoundFields(tuple(self._fields[name] for name in self._found), tuple(self._found.values()))
-        options = CutOptions(**self.form.values())
+        options = self._options
 
         def done(cut: CutCells) -> None:
             self._cut = cut
@@ -257,13 +260,15 @@ class CutPanel(DockPanel):
 
     @property
     def _width_um(self) -> float:
-        return float(self.form.values()["width_um"])
+        return self._options.width_um
 
     def _suggest(self, place: Path) -> None:
         """Suggest a folder for the cells beside the fields, unless the user has chosen one."""
         folder = place if place.is_dir() else place.parent
         preferences().folder = printable(str(folder.parent))
-        self.folder.setText(printable(str(folder.with_name(f"{folder.name}_cells"))))
+        if self.folder.text() == self._suggested:
+            self._suggested = printable(str(folder.with_name(f"{folder.name}_cells")))
+            self.folder.setText(self._suggested)
 
     def _open_files(self) -> None:
         names, _ = QFileDialog.getOpenFileNames(self, "Fields of one patient", str(preferences().folder))
