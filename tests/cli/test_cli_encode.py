@@ -47,7 +47,7 @@ def test_a_directory_becomes_a_feature_folder(run, drawn, tmp_path):
 
 def test_a_saved_cohort_is_encoded_as_it_is(run, drawn, tmp_path):
     saved = tmp_path / "cohort.json"
-    assert run("inspect", drawn, "--save", saved, "--min-cells", "0", "--min-patients", "1").code == 0
+    assert run("cohort", "show", drawn, "--save", saved, "--min-cells", "0", "--min-patients", "1").code == 0
     assert run("encode", saved, "--features", tmp_path / "f", *ENCODE[:4]).code == 0
     assert len(bags(tmp_path / "f")) == 4
 

@@ -40,7 +40,9 @@ def test_a_verb_has_the_same_summary_in_the_list_and_in_its_code(verb):
     assert app[verb].default_command.__doc__.splitlines()[0] == VERBS[verb]
 
 
-@pytest.mark.parametrize("words", [("weights", "add"), ("weights", "download"), ("models", "add"), ("models", "show")])
+@pytest.mark.parametrize(
+    "words", [("weights", "add"), ("weights", "download"), ("models", "add"), ("models", "show"), ("cohort", "show")]
+)
 def test_every_command_of_a_verb_has_help(run, words):
     code, out, _ = run(*words, "--help")
     assert code == 0
@@ -53,7 +55,7 @@ def test_every_command_of_a_verb_has_help(run, words):
         ("predict --model demo --out o", "--prevalence"),
         ("train --out o", "--dropout"),
         ("train --out o", "--calibration-split"),
-        ("inspect", "--test-fraction"),
+        ("cohort show", "--test-fraction"),
         ("evaluate --model demo --out o", "--prevalence"),
         ("evaluate --model demo --out o", "--threshold"),
         ("compare --out o", "--shares"),

@@ -144,7 +144,7 @@ def test_missing_features_are_counted_and_the_fix_is_named(run, cohort_folder, t
     (some / "aml-003.h5").unlink()
     whole = tmp_path / "cohort.json"
     table = ("--table", str(cohort_folder / "patients.csv"), "--min-cells", "1", "--folds", "3")
-    assert run("inspect", cohort_folder / "features", *table, "--test-fraction", "0", "--save", whole).code == 0
+    assert run("cohort", "show", cohort_folder / "features", *table, "--test-fraction", "0", "--save", whole).code == 0
     (cohort_folder / "features" / "aml-003.h5").rename(tmp_path / "aside.h5")
     try:
         refused = run("train", whole, "--features", some, "--out", tmp_path / "model", *TINY)

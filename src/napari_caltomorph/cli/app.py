@@ -20,8 +20,7 @@ VERBS = {
     "cut": "Cut the white cells out of microscope fields, so that they are a smear.",
     "describe": "Describe what each single-cell image shows: one centred leukocyte, a smudge or clump, or none.",
     "predict": "Diagnose smears, and rank the cells that made the diagnosis.",
-    "cohort": "Cohorts that others publish, and how to get them: embeddings from the Hub, images through a browser.",
-    "inspect": "Show a cohort: classes, splits, who was left out and why; nothing is changed.",
+    "cohort": "Show a cohort: classes, splits, who was left out and why; or get one that others publish.",
     "encode": "Turn the cells of a cohort into features, one file a patient; run it again to resume.",
     "train": "Train an ensemble on a cohort: one member a fold, each evaluated on its held-out fold.",
     "compare": "Compare ways of training on the same folds: aggregators, depths, numbers of patients, encoders.",
@@ -59,6 +58,9 @@ What this machine can do, and what it lacks:
 )
 for _order, (_name, _help) in enumerate(VERBS.items()):
     app.command(f"{__package__}.{_name}:app", name=_name, help=_help, sort_key=_order)
+# Scripts use the name that `cohort show` had; in the window, *Inspect* is about cells.
+_ALIAS = "The older name of `caltomorph cohort show`, which does the same."
+app.command(f"{__package__}.cohort_show:show", name="inspect", help=_ALIAS, show=False)
 
 
 def run(arguments: Sequence[str] | None, interrupts: Interrupts | None = None) -> int:

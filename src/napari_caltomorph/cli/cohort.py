@@ -1,4 +1,4 @@
-"""``caltomorph cohort``: cohorts that others publish, and how they come here."""
+"""``caltomorph cohort``: who is in a cohort; those that others publish, and how they come here."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from napari_caltomorph.cohort import PUBLISHED, ask_the_hub, get_cohort
 from napari_caltomorph.cohort.published import COHORT
 from napari_caltomorph.storage import refuse_unwritable
 
+SHOW = "Show a cohort: classes by split, cells per patient, who was left out and why. Nothing is changed."
+
 app = App(
     name="cohort",
-    help_epilogue="""What is public; and what the Hub holds at this moment:
+    help_epilogue="""Who is in a cohort, with which class, and who was left out:
+
+    caltomorph cohort show cohort
+
+What is public; and what the Hub holds at this moment:
 
     caltomorph cohort list
     caltomorph cohort list --online
@@ -28,6 +34,8 @@ Images that were downloaded with a browser:
 
     caltomorph cohort get apl-aml --folder downloads/APL-AML""",
 )
+
+app.command(f"{__package__}.cohort_show:app", name="show", help=SHOW)
 
 
 @app.command(name="list")

@@ -1,4 +1,4 @@
-"""``caltomorph inspect``: who is in a cohort, with which class, who was left out and why. It changes nothing."""
+"""``caltomorph cohort show``: who is in a cohort, with which class, who was left out and why. It changes nothing."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 app = App(
-    name="inspect",
-    usage="Usage: caltomorph inspect COHORT [OPTIONS]",
+    name="show",
+    usage="Usage: caltomorph cohort show COHORT [OPTIONS]",
     help_epilogue="""A directory <diagnosis>/<patient>/cells, or a table with a path a patient:
 
-    caltomorph inspect cohort
-    caltomorph inspect patients.csv --label-column "Final diagnosis"
+    caltomorph cohort show cohort
+    caltomorph cohort show patients.csv --label-column "Final diagnosis"
 
 The APL-AML cohort's discovery patients, saved for later steps:
 
-    caltomorph inspect APL-AML --where Cohort=Discovery --min-cells 20 \\
+    caltomorph cohort show APL-AML --where Cohort=Discovery --min-cells 20 \\
         --save cohort.json --figures figures
 
 Every later step takes the directory or the saved cohort.json.""",
@@ -33,7 +33,7 @@ Every later step takes the directory or the saved cohort.json.""",
 
 
 @app.default
-def inspect(
+def show(
     cohort: CohortPath,
     /,
     *,

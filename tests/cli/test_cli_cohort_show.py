@@ -1,4 +1,4 @@
-"""``caltomorph inspect`` shows a cohort, keeps it when asked, and says what is wrong in one line."""
+"""``caltomorph cohort show`` shows a cohort, keeps it when asked, and says what is wrong in one line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_classes_splits_and_patients_left_out_are_shown(drawn: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["inspect", str(drawn), "--min-cells", "5"]) == 0
+    assert run(["cohort", "show", str(drawn), "--min-cells", "5"]) == 0
     output = " ".join(capfd.readouterr().out.split())  # lines wrap at the terminal's width
     assert "16 patients found, 16 in" in output
     assert "Acute leukemia" in output
@@ -30,10 +30,10 @@ def test_classes_splits_and_patients_left_out_are_shown(drawn: Path, capfd: pyte
 
 def test_nothing_is_written_without_the_option(drawn: Path, tmp_path: Path) -> None:
     before = sorted(drawn.rglob("*"))
-    assert run(["inspect", str(drawn), "--min-cells", "5"]) == 0
+    assert run(["cohort", "show", str(drawn), "--min-cells", "5"]) == 0
     assert sorted(drawn.rglob("*")) == before
     saved, figures = tmp_path / "cohort.json", tmp_path / "figures"
-    assert run(["inspect", str(drawn), "--min-cells", "5", "--save", str(saved), "--figures", str(figures)]) == 0
+    assert run(["cohort", "show", str(drawn), "--min-cells", "5", "--save", str(saved), "--figures", str(figures)]) == 0
     assert len(read_cohort(saved)) == 16
     assert {p.name for p in figures.iterdir()} == {"flow.png", "classes.png", "preview.png"}
     assert folders_in(tmp_path) == []  # no patients of a later run
@@ -41,19 +41,31 @@ def test_nothing_is_written_without_the_option(drawn: Path, tmp_path: Path) -> N
 
 def test_columns_can_be_chosen_and_rows_kept(drawn: Path, capfd: pytest.CaptureFixture[str]) -> None:
     female = int((pd.read_csv(drawn / "patients.csv")["sex"] == "female").sum())
-    assert run(["inspect", str(drawn), "--min-cells", "5", "--min-patients", "1", "--where", "sex=female"]) == 0
+    assert run(["cohort", "show", str(drawn), "--min-cells", "5", "--min-patients", "1", "--where", "sex=female"]) == 0
     assert f"{female} in" in " ".join(capfd.readouterr().out.split())
-    assert run(["inspect", str(drawn), "--label-column", "nonsense"]) == 2
+    assert run(["cohort", "show", str(drawn), "--label-column", "nonsense"]) == 2
     assert "no column 'nonsense'" in capfd.readouterr().err
 
 
+def test_the_older_name_shows_the_same(drawn: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    outputs = []
+    for verb in (["cohort", "show"], ["inspect"]):
+        assert run([*verb, str(drawn), "--min-cells", "5"]) == 0
+        outputs.append(capfd.readouterr().out)
+    assert outputs[0] == outputs[1]
+    assert run(["inspect", "--help"]) == 0
+    assert "older name of `caltomorph cohort show`" in " ".join(capfd.readouterr().out.split())
+    assert run(["--help"]) == 0
+    assert "inspect" not in capfd.readouterr().out
+
+
 def test_what_is_no_cohort_is_one_line_and_exit_code_2(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(["inspect", str(tmp_path)]) == 2
+    assert run(["cohort", "show", str(tmp_path)]) == 2
     error = capfd.readouterr().err
     assert "is no known cohort" in error
     assert len(error.strip().splitlines()) == 1
     (tmp_path / "file").write_text("in the way")
-    assert run(["inspect", str(tmp_path), "--save", str(tmp_path / "file" / "cohort.json")]) == 2
+    assert run(["cohort", "show", str(tmp_path), "--save", str(tmp_path / "file" / "cohort.json")]) == 2
 
 
 @pytest.mark.parametrize(
@@ -84,7 +96,7 @@ def test_what_is_wrong_with_a_table_is_one_line(
     for patient in drawn.glob("*/*/"):
         (tmp_path / patient.name).symlink_to(patient)
     (tmp_path / "patients.csv").write_text(table)
-    assert run(["inspect", str(tmp_path), "--min-cells", "5", "--min-patients", "1", *words]) == 2
+    assert run(["cohort", "show", str(tmp_path), "--min-cells", "5", "--min-patients", "1", *words]) == 2
     output, error = capfd.readouterr()
     assert output == ""
     assert len(error.strip().splitlines()) == 1
