@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_caltomorph import progress
+from napari_caltomorph.jobs.predict import PatientResult, PatientSteps
 from napari_caltomorph.progress import Pace, Progress, format_seconds
 
 
@@ -56,6 +58,28 @@ def test_slow_work_has_a_decimal(clock):
     pace.describe(Progress("Encoding", 0, 10))
     clock.wait(0.6)
     assert "1.7/s" in pace.describe(Progress("Encoding", 1, 10))
+
+
+def test_of_a_run_over_patients_the_time_of_all_is_told_and_only_computed_patients_count(clock):
+    reports = []
+    steps = PatientSteps(40, reports.append)
+    steps.begin("p1")
+    clock.wait(1)
+    steps.end(is_cached=True, result=PatientResult("p1", Path("p1")))
+    pace = Pace()
+    for number in (2, 3):
+        step = steps.begin(f"p{number}")
+        step(Progress("Encoding", 0, 100))
+        first = pace.describe(reports[-1])
+        clock.wait(15)
+        step(Progress("Encoding", 50, 100))
+        half = pace.describe(reports[-1])
+        clock.wait(15)
+        steps.end()
+    assert reports[1].seconds_left is None
+    assert first == "3 of 40 patients, 19 min left. Encoding: 0/100 cells"
+    assert half == "3 of 40 patients, 19 min left. Encoding: 50/100 cells, 3.3/s"
+    assert [reports[i].whole for i in (0, 1, -1)] == [(1, 40), (1, 40), (2, 40)]
 
 
 @given(st.integers(0, 10), st.integers(0, 10))

@@ -29,6 +29,11 @@ class Progress:
         """E.g. ``"Encoding: 312/487 cells"``."""
         return f"{self.stage}: {self.done}/{self.total} {self.unit}"
 
+    @property
+    def whole(self) -> tuple[int, int] | None:
+        """Parts that are done, and all parts, where this is a step of one part of a longer run, such as a patient."""
+        return None
+
 
 OnProgress = Callable[[Progress], None]
 
@@ -61,7 +66,37 @@ class Pace:
         rate = fresh / elapsed
         left = (progress.total - progress.done) / rate
         speed = f"{rate:.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
+        if progress.whole is not None:  # its words have the time left for the run
+            return f"{text}, {speed}"
         return f"{text}, {speed}, {format_seconds(left)} left"
+
+
+@dataclass
+class TimeLeft:
+    """The time left for a run over parts that each take about as long, such as patients."""
+
+    parts: int
+    _begun: int = 0
+    _start: float = 0.0
+    _took: float = 0.0
+    _counted: int = 0
+
+    def begin(self) -> None:
+        """Begin the next part."""
+        self._begun, self._start = self._begun + 1, time.monotonic()
+
+    def end(self, *, counts: bool = True) -> None:
+        """End this part; one that was only looked up does not count."""
+        if counts:
+            self._took, self._counted = self._took + time.monotonic() - self._start, self._counted + 1
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds until the end of the last part; None while no part has been measured."""
+        if not self._counted:
+            return None
+        mean = self._took / self._counted
+        return mean * (self.parts - self._begun) + max(mean - (time.monotonic() - self._start), 0)
 
 
 def format_seconds(seconds: float) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from napari_caltomorph.cohort import FoundPatient
 from napari_caltomorph.diagnosis.prediction_files import prediction_file, refuse_repeated_ids
 from napari_caltomorph.errors import FieldUnreadable, NoCellsFound, OutputRefused, ScaleUnknown
 from napari_caltomorph.fields import CutCells, CutOptions, cut_cells
-from napari_caltomorph.jobs.predict import PatientProgress, report_step
+from napari_caltomorph.jobs.predict import PatientSteps
 from napari_caltomorph.progress import OnProgress, ignore
 from napari_caltomorph.smear.entries import CUT_CELLS
 from napari_caltomorph.storage import StrPath, paths_of, raise_if_of_all
@@ -57,15 +56,17 @@ def cut_patients(
     """
     refuse_repeated_ids(patients)
     done = {}
-    for number, (patient, found) in enumerate(patients.items(), start=1):
-        step = partial(PatientProgress, patient_id=patient, number=number, patients=len(patients))
+    steps = PatientSteps(len(patients), progress, "Cutting")
+    for patient, found in patients.items():
+        within = steps.begin(patient)
         folder = prediction_file(Path(out), patient, patients=len(patients)).with_name(CUT_CELLS)
         if found.problem:
             done[patient] = CutPatient(found)
+            steps.end(is_cached=True)
             continue
         places = [found.path] if found.place is None else paths_of(found.place)
         try:
-            cut = cut_cells(places, folder, options, progress=partial(report_step, progress, step))
+            cut = cut_cells(places, folder, options, progress=within)
         except (FieldUnreadable, ScaleUnknown, NoCellsFound, OutputRefused) as error:
             if isinstance(error, OutputRefused):
                 raise_if_of_all(error, Path(out))
@@ -75,4 +76,5 @@ def cut_patients(
             done[patient] = CutPatient(replace(found, features=(), problem=why))
         else:
             done[patient] = CutPatient(replace(found, path=folder, place=None), cut)
+        steps.end()
     return done

@@ -258,8 +258,7 @@ def save_evaluation(
         written += result.faithfulness.save(folder)
     figures: list[Path] = []
     if not numbers_only:
-        progress(Progress("Drawing figures", 0, 1, "sets"))
-        figures = save_figures(evaluation, folder / FIGURES)
+        figures = save_figures(evaluation, folder / FIGURES, progress=progress)
         written += [path for path in figures if path.suffix == ".png"]
         written.append(_save_report(result, folder, command, progress))
     refuse_missing([*written, *figures])
@@ -272,7 +271,6 @@ def _save_report(result: ModelEvaluation, folder: Path, command: str, progress: 
 
     files = _files(result)
     cells = top_cells(result.ensemble, result.evaluation, files, progress=progress)
-    progress(Progress("Writing the report", 0, 1, "files"))
     page = evaluation_report(
         result.evaluation,
         audit=result.audit,
@@ -280,6 +278,7 @@ def _save_report(result: ModelEvaluation, folder: Path, command: str, progress: 
         cells=cells,
         faithfulness=result.faithfulness,
         command=command,
+        progress=progress,
     )
     return save_page(page, folder / REPORT_NAME)
 

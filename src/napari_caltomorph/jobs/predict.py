@@ -27,7 +27,7 @@ from napari_caltomorph.errors import (
     PredictionUnreadable,
     SmearUnreadable,
 )
-from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.progress import OnProgress, Progress, TimeLeft, format_seconds, ignore
 from napari_caltomorph.smear import QUALITY_RULES, smear_fingerprint
 from napari_caltomorph.storage import StrPath, only_run, place_of, raise_if_of_all
 
@@ -59,13 +59,45 @@ class PatientProgress(Progress):
     patient_id: str = ""
     number: int = 1
     patients: int = 1
+    seconds_left: float | None = None  # For all patients; None while unknown
     result: PatientResult | None = None
 
     @property
     def in_words(self) -> str:
-        """E.g. ``"3 of 12: Encoding: 312/487 cells"``."""
-        step = super().in_words
-        return step if self.patients == 1 else f"{self.number} of {self.patients}: {step}"
+        """E.g. ``"3 of 12 patients, 4 min left. Encoding: 312/487 cells"``."""
+        if self.patients == 1:
+            return super().in_words
+        left = "" if self.seconds_left is None else f", {format_seconds(self.seconds_left)} left"
+        return f"{self.number} of {self.patients} patients{left}. {super().in_words}"
+
+    @property
+    def whole(self) -> tuple[int, int] | None:
+        """Patients that are done, and all patients."""
+        return None if self.patients == 1 else (self.number - (self.result is None), self.patients)
+
+
+class PatientSteps:
+    """Reports the steps of a run over patients, each as a `PatientProgress` with the time left for all of them."""
+
+    def __init__(self, patients: int, progress: OnProgress, stage: str = "Predicting") -> None:
+        self._patients, self._progress, self._stage = patients, progress, stage
+        self._number, self._patient = 0, ""
+        self._time = TimeLeft(patients)
+
+    def begin(self, patient: str) -> OnProgress:
+        """Begin the next patient; return the callback of its steps."""
+        self._number, self._patient = self._number + 1, patient
+        self._time.begin()
+        return self._report
+
+    def end(self, *, is_cached: bool = False, result: PatientResult | None = None) -> None:
+        """End this patient, and report its result."""
+        self._time.end(counts=not is_cached)
+        self._report(Progress(self._stage, self._number, self._patients, "patients"), result)
+
+    def _report(self, step: Progress, result: PatientResult | None = None) -> None:
+        about = self._patient, self._number, self._patients, self._time.seconds, result
+        self._progress(PatientProgress(step.stage, step.done, step.total, step.unit, *about))
 
 
 def predict_patients(
@@ -117,24 +149,19 @@ def predict_patients(
     counting = None if probe is None else _Counting(probe, predictor)
     with only_run(out, LOCK, "another folder for the predictions", inside=[file.parent for file in files.values()]):
         try:
-            for number, (patient, found) in enumerate(patients.items(), start=1):
-                step = partial(PatientProgress, patient_id=patient, number=number, patients=len(patients))
-                within = partial(report_step, progress, step)
-                result = _predict_one(patient, found, files[patient], out, predictor, within)
+            steps = PatientSteps(len(patients), progress)
+            for patient, found in patients.items():
+                step = steps.begin(patient)
+                result = _predict_one(patient, found, files[patient], out, predictor, step)
                 results.append(result)  # before the report: it is in the tables also where the report is interrupted
                 if report and result.prediction is not None:
-                    results[-1] = _with_report(result, found, predictor, counting)
-                progress(step("Predicting", number, len(patients), "patients", result=results[-1]))
+                    results[-1] = _with_report(result, found, predictor, counting, step)
+                steps.end(is_cached=result.is_cached and not report, result=results[-1])
         finally:
             results = [_if_still_there(result) for result in results]
             if predictions := [one.prediction for one in results if one.prediction is not None]:
                 save_tables(predictions, out)
     return results
-
-
-def report_step(progress: OnProgress, step: Callable[..., PatientProgress], inner: Progress) -> None:
-    """Report a step of one patient as one of the whole run."""
-    progress(step(inner.stage, inner.done, inner.total, inner.unit))
 
 
 def _predict_one(
@@ -266,7 +293,7 @@ class _Counting:
 
 
 def _with_report(
-    result: PatientResult, patient: FoundPatient, predictor: Predictor, counting: _Counting | None
+    result: PatientResult, patient: FoundPatient, predictor: Predictor, counting: _Counting | None, progress: OnProgress
 ) -> PatientResult:
     """Write the report of one patient; why there is none is that patient's problem, and not the run's."""
     from napari_caltomorph.explanation.trust import available_trust
@@ -279,7 +306,7 @@ def _with_report(
     try:
         counts = None if counting is None else counting.of(prediction)
         trust = available_trust(prediction, lambda: predictor.ensemble, lambda: predictor.features_of(prediction))
-        page = patient_report(prediction, trust=trust, differential=counts, metadata=patient.facts)
+        page = patient_report(prediction, trust=trust, differential=counts, metadata=patient.facts, progress=progress)
         path = save_page(page, result.file.with_name(REPORT_NAME))
     except DiskFull:
         raise

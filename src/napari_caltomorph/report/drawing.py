@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +16,10 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.storage import StrPath, replacing
+
+Drawn = TypeVar("Drawn")
 
 MARKERS = "osD^vPX*<>hp"
 """One per class, in addition to its colour, where many lines share axes."""
@@ -180,6 +183,13 @@ def signed(before: float, after: float, digits: int = 2) -> str:
     """Return the change between two numbers as they are shown, with its sign: a reader subtracts them."""
     change = round(after, digits) - round(before, digits)
     return f"{change:+.{digits}f}" if round(abs(change), digits) else f"±{0:.{digits}f}"
+
+
+def one_by_one(figures: Sequence[Drawn], title: Callable[[Drawn], str], progress: OnProgress) -> Iterator[Drawn]:
+    """Yield what is to be drawn, and report each before it is drawn: a reader sees which, and can cancel there."""
+    for number, figure in enumerate(figures, start=1):
+        progress(Progress(f"Drawing {title(figure)}", number, len(figures), "figures"))
+        yield figure
 
 
 def save_figure(figure: Figure, path: StrPath, *, dpi: float) -> Path:

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.evaluation.covariates import CovariateAssociation
+from napari_caltomorph.progress import OnProgress, ignore
 from napari_caltomorph.report.class_figures import draw_confusion, draw_delta, draw_detailed_confusion, draw_top2
-from napari_caltomorph.report.drawing import PAPER, PlotStyle, has_sentence, new_figure, save_figure
+from napari_caltomorph.report.drawing import PAPER, PlotStyle, has_sentence, new_figure, one_by_one, save_figure
 from napari_caltomorph.report.measured_figures import draw_against, draw_errors_by, draw_hemoglobin_scatter
 from napari_caltomorph.report.patient_map import draw_map, patient_map
 from napari_caltomorph.report.probability_figures import (
@@ -182,10 +183,12 @@ def _draw_class_against(column: str, slug: str) -> Draw:
     return lambda axes, evaluation, style: draw_against(axes, evaluation, column, slug, style)
 
 
-def save_figures(evaluation: Evaluation, folder: StrPath, style: PlotStyle = PAPER) -> list[Path]:
+def save_figures(
+    evaluation: Evaluation, folder: StrPath, style: PlotStyle = PAPER, *, progress: OnProgress = ignore
+) -> list[Path]:
     """Write every figure as PNG and PDF, and the map's coordinates; return the paths. Raises `OutputRefused`."""
     folder, written = Path(folder), []
-    for one in figures_of(evaluation):
+    for one in one_by_one(figures_of(evaluation), lambda one: one.title, progress):
         figure = one.of(evaluation, style)
         for kind in ("png", "pdf"):
             written.append(save_figure(figure, folder / f"{one.name}.{kind}", dpi=200))

@@ -23,6 +23,7 @@ from napari_caltomorph.encoding import load_bag
 from napari_caltomorph.errors import FeaturesRefused, SmearUnreadable, printable
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.report.drawing import one_by_one
 from napari_caltomorph.report.evaluation_figures import EvaluationFigure, figures_of
 from napari_caltomorph.report.evaluation_tables import (
     class_table,
@@ -87,14 +88,16 @@ def evaluation_report(
     cells: Mapping[str, Sequence[NDArray[np.uint8]]] | None = None,
     faithfulness: CohortFaithfulness | None = None,
     command: str = "",
+    progress: OnProgress = ignore,
 ) -> str:
     """Return the report: HTML that loads nothing from a network. `save_page` writes it.
 
     `audit` and `faithfulness` are of the same patients; without an audit the report states that there was none. `model`
     adds the model card. `cells` are (H, W, 3) uint8 images by patient, the thumbnails of wrong predictions. `command`
-    is the command line that made the evaluation.
+    is the command line that made the evaluation. `progress` is called before each figure.
     """
     wrong, images, headline = wrong_table(evaluation), cells or {}, evaluation.headline
+    figures = figures_of(evaluation)
     values = {
         "provenance": evaluation.provenance,
         "counts": evaluation.counts,
@@ -110,7 +113,7 @@ def evaluation_report(
         "prevalence": prevalence_table(evaluation),
         "assumption": ASSUMPTION_OF_RATES,
         "hemoglobin": hemoglobin_table(evaluation),
-        "figures": [_page_figure(evaluation, figure) for figure in figures_of(evaluation)],
+        "figures": [_page_figure(evaluation, one) for one in one_by_one(figures, lambda one: one.title, progress)],
         "against": [(one, covariate_table(one)) for one in evaluation.covariate_associations],
         "wrong": wrong,
         "has_one_class": bool(evaluation.has_one_class.any()),

@@ -7,8 +7,9 @@ then the page. Long lists (cells, warnings, files) are cut to fit on two pages; 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,7 +21,8 @@ from napari_caltomorph.diagnosis.prediction_files import find_smear
 from napari_caltomorph.differential import Differential
 from napari_caltomorph.errors import SmearUnreadable
 from napari_caltomorph.explanation.trust import Trust
-from napari_caltomorph.report.drawing import short
+from napari_caltomorph.progress import OnProgress, ignore
+from napari_caltomorph.report.drawing import one_by_one, short
 from napari_caltomorph.report.html import cell_images, figure_uri, render, thumbnail_uri
 from napari_caltomorph.report.patient_texts import Excerpt, patient_texts
 from napari_caltomorph.report.prediction_figures import (
@@ -67,12 +69,14 @@ def patient_report(
     trust: Trust | None = None,
     differential: Differential | None = None,
     metadata: Mapping[str, str] | None = None,
+    progress: OnProgress = ignore,
 ) -> str:
     """Return the report of one patient: HTML that loads nothing from a network. `save_page` writes it.
 
     Without `smear`, the images are read from where the prediction was made; where there are none, the report explains
     why. Without `trust`, the reasons to believe the prediction are derived from the prediction alone. The differential
     is of the same cells; `metadata` is what else is known of the patient, such as age or the diagnosis of the clinic.
+    `progress` is called before each figure.
     """
     texts = patient_texts(prediction, trust or Trust(prediction), differential, metadata or {})
     why_no_images = ""
@@ -81,22 +85,25 @@ def patient_report(
             smear = find_smear(prediction)
         except SmearUnreadable as error:
             why_no_images = short(str(error), 200)
-    pictures = _pictures(prediction, smear) | {"why_no_images": why_no_images}
+    pictures = _pictures(prediction, smear, progress) | {"why_no_images": why_no_images}
     return render("patient.html.j2", {"prediction": prediction, **texts, **pictures})
 
 
-def _pictures(prediction: Prediction, smear: Smear | None) -> dict[str, object]:
-    """Return the figures as data URIs, and the cells that are shown."""
+def _pictures(prediction: Prediction, smear: Smear | None, progress: OnProgress) -> dict[str, object]:
+    """Return the figures as data URIs, and the cells that are shown; what there is none of is empty."""
     domain = prediction.domain
-    return {
-        "bars": _bars_uri(prediction),
-        "swarm": _swarm_uri(prediction) if prediction.has_attention else "",
-        "what_if": "" if prediction.original is None else _what_if_uri(prediction),
-        "alone": Excerpt.of(_alone_counts(prediction), 10),
-        # The cells with the highest attention, or the first of the smear where there is none.
-        "cells": _shown_cells(prediction, smear, prediction.order[:_CELLS]),
-        "unusual": [] if domain is None else _shown_cells(prediction, smear, domain.unusual[: _CELLS // 2]),
+    # The cells with the highest attention, or the first of the smear where there is none.
+    first, unusual = prediction.order[:_CELLS], None if domain is None else domain.unusual[: _CELLS // 2]
+    drawn: dict[str, tuple[str, Callable[[], object] | None]] = {
+        "bars": ("probabilities", partial(_bars_uri, prediction)),
+        "swarm": ("attention", partial(_swarm_uri, prediction) if prediction.has_attention else None),
+        "what_if": ("what if", None if prediction.original is None else partial(_what_if_uri, prediction)),
+        "cells": ("first cells", partial(_shown_cells, prediction, smear, first)),
+        "unusual": ("unusual cells", None if unusual is None else partial(_shown_cells, prediction, smear, unusual)),
     }
+    figures = [(name, title, draw) for name, (title, draw) in drawn.items() if draw is not None]
+    shown = {name: draw() for name, _, draw in one_by_one(figures, lambda one: one[1], progress)}
+    return {name: "" for name in drawn} | shown | {"alone": Excerpt.of(_alone_counts(prediction), 10)}
 
 
 def _bars_uri(prediction: Prediction) -> str:

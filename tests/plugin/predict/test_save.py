@@ -17,6 +17,7 @@ from napari_caltomorph.explanation.changed_bags import what_if
 from napari_caltomorph.plugin.predict.save import SaveButtons
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.task_row import Task, TaskRow
+from napari_caltomorph.progress import Progress
 
 
 @pytest.fixture
@@ -43,6 +44,22 @@ def test_a_click_writes_the_report_at_the_chosen_place_and_opens_it(
     # The system's dialog and the browser are not ours.
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
     monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
+    figures: list[Progress] = []
+
+    def cancel_at_the_second_figure(progress: Progress) -> None:
+        figures.append(progress)
+        if (progress.unit, progress.done) == ("figures", 2):
+            assert not buttons.run.button.isChecked()  # not in the accent colour: a click cancels
+            buttons.run.button.click()
+
+    buttons.run.progressed.connect(cancel_at_the_second_figure)
+    qtbot.mouseClick(buttons.report, Qt.MouseButton.LeftButton)
+    wait(qtbot, buttons.run)
+    assert buttons.run.button.isChecked()
+    assert "Drawing attention: 2/4 figures" in [one.in_words for one in figures]
+    assert not path.parent.exists()
+    assert not opened
+    buttons.run.progressed.disconnect()
     qtbot.mouseClick(buttons.report, Qt.MouseButton.LeftButton)
     wait(qtbot, buttons.run)
     assert opened == [str(path)]

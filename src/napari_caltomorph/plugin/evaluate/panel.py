@@ -30,7 +30,7 @@ from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.parts import WARNING, CollapsibleSection, CopyLink, line, link, row_of
 from napari_caltomorph.plugin.widgets.settings import choose_folder, when_chosen
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
-from napari_caltomorph.progress import OnProgress, Progress
+from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.report.evaluation_figures import save_figures
 from napari_caltomorph.smear import open_place
@@ -138,8 +138,7 @@ class EvaluatePanel(DockPanel):
             evaluation = evaluated.at(threshold).evaluation
 
             def work(progress: OnProgress) -> list[Path]:
-                progress(Progress("Drawing figures", 0, 1, "sets"))
-                return save_figures(evaluation, folder)
+                return save_figures(evaluation, folder, progress=progress)
 
             self._start(work, lambda files: self.run.show_message(f"Saved {len(files)} files in {folder}"))
 

@@ -58,7 +58,8 @@ class SaveButtons(QWidget):
             from napari_caltomorph.report.html import save_page
             from napari_caltomorph.report.patient_report import patient_report
 
-            return save_page(patient_report(result, smear=smear, trust=trust, differential=differential), path)
+            page = patient_report(result, smear=smear, trust=trust, differential=differential, progress=progress)
+            return save_page(page, path)
 
         def saved(written: Path) -> None:
             self.run.show_message(f"Report: {written}")
