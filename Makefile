@@ -22,6 +22,7 @@ lint: $(VENV)/.ready-dev
 
 screenshots: $(VENV)/.ready-dev
 	xvfb-run -a -s '-screen 0 1280x720x24' $(BIN)/python scripts/make_screenshots.py docs/images
+	xvfb-run -a -s '-screen 0 1280x720x24' $(BIN)/python scripts/make_recording.py docs/images/recording.webp
 
 demo-model: $(VENV)/.ready-dev
 	$(BIN)/python scripts/train_demo_model.py

@@ -405,11 +405,7 @@ def save_patients(folder: Path, out: Path) -> None:
 
 
 def save_report(folder: Path, out: Path) -> None:
-    """Print the report of an acute leukemia with Chromium, where there is one, and take a picture of each page."""
-    browser, pictures = shutil.which("chromium"), shutil.which("pdftoppm")
-    if browser is None or pictures is None:
-        print("No chromium or no pdftoppm: the pictures of the report stay as they are.")
-        return
+    """Take a picture of each page of the report of an acute leukemia."""
     from napari_caltomorph.diagnosis import PredictOptions, Predictor
     from napari_caltomorph.explanation.changed_bags import what_if
     from napari_caltomorph.explanation.trust import available_trust
@@ -422,16 +418,26 @@ def save_report(folder: Path, out: Path) -> None:
     _, prediction = predictor.predict(read_smear(smear))
     features = predictor.features_of(prediction)
     answer = what_if(predictor.ensemble, prediction, features, [int(i) for i in prediction.order[:6]])
-    page, pdf = folder / "report.html", folder / "report.pdf"
+    page = folder / "report.html"
     metadata = {"age": "61", "sex": "female", "diagnosis given": "AML", "hemoglobin measured": "8.9 g/dl"}
     found = available_trust(answer, lambda: predictor.ensemble, lambda: predictor.features_of(answer))
     save_page(patient_report(answer, trust=found, metadata=metadata), page)
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"]
-    subprocess.run([browser, *options, f"--print-to-pdf={pdf}", page.as_uri()], check=True, capture_output=True)
-    subprocess.run([pictures, "-r", "100", "-png", str(pdf), str(out / "report_")], check=True)
-    for number in (1, 2):
-        (out / f"report_-{number}.png").replace(out / f"report_{number}.png")
+    for number, picture in enumerate(print_pages(page, folder), 1):
+        shutil.copy(picture, out / f"report_{number}.png")
         print(out / f"report_{number}.png")
+
+
+def print_pages(report: Path, folder: Path) -> list[Path]:
+    """Print a report with Chromium, and return a picture of each page; none without Chromium or pdftoppm."""
+    browser, pictures = shutil.which("chromium"), shutil.which("pdftoppm")
+    if browser is None or pictures is None:
+        print("No chromium or no pdftoppm: there are no pictures of the report.")
+        return []
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"]
+    pdf = folder / "printed.pdf"
+    subprocess.run([browser, *options, f"--print-to-pdf={pdf}", report.as_uri()], check=True, capture_output=True)
+    subprocess.run([pictures, "-r", "100", "-png", str(pdf), str(folder / "page_")], check=True)
+    return sorted(folder.glob("page_*.png"))
 
 
 if __name__ == "__main__":
