@@ -14,23 +14,26 @@ from napari.layers import Image, Layer, Points
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_caltomorph.plugin.gallery.decorations import CellOverlays, RankTexts, paint
+from napari_caltomorph.plugin.gallery.decorations import CellOverlays, PictureTexts, RankTexts, paint, set_frames
 from napari_caltomorph.plugin.gallery.layers import (
     PREDICTION_KEY,
-    SQUARE,
+    agree_on_scale,
     hide_all_but,
     ranked_layer_data,
     ranked_order,
     source_of,
     stack_options,
 )
+from napari_caltomorph.plugin.gallery.mouse import press
+from napari_caltomorph.plugin.gallery.over_picture import Outlines
 from napari_caltomorph.plugin.gallery.pictures import CellPictures, CellStack, Grid
 from napari_caltomorph.plugin.plot_style import plot_style_of
 from napari_caltomorph.plugin.session.inspection import Inspection, Overlay
 from napari_caltomorph.smear import Smear
 
-# A press that moves further than this, in pixels, pans the view and is no click.
-_CLICK = 4
+# What stays free around the cells, and below them, when all are in view, in pixels: below are the
+# caption and napari's scale bar.
+_ROUND, _BELOW = 12, 52
 
 
 class Gallery(QObject):
@@ -48,6 +51,7 @@ class Gallery(QObject):
         self._smear: Smear = inspection.smear
         self._pictures = pictures
         self._remove_of_same_smear()
+        agree_on_scale(viewer, inspection.smear)
         self.image, self.points = (
             viewer.add_layer(Layer.create(*data)) for data in ranked_layer_data(self._smear, inspection.bag, pictures)
         )
@@ -57,43 +61,57 @@ class Gallery(QObject):
         self.stack: Image | None = None
         self.grid = Grid(len(inspection.cells.order), self._smear.canvas)
         self._overlays = CellOverlays(viewer, self.points)
-        self._texts = RankTexts(viewer, self.points, inspection, self.grid, self)
+        self._ranks_below = RankTexts(viewer, self.points, inspection, self.grid, self)
+        self._outlines = Outlines(viewer, self.points)
+        self._texts = PictureTexts(viewer, inspection)
         # When all layers are cleared, each is removed separately.
         self._removed = QTimer(self, singleShot=True, interval=0)
         self._removed.timeout.connect(self._on_removed)
         viewer.layers.selection.active = self.points
         hide_all_but(viewer, self.image, self.points)
-        self._state.is_available, self._state.columns = True, self.grid.columns
+        self._state.columns = self.grid.columns
         for key in self._state.keys:
             self._bind_key(key)
         self._connect("connect")
         viewer.mouse_drag_callbacks.append(self._on_press)
-        self._fit()
-        if not np.array_equal(inspection.cells.order, inspection.bag.order):  # what was done in another gallery
-            self._on_order()
+        self._on_sight()
         self._on_marks()
+        if np.array_equal(inspection.cells.order, inspection.bag.order):
+            self._fit()
+        else:  # what was done in another gallery
+            self._on_order()
         self._on_selection()
 
     def close(self) -> None:
         """Disconnect from the viewer and the cells; the layers remain."""
-        self._texts.stop()
+        self._ranks_below.stop()
         self._removed.stop()
+        self._outlines.close()
+        self._texts.close()
         self._connect("disconnect")
         for layer in (self.image, self.points):
             for key in self._state.keys:
                 layer.bind_key(key, None, overwrite=True)
         self.viewer.mouse_drag_callbacks.remove(self._on_press)
-        self._state.is_available = False
+        self._state.set_sight(is_available=False, is_in_sight=False)
 
     @property
     def is_shown(self) -> bool:
-        """Whether both layers are still in the viewer."""
-        return self.image in self.viewer.layers and self.points in self.viewer.layers
+        """Whether both layers are still in the viewer, with a square for each cell."""
+        layers = self.viewer.layers
+        is_whole = len(self.points.data) == len(self.inspection.bag.cells)
+        return is_whole and self.image in layers and self.points in layers
 
     @property
     def has_stack(self) -> bool:
         """Whether the cells are shown one at a time."""
         return self.stack is not None and self.stack in self.viewer.layers
+
+    @property
+    def _shown(self) -> list[Layer]:
+        """The layers that show the cells, one at a time or all."""
+        one_at_a_time = self.stack is not None and self.has_stack
+        return [self.stack] if one_at_a_time else [self.image, self.points]
 
     def cell_at(self, world: tuple[float, ...]) -> int | None:
         """Return the cell at a place in the world, or None."""
@@ -117,9 +135,10 @@ class Gallery(QObject):
             return
         if on:
             name = f"{self.inspection.bag.patient_id} cells by rank"
-            options = stack_options(self._smear, "rank", self.image.metadata)
+            options = stack_options(self._smear, "cell", self.image.metadata)
             current = self.inspection.cells.current
             self.stack = self.viewer.add_image(self._stack(), name=name, **options)
+            self.stack.events.visible.connect(self._on_sight)
             self.viewer.dims.set_point(0, 0 if current is None else self.inspection.cells.position(current) or 0)
         else:
             if self.has_stack:
@@ -139,14 +158,20 @@ class Gallery(QObject):
             (cells.edited, self._on_marks),
             (self.inspection.colors_changed, self._on_marks),
             (self._state.heat_changed, self._on_marks),
+            (self._state.legend_changed, self._on_texts),
+            (self._state.show_requested, self._on_show_requested),
             (self._state.cell_width_changed, self._on_order),
             (self._state.overlay_added, self._on_overlay),
             (self._state.key_changed, self._bind_key),
             (self.points.selected_data.events.items_changed, self._on_points_selected),
+            (self.image.events.editable, self._lock),
             (self.points.events.editable, self._lock),
             (self.points.events.data, self._on_data),
-            (viewer.scene.camera.events.zoom, self._texts.on_camera),
-            (viewer.scene.camera.events.center, self._texts.on_camera),
+            (self.image.events.visible, self._on_sight),
+            (self.points.events.visible, self._on_sight),
+            (viewer.scene.camera.events.zoom, self._outlines.update),
+            (viewer.scene.camera.events.zoom, self._ranks_below.on_camera),
+            (viewer.scene.camera.events.center, self._ranks_below.on_camera),
             (viewer.layers.events.removed, self._on_layer_removed),
             (viewer.events.theme, self._on_marks),
             (viewer.dims.events.current_step, self._on_scroll),
@@ -181,17 +206,18 @@ class Gallery(QObject):
         self.image.data = self._pictures.arranged(ranks, self.grid)
         shown = np.zeros(len(self.points.data), dtype=bool)
         shown[ranks] = True
-        # napari 0.9 uses `shown` only where some dimension is sliced, so hidden points get size 0 too.
-        self.points.size = np.where(shown, SQUARE * max(self.grid.cell), 0)
         places = np.broadcast_to(Grid(1, self.grid.cell).centers(), (len(shown), 2)).copy()
         places[ranks] = self.grid.centers()
         self.points.shown = shown
+        set_frames(self.points, self.inspection, self.grid)
         self.points.data = places
         if self.stack is not None and self.has_stack:
             self.stack.data = self._stack()
         self._overlays.place(self.inspection.cells, self.grid)
+        self._on_texts()
         self._center_on_order()
-        self._texts.update(self.grid)
+        self._outline()
+        self._ranks_below.update(self.grid)
 
     def _center_on_order(self) -> None:
         """Bring all cells into view, or as many as their size allows, the current one among them."""
@@ -205,7 +231,8 @@ class Gallery(QObject):
         current = self.inspection.cells.current
         row = 0 if current is None else self.points.data[int(self._ranks([current])[0]), 0]
         half = self.viewer.canvas.size[0] / camera.zoom / pixel / 2
-        row = np.clip(row, min(half, self.grid.shape[0] / 2), max(self.grid.shape[0] - half, half))
+        above = self._texts.legend.height / camera.zoom / pixel
+        row = np.clip(row, min(half - above, self.grid.shape[0] / 2), max(self.grid.shape[0] - half, half - above))
         camera.center = (0.0, *self.points.data_to_world((row, self.grid.shape[1] / 2))[-2:])
 
     def _on_selection(self) -> None:
@@ -215,6 +242,8 @@ class Gallery(QObject):
         wanted = set(self._ranks(list(cells.selected)).tolist())
         if wanted != set(self.points.selected_data):
             self.points.selected_data = wanted
+        self._outline()
+        self._on_texts()
         if cells.current is None:
             return
         place = self.points.data[int(self._ranks([cells.current])[0])]
@@ -223,8 +252,36 @@ class Gallery(QObject):
         elif not self._is_in_view(place):
             self.viewer.scene.camera.center = (0.0, *self.points.data_to_world(place)[-2:])
 
+    def _outline(self) -> None:
+        cells = self.inspection.cells
+        selected = np.fromiter(cells.selected, np.intp, len(cells.selected))
+        self._outlines.show(self.points.data[self._ranks(selected)], selected == cells.current, self.grid.framed)
+
+    def _on_texts(self, event: object = None) -> None:
+        """Write legend and caption anew."""
+        sight = self._state.is_in_sight
+        self._texts.update(frames=sight and self.is_shown and self.points.visible, cells=sight)
+
+    def _on_sight(self, event: object = None) -> None:
+        """Note which of the layers are visible: another patient's may have been shown instead."""
+        self._state.set_sight(is_available=self.is_shown, is_in_sight=self.is_shown and self._shown[0].visible)
+        if self.is_shown:
+            self._overlays.place(self.inspection.cells, self.grid)
+        self._on_texts()
+
+    def _on_show_requested(self) -> None:
+        if not self.is_shown:
+            return
+        for layer in self._shown:
+            layer.visible = True
+        hide_all_but(self.viewer, *self._shown, *self._overlays.layers)
+        self.viewer.layers.selection.active = self._shown[-1]
+        self._fit()
+
     def _on_points_selected(self, event: object = None) -> None:
         """Select the cells of points that were selected with napari's own tools, such as the features table."""
+        if not self.is_shown:
+            return
         ranked, chosen = self.inspection.bag.order, self.points.selected_data
         wanted = frozenset(int(ranked[point]) for point in chosen)
         if wanted != self.inspection.cells.selected:
@@ -232,19 +289,24 @@ class Gallery(QObject):
 
     def _on_marks(self, event: object = None) -> None:
         if self.is_shown:
+            set_frames(self.points, self.inspection, self.grid)
             paint(self.points, self.inspection, plot_style_of(self.viewer.theme))
-            self._texts.update(self.grid)
+            self._ranks_below.update(self.grid)
+            self._on_texts()
 
     def _stack(self) -> CellStack:
         in_smear = ranked_order(self._smear, self.inspection.bag)
         return CellStack(self._smear, in_smear[self._ranks(self.inspection.cells.order)])
 
     def _fit(self) -> None:
-        """Bring what is shown into view, whatever size another patient's hidden picture has."""
-        # napari wants one layer with all of the viewer's dimensions; a smear is no larger than a cell of our picture.
-        layers = self.viewer.layers
-        fitted = [one for one in layers if one.ndim > 2 or one == self.image or PREDICTION_KEY not in one.metadata]
-        self.viewer.reset_view(layers=fitted if self.stack is None else [self.stack])
+        """Bring what is shown into view, between legend and caption."""
+        camera, (height, width) = self.viewer.scene.camera, self.viewer.canvas.size
+        above = max(self._texts.legend.height, _ROUND)
+        top_left, bottom_right = (self.image if self.stack is None else self.stack).extent.world[:, -2:]
+        free = np.array([max(height - above - _BELOW, height / 4), width - 2 * _ROUND])
+        camera.zoom = float(np.min(free / (bottom_right - top_left)))
+        row, column = (top_left + bottom_right) / 2
+        camera.center = (0.0, row + (_BELOW - above) / 2 / camera.zoom, column)
 
     def _remove_of_same_smear(self) -> None:
         for layer in list(self.viewer.layers):
@@ -253,15 +315,11 @@ class Gallery(QObject):
                 self.viewer.layers.remove(layer)
 
     def _lock(self, event: object = None) -> None:
-        """Let nobody drag or delete a square, which would belong to no cell; napari unlocks points with new data."""
-        self.points.editable = False
-
-    @property
-    def _is_whole(self) -> bool:
-        return self.is_shown and len(self.points.data) == len(self.inspection.bag.cells)
+        """Let nobody drag or delete a square, or move the picture under them; napari unlocks what has new data."""
+        self.image.editable = self.points.editable = False
 
     def _on_data(self, event: object = None) -> None:
-        if not self._is_whole:
+        if not self.is_shown:
             self._removed.start()
 
     def _on_layer_removed(self, event: object = None) -> None:
@@ -269,12 +327,13 @@ class Gallery(QObject):
 
     def _on_removed(self) -> None:
         """Layers of a result go together: some of them, or other points in them, would show what is not so."""
-        if not self._is_whole:
+        if not self.is_shown:
             for layer in (self.image, self.points, *self._overlays.layers):
                 if layer in self.viewer.layers:
                     self.viewer.layers.remove(layer)
         if self.stack is not None and not self.has_stack:
             self.show_as_stack(False)
+        self._on_sight()
         self.changed.emit()
 
     def _on_scroll(self, event: object = None) -> None:
@@ -288,27 +347,4 @@ class Gallery(QObject):
         return bool(np.all((place >= top_left - 1) & (place <= bottom_right + 1)))
 
     def _on_press(self, viewer: object, event: Any) -> Iterator[None]:
-        """A click selects a cell, with Ctrl one more, with Shift all up to it; Shift and drag select a rectangle."""
-        start, place = event.pos, event.position
-        extends, adds = "Shift" in event.modifiers, "Control" in event.modifiers
-        camera, cells = self.viewer.scene.camera, self.inspection.cells
-        pans = camera.mouse_pan
-        camera.mouse_pan = pans and not extends
-        yield
-        moved = 0
-        while event.type == "mouse_move":
-            moved = max(moved, *(abs(a - b) for a, b in zip(start, event.pos, strict=True)))
-            if extends and moved > _CLICK:
-                cells.select(self.cells_between(place, event.position))
-            yield
-        camera.mouse_pan = pans
-        moved = max(moved, *(abs(a - b) for a, b in zip(start, event.pos, strict=True)))
-        cell = self.cell_at(event.position)
-        if moved > _CLICK or cell is None:
-            return
-        if extends:
-            cells.extend_to(cell)
-        elif adds:
-            cells.toggle(cell)
-        else:
-            cells.select([cell])
+        return press(event, self.viewer.scene.camera, self.inspection.cells, self.cell_at, self.cells_between)

@@ -10,6 +10,7 @@ from napari.layers import Layer
 from numpy.typing import NDArray
 
 from napari_caltomorph.diagnosis import Prediction
+from napari_caltomorph.plugin.gallery.over_picture import hide_idle_sliders
 from napari_caltomorph.plugin.gallery.pictures import CellPictures, CellStack, Grid, read_pictures
 from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, AnyCells, cell_columns, colors_by
 from napari_caltomorph.smear import Smear
@@ -18,7 +19,6 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 # Keys of the `Smear`, the `Prediction`, and a microscope field's name in the metadata of the layers that show them.
 SMEAR_KEY, PREDICTION_KEY, FIELD_KEY = "caltomorph_smear", "caltomorph_prediction", "caltomorph_field"
-SQUARE = 1.05  # how much larger a square is than its cell
 
 
 def smear_layer(smear: Smear) -> LayerData:
@@ -33,6 +33,14 @@ def stack_options(smear: Smear, axis: str, metadata: dict[str, Any]) -> dict[str
     if smear.pixel_size_um is not None:
         options |= {"scale": (1.0, smear.pixel_size_um, smear.pixel_size_um), "units": ("pixel", "um", "um")}
     return options
+
+
+def agree_on_scale(viewer: napari.viewer.Viewer, smear: Smear) -> None:
+    """Give all layers of a smear its pixel size, which may have been stated or found since they were opened."""
+    options = stack_options(smear, "cell", {})
+    for layer in viewer.layers:
+        if "scale" in options and layer.ndim == 3 and _is_of(layer, smear):
+            layer.scale, layer.units = options["scale"], options["units"]
 
 
 def ranked_order(smear: Smear, bag: AnyCells) -> NDArray[np.intp]:
@@ -60,15 +68,16 @@ def ranked_layer_data(smear: Smear, bag: AnyCells, pictures: CellPictures | None
     features = table[[name for name in ("cell", "rank", "attention", "alone_class") if name in table]]
     features["label"] = [bag.labels[i] or "" for i in ranked]
     features["quality"] = cell_columns(bag, smear)["quality"][ranked]
+    size, border_width = grid.frames(np.zeros(1, dtype=bool))
     points = {
         "name": f"{bag.patient_id} {'predictions' if is_diagnosed else 'cell types'}",
         "features": features,
         "symbol": "square",
-        "size": SQUARE * max(grid.cell),
+        "size": float(size[0]),
         "canvas_size_limits": (0, 10_000),  # a cell that is filtered away has no size, and no dot either
         "face_color": "transparent",
         "border_color": colors,
-        "border_width": 0.035,
+        "border_width": float(border_width[0]),
         **shared,
     }
     return [(picture, image, "image"), (grid.centers(), points, "points")]
@@ -84,6 +93,7 @@ def hide_all_but(viewer: napari.viewer.Viewer, *shown: Layer) -> None:
     for layer in viewer.layers:
         if layer not in shown and is_ours(layer):
             layer.visible = False
+    hide_idle_sliders(viewer)
 
 
 def is_ours(layer: Layer) -> bool:
@@ -107,4 +117,6 @@ def show_smear(viewer: napari.viewer.Viewer, smear: Smear) -> Layer:
 
 def _is_of(layer: Layer, smear: Smear) -> bool:
     shown = layer.metadata.get(SMEAR_KEY)
-    return isinstance(shown, Smear) and shown.place == smear.place and PREDICTION_KEY not in layer.metadata
+    if not isinstance(shown, Smear) or PREDICTION_KEY in layer.metadata:
+        return False
+    return shown is smear or (shown.place is not None and shown.place == smear.place)

@@ -21,6 +21,8 @@ from napari_caltomorph.smear import Smear
 
 # 1,500 cells of 144 px are a picture of 170 MB and 8,000 px, which every graphics card takes.
 _EAGER_CELLS = 1500
+# Width of the frame around a cell, and around a marked one, compared to the cell.
+_FRAME, _MARKED_FRAME = 0.035, 0.11
 # Levels of the pyramid of a large gallery: full size and half are decoded in view, the rest come from thumbnails.
 _LEVELS = 5
 _FIRST_THUMBNAIL_LEVEL = 2
@@ -95,6 +97,17 @@ class Grid:
         """Height and width of the whole picture."""
         rows = max(1, -(-self.count // self.columns))
         return rows * self.pitch[0], self.columns * self.pitch[1]
+
+    @property
+    def framed(self) -> float:
+        """Side of a cell with its frame, which ends in the gap between the cells."""
+        return max(self.cell) + min(0.085 * max(self.cell), self.pitch[1] - self.cell[1])
+
+    def frames(self, is_marked: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return (N,) sizes of squares, and widths of their borders compared to that, so that all end in the gap."""
+        width = np.where(is_marked, _MARKED_FRAME, _FRAME) * max(self.cell)
+        size = self.framed - width
+        return size, width / size
 
     def corner(self, position: int) -> tuple[int, int]:
         """Return the top left pixel of the cell at a position, 0 for the first."""

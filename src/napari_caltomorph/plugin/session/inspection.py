@@ -15,7 +15,7 @@ from napari_caltomorph.diagnosis import Prediction, PredictOptions
 from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.errors import FeaturesRefused, ModelRefused
 from napari_caltomorph.fields import Verdict
-from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE, IN_VIEW, colors_by
+from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE, IN_VIEW, colors_by, legend
 from napari_caltomorph.plugin.session.selection import CellSelection
 from napari_caltomorph.plugin.session.undiagnosed import UndiagnosedCells
 from napari_caltomorph.progress import OnProgress, ignore
@@ -44,13 +44,18 @@ class GalleryState:
 
     heat_changed = Signal()
     cell_width_changed = Signal()
+    legend_changed = Signal()
     overlay_added = Signal(Overlay)
     key_changed = Signal(str)
+    sight_changed = Signal()
+    show_requested = Signal()
 
     def __init__(self) -> None:
         self.is_available = False  # whether a gallery follows; none does without images
+        self.is_in_sight = False  # whether the picture shows these cells; another patient's smear may hide them
         self.columns = 1  # cells in a row, set by the gallery
         self.heat = False  # whether cells with more attention than average are tinted
+        self.legend = True  # whether the picture says what the colours of its frames mean
         self.cell_width = 0  # of a cell on the screen, in pixels; 0: all cells are in view
         # What each key does while the picture has the keyboard, as napari spells keys.
         self.keys: dict[str, Callable[[], None]] = {}
@@ -59,6 +64,21 @@ class GalleryState:
         """Tint the cells with more attention than an average one, or do not."""
         self.heat = on
         self.heat_changed.emit()
+
+    def show_legend(self, on: bool) -> None:
+        """Write in the picture what the colours of its frames mean, or do not."""
+        self.legend = on
+        self.legend_changed.emit()
+
+    def set_sight(self, *, is_available: bool, is_in_sight: bool) -> None:
+        """Note whether the layers of the gallery still exist, and whether they are visible."""
+        if (is_available, is_in_sight) != (self.is_available, self.is_in_sight):
+            self.is_available, self.is_in_sight = is_available, is_in_sight
+            self.sight_changed.emit()
+
+    def show(self) -> None:
+        """Show these cells in the picture, and no other patient's."""
+        self.show_requested.emit()
 
     def show_cell_width(self, width: int) -> None:
         """Show cells of this width on the screen, in pixels, and as many in a row as fit; 0: all of them in view."""
@@ -155,6 +175,37 @@ class Inspection:
         """(N,) what colours stand for where it is no class: labels, or the types that a differential counts."""
         called = self.cells.columns.get(BY_TYPE) if self._coloring == BY_TYPE else None
         return self.cells.labels if called is None else tuple(called)
+
+    @property
+    def legend(self) -> list[tuple[str, str, int]]:
+        """What the colours of the shown cells mean: name, colour and how many, most frequent first."""
+        return legend(self._coloring, self.bag, self.types, self.cells.order)
+
+    @property
+    def caption(self) -> tuple[str, ...]:
+        """What a view says of the current cell, in one line: its number, and what is known of it; empty if none is."""
+        cells, bag = self.cells, self.bag
+        if (cell := cells.current) is None:
+            return ()
+        rank = int(bag.ranks[cell])
+        parts = [f"#{rank} of {len(bag.cells):,}"]
+        if (place := (cells.position(cell) or 0) + 1) != rank:
+            parts.append(f"{place:,} of {len(cells.order):,} shown")
+        if bag.has_attention:
+            parts.append(f"attention {bag.attention[cell]:.1f}x")
+        if self.is_diagnosed:
+            best = int(self.prediction.alone_class[cell])
+            parts.append(f"{self.prediction.taxonomy.names[best]} {self.prediction.alone[cell, best]:.2f} alone")
+        called = cells.columns.get(BY_TYPE)
+        if label := cells.labels[cell]:
+            parts.append(f"label {label}")
+        elif called is not None and called[cell]:
+            parts.append(f"predicted {called[cell]}")
+        return (
+            *parts,
+            *(["left out"] if cell in cells.left_out else []),
+            *(["marked"] if cell in cells.marked else []),
+        )
 
     def describe(self, progress: OnProgress = ignore) -> DescribedCells:
         """Return what each cell's image shows; hand it to `show_described`."""
