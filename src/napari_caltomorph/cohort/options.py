@@ -22,7 +22,9 @@ class CohortOptions(BaseModel, frozen=True, extra="forbid"):
     )
     where: tuple[str, ...] = Field((), description="Keep rows with COLUMN=VALUE; may be given again.")
     table: str | None = Field(
-        None, description="Table of patients next to the folders, where it is not found automatically."
+        None,
+        description="Table of patients next to the folders, where it is not found automatically.",
+        json_schema_extra={"format": "path"},
     )
     id_column: str | None = Field(None, description="Column with the patient's id.")
     label_column: str | None = Field(None, description="Column with the diagnosis.")

@@ -79,7 +79,8 @@ def find_patients(place: StrPath, *, slides: bool = False) -> dict[str, FoundPat
         if not _is_smear(place):
             raise
         raise CohortUnreadable(
-            f"{place} is one patient's smear; name the folder above it, or predict it by itself (without --each)."
+            f"{place} is one patient's smear; name the folder above it, or predict it by itself (in the terminal "
+            "without --each)."
         ) from error
     if layout.name == "features":
         return _in_feature_folder(place, layout)
@@ -139,7 +140,7 @@ def _candidates(place: Path) -> list[Candidate]:
     if table is None and not found.is_labelled and are_slides(patient_id(place), names):
         raise CohortUnreadable(
             f"{place} is one patient's smear by the names of its folders ({names[0]}), which are slides then: predict "
-            "it by itself (without --each), or name the folders one by one if they are patients."
+            "it by itself (in the terminal without --each), or name the folders one by one if they are patients."
         )
     return candidates
 

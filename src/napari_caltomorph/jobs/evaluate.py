@@ -55,7 +55,7 @@ class EvaluateModelOptions(EvaluateOptions):
     store_threshold: bool = Field(False, description="Write the chosen threshold into the model.")
     encode_missing: bool = Field(False, description="First encode the patients whose features are missing.")
     weights: Path | None = Field(
-        None, description="Encoder weights file for that; otherwise the one `caltomorph weights` keeps."
+        None, description="Encoder weights file for that; otherwise the one that was added or downloaded."
     )
     field_of_view: PositiveFloat | None = Field(
         None, description="Of that encoding: width of a cell's image in micrometres; otherwise what its files say."

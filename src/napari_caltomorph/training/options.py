@@ -96,7 +96,9 @@ class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     aggregator: AggregatorName = Field("transformer", description="What pools a patient's cells.")
     aggregator_weights: str | None = Field(
-        None, description="Checkpoint of genbloom-v or genbloom-g, as MarrLab/GenBloom publishes it."
+        None,
+        description="Checkpoint of genbloom-v or genbloom-g, as MarrLab/GenBloom publishes it.",
+        json_schema_extra={"format": "path"},
     )
     fine_tune: bool = Field(False, description="Train genbloom-v or genbloom-g further, not only the heads on them.")
     depth: PositiveInt = Field(2, description="Layers of the transformer (paper: 10).")

@@ -13,6 +13,7 @@ import pytest
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QLineEdit
 from tests.plugin.conftest import OpenWidget
 from tests.plugin.gui import click, click_tab, dock_of, double_click, is_in_sight, run_task, shown_rows, wait
 
@@ -151,7 +152,8 @@ def test_every_option_of_a_cohort_can_be_chosen(qtbot: QtBot, panel: CohortPanel
     assert panel.chooser.options() == CohortOptions()
     click(qtbot, panel.chooser.section.button)
     more = panel.chooser.more
-    qtbot.keyClicks(more.widget("where"), "sex=female")
+    click(qtbot, more.widget("where"))  # its "+"
+    qtbot.keyClicks(more.widget("where").parentWidget().findChild(QLineEdit), "sex=female")
     click(qtbot, more.widget("keep_unclear"), QPoint(8, 8))
     more.set({"folds": 2, "min_patients": 1})
     assert panel.chooser.section.button.text() == "▾ More options (4 changed)"
@@ -178,10 +180,19 @@ def test_all_patients_are_encoded_and_again_skips_them(
     qtbot: QtBot, panel: CohortPanel, drawn: Path, tmp_path: Path
 ) -> None:
     read(qtbot, panel, drawn)
+    encoding = panel.encoding
+    click(qtbot, encoding.section.button)
+    assert encoding.section.form.widget("batch_size").isVisible()
+    assert not panel.view.isVisible()
+    encoding.section.form.set({"batch_size": 100, "write_as": "stamp"})
+    click(qtbot, encoding.section.button)
+    assert panel.view.isVisible()
     for message in ("16 patients encoded, 0 were done", "0 patients encoded, 16 were done"):
         encode(qtbot, panel, tmp_path / "features")
         assert message in panel.encoding.run.text
     assert not panel.view.failed.isVisible()
+    assert len(list((tmp_path / "features" / "stamp").glob("*.h5"))) == 16
+    assert CohortEncoding().options() == encoding.options()  # the next session begins with this choice
     with h5py.File(tmp_path / "features" / "synthetic_001.h5") as file:
         assert file["features"].shape == (CELLS, 128)
 

@@ -15,7 +15,6 @@ from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.jobs import ModelEvaluation
 from napari_caltomorph.plugin.evaluate.figure import PAGES, TABS, FigureTab
 from napari_caltomorph.plugin.evaluate.result import EvaluateResult
-from napari_caltomorph.plugin.evaluate.setup import in_panel_words
 from napari_caltomorph.plugin.evaluate.threshold import describe
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.report.evaluation_figures import FIGURES
@@ -143,8 +142,3 @@ def test_patients_are_described_by_true_and_predicted_class(evaluation: Evaluati
 def test_each_panel_of_each_figure_of_the_report_has_a_page() -> None:
     panels = [(name, number) for name, figure in FIGURES.items() for number in range(len(figure.panels))]
     assert sorted((page.figure.name, page.panel) for page in PAGES) == sorted(panels)
-
-
-def test_flags_are_replaced_by_labels_of_the_form() -> None:
-    assert in_panel_words("choose another --split, or --out-of-fold.") == 'choose another "Split", or "Out of fold".'
-    assert in_panel_words("name that file with --weights") == "name that file with --weights"

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import re
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QApplication, QCheckBox, QComboBox, QFormLayout, QLabel, QLineEdit, QSpinBox
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+)
+from tests.plugin.gui import click
 
 from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions
+from napari_caltomorph.diagnosis import PredictOptions
 from napari_caltomorph.plugin.widgets.options_form import OptionRefused, OptionsForm
+from napari_caltomorph.plugin.widgets.parts import in_window_words, title_of
 
 
 class Recipe(BaseModel, frozen=True, extra="forbid"):
@@ -30,6 +45,8 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     weights: Path | None = None
     most: PositiveInt | None = None
     share: float | None = None
+    table: str | None = Field(None, json_schema_extra={"format": "path"})
+    step: float | None = Field(None, description="Of what; otherwise the usual one.")
     where: tuple[str, ...] = ()
 
 
@@ -50,6 +67,7 @@ def test_it_starts_at_the_models_defaults(form: OptionsForm) -> None:
     assert Recipe(**form.values()) == Recipe()
     assert form.widget("rate").text() == "5e-05"
     assert form.widget("most").placeholderText() == form.widget("share").placeholderText() == "none"
+    assert form.widget("step").placeholderText() == "the usual one"
 
 
 @pytest.mark.parametrize("model", [CohortOptions, EncodeCohortOptions])
@@ -64,12 +82,15 @@ def test_each_type_has_its_input_its_label_and_its_help(form: OptionsForm) -> No
     assert isinstance(layout, QFormLayout)
     labels = [layout.itemAt(row, QFormLayout.ItemRole.LabelRole).widget() for row in range(layout.rowCount())]
     assert [label.text() for label in labels][:3] == ["Is quick", "Folds", "Seed"]
-    kinds = {"is_quick": QCheckBox, "folds": QSpinBox, "rate": QLineEdit, "unit": QComboBox, "level": QComboBox}
+    kinds = {"is_quick": QCheckBox, "folds": QAbstractSpinBox, "rate": QLineEdit, "unit": QComboBox, "level": QComboBox}
     for name, kind in kinds.items():
         assert isinstance(form.widget(name), kind)
     column = form.widget("column")
     label = layout.labelForField(column)
     assert isinstance(label, QLabel)
+    assert label.buddy() is column
+    browse = [form.widget(name).parentWidget().findChild(QPushButton) for name in ("weights", "table")]
+    assert [button.text() for button in browse] == ["Browse", "Browse"]
     assert column.toolTip() == label.toolTip() == "Which column."
     assert (form.widget("folds").minimum(), form.widget("folds").maximum()) == (2, 10)
     assert form.widget("seed").minimum() == 0
@@ -86,11 +107,11 @@ recipes = st.builds(
     weights=st.none() | st.just(Path("/a/b.pth")),
     most=st.none() | st.integers(1, 99),
     share=st.none() | st.floats(allow_nan=False),
-    where=st.lists(text.filter(bool)).map(tuple),
+    where=st.lists(text.filter(bool), max_size=2).map(tuple),
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(recipe=recipes)
 def test_what_is_set_is_given_back(form: OptionsForm, recipe: Recipe) -> None:
     form.set(recipe.model_dump())
@@ -98,11 +119,16 @@ def test_what_is_set_is_given_back(form: OptionsForm, recipe: Recipe) -> None:
 
 
 def test_what_is_typed_is_taken(qtbot: QtBot, form: OptionsForm) -> None:
-    rewrite(qtbot, form.widget("where"), 'sex=female, "Final diagnosis=AML, NOS",')
+    for item in ("sex=female", "Final diagnosis=AML, NOS", "  "):
+        click(qtbot, form.widget("where"))  # its "+"
+        rewrite(qtbot, form.widget("where").parentWidget().findChildren(QLineEdit)[-1], item)
     rewrite(qtbot, form.widget("rate"), "1e-3")
     rewrite(qtbot, form.widget("most"), "12")
     rewrite(qtbot, form.widget("column"), "   ")
+    rewrite(qtbot, form.widget("weights"), " models/b.pth ")
+    rewrite(qtbot, form.widget("table"), "patients.csv")
     values = form.values()
+    assert (values["weights"], values["table"]) == (Path("models/b.pth"), "patients.csv")  # as typed
     assert values["where"] == ("sex=female", "Final diagnosis=AML, NOS")
     assert (values["rate"], values["most"], values["column"]) == (0.001, 12, None)
 
@@ -151,3 +177,35 @@ def test_scrolling_over_an_option_does_not_turn_it(qtbot: QtBot, form: OptionsFo
         )
         QApplication.sendEvent(widget, wheel)
     assert Recipe(**form.values()) == Recipe()
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        ("choose --split, or --out-of-fold.", 'choose "Split", or "Out of fold".'),
+        ("name that file with --weights", 'name that file with "Encoder weights"'),
+        ("with --field-of-view (in napari: Preferences).", 'with "Field of view" in Preferences.'),
+        ("name each by --label (in napari: Labels): why", 'name each by "Labels": why'),
+        ("give its size (--pixel-size)", 'give its size ("Pixel size")'),
+        ("run `caltomorph encode --views`; a--b -- c", "run `caltomorph encode --views`; a--b -- c"),
+        ("open it alone (in the terminal without --each).", "open it alone (in the terminal without --each)."),
+    ],
+)
+def test_flags_of_the_terminal_are_called_as_the_window_calls_them(sentence: str, shown: str) -> None:
+    assert in_window_words(sentence) == shown
+
+
+def test_the_preferences_repeat_what_the_options_say() -> None:
+    """Their JSON has no none, which is 0 or an empty text there; all else must be as in `PredictOptions`."""
+    manifest = yaml.safe_load(resources.files("napari_caltomorph").joinpath("napari.yaml").read_text("utf-8"))
+    pages = manifest["contributions"]["configurations"]["predict"]["properties"]
+    assert pages.keys() - {"folder"} == PredictOptions.model_fields.keys()
+    for name, schema in PredictOptions.model_json_schema()["properties"].items():
+        page, option = pages[name], schema.get("anyOf", [schema])[0]
+        assert page["title"] == title_of(name)
+        assert page["type"] == option["type"], name
+        assert (page["default"] or None) == (schema["default"] or None), name
+        assert re.split("[:;]", page["description"])[0] == re.split("[:;]", schema["description"])[0]
+        assert all(PredictOptions(**{name: value}) for value in page.get("enum", []))
+        if option["type"] in ("integer", "number"):
+            assert page["minimum"] == (0 if schema["default"] is None else option["exclusiveMinimum"] + 1), name

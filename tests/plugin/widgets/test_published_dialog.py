@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 
 import pytest
 from pytestqt.qtbot import QtBot
+from qtpy.QtWidgets import QLabel
 from tests.hub_server import EMBEDDINGS, Hub, embeddings
 from tests.plugin.gui import click, run_task, wait
 
@@ -48,7 +50,8 @@ def test_what_the_hub_holds_and_what_a_person_must_add_is_shown(qtbot: QtBot, di
     assert not dialog.labels.isVisible()
     dialog.choice.setCurrentText("new-set-embeddings")
     assert dialog.labels.isVisible()
-    assert "in napari: Labels" in run_task(qtbot, dialog.run)
+    assert 'Needs: "Labels";' in " ".join(html.unescape(label.text()) for label in dialog.findChildren(QLabel))
+    assert 'by "Labels"' in run_task(qtbot, dialog.run)
     dialog.choice.setCurrentText("apl-aml")
     assert dialog.images.isVisible()
     assert "browser" in run_task(qtbot, dialog.run)

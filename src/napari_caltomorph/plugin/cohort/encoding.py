@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QLineEdit, QWidget
 
@@ -12,7 +14,8 @@ from napari_caltomorph.encoding import known_encoders
 from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.errors import OutputRefused, counted
 from napari_caltomorph.plugin.widgets.model_chooser import WeightsLine
-from napari_caltomorph.plugin.widgets.parts import column_of, folder_row, narrow_combo, path_in
+from napari_caltomorph.plugin.widgets.options_form import MoreOptions, options_of
+from napari_caltomorph.plugin.widgets.parts import column_of, folder_row, in_window_words, narrow_combo, path_in
 from napari_caltomorph.plugin.widgets.settings import last_cohort, preferences
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress
@@ -20,11 +23,14 @@ from napari_caltomorph.progress import OnProgress
 if TYPE_CHECKING:
     from napari_caltomorph.cohort import EncodeSummary
 
+_FIELDS = EncodeCohortOptions.model_fields
+# Chosen here, and in napari's Preferences.
+_ELSEWHERE = ("encoder", "field_of_view", "device", "precision")
 _KEPT = "Features of patients that are done are kept; encode again to continue."
 
 
 class CohortEncoding(QWidget):
-    """Choose an encoder and a folder, and encode; run it again to resume.
+    """Choose an encoder, a folder and, in `section`, other options, and encode; run it again to resume.
 
     `requested` follows the button, `encoded` (`EncodeSummary`) the end of the work.
     """
@@ -42,6 +48,10 @@ class CohortEncoding(QWidget):
         self._weights = WeightsLine()
         self._weights.arrived.connect(self._look_for_weights)
         self.features = QLineEdit(str(last.value("features", "")), placeholderText="folder for one .h5 a patient")
+        self.section = MoreOptions(EncodeCohortOptions, [n for n in _FIELDS if n not in _ELSEWHERE])
+        with suppress(ValidationError):  # options of another version
+            kept = EncodeCohortOptions.model_validate_json(str(last.value("encode_options", "{}")))
+            self.section.form.set(kept.model_dump())
         self.run = TaskRow("Encode patients", kept=_KEPT)
         self.run.button.setToolTip("Computes on the device that is chosen in Preferences")
         self.run.requested.connect(self.requested)
@@ -49,7 +59,7 @@ class CohortEncoding(QWidget):
         form.setVerticalSpacing(4)
         form.addRow("Encoder", self.encoder)
         form.addRow("Features", folder_row(self.features, "Features"))
-        column_of(self, form, self._weights, self.run)
+        column_of(self, form, self._weights, self.section, self.run, stretch=(self.section,))
         self._look_for_weights()
 
     @shows_errors
@@ -73,24 +83,28 @@ class CohortEncoding(QWidget):
     def remember(self) -> None:
         last_cohort().setValue("encoder", self.encoder.currentText())
         last_cohort().setValue("features", self.features.text().strip())
+        kept = self.options().model_dump_json(exclude=set(_ELSEWHERE))
+        last_cohort().setValue("encode_options", kept)
 
     def options(self) -> EncodeCohortOptions:
-        """Return what is chosen, here and in the Preferences."""
+        """Return what is chosen, here and in the Preferences; raise `OptionRefused` where it is not valid."""
         stored = preferences()
-        return EncodeCohortOptions(
+        return options_of(
+            EncodeCohortOptions,
             encoder=self.encoder.currentText(),
             field_of_view=stored.field_of_view or None,
             device=stored.device,
             precision=stored.precision,
+            **self.section.form.values(),
         )
 
     def _look_for_weights(self) -> None:
-        self._weights.show_encoder(self.encoder.currentText())
+        self._weights.show_encoder(self.encoder.currentText(), self.section.form.value("weights"))
 
     def _on_encoded(self, summary: EncodeSummary) -> None:
         done = f"{counted(summary.encoded, 'patient')} encoded, {summary.skipped} were done already"
         if failed := len(summary.failed):
             self.run.show_error(f'{done}, {failed} failed: see the table "Failed".')
         else:
-            self.run.show_message(". ".join([f"{done}, none failed", *summary.assumed]) + ".")
+            self.run.show_message(". ".join([f"{done}, none failed", *map(in_window_words, summary.assumed)]) + ".")
         self.encoded.emit(summary)

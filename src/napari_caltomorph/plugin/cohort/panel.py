@@ -18,7 +18,7 @@ from napari_caltomorph.plugin.gallery.layers import show_smear
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.cohort_chooser import CohortChooser
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
-from napari_caltomorph.plugin.widgets.parts import column_of, line, link, plain
+from napari_caltomorph.plugin.widgets.parts import column_of, in_window_words, line, link, plain
 from napari_caltomorph.plugin.widgets.settings import choose_new_file, when_chosen
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
@@ -48,7 +48,6 @@ class CohortPanel(DockPanel):
         self.cohort: Cohort | None = None
         self.chooser = CohortChooser()
         self.chooser.submitted.connect(self.read)
-        self.chooser.section.toggled.connect(self._arrange)
         self.run = TaskRow("Read cohort")
         self.run.requested.connect(self.read)
         self.view = CohortView()
@@ -60,6 +59,8 @@ class CohortPanel(DockPanel):
         self.encoding = CohortEncoding()
         self.encoding.requested.connect(self.encode)
         self.encoding.encoded.connect(self._on_encoded)
+        for section in (self.chooser.section, self.encoding.section):
+            section.toggled.connect(self._arrange)
         self._empty = line(_EMPTY)
         self._rest = QWidget()
         parts = (self.chooser, self.run, self._empty, self.view, self._save, self.encoding, self._rest)
@@ -102,13 +103,19 @@ class CohortPanel(DockPanel):
 
     def _arrange(self) -> None:
         """Show the cohort, or its options in its place while their section is open: a dock has little height."""
-        is_read, is_open = self.cohort is not None, self.chooser.section.is_open
+        is_read, is_reading, is_encoding = (
+            self.cohort is not None,
+            self.chooser.section.is_open,
+            self.encoding.section.is_open,
+        )
+        is_open = is_reading or is_encoding
         self._empty.setVisible(not is_read and not is_open)
         self.view.setVisible(is_read and not is_open)
         self._save.setVisible(is_read and not is_open)
         self.encoding.setVisible(is_read)
         self._rest.setVisible(not is_read and not is_open)
-        self._column.setStretchFactor(self.chooser, int(is_open))
+        self._column.setStretchFactor(self.chooser, int(is_reading))
+        self._column.setStretchFactor(self.encoding, int(is_encoding))
 
     def _show(self, cohort: Cohort) -> None:
         self.cohort = cohort
@@ -196,7 +203,7 @@ class CohortView(QWidget):
         if len(cohort.left_out):
             text += f" Left out: {plain(cohort.why_left_out)}."
         if sum(map(len, cohort.notes)) <= _SHORT or self._all_notes:
-            text += "".join(f"<br>&#8226; {plain(note)}" for note in cohort.notes)
+            text += "".join(f"<br>&#8226; {plain(in_window_words(note))}" for note in cohort.notes)
         else:
             text += f" {link(counted(len(cohort.notes), 'note'))}"
         self._about.setText(text)

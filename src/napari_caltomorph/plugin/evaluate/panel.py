@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
 
 from napari_caltomorph.diagnosis.prediction_files import folder_name
 from napari_caltomorph.encoding.torch_loading import load_torch
-from napari_caltomorph.errors import CaltomorphError, TrainingPatientsFound
+from napari_caltomorph.errors import TrainingPatientsFound
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.jobs import (
     ModelEvaluation,
@@ -25,7 +25,7 @@ from napari_caltomorph.jobs import (
 )
 from napari_caltomorph.jobs.evaluate import compute_for_display
 from napari_caltomorph.plugin.evaluate.result import EvaluateResult
-from napari_caltomorph.plugin.evaluate.setup import EvaluateSetup, in_panel_words
+from napari_caltomorph.plugin.evaluate.setup import EvaluateSetup
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.parts import WARNING, CollapsibleSection, CopyLink, line, link, row_of
 from napari_caltomorph.plugin.widgets.settings import choose_folder, when_chosen
@@ -81,8 +81,6 @@ class EvaluatePanel(DockPanel):
                 return result
             except TrainingPatientsFound as found:
                 return str(found)  # a worker treats a returned exception as an error of its own
-            except CaltomorphError as error:
-                raise type(error)(in_panel_words(str(error))) from error
 
         self.setup.setEnabled(False)
         self._start(work, self._on_evaluated)
@@ -190,7 +188,7 @@ class EvaluatePanel(DockPanel):
 
     def _on_evaluated(self, evaluated: ModelEvaluation | str) -> None:
         if isinstance(evaluated, str):
-            self.run.show_error(in_panel_words(evaluated))
+            self.run.show_error(evaluated)
             self.offer.show()
             return
         self.result.show_evaluated(evaluated, self.plot_style)

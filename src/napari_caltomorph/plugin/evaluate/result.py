@@ -14,9 +14,8 @@ from napari_caltomorph.errors import counted
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.jobs import ModelEvaluation
 from napari_caltomorph.plugin.evaluate.figure import TABS, FigureTab, PatientSelection, pages_of
-from napari_caltomorph.plugin.evaluate.setup import in_panel_words
 from napari_caltomorph.plugin.evaluate.threshold import PatientsList, ThresholdRow
-from napari_caltomorph.plugin.widgets.parts import column_of, line, link, plain
+from napari_caltomorph.plugin.widgets.parts import column_of, in_window_words, line, link, plain
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.report.evaluation_tables import (
     ReportTable,
@@ -217,7 +216,7 @@ def _at_threshold(evaluation: Evaluation, threshold: float) -> str:
 
 
 def _rest(evaluation: Evaluation, audit: Audit | None) -> str:
-    notes = _list("Notes", map(in_panel_words, evaluation.statements))
+    notes = _list("Notes", map(in_window_words, evaluation.statements))
     findings = "" if audit is None else _list("Shortcut audit", audit.findings)
     if not evaluation.is_labelled:
         return notes + findings

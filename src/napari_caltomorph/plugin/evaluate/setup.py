@@ -12,7 +12,7 @@ from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.jobs import EvaluateModelOptions, EvaluateRequest
 from napari_caltomorph.plugin.widgets.cohort_chooser import CohortChooser
 from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
-from napari_caltomorph.plugin.widgets.options_form import JobOptionsForm, in_form_words
+from napari_caltomorph.plugin.widgets.options_form import JobOptionsForm, options_of
 from napari_caltomorph.plugin.widgets.parts import column_of, folder_row, line, path_in, row_of, show_open_section
 from napari_caltomorph.plugin.widgets.settings import last_cohort, last_evaluation, preferences
 
@@ -103,7 +103,8 @@ class EvaluateOptionsForm(JobOptionsForm):
     def options(self) -> EvaluateModelOptions:
         """Return the choice, here and in the Preferences; raise `OptionRefused` for a text that is not valid."""
         stored = preferences()
-        return EvaluateModelOptions(
+        return options_of(
+            EvaluateModelOptions,
             **self.values(),
             device=stored.device,
             precision=stored.precision,
@@ -116,8 +117,3 @@ class EvaluateOptionsForm(JobOptionsForm):
         # A threshold is written into a model only in the session in which that was chosen.
         not_kept = {*_ELSEWHERE, "store_threshold"}
         last_evaluation().setValue("options", self.options().model_dump_json(exclude=not_kept))
-
-
-def in_panel_words(sentence: str) -> str:
-    """Return a sentence with the terminal's flags replaced by the labels of this panel's options."""
-    return in_form_words(sentence, EvaluateModelOptions.model_fields.keys() - set(_ELSEWHERE))

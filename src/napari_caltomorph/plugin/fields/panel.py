@@ -32,12 +32,14 @@ from napari_caltomorph.plugin.gallery.layers import is_ours
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.session.session import session_of
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
-from napari_caltomorph.plugin.widgets.options_form import OptionsForm
+from napari_caltomorph.plugin.widgets.options_form import OptionsForm, options_of
 from napari_caltomorph.plugin.widgets.parts import (
     ERROR,
     chooser_grid,
     colored,
+    column_of,
     folder_row,
+    in_window_words,
     line,
     link,
     menu_button,
@@ -92,7 +94,7 @@ class CutPanel(DockPanel):
     def open(self, paths: Sequence[StrPath]) -> None:
         """Open fields, or folders of them, in place of those before, and find their cells."""
         self.bind()
-        options = self._options = CutOptions(**self.form.values())
+        options = self._options = options_of(CutOptions, **self.form.values())
         places = [path_of(str(path)).expanduser() for path in paths]
 
         def work(progress: OnProgress) -> FoundFields:
@@ -126,7 +128,7 @@ class CutPanel(DockPanel):
         if not self._fields:
             raise FieldUnreadable("No field is open: open some first.")
         images = list(self._fields.values())
-        options = self._options = CutOptions(**self.form.values())
+        options = self._options = options_of(CutOptions, **self.form.values())
         self.run.start(lambda progress: find_in_fields(images, options, progress=progress), self._on_found)
 
     @shows_errors
@@ -177,9 +179,10 @@ class CutPanel(DockPanel):
         self._picture.setFixedSize(_PREVIEW, _PREVIEW)
         self.adding = QCheckBox("Add a cell with each click", toggled=self.view.add_with_clicks)
         self.folder = QLineEdit(placeholderText="folder for the cells")
-        where = folder_row(self.folder, "Write the cells to")
+        where = QWidget()
+        column_of(where, folder_row(self.folder, "Write the cells to"))
         preview = row_of(self._picture, self._words, stretch=(self._words,))
-        self._later = (self.adding, self._help, self.folder, self.cut)
+        self._later = (self.adding, self._help, where, self.cut)
         self.lay_out(
             chooser, self.form, self.run, self._empty, self.adding, self._help, preview, where, self.cut,
             stretch=(self._empty,),
@@ -234,7 +237,9 @@ class CutPanel(DockPanel):
         scales = dict.fromkeys(one.scale.in_words for one in found)
         words = f"{counted(count, 'cell')} in {counted(len(found), 'field')}; " + "; ".join(scales)
         left_out = f"{counted(len(self._problems), 'field')} left out: {' '.join(self._problems[:2])}"
-        self._about.setText(plain(words) + (f"<br>{colored(plain(left_out), ERROR)}" if self._problems else ""))
+        self._about.setText(
+            plain(words) + (f"<br>{colored(plain(in_window_words(left_out)), ERROR)}" if self._problems else "")
+        )
 
     def _show_current(self) -> None:
         """Show what would be cut out around the selected cell."""

@@ -22,7 +22,7 @@ from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.dock_panel import open_panel
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, colored, line, pixmap, plain
+from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, colored, in_window_words, line, pixmap, plain
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.report.explanation_figures import draw_certainty, draw_domain, draw_members
@@ -148,7 +148,7 @@ class TrustTab(InspectionView):
             smear = open_place(row["path"])
             open_panel(self._viewer, "Predict patient").predict_smear(smear, str(self.inspected.ensemble().folder))
         except CaltomorphError as error:
-            _set_text(self._problem, plain(str(error)), ERROR)
+            _set_text(self._problem, plain(in_window_words(str(error))), ERROR)
 
     def _draw(self) -> None:
         found, style = self.trust, self.plot_style

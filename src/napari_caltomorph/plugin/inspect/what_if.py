@@ -12,7 +12,7 @@ from napari_caltomorph.errors import CaltomorphError, counted
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import ERROR, colored, line, plain
+from napari_caltomorph.plugin.widgets.parts import ERROR, colored, in_window_words, line, plain
 from napari_caltomorph.plugin.widgets.task_row import LatestJob
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.report.patient_texts import what_if_lines
@@ -125,7 +125,7 @@ class WhatIfTab(InspectionView):
             else:
                 cells.set_left_out(cells.left_out | cells.marked)
         except CaltomorphError as error:
-            self.words.setText(colored(plain(str(error)), ERROR))
+            self.words.setText(colored(plain(in_window_words(str(error))), ERROR))
 
     def _show(self) -> None:
         if self.inspection is None:

@@ -9,18 +9,16 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QDockWidget, QMessageBox, QPushButton
 
 from napari_caltomorph.encoding.torch_loading import load_torch
-from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.jobs import TrainedModel, train_model
 from napari_caltomorph.plugin.train.setup import TrainSetup
 from napari_caltomorph.plugin.train.view import TrainingControl, TrainingResult, TrainingView, TrainRow
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
-from napari_caltomorph.plugin.widgets.options_form import in_form_words
 from napari_caltomorph.plugin.widgets.parts import CollapsibleSection, CopyLink
 from napari_caltomorph.plugin.widgets.task_row import shows_errors
 from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.storage import home
-from napari_caltomorph.training import FinishEarly, TrainOptions
+from napari_caltomorph.training import FinishEarly
 
 _TRAIN, _RESUME = "Train ensemble", "Resume training"
 _CLOSE_BUTTON = "QTitleBarCloseButton"  # napari's name of the cross in a dock's title
@@ -77,8 +75,6 @@ class TrainPanel(DockPanel):
                 return train_model(request, progress=control.applied_to(progress))
             except FinishEarly:
                 return None
-            except CaltomorphError as error:
-                raise type(error)(in_form_words(str(error), TrainOptions.model_fields)) from error
 
         self.run.start(work, self._on_trained)
         self.setup.setEnabled(False)

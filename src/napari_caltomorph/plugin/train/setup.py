@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QCheckBox, QLabel, QLineEdit, QMessageBox, QPushButton, QWidget
 
@@ -18,7 +17,7 @@ from napari_caltomorph.errors import CaltomorphError, ModelRefused, TrainingRefu
 from napari_caltomorph.jobs import TrainRequest, train_command
 from napari_caltomorph.plugin.cohort.encoding import CohortEncoding
 from napari_caltomorph.plugin.train.cohort import TrainCohort
-from napari_caltomorph.plugin.widgets.options_form import JobOptionsForm, OptionRefused
+from napari_caltomorph.plugin.widgets.options_form import JobOptionsForm, OptionRefused, options_of
 from napari_caltomorph.plugin.widgets.parts import (
     ERROR,
     chooser_grid,
@@ -59,7 +58,7 @@ class TrainSetup(QWidget):
         self._rest = QWidget()
         parts = (self.cohort, self.encoding, self._ready, self.model, self.options, self._rest)
         self._column = column_of(self, *parts, stretch=(self._rest,))
-        for section in (self.cohort.chooser.section, self.options.section):
+        for section in (self.cohort.chooser.section, self.encoding.section, self.options.section):
             section.toggled.connect(self._arrange)
         self._arrange()
 
@@ -105,8 +104,9 @@ class TrainSetup(QWidget):
             self._counting.start(lambda _: features_ready(cohort, folder), self._on_counted, self._on_not_counted)
 
     def _arrange(self) -> None:
-        sections = {self.cohort: self.cohort.chooser.section, self.options: self.options.section}
-        show_open_section(self._column, sections, (self.encoding, self.model, self._rest))
+        sections = {part: part.section for part in (self.encoding, self.options)}
+        sections[self.cohort] = self.cohort.chooser.section
+        show_open_section(self._column, sections, (self.model, self._rest))
         self._ready.setVisible(not self._rest.isHidden() and bool(self.text))
 
     def _on_read(self, cohort: Cohort) -> None:
@@ -150,12 +150,7 @@ class TrainOptionsForm(JobOptionsForm):
         """Return the choice, here and in the Preferences; raise `OptionRefused` where it is not valid."""
         stored = preferences()
         elsewhere = {"hemoglobin": self.hemoglobin.isChecked(), "device": stored.device, "precision": stored.precision}
-        try:
-            return TrainOptions(**self.values(), **elsewhere)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = f"{first['loc'][0]}: " if first["loc"] else ""
-            raise OptionRefused(f"{where}{first['msg']}.") from error
+        return options_of(TrainOptions, **self.values(), **elsewhere)
 
     def remember(self) -> None:
         options = self.options()

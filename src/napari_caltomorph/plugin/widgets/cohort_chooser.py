@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from qtpy.QtCore import QSettings, Signal
-from qtpy.QtWidgets import QCheckBox, QFormLayout, QLineEdit, QPushButton, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QFormLayout, QLineEdit, QPushButton, QWidget
 
 from napari_caltomorph.cohort import CohortOptions
-from napari_caltomorph.plugin.widgets.options_form import MoreOptions, OptionRefused
+from napari_caltomorph.plugin.widgets.options_form import MoreOptions, OptionRefused, input_of, options_of
 from napari_caltomorph.plugin.widgets.parts import BUTTON_WIDTH, column_of, menu_button, narrow_combo, path_in, row_of
 from napari_caltomorph.plugin.widgets.published_dialog import PublishedDialog
 from napari_caltomorph.plugin.widgets.settings import COHORT_FILES, choose_file, choose_folder, last_cohort, when_chosen
@@ -40,9 +40,9 @@ class CohortChooser(QWidget):
         for name in (*SHIPPED_LABEL_MAPS, "none"):
             self.taxonomy.addItem(name, name)
         self.choose_taxonomy(str(last.value("taxonomy", CohortOptions().taxonomy)))
-        self.min_cells = QSpinBox(maximum=100_000, value=CohortOptions().min_cells)
-        for name, widget in (("taxonomy", self.taxonomy), ("min_cells", self.min_cells)):
-            widget.setToolTip(_FIELDS[name].description or "")
+        self.taxonomy.setToolTip(_FIELDS["taxonomy"].description or "")
+        self.min_cells = input_of(CohortOptions, "min_cells").native
+        self.min_cells.setValue(CohortOptions().min_cells)
         self.check_cells = QCheckBox("check every image", checked=settings is None)
         if settings is not None:
             self.check_cells.hide()
@@ -63,7 +63,8 @@ class CohortChooser(QWidget):
 
     def options(self) -> CohortOptions:
         """Return the chosen options; raise `OptionRefused` for a text that is not a valid value of its option."""
-        return CohortOptions(
+        return options_of(
+            CohortOptions,
             taxonomy=self.taxonomy.currentData(),
             min_cells=self.min_cells.value(),
             names_only=not self.check_cells.isChecked(),

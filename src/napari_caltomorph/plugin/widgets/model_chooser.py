@@ -27,6 +27,7 @@ from napari_caltomorph.plugin.widgets.parts import (
     add_items,
     chooser_grid,
     colored,
+    in_window_words,
     line,
     link,
     narrow_combo,
@@ -65,7 +66,7 @@ class WeightsLine(QLabel):
             find_weights(find_encoder(name), file)
         except WeightsMissing as error:
             self._show(name, link(f"{_GET} ..."))
-            self.setToolTip(str(error))
+            self.setToolTip(in_window_words(str(error)))
         else:
             self._show("", self._found)
 
@@ -208,6 +209,8 @@ class ModelChooser(QWidget):
             model=self._choice.currentData(),
             device=self.device.currentText(),
             precision=stored.precision,
+            batch_size=stored.batch_size,
+            average_views=stored.average_views,
             weights=Path(stored.weights) if stored.weights else None,
             field_of_view=stored.field_of_view or None,
             prevalence=self._stated or None if self._can_state else None,
@@ -244,7 +247,7 @@ class ModelChooser(QWidget):
             self.description = model = read_description(find_model(self._choice.currentData()))
             encoder = find_encoder(model.encoder_name)
         except CaltomorphError as error:
-            self._about.setText(colored(plain(str(error)), ERROR))
+            self._about.setText(colored(plain(in_window_words(str(error))), ERROR))
         else:
             synthetic = " &#183; <b>synthetic</b>" if model.synthetic else ""
             self._about.setText(

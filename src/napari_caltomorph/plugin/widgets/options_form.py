@@ -1,26 +1,32 @@
-"""Forms made from pydantic models: one row for each field, labelled by its name, explained by its description.
+"""Forms made from pydantic models: magicgui chooses the input of each field by its type, and the model validates it.
 
-The field's type decides the kind of input, so that a new option needs no new widget.
+Numbers with decimals are lines of text: magicgui's box shows no `3e-5`, and silently changes what is out of its range.
 """
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, TypeVar, cast, get_args, get_origin
 
+from magicgui.type_map import TypeMap
+from magicgui.widgets import ComboBox, FileEdit, LineEdit, ListEdit, SpinBox
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QFormLayout, QLabel, QLineEdit, QSpinBox, QWidget
+from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
 
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.plugin.widgets.parts import CollapsibleSection, narrow_combo
+from napari_caltomorph.plugin.widgets.parts import BUTTON_WIDTH, CollapsibleSection, narrow_combo, title_of
 
+Options = TypeVar("Options", bound=BaseModel)
 _LARGEST = 2**31 - 1
+# A map of our own: `magicgui.register_type` would change the forms of all plugins.
+_INPUTS = TypeMap()
+_INPUTS.register_type(float, widget_type=LineEdit)
 
 
 class OptionRefused(CaltomorphError):
@@ -30,7 +36,8 @@ class OptionRefused(CaltomorphError):
 class OptionsForm(QWidget):
     """Inputs for the fields `names` of a model, in this order; `changed` follows each change.
 
-    A field is a bool, int, float, str, Path, a Literal or a tuple of these, each perhaps optional.
+    A field is a bool, int, float, str, Path, a Literal or a tuple of these, each perhaps optional. A str that is the
+    path of a file has the format "path" in its JSON schema.
     """
 
     changed = Signal()
@@ -38,20 +45,21 @@ class OptionsForm(QWidget):
     def __init__(self, model: type[BaseModel], names: Sequence[str]) -> None:
         super().__init__()
         self._fields = {name: model.model_fields[name] for name in names}
-        self._inputs = {name: _input_of(field) for name, field in self._fields.items()}
+        self._inputs: dict[str, Any] = {}
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         form.setVerticalSpacing(4)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        for name, one in self._inputs.items():
-            label = QLabel(title_of(name))
-            for widget in (label, one.widget):
-                widget.setToolTip(self._fields[name].description or "")
+        for name in names:
+            one = input_of(model, name)
+            label = QLabel(title_of(name), toolTip=one.tooltip)
+            form.addRow(label, one.native)
+            # A file is kept as it is typed, which may be relative to a cohort; the whole input makes it absolute.
+            self._inputs[name] = getattr(one, "line_edit", one)
+            label.setBuddy(self.widget(name))
             # A wheel that scrolls the form must not turn the options it passes.
-            one.widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-            one.widget.installEventFilter(self)
-            label.setBuddy(one.widget)
-            form.addRow(label, one.widget)
+            self.widget(name).setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+            self.widget(name).installEventFilter(self)
         self.set({name: field.get_default(call_default_factory=True) for name, field in self._fields.items()})
         for one in self._inputs.values():
             one.changed.connect(lambda *_: self.changed.emit())
@@ -63,10 +71,13 @@ class OptionsForm(QWidget):
     def set(self, values: Mapping[str, Any]) -> None:
         """Show these values; those of options that the form lacks are ignored."""
         for name in self._inputs.keys() & values.keys():
-            self._inputs[name].put(values[name])
+            one, value = self._inputs[name], values[name]
+            one.value = "" if value is None and isinstance(one, LineEdit) else value
 
-    def widget(self, name: str) -> QWidget:
-        return self._inputs[name].widget
+    def widget(self, name: str) -> Any:
+        """Return the Qt widget of an option that takes the keyboard."""
+        one = self._inputs[name]
+        return (one.btn_plus if isinstance(one, ListEdit) else one).native
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if event.type() == QEvent.Type.Wheel and isinstance(watched, QWidget) and not watched.hasFocus():
@@ -76,12 +87,26 @@ class OptionsForm(QWidget):
 
     def value(self, name: str) -> Any:
         """Return one value; raise as `values`."""
-        field = self._fields[name]
+        field, value = self._fields[name], self._inputs[name].value
+        if isinstance(value, str):
+            value = value.strip() or (None if _is_optional(field) else "")
+        elif isinstance(value, list):
+            value = [item for item in map(str.strip, value) if item]
         kind: Any = Annotated[field.annotation, field]
         try:
-            return TypeAdapter(kind).validate_python(self._inputs[name].get())
+            return TypeAdapter(kind).validate_python(value)
         except ValidationError as error:
             raise OptionRefused(f"{title_of(name)}: {error.errors()[0]['msg'].lower()}.") from error
+
+
+def options_of(model: type[Options], **values: Any) -> Options:
+    """Return options; raise `OptionRefused` where valid ones do not go together."""
+    try:
+        return model(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = f"{title_of(str(first['loc'][0]))}: " if first["loc"] else ""
+        raise OptionRefused(f"{where}{first['msg']}.") from error
 
 
 class MoreOptions(CollapsibleSection):
@@ -138,83 +163,43 @@ class JobOptionsForm(QWidget):
         self.changed.emit()
 
 
-def title_of(name: str) -> str:
-    """Return the label of an option: ``"hemoglobin_unit"`` is called ``"Hemoglobin unit"``."""
-    return name.replace("_", " ").capitalize()
-
-
-def in_form_words(sentence: str, names: Collection[str]) -> str:
-    """Return a sentence with flags such as ``--out-of-fold`` replaced by labels such as ``"Out of fold"``."""
-
-    def label(flag: re.Match[str]) -> str:
-        name = flag[1].replace("-", "_")
-        return f'"{title_of(name)}"' if name in names else flag[0]
-
-    return re.sub(r"--([a-z]+(?:-[a-z]+)*)", label, sentence)
-
-
-@dataclass(frozen=True)
-class _Input:
-    widget: QWidget
-    get: Callable[[], Any]
-    put: Callable[[Any], None]
-    changed: Any  # a Qt signal
-
-
-def _input_of(field: FieldInfo) -> _Input:
-    kind, is_optional = _without_none(field.annotation)
-    if kind is bool and not is_optional:
-        box = QCheckBox()
-        return _Input(box, box.isChecked, box.setChecked, box.toggled)
-    if get_origin(kind) is Literal:
-        choices = [*([None] if is_optional else []), *get_args(kind)]
-        combo = narrow_combo()
-        combo.addItems(["none" if choice is None else str(choice) for choice in choices])
-        return _Input(
-            combo,
-            lambda: choices[combo.currentIndex()],
-            lambda value: combo.setCurrentIndex(choices.index(value)),
-            combo.currentIndexChanged,
-        )
-    if kind is int and not is_optional:
-        spin = QSpinBox()
-        spin.setRange(*_bounds(field))
-        return _Input(spin, spin.value, spin.setValue, spin.valueChanged)
-    edit = QLineEdit(placeholderText="none" if is_optional and kind in (int, float) else "")
+def input_of(model: type[BaseModel], name: str) -> Any:
+    """Return magicgui's input of an option. Its `value` is to be validated; its `native` is Qt's widget."""
+    field, schema = model.model_fields[name], _schemas_of(model)[name]
+    about, kind = field.description or "", cast(Any, field.annotation)
     if get_origin(kind) is tuple:
-        return _Input(edit, lambda: _split(edit.text()), lambda value: edit.setText(_join(value)), edit.textChanged)
-    return _Input(
-        edit,
-        lambda: edit.text().strip() or (None if is_optional else ""),
-        lambda value: edit.setText("" if value is None else str(value)),
-        edit.textChanged,
-    )
+        kind = list[str]
+    elif schema.get("format") == "path":
+        kind = Path | None
+    chosen, options = _INPUTS.get_widget_class(annotation=kind, options={"tooltip": about})
+    if chosen is SpinBox and _is_optional(field):
+        chosen = LineEdit
+    if chosen is SpinBox:
+        low, high = schema.get("exclusiveMinimum", -_LARGEST - 1) + 1, schema.get("exclusiveMaximum", _LARGEST + 1) - 1
+        options |= {"min": schema.get("minimum", low), "max": schema.get("maximum", high)}
+    if chosen is ListEdit:
+        options |= {"annotation": kind, "layout": "vertical"}
+    made: Any = chosen(**options)
+    if isinstance(made, ComboBox):
+        narrow_combo(made.native)
+        made.null_string = "none"
+        made.reset_choices()
+    if isinstance(made, FileEdit):
+        made.choose_btn.text = "Browse"
+        made.choose_btn.native.setFixedWidth(BUTTON_WIDTH)
+    if isinstance(made, FileEdit | LineEdit) and _is_optional(field):
+        is_number = schema.get("anyOf", [{}])[0].get("type") in ("number", "integer")
+        otherwise = re.search(r"(?:otherwise|by default) ([^.;]+)", about)
+        none = otherwise[1] if otherwise else "none" if is_number else ""
+        getattr(made, "line_edit", made).native.setPlaceholderText(none)
+    return made
 
 
-def _without_none(annotation: Any) -> tuple[Any, bool]:
-    """Return a type without its Annotated and its None, and whether it had a None."""
-    if get_origin(annotation) is Annotated:
-        return _without_none(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType) and NoneType in get_args(annotation):
-        kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
-        return (_without_none(kinds[0])[0] if len(kinds) == 1 else object), True
-    return annotation, False
+@cache
+def _schemas_of(model: type[BaseModel]) -> dict[str, Any]:
+    """Field -> its JSON schema, which has limits and formats."""
+    return dict(model.model_json_schema()["properties"])
 
 
-def _bounds(field: FieldInfo) -> tuple[int, int]:
-    low, high = -_LARGEST, _LARGEST
-    for limit in field.metadata:
-        low = max(low, getattr(limit, "ge", low), getattr(limit, "gt", low - 1) + 1)
-        high = min(high, getattr(limit, "le", high), getattr(limit, "lt", high + 1) - 1)
-    return low, high
-
-
-def _split(text: str) -> list[str]:
-    """Split a list at its commas; a comma in double quotes belongs to the item."""
-    return [item.strip() for item in next(csv.reader([text], skipinitialspace=True), []) if item.strip()]
-
-
-def _join(items: Sequence[Any]) -> str:
-    """Return a list as `_split` reads it."""
-    quoted = ('"{}"'.format(item.replace('"', '""')) if set(item) & set(',"') else item for item in map(str, items))
-    return ", ".join(quoted)
+def _is_optional(field: FieldInfo) -> bool:
+    return NoneType in get_args(field.annotation)

@@ -34,6 +34,14 @@ WARNING = "#e0a100"
 ERROR = "#e5534b"
 BUTTON_WIDTH = 60
 
+_PREFERENCES = ("precision", "field_of_view")
+_TITLES = {"weights": "Encoder weights", "label": "Labels"}
+_SPELLED = {"id": "ID", "mlp": "MLP", "um": "(\u00b5m)"}
+_FLAG = re.compile(
+    r"`[^`]*`|in the terminal.*"
+    r"|(?<![\w-])--(?P<flag>[a-z]+(?:-[a-z]+)*)(?: \(in napari: (?P<other>[\w ]+)\))?"
+)
+
 
 def colored(text: str, color: str) -> str:
     return f"<span style='color:{color}'>{text}</span>" if text else ""
@@ -64,6 +72,32 @@ def plain(text: str, *, width: int = 30) -> str:
     Longer runs than `width` characters may break; Qt breaks lines at spaces and slashes by itself.
     """
     return html.escape(re.sub(rf"[^\s/\\]{{{width}}}(?=[^\s/\\])", lambda run: f"{run[0]}\u200b", text))
+
+
+def title_of(option: str) -> str:
+    """Return the label of an option: ``"hemoglobin_unit"`` is called ``"Hemoglobin unit"``."""
+    if option in _TITLES:
+        return _TITLES[option]
+    words = " ".join(_SPELLED.get(word, word) for word in option.split("_"))
+    return words[0].upper() + words[1:]
+
+
+def in_window_words(sentence: str) -> str:
+    """Return a sentence for the window: a flag such as ``--out-of-fold`` is called ``"Out of fold"``, as its input is.
+
+    Commands in backticks and what is said of the terminal stay. An input of another name is in parentheses behind its
+    flag: ``--label (in napari: Labels)`` becomes ``"Labels"``.
+    """
+
+    def label(match: re.Match[str]) -> str:
+        if match["flag"] is None:
+            return match[0]
+        option = match["flag"].replace("-", "_")
+        title, other = title_of(option), match["other"]
+        is_preference = option in _PREFERENCES or other == "Preferences"
+        return f'"{title}" in Preferences' if is_preference else f'"{other or title}"'
+
+    return _FLAG.sub(label, sentence)
 
 
 def link(text: str, target: str = "#") -> str:
@@ -101,9 +135,9 @@ def row_of(*widgets: QWidget, stretch: Collection[QWidget] = ()) -> QHBoxLayout:
     return row
 
 
-def narrow_combo() -> QComboBox:
-    """Return a combo box that a long name cannot widen."""
-    combo = QComboBox()
+def narrow_combo(combo: QComboBox | None = None) -> QComboBox:
+    """Return a combo box, a new one if none is given, that a long name cannot widen."""
+    combo = QComboBox() if combo is None else combo
     combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     combo.setMinimumContentsLength(12)
     return combo

@@ -22,6 +22,7 @@ from napari_caltomorph.plugin.widgets.parts import (
     BUTTON_WIDTH,
     add_items,
     folder_row,
+    in_window_words,
     line,
     link,
     narrow_combo,
@@ -94,7 +95,7 @@ class PublishedDialog(QDialog):
                 f"<br>Download and unpack {link(plain(row.page), row.page)}, then choose the folder with {row.holds}."
             )
         else:
-            text += f"<br>Needs: {plain(row.needs)}."
+            text += f"<br>Needs: {plain(in_window_words(row.needs))}."
         self._about.setText(text)
         # A dialog does not grow with a text that wraps.
         self._about.setMinimumHeight(self._about.heightForWidth(self.minimumWidth() - 2 * _MARGIN))

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QProgressBar, QPushButton, QWidget
 from superqt.utils import FunctionWorker
 
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, line, plain
+from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, in_window_words, line, plain
 from napari_caltomorph.progress import Cancelled, OnProgress, Pace, Progress
 
 Result = TypeVar("Result")
@@ -139,7 +139,7 @@ class LatestJob(QObject):
 
     def _on_errored(self, failed: Callable[[str], None], error: Exception) -> None:
         self._job = None
-        failed(str(error))
+        failed(in_window_words(str(error)))
         if not isinstance(error, CaltomorphError):
             raise error
 
@@ -238,6 +238,7 @@ class TaskRow(QWidget):
         self._show(text, plain(text))
 
     def show_error(self, text: str) -> None:
+        text = in_window_words(text)
         self._show(text, colored(plain(text), ERROR))
 
     def _show(self, text: str, shown: str) -> None:
