@@ -131,8 +131,10 @@ def test_layers_deleted_by_hand_are_not_missed(open_panel: OpenPanel, qtbot: QtB
     qtbot.waitUntil(lambda: not panel.as_stack.isEnabled())
     assert RANKED not in viewer.layers
     predict(qtbot, panel)
+    callbacks = len(viewer.mouse_drag_callbacks)
     viewer.layers.clear()
     qtbot.waitUntil(lambda: not panel.as_stack.isEnabled())
+    assert len(viewer.mouse_drag_callbacks) == callbacks - 1  # the viewer keeps no cells of it
     panel.choose_cell(3)
     assert "#4</b>" in panel.results.card_text
 

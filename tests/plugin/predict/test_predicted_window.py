@@ -135,6 +135,7 @@ def a_panel_that_was_closed_shows_the_result_again(
     viewer: Viewer, panel: PredictPanel, prediction: Prediction, qtbot: QtBot
 ) -> None:
     panel.choose_cell(3)
+    callbacks = len(viewer.mouse_drag_callbacks)
     (cross,) = dock_of(panel).findChildren(QPushButton, "QTitleBarCloseButton")
     click(qtbot, cross)
     _, again = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Predict patient")
@@ -143,6 +144,8 @@ def a_panel_that_was_closed_shows_the_result_again(
     assert again.results.prediction.cells == prediction.cells
     assert [layer.name for layer in viewer.layers] == ["patient_7", RANKED, SQUARES]
     assert set(viewer.layers[SQUARES].selected_data) == {3}
+    assert again.inspection.gallery.is_available
+    assert len(viewer.mouse_drag_callbacks) == callbacks  # the earlier gallery is gone
     viewer.layers[SQUARES].selected_data = {5}
     assert prediction.cells[prediction.order[5]] in again.results.card_text.replace("\u200b", "")
     again.unbind()

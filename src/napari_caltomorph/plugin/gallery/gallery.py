@@ -50,6 +50,7 @@ class Gallery(QObject):
         self.viewer, self.inspection, self._state = viewer, inspection, inspection.gallery
         self._smear: Smear = inspection.smear
         self._pictures = pictures
+        self._state.replace()
         self._remove_of_same_smear()
         agree_on_scale(viewer, inspection.smear)
         self.image, self.points = (
@@ -84,6 +85,8 @@ class Gallery(QObject):
 
     def close(self) -> None:
         """Disconnect from the viewer and the cells; the layers remain."""
+        if self._on_press not in self.viewer.mouse_drag_callbacks:
+            return
         self._ranks_below.stop()
         self._removed.stop()
         self._outlines.close()
@@ -160,6 +163,7 @@ class Gallery(QObject):
             (self._state.heat_changed, self._on_marks),
             (self._state.legend_changed, self._on_texts),
             (self._state.show_requested, self._on_show_requested),
+            (self._state.replaced, self.close),
             (self._state.cell_width_changed, self._on_order),
             (self._state.overlay_added, self._on_overlay),
             (self._state.key_changed, self._bind_key),
@@ -328,12 +332,13 @@ class Gallery(QObject):
     def _on_removed(self) -> None:
         """Layers of a result go together: some of them, or other points in them, would show what is not so."""
         if not self.is_shown:
-            for layer in (self.image, self.points, *self._overlays.layers):
+            for layer in (self.image, self.points, self.stack, *self._overlays.layers):
                 if layer in self.viewer.layers:
                     self.viewer.layers.remove(layer)
-        if self.stack is not None and not self.has_stack:
+            self.stack = None
+            self.close()  # or the viewer would keep the decoded cells
+        elif self.stack is not None and not self.has_stack:
             self.show_as_stack(False)
-        self._on_sight()
         self.changed.emit()
 
     def _on_scroll(self, event: object = None) -> None:

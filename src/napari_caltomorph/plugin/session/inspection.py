@@ -49,6 +49,7 @@ class GalleryState:
     key_changed = Signal(str)
     sight_changed = Signal()
     show_requested = Signal()
+    replaced = Signal()
 
     def __init__(self) -> None:
         self.is_available = False  # whether a gallery follows; none does without images
@@ -79,6 +80,10 @@ class GalleryState:
     def show(self) -> None:
         """Show these cells in the picture, and no other patient's."""
         self.show_requested.emit()
+
+    def replace(self) -> None:
+        """End the gallery that shows these cells: another one will, of a panel that was opened again."""
+        self.replaced.emit()
 
     def show_cell_width(self, width: int) -> None:
         """Show cells of this width on the screen, in pixels, and as many in a row as fit; 0: all of them in view."""
