@@ -223,6 +223,8 @@ def save_why(smear: Path, out: Path) -> None:
     tab = inspect.tab("Why")
 
     def ask(question: QWidget) -> None:
+        titles = [tab.questions.tabToolTip(place) for place in range(tab.questions.count())]
+        tab.questions.setCurrentIndex(titles.index(question.question))
         question.run.button.click()
         process_events(until=lambda: not question.run.is_busy)
 

@@ -332,6 +332,7 @@ def test_patients_without_images_or_features_are_left_out(ensemble, evaluated, f
     assert top_cells(ensemble, evaluation, {}) == {}
 
 
-def test_the_number_of_patients_is_limited(ensemble, evaluated, files):
+def test_cells_of_chosen_patients_are_read_whether_right_or_wrong(ensemble, evaluated, files):
     evaluation, _ = evaluated
-    assert list(top_cells(ensemble, evaluation, files, patients=1)) == ["P000"]
+    right = next(p for p in files if p not in evaluation.wrong)
+    assert list(top_cells(ensemble, evaluation, files, among=[right])) == [right]

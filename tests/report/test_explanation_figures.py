@@ -13,23 +13,18 @@ from tests.report.factories import DARK, texts
 from napari_caltomorph.diagnosis import MeanOptions
 from napari_caltomorph.diagnosis.domain import AspectResult, DomainResult
 from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness
-from napari_caltomorph.explanation.changed_bags import leave_one_out
-from napari_caltomorph.explanation.contribution import Contributions, contributions
+from napari_caltomorph.explanation.contribution import contributions
 from napari_caltomorph.explanation.faithfulness import cell_scores, faithfulness
 from napari_caltomorph.explanation.trust import HeldOutCertainty, Trust
 from napari_caltomorph.report.evaluation_tables import faithfulness_table
 from napari_caltomorph.report.explanation_figures import (
     INSIDE,
-    OPPOSES,
     OUTSIDE,
-    SUPPORTS,
     draw_certainty,
     draw_contributions,
     draw_curves,
     draw_domain,
-    draw_leave_one_out,
     draw_members,
-    draw_strongest,
     faithfulness_figure,
 )
 
@@ -79,36 +74,6 @@ def test_without_attention_the_response_alone_takes_its_place(axes, make_ensembl
     index = prediction.taxonomy.slugs.index(SLUG)
     assert np.asarray(dots.get_offsets())[:, 0] == pytest.approx(prediction.alone[:, index])
     assert "no attention" in axes.get_xlabel()
-
-
-def test_bars_are_the_strongest_for_and_against(axes, ensemble, features, result):
-    prediction = ensemble.predict(features)
-    cells = draw_strongest(axes, prediction, result, DARK, count=4)
-    widths = [bar.get_width() for bar in axes.patches]
-    assert widths == pytest.approx(result.values[cells])
-    assert widths == sorted(widths, reverse=True)
-    assert widths[0] == result.values.max()
-    assert widths[-1] == result.values.min()
-    for bar in axes.patches:
-        assert bar.get_facecolor() == to_rgba(SUPPORTS if bar.get_width() > 0 else OPPOSES)
-    names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names[0].startswith(f"#{prediction.ranks[cells[0]]} ")
-
-
-def test_contributions_of_zero_are_noted(axes, ensemble, features):
-    nothing = Contributions("patient", SLUG, features.cells, np.zeros(30), 0.0, 0.0)
-    assert len(draw_strongest(axes, ensemble.predict(features), nothing)) == 0
-    assert "No cell" in axes.texts[0].get_text()
-
-
-def test_leave_one_out_shows_the_largest_changes_first(axes, ensemble, features):
-    result = leave_one_out(ensemble, features, SLUG, range(25))
-    draw_leave_one_out(axes, ensemble.predict(features), result, DARK, count=10)
-    widths = np.array([bar.get_width() for bar in axes.patches])
-    assert len(widths) == 10
-    assert np.abs(widths) == pytest.approx(np.sort(np.abs(result.change))[::-1][:10])
-    # The colour says what the cell spoke for, and so turns with the sign of its loss.
-    assert axes.patches[0].get_facecolor() == to_rgba(SUPPORTS if widths[0] < 0 else OPPOSES)
 
 
 def test_curves_are_the_results_with_the_random_band(axes, ensemble, features):

@@ -21,7 +21,7 @@ from napari_caltomorph.cli.console import (
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.jobs import read_patients
 from napari_caltomorph.progress import Cancelled
-from napari_caltomorph.statistics.metric import METRICS
+from napari_caltomorph.statistics.metric import METRICS, signed
 from napari_caltomorph.storage import refuse_unwritable
 from napari_caltomorph.training import TrainOptions, options_from
 from napari_caltomorph.training.variants import CompareOptions
@@ -141,7 +141,14 @@ def _difference(comparison: Comparison, variant: Variant, metric: str) -> str:
     found: Difference | None = comparison.difference(variant, metric)
     if found is None:
         return "-"
-    return f"{found.spread.mean:+.3f}{_in_brackets(found.spread)} {found.better}/{found.folds}"
+    reference = next(one for one in comparison.of_group(variant.group) if one.is_reference)
+    before, after = comparison.spread(reference, metric), comparison.spread(variant, metric)
+    assert before is not None
+    assert after is not None
+    # A reader subtracts the means that are shown; where a fold has no number, they are of other folds.
+    is_of_all = found.folds == len(comparison.results[variant.slug].values(metric))
+    shown = signed(before.mean, after.mean, 3) if is_of_all else f"{found.spread.mean:+.3f}"
+    return f"{shown}{_in_brackets(found.spread)} {found.better}/{found.folds}"
 
 
 def _in_brackets(spread: Spread) -> str:

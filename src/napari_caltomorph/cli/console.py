@@ -77,7 +77,8 @@ def progress_bar(label: str = "") -> Iterator[OnProgress]:
 
         def show(progress: Progress) -> None:
             stop_if_interrupted()
-            bar.update(task, description=pace.describe(progress), completed=progress.done, total=progress.total)
+            done, total = progress.whole or (progress.done, progress.total)
+            bar.update(task, description=pace.describe(progress), completed=done, total=total)
 
         yield show
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -281,6 +283,17 @@ def _save_report(result: ModelEvaluation, folder: Path, command: str, progress: 
         progress=progress,
     )
     return save_page(page, folder / REPORT_NAME)
+
+
+def cells_by_attention(result: ModelEvaluation, patient: str, cells: int) -> list[NDArray[np.uint8]]:
+    """Return images, (H, W, 3) uint8, of so many cells of a patient, those with the highest attention.
+
+    There are none without images, features, or attention.
+    """
+    from napari_caltomorph.report.evaluation_report import top_cells
+
+    images = top_cells(result.ensemble, result.evaluation, _files(result), among=[patient], cells=cells)
+    return images.get(patient, [])
 
 
 def _decided(result: ModelEvaluation, rule: Rule, model: Path) -> ModelEvaluation:

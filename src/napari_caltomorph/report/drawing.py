@@ -179,12 +179,6 @@ def short(name: str, longest: int = 28) -> str:
     return name if len(name) <= longest else name[: longest - 1].rstrip() + "…"
 
 
-def signed(before: float, after: float, digits: int = 2) -> str:
-    """Return the change between two numbers as they are shown, with its sign: a reader subtracts them."""
-    change = round(after, digits) - round(before, digits)
-    return f"{change:+.{digits}f}" if round(abs(change), digits) else f"±{0:.{digits}f}"
-
-
 def one_by_one(figures: Sequence[Drawn], title: Callable[[Drawn], str], progress: OnProgress) -> Iterator[Drawn]:
     """Yield what is to be drawn, and report each before it is drawn: a reader sees which, and can cancel there."""
     for number, figure in enumerate(figures, start=1):

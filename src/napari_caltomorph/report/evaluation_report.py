@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
 _CARDS = ("accuracy", "balanced_accuracy", "malignant_auroc", "sensitivity", "specificity", "ece", "malignant_ece")
 
+_MOST_WRONG = 30
+
 # Sorts a table by the column whose head is clicked: by the key where there is one, undefined ones last.
 _SCRIPT = """
 for (const head of document.querySelectorAll("table.sortable th")) {
@@ -142,23 +144,23 @@ def top_cells(
     evaluation: Evaluation,
     features: Mapping[str, tuple[Path, ...]],
     *,
-    patients: int = 30,
+    among: Sequence[str] | None = None,
     cells: int = 8,
     progress: OnProgress = ignore,
 ) -> dict[str, list[NDArray[np.uint8]]]:
-    """Return images, (H, W, 3) uint8, of the cells with the highest attention, by patient with a wrong prediction.
+    """Return images, (H, W, 3) uint8, of the cells with the highest attention, by patient; `cells` of each.
 
-    At most so many `patients`, the most certain errors first, and `cells` of each. Patients without images or features
-    are left out, and all patients for a model without attention. `features` is what `feature_files` returns. Out of
-    fold, the attention is that of the member that predicted the patient.
+    Without `among`, they are of the patients with a wrong prediction, at most 30, the most certain errors first.
+    Patients without images or features are left out, and all patients for a model without attention. `features` is
+    what `feature_files` returns. Out of fold, the attention is that of the member that predicted the patient.
     """
     images_of: dict[str, list[NDArray[np.uint8]]] = {}
     if ensemble.description.aggregator.attention_kind == "none":
         return images_of
     rows = {row["patient_id"]: row for row in evaluation.patients.to_dict("records")}
-    wrong = evaluation.wrong[:patients]
-    for number, patient in enumerate(wrong):
-        progress(Progress("Reading cells", number, len(wrong), "patients"))
+    chosen = evaluation.wrong[:_MOST_WRONG] if among is None else among
+    for number, patient in enumerate(chosen):
+        progress(Progress("Reading cells", number, len(chosen), "patients"))
         place, fold = rows[patient]["path"], rows[patient]["fold"]
         if pd.isna(place) or patient not in features:
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
@@ -14,7 +14,7 @@ from napari_caltomorph.evaluation.covariates import CovariateAssociation
 from napari_caltomorph.report.probability_figures import not_malignant
 from napari_caltomorph.statistics import Metric
 from napari_caltomorph.statistics.interval import Interval
-from napari_caltomorph.statistics.metric import CLASS_METRICS, HEMOGLOBIN_METRICS, METRICS
+from napari_caltomorph.statistics.metric import CLASS_METRICS, HEMOGLOBIN_METRICS, METRICS, signed
 
 if TYPE_CHECKING:
     from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness
@@ -113,7 +113,12 @@ def hemoglobin_table(evaluation: Evaluation) -> ReportTable:
     table = ReportTable(("patients", "n", *(shown.name for shown in HEMOGLOBIN_METRICS.values())))
     for group in evaluation.hemoglobin:
         if any(metric.is_defined for metric in group.numbers.values()):
-            numbers = (_cell(group.numbers[name]) if name in group.numbers else Cell("") for name in HEMOGLOBIN_METRICS)
+            cells = {name: _cell(metric) for name, metric in group.numbers.items()}
+            mae, baseline = (group.numbers.get(name) for name in ("mae", "baseline_mae"))
+            if mae is not None and mae.value is not None and baseline is not None and baseline.value is not None:
+                shown = signed(baseline.value, mae.value)
+                cells["mae_difference"] = replace(cells["mae_difference"], text=shown)
+            numbers = (cells.get(name, Cell("")) for name in HEMOGLOBIN_METRICS)
             table.rows.append((Cell(group.name), _count(group.patients), *numbers))
     return table
 

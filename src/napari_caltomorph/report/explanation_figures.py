@@ -13,18 +13,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
 
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.diagnosis.domain import Aspect, DomainResult
-from napari_caltomorph.report.drawing import PAPER, PlotStyle, draw_sentence, new_figure, prepare_plot, short, title
+from napari_caltomorph.report.drawing import PAPER, PlotStyle, new_figure, prepare_plot, short, title
 from napari_caltomorph.report.prediction_figures import attention_ticks
 
 if TYPE_CHECKING:
     from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness
-    from napari_caltomorph.explanation.changed_bags import CellChanges
     from napari_caltomorph.explanation.contribution import Contributions
     from napari_caltomorph.explanation.faithfulness import CurveKind, Faithfulness
     from napari_caltomorph.explanation.trust import Trust
@@ -76,42 +75,6 @@ def draw_contributions(
     reach = 1.15 * max(float(np.abs(contributions.values).max()), 1e-6)
     axes.set(ylim=(-reach, reach), ylabel="contribution (log-odds)")
     return dots
-
-
-def draw_strongest(
-    axes: Axes, prediction: Prediction, contributions: Contributions, style: PlotStyle = PAPER, *, count: int = 8
-) -> NDArray[np.intp]:
-    """Draw bars of the cells that increase the class probability most, and of those that decrease it most.
-
-    Returns the cell of each bar, from the top: the strongest support first, the strongest opposition last.
-    """
-    style.prepare(axes)
-    supporting, opposing = contributions.strongest(count)
-    cells = np.concatenate([supporting, opposing[::-1]])
-    if not len(cells):
-        draw_sentence(axes, "No cell increases or decreases the probability of this class.", style)
-        return cells
-    values = contributions.values[cells]
-    _draw_cell_bars(axes, prediction, cells, values, values > 0, style)
-    if len(supporting) and len(opposing):
-        axes.axhline(len(supporting) - 0.5, color=style.faint, linewidth=0.8)
-    axes.set_xlabel("opposes  |  log-odds  |  supports")
-    return cells
-
-
-def draw_leave_one_out(
-    axes: Axes, prediction: Prediction, changes: CellChanges, style: PlotStyle = PAPER, *, count: int = 16
-) -> None:
-    """Draw the change of the class's log-odds without each cell, the `count` largest changes first."""
-    style.prepare(axes)
-    if not len(changes.change):
-        draw_sentence(axes, "Select cells, then compute what changes without each of them.", style)
-        return
-    order = np.argsort(-np.abs(changes.change), kind="stable")[:count]
-    change = changes.change[order]
-    # Where the log-odds fall without the cell, the cell supports the class.
-    _draw_cell_bars(axes, prediction, np.asarray(changes.rows)[order], change, change < 0, style)
-    axes.set_xlabel("change without the cell (log-odds)")
 
 
 def draw_curves(axes: Axes, faithfulness: Faithfulness, kind: CurveKind, style: PlotStyle = PAPER) -> None:
@@ -236,28 +199,3 @@ def _draw_orders(
     axes.legend(
         loc="best", fontsize=7, labelcolor=style.text, frameon=True, facecolor=style.background, edgecolor="none"
     )
-
-
-def _draw_cell_bars(
-    axes: Axes,
-    prediction: Prediction,
-    cells: NDArray[np.intp],
-    values: NDArray[np.float64],
-    supports: NDArray[np.bool_],
-    style: PlotStyle,
-) -> None:
-    """Draw one bar a cell, named by its rank and file."""
-    rows = np.arange(len(cells))
-    axes.barh(rows, values, height=0.7, color=np.where(supports, SUPPORTS, OPPOSES))
-    axes.axvline(0, color=style.text, linewidth=0.8)
-    names = [f"#{prediction.ranks[i]}  {_short(prediction.cells[i])}" for i in cells]
-    axes.set_yticks(rows, names, fontsize=7, parse_math=False)
-    axes.set_ylim(len(cells) - 0.4, -0.6)
-    axes.margins(x=0.08)
-    axes.xaxis.set_major_locator(MaxNLocator(3))  # in a narrow dock, more of them touch
-
-
-def _short(cell: str, longest: int = 18) -> str:
-    """Return the end of a cell's name, which distinguishes the cells of one folder."""
-    name = cell.rsplit("/", 1)[-1]
-    return name if len(name) <= longest else f"…{name[1 - longest :]}"

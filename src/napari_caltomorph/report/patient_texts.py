@@ -12,7 +12,8 @@ from napari_caltomorph.about import RESEARCH_USE, library_version
 from napari_caltomorph.diagnosis import NO_ATTENTION, NO_CLASS, Prediction
 from napari_caltomorph.differential import Differential
 from napari_caltomorph.explanation.trust import Trust
-from napari_caltomorph.report.drawing import short, signed
+from napari_caltomorph.report.drawing import short
+from napari_caltomorph.statistics.metric import signed
 
 Item = TypeVar("Item")
 

@@ -19,7 +19,8 @@ from napari_caltomorph.diagnosis.prevalence import percent
 from napari_caltomorph.differential import Differential, ProbeDescription, cell_type
 from napari_caltomorph.differential.cell_types import GROUPS
 from napari_caltomorph.differential.count import ALL_BLASTS, Row
-from napari_caltomorph.report.drawing import PAPER, PlotStyle, draw_matrix, draw_sentence, short, signed
+from napari_caltomorph.report.drawing import PAPER, PlotStyle, draw_matrix, draw_sentence, short
+from napari_caltomorph.statistics.metric import signed
 
 
 def draw_probabilities(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -> None:
@@ -46,7 +47,7 @@ def draw_probabilities(axes: Axes, prediction: Prediction, style: PlotStyle = PA
     winner = int(mean.argmax()) if prediction.stands_out else None
     for row, value in enumerate(mean):
         weight = "bold" if row == winner else "normal"
-        axes.text(1.03, row, _probability(value), va="center", fontsize=8, color=style.text, weight=weight)
+        axes.text(1.03, row, f"{value:.2f}", va="center", fontsize=8, color=style.text, weight=weight)
     axes.set_yticks(rows, taxonomy.names, parse_math=False)  # a class may be called "t($;$)"
     if winner is not None:
         axes.get_yticklabels()[winner].set_fontweight("bold")
@@ -60,7 +61,7 @@ def draw_malignancy(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER
     color, outline = malignancy_color(prediction), None if before is None else before.malignancy
     draw_bars(axes, 0, value, color, style, outline=outline, height=0.5)
     axes.plot([threshold, threshold], [-0.45, 0.45], color=style.text, linewidth=1.5)
-    axes.text(1.03, 0, _probability(value), va="center", fontsize=8, color=style.text, weight="bold")
+    axes.text(1.03, 0, f"{value:.2f}", va="center", fontsize=8, color=style.text, weight="bold")
     axes.set_yticks([0], ["Malignant"])
     at = prediction.prevalence
     where = "" if at is None else f"; where {percent(at.value)} are malignant"
@@ -230,13 +231,6 @@ def _swarm_offsets(places: NDArray[np.float64]) -> NDArray[np.float64]:
         steps = np.arange(len(inside))
         offsets[inside] = np.where(steps % 2, 1, -1) * ((steps + 1) // 2)
     return offsets
-
-
-def _probability(value: float) -> str:
-    """Two digits, and never certainty."""
-    if value < 0.005:
-        return "<.01"
-    return ">.99" if value > 0.995 else f"{value:.2f}".lstrip("0")
 
 
 def _line(row: Row) -> str:

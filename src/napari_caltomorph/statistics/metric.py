@@ -143,3 +143,9 @@ HEMOGLOBIN_METRICS = {
     "mae_difference": MetricName("difference"),
 }
 """Metrics of hemoglobin, in g/dl."""
+
+
+def signed(before: float, after: float, digits: int = 2) -> str:
+    """Return the change between two numbers as they are shown, with its sign: a reader subtracts them."""
+    change = round(after, digits) - round(before, digits)
+    return f"{change:+.{digits}f}" if round(abs(change), digits) else f"±{0:.{digits}f}"

@@ -141,6 +141,9 @@ def test_patients_without_features_are_encoded_first_and_open_with_a_prediction(
         assert predict.results.prediction is not None, predict.run.text
         assert predict.results.prediction.patient_id == patient
         assert [layer.name for layer in viewer.layers].count(patient) == 1
+    cells = panel.result.patients.cells
+    qtbot.waitUntil(lambda: not cells.picture.pixmap().isNull(), timeout=60_000)
+    assert f"{patient}: the cells with the most attention" in cells.text
     predict.unbind()
 
 
@@ -152,6 +155,7 @@ def test_a_patient_without_images_cannot_be_opened(
     qtbot.wait(120)
     double_click(qtbot, panel.result.patients.table, 0)
     assert "no images" in panel.run.text
+    qtbot.waitUntil(lambda: "not at hand" in panel.result.patients.cells.text)
 
 
 class Browser(QObject):

@@ -53,6 +53,10 @@ def test_a_row_of_the_table_selects_in_the_picture_and_in_the_plot(
 ) -> None:
     panel, inspection, gallery, _ = open_inspection()
     table = panel.tab("Table").table
+    pictures = panel.tab("Table").thumbnails
+    qtbot.waitUntil(lambda: table.model().index(0, 0).data(Qt.ItemDataRole.DecorationRole) is not None)
+    last = inspection.prediction.cells[inspection.cells.order[-1]]
+    assert last not in pictures._kept  # only what is in sight is decoded
     row = table.visualRect(table.model().index(3, 1)).center()
     qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=row)
     cell = int(inspection.prediction.order[3])

@@ -72,7 +72,7 @@ def test_everything_known_is_shown_and_linked(open_panel, model, export, qtbot):
     # The most unusual cells are selected by a click, and can be sorted by.
     domain = inspection.prediction.domain
     assert tab.unusual.item(0).data(Qt.ItemDataRole.UserRole) == domain.unusual[0]
-    assert not tab.unusual.item(0).icon().isNull()
+    qtbot.waitUntil(lambda: not tab.unusual.item(0).icon().isNull(), timeout=LONG)
     at = tab.unusual.visualItemRect(tab.unusual.item(2)).center()
     qtbot.mouseClick(tab.unusual.viewport(), Qt.MouseButton.LeftButton, pos=at)
     assert inspection.cells.selected == {int(domain.unusual[2])}
@@ -89,6 +89,9 @@ def test_everything_known_is_shown_and_linked(open_panel, model, export, qtbot):
         tab.similar.doubleClicked.emit(tab.similar.model().index(gone, 0))
         assert "no longer where they were" in tab._problem.text()
     there = next(i for i, path in enumerate(shown["path"]) if path)
+    tab.similar.selectRow(there)
+    qtbot.waitUntil(lambda: not tab.similar_cells.picture.pixmap().isNull(), timeout=LONG)
+    assert shown["patient"].iloc[there] in tab.similar_cells.text
     tab.similar.doubleClicked.emit(tab.similar.model().index(there, 0))
     qtbot.waitUntil(lambda: not panel.run.is_busy and inspection is not tab.inspection, timeout=LONG)
     assert tab.inspection.prediction.patient_id == "known"

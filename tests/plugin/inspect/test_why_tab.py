@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from napari.layers import Image
-from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QScrollArea
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 from tests.plugin.conftest import SQUARES
+from tests.plugin.gui import is_in_sight
 
 from napari_caltomorph.plugin.inspect.explanation_row import LAYER
 from napari_caltomorph.plugin.inspect.why_tab import WhyTab
@@ -24,11 +25,20 @@ def tab(show_view, inspection):
     return tab
 
 
+def bring_forward(tab, row):
+    """Click the title of a question."""
+    bar = tab.questions.tabBar()
+    place = next(i for i in range(bar.count()) if tab.questions.tabToolTip(i) == row.question)
+    QTest.mouseClick(bar, Qt.MouseButton.LeftButton, pos=bar.tabRect(place).center())
+    assert row.isVisible()
+
+
 @pytest.fixture
 def compute(qtbot):
-    """``compute(row)``: click its button, and wait for the result or the error."""
+    """``compute(tab, row)``: bring a question forward, click its button, and wait for the result or the error."""
 
-    def compute(row):
+    def compute(tab, row):
+        bring_forward(tab, row)
         with qtbot.waitSignal(row.run.ended, timeout=LONG):
             qtbot.mouseClick(row.run.button, Qt.MouseButton.LeftButton)
         qtbot.waitUntil(lambda: not row.run.is_busy)
@@ -62,23 +72,27 @@ def test_contributions_are_computed_shown_and_linked(tab, compute, qtbot):
     assert tab.slug == prediction.taxonomy.slugs[int(prediction.probabilities.argmax())]
     assert not tab.dots.isVisible()
 
-    compute(tab.contribution)
+    compute(tab, tab.contribution)
     values = expected(tab)
     np.testing.assert_allclose(cells.columns["contribution"], values, atol=1e-6)
     assert tab.dots.places[:, 1] == pytest.approx(values, abs=1e-6)
     assert f"{(values > 0).sum()} cells support {prediction.predicted_class}" in tab.contribution.summary
 
-    # A click on the uppermost bar selects its cell.
-    axes = tab.contribution.canvas.figure.axes[0]
-    tab.contribution.canvas.draw()
-    x, y = axes.transData.transform((values.max() / 2, 0)) / tab.contribution.canvas.device_pixel_ratio
-    at = QPoint(round(x), round(tab.contribution.canvas.height() - y))
-    qtbot.mouseClick(tab.contribution.canvas, Qt.MouseButton.LeftButton, pos=at)
+    # The strongest cells have their pictures beside their bars; a click on the uppermost one selects its cell.
+    supporting, opposing = tab.bars.bars
+    assert [one.value for one in supporting] == pytest.approx(np.sort(values)[::-1][:8], abs=1e-6)
+    assert all(one.value < 0 for one in opposing)
+    names = [prediction.cells[one.cell] for one in (*supporting, *opposing)]
+    qtbot.waitUntil(lambda: all(tab.bars.thumbnails.of(name) is not None for name in names), timeout=LONG)
+    image = tab.inspection.smear.on_canvas(tab.inspection.smear.cells.index(names[0]))
+    shown = tab.bars.thumbnails.of(names[0]).toImage().pixelColor(20, 20)
+    assert shown.getRgb()[:3] == pytest.approx(image[65, 65], abs=40)
+    at = tab.bars.place_of(int(values.argmax())).center()
+    qtbot.mouseClick(tab.bars, Qt.MouseButton.LeftButton, pos=at)
     assert cells.selected == {int(values.argmax())}
     assert tab.dots.ringed == pytest.approx(tab.dots.places[[values.argmax()]])
     cells.select([int(values.argmin())])
-    edged = [bar for bar in axes.patches if bar.get_edgecolor()[3] > 0]
-    assert [bar.get_width() for bar in edged] == pytest.approx([values.min()])
+    assert tab.bars.ringed == {int(values.argmin())}
 
     qtbot.mouseClick(tab.sort, Qt.MouseButton.LeftButton)
     np.testing.assert_array_equal(cells.order[[0, -1]], [values.argmax(), values.argmin()])
@@ -92,7 +106,7 @@ def test_contributions_are_computed_shown_and_linked(tab, compute, qtbot):
     # Cells that are left out add nothing, and the tab says that it is out of date until it is asked again.
     cells.leave_out([0, 5])
     assert "compute it again" in tab._outdated.text()
-    compute(tab.contribution)
+    compute(tab, tab.contribution)
     assert tab._outdated.text() == ""
     np.testing.assert_allclose(cells.columns["contribution"], expected(tab, {0, 5}), atol=1e-6)
     assert cells.columns["contribution"][5] == 0
@@ -101,12 +115,14 @@ def test_contributions_are_computed_shown_and_linked(tab, compute, qtbot):
 def test_selected_cells_are_left_out_one_at_a_time(tab, compute):
     tab.inspection.cells.select([])
     leave_out = tab.without
+    bring_forward(tab, leave_out)
     leave_out.run.button.click()
     assert "Select one or more cells first" in leave_out.run.text
     tab.inspection.cells.select([3, 7, 11])
     tab.inspection.cells.leave_out([0])
-    compute(leave_out)
-    widths = [bar.get_width() for bar in leave_out.canvas.figure.axes[0].patches]
+    compute(tab, leave_out)
+    widths = [one.value for side in tab.changes.bars for one in side]
+    assert all(one.value < 0 for one in tab.changes.bars[0])
     cells = [name for i, name in enumerate(tab.inspection.prediction.cells) if i != 0]
     from napari_caltomorph.explanation.changed_bags import leave_one_out
 
@@ -118,13 +134,14 @@ def test_selected_cells_are_left_out_one_at_a_time(tab, compute):
 
 
 def test_curves_are_drawn_on_demand_and_can_be_cancelled(tab, compute, qtbot):
+    bring_forward(tab, tab.curves)
     tab.curves.run.button.click()
     qtbot.waitUntil(lambda: "fewer cells" in tab.curves.run.text, timeout=LONG)
     tab.curves.run.button.click()
     qtbot.waitUntil(lambda: not tab.curves.run.is_busy, timeout=LONG)
     assert not tab.curves.summary
-    compute(tab.curves)
-    assert [axes.get_title(loc="left").split(":")[0] for axes in tab.curves.canvas.figure.axes] == [
+    compute(tab, tab.curves)
+    assert [axes.get_title(loc="left").split(":")[0] for axes in tab.figure.figure.axes] == [
         "Deletion",
         "Insertion",
     ]
@@ -135,7 +152,9 @@ def test_attention_over_the_pixels_is_on_the_cell(open_inspection, compute):
     opened = open_inspection()
     viewer, tab = opened.viewer, opened.panel.tab("Why")
     tab.inspection.cells.select([4])
-    compute(tab.patches)
+    compute(tab, tab.patches)
+    assert is_in_sight(tab.patches._heat)  # the answer is in the panel too, next to the cell as it is
+    assert tab.patches._heat.pixmap().toImage() != tab.patches._cell.pixmap().toImage()
     layer = viewer.layers[LAYER]
     assert isinstance(layer, Image)
     assert layer.data.shape == tab.inspection.smear.canvas
@@ -148,10 +167,13 @@ def test_attention_over_the_pixels_is_on_the_cell(open_inspection, compute):
     assert not tab.patches.run.button.isEnabled()
 
 
-def test_a_narrow_low_dock_scrolls_and_never_sideways(tab, compute, qtbot):
-    tab.resize(360, 300)
-    compute(tab.contribution)
-    area = tab.findChild(QScrollArea)
+def test_the_answer_is_above_the_fold_and_a_low_dock_never_scrolls_sideways(tab, compute, qtbot):
+    tab.resize(360, 355)  # of the tabs in a window of 1280 x 720
+    compute(tab, tab.contribution)
+    qtbot.waitUntil(lambda: tab.bars.visibleRegion().boundingRect().height() >= 8 * 22)
+    last = tab.bars.bars[0][-1].cell
+    assert tab.bars.visibleRegion().contains(tab.bars.place_of(last).center())
+    area = tab.questions.currentWidget()
     assert area.verticalScrollBar().maximum() > 0
     assert area.horizontalScrollBar().maximum() == 0
     assert tab.width() <= 380

@@ -91,6 +91,10 @@ def test_the_table_continues_after_a_failure_and_shows_the_reason(
     assert panel.run.text.startswith("3 patients predicted; 1 failed")
     panel.table.selectRow(2)
     assert "none usable" in panel.detail
+    assert panel.cells.isHidden()
+    panel.table.selectRow(0)
+    qtbot.waitUntil(lambda: not panel.cells.picture.pixmap().isNull())
+    assert "p1: the cells with the most attention" in panel.cells.text
     for row in panel.table.rows:
         if row.prediction is not None:
             assert row.prediction == Prediction.load(ward.parent / "ward_predicted_demo" / row.patient_id)

@@ -52,7 +52,7 @@ class CohortEncoding(QWidget):
         with suppress(ValidationError):  # options of another version
             kept = EncodeCohortOptions.model_validate_json(str(last.value("encode_options", "{}")))
             self.section.form.set(kept.model_dump())
-        self.run = TaskRow("Encode patients", kept=_KEPT)
+        self.run = TaskRow("Encode patients", kept=_KEPT, is_main=False)
         self.run.button.setToolTip("Computes on the device that is chosen in Preferences")
         self.run.requested.connect(self.requested)
         form = QFormLayout()

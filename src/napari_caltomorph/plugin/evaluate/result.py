@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QTextOption
@@ -13,9 +14,11 @@ from napari_caltomorph.diagnosis.prevalence import ASSUMPTION_OF_RATES
 from napari_caltomorph.errors import counted
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.jobs import ModelEvaluation
+from napari_caltomorph.jobs.evaluate import cells_by_attention
 from napari_caltomorph.plugin.evaluate.figure import TABS, FigureTab, PatientSelection, pages_of
 from napari_caltomorph.plugin.evaluate.threshold import PatientsList, ThresholdRow
 from napari_caltomorph.plugin.widgets.parts import column_of, in_window_words, line, link, plain
+from napari_caltomorph.plugin.widgets.patient_cells import CELLS
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.report.evaluation_tables import (
     ReportTable,
@@ -92,7 +95,7 @@ class EvaluateResult(QWidget):
             self.tabs.setTabToolTip(number, mine[0].figure.title if mine else "")
         self.threshold.begin(set_by.value, set_by.rule)
         self.threshold.setEnabled(evaluation.is_labelled)
-        self.patients.begin(evaluation)
+        self.patients.begin(evaluation, partial(cells_by_attention, evaluated, cells=CELLS))
         self.tabs.setCurrentIndex(0)
         self.follow("missed")
         self._draw_now()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QDoubleSpinBox, QHeaderView, QLabel, QPushButton, QSl
 
 from napari_caltomorph.evaluation import Evaluation, OperatingPoint
 from napari_caltomorph.plugin.widgets.parts import column_of, line, plain, row_of
+from napari_caltomorph.plugin.widgets.patient_cells import Images, PatientCells
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.statistics import Metric
 
@@ -102,7 +103,9 @@ class PatientsList(QWidget):
         self.table.setToolTip("Double-click a patient to open the cells with their prediction")
         self.table.verticalHeader().setDefaultSectionSize(20)
         self.table.doubleClicked.connect(self._on_double_click)
-        column_of(self, self._title, self.table, stretch=(self.table,), spacing=2)
+        self.table.selectionModel().currentRowChanged.connect(self._show_cells)
+        self.cells = PatientCells()
+        column_of(self, self._title, self.table, self.cells, stretch=(self.table,), spacing=2)
 
     @property
     def text(self) -> str:
@@ -113,9 +116,10 @@ class PatientsList(QWidget):
         """The listed ids, in the order in which they were given."""
         return list(self.table.frame["patient"]) if len(self.table.frame) else []
 
-    def begin(self, evaluation: Evaluation) -> None:
-        """Use the patients of an evaluation, and list none."""
+    def begin(self, evaluation: Evaluation, cells: Callable[[str], Images]) -> None:
+        """Use the patients of an evaluation, and list none; `cells` reads images of some cells of one."""
         self._described = describe(evaluation)
+        self.cells.begin(cells)
         self.show_patients("", [])
 
     def show_patients(self, title: str, ids: Sequence[str]) -> None:
@@ -132,6 +136,11 @@ class PatientsList(QWidget):
         """Return the path of a patient's smear; "" where there are no images."""
         place: Any = self._described.at[patient, "path"]
         return "" if pd.isna(place) else str(place)
+
+    def _show_cells(self, index: QModelIndex) -> None:
+        if index.isValid():
+            patient = self.table.frame["patient"].iloc[self.table.row_of(index)]
+            self.cells.show_patient(patient, f"{patient}: the cells with the most attention")
 
     def _on_double_click(self, index: QModelIndex) -> None:
         self.opened.emit(self.place_of(self.table.frame["patient"].iloc[self.table.row_of(index)]))

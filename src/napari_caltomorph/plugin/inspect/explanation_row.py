@@ -1,4 +1,4 @@
-"""One explanation of the inspected prediction: a button that computes it, its summary, and its figure."""
+"""One question about the inspected prediction: a button that computes the answer, and the answer below it."""
 
 from __future__ import annotations
 
@@ -6,55 +6,47 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
+import numpy as np
 from napari.utils import Colormap
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFrame, QScrollArea, QWidget
+from numpy.typing import NDArray
+from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_caltomorph.errors import ExplanationRefused
 from napari_caltomorph.plugin.session.inspection import Inspection, Overlay
-from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
-from napari_caltomorph.plugin.widgets.parts import column_of, line, plain
+from napari_caltomorph.plugin.widgets.parts import column_of, line, pixmap, plain, row_of
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.progress import OnProgress, Progress
+from napari_caltomorph.smear import Smear
 
 if TYPE_CHECKING:
     from napari_caltomorph.explanation.patches import PatchAttention
 
 LAYER = "encoder attention"
+_LIMITS = (
+    "Contribution, attention, the response to a cell alone and the change without a cell measure different things and "
+    "may disagree. All describe the model's raw outputs, at the training prevalence; none is the probability that a "
+    "cell is a blast."
+)
+_SIDE = 150
 # From transparent at an average patch to yellow, which neither stain nor glass is.
 _HEAT = Colormap([[1, 0.85, 0, 0], [1, 0.85, 0, 0.45], [1, 1, 0.2, 0.9]], name="encoder attention")
 
 
-def scrolled(tab: QWidget, *widgets: QWidget) -> QScrollArea:
-    """Put widgets below each other into a tab, in an area that scrolls when they are higher than it."""
-    inside = QWidget()
-    column = column_of(inside, *widgets)
-    column.setContentsMargins(0, 0, 6, 0)
-    column.addStretch()
-    area = QScrollArea(widgetResizable=True)
-    area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setWidget(inside)
-    column_of(tab, area)
-    return area
-
-
 class ExplanationRow(QWidget):
-    """Shows summary and figure, `height` pixels high (0: none), once they are computed; `shown` is emitted then."""
+    """A question: its button, then the answer in words and the widgets that show it, once they are computed."""
 
-    shown = Signal()
-
-    def __init__(self, title: str, tip: str, height: int = 0) -> None:
+    def __init__(self, question: str, tip: str, *answer: QWidget) -> None:
         super().__init__()
-        self.run = TaskRow(title)
+        self.question = question
+        self.run = TaskRow(question)
         self.run.button.setToolTip(tip)
         self._summary = line()
-        self.canvas = FigureCanvas()
-        self.canvas.setFixedHeight(max(1, height))
-        self._draw: Callable[[Figure], None] | None = None
-        column_of(self, self.run, self._summary, self.canvas)
-        self.layout().setContentsMargins(0, 4, 0, 0)
+        self._answer = answer
+        self._draw: Callable[[], None] | None = None
+        column_of(self, self.run, self._summary, *answer, stretch=answer)
+        self.layout().addStretch()
+        self.layout().addWidget(line(_LIMITS))
+        self.layout().setContentsMargins(0, 4, 6, 0)
         self.clear()
 
     @property
@@ -68,31 +60,32 @@ class ExplanationRow(QWidget):
         self.run.show_message("")
         self._draw = None
         self._summary.clear()
-        self._summary.hide()
-        self.canvas.hide()
+        for widget in (self._summary, *self._answer):
+            widget.hide()
 
-    def show_result(self, summary: str, draw: Callable[[Figure], None] | None = None) -> None:
-        """Show a result: its summary, and what draws its figure into an empty one."""
+    def show_result(self, summary: str, draw: Callable[[], None]) -> None:
+        """Show a result: its summary, and what draws it into the widgets of the answer."""
         self._summary.setText(plain(summary))
-        self._summary.show()
+        for widget in (self._summary, *self._answer):
+            widget.show()
         self._draw = draw
-        self.canvas.setVisible(draw is not None)
-        self.redraw()
-        self.shown.emit()
+        draw()
 
     def redraw(self) -> None:
-        """Draw the figure again: in other colours, or with other cells selected."""
+        """Draw the answer again, in other colours."""
         if self._draw is not None:
-            self.canvas.figure.clear()
-            self._draw(self.canvas.figure)
-            self.canvas.draw_idle()
+            self._draw()
 
 
 class PatchAttentionRow(ExplanationRow):
     """The encoder's attention in the current cell, shown over that cell in the gallery."""
 
     def __init__(self) -> None:
-        super().__init__("Which parts of this cell did the encoder use?", "Attention rollout over the image patches")
+        self._cell, self._heat = QLabel(), QLabel()
+        pictures = QWidget()
+        column_of(pictures, row_of(self._cell, self._heat))
+        question = "Which parts of this cell did the encoder use?"
+        super().__init__(question, "Attention rollout over the image patches", pictures)
         self._inspection: Inspection | None = None
         self.run.requested.connect(self._compute)
 
@@ -121,13 +114,25 @@ class PatchAttentionRow(ExplanationRow):
             return
         most = float(attention.patches.max())
         image = attention.on_canvas(self._inspection.smear.canvas)
-        options = {"colormap": _HEAT, "contrast_limits": (1, max(most, 1.5)), "blending": "translucent"}
+        limits = 1.0, max(most, 1.5)
+        options = {"colormap": _HEAT, "contrast_limits": limits, "blending": "translucent"}
         self._inspection.gallery.add_overlay(Overlay(cell, LAYER, image, options))
-        rank = self._inspection.prediction.ranks[cell]
+        rank, name = self._inspection.prediction.ranks[cell], self._inspection.prediction.cells[cell]
         self.show_result(
             f"Yellow on cell #{rank}: more attention than an average patch, at most {most:.1f}x. It shows which parts "
-            "the encoder used, not why the model made its diagnosis. You can delete the layer."
+            "the encoder used, not why the model made its diagnosis. You can delete the layer.",
+            partial(self._show_pictures, self._inspection.smear, name, image, limits),
         )
+
+    def _show_pictures(
+        self, smear: Smear, cell: str, attention: NDArray[np.float32], limits: tuple[float, float]
+    ) -> None:
+        """Show the cell as it is and, next to it, below the attention."""
+        plain_cell = smear.on_canvas(smear.cells.index(cell))
+        heat = _HEAT.map(np.nan_to_num(np.interp(attention, limits, (0, 1))).ravel()).reshape(*attention.shape, 4)
+        over = plain_cell * (1 - heat[..., 3:]) + 255 * heat[..., :3] * heat[..., 3:]
+        for label, picture in ((self._cell, plain_cell), (self._heat, over.astype(np.uint8))):
+            label.setPixmap(pixmap(picture, side=_SIDE))
 
 
 def _patch_attention(inspection: Inspection, cell: int, progress: OnProgress) -> PatchAttention:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from qtpy.QtCore import QItemSelection, QItemSelectionModel, QModelIndex, QSignalBlocker, Qt
+from qtpy.QtCore import QItemSelection, QItemSelectionModel, QModelIndex, QSignalBlocker, QSize, Qt
 from qtpy.QtWidgets import QPushButton, QTableView, QWidget
 
 from napari_caltomorph.csv_files import write_csv
@@ -19,10 +19,12 @@ from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, in_window_words, line, plain, row_of
 from napari_caltomorph.plugin.widgets.settings import choose_new_file
 from napari_caltomorph.plugin.widgets.table_view import RowsModel
+from napari_caltomorph.plugin.widgets.thumbnails import Thumbnails, cells_of, icon
 
-_STATE = "state"
+_STATE, _PICTURE = "state", "picture"
+_SIDE = 28  # of a picture, in pixels
 _FIRST = ("rank", "attention", "alone_class", "label", "quality", _STATE, "cell")
-_HEADS = {"alone_class": "cell alone"}
+_HEADS = {"alone_class": "cell alone", _PICTURE: ""}
 
 
 class TableTab(InspectionView):
@@ -30,11 +32,14 @@ class TableTab(InspectionView):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = CellTableModel()
+        self.thumbnails: Thumbnails[str] = Thumbnails(self, _SIDE)
+        self.model = CellTableModel(self.thumbnails)
         self.table = QTableView(wordWrap=False, selectionBehavior=QTableView.SelectionBehavior.SelectRows)
         self.table.setModel(self.model)
         self.table.verticalHeader().hide()
-        self.table.verticalHeader().setDefaultSectionSize(22)
+        self.table.verticalHeader().setDefaultSectionSize(_SIDE + 2)
+        self.table.setIconSize(QSize(_SIDE, _SIDE))
+        self.thumbnails.loaded.connect(self.table.viewport().update)
         head = self.table.horizontalHeader()
         head.setSectionsClickable(True)
         head.setSortIndicatorShown(True)
@@ -58,10 +63,19 @@ class TableTab(InspectionView):
         else:
             self._message.setText(plain(f"Written: {path.name}"))
 
+    def on_closed(self) -> None:
+        self.thumbnails.show(None)
+
     def on_inspection(self) -> None:
         self._message.clear()
+        smear = None if self.inspection is None else self.inspection.smear
+        self.thumbnails.show(cells_of(smear, self.thumbnails.pixels))
         self.model.show_cells(None if self.inspection is None else self.inspection.cells)
-        self.table.resizeColumnsToContents()
+        for column, name in enumerate(self.model.names):
+            if name == _PICTURE:  # for a width of its own Qt would ask for the pictures of a thousand rows
+                self.table.setColumnWidth(column, _SIDE + 6)
+            else:
+                self.table.resizeColumnToContents(column)
         if self.inspection is not None:
             self._show_sort()
             self.on_selection()
@@ -109,7 +123,7 @@ class TableTab(InspectionView):
 
     def _on_head_clicked(self, section: int) -> None:
         name, cells = self.model.names[section], self.inspected.cells
-        if name != _STATE:
+        if name not in (_STATE, _PICTURE):
             numbers = cells.columns[name].dtype.kind in "fiu" and name != "rank"
             cells.sort_by(name, descending=not cells.sort.descending if cells.sort.column == name else numbers)
         self._show_sort()
@@ -129,8 +143,9 @@ class TableTab(InspectionView):
 class CellTableModel(RowsModel):
     """The shown cells as a Qt model: `rows` are their indices; values are formatted only when their row is visible."""
 
-    def __init__(self) -> None:
+    def __init__(self, thumbnails: Thumbnails[str]) -> None:
         super().__init__()
+        self._thumbnails = thumbnails
         self._cells: CellSelection | None = None
         self._columns: dict[str, Any] = {}
         self.names: list[str] = []
@@ -153,7 +168,8 @@ class CellTableModel(RowsModel):
             more = [name for name in self._columns if name not in known and not name.startswith("alone_p_")]
             more += [by] if by.startswith("alone_p_") else []
             first = [name for name in _FIRST if name in self._columns or name == _STATE]
-            self.names = [*first[:-1], *more, first[-1]]
+            pictures = [_PICTURE] if self._thumbnails.are_there else []
+            self.names = [*pictures, *first[:-1], *more, first[-1]]
         self.heads = [_HEADS.get(name, name.removeprefix("alone_p_").replace("_", " ")) for name in self.names]
         self.endResetModel()
 
@@ -163,15 +179,24 @@ class CellTableModel(RowsModel):
             self._columns = dict(self._cells.columns)
             self.dataChanged.emit(self.index(0, 0), self.index(self.rowCount() - 1, self.columnCount() - 1))
 
-    def data(self, index: QModelIndex, role: int = 0) -> Any:
+    def value(self, index: QModelIndex, role: int) -> Any:
         if self._cells is None:
             return None
         cell, name = int(self.rows[index.row()]), self.names[index.column()]
+        if name == _PICTURE:
+            return self._picture(cell, role)
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
             return _state(self._cells, cell) if name == _STATE else _shown(self._columns[name][cell])
         if role == Qt.ItemDataRole.TextAlignmentRole and name != _STATE and self._columns[name].dtype.kind in "fiu":
             return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         return None
+
+    def _picture(self, cell: int, role: int) -> Any:
+        """Return the picture of a cell, once it is decoded; Qt asks only for rows that are visible."""
+        name = str(self._columns["cell"][cell])
+        if role == Qt.ItemDataRole.DecorationRole:
+            return icon(self._thumbnails.of(name))
+        return self._thumbnails.problem(name) if role == Qt.ItemDataRole.ToolTipRole else None
 
 
 def table_of(cells: CellSelection) -> pd.DataFrame:

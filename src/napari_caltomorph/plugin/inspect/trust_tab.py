@@ -11,26 +11,38 @@ import napari
 import numpy as np
 import pandas as pd
 from qtpy.QtCore import QModelIndex, QSize, Qt, Signal
-from qtpy.QtGui import QIcon, QWheelEvent
-from qtpy.QtWidgets import QHeaderView, QLabel, QListView, QListWidget, QListWidgetItem, QPushButton
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import QHeaderView, QLabel, QListView, QListWidget, QListWidgetItem, QPushButton, QWidget
 
 from napari_caltomorph.diagnosis import Prediction
-from napari_caltomorph.errors import CaltomorphError, CellUnreadable, printable
+from napari_caltomorph.errors import CaltomorphError, printable
 from napari_caltomorph.explanation.trust import NO_PATIENTS, Trust, trust
-from napari_caltomorph.plugin.inspect.explanation_row import scrolled
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.dock_panel import open_panel
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, colored, in_window_words, line, pixmap, plain
+from napari_caltomorph.plugin.widgets.parts import (
+    ERROR,
+    WARNING,
+    colored,
+    column_of,
+    in_window_words,
+    line,
+    plain,
+    scroll_area,
+    tip,
+)
+from napari_caltomorph.plugin.widgets.patient_cells import PatientCells, some_cells
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
+from napari_caltomorph.plugin.widgets.thumbnails import Thumbnails, cells_of, icon
 from napari_caltomorph.report.explanation_figures import draw_certainty, draw_domain, draw_members
 from napari_caltomorph.smear import Smear, open_place
 
 COLUMN = "unusual"
 _SHOWN = 10
 _SIDE = 54
+_NAME = Qt.ItemDataRole.UserRole + 1
 _ROOM_FOR_NAMES = 132
 _COLUMNS = ["class", "distance", "Hb", "patient"]
 _UNUSUAL = "The most unusual cells: those farthest from the typical training cells"
@@ -52,6 +64,8 @@ class TrustTab(InspectionView):
         self.select_all = QPushButton(clicked=self._select_unusual)
         self.similar = TableView()
         self.similar.doubleClicked.connect(self._open)
+        self.similar.selectionModel().currentRowChanged.connect(self._show_cells)
+        self.similar_cells = PatientCells()
         about = ("Training cohort", "Members", "Certainty", "Probabilities", "Similar patients")
         texts = self._texts = {name: line() for name in about}
         self._warnings, self._problem = line(), line()
@@ -60,8 +74,12 @@ class TrustTab(InspectionView):
         self.similar.setToolTip("Double-click opens the smear, if its images are still available")
         domain = (self._warnings, texts["Training cohort"], self.domain, self._unusual_title, self.unusual)
         members = (self.select_all, texts["Members"], self.members, texts["Certainty"], self.certainty)
-        similar = (texts["Probabilities"], texts["Similar patients"], self.similar, self._problem)
-        scrolled(self, self.run, *domain, *members, *similar)
+        similar = (texts["Probabilities"], texts["Similar patients"], self.similar, self.similar_cells, self._problem)
+        inside = QWidget()
+        column = column_of(inside, self.run, *domain, *members, *similar)
+        column.setContentsMargins(0, 0, 6, 0)
+        column.addStretch()
+        column_of(self, scroll_area(inside))
 
     def on_inspection(self) -> None:
         self.setEnabled(self.inspection is not None)
@@ -75,6 +93,8 @@ class TrustTab(InspectionView):
 
     def on_closed(self) -> None:
         self.run.cancel()
+        for one in (self.unusual, self.similar_cells):
+            one.thumbnails.stop()
         self.trust = None
 
     def _compare(self) -> None:
@@ -112,6 +132,7 @@ class TrustTab(InspectionView):
             "patient": [one.patient_id for one in patients],
             "path": [printable(str(one.path)) if one.has_images else "" for one in patients],
         }
+        self.similar_cells.begin(some_cells)
         self.similar.show_frame(pd.DataFrame(rows), _COLUMNS)
         self.similar.sortByColumn(1, Qt.SortOrder.AscendingOrder)
         self.similar.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
@@ -137,6 +158,13 @@ class TrustTab(InspectionView):
     def _select_unusual(self) -> None:
         assert self.inspected.prediction.domain is not None
         self._select(self.inspected.prediction.domain.unusual_cells)
+
+    def _show_cells(self, index: QModelIndex) -> None:
+        row = self.similar.frame.iloc[self.similar.row_of(index)] if index.isValid() else None
+        if row is not None and row["path"]:
+            self.similar_cells.show_patient(row["path"], f"{row['patient']}: some of its cells, in no order")
+        else:
+            self.similar_cells.hide()
 
     def _open(self, index: QModelIndex) -> None:
         row = self.similar.frame.iloc[self.similar.row_of(index)]
@@ -176,28 +204,35 @@ class UnusualCells(QListWidget):
         self.setResizeMode(QListView.ResizeMode.Adjust)
         self.setMovement(QListView.Movement.Static)
         self.setIconSize(QSize(_SIDE, _SIDE))
-        self.setSpacing(2)
+        self.setGridSize(QSize(_SIDE + 8, _SIDE + 20))  # the pictures come later than the layout
         self.setFixedHeight(2 * (_SIDE + 21))
         self.itemClicked.connect(lambda item: self.chosen.emit(item.data(Qt.ItemDataRole.UserRole)))
+        self.thumbnails: Thumbnails[str] = Thumbnails(self, _SIDE)
+        self.thumbnails.loaded.connect(self._show_pictures)
 
     def show_cells(
         self, cells: Sequence[int], tails: Sequence[float], prediction: Prediction, smear: Smear | None
     ) -> None:
         """Show cells of a prediction, each with its rank; the tip gives the share of training cells as unusual."""
         self.clear()
-        numbers = {} if smear is None else {cell: i for i, cell in enumerate(smear.cells)}
+        self._tips: dict[str, str] = {}
+        self.thumbnails.show(cells_of(smear, self.thumbnails.pixels))
         for cell, tail in zip(cells, tails, strict=True):
+            name = prediction.cells[cell]
+            share = f"{tail:.2%} of the training cells are" if tail > 0 else "no training cell is"
+            self._tips[name] = f"{name}: {share} as unusual"
             item = QListWidgetItem(f"#{prediction.ranks[cell]}")
             item.setData(Qt.ItemDataRole.UserRole, int(cell))
-            share = f"{tail:.2%} of the training cells are" if tail > 0 else "no training cell is"
-            item.setToolTip(f"{prediction.cells[cell]}: {share} as unusual")
-            number = numbers.get(prediction.cells[cell])
-            if smear is not None and number is not None:
-                try:
-                    item.setIcon(QIcon(pixmap(smear.on_canvas(number))))
-                except CellUnreadable:
-                    item.setToolTip(f"{item.toolTip()}; its image can no longer be read")
+            item.setData(_NAME, name)
             self.addItem(item)
+        self._show_pictures()
+
+    def _show_pictures(self) -> None:
+        for item in map(self.item, range(self.count())):
+            name = item.data(_NAME)
+            if (picture := icon(self.thumbnails.of(name))) is not None:
+                item.setIcon(picture)
+            item.setToolTip(tip("\n".join(filter(None, (self._tips[name], self.thumbnails.problem(name))))))
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Leave the wheel to the tab."""

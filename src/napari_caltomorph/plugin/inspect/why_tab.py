@@ -10,25 +10,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.backend_bases import MouseEvent
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QFormLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QFormLayout, QPushButton, QTabWidget, QWidget
 
 from napari_caltomorph.errors import counted
-from napari_caltomorph.plugin.inspect.explanation_row import ExplanationRow, PatchAttentionRow, scrolled
+from napari_caltomorph.plugin.inspect.explanation_row import ExplanationRow, PatchAttentionRow
 from napari_caltomorph.plugin.session.inspection import Inspection
-from napari_caltomorph.plugin.widgets.canvas import CellPlot
+from napari_caltomorph.plugin.widgets.canvas import CellPlot, FigureCanvas
+from napari_caltomorph.plugin.widgets.cell_bars import CellBar, CellBars
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import line, narrow_combo
+from napari_caltomorph.plugin.widgets.parts import column_of, line, narrow_combo, scroll_area
 from napari_caltomorph.progress import OnProgress
-from napari_caltomorph.report.explanation_figures import (
-    draw_contributions,
-    draw_curves,
-    draw_leave_one_out,
-    draw_strongest,
-)
+from napari_caltomorph.report.explanation_figures import draw_contributions, draw_curves
+from napari_caltomorph.statistics.metric import signed
 
 if TYPE_CHECKING:
     from napari_caltomorph.encoding import Features
@@ -37,11 +31,7 @@ if TYPE_CHECKING:
     from napari_caltomorph.explanation.faithfulness import CurveKind, Faithfulness
 
 COLUMN = "contribution"
-_LIMITS = (
-    "Contribution, attention, the response to a cell alone and the change without a cell measure different things and "
-    "may disagree. All describe the model's raw outputs, at the training prevalence; none is the probability that a "
-    "cell is a blast."
-)
+_MOST = 16  # bars
 _OUTDATED = "The cells that are left out changed since this was computed; compute it again."
 
 
@@ -52,43 +42,55 @@ class WhyTab(InspectionView):
         super().__init__()
         self.classes = narrow_combo()
         self.classes.currentIndexChanged.connect(self._on_class)
-        self.contribution = ExplanationRow(
-            "Which cells support or oppose it?",
-            "Gradient times input of each cell: positive values increase the log-odds of the class",
-            250,
-        )
-        self.contribution.run.requested.connect(self._compute_contributions)
-        self.contribution.canvas.mpl_connect("button_press_event", self._on_bar)
+        self.bars, self.changes = CellBars(), CellBars()
         self.dots = CellPlot()
         self.dots.setFixedHeight(230)
         self.sort = QPushButton("Sort cells by contribution")
         self.sort.clicked.connect(lambda: self.inspected.cells.sort_by(COLUMN, descending=True))
+        self.contribution = ExplanationRow(
+            "Which cells support or oppose it?",
+            "Gradient times input of each cell: positive values increase the log-odds of the class",
+            self.bars,
+            self.sort,
+            self.dots,
+        )
+        self.contribution.run.requested.connect(self._compute_contributions)
         self.without = ExplanationRow(
-            "What changes without each selected cell?", "Leave out one selected cell at a time, and predict again", 190
+            "What changes without each selected cell?",
+            "Leave out one selected cell at a time, and predict again",
+            self.changes,
         )
         self.without.run.requested.connect(self._compute_without)
+        for bars in (self.bars, self.changes):
+            bars.chosen.connect(lambda cell: self.inspected.cells.select([cell], reveal=True))
+        self.figure = FigureCanvas()
+        self.figure.setMinimumHeight(400)
         self.curves = ExplanationRow(
             "How reliable are these rankings?",
             "Remove cells, and insert them, in the order of attention, contribution and response alone, and in 20 "
             "random orders",
-            480,
+            self.figure,
         )
         self.curves.run.requested.connect(self._compute_curves)
         self.patches = PatchAttentionRow()
         self._outdated = line()
         self._explained: Contributions | None = None
-        self._bars: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
         chooser = QWidget()
         form = QFormLayout(chooser)
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow("Why", self.classes)
-        rows = (self.contribution, self.dots, self.sort, self.without, self.curves, self.patches)
-        self._area = scrolled(self, chooser, self._outdated, *rows, line(_LIMITS))
-        for row in (self.contribution, self.without, self.curves, self.patches):
-            row.shown.connect(partial(self._scroll_to, row))
+        self.questions = QTabWidget(documentMode=True)
+        self.questions.tabBar().setExpanding(False)
+        titles = ("Cells", "Without", "Rankings", "Encoder")
+        for title, row in zip(titles, (self.contribution, self.without, self.curves, self.patches), strict=True):
+            self.questions.addTab(scroll_area(row), title)
+            self.questions.setTabToolTip(self.questions.count() - 1, row.question)
+        column_of(self, chooser, self._outdated, self.questions, stretch=(self.questions,), spacing=2)
 
     def on_inspection(self) -> None:
         self.patches.show_inspection(self.inspection)
+        for bars in (self.bars, self.changes):
+            bars.show_inspection(self.inspection)
         with QSignalBlocker(self.classes):
             self.classes.clear()
             if self.inspection is not None:
@@ -101,7 +103,8 @@ class WhyTab(InspectionView):
     def on_selection(self) -> None:
         self.dots.show_selection()
         self.patches.show_cell()
-        self._ring_bars()
+        for bars in (self.bars, self.changes):
+            bars.show_selection(self.inspected.cells.selected)
 
     def on_order(self) -> None:
         self.dots.show_state()
@@ -119,30 +122,24 @@ class WhyTab(InspectionView):
             self.classes.setItemText(row, f"{result.taxonomy.names[place]} ({result.probabilities[place]:.2f})")
 
     def on_look(self) -> None:
-        self._draw_contributions()
-        for row in (self.without, self.curves):
+        for row in (self.contribution, self.without, self.curves):
             row.redraw()
 
     def on_closed(self) -> None:
         self._clear()
-        self.patches.show_inspection(None)
+        for view in (self.patches, self.bars, self.changes):
+            view.show_inspection(None)
 
     @property
     def slug(self) -> str:
         """The class that is explained."""
         return str(self.classes.currentData())
 
-    def _scroll_to(self, row: ExplanationRow) -> None:
-        """Bring a result into view, with its button on top."""
-        self._area.widget().adjustSize()  # it has just grown; this updates the scroll bar
-        self._area.verticalScrollBar().setValue(row.y())
-
     def _clear(self) -> None:
         self._explained = None
         for row in (self.contribution, self.without, self.curves):
             row.clear()
-        for widget in (self.dots, self.sort, self._outdated):
-            widget.hide()
+        self._outdated.hide()
 
     def _on_class(self) -> None:
         """Explain another class too if this one was explained."""
@@ -172,36 +169,37 @@ class WhyTab(InspectionView):
         request, found = result
         self._explained, self._left_out = found, request.left_out
         self.inspected.cells.set_column(COLUMN, found.values)
-        self.dots.show()
-        self.sort.show()
         name = self._name()
         between, total = found.log_odds - found.baseline_log_odds, float(found.values.sum())
         self.contribution.show_result(
             f"{counted(int((found.values > 0).sum()), 'cell')} support {name}, "
             f"{int((found.values < 0).sum())} oppose it. Together they add {total:+.2f} of the {between:+.2f} "
             f"log-odds between this smear and one of {found.baseline_in_words}.",
-            self._draw_bars,
+            self._draw_contributions,
         )
-        self._draw_contributions()
         self._show_outdated()
 
     def _show_without(self, found: CellChanges) -> None:
         prediction, most = self.inspected.prediction, int(np.abs(found.change).argmax())
+        before, after = found.log_odds, found.log_odds + found.change[most]
         words = (
             f"Without cell #{prediction.ranks[found.rows[most]]} the log-odds of {self._name()} change by "
-            f"{found.change[most]:+.2f}, from {found.log_odds:.2f}"
+            f"{signed(before, after)}, from {before:.2f} to {after:.2f}"
         )
         words += "." if len(found.change) == 1 else f"; this is the largest change of {len(found.change)} cells."
-        self.without.show_result(
-            words, lambda figure: draw_leave_one_out(figure.subplots(), prediction, found, self.plot_style)
-        )
+        strongest = np.argsort(-np.abs(found.change), kind="stable")[:_MOST]
+        # Where the log-odds fall without the cell, the cell supports the class.
+        bars = [CellBar(int(found.rows[i]), float(found.change[i]), bool(found.change[i] < 0)) for i in strongest]
+        self.without.show_result(words, partial(self._draw_bars, self.changes, bars))
 
     def _show_curves(self, found: Faithfulness) -> None:
         kinds: tuple[CurveKind, ...] = ("deletion", "insertion")
 
-        def draw(figure: Figure) -> None:
-            for axes, kind in zip(figure.subplots(2, 1), kinds, strict=True):
+        def draw() -> None:
+            self.figure.figure.clear()
+            for axes, kind in zip(self.figure.figure.subplots(2, 1), kinds, strict=True):
                 draw_curves(axes, found, kind, self.plot_style)
+            self.figure.draw_idle()
 
         good = [order for order in found.orders if all(found.gain(kind, order).low > 0 for kind in kinds)]
         self.curves.show_result(
@@ -209,33 +207,18 @@ class WhyTab(InspectionView):
         )
 
     def _draw_contributions(self) -> None:
-        if self.inspection is not None and self._explained is not None:
-            prediction, found, style = self.inspection.prediction, self._explained, self.plot_style
-            draw = partial(draw_contributions, prediction=prediction, contributions=found, style=style)
-            self.dots.show_dots(self.inspection, draw, style, place=(0.17, 0.17, 0.8, 0.79))
-        self.contribution.redraw()
-
-    def _draw_bars(self, figure: Figure) -> None:
-        if self.inspection is not None and self._explained is not None:
-            axes = figure.subplots()
-            self._bars = draw_strongest(axes, self.inspection.prediction, self._explained, self.plot_style)
-            self._ring_bars()
-
-    def _ring_bars(self) -> None:
-        figure = self.contribution.canvas.figure
-        if self.inspection is None or self._explained is None or not figure.axes:
+        found = self._explained
+        if self.inspection is None or found is None:
             return
-        for bar, cell in zip(figure.axes[0].patches, self._bars, strict=False):
-            bar.set_edgecolor(self.plot_style.text if int(cell) in self.inspection.cells.selected else "none")
-            bar.set_linewidth(1.5)
-        self.contribution.canvas.draw_idle()
+        prediction, style = self.inspection.prediction, self.plot_style
+        draw = partial(draw_contributions, prediction=prediction, contributions=found, style=style)
+        self.dots.show_dots(self.inspection, draw, style, place=(0.17, 0.17, 0.8, 0.79))
+        supporting, opposing = found.strongest(_MOST // 2)
+        strongest = [(int(cell), float(found.values[cell])) for cell in (*supporting, *opposing)]
+        self._draw_bars(self.bars, [CellBar(cell, value, value > 0) for cell, value in strongest])
 
-    def _on_bar(self, event: MouseEvent) -> None:
-        if self.inspection is None or event.ydata is None or not len(self._bars):
-            return
-        row = round(event.ydata)
-        if 0 <= row < len(self._bars):
-            self.inspection.cells.select([int(self._bars[row])], reveal=True)
+    def _draw_bars(self, widget: CellBars, bars: list[CellBar]) -> None:
+        widget.show_bars(bars, self.inspected.cells.selected, self.plot_style)
 
     def _show_outdated(self) -> None:
         is_outdated = (

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QLineEdit, QPushButton
 
 from napari_caltomorph.cohort import FoundPatient, find_patients
 from napari_caltomorph.diagnosis import save_predictions
-from napari_caltomorph.diagnosis.prediction_files import folder_name, refuse_repeated_ids
+from napari_caltomorph.diagnosis.prediction_files import find_smear, folder_name, refuse_repeated_ids
 from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.errors import OutputRefused, counted, printable
 from napari_caltomorph.jobs import PatientProgress, PatientResult, predict_patients
@@ -30,9 +30,11 @@ from napari_caltomorph.plugin.widgets.parts import (
     path_in,
     row_of,
 )
+from napari_caltomorph.plugin.widgets.patient_cells import CELLS, Images, PatientCells
 from napari_caltomorph.plugin.widgets.settings import COHORT_FILES, choose_file, choose_folder, preferences, when_chosen
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress, Progress
+from napari_caltomorph.report.html import cell_images
 from napari_caltomorph.storage import StrPath, path_of
 
 if TYPE_CHECKING:
@@ -89,6 +91,7 @@ class PatientsPanel(DockPanel):
     def clear(self) -> None:
         """Remove all patients from the table; nothing is removed from disk."""
         self.table.show_patients({})
+        self.cells.begin(self._cells_of)
         self._arrange()
 
     @shows_errors
@@ -102,6 +105,7 @@ class PatientsPanel(DockPanel):
             raise OutputRefused("Choose a folder for the predictions first.")
         options = self.models.options()
         self.table.show_patients(patients)
+        self.cells.begin(self._cells_of)  # another model attends to other cells
         self._set_busy(True)
 
         def work(progress: OnProgress) -> list[PatientResult]:
@@ -131,6 +135,7 @@ class PatientsPanel(DockPanel):
 
     def on_unbound(self) -> None:
         self.models.unbind()
+        self.cells.thumbnails.stop()
 
     def _build(self) -> None:
         folder = when_chosen(self.add, choose_folder, self, "Folder of patients")
@@ -153,13 +158,15 @@ class PatientsPanel(DockPanel):
         self._empty = line(_EMPTY)
         self._empty.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._detail = line()
+        self.cells = PatientCells()
+        self.cells.begin(self._cells_of)
         self._opener = QPushButton("Open in Predict patient", clicked=self._open_chosen)
         tip = "Write predictions.csv, cells.csv and each prediction.json into another folder"
         self._export = QPushButton("Export all ...", toolTip=tip)
         self._export.clicked.connect(when_chosen(self.export, choose_folder, self, "Export to"))
         tools = row_of(self._opener)
         tools.addWidget(self._export)
-        widgets = (self.run, self._empty, self.table, self._detail)
+        widgets = (self.run, self._empty, self.table, self._detail, self.cells)
         self.lay_out(top, *widgets, tools, stretch=(self._empty, self.table))
 
     def _arrange(self) -> None:
@@ -238,7 +245,18 @@ class PatientsPanel(DockPanel):
         row = self.table.chosen
         self._detail.setText("" if row is None else described(row))
         self._detail.setVisible(row is not None)
+        self.cells.hide()
+        if row is not None and row.prediction is not None:
+            which = "the cells with the most attention" if row.prediction.has_attention else "its first cells"
+            self.cells.show_patient(row.patient_id, f"{row.patient_id}: {which}")
         self._opener.setEnabled(row is not None and row.prediction is not None)
+
+    def _cells_of(self, patient: str) -> Images:
+        """Return images of a predicted patient, those with the most attention first; called in a thread."""
+        found = next(row.prediction for row in self.table.rows if row.patient_id == patient)
+        if found is None:
+            return []
+        return list(cell_images(find_smear(found), [found.cells[i] for i in found.order], CELLS).values())
 
     def _on_double_click(self, index: QModelIndex) -> None:
         row = self.table.row_at(index)

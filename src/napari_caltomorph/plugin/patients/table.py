@@ -171,7 +171,7 @@ class _PatientsModel(RowsModel):
             return COLUMNS[section].tip or None
         return super().headerData(section, orientation, role)
 
-    def data(self, index: QModelIndex, role: int = 0) -> Any:
+    def value(self, index: QModelIndex, role: int) -> Any:
         row, column = self.rows[index.row()], COLUMNS[index.column()]
         value = self.values[index.row()][index.column()]
         if role == Qt.ItemDataRole.DisplayRole:

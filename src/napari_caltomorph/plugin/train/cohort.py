@@ -38,7 +38,7 @@ class TrainCohort(QWidget):
         self.chooser = CohortChooser(last_training())
         self.chooser.submitted.connect(self.start_reading)
         self.chooser.section.toggled.connect(self._arrange)
-        self.run = TaskRow("Read cohort")
+        self.run = TaskRow("Read cohort", is_main=False)
         self.run.button.setMinimumHeight(26)
         self.run.requested.connect(self.start_reading)
         self._about = line(_EMPTY)

@@ -48,11 +48,12 @@ def colored(text: str, color: str) -> str:
 
 
 def pixmap(image: NDArray[np.uint8], side: int | None = None) -> QPixmap:
-    """(H, W, 3) uint8 RGB as a Qt pixmap, scaled to fit into a square of `side` pixels if that is given."""
+    """(H, W, 3) RGB or (H, W, 4) RGBA, uint8, as a Qt pixmap, scaled into a square of `side` pixels if given."""
     image = np.ascontiguousarray(image)
-    height, width, _ = image.shape
+    height, width, colors = image.shape
+    kind = QImage.Format.Format_RGB888 if colors == 3 else QImage.Format.Format_RGBA8888
     # QImage does not copy the buffer; the pixmap made from it does.
-    picture = QPixmap.fromImage(QImage(image.data, width, height, 3 * width, QImage.Format.Format_RGB888))
+    picture = QPixmap.fromImage(QImage(image.data, width, height, colors * width, kind))
     if side is None:
         return picture
     return picture.scaled(side, side, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation)
@@ -98,6 +99,11 @@ def in_window_words(sentence: str) -> str:
         return f'"{title}" in Preferences' if is_preference else f'"{other or title}"'
 
     return _FLAG.sub(label, sentence)
+
+
+def tip(text: str) -> str:
+    """Return a tool tip that shows a text as it is: Qt interprets those that look like HTML, such as ``a<b>c``."""
+    return f"<qt>{'<br>'.join(map(plain, text.splitlines()))}</qt>" if text else ""
 
 
 def link(text: str, target: str = "#") -> str:

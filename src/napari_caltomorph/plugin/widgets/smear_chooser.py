@@ -89,7 +89,7 @@ class _LeftOutModel(RowsModel):
         self.ticked = set(smear.taken_back)
         self._picture = lru_cache(maxsize=512)(self._decode)
 
-    def data(self, index: QModelIndex, role: int = 0) -> Any:
+    def value(self, index: QModelIndex, role: int) -> Any:
         number, cell, grade = self.rows[index.row()]
         match index.column(), role:
             case 0, Qt.ItemDataRole.CheckStateRole:

@@ -10,12 +10,13 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel,
 from qtpy.QtWidgets import QHeaderView, QTableView
 
 from napari_caltomorph.cohort import Cohort
+from napari_caltomorph.plugin.widgets.parts import tip
 
 _REASON_WIDTH = 190
 
 
 class RowsModel(QAbstractTableModel):
-    """A table of `rows` below `heads`; a subclass sets both, and returns the `data` of each place."""
+    """A table of `rows` below `heads`; a subclass sets both, and returns the `value` of each place."""
 
     heads: Sequence[str] = ()
     rows: Any = ()  # anything with a length
@@ -25,6 +26,15 @@ class RowsModel(QAbstractTableModel):
 
     def columnCount(self, parent: QModelIndex | None = None) -> int:
         return len(self.heads)
+
+    def data(self, index: QModelIndex, role: int = 0) -> Any:
+        """Return what is shown; a tool tip shows its text as it is, also where that looks like HTML."""
+        shown = self.value(index, role)
+        return tip(shown) if role == Qt.ItemDataRole.ToolTipRole and isinstance(shown, str) else shown
+
+    def value(self, index: QModelIndex, role: int) -> Any:
+        """Return what `data` returns, with a tool tip as plain text."""
+        raise NotImplementedError
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
         is_head = orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole
@@ -74,7 +84,7 @@ class _FrameModel(RowsModel):
         self.rows = frame
         self.heads = [str(name).replace("_", " ") for name in frame.columns]
 
-    def data(self, index: QModelIndex, role: int = 0) -> Any:
+    def value(self, index: QModelIndex, role: int) -> Any:
         if role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.UserRole, Qt.ItemDataRole.ToolTipRole):
             return None
         value: Any = self.rows.iat[index.row(), index.column()]

@@ -19,7 +19,7 @@ from napari_caltomorph.progress import Cancelled, OnProgress, Pace, Progress
 
 Result = TypeVar("Result")
 # Napari's own is hardly read; this one has a contrast of 3 to 1 in the dark and in the light theme.
-_DISABLED = "#7d838a"
+_DISABLED = "#767c83"
 
 
 class _Signals(WorkerBaseSignals):
@@ -167,7 +167,7 @@ class TaskRow(QWidget):
 
     `requested` is emitted when the user clicks the button while nothing runs; `progressed` (`Progress`) as the task
     reports; `failed` when it ended in an error; `ended` however it ended. `kept` is a sentence on what is kept when
-    the task is cancelled.
+    the task is cancelled. Only the main task of a panel has a button in the accent colour.
     """
 
     requested = Signal()
@@ -175,13 +175,14 @@ class TaskRow(QWidget):
     failed = Signal()
     ended = Signal()
 
-    def __init__(self, title: str, *, kept: str = "Nothing was changed.") -> None:
+    def __init__(self, title: str, *, kept: str = "Nothing was changed.", is_main: bool = True) -> None:
         super().__init__()
-        self._kept = kept
+        self._kept, self._is_main = kept, is_main
         self._title, self._message = title, ""
         self._job: Job | None = None
         self._pace = Pace()
         self.button = MainButton(title, self._on_click)
+        self.button.setChecked(is_main)
         self._bar = QProgressBar(textVisible=False, visible=False)
         self._bar.setFixedHeight(8)
         self._state = line()
@@ -282,7 +283,7 @@ class TaskRow(QWidget):
             self._job = None
             self._bar.hide()
             self.button.setText(self._title)
-            self.button.setChecked(True)
+            self.button.setChecked(self._is_main)
             self.button.setEnabled(True)
             self.ended.emit()
 
