@@ -24,7 +24,7 @@ from napari_caltomorph.plugin.gallery.pictures import CellPictures, read_picture
 from napari_caltomorph.plugin.predict.result_view import ResultView, mismatch_note
 from napari_caltomorph.plugin.predict.save import SaveButtons
 from napari_caltomorph.plugin.session.inspection import Inspection
-from napari_caltomorph.plugin.session.session import session_of
+from napari_caltomorph.plugin.session.session import Session, session_of
 from napari_caltomorph.plugin.session.undiagnosed import UndiagnosedCells
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
@@ -63,7 +63,6 @@ class PredictPanel(DockPanel):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
-        self._predictor: Predictor | None = None
         self.inspection: Inspection | None = None
         self._gallery: Gallery | None = None
         self.smears = SmearChooser(viewer)
@@ -93,11 +92,12 @@ class PredictPanel(DockPanel):
             self.run.show_error("There is no smear yet: open one, or a sample.")
             return
         self.smears.stop_checking()
+        session = session_of(self)
 
         def work(progress: OnProgress) -> _Predicted:
-            predictor = self._predictor_of(options, progress)
+            predictor = _predictor_of(session, options, progress)
             graded, prediction = predictor.predict(smear, progress=progress)
-            self._predictor = predictor
+            session.predictor = predictor
             pictures = read_pictures(graded, ranked_order(graded, prediction), progress=progress)
             is_missing = graded.path is not None and not graded.path.exists()
             problem = f"The cells cannot be shown: {graded.path} is missing; restore it." if is_missing else ""
@@ -108,15 +108,15 @@ class PredictPanel(DockPanel):
     @shows_errors
     def predict_bag(self, path: StrPath) -> None:
         """Predict cells that were encoded before: a feature file. It has no images, so there are no layers."""
-        file, options = Path(path).absolute(), self.models.options()
+        file, options, session = Path(path).absolute(), self.models.options(), session_of(self)
 
         def work(progress: OnProgress) -> _Predicted:
-            predictor = self._predictor_of(options, progress)
+            predictor = _predictor_of(session, options, progress)
             from napari_caltomorph.encoding.features import load_bag
 
             bag = load_bag([file], waiting=lambda: progress(Progress("Reading", 0, 1, "feature files")))
             prediction = predictor.predict_bag(bag, place_of([file]), progress=progress)
-            self._predictor = predictor
+            session.predictor = predictor
             problem = f"The cells cannot be shown: {file.name} contains features and no images."
             return _Predicted(prediction, predictor=predictor, problem=problem)
 
@@ -302,16 +302,17 @@ class PredictPanel(DockPanel):
 
     def _forget_predictor(self) -> None:
         """Release the models: a device that ran out of memory needs it back."""
-        self._predictor = None
-
-    def _predictor_of(self, options: PredictOptions, progress: OnProgress) -> Predictor:
-        """Return the predictor of these options, the one of before where it is; it imports torch."""
-        load_torch(progress)
-        from napari_caltomorph.diagnosis import Predictor
-
-        known = self._predictor
-        return known if known is not None and known.options == options else Predictor(options)
+        session_of(self).predictor = None
 
     def _on_as_stack(self, is_on: bool) -> None:
         if self._gallery is not None:
             self._gallery.show_as_stack(is_on)
+
+
+def _predictor_of(session: Session, options: PredictOptions, progress: OnProgress) -> Predictor:
+    """Return the window's predictor if it is of these options, or another; it imports torch."""
+    load_torch(progress)
+    from napari_caltomorph.diagnosis import Predictor
+
+    known = session.predictor
+    return known if known is not None and known.options == options else Predictor(options)

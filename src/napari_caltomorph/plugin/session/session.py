@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from psygnal import Signal
@@ -30,6 +30,9 @@ from napari_caltomorph.plugin.session.cell_columns import BY_TYPE, CERTAINTY, GR
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.smear import read_smear
+
+if TYPE_CHECKING:
+    from napari_caltomorph.diagnosis import Predictor
 
 Counts = Mapping[SmearId, Differential]
 _PROPERTY = "caltomorph_session"
@@ -177,12 +180,17 @@ def _with_blasts(differential: Differential) -> Differential:
 
 
 class Session:
-    """What is inspected in one window (`changed` is emitted when it is another), and what is known of cell types."""
+    """What is inspected in one window (`changed` is emitted when it is another), and what is known of cell types.
+
+    The loaded models are the window's, not a panel's: all that was inspected shares them, however often the panel is
+    opened again.
+    """
 
     changed = Signal()
 
     def __init__(self) -> None:
         self.inspection: Inspection | None = None
+        self.predictor: Predictor | None = None
         self.differential = DifferentialState()
 
     def show(self, inspection: Inspection | None) -> None:
