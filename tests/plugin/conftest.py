@@ -21,6 +21,7 @@ from tests.plugin.gui import run_task
 
 from napari_caltomorph.diagnosis import Prediction, PredictOptions, Predictor
 from napari_caltomorph.encoding.torch_loading import load_torch
+from napari_caltomorph.plugin.napari_versions import kept_preferences
 from napari_caltomorph.plugin.predict.panel import PredictPanel
 from napari_caltomorph.plugin.widgets.task_row import Task
 from napari_caltomorph.smear import Smear, read_smear
@@ -62,13 +63,20 @@ def export(drawn_smear: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(drawn_smear, tmp_path / "patient_7"))
 
 
+def read_preferences(folder: Path) -> None:
+    """Read the preferences from a folder, as a new process does."""
+    kept_preferences.cache_clear()
+    if hasattr(napari.settings, "get_plugin_settings"):  # not in napari 0.8, where they are in the folder `home`
+        napari.settings._clear_plugin_settings_cache()
+        napari.settings.get_plugin_settings(path_dir=folder)
+
+
 @pytest.fixture(autouse=True)
 def own_preferences(tmp_path: Path) -> Iterator[None]:
     """Preferences of this test alone."""
-    napari.settings._clear_plugin_settings_cache()
-    napari.settings.get_plugin_settings(path_dir=tmp_path / "preferences")
+    read_preferences(tmp_path / "preferences")
     yield
-    napari.settings._clear_plugin_settings_cache()
+    kept_preferences.cache_clear()
 
 
 @pytest.fixture

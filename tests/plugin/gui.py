@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QDockWidget, QTableView, QTabWidget, QWidget
+from qtpy.QtGui import QTextDocument
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QDockWidget,
+    QLabel,
+    QListWidget,
+    QMenu,
+    QTableView,
+    QTabWidget,
+    QWidget,
+)
 
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 
@@ -49,6 +61,40 @@ def shown_rows(table: QTableView) -> list[list[Any]]:
     model = table.model()
     columns = range(model.columnCount())
     return [[model.index(row, column).data() for column in columns] for row in range(model.rowCount())]
+
+
+def menu_of(viewer: Viewer, *titles: str) -> QMenu:
+    """Return a menu of the window, by the titles on the way to it, as it is when it is opened."""
+    menu = viewer.window._qt_window.menuBar()
+    for title in titles:
+        menu = next(one.menu() for one in menu.actions() if one.menu() and one.text().replace("&", "") == title)
+        menu.aboutToShow.emit()
+    return menu
+
+
+def misread(panel: QWidget, name: str) -> list[str]:
+    """Return what a person reads in labels, buttons, tables and tool tips with escapes in it, or a part of `name`."""
+    texts = [as_read(label.text(), label.textFormat()) for label in panel.findChildren(QLabel)]
+    texts += [re.sub("&(.)", r"\1", button.text()) for button in panel.findChildren(QAbstractButton)]
+    texts += [as_read(widget.toolTip()) for widget in panel.findChildren(QWidget)]
+    for view in panel.findChildren(QTableView):
+        model = view.model()
+        places = [(row, column) for row in range(model.rowCount()) for column in range(model.columnCount())]
+        texts += [as_read(model.index(*place).data(Qt.ItemDataRole.ToolTipRole) or "") for place in places]
+    for view in panel.findChildren(QListWidget):
+        texts += [as_read(view.item(row).toolTip()) for row in range(view.count())]
+    texts = [text.replace("\u200b", "") for text in texts]
+    first = name.split()[0]
+    is_escaped = re.compile("&(#x27|amp|lt|gt|quot);").search
+    return [text for text in texts if is_escaped(text) or (first in text and name not in text)]
+
+
+def as_read(text: str, kind: Qt.TextFormat = Qt.TextFormat.AutoText) -> str:
+    """Return a text of Qt as a person reads it."""
+    is_rich = kind == Qt.TextFormat.RichText or (kind == Qt.TextFormat.AutoText and Qt.mightBeRichText(text))
+    document = QTextDocument()
+    document.setHtml(text) if is_rich else document.setPlainText(text)
+    return document.toPlainText()
 
 
 def dock_of(panel: QWidget) -> QDockWidget:

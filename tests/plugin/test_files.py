@@ -14,7 +14,10 @@ from napari.utils.notifications import notification_manager
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
 from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, predict
+from tests.plugin.gui import menu_of, wait
 
+from napari_caltomorph import plugin
+from napari_caltomorph.errors import PackageMissing
 from napari_caltomorph.plugin.samples import sample_smear
 from napari_caltomorph.smear import read_smear
 
@@ -45,21 +48,59 @@ def test_an_archive_and_single_cells_open_too(make_napari_viewer, export: Path, 
     assert layer.data.shape[0] == 2
 
 
-def test_why_there_is_no_smear_is_what_napari_shows(make_napari_viewer, export: Path, tmp_path: Path) -> None:
+def test_why_there_is_no_smear_is_what_napari_shows(make_napari_viewer, tmp_path: Path) -> None:
     viewer: Viewer = make_napari_viewer()
-    for patient in ("aml/p1", "aml/p2", "mds/p3"):
-        shutil.copytree(export, tmp_path / "cohort" / patient)
-    shutil.make_archive(str(tmp_path / "zipped"), "zip", tmp_path / "cohort")
     (tmp_path / "prediction.json").write_text("{}")
     (tmp_path / "empty").mkdir()
-    places = [tmp_path / name for name in ("cohort/aml", "cohort", "zipped.zip", "empty", "prediction.json")]
+    places = [tmp_path / name for name in ("empty", "prediction.json")]
     with notification_manager:
         for place in places:
             assert viewer.open(place, plugin=PLUGIN) == []
         shown = [one.message for one in notification_manager.records[-len(places) :]]
         notification_manager.records.clear()
     assert all(str(place) in message for place, message in zip(places, shown, strict=True))
-    assert all("--each" in message for message in shown[:3])
+
+
+def test_several_patients_open_in_the_panel_for_them(
+    make_napari_viewer, qtbot: QtBot, export: Path, tmp_path: Path
+) -> None:
+    viewer: Viewer = make_napari_viewer(show=True)
+    for patient in ("aml/p1", "aml/p2", "mds/p3"):
+        shutil.copytree(export, tmp_path / "cohort" / patient)
+    assert viewer.open(tmp_path / "cohort", plugin=PLUGIN) == []
+    assert viewer.open(tmp_path / "cohort" / "aml", plugin=PLUGIN) == []
+    _, cohort = viewer.window.add_plugin_dock_widget(PLUGIN, "Open cohort")
+    _, patients = viewer.window.add_plugin_dock_widget(PLUGIN, "Predict patients")
+    wait(qtbot, cohort.run)
+    wait(qtbot, patients.run)
+    assert cohort.chooser.path() == tmp_path / "cohort"
+    assert "of 3:" in cohort.run.text  # it was read; three that share their images are left out
+    assert {row.patient_id for row in patients.table.rows} == {"p1", "p2"}
+    for panel in (cohort, patients):
+        panel.unbind()
+
+
+def test_the_selected_layer_is_predicted_from_the_menu(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
+    viewer, panel = open_panel()
+    classify = menu_of(viewer, "Layers", "Classify")
+    entries = {action.text(): action for action in classify.actions() if action.isVisible()}
+    assert "cAItomorph" in entries
+    predict_this = entries["Predict this smear (cAItomorph)"]
+    assert not predict_this.isEnabled()  # there is no layer
+    panel.smears.open(export)
+    viewer.add_points(np.zeros((1, 2)), name="<b>dots</b>")
+    menu_of(viewer, "Layers", "Classify")
+    predict_this.trigger()
+    assert "'<b>dots</b>' is no smear" in panel.run.text
+    viewer.layers.selection = {viewer.layers["patient_7"]}
+    predict_this.trigger()
+    wait(qtbot, panel.run)
+    assert panel.results.prediction is not None
+    viewer.layers.selection = {viewer.layers[RANKED]}
+    predict_this.trigger()  # the smear of this result
+    wait(qtbot, panel.run)
+    assert panel.run.text == ""
+    assert {layer.name for layer in viewer.layers} >= {"patient_7", RANKED, SQUARES}
 
 
 def test_ranked_layers_are_saved_as_stack_and_table(
@@ -108,8 +149,17 @@ def test_the_manifest_names_things_that_exist() -> None:
 
     manifest = PluginManifest.from_distribution(PLUGIN)
     manifest.validate_imports()
+    need_a_path = {one.command for one in (*manifest.contributions.readers, *manifest.contributions.writers)}
+    disabled = {one.id for one in manifest.contributions.commands if one.enablement == "False"}
+    assert disabled == need_a_path  # in the command palette, which runs them without one
     assert {s.key for s in manifest.contributions.sample_data} >= {"acute_leukemia", "healthy", "mds_mpn"}
     assert Path("napari.yaml").is_symlink() or Path(__file__).parents[2].joinpath("napari.yaml").is_symlink()
+
+
+def test_an_older_napari_is_refused_with_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin, "version", lambda _: "0.7.1")
+    with pytest.raises(PackageMissing, match=r"0\.8 or newer.* 0\.7\.1: run `pip install --upgrade"):
+        plugin._refuse_older_napari()
 
 
 def test_a_prediction_finds_its_smear_under_a_name_that_is_no_text(export: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
-"""What napari opens and saves through this plugin.
+"""What napari opens, saves and runs through this plugin: the commands of the manifest that are no panels.
 
-A folder, archive or Metafer image opens as one RGB stack, and a saved prediction as its layers. The ranked cells of a
-prediction are saved as a TIFF stack with their table.
+A folder, archive or Metafer image opens as one RGB stack, a folder or archive of patients in the panel for them, and a
+saved prediction as its layers. The ranked cells of a prediction are saved as a TIFF stack with their table.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import napari
 import numpy as np
 import tifffile
 from napari.utils.notifications import show_error
 
+from napari_caltomorph.cohort import CohortOptions
+from napari_caltomorph.cohort.layouts import find_layout
 from napari_caltomorph.csv_files import write_csv
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.diagnosis.prediction_files import find_smear
-from napari_caltomorph.errors import CaltomorphError, OutputRefused
+from napari_caltomorph.errors import CaltomorphError, CohortUnreadable, LooksLikeCohort, OutputRefused
 from napari_caltomorph.plugin.gallery.layers import (
     PREDICTION_KEY,
     SMEAR_KEY,
@@ -27,6 +30,7 @@ from napari_caltomorph.plugin.gallery.layers import (
     smear_layer,
 )
 from napari_caltomorph.plugin.gallery.pictures import CellStack
+from napari_caltomorph.plugin.widgets.dock_panel import open_panel
 from napari_caltomorph.smear import Smear, read_smear
 from napari_caltomorph.storage import replacing
 
@@ -38,13 +42,39 @@ NO_LAYERS: list[Any] = [(None,)]
 
 
 def get_reader(path: Paths) -> Reader:
-    """Return a reader for a smear (npe2's contract)."""
-    return lambda _: _or_why_not(lambda: [smear_layer(read_smear(path))])
+    """Return a reader for a smear, or for several patients (npe2's contract)."""
+    return lambda _: _or_why_not(lambda: _read_smear(path))
 
 
 def get_prediction_reader(path: Paths) -> Reader | None:
     """Return a reader for a saved prediction, or None if there are several."""
     return (lambda _: _or_why_not(lambda: _read_prediction(path))) if isinstance(path, str) else None
+
+
+def predict_selected(viewer: napari.viewer.Viewer) -> None:
+    """Predict the smear of the selected layer in *Predict patient*, which says what it needs of another layer."""
+    open_panel(viewer, "Predict patient").predict_layer(viewer.layers.selection.active)
+
+
+def _read_smear(path: Paths) -> list[LayerData]:
+    try:
+        return [smear_layer(read_smear(path))]
+    except LooksLikeCohort:
+        viewer = napari.current_viewer()
+        if viewer is None or not isinstance(path, str):
+            raise
+        _open_patients(viewer, Path(path))
+        return NO_LAYERS
+
+
+def _open_patients(viewer: napari.viewer.Viewer, place: Path) -> None:
+    """Open a cohort in *Open cohort*; patients without a diagnosis in *Predict patients*."""
+    try:
+        find_layout(place, "auto").find(place, CohortOptions())  # names only
+    except CohortUnreadable:
+        open_panel(viewer, "Predict patients").add(place)
+    else:
+        open_panel(viewer, "Open cohort").open(place)
 
 
 def _read_prediction(path: str) -> list[LayerData]:
@@ -53,7 +83,7 @@ def _read_prediction(path: str) -> list[LayerData]:
 
 
 def _or_why_not(read: Callable[[], list[LayerData]]) -> list[LayerData]:
-    """Return layers; where there is nothing to read, e.g. in a folder of patients, show why.
+    """Return layers; where there is nothing to read, e.g. in an empty folder, show why.
 
     Without a reader, napari only says that the file was refused, and for an exception it recommends other plugins. It
     asks these readers if a person chose them, or if no other reads such a file.

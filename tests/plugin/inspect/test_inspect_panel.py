@@ -22,6 +22,7 @@ from napari_caltomorph.plugin.gallery.gallery import Gallery
 from napari_caltomorph.plugin.inspect.controls import ACTIONS
 from napari_caltomorph.plugin.inspect.plot_tab import ATTENTION, PCA
 from napari_caltomorph.plugin.inspect.what_if import WhatIfTab, WhatIfUpdater
+from napari_caltomorph.plugin.napari_versions import camera_of
 from napari_caltomorph.plugin.session.cell_columns import CellFilter
 from napari_caltomorph.plugin.session.inspection import Inspection, Overlay
 from napari_caltomorph.plugin.session.session import session_of
@@ -204,7 +205,7 @@ def test_what_was_done_is_painted_on_the_squares_and_an_overlay_stays_on_its_cel
 def test_shift_and_a_drag_select_a_rectangle_of_cells(open_inspection: OpenInspection, qtbot: QtBot) -> None:
     _, inspection, gallery, _ = open_inspection()
     qtbot.wait(200)
-    before = gallery.viewer.scene.camera.center
+    before = camera_of(gallery.viewer).center
     corners = [gallery.points.data[0] - 60, gallery.points.data[gallery.grid.columns + 1] + 60]
     middle = gallery.cells_between(*(tuple(gallery.points.data_to_world(corner)) for corner in corners))
     ranks = inspection.prediction.ranks[middle] - 1
@@ -216,8 +217,8 @@ def test_shift_and_a_drag_select_a_rectangle_of_cells(open_inspection: OpenInspe
         qtbot.mouseMove(canvas, QPoint(int(canvas.width() * step), int(canvas.height() * step)))
         qtbot.wait(30)
     qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, shift, pos=QPoint(canvas.width() - 5, canvas.height() - 5))
-    assert gallery.viewer.scene.camera.center == before
-    assert gallery.viewer.scene.camera.mouse_pan
+    assert camera_of(gallery.viewer).center == before
+    assert camera_of(gallery.viewer).mouse_pan
 
 
 def test_removing_marked_cells_equals_a_direct_prediction_without_them(

@@ -6,13 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
-import napari.settings
 import numpy as np
 import pytest
 import torch
 from napari.layers import Points
 from pytestqt.qtbot import QtBot
-from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, Predicted, predict
+from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, Predicted, predict, read_preferences
 from tests.plugin.gui import click, dock_of, wait
 
 from napari_caltomorph.diagnosis import installed_models
@@ -203,8 +202,7 @@ def test_choices_are_remembered(open_panel: OpenPanel, tmp_path: Path) -> None:
     assert "as in" in panel.models.percent.text()
     assert panel.models.options().prevalence is None
     panel.models.percent.setValue(0.7)
-    napari.settings._clear_plugin_settings_cache()
-    napari.settings.get_plugin_settings(path_dir=tmp_path / "preferences")
+    read_preferences(tmp_path / "preferences")
     assert preferences().device == "cpu"
     assert panel.models.options().device == "cpu"
     assert preferences().prevalence == open_panel()[1].models.options().prevalence == 0.007

@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, predict
-from tests.plugin.gui import click
+from tests.plugin.gui import click, click_tab, dock_of, misread, visible_tabs, wait
 
 from napari_caltomorph.diagnosis import installed_models
 from napari_caltomorph.encoding import ENCODERS
@@ -38,14 +38,22 @@ def test_of_two_patients_only_the_chosen_one_is_shown_and_its_result_from_the_to
 ) -> None:
     viewer, panel = open_panel()
     panel.smears.open(export)
+    assert "no diagnosis" in panel._empty.text()  # what to do now, and no longer how to open a smear
     predict(qtbot, panel)
     assert "<b>patient_7</b>" in words(panel)
     assert not panel.mismatch.isVisible()
+    inspect = panel.inspect()
+    assert inspect.title == "<b>patient_7</b>"
+    dock_of(panel).raise_()
     panel.smears.open(shutil.copytree(export, tmp_path / "second"))
     assert shown(viewer) == {"second"}
     assert viewer.dims.current_step[0] == 0
     # The same cells under another name: only once they are looked at is it known that nothing differs.
     assert "result of patient_7; another smear is chosen" in panel.mismatch.text()
+    assert "not in the picture" in inspect.title
+    inspect._title.linkActivated.emit("#")
+    assert shown(viewer) == {RANKED, SQUARES}
+    assert inspect.title == "<b>patient_7</b>"
     panel.choose_cell(0)
     qtbot.waitUntil(lambda: panel._scroll.verticalScrollBar().value() > 0)
     predict(qtbot, panel)
@@ -140,17 +148,27 @@ def test_layers_deleted_by_hand_are_not_missed(open_panel: OpenPanel, qtbot: QtB
 
 
 def test_names_are_shown_as_they_are(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
-    odd = export.rename(export.parent / "<h1>A & B<")
-    next(odd.glob("*.TIF")).rename(odd / "a<i>.tif")
+    name = "O'Neil & <b>sons"
+    odd = export.rename(export.parent / name)
+    next(odd.glob("*.TIF")).rename(odd / "O'Neil & <b>sons.tif")
     _, panel = open_panel()
     panel.smears.open(odd)
     prediction = predict(qtbot, panel)
-    assert prediction.patient_id == "<h1>A & B<"
-    assert "&lt;h1&gt;A &amp; B&lt;" in words(panel)
-    panel.choose_cell(int(prediction.ranks[prediction.cells.index("a<i>.tif")]) - 1)
-    assert "a&lt;i&gt;.tif" in panel.results.card_text
+    assert prediction.patient_id == name
+    panel.choose_cell(int(prediction.ranks[prediction.cells.index(f"{name}.tif")]) - 1)
+    inspect = panel.inspect()
+    for number in visible_tabs(inspect.tabs):
+        click_tab(qtbot, inspect.tabs, number)
+        assert misread(panel, name) + misread(inspect, name) == []
+    panel.saving.save_report(odd / "report.html")
+    wait(qtbot, panel.run)
+    assert str(odd) in panel.run.text
+    assert misread(panel, name) + misread(inspect, name) == []
     panel.smears.open(odd / "<b>gone")
     assert "<b>gone" in panel.run.text
+    assert misread(panel, name) + misread(inspect, name) == []
+    panel.models.changed.emit()  # the sentence is about an earlier choice
+    assert panel.run.text == ""
 
 
 def test_long_names_may_break_and_short_ones_do_not() -> None:

@@ -15,6 +15,7 @@ from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, predict, wr
 from tests.plugin.gui import click, dock_of, wait
 
 from napari_caltomorph.diagnosis import Prediction
+from napari_caltomorph.plugin.napari_versions import camera_of, scale_bar_of
 from napari_caltomorph.plugin.plot_style import plot_style_of
 from napari_caltomorph.plugin.predict.panel import PredictPanel
 
@@ -45,7 +46,7 @@ def the_layers_are_ranked(viewer: Viewer) -> None:
     assert len(squares.data) == CELLS
     assert list(squares.features["rank"]) == list(range(1, CELLS + 1))
     assert np.all(np.diff(squares.features["attention"]) <= 0)
-    assert viewer.canvas.overlays.scale_bar.visible
+    assert scale_bar_of(viewer).visible
     assert not viewer.layers["patient_7"].visible
 
 
@@ -76,13 +77,13 @@ def the_rows_of_the_result_explain_themselves(panel: PredictPanel, qtbot: QtBot)
 
 def a_cell_in_view_is_selected_without_moving_the_picture(viewer: Viewer, panel: PredictPanel, qtbot: QtBot) -> None:
     qtbot.wait(100)
-    before = viewer.scene.camera.center
+    before = camera_of(viewer).center
     panel.choose_cell(0)
-    assert viewer.scene.camera.center == before
-    viewer.scene.camera.zoom = 200 / 25
+    assert camera_of(viewer).center == before
+    camera_of(viewer).zoom = 200 / 25
     qtbot.wait(100)
     panel.choose_cell(1)
-    assert viewer.scene.camera.center != before
+    assert camera_of(viewer).center != before
     viewer.reset_view()
 
 
@@ -90,7 +91,7 @@ def a_click_in_the_picture_selects_a_cell(
     viewer: Viewer, panel: PredictPanel, prediction: Prediction, qtbot: QtBot
 ) -> None:
     squares = viewer.layers[SQUARES]
-    viewer.scene.camera.center = (0.0, *squares.data_to_world(squares.data[2]))
+    camera_of(viewer).center = (0.0, *squares.data_to_world(squares.data[2]))
     qtbot.wait(100)
     canvas = viewer.window._qt_viewer.canvas.native
     qtbot.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=QPoint(canvas.width() // 2, canvas.height() // 2))
@@ -101,8 +102,8 @@ def a_click_in_the_picture_selects_a_cell(
 def ranks_are_written_below_the_cells_in_view(viewer: Viewer, qtbot: QtBot) -> None:
     squares = viewer.layers[SQUARES]
     qtbot.waitUntil(lambda: not written_ranks(squares), timeout=5_000)
-    viewer.scene.camera.center = (0.0, *squares.data_to_world(squares.data[0]))
-    viewer.scene.camera.zoom = 200 / 25
+    camera_of(viewer).center = (0.0, *squares.data_to_world(squares.data[0]))
+    camera_of(viewer).zoom = 200 / 25
     qtbot.waitUntil(lambda: bool(written_ranks(squares)), timeout=5_000)
     texts = list(squares.text.values)
     assert texts[0].startswith("#1 ")

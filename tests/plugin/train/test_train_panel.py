@@ -130,6 +130,7 @@ def test_a_cohort_becomes_a_model_that_opens_in_predict_patient(
     viewer, panel = open_train_panel()
     read(qtbot, panel.setup, bags)
     qtbot.waitUntil(lambda: "24 of 24 patients ready" in panel.setup.text, timeout=30_000)
+    assert not panel.setup.encoding.encoder.isVisible()  # the features at hand have their own
     write(qtbot, panel.setup.model.edit, "mine")
     choose_tiny(panel.setup)
     click(qtbot, panel.run.button)

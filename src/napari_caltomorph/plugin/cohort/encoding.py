@@ -55,7 +55,8 @@ class CohortEncoding(QWidget):
         self.run = TaskRow("Encode patients", kept=_KEPT, is_main=False)
         self.run.button.setToolTip("Computes on the device that is chosen in Preferences")
         self.run.requested.connect(self.requested)
-        form = QFormLayout()
+        self.run.forget_on(self.encoder.currentTextChanged, self.features.textChanged, self._weights.arrived)
+        self._form = form = QFormLayout()
         form.setVerticalSpacing(4)
         form.addRow("Encoder", self.encoder)
         form.addRow("Features", folder_row(self.features, "Features"))
@@ -80,6 +81,11 @@ class CohortEncoding(QWidget):
 
         self.run.start(work, self._on_encoded)
 
+    def set_needed(self, is_needed: bool) -> None:
+        """Ask for an encoder and its weights, or not: features that are there were made with their own."""
+        self._form.setRowVisible(self.encoder, is_needed)
+        self._look_for_weights()
+
     def remember(self) -> None:
         last_cohort().setValue("encoder", self.encoder.currentText())
         last_cohort().setValue("features", self.features.text().strip())
@@ -99,7 +105,10 @@ class CohortEncoding(QWidget):
         )
 
     def _look_for_weights(self) -> None:
-        self._weights.show_encoder(self.encoder.currentText(), self.section.form.value("weights"))
+        if self._form.isRowVisible(self.encoder):
+            self._weights.show_encoder(self.encoder.currentText(), self.section.form.value("weights"))
+        else:
+            self._weights.show_none()
 
     def _on_encoded(self, summary: EncodeSummary) -> None:
         done = f"{counted(summary.encoded, 'patient')} encoded, {summary.skipped} were done already"

@@ -50,6 +50,7 @@ class CohortPanel(DockPanel):
         self.chooser.submitted.connect(self.read)
         self.run = TaskRow("Read cohort")
         self.run.requested.connect(self.read)
+        self.run.forget_on(self.chooser.changed)
         self.view = CohortView()
         self.view.patient_opened.connect(self.open_patient)
         self._save = QPushButton("Save cohort ...")
@@ -67,6 +68,11 @@ class CohortPanel(DockPanel):
         self.lay_out(*parts, stretch=(self.view, self._rest))
         self._arrange()
         self.bind()
+
+    def open(self, place: StrPath) -> None:
+        """Read a cohort with the options that are chosen."""
+        self.chooser.place.setText(str(place))
+        self.read()
 
     @shows_errors
     def read(self) -> None:
@@ -121,6 +127,7 @@ class CohortPanel(DockPanel):
         self.cohort = cohort
         self.view.show_cohort(cohort, self.plot_style)
         self.chooser.section.set_open(False)
+        self.encoding.set_needed(bool(cohort.table["features"].isna().any()))
         self._arrange()
 
     def _on_encoded(self, summary: EncodeSummary) -> None:

@@ -21,7 +21,7 @@ from napari_caltomorph.errors import OutputRefused, counted
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.evaluation.confusion import Confusion
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
-from napari_caltomorph.plugin.widgets.parts import column_of, narrow_combo, plain, scroll_area
+from napari_caltomorph.plugin.widgets.parts import column_of, narrow_combo, scroll_area, tip
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.report.drawing import PAPER, short
 from napari_caltomorph.report.evaluation_figures import FIGURES, EvaluationFigure, figures_of
@@ -191,7 +191,7 @@ class FigureTab(QWidget):
         self._hint.setText(self.page.hint)
         self._hint.setVisible(bool(self.page.hint))
         self.canvas.setMinimumHeight(round(self.page.least_height * self.page.size(evaluation)[1]))
-        self.canvas.setToolTip(f"<p>{plain(self.page.caption(evaluation))}</p>")
+        self.canvas.setToolTip(tip(self.page.caption(evaluation)))
 
         def draw(axes: Axes) -> None:
             self.page.draw(axes, evaluation, style, threshold)

@@ -58,6 +58,7 @@ class EvaluatePanel(DockPanel):
         self.section.toggled.connect(self._arrange)
         self.run.requested.connect(self.evaluate)
         self.run.ended.connect(self._on_ended)
+        self.run.forget_on(self.setup.changed)
         self.offer.linkActivated.connect(lambda _: self.evaluate_out_of_fold())
         self.result.opened.connect(self.open_patient)
         self.copy.linkActivated.connect(lambda _: self.copy_command())

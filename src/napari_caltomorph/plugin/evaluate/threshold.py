@@ -10,7 +10,7 @@ from qtpy.QtCore import QModelIndex, Qt, Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QHeaderView, QLabel, QPushButton, QSlider, QWidget
 
 from napari_caltomorph.evaluation import Evaluation, OperatingPoint
-from napari_caltomorph.plugin.widgets.parts import column_of, line, plain, row_of
+from napari_caltomorph.plugin.widgets.parts import column_of, line, plain, row_of, tip
 from napari_caltomorph.plugin.widgets.patient_cells import Images, PatientCells
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.statistics import Metric
@@ -59,7 +59,7 @@ class ThresholdRow(QWidget):
     def begin(self, value: float, rule: str) -> None:
         """Start from a threshold; `rule` is how it was chosen."""
         self._start = value
-        self.reset.setToolTip(f"Back to {value:.4g}: {rule}")
+        self.reset.setToolTip(tip(f"Back to {value:.4g}: {rule}"))
         self._put(value)
 
     def show_rates(self, point: OperatingPoint) -> None:

@@ -13,6 +13,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_caltomorph.fields import FieldImage, FoundCell, FoundCells
 from napari_caltomorph.plugin.gallery.layers import FIELD_KEY, hide_all_but
+from napari_caltomorph.plugin.napari_versions import camera_of, canvas_size, scale_bar_of
 from napari_caltomorph.progress import OnProgress, Progress
 
 _EAGER_PX = 16_000_000  # Larger fields are read where the viewer looks
@@ -135,7 +136,7 @@ class FieldView(QObject):
         points.selected_data.events.items_changed.connect(self._on_selected)
         hide_all_but(self._viewer, image, points)
         self._viewer.layers.selection.active = points
-        self._viewer.canvas.overlays.scale_bar.visible = True
+        scale_bar_of(self._viewer).visible = True
         self._look_at(found.height_px / 2, found.width_px / 2, found.height_px * pixel, found.width_px * pixel)
 
     def add_with_clicks(self, on: bool) -> None:
@@ -155,7 +156,7 @@ class FieldView(QObject):
     def _look_at(self, y_px: float, x_px: float, height_um: float, width_um: float) -> None:
         """Bring a place into the middle, with so much around it; napari's own fit wants a layer of all dimensions."""
         assert self._image is not None
-        camera, (rows, columns) = self._viewer.scene.camera, self._viewer.canvas.size
+        camera, (rows, columns) = camera_of(self._viewer), canvas_size(self._viewer)
         camera.center = (0.0, *self._image.data_to_world((y_px, x_px))[-2:])
         camera.zoom = 0.95 * min(rows / height_um, columns / width_um)
 

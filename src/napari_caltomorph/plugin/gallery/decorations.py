@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_caltomorph.plugin.gallery.over_picture import PictureText
 from napari_caltomorph.plugin.gallery.pictures import Grid
+from napari_caltomorph.plugin.napari_versions import camera_of
 from napari_caltomorph.plugin.plot_style import plot_style_of
 from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE
 from napari_caltomorph.plugin.session.inspection import Inspection, Overlay
@@ -127,7 +128,7 @@ class RankTexts:
             return
         order = self._inspection.cells.order
         places = points.data[self._inspection.bag.ranks[order] - 1]
-        pixel = float(points.scale[-1]) * self._viewer.scene.camera.zoom
+        pixel = float(points.scale[-1]) * camera_of(self._viewer).zoom
         positions = _readable_positions(points, grid, places, pixel)
         if (positions, pixel) == self._written:
             return

@@ -27,6 +27,7 @@ from napari_caltomorph.plugin.gallery.layers import (
 from napari_caltomorph.plugin.gallery.mouse import press
 from napari_caltomorph.plugin.gallery.over_picture import Outlines
 from napari_caltomorph.plugin.gallery.pictures import CellPictures, CellStack, Grid
+from napari_caltomorph.plugin.napari_versions import camera_of, canvas_size
 from napari_caltomorph.plugin.plot_style import plot_style_of
 from napari_caltomorph.plugin.session.inspection import Inspection, Overlay
 from napari_caltomorph.smear import Smear
@@ -173,9 +174,9 @@ class Gallery(QObject):
             (self.points.events.data, self._on_data),
             (self.image.events.visible, self._on_sight),
             (self.points.events.visible, self._on_sight),
-            (viewer.scene.camera.events.zoom, self._outlines.update),
-            (viewer.scene.camera.events.zoom, self._ranks_below.on_camera),
-            (viewer.scene.camera.events.center, self._ranks_below.on_camera),
+            (camera_of(viewer).events.zoom, self._outlines.update),
+            (camera_of(viewer).events.zoom, self._ranks_below.on_camera),
+            (camera_of(viewer).events.center, self._ranks_below.on_camera),
             (viewer.layers.events.removed, self._on_layer_removed),
             (viewer.events.theme, self._on_marks),
             (viewer.dims.events.current_step, self._on_scroll),
@@ -203,7 +204,7 @@ class Gallery(QObject):
         across = None
         if self._state.cell_width:
             pitch = self.grid.pitch[1] / self.grid.cell[1] * self._state.cell_width
-            across = max(1, int(self.viewer.canvas.size[1] / pitch))
+            across = max(1, int(canvas_size(self.viewer)[1] / pitch))
         self.grid = Grid(len(order), self._smear.canvas, across)
         ranks = self._ranks(order)
         self._state.columns = self.grid.columns
@@ -230,11 +231,11 @@ class Gallery(QObject):
         if not self._state.cell_width:
             self._fit()
             return
-        camera, pixel = self.viewer.scene.camera, float(self.points.scale[-1])
+        camera, pixel = camera_of(self.viewer), float(self.points.scale[-1])
         camera.zoom = self._state.cell_width / (self.grid.cell[1] * pixel)
         current = self.inspection.cells.current
         row = 0 if current is None else self.points.data[int(self._ranks([current])[0]), 0]
-        half = self.viewer.canvas.size[0] / camera.zoom / pixel / 2
+        half = canvas_size(self.viewer)[0] / camera.zoom / pixel / 2
         above = self._texts.legend.height / camera.zoom / pixel
         row = np.clip(row, min(half - above, self.grid.shape[0] / 2), max(self.grid.shape[0] - half, half - above))
         camera.center = (0.0, *self.points.data_to_world((row, self.grid.shape[1] / 2))[-2:])
@@ -254,7 +255,7 @@ class Gallery(QObject):
         if self.has_stack:
             self.viewer.dims.set_point(0, cells.position(cells.current))
         elif not self._is_in_view(place):
-            self.viewer.scene.camera.center = (0.0, *self.points.data_to_world(place)[-2:])
+            camera_of(self.viewer).center = (0.0, *self.points.data_to_world(place)[-2:])
 
     def _outline(self) -> None:
         cells = self.inspection.cells
@@ -304,7 +305,7 @@ class Gallery(QObject):
 
     def _fit(self) -> None:
         """Bring what is shown into view, between legend and caption."""
-        camera, (height, width) = self.viewer.scene.camera, self.viewer.canvas.size
+        camera, (height, width) = camera_of(self.viewer), canvas_size(self.viewer)
         above = max(self._texts.legend.height, _ROUND)
         top_left, bottom_right = (self.image if self.stack is None else self.stack).extent.world[:, -2:]
         free = np.array([max(height - above - _BELOW, height / 4), width - 2 * _ROUND])
@@ -352,4 +353,4 @@ class Gallery(QObject):
         return bool(np.all((place >= top_left - 1) & (place <= bottom_right + 1)))
 
     def _on_press(self, viewer: object, event: Any) -> Iterator[None]:
-        return press(event, self.viewer.scene.camera, self.inspection.cells, self.cell_at, self.cells_between)
+        return press(event, camera_of(self.viewer), self.inspection.cells, self.cell_at, self.cells_between)

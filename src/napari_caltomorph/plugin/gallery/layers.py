@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.plugin.gallery.over_picture import hide_idle_sliders
 from napari_caltomorph.plugin.gallery.pictures import CellPictures, CellStack, Grid, read_pictures
+from napari_caltomorph.plugin.napari_versions import fit_to
 from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, AnyCells, cell_columns, colors_by
 from napari_caltomorph.smear import Smear
 
@@ -109,7 +110,7 @@ def show_smear(viewer: napari.viewer.Viewer, smear: Smear) -> Layer:
     layer = next(layer for layer in viewer.layers if _is_of(layer, smear))
     layer.visible = True
     if is_new:
-        viewer.reset_view(layers=[layer])
+        fit_to(viewer, [layer])
     hide_all_but(viewer, layer)
     viewer.dims.set_point(0, 0)
     return layer

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QApplication
 from vispy import scene
 from vispy.visuals.transforms import STTransform
 
+from napari_caltomorph.plugin.napari_versions import camera_of
 from napari_caltomorph.report import PlotStyle
 
 # Of the selected cells: no class, no type and no stain has this colour.
@@ -74,7 +75,7 @@ class Outlines:
         self._node.visible = len(self._places) > 0
         if not len(self._places):
             return
-        side = self._side * float(self._points.scale[-1]) * self._viewer.scene.camera.zoom
+        side = self._side * float(self._points.scale[-1]) * camera_of(self._viewer).zoom
         line = np.where(self._is_current, _CURRENT_LINE, _LINE)
         size = np.where(self._is_current, max(side, _SMALLEST), side)
         count = len(line)

@@ -30,7 +30,7 @@ from napari_caltomorph.plugin.session.session import Session, session_of
 from napari_caltomorph.plugin.widgets.cell_card import CellCard
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, line, plain
+from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, colored, column_of, line, link, plain
 from napari_caltomorph.plugin.widgets.task_row import LatestJob
 from napari_caltomorph.report import PlotStyle
 
@@ -102,6 +102,11 @@ class InspectPanel(DockPanel):
             self._show_message(str(error), True)
 
     @property
+    def title(self) -> str:
+        """Who is inspected, and whether the picture shows other cells."""
+        return str(self._title.text())
+
+    @property
     def text(self) -> str:
         """The message that is shown."""
         return self._message
@@ -132,6 +137,7 @@ class InspectPanel(DockPanel):
 
     def _build(self) -> None:
         self._title, self._state = line(), line()
+        self._title.linkActivated.connect(self._show_cells)
         opener = QPushButton("Open Predict patient", clicked=lambda: open_panel(self._viewer, "Predict patient"))
         self._empty = QWidget()
         tip = "Show the smear that is open in Predict patient without a diagnosis, and count its cells by type"
@@ -156,7 +162,7 @@ class InspectPanel(DockPanel):
     def _on_session_changed(self) -> None:
         self._release()
         inspection = self.inspection = self._session.inspection
-        self._title.setText("" if inspection is None else f"<b>{plain(inspection.bag.patient_id)}</b>")
+        self._show_title()
         self._empty.setVisible(inspection is None)
         self._top.setVisible(inspection is not None)
         self.tabs.setVisible(inspection is not None)
@@ -174,10 +180,24 @@ class InspectPanel(DockPanel):
             return
         inspection.cells.selection_changed.connect(self._show_card)
         inspection.cells.edited.connect(self._show_card)
+        inspection.gallery.sight_changed.connect(self._show_title)
         for action in ACTIONS:
             inspection.gallery.bind_key(action.napari_key, partial(self.do, action))
         self._show_card()
         self._tab_at(self.tabs.currentIndex())
+
+    def _show_title(self) -> None:
+        """Name the patient, and say where the picture shows other cells than those of this panel."""
+        text = ""
+        if (inspection := self.inspection) is not None:
+            text = f"<b>{plain(inspection.bag.patient_id)}</b>"
+            if inspection.gallery.is_available and not inspection.gallery.is_in_sight:
+                text += f" {colored('is not in the picture.', WARNING)} {link('Show these cells')}"
+        self._title.setText(text)
+
+    def _show_cells(self, target: str) -> None:
+        if self.inspection is not None:
+            self.inspection.gallery.show()
 
     def _release(self) -> None:
         self.what_if.follow(None)
@@ -186,6 +206,7 @@ class InspectPanel(DockPanel):
             return
         self.inspection.cells.selection_changed.disconnect(self._show_card)
         self.inspection.cells.edited.disconnect(self._show_card)
+        self.inspection.gallery.sight_changed.disconnect(self._show_title)
         for action in ACTIONS:
             self.inspection.gallery.bind_key(action.napari_key, None)
         self.inspection = None

@@ -61,6 +61,7 @@ class PatientsPanel(DockPanel):
         self.results = QLineEdit(placeholderText="folder for the predictions")
         self.run = TaskRow("Predict patients", kept=_KEPT)
         self.run.requested.connect(self.predict)
+        self.run.forget_on(self.models.changed, self.results.textChanged)
         self.run.progressed.connect(self._on_progress)
         self.run.failed.connect(self._forget_predictor)
         self.run.ended.connect(self._on_ended)

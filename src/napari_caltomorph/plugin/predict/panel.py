@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari
-from napari.layers import Image
+from napari.layers import Image, Layer
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QCheckBox, QPushButton, QWidget
 
@@ -44,6 +44,7 @@ _EMPTY = (
     "<i>File &#8594; Open Sample &#8594; cAItomorph</i>, then click <b>Predict patient</b>. "
     "<b>Count cell types</b> needs no diagnosis."
 )
+_READY = "Click <b>Predict patient</b>, or <b>Count cell types</b>, which needs no diagnosis."
 _UNDIAGNOSED = "This smear is not diagnosed: its cells are shown, and counted in <i>Inspect cells</i>."
 
 
@@ -75,8 +76,9 @@ class PredictPanel(DockPanel):
         self.smears.prediction_chosen.connect(self.open_prediction)
         self.smears.bag_chosen.connect(self.predict_bag)
         self.models = ModelChooser()
-        self.smears.changed.connect(self._show_mismatch)
-        self.models.changed.connect(self._show_mismatch)
+        for changed in (self.smears.changed, self.models.changed):
+            changed.connect(self._on_choice)
+        self.run.forget_on(self.smears.changed, self.models.changed)
         self.results = ResultView()
         # The card takes its new height only when the layout has run.
         self._reveal = QTimer(self, singleShot=True, interval=0, timeout=self._scroll_to_card)
@@ -104,6 +106,13 @@ class PredictPanel(DockPanel):
             return _Predicted(prediction, graded, pictures, predictor, problem)
 
         self.run.start(work, partial(self._show_result, layer))
+
+    @shows_errors
+    def predict_layer(self, layer: Layer | None) -> None:
+        """Predict the smear of a layer of the viewer."""
+        self.bind()
+        self.smears.choose(layer)
+        self.predict()
 
     @shows_errors
     def predict_bag(self, path: StrPath) -> None:
@@ -267,6 +276,11 @@ class PredictPanel(DockPanel):
         self.saving.setEnabled(inspection.is_diagnosed)
         self._follow()
         self._scroll.verticalScrollBar().setValue(0)
+        self._show_mismatch()
+
+    def _on_choice(self) -> None:
+        if self.inspection is None:
+            self._empty.setText(_EMPTY if self.smears.smear() is None else _READY)
         self._show_mismatch()
 
     def _show_mismatch(self) -> None:

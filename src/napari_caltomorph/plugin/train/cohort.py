@@ -41,6 +41,7 @@ class TrainCohort(QWidget):
         self.run = TaskRow("Read cohort", is_main=False)
         self.run.button.setMinimumHeight(26)
         self.run.requested.connect(self.start_reading)
+        self.run.forget_on(self.chooser.changed)
         self._about = line(_EMPTY)
         self._about.linkActivated.connect(lambda _: self.show_left_out())
         self.classes = FigureCanvas()

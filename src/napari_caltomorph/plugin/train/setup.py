@@ -29,6 +29,7 @@ from napari_caltomorph.plugin.widgets.parts import (
     plain,
     row_of,
     show_open_section,
+    tip,
 )
 from napari_caltomorph.plugin.widgets.settings import choose_folder, last_training, preferences
 from napari_caltomorph.plugin.widgets.task_row import LatestJob
@@ -118,6 +119,7 @@ class TrainSetup(QWidget):
     def _on_counted(self, counts: tuple[int, int]) -> None:
         ready, patients = counts
         self._is_ready = ready == patients
+        self.encoding.set_needed(not self._is_ready)
         missing = "; none is encoded" if self._is_ready else "; the others are encoded first, or skipped if chosen so"
         self._ready.setText(f"{ready} of {counted(patients, 'patient')} ready{missing}.")
         self._arrange()
@@ -195,7 +197,7 @@ class ModelPlace(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.edit = QLineEdit(str(last_training().value("model", "")), placeholderText="name, or a new folder")
-        self.edit.setToolTip(f"With a name, the model is in {home('models')}, and found by that name")
+        self.edit.setToolTip(tip(f"With a name, the model is in {home('models')}, and found by that name"))
         self.edit.textChanged.connect(self.refresh)
         browse = QPushButton("Browse", toolTip="Choose the folder in which the model's own folder is made")
         browse.clicked.connect(self._browse)
@@ -252,7 +254,7 @@ class ModelPlace(QWidget):
 
     def _ask_to_discard(self) -> None:
         answer = QMessageBox.question(
-            self, "Discard the training", f"Remove the checkpoints of this training? They are in\n{self._begun}"
+            self, "Discard the training", tip(f"Remove the checkpoints of this training? They are in\n{self._begun}")
         )
         if answer == QMessageBox.StandardButton.Yes:
             self.discard()

@@ -33,6 +33,7 @@ from napari_caltomorph.plugin.widgets.parts import (
     narrow_combo,
     plain,
     row_of,
+    tip,
 )
 from napari_caltomorph.plugin.widgets.settings import choose_file, choose_folder, preferences
 from napari_caltomorph.plugin.widgets.task_row import LatestJob
@@ -66,7 +67,7 @@ class WeightsLine(QLabel):
             find_weights(find_encoder(name), file)
         except WeightsMissing as error:
             self._show(name, link(f"{_GET} ..."))
-            self.setToolTip(in_window_words(str(error)))
+            self.setToolTip(tip(in_window_words(str(error))))
         else:
             self._show("", self._found)
 
@@ -251,7 +252,7 @@ class ModelChooser(QWidget):
         else:
             synthetic = " &#183; <b>synthetic</b>" if model.synthetic else ""
             self._about.setText(
-                f"{len(model.taxonomy.names)} classes, {model.members_in_words}, {encoder.name}{synthetic}"
+                f"{len(model.taxonomy.names)} classes, {model.members_in_words}, {plain(encoder.name)}{synthetic}"
             )
             self._weights.show_encoder(encoder.name, self.chosen().weights)
             self._show_prevalence(model)
@@ -261,8 +262,8 @@ class ModelChooser(QWidget):
         known = model.prevalence
         self.percent.setEnabled(known is not None)
         self.percent.setSpecialValueText("not known" if known is None else f"as in {known.trained_in_words}")
-        tip = f"{UNKNOWN}." if known is None else f"{PREVALENCE} {known.in_words}; {ASSUMPTION}."
-        self.percent.setToolTip(f"<span>{plain(tip)}</span>")
+        words = f"{UNKNOWN}." if known is None else f"{PREVALENCE} {known.in_words}; {ASSUMPTION}."
+        self.percent.setToolTip(tip(words))
 
     def _on_percent(self) -> None:
         preferences().prevalence = self._stated

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from napari.settings import get_plugin_settings
 from qtpy.QtCore import QSettings
 from qtpy.QtWidgets import QFileDialog, QLineEdit, QWidget
 
+from napari_caltomorph.plugin.napari_versions import plugin_preferences
 from napari_caltomorph.storage import home
 
 COHORT_FILES = "Cohorts (*.zip *.csv *.tsv *.xlsx *.parquet *.json)"
@@ -21,7 +21,7 @@ COHORT_FILES = "Cohorts (*.zip *.csv *.tsv *.xlsx *.parquet *.json)"
 
 def preferences() -> Any:
     """Return the settings of *Predict patient*; assigning to a field saves it."""
-    return get_plugin_settings("napari-caltomorph").predict
+    return plugin_preferences()
 
 
 def last_cohort() -> QSettings:

@@ -13,8 +13,16 @@ from qtpy.QtCore import QModelIndex, QSize, Qt, Signal
 from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QHeaderView, QLabel, QTableView, QVBoxLayout, QWidget
 
-from napari_caltomorph.errors import CaltomorphError, CellUnreadable, counted, printable
-from napari_caltomorph.plugin.gallery.layers import PREDICTION_KEY, SMEAR_KEY, hide_all_but, show_smear, smear_layer
+from napari_caltomorph.errors import CaltomorphError, CellUnreadable, SmearUnreadable, counted, printable
+from napari_caltomorph.plugin.gallery.layers import (
+    FIELD_KEY,
+    PREDICTION_KEY,
+    SMEAR_KEY,
+    hide_all_but,
+    show_smear,
+    smear_layer,
+)
+from napari_caltomorph.plugin.napari_versions import fit_to, scale_bar_of
 from napari_caltomorph.plugin.widgets.parts import (
     add_items,
     chooser_grid,
@@ -101,7 +109,7 @@ class _LeftOutModel(RowsModel):
             case 3, Qt.ItemDataRole.DisplayRole:
                 return cell
             case ((2 | 3), Qt.ItemDataRole.ToolTipRole):
-                return f"<p>{plain(cell)}<br>{plain(f'{grade.reason} {grade.note}')}</p>"
+                return f"{cell}\n{grade.reason} {grade.note}"
         return None
 
     def flags(self, index: QModelIndex) -> Qt.ItemFlag:
@@ -199,6 +207,20 @@ class SmearChooser(QWidget):
         layer = show_smear(self._viewer, smear)
         self._choice.setCurrentIndex(self._choice.findData(layer))
 
+    def choose(self, layer: Layer | None) -> None:
+        """Choose a layer of the viewer, or the smear that a result in it is of; `SmearUnreadable` for any other."""
+        if layer is None:
+            raise SmearUnreadable("Select the layer of a smear in the layer list first.")
+        if PREDICTION_KEY in layer.metadata:
+            self.show_smear(layer.metadata[SMEAR_KEY])
+            return
+        places = [index for index in range(self._choice.count()) if self._choice.itemData(index) == layer]
+        if not places:
+            needed = "select a layer of 8-bit RGB images of single cells, of shape (cells, height, width, 3)"
+            instead = ", or cut its cells with *Cut cells*" if FIELD_KEY in layer.metadata else ""
+            raise SmearUnreadable(f"The layer {layer.name!r} is no smear: {needed}{instead}.")
+        self._choice.setCurrentIndex(places[0])
+
     def keep(self, layer: Image, graded: Smear) -> None:
         """Keep the graded smear of a layer."""
         if layer in self._viewer.layers:
@@ -231,7 +253,7 @@ class SmearChooser(QWidget):
         if SMEAR_KEY in event.value.metadata:
             hide_all_but(self._viewer, event.value)
             self._viewer.dims.set_point(0, 0)
-            self._viewer.reset_view(layers=[event.value])
+            fit_to(self._viewer, [event.value])
 
     def _refresh(self, event: object = None) -> None:
         chosen = self.layer
@@ -250,7 +272,7 @@ class SmearChooser(QWidget):
         self.stop_checking()
         smear, layer = self.smear(), self.layer
         if smear is not None and smear.pixel_size_um is not None:
-            self._viewer.canvas.overlays.scale_bar.visible = True
+            scale_bar_of(self._viewer).visible = True
         if layer is not None and smear is not None and smear.grades is None:
             self._check.start(
                 lambda progress: check_smear(smear, progress=progress),

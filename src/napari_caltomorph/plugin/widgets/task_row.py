@@ -242,6 +242,15 @@ class TaskRow(QWidget):
         text = in_window_words(text)
         self._show(text, colored(plain(text), ERROR))
 
+    def forget_on(self, *signals: Any) -> None:
+        """Take the message away when a choice changes: it is about an earlier one."""
+        for signal in signals:
+            signal.connect(self._forget)
+
+    def _forget(self, *_: object) -> None:
+        if self._job is None:
+            self.show_message("")
+
     def _show(self, text: str, shown: str) -> None:
         self._message = text
         self._state.setText(shown)
