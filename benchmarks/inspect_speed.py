@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,6 +21,9 @@ from pathlib import Path
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_caltomorph.encoding.torch_loading import load_torch
 
@@ -42,6 +46,7 @@ from napari_caltomorph.smear import Grade, Smear, smear_from_array  # noqa: E402
 from napari_caltomorph.synthetic import synthesize_patient, write_smear  # noqa: E402
 
 TYPES = ("", "blast", "lymphocyte", "smudge cell")
+FRAMES = 200  # Of a lasso.
 
 
 class Repeated:
@@ -98,6 +103,18 @@ def written(times: Took) -> str:
     return f"{times[0] * 1e3:,.0f} ms ({times[1] * 1e3:,.0f})"
 
 
+def draw_lasso(view: QWidget) -> None:
+    """Draw a growing spiral around the middle of a plot with the left button held; each movement is drawn."""
+    turns = np.linspace(0, 8 * np.pi, FRAMES)
+    reach = np.linspace(0.1, 0.4, FRAMES)
+    x, y = view.width() * (0.5 + reach * np.cos(turns)), view.height() * (0.45 + reach * np.sin(turns))
+    corners = [QPoint(round(a), round(b)) for a, b in zip(x, y, strict=True)]
+    QTest.mousePress(view, Qt.MouseButton.LeftButton, pos=corners[0])
+    for corner in corners:
+        QTest.mouseMove(view, corner)
+        QApplication.processEvents()
+
+
 def inspect_many(folder: Path, count: int) -> dict[str, Took]:
     """Do in a window what a user does."""
     smear, prediction, features = many_cells(folder, count)
@@ -124,6 +141,12 @@ def inspect_many(folder: Path, count: int) -> dict[str, Took]:
     process_events(1)
     do("next cell", lambda: cells.step(1))
     do("select 500 cells", lambda: cells.select(cells.order[:500]))
+    dots = inspect.tab("Plot").dots
+    view = getattr(dots, "viewport", lambda: dots)()
+    took = timed(lambda: draw_lasso(view))
+    times["one frame while a lasso is drawn"] = took[0] / FRAMES, took[1] / FRAMES
+    do("select with this lasso", lambda: QTest.mouseRelease(view, Qt.MouseButton.LeftButton))
+    print(f"{count:,} cells: {FRAMES / took[0]:.0f} frames a second, {len(cells.selected):,} selected", file=sys.stderr)
     do("sort by a class", lambda: cells.sort_by("alone_p_mds", descending=True))
     do("filter by a class", lambda: cells.set_filter(CellFilter(alone_class="MDS")))
     do("show all again", lambda: cells.set_filter(CellFilter()))

@@ -143,7 +143,7 @@ def save_inspection(out: Path) -> None:
     cells = inspect.inspection.cells
     plot = inspect.tab("Plot")
     plot.view.setCurrentText("Features, PCA")
-    process_events(until=lambda: plot.dots.isVisible() and len(plot.dots.figure.axes[0].get_xlabel()) > 0)
+    process_events(until=lambda: plot.dots.isVisible() and len(plot.dots.places) > 0)
     cells.select(cells.order[:6])
     save(viewer, out / "inspect_plot.png")
     inspect.tab("Table")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from napari.viewer import Viewer
@@ -26,6 +27,15 @@ from napari_caltomorph.plugin.widgets.task_row import TaskRow
 def click(qtbot: QtBot, widget: QWidget, place: QPoint | None = None) -> None:
     """Click a widget, in its middle or at a place in it."""
     qtbot.mouseClick(widget, Qt.MouseButton.LeftButton, pos=place or QPoint())
+
+
+def drag(qtbot: QtBot, widget: QWidget, corners: Sequence[QPoint]) -> None:
+    """Move the mouse from corner to corner with the left button held."""
+    qtbot.mousePress(widget, Qt.MouseButton.LeftButton, pos=corners[0])
+    for corner in corners[1:]:
+        qtbot.mouseMove(widget, corner)
+        qtbot.wait(5)
+    qtbot.mouseRelease(widget, Qt.MouseButton.LeftButton, pos=corners[-1])
 
 
 def click_tab(qtbot: QtBot, tabs: QTabWidget, number: int) -> None:

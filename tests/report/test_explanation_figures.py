@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_hex, to_rgba
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from tests.report.factories import DARK, texts
 
@@ -20,13 +20,14 @@ from napari_caltomorph.report.evaluation_tables import faithfulness_table
 from napari_caltomorph.report.explanation_figures import (
     INSIDE,
     OUTSIDE,
+    contribution_plot,
     draw_certainty,
-    draw_contributions,
     draw_curves,
     draw_domain,
     draw_members,
     faithfulness_figure,
 )
+from napari_caltomorph.report.plot import draw_plot
 
 SLUG = "mds"
 
@@ -56,24 +57,25 @@ def result(ensemble, features):
 
 def test_dots_are_placed_at_attention_and_contribution(axes, ensemble, features, result):
     prediction = ensemble.predict(features)
-    dots = draw_contributions(axes, prediction, result, DARK)
-    places = np.asarray(dots.get_offsets())
-    assert 10 ** places[:, 0] == pytest.approx(np.maximum(prediction.attention, 1e-3))
-    assert places[:, 1] == pytest.approx(result.values)
-    colors = [to_rgba(prediction.taxonomy.colors[i]) for i in prediction.alone_class]
-    assert dots.get_facecolors() == pytest.approx(np.array(colors))
-    low, high = axes.get_ylim()
-    assert low < result.values.min() < result.values.max() < high
-    assert low == -high
+    plot = contribution_plot(prediction, result, DARK)
+    (dots,) = plot.dots
+    assert 10 ** dots.places[:, 0] == pytest.approx(np.maximum(prediction.attention, 1e-3))
+    assert dots.places[:, 1] == pytest.approx(result.values)
+    assert list(dots.faces) == [prediction.taxonomy.colors[i] for i in prediction.alone_class]
+    assert plot.y.low < result.values.min() < result.values.max() < plot.y.high
+    assert plot.y.low == -plot.y.high
+    draw_plot(axes, plot, DARK)
+    assert np.allclose(axes.collections[0].get_offsets(), dots.places)
+    assert "1x" in [label.get_text() for label in axes.get_xticklabels()]
 
 
 def test_without_attention_the_response_alone_takes_its_place(axes, make_ensemble, features):
     ensemble = make_ensemble(aggregator=MeanOptions())
     prediction = ensemble.predict(features)
-    dots = draw_contributions(axes, prediction, contributions(ensemble, features, SLUG))
+    plot = contribution_plot(prediction, contributions(ensemble, features, SLUG))
     index = prediction.taxonomy.slugs.index(SLUG)
-    assert np.asarray(dots.get_offsets())[:, 0] == pytest.approx(prediction.alone[:, index])
-    assert "no attention" in axes.get_xlabel()
+    assert plot.dots[0].places[:, 0] == pytest.approx(prediction.alone[:, index])
+    assert "no attention" in plot.x.name
 
 
 def test_curves_are_the_results_with_the_random_band(axes, ensemble, features):

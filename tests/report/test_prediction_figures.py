@@ -175,13 +175,15 @@ def test_names_of_classes_are_no_formulas():
 
 def test_swarm_dots_are_in_the_order_of_cells_at_their_attention():
     prediction = make_prediction(200)
-    _, dots = drawn(draw_attention_swarm, prediction)
+    axes, _ = drawn(draw_attention_swarm, prediction)
+    (dots,) = axes.collections
     assert np.asarray(dots.get_offsets())[:, 0] == pytest.approx(np.log10(prediction.attention))
 
 
 def test_swarm_dots_have_the_colour_of_the_class_that_the_model_answers_with():
     prediction = make_prediction(200)
-    _, dots = drawn(draw_attention_swarm, prediction)
+    axes, _ = drawn(draw_attention_swarm, prediction)
+    (dots,) = axes.collections
     expected = [COLORS[answers.tolist().index(max(answers))] for answers in prediction.alone]
     assert [to_hex(color) for color in dots.get_facecolors()] == expected
     assert len(set(expected)) > 4
@@ -202,7 +204,8 @@ def test_swarm_dots_have_the_colour_of_the_class_that_the_model_answers_with():
 )
 def test_extreme_attention_is_drawn_within_the_axes(attention):
     count = len(attention)
-    axes, dots = drawn(draw_attention_swarm, make_prediction(count, attention=attention))
+    axes, _ = drawn(draw_attention_swarm, make_prediction(count, attention=attention))
+    (dots,) = axes.collections
     offsets = dots.get_offsets()
     assert offsets.shape == (count, 2)
     assert np.isfinite(offsets).all()
@@ -217,7 +220,7 @@ def test_extreme_attention_is_drawn_within_the_axes(attention):
 @pytest.mark.parametrize("spread", [0.0, 1e-12, 1e-3])
 def test_equally_attended_cells_do_not_hide_each_other(spread):
     attention = 1 + spread * np.linspace(-1, 1, 40)
-    _, dots = drawn(draw_attention_swarm, make_prediction(40, attention=attention))
+    (dots,) = drawn(draw_attention_swarm, make_prediction(40, attention=attention))[0].collections
     assert len({round(y, 6) for y in dots.get_offsets()[:, 1]}) == 40
 
 

@@ -7,20 +7,20 @@ No torch is imported here: the results come from the caller.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
 
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.diagnosis.domain import Aspect, DomainResult
 from napari_caltomorph.report.drawing import PAPER, PlotStyle, new_figure, prepare_plot, short, title
-from napari_caltomorph.report.prediction_figures import attention_ticks
+from napari_caltomorph.report.plot import Axis, Dots, Line, Plot
+from napari_caltomorph.report.prediction_figures import alone_colors, attention_ticks
 
 if TYPE_CHECKING:
     from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness
@@ -47,34 +47,28 @@ _FARTHEST = 1.6
 _CERTAINTY_BINS = 12
 
 
-def draw_contributions(
-    axes: Axes, prediction: Prediction, contributions: Contributions, style: PlotStyle = PAPER
-) -> PathCollection:
-    """Draw every cell at its attention and its signed contribution, coloured by the class of the cell alone.
+def contribution_plot(prediction: Prediction, contributions: Contributions, style: PlotStyle = PAPER) -> Plot:
+    """Return every cell as a dot at its attention and its signed contribution, coloured by the class of the cell alone.
 
-    Where the model has no attention, its response to the cell alone is drawn instead. The offsets of the returned
-    collection are in the order of `prediction.cells`.
+    Where the model has no attention, its response to the cell alone takes its place. The dots are in the order of
+    `prediction.cells`.
     """
-    prepare_plot(axes, style)
-    colors = np.array(prediction.taxonomy.colors)[prediction.alone_class]
     if prediction.has_attention:
         places = np.log10(np.maximum(prediction.attention, 1e-3))
-        axes.set_xlabel("attention (1x: an average cell)")
+        x = Axis.around(places, "attention (1x: an average cell)")
+        x = replace(x, ticks=attention_ticks(x.low, x.high))
     else:
         places = prediction.alone[:, prediction.taxonomy.slugs.index(contributions.slug)]
-        axes.set_xlabel("response to the cell alone (no attention)")
-    axes.axhline(0, color=style.text, linewidth=0.8)
-    dots = axes.scatter(
-        places, contributions.values, s=16, c=colors, edgecolor=style.background, linewidth=0.3, zorder=3
-    )
-    if prediction.has_attention:
-        ticks, labels = attention_ticks(*axes.get_xlim())
-        axes.xaxis.set_major_locator(FixedLocator(ticks.tolist()))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FixedFormatter(labels))
+        x = Axis.around(places, "response to the cell alone (no attention)").numbered()
     reach = 1.15 * max(float(np.abs(contributions.values).max()), 1e-6)
-    axes.set(ylim=(-reach, reach), ylabel="contribution (log-odds)")
-    return dots
+    both = np.stack([places, contributions.values], axis=1)
+    return Plot(
+        x,
+        Axis(-reach, reach, "contribution (log-odds)").numbered(),
+        dots=(Dots(both, alone_colors(prediction), style.background),),
+        lines=(Line((x.low, x.high), (0, 0), style.text, width=0.8),),
+        grid="xy",
+    )
 
 
 def draw_curves(axes: Axes, faithfulness: Faithfulness, kind: CurveKind, style: PlotStyle = PAPER) -> None:

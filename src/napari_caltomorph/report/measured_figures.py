@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.evaluation.covariates import covariate_association, covariate_values
@@ -18,44 +21,45 @@ from napari_caltomorph.report.drawing import (
     short,
     title,
 )
+from napari_caltomorph.report.plot import Axis, Dots, Entry, Line, Plot, draw_plot
 
 
-def draw_hemoglobin_scatter(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPER) -> None:
-    """Draw one dot a patient in the colour of the true class, with correlation and error."""
+def hemoglobin_plot(evaluation: Evaluation, style: PlotStyle = PAPER) -> Plot:
+    """Return one dot a patient in the colour of the true class, with correlation and error."""
     groups = {group.name: group.numbers for group in evaluation.hemoglobin}
     overall = groups["all"]
     if overall["mae"].value is None:
-        draw_sentence(axes, f"No hemoglobin: {overall['mae'].remark}.", style)
-        return
-    prepare_plot(axes, style)
-    measured = evaluation.patients["measured_hemoglobin_g_dl"].to_numpy(dtype=float, na_value=np.nan)
-    predicted = evaluation.patients["hemoglobin_g_dl"].to_numpy(dtype=float, na_value=np.nan)
-    known = np.isfinite(measured) & np.isfinite(predicted)
-    both = np.concatenate([measured[known], predicted[known]])
-    margin = 0.04 * (both.max() - both.min()) or 1.0
-    limits = both.min() - margin, both.max() + margin
-    axes.plot(limits, limits, color=style.faint, linewidth=1, linestyle="--")
-    handles = []
+        return Plot(sentence=f"No hemoglobin: {overall['mae'].remark}.")
+    both = measured_and_predicted(evaluation)
+    known = np.isfinite(both).all(axis=1)
+    scale = Axis.around(both[known], margin=0.04).numbered(6)
     kinds = [(one.name, one.color, evaluation.classes == c) for c, one in enumerate(evaluation.taxonomy.classes)]
     kinds.append(("no one class", style.text, evaluation.classes < 0))
-    for name, color, of_kind in kinds:
-        who = known & of_kind
-        if who.any():
-            axes.scatter(
-                measured[who], predicted[who], s=16, color=color, edgecolor=style.background, linewidth=0.4, zorder=3
-            )
-            handles.append(legend_dot(f"{short(name)} ({who.sum()})", color))
-    legend_beside(axes, handles, style)
-    axes.set(xlim=limits, ylim=limits)
-    axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.yaxis.set_major_locator(MaxNLocator(6))
-    axes.set(xlabel="measured hemoglobin, g/dl", ylabel="predicted, g/dl")
-    title(
-        axes,
+    shown = [(name, color, known & of_kind) for name, color, of_kind in kinds if (known & of_kind).any()]
+    title = (
         f"r {overall['pearson_r'].shown(2)}\nwithin classes {groups['within classes']['pearson_r'].shown(2)}\n"
-        f"mean error {overall['mae'].shown(2)}\nbias {overall['bias'].shown(2)}",
-        style,
+        f"mean error {overall['mae'].shown(2)}\nbias {overall['bias'].shown(2)}"
     )
+    return Plot(
+        replace(scale, name="measured hemoglobin, g/dl"),
+        replace(scale, name="predicted, g/dl"),
+        tuple(Dots(both[who], [color] * who.sum(), style.background, width=0.4) for _, color, who in shown),
+        (Line((scale.low, scale.high), (scale.low, scale.high), style.faint, is_dashed=True),),
+        tuple(Entry(f"{short(name)} ({who.sum()})", color) for name, color, who in shown),
+        title=title,
+        grid="xy",
+    )
+
+
+def measured_and_predicted(evaluation: Evaluation) -> NDArray[np.float64]:
+    """(P, 2) hemoglobin of each patient in g/dl, NaN where unknown."""
+    columns = ("measured_hemoglobin_g_dl", "hemoglobin_g_dl")
+    return np.stack([evaluation.patients[c].to_numpy(dtype=float, na_value=np.nan) for c in columns], axis=1)
+
+
+def draw_hemoglobin_scatter(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPER) -> None:
+    """Draw `hemoglobin_plot`."""
+    draw_plot(axes, hemoglobin_plot(evaluation, style), style)
 
 
 def draw_against(axes: Axes, evaluation: Evaluation, column: str, slug: str, style: PlotStyle = PAPER) -> None:

@@ -17,14 +17,14 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from napari_caltomorph.errors import PackageMissing
 from napari_caltomorph.evaluation import Embeddings, Evaluation
 from napari_caltomorph.explanation.cell_map import fit_umap, pca
-from napari_caltomorph.report.drawing import PAPER, PlotStyle, draw_sentence, legend_beside, legend_dot, short, title
+from napari_caltomorph.report.drawing import PAPER, PlotStyle, short
+from napari_caltomorph.report.plot import Axis, Dots, Entry, Plot, draw_plot
 from napari_caltomorph.storage import replacing
 
 FILE_NAME = "map.safetensors"
@@ -114,46 +114,50 @@ def patient_map(evaluation: Evaluation) -> PatientMap:
     return _CACHE[evaluation]
 
 
-def draw_map(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPER) -> None:
-    """Draw patients in the colour of the true class: crosses where the member was trained on them, else dots.
+def map_plot(evaluation: Evaluation, style: PlotStyle = PAPER) -> Plot:
+    """Return patients in the colour of the true class: crosses where the member was trained on them, else dots.
 
     Evaluated patients have a rim, and are hollow where they are far from all that the member was trained on. A sentence
     explains why there is no map.
     """
     patients = patient_map(evaluation)
     if patients.why_none:
-        draw_sentence(axes, patients.in_words, style)
-        return
-    style.prepare(axes)
+        return Plot(sentence=patients.in_words)
     taxonomy, embeddings = evaluation.taxonomy, evaluation.embeddings
     assert embeddings is not None
     color_of = dict(zip(taxonomy.slugs, taxonomy.colors, strict=True))
     training = np.array([color_of.get(slug, style.faint) for slug in embeddings.training_classes], dtype=object)
     own = np.array([taxonomy.colors[c] if c >= 0 else style.text for c in evaluation.classes], dtype=object)
-
-    def scatter(places: NDArray[np.float32], who: NDArray[np.bool_], colors: NDArray[np.object_], **look: Any) -> None:
-        if who.any():
-            axes.scatter(places[who, 0], places[who, 1], s=10, c=list(colors[who]), **look)
-
-    cross: dict[str, Any] = {"marker": "x", "linewidth": 0.8, "alpha": 0.45, "zorder": 2}
-    scatter(patients.training, patients.training_is_trained, training, **cross)
-    scatter(patients.evaluated, patients.is_trained, own, **cross)
-    scatter(patients.training, ~patients.training_is_trained, training, linewidth=0, alpha=0.7, zorder=3)
     is_new, far = ~patients.is_trained, patients.is_far
-    axes.scatter(
-        patients.evaluated[is_new, 0],
-        patients.evaluated[is_new, 1],
-        s=30 if evaluation.is_external else 24,
-        marker="D" if evaluation.is_external else "o",
-        facecolors=np.where(far, "none", own)[is_new].tolist(),
-        edgecolors=np.where(far, own, style.text)[is_new].tolist(),
-        linewidth=np.where(far, 1.3, 0.6)[is_new],
-        zorder=4,
+    cross: dict[str, Any] = {"marker": "x", "width": 0.8, "alpha": 0.45}
+    seen, unseen = patients.training_is_trained, ~patients.training_is_trained
+    groups = (
+        Dots(patients.training[seen], list(training[seen]), "none", 3.2, **cross),
+        Dots(patients.evaluated[patients.is_trained], list(own[patients.is_trained]), "none", 3.2, **cross),
+        Dots(patients.training[unseen], list(training[unseen]), "none", 3.2, 0, alpha=0.7),
+        Dots(
+            patients.evaluated[is_new],
+            list(np.where(far, "none", own)[is_new]),
+            list(np.where(far, own, style.text)[is_new]),
+            size=5.5 if evaluation.is_external else 4.9,
+            width=0.8,
+            marker="D" if evaluation.is_external else "o",
+        ),
     )
-    axes.set(xticks=[], yticks=[], xlabel=f"{patients.projection} of member {patients.parameters['member'] + 1}")
-    legend_beside(axes, _handles(evaluation, patients, style), style)
     on = f" on {patients.parameters['computed_from']} training patients" if np.isfinite(patients.distance).any() else ""
-    title(axes, f"{len(patients.evaluated)} evaluated patients{on}", style)
+    everyone = np.vstack([patients.evaluated, patients.training])
+    return Plot(
+        Axis.around(everyone[:, 0], f"{patients.projection} of member {patients.parameters['member'] + 1}"),
+        Axis.around(everyone[:, 1]),
+        tuple(group for group in groups if len(group.places)),
+        legend=_legend(evaluation, patients, style),
+        title=f"{len(patients.evaluated)} evaluated patients{on}",
+    )
+
+
+def draw_map(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPER) -> None:
+    """Draw `map_plot`."""
+    draw_plot(axes, map_plot(evaluation, style), style)
 
 
 def _compute_map(evaluation: Evaluation) -> PatientMap:
@@ -272,27 +276,21 @@ def _nearest(
     return np.asarray(distances, dtype=float), np.asarray(nearest, dtype=np.intp)
 
 
-def _handles(evaluation: Evaluation, patients: PatientMap, style: PlotStyle) -> list[Line2D]:
+def _legend(evaluation: Evaluation, patients: PatientMap, style: PlotStyle) -> tuple[Entry, ...]:
     embeddings = evaluation.embeddings
     shown = set(() if embeddings is None else embeddings.training_classes)
     shown |= {evaluation.taxonomy.slugs[c] for c in evaluation.classes if c >= 0}
-
-    def dot(label: str, color: str, *, marker: str = "o", face: str | None = None, size: float = 6) -> Line2D:
-        fill = {"markerfacecolor": face or color, "markeredgewidth": 1, "markersize": size}
-        return legend_dot(label, color, marker=marker, **fill)
-
-    handles = [dot(short(one.name), one.color) for one in evaluation.taxonomy.classes if one.slug in shown]
+    entries = [Entry(short(one.name), one.color) for one in evaluation.taxonomy.classes if one.slug in shown]
     if (evaluation.classes < 0).any():
-        handles.append(dot("no one class", style.text))
+        entries.append(Entry("no one class", style.text))
     marker = "D" if evaluation.is_external else "o"
-    rows = {
-        "evaluated": (not patients.is_trained.all(), marker, style.faint, 6),
-        "evaluated, far from all": (bool(patients.is_far.any()), marker, "none", 6),
-        "training, unseen": (not patients.training_is_trained.all(), "o", style.text, 3),
-        "training, seen": (bool(patients.is_trained.any() or patients.training_is_trained.any()), "x", style.text, 4),
-    }
-    return handles + [
-        dot(label, style.text, marker=shape, face=face, size=size)
-        for label, (is_there, shape, face, size) in rows.items()
-        if is_there
-    ]
+    rows = (
+        (not patients.is_trained.all(), Entry("evaluated", style.text, marker, style.faint)),
+        (bool(patients.is_far.any()), Entry("evaluated, far from all", style.text, marker, "none")),
+        (not patients.training_is_trained.all(), Entry("training, unseen", style.text, size=3)),
+        (
+            bool(patients.is_trained.any() or patients.training_is_trained.any()),
+            Entry("training, seen", style.text, "x", size=4),
+        ),
+    )
+    return (*entries, *(entry for is_there, entry in rows if is_there))

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
@@ -20,6 +19,7 @@ from napari_caltomorph.differential import Differential, ProbeDescription, cell_
 from napari_caltomorph.differential.cell_types import GROUPS
 from napari_caltomorph.differential.count import ALL_BLASTS, Row
 from napari_caltomorph.report.drawing import PAPER, PlotStyle, draw_matrix, draw_sentence, short
+from napari_caltomorph.report.plot import Axis, Dots, Line, Plot, draw_plot
 from napari_caltomorph.statistics.metric import signed
 
 
@@ -92,30 +92,35 @@ def draw_hemoglobin(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER
     axes.set(xticks=[tick for tick in ticks if low <= tick <= high], xlim=(low, reach), ylim=(-0.6, 0.6))
 
 
-def draw_attention_swarm(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -> PathCollection:
-    """Draw every cell as a dot at its attention, coloured by the class predicted for it alone (figure 5).
+def attention_swarm(prediction: Prediction, style: PlotStyle = PAPER) -> Plot:
+    """Return every cell as a dot at its attention, coloured by the class predicted for it alone (figure 5).
 
-    The offsets of the returned collection are in the order of `prediction.cells`; a model without attention has none,
-    and a sentence explains why.
+    The dots are in the order of `prediction.cells`; of a model without attention there is only a sentence.
     """
-    style.prepare(axes)
     if not prediction.has_attention:
-        axes.set_axis_off()
-        axes.text(0.5, 0.5, NO_ATTENTION, ha="center", va="center", wrap=True, fontsize=8, color=style.text)
-        return axes.scatter([], [])
+        return Plot(sentence=NO_ATTENTION)
     logs = np.log10(np.maximum(prediction.attention, 1e-3))
     low, high = min(logs.min(), -0.3), max(logs.max(), 0.3)
     heights = _swarm_offsets((logs - low) / (high - low))
-    colors = np.array(prediction.taxonomy.colors)[prediction.alone_class]
-    axes.axvline(0, color=style.faint, linewidth=1)
-    dots = axes.scatter(logs, heights, s=14, c=colors, edgecolor=style.background, linewidth=0.3)
-    margin = 0.06 * (high - low)
-    axes.set_xlim(low - margin, high + margin)
-    axes.set_xticks(*attention_ticks(low, high, margin))
-    axes.set_yticks([])
-    reach = max(1.0, float(np.abs(heights).max()))
-    axes.set(ylim=(-1.15 * reach, 1.15 * reach), xlabel="attention (1x: an average cell)")
-    return dots
+    margin, reach = 0.06 * (high - low), 1.15 * max(3.0, float(np.abs(heights).max()))
+    ticks = attention_ticks(low, high, margin)
+    dots = Dots(np.stack([logs, heights], axis=1), alone_colors(prediction), style.background, size=3.7)
+    return Plot(
+        Axis(low - margin, high + margin, "attention (1x: an average cell)", ticks),
+        Axis(-reach, reach),
+        dots=(dots,),
+        lines=(Line((0, 0), (-reach, reach), style.faint),),
+    )
+
+
+def draw_attention_swarm(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -> None:
+    """Draw `attention_swarm`."""
+    draw_plot(axes, attention_swarm(prediction, style), style)
+
+
+def alone_colors(prediction: Prediction) -> list[str]:
+    """Return the colour of the class predicted for each cell alone, in the order of `prediction.cells`."""
+    return [prediction.taxonomy.colors[i] for i in prediction.alone_class]
 
 
 def draw_what_if(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -> None:
@@ -214,12 +219,12 @@ def malignancy_color(prediction: Prediction) -> str:
     return "#b3261e" if prediction.is_malignant else "#009e73"
 
 
-def attention_ticks(low: float, high: float, margin: float = 0) -> tuple[NDArray[np.float64], list[str]]:
-    """Return places and labels of the ticks on an axis of log10(attention), with a margin on both sides."""
+def attention_ticks(low: float, high: float, margin: float = 0) -> dict[float, str]:
+    """Return place -> text of the ticks on an axis of log10(attention), with a margin on both sides."""
     # Over more than two powers of ten, the labels between them would touch.
     ticks = np.outer(10.0 ** np.arange(-3, 6), [1] if high - low > 2 else [1, 2, 5]).ravel()
     ticks = ticks[(np.log10(ticks) >= low - margin) & (np.log10(ticks) <= high + margin)]
-    return np.log10(ticks), [f"{tick:g}x" for tick in ticks]
+    return {float(np.log10(tick)): f"{tick:g}x" for tick in ticks}
 
 
 def _swarm_offsets(places: NDArray[np.float64]) -> NDArray[np.float64]:

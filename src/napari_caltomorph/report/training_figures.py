@@ -13,7 +13,6 @@ from typing import Protocol
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -23,12 +22,11 @@ from napari_caltomorph.report.drawing import (
     PAPER,
     PlotStyle,
     draw_matrix,
-    draw_sentence,
-    legend_beside,
     new_figure,
     prepare_plot,
     save_figure,
 )
+from napari_caltomorph.report.plot import Axis, Dots, Entry, Line, Plot, draw_plot
 from napari_caltomorph.statistics.metric import METRICS
 from napari_caltomorph.storage import StrPath
 from napari_caltomorph.taxonomy import Taxonomy
@@ -66,31 +64,38 @@ class Losses(Protocol):
         """Counted from 1; 0 where there is none yet."""
 
 
-def draw_loss_curves(axes: Axes, folds: Sequence[Losses], style: PlotStyle = PAPER) -> None:
-    """Draw each member's loss by epoch: training solid, validation dashed, a dot at the best epoch."""
-    prepare_plot(axes, style, vertical_grid=False)
-    if not any(len(fold.train_loss) for fold in folds):
-        draw_sentence(axes, "no epoch is finished yet", style)
-        return
+def loss_plot(folds: Sequence[Losses], style: PlotStyle = PAPER) -> Plot:
+    """Return each member's loss by epoch: training solid, validation dashed, a dot at the best epoch."""
+    lines, dots, legend = [], [], []
     for number, fold in enumerate(folds):
         color = _FOLD_COLORS[number % len(_FOLD_COLORS)]
-        _draw_losses(axes, fold.train_loss, color, "-")
-        _draw_losses(axes, fold.validation_loss, color, "--")
-        if 0 < fold.best_epoch <= len(fold.validation_loss):
-            best = fold.validation_loss[fold.best_epoch - 1]
-            axes.scatter([fold.best_epoch], [best], s=26, color=color, edgecolor=style.background, zorder=4)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+        legend.append(Entry(f"{number + 1}", color, "-"))
+        for losses, is_dashed in ((fold.train_loss, False), (fold.validation_loss, True)):
+            if np.isfinite(losses).any():
+                lines.append(Line(range(1, len(losses) + 1), losses, color, 1.3, is_dashed))
+        best = fold.validation_loss[fold.best_epoch - 1 : fold.best_epoch]  # empty where there is none
+        if np.isfinite(best).any():
+            place = np.array([[fold.best_epoch, best[0]]])
+            dots.append(Dots(place, [color], style.background, size=5, width=1))
+    if not lines:
+        return Plot(sentence="No loss is known yet.")
     epochs = max(len(fold.train_loss) for fold in folds)
-    axes.set(xlim=(0.5, max(epochs, 5) + 0.5), xlabel="epoch")
     has_validation = any(len(fold.validation_loss) for fold in folds)
-    axes.set_title("loss; dashed: validation, dot: best" if has_validation else "loss in training", fontsize=8)
-    if len(folds) > 1:
-        handles = [
-            Line2D([], [], color=_FOLD_COLORS[k % len(_FOLD_COLORS)], label=f"{k + 1}") for k in range(len(folds))
-        ]
-        place = {"handlelength": 1.2, "bbox_to_anchor": (1.0, 1.0), "alignment": "center"}
-        legend_beside(axes, handles, style, heading="fold", **place)
+    return Plot(
+        Axis(0.5, max(epochs, 5) + 0.5, "epoch").numbered(6, integer=True),
+        Axis.around(np.concatenate([line.y for line in lines])).numbered(),
+        tuple(dots),
+        tuple(lines),
+        tuple(legend) if len(folds) > 1 else (),
+        heading="fold",
+        title="loss; dashed: validation, dot: best" if has_validation else "loss in training",
+        grid="y",
+    )
+
+
+def draw_loss_curves(axes: Axes, folds: Sequence[Losses], style: PlotStyle = PAPER) -> None:
+    """Draw `loss_plot`."""
+    draw_plot(axes, loss_plot(folds, style), style)
 
 
 def draw_out_of_fold_confusion(
@@ -186,15 +191,6 @@ def save_comparison_figure(comparison: Comparison, path: StrPath) -> Path | None
     """Write that figure as a PNG; return its path, or None where nothing has a result. Raises `OutputRefused`."""
     figure = comparison_figure(comparison)
     return None if figure is None else save_figure(figure, path, dpi=150)
-
-
-def _draw_losses(axes: Axes, losses: Sequence[float], color: str, style: str) -> None:
-    """Draw the known losses; the line is straight over unknown epochs."""
-    values = np.asarray(losses, dtype=float)
-    known = np.flatnonzero(np.isfinite(values))
-    if len(known):
-        marker = "." if len(known) == 1 else ""
-        axes.plot(known + 1, values[known], color=color, linestyle=style, linewidth=1.3, marker=marker)
 
 
 def _width(comparison: Comparison, group: GroupName) -> float:

@@ -11,9 +11,8 @@ import pytest
 from matplotlib.colors import to_hex
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QWidget
 from tests.plugin.conftest import CELLS, RANKED, SQUARES, OpenPanel, OpenWidget, Predicted, predict
-from tests.plugin.gui import wait
+from tests.plugin.gui import click, drag, wait
 from tests.plugin.inspect.conftest import OpenInspection, ShowView
 
 from napari_caltomorph.diagnosis import Prediction
@@ -34,21 +33,6 @@ def squares_of(gallery: Gallery, inspection: Inspection) -> set[int]:
     return {int(ranked[point]) for point in gallery.points.selected_data}
 
 
-def at(dots: QWidget, place: np.ndarray) -> QPoint:
-    """Where a dot of a plot is on its widget."""
-    (axes,) = dots.figure.axes
-    x, y = axes.transData.transform(place) / dots.device_pixel_ratio
-    return QPoint(round(x), round(dots.height() - y))
-
-
-def drag(qtbot: QtBot, widget: QWidget, corners: list[QPoint]) -> None:
-    qtbot.mousePress(widget, Qt.MouseButton.LeftButton, pos=corners[0])
-    for corner in corners[1:]:
-        qtbot.mouseMove(widget, corner)
-        qtbot.wait(20)
-    qtbot.mouseRelease(widget, Qt.MouseButton.LeftButton, pos=corners[-1])
-
-
 def test_a_row_of_the_table_selects_in_the_picture_and_in_the_plot(
     open_inspection: OpenInspection, qtbot: QtBot
 ) -> None:
@@ -65,6 +49,7 @@ def test_a_row_of_the_table_selects_in_the_picture_and_in_the_plot(
     assert "<b>#4</b>" in panel.card.text
     dots = panel.tab("Plot").dots
     assert np.allclose(dots.ringed, dots.places[[cell]])
+    assert np.allclose(dots.selected, dots.places[[cell]])
     qtbot.keyClick(panel.tab("Table").table, Qt.Key.Key_Down)
     assert inspection.cells.current == int(inspection.prediction.order[4])
 
@@ -75,28 +60,27 @@ def test_a_click_and_a_lasso_in_the_plot_select_in_the_table_and_in_the_picture(
     panel, inspection, gallery, _ = open_inspection()
     tab = panel.tab("Plot")
     tab.view.setCurrentText(PCA)
-    qtbot.waitUntil(
-        lambda: tab.dots.isVisible() and "component 1" in tab.dots.figure.axes[0].get_xlabel(), timeout=60_000
-    )
-    qtbot.wait(300)
+    qtbot.waitUntil(tab.dots.isVisible, timeout=60_000)
+    qtbot.wait(100)
     places = tab.dots.places
-    qtbot.mouseClick(tab.dots, Qt.MouseButton.LeftButton, pos=at(tab.dots, places[7]))
+    click(qtbot, tab.dots.viewport(), tab.dots.pixel_of(places[7]))
     (chosen,) = inspection.cells.selected
     assert np.allclose(places[chosen], places[7], atol=np.ptp(places) / 20)
-    (axes,) = tab.dots.figure.axes
-    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
-    middle = (left + right) / 2
-    # Within the axes, and farther out than any dot.
-    left, low, high = left + (right - left) / 50, low + (high - low) / 50, high - (high - low) / 50
-    corners = [at(tab.dots, np.array(c)) for c in ((left, low), (middle, low), (middle, high), (left, high))]
-    drag(qtbot, tab.dots, corners)
+    qtbot.keyClick(tab.dots, Qt.Key.Key_Return)
+    assert inspection.cells.marked == {chosen}
+    assert tab.dots.toolTip()
+    (left, low), (right, high), middle = places.min(axis=0), places.max(axis=0), float(np.median(places[:, 0]))
+    margin = 0.03 * (right - left), 0.03 * (high - low)
+    left, low, high = left - margin[0], low - margin[1], high + margin[1]
+    corners = [(left, low), (middle, low), (middle, high), (left, high)]
+    drag(qtbot, tab.dots.viewport(), [tab.dots.pixel_of(np.array(corner)) for corner in corners])
     expected = set(np.flatnonzero(places[:, 0] < middle).tolist())
     assert len(expected ^ inspection.cells.selected) <= 1
     assert squares_of(gallery, inspection) == inspection.cells.selected
     table = panel.tab("Table").table
     assert len(table.selectionModel().selectedRows()) == len(inspection.cells.selected)
     panel.tab("Plot").view.setCurrentText(ATTENTION)
-    assert len(tab.dots.ringed) == len(inspection.cells.selected)
+    assert len(tab.dots.selected) == len(inspection.cells.selected)
 
 
 def test_sorting_and_filtering_move_the_cells_in_picture_and_table(

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QPoint, Signal
 from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_caltomorph.errors import OutputRefused, counted
@@ -22,10 +22,13 @@ from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.evaluation.confusion import Confusion
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.parts import column_of, narrow_combo, scroll_area, tip
+from napari_caltomorph.plugin.widgets.plots import Chart
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.report.drawing import PAPER, short
 from napari_caltomorph.report.evaluation_figures import FIGURES, EvaluationFigure, figures_of
-from napari_caltomorph.report.patient_map import patient_map
+from napari_caltomorph.report.measured_figures import hemoglobin_plot, measured_and_predicted
+from napari_caltomorph.report.patient_map import map_plot, patient_map
+from napari_caltomorph.report.plot import Plot
 from napari_caltomorph.storage import replacing
 
 KINDS = ("pdf", "svg", "png")
@@ -40,8 +43,9 @@ class Page:
     """One `panel` of one of the report's figures. A tab with several pages lets the user choose among their titles.
 
     A click lists the patients in a cell of `matrix` (rows and columns are the y and x of the axes), or those whose
-    dots in `points` (P, 2) are under the pointer. `note` is shown before the caption. Below `least_height`, in pixels
-    for an inch of paper, lines of text would run into each other: the page scrolls instead.
+    `points` (P, 2) are under the pointer: places in `plot`, which the window then shows in place of the figure. `note`
+    is shown before the caption. Below `least_height`, in pixels for an inch of paper, lines of text would run into each
+    other: the page scrolls instead.
     """
 
     tab: str
@@ -51,6 +55,7 @@ class Page:
     has_threshold: bool = False
     matrix: Callable[[Evaluation], Confusion] | None = None
     points: Callable[[Evaluation], NDArray[np.floating[Any]]] | None = None
+    plot: Callable[[Evaluation, PlotStyle], Plot] | None = None
     note: Callable[[Evaluation], str] | None = None
     least_height: int = 48
 
@@ -86,11 +91,6 @@ class Page:
             figure.savefig(part, format=kind, dpi=200)
 
 
-def _hemoglobin(evaluation: Evaluation) -> NDArray[np.float64]:
-    columns = ("measured_hemoglobin_g_dl", "hemoglobin_g_dl")
-    return np.stack([evaluation.patients[c].to_numpy(dtype=float, na_value=np.nan) for c in columns], axis=1)
-
-
 PAGES = (
     Page("Confusion", "Classes", FIGURES["confusion"], matrix=lambda e: e.confusion, least_height=55),
     Page(
@@ -114,12 +114,13 @@ PAGES = (
         has_threshold=True,
         least_height=72,
     ),
-    Page("Hb", "Hemoglobin", FIGURES["hemoglobin"], points=_hemoglobin),
+    Page("Hb", "Hemoglobin", FIGURES["hemoglobin"], points=measured_and_predicted, plot=hemoglobin_plot),
     Page(
         "Map",
         "Map of patients",
         FIGURES["map"],
         points=lambda e: patient_map(e).evaluated,
+        plot=map_plot,
         note=lambda e: patient_map(e).in_words,
     ),
 )
@@ -168,9 +169,12 @@ class FigureTab(QWidget):
         self.choice.currentIndexChanged.connect(lambda _: self.page_changed.emit())
         self._hint = QLabel()
         self.canvas = FigureCanvas()
-        self.canvas.mpl_connect("button_press_event", self._on_press)
-        area = scroll_area(self.canvas)
-        column = column_of(self, self.choice, self._hint, area, stretch=(area,), spacing=2)
+        self.canvas.mpl_connect("button_press_event", self._on_cell)
+        self.chart = Chart()
+        self.chart.view.clicked.connect(self._on_dot)
+        self._area = scroll_area(self.canvas)
+        parts = (self._area, self.chart)
+        column = column_of(self, self.choice, self._hint, *parts, stretch=parts, spacing=2)
         column.setContentsMargins(0, 2, 0, 0)
 
     def set_pages(self, pages: Sequence[Page]) -> None:
@@ -190,8 +194,14 @@ class FigureTab(QWidget):
         self._evaluation, self._plot_style, self._marks = evaluation, style, []
         self._hint.setText(self.page.hint)
         self._hint.setVisible(bool(self.page.hint))
+        self.chart.setVisible(self.page.plot is not None)
+        self._area.setVisible(self.page.plot is None)
         self.canvas.setMinimumHeight(round(self.page.least_height * self.page.size(evaluation)[1]))
-        self.canvas.setToolTip(tip(self.page.caption(evaluation)))
+        for widget in (self.canvas, self.chart):
+            widget.setToolTip(tip(self.page.caption(evaluation)))
+        if self.page.plot is not None:
+            self.chart.show_plot(self.page.plot(evaluation, style), style)
+            return
 
         def draw(axes: Axes) -> None:
             self.page.draw(axes, evaluation, style, threshold)
@@ -202,45 +212,43 @@ class FigureTab(QWidget):
 
     def mark(self, selection: PatientSelection | None) -> None:
         """Frame the cell, or ring the dots, of the selected patients."""
+        if self._evaluation is None:
+            return
+        if self.page.points is not None:
+            ids = () if selection is None else selection.patients
+            is_in = self._evaluation.patients["patient_id"].isin(ids).to_numpy(dtype=bool)
+            self.chart.view.ring(self.page.points(self._evaluation)[is_in], self._plot_style)
+            return
         for mark in self._marks:
             mark.remove()
         self._marks = []
-        if self._evaluation is not None and selection is not None and self.canvas.figure.axes:
-            self._marks = self._mark(self.canvas.figure.axes[0], self._evaluation, selection)
+        if selection is not None and selection.page is self.page and selection.cell is not None:
+            row, column = selection.cell
+            frame = Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=self._plot_style.text, linewidth=3)
+            self._marks = [self.canvas.figure.axes[0].add_patch(frame)]
         self.canvas.draw_idle()
 
     def select_cell(self, row: int, column: int) -> None:
         if self._evaluation is not None and self.page.matrix is not None:
             self.selected.emit(self._in_cell(self._evaluation, self.page.matrix(self._evaluation), row, column))
 
-    def _mark(self, axes: Axes, evaluation: Evaluation, selection: PatientSelection) -> list[Any]:
-        text = self._plot_style.text
-        if selection.page is self.page and selection.cell is not None:
-            row, column = selection.cell
-            corner = (column - 0.5, row - 0.5)
-            return [axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=text, linewidth=3, zorder=5))]
-        if self.page.points is not None:
-            is_in = evaluation.patients["patient_id"].isin(selection.patients).to_numpy(dtype=bool)
-            x, y = self.page.points(evaluation)[is_in].T
-            return [axes.scatter(x, y, s=110, facecolor="none", edgecolor=text, linewidth=1.8, zorder=6)]
-        return []
-
-    def _on_press(self, event: Any) -> None:
+    def _on_cell(self, event: Any) -> None:
         evaluation = self._evaluation
-        if evaluation is None or event.inaxes is None or event.button != 1:
+        if evaluation is None or event.inaxes is None or event.button != 1 or self.page.matrix is None:
             return
-        if self.page.matrix is not None:
-            row, column = round(event.ydata), round(event.xdata)
-            counts = self.page.matrix(evaluation).counts
-            if counts.any() and 0 <= row < counts.shape[0] and 0 <= column < counts.shape[1]:
-                self.select_cell(row, column)
-        elif self.page.points is not None:
-            places = event.inaxes.transData.transform(self.page.points(evaluation))  # (P, 2) pixels
-            distances = np.nan_to_num(np.hypot(*(places - (event.x, event.y)).T), nan=np.inf)
-            near = np.flatnonzero(distances <= _REACH * self.canvas.device_pixel_ratio)
-            if len(near):
-                ids = tuple(evaluation.patients["patient_id"].iloc[near[np.argsort(distances[near])]])
-                self.selected.emit(PatientSelection(f"{self.page.title}: {counted(len(ids), 'patient')} there", ids))
+        row, column = round(event.ydata), round(event.xdata)
+        counts = self.page.matrix(evaluation).counts
+        if counts.any() and 0 <= row < counts.shape[0] and 0 <= column < counts.shape[1]:
+            self.select_cell(row, column)
+
+    def _on_dot(self, pixel: QPoint) -> None:
+        evaluation = self._evaluation
+        if evaluation is None or self.page.points is None:
+            return
+        near = self.chart.view.near(pixel, self.page.points(evaluation), _REACH)
+        if len(near):
+            ids = tuple(evaluation.patients["patient_id"].iloc[near])
+            self.selected.emit(PatientSelection(f"{self.page.title}: {counted(len(ids), 'patient')} there", ids))
 
     def _in_cell(self, evaluation: Evaluation, confusion: Confusion, row: int, column: int) -> PatientSelection:
         ids = confusion.patients(row, column)

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection
 from numpy.typing import NDArray
-from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QWidget
 
 from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.explanation.cell_map import pca, umap
 from napari_caltomorph.plugin.session.cell_columns import legend
 from napari_caltomorph.plugin.session.inspection import Inspection
-from napari_caltomorph.plugin.widgets.canvas import CellPlot
+from napari_caltomorph.plugin.widgets.cell_plot import CellPlot
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, line, plain, row_of
 from napari_caltomorph.plugin.widgets.task_row import LatestJob
 from napari_caltomorph.progress import OnProgress, Progress
-from napari_caltomorph.report import PlotStyle, draw_attention_swarm
+from napari_caltomorph.report import attention_swarm
+from napari_caltomorph.report.plot import Axis, Dots, Plot
 
 ATTENTION, PCA, UMAP = "Attention", "Features, PCA", "Features, UMAP"
 _TIPS = {
@@ -46,8 +44,6 @@ class PlotTab(InspectionView):
         self.view.currentTextChanged.connect(lambda _: self._show())
         self.state = line()
         self.dots = CellPlot()
-        self.dots.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)  # as high as possible
-        self.dots.setMinimumHeight(80)
         self.dots.setToolTip("Click a dot, or draw around dots, to select their cells; with Shift, add them")
         self._legend = line()
         row = row_of(QLabel("Cells by"), self.view, stretch=(self.view,))
@@ -79,19 +75,22 @@ class PlotTab(InspectionView):
             return
         self._show_message("")
         if chosen == ATTENTION:
-            base, style = inspection.prediction, self.plot_style
-            self._draw(inspection, lambda axes: draw_attention_swarm(axes, base, style))
+            self._draw(inspection, attention_swarm(inspection.prediction, self.plot_style))
         elif chosen in self._maps:
             places, names = self._maps[chosen]
-            self._draw(inspection, partial(_draw_map, places=places, names=names, style=self.plot_style))
+            x, y = (Axis.around(one, name, margin=0.06) for one, name in zip(places.T, names, strict=True))
+            self._draw(inspection, Plot(x, y, (Dots(places, inspection.colors.tolist(), "none"),)))
         elif not self._job.is_busy:
             self._start(inspection, chosen)
 
     on_look = _show
 
-    def _draw(self, inspection: Inspection, draw: Any) -> None:
-        self.dots.setVisible(True)
-        self.dots.show_dots(inspection, draw, self.plot_style, place=(0.06, 0.14, 0.91, 0.84))
+    def _draw(self, inspection: Inspection, plot: Plot) -> None:
+        self.dots.setVisible(not plot.sentence)
+        if plot.sentence:
+            self._show_message(plot.sentence)
+            return
+        self.dots.show_cells(inspection, plot, self.plot_style)
         self._show_legend()
 
     def _show_legend(self) -> None:
@@ -131,15 +130,6 @@ class PlotTab(InspectionView):
     def _show_message(self, text: str, *, is_error: bool = False) -> None:
         self.state.setText(colored(plain(text), ERROR) if is_error else plain(text))
         self.state.setVisible(bool(text))
-
-
-def _draw_map(axes: Axes, *, places: NDArray[np.float64], names: tuple[str, str], style: PlotStyle) -> PathCollection:
-    style.prepare(axes)
-    axes.set(xticks=[], yticks=[])
-    axes.set_xlabel(names[0], color=style.text, fontsize=8)
-    axes.set_ylabel(names[1], color=style.text, fontsize=8)
-    axes.margins(0.06)
-    return axes.scatter(places[:, 0], places[:, 1], s=14)
 
 
 def _unbroken(name: str) -> str:

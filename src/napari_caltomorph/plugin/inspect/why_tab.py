@@ -16,12 +16,13 @@ from qtpy.QtWidgets import QFormLayout, QPushButton, QTabWidget, QWidget
 from napari_caltomorph.errors import counted
 from napari_caltomorph.plugin.inspect.explanation_row import ExplanationRow, PatchAttentionRow
 from napari_caltomorph.plugin.session.inspection import Inspection
-from napari_caltomorph.plugin.widgets.canvas import CellPlot, FigureCanvas
+from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.cell_bars import CellBar, CellBars
+from napari_caltomorph.plugin.widgets.cell_plot import CellPlot
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import column_of, line, narrow_combo, scroll_area
 from napari_caltomorph.progress import OnProgress
-from napari_caltomorph.report.explanation_figures import draw_contributions, draw_curves
+from napari_caltomorph.report.explanation_figures import contribution_plot, draw_curves
 from napari_caltomorph.statistics.metric import signed
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class WhyTab(InspectionView):
         self.classes.currentIndexChanged.connect(self._on_class)
         self.bars, self.changes = CellBars(), CellBars()
         self.dots = CellPlot()
-        self.dots.setFixedHeight(230)
+        self.dots.setFixedHeight(230)  # in an area that scrolls, there is no height to share
         self.sort = QPushButton("Sort cells by contribution")
         self.sort.clicked.connect(lambda: self.inspected.cells.sort_by(COLUMN, descending=True))
         self.contribution = ExplanationRow(
@@ -210,9 +211,8 @@ class WhyTab(InspectionView):
         found = self._explained
         if self.inspection is None or found is None:
             return
-        prediction, style = self.inspection.prediction, self.plot_style
-        draw = partial(draw_contributions, prediction=prediction, contributions=found, style=style)
-        self.dots.show_dots(self.inspection, draw, style, place=(0.17, 0.17, 0.8, 0.79))
+        plot = contribution_plot(self.inspection.prediction, found, self.plot_style)
+        self.dots.show_cells(self.inspection, plot, self.plot_style)
         supporting, opposing = found.strongest(_MOST // 2)
         strongest = [(int(cell), float(found.values[cell])) for cell in (*supporting, *opposing)]
         self._draw_bars(self.bars, [CellBar(cell, value, value > 0) for cell, value in strongest])

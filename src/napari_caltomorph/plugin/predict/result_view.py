@@ -11,17 +11,17 @@ from napari_caltomorph.diagnosis import NO_ATTENTION, NO_CLASS, ModelDescription
 from napari_caltomorph.errors import counted
 from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE
 from napari_caltomorph.plugin.session.inspection import Inspection
-from napari_caltomorph.plugin.widgets.canvas import CellPlot, FigureCanvas
+from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.cell_card import CellCard
+from napari_caltomorph.plugin.widgets.cell_plot import CellPlot
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import WARNING, colored, column_of, line, plain
-from napari_caltomorph.report import draw_attention_swarm, draw_hemoglobin, draw_malignancy, draw_probabilities
+from napari_caltomorph.report import attention_swarm, draw_hemoglobin, draw_malignancy, draw_probabilities
 from napari_caltomorph.smear import Smear
 
 _BARS_HEIGHT = 262
 _NAMES_WIDTH = 134
 _NUMBERS_WIDTH = 40
-_SWARM_HEIGHT = 150
 _BARS_TIP = "Bar: the mean of the members' probabilities. Dot: one member; if dots are far apart, members disagree."
 _CALIBRATED_BARS_TIP = (
     "Bar: the mean of the members' probabilities, calibrated. Dot: one member at the same temperature; far-apart dots "
@@ -58,16 +58,16 @@ class ResultView(InspectionView):
         self._warnings = line()
         self._warnings.setStyleSheet(f"color: {WARNING}")
         self._swarm_title = line()
-        self.swarm = CellPlot(_SWARM_HEIGHT)
+        self.swarm = CellPlot()
         self.swarm.setToolTip(_SWARM_TIP)
-        for canvas in (self.bars, self.swarm):
-            canvas.setMinimumWidth(300)
+        self.bars.setMinimumWidth(300)
         self.bars.mpl_connect("resize_event", lambda _: self._on_resized())
         self.bars.mpl_connect("motion_notify_event", self._on_hover)
         self._card = CellCard()
         texts = (self._patient, self._headline, self._second, self._what_if, self._warnings)
         rule = QFrame(frameShape=QFrame.Shape.HLine)
-        column_of(self, *texts, self.bars, self._notes, rule, self._swarm_title, self.swarm, self._card)
+        parts = (*texts, self.bars, self._notes, rule, self._swarm_title, self.swarm, self._card)
+        column_of(self, *parts, stretch=(self.swarm,))
         self.layout().setContentsMargins(0, 0, 6, 0)
         self.layout().addStretch()
 
@@ -108,8 +108,9 @@ class ResultView(InspectionView):
         if self.inspection is None:
             return
         self._draw_bars(self.inspection.result)
-        base, style = self.inspection.prediction, self.plot_style
-        self.swarm.show_dots(self.inspection, lambda axes: draw_attention_swarm(axes, base, style), style)
+        if self.inspection.prediction.has_attention:
+            swarm = attention_swarm(self.inspection.prediction, self.plot_style)
+            self.swarm.show_cells(self.inspection, swarm, self.plot_style)
 
     def on_selection(self) -> None:
         if self.inspection is not None:

@@ -17,13 +17,14 @@ from qtpy.QtWidgets import QDialog, QDialogButtonBox, QMenu, QPushButton, QTabWi
 from napari_caltomorph.jobs import EarlierEpochs, TrainedModel
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.parts import add_items, column_of, line, plain, row_of
+from napari_caltomorph.plugin.widgets.plots import Chart
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.progress import OnProgress, Progress, format_seconds
-from napari_caltomorph.report import PlotStyle, draw_loss_curves, draw_out_of_fold_confusion
+from napari_caltomorph.report import PlotStyle, draw_out_of_fold_confusion, loss_plot
 from napari_caltomorph.training import FinishEarly, TrainProgress
 
-# Drawing takes some 50 ms; epochs of a small cohort are faster.
-_DRAW_EVERY_MS = 400
+# Epochs of a small cohort take less; a reader follows no faster changes.
+_DRAW_EVERY_MS = 200
 _POLL_SECONDS = 0.2
 _KEEP = "Stop and keep"
 
@@ -125,8 +126,7 @@ class TrainingView(QWidget):
         self._folds = 0
         self.has_begun = False
         self._plot_style = PlotStyle()
-        self.canvas = FigureCanvas()
-        self.canvas.setMinimumHeight(140)
+        self.losses = Chart()
         self._note = line()
         self.pause = QPushButton("Pause", checkable=True)
         self.pause.toggled.connect(self._on_pause)
@@ -136,7 +136,7 @@ class TrainingView(QWidget):
         self.keep_all = menu.addAction("", lambda: self._on_keep(keep_unfinished=True))
         self.keep.setMenu(menu)
         self._timer = QTimer(self, singleShot=True, interval=_DRAW_EVERY_MS, timeout=self._draw_now)
-        column_of(self, self.canvas, self._note, row_of(self.pause, self.keep), stretch=(self.canvas,))
+        column_of(self, self.losses, self._note, row_of(self.pause, self.keep), stretch=(self.losses,))
 
     @property
     def curves(self) -> list[Curves]:
@@ -183,7 +183,7 @@ class TrainingView(QWidget):
         self._draw_now()
 
     def _draw_now(self) -> None:
-        self.canvas.redraw(lambda axes: draw_loss_curves(axes, self.curves, self._plot_style))
+        self.losses.show_plot(loss_plot(self.curves, self._plot_style), self._plot_style)
 
     def _on_pause(self, is_paused: bool) -> None:
         self.pause.setText("Resume" if is_paused else "Pause")
@@ -217,7 +217,7 @@ class TrainingResult(QWidget):
         self.trained: TrainedModel | None = None
         self.dialog: CardDialog | None = None
         self._about = line()
-        self.confusion, self.losses = (FigureCanvas() for _ in range(2))
+        self.confusion, self.losses = FigureCanvas(), Chart()
         self.notes = line()
         self.notes.setMargin(6)
         self.notes.setAlignment(Qt.AlignmentFlag.AlignTop)
@@ -255,7 +255,7 @@ class TrainingResult(QWidget):
             return
         known, confusion = self.trained.description, self.trained.confusion
         self.confusion.redraw(lambda axes: draw_out_of_fold_confusion(axes, known.taxonomy, confusion, style))
-        self.losses.redraw(lambda axes: draw_loss_curves(axes, known.training.folds, style))
+        self.losses.show_plot(loss_plot(known.training.folds, style), style)
 
     def show_card(self) -> None:
         if self.trained is not None:
