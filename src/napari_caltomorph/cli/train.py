@@ -88,7 +88,7 @@ def train(
     encoder
         Encoder for that, otherwise dinobloom-b; `caltomorph models encoders` lists them.
     weights
-        Encoder weights file for that; otherwise the one that was added or downloaded.
+        Encoder weights file for that; otherwise the one on this machine.
     field_of_view
         Width of a cell's image for that, in micrometres; otherwise what its files say.
     """

@@ -16,7 +16,7 @@ class ComputeOptions(BaseModel, frozen=True, extra="forbid"):
     """Where and how to compute, and with which weights."""
 
     weights: Path | None = Field(
-        None, description="Encoder weights, a file or timm's folder; otherwise those that were added or downloaded."
+        None, description="Encoder weights, a file or timm's folder; otherwise those on this machine."
     )
     field_of_view: PositiveFloat | None = Field(
         None, description="Width of a cell's image in micrometres; otherwise what its files say."

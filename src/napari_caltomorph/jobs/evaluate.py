@@ -52,13 +52,11 @@ class EvaluateModelOptions(EvaluateOptions):
         None, description="Rule that chooses the malignancy threshold, e.g. none-missed=acute_leukemia or fdr=0.1."
     )
     chosen_on: Path | None = Field(
-        None, description="Saved evaluation whose patients choose it; otherwise the patients evaluated here."
+        None, description="Saved evaluation whose patients choose it; otherwise those evaluated here."
     )
     store_threshold: bool = Field(False, description="Write the chosen threshold into the model.")
     encode_missing: bool = Field(False, description="First encode the patients whose features are missing.")
-    weights: Path | None = Field(
-        None, description="Encoder weights file for that; otherwise the one that was added or downloaded."
-    )
+    weights: Path | None = Field(None, description="Encoder weights file for that; otherwise the one on this machine.")
     field_of_view: PositiveFloat | None = Field(
         None, description="Of that encoding: width of a cell's image in micrometres; otherwise what its files say."
     )

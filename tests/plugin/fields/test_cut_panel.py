@@ -10,7 +10,7 @@ import pytest
 from napari.layers import Points
 from PIL import Image
 from pytestqt.qtbot import QtBot
-from qtpy.QtWidgets import QLabel
+from qtpy.QtWidgets import QLabel, QPushButton
 from tests.fields.drawn import draw_field
 from tests.plugin.conftest import OpenWidget
 from tests.plugin.gui import click, wait
@@ -43,6 +43,7 @@ def test_fields_are_searched_corrected_cut_and_predicted(
     open_widget: OpenWidget, qtbot: QtBot, drawn_fields: Path, tmp_path: Path
 ) -> None:
     viewer, panel = open_widget("Cut cells")
+    assert {button.text() for button in panel.findChildren(QPushButton) if button.isVisible()} == {"Open", "Find cells"}
     panel.open([drawn_fields])
     qtbot.waitUntil(lambda: panel.view.field == "a.png", timeout=60_000)
     wait(qtbot, panel.run)

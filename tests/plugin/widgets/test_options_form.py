@@ -121,7 +121,7 @@ def test_what_is_set_is_given_back(form: OptionsForm, recipe: Recipe) -> None:
 def test_what_is_typed_is_taken(qtbot: QtBot, form: OptionsForm) -> None:
     for item in ("sex=female", "Final diagnosis=AML, NOS", "  "):
         click(qtbot, form.widget("where"))  # its "+"
-        rewrite(qtbot, form.widget("where").parentWidget().findChildren(QLineEdit)[-1], item)
+        qtbot.keyClicks(form.focusWidget(), item)
     rewrite(qtbot, form.widget("rate"), "1e-3")
     rewrite(qtbot, form.widget("most"), "12")
     rewrite(qtbot, form.widget("column"), "   ")

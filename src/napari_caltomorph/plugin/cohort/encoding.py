@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFormLayout, QLineEdit, QWidget
+from qtpy.QtWidgets import QFormLayout, QLabel, QLineEdit, QWidget
 
 from napari_caltomorph.cohort import Cohort, EncodeCohortOptions
 from napari_caltomorph.encoding import known_encoders
@@ -15,7 +15,14 @@ from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.errors import OutputRefused, counted
 from napari_caltomorph.plugin.widgets.model_chooser import WeightsLine
 from napari_caltomorph.plugin.widgets.options_form import MoreOptions, options_of
-from napari_caltomorph.plugin.widgets.parts import column_of, folder_row, in_window_words, narrow_combo, path_in
+from napari_caltomorph.plugin.widgets.parts import (
+    NAMES_WIDTH,
+    column_of,
+    folder_row,
+    in_window_words,
+    narrow_combo,
+    path_in,
+)
 from napari_caltomorph.plugin.widgets.settings import last_cohort, preferences
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
 _FIELDS = EncodeCohortOptions.model_fields
 # Chosen here, and in napari's Preferences.
 _ELSEWHERE = ("encoder", "field_of_view", "device", "precision")
+_MORE = "More options for encoding"
 _KEPT = "Features of patients that are done are kept; encode again to continue."
 
 
@@ -48,7 +56,7 @@ class CohortEncoding(QWidget):
         self._weights = WeightsLine()
         self._weights.arrived.connect(self._look_for_weights)
         self.features = QLineEdit(str(last.value("features", "")), placeholderText="folder for one .h5 a patient")
-        self.section = MoreOptions(EncodeCohortOptions, [n for n in _FIELDS if n not in _ELSEWHERE])
+        self.section = MoreOptions(EncodeCohortOptions, [n for n in _FIELDS if n not in _ELSEWHERE], _MORE)
         with suppress(ValidationError):  # options of another version
             kept = EncodeCohortOptions.model_validate_json(str(last.value("encode_options", "{}")))
             self.section.form.set(kept.model_dump())
@@ -58,7 +66,7 @@ class CohortEncoding(QWidget):
         self.run.forget_on(self.encoder.currentTextChanged, self.features.textChanged, self._weights.arrived)
         self._form = form = QFormLayout()
         form.setVerticalSpacing(4)
-        form.addRow("Encoder", self.encoder)
+        form.addRow(QLabel("Encoder", minimumWidth=NAMES_WIDTH), self.encoder)
         form.addRow("Features", folder_row(self.features, "Features"))
         column_of(self, form, self._weights, self.section, self.run, stretch=(self.section,))
         self._look_for_weights()

@@ -13,7 +13,15 @@ from napari_caltomorph.jobs import EvaluateModelOptions, EvaluateRequest
 from napari_caltomorph.plugin.widgets.cohort_chooser import CohortChooser
 from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
 from napari_caltomorph.plugin.widgets.options_form import JobOptionsForm, options_of
-from napari_caltomorph.plugin.widgets.parts import column_of, folder_row, line, path_in, row_of, show_open_section
+from napari_caltomorph.plugin.widgets.parts import (
+    NAMES_WIDTH,
+    column_of,
+    folder_row,
+    line,
+    path_in,
+    row_of,
+    show_open_section,
+)
 from napari_caltomorph.plugin.widgets.settings import last_cohort, last_evaluation, preferences
 
 _EMPTY = (
@@ -25,8 +33,6 @@ _FEATURES = (
     "The folder of the features. Patients without features are encoded into it first. Not needed where the cohort is "
     "a folder of features"
 )
-# As wide as the names in the cohort chooser, so that all inputs begin in one column.
-_NAMES_WIDTH = 71
 # Chosen next to the model and in napari's Preferences, for encoding, predicting and evaluating alike.
 _ELSEWHERE = ("device", "precision", "weights", "field_of_view", "encode_missing")
 
@@ -40,6 +46,7 @@ class EvaluateSetup(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.models = ModelChooser(for_patients=False)
+        self.models.layout().setColumnMinimumWidth(0, NAMES_WIDTH)
         self.chooser = CohortChooser(last_evaluation())
         features = str(last_cohort().value("features", ""))
         self.features = QLineEdit(features, placeholderText="folder with one .h5 a patient", toolTip=_FEATURES)
@@ -51,7 +58,7 @@ class EvaluateSetup(QWidget):
         folder = QWidget()
         form = QFormLayout(folder)
         form.setContentsMargins(0, 0, 0, 0)
-        name = QLabel("Features", minimumWidth=_NAMES_WIDTH)
+        name = QLabel("Features", minimumWidth=NAMES_WIDTH)
         form.addRow(name, folder_row(self.features, "Features"))
         rest = QWidget()
         self._others = (self.models, folder, empty := line(_EMPTY), rest)
@@ -93,6 +100,8 @@ class EvaluateOptionsForm(JobOptionsForm):
     def __init__(self) -> None:
         super().__init__(EvaluateModelOptions, ("split", "out_of_fold", "audit"), _ELSEWHERE)
         split, out_of_fold, audit = self.shown.values()
+        split.align()
+        audit.align()
         column_of(self, row_of(split, out_of_fold, stretch=(split,)), audit, self.section, stretch=(self.section,))
         try:
             last = EvaluateModelOptions.model_validate_json(str(last_evaluation().value("options", "{}")))

@@ -182,10 +182,11 @@ class CutPanel(DockPanel):
         where = QWidget()
         column_of(where, folder_row(self.folder, "Write the cells to"))
         preview = row_of(self._picture, self._words, stretch=(self._words,))
-        self._later = (self.adding, self._help, where, self.cut)
+        rest = QWidget()
+        self._later = (self.adding, self._help, where, self.cut, rest)
         self.lay_out(
-            chooser, self.form, self.run, self._empty, self.adding, self._help, preview, where, self.cut,
-            stretch=(self._empty,),
+            chooser, self.form, self.run, self._empty, self.adding, self._help, preview, where, self.cut, rest,
+            stretch=(self._empty, rest),
         )  # fmt: skip
 
     def _arrange(self) -> None:

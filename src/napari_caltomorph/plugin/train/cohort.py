@@ -21,7 +21,7 @@ _EMPTY = (
     "Choose a directory of labelled patients, a table, or a <i>cohort.json</i> that <i>Open cohort</i> has saved; then "
     "click <b>Read cohort</b>. Nothing is changed by reading."
 )
-_ROW_HEIGHT, _TITLE_HEIGHT = 16, 24
+_ROW_HEIGHT, _TITLE_HEIGHT = 15, 24
 
 
 class TrainCohort(QWidget):

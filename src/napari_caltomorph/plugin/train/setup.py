@@ -20,6 +20,7 @@ from napari_caltomorph.plugin.train.cohort import TrainCohort
 from napari_caltomorph.plugin.widgets.options_form import JobOptionsForm, OptionRefused, options_of
 from napari_caltomorph.plugin.widgets.parts import (
     ERROR,
+    NAMES_WIDTH,
     chooser_grid,
     colored,
     column_of,
@@ -140,6 +141,7 @@ class TrainOptionsForm(JobOptionsForm):
         super().__init__(TrainOptions, ("recipe", "epochs"), ("hemoglobin", "device", "precision"))
         self.hemoglobin = QCheckBox("hemoglobin", toolTip=TrainOptions.model_fields["hemoglobin"].description or "")
         self.hemoglobin.toggled.connect(self._on_changed)
+        self.shown["recipe"].align()
         recipe = self.widget("recipe")
         recipe.setMinimumContentsLength(6)  # two options side by side in a dock of 360 px
         shown = row_of(*self.shown.values(), stretch=self.shown.values())
@@ -208,7 +210,7 @@ class ModelPlace(QWidget):
         )
         self._note.linkActivated.connect(lambda _: self._ask_to_discard())
         grid = chooser_grid(self, "Model", self.edit, browse, self._note)
-        grid.setColumnMinimumWidth(0, 64)
+        grid.setColumnMinimumWidth(0, NAMES_WIDTH)
         grid.addWidget(self._note, 1, 0, 1, 3)
         self.refresh()
 

@@ -6,11 +6,20 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from qtpy.QtCore import QSettings, Signal
-from qtpy.QtWidgets import QCheckBox, QFormLayout, QLineEdit, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QFormLayout, QLabel, QLineEdit, QPushButton, QWidget
 
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.plugin.widgets.options_form import MoreOptions, OptionRefused, input_of, options_of
-from napari_caltomorph.plugin.widgets.parts import BUTTON_WIDTH, column_of, menu_button, narrow_combo, path_in, row_of
+from napari_caltomorph.plugin.widgets.parts import (
+    BUTTON_WIDTH,
+    NAMES_WIDTH,
+    column_of,
+    menu_button,
+    narrow_combo,
+    path_in,
+    row_of,
+    title_of,
+)
 from napari_caltomorph.plugin.widgets.published_dialog import PublishedDialog
 from napari_caltomorph.plugin.widgets.settings import COHORT_FILES, choose_file, choose_folder, last_cohort, when_chosen
 from napari_caltomorph.taxonomy import SHIPPED_LABEL_MAPS
@@ -105,11 +114,11 @@ class CohortChooser(QWidget):
         for name, left, right in (
             ("Cohort", self.place, chooser),
             ("Classes", self.taxonomy, file),
-            ("Min. cells", self.min_cells, self.check_cells),
+            (title_of("min_cells"), self.min_cells, self.check_cells),
         ):
             if isinstance(right, QPushButton):
                 right.setFixedWidth(BUTTON_WIDTH)
-            form.addRow(name, row_of(left, right, stretch=(left,)))
+            form.addRow(QLabel(name, minimumWidth=NAMES_WIDTH), row_of(left, right, stretch=(left,)))
         column_of(self, form, self.section, stretch=(self.section,))
 
     def _get_published(self) -> None:

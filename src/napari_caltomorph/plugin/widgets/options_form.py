@@ -20,7 +20,7 @@ from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
 
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.plugin.widgets.parts import BUTTON_WIDTH, CollapsibleSection, narrow_combo, title_of
+from napari_caltomorph.plugin.widgets.parts import BUTTON_WIDTH, NAMES_WIDTH, CollapsibleSection, narrow_combo, title_of
 
 Options = TypeVar("Options", bound=BaseModel)
 _LARGEST = 2**31 - 1
@@ -63,6 +63,11 @@ class OptionsForm(QWidget):
         self.set({name: field.get_default(call_default_factory=True) for name, field in self._fields.items()})
         for one in self._inputs.values():
             one.changed.connect(lambda *_: self.changed.emit())
+
+    def align(self) -> None:
+        """Begin the inputs where those of the choosers begin."""
+        for label in self.findChildren(QLabel):
+            label.setMinimumWidth(NAMES_WIDTH)
 
     def values(self) -> dict[str, Any]:
         """Return name -> value; raise `OptionRefused` for a text that is not a valid value of its option."""
@@ -112,11 +117,12 @@ def options_of(model: type[Options], **values: Any) -> Options:
 class MoreOptions(CollapsibleSection):
     """The section *More options*. Its title counts the options that differ from `defaults`: they may be hidden."""
 
-    def __init__(self, model: type[BaseModel], names: Sequence[str]) -> None:
+    def __init__(self, model: type[BaseModel], names: Sequence[str], title: str = "More options") -> None:
         self.form = OptionsForm(model, names)
+        self._name = title
         default = model()
         self.defaults = {name: getattr(default, name) for name in names}
-        super().__init__("More options", self.form)
+        super().__init__(title, self.form)
         self.form.changed.connect(self.count_changed)
 
     def count_changed(self) -> None:
@@ -126,7 +132,7 @@ class MoreOptions(CollapsibleSection):
         except OptionRefused:
             return
         changed = sum(value != self.defaults[name] for name, value in values.items())
-        self.set_title(f"More options ({changed} changed)" if changed else "More options")
+        self.set_title(f"{self._name} ({changed} changed)" if changed else self._name)
 
 
 class JobOptionsForm(QWidget):
@@ -184,6 +190,8 @@ def input_of(model: type[BaseModel], name: str) -> Any:
         narrow_combo(made.native)
         made.null_string = "none"
         made.reset_choices()
+    if isinstance(made, ListEdit):
+        made.btn_plus.changed.connect(lambda: _begin_typing(made[-2]))
     if isinstance(made, FileEdit):
         made.choose_btn.text = "Browse"
         made.choose_btn.native.setFixedWidth(BUTTON_WIDTH)
@@ -193,6 +201,12 @@ def input_of(model: type[BaseModel], name: str) -> Any:
         none = otherwise[1] if otherwise else "none" if is_number else ""
         getattr(made, "line_edit", made).native.setPlaceholderText(none)
     return made
+
+
+def _begin_typing(item: Any) -> None:
+    """Let the user type an item that was just added as a copy of the one before."""
+    item.value_widget.native.setFocus()
+    item.value_widget.native.selectAll()
 
 
 @cache

@@ -33,10 +33,11 @@ from napari_caltomorph.storage import path_of
 WARNING = "#e0a100"
 ERROR = "#e5534b"
 BUTTON_WIDTH = 60
+NAMES_WIDTH = 69  # Of the names before inputs, so that all inputs of a panel begin in one column
 
 _PREFERENCES = ("precision", "field_of_view")
 _TITLES = {"weights": "Encoder weights", "label": "Labels"}
-_SPELLED = {"id": "ID", "mlp": "MLP", "um": "(\u00b5m)"}
+_SPELLED = {"id": "ID", "max": "max.", "min": "min.", "mlp": "MLP", "um": "(\u00b5m)"}
 _FLAG = re.compile(
     r"`[^`]*`|in the terminal.*"
     r"|(?<![\w-])--(?P<flag>[a-z]+(?:-[a-z]+)*)(?: \(in napari: (?P<other>[\w ]+)\))?"
