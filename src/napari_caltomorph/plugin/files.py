@@ -30,7 +30,6 @@ from napari_caltomorph.plugin.gallery.layers import (
     smear_layer,
 )
 from napari_caltomorph.plugin.gallery.pictures import CellStack
-from napari_caltomorph.plugin.widgets.dock_panel import open_panel
 from napari_caltomorph.smear import Smear, read_smear
 from napari_caltomorph.storage import replacing
 
@@ -53,7 +52,7 @@ def get_prediction_reader(path: Paths) -> Reader | None:
 
 def predict_selected(viewer: napari.viewer.Viewer) -> None:
     """Predict the smear of the selected layer in *Predict patient*, which says what it needs of another layer."""
-    open_panel(viewer, "Predict patient").predict_layer(viewer.layers.selection.active)
+    _panel(viewer, "Predict patient").predict_layer(viewer.layers.selection.active)
 
 
 def _read_smear(path: Paths) -> list[LayerData]:
@@ -72,9 +71,15 @@ def _open_patients(viewer: napari.viewer.Viewer, place: Path) -> None:
     try:
         find_layout(place, "auto").find(place, CohortOptions())  # names only
     except CohortUnreadable:
-        open_panel(viewer, "Predict patients").add(place)
+        _panel(viewer, "Predict patients").add(place)
     else:
-        open_panel(viewer, "Open cohort").open(place)
+        _panel(viewer, "Open cohort").open(place)
+
+
+def _panel(viewer: napari.viewer.Viewer, name: str) -> Any:
+    from napari_caltomorph.plugin.widgets.dock_panel import open_panel  # it imports matplotlib; readers need none
+
+    return open_panel(viewer, name)
 
 
 def _read_prediction(path: str) -> list[LayerData]:

@@ -87,6 +87,8 @@ class CutPanel(DockPanel):
         self.cut = TaskRow("Use as smear")
         self.cut.requested.connect(self.use_as_smear)
         self._build()
+        self.run.forget_on(self.form.changed)
+        self.cut.forget_on(self.folder.textChanged)
         self._arrange()
         # It binds when it is shown: the session is that of its window.
 
