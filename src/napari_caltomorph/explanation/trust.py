@@ -156,7 +156,7 @@ class Trust:
         name, nearest = self.prediction.predicted_class, self.similar.patients[0]
         text = (
             f"{labels.count(name)} of the {len(labels)} nearest training patients have {name}; the nearest "
-            f"({nearest.label}) is at distance {nearest.distance:.1f} (1: typical for neighbours in training)."
+            f"({nearest.label}) is at distance {nearest.distance:.2f} (1: typical for neighbours in training)."
         )
         return Statement("Similar patients", text, name not in labels)
 

@@ -148,6 +148,8 @@ def test_patients_without_features_are_encoded_first_and_open_with_a_prediction(
     cells = panel.result.patients.cells
     qtbot.waitUntil(lambda: not cells.picture.pixmap().isNull(), timeout=60_000)
     assert f"{patient}: the cells with the most attention" in cells.text
+    panel.result.follow("false_alarms")
+    assert cells.isHidden()
     predict.unbind()
 
 

@@ -84,6 +84,7 @@ def test_everything_known_is_shown_and_linked(open_panel, model, export, qtbot):
     shown = tab.similar.frame
     assert list(shown["patient"]) == [one.patient_id for one in expected.similar.patients]
     assert list(shown["distance"]) == sorted(shown["distance"])
+    assert f"at distance {shown['distance'].iloc[0]:.2f} " in tab._texts["Similar patients"].text()
     gone = next((i for i, path in enumerate(shown["path"]) if not path), None)
     if gone is not None:
         tab.similar.doubleClicked.emit(tab.similar.model().index(gone, 0))

@@ -125,6 +125,7 @@ class PatientsList(QWidget):
     def show_patients(self, title: str, ids: Sequence[str]) -> None:
         """List patients below a title, which is HTML."""
         self._title.setText(title)
+        self.cells.hide()  # of a patient that may not be listed any more
         self.table.show_frame(self._described.loc[list(ids)], _COLUMNS)
         head = self.table.horizontalHeader()
         for name in ("true", "predicted"):  # nothing is scrolled sideways; the tooltip has the full text

@@ -83,7 +83,7 @@ class PatchAttentionRow(ExplanationRow):
     def __init__(self) -> None:
         self._cell, self._heat = QLabel(), QLabel()
         pictures = QWidget()
-        column_of(pictures, row_of(self._cell, self._heat))
+        column_of(pictures, row_of(self._cell, self._heat)).addStretch()
         question = "Which parts of this cell did the encoder use?"
         super().__init__(question, "Attention rollout over the image patches", pictures)
         self._inspection: Inspection | None = None
