@@ -37,9 +37,9 @@ class ThresholdRow(QWidget):
         self._rates = line()
         self.slider.valueChanged.connect(lambda step: self._set(step / _STEPS))
         self.number.valueChanged.connect(self._set)
-        tip = "Patients with at least this malignancy are called malignant; left and right arrows move it"
+        about = "Patients with at least this malignancy are called malignant; left and right arrows move it"
         for widget in (self.slider, self.number):
-            widget.setToolTip(tip)
+            widget.setToolTip(about)
         row = row_of(QLabel("Malignant from"), self.slider, self.number, self.reset, stretch=(self.slider,))
         column_of(self, row, self._rates, spacing=2)
 
