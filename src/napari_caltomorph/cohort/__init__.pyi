@@ -5,7 +5,7 @@ from .encode import EncodeSummary, encode_cohort
 from .feature_folder import feature_files, feature_path
 from .options import CohortOptions, EncodeCohortOptions
 from .patients import FoundPatient, find_patients, named_patients
-from .published import PUBLISHED, PublishedCohort, PublishedEmbeddings, PublishedImages, ask_the_hub, get_cohort
+from .published import PUBLISHED, PublishedCohort, ask_the_hub, get_cohort
 from .read import read_cohort
 from .splits import split_into_parts
 from .synthetic import SyntheticPatients
@@ -19,8 +19,6 @@ __all__ = [
     "EncodeSummary",
     "FoundPatient",
     "PublishedCohort",
-    "PublishedEmbeddings",
-    "PublishedImages",
     "SyntheticPatients",
     "ask_the_hub",
     "cell_shares",

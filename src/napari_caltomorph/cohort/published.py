@@ -42,95 +42,66 @@ ORIGIN = "origin.json"
 
 @dataclass(frozen=True)
 class PublishedCohort:
-    """A cohort that others publish."""
+    """Embeddings on the Hub, in `folder`, or images that only a browser gets, from `page`."""
 
-    name: str
+    name: str  # Of images, also their layout
     about: str
     patients: int
     size: str
     licence: str
     taxonomy: str = "caltomorph"
+    folder: str = ""  # Of embeddings: below `ROOT`
+    labels: Mapping[int, str] = field(default_factory=dict)  # Of embeddings: what the numbers in their files mean
+    page: str = ""  # Of images
+    holds: str = ""  # Of images: what is in the folder, once it is unpacked
 
     @property
     def needs(self) -> str:
         """What a person must have or do, in a few words."""
-        raise NotImplementedError
+        of_embeddings = f"{'' if self.labels else '--label; '}{ENCODER} to predict smears"
+        return "a browser, and an encoder" if self.page else of_embeddings
 
     @property
     def how(self) -> str:
         """How to get it, in one sentence."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class PublishedEmbeddings(PublishedCohort):
-    """Embeddings on the Hub: no images, and no encoder is needed to train."""
-
-    folder: str = ""  # Below `ROOT`
-    labels: Mapping[int, str] = field(default_factory=dict)  # What the numbers in its files mean
-
-    @property
-    def needs(self) -> str:
-        return f"{ENCODER} to predict smears" if self.labels else f"--label; {ENCODER} to predict smears"
-
-    @property
-    def how(self) -> str:
-        return f"caltomorph cohort get {self.name}"
-
-
-@dataclass(frozen=True)
-class PublishedImages(PublishedCohort):
-    """Images that only a browser gets."""
-
-    page: str = ""
-    layout: str = ""
-    holds: str = ""  # What is in the folder, once it is unpacked
-
-    @property
-    def needs(self) -> str:
-        return "a browser, and an encoder"
-
-    @property
-    def how(self) -> str:
-        return f"download and unpack {self.page}, then: caltomorph cohort get {self.name} --folder FOLDER"
+        get = f"caltomorph cohort get {self.name}"
+        return f"download and unpack {self.page}, then: {get} --folder FOLDER" if self.page else get
 
 
 PUBLISHED: tuple[PublishedCohort, ...] = (
-    PublishedEmbeddings(
+    PublishedCohort(
         "aml-hehr-embeddings",
         "AML with four genetic changes, and stem cell donors (Hehr et al. 2023): DinoBloom-B embeddings",
         *(189, "about 250 MB", "apache-2.0", "aml-hehr"),
         folder="aml_hehr",
         labels=dict(enumerate(("CBFB::MYH11", "NPM1", "PML::RARA", "RUNX1::RUNX1T1", "SCD"))),
     ),
-    PublishedEmbeddings(
+    PublishedCohort(
         "apl-aml-embeddings",
         "APL against other AML (Sidhom et al. 2021): DinoBloom-B embeddings",
         *(106, "about 80 MB", "apache-2.0", "apl-aml"),
         folder="apl_aml",
         labels=dict(enumerate(("APL", "AML"))),
     ),
-    PublishedEmbeddings(
+    PublishedCohort(
         "caitomorph-embeddings",
         "AML and healthy donors of the cAItomorph test set: DinoBloom-B embeddings",
         *(136, "about 200 MB", "apache-2.0"),
         folder="caitomorph",
         labels=dict(enumerate(("AML", "healthy donor"))),
     ),
-    PublishedImages(
+    PublishedCohort(
         "aml-hehr",
         "AML with four genetic changes, and stem cell donors (Hehr et al. 2023): over 80,000 cells of 144 px",
         *(189, "some GB", "CC BY 4.0", "aml-hehr"),
         page="https://www.cancerimagingarchive.net/collection/aml-cytomorphology_mll_helmholtz/",
-        layout="aml-hehr",
         holds="metadata.csv and data/",
     ),
-    PublishedImages(
+    PublishedCohort(
         "apl-aml",
         "APL against other AML (Sidhom et al. 2021): cells of 360 px",
         *(106, "some GB", "see its page", "apl-aml"),
         page="https://www.kaggle.com/datasets/eugeneshenderov/acute-promyelocytic-leukemia-apl",
-        layout="apl-aml",
         holds="master.csv and All/",
     ),
 )
@@ -143,7 +114,7 @@ def ask_the_hub(*, progress: OnProgress = ignore) -> tuple[PublishedCohort, ...]
     Raises `DownloadRefused` where the Hub cannot be asked.
     """
     listing = list_files(REPOSITORY, ROOT, progress=progress)
-    return (*_held(listing), *(row for row in PUBLISHED if not isinstance(row, PublishedEmbeddings)))
+    return (*_held(listing), *(row for row in PUBLISHED if row.page))
 
 
 def get_cohort(
@@ -189,7 +160,7 @@ def get_cohort(
     meanings, out = _meanings(labels), Path(out).absolute()
     row = next((row for row in PUBLISHED if row.name == name), None)
     with replacing_folder(out) as part:
-        if isinstance(row, PublishedImages):
+        if row is not None and row.page:
             cohort = _read_images(row, None if folder is None else Path(folder), progress)
         else:
             listing = list_files(replace(REPOSITORY, revision=revision), ROOT, progress=progress)
@@ -199,27 +170,27 @@ def get_cohort(
     return cohort
 
 
-def _read_images(row: PublishedImages, folder: Path | None, progress: OnProgress) -> Cohort:
+def _read_images(row: PublishedCohort, folder: Path | None, progress: OnProgress) -> Cohort:
     if folder is None:
         raise DownloadRefused(
             f"{row.name} needs a browser: download and unpack {row.page} ({row.licence}), then name the folder with "
             f"{row.holds} by --folder (in napari: Images)."
         )
-    if not LAYOUTS[row.layout].recognises(folder):
+    if not LAYOUTS[row.name].recognises(folder):
         raise CohortUnreadable(f"{folder} is not {row.name}: it needs {row.holds}; name the folder with these.")
-    return read_cohort(folder, CohortOptions(layout=row.layout, taxonomy=row.taxonomy), progress=progress)
+    return read_cohort(folder, CohortOptions(layout=row.name, taxonomy=row.taxonomy), progress=progress)
 
 
-def _held(listing: Listing) -> list[PublishedEmbeddings]:
+def _held(listing: Listing) -> list[PublishedCohort]:
     """Return a row for each folder of embeddings that the repository holds."""
-    known = {row.folder: row for row in PUBLISHED if isinstance(row, PublishedEmbeddings)}
+    known = {row.folder: row for row in PUBLISHED if row.folder}
     rows = []
     for folder, group in groupby(sorted(listing.files, key=_folder_of), _folder_of):
         files = [file for file in group if is_feature_file(file.name)]
         if not folder or not files:
             continue
         about = f"{folder}: DinoBloom-B embeddings"
-        row = known.get(folder) or PublishedEmbeddings(f"{folder.replace('_', '-')}-embeddings", about, 0, "", "")
+        row = known.get(folder) or PublishedCohort(f"{folder.replace('_', '-')}-embeddings", about, 0, "", "")
         size, licence = f"{sum(file.size for file in files) / 1e6:,.0f} MB", listing.licence or row.licence
         rows.append(replace(row, folder=folder, patients=len(files), size=size, licence=licence or "see its page"))
     return rows
@@ -231,18 +202,19 @@ def _folder_of(file: RemoteFile) -> str:
     return parts[1] if len(parts) == 3 and parts[0] == ROOT else ""
 
 
-def _find(name: str, rows: Sequence[PublishedEmbeddings]) -> PublishedEmbeddings:
+def _find(name: str, rows: Sequence[PublishedCohort]) -> PublishedCohort:
     for row in rows:
         if row.name == name:
             return row
-    names = ", ".join(row.name for row in (*rows, *PUBLISHED) if row in rows or isinstance(row, PublishedImages))
-    known = next((row for row in PUBLISHED if row.name == name), None)
-    missing = f"{ROOT}/{known.folder} is not there" if isinstance(known, PublishedEmbeddings) else "it is not there"
-    raise DownloadRefused(f"There is no {name} in {REPOSITORY.page} now ({missing}); published are {names}.")
+    names = ", ".join(row.name for row in (*rows, *PUBLISHED) if row in rows or row.page)
+    missing = next((f"{ROOT}/{row.folder}" for row in PUBLISHED if row.name == name), "it")
+    raise DownloadRefused(
+        f"There is no {name} in {REPOSITORY.page} now ({missing} is not there); published are {names}."
+    )
 
 
 def _get_embeddings(
-    row: PublishedEmbeddings, listing: Listing, meanings: Mapping[int, str], part: Path, progress: OnProgress
+    row: PublishedCohort, listing: Listing, meanings: Mapping[int, str], part: Path, progress: OnProgress
 ) -> Cohort:
     """Download a cohort and write it as feature files of ours, with their table."""
     meanings = meanings or row.labels

@@ -7,15 +7,7 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QDialog, QFormLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
-from napari_caltomorph.cohort import (
-    PUBLISHED,
-    Cohort,
-    PublishedCohort,
-    PublishedEmbeddings,
-    PublishedImages,
-    ask_the_hub,
-    get_cohort,
-)
+from napari_caltomorph.cohort import PUBLISHED, Cohort, PublishedCohort, ask_the_hub, get_cohort
 from napari_caltomorph.cohort.published import COHORT
 from napari_caltomorph.plugin.widgets.options_form import OptionRefused
 from napari_caltomorph.plugin.widgets.parts import (
@@ -88,9 +80,8 @@ class PublishedDialog(QDialog):
 
     def _on_chosen(self, index: int = 0) -> None:
         row = self._row
-        is_images = isinstance(row, PublishedImages)
         text = f"{plain(row.about)}.<br>{row.patients} patients, {plain(row.size)}; licence: {plain(row.licence)}."
-        if isinstance(row, PublishedImages):
+        if row.page:
             text += (
                 f"<br>Download and unpack {link(plain(row.page), row.page)}, then choose the folder with {row.holds}."
             )
@@ -100,8 +91,8 @@ class PublishedDialog(QDialog):
         # A dialog does not grow with a text that wraps.
         self._about.setMinimumHeight(self._about.heightForWidth(self.minimumWidth() - 2 * _MARGIN))
         self.out.setText(str(Path(preferences().folder).absolute() / row.name))
-        self._form.setRowVisible(self._images_row, is_images)
-        self._form.setRowVisible(self.labels, isinstance(row, PublishedEmbeddings) and not row.labels)
+        self._form.setRowVisible(self._images_row, bool(row.page))
+        self._form.setRowVisible(self.labels, not row.page and not row.labels)
 
     def _ask(self) -> None:
         self.run.start(lambda progress: ask_the_hub(progress=progress), self._show_rows)
