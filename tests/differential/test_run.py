@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from napari_caltomorph.differential import CellLabels, Probe
 from napari_caltomorph.differential.run import count_smears
@@ -59,3 +60,17 @@ def test_a_smear_that_cannot_be_read_does_not_stop_the_others(smears, tmp_path):
 def test_without_labels_nothing_is_trained(smears):
     with pytest.raises(TrainingRefused, match="label some cells"):
         count_smears(smears, CellLabels(), None, COMPUTE)
+
+
+def test_mixed_sizes_and_a_width_that_contradicts_a_known_export_are_said(smears, tmp_path):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for number in range(6):
+        cell = Image.fromarray(smears[0].image(number)).resize((360, 363) if number else (200, 200))
+        cell.save(folder / f"{number}.jpg", quality=95)
+    labels = CellLabels().labelled(smears[0], truth_of(smears[0]))
+    compute = COMPUTE.model_copy(update={"field_of_view": 25})
+    notes = count_smears([smears[0], read_smear(folder)], labels, None, compute).notes
+    assert [note for note in notes if note.startswith("mixed: ") and "200 to 363 pixels" in note]
+    assert [note for note in notes if note.startswith("mixed: CellaVision") and "45 micro" in note and "25 is" in note]
+    assert not [note for note in notes if note.startswith("p0")]

@@ -216,6 +216,7 @@ def test_positions_of_another_image_size_are_resampled_as_timm_does_and_named(tm
     [
         ({"checkpoint_path": "/etc/passwd"}, {}, "checkpoint_path"),
         ({"depth": 10**9}, {}, "depth"),
+        ({"depth": 16_000}, {}, "up to 256"),
         ({"no_such_argument": 1}, {}, "no_such_argument"),
         ({}, {"interpolation": "lanczos"}, "interpolation"),
         ({}, {"std": [0.2, 0.2, 0]}, "std"),

@@ -323,12 +323,13 @@ def test_out_of_fold_report_uses_the_member_that_evaluated_the_patient(ensemble,
         assert np.array_equal(image, smear.image(smear.cells.index(best)))
 
 
-def test_patients_without_images_or_features_are_left_out(ensemble, evaluated, files, tmp_path):
+def test_patients_without_images_or_features_are_left_out_and_others_named(ensemble, evaluated, files, tmp_path):
     evaluation, _ = evaluated
     gone = evaluation.patients["path"].copy()
     gone.iloc[0] = str(tmp_path / "gone")
     outcome = top_cells(ensemble, replace(evaluation, patients=evaluation.patients.assign(path=gone)), files)
-    assert list(outcome) == ["P001"]
+    assert (outcome["P000"], len(outcome["P001"])) == ([], 6)
+    assert "P000</span>no image" in evaluation_report(evaluation, cells=outcome)
     assert top_cells(ensemble, evaluation, {}) == {}
 
 

@@ -116,7 +116,7 @@ def differential(
     show_probe(counted.probe.description)
     for one in counted.differentials:
         _show(one)
-    for warning in counted.probe.description.warnings:
+    for warning in (*counted.probe.description.warnings, *counted.notes):
         say(f"Warning: {warning}.", style="yellow")
     if out is not None:
         say()

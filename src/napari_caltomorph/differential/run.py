@@ -20,6 +20,7 @@ from napari_caltomorph.encoding.run import grade_and_encode
 from napari_caltomorph.errors import FeaturesRefused, ProbeRefused, SmearUnreadable, TrainingRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.smear import Smear, check_smear
+from napari_caltomorph.smear.pixel_size import known_export
 from napari_caltomorph.storage import StrPath, home
 
 TYPE_TABLE = "differential.csv"
@@ -36,6 +37,7 @@ class Counted:
     labels: CellLabels  # Those given, and those of sub-folders
     differentials: tuple[Differential, ...]
     failed: dict[str, str]  # Patient -> the reason why there is no differential
+    notes: tuple[str, ...] = ()  # What a person must know of the images
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ def count_smears(
     for number, features in enumerate(encoded):
         progress(Progress("Counting", number, len(encoded), "smears"))
         differentials.append(probe.differential(features, labels.of(features)))
-    return Counted(probe, labels, tuple(differentials), failed)
+    notes = [f"{smear.patient_id}: {note}" for smear in graded for note in smear.notes]
+    return Counted(probe, labels, tuple(differentials), failed, (*notes, *_other_scales(smears, compute.field_of_view)))
 
 
 def train_on_smears(
@@ -124,14 +127,15 @@ def train_on_smears(
 
 
 def _other_scales(smears: Sequence[Smear], stated_um: float | None) -> Iterator[str]:
-    """Say where a stated width is not that of the files."""
+    """Say where a stated width is not that of the files, or of the known export that they have the form of."""
+    if stated_um is None:
+        return
     for smear in smears:
-        width = smear.field_of_view_um
-        if stated_um is not None and width is not None and abs(width / stated_um - 1) > _SAME_WIDTH:
-            yield (
-                f"{smear.patient_id}: its files say that images are {width:.3g} micrometres wide, and {stated_um:g} is "
-                "stated and used"
-            )
+        width, who = None if smear.assumed_export else smear.field_of_view_um, "its files say that images are"
+        if width is None and (export := known_export(smear.cells, smear.canvas)) is not None:
+            width, who = export.width_um, f"{export.name} exports images of this form"
+        if width is not None and abs(width / stated_um - 1) > _SAME_WIDTH:
+            yield f"{smear.patient_id}: {who} {width:.3g} micrometres wide, and {stated_um:g} is stated and used"
 
 
 def _encode_all(

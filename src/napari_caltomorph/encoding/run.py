@@ -20,7 +20,7 @@ from napari_caltomorph.encoding.h5_process import FeatureOrigin
 from napari_caltomorph.encoding.load import LoadedEncoder, load_encoder
 from napari_caltomorph.encoding.options import EncodeOptions
 from napari_caltomorph.encoding.stream import encode_smears
-from napari_caltomorph.errors import CellUnreadable, FeaturesRefused, OutputRefused, SmearUnreadable
+from napari_caltomorph.errors import FeaturesRefused, OutputRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.reading import read_document
 from napari_caltomorph.smear import QUALITY_RULES, Grade, Smear, check_smear, smear_fingerprint
@@ -235,7 +235,7 @@ def _read_ahead(smear: Smear, indices: list[int], batch_size: int) -> Generator[
             index = next(remaining, None)
             if index is None:
                 break
-            batch.append(_read(smear, index))
+            batch.append(smear.image_again(index))
         return batch
 
     with ThreadPoolExecutor(max_workers=1) as reader:
@@ -243,12 +243,3 @@ def _read_ahead(smear: Smear, indices: list[int], batch_size: int) -> Generator[
         while batch := ahead.result():
             ahead = reader.submit(read)
             yield batch
-
-
-def _read(smear: Smear, index: int) -> NDArray[np.uint8]:
-    try:
-        return smear.image(index)
-    except CellUnreadable as error:  # it was readable when it was checked
-        raise SmearUnreadable(
-            f"{smear.path or smear.patient_id}: {smear.cells[index]} can no longer be read ({error}); open it again."
-        ) from error

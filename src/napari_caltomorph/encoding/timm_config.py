@@ -14,6 +14,9 @@ from napari_caltomorph.reading import SMALL, read_as
 # What `timm.create_model` takes besides the network's own arguments: some read files, one returns another network.
 _OF_THE_FACTORY = ("pretrained", "checkpoint_path", "cache_dir", "features_only", "scriptable", "exportable", "no_jit")
 
+_DEEPEST = 256
+"""Layers; published networks have up to 48 blocks, and thousands would be built for minutes."""
+
 _Side = Annotated[int, Field(ge=1, le=2**12)]
 _Fraction = Annotated[float, Field(gt=-10, lt=10)]
 _Deviation = Annotated[float, Field(gt=0, lt=10)]
@@ -78,4 +81,8 @@ def read_timm_config(folder: Path) -> TimmConfig:
     )
     if refused := [key for key in config.model_args if key.startswith(_OF_THE_FACTORY)]:
         raise WeightsRefused(f"{path}: model_args has {refused[0]}, which is no argument of a network; remove it.")
+    for key, value in config.model_args.items():
+        layers = [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, int | float)]
+        if key.startswith(("depth", "layers")) and max(layers, default=0) > _DEEPEST:
+            raise WeightsRefused(f"{path}: model_args has {key} {max(layers):g}, and a network has up to {_DEEPEST}.")
     return config

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_caltomorph.errors import CellUnreadable, ScaleUnknown
+from napari_caltomorph.errors import ScaleUnknown
 from napari_caltomorph.fields.background import Pixels, red_cell_density
 from napari_caltomorph.fields.find import CellModel, Measured, at_working_scale, measured_cells, shipped_model
 from napari_caltomorph.fields.images import array_field
@@ -134,18 +134,16 @@ def describe_cells(
         Nothing says how wide the images are, or their pixels are too coarse.
     FieldUnreadable
         They are grey, or dark instead of bright.
+    SmearUnreadable
+        An image was changed since it was graded, and can no longer be read.
     """
     pixel_um, scale = _pixel_size(smear, field_of_view_um)
-    sample = [smear.image(int(i)) for i in smear.usable[:: max(1, len(smear.usable) // _SAMPLE)]]
+    sample = [smear.image_again(int(i)) for i in smear.usable[:: max(1, len(smear.usable) // _SAMPLE)]]
     light = _Light.around(sample, pixel_um, smear.patient_id)
     described = []
     for number, index in enumerate(smear.usable):
         progress(Progress("Describing cells", number, len(smear.usable)))
-        try:
-            image = smear.image(int(index))
-        except CellUnreadable:  # It was changed since it was graded
-            described.append(DescribedCell(smear.cells[index], Verdict.NONE))
-            continue
+        image = smear.image_again(int(index))
         described.append(_describe(smear.cells[index], image, pixel_um, light, model or shipped_model()))
     return DescribedCells(smear.patient_id, scale, tuple(described))
 

@@ -151,8 +151,9 @@ def top_cells(
     """Return images, (H, W, 3) uint8, of the cells with the highest attention, by patient; `cells` of each.
 
     Without `among`, they are of the patients with a wrong prediction, at most 30, the most certain errors first.
-    Patients without images or features are left out, and all patients for a model without attention. `features` is
-    what `feature_files` returns. Out of fold, the attention is that of the member that predicted the patient.
+    Patients without images or features are left out, and all patients for a model without attention; patients that
+    cannot be read have no images here. `features` is what `feature_files` returns. Out of fold, the attention is that
+    of the member that predicted the patient.
     """
     images_of: dict[str, list[NDArray[np.uint8]]] = {}
     if ensemble.description.aggregator.attention_kind == "none":
@@ -168,11 +169,12 @@ def top_cells(
             bag = load_bag(features[patient])
             smear = open_place(str(place))
         except (FeaturesRefused, SmearUnreadable):
-            continue  # the report is the same without thumbnails
+            images_of[patient] = []  # the report says so
+            continue
         members = ensemble.members if pd.isna(fold) else [ensemble.members[int(fold)]]
         attention = run_with_cells(members, bag, alone=False).attention
-        if images := cell_images(smear, [bag.cells[i] for i in np.argsort(-attention, kind="stable")], cells):
-            images_of[patient] = list(images.values())
+        images = cell_images(smear, [bag.cells[i] for i in np.argsort(-attention, kind="stable")], cells)
+        images_of[patient] = list(images.values())
     return images_of
 
 

@@ -28,6 +28,8 @@ MIN_CONTRAST = 60
 MAX_BLUR = 0.75
 # Real cells reach 1.3 times the median side; whole fields next to them have 8 times.
 WHOLE_FIELD = 3.0
+# Long sides of the images of one export differ less, of cells cut out one by one too.
+_ONE_SIZE = 1.5
 
 
 def check_smear(smear: Smear, *, progress: OnProgress = ignore) -> Smear:
@@ -89,8 +91,9 @@ class Grading:
         """Return the smear with `grades`; `SmearUnreadable` when no cell is usable."""
         smear = self._smear
         # What was guessed of the pixels is only known when they were decoded.
-        notes = tuple(dict.fromkeys(note for note in (*smear.notes, smear.source.scale.note) if note))
-        checked = replace(smear, grades=_grade(smear, self._measured), notes=notes)
+        checked = replace(smear, grades=_grade(smear, self._measured))
+        notes = (*smear.notes, smear.source.scale.note, self._mixed(checked))
+        checked = replace(checked, notes=tuple(dict.fromkeys(note for note in notes if note)))
         if not len(checked.usable):
             counts = ", ".join(f"{n} {reason}" for reason, n in checked.left_out_counts().items())
             first = checked.left_out[0]
@@ -102,6 +105,12 @@ class Grading:
                 f"usable ({counts}; first: {first.cell}{': ' + first.note if first.note else ''}). {fix}"
             )
         return checked
+
+    def _mixed(self, checked: Smear) -> str:
+        sides = [self._measured[index].long_side for index in checked.usable]
+        if max(sides, default=0) <= _ONE_SIZE * min(sides, default=0):
+            return ""
+        return f"Images of different sizes, {min(sides)} to {max(sides)} pixels: cells may differ in magnification"
 
 
 def _flaw(one: Measurement) -> tuple[Reason, str] | None:

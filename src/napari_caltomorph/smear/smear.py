@@ -93,6 +93,15 @@ class Smear:
         """(H, W, 3) uint8 RGB of one cell as it is on disk; `CellUnreadable` when it cannot be decoded."""
         return self.source.image(index)
 
+    def image_again(self, index: int) -> NDArray[np.uint8]:
+        """`image` of a cell that was readable when it was graded; `SmearUnreadable` where it no longer is."""
+        try:
+            return self.image(index)
+        except CellUnreadable as error:
+            raise SmearUnreadable(
+                f"{self.path or self.patient_id}: {self.cells[index]} can no longer be read ({error}); open it again."
+            ) from error
+
     def on_canvas(self, index: int) -> NDArray[np.uint8]:
         """(*canvas, 3) uint8 RGB of one cell, centred on white; shrunk only when larger than the canvas."""
         return on_canvas(self.image(index), self.canvas)
