@@ -70,7 +70,7 @@ def test_files_arrive_whole_and_leave_no_cache(hub, home):
 def test_a_transfer_that_breaks_off_continues_in_the_same_run(hub):
     hub.cut_after = [6 * BLOCK, 11 * BLOCK]
     assert contents(listing("a"))["a/one.h5"] == LARGE
-    assert sorted(hub.ranges(), key=len) == ["", "", f"bytes={6 * BLOCK}-", f"bytes={11 * BLOCK}-"]
+    assert sorted(hub.ranges()) == sorted(["", "", f"bytes={6 * BLOCK}-", f"bytes={11 * BLOCK}-"])
 
 
 def test_what_arrived_is_kept_for_the_next_run_and_not_asked_again(hub, home):

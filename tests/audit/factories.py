@@ -27,7 +27,7 @@ PALE = Stain(light=(250, 232, 210), gain=(0.95, 0.95, 0.95), blur=0.05, unevenne
 DARK = replace(PALE, light=(240, 215, 205), gain=(1.15, 1.1, 1.2))
 
 
-QUICK = AuditOptions(shufflings=80, cells=6)
+QUICK = AuditOptions(shufflings=60, cells=3)
 
 
 QUICKER = AuditOptions(shufflings=20)  # where p does not matter

@@ -7,12 +7,12 @@ import shutil
 from napari_caltomorph.cli import doctor
 
 
-def test_it_lists_what_is_installed_and_how_to_fix_the_rest(run_process, home, tiny_model, dinobloom_model):
+def test_it_lists_what_is_installed_and_how_to_fix_the_rest(run, home, tiny_model, dinobloom_model):
     (home / "models").mkdir()
     shutil.copytree(tiny_model, home / "models" / "mine")
     (home / "models" / "broken").mkdir()
     (home / "models" / "broken" / "model.json").write_text("{}")
-    code, out, err = run_process("doctor")
+    code, out, err = run("doctor")
     assert (code, err) == (0, "")
     text = " ".join(out.split())
     for expected in ("torch ", "timm ", "napari ", "cpu", "--precision auto", "OpenGL", "GB free", "demo", "mine"):

@@ -38,7 +38,7 @@ if os.name == "posix":
     PROCESSES.set_forkserver_preload(["napari_caltomorph.cohort.encode"])
 
 
-@pytest.mark.parametrize("stop_at", range(16))
+@pytest.mark.parametrize("stop_at", [0, 1, 2, 3, 5, 8, 12, 15])
 def test_cancelling_at_any_moment_leaves_nothing_half_done(images, tmp_path, stop_at):
     calls = iter(range(1000))
 

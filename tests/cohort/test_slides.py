@@ -280,7 +280,7 @@ def _write(folder: Path, kind: str) -> None:
         shutil.rmtree(folder)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(st.lists(st.lists(st.sampled_from(KINDS), max_size=4), min_size=1, max_size=3), st.booleans(), st.booleans())
 def test_no_patient_of_a_random_tree_disappears(tmp_path_factory, labels, has_table, by_slide) -> None:
     here = tmp_path_factory.mktemp("tree") / "here"

@@ -1,7 +1,6 @@
 """The algorithmic unit tests for multiple-instance learning of Raff and Holt (NeurIPS 2023), for every aggregator.
 
-Each is a cohort of feature files that `train` makes an ensemble of. Who passes what is a table; docs/method.md has it
-for all, with the failures that are too slow to repeat here.
+Each is a cohort of feature files that `train` makes an ensemble of. Who passes what is a table.
 """
 
 from __future__ import annotations
@@ -37,27 +36,26 @@ SMALL: dict[str, Any] = {
     "device": "cpu",
     "precision": "float32",
 }
-BOTH = {"false_frequency", "unpoisoned_multi_concept"}
-# Name -> what differs from these, the tests that it passes, and some that it fails.
-AGGREGATORS: dict[str, tuple[dict[str, Any], set[str], set[str]]] = {
+# Name -> what differs from these, and whether it passes tests: here those in which aggregators differ, docs/method.md
+# has all.
+AGGREGATORS: dict[str, tuple[dict[str, Any], dict[str, bool]]] = {
     # It may learn that a bag is negative because of a cell, so it learns the poison.
-    "cls": ({"epochs": 20}, BOTH, {"single_concept"}),
-    "mean of tokens": ({"pooling": "mean"}, BOTH, set()),
+    "cls": ({"epochs": 14}, {"unpoisoned_multi_concept": True, "single_concept": False}),
+    "mean of tokens": ({"pooling": "mean", "epochs": 25}, {"unpoisoned_multi_concept": True}),
     "abmil": (
-        {"aggregator": "abmil", "learning_rate": 1e-2, "epochs": 80, "dropout": 0, "batch_size": 16},
-        BOTH,
-        set(),
+        {"aggregator": "abmil", "learning_rate": 1e-2, "epochs": 40, "dropout": 0, "batch_size": 16},
+        {"unpoisoned_multi_concept": True},
     ),
-    "wbcmil": ({"aggregator": "wbcmil"}, BOTH, set()),
+    "wbcmil": ({"aggregator": "wbcmil"}, {"false_frequency": True, "unpoisoned_multi_concept": True}),
     # The negative class has no evidence, and no cell is ever counted against the other.
-    "concepts": ({"aggregator": "concepts", "epochs": 80}, {*BOTH, "single_concept", "multi_concept"}, set()),
+    "concepts": ({"aggregator": "concepts"}, {"unpoisoned_multi_concept": True, "multi_concept": True}),
     # No negative training bag is without poison, so its absence is learned as a sign of a positive, and outweighs the
     # concepts on the test bags, which show it the other way round.
-    "mean": ({"aggregator": "mean"}, BOTH, {"multi_concept"}),
+    "mean": ({"aggregator": "mean", "epochs": 25}, {"unpoisoned_multi_concept": True, "multi_concept": False}),
     # Sees the largest values only, and one concept is below the background.
-    "max": ({"aggregator": "max"}, {"single_concept"}, {"false_frequency"}),
+    "max": ({"aggregator": "max"}, {"single_concept": True, "false_frequency": False}),
 }
-CASES = [(name, test) for test in LIMITS for name, (_, *some) in AGGREGATORS.items() if test in set().union(*some)]
+CASES = [(name, test) for name, (_, tests) in AGGREGATORS.items() for test in tests]
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +80,10 @@ def write(folder: Path, bags: list[Any], diagnoses: list[str]) -> Cohort:
 
 @pytest.mark.parametrize(("name", "test"), CASES)
 def test_unit_test_of_raff_and_holt(cohorts: Any, name: str, test: str) -> None:
-    differing, passed, _ = AGGREGATORS[name]
+    differing, passes = AGGREGATORS[name]
     ensemble = train(cohorts(test), None, TrainOptions(**SMALL | differing))
     auroc = auroc_on_test_patients(ensemble, test)
-    assert (auroc >= LIMITS[test]) == (test in passed), f"AUROC {auroc:.3f}, passed from {LIMITS[test]}"
+    assert (auroc >= LIMITS[test]) == passes[test], f"AUROC {auroc:.3f}, passed from {LIMITS[test]}"
 
 
 def auroc_on_test_patients(ensemble: Ensemble, test: str) -> float:

@@ -145,14 +145,6 @@ def test_adding_the_kept_file_again_keeps_it(dinobloom_s_file):
     assert verify_weights(ENCODERS["dinobloom-s"]).path == kept
 
 
-def test_base_and_small_weights_are_distinguished_by_their_shapes(tmp_path):
-    from napari_caltomorph.encoding.load import build_module
-
-    path = tmp_path / "a DinoBloom.pth"
-    torch.save({f"backbone.{k}": v for k, v in build_module(ENCODERS["dinobloom-b"]).state_dict().items()}, path)
-    assert add_weights(path).encoder == "dinobloom-b"
-
-
 def test_file_that_fits_no_encoder_is_not_kept(tmp_path, home, tiny_file):
     with pytest.raises(WeightsRefused, match=r"fits none of dinobloom-s, .*timm:<architecture>"):
         add_weights(tiny_file)

@@ -16,7 +16,7 @@ from tests.fuzz.sandbox import Sandbox
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes there cannot be waited for with a time limit")
 
-_EXAMPLES = {"images": 300, "zips": 250, "tables": 120, "saved": 300, "h5": 250}
+_EXAMPLES = {"images": 180, "zips": 150, "tables": 70, "saved": 180, "h5": 150}
 
 
 @pytest.fixture(scope="module")

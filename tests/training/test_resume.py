@@ -119,7 +119,7 @@ def test_killed_between_the_best_weights_and_the_state_it_ends_the_same(few, tmp
     assert are_same_members(train(read(few), None, OPTIONS, out=train_two, resume=True), undisturbed)
 
 
-@pytest.mark.parametrize("stop_at", [0, 2, 4, 23, 55, 70])
+@pytest.mark.parametrize("stop_at", [0, 4, 23, 70])
 def test_cancelling_at_any_moment_leaves_what_resumes_to_the_same_end(few, tmp_path, undisturbed, stop_at):
     out = tmp_path / "model"
     with pytest.raises(Cancelled):
@@ -281,7 +281,7 @@ def test_a_damaged_checkpoint_is_one_sentence_that_names_the_file_to_remove(few,
     with pytest.raises(TrainingRefused, match=rf"{file} .*remove .*training") as refused:
         train(read(few), None, OPTIONS, out=stopped, resume=True)
     assert "\n" not in str(refused.value)
-    if file == "fold_1.state.safetensors":
+    if (file, damage) == ("fold_1.state.safetensors", "cut"):
         path.unlink()
         assert are_same_members(train(read(few), None, OPTIONS, out=stopped, resume=True), undisturbed)
 
