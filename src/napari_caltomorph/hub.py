@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from napari_caltomorph.errors import CaltomorphError, DownloadRefused, first_line, shortened
 from napari_caltomorph.progress import OnProgress, Progress, ignore
-from napari_caltomorph.storage import StrPath, home, only_run
-from napari_caltomorph.transfers import TIMEOUT_SECONDS, RemoteFile, fetch, run_in_threads
+from napari_caltomorph.storage import StrPath
+from napari_caltomorph.transfers import TIMEOUT_SECONDS, RemoteFile, fetched, run_in_threads
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -102,23 +102,15 @@ def list_files(repository: Repository, under: str = "", *, progress: OnProgress 
 def downloaded(
     listing: Listing, files: Sequence[RemoteFile], *, progress: OnProgress = ignore
 ) -> Iterator[dict[str, Path]]:
-    """Yield the downloaded files of a listing by their names; they are removed when the block ends without an error.
-
-    After an error, what has arrived is kept in the cache, and the next call continues there. Raises `DownloadRefused`,
-    and `OutputRefused` where the cache cannot be written, or another run downloads from this repository.
-    """
+    """Yield the downloaded files of a listing by their names, as `fetched` does; `DownloadRefused` for the network."""
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public, and not in its __all__
 
-    repository = listing.repository
-    folder = home("cache") / "downloads" / f"{repository.kind}--{repository.name.replace('/', '--')}"
-    with only_run(folder, ".lock", "another cache folder with CALTOMORPH_HOME"):
+    repository, headers = listing.repository, build_hf_headers(library_name="napari-caltomorph")
+    source = f"{repository.kind}--{repository.name.replace('/', '--')}"
+    with contextlib.ExitStack() as stack:
         with _explained(repository):
-            paths = fetch(files, folder, build_hf_headers(library_name="napari-caltomorph"), progress=progress)
+            paths = stack.enter_context(fetched(files, source, headers, progress=progress))
         yield paths
-        for path in (*paths.values(), *folder.glob("*.part")):
-            path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # files of another commit are in it
-        folder.rmdir()
 
 
 def upload(folder: Path, repository: Repository, *, private: bool = False, progress: OnProgress = ignore) -> str:

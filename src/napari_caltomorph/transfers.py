@@ -9,17 +9,18 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from napari_caltomorph.errors import DiskFull, DownloadRefused
 from napari_caltomorph.progress import OnProgress, Progress
-from napari_caltomorph.storage import explained_output
+from napari_caltomorph.storage import explained_output, home, only_run
 
 if TYPE_CHECKING:
     import requests
@@ -33,6 +34,7 @@ _THREADS = 4
 _ATTEMPTS = 3  # In a row that bring nothing
 _CHUNK_BYTES = 2**16
 _POLL_SECONDS = 0.1
+_UNPACKED = {"Accept-Encoding": "identity"}
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,27 @@ class RemoteFile:
     name: str
     url: str
     size: int
-    checksum: str  # Hex digits: 64 of a SHA-256, or 40 of git's SHA-1 of a small file
+    checksum: str  # Hex digits: 64 of a SHA-256, or 40 of git's SHA-1 of a small file; empty where it is not known
+
+    @classmethod
+    def at(cls, url: str, name: str, sha256: str | None) -> RemoteFile:
+        """Return the file at an address, as large as its server says; `requests.RequestException` as in `fetch`."""
+        import requests
+
+        with requests.get(url, headers=_UNPACKED, stream=True, timeout=TIMEOUT_SECONDS) as response:
+            response.raise_for_status()
+            return cls(name, url, int(response.headers.get("Content-Length", 0)), sha256 or "")
+
+    @property
+    def key(self) -> str:
+        """What it is called until it is used."""
+        return self.checksum or self.name
 
     def matches(self, path: Path) -> bool:
         """Whether the content of a file is the one that the server announced."""
         with path.open("rb") as file:
-            if len(self.checksum) == 64:
-                return hashlib.file_digest(file, "sha256").hexdigest() == self.checksum
+            if len(self.checksum) != 40:
+                return not self.checksum or hashlib.file_digest(file, "sha256").hexdigest() == self.checksum
             digest = hashlib.sha1(f"blob {self.size}\0".encode(), usedforsecurity=False)
             digest.update(file.read())
             return digest.hexdigest() == self.checksum
@@ -63,7 +79,7 @@ def fetch(
     than was announced, `DiskFull`, and `requests.RequestException` for anything else that the network does.
     """
     # Files of one content are one transfer: two threads would write into one part.
-    transfers = [_Transfer(file, folder, headers) for file in {file.checksum: file for file in files}.values()]
+    transfers = [_Transfer(file, folder, headers) for file in {file.key: file for file in files}.values()]
     total = sum(transfer.file.size for transfer in transfers)
     _refuse_full_disk(folder, total - sum(transfer.received for transfer in transfers))
 
@@ -76,7 +92,26 @@ def fetch(
     finally:
         for transfer in transfers:
             transfer.stop()
-    return {file.name: folder / file.checksum for file in files}
+    return {file.name: folder / file.key for file in files}
+
+
+@contextmanager
+def fetched(
+    files: Sequence[RemoteFile], source: str, headers: Mapping[str, str] = MappingProxyType({}), *, progress: OnProgress
+) -> Iterator[dict[str, Path]]:
+    """Yield what `fetch` returns of the files of a source; they are removed when the block ends without an error.
+
+    After an error, what has arrived is kept in the cache, and the next call continues there. Raises what `fetch` does,
+    and `OutputRefused` where the cache cannot be written, or another run downloads from this source.
+    """
+    folder = home("cache") / "downloads" / source
+    with only_run(folder, ".lock", "another cache folder with CALTOMORPH_HOME"):
+        paths = fetch(files, folder, headers, progress=progress)
+        yield paths
+        for path in (*paths.values(), *folder.glob("*.part")):
+            path.unlink(missing_ok=True)
+    with suppress(OSError):  # files of another commit are in it
+        folder.rmdir()
 
 
 def run_in_threads(
@@ -122,9 +157,9 @@ class _Transfer:
 
     def __init__(self, file: RemoteFile, folder: Path, headers: Mapping[str, str]) -> None:
         self.file = file
-        self.target = folder / file.checksum
-        self._part = self.target.with_name(f"{file.checksum}.part")
-        self._headers = dict(headers) | {"Accept-Encoding": "identity"}
+        self.target = folder / file.key
+        self._part = self.target.with_name(f"{file.key}.part")
+        self._headers = dict(headers) | _UNPACKED
         self._stopped = False
         self._response: requests.Response | None = None
         is_here = self.target.is_file()

@@ -13,16 +13,20 @@ import pytest
 
 from napari_caltomorph.encoding import ENCODERS, Encoder, download_weights, find_weights
 from napari_caltomorph.encoding.locations import Source
-from napari_caltomorph.errors import WeightsMissing, WeightsRefused
+from napari_caltomorph.errors import DownloadRefused, WeightsMissing, WeightsRefused
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.storage import file_sha256
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `content` under any name; the first `failures` times it breaks off half-way."""
+    """Serves `content` under any name, also the rest of it; `failures` times it breaks off half-way."""
 
     content = b""
     failures = 0
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.starts: list[int] = []
 
     @property
     def address(self) -> str:
@@ -36,14 +40,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if "absent" in self.path:
             self.send_error(404)
             return
-        content = self.server.content
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
+        content, start = self.server.content, int(self.headers.get("Range", "bytes=0-")[6:-1])
+        self.server.starts.append(start)
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         if self.server.failures:
             self.server.failures -= 1
             content = content[: len(content) // 2]
-        self.wfile.write(content)
+        self.wfile.write(content[start:])
 
     def log_message(self, *args: object) -> None:
         """Say nothing."""
@@ -51,7 +56,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(tiny_file) -> Iterator[Server]:
-    with Server(("127.0.0.1", 0), Handler) as server:
+    with Server() as server:
         server.content = tiny_file.read_bytes()
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -89,7 +94,7 @@ def test_right_file_is_kept_and_found(published, home, tiny_file, is_sum_known):
 
 def test_wrong_file_is_refused_and_nothing_is_kept(published, server, home):
     server.content = b"x" * 100_000
-    with pytest.raises(WeightsRefused, match=r"127.0.0.1.*another file than its authors published.*nothing was kept"):
+    with pytest.raises(DownloadRefused, match=r"127.0.0.1.*another file than is announced.*nothing was kept"):
         download_weights(published())
     assert kept(home) == []
 
@@ -102,21 +107,24 @@ def test_web_page_instead_of_the_file_is_refused_when_no_sum_is_known(published,
 
 
 @pytest.mark.parametrize("is_sum_known", [True, False])
-def test_transfer_that_breaks_off_leaves_nothing_and_works_the_second_time(published, server, home, is_sum_known):
+def test_transfer_that_breaks_off_continues_also_in_the_next_run(published, server, home, is_sum_known):
     encoder = published() if is_sum_known else published(sha256=None)
-    server.failures = 1
-    with pytest.raises(WeightsMissing, match="could not be downloaded"):
+    server.failures = 5
+    with pytest.raises(WeightsMissing, match=r"could not be downloaded.*it continues"):
         download_weights(encoder)
     assert kept(home) == []
+    server.failures = 0
     download_weights(encoder)
     assert kept(home) == ["tiny.safetensors"]
+    half = len(server.content) // 2
+    assert server.starts == [0, 0, half, half, half, 0, half]  # how large it is, then half of it, then what is missing
+    assert not list((home / "cache").rglob("*.safetensors*"))
 
 
 def test_failed_download_keeps_the_weights_that_are_there(published, server, home):
     download_weights(published())
-    server.failures = 1
     with pytest.raises(WeightsMissing):
-        download_weights(published())
+        download_weights(published("absent.pth"))
     assert kept(home) == ["tiny.safetensors"]
 
 

@@ -16,7 +16,6 @@ from napari_caltomorph.diagnosis import (
     export_model,
     find_model,
     installed_models,
-    prepare_for_hub,
     read_description,
 )
 from napari_caltomorph.diagnosis.model_card import model_card
@@ -120,11 +119,11 @@ def push(name: str, target: str, /, *, license: str, private: bool = False) -> N
     """
     if not is_address(target):
         say("Ready for the Hub, without the private part:")
-        say_line(f"  {prepare_for_hub(name, target, license)}")
+        say_line(f"  {export_model(name, target, hub_licence=license)}")
         return
     repository = Repository.at(target)
     with tempfile.TemporaryDirectory() as scratch, progress_bar() as progress:
-        folder = prepare_for_hub(name, Path(scratch) / "model", license)
+        folder = export_model(name, Path(scratch) / "model", hub_licence=license)
         page = upload(folder, repository, private=private, progress=progress)
     say("Uploaded, without the private part:")
     say_line(f"  {page}")

@@ -7,16 +7,17 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 
 from napari_caltomorph.cohort.layout_features import read_features, recognises_features
 from napari_caltomorph.cohort.layout_folders import LayoutResult, frame, join, read_folders, recognises_folders
 from napari_caltomorph.cohort.options import CohortOptions
-from napari_caltomorph.cohort.paths_in_table import place_in_table
 from napari_caltomorph.cohort.slides import complete_labels, join_slides, split_slides
 from napari_caltomorph.cohort.table_columns import canonical, keep_where
 from napari_caltomorph.cohort.table_file import find_table, is_table, read_table
@@ -79,12 +80,36 @@ def _read_table_of_folders(path: Path, options: CohortOptions) -> LayoutResult:
         raise CohortUnreadable(f"{path}: no column looks like the path of the cells; name it with --path-column.")
     if "raw_label" not in table:
         raise CohortUnreadable(f"{path}: no column looks like the diagnosis; name it with --label-column.")
-    places = [place_in_table(str(place), path) if pd.notna(place) else None for place in table["path"]]
+    places = [_place_in_table(str(place), path) if pd.notna(place) else None for place in table["path"]]
     are_features = [place is not None and is_feature_file(place.name) for place in places]
     named = [None if place is None else printable(str(place)) for place in places]
     table["features"] = [name if is_bag else None for name, is_bag in zip(named, are_features, strict=True)]
     table["path"] = [None if is_bag else name for name, is_bag in zip(named, are_features, strict=True)]
     return LayoutResult(table, notes=notes + guessed)
+
+
+def _place_in_table(text: str, table: Path) -> Path:
+    r"""Return the path that a cell of a table means; ``\`` is ``/`` where nothing is called so.
+
+    A path of Windows with a drive or a server stays as it is written, so that a message shows it.
+    """
+    text = text.strip("\"'")  # Explorer's "Copy as path" adds them
+    if text.lower().startswith("file:"):
+        text = _path_of_uri(text)
+    if PureWindowsPath(text).is_absolute() and not text.startswith("/"):
+        return Path(text)
+    # Path.expanduser raises an error where a name only begins with "~".
+    spellings = [os.path.expanduser(one) for one in (text, text.replace("\\", "/"))]  # noqa: PTH111
+    places = [table.parent / one for one in spellings]
+    return next((place for place in places if os.path.lexists(place)), places[-1])
+
+
+def _path_of_uri(uri: str) -> str:
+    address = urlsplit(uri)
+    path = unquote(address.path)
+    if address.netloc not in ("", "localhost"):
+        return f"//{address.netloc}{path}"
+    return path[1:] if PureWindowsPath(path[1:]).drive else path  # /D:/data
 
 
 def _recognises_aml_hehr(path: Path) -> bool:

@@ -1,5 +1,5 @@
 from .ensemble import Ensemble
-from .installed import add_model, download_model, export_model, find_model, installed_models, prepare_for_hub
+from .installed import add_model, download_model, export_model, find_model, installed_models
 from .model_file import ModelDescription, read_description
 from .options import (
     AGGREGATOR_OPTIONS,
@@ -44,7 +44,6 @@ __all__ = [
     "export_model",
     "find_model",
     "installed_models",
-    "prepare_for_hub",
     "read_description",
     "save_predictions",
 ]

@@ -142,7 +142,7 @@ def download_model(address: str, name: str | None = None, *, progress: OnProgres
             raise ModelRefused(str(error).replace(str(folder), address)) from error
 
 
-def export_model(name: StrPath, target: StrPath) -> Path:
+def export_model(name: StrPath, target: StrPath, *, hub_licence: str | None = None) -> Path:
     """Copy a model without `private/`, which could identify its patients.
 
     Parameters
@@ -151,36 +151,8 @@ def export_model(name: StrPath, target: StrPath) -> Path:
         Of an installed model, or a model folder.
     target : str or Path
         New folder.
-
-    Returns
-    -------
-    Path
-        The new folder.
-
-    Raises
-    ------
-    ModelRefused
-        There is no such model, or a file of it is missing.
-    OutputRefused
-        The folder exists, or cannot be written.
-    """
-    folder, target = find_model(name), Path(target)
-    with replacing_folder(target) as part:
-        _copy_public(folder, part)
-    return target
-
-
-def prepare_for_hub(name: StrPath, target: StrPath, licence: str) -> Path:
-    """Make a folder that is ready for the Hub: an exported model whose card begins with the Hub's metadata.
-
-    Parameters
-    ----------
-    name : str or Path
-        Of an installed model, or a model folder.
-    target : str or Path
-        New folder.
-    licence : str
-        As the Hub abbreviates it, e.g. ``cc-by-4.0``.
+    hub_licence : str, optional
+        As the Hub abbreviates it, e.g. ``cc-by-4.0``: the model's card then begins with the Hub's metadata.
 
     Returns
     -------
@@ -194,16 +166,18 @@ def prepare_for_hub(name: StrPath, target: StrPath, licence: str) -> Path:
     OutputRefused
         The folder exists, or cannot be written.
     """
-    if not re.fullmatch("[a-z0-9][a-z0-9.-]+", licence):
+    if hub_licence is not None and not re.fullmatch("[a-z0-9][a-z0-9.-]+", hub_licence):
         raise ModelRefused(
-            f"{licence!r} is no licence as the Hub abbreviates it; give for example cc-by-4.0 or apache-2.0."
+            f"{hub_licence!r} is no licence as the Hub abbreviates it; give for example cc-by-4.0 or apache-2.0."
         )
     folder, target = find_model(name), Path(target)
-    description = read_description(folder)
     with replacing_folder(target) as part:
         _copy_public(folder, part)
-        (part / ORIGIN).unlink(missing_ok=True)  # where the copy here came from is no fact of the new one
-        (part / "README.md").write_text(hub_metadata(description, licence) + model_card(description), "utf-8")
+        if hub_licence is not None:
+            description = read_description(folder)
+            (part / ORIGIN).unlink(missing_ok=True)  # where the copy here came from is no fact of the new one
+            card = hub_metadata(description, hub_licence) + model_card(description)
+            (part / "README.md").write_text(card, "utf-8")
     return target
 
 

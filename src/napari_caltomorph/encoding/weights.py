@@ -7,17 +7,15 @@ import dataclasses
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from napari_caltomorph.encoding.encoders import ENCODERS, Encoder, find_network
 from napari_caltomorph.encoding.locations import WEIGHT_FILES, WEIGHT_SUFFIXES, HubFolder, WeightsFolder
 from napari_caltomorph.errors import OutputRefused, WeightsMissing, WeightsRefused, first_line
-from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.progress import OnProgress, ignore
 from napari_caltomorph.storage import StrPath, file_sha256, home, replacing
-
-_CHUNK = 2**16
 
 
 @dataclass(frozen=True)
@@ -119,8 +117,10 @@ def download_weights(encoder: Encoder, *, progress: OnProgress = ignore) -> Weig
     ------
     WeightsMissing
         The download fails; the message names the file to get and what to do with it.
+    DownloadRefused
+        The file is not the one its authors published.
     WeightsRefused
-        The file is not the one its authors published, or does not fit.
+        It does not fit.
     """
     if encoder.sources:
         return _from_authors(encoder, progress)
@@ -130,28 +130,22 @@ def download_weights(encoder: Encoder, *, progress: OnProgress = ignore) -> Weig
 
 
 def _from_authors(encoder: Encoder, progress: OnProgress) -> WeightsReport:
-    import pooch
     import requests
 
-    pooch.get_logger().setLevel("WARNING")  # it logs each download to standard error; `progress` reports it
+    from napari_caltomorph.transfers import RemoteFile, fetched
+
     source = encoder.sources[0]
-    with _download_folder() as folder:
+    with _download_folder() as folder, contextlib.ExitStack() as stack:
         try:
-            file = pooch.retrieve(
-                source.url, known_hash=source.sha256, fname=source.file, path=folder, downloader=_fetch(progress)
-            )
+            file = RemoteFile.at(source.url, source.file, source.sha256)
+            paths = stack.enter_context(fetched([file], encoder.name, progress=progress))
         except requests.RequestException as error:
             raise WeightsMissing(
-                f"{source.url} could not be downloaded ({_short(error)}); get that file on another machine and run "
-                f"`caltomorph weights add {source.file}`."
-            ) from error
-        except ValueError as error:  # pooch raises it for a wrong checksum
-            raise WeightsRefused(
-                f"{source.url} gave another file than its authors published (wrong SHA-256); nothing was kept. "
-                "Try again later, or get it from another place."
+                f"{source.url} could not be downloaded ({_short(error)}); run the same again, and it continues; or get "
+                f"that file on another machine and run `caltomorph weights add {source.file}`."
             ) from error
         try:
-            return add_weights(Path(file), encoder)
+            return add_weights(shutil.move(paths[source.file], folder / source.file), encoder)
         except WeightsRefused as error:
             raise WeightsRefused(
                 f"{source.url} gave a file that holds no weights of {encoder.name}; nothing was kept. Try again later, "
@@ -204,22 +198,6 @@ def _download_folder() -> Iterator[Path]:
             yield Path(name)
     except OSError as error:
         raise OutputRefused(f"{folder} could not be written ({error.strerror or error}); free some space.") from error
-
-
-def _fetch(progress: OnProgress) -> Callable[[str, str, object], None]:
-    """Make what pooch calls to download: unlike its own, it reports progress and stops when it is cancelled."""
-    import requests
-
-    def fetch(url: str, path: str, pooch: object) -> None:
-        with Path(path).open("wb") as file, requests.get(url, stream=True, timeout=30) as response:
-            response.raise_for_status()
-            done, total = 0, int(response.headers.get("content-length", 0))
-            for chunk in response.iter_content(_CHUNK):
-                file.write(chunk)
-                done += len(chunk)
-                progress(Progress("Downloading", done // 1000, max(done, total) // 1000, "kB"))
-
-    return fetch
 
 
 def _recognise(file: Path) -> Encoder:

@@ -48,7 +48,7 @@ class FoundCell:
     width_px: float
     height_px: float
     confidence: float  # That it is a white cell, 0 to 1
-    nucleus_um2: float
+    nucleus_um2: float | None = None  # None where a person placed it
     is_cut: bool = False  # Its box touches the edge of the field
 
     @property

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import resources
 from itertools import chain, count, cycle
 from pathlib import Path
@@ -163,11 +163,16 @@ def load_label_map(name_or_path: StrPath) -> LabelMap | None:
     if name_or_path == "none":
         return None
     if name_or_path in SHIPPED_LABEL_MAPS:
-        file = resources.files(__package__).joinpath("label_maps", f"{name_or_path}.json")
-        return LabelMap.model_validate_json(file.read_bytes())
+        return _shipped(name_or_path)
     known = ", ".join(SHIPPED_LABEL_MAPS)
     fix = f"give a JSON file in the format of docs/taxonomies.md, or one of {known}, none"
     return read_as(LabelMap, Path(name_or_path), "a taxonomy", TaxonomyUnreadable, fix)
+
+
+@cache
+def _shipped(name: str) -> LabelMap:
+    file = resources.files(__package__).joinpath("label_maps", f"{name}.json")
+    return LabelMap.model_validate_json(file.read_bytes())
 
 
 def taxonomy_of_labels(labels: Iterable[str], name: str = "labels") -> LabelMap:

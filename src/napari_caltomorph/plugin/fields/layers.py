@@ -103,7 +103,7 @@ class FieldView(QObject):
         known = {(cell.y_px, cell.x_px): cell for cell in self._found.cells}
         size = float(self._points.current_size) / 2
         return tuple(
-            known.get((float(y), float(x)), FoundCell(float(x), float(y), size, size, 1.0, float("nan")))
+            known.get((float(y), float(x)), FoundCell(float(x), float(y), size, size, 1.0))
             for y, x in self._points.data
         )
 
@@ -176,6 +176,6 @@ class FieldView(QObject):
 
 
 def _color(cell: FoundCell) -> str:
-    if np.isnan(cell.nucleus_um2):
+    if cell.nucleus_um2 is None:
         return _BY_HAND
     return _SURE if cell.confidence >= _DOUBTFUL else _UNSURE

@@ -254,7 +254,7 @@ class CutPanel(DockPanel):
         found = self._found[name]
         side = self._width_um / found.scale.pixel_size_um
         self._show_crop(self._fields[name], cell, side)
-        by_hand = np.isnan(cell.nucleus_um2)
+        by_hand = cell.nucleus_um2 is None
         sure = "placed by you" if by_hand else f"confidence {cell.confidence:.2f}"
         size = "" if by_hand else f", {cell.diameter_um(found.scale.pixel_size_um):.1f} &#181;m wide"
         border = "" if is_whole(cell, found, side) else "<br><b>Near the border: it is left out.</b>"
@@ -312,7 +312,7 @@ class CutPanel(DockPanel):
         field, x, y = place
         rank = shown.prediction.ranks[shown.cells.current]
         if field in self._found:
-            around = FoundCell(x, y, 0, 0, 1, float("nan"))
+            around = FoundCell(x, y, 0, 0, 1)
             self._show_crop(self._fields[field], around, 3 * self._width_um / self._found[field].scale.pixel_size_um)
             self._words.setText(f"#{rank} lies in {plain(field)}, x {x:.0f}, y {y:.0f}. {link('Show it there')}")
 
