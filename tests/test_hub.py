@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from tests.hub_server import Hub
+from tests.stopping import Cancels
 
 from napari_caltomorph.errors import DiskFull, DownloadRefused
 from napari_caltomorph.hub import Listing, Repository, downloaded, is_address, list_files, upload
-from napari_caltomorph.progress import Cancelled, Progress
+from napari_caltomorph.progress import Cancelled
 
 NAME = "ours/things"
 LARGE = bytes(range(256)) * 4000
@@ -107,13 +108,8 @@ def test_wrong_bytes_are_refused_and_not_kept(hub, home, file):
 def test_a_cancelled_download_ends_at_once_while_the_server_is_silent(hub, home):
     hub.flow.clear()
     found, begun = listing(), threading.active_count()
-
-    def cancel(progress: Progress) -> None:
-        if progress.done:
-            raise Cancelled
-
     start = time.monotonic()
-    with pytest.raises(Cancelled), downloaded(found, found.files, progress=cancel):
+    with pytest.raises(Cancelled), downloaded(found, found.files, progress=Cancels(lambda now: now.done)):
         pass
     assert time.monotonic() - start < 9  # the server would have been silent for 20 s
     hub.flow.set()

@@ -21,7 +21,6 @@ from napari_caltomorph.report.patient_map import patient_map
 def _umap() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delitem(sys.modules, "umap", raising=False)  # conftest.py hides it
-        patch.setenv("NUMBA_OPT", "0")  # To optimise takes longer than to compute
         pytest.importorskip("umap")
         yield
 

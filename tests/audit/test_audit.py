@@ -28,13 +28,14 @@ from tests.audit.factories import (
     row_of,
     traits_of,
 )
+from tests.stopping import Cancels
 
 from napari_caltomorph.audit.patients import AuditOptions
 from napari_caltomorph.audit.result import Audit
 from napari_caltomorph.audit.run import audit, audit_of_traits
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.cohort.synthetic import SyntheticPatients
-from napari_caltomorph.progress import Cancelled, Progress
+from napari_caltomorph.progress import Cancelled
 from napari_caltomorph.smear import smear_from_array
 from napari_caltomorph.synthetic import Stain, SynthOptions
 
@@ -72,16 +73,10 @@ def test_a_synthetic_cohort_has_the_shortcut_that_it_was_given_and_no_other(shor
 
 def test_the_audit_can_be_cancelled() -> None:
     cohort = cohort_of(halves(20))
-    seen: list[Progress] = []
-
-    def stop(progress: Progress) -> None:
-        seen.append(progress)
-        if progress.done == 2:
-            raise Cancelled
-
+    stop = Cancels(lambda now: now.done == 2)
     with pytest.raises(Cancelled):
         audit(cohort, QUICK, open_smear=lambda patient: smear_from_array(np.stack([a_cell()]), patient), progress=stop)
-    assert seen[-1].in_words == "Measuring images: 2/20 patients"
+    assert stop.seen[-1].in_words == "Measuring images: 2/20 patients"
 
 
 def test_nothing_is_found_in_noise_and_that_is_reported_to_prove_nothing_else() -> None:

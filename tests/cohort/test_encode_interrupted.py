@@ -26,6 +26,7 @@ from tests.cohort.factories import (
     times_in,
     values_in,
 )
+from tests.stopping import Cancels
 
 from napari_caltomorph.cohort import encode_cohort
 from napari_caltomorph.dask_workers import device_of
@@ -40,15 +41,9 @@ if os.name == "posix":
 
 @pytest.mark.parametrize("stop_at", [0, 1, 2, 3, 5, 8, 12, 15])
 def test_cancelling_at_any_moment_leaves_nothing_half_done(images, tmp_path, stop_at):
-    calls = iter(range(1000))
-
-    def cancel(progress):
-        if next(calls) == stop_at:
-            raise Cancelled
-
     threads = threading.active_count()
     try:
-        encode_cohort(cohort_of(images, 2), tmp_path / "f", OPTIONS, progress=cancel)
+        encode_cohort(cohort_of(images, 2), tmp_path / "f", OPTIONS, progress=Cancels(call=stop_at))
         outcome = "complete"
     except Cancelled:
         outcome = "stopped"

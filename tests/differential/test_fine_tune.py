@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 
 import pytest
+from tests.stopping import Cancels
 
 from napari_caltomorph.differential import CellLabels, ProbeOptions
 from napari_caltomorph.differential.run import train_on_smears
@@ -60,11 +61,7 @@ def test_the_probe_names_the_weights_and_knows_other_patients_only(smears, tmp_p
 def test_a_fine_tuning_is_cancelled_in_any_stage(smears):
     found, labels = smears
     for stage in ("Reading cells", "Fine-tuning"):
-
-        def stop(progress, stage=stage):
-            if progress.stage == stage:
-                raise Cancelled
-
+        stop = Cancels(lambda now, stage=stage: now.stage == stage)
         with pytest.raises(Cancelled):
             train_on_smears(found, labels, COMPUTE, OPTIONS, fine_tune_minutes=1, progress=stop)
 

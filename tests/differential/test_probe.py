@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from tests.differential.factories import TYPES, features, labelled, truth
+from tests.stopping import Cancels
 
 from napari_caltomorph.differential import (
     BLOOD_CELLS,
@@ -198,11 +199,8 @@ def test_errors_can_be_counted_on_smears_that_are_not_trained_on(probe, three):
 
 
 def test_training_can_be_cancelled(three):
-    def stop(_):
-        raise Cancelled
-
     with pytest.raises(Cancelled):
-        train_probe(three, labelled(*three), progress=stop)
+        train_probe(three, labelled(*three), progress=Cancels())
 
 
 def test_the_same_labels_give_the_same_probe(probe, three):

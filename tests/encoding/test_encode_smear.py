@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
+from tests.stopping import Cancels
 
 from napari_caltomorph.encoding import ENCODERS, EncodeOptions, LoadedEncoder, encode, load_encoder
 from napari_caltomorph.encoding.device import find_device, find_precision, has_bf16, is_out_of_memory
@@ -186,17 +187,9 @@ def test_cache_that_cannot_be_written_costs_no_result(smear, tiny_encoder, tmp_p
 def test_cancelling_at_any_call_leaves_nothing_and_the_next_encoding_works(reference, tmp_path_factory, call):
     smear, encoder, expected = reference
     cache = tmp_path_factory.mktemp("cache")
-    calls = 0
-
-    def cancel(progress: Progress) -> None:
-        nonlocal calls
-        if calls == call:
-            raise Cancelled
-        calls += 1
-
     threads = threading.active_count()
     with pytest.raises(Cancelled):
-        encode(smear, EncodeOptions(batch_size=5), encoder=encoder, cache=cache, progress=cancel)
+        encode(smear, EncodeOptions(batch_size=5), encoder=encoder, cache=cache, progress=Cancels(call=call))
     assert threading.active_count() == threads
     assert [p for p in cache.rglob("*") if p.is_file()] == []
     assert np.abs(encode(smear, encoder=encoder, cache=cache).values - expected).max() <= 1e-5

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from tests.evaluation.factories import FAST
+from tests.stopping import Cancels
 
 from napari_caltomorph.cohort import feature_files, feature_path
 from napari_caltomorph.diagnosis import Ensemble
@@ -119,13 +120,7 @@ def test_patients_of_one_cell_or_without_features_are_named(ensemble, evaluation
 
 
 def test_cancelling_stops_within_a_patient(ensemble, evaluation, files):
-    message = []
-
-    def stop(progress):
-        message.append(progress)
-        if len(message) == 20:
-            raise Cancelled
-
+    stop = Cancels(call=19)
     with pytest.raises(Cancelled):
         cohort_faithfulness(ensemble, evaluation, files, progress=stop)
-    assert {one.done for one in message} == {0}
+    assert {one.done for one in stop.seen} == {0}

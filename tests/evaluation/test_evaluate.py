@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from tests.conftest import write_cell_tiff
 from tests.evaluation.factories import FAST, cohort_of
+from tests.stopping import Cancels
 from tests.training.factories import ORIGIN, save_features, with_column
 
 from napari_caltomorph.diagnosis import Ensemble, Prediction
@@ -491,9 +492,5 @@ def test_a_bad_classes_map_is_one_sentence(ensemble, strangers, tmp_path, text, 
 
 
 def test_a_callback_can_cancel_it(ensemble, trained):
-    def stop(progress):
-        if progress.done == 3:
-            raise Cancelled
-
     with pytest.raises(Cancelled):
-        evaluate(ensemble, trained.cohort, trained.features, FAST, progress=stop)
+        evaluate(ensemble, trained.cohort, trained.features, FAST, progress=Cancels(lambda now: now.done == 3))

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.diagnosis.factories import MakeEnsemble, MakeFeatures
+from tests.stopping import Cancels
 
 from napari_caltomorph.diagnosis import Ensemble, Prediction, inference
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import ExplanationRefused, FeaturesRefused
 from napari_caltomorph.explanation.changed_bags import add_cells, leave_one_out, what_if
-from napari_caltomorph.progress import Cancelled, Progress
+from napari_caltomorph.progress import Cancelled
 
 ARTEFACTS = (4, 17)
 
@@ -90,12 +91,8 @@ def test_features_of_other_cells_are_refused(make_ensemble: MakeEnsemble, spoile
 def test_what_if_can_be_cancelled(make_ensemble: MakeEnsemble, spoiled) -> None:
     ensemble = make_ensemble()
     before = ensemble.predict(spoiled)
-
-    def stop(progress: Progress) -> None:
-        raise Cancelled
-
     with pytest.raises(Cancelled):
-        what_if(ensemble, before, spoiled, [0], progress=stop)
+        what_if(ensemble, before, spoiled, [0], progress=Cancels())
 
 
 def test_an_original_of_another_model_or_of_other_cells_is_no_original(make_ensemble: MakeEnsemble, spoiled) -> None:
@@ -195,13 +192,7 @@ def test_features_without_finite_outputs_are_one_sentence(make_ensemble, make_fe
 
 def test_cancelling_stops_between_passes(make_ensemble, make_features, monkeypatch):
     monkeypatch.setattr(inference, "_CELLS_AT_ONCE", 1)
-    seen = []
-
-    def stop(progress):
-        seen.append(progress.done)
-        if progress.done == 3:
-            raise Cancelled
-
+    stop = Cancels(lambda now: now.done == 3)
     with pytest.raises(Cancelled):
         leave_one_out(make_ensemble(), make_features(), SLUG, progress=stop)
-    assert max(seen) == 3
+    assert max(now.done for now in stop.seen) == 3

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import InputXGradient, IntegratedGradients
+from tests.stopping import Cancels
 from torch.nn.utils.rnn import pad_sequence
 
 from napari_caltomorph.diagnosis.inference import member_log_odds
@@ -188,8 +189,5 @@ def test_other_features_and_unknown_classes_are_refused(make_ensemble, make_feat
 
 
 def test_cancelling_stops(make_ensemble, make_features):
-    def stop(progress):
-        raise Cancelled
-
     with pytest.raises(Cancelled):
-        contributions(make_ensemble(), make_features(), SLUG, progress=stop)
+        contributions(make_ensemble(), make_features(), SLUG, progress=Cancels())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.stopping import Cancels
 
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import ExplanationRefused
@@ -108,10 +109,5 @@ def test_progress_reaches_its_end_and_cancelling_stops(make_ensemble, make_featu
     faithfulness(ensemble, features, SLUG, {}, random_orders=2, progress=seen.append)
     assert seen[-1].done == seen[-1].total
     assert [one.done for one in seen] == sorted(one.done for one in seen)
-
-    def stop(progress):
-        if progress.done > 5:
-            raise Cancelled
-
     with pytest.raises(Cancelled):
-        faithfulness(ensemble, features, SLUG, {}, random_orders=2, progress=stop)
+        faithfulness(ensemble, features, SLUG, {}, random_orders=2, progress=Cancels(lambda now: now.done > 5))

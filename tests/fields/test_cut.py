@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from tests.fields.drawn import draw_field
+from tests.stopping import Cancels
 
 from napari_caltomorph.errors import FieldUnreadable, NoCellsFound, OutputRefused
 from napari_caltomorph.fields import CutOptions, cut_cells
@@ -49,10 +50,7 @@ def test_the_middle_of_a_cut_is_the_cell_and_its_stain_is_untouched(fields, tmp_
 
 
 def test_a_stopped_run_is_resumed_with_the_same_result(fields, tmp_path):
-    def stop(progress):
-        if progress.stage == "Cutting cells" and progress.done == 1:
-            raise Cancelled
-
+    stop = Cancels(lambda now: now.stage == "Cutting cells" and now.done == 1)
     out = tmp_path / "smear"
     with pytest.raises(Cancelled):
         cut_cells(fields, out, OPTIONS, progress=stop)

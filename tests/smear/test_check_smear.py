@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from tests.stopping import Cancels
 
 from napari_caltomorph.errors import SmearUnreadable
 from napari_caltomorph.progress import Cancelled, Progress
@@ -186,17 +187,9 @@ def test_progress_counts_every_cell(tmp_path, make_export):
 @given(call=st.integers(0, 3))
 def test_cancelling_at_any_call_stops_at_once_and_the_next_check_works(many_cells, call):
     smear = read_smear(many_cells)
-    calls = 0
-
-    def cancel(progress: Progress) -> None:
-        nonlocal calls
-        if calls == call:
-            raise Cancelled
-        calls += 1
-
     before = threading.active_count()
     with pytest.raises(Cancelled):
-        check_smear(smear, progress=cancel)
+        check_smear(smear, progress=Cancels(call=call))
     assert threading.active_count() == before
     assert smear.grades is None
     assert len(check_smear(smear).usable) == 35

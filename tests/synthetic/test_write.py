@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import tifffile
 from pydantic import ValidationError
+from tests.stopping import Cancels
 
 from napari_caltomorph.cohort import CohortOptions, read_cohort
 from napari_caltomorph.errors import OutputRefused
@@ -104,21 +105,16 @@ def test_progress_counts_every_cell_of_the_cohort(tmp_path):
     assert seen[-1].done == 30
 
 
-def stop_at_third_cell(progress: Progress) -> None:
-    if progress.done == 2:
-        raise Cancelled
-
-
 def test_cancelling_a_smear_leaves_nothing_behind(tmp_path):
     patient = synthesize_patient("all", cells=3, seed=0)
     with pytest.raises(Cancelled):
-        write_smear(patient, tmp_path / "out", progress=stop_at_third_cell)
+        write_smear(patient, tmp_path / "out", progress=Cancels(lambda now: now.done == 2))
     assert not list(tmp_path.iterdir())
 
 
 def test_cancelling_a_cohort_leaves_nothing_behind(tmp_path):
     with pytest.raises(Cancelled):
-        synthesize_cohort(tmp_path / "out", SMALL, progress=stop_at_third_cell)
+        synthesize_cohort(tmp_path / "out", SMALL, progress=Cancels(lambda now: now.done == 2))
     assert not list(tmp_path.iterdir())
 
 
@@ -193,17 +189,10 @@ def test_no_process_is_started_for_a_handful_of_cells():
 
 
 def test_cancelling_several_processes_is_quick_and_leaves_nothing_behind(tmp_path, eager):
-    stopped = []
-
-    def stop(progress: Progress) -> None:
-        if progress.done:
-            stopped.append(progress.done)
-            raise Cancelled
-
+    stop = Cancels(lambda now: now.done)
     with pytest.raises(Cancelled):
         synthesize_cohort(tmp_path / "out", SynthOptions(patients=8, cells=5_000, workers=2), progress=stop)
-    assert len(stopped) == 1
-    assert stopped[0] < 1_000  # of 40,000: the rest is not drawn
+    assert stop.seen[-1].done < 1_000  # of 40,000: the rest is not drawn
     assert not list(tmp_path.iterdir())
     assert multiprocessing.active_children() == []
 

@@ -98,7 +98,7 @@ def _draw_histograms(
         axes.axhline(row + 0.4, color=style.faint, linewidth=0.7, zorder=0)
         counts, _ = np.histogram(part, edges)
         heights = -0.8 * counts / max(1, counts.max())  # the axis points down
-        axes.bar(edges[:-1], heights, np.diff(edges), bottom=row + 0.4, align="edge", color=color)
+        axes.stairs(row + 0.4 + heights, edges, baseline=row + 0.4, fill=True, color=color)
         median = f"  {part.median():.{digits}f}" if len(part) else "  -"
         axes.text(edges[-1], row, median, va="center", fontsize=8, color=style.text)
     axes.set_yticks(np.arange(len(taxonomy.classes)), taxonomy.names, parse_math=False)
