@@ -105,9 +105,10 @@ def test_another_encoders_folder_is_refused(run, drawn, tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-def test_control_c_stops_cleanly_and_the_next_run_goes_on(run, tmp_path):
+def test_control_c_stops_cleanly_and_the_next_run_goes_on(run, make_export, tmp_path):
     cohort = tmp_path / "cohort"
-    synthesize_cohort(cohort, SynthOptions(patients=8, cells=40, seed=2))
+    for number in range(8):
+        make_export(cohort / ("AML", "CLL")[number % 2] / f"p{number}", cells=50, seed=number)
     words = ["encode", cohort, "--features", tmp_path / "f", *ENCODE, "--workers", "2"]
     command = [sys.executable, "-m", "napari_caltomorph.cli", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
