@@ -230,6 +230,14 @@ def test_a_model_trained_on_views_averages_them_and_records_it(tmp_path, monkeyp
             _ = Predictor(averaging.options.model_copy(update={"model": name})).encoder
 
 
+def test_a_damaged_model_is_named_where_that_of_a_prediction_is_not_found(predicted):
+    (home("models") / "mine").mkdir(parents=True)
+    (home("models") / "mine" / "model.json").write_text("{}")
+    other = predicted[1].model_copy(update={"model_fingerprint": "0" * 64})
+    with pytest.raises(ModelRefused, match=r"not on this machine in that version.*cannot be read: .*mine"):
+        Predictor.of(other, CPU)
+
+
 def test_a_crop_is_sealed_into_the_model(tmp_path):
     demo = Ensemble.load(find_model("demo"))
     options = EncodeOptions(encoder="demo-vit", device="cpu", precision="float32")

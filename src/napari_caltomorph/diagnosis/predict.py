@@ -48,16 +48,17 @@ class Predictor:
             The model is not on this machine.
         """
         averages = prediction.averaged_views is not None
+        damaged = ""
         for name in (options.model, *installed_models()):
             try:
                 predictor = cls(options.model_copy(update={"model": name, "average_views": averages}))
                 if predictor.description.fingerprint == prediction.model_fingerprint:
                     return predictor
-            except ModelRefused:
-                continue  # another model, and damaged
+            except ModelRefused as error:
+                damaged = damaged or f" It may be the one that cannot be read: {error}"
         raise ModelRefused(
             f"{prediction.patient_id} was predicted by {prediction.model_name}, which is not on this machine in that "
-            "version; get it with `caltomorph models add`, or predict again."
+            f"version; get it with `caltomorph models add`, or predict again.{damaged}"
         )
 
     @cached_property
