@@ -273,8 +273,9 @@ def test_lock_that_cannot_be_released_does_not_hide_the_result(tmp_path, monkeyp
     def fails(*_: object) -> None:
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 
-    with only_run(tmp_path, ".lock", "another folder"):
+    with only_run(tmp_path, ".lock", "another folder") as is_locked:
         monkeypatch.setattr("fcntl.flock", fails)
+    assert is_locked
 
 
 def test_lock_that_is_a_folder_is_one_sentence(tmp_path):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from tests.differential.factories import features, labelled
 from tests.report.factories import COLORS, DARK, drawn, make_prediction, texts
 
@@ -356,3 +357,5 @@ def test_the_confusion_has_a_row_a_type_and_its_counts(probe, axes):
 def test_a_type_called_with_mathematics_is_shown_as_it_is(probe, axes):
     draw_differential(axes, counted(probe, {"cell_000": "t($8;21$)"}))
     axes.figure.canvas.draw()
+    shown = [text for text in axes.findobj(Text) if "t($8;21$)" in text.get_text()]
+    assert [text.get_parse_math() for text in shown] == [False] * max(len(shown), 1)
