@@ -321,6 +321,12 @@ def test_what_was_used_last_is_there_again(qtbot: QtBot, tmp_path: Path) -> None
     chooser.place.setText(str(tmp_path))
     chooser.choose_taxonomy(str(tmp_path / "mine.json"))
     chooser.remember()
+    own = tmp_path / "own.pth"
+    own.write_bytes(b"weights")
+    encoding.encoder.setCurrentText("dinobloom-b")
+    assert "weights" in encoding._weights.text()
+    qtbot.keyClicks(encoding.section.form.widget("weights"), str(own))
+    assert encoding._weights.text() == ""
     encoding.encoder.setCurrentText("demo-vit")
     encoding.features.setText(str(tmp_path / "features, mine"))
     encoding.remember()
@@ -330,6 +336,7 @@ def test_what_was_used_last_is_there_again(qtbot: QtBot, tmp_path: Path) -> None
     assert chooser.options().taxonomy == str(tmp_path / "mine.json")
     assert encoding.features.text() == str(tmp_path / "features, mine")
     assert encoding.encoder.currentText() == "demo-vit"
+    assert encoding.options().weights == own
     assert [chooser.taxonomy.itemText(i) for i in range(3)] == list(SHIPPED_LABEL_MAPS)
 
 

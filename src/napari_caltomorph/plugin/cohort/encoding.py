@@ -63,13 +63,15 @@ class CohortEncoding(QWidget):
         self.run = TaskRow("Encode patients", kept=_KEPT, is_main=False)
         self.run.button.setToolTip("Computes on the device that is chosen in Preferences")
         self.run.requested.connect(self.requested)
-        self.run.forget_on(self.encoder.currentTextChanged, self.features.textChanged, self._weights.arrived)
+        inputs = (self.encoder.currentTextChanged, self.features.textChanged, self.section.form.changed)
+        self.run.forget_on(*inputs, self._weights.arrived)
         self._form = form = QFormLayout()
         form.setVerticalSpacing(4)
         form.addRow(QLabel("Encoder", minimumWidth=NAMES_WIDTH), self.encoder)
         form.addRow("Features", folder_row(self.features, "Features"))
         column_of(self, form, self._weights, self.section, self.run, stretch=(self.section,))
         self._look_for_weights()
+        self.section.form.widget("weights").textChanged.connect(self._look_for_weights)
 
     @shows_errors
     def start(self, cohort: Cohort) -> None:

@@ -25,7 +25,7 @@ def preferences() -> Any:
 
 
 def last_cohort() -> QSettings:
-    """Return ``place``, ``taxonomy``, ``encoder`` and ``features`` of the last cohort; `setValue` saves one."""
+    """Return ``place``, ``taxonomy``, ``encoder``, ``features`` and ``encode_options`` (JSON) of the last cohort."""
     return _settings("open_cohort")
 
 
