@@ -44,6 +44,7 @@ _EMPTY = (
     "<i>File &#8594; Open Sample &#8594; cAItomorph</i>, then click <b>Predict patient</b>. "
     "<b>Count cell types</b> needs no diagnosis."
 )
+_NAMES_WIDTH = 75  # "Malignant" needs it; so both choosers begin in one column
 _READY = "Click <b>Predict patient</b>, or <b>Count cell types</b>, which needs no diagnosis."
 _UNDIAGNOSED = "This smear is not diagnosed: its cells are shown, and counted in <i>Inspect cells</i>."
 
@@ -218,6 +219,8 @@ class PredictPanel(DockPanel):
         self.mismatch = line()
         self.mismatch.setStyleSheet(f"color: {WARNING}")
         self.mismatch.hide()
+        for chooser in (self.smears, self.models):
+            chooser.layout().setColumnMinimumWidth(0, _NAMES_WIDTH)
         choosers = (self.smears, self.models, self.run, self.counter, self.mismatch)
         self.lay_out(*choosers, self._empty, self._scroll, self._tools, stretch=(self._empty, self._scroll))
 

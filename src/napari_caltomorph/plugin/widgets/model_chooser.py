@@ -180,6 +180,7 @@ class ModelChooser(QWidget):
         self.device.currentTextChanged.connect(self._on_device)
         self.device.setToolTip("Where to compute; auto takes a graphics card where there is one, else the processor")
         grid = chooser_grid(self, "Model", self._choice, browse, self._about)
+        grid.addWidget(self._about, 1, 0, 1, 3)  # in one line, from the left border
         grid.addLayout(row_of(self._weights, QLabel("Device"), self.device, stretch=(self._weights,)), 2, 0, 1, 3)
         self.percent = QDoubleSpinBox(self, minimum=0, maximum=99.9, decimals=1, suffix=" % of your patients")
         self.percent.setKeyboardTracking(False)  # not while a number is typed
