@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyqtgraph
 from matplotlib.path import Path
 from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QPoint, Qt
-from qtpy.QtGui import QMouseEvent, QPainterPath
+from qtpy.QtGui import QBrush, QMouseEvent, QPainterPath, QPen
 from qtpy.QtWidgets import QApplication, QGraphicsPathItem, QToolTip
 
 from napari_caltomorph.plugin.session.inspection import Inspection
@@ -36,7 +38,7 @@ class CellPlot(PlotView):
         super().__init__()
         self._inspection: Inspection | None = None
         self._style = PlotStyle()
-        self._dots, self._selected = pyqtgraph.ScatterPlotItem(), pyqtgraph.ScatterPlotItem()
+        self._dots, self._selected = _ManyDots(), _ManyDots()
         self._selected.setZValue(1)
         self.places: NDArray[np.floating] = np.zeros((0, 2))
         self._corners: list[QPoint] = []  # of the lasso, while it is drawn
@@ -70,17 +72,12 @@ class CellPlot(PlotView):
         colors, which = np.unique(self._inspection.colors, return_inverse=True)
         looks, look_of = np.unique(4 * which + 2 * is_out + is_faint, return_inverse=True)
         edge = 0.4 if count <= _MANY_DOTS else 0.0
-        pens, brushes = [], []
+        pairs = []
         for look in looks.tolist():
             color, alpha = str(colors[look // 4]), _FAINT if look % 2 else 1.0
-            pens.append(pen_of(color, 1.7, alpha) if look & 2 else pen_of(self._style.background, edge, alpha))
-            brushes.append(brush_of("none" if look & 2 else color, alpha))
-        self._dots.setData(
-            pos=self.places,
-            size=_CELL * _shrunk(count, _MANY_DOTS),
-            pen=[pens[i] for i in look_of],
-            brush=[brushes[i] for i in look_of],
-        )
+            pen = pen_of(color, 1.7, alpha) if look & 2 else pen_of(self._style.background, edge, alpha)
+            pairs.append((pen, brush_of("none" if look & 2 else color, alpha)))
+        self._dots.show_dots(self.places, _CELL * _shrunk(count, _MANY_DOTS), pairs, look_of)
         self.show_selection()
 
     def show_selection(self) -> None:
@@ -88,9 +85,8 @@ class CellPlot(PlotView):
             return
         cells = self._inspection.cells
         shrunk = _shrunk(len(cells.selected), _MANY_RINGS)
-        pen = pen_of(self._style.text, 1.4 * shrunk)
-        places = self.places[sorted(cells.selected)]
-        self._selected.setData(pos=places, size=_SELECTED * shrunk, pen=pen, brush=brush_of("none"))
+        places, pen = self.places[sorted(cells.selected)], pen_of(self._style.text, 1.4 * shrunk)
+        self._selected.show_dots(places, _SELECTED * shrunk, [(pen, brush_of("none"))], np.zeros(len(places), np.intp))
         self.ring(self.places[[] if cells.current is None else [cells.current]], self._style)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
@@ -141,6 +137,31 @@ class CellPlot(PlotView):
         kept = cells.selected if adds else frozenset()
         cells.select(kept | set(chosen.tolist()), current=int(chosen[0]) if len(chosen) else None)
         self.show_selection()
+
+
+class _ManyDots(pyqtgraph.ScatterPlotItem):
+    """Dots of few looks. pyqtgraph's `setData` makes several objects for each, half a second's garbage for 20,000."""
+
+    data: Any
+
+    def show_dots(
+        self,
+        places: NDArray[np.floating],
+        size: float,
+        looks: Sequence[tuple[QPen, QBrush]],
+        look_of: NDArray[np.intp],
+    ) -> None:
+        """Draw dots at places (N, 2), each with one of the looks."""
+        dots: Any = np.zeros(len(places), dtype=self.data.dtype)
+        dots["x"], dots["y"] = places.T
+        dots["symbol"], dots["size"], dots["visible"] = "o", size, True
+        dots["pen"], dots["brush"] = np.array(looks, dtype=object)[look_of].T
+        pictures = self.fragmentAtlas[[("o", size, *look) for look in looks]]
+        dots["sourceRect"] = np.array(pictures, dtype=dots["sourceRect"].dtype)[look_of]
+        self.prepareGeometryChange()
+        self.data = dots
+        self.updateSpots()
+        self.invalidate()
 
 
 def _shrunk(count: int, many: int) -> float:

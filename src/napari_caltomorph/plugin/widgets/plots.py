@@ -51,7 +51,7 @@ class PlotView(pyqtgraph.GraphicsView):
             # A label may be that many pixels wider than the axis, for which the margins leave room.
             axis.setStyle(tickTextHeight=_LETTERS, hideOverlappingLabels=_MARGIN)
         grid = self.centralLayout
-        grid.setContentsMargins(4, 4, _MARGIN, 2)
+        grid.setContentsMargins(_MARGIN, 4, _MARGIN, 2)
         grid.setSpacing(0)
         grid.addItem(self._box, 0, 1)
         grid.addItem(self._axes[0], 1, 1)
@@ -138,8 +138,8 @@ class Chart(QWidget):
 
 
 def _show_axis(item: pyqtgraph.AxisItem, axis: Axis, style: PlotStyle, *, has_grid: bool) -> None:
-    for set_pen in (item.setPen, item.setTickPen):
-        set_pen(pen_of(style.faint if has_grid else "none", 1))
+    for set_pen in (item.setPen, item.setTickPen):  # Qt draws a dot for a tick of no length, also without a pen
+        set_pen(pen_of(style.faint if has_grid else style.background, 1))
     item.setTextPen(style.text)
     item.setGrid(110 if has_grid else False)
     item.setTicks([list(axis.ticks.items())])
