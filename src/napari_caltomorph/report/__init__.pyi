@@ -1,7 +1,6 @@
 from .cohort_figures import draw_classes, draw_flow, draw_preview
 from .contact_sheet import save_contact_sheet
 from .drawing import PAPER, PlotStyle
-from .plot import Plot, draw_plot
 from .prediction_figures import (
     attention_swarm,
     draw_attention_swarm,
@@ -13,7 +12,6 @@ from .training_figures import draw_loss_curves, draw_out_of_fold_confusion, loss
 
 __all__ = [
     "PAPER",
-    "Plot",
     "PlotStyle",
     "attention_swarm",
     "draw_attention_swarm",
@@ -23,7 +21,6 @@ __all__ = [
     "draw_loss_curves",
     "draw_malignancy",
     "draw_out_of_fold_confusion",
-    "draw_plot",
     "draw_preview",
     "draw_probabilities",
     "loss_plot",
