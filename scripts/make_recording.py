@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import napari
 import numpy as np
 from make_screenshots import print_pages
 from matplotlib.font_manager import findfont
@@ -134,6 +135,7 @@ def main(out: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         os.environ["CALTOMORPH_HOME"] = str(folder / "home")
+        napari.settings.get_plugin_settings(path_dir=folder / "preferences")  # not those of who runs this
         smear = folder / "patient_024"
         write_smear(synthesize_patient("aml", cells=120, seed=24), smear)
         report = folder / "patient_024_report.html"
