@@ -23,7 +23,8 @@ class CellType:
     """One type of cell."""
 
     name: str  # As it is shown and written in tables
-    color: str  # ``#rrggbb``. Granulocytes run from blue (mature) to red (blast), what is not counted is grey.
+    # ``#rrggbb``. Granulocytes run from blue (mature) to red (blast); grey is left to cells without a type.
+    color: str
     key: str = ""  # The letter that labels a selected cell; empty for none
     # Whether it is in the denominator of percentages. Nucleated red cells, smudge cells, platelets and artefacts are
     # not (see `Differential`).
@@ -47,13 +48,13 @@ _ROWS = (
     CellType("reactive lymphocyte", "#7fd0c8", "r"),
     CellType("plasma cell", "#8c564b", "c"),
     CellType(OTHER, "#c2b280"),
-    CellType("erythroblast", "#8f8f8f", "x", is_counted=False),
-    CellType("smudge cell", "#6f6f6f", "u", is_counted=False),
-    CellType("platelet", "#b0b0b0", "g", is_counted=False),
-    CellType("artefact", "#505050", "z", is_counted=False),
+    CellType("erythroblast", "#f0a6b8", "x", is_counted=False),
+    CellType("smudge cell", "#7d7f3a", "u", is_counted=False),
+    CellType("platelet", "#d8d04e", "g", is_counted=False),
+    CellType("artefact", "#5d7a6a", "z", is_counted=False),
     CellType("lymphoblast", "#e4573d", is_blast=True),
     CellType("monoblast", "#b5473a", is_blast=True),
-    CellType("megakaryocyte", "#a0a0a0", is_counted=False),
+    CellType("megakaryocyte", "#9fd18b", is_counted=False),
 )
 
 GROUPS = {

@@ -124,8 +124,8 @@ class RankTexts:
 
     def _write(self) -> None:
         points, grid = self._points, self._grid
-        if points not in self._viewer.layers:
-            return
+        if points not in self._viewer.layers or len(points.data) != len(self._inspection.bag.cells):
+            return  # some were deleted by a script, and the gallery is about to be
         order = self._inspection.cells.order
         places = points.data[self._inspection.bag.ranks[order] - 1]
         pixel = float(points.scale[-1]) * camera_of(self._viewer).zoom

@@ -60,6 +60,8 @@ class Gallery(QObject):
         assert isinstance(self.image, Image)
         assert isinstance(self.points, Points)
         self._lock()
+        # napari pastes copied points into a locked layer too, without an event of new data.
+        self.points.bind_key("Control-V", lambda _: None, overwrite=True)
         self.stack: Image | None = None
         self.grid = Grid(len(inspection.cells.order), self._smear.canvas)
         self._overlays = CellOverlays(viewer, self.points)
@@ -172,6 +174,7 @@ class Gallery(QObject):
             (self.image.events.editable, self._lock),
             (self.points.events.editable, self._lock),
             (self.points.events.data, self._on_data),
+            (self.points.events.set_data, self._on_data),
             (self.image.events.visible, self._on_sight),
             (self.points.events.visible, self._on_sight),
             (camera_of(viewer).events.zoom, self._outlines.update),
@@ -291,6 +294,7 @@ class Gallery(QObject):
         wanted = frozenset(int(ranked[point]) for point in chosen)
         if wanted != self.inspection.cells.selected:
             self.inspection.cells.select(wanted, current=self.inspection.cells.current)
+            self._on_selection()  # those that a filter hides are not selected
 
     def _on_marks(self, event: object = None) -> None:
         if self.is_shown:

@@ -132,7 +132,7 @@ class PictureText:
 
     def close(self) -> None:
         self._canvas.events.resize.disconnect(self.draw)
-        self._node.parent = None
+        self.html, self._node.parent = "", None
 
     @property
     def _ratio(self) -> float:

@@ -35,6 +35,7 @@ from napari_caltomorph.plugin.session.cell_columns import (
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import column_of, line, link, narrow_combo, row_of
+from napari_caltomorph.plugin.widgets.settings import preferences
 
 _SORTS = {
     "attention": "attention",
@@ -129,7 +130,8 @@ class CellControls(InspectionView):
         gallery = self.inspection.gallery
         self.heat.setEnabled(self.inspection.bag.has_attention and gallery.is_available)
         self.width.setEnabled(gallery.is_available)
-        with QSignalBlocker(self.heat), QSignalBlocker(self.width):
+        with QSignalBlocker(self.heat), QSignalBlocker(self.width), QSignalBlocker(self.legend):
+            self.legend.setChecked(gallery.legend)
             self.heat.setChecked(gallery.heat)
             self.width.setValue(gallery.cell_width)
         by_class = self.colors.model().item(self.colors.findData(BY_CLASS))
@@ -199,6 +201,10 @@ class CellControls(InspectionView):
     def _on_width(self, width: int) -> None:
         self.inspected.gallery.show_cell_width(0 if width < _NARROWEST else width)
 
+    def _on_legend(self, on: bool) -> None:
+        preferences().legend = on
+        self.inspected.gallery.show_legend(on)
+
     def _actions(self) -> QMenu:
         menu = QMenu(self)
         for one in ACTIONS:
@@ -206,6 +212,9 @@ class CellControls(InspectionView):
             # As text only: the keys belong to the picture and to the views that list cells.
             action.setText(f"{one.title}\t{QKeySequence(one.key).toString(QKeySequence.SequenceFormat.NativeText)}")
         menu.addSeparator()
+        self.legend = menu.addAction("Legend in the picture")
+        self.legend.setCheckable(True)
+        self.legend.toggled.connect(self._on_legend)
         self.describe = menu.addAction("Describe cells", self.describe_requested.emit)
         self.only_one = menu.addAction(KEEP_CENTRED.title, partial(self.action_chosen.emit, KEEP_CENTRED))
         return menu

@@ -115,6 +115,7 @@ class DifferentialTab(InspectionView):
         self.task.show_message("")
         if self.inspection.coloring == BY_CLASS:
             self.inspection.color_by(BY_LABEL)
+            self.task.show_message("Colours now show labels, no longer the class; choose them at Colour, above.")
         cells.label(name)
         if len(cells.selected) == 1:
             cells.step(1)

@@ -29,6 +29,7 @@ from napari_caltomorph.plugin.session.undiagnosed import UndiagnosedCells
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
 from napari_caltomorph.plugin.widgets.parts import WARNING, column_of, line, row_of, scroll_area
+from napari_caltomorph.plugin.widgets.settings import preferences
 from napari_caltomorph.plugin.widgets.smear_chooser import SmearChooser
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress, Progress
@@ -268,6 +269,7 @@ class PredictPanel(DockPanel):
             self._gallery = None
         self.inspection = inspection
         if pictures is not None:
+            inspection.gallery.legend = preferences().legend
             self._gallery = Gallery(self._viewer, inspection, pictures)
             self._gallery.changed.connect(self._on_layers_changed)
         session_of(self).show(inspection)
