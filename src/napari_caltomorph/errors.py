@@ -158,6 +158,10 @@ class EvaluationUnreadable(CaltomorphError):
     """A saved evaluation is damaged, or newer than this version."""
 
 
+class JournalUnreadable(CaltomorphError):
+    """A file of records, such as the ledger of a watched folder, cannot be read, or a newer version wrote it."""
+
+
 class ExplanationRefused(CaltomorphError):
     """An explanation does not exist, e.g. a prediction without the only cell of a smear."""
 

@@ -25,7 +25,7 @@ StrPath = str | os.PathLike[str]
 """A path as public functions take it; ``~`` is the shell's and is not expanded."""
 
 # What network file systems without locks report; macOS has ENOTSUP next to EOPNOTSUPP.
-_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _BLOCK = 4096
 _PARTS = ".caltomorph-*.part"
@@ -151,7 +151,7 @@ def only_run(
             f"Another run writes to {target} ({holder}); wait until it has ended, or stop it."
         ) from error
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in NO_LOCKS:
             reason = error.strerror or str(error)
             raise OutputRefused(f"{target} cannot be locked for this run ({reason}); choose {instead}.") from error
         # Two runs would then do the work twice; files are still written whole.

@@ -1,0 +1,3 @@
+from .journal import Journal, JournalContent
+
+__all__ = ["Journal", "JournalContent"]
