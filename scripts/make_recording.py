@@ -168,7 +168,7 @@ def record(recording: Recording, report: Path) -> None:
     recording.caption = "Ask why"
     recording.click(_button(predict, "Inspect"))
     process_events(0.5)
-    inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells")[1]
+    inspect = open_panel(viewer, "Inspect cells")
     _show_tab(recording, inspect, "Why")
     why = inspect.tab("Why")
     _run(recording, why.contribution.run)

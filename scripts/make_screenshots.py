@@ -138,8 +138,7 @@ def save_inspection(out: Path) -> None:
     panel.smears.open(sample_smear("aml"))
     panel.predict()
     process_events(until=lambda: not panel.run.is_busy)
-    panel.inspect()
-    _, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells")
+    inspect = panel.inspect()
     cells = inspect.inspection.cells
     plot = inspect.tab("Plot")
     plot.view.setCurrentText("Features, PCA")
@@ -218,8 +217,8 @@ def save_why(smear: Path, out: Path) -> None:
     process_events(until=lambda: "usable" in panel.smears.text or "left out" in panel.smears.text)
     panel.predict()
     process_events(until=lambda: not panel.run.is_busy)
-    dock, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells", tabify=True)
-    viewer.window._qt_window.resizeDocks([dock], [400], Qt.Orientation.Horizontal)
+    inspect = panel.inspect()
+    viewer.window._qt_window.resizeDocks([inspect.parentWidget()], [400], Qt.Orientation.Horizontal)
     tab = inspect.tab("Why")
 
     def ask(question: QWidget) -> None:
@@ -292,9 +291,8 @@ def save_differential(folder: Path, out: Path) -> None:
         panel.predict()
         process_events(until=lambda: not panel.run.is_busy)
         if tab is None:
-            dock, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells", tabify=True)
-            viewer.window._qt_window.resizeDocks([dock], [380], Qt.Orientation.Horizontal)
-            dock.raise_()
+            inspect = panel.inspect()
+            viewer.window._qt_window.resizeDocks([inspect.parentWidget()], [380], Qt.Orientation.Horizontal)
             tab = inspect.tab("Differential")
         truth = pd.read_csv(smear / "truth.csv").set_index("cell")["type"]
         types = [cell_type(truth[cell]).name for cell in tab.inspection.prediction.cells]
@@ -347,7 +345,7 @@ def save_evaluation(folder: Path, out: Path) -> None:
     viewer.theme = "dark"
     patient = result.evaluated.evaluation.at(0.3).missed[0]
     panel.open_patient(result.patients.place_of(patient))
-    _, predict = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Predict patient")
+    predict = open_panel(viewer, "Predict patient")
     process_events(until=lambda: not predict.run.is_busy)
     save(viewer, out / "evaluate_opened.png")
     viewer.close()
@@ -372,9 +370,8 @@ def save_trust(folder: Path, out: Path) -> None:
     panel.predict()
     process_events(until=lambda: not panel.run.is_busy)
     save(viewer, out / "outside.png")
-    dock, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells", tabify=True)
-    viewer.window._qt_window.resizeDocks([dock], [400], Qt.Orientation.Horizontal)
-    dock.raise_()
+    inspect = panel.inspect()
+    viewer.window._qt_window.resizeDocks([inspect.parentWidget()], [400], Qt.Orientation.Horizontal)
     tab = inspect.tab("Trust")
     process_events(until=lambda: tab.trust is not None and tab.trust.similar is not None)
     tab.select_all.click()

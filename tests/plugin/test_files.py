@@ -19,6 +19,7 @@ from tests.plugin.gui import menu_of, wait
 from napari_caltomorph import plugin
 from napari_caltomorph.errors import PackageMissing
 from napari_caltomorph.plugin.samples import sample_smear
+from napari_caltomorph.plugin.widgets import dock_panel
 from napari_caltomorph.smear import read_smear
 
 PLUGIN = "napari-caltomorph"
@@ -69,8 +70,7 @@ def test_several_patients_open_in_the_panel_for_them(
         shutil.copytree(export, tmp_path / "cohort" / patient)
     assert viewer.open(tmp_path / "cohort", plugin=PLUGIN) == []
     assert viewer.open(tmp_path / "cohort" / "aml", plugin=PLUGIN) == []
-    _, cohort = viewer.window.add_plugin_dock_widget(PLUGIN, "Open cohort")
-    _, patients = viewer.window.add_plugin_dock_widget(PLUGIN, "Predict patients")
+    cohort, patients = (dock_panel.open_panel(viewer, name) for name in ("Open cohort", "Predict patients"))
     wait(qtbot, cohort.run)
     wait(qtbot, patients.run)
     assert cohort.chooser.path() == tmp_path / "cohort"

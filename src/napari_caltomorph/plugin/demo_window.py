@@ -16,6 +16,7 @@ from napari_caltomorph.diagnosis.prediction import FILE_NAME, Prediction
 from napari_caltomorph.differential import read_labels
 from napari_caltomorph.encoding.options import EncodeOptions
 from napari_caltomorph.plugin.session.session import session_of
+from napari_caltomorph.plugin.widgets.dock_panel import open_panel
 from napari_caltomorph.smear import read_smear
 from napari_caltomorph.storage import replacing
 
@@ -52,10 +53,10 @@ def show_differential(probe: str, labels: str, compute: str, *smear: str) -> Non
 def open_viewer(title: str = "napari", widget: str = "Predict patient") -> tuple[napari.Viewer, Any]:
     """Open napari with one of our panels, in the window size that it is designed for."""
     viewer = napari.Viewer(title=title)
-    dock, panel = viewer.window.add_plugin_dock_widget("napari-caltomorph", widget)
-    window = dock.window()
+    panel = open_panel(viewer, widget)
+    window = panel.window()
     window.resize(*_SIZE)
-    window.resizeDocks([dock], [_DOCK_WIDTH], Qt.Orientation.Horizontal)
+    window.resizeDocks([panel.parentWidget()], [_DOCK_WIDTH], Qt.Orientation.Horizontal)
     return viewer, panel
 
 

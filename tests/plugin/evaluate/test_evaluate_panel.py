@@ -26,6 +26,7 @@ from napari_caltomorph.plugin.evaluate.figure import PAGES, TABS
 from napari_caltomorph.plugin.evaluate.panel import EvaluatePanel
 from napari_caltomorph.plugin.evaluate.setup import EvaluateSetup
 from napari_caltomorph.plugin.plot_style import plot_style_of
+from napari_caltomorph.plugin.widgets.dock_panel import open_panel
 from napari_caltomorph.plugin.widgets.task_row import Task
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
 
@@ -140,7 +141,7 @@ def test_patients_without_features_are_encoded_first_and_open_with_a_prediction(
     qtbot.wait(60)
     for _ in range(2):
         patient = double_click(qtbot, panel.result.patients.table, 0)
-        _, predict = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Predict patient")
+        predict = open_panel(viewer, "Predict patient")
         qtbot.waitUntil(lambda: not predict.run.is_busy, timeout=120_000)  # noqa: B023
         assert predict.results.prediction is not None, predict.run.text
         assert predict.results.prediction.patient_id == patient

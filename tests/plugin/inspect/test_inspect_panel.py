@@ -262,8 +262,7 @@ def test_what_was_left_out_is_saved_and_taken_up_again(
     viewer, panel = open_panel()
     panel.smears.open(export)
     before = predict(qtbot, panel)
-    panel.inspect()
-    _, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells")
+    inspect = panel.inspect()
     cells = panel.inspection.cells
     cells.leave_out(before.order[:3])
     panel.saving.save(tmp_path / "too early")

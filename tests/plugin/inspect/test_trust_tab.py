@@ -55,11 +55,11 @@ def model(tmp_path_factory):
 
 
 def test_everything_known_is_shown_and_linked(open_panel, model, export, qtbot):
-    viewer, panel = open_panel()
+    _, panel = open_panel()
     panel.models.choose(str(model))
     panel.smears.open(export)
     predict(qtbot, panel)
-    _, inspect = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Inspect cells")
+    inspect = panel.inspect()
     tab = inspect.tab("Trust")
     qtbot.waitUntil(lambda: tab.isVisible() and tab.trust is not None and not tab.run.isVisible(), timeout=LONG)
     inspection = tab.inspection

@@ -17,6 +17,7 @@ from tests.plugin.gui import click, double_click, is_in_sight, run_task, wait
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.plugin.patients.panel import PatientsPanel
 from napari_caltomorph.plugin.patients.table import COLUMNS, PatientsTable
+from napari_caltomorph.plugin.widgets.dock_panel import open_panel
 from napari_caltomorph.plugin.widgets.task_row import Task
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
 
@@ -128,7 +129,7 @@ def test_a_double_click_opens_the_saved_prediction_in_predict_patient(
     open_patient(qtbot, panel.table, "p3")
     assert "none usable" in panel.run.text
     open_patient(qtbot, panel.table, "p2")
-    _, single = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Predict patient")
+    single = open_panel(viewer, "Predict patient")
     wait(qtbot, single.run)
     assert single.results.prediction == Prediction.load(ward.parent / "ward_predicted_demo" / "p2")
     assert "p2 ranked cells" in [layer.name for layer in viewer.layers]

@@ -27,6 +27,7 @@ from napari_caltomorph.plugin.plot_style import plot_style_of
 from napari_caltomorph.plugin.train.panel import TrainPanel
 from napari_caltomorph.plugin.train.setup import TrainOptionsForm, TrainSetup
 from napari_caltomorph.plugin.train.view import Curves, TrainingControl
+from napari_caltomorph.plugin.widgets.dock_panel import open_panel
 from napari_caltomorph.plugin.widgets.task_row import Task
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
@@ -155,7 +156,7 @@ def test_a_cohort_becomes_a_model_that_opens_in_predict_patient(
     assert "Research use only" in card.text.toPlainText()
     card.close()
     click(qtbot, panel.result.predict)
-    _, predict = viewer.window.add_plugin_dock_widget("napari-caltomorph", "Predict patient")
+    predict = open_panel(viewer, "Predict patient")
     qtbot.waitUntil(predict.isVisible)
     assert predict.models.description == description
     predict.unbind()

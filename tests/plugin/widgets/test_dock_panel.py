@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from napari._app_model import get_app_model
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QApplication, QDockWidget, QLabel, QWidget
 from tests.plugin.conftest import OpenWidget
+from tests.plugin.gui import dock_of
 
 from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.encoding import torch_loading
@@ -16,7 +18,7 @@ from napari_caltomorph.plugin.evaluate.panel import EvaluatePanel
 from napari_caltomorph.plugin.patients.panel import PatientsPanel
 from napari_caltomorph.plugin.predict.panel import PredictPanel
 from napari_caltomorph.plugin.train.panel import TrainPanel
-from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
+from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 
 
 class WindowsOpened(QObject):
@@ -55,14 +57,46 @@ def test_each_panel_fills_its_dock_and_ends_with_the_research_use_line(open_widg
         assert last.geometry().bottom() >= panel.height() - 20
 
 
-def test_panels_opened_from_the_menu_are_tabs(open_widget: OpenWidget, qtbot: QtBot) -> None:
+def test_panels_from_every_door_are_tabs_with_plain_titles(open_widget: OpenWidget, qtbot: QtBot) -> None:
     viewer, panel = open_widget("Open cohort")
-    height = panel.height()
-    for name in ("Train ensemble", "Predict patients"):
-        dock, other = viewer.window.add_plugin_dock_widget("napari-caltomorph", name)
-        qtbot.waitUntil(lambda dock=dock: len(dock.parentWidget().tabifiedDockWidgets(dock)) > 0)
-        qtbot.waitUntil(lambda other=other: other.isVisible() and other.height() > height - 60)
-        other.unbind()
+    window = viewer.window._qt_window
+    other = viewer.window.add_dock_widget(QLabel("of another plugin"), name="Other")
+
+    def click_menu(command: str) -> None:
+        get_app_model().commands.execute_command(f"napari-caltomorph.{command}").result()
+        qtbot.wait(20)
+
+    def is_beside(dock: QDockWidget) -> bool:
+        return dock.isVisible() and dock_of(panel) in window.tabifiedDockWidgets(dock)
+
+    click_menu("train")
+    (train,) = (one for one in window.findChildren(QDockWidget) if one.windowTitle() == "Train ensemble")
+    qtbot.waitUntil(lambda: is_beside(train))
+    assert open_panel(viewer, "Train ensemble") is train.widget()  # one panel, whatever the door
+    predict = open_panel(viewer, "Predict patient")
+    qtbot.wait(20)
+    assert is_beside(dock_of(predict))
+    click_menu("predict")
+    assert dock_of(predict).isHidden()
+    click_menu("predict")
+    assert dock_of(predict).isVisible()
+    assert other.isVisible()
+
+    titles = [one.windowTitle() for one in window.tabifiedDockWidgets(dock_of(panel))]
+    assert titles == ["Train ensemble", "Predict patient"]
+    for is_floating in (True, False):
+        train.setFloating(is_floating)
+        qtbot.wait(20)
+        assert train.title.title.text() == train.windowTitle() == "Train ensemble"
+    window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, train)
+    qtbot.wait(20)
+    viewer.window.remove_dock_widget(train)
+    assert "Train ensemble (cAItomorph)" not in viewer.window.dock_widgets
+    again = open_panel(viewer, "Train ensemble")  # where the user had moved it
+    qtbot.wait(20)
+    assert window.dockWidgetArea(dock_of(again)) == Qt.DockWidgetArea.BottomDockWidgetArea
+    for one in (predict, again):
+        one.unbind()
 
 
 def test_a_panel_that_is_shown_starts_to_import_torch(

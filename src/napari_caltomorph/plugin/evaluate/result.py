@@ -189,6 +189,7 @@ class NumbersView(QTextBrowser):
         super().__init__()
         self.setWordWrapMode(QTextOption.WrapMode.WordWrap)  # columns of tables are as wide as their words
         self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._rest: tuple[Evaluation, str] | None = None
 
     def draw(self, evaluation: Evaluation, audit: Audit | None, style: PlotStyle, threshold: float) -> None:

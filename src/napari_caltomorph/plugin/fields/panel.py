@@ -181,19 +181,15 @@ class CutPanel(DockPanel):
         self._picture.setFixedSize(_PREVIEW, _PREVIEW)
         self.adding = QCheckBox("Add a cell with each click", toggled=self.view.add_with_clicks)
         self.folder = QLineEdit(placeholderText="folder for the cells")
-        where = QWidget()
-        column_of(where, folder_row(self.folder, "Write the cells to"))
+        where = folder_row(self.folder, "Write the cells to")
         preview = row_of(self._picture, self._words, stretch=(self._words,))
-        rest = QWidget()
-        self._later = (self.adding, self._help, where, self.cut, rest)
-        self.lay_out(
-            chooser, self.form, self.run, self._empty, self.adding, self._help, preview, where, self.cut, rest,
-            stretch=(self._empty, rest),
-        )  # fmt: skip
+        self._later = QWidget()
+        column_of(self._later, self.adding, self._help, preview, where, self.cut, stretch=(preview,))
+        parts = (chooser, self.form, self.run, self._empty, self._later)
+        self.lay_out(*parts, stretch=(self._empty, self._later))
 
     def _arrange(self) -> None:
-        for widget in self._later:
-            widget.setVisible(bool(self._found))
+        self._later.setVisible(bool(self._found))
         self._empty.setVisible(not self._found)
         self._show_counts()
         self._show_current()

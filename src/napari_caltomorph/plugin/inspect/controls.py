@@ -90,11 +90,12 @@ class CellControls(InspectionView):
 
     def __init__(self) -> None:
         super().__init__()
+        self.title = line()
         self.sort = narrow_combo()
-        self.sort.setMinimumContentsLength(9)
         self.sort.activated.connect(self._on_sort)
         self.direction = QToolButton(toolTip="Reverse the order", clicked=self._on_direction)
         self.search = QLineEdit(placeholderText="search names", clearButtonEnabled=True)
+        self.search.setMinimumWidth(self.search.fontMetrics().horizontalAdvance("search names") + 34)
         self.filter = FilterButton()
         self.filter.changed.connect(self._on_filter)
         # One filter when typing pauses, not one a letter.
@@ -118,11 +119,15 @@ class CellControls(InspectionView):
         self._counts.linkActivated.connect(self._select_edited)
         self.menu = QToolButton(text="Cells ", popupMode=QToolButton.ToolButtonPopupMode.InstantPopup)
         self.menu.setMenu(self._actions())
-        sort = row_of(
-            QLabel("Sort"), self.sort, self.direction, self.search, self.filter, stretch=(self.sort, self.search)
+        self.width.setMinimumWidth(90)
+        column_of(
+            self,
+            row_of(self.title, QLabel("Size"), self.width, stretch=(self.title,)),
+            row_of(QLabel("Sort"), self.sort, self.direction, self.filter, stretch=(self.sort,)),
+            row_of(QLabel("Colour"), self.colors, self.heat, self.search, stretch=(self.search,)),
+            row_of(self._counts, self.menu, stretch=(self._counts,)),
+            spacing=3,
         )
-        show = row_of(QLabel("Colour"), self.colors, self.heat, QLabel("Size"), self.width, stretch=(self.width,))
-        column_of(self, sort, show, row_of(self._counts, self.menu, stretch=(self._counts,)), spacing=3)
 
     def on_inspection(self) -> None:
         if self.inspection is None:

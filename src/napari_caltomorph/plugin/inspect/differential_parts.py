@@ -12,8 +12,9 @@ from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QButtonGroup, QComboBox, QGridLayout, QPushButton, QShortcut, QSizePolicy, QWidget
 
 from napari_caltomorph.differential import CELL_TYPES, Differential, Probe, ProbeDescription, SmearId, cell_type
+from napari_caltomorph.errors import counted
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
-from napari_caltomorph.plugin.widgets.parts import WARNING, colored, column_of, line, narrow_combo, plain, row_of
+from napari_caltomorph.plugin.widgets.parts import WARNING, column_of, line, link, narrow_combo, plain, reveal, row_of
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.report.prediction_figures import draw_differential, draw_probe_confusion
@@ -26,7 +27,7 @@ _ACROSS = 3
 _KEYED = tuple(one for one in CELL_TYPES.values() if one.key)
 _UNKEYED = tuple(one for one in CELL_TYPES.values() if not one.key)
 _BARS, _TABLE, _CONFUSION = "Bars", "Table", "Confusion"
-_NAMES_WIDTH, _NUMBERS_WIDTH = 170, 72
+_NAMES_WIDTH, _SHORT_NAMES_WIDTH, _NUMBERS_WIDTH = 170, 92, 72
 _CONFUSED = "Labelled cells, predicted while held out: rows as labelled, columns as predicted."
 _ROW, _AXIS = 21, 44
 _SLANTED = 92
@@ -117,7 +118,9 @@ class DifferentialView(QWidget):
         row.setSpacing(2)
         self.kinds[_BARS].setChecked(True)
         group.buttonClicked.connect(lambda _: self._show())
-        self.words = line()
+        self.words, self.warnings = line(), line()
+        self.words.linkActivated.connect(lambda _: reveal(self.warnings))
+        self.warnings.setStyleSheet(f"color: {WARNING}")
         self.canvas = FigureCanvas(_AXIS)
         self.canvas.mpl_connect("resize_event", lambda _: self._draw())
         self.table = TableView()
@@ -125,7 +128,7 @@ class DifferentialView(QWidget):
         self.table.setStyleSheet("font-size: 11px;")
         self.table.verticalHeader().setDefaultSectionSize(_ROW)
         self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
-        column_of(self, row, self.words, self.canvas, self.table)
+        column_of(self, row, self.words, self.canvas, self.table, self.warnings)
         self.setVisible(False)
 
     @property
@@ -159,7 +162,10 @@ class DifferentialView(QWidget):
         shown = self.shown
         if shown is None:
             return
-        self.words.setText(_CONFUSED if self.kinds[_CONFUSION].isChecked() else _in_words(shown))
+        is_confusion = self.kinds[_CONFUSION].isChecked()
+        self.words.setText(_CONFUSED if is_confusion else _in_words(shown))
+        self.warnings.setText("<br>".join(plain(f"! {one}") for one in shown.warnings))
+        self.warnings.setVisible(bool(shown.warnings) and not is_confusion)
         is_table = self.kinds[_TABLE].isChecked()
         self.canvas.setVisible(not is_table)
         self.table.setVisible(is_table)
@@ -177,8 +183,11 @@ class DifferentialView(QWidget):
         if shown is None or self.canvas.isHidden():
             return
         if probe is not None:
-            axes = self.canvas.axes_inside(_NAMES_WIDTH, 4, _SLANTED, 3)
+            axes = self.canvas.axes_inside(_SHORT_NAMES_WIDTH, 4, _SLANTED, 3)
             draw_probe_confusion(axes, probe, self._plot_style)
+            names = [_short(name) for name in probe.types]
+            for labels in (axes.set_yticklabels, axes.set_xticklabels):  # three digits need the room
+                labels(names, parse_math=False)
         else:
             axes = self.canvas.axes_inside(_NAMES_WIDTH, _NUMBERS_WIDTH, _AXIS - 4, 3)
             draw_differential(axes, shown, self._plot_style)
@@ -188,7 +197,8 @@ def _as_texts(shown: Differential) -> pd.DataFrame:
     table = shown.table()
     texts = table.filter(like="percent").map("{:.1f}".format)
     between = texts["percent_low"] + "-" + texts["percent_high"]
-    columns = [table[["type", "cells", "by_hand"]], texts[["percent_called", "percent"]], between]
+    names = table[["type", "cells", "by_hand"]].assign(type=table["type"].map(_short))
+    columns = [names, texts[["percent_called", "percent"]], between]
     return pd.concat(columns, axis=1).set_axis(_HEADS, axis=1)
 
 
@@ -196,5 +206,7 @@ def _in_words(shown: Differential) -> str:
     by_hand = f", {len(shown.by_hand):,} by hand" if shown.by_hand else ""
     called = "" if shown.blasts is None else f", predicted {100 * shown.blasts.called:.1f} %"
     words = f"{shown.leukocytes:,} leukocytes of {len(shown):,} cells{by_hand}"
-    warnings = (colored(plain(f"! {one}"), WARNING) for one in shown.warnings)
-    return "<br>".join([f"<b>Blasts {shown.blasts_in_words}</b>{called}", words, *warnings])
+    if shown.warnings:  # they are long, and below the counts
+        number = counted(len(shown.warnings), "warning")
+        words += f" &#183; <b>{link(f'! {number}', color=WARNING)}</b>"
+    return f"<b>Blasts {shown.blasts_in_words}</b>{called}<br>{words}"

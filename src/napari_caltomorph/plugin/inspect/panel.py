@@ -104,7 +104,7 @@ class InspectPanel(DockPanel):
     @property
     def title(self) -> str:
         """Who is inspected, and whether the picture shows other cells."""
-        return str(self._title.text())
+        return str(self.controls.title.text())
 
     @property
     def text(self) -> str:
@@ -136,8 +136,8 @@ class InspectPanel(DockPanel):
         self.card.setVisible(not is_wide and self.height() > _ROOM_FOR_CARD)
 
     def _build(self) -> None:
-        self._title, self._state = line(), line()
-        self._title.linkActivated.connect(self._show_cells)
+        self._state = line()
+        self.controls.title.linkActivated.connect(self._show_cells)
         opener = QPushButton("Open Predict patient", clicked=lambda: open_panel(self._viewer, "Predict patient"))
         self._empty = QWidget()
         tip = "Show the smear that is open in Predict patient without a diagnosis, and count its cells by type"
@@ -149,12 +149,14 @@ class InspectPanel(DockPanel):
             self.tabs.addTab(_TabArea(), row.title)
             self.tabs.setTabToolTip(self.tabs.count() - 1, row.tip)
         self.tabs.currentChanged.connect(self._tab_at)
-        self._top = QWidget()
-        column_of(self._top, self._title, self.controls, self._state, self.card, spacing=3)
+        self._top, self._views = QWidget(), QWidget()
+        column_of(self._top, self.controls)
+        # What changes its height is below the tabs, which stay where they are.
+        column_of(self._views, self.tabs, self._state, self.card, stretch=(self.tabs,), spacing=3)
         self._body = QBoxLayout(QBoxLayout.Direction.TopToBottom)
         self._body.setSpacing(4)
         self._body.addWidget(self._top, 0, Qt.AlignmentFlag.AlignTop)
-        self._body.addWidget(self.tabs, 1)
+        self._body.addWidget(self._views, 1)
         self.lay_out(self._empty, self._body, stretch=(self._empty, self._body))
         self.setMinimumSize(360, 180)  # less than its widgets need: they shrink when they are resized
         self._show_message("", False)
@@ -165,7 +167,7 @@ class InspectPanel(DockPanel):
         self._show_title()
         self._empty.setVisible(inspection is None)
         self._top.setVisible(inspection is not None)
-        self.tabs.setVisible(inspection is not None)
+        self._views.setVisible(inspection is not None)
         self._show_message("", False)
         self.controls.show_inspection(inspection)
         is_diagnosed = inspection is None or inspection.is_diagnosed
@@ -193,7 +195,7 @@ class InspectPanel(DockPanel):
             text = f"<b>{plain(inspection.bag.patient_id)}</b>"
             if inspection.gallery.is_available and not inspection.gallery.is_in_sight:
                 text += f" {colored('is not in the picture.', WARNING)} {link('Show these cells')}"
-        self._title.setText(text)
+        self.controls.title.setText(text)
 
     def _show_cells(self, target: str) -> None:
         if self.inspection is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from qtpy.QtCore import QEvent, QObject, Signal
-from qtpy.QtWidgets import QBoxLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QBoxLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout
 
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.errors import CaltomorphError, counted
@@ -24,7 +24,7 @@ _EMPTY = (
 )
 _NAMES_WIDTH = 138
 _NUMBERS_WIDTH = 86
-_HEIGHT = 196
+_LEAST_HEIGHT, _MOST_HEIGHT = 196, 400
 # Wider than this, bars are next to the words: the panel is docked below.
 _WIDE = 640
 
@@ -100,7 +100,9 @@ class WhatIfTab(InspectionView):
         for widget in (QLabel("Marked cells"), self.without, self.only, self.back):
             row.addWidget(widget)
         self.words = line()
-        self.canvas = FigureCanvas(_HEIGHT)
+        self.canvas = FigureCanvas(_LEAST_HEIGHT)
+        self.canvas.setMaximumHeight(_MOST_HEIGHT)
+        self.canvas.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)  # as high as possible
         self.canvas.mpl_connect("resize_event", lambda _: self._draw())
         controls = QVBoxLayout()
         controls.addLayout(row)

@@ -69,11 +69,12 @@ class PredictPanel(DockPanel):
         self.inspection: Inspection | None = None
         self._gallery: Gallery | None = None
         self.smears = SmearChooser(viewer)
-        self.run = TaskRow("Predict patient")
-        self.run.requested.connect(self.predict)
-        self.run.failed.connect(self._forget_predictor)
         tip = "Count the cells by type, with a diagnosis or without: opens the tab Differential of Inspect cells"
         self.counter = QPushButton("Count cell types", toolTip=tip, clicked=lambda: self.count_cells())
+        self.counter.setStyleSheet("QPushButton { padding: 9px 8px; }")  # as high as the main button
+        self.run = TaskRow("Predict patient", beside=self.counter)
+        self.run.requested.connect(self.predict)
+        self.run.failed.connect(self._forget_predictor)
         self.smears.problem.connect(self.run.show_error)
         self.smears.prediction_chosen.connect(self.open_prediction)
         self.smears.bag_chosen.connect(self.predict_bag)
@@ -222,7 +223,7 @@ class PredictPanel(DockPanel):
         self.mismatch.hide()
         for chooser in (self.smears, self.models):
             chooser.layout().setColumnMinimumWidth(0, _NAMES_WIDTH)
-        choosers = (self.smears, self.models, self.run, self.counter, self.mismatch)
+        choosers = (self.smears, self.models, self.run, self.mismatch)
         self.lay_out(*choosers, self._empty, self._scroll, self._tools, stretch=(self._empty, self._scroll))
 
     def on_bound(self) -> None:

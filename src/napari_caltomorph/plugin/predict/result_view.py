@@ -15,13 +15,12 @@ from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.cell_card import CellCard
 from napari_caltomorph.plugin.widgets.cell_plot import CellPlot
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import WARNING, colored, column_of, line, plain
+from napari_caltomorph.plugin.widgets.parts import WARNING, colored, column_of, line, link, plain, reveal
 from napari_caltomorph.report import attention_swarm, draw_hemoglobin, draw_malignancy, draw_probabilities
 from napari_caltomorph.smear import Smear
 
 _BARS_HEIGHT = 262
-_NAMES_WIDTH = 134
-_NUMBERS_WIDTH = 40
+_NAMES_MARGIN, _NUMBERS_WIDTH = 12, 40
 _BARS_TIP = "Bar: the mean of the members' probabilities. Dot: one member; if dots are far apart, members disagree."
 _CALIBRATED_BARS_TIP = (
     "Bar: the mean of the members' probabilities, calibrated. Dot: one member at the same temperature; far-apart dots "
@@ -64,10 +63,11 @@ class ResultView(InspectionView):
         self.bars.mpl_connect("resize_event", lambda _: self._on_resized())
         self.bars.mpl_connect("motion_notify_event", self._on_hover)
         self._card = CellCard()
-        texts = (self._patient, self._headline, self._second, self._what_if, self._warnings)
+        self._patient.linkActivated.connect(lambda _: reveal(self._warnings))
+        texts = (self._patient, self._headline, self._second, self._what_if)
         rule = QFrame(frameShape=QFrame.Shape.HLine)
-        parts = (*texts, self.bars, self._notes, rule, self._swarm_title, self.swarm, self._card)
-        column_of(self, *parts, stretch=(self.swarm,))
+        below = (self._warnings, self._notes, rule, self._swarm_title, self.swarm, self._card)
+        column_of(self, *texts, self.bars, *below, stretch=(self.swarm,), spacing=2)
         self.layout().setContentsMargins(0, 0, 6, 0)
         self.layout().addStretch()
 
@@ -89,7 +89,10 @@ class ResultView(InspectionView):
         prediction = self.prediction
         if prediction is None:
             return
-        self._patient.setText(f"<b>{plain(prediction.patient_id)}</b>")
+        warnings = f"! {counted(len(prediction.warnings), 'warning')}"
+        # Their number is seen without scrolling.
+        shown = f" &#183; <b>{link(warnings, color=WARNING)}</b>" if prediction.warnings else ""
+        self._patient.setText(f"<b>{plain(prediction.patient_id)}</b>{shown}")
         first, p = prediction.top(1)[0]
         diagnosis = f"<b>{NO_CLASS}</b>"
         if prediction.class_color is not None:
@@ -101,7 +104,7 @@ class ResultView(InspectionView):
         self._notes.setText(_notes(prediction))
         self._warnings.setVisible(bool(prediction.warnings))
         lines = "".join(f"<br>&bull; {plain(warning)}" for warning in prediction.warnings)
-        self._warnings.setText(f"<b>! {counted(len(prediction.warnings), 'warning')}</b>{lines}")
+        self._warnings.setText(f"<b>{warnings}</b>{lines}")
         self._draw_bars(prediction)
 
     def on_look(self) -> None:
@@ -148,10 +151,7 @@ class ResultView(InspectionView):
         figure.clear()
         has_hemoglobin = prediction.hemoglobin is not None
         heights = [8, 1.6, 1.6] if has_hemoglobin else [8, 1.6]
-        # The class names and the numbers need their pixels, however wide the panel is.
-        width = self.bars.width()
-        sides = {"left": _NAMES_WIDTH / width, "right": 1 - _NUMBERS_WIDTH / width, "top": 0.99, "bottom": 0.07}
-        grid = figure.add_gridspec(len(heights), 1, height_ratios=heights, hspace=0.36, **sides)
+        grid = figure.add_gridspec(len(heights), 1, height_ratios=heights, hspace=0.36)
         drawn = [
             (draw_probabilities, _CALIBRATED_BARS_TIP if prediction.calibrated else _BARS_TIP),
             (draw_malignancy, f"{_MALIGNANCY_TIP} {prediction.malignancy_in_words}."),
@@ -162,6 +162,11 @@ class ResultView(InspectionView):
             axes = figure.add_subplot(place)
             draw(axes, prediction, self.plot_style)
             self._tips.append((axes, tip))
+        # The names, one of which is bold, and the numbers need their pixels, however wide the panel is.
+        width, renderer = self.bars.width(), self.bars.get_renderer()
+        names = [label.get_window_extent(renderer).width for axes in figure.axes for label in axes.get_yticklabels()]
+        needed = min(max(names) / self.bars.device_pixel_ratio + _NAMES_MARGIN, width / 2)
+        figure.subplots_adjust(left=needed / width, right=1 - _NUMBERS_WIDTH / width, top=0.99, bottom=0.07)
         self.bars.draw_idle()
 
     def _on_resized(self) -> None:

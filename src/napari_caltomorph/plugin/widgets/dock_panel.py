@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from inspect import unwrap
 from typing import Any
 
 import napari
-from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtWidgets import QDockWidget, QLayout, QMainWindow, QSizePolicy, QVBoxLayout, QWidget
+from npe2 import PluginManager
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtWidgets import QDockWidget, QLabel, QLayout, QMainWindow, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.encoding.torch_loading import start_loading_torch
@@ -16,6 +18,7 @@ from napari_caltomorph.plugin.widgets.parts import add_items, line
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.report import PlotStyle
 
+_PLUGIN = "napari-caltomorph"
 # Milliseconds after which the window is drawn, and can wait for what its first click needs.
 _UNTIL_DRAWN = 300
 
@@ -28,7 +31,7 @@ class DockPanel(QWidget):
     A subclass makes its widgets, passes them to `lay_out`, and ends with ``self.bind()``. It overrides `on_bound`,
     `on_unbound` and `draw` where it has something to do there. Each `TaskRow` in it is stopped on closing.
 
-    Closing a dock only hides it, and the Window menu shows it again. The cross in its title removes it permanently.
+    Closing a dock only hides it, and the menu shows it again. The cross in its title removes it permanently.
     Closing the window deletes the panel without notice, while a worker may still run. A panel that is hidden behind
     another tab is not closed.
     """
@@ -87,9 +90,12 @@ class DockPanel(QWidget):
         self._drawn.start()
         for parent in self._closable_parents():
             parent.installEventFilter(self)
-        if not self._is_placed:
+        if not self._is_placed and (dock := self._dock()) is not None:
             self._is_placed = True
-            QTimer.singleShot(0, self._join_panels)
+            _use_plain_title(dock)
+            for moved in (dock.topLevelChanged, dock.dockLocationChanged):  # napari makes another title bar
+                moved.connect(lambda _: _use_plain_title(dock))
+            QTimer.singleShot(0, self.join_panels)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if event.type() == QEvent.Type.Close and watched in self._closable_parents():
@@ -107,18 +113,27 @@ class DockPanel(QWidget):
         if self.parentWidget() is None:
             self.deleteLater()
 
-    def _join_panels(self) -> None:
-        """Become a tab beside our panels of this window; napari's menu puts each new dock below the others."""
-        dock = next((one for one in self._closable_parents() if isinstance(one, QDockWidget)), None)
+    def join_panels(self) -> None:
+        """Become a tab beside our other panels; napari puts each new dock below the others, where it has no height.
+
+        A dock that the user has moved to another side before opens there again, and stays there.
+        """
+        dock = self._dock()
         window = None if dock is None else dock.parentWidget()
         if dock is None or not isinstance(window, QMainWindow) or dock.isFloating() or window.tabifiedDockWidgets(dock):
             return
-        for other in window.findChildren(QDockWidget):
-            is_ours = other.widget() is not None and other.findChild(DockPanel) is not None
-            if is_ours and other is not dock and other.isVisible() and not other.isFloating():
-                window.tabifyDockWidget(other, dock)
-                dock.raise_()
-                return
+        others = [one for one in window.findChildren(QDockWidget) if one is not dock]
+        others = [one for one in others if not (one.isHidden() or one.isFloating())]
+        here = [one for one in others if window.dockWidgetArea(one) == window.dockWidgetArea(dock)]
+        beside = [one for one in here if _is_ours(one)]
+        if not beside and window.dockWidgetArea(dock) == Qt.DockWidgetArea.RightDockWidgetArea:  # napari's default
+            beside = [one for one in others if _is_ours(one)] or here
+        if beside:
+            window.tabifyDockWidget(beside[0], dock)
+            dock.raise_()
+
+    def _dock(self) -> QDockWidget | None:
+        return next((one for one in self._closable_parents() if isinstance(one, QDockWidget)), None)
 
     def _closable_parents(self) -> list[QWidget]:
         parents = []
@@ -135,8 +150,34 @@ class DockPanel(QWidget):
 
 def open_panel(viewer: napari.viewer.Viewer, name: str) -> Any:
     """Bring one of this plugin's panels to the front, opened if it is not open, and return it."""
-    dock, panel = viewer.window.add_plugin_dock_widget("napari-caltomorph", name, tabify=True)
+    docked = viewer.window.dock_widgets
+    # napari may hand out proxies, which Qt does not take.
+    panel = next((unwrap(docked[key]) for key in docked if key.startswith(f"{name} (")), None)
+    if panel is None:
+        plugins = PluginManager.instance()
+        (make,) = (
+            one.get_callable()
+            for one in plugins.iter_widgets()
+            if (one.plugin_name, one.display_name) == (_PLUGIN, name)
+        )
+        panel = make(viewer)
+        # As napari's menu names it, which then shows and hides this one.
+        viewer.window.add_dock_widget(panel, name=f"{name} ({plugins.get_manifest(_PLUGIN).display_name})")
+        panel.join_panels()
+    dock = panel._dock()
     dock.show()
     dock.raise_()
     panel.bind()  # it may be behind another tab, where Qt has not shown it yet
     return panel
+
+
+def _is_ours(dock: QDockWidget) -> bool:
+    return isinstance(dock.widget(), DockPanel)
+
+
+def _use_plain_title(dock: QDockWidget) -> None:
+    """Show a dock's name without the plugin's; napari finds it again by `dock.name`, which stays."""
+    title = dock.windowTitle().partition(" (")[0]
+    dock.setWindowTitle(title)
+    for label in dock.titleBarWidget().findChildren(QLabel):
+        label.setText(title)

@@ -107,9 +107,9 @@ def tip(text: str) -> str:
     return f"<qt>{'<br>'.join(map(plain, text.splitlines()))}</qt>" if text else ""
 
 
-def link(text: str, target: str = "#") -> str:
+def link(text: str, target: str = "#", *, color: str = "#4d94e8") -> str:
     """Return a link for a label, in a blue that is read on dark and on light."""
-    return f"<a href='{target}' style='color:#4d94e8'>{text}</a>"
+    return f"<a href='{target}' style='color:{color}'>{text}</a>"
 
 
 def column_of(
@@ -229,6 +229,15 @@ def scroll_area(content: QWidget | None = None) -> QScrollArea:
     if content is not None:
         area.setWidget(content)
     return area
+
+
+def reveal(widget: QWidget) -> None:
+    """Scroll the area that a widget is in, so that it is seen."""
+    parent = widget.parentWidget()
+    while parent is not None and not isinstance(parent, QScrollArea):
+        parent = parent.parentWidget()
+    if parent is not None:
+        parent.ensureWidgetVisible(widget)
 
 
 def show_open_section(

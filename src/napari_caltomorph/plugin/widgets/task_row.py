@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QProgressBar, QPushButton, QWidget
 from superqt.utils import FunctionWorker
 
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, in_window_words, line, plain
+from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, in_window_words, line, plain, row_of
 from napari_caltomorph.progress import Cancelled, OnProgress, Pace, Progress
 
 Result = TypeVar("Result")
@@ -167,7 +167,8 @@ class TaskRow(QWidget):
 
     `requested` is emitted when the user clicks the button while nothing runs; `progressed` (`Progress`) as the task
     reports; `failed` when it ended in an error; `ended` however it ended. `kept` is a sentence on what is kept when
-    the task is cancelled. Only the main task of a panel has a button in the accent colour.
+    the task is cancelled; `beside` a lesser button, at the right of the main one. Only the main task of a panel has a
+    button in the accent colour.
     """
 
     requested = Signal()
@@ -175,7 +176,14 @@ class TaskRow(QWidget):
     failed = Signal()
     ended = Signal()
 
-    def __init__(self, title: str, *, kept: str = "Nothing was changed.", is_main: bool = True) -> None:
+    def __init__(
+        self,
+        title: str,
+        *,
+        kept: str = "Nothing was changed.",
+        is_main: bool = True,
+        beside: QPushButton | None = None,
+    ) -> None:
         super().__init__()
         self._kept, self._is_main = kept, is_main
         self._title, self._message = title, ""
@@ -187,7 +195,8 @@ class TaskRow(QWidget):
         self._bar.setFixedHeight(8)
         self._state = line()
         self._state.hide()
-        column_of(self, self.button, self._bar, self._state)
+        buttons = (self.button,) if beside is None else (self.button, beside)
+        column_of(self, row_of(*buttons, stretch=(self.button,)), self._bar, self._state)
 
     @property
     def is_busy(self) -> bool:
