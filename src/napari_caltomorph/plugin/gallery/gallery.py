@@ -79,11 +79,11 @@ class Gallery(QObject):
         self._connect("connect")
         viewer.mouse_drag_callbacks.append(self._on_press)
         self._on_sight()
-        self._on_marks()
         if np.array_equal(inspection.cells.order, inspection.bag.order):
             self._fit()
         else:  # what was done in another gallery
             self._on_order()
+        self._on_marks()  # with ranks below the cells, if they are wide enough in what is in view now
         self._on_selection()
 
     def close(self) -> None:
@@ -143,6 +143,7 @@ class Gallery(QObject):
             name = f"{self.inspection.bag.patient_id} cells by rank"
             options = stack_options(self._smear, "cell", self.image.metadata)
             current = self.inspection.cells.current
+            self.viewer.dims.ndisplay = 2  # in 3D, napari fails while it adds a stack of RGB images
             self.stack = self.viewer.add_image(self._stack(), name=name, **options)
             self.stack.events.visible.connect(self._on_sight)
             self.viewer.dims.set_point(0, 0 if current is None else self.inspection.cells.position(current) or 0)
