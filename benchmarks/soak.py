@@ -90,6 +90,8 @@ def kinds() -> Counter[str]:
 OF_NAPARI = {
     "in _paint_loading": "its layer list paints a row that is being moved",
     "in _on_axis_changed": "a stack is deleted while its slider plays",
+    "in ensure_axis_in_bounds": "a slider plays on after its stack was deleted",
+    "must have length ndim": "it merges layers that have axis labels",
 }
 # By how much each may grow in a cycle more than the base line does.
 MAY_GROW = Measured(threads=0.1, memory_mb=1.0, widgets=0.5, objects=1500)  # type: ignore[arg-type]

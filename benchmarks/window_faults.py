@@ -29,7 +29,8 @@ def is_of_result(layer: Layer) -> bool:
     """Whether a layer that is being added shows a result, and is no copy that the user made of such a layer."""
     bag = layer.metadata.get(PREDICTION_KEY)
     name = re.sub(r" \[\d+\]$", "", layer.name)
-    return bag is not None and name in {one.format(bag.patient_id) for one in _NAMES}
+    is_split = isinstance(layer, Image) and not layer.rgb  # napari splits colours into layers of the same name
+    return bag is not None and not is_split and name in {one.format(bag.patient_id) for one in _NAMES}
 
 
 class Faults(list[str]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import struct
 import tracemalloc
 import zipfile
@@ -38,6 +39,12 @@ def test_zip_of_a_folder_has_the_same_cells_and_fingerprint(tmp_path, contents, 
     assert smear.fingerprint == folder.fingerprint
     assert smear.pixel_size_um == folder.pixel_size_um
     assert (smear.image(1) == folder.image(1)).all()
+
+
+def test_a_layer_of_an_open_smear_can_be_duplicated(tmp_path, contents):
+    smear = read_smear(zipped(tmp_path / "P17.zip", contents))
+    smear.image(0)
+    assert copy.deepcopy(smear) is smear
 
 
 def test_zip_from_a_mac_has_the_same_fingerprint(tmp_path, contents):

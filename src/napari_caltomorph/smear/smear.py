@@ -79,6 +79,10 @@ class Smear:
     def __len__(self) -> int:
         return len(self.cells)
 
+    def __deepcopy__(self, memo: object) -> Smear:
+        """Return itself: it never changes, and napari duplicates layers with all that they hold, open files too."""
+        return self
+
     @property
     def place(self) -> str | None:
         """Where it was read from, as `open_place` takes it; None for an array."""
