@@ -103,6 +103,13 @@ class DomainResult(FrozenModel):
         return f"{UNLIKE} in {where}: {rank}"
 
 
+def aspects_in(warnings: str) -> tuple[Aspect, ...]:
+    """Return the aspects that a warning of `DomainResult.in_words` names; none where there is no such warning."""
+    _, _, rest = warnings.partition(f"{UNLIKE} in ")
+    named = rest.partition(":")[0]
+    return tuple(aspect for aspect, words in IN_WORDS.items() if words in named)
+
+
 DOMAIN_FILE = "domain.safetensors"
 ASPECTS: tuple[Aspect, ...] = ("cells", "smear", "embedding")
 TAILS = np.concatenate([np.linspace(1, 0.05, 20), np.linspace(0.045, 0.005, 9), [0.002, 0.001, 0.0005, 0.0]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -42,8 +42,25 @@ class Screened:
             groups=np.array(evaluated.taxonomy.slugs)[classes],
         )
 
+    def __len__(self) -> int:
+        return len(self.malignancy)
+
     def at(self, threshold: float) -> OperatingPoint:
         return OperatingPoint(self, threshold)
+
+    def at_each(self, thresholds: NDArray[np.float64]) -> OperatingPoint:
+        """Return the screening at a threshold (P,) for each patient, as an excess over it."""
+        return replace(self, malignancy=self.malignancy - thresholds).at(0.0)
+
+    def among(self, rows: NDArray[np.bool_]) -> Screened:
+        """Return some of the patients."""
+        return Screened(
+            patient_ids=tuple(np.array(self.patient_ids, dtype=object)[rows]),
+            malignancy=self.malignancy[rows],
+            is_malignant=self.is_malignant[rows],
+            is_healthy_donor=self.is_healthy_donor[rows],
+            groups=self.groups[rows],
+        )
 
     @property
     def everyone(self) -> OperatingPoint:

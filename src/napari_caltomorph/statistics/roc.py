@@ -27,16 +27,20 @@ def roc_curve(
 
 
 def auroc(positive: NDArray[np.bool_], scores: NDArray[np.floating]) -> Interval | None:
-    """Return the area under the ROC curve with a closed interval; None without patients of both kinds.
+    """Return the area under the ROC curve with a closed interval; None without patients of both kinds."""
+    ours, theirs = int(positive.sum()), int((~positive).sum())
+    if not ours or not theirs:
+        return None
+    return area_interval(float(_parts(positive, scores)[positive].sum()), ours, theirs)
+
+
+def area_interval(found: float, ours: float, theirs: float) -> Interval:
+    """Return an area with its interval, by how many patients it has of both kinds; they need not be whole.
 
     Newcombe's method 5 (Stat. Med. 25, 2006): the areas A that are within z standard errors of the one found, where
     the standard error is that of Hanley and McNeil at A. As with Wilson's interval, a perfect result on few patients is
     not certain; a bootstrap would find no spread there, and is too narrow below some 30 patients of a kind.
     """
-    ours, theirs = int(positive.sum()), int((~positive).sum())
-    if not ours or not theirs:
-        return None
-    found = float(_parts(positive, scores)[positive].sum())
     half = (ours + theirs) / 2
 
     def outside(area: float) -> float:
