@@ -110,6 +110,10 @@ class PredictionUnreadable(CaltomorphError):
     """A saved prediction is damaged, or newer than this version."""
 
 
+class PolicyUnreadable(CaltomorphError):
+    """A policy file, which says when predictions are withheld, is damaged, or no policy."""
+
+
 class OutputRefused(CaltomorphError):
     """Results cannot be written to the requested place."""
 

@@ -19,7 +19,7 @@ from napari_caltomorph.cohort import FoundPatient, find_patients, named_patients
 from napari_caltomorph.csv_files import read_csv
 from napari_caltomorph.diagnosis import Prediction, PredictOptions, Predictor, find_model
 from napari_caltomorph.encoding import FeatureOrigin, Features
-from napari_caltomorph.errors import DiskFull, FeaturesRefused, ModelRefused, OutputRefused
+from napari_caltomorph.errors import DiskFull, FeaturesRefused, ModelRefused, OutputRefused, PolicyUnreadable
 from napari_caltomorph.jobs import PatientProgress, predict_patients
 from napari_caltomorph.progress import Cancelled
 from napari_caltomorph.smear import check_smear, read_smear, smear_fingerprint
@@ -86,6 +86,26 @@ def test_another_prevalence_moves_what_is_done_without_computing_it_again(predic
     assert list(table["prevalence"]) == [0.01] * 3
     assert list(table["training_prevalence"]) == [predictor.description.prevalence.trained] * 3
     assert stated.predict(patients["p1"].read())[1].malignancy == after[0].prediction.malignancy
+
+
+def test_another_policy_withholds_what_is_done_without_computing_it_again(predictor, patients, tmp_path):
+    file, out = tmp_path / "policy.toml", tmp_path / "out"
+    before = predict_patients(patients, out, predictor)
+    rules = Predictor(predictor.options.model_copy(update={"policy": file}))
+    with pytest.raises(PolicyUnreadable, match="cannot be read"):
+        predict_patients(patients, tmp_path / "other", rules)
+    assert not (tmp_path / "other").exists()
+    file.write_text('name = "Clinic A"\nversion = "1"\nmin_cells = 1000\n')
+    after = predict_patients(patients, out, rules, report=True)
+    assert outcomes(after) == ["kept"] * 3
+    table = pd.read_csv(out / "predictions.csv")
+    assert table[["predicted_class", "malignancy", "p_mds"]].isna().all(axis=None)
+    assert table["withheld"].str.contains("fewer than 1000").all()
+    for was, now in zip(before, after, strict=True):
+        assert now.prediction == was.prediction.under(rules.policy) == Prediction.load(now.file)
+        assert "No prediction" in now.report.read_text()
+    assert rules.predict(patients["p1"].read())[1].withheld == after[0].prediction.withheld
+    assert predict_patients(patients, out, predictor)[0].prediction == before[0].prediction
 
 
 def test_a_prevalence_that_a_model_cannot_be_moved_to_is_refused_before_the_first_patient(

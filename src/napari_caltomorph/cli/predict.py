@@ -119,6 +119,8 @@ def predict(
     options = PredictOptions(model=model, **chosen.model_dump())
     refuse_unwritable(out)
     diagnosis.read_description(diagnosis.find_model(model)).prevalence_at(options.prevalence)
+    if options.policy is not None:
+        diagnosis.read_policy(options.policy)
     cell_types = None if probe is None else differential.load_probe(probe)
     if each or features is not None:
         places = smears if features is None else [features]
@@ -219,7 +221,8 @@ def show_prediction(prediction: Prediction) -> None:
     """Write one patient's result: the bag, a bar for each class, and what follows from them."""
     say()
     say(_bag(prediction), style="bold")
-    console.print(_bars(prediction))
+    if not prediction.withheld:
+        console.print(_bars(prediction))
     rows = Table.grid(padding=(0, 2, 0, 0))
     for name, value in _sentences(prediction):
         rows.add_row(Text(name, "dim"), Text(value))
@@ -231,7 +234,7 @@ def show_prediction(prediction: Prediction) -> None:
 
 def show_known(prediction: Prediction, file: Path | None) -> None:
     """Write in one line that a patient was done before, and what to do to have it computed again."""
-    stated = prediction.prevalence is not None and prediction.prevalence.stated is not None
+    stated = not prediction.withheld and prediction.prevalence is not None and prediction.prevalence.stated is not None
     where = f" {prediction.prevalence}" if stated else ""
     say_line(
         f"{prediction.patient_id}: {prediction.diagnosis_in_words}{where}, as predicted on {prediction.created[:10]}; "
@@ -268,10 +271,13 @@ def _sentences(prediction: Prediction) -> list[tuple[str, str]]:
     found = [
         ("Diagnosis", prediction.call_in_words),
         *([("Not excluded", words)] if (words := prediction.prediction_set_in_words) else []),
-        ("Malignant", f"{prediction.malignancy_in_words} ({prediction.shown_threshold.in_words})"),
     ]
+    if not prediction.withheld:
+        found.append(("Malignant", f"{prediction.malignancy_in_words} ({prediction.shown_threshold.in_words})"))
     if prediction.hemoglobin_in_words is not None:
         found.append(("Hemoglobin", prediction.hemoglobin_in_words))
+    if prediction.policy is not None:
+        found.append(("Policy", str(prediction.policy)))
     if not prediction.has_attention:
         found.append(("Attention", diagnosis.NO_ATTENTION))
     return found

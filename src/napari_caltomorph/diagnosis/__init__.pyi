@@ -13,8 +13,9 @@ from .options import (
     TransformerOptions,
     WbcmilOptions,
 )
+from .policy import Policy, Quantities, read_policy
 from .predict import Predictor
-from .prediction import NO_ATTENTION, NO_CLASS, Prediction
+from .prediction import NO_ATTENTION, NO_CLASS, NO_PREDICTION, Prediction
 from .prediction_files import save_predictions
 from .prevalence import Prevalence
 from .training_record import FoldRecord, TrainingRecord
@@ -23,6 +24,7 @@ __all__ = [
     "AGGREGATOR_OPTIONS",
     "NO_ATTENTION",
     "NO_CLASS",
+    "NO_PREDICTION",
     "AbmilOptions",
     "AggregatorOptions",
     "ConceptsOptions",
@@ -31,10 +33,12 @@ __all__ = [
     "MaxOptions",
     "MeanOptions",
     "ModelDescription",
+    "Policy",
     "PredictOptions",
     "Prediction",
     "Predictor",
     "Prevalence",
+    "Quantities",
     "SmearOptions",
     "TrainingRecord",
     "TransformerOptions",
@@ -45,5 +49,6 @@ __all__ = [
     "find_model",
     "installed_models",
     "read_description",
+    "read_policy",
     "save_predictions",
 ]

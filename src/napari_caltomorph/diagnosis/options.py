@@ -7,6 +7,7 @@ network.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -63,6 +64,10 @@ class SmearOptions(ComputeOptions):
     prevalence: Share | None = Field(
         None,
         description="Share of malignant patients in your clinic, e.g. 0.1; otherwise that of the training.",
+    )
+    policy: Path | None = Field(
+        None,
+        description="TOML or JSON of your laboratory: when a prediction is withheld; otherwise never.",
     )
     average_views: bool = Field(
         False,

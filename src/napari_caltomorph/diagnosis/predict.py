@@ -10,6 +10,7 @@ from napari_caltomorph.diagnosis.ensemble import Ensemble
 from napari_caltomorph.diagnosis.installed import find_model, installed_models
 from napari_caltomorph.diagnosis.model_file import ModelDescription, read_description
 from napari_caltomorph.diagnosis.options import PredictOptions
+from napari_caltomorph.diagnosis.policy import Policy, read_policy
 from napari_caltomorph.diagnosis.prediction import Prediction
 from napari_caltomorph.diagnosis.prediction_fields import LeftOutCell
 from napari_caltomorph.diagnosis.prevalence import Prevalence
@@ -72,6 +73,11 @@ class Predictor:
         return self.description.prevalence_at(self.options.prevalence)
 
     @property
+    def policy(self) -> Policy | None:
+        """The laboratory's rules, as their file is now; `PolicyUnreadable` where it is none."""
+        return None if self.options.policy is None else read_policy(self.options.policy)
+
+    @property
     def averaged_views(self) -> str | None:
         """Over which views predictions are averaged; `ModelRefused` where the model was trained without any."""
         return self.description.views_to_average(asked=self.options.average_views)
@@ -125,13 +131,14 @@ class Predictor:
             No cell is usable, the encoder's weights are missing, ...; the message names the fix.
         """
         progress(Progress("Loading the model", 0, 1, "models"))
-        prevalence, encoder, ensemble = self.prevalence, self.encoder, self.ensemble
+        prevalence, policy, encoder, ensemble = self.prevalence, self.policy, self.encoder, self.ensemble
         smear, features = self._encode(smear, encoder, progress)
         has_images = ensemble.domain is not None and ensemble.domain.images is not None
         prediction = ensemble.predict(features, traits=appearance(smear) if has_images else None, progress=progress)
         return smear, prediction.model_copy(
             update={
                 "prevalence": prevalence,
+                "policy": policy,
                 "smear_path": smear.place,
                 "labels": tuple(smear.labels[i] for i in smear.usable),
                 "left_out": tuple(
@@ -165,8 +172,8 @@ class Predictor:
             The features are of another encoder, the model is damaged, ...; the message names the fix.
         """
         progress(Progress("Loading the model", 0, 1, "models"))
-        prevalence, ensemble = self.prevalence, self.ensemble
-        found = {"prevalence": prevalence, "smear_path": place, "smear_fingerprint": features.fingerprint}
+        found = {"prevalence": self.prevalence, "policy": self.policy, "smear_path": place}
+        ensemble, found["smear_fingerprint"] = self.ensemble, features.fingerprint
         return ensemble.predict(features, progress=progress).model_copy(update=found)
 
     def features_of(

@@ -10,12 +10,12 @@ import numpy as np
 from pydantic import model_validator
 
 from napari_caltomorph.diagnosis.domain import WITHDRAWN
+from napari_caltomorph.diagnosis.policy import Policy
 from napari_caltomorph.diagnosis.prediction_numbers import PredictionNumbers
 from napari_caltomorph.diagnosis.prevalence import UNKNOWN
-from napari_caltomorph.encoding.h5_reader import is_feature_file
 from napari_caltomorph.errors import FeaturesRefused, ModelRefused, PredictionUnreadable
 from napari_caltomorph.reading import read_as
-from napari_caltomorph.storage import StrPath, paths_of, replacing
+from napari_caltomorph.storage import StrPath, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "prediction.json"
 NO_CLASS = "No class stands out"
+NO_PREDICTION = "No prediction"
 NO_ATTENTION = "This model has no attention: its cells are in the smear's order."
 
 
@@ -42,6 +43,8 @@ class Prediction(PredictionNumbers):
             raise ValueError("original is not a plain prediction by the same model")
         if before.prevalence != self.prevalence:
             raise ValueError("original is at another prevalence")
+        if before.policy != self.policy:
+            raise ValueError("original is under another policy")
         by_hand = {one.cell for one in self.left_out if one.by == "user"}
         if not set(before.cells) - set(self.cells) <= by_hand or not set(self.cells) < set(before.cells):
             raise ValueError("original has other cells than these and those left out by hand")
@@ -72,11 +75,20 @@ class Prediction(PredictionNumbers):
         original = None if self.original is None else self.original.at_prevalence(stated)
         return self.model_copy(update={"prevalence": prevalence, "original": original})
 
+    def under(self, policy: Policy | None) -> Prediction:
+        """Return the prediction under these rules of a laboratory; None: it is never withheld."""
+        original = None if self.original is None else self.original.under(policy)
+        return self.model_copy(update={"policy": policy, "original": original})
+
     @property
-    def feature_files(self) -> tuple[Path, ...]:
-        """The feature files that it was made of, without images; none where it was made of a smear."""
-        paths = () if self.smear_path is None else tuple(paths_of(self.smear_path))
-        return paths if all(is_feature_file(path.name) and not path.is_dir() for path in paths) else ()
+    def withheld_in_words(self) -> str:
+        """Why the policy withholds it, and what to do, without a full stop; empty where it is not withheld."""
+        return f"{'; '.join(self.withheld)}; refer" if self.withheld else ""
+
+    @property
+    def shown_original(self) -> Prediction | None:
+        """`original`, to compare numbers with; None where either is withheld."""
+        return None if self.withheld or self.original is None or self.original.withheld else self.original
 
     @property
     def calibration_in_words(self) -> str:
@@ -98,8 +110,8 @@ class Prediction(PredictionNumbers):
 
     @property
     def prediction_set_in_words(self) -> str | None:
-        """The set and its guarantee, in words; None without a calibration in force."""
-        if self.calibration is None or self.prediction_set is None:
+        """The set and its guarantee, in words; None without a calibration in force, or where it is withheld."""
+        if self.withheld or self.calibration is None or self.prediction_set is None:
             return None
         unclaimed = [one.name for one in self.taxonomy.classes if one.slug in self.calibration.without_claim]
         counts = {one.name: self.calibration.patients[one.slug] for one in self.taxonomy.classes}
@@ -110,13 +122,20 @@ class Prediction(PredictionNumbers):
 
     @property
     def diagnosis_in_words(self) -> str:
-        """The most probable class with its probability; where it does not stand out, this comes first."""
+        """The most probable class with its probability; why not, where it does not stand out or is withheld."""
+        if self.withheld:
+            return f"{NO_PREDICTION}: {self.withheld_in_words}"
         (first, p), *_ = self.top(1)
         return f"{first} {p:.2f}" if self.stands_out else f"{NO_CLASS} ({first} {p:.2f})"
 
     @property
     def lead_in_words(self) -> str:
-        """What follows the diagnosis: the second class and the distance, or both classes of which none stands out."""
+        """What follows the diagnosis: the second class and the distance, or both classes of which none stands out.
+
+        Where it is withheld, the reasons.
+        """
+        if self.withheld:
+            return self.withheld_in_words
         (first, p), (second, q) = self.top(2)
         difference = f"difference {round(p, 2) - round(q, 2):.2f}"  # of what is shown: a reader subtracts it
         if self.stands_out:
@@ -126,20 +145,24 @@ class Prediction(PredictionNumbers):
     @property
     def call_in_words(self) -> str:
         """The diagnosis and what follows it, in one line."""
+        if self.withheld:
+            return self.diagnosis_in_words
         head = f"{self.diagnosis_in_words}," if self.stands_out else f"{NO_CLASS}:"
         return f"{head} {self.lead_in_words}"
 
     @property
     def malignancy_in_words(self) -> str:
-        """Malignancy, where it holds, and on which side of the threshold it is."""
+        """Malignancy, where it holds, and on which side of the threshold it is; "withheld" where it is."""
+        if self.withheld:
+            return "withheld"
         where = "" if self.prevalence is None else f" {self.prevalence}"
         side = "at or above" if self.is_malignant else "below"
         return f"{self.malignancy:.2f}{where}, {side} the threshold {self.shown_threshold.value:.3g}"
 
     @property
     def hemoglobin_in_words(self) -> str | None:
-        """The estimate and its error, without a full stop; None when the model was not trained for it."""
-        if self.hemoglobin is None:
+        """The estimate and its error, without a full stop; None when the model was not trained for it, or withheld."""
+        if self.hemoglobin is None or self.withheld:
             return None
         if self.hemoglobin_error is None:
             error = "its error was not measured"
@@ -155,9 +178,14 @@ class Prediction(PredictionNumbers):
         if (before := self.original) is None:
             return None
         count = len(before.cells) - len(self.cells)
-        numbers = [before.diagnosis_in_words, f"malignant {before.malignancy:.2f}"]
-        numbers += [] if before.hemoglobin is None else [f"hemoglobin {before.hemoglobin:.1f} g/dl"]
-        return f"{count} {'cell was' if count == 1 else 'cells were'} left out by hand; before: {', '.join(numbers)}"
+        what = f"{count} {'cell was' if count == 1 else 'cells were'} left out by hand"
+        if self.withheld and not before.withheld:
+            return f"{what}; with all cells, there is a prediction"
+        numbers = [before.diagnosis_in_words]
+        if not before.withheld:
+            numbers += [f"malignant {before.malignancy:.2f}"]
+            numbers += [] if before.hemoglobin is None else [f"hemoglobin {before.hemoglobin:.1f} g/dl"]
+        return f"{what}; before: {', '.join(numbers)}"
 
     def cell_table(self) -> pd.DataFrame:
         """Return one row a cell, most attended first, with the columns of ``cells.csv``; no attention is NaN."""
@@ -187,7 +215,12 @@ class Prediction(PredictionNumbers):
         obs = (
             self.cell_table().set_index("cell").loc[list(self.cells)].assign(label=np.array(self.labels, dtype=object))
         )
-        about = {"model": self.model_name, "predicted_class": self.predicted_class, "malignancy": self.malignancy}
+        about: dict[str, Any] = {"model": self.model_name}
+        about |= (
+            {"withheld": self.withheld_in_words}
+            if self.withheld
+            else {"predicted_class": self.predicted_class, "malignancy": self.malignancy}
+        )
         return as_anndata(features.of_cells(self.cells).values, obs, features.origin, **about)
 
     def save(self, path: StrPath) -> None:

@@ -13,6 +13,7 @@ from napari_caltomorph.diagnosis.domain import DomainResult
 from napari_caltomorph.diagnosis.hemoglobin_error import ErrorInterval
 from napari_caltomorph.diagnosis.model_file import Threshold
 from napari_caltomorph.diagnosis.options import AttentionKind, FrozenModel
+from napari_caltomorph.diagnosis.policy import Policy
 from napari_caltomorph.diagnosis.prevalence import Prevalence
 from napari_caltomorph.taxonomy import Taxonomy
 
@@ -73,6 +74,8 @@ class PredictionFields(FrozenModel, arbitrary_types_allowed=True, protected_name
     # The malignant share at which members' probabilities hold, and that of the user's clinic, to which `probabilities`
     # are moved; None where the training's is not known
     prevalence: Prevalence | None = None
+    # The laboratory's rules by which a prediction is withheld; None: none was given
+    policy: Policy | None = None
     # Whether the smear is like the training cohort; None where the model has no training domain
     domain: DomainResult | None = None
     # What its images show away from the cells, where they were measured for `domain`

@@ -20,6 +20,11 @@ from napari_caltomorph.storage import StrPath
 PATIENT_TABLE = "predictions.csv"
 CELL_TABLE = "cells.csv"
 
+_RESULTS = {
+    *("predicted_class", "malignancy", "hemoglobin_g_dl"),
+    *("second_class", "delta_probability", "stands_out", "prediction_set"),
+}
+
 # Separators and control characters change the path. Windows refuses the others, and drops a last dot or space. A half
 # of a character (a surrogate) has no bytes.
 _NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|\ud800-\udfff]|[. ]\Z')
@@ -70,7 +75,17 @@ def save_tables(predictions: Sequence[Prediction], folder: Path) -> list[Path]:
 
 
 def patient_row(prediction: Prediction) -> dict[str, Any]:
-    """Return the row of ``predictions.csv``."""
+    """Return the row of ``predictions.csv``; where the prediction is withheld, its class and numbers are empty."""
+    policy: dict[str, Any] = {}
+    if prediction.policy is not None:
+        policy = {"policy": str(prediction.policy), "withheld": "; ".join(prediction.withheld)}
+    row = _row(prediction)
+    if prediction.withheld:
+        row |= dict.fromkeys(set(row) & {*_RESULTS, *(f"p_{slug}" for slug in prediction.taxonomy.slugs)})
+    return row | policy | {"warnings": "; ".join(prediction.warnings)}
+
+
+def _row(prediction: Prediction) -> dict[str, Any]:
     (first, _), (second, _) = prediction.top(2)
     probabilities = zip(prediction.taxonomy.slugs, prediction.probabilities, strict=True)
     return {
@@ -88,7 +103,6 @@ def patient_row(prediction: Prediction) -> dict[str, Any]:
         **(
             {} if (at := prediction.prevalence) is None else {"prevalence": at.value, "training_prevalence": at.trained}
         ),
-        "warnings": "; ".join(prediction.warnings),
     }
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.model_file import Threshold
+from napari_caltomorph.diagnosis.policy import Quantities
 from napari_caltomorph.diagnosis.prediction_fields import PredictionFields
+from napari_caltomorph.encoding.h5_reader import is_feature_file
+from napari_caltomorph.storage import paths_of
 
 
 class PredictionNumbers(PredictionFields):
@@ -69,6 +73,29 @@ class PredictionNumbers(PredictionFields):
         slugs = self.calibration_in_force.prediction_set(self.training_probabilities, self.taxonomy.slugs)
         return tuple(one.name for one in self.taxonomy.classes if one.slug in slugs)
 
+    @property
+    def feature_files(self) -> tuple[Path, ...]:
+        """The feature files that it was made of, without images; none where it was made of a smear."""
+        paths = () if self.smear_path is None else tuple(paths_of(self.smear_path))
+        return paths if all(is_feature_file(path.name) and not path.is_dir() for path in paths) else ()
+
+    @cached_property
+    def withheld(self) -> tuple[str, ...]:
+        """Why the policy withholds this prediction: then no face shows a class or a number as a result."""
+        if self.policy is None:
+            return ()
+        by_rule = sum(one.by == "rule" for one in self.left_out)
+        return self.policy.reasons(
+            Quantities(
+                cells=len(self.cells),
+                lead=self.delta_probability,
+                is_outside_domain=None if self.domain is None else self.domain.is_outside,
+                lead_spread=self.lead_spread if len(self.member_probabilities) > 1 else None,
+                classes_in_set=None if self.prediction_set is None else len(self.prediction_set),
+                left_out_share=by_rule / (len(self.cells) + len(self.left_out)) if not self.feature_files else None,
+            )
+        )
+
     def top(self, count: int) -> list[tuple[str, float]]:
         """Return the names and probabilities of the most probable classes, first first."""
         order = np.argsort(-self.probabilities, kind="stable")[:count]
@@ -99,8 +126,10 @@ class PredictionNumbers(PredictionFields):
 
     @property
     def class_color(self) -> str | None:
-        """Colour of the predicted class; None where it does not stand out."""
-        return self.taxonomy.colors[self.taxonomy.names.index(self.predicted_class)] if self.stands_out else None
+        """Colour of the predicted class; None where it does not stand out, or is withheld."""
+        if self.withheld or not self.stands_out:
+            return None
+        return self.taxonomy.colors[self.taxonomy.names.index(self.predicted_class)]
 
     @property
     def malignancy(self) -> float:

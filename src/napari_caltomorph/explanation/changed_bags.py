@@ -51,6 +51,7 @@ def what_if(
     return changed.model_copy(
         update={
             "prevalence": prediction.prevalence,
+            "policy": prediction.policy,
             "smear_path": prediction.smear_path,
             "smear_fingerprint": prediction.smear_fingerprint,
             "labels": tuple(prediction.labels[i] for i in kept),

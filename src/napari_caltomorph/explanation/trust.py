@@ -96,10 +96,15 @@ class Trust:
     @cached_property
     def statements(self) -> tuple[Statement, ...]:
         """All reasons, each with its heading."""
+        if reasons := self.prediction.withheld_in_words:
+            domain = self._training_cohort()
+            return (Statement("No prediction", f"{reasons[:1].upper()}{reasons[1:]}.", True), domain, *self._warnings())
         statements = [self._training_cohort(), self._members(), self._certainty(), self._calibration()]
+        return (*statements, *self._warnings(), self._similar())
+
+    def _warnings(self) -> list[Statement]:
         warnings = [text for text in self.prediction.warnings if not self._is_about_domain(text)]
-        statements += [Statement("Warning", f"{text}.", True) for text in warnings]
-        return (*statements, self._similar())
+        return [Statement("Warning", f"{text}.", True) for text in warnings]
 
     def _is_about_domain(self, warning: str) -> bool:
         return self.prediction.domain is not None and warning.startswith(UNLIKE)

@@ -32,7 +32,7 @@ from napari_caltomorph.smear import QUALITY_RULES, smear_fingerprint
 from napari_caltomorph.storage import StrPath, only_run, place_of, raise_if_of_all
 
 if TYPE_CHECKING:
-    from napari_caltomorph.diagnosis import Predictor
+    from napari_caltomorph.diagnosis import Policy, Predictor
     from napari_caltomorph.encoding import Features, LoadedEncoder
 
 LOCK = ".caltomorph-predict.lock"
@@ -145,6 +145,7 @@ def predict_patients(
     refuse_repeated_ids(patients)
     files = {patient: prediction_file(out, patient, patients=len(patients)) for patient in patients}
     predictor.prevalence, predictor.averaged_views  # noqa: B018 (refused before the first patient)
+    policy = predictor.policy  # one for all, also where its file changes meanwhile
     results: list[PatientResult] = []
     counting = None if probe is None else _Counting(probe, predictor)
     with only_run(out, LOCK, "another folder for the predictions", inside=[file.parent for file in files.values()]):
@@ -152,7 +153,7 @@ def predict_patients(
             steps = PatientSteps(len(patients), progress)
             for patient, found in patients.items():
                 step = steps.begin(patient)
-                result = _predict_one(patient, found, files[patient], out, predictor, step)
+                result = _predict_one(patient, found, files[patient], out, predictor, policy, step)
                 results.append(result)  # before the report: it is in the tables also where the report is interrupted
                 if report and result.prediction is not None:
                     results[-1] = _with_report(result, found, predictor, counting, step)
@@ -165,7 +166,13 @@ def predict_patients(
 
 
 def _predict_one(
-    patient: str, found: FoundPatient, file: Path, out: Path, predictor: Predictor, progress: OnProgress
+    patient: str,
+    found: FoundPatient,
+    file: Path,
+    out: Path,
+    predictor: Predictor,
+    policy: Policy | None,
+    progress: OnProgress,
 ) -> PatientResult:
     from napari_caltomorph.encoding.device import is_out_of_memory
 
@@ -175,9 +182,9 @@ def _predict_one(
         opened = (_bag if found.features else _smear)(patient, found, predictor, progress)
         cached = _cached(file, patient, opened, predictor)
         prediction = cached or opened.predict()
-        # The cells may be elsewhere by now, and another prevalence may be stated.
+        # The cells may be elsewhere by now, and another prevalence or policy may be stated.
         prediction = prediction.model_copy(update={"smear_path": opened.place})
-        prediction = prediction.at_prevalence(predictor.options.prevalence)
+        prediction = prediction.at_prevalence(predictor.options.prevalence).under(policy)
         if prediction != cached:
             prediction.save(file)
     except (SmearUnreadable, FeaturesRefused, OutputRefused) as error:

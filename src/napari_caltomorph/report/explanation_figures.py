@@ -20,7 +20,7 @@ from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.diagnosis.domain import Aspect, DomainResult
 from napari_caltomorph.report.drawing import PAPER, PlotStyle, new_figure, prepare_plot, short, title
 from napari_caltomorph.report.plot import Axis, Dots, Line, Plot
-from napari_caltomorph.report.prediction_figures import alone_colors, attention_ticks
+from napari_caltomorph.report.prediction_figures import alone_colors, attention_ticks, unless_withheld
 
 if TYPE_CHECKING:
     from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness
@@ -131,6 +131,7 @@ def draw_domain(axes: Axes, domain: DomainResult, style: PlotStyle = PAPER) -> N
     axes.set_xlabel("distance (0: median patient, 1: a standard deviation)")
 
 
+@unless_withheld
 def draw_members(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -> None:
     """Draw the class probabilities of each member as a bar from 0 to 1; the last bar is the ensemble."""
     style.prepare(axes)

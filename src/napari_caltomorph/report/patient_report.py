@@ -26,6 +26,7 @@ from napari_caltomorph.report.drawing import one_by_one, short
 from napari_caltomorph.report.html import cell_images, figure_uri, render, thumbnail_uri
 from napari_caltomorph.report.patient_texts import Excerpt, patient_texts
 from napari_caltomorph.report.prediction_figures import (
+    alone_colors,
     draw_attention_swarm,
     draw_hemoglobin,
     draw_malignancy,
@@ -48,7 +49,7 @@ class ShownCell:
     rank: int
     attention: float  # Ratio to an average cell
     name: str
-    alone: str  # The class predicted for the cell alone
+    alone: str  # The class predicted for the cell alone; empty where the prediction is withheld
     color: str  # Of that class
     image: str  # Data URI; empty where there is no image
 
@@ -95,9 +96,9 @@ def _pictures(prediction: Prediction, smear: Smear | None, progress: OnProgress)
     # The cells with the highest attention, or the first of the smear where there is none.
     first, unusual = prediction.order[:_CELLS], None if domain is None else domain.unusual[: _CELLS // 2]
     drawn: dict[str, tuple[str, Callable[[], object] | None]] = {
-        "bars": ("probabilities", partial(_bars_uri, prediction)),
+        "bars": ("probabilities", None if prediction.withheld else partial(_bars_uri, prediction)),
         "swarm": ("attention", partial(_swarm_uri, prediction) if prediction.has_attention else None),
-        "what_if": ("what if", None if prediction.original is None else partial(_what_if_uri, prediction)),
+        "what_if": ("what if", None if prediction.shown_original is None else partial(_what_if_uri, prediction)),
         "cells": ("first cells", partial(_shown_cells, prediction, smear, first)),
         "unusual": ("unusual cells", None if unusual is None else partial(_shown_cells, prediction, smear, unusual)),
     }
@@ -140,7 +141,9 @@ def _what_if_uri(prediction: Prediction) -> str:
 
 
 def _alone_counts(prediction: Prediction) -> list[ClassCount]:
-    """Return the classes predicted for single cells, the most frequent first."""
+    """Return the classes predicted for single cells, the most frequent first; none where it is withheld."""
+    if prediction.withheld:
+        return []
     counts = Counter(map(int, prediction.alone_class)).most_common()
     return [ClassCount(prediction.taxonomy.names[i], prediction.taxonomy.colors[i], count) for i, count in counts]
 
@@ -148,14 +151,15 @@ def _alone_counts(prediction: Prediction) -> list[ClassCount]:
 def _shown_cells(prediction: Prediction, smear: Smear | None, places: NDArray[np.intp]) -> list[ShownCell]:
     names = [prediction.cells[i] for i in places]
     images = {} if smear is None else cell_images(smear, names, len(names))
-    alone = [prediction.alone_class[i] for i in places]
+    alone = prediction.alone_class[places]
+    colors = alone_colors(prediction)
     return [
         ShownCell(
             rank=int(prediction.ranks[i]),
             attention=float(prediction.attention[i]),
             name=name,
-            alone=prediction.taxonomy.names[one],
-            color=prediction.taxonomy.colors[one],
+            alone="" if prediction.withheld else prediction.taxonomy.names[one],
+            color=colors[i],
             image=thumbnail_uri(images[name]) if name in images else "",
         )
         for i, name, one in zip(places, names, alone, strict=True)

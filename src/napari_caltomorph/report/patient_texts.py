@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from napari_caltomorph.about import RESEARCH_USE, library_version
-from napari_caltomorph.diagnosis import NO_ATTENTION, NO_CLASS, Prediction
+from napari_caltomorph.diagnosis import NO_ATTENTION, NO_CLASS, NO_PREDICTION, Prediction
 from napari_caltomorph.differential import Differential
 from napari_caltomorph.explanation.trust import Trust
 from napari_caltomorph.report.drawing import short
@@ -66,7 +66,7 @@ def patient_texts(
         "warnings": first_warnings,
         "more_warnings": more_warnings,
         "statements": [one for one in trust.statements if one.about not in _ON_FIRST_PAGE_ALREADY],
-        "similar": trust.similar,
+        "similar": None if prediction.withheld else trust.similar,
         "left_out": _left_out_rows(prediction),
         "changes": what_if_lines(prediction),
         "differential": differential,
@@ -79,6 +79,8 @@ def what_if_lines(prediction: Prediction) -> list[str]:
     """Return the changes as lines of text: diagnosis, malignancy, hemoglobin; none where nothing was left out."""
     if (before := prediction.original) is None:
         return []
+    if prediction.shown_original is None:
+        return [f"Now: {prediction.diagnosis_in_words}", str(prediction.original_in_words)]
     is_same = before.predicted_class == prediction.predicted_class and before.stands_out and prediction.stands_out
     lines = [
         f"Diagnosis: {prediction.diagnosis_in_words}, as before ({before.top(1)[0][1]:.2f})"
@@ -95,7 +97,10 @@ def what_if_lines(prediction: Prediction) -> list[str]:
 
 
 def _headline(prediction: Prediction) -> dict[str, str]:
-    """Return the diagnosis, which is written largest."""
+    """Return the diagnosis, which is written largest, or why there is none."""
+    if prediction.withheld:
+        words = prediction.withheld_in_words
+        return {"name": NO_PREDICTION, "color": "gray", "second": f"{words[:1].upper()}{words[1:]}.", "malignancy": ""}
     first, p = prediction.top(1)[0]
     return {
         "name": f"{first} {p:.2f}" if prediction.stands_out else NO_CLASS,
@@ -106,7 +111,9 @@ def _headline(prediction: Prediction) -> dict[str, str]:
 
 
 def _notes(prediction: Prediction) -> list[tuple[str, str]]:
-    """Return the explanations of the figure: heading and sentence."""
+    """Return the explanations of the figure: heading and sentence; none without a figure."""
+    if prediction.withheld:
+        return []
     threshold = prediction.shown_threshold
     outline = " Outline: with all cells." if prediction.original is not None else ""
     others = [one.name for one in prediction.taxonomy.classes if not one.malignant]
@@ -150,6 +157,7 @@ def _provenance(prediction: Prediction) -> list[tuple[str, str]]:
         ("smear fingerprint", prediction.smear_fingerprint or "unknown"),
         ("model", f"{short(prediction.model_name, 60)}, {members} member{'s' * (members != 1)}.{trained}"),
         ("model fingerprint", prediction.model_fingerprint),
+        *([] if prediction.policy is None else [("policy", str(prediction.policy))]),
         ("encoder", f"{prediction.encoder or 'not named'}, weights {prediction.encoder_weights_sha256 or 'unknown'}"),
         ("predicted", f"{prediction.created} by napari-caltomorph {prediction.library_version}"),
         ("report made", f"{datetime.now(UTC).isoformat(timespec='seconds')} by napari-caltomorph {library_version()}"),

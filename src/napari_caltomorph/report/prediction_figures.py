@@ -6,7 +6,8 @@ all others from a `PlotStyle`, so that the same function draws in napari's theme
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -23,6 +24,20 @@ from napari_caltomorph.report.plot import Axis, Dots, Line, Plot, draw_plot
 from napari_caltomorph.statistics.metric import signed
 
 
+def unless_withheld(draw: Callable[..., None]) -> Callable[..., None]:
+    """Return a figure of the numbers of a prediction that is a sentence where they are withheld."""
+
+    @wraps(draw)
+    def drawn(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -> None:
+        if prediction.withheld:
+            draw_sentence(axes, prediction.diagnosis_in_words, style)
+        else:
+            draw(axes, prediction, style)
+
+    return drawn
+
+
+@unless_withheld
 def draw_probabilities(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -> None:
     """Draw one bar a class, with the members' own probabilities as dots on it (paper, figure 5).
 
@@ -31,7 +46,7 @@ def draw_probabilities(axes: Axes, prediction: Prediction, style: PlotStyle = PA
     hand, the probabilities with all cells are outlined.
     """
     style.prepare(axes)
-    taxonomy, mean, before = prediction.taxonomy, prediction.probabilities, prediction.original
+    taxonomy, mean, before = prediction.taxonomy, prediction.probabilities, prediction.shown_original
     rows = np.arange(len(mean))
     draw_bars(axes, rows, mean, taxonomy.colors, style, outline=None if before is None else before.probabilities)
     members = prediction.shown_member_probabilities
@@ -54,10 +69,11 @@ def draw_probabilities(axes: Axes, prediction: Prediction, style: PlotStyle = PA
     axes.set(xticks=[], xlim=(0, 1.02), ylim=(len(mean) - 0.5, -0.5))
 
 
+@unless_withheld
 def draw_malignancy(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -> None:
     """Draw the malignancy probability on a scale from 0 to 1, with the threshold as a tick."""
     style.prepare(axes)
-    value, threshold, before = prediction.malignancy, prediction.shown_threshold.value, prediction.original
+    value, threshold, before = prediction.malignancy, prediction.shown_threshold.value, prediction.shown_original
     color, outline = malignancy_color(prediction), None if before is None else before.malignancy
     draw_bars(axes, 0, value, color, style, outline=outline, height=0.5)
     axes.plot([threshold, threshold], [-0.45, 0.45], color=style.text, linewidth=1.5)
@@ -70,13 +86,14 @@ def draw_malignancy(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER
     axes.set(xlim=(0, 1.02), ylim=(-0.6, 0.6))
 
 
+@unless_withheld
 def draw_hemoglobin(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -> None:
     """Draw the hemoglobin estimate in g/dl, with `hemoglobin_range` as a line where it is known."""
     style.prepare(axes)
     value, interval = prediction.hemoglobin, prediction.hemoglobin_range
     assert value is not None
     # The scale covers all living patients; it is longer where a model predicts a value outside it.
-    before = None if prediction.original is None else prediction.original.hemoglobin
+    before = None if prediction.shown_original is None else prediction.shown_original.hemoglobin
     shown = [value, *(interval or ()), *([] if before is None else [before])]
     low, high = (f(4.0, 20.0, *shown) for f in (min, max))
     axes.barh(0, high - low, left=low, height=0.12, color=style.faint, alpha=0.6)
@@ -119,23 +136,29 @@ def draw_attention_swarm(axes: Axes, prediction: Prediction, style: PlotStyle = 
 
 
 def alone_colors(prediction: Prediction) -> list[str]:
-    """Return the colour of the class predicted for each cell alone, in the order of `prediction.cells`."""
+    """Return the colour of the class predicted for each cell alone, in the order of `prediction.cells`.
+
+    They are grey where the prediction is withheld: the commonest colour would be read as the diagnosis.
+    """
+    if prediction.withheld:
+        return ["#808080"] * len(prediction.cells)
     return [prediction.taxonomy.colors[i] for i in prediction.alone_class]
 
 
+@unless_withheld
 def draw_what_if(axes: Axes, prediction: Prediction, style: PlotStyle = PAPER) -> None:
     """Draw classes and malignancy with and without the cells that the user left out; bars alone without such cells."""
     style.prepare(axes)
-    taxonomy, before = prediction.taxonomy, prediction.original or prediction
+    taxonomy, before = prediction.taxonomy, prediction.shown_original or prediction
     now = np.append(prediction.probabilities, prediction.malignancy)
     then = np.append(before.probabilities, before.malignancy)
     names = [*(short(name) for name in taxonomy.names), "Malignant"]
     colors = [*taxonomy.colors, malignancy_color(prediction)]
     rows = np.append(np.arange(len(taxonomy.names)), len(taxonomy.names) + 0.5)
-    draw_bars(axes, rows, now, colors, style, outline=None if prediction.original is None else then)
+    draw_bars(axes, rows, now, colors, style, outline=None if prediction.shown_original is None else then)
     axes.set_yticks(rows, names, parse_math=False)
     for row, value, earlier in zip(rows, now, then, strict=True):
-        written = f"{value:.2f}" if prediction.original is None else f"{value:.2f} {signed(earlier, value)}"
+        written = f"{value:.2f}" if prediction.shown_original is None else f"{value:.2f} {signed(earlier, value)}"
         weight = "normal" if round(value, 2) == round(earlier, 2) else "bold"
         axes.text(1.03, row, written, va="center", fontsize=8, color=style.text, weight=weight)
     axes.set(xticks=[], xlim=(0, 1.02), ylim=(rows[-1] + 0.5, -0.5))

@@ -1,4 +1,4 @@
-"""A model without attention: every place that shows attention says so instead."""
+"""What a result shows where the model has no attention, or a policy withholds the prediction."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from matplotlib.figure import Figure
 from tests.report.factories import make_prediction
 
 from napari_caltomorph.cli.predict import _sentences
-from napari_caltomorph.diagnosis import NO_ATTENTION
+from napari_caltomorph.diagnosis import NO_ATTENTION, Policy
+from napari_caltomorph.jobs import PatientResult
+from napari_caltomorph.plugin.patients.table import COLUMNS, PatientRow, described
 from napari_caltomorph.plugin.predict.result_view import ResultView
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.report import draw_attention_swarm
@@ -45,3 +47,26 @@ def test_panel_shows_a_note_and_still_shows_cells_and_other_predictions(qtbot):
     assert not view.swarm.isHidden()
     usual.cells.select([3])
     assert "of an average cell" in view.card_text
+
+
+def test_a_withheld_prediction_shows_its_cells_and_no_class_or_number_as_a_result(qtbot):
+    view = ResultView()
+    qtbot.addWidget(view)
+    view.show()
+    usual = make_prediction(12)
+    withheld = usual.under(Policy(name="Clinic A", version="1", min_cells=100))
+    view.show_inspection(Inspection(usual))
+    assert not view.bars.isHidden()
+    view.show_inspection(Inspection(withheld))
+    assert view.bars.isHidden()
+    assert not view.bars.figure.axes
+    texts = [view._headline.text(), view._second.text(), view._notes.text(), view._warnings.text()]
+    row = PatientRow("a", None, result=PatientResult("a", None, withheld))
+    texts += [described(row), *(str(column.value(row)) for column in COLUMNS)]
+    assert not [name for name in usual.taxonomy.names if name in " ".join(texts)]
+    assert f"{usual.malignancy:.2f}" not in " ".join(texts)
+    assert "12 cells, fewer than 100" in texts[1]
+    assert "Clinic A" in texts[2]
+    assert not view.swarm.isHidden()
+    view.show_inspection(Inspection(usual))
+    assert view.bars.figure.axes

@@ -110,12 +110,14 @@ class TrustTab(InspectionView):
     def _show(self, found: Trust) -> None:
         self.trust = found
         others = []
+        for text in self._texts.values():
+            text.hide()
         for statement in found.statements:
             heading = f"<b>{statement.about}.</b>"
             heading = colored(f"! {heading}", WARNING) if statement.is_warning else heading
             text = f"{heading} {plain(statement.text)}"
             if statement.about in self._texts:
-                self._texts[statement.about].setText(text)
+                _set_text(self._texts[statement.about], text)
             else:
                 others.append(text)
         _set_text(self._warnings, "<br>".join(others))
@@ -124,7 +126,7 @@ class TrustTab(InspectionView):
         self._draw()
 
     def _show_similar(self, found: Trust) -> None:
-        patients = found.similar.patients if found.similar is not None else ()
+        patients = found.similar.patients if found.similar is not None and not found.prediction.withheld else ()
         rows = {
             "class": [one.label for one in patients],
             "distance": [round(one.distance, 2) for one in patients],
@@ -183,11 +185,13 @@ class TrustTab(InspectionView):
         if found is None:
             return
         domain = found.prediction.domain
-        self.certainty.setVisible(found.held_out is not None)
+        is_shown = not found.prediction.withheld
+        self.members.setVisible(is_shown)
+        self.certainty.setVisible(found.held_out is not None and is_shown)
         if domain is not None:
             draw_domain(self.domain.axes_inside(100, 74, 40), domain, style)
         draw_members(self.members.axes_inside(70, _ROOM_FOR_NAMES, 4), found.prediction, style)
-        if found.held_out is not None:
+        if found.held_out is not None and is_shown:
             draw_certainty(self.certainty.axes_inside(44, 12, 40, 22), found, style)
 
     on_look = _draw

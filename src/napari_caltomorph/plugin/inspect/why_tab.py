@@ -96,7 +96,9 @@ class WhyTab(InspectionView):
             self.classes.clear()
             if self.inspection is not None:
                 result = self.inspection.result
-                for i in np.argsort(-result.probabilities, kind="stable"):
+                # Where it is withheld, no order of the classes tells it.
+                sizes = np.zeros(len(result.probabilities)) if result.withheld else result.probabilities
+                for i in np.argsort(-sizes, kind="stable"):
                     self.classes.addItem("", result.taxonomy.slugs[i])
                 self.on_result()
         self.setEnabled(self.inspection is not None)
@@ -120,7 +122,8 @@ class WhyTab(InspectionView):
         result = self.inspected.result
         for row in range(self.classes.count()):
             place = result.taxonomy.slugs.index(self.classes.itemData(row))
-            self.classes.setItemText(row, f"{result.taxonomy.names[place]} ({result.probabilities[place]:.2f})")
+            p = "" if result.withheld else f" ({result.probabilities[place]:.2f})"
+            self.classes.setItemText(row, f"{result.taxonomy.names[place]}{p}")
 
     def on_look(self) -> None:
         for row in (self.contribution, self.without, self.curves):

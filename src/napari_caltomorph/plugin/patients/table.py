@@ -11,7 +11,7 @@ from qtpy.QtGui import QBrush, QColor
 from qtpy.QtWidgets import QTableView
 
 from napari_caltomorph.cohort import FoundPatient
-from napari_caltomorph.diagnosis import NO_CLASS, Prediction
+from napari_caltomorph.diagnosis import NO_CLASS, NO_PREDICTION, Prediction
 from napari_caltomorph.jobs import PatientResult
 from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, colored, in_window_words, plain
 from napari_caltomorph.plugin.widgets.table_view import RowsModel
@@ -60,18 +60,25 @@ def _of_prediction(value: Callable[[Prediction], Value]) -> Callable[[PatientRow
     return lambda row: None if row.prediction is None else value(row.prediction)
 
 
+def _of_result(value: Callable[[Prediction], Value]) -> Callable[[PatientRow], Value]:
+    """Return what shows a number of the diagnosis: nothing where the prediction is withheld."""
+    return _of_prediction(lambda one: None if one.withheld else value(one))
+
+
 def _class_or_state(row: PatientRow) -> Value:
     if row.prediction is None:
         return "failed" if row.problem else row.state
+    if row.prediction.withheld:
+        return NO_PREDICTION
     return row.prediction.predicted_class if row.prediction.stands_out else NO_CLASS
 
 
 COLUMNS = (
     Column("patient", 98, lambda row: row.patient_id, is_text=True),
     Column("class", 128, _class_or_state, "The most probable class, if it stands out", is_text=True),
-    Column("p", 36, _of_prediction(lambda one: one.top(1)[0][1]), "The highest probability", digits=2),
-    Column("malign.", 64, _of_prediction(lambda one: one.malignancy), _MALIGNANCY_TIP, digits=2),
-    Column("Hb g/dl", 54, _of_prediction(lambda one: one.hemoglobin), "Hemoglobin, estimated from the cells", digits=1),
+    Column("p", 36, _of_result(lambda one: one.top(1)[0][1]), "The highest probability", digits=2),
+    Column("malign.", 64, _of_result(lambda one: one.malignancy), _MALIGNANCY_TIP, digits=2),
+    Column("Hb g/dl", 54, _of_result(lambda one: one.hemoglobin), "Hemoglobin, estimated from the cells", digits=1),
     Column("cells", 44, _of_prediction(lambda one: len(one.cells)), "Cells that the prediction is made of"),
     Column("left out", 54, _of_prediction(lambda one: len(one.left_out)), "Cells that are left out"),
     Column("warn.", 42, _of_prediction(lambda one: len(one.warnings)), "Number of warnings; hover to read them"),
@@ -89,8 +96,8 @@ def described(row: PatientRow) -> str:
     warnings = prediction.warnings[:_WARNINGS]
     more = len(prediction.warnings) - len(warnings)
     lines = [*warnings, *([f"and {more} more"] if more else [])]
-    malignant = f"malignant {plain(prediction.malignancy_in_words)}"
-    return f"{name}{plain(prediction.call_in_words)}; {malignant}" + "".join(
+    malignant = "" if prediction.withheld else f"; malignant {plain(prediction.malignancy_in_words)}"
+    return f"{name}{plain(prediction.call_in_words)}{malignant}" + "".join(
         f"<br>{colored('! ' + plain(text), WARNING)}" for text in lines
     )
 
@@ -217,6 +224,8 @@ def _tip(row: PatientRow, column: str) -> str | None:
         return row.problem
     if column == "warn." and row.prediction is not None:
         return "\n".join(row.prediction.warnings) or None
+    if row.prediction is not None and row.prediction.withheld and column == "class":
+        return row.prediction.diagnosis_in_words
     if column == "malign." and row.prediction is not None:
         return row.prediction.malignancy_in_words
     return f"{row.patient_id}\n{row.found.path}" if column == "patient" else None
@@ -228,5 +237,5 @@ def _color(row: PatientRow, column: str) -> str | None:
     if row.prediction is None:
         return None
     if column == "malign.":
-        return _MALIGNANT if row.prediction.is_malignant else None
+        return _MALIGNANT if row.prediction.is_malignant and not row.prediction.withheld else None
     return WARNING if column == "warn." and row.prediction.warnings else None

@@ -291,8 +291,7 @@ class PredictPanel(DockPanel):
 
     def _show_mismatch(self) -> None:
         shown = self.inspection.prediction if self.inspection is not None and self.inspection.is_diagnosed else None
-        stated = self.models.chosen().prevalence
-        note = mismatch_note(shown, self.smears.smear(), self.models.description, stated)
+        note = mismatch_note(shown, self.smears.smear(), self.models.description, self.models.chosen())
         self.mismatch.setText(note)
         self.mismatch.setVisible(bool(note))
 

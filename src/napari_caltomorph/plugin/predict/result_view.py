@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from qtpy.QtWidgets import QFrame, QWidget
 
-from napari_caltomorph.diagnosis import NO_ATTENTION, NO_CLASS, ModelDescription, Prediction
-from napari_caltomorph.errors import counted
+from napari_caltomorph.diagnosis import (
+    NO_ATTENTION,
+    NO_CLASS,
+    NO_PREDICTION,
+    ModelDescription,
+    Prediction,
+    PredictOptions,
+    read_policy,
+)
+from napari_caltomorph.errors import PolicyUnreadable, counted
 from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
@@ -94,13 +103,15 @@ class ResultView(InspectionView):
         shown = f" &#183; <b>{link(warnings, color=WARNING)}</b>" if prediction.warnings else ""
         self._patient.setText(f"<b>{plain(prediction.patient_id)}</b>{shown}")
         first, p = prediction.top(1)[0]
-        diagnosis = f"<b>{NO_CLASS}</b>"
+        diagnosis = f"<b>{NO_PREDICTION if prediction.withheld else NO_CLASS}</b>"
         if prediction.class_color is not None:
             diagnosis = f"{colored('&#9632;', prediction.class_color)} <b>{plain(first)}</b> {p:.2f}"
         self._headline.setText(f"<span style='font-size:15pt'>{diagnosis}</span>")
         self._second.setText(plain(prediction.lead_in_words))
+        self.bars.setHidden(bool(prediction.withheld))
+        outlined = " (outlined)" if prediction.shown_original is not None else ""
         self._what_if.setVisible(prediction.original is not None)
-        self._what_if.setText(f"<b>What if:</b> {plain(prediction.original_in_words or '')} (outlined).")
+        self._what_if.setText(f"<b>What if:</b> {plain(prediction.original_in_words or '')}{outlined}.")
         self._notes.setText(_notes(prediction))
         self._warnings.setVisible(bool(prediction.warnings))
         lines = "".join(f"<br>&bull; {plain(warning)}" for warning in prediction.warnings)
@@ -147,8 +158,10 @@ class ResultView(InspectionView):
         self._swarm_title.setText(title if inspection.prediction.has_attention else plain(NO_ATTENTION))
 
     def _draw_bars(self, prediction: Prediction) -> None:
-        figure = self.bars.figure
+        figure, self._tips = self.bars.figure, []
         figure.clear()
+        if prediction.withheld:  # nor is a picture of its numbers kept
+            return
         has_hemoglobin = prediction.hemoglobin is not None
         heights = [8, 1.6, 1.6] if has_hemoglobin else [8, 1.6]
         grid = figure.add_gridspec(len(heights), 1, height_ratios=heights, hspace=0.36)
@@ -157,7 +170,6 @@ class ResultView(InspectionView):
             (draw_malignancy, f"{_MALIGNANCY_TIP} {prediction.malignancy_in_words}."),
             (draw_hemoglobin, _HEMOGLOBIN_TIP),
         ]
-        self._tips = []
         for place, (draw, tip) in zip(grid, drawn, strict=False):
             axes = figure.add_subplot(place)
             draw(axes, prediction, self.plot_style)
@@ -179,22 +191,29 @@ class ResultView(InspectionView):
 
 
 def _notes(prediction: Prediction) -> str:
-    notes = [f"Malignant {plain(prediction.malignancy_in_words)} ({plain(prediction.shown_threshold.in_words)})."]
-    if prediction.hemoglobin_in_words is not None:
-        notes.append(f"Hemoglobin {plain(prediction.hemoglobin_in_words)}.")
-    notes.append(f"{plain(prediction.probabilities_in_words)}.")
-    if prediction.prediction_set_in_words is not None:
-        notes.append(f"Not excluded: {plain(prediction.prediction_set_in_words)}.")
+    notes = [] if prediction.withheld else _numbers_in_words(prediction)
+    if prediction.policy is not None:
+        notes.append(f"Policy {plain(str(prediction.policy))}.")
     left_out = f", {len(prediction.left_out)} left out" if prediction.left_out else ""
     made = ", trained on synthetic cells only" if prediction.synthetic else ""
     notes.append(f"{counted(len(prediction.cells), 'cell')}{left_out}. Model {plain(prediction.model_name)}{made}.")
     return "<span style='font-size:8pt'>" + "<br>".join(notes) + "</span>"
 
 
+def _numbers_in_words(prediction: Prediction) -> list[str]:
+    notes = [f"Malignant {plain(prediction.malignancy_in_words)} ({plain(prediction.shown_threshold.in_words)})."]
+    if prediction.hemoglobin_in_words is not None:
+        notes.append(f"Hemoglobin {plain(prediction.hemoglobin_in_words)}.")
+    notes.append(f"{plain(prediction.probabilities_in_words)}.")
+    if prediction.prediction_set_in_words is not None:
+        notes.append(f"Not excluded: {plain(prediction.prediction_set_in_words)}.")
+    return notes
+
+
 def mismatch_note(
-    prediction: Prediction | None, smear: Smear | None, model: ModelDescription | None, stated: float | None = None
+    prediction: Prediction | None, smear: Smear | None, model: ModelDescription | None, options: PredictOptions
 ) -> str:
-    """Return, in HTML, whether a result is of another smear, model or prevalence than is chosen; empty if it is not."""
+    """Return, in HTML, whether a result is of another smear, model, prevalence or policy than is chosen, or empty."""
     if prediction is None:
         return ""
     changed = []
@@ -204,8 +223,10 @@ def mismatch_note(
         changed.append("choice of cells")
     if model is not None and _is_other_model(model, prediction):
         changed.append("model")
-    elif model is not None and prediction.prevalence is not None and prediction.prevalence.stated != stated:
+    elif model is not None and prediction.prevalence is not None and prediction.prevalence.stated != options.prevalence:
         changed.append("prevalence")
+    if _is_other_policy(options.policy, prediction):
+        changed.append("policy")
     if not changed:
         return ""
     others = " and another ".join(changed)
@@ -221,6 +242,13 @@ def _is_other(smear: Smear, prediction: Prediction) -> bool:
 def _is_other_model(model: ModelDescription, prediction: Prediction) -> bool:
     # The threshold may be edited, and is in no fingerprint.
     return model.fingerprint != prediction.model_fingerprint or model.threshold != prediction.threshold
+
+
+def _is_other_policy(file: Path | None, prediction: Prediction) -> bool:
+    try:
+        return prediction.policy != (None if file is None else read_policy(file))
+    except PolicyUnreadable:
+        return True
 
 
 def _used(smear: Smear) -> set[str]:

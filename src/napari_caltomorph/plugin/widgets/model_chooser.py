@@ -216,6 +216,7 @@ class ModelChooser(QWidget):
             weights=Path(stored.weights) if stored.weights else None,
             field_of_view=stored.field_of_view or None,
             prevalence=self._stated or None if self._can_state else None,
+            policy=Path(stored.policy) if stored.policy and self._for_patients else None,
         )
 
     @property
