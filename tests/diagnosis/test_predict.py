@@ -225,7 +225,7 @@ def test_a_model_trained_on_views_averages_them_and_records_it(tmp_path, monkeyp
     features = Predictor.of(averaged, as_it_is.options).features_of(averaged)
     assert (averaging.ensemble.predict(features).member_probabilities == averaged.member_probabilities).all()
     assert as_it_is.features_of(plain).views is None
-    for name, reason in {"plain": "--average-views", "older": "2 of others"}.items():
+    for name, reason in {"plain": r"--average-views \(in napari: Preferences\)", "older": "2 of others"}.items():
         with pytest.raises(ModelRefused, match=reason):
             _ = Predictor(averaging.options.model_copy(update={"model": name})).encoder
 

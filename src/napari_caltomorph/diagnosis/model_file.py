@@ -178,15 +178,15 @@ class ModelDescription(FrozenModel):
             )
         return self.encoder.name
 
-    def views_to_average(self, *, asked: bool = True) -> str | None:
+    def views_to_average(self, *, asked: bool = True, where: str = "") -> str | None:
         """Return the views that a prediction is averaged over, None where that is not asked for.
 
-        Raises `ModelRefused` where it is, and the model was trained without views.
+        Raises `ModelRefused` where it is, and the model was trained without views; `where` says where it is asked for.
         """
         if asked and self.encoder.views is None:
             raise ModelRefused(
-                f"{self.name} was trained without views, so none can be averaged; leave out --average-views, or train "
-                "it on features of `caltomorph encode --views`."
+                f"{self.name} was trained without views, so none can be averaged; leave out --average-views{where}, or "
+                "train it on features of `caltomorph encode --views`."
             )
         return self.encoder.views if asked else None
 

@@ -25,6 +25,9 @@ from napari_caltomorph.smear import Smear, check_smear
 from napari_caltomorph.smear.image_traits import appearance
 from napari_caltomorph.storage import home
 
+# Where a window has the options that are named in errors: no form of a prediction has them.
+_WHERE = " (in napari: Preferences)"
+
 
 class Predictor:
     """Diagnoses smears; the ensemble and the encoder are loaded once, when first needed."""
@@ -80,7 +83,7 @@ class Predictor:
     @property
     def averaged_views(self) -> str | None:
         """Over which views predictions are averaged; `ModelRefused` where the model was trained without any."""
-        return self.description.views_to_average(asked=self.options.average_views)
+        return self.description.views_to_average(asked=self.options.average_views, where=_WHERE)
 
     @cached_property
     def ensemble(self) -> Ensemble:
@@ -97,7 +100,8 @@ class Predictor:
         if need.weights_sha256 is not None and encoder.weights_sha256 != need.weights_sha256:
             raise WeightsRefused(
                 f"The {need.name} weights differ from those that {self.description.name} was trained with (SHA-256 "
-                f"{encoder.weights_sha256[:12]}..., not {need.weights_sha256[:12]}...); name that file with --weights."
+                f"{encoder.weights_sha256[:12]}..., not {need.weights_sha256[:12]}...); name that file with "
+                f"--weights{_WHERE}."
             )
         made = {"preprocessing": str(encoder.preprocessing), "views": encoder.views_in_words}
         for name, needed in {"preprocessing": need.preprocessing, "views": self.averaged_views}.items():

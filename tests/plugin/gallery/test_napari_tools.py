@@ -63,9 +63,10 @@ class Window:
 
     def press_a_key(self) -> None:
         self.layer()
-        chord = self.random.choice(("A", "C", "V", "Z"))
+        chord, count = self.random.choice(("A", "C", "V", "Z")), len(self.gallery.points.data)
         for key, modifier in ((self.random.choice(KEYS), "NoModifier"), (chord, "ControlModifier")):
             self.qtbot.keyClick(self.canvas, getattr(Qt.Key, f"Key_{key}"), Qt.KeyboardModifier[modifier])
+        assert len(self.gallery.points.data) == count
 
     def drag(self) -> None:
         places = [

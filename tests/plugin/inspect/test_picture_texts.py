@@ -9,6 +9,7 @@ from tests.plugin.inspect.conftest import OpenInspection
 
 from napari_caltomorph.plugin.gallery.layers import show_smear
 from napari_caltomorph.plugin.inspect.panel import InspectPanel
+from napari_caltomorph.plugin.napari_versions import camera_of
 from napari_caltomorph.plugin.session.cell_columns import CellFilter
 from napari_caltomorph.plugin.widgets.settings import preferences
 
@@ -33,7 +34,7 @@ def test_legend_caption_outline_and_slider_follow_what_is_shown(open_inspection:
     cell = int(cells.order[7])
     green = []
     for zoom in (1.0, 6.0):
-        viewer.scene.camera.zoom = zoom
+        camera_of(viewer).zoom = zoom
         qtbot.wait(50)
         cells.select([])
         cells.select([cell])  # brings it into view
@@ -46,7 +47,7 @@ def test_legend_caption_outline_and_slider_follow_what_is_shown(open_inspection:
     assert sliders.isVisible()
     assert not texts.legend.html
     assert not texts.caption.html
-    panel._title.linkActivated.emit("")
+    panel.controls.title.linkActivated.emit("")
     assert inspection.gallery.is_in_sight
     assert not sliders.isVisible()
     gallery.show_as_stack(True)

@@ -93,6 +93,13 @@ def test_contributions_are_computed_shown_and_linked(tab, compute, qtbot):
     assert tab.dots.ringed == pytest.approx(tab.dots.places[[values.argmax()]])
     cells.select([int(values.argmin())])
     assert tab.bars.ringed == {int(values.argmin())}
+    qtbot.keyClick(tab.bars, Qt.Key.Key_Down)
+    assert cells.selected == {opposing[1].cell}
+    qtbot.keyClick(tab.bars, Qt.Key.Key_Left)
+    assert cells.selected == {supporting[1].cell}
+    cells.select([])
+    qtbot.keyClick(tab.bars, Qt.Key.Key_Space)
+    assert cells.selected == {supporting[0].cell}
 
     qtbot.mouseClick(tab.sort, Qt.MouseButton.LeftButton)
     np.testing.assert_array_equal(cells.order[[0, -1]], [values.argmax(), values.argmin()])

@@ -51,7 +51,7 @@ def test_of_two_patients_only_the_chosen_one_is_shown_and_its_result_from_the_to
     # The same cells under another name: only once they are looked at is it known that nothing differs.
     assert "result of patient_7; another smear is chosen" in panel.mismatch.text()
     assert "not in the picture" in inspect.title
-    inspect._title.linkActivated.emit("#")
+    inspect.controls.title.linkActivated.emit("#")
     assert shown(viewer) == {RANKED, SQUARES}
     assert inspect.title == "<b>patient_7</b>"
     panel.choose_cell(0)

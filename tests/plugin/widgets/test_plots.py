@@ -32,6 +32,7 @@ def view(qtbot: QtBot) -> CellPlot:
 def show(view: CellPlot, cells: int) -> Inspection:
     inspection = Inspection(make_prediction(cells))
     view.show_cells(inspection, attention_swarm(inspection.prediction, DARK), DARK)
+    inspection.cells.selection_changed.connect(view.show_selection)  # as the view does that it is in
     QApplication.processEvents()
     return inspection
 

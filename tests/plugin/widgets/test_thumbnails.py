@@ -30,9 +30,12 @@ def test_the_latest_come_first_in_a_thread_and_what_was_scrolled_past_never(
     qtbot: QtBot, thumbnails: Thumbnails[int]
 ) -> None:
     decoded: list[int] = []
+    may_decode = threading.Event()
+    may_decode.set()
 
     def decode(key: int) -> NDArray[np.uint8]:
         assert threading.current_thread() is not threading.main_thread()
+        may_decode.wait(10)
         decoded.append(key)
         if key == 999:
             raise CellUnreadable("999 is zero-filled")
@@ -45,6 +48,13 @@ def test_the_latest_come_first_in_a_thread_and_what_was_scrolled_past_never(
     assert thumbnails.problem(999) == "999 is zero-filled"
     assert thumbnails.of(998).toImage().pixelColor(3, 3).red() == 998 % 256
     assert not thumbnails.problem(998)
+    # What was stopped, as where a panel closes, comes when it is asked for again.
+    thumbnails.of(5)
+    may_decode.clear()
+    qtbot.waitUntil(lambda: thumbnails.is_busy)
+    thumbnails.stop()
+    may_decode.set()
+    qtbot.waitUntil(lambda: thumbnails.of(5) is not None)
     thumbnails.show(None)
     assert thumbnails.of(998) is None
 

@@ -146,7 +146,7 @@ class CohortView(QWidget):
         self._about = line()
         self._about.linkActivated.connect(self._on_link)
         self.patients, self.left_out, self.failed = TableView(), TableView(), TableView()
-        self.patients.doubleClicked.connect(self._on_double_click)
+        self.patients.opened.connect(self._on_opened)
         self._classes, self._cells, self._flow = (FigureCanvas() for _ in range(3))
         self._cells.setToolTip("A histogram for each class, as tall as its row; the number is the median")
         self.tabs = QTabWidget()
@@ -219,7 +219,7 @@ class CohortView(QWidget):
         self._all_notes = True
         self._summarise()
 
-    def _on_double_click(self, index: QModelIndex) -> None:
+    def _on_opened(self, index: QModelIndex) -> None:
         place = self.patients.frame["path"].iloc[self.patients.row_of(index)]
         self.patient_opened.emit("" if pd.isna(place) else place)
 

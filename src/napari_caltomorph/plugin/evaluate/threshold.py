@@ -100,9 +100,9 @@ class PatientsList(QWidget):
         self._title = line()
         self._title.linkActivated.connect(self.link_clicked)
         self.table = TableView()
-        self.table.setToolTip("Double-click a patient to open the cells with their prediction")
+        self.table.setToolTip("Double-click a patient, or press Enter, to open the cells with their prediction")
         self.table.verticalHeader().setDefaultSectionSize(20)
-        self.table.doubleClicked.connect(self._on_double_click)
+        self.table.opened.connect(self._on_opened)
         self.table.selectionModel().currentRowChanged.connect(self._show_cells)
         self.cells = PatientCells()
         column_of(self, self._title, self.table, self.cells, stretch=(self.table,), spacing=2)
@@ -143,7 +143,7 @@ class PatientsList(QWidget):
             patient = self.table.frame["patient"].iloc[self.table.row_of(index)]
             self.cells.show_patient(patient, f"{patient}: the cells with the most attention")
 
-    def _on_double_click(self, index: QModelIndex) -> None:
+    def _on_opened(self, index: QModelIndex) -> None:
         self.opened.emit(self.place_of(self.table.frame["patient"].iloc[self.table.row_of(index)]))
 
 

@@ -75,13 +75,17 @@ class PictureTexts:
 
     def update(self, *, frames: bool, cells: bool) -> None:
         """Write them anew, where the picture shows frames, or cells at all."""
-        style = plot_style_of(self._viewer.theme)
-        inspection = self._inspection
-        self.legend.show(_legend(inspection) if frames and inspection.gallery.legend else "", style)
-        first, *rest = inspection.caption if cells and inspection.caption else ("",)
-        if (count := len(inspection.cells.selected)) > 1:
+        shown = frames and self._inspection.gallery.legend
+        self.legend.show(_legend(self._inspection) if shown else "", plot_style_of(self._viewer.theme))
+        self.update_caption(cells=cells)
+
+    def update_caption(self, *, cells: bool) -> None:
+        """Write the caption anew: selecting changes no legend, which counts all cells."""
+        first, *rest = (cells and self._inspection.caption) or ("",)
+        if (count := len(self._inspection.cells.selected)) > 1:
             rest.append(f"{count:,} selected")
-        self.caption.show(" &#183; ".join([f"<b>{first}</b>", *map(escape, rest)]) if first else "", style)
+        text = " &#183; ".join([f"<b>{first}</b>", *map(escape, rest)]) if first else ""
+        self.caption.show(text, plot_style_of(self._viewer.theme))
 
     def close(self) -> None:
         self.legend.close()

@@ -35,6 +35,8 @@ from napari_caltomorph.smear import Smear
 # What stays free around the cells, and below them, when all are in view, in pixels: below are the
 # caption and napari's scale bar.
 _ROUND, _BELOW = 12, 52
+# napari's keys that paste and delete points, which do so in a locked layer too.
+_REFUSED = ("Control-V", "Delete", "Backspace", "1")
 
 
 class Gallery(QObject):
@@ -60,8 +62,8 @@ class Gallery(QObject):
         assert isinstance(self.image, Image)
         assert isinstance(self.points, Points)
         self._lock()
-        # napari pastes copied points into a locked layer too, without an event of new data.
-        self.points.bind_key("Control-V", lambda _: None, overwrite=True)
+        for key in _REFUSED:
+            self._bind_key(key)
         self.stack: Image | None = None
         self.grid = Grid(len(inspection.cells.order), self._smear.canvas)
         self._overlays = CellOverlays(viewer, self.points)
@@ -188,7 +190,7 @@ class Gallery(QObject):
             getattr(signal, how)(slot)
 
     def _bind_key(self, key: str) -> None:
-        function = self._state.keys.get(key)
+        function = self._state.keys.get(key, (lambda: None) if key in _REFUSED else None)
         for layer in (self.image, self.points):
             layer.bind_key(key, None if function is None else lambda _: function(), overwrite=True)
 
@@ -252,7 +254,7 @@ class Gallery(QObject):
         if wanted != set(self.points.selected_data):
             self.points.selected_data = wanted
         self._outline()
-        self._on_texts()
+        self._texts.update_caption(cells=self._state.is_in_sight)
         if cells.current is None:
             return
         place = self.points.data[int(self._ranks([cells.current])[0])]

@@ -22,8 +22,9 @@ from napari_caltomorph.report import PlotStyle
 
 # Of the selected cells: no class, no type and no stain has this colour.
 BRIGHT, DARK = "#39ff14", "#000000"
-# Width of their line and of the current cell's, in pixels of the screen, and how much the dark edge adds.
-_LINE, _CURRENT_LINE, _EDGE = 2.0, 4.0, 2.0
+# Width of their line and of the current cell's, in pixels of the screen; with its dark edges it is twice as wide.
+# Around cells smaller than the third number it is thinner, or little would be seen of them.
+_LINE, _CURRENT_LINE, _FULL_LINE = 2.0, 4.0, 32
 # The outline of the current cell is never smaller on the screen, in pixels: among 5,000 cells it is seen too.
 _SMALLEST = 18
 _MARGIN, _PADDING, _POINTS = 6, 5, 9
@@ -76,14 +77,14 @@ class Outlines:
         if not len(self._places):
             return
         side = self._side * float(self._points.scale[-1]) * camera_of(self._viewer).zoom
-        line = np.where(self._is_current, _CURRENT_LINE, _LINE)
         size = np.where(self._is_current, max(side, _SMALLEST), side)
+        line = np.where(self._is_current, _CURRENT_LINE, _LINE) * np.minimum(size / _FULL_LINE, 1)
         count = len(line)
         # First the dark one, then the bright one of each.
         self._node.set_data(
             np.repeat(self._places[:, ::-1], 2, axis=0),
             size=np.repeat(size, 2),
-            edge_width=np.stack([line + 2 * _EDGE, line], axis=1).ravel(),
+            edge_width=np.stack([2 * line, line], axis=1).ravel(),
             edge_color=np.tile(np.stack([QColor(one).getRgbF() for one in (DARK, BRIGHT)]), (count, 1)),
             face_color=(0, 0, 0, 0),
             symbol="square",
@@ -97,15 +98,13 @@ class PictureText:
     """Rich text over the picture, at the left of its top or bottom edge, on a background that lets it be read."""
 
     def __init__(self, viewer: napari.viewer.Viewer, *, at_top: bool, free: int = 0) -> None:
-        self._canvas, self._at_top, self._free = (
-            _window(viewer).canvas,
-            at_top,
-            free,
-        )  # pixels that stay free at the right
+        self._canvas, self._at_top = _window(viewer).canvas, at_top
+        self._free = free  # pixels at the right
         self._node = scene.visuals.Image(np.zeros((1, 1, 4), np.uint8), parent=self._canvas.view)
         self._node.set_gl_state("translucent", depth_test=False)
         self._node.order, self._node.visible = 10**6, False
         self.html, self._height, self._style = "", 0, PlotStyle()
+        self._place: tuple[float, int] | None = None  # scale and top
         self._canvas.events.resize.connect(self.draw)
 
     @property
@@ -128,7 +127,9 @@ class PictureText:
         image, self._height = _drawn(self.html, self._style, width - 2 * _MARGIN - self._free, self._ratio)
         self._node.set_data(image)
         top = _MARGIN if self._at_top else height - self._height - _MARGIN
-        self._node.transform = STTransform((1 / self._ratio, 1 / self._ratio), (_MARGIN, top))
+        if (place := (1 / self._ratio, top)) != self._place:  # vispy compiles its shaders anew for another transform
+            self._place = place
+            self._node.transform = STTransform((place[0], place[0]), (_MARGIN, top))
 
     def close(self) -> None:
         self._canvas.events.resize.disconnect(self.draw)

@@ -143,5 +143,5 @@ def _patch_attention(inspection: Inspection, cell: int, progress: OnProgress) ->
     from napari_caltomorph.explanation.patches import patch_attention
 
     smear = encoder.at_scale(inspection.smear)
-    image = smear.image(smear.cells.index(inspection.prediction.cells[cell]))
+    image = smear.image_again(smear.cells.index(inspection.prediction.cells[cell]))
     return patch_attention(encoder, encoder.preprocessing.framed(image, smear.pixel_size_um))

@@ -30,9 +30,10 @@ from napari_caltomorph.plugin.session.session import Session, session_of
 from napari_caltomorph.plugin.widgets.cell_card import CellCard
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, colored, column_of, line, link, plain
+from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, colored, column_of, line, link, plain, tip
 from napari_caltomorph.plugin.widgets.task_row import LatestJob
 from napari_caltomorph.report import PlotStyle
+from napari_caltomorph.report.drawing import short
 
 _EMPTY = (
     "Which cells determine the diagnosis, and what if some were missing? Predict a patient, or open a saved "
@@ -42,6 +43,7 @@ _CARD_SIDE = 96
 # Wider than this, compared to its height, the controls are next to the tabs: the panel is docked below.
 _WIDE = 1.6
 _ROOM_FOR_CARD = 460
+_LONGEST_NAME = 60  # of a patient
 
 _NOT_DIAGNOSED = "Needs a diagnosis: predict the patient first"
 _TRUST = "How reliable the prediction is: training cohort, members, similar patients"
@@ -192,10 +194,11 @@ class InspectPanel(DockPanel):
         """Name the patient, and say where the picture shows other cells than those of this panel."""
         text = ""
         if (inspection := self.inspection) is not None:
-            text = f"<b>{plain(inspection.bag.patient_id)}</b>"
+            text = f"<b>{plain(short(inspection.bag.patient_id, _LONGEST_NAME), width=20)}</b>"
             if inspection.gallery.is_available and not inspection.gallery.is_in_sight:
                 text += f" {colored('is not in the picture.', WARNING)} {link('Show these cells')}"
         self.controls.title.setText(text)
+        self.controls.title.setToolTip("" if inspection is None else tip(inspection.bag.patient_id))
 
     def _show_cells(self, target: str) -> None:
         if self.inspection is not None:

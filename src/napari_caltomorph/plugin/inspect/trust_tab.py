@@ -63,7 +63,7 @@ class TrustTab(InspectionView):
         self.unusual.chosen.connect(lambda cell: self._select([cell]))
         self.select_all = QPushButton(clicked=self._select_unusual)
         self.similar = TableView()
-        self.similar.doubleClicked.connect(self._open)
+        self.similar.opened.connect(self._open)
         self.similar.selectionModel().currentRowChanged.connect(self._show_cells)
         self.similar_cells = PatientCells()
         about = ("Training cohort", "Members", "Certainty", "Probabilities", "Similar patients")
@@ -71,7 +71,7 @@ class TrustTab(InspectionView):
         self._warnings, self._problem = line(), line()
         self._unusual_title = line(_UNUSUAL)
         self.similar.setFixedHeight(172)
-        self.similar.setToolTip("Double-click opens the smear, if its images are still available")
+        self.similar.setToolTip("Double-click, or Enter, opens the smear, if its images are still available")
         domain = (self._warnings, texts["Training cohort"], self.domain, self._unusual_title, self.unusual)
         members = (self.select_all, texts["Members"], self.members, texts["Certainty"], self.certainty)
         similar = (texts["Probabilities"], texts["Similar patients"], self.similar, self.similar_cells, self._problem)
@@ -210,7 +210,8 @@ class UnusualCells(QListWidget):
         self.setIconSize(QSize(_SIDE, _SIDE))
         self.setGridSize(QSize(_SIDE + 8, _SIDE + 20))  # the pictures come later than the layout
         self.setFixedHeight(2 * (_SIDE + 21))
-        self.itemClicked.connect(lambda item: self.chosen.emit(item.data(Qt.ItemDataRole.UserRole)))
+        for signal in (self.itemClicked, self.itemActivated):  # with the mouse, and with Enter
+            signal.connect(lambda item: self.chosen.emit(item.data(Qt.ItemDataRole.UserRole)))
         self.thumbnails: Thumbnails[str] = Thumbnails(self, _SIDE)
         self.thumbnails.loaded.connect(self._show_pictures)
 

@@ -88,6 +88,9 @@ class WhyTab(InspectionView):
             self.questions.setTabToolTip(self.questions.count() - 1, row.question)
         column_of(self, chooser, self._outdated, self.questions, stretch=(self.questions,), spacing=2)
 
+    def key_widgets(self) -> list[QWidget]:
+        return [self.bars, self.changes, self.dots]
+
     def on_inspection(self) -> None:
         self.patches.show_inspection(self.inspection)
         for bars in (self.bars, self.changes):

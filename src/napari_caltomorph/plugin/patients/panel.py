@@ -66,7 +66,7 @@ class PatientsPanel(DockPanel):
         self.run.failed.connect(self._forget_predictor)
         self.run.ended.connect(self._on_ended)
         self.table = PatientsTable()
-        self.table.doubleClicked.connect(self._on_double_click)
+        self.table.opened.connect(self._on_opened)
         self.table.selectionModel().currentRowChanged.connect(self._describe)
         self._build()
         self._arrange()
@@ -136,7 +136,6 @@ class PatientsPanel(DockPanel):
 
     def on_unbound(self) -> None:
         self.models.unbind()
-        self.cells.thumbnails.stop()
 
     def _build(self) -> None:
         folder = when_chosen(self.add, choose_folder, self, "Folder of patients")
@@ -259,7 +258,7 @@ class PatientsPanel(DockPanel):
             return []
         return list(cell_images(find_smear(found), [found.cells[i] for i in found.order], CELLS).values())
 
-    def _on_double_click(self, index: QModelIndex) -> None:
+    def _on_opened(self, index: QModelIndex) -> None:
         row = self.table.row_at(index)
         if row is None:
             return

@@ -14,7 +14,7 @@ from napari_caltomorph.cohort import FoundPatient
 from napari_caltomorph.diagnosis import NO_CLASS, NO_PREDICTION, Prediction
 from napari_caltomorph.jobs import PatientResult
 from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, colored, in_window_words, plain
-from napari_caltomorph.plugin.widgets.table_view import RowsModel
+from napari_caltomorph.plugin.widgets.table_view import RowsModel, RowsView
 
 Value = str | float | int | None
 _MALIGNANT = "#e0563f"
@@ -102,7 +102,7 @@ def described(row: PatientRow) -> str:
     )
 
 
-class PatientsTable(QTableView):
+class PatientsTable(RowsView):
     """Shows patients; `rows` has them in the order in which they were added."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from qtpy.QtCore import QEvent, QPoint, QRect, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QHelpEvent, QMouseEvent, QPainter, QPaintEvent, QPen
+from qtpy.QtGui import QColor, QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from napari_caltomorph.diagnosis import Prediction
@@ -20,6 +20,14 @@ from napari_caltomorph.report.explanation_figures import OPPOSES, SUPPORTS
 _LOWEST, _HIGHEST = 22, 44  # of a row, in pixels
 _HEAD, _GAP = 18, 8
 _SIDES = (("supports", SUPPORTS), ("opposes", OPPOSES))
+# How many columns and rows each key moves from the selected bar; the first bar is chosen where none is selected.
+_KEYS = {
+    Qt.Key.Key_Left: (-1, 0),
+    Qt.Key.Key_Right: (1, 0),
+    Qt.Key.Key_Up: (0, -1),
+    Qt.Key.Key_Down: (0, 1),
+    Qt.Key.Key_Space: (0, 0),
+}
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ class CellBar:
 
 
 class CellBars(QWidget):
-    """The cells of a prediction as bars; `chosen` carries the cell that was clicked."""
+    """The cells of a prediction as bars; `chosen` carries the cell that was clicked, or reached with an arrow key."""
 
     chosen = Signal(int)
 
@@ -46,6 +54,7 @@ class CellBars(QWidget):
         self.thumbnails.loaded.connect(self.update)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.MinimumExpanding)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
 
     @property
     def rows(self) -> int:
@@ -114,6 +123,9 @@ class CellBars(QWidget):
             painter.drawText(QRect(left, 0, across, _HEAD), Qt.AlignmentFlag.AlignLeft, f"{head} (log-odds)")
             for one in self.bars[number]:
                 self._paint_row(painter, one, QColor(color), abs(one.value) / most, f"{one.value:+.{digits}f}")
+        if self.hasFocus():
+            painter.setPen(QColor(self._style.faint))
+            painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
         painter.end()
 
     def _paint_row(self, painter: QPainter, one: CellBar, color: QColor, share: float, number: str) -> None:
@@ -138,6 +150,20 @@ class CellBars(QWidget):
         if one.cell in self._selected:
             painter.setPen(QPen(QColor(self._style.text), 1.5))
             painter.drawRect(row.adjusted(0, 0, -1, -1))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        step = _KEYS.get(event.key())
+        if step is None or not self.rows:
+            super().keyPressEvent(event)
+            return
+        places = [(x, y) for x, side in enumerate(self.bars) for y in range(len(side))]
+        here = next(((x, y) for x, y in places if self.bars[x][y].cell in self._selected), None)
+        if here is None:
+            x, y = places[0]
+        else:
+            x = int(np.clip(here[0] + step[0], places[0][0], places[-1][0]))
+            y = int(np.clip(here[1] + step[1], 0, len(self.bars[x]) - 1))
+        self.chosen.emit(self.bars[x][y].cell)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         bar = self.bar_at(event.pos())

@@ -11,7 +11,7 @@ import pyqtgraph
 from matplotlib.path import Path
 from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QPoint, Qt
-from qtpy.QtGui import QBrush, QMouseEvent, QPainterPath, QPen
+from qtpy.QtGui import QBrush, QMouseEvent, QPainterPath, QPen, QPolygon
 from qtpy.QtWidgets import QApplication, QGraphicsPathItem, QToolTip
 
 from napari_caltomorph.plugin.session.inspection import Inspection
@@ -96,9 +96,8 @@ class CellPlot(PlotView):
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         if self._corners:
             self._corners.append(event.pos())
-            path = QPainterPath(self.mapToScene(self._corners[0]))
-            for corner in self._corners[1:]:
-                path.lineTo(self.mapToScene(corner))
+            path = QPainterPath()
+            path.addPolygon(self.mapToScene(QPolygon(self._corners)))
             self._lasso.setPath(path)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
@@ -108,8 +107,9 @@ class CellPlot(PlotView):
         self._lasso.setPath(QPainterPath())
         assert self._inspection is not None
         if np.ptp([(one.x(), one.y()) for one in corners], axis=0).max() > _CLICK:
-            line = Path([self.place_at(corner) for corner in corners])
-            self._choose(np.flatnonzero(line.contains_points(self.places)))
+            line = self._box.mapSceneToView(self.mapToScene(QPolygon(corners)))
+            inside = Path([(one.x(), one.y()) for one in line]).contains_points(self.places)
+            self._choose(np.flatnonzero(inside))
         elif len(nearest := self._nearest(corners[0])):
             self._choose(nearest)
 
@@ -136,7 +136,6 @@ class CellPlot(PlotView):
         adds = held & (Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.ControlModifier)
         kept = cells.selected if adds else frozenset()
         cells.select(kept | set(chosen.tolist()), current=int(chosen[0]) if len(chosen) else None)
-        self.show_selection()
 
 
 class _ManyDots(pyqtgraph.ScatterPlotItem):

@@ -16,6 +16,7 @@ from napari_caltomorph.encoding.torch_loading import start_loading_torch
 from napari_caltomorph.plugin.plot_style import plot_style_of
 from napari_caltomorph.plugin.widgets.parts import add_items, line
 from napari_caltomorph.plugin.widgets.task_row import TaskRow
+from napari_caltomorph.plugin.widgets.thumbnails import Thumbnails
 from napari_caltomorph.report import PlotStyle
 
 _PLUGIN = "napari-caltomorph"
@@ -81,6 +82,8 @@ class DockPanel(QWidget):
             self._drawn.stop()
             for row in self.findChildren(TaskRow):
                 row.stop("Stopped, because the panel was closed.")
+            for pictures in self.findChildren(Thumbnails):
+                pictures.stop()
             self._viewer.events.theme.disconnect(self._on_theme)
             self.on_unbound()
 

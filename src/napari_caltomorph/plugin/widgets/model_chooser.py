@@ -167,6 +167,7 @@ class ModelChooser(QWidget):
     def __init__(self, *, for_patients: bool = True) -> None:
         super().__init__()
         self.description: ModelDescription | None = None
+        self._known: object = None  # what `changed` was emitted for
         self._for_patients = for_patients
         self._choice = narrow_combo()
         self._choice.currentIndexChanged.connect(self._on_chosen)
@@ -258,7 +259,15 @@ class ModelChooser(QWidget):
             )
             self._weights.show_encoder(encoder.name, self.chosen().weights)
             self._show_prevalence(model)
-        self.changed.emit()
+        self._report()
+
+    def _report(self) -> None:
+        """Emit `changed` if something did: a panel that is shown again, or other Preferences, change nothing here."""
+        model = self.description and self.description.fingerprint
+        known = self.chosen(), model, self._about.text(), self._weights.text()
+        if known != self._known:
+            self._known = known
+            self.changed.emit()
 
     def _show_prevalence(self, model: ModelDescription) -> None:
         known = model.prevalence
@@ -269,7 +278,7 @@ class ModelChooser(QWidget):
 
     def _on_percent(self) -> None:
         preferences().prevalence = self._stated
-        self.changed.emit()
+        self._report()
 
     def _on_preferences(self, event: object = None) -> None:
         stored = preferences()

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel, Qt
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel, Qt, Signal
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QHeaderView, QTableView
 
 from napari_caltomorph.cohort import Cohort
@@ -41,7 +42,23 @@ class RowsModel(QAbstractTableModel):
         return self.heads[section] if is_head else None
 
 
-class TableView(QTableView):
+class RowsView(QTableView):
+    """A table whose rows can be opened: `opened` carries where it was double-clicked, or is when Enter is pressed."""
+
+    opened = Signal(QModelIndex)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.doubleClicked.connect(self.opened)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
+            self.opened.emit(self.currentIndex())
+        else:
+            super().keyPressEvent(event)
+
+
+class TableView(RowsView):
     """Shows some columns of a table, one row for each of its rows; `frame` is the whole table."""
 
     def __init__(self) -> None:

@@ -58,6 +58,10 @@ class Thumbnails(LatestJob, Generic[Key]):
         self.stop()
         self._decode = decode
         self._kept.clear()
+
+    def stop(self) -> None:
+        """Decode no more until pictures are asked for again."""
+        super().stop()
         self._waiting.clear()
         self._decoding = frozenset()
 
@@ -81,13 +85,15 @@ class Thumbnails(LatestJob, Generic[Key]):
         decode = self._decode
         if self.is_busy or decode is None or not self._waiting:
             return
-        keys = [self._waiting.popitem()[0] for _ in range(min(_AT_ONCE, len(self._waiting)))]
-        self._decoding = frozenset(keys)
+        waiting = list(self._waiting)
+        keys = waiting[: -_AT_ONCE - 1 : -1]  # the latest first
 
         def work(progress: OnProgress) -> list[tuple[Key, Image8 | str]]:
             return [(key, _decoded(decode, key, progress)) for key in keys]
 
         self.start(work, self._show, failed=lambda _: None)
+        self._decoding = frozenset(keys)
+        self._waiting = dict.fromkeys(waiting[:-_AT_ONCE])
 
     def _show(self, decoded: list[tuple[Key, Image8 | str]]) -> None:
         for key, image in decoded:
