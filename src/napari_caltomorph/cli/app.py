@@ -20,6 +20,7 @@ VERBS = {
     "cut": "Cut the white cells out of microscope fields, so that they are a smear.",
     "describe": "Describe what each single-cell image shows: one centred leukocyte, a smudge or clump, or none.",
     "predict": "Diagnose smears, and rank the cells that made the diagnosis.",
+    "watch": "Watch a folder into which a scanner exports, and predict each patient once.",
     "cohort": "Show a cohort: classes, splits, who was left out and why; or get one that others publish.",
     "encode": "Turn the cells of a cohort into features, one file a patient; run it again to resume.",
     "train": "Train an ensemble on a cohort: one member a fold, each evaluated on its held-out fold.",

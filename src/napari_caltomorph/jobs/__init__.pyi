@@ -13,6 +13,7 @@ from .evaluate import (
 from .labels import LabelledSmears, import_label_folder, open_labelled, read_type_map
 from .predict import PatientProgress, PatientResult, predict_patients
 from .train import EarlierEpochs, TrainedModel, TrainRequest, train_model
+from .watch import watch_folder
 
 __all__ = [
     "CutPatient",
@@ -41,4 +42,5 @@ __all__ = [
     "shell_line",
     "train_command",
     "train_model",
+    "watch_folder",
 ]

@@ -60,21 +60,23 @@ def cut_patients(
     for patient, found in patients.items():
         within = steps.begin(patient)
         folder = prediction_file(Path(out), patient, patients=len(patients)).with_name(CUT_CELLS)
-        if found.problem:
-            done[patient] = CutPatient(found)
-            steps.end(is_cached=True)
-            continue
-        places = [found.path] if found.place is None else paths_of(found.place)
-        try:
-            cut = cut_cells(places, folder, options, progress=within)
-        except (FieldUnreadable, ScaleUnknown, NoCellsFound, OutputRefused) as error:
-            if isinstance(error, OutputRefused):
-                raise_if_of_all(error, Path(out))
-            done[patient] = CutPatient(replace(found, features=(), problem=str(error)))
-        except OSError as error:
-            why = f"{found.path} cannot be read ({error.strerror or error}); check its drive."
-            done[patient] = CutPatient(replace(found, features=(), problem=why))
-        else:
-            done[patient] = CutPatient(replace(found, path=folder, place=None), cut)
-        steps.end()
+        done[patient] = cut_patient(found, Path(out), folder, options, within)
+        steps.end(is_cached=bool(found.problem))
     return done
+
+
+def cut_patient(found: FoundPatient, out: Path, folder: Path, options: CutOptions, progress: OnProgress) -> CutPatient:
+    """Cut the cells out of the fields of one patient into a folder in `out`; raises what `cut_patients` does."""
+    if found.problem:
+        return CutPatient(found)
+    places = [found.path] if found.place is None else paths_of(found.place)
+    try:
+        cut = cut_cells(places, folder, options, progress=progress)
+    except (FieldUnreadable, ScaleUnknown, NoCellsFound, OutputRefused) as error:
+        if isinstance(error, OutputRefused):
+            raise_if_of_all(error, out)
+        return CutPatient(replace(found, features=(), problem=str(error)))
+    except OSError as error:
+        why = f"{found.path} cannot be read ({error.strerror or error}); check its drive."
+        return CutPatient(replace(found, features=(), problem=why))
+    return CutPatient(replace(found, path=folder, place=None), cut)

@@ -147,16 +147,16 @@ def predict_patients(
     predictor.prevalence, predictor.averaged_views  # noqa: B018 (refused before the first patient)
     policy = predictor.policy  # one for all, also where its file changes meanwhile
     results: list[PatientResult] = []
-    counting = None if probe is None else _Counting(probe, predictor)
+    counting = None if probe is None else Counting(probe, predictor)
     with only_run(out, LOCK, "another folder for the predictions", inside=[file.parent for file in files.values()]):
         try:
             steps = PatientSteps(len(patients), progress)
             for patient, found in patients.items():
                 step = steps.begin(patient)
-                result = _predict_one(patient, found, files[patient], out, predictor, policy, step)
+                result = predict_one(patient, found, files[patient], out, predictor, policy, step)
                 results.append(result)  # before the report: it is in the tables also where the report is interrupted
                 if report and result.prediction is not None:
-                    results[-1] = _with_report(result, found, predictor, counting, step)
+                    results[-1] = with_report(result, found, predictor, counting, step)
                 steps.end(is_cached=result.is_cached and not report, result=results[-1])
         finally:
             results = [_if_still_there(result) for result in results]
@@ -165,7 +165,7 @@ def predict_patients(
     return results
 
 
-def _predict_one(
+def predict_one(
     patient: str,
     found: FoundPatient,
     file: Path,
@@ -173,19 +173,27 @@ def _predict_one(
     predictor: Predictor,
     policy: Policy | None,
     progress: OnProgress,
+    before_saving: Callable[[Prediction], None] | None = None,
 ) -> PatientResult:
+    """Predict one patient, and write the prediction, unless the same one is there.
+
+    `before_saving` gets a new prediction before it replaces what is in its file, and keeps that; without it, a file
+    with a person's choice of cells is not replaced.
+    """
     from napari_caltomorph.encoding.device import is_out_of_memory
 
     path = found.path
     progress(Progress("Reading", 0, 1, "smears"))
     try:
         opened = (_bag if found.features else _smear)(patient, found, predictor, progress)
-        cached = _cached(file, patient, opened, predictor)
+        cached = _cached(file, patient, opened, predictor, keeps_choice=before_saving is None)
         prediction = cached or opened.predict()
         # The cells may be elsewhere by now, and another prevalence or policy may be stated.
         prediction = prediction.model_copy(update={"smear_path": opened.place})
         prediction = prediction.at_prevalence(predictor.options.prevalence).under(policy)
         if prediction != cached:
+            if before_saving is not None:
+                before_saving(prediction)
             prediction.save(file)
     except (SmearUnreadable, FeaturesRefused, OutputRefused) as error:
         if isinstance(error, OutputRefused):
@@ -240,10 +248,12 @@ def _if_still_there(result: PatientResult) -> PatientResult:
     return result
 
 
-def _cached(file: Path, patient: str, opened: _Opened, predictor: Predictor) -> Prediction | None:
+def _cached(
+    file: Path, patient: str, opened: _Opened, predictor: Predictor, *, keeps_choice: bool
+) -> Prediction | None:
     """Return the prediction in a file, if predicting again would give the same.
 
-    Raises `OutputRefused` where it would not, and cells of the patient were left out by hand: that choice is kept.
+    Raises `OutputRefused` where it would not, cells of the patient were left out by hand, and that choice is kept.
     """
     model = predictor.description
     if not file.is_file() or model.encoder.weights_sha256 is None:  # else any weights of that encoder would do
@@ -259,7 +269,7 @@ def _cached(file: Path, patient: str, opened: _Opened, predictor: Predictor) -> 
     now = model.fingerprint, model.threshold, model.prevalence, library_version(), *cells
     if was == now and found.patient_id == patient and found.smear_fingerprint == opened.fingerprint():
         return found
-    if any(one.by == "user" for one in found.left_out):
+    if keeps_choice and any(one.by == "user" for one in found.left_out):
         raise OutputRefused(
             f"{file} has cells that were left out by hand, and another model, version or smear than now; choose "
             "another folder for the predictions, or move that file away."
@@ -268,7 +278,7 @@ def _cached(file: Path, patient: str, opened: _Opened, predictor: Predictor) -> 
 
 
 @dataclass(frozen=True)
-class _Counting:
+class Counting:
     """Counts the cells of predictions with a probe, whose encoder may be another than the model's."""
 
     probe: Probe
@@ -299,8 +309,8 @@ class _Counting:
         return probe_encoder(self.probe, self._compute)
 
 
-def _with_report(
-    result: PatientResult, patient: FoundPatient, predictor: Predictor, counting: _Counting | None, progress: OnProgress
+def with_report(
+    result: PatientResult, patient: FoundPatient, predictor: Predictor, counting: Counting | None, progress: OnProgress
 ) -> PatientResult:
     """Write the report of one patient; why there is none is that patient's problem, and not the run's."""
     from napari_caltomorph.explanation.trust import available_trust
