@@ -113,7 +113,7 @@ def find_weights(encoder: Encoder, given: StrPath | None = None) -> Path:
     if place.is_dir():
         place = next((path for name in WEIGHT_FILES if (path := place / name).is_file()), place / WEIGHT_FILES[0])
     if not place.is_file():
-        raise WeightsMissing(f"{place} does not exist; check the path of the {encoder.name} weights.")
+        raise WeightsMissing(f"{place} does not exist; check --weights, the path of the {encoder.name} weights.")
     return place
 
 

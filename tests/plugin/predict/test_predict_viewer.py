@@ -189,6 +189,11 @@ def test_missing_weights_point_to_the_link(open_panel: OpenPanel, qtbot: QtBot, 
     assert panel.run.text == (
         'The weights of dinobloom-b are not on this machine: click "Get the encoder\'s weights" above.'
     )
+    # A link would not help where the file that was named is not there.
+    preferences().weights = str(tmp_path / "none.pth")
+    assert "none.pth" in panel.models._weights.text()
+    click(qtbot, panel.run.button)
+    assert "none.pth does not exist" in panel.run.text
 
 
 def test_an_export_that_was_moved_is_reported(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:

@@ -23,8 +23,8 @@ from napari_caltomorph.report import PlotStyle
 # Of the selected cells: no class, no type and no stain has this colour.
 BRIGHT, DARK = "#39ff14", "#000000"
 # Width of their line and of the current cell's, in pixels of the screen; with its dark edges it is twice as wide.
-# Around cells smaller than the third number it is thinner, or little would be seen of them.
-_LINE, _CURRENT_LINE, _FULL_LINE = 2.0, 4.0, 32
+# Around cells smaller than `_FULL_LINE` it is thinner, and its edges more so, or little would be seen of them.
+_LINE, _CURRENT_LINE, _THINNEST, _FULL_LINE = 2.0, 4.0, 1.2, 32
 # The outline of the current cell is never smaller on the screen, in pixels: among 5,000 cells it is seen too.
 _SMALLEST = 18
 _MARGIN, _PADDING, _POINTS = 6, 5, 9
@@ -78,13 +78,14 @@ class Outlines:
             return
         side = self._side * float(self._points.scale[-1]) * camera_of(self._viewer).zoom
         size = np.where(self._is_current, max(side, _SMALLEST), side)
-        line = np.where(self._is_current, _CURRENT_LINE, _LINE) * np.minimum(size / _FULL_LINE, 1)
+        share = np.minimum(size / _FULL_LINE, 1)
+        line = np.maximum(np.where(self._is_current, _CURRENT_LINE, _LINE) * share, _THINNEST)
         count = len(line)
         # First the dark one, then the bright one of each.
         self._node.set_data(
             np.repeat(self._places[:, ::-1], 2, axis=0),
             size=np.repeat(size, 2),
-            edge_width=np.stack([2 * line, line], axis=1).ravel(),
+            edge_width=np.stack([line + share * line, line], axis=1).ravel(),
             edge_color=np.tile(np.stack([QColor(one).getRgbF() for one in (DARK, BRIGHT)]), (count, 1)),
             face_color=(0, 0, 0, 0),
             symbol="square",

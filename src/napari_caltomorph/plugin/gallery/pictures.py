@@ -81,7 +81,7 @@ class Grid:
     def columns(self) -> int:
         """Cells in a row."""
         height, width = self.pitch
-        return max(1, self.across or round((self.count * 1.15 * height / width) ** 0.5))
+        return max(1, min(self.count, self.across or round((self.count * 1.15 * height / width) ** 0.5)))
 
     @property
     def pitch(self) -> tuple[int, int]:

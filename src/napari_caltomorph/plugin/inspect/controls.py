@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
     QWidgetAction,
 )
 
+from napari_caltomorph.errors import counted
 from napari_caltomorph.plugin.session.cell_columns import (
     BY_CLASS,
     BY_LABEL,
@@ -176,7 +177,7 @@ class CellControls(InspectionView):
     def _count(self) -> None:
         cells = self.inspected.cells
         hidden = len(cells) - len(cells.order)
-        words = [f"{len(cells.order):,} of {len(cells):,}" if hidden else f"{len(cells):,} cells"]
+        words = [f"{len(cells.order):,} of {len(cells):,}" if hidden else counted(len(cells), "cell")]
         words += [f"{len(cells.selected):,} selected"] if cells.selected else []
         words += [link(f"{len(cells.marked):,} marked", "marked")] if cells.marked else []
         words += [link(f"{len(cells.left_out):,} left out", "left_out")] if cells.left_out else []

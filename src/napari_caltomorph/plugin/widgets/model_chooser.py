@@ -46,38 +46,45 @@ _GET = "Get the encoder's weights"
 class WeightsLine(QLabel):
     """A line that offers a link where an encoder's weights are missing. `arrived`: the user has got them.
 
-    Where the weights are found, the line shows `found`; it is hidden where that is empty.
+    Where a file was named that does not exist, others would not help, so the line names it instead. Where the weights
+    are found, the line shows `found`; it is hidden where that is empty.
     """
 
     arrived = Signal()
 
     def __init__(self, found: str = "") -> None:
         super().__init__(wordWrap=True, textInteractionFlags=Qt.TextInteractionFlag.TextBrowserInteraction)
-        self._found, self._missing = found, ""
+        self._found, self._missing, self._problem = found, "", ""
         self.linkActivated.connect(lambda _: self._get())
         self.show_none()
 
     def show_none(self) -> None:
         """Show nothing: there is no encoder."""
-        self._show("", "")
+        self._show("")
 
     def show_encoder(self, name: str, file: Path | None = None) -> None:
         """Look for the weights of an encoder, in a file or among the installed ones."""
         try:
             find_weights(find_encoder(name), file)
         except WeightsMissing as error:
-            self._show(name, link(f"{_GET} ..."))
-            self.setToolTip(tip(in_window_words(str(error))))
+            words = in_window_words(str(error))
+            if file is None:
+                self._missing = name
+                click = f'The weights of {name} are not on this machine: click "{_GET}" above.'
+                self._show(link(f"{_GET} ..."), problem=click)
+                self.setToolTip(tip(words))
+            else:
+                self._show(colored(plain(words), ERROR), problem=words)
         else:
-            self._show("", self._found)
+            self._show(self._found)
 
     def require(self) -> None:
-        """Raise `WeightsMissing`, naming the link, where weights are missing."""
-        if self._missing:
-            raise WeightsMissing(f'The weights of {self._missing} are not on this machine: click "{_GET}" above.')
+        """Raise `WeightsMissing`, naming the link or the file, where weights are missing."""
+        if self._problem:
+            raise WeightsMissing(self._problem)
 
-    def _show(self, missing: str, text: str) -> None:
-        self._missing = missing
+    def _show(self, text: str, *, problem: str = "") -> None:
+        self._problem = problem
         self.setText(text)
         self.setToolTip("")
         if not self._found:  # to show it before it is in a panel would open a window
