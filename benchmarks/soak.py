@@ -12,9 +12,11 @@ synthetic, everything is in a temporary folder, and nothing is downloaded. A fau
 from __future__ import annotations
 
 import argparse
+import ctypes
 import faulthandler
 import gc
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -41,6 +43,7 @@ from qtpy.QtCore import Qt  # noqa: E402
 from qtpy.QtGui import QDesktopServices  # noqa: E402
 from qtpy.QtTest import QTest  # noqa: E402
 from qtpy.QtWidgets import QApplication, QComboBox, QDockWidget, QWidget  # noqa: E402
+from scipy.stats import linregress  # noqa: E402
 from speed import machine  # noqa: E402
 from window_faults import Faults, check  # noqa: E402
 
@@ -58,6 +61,7 @@ from napari_caltomorph.synthetic import (  # noqa: E402
 KINDS = "aml", "cml", "cll", "mm", "stem_cell_donor"
 CELLS = 24, 60, 150, 320
 STEPS_A_ROUND = 120
+_OURS = re.compile(r"napari_caltomorph\.plugin\.(?!session)")
 # No step takes longer, not even on a busy machine.
 _HANGS_AFTER = 120
 
@@ -70,14 +74,20 @@ class Measured:
     memory_mb: float
     widgets: int
     objects: int
+    ours: int  # of the objects, those of our panels, galleries and tasks: in an empty window, constants
 
     @classmethod
     def now(cls) -> Measured:
         for _ in range(3):
             process_events(0.05)
             gc.collect()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc: freed memory that it keeps is no leak
+        if trim is not None:
+            trim(0)
         memory = psutil.Process().memory_info().rss / 1e6
-        return cls(threading.active_count(), memory, len(QApplication.allWidgets()), len(gc.get_objects()))
+        objects = gc.get_objects()
+        ours = sum(_OURS.match(str(type(one).__module__)) is not None for one in objects)
+        return cls(threading.active_count(), memory, len(QApplication.allWidgets()), len(objects), ours)
 
 
 def kinds() -> Counter[str]:
@@ -86,23 +96,32 @@ def kinds() -> Counter[str]:
     return counted + Counter(f"widget {type(one).__name__}" for one in QApplication.allWidgets())
 
 
-# Faults of napari 0.9.2 alone, by a line of their traceback: they are reported, and do not count.
+# Faults of napari 0.9.2 alone, by exception and napari's innermost function: they are reported, and do not count. None
+# of our functions may be in the traceback.
 OF_NAPARI = {
-    "in _paint_loading": "its layer list paints a row that is being moved",
-    "in _on_axis_changed": "a stack is deleted while its slider plays",
-    "in ensure_axis_in_bounds": "a slider plays on after its stack was deleted",
-    "must have length ndim": "it merges layers that have axis labels",
+    ("AttributeError", "_paint_loading"): "its layer list paints a row that is being moved",
+    ("IndexError", "_on_axis_changed"): "a stack is deleted while its slider plays",
+    ("ValueError", "ensure_axis_in_bounds"): "a slider plays on after its stack was deleted",
+    ("ValueError", "_update_thumbnail"): "it shows RGB images in 3D or with other axes",
+    ("ValueError", "axis_labels"): "it converts or merges layers that have axis labels",
 }
-# By how much each may grow in a cycle more than the base line does.
-MAY_GROW = Measured(threads=0.1, memory_mb=1.0, widgets=0.5, objects=1500)  # type: ignore[arg-type]
+_FRAME = re.compile(r'File "([^"]+)", line \d+, in (\S+)')
 
 
-def growth(measured: list[Measured]) -> Measured:
-    """Return how much each grows in a cycle, after the first quarter of them."""
+# What a window keeps of each smear on purpose (`DifferentialState`): 1 MB are 400 cells with 384 features.
+KEPT = Measured(threads=0, memory_mb=1.0, widgets=0, objects=1000, ours=0)
+# At random, napari's tools are used too. napari 0.9.2 keeps 8 widgets of each notification, and 18,000 objects each
+# time that layers are deleted in its grid mode.
+MEASURED_AT_RANDOM = "threads", "ours"
+
+
+def growth(measured: list[Measured]) -> tuple[Measured, Measured]:
+    """Return how much each grows in a cycle, after the first quarter of them, and the standard error of that."""
     late = np.array([astuple(one) for one in measured[len(measured) // 4 :]], dtype=float)
-    if len(late) < 2:
-        return Measured(0, 0, 0, 0)
-    return Measured(*np.polyfit(np.arange(len(late)), late, 1)[0].tolist())
+    if len(late) < 3:
+        return Measured(0, 0, 0, 0, 0), Measured(0, 0, 0, 0, 0)
+    lines = [linregress(np.arange(len(late)), column) for column in late.T]
+    return Measured(*(one.slope for one in lines)), Measured(*(one.stderr for one in lines))
 
 
 def process_events(seconds: float = 0.0, *, until: Callable[[], bool] = lambda: True) -> None:
@@ -248,8 +267,20 @@ def play(monkey: Monkey, faults: Faults, smears: list[Path], until: Callable[[],
         if len(measured) == 3:
             early = kinds()
     if len(measured) > 4:
-        print(f"\nGrown since round 3: {(kinds() - early).most_common(25)}")
+        grown = kinds() - early
+        print(f"\nGrown since round 3: {grown.most_common(25)}")
+        print(f"Of these ours: {[(kind, count) for kind, count in grown.most_common() if _OURS.match(kind)]}")
     return measured
+
+
+def known_of_napari(fault: str) -> str | None:
+    """Return which known fault of napari it is, or None."""
+    frames = _FRAME.findall(fault)
+    of_napari = [function for file, function in frames if "/napari/" in file]
+    if not of_napari or any("napari_caltomorph" in file for file, _ in frames):
+        return None
+    error = fault.strip().splitlines()[-1].partition(":")[0]
+    return OF_NAPARI.get((error, of_napari[-1]))
 
 
 reported: dict[str, int] = {}
@@ -260,8 +291,8 @@ def report(faults: Faults, wrong: list[str], monkey: Monkey | None = None) -> No
     found = [*faults, *wrong]
     faults.clear()
     for text in found:
-        of_napari = next((f"napari's own: {why}: " for line, why in OF_NAPARI.items() if line in text), "")
-        short = of_napari + text.strip().splitlines()[-1][:300]
+        why = known_of_napari(text)
+        short = (f"napari's own: {why}: " if why else "") + text.strip().splitlines()[-1][:300]
         reported[short] = reported.get(short, 0) + 1
         if reported[short] == 1:
             print(f"\nFAULT: {text}")
@@ -272,7 +303,7 @@ def report(faults: Faults, wrong: list[str], monkey: Monkey | None = None) -> No
 
 def summary(seed: int, minutes: float, parts: dict[str, list[Measured]], steps: int) -> bool:
     """Print the summary; return whether all is well."""
-    plain = growth(parts["plain napari layers"])
+    plain, of_plain = growth(parts["plain napari layers"])
     print(f"\n{machine()}; napari {napari.__version__}")
     print(f"\nSeed {seed}, {minutes:.0f} minutes, {steps:,} random steps.\n")
     names = [field.name for field in fields(Measured)]
@@ -282,25 +313,32 @@ def summary(seed: int, minutes: float, parts: dict[str, list[Measured]], steps: 
         + " |"
     )
     print("|---|---|" + "---|" * len(names))
-    is_flat = True
+    too_much: list[str] = []
     for part, measured in parts.items():
         if not measured:
             continue
-        grown = growth(measured)
+        grown, error = growth(measured)
         columns = [
-            f"{getattr(measured[0], name):,.0f}, {getattr(measured[-1], name):,.0f}, {getattr(grown, name):+,.2f}"
+            f"{getattr(measured[0], name):,.0f}, {getattr(measured[-1], name):,.0f}, "
+            f"{getattr(grown, name):+,.2f} \N{PLUS-MINUS SIGN} {getattr(error, name):,.2f}"
             for name in names
         ]
         print(f"| {part} | {len(measured)} | " + " | ".join(columns) + " |")
-        if part != "plain napari layers" and len(measured) >= 8:
-            pairs = zip(astuple(grown), astuple(plain), astuple(MAY_GROW), strict=True)
-            is_flat &= all(one <= max(0, base) + most for one, base, most in pairs)
-    print(f"\nGrowth is a cycle's, after the first quarter. {'Flat' if is_flat else '**Not flat**'}.")
+        is_random = part.startswith("random")
+        for name in MEASURED_AT_RANDOM if is_random else names:
+            of_part, base, kept = (getattr(one, name) for one in (grown, plain, KEPT))
+            scatter = 2 * np.hypot(getattr(error, name), getattr(of_plain, name))
+            if of_part - scatter > max(0, base) + kept:
+                too_much.append(f"{name} of {part}")
+    print(
+        "\nGrowth is a cycle's, after the first quarter, and its standard error. More than napari's own layers, what "
+        f"is kept of a smear, and twice the error: **{', '.join(too_much) or 'nothing'}**."
+    )
     ours = {text: times for text, times in reported.items() if not text.startswith("napari's own")}
     print(f"\n{sum(ours.values())} faults, {len(ours)} different; {len(reported) - len(ours)} known ones of napari.")
     for text, times in sorted(reported.items(), key=lambda one: -one[1]):
         print(f"- {times} x {text}")
-    return is_flat and not ours
+    return not too_much and not ours
 
 
 def main() -> int:

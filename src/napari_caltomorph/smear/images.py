@@ -115,10 +115,12 @@ def _deep_png(file: BinaryIO) -> NDArray[np.uint16]:
 
 def _orientation(image: Image.Image) -> int:
     """Return how a camera held the image, as EXIF numbers it; 1 where that is not said."""
-    exif = Image.Exif()
+    exif, stored = Image.Exif(), image.info.get("exif")
+    if not stored:
+        return 1
     try:
-        with warnings.catch_warnings(action="ignore"):
-            exif.load(image.info.get("exif", b""))
+        with warnings.catch_warnings(action="ignore"):  # for all threads of the process, so only where it is needed
+            exif.load(stored)
             return int(exif.get(_ORIENTATION, 1))
     except MALFORMED:  # the pixels are still good
         return 1

@@ -41,6 +41,7 @@ _PROPERTY = "caltomorph_session"
 class DifferentialState:
     """The labels (given here, read from sub-folders, or loaded), probe and counts of all smears inspected in a window.
 
+    All inspected smears are kept, as training counts them again: some 2 kB a cell (features, columns), and no pixels.
     `train`, `count` and `count_others` take time and import torch: call them in a worker. They change nothing; hand
     what they return to `set_probe` and `add_counts` on the main thread.
     """

@@ -40,6 +40,26 @@ class Task(FunctionWorker, Generic[Result]):
         self._work = work
         self.signals = _Signals()
 
+    def run(self) -> None:
+        """Do what superqt's worker does, but leave Python's warnings alone: its handler and filters are the process's.
+
+        superqt replaces both in each thread. After two tasks at once, those of the first would remain: no warning would
+        be shown any more, and the task would stay in memory with the smear that it was about.
+        """
+        self.started.emit()
+        self._running = True
+        try:
+            result = self.work()
+            if isinstance(result, Exception):
+                raise result
+            if not self.abort_requested:
+                self.returned.emit(result)
+        except Exception as error:  # noqa: BLE001  # any of it is reported on the main thread
+            self.errored.emit(error)
+        self._running = False
+        self.finished.emit()
+        self._finished.emit(self)
+
     def _run_cancellable(self) -> Result | None:
         try:
             return self._work(self._report)
