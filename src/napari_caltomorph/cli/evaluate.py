@@ -21,6 +21,7 @@ from napari_caltomorph.cli.console import (
     table,
 )
 from napari_caltomorph.cohort import CohortOptions
+from napari_caltomorph.diagnosis import Policy, read_policy
 from napari_caltomorph.diagnosis.options import NOT_A_SHARE, SOME, is_share
 from napari_caltomorph.diagnosis.prevalence import ASSUMPTION_OF_RATES, percent
 from napari_caltomorph.errors import EvaluationRefused, counted
@@ -87,6 +88,7 @@ def evaluate(
     features: FeatureFolder = None,
     out: Path,
     prevalence: float | None = None,
+    policy: Path | None = None,
     numbers_only: bool = False,
     options: Annotated[EvaluateModelOptions, Parameter(name="*")] = EvaluateModelOptions(),  # noqa: B008 (frozen)
     patients: Annotated[CohortOptions, Parameter(name="*")] = CohortOptions(),  # noqa: B008 (frozen)
@@ -101,20 +103,25 @@ def evaluate(
         Folder for evaluation.json, predictions.csv, figures and report.html.
     prevalence
         Share of malignant patients for which to report the false discovery rate.
+    policy
+        A policy for which to report how many patients it withholds, and the errors of the others.
     numbers_only
         Draw no figures and write no report.
     """
     options.rule()  # refused before the cohort is read
     if prevalence is not None and not is_share(prevalence):
         raise EvaluationRefused(f"--prevalence {prevalence:g}: {NOT_A_SHARE.format(SOME)}.")
+    rules = None if policy is None else read_policy(policy)
     request = EvaluateRequest(model, cohort, patients, features, options)
     with evaluation_folder(out):
-        files = _evaluate(request, out, prevalence, numbers_only=numbers_only)
+        files = _evaluate(request, out, prevalence, rules, numbers_only=numbers_only)
     say_files(files)
     say(RESEARCH_USE)
 
 
-def _evaluate(request: EvaluateRequest, out: Path, prevalence: float | None, *, numbers_only: bool) -> list[Path]:
+def _evaluate(
+    request: EvaluateRequest, out: Path, prevalence: float | None, policy: Policy | None, *, numbers_only: bool
+) -> list[Path]:
     """Evaluate, show and save; return the files that a person opens first."""
     with progress_bar() as progress:
         result = evaluate_model(request, progress=progress)
@@ -122,6 +129,8 @@ def _evaluate(request: EvaluateRequest, out: Path, prevalence: float | None, *, 
     say()
     _show_decision(result)
     _show_evaluation(result.evaluation, prevalence, is_chosen=result.decision is not None)
+    if policy is not None:
+        _show_withholding(result.evaluation, policy)
     save_evaluation(result, out, numbers_only=True)  # before the audit, which takes long
     with progress_bar() as progress:
         result = examine(result, progress=progress)
@@ -135,6 +144,22 @@ def _evaluate(request: EvaluateRequest, out: Path, prevalence: float | None, *, 
     with progress_bar() as progress:
         files = save_evaluation(result, out, command=command, numbers_only=numbers_only, progress=progress)
     return files
+
+
+def _show_withholding(evaluation: Evaluation, policy: Policy) -> None:
+    """Print how many patients a policy withholds, and how often the class of the others and of these is wrong."""
+    from napari_caltomorph.evaluation.coverage import withholding
+
+    found = withholding(evaluation, policy)
+    count = sum(map(bool, found.reasons))
+    say(f"\nPolicy {policy}: {count} of {counted(len(evaluation), 'patient')} withheld", style="bold")
+    rows = table("patients", "with known diagnosis", "wrong class")
+    for name, error in found.error.items():
+        rows.add_row(name, str(error.patients), error.shown())
+    console.print(rows)
+    if found.not_checked:
+        rules = ", ".join(found.not_checked)
+        say(f"- Not checked, since an evaluation does not know it: {rules}. In use, more may be withheld.")
 
 
 def _show_faithfulness(found: CohortFaithfulness) -> None:

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.evaluation.confusion import Confusion
+from napari_caltomorph.evaluation.coverage import coverage_curve
 from napari_caltomorph.report.drawing import PAPER, PlotStyle, draw_matrix, draw_sentence, prepare_plot, short, title
 from napari_caltomorph.report.prediction_figures import draw_bars
 
@@ -19,6 +20,7 @@ from napari_caltomorph.report.prediction_figures import draw_bars
 _MANY_ROWS = 12
 _DELTA_BIN = 0.05
 _SECOND_COLOR = "#d55e00"
+_LIMITS = (0.1, 0.2, 0.4, 0.6, 0.8)
 
 
 def draw_confusion(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPER) -> None:
@@ -80,6 +82,26 @@ def draw_delta(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPER) -> 
     second_axis.set_ylabel("second probability (dots)", fontsize=8, color=_SECOND_COLOR)
     second_axis.tick_params(axis="y", colors=_SECOND_COLOR)
     title(axes, f"{is_second.sum()} patients whose class came second", style)
+
+
+def draw_coverage(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPER) -> None:
+    """Draw the share of wrong classes among those who are predicted, where the smallest leads are withheld first."""
+    curve = coverage_curve(evaluation)
+    if curve is None:
+        draw_sentence(axes, f"No coverage: {evaluation.headline['accuracy'].remark}.", style)
+        return
+    prepare_plot(axes, style)
+    low, value, high = (np.array([getattr(one, name) for one in curve.error]) for name in ("low", "value", "high"))
+    axes.fill_between(curve.coverage, low, high, step="pre", color=style.faint, alpha=0.6, linewidth=0)
+    axes.step(curve.coverage, value, color=style.text, linewidth=1.4)
+    for limit in _LIMITS:
+        if (kept := curve.limit >= limit).any() and not kept.all():
+            at = int(kept.sum()) - 1
+            axes.scatter([curve.coverage[at]], [value[at]], s=24, color=_SECOND_COLOR, zorder=3)
+            where: dict[str, Any] = {"textcoords": "offset points", "xytext": (0, 6), "ha": "center"}
+            axes.annotate(f"{limit:g}", (curve.coverage[at], value[at]), fontsize=7, color=style.text, **where)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of patients who are predicted", ylabel="predicted class is wrong")
+    title(axes, f"all: {curve.error[-1].shown(2)}", style)
 
 
 def _draw_confusion(axes: Axes, evaluation: Evaluation, confusion: Confusion, style: PlotStyle) -> None:

@@ -13,7 +13,13 @@ from matplotlib.figure import Figure
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.evaluation.covariates import CovariateAssociation
 from napari_caltomorph.progress import OnProgress, ignore
-from napari_caltomorph.report.class_figures import draw_confusion, draw_delta, draw_detailed_confusion, draw_top2
+from napari_caltomorph.report.class_figures import (
+    draw_confusion,
+    draw_coverage,
+    draw_delta,
+    draw_detailed_confusion,
+    draw_top2,
+)
 from napari_caltomorph.report.drawing import PAPER, PlotStyle, has_sentence, new_figure, one_by_one, save_figure
 from napari_caltomorph.report.measured_figures import draw_against, draw_errors_by, draw_hemoglobin_scatter
 from napari_caltomorph.report.patient_map import draw_map, patient_map
@@ -141,6 +147,16 @@ FIGURES = {
             "the difference between the two highest probabilities.",
             (draw_top2, draw_delta),
             _fixed(8.8, 3.4),
+        ),
+        EvaluationFigure(
+            "coverage",
+            "Coverage against error",
+            "Share of wrong classes among the patients who are predicted, where those with the smallest lead of the "
+            "first class are withheld first (band: Wilson's 95 % intervals, each of one limit). Dots: limits of the "
+            "lead (min_lead of a policy). Patients of classes that the model does not know count as wrong. A limit "
+            "that is chosen on these patients is optimistic for them.",
+            (draw_coverage,),
+            _fixed(5.2, 3.6),
         ),
         EvaluationFigure(
             "map",

@@ -102,6 +102,7 @@ PAGES = (
     ),
     Page("Confusion", "Within the first two classes", FIGURES["top2"]),
     Page("Confusion", "By how much the first class led", FIGURES["top2"], 1),
+    Page("Confusion", "Where small leads are withheld", FIGURES["coverage"]),
     Page("ROC", "Malignant or not", FIGURES["roc"], has_threshold=True),
     Page("ROC", "Each class against the rest", FIGURES["roc"], 1, least_height=84),
     Page("Calibration", "Predicted class", FIGURES["reliability"]),

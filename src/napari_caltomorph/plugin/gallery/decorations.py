@@ -93,7 +93,8 @@ class PictureTexts:
 
 
 def _legend(inspection: Inspection) -> str:
-    shown = inspection.legend
+    if not (shown := inspection.legend):
+        return ""
     words = [f"<b>{_TITLES[inspection.coloring]}</b>"]
     words += [f"<span style='color:{color}'>&#9632;</span> {escape(name)} {count:,}" for name, color, count in shown]
     words[_MOST_IN_LEGEND:] = [f"and {len(shown) - _MOST_IN_LEGEND + 1} more"] * (len(words) > _MOST_IN_LEGEND)

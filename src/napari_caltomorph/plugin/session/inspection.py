@@ -183,7 +183,12 @@ class Inspection:
 
     @property
     def legend(self) -> list[tuple[str, str, int]]:
-        """What the colours of the shown cells mean: name, colour and how many, most frequent first."""
+        """What the colours of the shown cells mean: name, colour and how many, most frequent first.
+
+        Nothing where the prediction is withheld: classes of cells with their counts would be read as a result.
+        """
+        if self._coloring == BY_CLASS and self.is_diagnosed and self.result.withheld:
+            return []
         return legend(self._coloring, self.bag, self.types, self.cells.order)
 
     @property
