@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.plugin.conftest import OpenWidget
 from tests.plugin.gui import click, double_click, is_in_sight, run_task, wait
 
 from napari_caltomorph.diagnosis import Prediction
+from napari_caltomorph.laboratory import WatchOptions
 from napari_caltomorph.plugin.patients.panel import PatientsPanel
 from napari_caltomorph.plugin.patients.table import COLUMNS, PatientsTable
 from napari_caltomorph.plugin.widgets.dock_panel import open_panel
@@ -217,3 +219,32 @@ def test_everything_is_in_sight_on_a_small_screen(qtbot: QtBot, panel: PatientsP
     panel.table.selectRow(2)
     qtbot.wait(50)
     assert all(map(is_in_sight, (panel.run.button, panel._opener, panel._export, panel.table)))
+
+
+def test_a_watched_folder_fills_the_table_until_the_task_is_cancelled(
+    qtbot: QtBot, panel: PatientsPanel, ward: Path
+) -> None:
+    p4 = ward / "p4"
+    p4.rename(ward.parent / "p4")
+    files = sorted(ward.rglob("*"))
+    panel.results.setText(str(ward / "results"))
+    panel.watch(ward)
+    assert "overlap" in panel.run.text  # nothing is written into the watched folder
+    panel.results.setText(str(ward.parent / "results"))
+    panel.watch(ward, WatchOptions(settle=0.2, every=0.1))
+    qtbot.waitUntil(lambda: "2 done, 1 failed" in plain_text(panel.text), timeout=60_000)
+    assert sorted(ward.rglob("*")) == files
+    shutil.move(ward.parent / "p4", p4)
+    qtbot.waitUntil(lambda: "3 done" in panel.text, timeout=60_000)
+    assert shown(panel.table, "patient")[-1] == "p3"  # it has no malignancy
+    values = [float(value) for value in shown(panel.table, "malign.")[:3] if value]
+    assert len(values) == 3
+    assert values == sorted(values, reverse=True)
+    assert panel.run.is_busy
+    click(qtbot, panel.run.button)
+    wait(qtbot, panel.run)
+    assert Prediction.load(ward.parent / "results" / "p4").patient_id == "p4"
+
+
+def plain_text(html: str) -> str:
+    return re.sub("<[^>]+>", "", html)

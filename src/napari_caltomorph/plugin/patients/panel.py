@@ -16,7 +16,8 @@ from napari_caltomorph.diagnosis import save_predictions
 from napari_caltomorph.diagnosis.prediction_files import find_smear, folder_name, refuse_repeated_ids
 from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.errors import OutputRefused, counted, printable
-from napari_caltomorph.jobs import PatientProgress, PatientResult, predict_patients
+from napari_caltomorph.jobs import PatientProgress, PatientResult, predict_patients, watch_folder
+from napari_caltomorph.laboratory import WatchOptions, WatchProgress, refuse_overlap
 from napari_caltomorph.plugin.patients.table import PatientRow, PatientsTable, described
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
@@ -38,8 +39,9 @@ from napari_caltomorph.report.html import cell_images
 from napari_caltomorph.storage import StrPath, path_of
 
 if TYPE_CHECKING:
-    from napari_caltomorph.diagnosis import Predictor
+    from napari_caltomorph.diagnosis import PredictOptions, Predictor
 
+_WATCH = WatchOptions()
 _EMPTY = (
     "Add a folder in which every folder is one patient's smear, or a cohort. Then click <b>Predict patients</b>; "
     "what is done already is not computed again."
@@ -110,14 +112,30 @@ class PatientsPanel(DockPanel):
         self._set_busy(True)
 
         def work(progress: OnProgress) -> list[PatientResult]:
-            load_torch(progress)
-            from napari_caltomorph.diagnosis import Predictor
-
-            if self._predictor is None or self._predictor.options != options:
-                self._predictor = Predictor(options)
-            return predict_patients(patients, folder, self._predictor, progress=progress)
+            return predict_patients(patients, folder, self._loaded(options, progress), progress=progress)
 
         self.run.start(work, self._on_predicted)
+
+    @shows_errors
+    def watch(self, folder: StrPath, options: WatchOptions = _WATCH) -> None:
+        """Predict each patient that is exported into a folder, until the task is cancelled or the panel closes."""
+        self.bind()
+        self._place = path_of(str(folder)).expanduser()
+        self._suggest()
+        if (out := path_in(self.results)) is None:
+            raise OutputRefused("Choose a folder for the predictions first.")
+        refuse_overlap(self._place, out)
+        place, predicting = self._place, self.models.options()
+        self.table.show_patients({})
+        self.table.show_malignant_first()
+        self.cells.begin(self._cells_of)
+        self._arrange()
+        self._set_busy(True)
+
+        def work(progress: OnProgress) -> None:
+            watch_folder(place, out, self._loaded(predicting, progress), options, progress=progress)
+
+        self.run.start(work, lambda _: None)
 
     def open(self, row: PatientRow) -> None:
         """Show a patient's saved prediction in *Predict patient*."""
@@ -136,6 +154,15 @@ class PatientsPanel(DockPanel):
 
     def on_unbound(self) -> None:
         self.models.unbind()
+
+    def _loaded(self, options: PredictOptions, progress: OnProgress) -> Predictor:
+        """Return the predictor with these options, loaded once; called in a thread."""
+        load_torch(progress)
+        from napari_caltomorph.diagnosis import Predictor
+
+        if self._predictor is None or self._predictor.options != options:
+            self._predictor = Predictor(options)
+        return self._predictor
 
     def _build(self) -> None:
         folder = when_chosen(self.add, choose_folder, self, "Folder of patients")
@@ -166,7 +193,10 @@ class PatientsPanel(DockPanel):
         self._export.clicked.connect(when_chosen(self.export, choose_folder, self, "Export to"))
         tools = row_of(self._opener)
         tools.addWidget(self._export)
-        widgets = (self.run, self._empty, self.table, self._detail, self.cells)
+        tip = "Predict each patient that a scanner exports, once, when its files have not changed for a minute"
+        self._watch = QPushButton("Watch a folder ...", toolTip=tip)
+        self._watch.clicked.connect(when_chosen(self.watch, choose_folder, self, "Folder into which a scanner exports"))
+        widgets = (self.run, self._watch, self._empty, self.table, self._detail, self.cells)
         self.lay_out(top, *widgets, tools, stretch=(self._empty, self.table))
 
     def _arrange(self) -> None:
@@ -205,6 +235,11 @@ class PatientsPanel(DockPanel):
         self.results.setText(self._suggested)
 
     def _on_progress(self, progress: Progress) -> None:
+        if isinstance(progress, WatchProgress) and (watched := progress.watched) is not None:
+            name = self.table.set_watched(watched)
+            self._running = name if watched.state == "predicting" else ""
+            if watched.state not in ("arriving", "waiting") or len(self.table.rows) == 1:
+                self._arrange()
         if not isinstance(progress, PatientProgress):
             return
         if progress.result is None:
@@ -234,7 +269,7 @@ class PatientsPanel(DockPanel):
 
     def _set_busy(self, is_busy: bool) -> None:
         """Lock the patients, the model and the results folder while a task runs."""
-        for widget in (self._add, self._clear, self.results, self.models):
+        for widget in (self._add, self._clear, self._watch, self.results, self.models):
             widget.setEnabled(not is_busy)
         self._export.setEnabled(False)
 

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QTableView
 from napari_caltomorph.cohort import FoundPatient
 from napari_caltomorph.diagnosis import NO_CLASS, NO_PREDICTION, Prediction
 from napari_caltomorph.jobs import PatientResult
+from napari_caltomorph.laboratory import Watched
 from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, colored, in_window_words, plain
 from napari_caltomorph.plugin.widgets.table_view import RowsModel, RowsView
 
@@ -146,6 +147,23 @@ class PatientsTable(RowsView):
         """Show the current step of a patient."""
         self._model.change(patient_id, state=state)
 
+    def show_malignant_first(self) -> None:
+        """Sort by malignancy; the user may choose another column."""
+        place = next(number for number, column in enumerate(COLUMNS) if column.name == "malign.")
+        self.sortByColumn(place, Qt.SortOrder.DescendingOrder)
+
+    def set_watched(self, watched: Watched) -> str:
+        """Show an export of a watched folder, in a new row where it is new; return the name of the row."""
+        others = {row.patient_id for row in self._model.rows if row.found.path.name != watched.path.name}
+        name = watched.export if watched.patient_id in others else watched.patient_id
+        problem = watched.note if watched.state == "failed" else ""
+        state = f"{watched.state} ({watched.note})" if watched.note else watched.state
+        result = None
+        if watched.prediction is not None or problem:
+            result = PatientResult(name, watched.path, watched.prediction, watched.file, problem=problem)
+        self._model.put(PatientRow(name, FoundPatient(watched.path), state, result))
+        return name
+
     def set_result(self, result: PatientResult) -> None:
         """Show the outcome of a patient."""
         state = "failed" if result.prediction is None else "was done before" if result.is_cached else "done"
@@ -166,6 +184,18 @@ class _PatientsModel(RowsModel):
         self.rows, self.values = rows, [_values(row) for row in rows]
         self._places = {row.patient_id: place for place, row in enumerate(rows)}
         self.endResetModel()
+
+    def put(self, row: PatientRow) -> None:
+        """Replace the row of a patient, or add it."""
+        if row.patient_id in self._places:
+            self.change(row.patient_id, state=row.state, result=row.result)
+            return
+        place = len(self.rows)
+        self.beginInsertRows(QModelIndex(), place, place)
+        self.rows.append(row)
+        self.values.append(_values(row))
+        self._places[row.patient_id] = place
+        self.endInsertRows()
 
     def change(self, patient_id: str, **changes: Any) -> None:
         place = self._places[patient_id]
