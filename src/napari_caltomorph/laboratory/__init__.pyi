@@ -1,4 +1,5 @@
 from .criteria import Criteria, StatedCriteria
+from .drift import Drift, DriftChart, MonitorOptions, monitor
 from .journal import Journal, JournalContent
 from .ledger import Ledger, WatchRecord
 from .validation import Validation, validate
@@ -8,11 +9,14 @@ from .watcher import ORDERS, First, Predicted, Watched, Watcher, WatchProgress
 __all__ = [
     "ORDERS",
     "Criteria",
+    "Drift",
+    "DriftChart",
     "First",
     "Journal",
     "JournalContent",
     "Ledger",
     "Look",
+    "MonitorOptions",
     "Predicted",
     "Resting",
     "StatedCriteria",
@@ -22,6 +26,7 @@ __all__ = [
     "WatchRecord",
     "Watched",
     "Watcher",
+    "monitor",
     "refuse_overlap",
     "scan",
     "validate",
