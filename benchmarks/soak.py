@@ -121,7 +121,8 @@ def growth(measured: list[Measured]) -> tuple[Measured, Measured]:
     if len(late) < 3:
         return Measured(0, 0, 0, 0, 0), Measured(0, 0, 0, 0, 0)
     lines = [linregress(np.arange(len(late)), column) for column in late.T]
-    return Measured(*(one.slope for one in lines)), Measured(*(one.stderr for one in lines))
+    # The error of a constant is not a number.
+    return Measured(*(one.slope for one in lines)), Measured(*np.nan_to_num([one.stderr for one in lines]).tolist())
 
 
 def process_events(seconds: float = 0.0, *, until: Callable[[], bool] = lambda: True) -> None:
