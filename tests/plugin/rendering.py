@@ -257,7 +257,11 @@ def _blank(layout: QLayout) -> int:
 
 
 def _sideways(widget: QWidget) -> Iterator[str]:
-    """Find texts that are wider than their area; tables may be, where nothing else helps."""
+    """Find texts and forms that are wider than their area; tables may be, where nothing else helps."""
+    if isinstance(widget, QScrollArea) and widget.widget() is not None:
+        over = widget.widget().width() - widget.viewport().width()
+        if over > 0 and widget.horizontalScrollBarPolicy() == Qt.ScrollBarPolicy.ScrollBarAlwaysOff:
+            yield f"{over} px of its content are cut at the right"
     if isinstance(widget, QTextEdit) and widget.document().idealWidth() > widget.viewport().width() + _SLACK:
         yield f"its text needs {widget.document().idealWidth():.0f} px and has {widget.viewport().width()}"
 

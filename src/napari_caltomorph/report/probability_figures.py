@@ -117,7 +117,7 @@ def draw_fdr(
         axes.axvline(fdr.value, color=style.text, linewidth=0.8, linestyle=":", zorder=0)
     assert fdr_of_all.value is not None  # defined where there are others
     axes.axvline(fdr_of_all.value, color=style.text, linewidth=1.2, linestyle="--", zorder=0)
-    legend_beside(axes, handles, style, heading=f"sensitivity at {point.threshold:.3g}")
+    legend_beside(axes, handles, style, heading=f"sensitivity at {point.threshold:.3g}", labelspacing=0.3)
     against = "\n".join(textwrap.wrap(short(f"against {others}", 120), 42))
     axes.set_xlabel(f"false discovery rate\n{against}", loc="left", parse_math=False)
     axes.set_ylabel("sensitivity")

@@ -65,7 +65,7 @@ def test_fields_are_searched_corrected_cut_and_predicted(
 
     panel.form.set({"pixel_size": 0.25, "from_red_cells": True})
     click(qtbot, panel.run.button)
-    assert 'give "Pixel size" or "From red cells", not both' in panel.run.text
+    assert 'give "Pixel size (µm)" or "Scale by red cells", not both' in panel.run.text
     panel.form.set({"pixel_size": None, "from_red_cells": False})
     assert panel.folder.text().endswith("patient_3_cells")
     panel.form.set({"width_um": 40.0})  # not searched again: the squares that are shown are what is cut

@@ -69,7 +69,7 @@ class CohortEncoding(QWidget):
         form.setVerticalSpacing(4)
         form.addRow(QLabel("Encoder", minimumWidth=NAMES_WIDTH), self.encoder)
         form.addRow("Features", folder_row(self.features, "Features"))
-        column_of(self, form, self._weights, self.section, self.run, stretch=(self.section,))
+        column_of(self, form, self._weights, self.section, self.run)
         self._look_for_weights()
         self.section.form.widget("weights").textChanged.connect(self._look_for_weights)
 

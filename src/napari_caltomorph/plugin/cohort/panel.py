@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import napari
 import pandas as pd
-from qtpy.QtCore import QModelIndex, Signal
+from qtpy.QtCore import QEvent, QModelIndex, Signal
 from qtpy.QtWidgets import QPushButton, QTabWidget, QWidget
 
 from napari_caltomorph.cohort import Cohort, read_cohort
@@ -18,7 +18,15 @@ from napari_caltomorph.plugin.gallery.layers import show_smear
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.cohort_chooser import CohortChooser
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
-from napari_caltomorph.plugin.widgets.parts import column_of, in_window_words, line, link, plain
+from napari_caltomorph.plugin.widgets.parts import (
+    CollapsibleSection,
+    FittedArea,
+    column_of,
+    in_window_words,
+    line,
+    link,
+    plain,
+)
 from napari_caltomorph.plugin.widgets.settings import choose_new_file, when_chosen
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
 
 # Longer notes are shown after a click on a link: the charts need the room.
 _SHORT = 110
+_ROOM_FOR_BOTH = 900  # pixels of height
 _COLUMNS = ["patient", "class", "split", "fold", "cells", "Hb g/dl", "label"]
 _EMPTY = (
     "Choose a directory with one folder for each diagnosis and in it one for each patient, a directory of patients "
@@ -60,11 +69,12 @@ class CohortPanel(DockPanel):
         self.encoding = CohortEncoding()
         self.encoding.requested.connect(self.encode)
         self.encoding.encoded.connect(self._on_encoded)
-        for section in (self.chooser.section, self.encoding.section):
+        self.section = CollapsibleSection("Encode patients", FittedArea(self.encoding))
+        for section in (self.chooser.section, self.section, self.encoding.section):
             section.toggled.connect(self._arrange)
         self._empty = line(_EMPTY)
         self._rest = QWidget()
-        parts = (self.chooser, self.run, self._empty, self.view, self._save, self.encoding, self._rest)
+        parts = (FittedArea(self.chooser), self.run, self._empty, self.view, self._save, self.section, self._rest)
         self.lay_out(*parts, stretch=(self.view, self._rest))
         self._arrange()
         self.bind()
@@ -107,21 +117,20 @@ class CohortPanel(DockPanel):
     def draw(self, style: PlotStyle) -> None:
         self.view.draw(style)
 
+    def resizeEvent(self, event: QEvent) -> None:
+        super().resizeEvent(event)
+        self._arrange()
+
     def _arrange(self) -> None:
-        """Show the cohort, or its options in its place while their section is open: a dock has little height."""
-        is_read, is_reading, is_encoding = (
-            self.cohort is not None,
-            self.chooser.section.is_open,
-            self.encoding.section.is_open,
-        )
-        is_open = is_reading or is_encoding
-        self._empty.setVisible(not is_read and not is_open)
-        self.view.setVisible(is_read and not is_open)
-        self._save.setVisible(is_read and not is_open)
-        self.encoding.setVisible(is_read)
-        self._rest.setVisible(not is_read and not is_open)
-        self._column.setStretchFactor(self.chooser, int(is_reading))
-        self._column.setStretchFactor(self.encoding, int(is_encoding))
+        """Show the cohort; while there are many options, only in a dock with room for both."""
+        is_encoding = self.section.is_open and self.encoding.section.is_open
+        is_read, is_open = self.cohort is not None, self.chooser.section.is_open or is_encoding
+        has_room = not is_open or self.height() > _ROOM_FOR_BOTH
+        self._empty.setVisible(not is_read and has_room)
+        self.view.setVisible(is_read and has_room)
+        self._save.setVisible(is_read and has_room)
+        self.section.setVisible(is_read)
+        self._rest.setVisible(self.view.isHidden())
 
     def _show(self, cohort: Cohort) -> None:
         self.cohort = cohort
@@ -207,8 +216,6 @@ class CohortView(QWidget):
             f"<b>{plain(cohort.name)}: {len(cohort)} of {total} patients</b> are included ({cohort.layout} layout). "
             "Double-click one to open its cells."
         )
-        if len(cohort.left_out):
-            text += f" Left out: {plain(cohort.why_left_out)}."
         if sum(map(len, cohort.notes)) <= _SHORT or self._all_notes:
             text += "".join(f"<br>&#8226; {plain(in_window_words(note))}" for note in cohort.notes)
         else:

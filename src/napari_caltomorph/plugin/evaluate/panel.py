@@ -27,7 +27,15 @@ from napari_caltomorph.jobs.evaluate import compute_for_display
 from napari_caltomorph.plugin.evaluate.result import EvaluateResult
 from napari_caltomorph.plugin.evaluate.setup import EvaluateSetup
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
-from napari_caltomorph.plugin.widgets.parts import WARNING, CollapsibleSection, CopyLink, line, link, row_of
+from napari_caltomorph.plugin.widgets.parts import (
+    WARNING,
+    CollapsibleSection,
+    CopyLink,
+    line,
+    link,
+    row_of,
+    scroll_area,
+)
 from napari_caltomorph.plugin.widgets.settings import choose_folder, when_chosen
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress
@@ -44,7 +52,7 @@ class EvaluatePanel(DockPanel):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
         self.setup = EvaluateSetup()
-        self.section = CollapsibleSection("Setup", self.setup)
+        self.section = CollapsibleSection("Setup", scroll_area(self.setup))
         self.run = TaskRow("Evaluate", kept="What was encoded or saved before is kept.")
         offer = link("Evaluate the training patients out of fold")
         self.offer = line(f"{offer}: each by the member that was not trained on them.")

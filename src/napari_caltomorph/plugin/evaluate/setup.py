@@ -20,7 +20,6 @@ from napari_caltomorph.plugin.widgets.parts import (
     line,
     path_in,
     row_of,
-    show_open_section,
 )
 from napari_caltomorph.plugin.widgets.settings import last_cohort, last_evaluation, preferences
 
@@ -60,13 +59,7 @@ class EvaluateSetup(QWidget):
         form.setContentsMargins(0, 0, 0, 0)
         name = QLabel("Features", minimumWidth=NAMES_WIDTH)
         form.addRow(name, folder_row(self.features, "Features"))
-        rest = QWidget()
-        self._others = (self.models, folder, empty := line(_EMPTY), rest)
-        parts = (self.models, self.chooser, folder, self.options, empty, rest)
-        self._column = column_of(self, *parts, stretch=(rest,))
-        for section in (self.chooser.section, self.options.section):
-            section.toggled.connect(self._arrange)
-        self._arrange()
+        column_of(self, self.models, self.chooser, folder, self.options, line(_EMPTY)).addStretch(1)
 
     def request(self) -> EvaluateRequest:
         """Return the chosen evaluation; raise where an input is missing or not valid."""
@@ -89,10 +82,6 @@ class EvaluateSetup(QWidget):
         except CaltomorphError:
             return False
 
-    def _arrange(self) -> None:
-        sections = {self.chooser: self.chooser.section, self.options: self.options.section}
-        show_open_section(self._column, sections, self._others)
-
 
 class EvaluateOptionsForm(JobOptionsForm):
     """Split, out of fold and audit are shown."""
@@ -101,8 +90,9 @@ class EvaluateOptionsForm(JobOptionsForm):
         super().__init__(EvaluateModelOptions, ("split", "out_of_fold", "audit"), _ELSEWHERE)
         split, out_of_fold, audit = self.shown.values()
         split.align()
+        self.widget("split").setMinimumContentsLength(8)  # two options side by side in a dock of 360 px
         audit.align()
-        column_of(self, row_of(split, out_of_fold, stretch=(split,)), audit, self.section, stretch=(self.section,))
+        column_of(self, row_of(split, out_of_fold, stretch=(split,)), audit, self.section)
         try:
             last = EvaluateModelOptions.model_validate_json(str(last_evaluation().value("options", "{}")))
         except ValidationError:  # options of another version

@@ -166,7 +166,7 @@ def describe(evaluation: Evaluation) -> pd.DataFrame:
 
 
 def _value(metric: Metric) -> str:
-    return "undefined" if metric.value is None else f"{metric.value:.3f}".rstrip("0").rstrip(".")
+    return "undefined" if metric.value is None else f"{metric.value:.3f}"
 
 
 def _shown(metric: Metric) -> str:

@@ -10,7 +10,7 @@ import napari
 import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QLineEdit, QWidget
 
 from napari_caltomorph.errors import FieldUnreadable, OutputRefused, counted, printable
 from napari_caltomorph.fields import (
@@ -82,7 +82,8 @@ class CutPanel(DockPanel):
         self.view.edited.connect(self._on_edited)
         self.view.current_changed.connect(self._show_current)
         self.form = OptionsForm(CutOptions, _OPTIONS)
-        self.run = TaskRow("Find cells")
+        self.form.align()
+        self.run = TaskRow("Find cells", is_main=False)
         self.run.requested.connect(self.find)
         self.cut = TaskRow("Use as smear")
         self.cut.requested.connect(self.use_as_smear)
@@ -176,13 +177,16 @@ class CutPanel(DockPanel):
         self._empty, self._help = line(_EMPTY), line(_HELP)
         self._empty.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._picture, self._words = line(), line()
-        self._words.setAlignment(Qt.AlignmentFlag.AlignTop)
+        for one in (self._picture, self._words):
+            one.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._words.linkActivated.connect(lambda _: self.go_to_inspected())
         self._picture.setFixedSize(_PREVIEW, _PREVIEW)
         self.adding = QCheckBox("Add a cell with each click", toggled=self.view.add_with_clicks)
         self.folder = QLineEdit(placeholderText="folder for the cells")
         where = folder_row(self.folder, "Write the cells to")
+        where.insertWidget(0, QLabel("Write to"))
         preview = row_of(self._picture, self._words, stretch=(self._words,))
+        preview.setAlignment(self._picture, Qt.AlignmentFlag.AlignTop)
         self._later = QWidget()
         column_of(self._later, self.adding, self._help, preview, where, self.cut, stretch=(preview,))
         parts = (chooser, self.form, self.run, self._empty, self._later)

@@ -351,7 +351,11 @@ class Gallery(QObject):
 
     def _on_scroll(self, event: object = None) -> None:
         step, cells = int(self.viewer.dims.current_step[0]), self.inspection.cells
-        if self.has_stack and step < len(cells.order):
+        if not self.has_stack or not len(cells.order):
+            return
+        if step >= len(cells.order):  # the slider is as long as the longest layer, shown or hidden
+            self.viewer.dims.set_point(0, len(cells.order) - 1)
+        else:
             cells.select([int(cells.order[step])])
 
     def _is_in_view(self, place: NDArray[np.float64]) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.utils import Colormap
 from numpy.typing import NDArray
-from qtpy.QtWidgets import QLabel, QWidget
+from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 
 from napari_caltomorph.errors import ExplanationRefused
 from napari_caltomorph.plugin.session.inspection import Inspection, Overlay
@@ -33,17 +33,20 @@ _HEAT = Colormap([[1, 0.85, 0, 0], [1, 0.85, 0, 0.45], [1, 1, 0.2, 0.9]], name="
 
 
 class ExplanationRow(QWidget):
-    """A question: its button, then the answer in words and the widgets that show it, once they are computed."""
+    """A question: its button, then the answer in words and the widgets that show it, once they are computed.
 
-    def __init__(self, question: str, tip: str, *answer: QWidget) -> None:
+    The last widget of the answer has the height that is left. `beside` is a button for what is done with the answer.
+    """
+
+    def __init__(self, question: str, tip: str, *answer: QWidget, beside: QPushButton | None = None) -> None:
         super().__init__()
         self.question = question
-        self.run = TaskRow(question)
+        self.run = TaskRow(question, beside=beside)
         self.run.button.setToolTip(tip)
         self._summary = line()
-        self._answer = answer
+        self._hidden = (self._summary, *answer, *([] if beside is None else [beside]))
         self._draw: Callable[[], None] | None = None
-        column_of(self, self.run, self._summary, *answer, stretch=answer)
+        column_of(self, self.run, self._summary, *answer, stretch=answer[-1:])
         self.layout().addStretch()
         self.layout().addWidget(line(_LIMITS))
         self.layout().setContentsMargins(0, 4, 6, 0)
@@ -60,13 +63,13 @@ class ExplanationRow(QWidget):
         self.run.show_message("")
         self._draw = None
         self._summary.clear()
-        for widget in (self._summary, *self._answer):
+        for widget in self._hidden:
             widget.hide()
 
     def show_result(self, summary: str, draw: Callable[[], None]) -> None:
         """Show a result: its summary, and what draws it into the widgets of the answer."""
         self._summary.setText(plain(summary))
-        for widget in (self._summary, *self._answer):
+        for widget in self._hidden:
             widget.show()
         self._draw = draw
         draw()

@@ -111,8 +111,8 @@ class WhatIfTab(InspectionView):
         self._box = QBoxLayout(QBoxLayout.Direction.TopToBottom, self)
         self._box.setContentsMargins(0, 0, 0, 0)
         self._box.addLayout(controls)
-        self._box.addWidget(self.canvas, 1)
-        self._box.addStretch()
+        self._box.addWidget(self.canvas, 100)  # all the room that it can use; the rest is below it
+        self._box.addStretch(1)
 
     def resizeEvent(self, event: QEvent) -> None:
         super().resizeEvent(event)

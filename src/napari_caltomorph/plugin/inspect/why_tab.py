@@ -45,15 +45,15 @@ class WhyTab(InspectionView):
         self.classes.currentIndexChanged.connect(self._on_class)
         self.bars, self.changes = CellBars(), CellBars()
         self.dots = CellPlot()
-        self.dots.setFixedHeight(230)  # in an area that scrolls, there is no height to share
-        self.sort = QPushButton("Sort cells by contribution")
+        self.dots.setMinimumHeight(230)
+        self.sort = QPushButton("Sort cells", toolTip="By their contribution, in the picture and in every view")
         self.sort.clicked.connect(lambda: self.inspected.cells.sort_by(COLUMN, descending=True))
         self.contribution = ExplanationRow(
             "Which cells support or oppose it?",
             "Gradient times input of each cell: positive values increase the log-odds of the class",
             self.bars,
-            self.sort,
             self.dots,
+            beside=self.sort,
         )
         self.contribution.run.requested.connect(self._compute_contributions)
         self.without = ExplanationRow(

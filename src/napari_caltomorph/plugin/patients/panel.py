@@ -203,7 +203,8 @@ class PatientsPanel(DockPanel):
         rows = self.table.rows
         done = sum(row.prediction is not None for row in rows)
         failed = sum(bool(row.problem) for row in rows)
-        counts = [counted(len(rows), "patient") if rows else "none yet", *([f"{done} done"] if done else [])]
+        total = counted(len(rows), "patient") if rows else "none yet"
+        counts = [f"{done} of {len(rows)} done" if done or failed else total]
         self._about.setText(", ".join(counts + ([colored(f"{failed} failed", ERROR)] if failed else [])))
         self._empty.setVisible(not rows)
         self.table.setVisible(bool(rows))

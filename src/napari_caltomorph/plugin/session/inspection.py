@@ -200,7 +200,7 @@ class Inspection:
         rank = int(bag.ranks[cell])
         parts = [f"#{rank} of {len(bag.cells):,}"]
         if (place := (cells.position(cell) or 0) + 1) != rank:
-            parts.append(f"{place:,} of {len(cells.order):,} shown")
+            parts.append(f"place {place:,} of {len(cells.order):,} as sorted")
         if bag.has_attention:
             parts.append(f"attention {bag.attention[cell]:.1f}x")
         if self.is_diagnosed:

@@ -37,7 +37,6 @@ class TrainCohort(QWidget):
         self._plot_style = PlotStyle()
         self.chooser = CohortChooser(last_training())
         self.chooser.submitted.connect(self.start_reading)
-        self.chooser.section.toggled.connect(self._arrange)
         self.run = TaskRow("Read cohort", is_main=False)
         self.run.button.setMinimumHeight(26)
         self.run.requested.connect(self.start_reading)
@@ -45,8 +44,8 @@ class TrainCohort(QWidget):
         self._about = line(_EMPTY)
         self._about.linkActivated.connect(lambda _: self.show_left_out())
         self.classes = FigureCanvas()
-        column_of(self, self.chooser, self.run, self._about, self.classes, stretch=(self.chooser,))
-        self._arrange()
+        self.classes.hide()
+        column_of(self, self.chooser, self.run, self._about, self.classes)
 
     @property
     def text(self) -> str:
@@ -93,19 +92,13 @@ class TrainCohort(QWidget):
             f"{cohort.table['fold'].nunique()} folds"
         )
         if len(cohort.left_out):
-            text += f"; left out: {plain(cohort.why_left_out)} ({link('all')})"
+            text += f"; {len(cohort.left_out)} left out ({link('why?')})"
         self._about.setText(text)
         self.classes.setFixedHeight(_TITLE_HEIGHT + _ROW_HEIGHT * len(cohort.taxonomy.classes))
         self.draw(self._plot_style)
         self.chooser.section.set_open(False)
-        self._arrange()
+        self.classes.show()
         self.read.emit(cohort)
-
-    def _arrange(self) -> None:
-        """Show the options, while their section is open, in place of the cohort."""
-        is_open = self.chooser.section.is_open
-        self._about.setHidden(is_open)
-        self.classes.setHidden(is_open or self.cohort is None)
 
 
 class LeftOutPatients(QDialog):

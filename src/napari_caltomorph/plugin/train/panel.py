@@ -13,7 +13,7 @@ from napari_caltomorph.jobs import TrainedModel, train_model
 from napari_caltomorph.plugin.train.setup import TrainSetup
 from napari_caltomorph.plugin.train.view import TrainingControl, TrainingResult, TrainingView, TrainRow
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
-from napari_caltomorph.plugin.widgets.parts import CollapsibleSection, CopyLink
+from napari_caltomorph.plugin.widgets.parts import CollapsibleSection, CopyLink, scroll_area
 from napari_caltomorph.plugin.widgets.task_row import shows_errors
 from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.report import PlotStyle
@@ -32,7 +32,7 @@ class TrainPanel(DockPanel):
         self._control = TrainingControl()
         self._outcome: str | None = None
         self.setup = TrainSetup()
-        self.section = CollapsibleSection("Setup", self.setup)
+        self.section = CollapsibleSection("Setup", scroll_area(self.setup))
         self.run = TrainRow(_TRAIN)
         self.training = TrainingView()
         self.result = TrainingResult()

@@ -29,7 +29,6 @@ from napari_caltomorph.plugin.widgets.parts import (
     path_in,
     plain,
     row_of,
-    show_open_section,
     tip,
 )
 from napari_caltomorph.plugin.widgets.settings import choose_folder, last_training, preferences
@@ -57,12 +56,8 @@ class TrainSetup(QWidget):
         self.options = TrainOptionsForm()
         self._count_soon = QTimer(self, singleShot=True, interval=_COUNT_AFTER_MS, timeout=self.count_features)
         self.encoding.features.textChanged.connect(lambda _: self._count_soon.start())
-        self._rest = QWidget()
-        parts = (self.cohort, self.encoding, self._ready, self.model, self.options, self._rest)
-        self._column = column_of(self, *parts, stretch=(self._rest,))
-        for section in (self.cohort.chooser.section, self.encoding.section, self.options.section):
-            section.toggled.connect(self._arrange)
-        self._arrange()
+        self._ready.hide()
+        column_of(self, self.cohort, self.encoding, self._ready, self.model, self.options).addStretch(1)
 
     @property
     def text(self) -> str:
@@ -105,12 +100,6 @@ class TrainSetup(QWidget):
             folder = path_in(self.encoding.features)
             self._counting.start(lambda _: features_ready(cohort, folder), self._on_counted, self._on_not_counted)
 
-    def _arrange(self) -> None:
-        sections = {part: part.section for part in (self.encoding, self.options)}
-        sections[self.cohort] = self.cohort.chooser.section
-        show_open_section(self._column, sections, (self.model, self._rest))
-        self._ready.setVisible(not self._rest.isHidden() and bool(self.text))
-
     def _on_read(self, cohort: Cohort) -> None:
         measured = int(cohort.table["hemoglobin_g_dl"].notna().sum())
         self.options.hemoglobin.setText(f"hemoglobin ({measured} values)")
@@ -121,13 +110,14 @@ class TrainSetup(QWidget):
         ready, patients = counts
         self._is_ready = ready == patients
         self.encoding.set_needed(not self._is_ready)
-        missing = "; none is encoded" if self._is_ready else "; the others are encoded first, or skipped if chosen so"
+        others = "; the others are encoded first, or skipped if chosen so"
+        missing = ": there is nothing to encode" if self._is_ready else others
         self._ready.setText(f"{ready} of {counted(patients, 'patient')} ready{missing}.")
-        self._arrange()
+        self._ready.show()
 
     def _on_not_counted(self, problem: str) -> None:
         self._ready.setText(colored(plain(problem), ERROR))
-        self._arrange()
+        self._ready.show()
 
 
 class TrainOptionsForm(JobOptionsForm):
@@ -143,10 +133,11 @@ class TrainOptionsForm(JobOptionsForm):
         self.hemoglobin.toggled.connect(self._on_changed)
         self.shown["recipe"].align()
         recipe = self.widget("recipe")
-        recipe.setMinimumContentsLength(6)  # two options side by side in a dock of 360 px
+        recipe.setMinimumContentsLength(4)  # two options side by side in a dock of 360 px
+        self.widget("epochs").setFixedWidth(76)
         shown = row_of(*self.shown.values(), stretch=self.shown.values())
         target = row_of(QLabel("Target: diagnosis, and"), self.hemoglobin)
-        column_of(self, target, shown, self.section, stretch=(self.section,))
+        column_of(self, target, shown, self.section)
         self._decided: dict[str, Any] = {}
         self._restore()
 

@@ -224,9 +224,9 @@ class TrainingResult(QWidget):
         self.tabs = QTabWidget()
         for name, widget in (("Confusion", self.confusion), ("Losses", self.losses), ("Notes", self.notes)):
             self.tabs.addTab(widget, name)
-        self.predict = QPushButton("Open in Predict", toolTip="Choose this model in the panel Predict patient")
+        self.predict = QPushButton("Open in Predict patient", toolTip="Choose this model there")
         self.predict.clicked.connect(self._on_predict)
-        self.card = QPushButton("Card", toolTip="The model card: data, training, numbers, limits")
+        self.card = QPushButton("Model card", toolTip="Data, training, numbers, limits")
         self.card.clicked.connect(self.show_card)
         column_of(self, self._about, self.tabs, row_of(self.predict, self.card), stretch=(self.tabs,))
 

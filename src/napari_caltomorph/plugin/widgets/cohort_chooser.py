@@ -119,7 +119,7 @@ class CohortChooser(QWidget):
             if isinstance(right, QPushButton):
                 right.setFixedWidth(BUTTON_WIDTH)
             form.addRow(QLabel(name, minimumWidth=NAMES_WIDTH), row_of(left, right, stretch=(left,)))
-        column_of(self, form, self.section, stretch=(self.section,))
+        column_of(self, form, self.section)
 
     def _get_published(self) -> None:
         dialog = PublishedDialog(self)

@@ -9,7 +9,7 @@ from typing import Any
 import napari
 from npe2 import PluginManager
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
-from qtpy.QtWidgets import QDockWidget, QLabel, QLayout, QMainWindow, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDockWidget, QLabel, QLayout, QMainWindow, QSizePolicy, QTabBar, QVBoxLayout, QWidget
 
 from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.encoding.torch_loading import start_loading_torch
@@ -133,6 +133,9 @@ class DockPanel(QWidget):
             beside = [one for one in others if _is_ours(one)] or here
         if beside:
             window.tabifyDockWidget(beside[0], dock)
+            for bar in window.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly):
+                bar.setElideMode(Qt.TextElideMode.ElideNone)  # whole titles; arrows scroll to those without room
+                bar.setUsesScrollButtons(True)
             dock.raise_()
 
     def _dock(self) -> QDockWidget | None:

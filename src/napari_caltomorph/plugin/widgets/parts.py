@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QObject, QPoint, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import (
     QApplication,
@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
     QMenu,
     QPushButton,
     QScrollArea,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -33,10 +34,17 @@ from napari_caltomorph.storage import path_of
 WARNING = "#e0a100"
 ERROR = "#e5534b"
 BUTTON_WIDTH = 60
+_LEAST_AREA, _BORDER = 160, 2  # in pixels; napari's style has a border around areas
 NAMES_WIDTH = 69  # Of the names before inputs, so that all inputs of a panel begin in one column
 
 _PREFERENCES = ("precision", "field_of_view")
-_TITLES = {"weights": "Encoder weights", "label": "Labels"}
+_TITLES = {
+    "weights": "Encoder weights",
+    "label": "Labels",
+    "pixel_size": "Pixel size (\u00b5m)",
+    "from_red_cells": "Scale by red cells",
+    "width_um": "Image width (\u00b5m)",
+}
 _SPELLED = {"id": "ID", "max": "max.", "min": "min.", "mlp": "MLP", "um": "(\u00b5m)"}
 _FLAG = re.compile(
     r"`[^`]*`|in the terminal.*"
@@ -191,7 +199,7 @@ def chooser_grid(widget: QWidget, name: str, choice: QWidget, button: QPushButto
 
 
 class CollapsibleSection(QWidget):
-    """A title line that shows or hides its content on a click; long content scrolls. `toggled`: whether it is open."""
+    """A title line that shows or hides its content on a click. `toggled`: whether it is open."""
 
     toggled = Signal(bool)
 
@@ -200,9 +208,10 @@ class CollapsibleSection(QWidget):
         self.button = QPushButton(checkable=True)
         self.button.setStyleSheet("QPushButton, QPushButton:checked { text-align: left; background: transparent; }")
         self.button.toggled.connect(self._on_toggled)
-        self._area = scroll_area(content)
-        self._area.hide()
-        column_of(self, self.button, self._area, stretch=(self._area,), spacing=2)
+        self._content = content
+        column_of(self, self.button, content, stretch=(content,), spacing=2)
+        content.hide()
+        self._opened = QTimer(self, singleShot=True, interval=0, timeout=self._begin_at_top)
         self.set_title(title)
 
     @property
@@ -218,8 +227,39 @@ class CollapsibleSection(QWidget):
 
     def _on_toggled(self, is_open: bool) -> None:
         self.set_title(self._title)
-        self._area.setVisible(is_open)
+        self._content.setVisible(is_open)
+        if is_open:
+            self._opened.start()  # after the layout has run
         self.toggled.emit(is_open)
+
+    def _begin_at_top(self) -> None:
+        """Scroll an area that is lower than its content, so that what was opened is seen."""
+        if (area := _area_of(self)) is not None and self.is_open:
+            area.verticalScrollBar().setValue(self.mapTo(area.widget(), QPoint()).y())
+
+
+class FittedArea(QScrollArea):
+    """As high as its content where there is room, and otherwise scrolling; without a frame."""
+
+    def __init__(self, content: QWidget) -> None:
+        super().__init__(widgetResizable=True, frameShape=QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
+        self.setWidget(content)
+
+    def sizeHint(self) -> QSize:
+        content = self.widget()
+        height = content.heightForWidth(self.width()) if content.hasHeightForWidth() else -1
+        hint = content.sizeHint().expandedTo(content.minimumSizeHint())
+        return QSize(hint.width(), max(height, hint.height()) + _BORDER)
+
+    def minimumSizeHint(self) -> QSize:
+        return self.sizeHint().boundedTo(QSize(super().minimumSizeHint().width(), _LEAST_AREA))
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Show, QEvent.Type.StyleChange):
+            self.updateGeometry()
+        return super().eventFilter(watched, event)
 
 
 def scroll_area(content: QWidget | None = None) -> QScrollArea:
@@ -233,26 +273,15 @@ def scroll_area(content: QWidget | None = None) -> QScrollArea:
 
 def reveal(widget: QWidget) -> None:
     """Scroll the area that a widget is in, so that it is seen."""
+    if (area := _area_of(widget)) is not None:
+        area.ensureWidgetVisible(widget)
+
+
+def _area_of(widget: QWidget) -> QScrollArea | None:
     parent = widget.parentWidget()
     while parent is not None and not isinstance(parent, QScrollArea):
         parent = parent.parentWidget()
-    if parent is not None:
-        parent.ensureWidgetVisible(widget)
-
-
-def show_open_section(
-    column: QVBoxLayout, sections: Mapping[QWidget, CollapsibleSection], others: Iterable[QWidget]
-) -> None:
-    """Show the part of a column whose section is open in place of all others: a dock has little height.
-
-    `sections` has the section of each part that has one; `others` are the parts without.
-    """
-    is_any_open = any(section.is_open for section in sections.values())
-    for part, section in sections.items():
-        part.setVisible(section.is_open or not is_any_open)
-        column.setStretchFactor(part, int(section.is_open))
-    for part in others:
-        part.setVisible(not is_any_open)
+    return parent
 
 
 class CopyLink(QLabel):
