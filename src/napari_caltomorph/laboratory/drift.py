@@ -154,9 +154,8 @@ class Drift(FrozenModel):
         """The verdict, then an alarm each, the earliest first."""
         count = len(self.patients)
         if not self.charts:
-            verdict = (
-                f"No verdict: {counted(count, 'patient')}, and the reference needs {self.reference} and more to follow"
-            )
+            needed = f"more than the {self.reference} of the reference are needed"
+            verdict = f"No verdict: {counted(count, 'patient')}, and {needed}"
         elif not self.alarms:
             verdict = f"No drift found in {counted(count - self.reference, 'patient')} after the first {self.reference}"
         else:
