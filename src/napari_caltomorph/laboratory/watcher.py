@@ -68,8 +68,9 @@ class WatchProgress(Progress):
 
     @property
     def in_words(self) -> str:
-        """E.g. ``"Watching: 3 of 5 patients are done"``, or what it waits for."""
-        return self.note or f"{self.stage}: {self.done} of {counted(self.total, 'patient')} done"
+        """E.g. ``"Watching: 3 of 5 patients done"``, and what it waits for."""
+        words = f"{self.stage}: {self.done} of {counted(self.total, 'patient')} done"
+        return f"{words}. {self.note}" if self.note else words
 
     @property
     def whole(self) -> tuple[int, int]:
@@ -178,7 +179,7 @@ class Watcher:
         self._ledger.refuse_gone()
         found = scan(self._folder, self._tick)
         if not found.looks and (self._shown or self._ledger.seen):
-            raise FolderLost(f"{self._folder} is empty; connect its drive, if it is not.")
+            raise FolderLost(f"{self._folder} is empty; connect its drive, or wait for the next export.")
         return found
 
     def _round(self, found: Scan) -> None:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _WATCH = WatchOptions()
 _EMPTY = (
     "Add a folder in which every folder is one patient's smear, or a cohort. Then click <b>Predict patients</b>; "
-    "what is done already is not computed again."
+    "what is done already is not computed again. Or watch the folder into which a scanner exports."
 )
 _KEPT = "Patients that are done are kept; click again to continue."
 
