@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from tests.evaluation.factories import TAXONOMY, evaluation_of, simulated
 
 from napari_caltomorph.diagnosis.elsewhere import Estimate
+from napari_caltomorph.diagnosis.image_domain import TRAITS, fit_images
 from napari_caltomorph.diagnosis.training_record import OutOfFold, TrainingRecord
 from napari_caltomorph.errors import EvaluationRefused, EvaluationUnreadable
 from napari_caltomorph.laboratory import Criteria, StatedCriteria, Validation, validate
 from napari_caltomorph.laboratory.crossfit import calibration_line, cross_fitted_threshold, folds_of
+from napari_caltomorph.laboratory.image_comparison import compare_images
 from napari_caltomorph.laboratory.verdict import Check, check_area, check_cases, check_share, decide
 from napari_caltomorph.statistics.metric import Metric
 
@@ -74,7 +76,7 @@ def test_too_few_cases_says_how_many_more_of_which():
     check = check_share("sensitivity", Metric.of_counts(19, 20, ""), 0.85, "malignant patients", "bound")
     assert check.outcome == "undecided"
     assert Metric.of_counts(19 * 2, 20 * 2, "").low < 0.85  # twice as many are still too few
-    verdict = decide([check_cases(5, 20, "patients with AML")], [check], None)
+    verdict = decide([check_cases(5, 20, "AML", "patients with AML")], [check], None)
     assert verdict.kind == "too few cases"
     assert verdict.more == {"patients with AML": 15, "malignant patients": check.more}
     assert 20 < check.more < 60
@@ -88,7 +90,7 @@ def test_a_good_model_is_used_a_shifted_one_with_another_threshold_and_a_poor_on
     truth, shares = simulated((60, 60, 60, 60), separation=5.0)
     good = validate(evaluation_of(truth, shares), stated(GOOD), TRAINING)
     assert good.verdict.kind == "use"
-    assert {one.name: one.trained for one in good.numbers}["Malignant AUROC"].value == 0.97
+    assert {one.name: one.trained for one in good.numbers}["malignant_auroc"].value == 0.97
     shifted = evaluation_of(truth, shares, threshold=0.9999)
     found = validate(shifted, stated(GOOD))
     assert found.verdict.kind == "use with changed threshold"
@@ -184,3 +186,17 @@ def test_criteria_are_a_file_with_a_fingerprint_and_a_date(tmp_path):
     path.write_text('judged_by = "bound"\nmissed_at_most = { aml = 0.1 }', "utf-8")
     with pytest.raises(EvaluationRefused, match="acute, mds"):
         StatedCriteria.read(path).of(TAXONOMY)
+
+
+def test_images_of_another_stain_are_found_and_named():
+    rng = np.random.default_rng(0)
+    training = pd.DataFrame(rng.normal(1, 0.1, (60, len(TRAITS))), columns=list(TRAITS))
+    images = fit_images(training, np.arange(60) % 3, np.zeros(60))
+    same = pd.DataFrame(rng.normal(1, 0.1, (20, len(TRAITS))), columns=list(TRAITS))
+    assert "No trait" in compare_images(images, same)[-1]
+    other = same.assign(grain=same["grain"] + 1)
+    share, named = compare_images(images, other)
+    assert "1.00" in share
+    assert "grain" in named
+    assert "red" not in named
+    assert len(compare_images(None, same)) == len(compare_images(images, same.iloc[:0])) == 1

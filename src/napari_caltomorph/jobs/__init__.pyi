@@ -13,6 +13,7 @@ from .evaluate import (
 from .labels import LabelledSmears, import_label_folder, open_labelled, read_type_map
 from .predict import PatientProgress, PatientResult, predict_patients
 from .train import EarlierEpochs, TrainedModel, TrainRequest, train_model
+from .validate import ModelValidation, ValidateOptions, ValidateRequest, save_validation, validate_model
 from .watch import watch_folder
 
 __all__ = [
@@ -22,10 +23,13 @@ __all__ = [
     "EvaluateRequest",
     "LabelledSmears",
     "ModelEvaluation",
+    "ModelValidation",
     "PatientProgress",
     "PatientResult",
     "TrainRequest",
     "TrainedModel",
+    "ValidateOptions",
+    "ValidateRequest",
     "cut_patients",
     "encode_missing",
     "evaluate_command",
@@ -39,8 +43,10 @@ __all__ = [
     "read_patients",
     "read_type_map",
     "save_evaluation",
+    "save_validation",
     "shell_line",
     "train_command",
     "train_model",
+    "validate_model",
     "watch_folder",
 ]

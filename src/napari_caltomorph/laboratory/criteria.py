@@ -17,6 +17,7 @@ from napari_caltomorph.diagnosis.options import FrozenModel, share_within
 from napari_caltomorph.errors import EvaluationRefused
 from napari_caltomorph.evaluation.decisions import Rule, rule_from
 from napari_caltomorph.reading import SMALL, explained, read_document, validated
+from napari_caltomorph.storage import StrPath
 from napari_caltomorph.taxonomy import Taxonomy
 
 Share = Annotated[float, Field(ge=0, le=1), share_within("from 0 to 1")]
@@ -87,15 +88,24 @@ class StatedCriteria(FrozenModel):
     is_ours: bool = False
 
     @classmethod
-    def read(cls, path: Path | None) -> StatedCriteria:
-        """Read a TOML or JSON file; without one, return the defaults.
+    def read(cls, path: StrPath | None) -> StatedCriteria:
+        """Read a file of criteria.
 
-        Raises `EvaluationRefused` where it is damaged, names an unknown criterion, or has no limit.
+        Parameters
+        ----------
+        path : str or Path or None
+            TOML or JSON; without one, the defaults are returned.
+
+        Raises
+        ------
+        EvaluationRefused
+            The file is damaged, names an unknown criterion, or has no limit.
         """
         if path is None:
             content = DEFAULTS.model_dump_json().encode()
             source = f"defaults of napari-caltomorph {library_version()}, not the laboratory's"
             return cls(criteria=DEFAULTS, source=source, sha256=hashlib.sha256(content).hexdigest(), is_ours=True)
+        path = Path(path)
         with explained(path, "a file of acceptance criteria", EvaluationRefused, _EXAMPLE):
             content, changed = path.read_bytes(), datetime.fromtimestamp(path.stat().st_mtime, UTC)
             document = read_document(path, otherwise=".toml", at_most=SMALL)
@@ -112,10 +122,17 @@ class StatedCriteria(FrozenModel):
         )
 
     def of(self, taxonomy: Taxonomy) -> Criteria:
-        """Return the criteria for a model of these classes.
+        """Return the criteria for a model.
 
-        Classes that the model lacks are left out of our defaults; a laboratory's own file must name classes that are
-        there: `EvaluationRefused`.
+        Parameters
+        ----------
+        taxonomy : Taxonomy
+            The model's classes. Our defaults lose the classes that it lacks.
+
+        Raises
+        ------
+        EvaluationRefused
+            A laboratory's own file names a class that the model does not have.
         """
         unknown = self.criteria.slugs - set(taxonomy.slugs)
         if unknown and not self.is_ours:

@@ -34,16 +34,17 @@ from napari_caltomorph.laboratory.crossfit import (
 )
 from napari_caltomorph.laboratory.verdict import Check, Verdict, check_area, check_cases, check_share, decide
 from napari_caltomorph.reading import explained, read_document
-from napari_caltomorph.statistics.metric import METRICS, Metric
+from napari_caltomorph.statistics.metric import Metric
 from napari_caltomorph.statistics.roc import auroc
-from napari_caltomorph.storage import replacing
+from napari_caltomorph.storage import StrPath, replacing
 
 FILE_NAME = "validation.json"
 
 _NUMBERS = (
-    *("sensitivity", "specificity", "malignant_auroc", "macro_auroc", "balanced_accuracy", "accuracy"),
+    *("sensitivity", "specificity", "malignant_auroc", "macro_auroc", "balanced_accuracy"),
     *("malignant_ece", "ece", "malignancy_bias"),
 )
+_OTHERS = "patients that are not malignant"
 _SCALE = "Images are "  # How the warning of another scale begins
 _AGES = ((0, 17), (18, 39), (40, 64), (65, 150))
 
@@ -52,7 +53,7 @@ _AGES = ((0, 17), (18, 39), (40, 64), (65, 150))
 class Compared:
     """A number here, and that of the model's own training: of single members out of fold."""
 
-    name: str
+    name: str  # In `METRICS`
     here: Metric
     trained: Estimate | None = None
 
@@ -102,15 +103,28 @@ class Validation:
     statements: tuple[str, ...] = ()  # Those of the evaluation
     schema_version: Literal[1] = 1
 
-    def save(self, folder: Path) -> Path:
+    def save(self, folder: StrPath) -> Path:
         """Write ``validation.json``; return its path."""
+        folder = Path(folder)
         with replacing(folder / FILE_NAME) as part:
             part.write_bytes(_ADAPTER.dump_json(self, indent=1))
         return folder / FILE_NAME
 
     @classmethod
-    def load(cls, path: Path) -> Validation:
-        """Read the folder, or its ``validation.json``; `EvaluationUnreadable` where it is damaged."""
+    def load(cls, path: StrPath) -> Validation:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : str or Path
+            The folder, or its ``validation.json``.
+
+        Raises
+        ------
+        EvaluationUnreadable
+            There is none, or it is damaged.
+        """
+        path = Path(path)
         path = path / FILE_NAME if path.is_dir() else path
         with explained(path, "a validation", EvaluationUnreadable, "validate again"):
             content: Any = read_document(path)
@@ -189,11 +203,11 @@ def _fixed_checks(evaluation: Evaluation, criteria: Criteria, domain: DomainSumm
         check = check_share("share outside the domain", domain.outside, limit, "patients", by, is_at_most=True)
         # What cannot be measured is not shown by more cases.
         yield check if domain.outside.is_defined else replace(check, outcome="failed", more=None)
-    names = {MALIGNANT: "malignant patients", OTHERS: "patients that are not malignant"}
-    names |= {one.slug: f"patients with {one.name}" for one in evaluation.taxonomy.classes}
     counts = {MALIGNANT: int(screened.is_malignant.sum()), OTHERS: int((~screened.is_malignant).sum())}
+    names = {MALIGNANT: ("malignant", "malignant patients"), OTHERS: ("not malignant", _OTHERS)}
+    names |= {one.slug: (one.name, f"patients with {one.name}") for one in evaluation.taxonomy.classes}
     for key, limit in criteria.cases_at_least.items():
-        yield check_cases(counts.get(key, int((screened.groups == key).sum())), limit, names[key])
+        yield check_cases(counts.get(key, int((screened.groups == key).sum())), limit, *names[key])
 
 
 def _checks_at(point: OperatingPoint, criteria: Criteria, evaluation: Evaluation) -> Iterator[Check]:
@@ -202,7 +216,7 @@ def _checks_at(point: OperatingPoint, criteria: Criteria, evaluation: Evaluation
     if (limit := criteria.sensitivity_at_least) is not None:
         yield check_share("sensitivity", point.sensitivity, limit, "malignant patients", by)
     if (limit := criteria.specificity_at_least) is not None:
-        yield check_share("specificity", point.specificity, limit, "patients that are not malignant", by)
+        yield check_share("specificity", point.specificity, limit, _OTHERS, by)
     for slug, limit in criteria.missed_at_most.items():
         name = evaluation.taxonomy.coarse(slug).name
         share = point.sensitivity_of(slug).complement()
@@ -214,7 +228,7 @@ def _compared(evaluation: Evaluation, training: TrainingRecord | None) -> Iterat
     for name in _NUMBERS:
         here = evaluation.headline[name] if name in evaluation.headline else Metric.undefined("not computed")
         if here.is_defined or name in trained:
-            yield Compared(METRICS[name].title, here, trained.get(name))
+            yield Compared(name, here, trained.get(name))
 
 
 def _domain(evaluation: Evaluation) -> DomainSummary:

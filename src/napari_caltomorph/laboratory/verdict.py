@@ -80,11 +80,11 @@ def check_area(name: str, metric: Metric, limit: float, malignant: int, by: str)
     return Check(name, metric, limit, outcome, "patients of the same mix", False, more)
 
 
-def check_cases(patients: int, limit: int, of: str) -> Check:
+def check_cases(patients: int, limit: int, name: str, of: str) -> Check:
     """Check how many cases there are; too few are not the model's failure."""
     missing = max(0, limit - patients)
     outcome: Outcome = "undecided" if missing else "met"
-    return Check(f"cases, {of}", Metric(float(patients), patients=patients), limit, outcome, of, more=missing or None)
+    return Check(f"cases, {name}", Metric(float(patients), patients=patients), limit, outcome, of, more=missing or None)
 
 
 def _outcome(metric: Metric, limit: float, by: str) -> Outcome:
