@@ -179,9 +179,19 @@ class ModelDescription(FrozenModel):
         return self.encoder.name
 
     def views_to_average(self, *, asked: bool = True, where: str = "") -> str | None:
-        """Return the views that a prediction is averaged over, None where that is not asked for.
+        """Return the views that a prediction is averaged over.
 
-        Raises `ModelRefused` where it is, and the model was trained without views; `where` says where it is asked for.
+        Parameters
+        ----------
+        asked : bool
+            Whether that is asked for; otherwise None is returned.
+        where : str
+            Where it is asked for, for the message.
+
+        Raises
+        ------
+        ModelRefused
+            It is asked for, and the model was trained without views.
         """
         if asked and self.encoder.views is None:
             raise ModelRefused(

@@ -113,7 +113,7 @@ def _number_row(one: Compared) -> tuple[str, str, str, str]:
     if trained is None:
         return shown.title, shown.of, here, ""
     interval = "" if trained.low is None or trained.high is None else f" ({trained.low:.2f} to {trained.high:.2f})"
-    return shown.title, shown.of, here, f"{trained.value:.2f}{interval}"
+    return shown.title, shown.of, here, f"{round(trained.value, 2) + 0.0:.2f}{interval}"  # and not -0.00
 
 
 def _threshold(validation: Validation) -> list[str]:
