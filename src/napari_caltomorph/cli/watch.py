@@ -97,16 +97,17 @@ def watch(
 @contextmanager
 def _shown(exports: dict[str, Watched], first: First) -> Iterator[OnProgress]:
     """Yield a callback that collects the exports and shows them: as a table in a terminal, otherwise as lines."""
-    live = Live(console=console, auto_refresh=False) if console.is_terminal else None
-    note = ""
+    note, below = "", ""
+    live = None
+    if console.is_terminal:
+        live = Live(console=console, get_renderable=lambda: _table(list(exports.values()), first, below))
 
     def show(progress: Progress) -> None:
-        nonlocal note
+        nonlocal note, below
         stop_if_interrupted()
         ours = progress if isinstance(progress, WatchProgress) else None
-        if live is not None:
-            live.update(_table(exports, first, progress.in_words), refresh=True)
-        elif ours is not None and ours.note != note:
+        below = progress.in_words
+        if live is None and ours is not None and ours.note != note:
             _say_now(ours.note or "Goes on.")
         if ours is not None:
             note = ours.note
@@ -139,10 +140,10 @@ def _state(watched: Watched) -> str:
     return f"{watched.state}{call}" + (f" ({watched.note})" if watched.note else "")
 
 
-def _table(exports: dict[str, Watched], first: First, below: str) -> Table:
+def _table(exports: list[Watched], first: First, below: str) -> Table:
     rows = table("patient", "diagnosis", "malignant", "state")
     rows.caption, rows.caption_justify = Text(below), "left"
-    for one in sorted(exports.values(), key=ORDERS[first]):
+    for one in sorted(exports, key=ORDERS[first]):
         shown = one.prediction
         known = None if shown is None or shown.withheld else shown
         malignant = "" if known is None else f"{known.malignancy:.2f}"

@@ -68,8 +68,8 @@ class WatchProgress(Progress):
 
     @property
     def in_words(self) -> str:
-        """E.g. ``"Watching: 3 of 5 patients done"``, and what it waits for."""
-        words = f"{self.stage}: {self.done} of {counted(self.total, 'patient')} done"
+        """E.g. ``"Watching: 3 of 5 exports done"``, and what it waits for."""
+        words = f"{self.stage}: {self.done} of {counted(self.total, 'export')} done"
         return f"{words}. {self.note}" if self.note else words
 
     @property
@@ -330,7 +330,7 @@ class Watcher:
 
     def _report(self, watched: Watched | None) -> None:
         done = sum(one.state in ("predicted", "duplicate") for one in self._shown.values())
-        self._progress(WatchProgress("Watching", done, len(self._shown), "patients", watched, self._note))
+        self._progress(WatchProgress("Watching", done, len(self._shown), "exports", watched, self._note))
 
     def _pause(self, seconds: float) -> None:
         end = self._clock() + seconds
