@@ -293,9 +293,13 @@ class Monkey(QObject):
         modifier = self._modifier()
         QTest.mousePress(widget, Qt.MouseButton.LeftButton, modifier, self._place(widget))
         for _ in range(4):
-            QTest.mouseMove(widget, self._place(widget))
+            holder = QWidget.mouseGrabber() or widget
+            QTest.mouseMove(holder, self._place(holder))
             QApplication.processEvents()
-        QTest.mouseRelease(widget, Qt.MouseButton.LeftButton, modifier, self._place(widget))
+        # A dock that is dragged holds the mouse, and napari makes its title bar anew: the release must reach the dock.
+        # Qt frees a dock twice that is closed while its drag has not ended.
+        holder = QWidget.mouseGrabber() or widget
+        QTest.mouseRelease(holder, Qt.MouseButton.LeftButton, modifier, self._place(holder))
 
     def _picture(self) -> None:
         canvas = self.viewer.window._qt_viewer.canvas.native

@@ -177,9 +177,13 @@ def test_attention_over_the_pixels_is_on_the_cell(open_inspection, compute):
 def test_the_answer_is_above_the_fold_and_a_low_dock_never_scrolls_sideways(tab, compute, qtbot):
     tab.resize(360, 355)  # of the tabs in a window of 1280 x 720
     compute(tab, tab.contribution)
-    qtbot.waitUntil(lambda: tab.bars.visibleRegion().boundingRect().height() >= 8 * 22)
     last = tab.bars.bars[0][-1].cell
-    assert tab.bars.visibleRegion().contains(tab.bars.place_of(last).center())
+    qtbot.waitUntil(  # both: they change while the answer is laid out
+        lambda: (
+            tab.bars.visibleRegion().boundingRect().height() >= 8 * 22
+            and tab.bars.visibleRegion().contains(tab.bars.place_of(last).center())
+        )
+    )
     area = tab.questions.currentWidget()
     assert area.verticalScrollBar().maximum() > 0
     assert area.horizontalScrollBar().maximum() == 0
