@@ -57,7 +57,7 @@ def test_legend_caption_outline_and_slider_follow_what_is_shown(open_inspection:
     assert inspection.caption[0] == f"#12 of {CELLS}"
     assert "left out" in texts.caption.html
     cells.sort_by("attention", descending=False)
-    assert f"{cells.position(cells.current) + 1} of {CELLS} shown" in texts.caption.html
+    assert f"{cells.position(cells.current) + 1} of {CELLS} as sorted" in texts.caption.html
     viewer.layers.remove(gallery.stack)
     viewer.layers.remove(gallery.points)
     qtbot.waitUntil(lambda: not inspection.gallery.is_available)

@@ -232,10 +232,10 @@ def test_a_watched_folder_fills_the_table_until_the_task_is_cancelled(
     assert "overlap" in panel.run.text  # nothing is written into the watched folder
     panel.results.setText(str(ward.parent / "results"))
     panel.watch(ward, WatchOptions(settle=0.2, every=0.1))
-    qtbot.waitUntil(lambda: "2 done, 1 failed" in plain_text(panel.text), timeout=60_000)
+    qtbot.waitUntil(lambda: "2 of 3 done, 1 failed" in plain_text(panel.text), timeout=60_000)
     assert sorted(ward.rglob("*")) == files
     shutil.move(ward.parent / "p4", p4)
-    qtbot.waitUntil(lambda: "3 done" in panel.text, timeout=60_000)
+    qtbot.waitUntil(lambda: "3 of 4 done" in panel.text, timeout=60_000)
     assert shown(panel.table, "patient")[-1] == "p3"  # it has no malignancy
     values = [float(value) for value in shown(panel.table, "malign.")[:3] if value]
     assert len(values) == 3

@@ -186,7 +186,7 @@ def test_scrolling_over_an_option_does_not_turn_it(qtbot: QtBot, form: OptionsFo
         ("name that file with --weights", 'name that file with "Encoder weights"'),
         ("with --field-of-view (in napari: Preferences).", 'with "Field of view" in Preferences.'),
         ("name each by --label (in napari: Labels): why", 'name each by "Labels": why'),
-        ("give its size (--pixel-size)", 'give its size ("Pixel size")'),
+        ("give its size (--pixel-size)", 'give its size ("Pixel size (µm)")'),
         ("run `caltomorph encode --views`; a--b -- c", "run `caltomorph encode --views`; a--b -- c"),
         ("open it alone (in the terminal without --each).", "open it alone (in the terminal without --each)."),
     ],
