@@ -27,7 +27,7 @@ from napari_caltomorph.storage import home
 
 _PACKAGE = "napari-caltomorph"
 # Modules with another name than their package.
-_MODULES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
+_MODULES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-image": "skimage", "scikit-learn": "sklearn"}
 _INSTALL_OPENGL = "sudo apt-get install libgl1 libegl1 libopengl0 libxkbcommon-x11-0 libxcb-cursor0 libdbus-1-3"
 _QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5")
 _WANTED_GB = 4.0  # Memory for DinoBloom-B and an ensemble of the paper's size, on the CPU.
