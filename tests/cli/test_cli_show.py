@@ -40,7 +40,7 @@ def test_calibrated_ones_come_with_their_set_and_how_they_were_fitted(prediction
     assert "probabilities are calibrated: temperature 1.50, fitted on 240 patients (a split)" in output
     assert "not calibrated" not in output
     assert f"Not excluded {prediction.predicted_class}" in output or f", {prediction.predicted_class}" in output
-    assert "at least 90%" in output
+    assert "at least 90 %" in output
     show_prediction(prediction.model_copy(update={"calibration": calibration}))
     output = " ".join(capsys.readouterr().out.split())
     assert "probabilities are the mean of the members: the smear is unlike the training cohort" in output

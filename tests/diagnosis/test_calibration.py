@@ -133,7 +133,7 @@ def test_the_set_of_a_prediction_is_that_of_its_calibrated_probabilities(make_en
     mds, lymphoma, mpn = (names[SLUGS.index(slug)] for slug in ("mds", "lymphoma", "mpn"))
     assert set(calibrated.prediction_set) == {mds, lymphoma, mpn}
     words = calibrated.prediction_set_in_words
-    assert "at least 90%" in words
+    assert "at least 90 %" in words
     assert "on average over calibrations" in words
     assert f"{mds} (n = {FITTED.patients['mds']})" in words
     assert mpn in words.partition("; ")[2]
@@ -191,6 +191,6 @@ def test_a_calibration_of_other_classes_is_refused(make_ensemble):
 def test_the_card_describes_the_calibration(make_ensemble):
     card = model_card(make_ensemble(calibration=FITTED).description)
     assert "calibrated: temperature 2.00, fitted on 283 patients (the calibration split of Clinic A)" in card
-    assert "at least 90%" in card
+    assert "at least 90 %" in card
     assert "guarantee for MPN: too few calibration patients" in card
     assert "not calibrated" not in card

@@ -311,7 +311,7 @@ def test_the_card_is_written_from_the_description(tmp_path, make_ensemble):
         "2 min on a laptop",
         "not calibrated",
         "25.0 µm",
-        "measured minus estimated was -3.0 to +3.5 for 90% of 40 held-out patients",
+        "measured minus estimated was -3.0 to +3.5 for 90 % of 40 held-out patients",
         *(f"| {c.name} |" for c in description.taxonomy.classes),
     ):
         assert text in card, text

@@ -153,7 +153,7 @@ def test_cells_unlike_every_type_are_called_other(probe, tmp_path):
 
 
 def test_errors_are_told_with_what_they_were_counted_on(probe, three):
-    assert "cells of 3 held-out patients, 4% are called other" in probe.description.errors_in_words
+    assert "cells of 3 held-out patients, 4 % are called other" in probe.description.errors_in_words
     one = train_probe(three[:1], labelled(three[0])).description
     assert "held-out cells of one patient" in one.errors_in_words
     assert "made-up laboratories" in load_probe(BLOOD_CELLS).description.errors_in_words

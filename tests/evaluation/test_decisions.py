@@ -69,7 +69,7 @@ def test_none_of_46_missed_still_allows_six_percent():
     decision = choose_threshold(evaluation_of(truth, probabilities), NoneMissed("acute"))
     assert (decision.cases, decision.missed) == (46, 0)
     assert decision.miss_bound == pytest.approx(0.063, abs=0.001)
-    assert decision.in_words == "no Acute leukemia missed; 0 of 46 were missed, which allows up to 6.3% (95 %)"
+    assert decision.in_words == "no Acute leukemia missed; 0 of 46 were missed, which allows up to 6.3 % (95 %)"
 
 
 def test_the_bound_holds_for_new_patients_although_these_chose_the_threshold():

@@ -98,7 +98,8 @@ def test_cells_of_the_matrix_hold_counts_and_shares_of_the_row(evaluation):
     counts = evaluation.confusion.counts
     assert counts.sum() == 53
     expected = {
-        (r, c): f"{counts[r, c]}\n{counts[r, c] / counts[r].sum():.0%}" for r, c in zip(*counts.nonzero(), strict=True)
+        (r, c): f"{counts[r, c]}\n{100 * counts[r, c] / counts[r].sum():.0f} %"
+        for r, c in zip(*counts.nonzero(), strict=True)
     }
     assert result == expected
 

@@ -82,10 +82,10 @@ def test_hemoglobin_screening_and_prevalence_are_in_the_report(evaluation, page)
     assert f"MDS 8 {sensitivity.value:.2f}" in page.text
     point = evaluation.at()
     rates = (point.fdr_at(0.1), point.fdr_at(0.1, healthy=False))
-    assert " ".join(["10%", *(f"{r.value:.3f} {r.low:.3f} to {r.high:.3f}" for r in rates), "0.900"]) in page.text
+    assert " ".join(["10 %", *(f"{r.value:.3f} {r.low:.3f} to {r.high:.3f}" for r in rates), "0.900"]) in page.text
     assert ASSUMPTION_OF_RATES in page.text
     here = evaluation.screened.everyone
-    assert f"{1 - here.fdr.value:.0%} this cohort {point.fdr.value:.3f}" in page.text
+    assert f"{100 * (1 - here.fdr.value):.0f} % this cohort {point.fdr.value:.3f}" in page.text
     without = here.fdr_without_healthy
     assert f"if all were punctured: {without.shown()}" in page.text
     rate = point.fdr_at(1 - without.value, healthy=False)

@@ -107,7 +107,7 @@ def test_a_cell_is_the_deeper_the_larger_its_share_of_the_row() -> None:
     np.testing.assert_allclose(image[0, 0], to_rgb(taxonomy.colors[0]))
     distances = np.abs(image[1] - to_rgb(taxonomy.colors[1])).sum(axis=-1)
     assert distances[1] < distances[0]
-    assert {text.get_text() for text in axes.texts} == {"10\n100%", "30\n25%", "90\n75%"}
+    assert {text.get_text() for text in axes.texts} == {"10\n100 %", "30\n25 %", "90\n75 %"}
 
 
 @pytest.mark.parametrize("style", [PlotStyle(), DARK])

@@ -25,7 +25,9 @@ def nothing_is_trained(progress: Progress) -> None:
 
 @pytest.mark.parametrize(("share", "count"), [(0.2, 104), (0.3, 156)])
 def test_fewer_than_200_patients_are_refused(many_bags, share, count):
-    with pytest.raises(CalibrationRefused, match=rf"{share:.0%} has {count} of 520 .*200 .*--calibration-split"):
+    with pytest.raises(
+        CalibrationRefused, match=rf"{100 * share:.0f} % has {count} of 520 .*200 .*--calibration-split"
+    ):
         with_calibration_split(many_bags, tiny(calibration_split=share))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from napari_caltomorph.statistics.interval import Interval
+from napari_caltomorph.statistics.interval import Interval, percent
 from napari_caltomorph.statistics.metric import METRICS
 from napari_caltomorph.statistics.permutation import ALPHA, Chance
 
@@ -210,7 +210,7 @@ def _about(column: ColumnRow) -> list[str]:
         )
     if column.p_accuracy_corrected is not None and column.p_accuracy_corrected < ALPHA:
         known = [(one.value, one.accuracy.value, one.patients) for one in column.values if one.accuracy is not None]
-        by_value = ", ".join(f"{value} {accuracy:.0%} of {patients}" for value, accuracy, patients in known)
+        by_value = ", ".join(f"{value} {percent(accuracy, 0)} of {patients}" for value, accuracy, patients in known)
         sentences.append(
             f"Accuracy differs by {column.column!r} beyond what the classes explain ({by_value}; corrected "
             f"p = {column.p_accuracy_corrected:.2g})."

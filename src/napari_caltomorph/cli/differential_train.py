@@ -17,6 +17,7 @@ from napari_caltomorph.cli.labels import show_import
 from napari_caltomorph.differential import CellLabels, ProbeOptions, read_labels
 from napari_caltomorph.encoding import EncodeOptions
 from napari_caltomorph.jobs import open_labelled, read_type_map
+from napari_caltomorph.statistics.interval import percent
 from napari_caltomorph.storage import refuse_unwritable
 
 if TYPE_CHECKING:
@@ -104,8 +105,8 @@ def _save(trained: Trained, out: Path) -> list[Path]:
 def _show_tuned(tuned: Tuned, before: float, after: float) -> None:
     whose = "cells of other patients" if tuned.by_patient else "other cells of these patients"
     say(
-        f"The encoder was fine-tuned on {tuned.cells} cells. Of {whose}, {before:.1%} were called as labelled before, "
-        f"and {after:.1%} are now."
+        f"The encoder was fine-tuned on {tuned.cells} cells. Of {whose}, {percent(before, 1)} were called as "
+        f"labelled before, and {percent(after, 1)} are now."
     )
     if after <= before:
         say("Fine-tuning did not help: train without --fine-tune.", style="yellow")

@@ -23,7 +23,7 @@ from napari_caltomorph.cli.console import (
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.diagnosis import Policy, read_policy
 from napari_caltomorph.diagnosis.options import NOT_A_SHARE, SOME, is_share
-from napari_caltomorph.diagnosis.prevalence import ASSUMPTION_OF_RATES, percent
+from napari_caltomorph.diagnosis.prevalence import ASSUMPTION_OF_RATES
 from napari_caltomorph.errors import EvaluationRefused, counted
 from napari_caltomorph.jobs import (
     EvaluateModelOptions,
@@ -34,6 +34,7 @@ from napari_caltomorph.jobs import (
     save_evaluation,
     shell_line,
 )
+from napari_caltomorph.statistics.interval import percent
 from napari_caltomorph.statistics.metric import CLASS_METRICS, METRICS
 
 if TYPE_CHECKING:

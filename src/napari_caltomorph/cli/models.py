@@ -19,10 +19,10 @@ from napari_caltomorph.diagnosis import (
     read_description,
 )
 from napari_caltomorph.diagnosis.model_card import model_card
-from napari_caltomorph.diagnosis.prevalence import percent
 from napari_caltomorph.encoding import find_weights, known_encoders
 from napari_caltomorph.errors import ModelRefused, WeightsMissing
 from napari_caltomorph.hub import Repository, is_address, upload
+from napari_caltomorph.statistics.interval import percent
 
 app = App(
     name="models",

@@ -30,6 +30,7 @@ from napari_caltomorph.jobs import (
     shell_line,
     validate_model,
 )
+from napari_caltomorph.statistics.interval import percent
 from napari_caltomorph.statistics.metric import METRICS
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def plan(
         found = "more than 100,000" if cases is None else f"{cases:,} {of}"
         rows.add_row(name, f"{value:g} ± {half_width:g}", found, "-" if cases is None else f"{-(-cases // share):,.0f}")
     console.print(rows)
-    say(f"Collected with {prevalence:.0%} malignant patients. Intervals by Wilson, and by Hanley and McNeil.")
+    say(f"Collected with {percent(prevalence, 0)} malignant patients. Intervals by Wilson, and by Hanley and McNeil.")
 
 
 def _show(validation: Validation) -> None:

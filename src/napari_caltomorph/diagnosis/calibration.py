@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
 from napari_caltomorph.diagnosis.options import FrozenModel
+from napari_caltomorph.statistics.interval import percent
 
 # Rounding of a score must not exclude a class.
 _ROUNDING = 1e-9
@@ -57,8 +58,8 @@ class Calibration(FrozenModel):
     def claim_in_words(self) -> str:
         """What is known of the sets, as a sentence without its full stop: `n` is of the calibration patients."""
         return (
-            f"Such sets include the true class for at least {1 - self.alpha:.0%} of each class's patients, on average "
-            "over calibrations: one with few calibration patients of the class (n) may well have less"
+            f"Such sets include the true class for at least {percent(1 - self.alpha, 0)} of each class's patients, on "
+            "average over calibrations: one with few calibration patients of the class (n) may well have less"
         )
 
     def apply(self, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -22,6 +22,7 @@ from napari_caltomorph.diagnosis.image_domain import ImageDomain, as_far_out
 from napari_caltomorph.diagnosis.options import FrozenModel
 from napari_caltomorph.errors import ModelRefused
 from napari_caltomorph.reading import explained, read_arrays, refuse_misfit
+from napari_caltomorph.statistics.interval import percent
 
 Aspect = Literal["cells", "smear", "embedding", "images"]
 
@@ -91,8 +92,8 @@ class DomainResult(FrozenModel):
         """The comparison as a sentence without its full stop."""
         rank = (
             f"{self.as_far_out} of {self.patients} training patients are as far out or farther, each measured by a "
-            f"member that was not trained on them; {self.unusual_share:.0%} of the cells are "
-            f"unusual ({RARE:.0%} expected)"
+            f"member that was not trained on them; {percent(self.unusual_share, 0)} of the cells are "
+            f"unusual ({percent(RARE, 0)} expected)"
         )
         if not self.is_outside:
             return f"Like the training cohort: {rank}"

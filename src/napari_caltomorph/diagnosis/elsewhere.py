@@ -107,7 +107,7 @@ class Elsewhere(FrozenModel):
         if self.is_shown:
             return f"{start}: expect no more in other laboratories"
         doubt = ", which proves little, as images alone tell the classes" if self.shortcut(auroc) else ""
-        return f"{start}: no fall is shown{doubt}"
+        return f"{start}: no effect of the background was measured{doubt}"
 
     def in_words(self, auroc: Estimate | None) -> Iterator[str]:
         """Yield the estimate as sentences; `auroc` is that of the members out of fold."""

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import Field, NonNegativeInt, PositiveInt, SerializerFunctionWrapHandler, model_serializer
 
 from napari_caltomorph.diagnosis.options import FrozenModel
+from napari_caltomorph.statistics.interval import percent
 
 
 def own_fold_patients(count: int, stopped_training: bool | None) -> str:
@@ -90,4 +91,4 @@ class ErrorInterval(FrozenModel):
         if self.joined:
             alike = f"; too few of them measured {self.joined} to know whether it is larger there"
         who = own_fold_patients(self.patients, self.stopped_training)
-        return f"{low:.1f} to {high:.1f} measured, if the error is as for {self.level:.0%} of {who}{alike}"
+        return f"{low:.1f} to {high:.1f} measured, if the error is as for {percent(self.level, 0)} of {who}{alike}"

@@ -11,7 +11,7 @@ from napari_caltomorph.diagnosis.model_file import ModelDescription
 from napari_caltomorph.diagnosis.prevalence import ASSUMPTION, UNKNOWN
 from napari_caltomorph.diagnosis.training_record import TrainingRecord
 from napari_caltomorph.progress import format_seconds
-from napari_caltomorph.statistics.interval import proportion
+from napari_caltomorph.statistics.interval import percent, proportion
 
 # Training writes it next to the card.
 TRAINING_CURVES = "training_curves.png"
@@ -187,7 +187,7 @@ def _domain(model: ModelDescription) -> str:
     patients = own_fold_patients(model.domain.patients, model.training.stops_on_own_fold)
     return (
         f"It warns of smears unlike those that it was trained on, scaled on {patients}; "
-        f"about {FALSE_WARNING_RATE:.0%} of smears like those in training have a warning as well"
+        f"about {percent(FALSE_WARNING_RATE, 0)} of smears like those in training have a warning as well"
     )
 
 
@@ -199,7 +199,7 @@ def _hemoglobin(model: ModelDescription) -> str:
         return ", hemoglobin in g/dl without an interval"
     return (
         f", hemoglobin in g/dl (measured minus estimated was {error.low:+.1f} to {error.high:+.1f} for "
-        f"{error.level:.0%} of {own_fold_patients(error.patients, error.stopped_training)})"
+        f"{percent(error.level, 0)} of {own_fold_patients(error.patients, error.stopped_training)})"
     )
 
 
@@ -211,7 +211,8 @@ def _hemoglobin_bands(model: ModelDescription) -> str:
         [band_name(b.start, b.end), str(b.patients), f"{b.low:+.1f} to {b.high:+.1f}", _covered(b)] for b in error.bands
     ]
     who = own_fold_patients(error.patients, error.stopped_training)
-    heads = ["measured, g/dl", "patients", f"measured minus estimated, {error.level:.0%}", "in their interval (95 %)"]
+    error_head = f"measured minus estimated, {percent(error.level, 0)}"
+    heads = ["measured, g/dl", "patients", error_head, "in their interval (95 %)"]
     joined = ""
     if error.joined:
         joined = f"\nToo few were measured {error.joined}: their neighbours' errors are included there.\n"

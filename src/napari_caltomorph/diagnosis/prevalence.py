@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_caltomorph.diagnosis.options import FrozenModel, Share
+from napari_caltomorph.statistics.interval import percent
 
 ASSUMPTION = (
     "this assumes that the smears of each class look the same in your clinic as in training, and only the shares differ"
@@ -71,7 +72,3 @@ class Prevalence(FrozenModel):
             return f"Probabilities hold {self}; {ASSUMPTION}"
         why = ": an earlier version trained the model in balance" if self.of_equal_classes else ""
         return f"Probabilities hold {self}{why}; elsewhere state the prevalence"
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.3g} %"

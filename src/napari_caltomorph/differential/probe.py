@@ -24,6 +24,7 @@ from napari_caltomorph.differential.other import TypeClouds
 from napari_caltomorph.encoding import Features
 from napari_caltomorph.errors import FeaturesRefused, ProbeRefused, shortened
 from napari_caltomorph.reading import explained, parse_document, read_arrays, refuse_misfit, validated
+from napari_caltomorph.statistics.interval import percent
 from napari_caltomorph.storage import StrPath, replacing
 
 BLOOD_CELLS = "blood-cells"
@@ -121,13 +122,14 @@ class ProbeDescription(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
 
     @property
     def errors_in_words(self) -> str:
-        """E.g. ``"of cells of 8 held-out patients, 5% are called other, and 81% of the rest as labelled"``."""
+        """E.g. ``"of cells of 8 held-out patients, 5 % are called other, and 81 % of the rest as labelled"``."""
         many = "held-out patients" if self.validation == "patient" else "made-up laboratories"
         judged = "held-out cells of one patient" if self.validation == "cell" else f"cells of {self.patients} {many}"
         if self.false_other is None:
-            return f"of {judged}, {self.accuracy:.0%} are called as labelled"
+            return f"of {judged}, {percent(self.accuracy, 0)} are called as labelled"
         return (
-            f"of {judged}, {self.false_other:.0%} are called {OTHER}, and {self.accuracy:.0%} of the rest as labelled"
+            f"of {judged}, {percent(self.false_other, 0)} are called {OTHER}, and {percent(self.accuracy, 0)} of the "
+            "rest as labelled"
         )
 
     @property

@@ -19,7 +19,7 @@ from napari_caltomorph.diagnosis.model_file import ModelDescription, Threshold, 
 from napari_caltomorph.errors import EvaluationRefused, ModelRefused
 from napari_caltomorph.evaluation.evaluation import Evaluation
 from napari_caltomorph.evaluation.malignancy import OperatingPoint, Screened
-from napari_caltomorph.statistics.interval import share_upper_bound
+from napari_caltomorph.statistics.interval import percent, share_upper_bound
 from napari_caltomorph.storage import replacing
 from napari_caltomorph.taxonomy import Taxonomy
 
@@ -175,7 +175,8 @@ class Decision:
         """The rule, the cases it depends on, and the misses that are still possible."""
         by = ", by single members out of fold and not by the ensemble" if self.chosen_on.options.out_of_fold else ""
         rule = self.rule.in_words(self.chosen_on.taxonomy)
-        return f"{rule}; {self.missed} of {self.cases} were missed{by}, which allows up to {self.miss_bound:.1%} (95 %)"
+        bound = percent(self.miss_bound, 1)
+        return f"{rule}; {self.missed} of {self.cases} were missed{by}, which allows up to {bound} (95 %)"
 
     def as_threshold(self, applied: AppliedDecision | None = None) -> Threshold:
         """Return the threshold as a model stores it, with its performance on a cohort that did not choose it."""

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from napari_caltomorph.diagnosis.prevalence import percent
 from napari_caltomorph.errors import counted
 from napari_caltomorph.evaluation.patients import EvaluatedPatients
-from napari_caltomorph.statistics.interval import proportion
+from napari_caltomorph.statistics.interval import percent, proportion
 from napari_caltomorph.statistics.metric import Metric
 from napari_caltomorph.synthetic import SYNTHETIC_COLUMN
 

@@ -16,6 +16,7 @@ from napari_caltomorph.diagnosis.prediction import Prediction
 from napari_caltomorph.encoding.features import Features
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.explanation.similar import Similar, similar_patients
+from napari_caltomorph.statistics.interval import percent
 from napari_caltomorph.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -135,9 +136,9 @@ class Trust:
         grade = "unusually uncertain" if share <= 0.1 else f"{'more' if share > 0.5 else 'less'} certain than most"
         return Statement(
             "Certainty",
-            f"{text} The members are {grade}{self.members_hold}: for {share:.0%} of the training patients, a member "
-            f"that was not trained on them was at least as uncertain. Of the {count} patients with the most similar "
-            f"entropy, {correct} were predicted correctly.",
+            f"{text} The members are {grade}{self.members_hold}: for {percent(share, 0)} of the training patients, a "
+            f"member that was not trained on them was at least as uncertain. Of the {count} patients with the most "
+            f"similar entropy, {correct} were predicted correctly.",
             share <= 0.1,
         )
 

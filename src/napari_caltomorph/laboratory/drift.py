@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +28,7 @@ from napari_caltomorph.laboratory.results import PatientFile, Value, read_result
 from napari_caltomorph.progress import OnProgress, ignore
 from napari_caltomorph.smear import Reason
 from napari_caltomorph.statistics.drift import chart_categories, chart_numbers
+from napari_caltomorph.statistics.interval import percent
 from napari_caltomorph.storage import StrPath
 
 LEAST = 20
@@ -52,7 +54,7 @@ class Quantity:
 
     name: str
     of: Callable[[Prediction], Value]  # None where it is not known
-    shown: str  # Format of a number
+    shown: Callable[[float], str]  # A number as text
     causes: str  # What may have changed
     is_category: bool = False
 
@@ -78,21 +80,30 @@ def _left_out(prediction: Prediction) -> float:
 
 
 QUANTITIES = (
-    Quantity("class mix", _class, "", "the patients that are referred, or the images, may have changed", True),
-    Quantity("malignancy", _malignancy, "{:.2f}", "the patients that are referred, or the images, may have changed"),
-    Quantity("domain distance", _distance, "{:.2f}", "the stain or the microscope may have changed"),
-    Quantity("share of cells left out", _left_out, "{:.1%}", "the focus or the scanner's export may have changed"),
+    Quantity("class mix", _class, str, "the patients that are referred, or the images, may have changed", True),
+    Quantity(
+        "malignancy", _malignancy, "{:.2f}".format, "the patients that are referred, or the images, may have changed"
+    ),
+    Quantity("domain distance", _distance, "{:.2f}".format, "the stain or the microscope may have changed"),
+    Quantity(
+        "share of cells left out",
+        _left_out,
+        partial(percent, decimals=1),
+        "the focus or the scanner's export may have changed",
+    ),
     Quantity(
         "grain of the background",
         lambda p: p.image_traits.get("grain"),
-        "{:.3g}",
+        "{:.3g}".format,
         "the focus, the camera or the compression may have changed",
     ),
-    Quantity("number of cells", lambda p: float(len(p.cells)), "{:.0f}", "the smears or the scanner may have changed"),
+    Quantity(
+        "number of cells", lambda p: float(len(p.cells)), "{:.0f}".format, "the smears or the scanner may have changed"
+    ),
 )
 
 HEMOGLOBIN = Quantity(
-    "error of hemoglobin, g/dl", lambda p: p.hemoglobin, "{:+.1f}", "the model or the analyser may have changed"
+    "error of hemoglobin, g/dl", lambda p: p.hemoglobin, "{:+.1f}".format, "the model or the analyser may have changed"
 )
 """The estimate, from which the analyser's value is subtracted where it is known."""
 
@@ -325,9 +336,9 @@ def _difference(quantity: Quantity, before: list[float | str], after: list[float
         shares = {one: (after.count(one) / len(after), before.count(one) / len(before)) for one in {*before, *after}}
         most = max(sorted(map(str, shares)), key=lambda one: abs(shares[one][0] - shares[one][1]))
         now, then = shares[most]
-        return f"{most} {now:.0%} of {len(after)} patients, {then:.0%} of the first {len(before)}"
+        return f"{most} {percent(now, 0)} of {len(after)} patients, {percent(then, 0)} of the first {len(before)}"
     old, new = np.array(before, dtype=float), np.array(after, dtype=float)
-    means = f"{quantity.shown.format(new.mean())} on average, {quantity.shown.format(old.mean())} before"
+    means = f"{quantity.shown(new.mean())} on average, {quantity.shown(old.mean())} before"
     if (spread := old.std(ddof=1)) == 0:
         return f"{means}, when all of the first {len(old)} patients had the same"
     steps = (new.mean() - old.mean()) / spread

@@ -15,6 +15,7 @@ from napari_caltomorph.evaluation.confusion import Confusion
 from napari_caltomorph.evaluation.coverage import coverage_curve
 from napari_caltomorph.report.drawing import PAPER, PlotStyle, draw_matrix, draw_sentence, prepare_plot, short, title
 from napari_caltomorph.report.prediction_figures import draw_bars
+from napari_caltomorph.statistics.interval import percent
 
 # With more rows, share and count of a cell are written side by side.
 _MANY_ROWS = 12
@@ -117,7 +118,7 @@ def _draw_confusion(axes: Axes, evaluation: Evaluation, confusion: Confusion, st
         taxonomy.colors,
         style,
         is_right=is_right,
-        cell_text=lambda row, column: f"{counts[row, column]}{between}{shares[row, column]:.0%}",
+        cell_text=lambda row, column: f"{counts[row, column]}{between}{percent(shares[row, column], 0)}",
         linespacing=1.05,
     )
     frame: dict[str, Any] = {"fill": False, "edgecolor": style.text, "linewidth": 0.8, "zorder": 3}

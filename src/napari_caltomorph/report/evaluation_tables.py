@@ -13,7 +13,7 @@ from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.evaluation.covariates import CovariateAssociation
 from napari_caltomorph.report.probability_figures import not_malignant
 from napari_caltomorph.statistics import Metric
-from napari_caltomorph.statistics.interval import Interval
+from napari_caltomorph.statistics.interval import Interval, percent
 from napari_caltomorph.statistics.metric import CLASS_METRICS, HEMOGLOBIN_METRICS, METRICS, signed
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def prevalence_table(evaluation: Evaluation, *, threshold: float | None = None) 
     shares += [(1 - fdr.value, name) for name, fdr in here.items() if fdr.value is not None]
     for share, name in shares:
         rates = (point.fdr_at(share), point.fdr_at(share, healthy=False), Metric(1 - share))
-        table.rows.append((Cell(f"{share:.0%}", name, share), *(_cell(rate, digits=3) for rate in rates)))
+        table.rows.append((Cell(f"{percent(share, 0)}", name, share), *(_cell(rate, digits=3) for rate in rates)))
     return table
 
 

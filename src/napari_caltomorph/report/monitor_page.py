@@ -12,6 +12,7 @@ from napari_caltomorph.report.drawing import PAPER, PlotStyle, new_figure, short
 from napari_caltomorph.report.html import figure_uri, render, save_page
 from napari_caltomorph.report.plot import Axis, Dots, Line, Plot, draw_plot
 from napari_caltomorph.statistics.drift import WINDOW
+from napari_caltomorph.statistics.interval import percent
 from napari_caltomorph.storage import StrPath, replacing
 
 # Distinguishable with any colour vision (Okabe and Ito 2008)
@@ -43,7 +44,7 @@ def state_in_words(chart: DriftChart) -> str:
     if not chart.up:
         return f"waits for {WINDOW} patients"
     now = max(chart.up[-1], chart.down[-1]) / chart.limit
-    shown = f"{now:.0%} of limit" if now < 1 else f"{now:.1f} x limit"
+    shown = f"{percent(now, 0)} of limit" if now < 1 else f"{now:.1f} x limit"
     return f"{chart.direction or 'no alarm'}, {shown}"
 
 

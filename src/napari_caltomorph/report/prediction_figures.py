@@ -15,12 +15,12 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from napari_caltomorph.diagnosis import NO_ATTENTION, Prediction
-from napari_caltomorph.diagnosis.prevalence import percent
 from napari_caltomorph.differential import Differential, ProbeDescription, cell_type
 from napari_caltomorph.differential.cell_types import GROUPS
 from napari_caltomorph.differential.count import ALL_BLASTS, Row
 from napari_caltomorph.report.drawing import PAPER, PlotStyle, draw_matrix, draw_sentence, short
 from napari_caltomorph.report.plot import Axis, Dots, Line, Plot, draw_plot
+from napari_caltomorph.statistics.interval import percent
 from napari_caltomorph.statistics.metric import signed
 
 

@@ -27,6 +27,7 @@ from napari_caltomorph.report.drawing import (
     save_figure,
 )
 from napari_caltomorph.report.plot import Axis, Dots, Entry, Line, Plot, draw_plot
+from napari_caltomorph.statistics.interval import percent
 from napari_caltomorph.statistics.metric import METRICS
 from napari_caltomorph.storage import StrPath
 from napari_caltomorph.taxonomy import Taxonomy
@@ -107,7 +108,7 @@ def draw_out_of_fold_confusion(
     places = range(len(counts))
 
     def cell_text(row: int, column: int) -> str:
-        return f"{counts[row, column]}" + (f"\n{shares[row, column]:.0%}" if len(counts) < _FEW_CLASSES else "")
+        return f"{counts[row, column]}" + (f"\n{percent(shares[row, column], 0)}" if len(counts) < _FEW_CLASSES else "")
 
     draw_matrix(
         axes,

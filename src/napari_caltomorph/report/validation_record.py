@@ -21,6 +21,7 @@ from napari_caltomorph.report.drawing import PAPER, PlotStyle, draw_sentence, ne
 from napari_caltomorph.report.html import figure_uri, render
 from napari_caltomorph.report.patient_texts import Excerpt
 from napari_caltomorph.report.probability_figures import draw_malignancy_reliability, draw_roc
+from napari_caltomorph.statistics.interval import percent
 from napari_caltomorph.statistics.metric import METRICS
 
 _MARKS = {"met": "✓ met", "failed": "✗ not met", "undecided": "? undecided"}
@@ -123,8 +124,8 @@ def _threshold(validation: Validation) -> list[str]:
         sentences += [
             f"Chosen here on {counted(changed.cases, 'malignant patient')} by the rule “{changed.rule}”, which the "
             f"criteria name: {changed.value:.3g} (from {changed.lowest:.3g} to {changed.highest:.3g} without a tenth "
-            f"of the patients). It misses {changed.missed} of them, which allows up to {changed.miss_bound:.1%} of "
-            "others (95 %).",
+            f"of the patients). It misses {changed.missed} of them, which allows up to "
+            f"{percent(changed.miss_bound, 1)} of others (95 %).",
             "Its numbers in the table of criteria are cross-fitted: each patient is called at a threshold that the "
             "other nine tenths chose.",
         ]

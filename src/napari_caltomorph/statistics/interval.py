@@ -33,6 +33,12 @@ class Interval:
             raise ValueError("an interval has both bounds or none")
 
 
+def percent(share: float, decimals: int | None = None) -> str:
+    """Return a share as every screen and page shows it: "75 %"; without `decimals`, its first three digits."""
+    number = 100 * share
+    return f"{number:.3g} %" if decimals is None else f"{number:.{decimals}f} %"
+
+
 def wilson(share: float, patients: float) -> Interval:
     """Return a share of so many patients, more than 0, with Wilson's interval (1927); they need not be whole."""
     square = Z**2 / patients

@@ -22,6 +22,7 @@ from napari_caltomorph.encoding.h5_process import MADE_ALIKE, FeatureOrigin
 from napari_caltomorph.errors import CalibrationRefused, FeaturesRefused, TrainingRefused
 from napari_caltomorph.evaluation.calibrate import MIN_PATIENTS
 from napari_caltomorph.progress import OnProgress, Progress, ignore
+from napari_caltomorph.statistics.interval import percent
 from napari_caltomorph.storage import StrPath
 from napari_caltomorph.taxonomy import Taxonomy
 from napari_caltomorph.training.options import TrainOptions
@@ -252,7 +253,7 @@ def with_calibration_split(bags: LabelledBags, options: TrainOptions) -> Labelle
     aside = np.sort(np.concatenate([*parts, np.array([], dtype=np.intp)]))
     if len(aside) < MIN_PATIENTS:
         raise CalibrationRefused(
-            f"A calibration split of {options.calibration_split:.0%} has {len(aside)} of {len(bags)} training "
+            f"A calibration split of {percent(options.calibration_split, 0)} has {len(aside)} of {len(bags)} training "
             f"patients; {MIN_PATIENTS} are needed for a calibration that holds. Use a larger --calibration-split, or "
             "none."
         )

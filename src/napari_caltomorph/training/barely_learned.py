@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from napari_caltomorph.statistics.interval import percent
 from napari_caltomorph.training.bags import LabelledBags
 from napari_caltomorph.training.folds import MemberSplit
 from napari_caltomorph.training.options import TrainOptions
@@ -34,7 +35,7 @@ def little_learned(folds: Mapping[str, Sequence[int]]) -> str:
     of = {name: f"fold{'s' * (len(those) > 1)} {', '.join(str(f + 1) for f in those)}" for name, those in folds.items()}
     where = "; ".join(f"{name}: {which}" if name else which for name, which in of.items())
     return (
-        f"The training loss barely moved ({where}): it is above {_LEARNED:.0%} of the loss of knowing the classes' "
-        "shares only. Train longer (--epochs) or with a larger --learning-rate; where that does not help, the features "
-        "do not tell these classes apart."
+        f"The training loss barely moved ({where}): it is above {percent(_LEARNED, 0)} of the loss of knowing the "
+        "classes' shares only. Train longer (--epochs) or with a larger --learning-rate; where that does not help, "
+        "the features do not tell these classes apart."
     )

@@ -18,6 +18,7 @@ from napari_caltomorph.plugin.widgets.parts import WARNING, column_of, line, lin
 from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.report.prediction_figures import draw_differential, draw_probe_confusion
+from napari_caltomorph.statistics.interval import percent
 
 CLEAR = "Backspace"
 # Three or four buttons a row must fit into a dock of 360 px.
@@ -204,7 +205,7 @@ def _as_texts(shown: Differential) -> pd.DataFrame:
 
 def _in_words(shown: Differential) -> str:
     by_hand = f", {len(shown.by_hand):,} by hand" if shown.by_hand else ""
-    called = "" if shown.blasts is None else f", predicted {100 * shown.blasts.called:.1f} %"
+    called = "" if shown.blasts is None else f", predicted {percent(shown.blasts.called, 1)}"
     words = f"{shown.leukocytes:,} leukocytes of {len(shown):,} cells{by_hand}"
     if shown.warnings:  # they are long, and below the counts
         number = counted(len(shown.warnings), "warning")

@@ -19,6 +19,7 @@ from napari_caltomorph.plugin.widgets.task_row import LatestJob
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.report import attention_swarm
 from napari_caltomorph.report.plot import Axis, Dots, Plot
+from napari_caltomorph.statistics.interval import percent
 
 ATTENTION, PCA, UMAP = "Attention", "Features, PCA", "Features, UMAP"
 _TIPS = {
@@ -106,7 +107,7 @@ class PlotTab(InspectionView):
             values = inspection.features(progress).values
             if chosen == PCA:
                 places, shares = pca(values)
-                return places, (f"component 1 ({shares[0]:.0%})", f"component 2 ({shares[1]:.0%})")
+                return places, (f"component 1 ({percent(shares[0], 0)})", f"component 2 ({percent(shares[1], 0)})")
             return umap(values, progress=progress), ("UMAP 1", "UMAP 2")
 
         def failed(error: str) -> None:

@@ -38,6 +38,7 @@ from napari_caltomorph.plugin.widgets.task_row import TaskRow
 from napari_caltomorph.plugin.widgets.thumbnails import Thumbnails, cells_of, icon
 from napari_caltomorph.report.explanation_figures import draw_certainty, draw_domain, draw_members
 from napari_caltomorph.smear import Smear, open_place
+from napari_caltomorph.statistics.interval import percent
 
 COLUMN = "unusual"
 _SHOWN = 10
@@ -224,7 +225,7 @@ class UnusualCells(QListWidget):
         self.thumbnails.show(cells_of(smear, self.thumbnails.pixels))
         for cell, tail in zip(cells, tails, strict=True):
             name = prediction.cells[cell]
-            share = f"{tail:.2%} of the training cells are" if tail > 0 else "no training cell is"
+            share = f"{percent(tail, 2)} of the training cells are" if tail > 0 else "no training cell is"
             self._tips[name] = f"{name}: {share} as unusual"
             item = QListWidgetItem(f"#{prediction.ranks[cell]}")
             item.setData(Qt.ItemDataRole.UserRole, int(cell))
