@@ -68,5 +68,16 @@ def test_a_withheld_prediction_shows_its_cells_and_no_class_or_number_as_a_resul
     assert "12 cells, fewer than 100" in texts[1]
     assert "Clinic A" in texts[2]
     assert not view.swarm.isHidden()
-    view.show_inspection(Inspection(usual))
+    view.show_inspection(inspection := Inspection(usual))
     assert view.bars.figure.axes
+    inspection.cells.select([3])
+    shown = Inspection(withheld)
+    shown.cells.select([3])
+    assert len(set(inspection.colors)) > 1
+    for one in (shown, inspection):
+        inspection.set_result(withheld)
+        view.show_inspection(one)
+        assert len(set(one.colors)) == 1
+        assert not one.legend
+        cell_texts = " ".join([view.card_text, *one.caption])
+        assert not [name for name in usual.taxonomy.names if name in cell_texts]

@@ -140,19 +140,18 @@ class CellControls(InspectionView):
             self.legend.setChecked(gallery.legend)
             self.heat.setChecked(gallery.heat)
             self.width.setValue(gallery.cell_width)
-        by_class = self.colors.model().item(self.colors.findData(BY_CLASS))
-        by_class.setEnabled(self.inspection.is_diagnosed)
-        self.on_columns()
         self.on_order()
         self.on_colors()
 
     def on_columns(self) -> None:
         cells = self.inspected.cells
-        classes = self.inspected.prediction.taxonomy.classes if self.inspected.is_diagnosed else ()
+        shows_classes = self.inspected.shows_classes
+        classes = self.inspected.prediction.taxonomy.classes if shows_classes else ()
         with QSignalBlocker(self.sort):
             self.sort.clear()
             more = [name for name in cells.columns if name not in (*_SORTS, "rank") and not name.startswith(_ALONE)]
-            for name in (*(name for name in _SORTS if name in cells.columns), *more):
+            known = [name for name in _SORTS if name in cells.columns and (shows_classes or name != BY_CLASS)]
+            for name in (*known, *more):
                 self.sort.addItem(_SORTS.get(name, name.replace("_", " ")), name)
             for one in classes:
                 self.sort.addItem(f"response: {one.name}", f"{_ALONE}{one.slug}")
@@ -172,6 +171,8 @@ class CellControls(InspectionView):
         self._count()
 
     def on_colors(self) -> None:
+        self.colors.model().item(self.colors.findData(BY_CLASS)).setEnabled(self.inspected.shows_classes)
+        self.on_columns()
         self.colors.setCurrentIndex(self.colors.findData(self.inspected.coloring))
 
     def _count(self) -> None:

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QPushButton, QTableView, QWidget
 from napari_caltomorph.csv_files import write_csv
 from napari_caltomorph.diagnosis.prediction_files import folder_name
 from napari_caltomorph.errors import CaltomorphError
-from napari_caltomorph.plugin.session.cell_columns import GROUPED
+from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, GROUPED
 from napari_caltomorph.plugin.session.selection import CellSelection
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, in_window_words, line, plain, row_of
@@ -85,7 +85,7 @@ class TableTab(InspectionView):
         self._show_sort()
         self.on_selection()
 
-    on_columns = on_order
+    on_columns = on_colors = on_order
 
     def on_edits(self) -> None:
         self.model.show_values()
@@ -129,6 +129,8 @@ class TableTab(InspectionView):
         self._show_sort()
 
     def _show_sort(self) -> None:
+        for column, name in enumerate(self.model.names):
+            self.table.setColumnHidden(column, name == BY_CLASS and not self.inspected.shows_classes)
         sort = self.inspected.cells.sort
         place = self.model.names.index(sort.column) if sort.column in self.model.names else -1
         way = Qt.SortOrder.DescendingOrder if sort.descending else Qt.SortOrder.AscendingOrder

@@ -154,7 +154,10 @@ class ResultView(InspectionView):
         return self._card
 
     def _show_coloring(self, inspection: Inspection) -> None:
-        title = f"<b>Cells by attention</b>, coloured by {_COLORED_BY[inspection.coloring]}"
+        colored_by = f"coloured by {_COLORED_BY[inspection.coloring]}"
+        if inspection.coloring == BY_CLASS and not inspection.shows_classes:
+            colored_by = "without their classes, as the prediction is withheld"
+        title = f"<b>Cells by attention</b>, {colored_by}"
         self._swarm_title.setText(title if inspection.prediction.has_attention else plain(NO_ATTENTION))
 
     def _draw_bars(self, prediction: Prediction) -> None:

@@ -27,7 +27,8 @@ CERTAINTY = "p_called"
 GROUPED = "type_and_p"
 # What a cell's image shows, where cells were described.
 IN_VIEW = "in_view"
-_UNLABELLED = "#8a8a8a"
+# Of cells without a label, or whose class is not shown.
+PLAIN = "#8a8a8a"
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,10 @@ def shown_order(columns: Mapping[str, Column], sort: Sort, wanted: CellFilter) -
 def colors_by(column: str, bag: AnyCells, labels: tuple[str, ...]) -> NDArray[np.str_]:
     """(N,) ``#rrggbb`` of each cell, in the order of `bag.cells`."""
     if column == BY_CLASS and isinstance(bag, Prediction):
+        if bag.withheld:
+            return np.full(len(bag.cells), PLAIN)
         return np.array(bag.taxonomy.colors)[bag.alone_class]
-    known = {label: cell_type(label).color if label else _UNLABELLED for label in set(labels)}
+    known = {label: cell_type(label).color if label else PLAIN for label in set(labels)}
     return np.array([known[label] for label in labels])
 
 

@@ -15,7 +15,7 @@ from napari_caltomorph.diagnosis import Prediction, PredictOptions
 from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.errors import FeaturesRefused, ModelRefused
 from napari_caltomorph.fields import Verdict
-from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE, IN_VIEW, colors_by, legend
+from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY_TYPE, IN_VIEW, PLAIN, colors_by, legend
 from napari_caltomorph.plugin.session.selection import CellSelection
 from napari_caltomorph.plugin.session.undiagnosed import UndiagnosedCells
 from napari_caltomorph.progress import OnProgress, ignore
@@ -162,8 +162,15 @@ class Inspection:
 
     def set_result(self, result: Prediction) -> None:
         """Show and save this from now on; `result_changed` is emitted."""
-        self._result = result
+        shown_before, self._result = self.shows_classes, result
         self.result_changed.emit()
+        if self.shows_classes != shown_before:
+            self.colors_changed.emit()
+
+    @property
+    def shows_classes(self) -> bool:
+        """Whether views show the classes of cells: where the result is withheld, the commonest would hint at it."""
+        return self.is_diagnosed and not self.result.withheld
 
     @property
     def coloring(self) -> str:
@@ -172,7 +179,9 @@ class Inspection:
 
     @property
     def colors(self) -> NDArray[np.str_]:
-        """(N,) ``#rrggbb`` of each cell."""
+        """(N,) ``#rrggbb`` of each cell; one grey for all where their classes are not shown."""
+        if self._coloring == BY_CLASS and not self.shows_classes:
+            return np.full(len(self.bag.cells), PLAIN)
         return colors_by(self._coloring, self.bag, self.types)
 
     @property
@@ -183,11 +192,8 @@ class Inspection:
 
     @property
     def legend(self) -> list[tuple[str, str, int]]:
-        """What the colours of the shown cells mean: name, colour and how many, most frequent first.
-
-        Nothing where the prediction is withheld: classes of cells with their counts would be read as a result.
-        """
-        if self._coloring == BY_CLASS and self.is_diagnosed and self.result.withheld:
+        """What the colours of the shown cells mean: name, colour and how many, most frequent first."""
+        if self._coloring == BY_CLASS and not self.shows_classes:
             return []
         return legend(self._coloring, self.bag, self.types, self.cells.order)
 
@@ -203,7 +209,7 @@ class Inspection:
             parts.append(f"place {place:,} of {len(cells.order):,} as sorted")
         if bag.has_attention:
             parts.append(f"attention {bag.attention[cell]:.1f}x")
-        if self.is_diagnosed:
+        if self.shows_classes:
             best = int(self.prediction.alone_class[cell])
             parts.append(f"{self.prediction.taxonomy.names[best]} {self.prediction.alone[cell, best]:.2f} alone")
         called = cells.columns.get(BY_TYPE)

@@ -58,8 +58,10 @@ class CellCard(QWidget):
             sure = inspection.cells.columns[CERTAINTY][index]
             sure_in_words = "" if np.isnan(sure) else f" {sure:.2f}"
             lines.append(f"{_square(color)} predicted {plain(types[index], width=22)}{sure_in_words}")
-        if inspection.is_diagnosed:
+        if inspection.shows_classes:
             lines += _response(inspection.prediction, index)
+        elif inspection.is_diagnosed:
+            lines.append("classes of cells are not shown: the prediction is withheld")
         self._text.setText("<br>".join(lines))
         self._show_picture(inspection.smear, cell)
 
