@@ -6,13 +6,11 @@ from dataclasses import replace
 
 import pytest
 from tests.report.factories import EVIL, Page
-from tests.training.factories import ORIGIN, save_features, write_cohort
+from tests.training.factories import write_demo_cohort
 
-from napari_caltomorph.diagnosis import find_model, read_description
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.laboratory import Validation
 from napari_caltomorph.report.validation_record import validation_record
-from napari_caltomorph.synthetic import synthesize_patient, synthetic_features
 
 CRITERIA = """
 judged_by = "point"
@@ -24,15 +22,7 @@ choose_by = "sensitivity=0.9"
 
 @pytest.fixture(scope="module")
 def features(tmp_path_factory):
-    need = read_description(find_model("demo")).encoder
-    folder = tmp_path_factory.mktemp("validate") / "cohort"
-    origin = replace(ORIGIN, encoder=need.name, weights_sha256=need.weights_sha256, preprocessing=need.preprocessing)
-    write_cohort(folder, {"aml": 8, "cll": 8, "stem_cell_donor": 8}, with_hemoglobin=False)
-    for path in (folder / "features").glob("*.h5"):
-        detailed, _, number = path.stem.partition("-")
-        patient = synthesize_patient(detailed, cells=8, seed=int(number), patient_id=path.stem)
-        save_features(folder, path.stem, synthetic_features(patient, need.width), origin)
-    return folder
+    return write_demo_cohort(tmp_path_factory.mktemp("validate") / "cohort")
 
 
 def test_a_record_and_its_data_are_written_and_a_change_of_criteria_is_told(run, features, tmp_path):

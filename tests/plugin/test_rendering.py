@@ -19,7 +19,10 @@ from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.session.session import session_of
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 
-PANELS = ("Open cohort", "Train ensemble", "Evaluate ensemble", "Predict patients", "Cut cells", "Inspect cells")
+PANELS = (
+    *("Open cohort", "Train ensemble", "Evaluate ensemble", "Validate"),
+    *("Predict patients", "Cut cells", "Inspect cells"),
+)
 _NOT_PRESSED = (Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase)
 SMALLEST, SMALL, LARGE = (1100, 700), (1280, 720), (2560, 1440)
 

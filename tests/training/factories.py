@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
-from napari_caltomorph.diagnosis import Ensemble
+from napari_caltomorph.diagnosis import Ensemble, find_model, read_description
 from napari_caltomorph.encoding import FeatureOrigin, Features
 from napari_caltomorph.synthetic import synthesize_patient, synthetic_features
 from napari_caltomorph.training import TrainOptions
@@ -68,6 +68,18 @@ def write_cohort(
             rows.append((patient.patient_id, detailed, patient.hemoglobin_g_dl))
     table = pd.DataFrame(rows, columns=["patient_id", "diagnosis", "hemoglobin_g_dl"])
     table[table.columns if with_hemoglobin else table.columns[:2]].to_csv(folder / "patients.csv", index=False)
+    return folder
+
+
+def write_demo_cohort(folder: Path) -> Path:
+    """Write what `write_cohort` writes, of patients that the demo model can predict."""
+    need = read_description(find_model("demo")).encoder
+    origin = replace(ORIGIN, encoder=need.name, weights_sha256=need.weights_sha256, preprocessing=need.preprocessing)
+    write_cohort(folder, {"aml": 8, "cll": 8, "stem_cell_donor": 8}, with_hemoglobin=False)
+    for path in (folder / "features").glob("*.h5"):
+        detailed, _, number = path.stem.partition("-")
+        patient = synthesize_patient(detailed, cells=8, seed=int(number), patient_id=path.stem)
+        save_features(folder, path.stem, synthetic_features(patient, need.width), origin)
     return folder
 
 

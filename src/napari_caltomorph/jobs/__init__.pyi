@@ -1,4 +1,4 @@
-from .commands import evaluate_command, flags, shell_line, train_command
+from .commands import evaluate_command, flags, shell_line, train_command, validate_command
 from .cut import CutPatient, cut_patients
 from .encode import encode_missing, read_patients
 from .evaluate import (
@@ -47,6 +47,7 @@ __all__ = [
     "shell_line",
     "train_command",
     "train_model",
+    "validate_command",
     "validate_model",
     "watch_folder",
 ]

@@ -14,6 +14,7 @@ from napari_caltomorph.training import TrainOptions
 
 if TYPE_CHECKING:
     from napari_caltomorph.jobs.evaluate import EvaluateRequest
+    from napari_caltomorph.jobs.validate import ValidateRequest
 
 
 def flags(options: BaseModel, names: Collection[str] | None = None) -> list[str]:
@@ -44,8 +45,12 @@ def shell_line(words: Sequence[object]) -> str:
 
 def evaluate_command(request: EvaluateRequest, out: StrPath) -> str:
     """Return the ``caltomorph evaluate`` line of a request, with results in `out`."""
-    words = ["caltomorph", "evaluate", request.cohort, "--model", request.model, *_of_features(request.features)]
-    return shell_line([*words, "--out", out, *flags(request.options), *_of_cohort(request.patients)])
+    return _on_cohort("evaluate", request, out)
+
+
+def validate_command(request: ValidateRequest, out: StrPath) -> str:
+    """Return the ``caltomorph validate`` line of a request, with the record in `out`."""
+    return _on_cohort("validate", request, out)
 
 
 def train_command(
@@ -66,6 +71,11 @@ def train_command(
         return line
     first = ["caltomorph", "encode", cohort, *_of_features(features), *flags(encoding), *_of_cohort(patients)]
     return f"{shell_line(first)} && {line}"
+
+
+def _on_cohort(verb: str, request: EvaluateRequest | ValidateRequest, out: StrPath) -> str:
+    words = ["caltomorph", verb, request.cohort, "--model", request.model, *_of_features(request.features)]
+    return shell_line([*words, "--out", out, *flags(request.options), *_of_cohort(request.patients)])
 
 
 def _of_features(folder: StrPath | None) -> list[object]:

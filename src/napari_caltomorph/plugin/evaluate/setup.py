@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QSettings, Signal
 from qtpy.QtWidgets import QFormLayout, QLabel, QLineEdit, QWidget
 
 from napari_caltomorph.errors import CaltomorphError
@@ -36,20 +38,27 @@ _FEATURES = (
 _ELSEWHERE = ("device", "precision", "weights", "field_of_view", "encode_missing")
 
 
-class EvaluateSetup(QWidget):
-    """All inputs of an evaluation. `submitted` follows Return in the cohort's place, `changed` each change."""
+Request = TypeVar("Request")
+
+
+class ModelSetup(QWidget, Generic[Request]):
+    """A model, patients of known diagnosis, their features, and the options of a job; `make` makes its request.
+
+    `submitted` follows Return in the cohort's place, `changed` each change.
+    """
 
     submitted = Signal()
     changed = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, make: Callable[..., Request], options: Any, settings: QSettings, about: str) -> None:
         super().__init__()
+        self._make = make
         self.models = ModelChooser(for_patients=False)
         self.models.layout().setColumnMinimumWidth(0, NAMES_WIDTH)
-        self.chooser = CohortChooser(last_evaluation())
+        self.chooser = CohortChooser(settings)
         features = str(last_cohort().value("features", ""))
         self.features = QLineEdit(features, placeholderText="folder with one .h5 a patient", toolTip=_FEATURES)
-        self.options = EvaluateOptionsForm()
+        self.options = options
         self.chooser.submitted.connect(self.submitted)
         for part in (self.models, self.chooser, self.options):
             part.changed.connect(self.changed)
@@ -59,11 +68,11 @@ class EvaluateSetup(QWidget):
         form.setContentsMargins(0, 0, 0, 0)
         name = QLabel("Features", minimumWidth=NAMES_WIDTH)
         form.addRow(name, folder_row(self.features, "Features"))
-        column_of(self, self.models, self.chooser, folder, self.options, line(_EMPTY)).addStretch(1)
+        column_of(self, self.models, self.chooser, folder, self.options, line(about)).addStretch(1)
 
-    def request(self) -> EvaluateRequest:
-        """Return the chosen evaluation; raise where an input is missing or not valid."""
-        return EvaluateRequest(
+    def request(self) -> Request:
+        """Return what is chosen; raise where an input is missing or not valid."""
+        return self._make(
             model=preferences().model,
             cohort=self.chooser.path(),
             patients=self.chooser.options(),
@@ -76,11 +85,18 @@ class EvaluateSetup(QWidget):
         self.options.remember()
         last_cohort().setValue("features", self.features.text().strip())
 
-    def is_of(self, request: EvaluateRequest) -> bool:
+    def is_of(self, request: Request) -> bool:
         try:
             return self.request() == request
         except CaltomorphError:
             return False
+
+
+class EvaluateSetup(ModelSetup[EvaluateRequest]):
+    """All inputs of an evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__(EvaluateRequest, EvaluateOptionsForm(), last_evaluation(), _EMPTY)
 
 
 class EvaluateOptionsForm(JobOptionsForm):

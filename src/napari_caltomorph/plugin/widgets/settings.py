@@ -1,7 +1,8 @@
 """What the panels remember between sessions, and the file dialogs, which open in the folder that was used last.
 
 What a user may want to look up or change is on the plugin's page in napari's Preferences. The last inputs of
-*Open cohort*, *Train ensemble* and *Evaluate ensemble* are no preferences; each panel has a file of its own for them.
+*Open cohort*, *Train ensemble*, *Evaluate ensemble* and *Validate* are no preferences; each panel has a file of its
+own for them.
 """
 
 from __future__ import annotations
@@ -37,6 +38,11 @@ def last_training() -> QSettings:
 def last_evaluation() -> QSettings:
     """Return ``options`` and ``cohort_options`` (JSON) of the last evaluation; `setValue` saves one."""
     return _settings("evaluate")
+
+
+def last_validation() -> QSettings:
+    """Return ``options`` and ``cohort_options`` (JSON) and ``out`` of the last validation; `setValue` saves one."""
+    return _settings("validate")
 
 
 def choose_file(parent: QWidget, title: str, kinds: str, start: QLineEdit | None = None) -> Path | None:
