@@ -44,6 +44,12 @@ def test_demo_is_shipped_loads_and_is_marked_synthetic():
     assert "**Synthetic" in (find_model("demo") / "README.md").read_text("utf-8")
 
 
+@pytest.mark.parametrize("name", ["", " "])
+def test_empty_name_is_no_folder(name):
+    with pytest.raises(ModelRefused, match=r"No model is named.*demo"):
+        find_model(name)
+
+
 def test_added_model_is_found_by_name_with_its_private_part(folder):
     target = add_model(folder)
     assert list(installed_models()) == ["demo", "our_model"]

@@ -129,7 +129,7 @@ def test_first_cells_are_shown_in_the_frames_of_their_class():
     taxonomy = prediction.taxonomy
     expected = [taxonomy.colors[prediction.alone_class[i]] for i in prediction.order[:20]]
     assert colors[1:21] == expected
-    assert f"#1 {prediction.attention.max():.1f}x" in page.text
+    assert f"#1 {prediction.attention.max():.2f}x" in page.text
 
 
 def test_without_images_the_cells_are_named_with_the_reason():

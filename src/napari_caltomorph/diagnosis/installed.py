@@ -43,6 +43,8 @@ def installed_models() -> dict[str, Path]:
 def find_model(name: StrPath) -> Path:
     """Return the folder of an installed model, or of a model at a path; `ModelRefused` lists the installed ones."""
     name, installed = os.fspath(name), installed_models()
+    if not name.strip():
+        raise ModelRefused(f"No model is named; installed are {', '.join(installed)}. Or name a model folder.")
     if name in installed:
         return installed[name]
     if Path(name).is_dir():

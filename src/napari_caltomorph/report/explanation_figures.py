@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
 
@@ -128,7 +129,7 @@ def draw_domain(axes: Axes, domain: DomainResult, style: PlotStyle = PAPER) -> N
     axes.set_yticks(range(rows), [_ASPECTS[one.aspect] for one in domain.aspects])
     axes.set_ylim(rows - 0.4, -1.0)
     axes.set_xlim(low - 0.05 * (edge - low), edge + 0.05 * (edge - low))
-    axes.set_xlabel("distance (0: median patient, 1: a standard deviation)")
+    axes.set_xlabel("distance (0: median, 1: standard deviation)")
 
 
 @unless_withheld
@@ -169,6 +170,7 @@ def draw_certainty(axes: Axes, trust: Trust, style: PlotStyle = PAPER) -> None:
     for place, (word, color) in ((0, ("right", RIGHT)), (0.4, ("wrong", WRONG))):
         axes.text(place, 1.03, f"■ {word}", transform=axes.transAxes, va="bottom", fontsize=8, color=color)
     axes.set(xlim=(0, 1), ylim=(0, 1.18 * top), ylabel="patients")
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, prune="lower"))  # the x axis has the 0 of the corner
     at = trust.members_hold and f",\n{trust.members_hold.strip()}"
     axes.set_xlabel(f"entropy of a member's answer (0: certain){at}")
 

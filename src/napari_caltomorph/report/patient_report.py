@@ -111,7 +111,7 @@ def _bars_uri(prediction: Prediction) -> str:
     """Return the class probabilities, malignancy and hemoglobin as one figure."""
     small = [draw_malignancy, draw_hemoglobin] if prediction.hemoglobin is not None else [draw_malignancy]
     bars = min(0.22 * len(prediction.taxonomy.names) + 0.05, _MOST_HEIGHT)
-    heights = [bars, *(0.38 for _ in small)]
+    heights = [bars, *(0.42 for _ in small)]
     figure = Figure(figsize=(_WIDTH, sum(heights)))
     grid = figure.add_gridspec(
         len(heights), 1, height_ratios=heights, left=_NAMES / _WIDTH, right=1 - _NUMBERS / _WIDTH, top=1, bottom=0.07
@@ -119,6 +119,7 @@ def _bars_uri(prediction: Prediction) -> str:
     for row, draw in enumerate([draw_probabilities, *small]):
         axes = figure.add_subplot(grid[row])
         draw(axes, prediction)
+        axes.patch.set_visible(False)  # the text below the row above reaches into it
         _shorten_names(axes, fontsize=min(8.0, 62 * bars / len(prediction.taxonomy.names)))
     return figure_uri(figure)
 

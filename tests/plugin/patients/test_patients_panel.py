@@ -103,7 +103,7 @@ def test_the_table_continues_after_a_failure_and_shows_the_reason(
             assert row.prediction == Prediction.load(ward.parent / "ward_predicted_demo" / row.patient_id)
     table = pd.read_csv(ward.parent / "ward_predicted_demo" / "predictions.csv")
     assert list(table["patient_id"]) == ["p1", "p2", "p4"]
-    assert shown(panel.table, "malign.")[:2] == [f"{value:.2f}" for value in table["malignancy"][:2]]
+    assert shown(panel.table, "mal.")[:2] == [f"{value:.2f}" for value in table["malignancy"][:2]]
 
 
 def test_a_click_on_malignancy_sorts_by_it_and_patients_without_it_are_last(
@@ -113,8 +113,8 @@ def test_a_click_on_malignancy_sorts_by_it_and_patients_without_it_are_last(
     run_task(qtbot, panel.run)
     orders = []
     for _ in range(2):
-        click_header(qtbot, panel.table, "malign.")
-        values = shown(panel.table, "malign.")
+        click_header(qtbot, panel.table, "mal.")
+        values = shown(panel.table, "mal.")
         assert values[-1] is None
         orders.append([float(value) for value in values if value is not None])
     assert sorted(orders, key=lambda order: order[0]) == [sorted(orders[0]), sorted(orders[0], reverse=True)]
@@ -237,7 +237,7 @@ def test_a_watched_folder_fills_the_table_until_the_task_is_cancelled(
     shutil.move(ward.parent / "p4", p4)
     qtbot.waitUntil(lambda: "3 of 4 done" in panel.text, timeout=60_000)
     assert shown(panel.table, "patient")[-1] == "p3"  # it has no malignancy
-    values = [float(value) for value in shown(panel.table, "malign.")[:3] if value]
+    values = [float(value) for value in shown(panel.table, "mal.")[:3] if value]
     assert len(values) == 3
     assert values == sorted(values, reverse=True)
     assert panel.run.is_busy

@@ -198,7 +198,7 @@ class NumbersView(QTextBrowser):
         self.setStyleSheet(f"QTextBrowser {{ background: {style.background}; color: {style.text}; }}")
         if self._rest is None or self._rest[0] is not evaluation:
             self._rest = evaluation, _rest(evaluation, audit)
-        css = "<style>td, th { padding: 1px 5px 1px 0 } th { text-align: left }</style>"
+        css = "<style>td, th { padding: 1px 3px 1px 0 } th { text-align: left }</style>"
         self.setHtml(f"{css}{_at_threshold(evaluation, threshold)}{self._rest[1]}")
         self.verticalScrollBar().setValue(place)
 

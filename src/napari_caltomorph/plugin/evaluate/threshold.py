@@ -16,7 +16,7 @@ from napari_caltomorph.plugin.widgets.table_view import TableView
 from napari_caltomorph.statistics import Metric
 
 _STEPS = 1000
-_WIDEST_ID = 110
+_WIDEST_ID = 66  # the rest is for two classes
 _COLUMNS = ["patient", "true", "predicted", "malig."]
 
 

@@ -84,7 +84,7 @@ class PictureTexts:
         first, *rest = (cells and self._inspection.caption) or ("",)
         if (count := len(self._inspection.cells.selected)) > 1:
             rest.append(f"{count:,} selected")
-        text = " &#183; ".join([f"<b>{first}</b>", *map(escape, rest)]) if first else ""
+        text = " &#183; ".join([f"<b>{first}</b>", *(_unbroken(escape(one)) for one in rest)]) if first else ""
         self.caption.show(text, plot_style_of(self._viewer.theme))
 
     def close(self) -> None:
@@ -99,7 +99,12 @@ def _legend(inspection: Inspection) -> str:
     words += [f"<span style='color:{color}'>&#9632;</span> {escape(name)} {count:,}" for name, color, count in shown]
     words[_MOST_IN_LEGEND:] = [f"and {len(shown) - _MOST_IN_LEGEND + 1} more"] * (len(words) > _MOST_IN_LEGEND)
     # Only between the entries a line may break.
-    return "&nbsp;&nbsp; ".join(re.sub(r" (?![^<]*>)", "&nbsp;", one) for one in words)
+    return "&nbsp;&nbsp; ".join(map(_unbroken, words))
+
+
+def _unbroken(html: str) -> str:
+    """Return a text in which no line breaks, neither at a space nor at the slash of "MDS/MPN"."""
+    return re.sub(r" (?![^<]*>)", "&nbsp;", re.sub(r"(?<!<)/(?![^<]*>)", "/&#8288;", html))
 
 
 class RankTexts:
@@ -173,7 +178,7 @@ def _write_texts(
         elif labels and labels[cell]:
             text = short(labels[cell], _LONGEST)
         elif bag.has_attention:
-            text += f"   {bag.attention[cell]:.1f}x"
+            text += f"   {bag.attention[cell]:.2f}x"
         strings[rank - 1] = text
     gap = grid.pitch[0] - grid.framed
     below = (grid.framed / 2 + min(_BELOW_FRAME / pixel, gap / 2), 0)

@@ -122,7 +122,7 @@ class PatchAttentionRow(ExplanationRow):
         self._inspection.gallery.add_overlay(Overlay(cell, LAYER, image, options))
         rank, name = self._inspection.prediction.ranks[cell], self._inspection.prediction.cells[cell]
         self.show_result(
-            f"Yellow on cell #{rank}: more attention than an average patch, at most {most:.1f}x. It shows which parts "
+            f"Yellow on cell #{rank}: more attention than an average patch, at most {most:.2f}x. It shows which parts "
             "the encoder used, not why the model made its diagnosis. You can delete the layer.",
             partial(self._show_pictures, self._inspection.smear, name, image, limits),
         )

@@ -74,12 +74,13 @@ def _class_or_state(row: PatientRow) -> Value:
     return row.prediction.predicted_class if row.prediction.stands_out else NO_CLASS
 
 
+# The first five fit a dock of 360 px, with the longest class of the paper.
 COLUMNS = (
-    Column("patient", 98, lambda row: row.patient_id, is_text=True),
-    Column("class", 128, _class_or_state, "The most probable class, if it stands out", is_text=True),
-    Column("p", 36, _of_result(lambda one: one.top(1)[0][1]), "The highest probability", digits=2),
-    Column("malign.", 64, _of_result(lambda one: one.malignancy), _MALIGNANCY_TIP, digits=2),
-    Column("Hb g/dl", 54, _of_result(lambda one: one.hemoglobin), "Hemoglobin, estimated from the cells", digits=1),
+    Column("patient", 66, lambda row: row.patient_id, is_text=True),
+    Column("class", 154, _class_or_state, "The most probable class, if it stands out", is_text=True),
+    Column("p", 35, _of_result(lambda one: one.top(1)[0][1]), "The highest probability", digits=2),
+    Column("mal.", 42, _of_result(lambda one: one.malignancy), _MALIGNANCY_TIP, digits=2),
+    Column("Hb", 36, _of_result(lambda one: one.hemoglobin), "Hemoglobin in g/dl, estimated from the cells", digits=1),
     Column("cells", 44, _of_prediction(lambda one: len(one.cells)), "Cells that the prediction is made of"),
     Column("left out", 54, _of_prediction(lambda one: len(one.left_out)), "Cells that are left out"),
     Column("warn.", 42, _of_prediction(lambda one: len(one.warnings)), "Number of warnings; hover to read them"),
@@ -116,7 +117,6 @@ class PatientsTable(RowsView):
         self.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QTableView.SelectionMode.SingleSelection)
         self.setEditTriggers(QTableView.EditTrigger.NoEditTriggers)
-        self.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.setIconSize(QSize(10, 10))
         self.setWordWrap(False)
         self.verticalHeader().hide()
@@ -149,7 +149,7 @@ class PatientsTable(RowsView):
 
     def show_malignant_first(self) -> None:
         """Sort by malignancy; the user may choose another column."""
-        place = next(number for number, column in enumerate(COLUMNS) if column.name == "malign.")
+        place = next(number for number, column in enumerate(COLUMNS) if column.name == "mal.")
         self.sortByColumn(place, Qt.SortOrder.DescendingOrder)
 
     def set_watched(self, watched: Watched) -> str:
@@ -254,9 +254,9 @@ def _tip(row: PatientRow, column: str) -> str | None:
         return row.problem
     if column == "warn." and row.prediction is not None:
         return "\n".join(row.prediction.warnings) or None
-    if row.prediction is not None and row.prediction.withheld and column == "class":
+    if row.prediction is not None and column == "class":
         return row.prediction.diagnosis_in_words
-    if column == "malign." and row.prediction is not None:
+    if column == "mal." and row.prediction is not None:
         return row.prediction.malignancy_in_words
     return f"{row.patient_id}\n{row.found.path}" if column == "patient" else None
 
@@ -266,6 +266,6 @@ def _color(row: PatientRow, column: str) -> str | None:
         return ERROR
     if row.prediction is None:
         return None
-    if column == "malign.":
+    if column == "mal.":
         return _MALIGNANT if row.prediction.is_malignant and not row.prediction.withheld else None
     return WARNING if column == "warn." and row.prediction.warnings else None

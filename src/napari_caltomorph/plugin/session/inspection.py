@@ -208,7 +208,7 @@ class Inspection:
         if (place := (cells.position(cell) or 0) + 1) != rank:
             parts.append(f"place {place:,} of {len(cells.order):,} as sorted")
         if bag.has_attention:
-            parts.append(f"attention {bag.attention[cell]:.1f}x")
+            parts.append(f"attention {bag.attention[cell]:.2f}x")
         if self.shows_classes:
             best = int(self.prediction.alone_class[cell])
             parts.append(f"{self.prediction.taxonomy.names[best]} {self.prediction.alone[cell, best]:.2f} alone")

@@ -136,7 +136,7 @@ class TrainOptionsForm(JobOptionsForm):
         recipe.setMinimumContentsLength(4)  # two options side by side in a dock of 360 px
         self.widget("epochs").setFixedWidth(76)
         shown = row_of(*self.shown.values(), stretch=self.shown.values())
-        target = row_of(QLabel("Target: diagnosis, and"), self.hemoglobin)
+        target = row_of(QLabel("Diagnosis, and"), self.hemoglobin)
         column_of(self, target, shown, self.section)
         self._decided: dict[str, Any] = {}
         self._restore()

@@ -169,6 +169,10 @@ class JobOptionsForm(QWidget):
         self.changed.emit()
 
 
+# As wide as a letter, magicgui's button that removes an item is hard to hit.
+_LIST_BUTTONS = "QPushButton { min-width: 22px; min-height: 22px; padding: 0 }"
+
+
 def input_of(model: type[BaseModel], name: str) -> Any:
     """Return magicgui's input of an option. Its `value` is to be validated; its `native` is Qt's widget."""
     field, schema = model.model_fields[name], _schemas_of(model)[name]
@@ -192,6 +196,7 @@ def input_of(model: type[BaseModel], name: str) -> Any:
         made.reset_choices()
     if isinstance(made, ListEdit):
         made.btn_plus.changed.connect(lambda: _begin_typing(made[-2]))
+        made.native.setStyleSheet(_LIST_BUTTONS)
     if isinstance(made, FileEdit):
         made.choose_btn.text = "Browse"
         made.choose_btn.native.setFixedWidth(BUTTON_WIDTH)

@@ -289,7 +289,12 @@ class CopyLink(QLabel):
 
     def __init__(self) -> None:
         self._text = link("Copy as command")
-        super().__init__(self._text, wordWrap=True, textInteractionFlags=Qt.TextInteractionFlag.TextBrowserInteraction)
+        super().__init__(
+            self._text,
+            wordWrap=True,
+            alignment=Qt.AlignmentFlag.AlignRight,
+            textInteractionFlags=Qt.TextInteractionFlag.TextBrowserInteraction,
+        )
         self._copied = QTimer(self, singleShot=True, interval=3000, timeout=lambda: self.setText(self._text))
 
     def copy(self, command: str) -> None:

@@ -49,6 +49,7 @@ class RowsView(QTableView):
 
     def __init__(self) -> None:
         super().__init__()
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # ids of patients differ at their end
         self.doubleClicked.connect(self.opened)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
