@@ -43,10 +43,21 @@ def test_a_record_and_its_data_are_written_and_a_change_of_criteria_is_told(run,
     for part in (found.stated.sha256, found.provenance.model_fingerprint, found.provenance.cohort_fingerprint):
         assert part in page
     assert "Approved by" in Page(page).text
-    criteria.write_text(CRITERIA.replace("0.1", "0.2"), "utf-8")
-    assert run(*words, "--skip-audit")[0] == 0
+    criteria.write_text(CRITERIA.replace("0.1", "0.2") + "coverage_at_least = 0.9", "utf-8")
+    policy = tmp_path / "policy.toml"
+    leads = sorted(Evaluation.load(out).delta_probability)
+    policy.write_text(f'name = "ours"\nversion = "1"\nmin_lead = {leads[6]}', "utf-8")
+    assert run(*words, "--skip-audit", "--policy", policy)[0] == 0
     again = Validation.load(out)
     assert again.audit is None
+    assert again.counts["evaluated"] == 18
+    assert len(Evaluation.load(out)) == 24
+    assert [check.metric.value for check in again.fixed if check.name == "coverage"] == [18 / 24]
+    assert again.verdict.kind == "do not use"
+    assert any("6 patients withheld" in note for note in again.notes)
+    policy.write_text('name = "none"\nversion = "1"\nmin_cells = 1000', "utf-8")
+    code, _, err = run(*words, "--policy", policy)
+    assert (code, "withholds all 24 patients" in " ".join(err.split())) == (2, True)
     assert any(note.startswith("The criteria were changed after results were known") for note in again.notes)
     # Text of others is only text in the record.
     odd = replace(again, provenance=again.provenance.model_copy(update={"model_name": EVIL, "cohort_name": EVIL}))

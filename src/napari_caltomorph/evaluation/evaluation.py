@@ -114,6 +114,12 @@ class Evaluation(EvaluatedPatients):
         """Return the same predictions at another malignancy threshold."""
         return replace(self, provenance=self.provenance.model_copy(update={"threshold": threshold}))
 
+    def among(self, chosen: NDArray[np.bool_]) -> Evaluation:
+        """Return the evaluation of some of the patients, (P,) bool, without embeddings."""
+        some = {name: getattr(self, name) for name in ("patients", "covariates")}
+        some = {name: table[chosen].reset_index(drop=True) if len(table) else table for name, table in some.items()}
+        return replace(self, **some, embeddings=None)
+
     def save(self, folder: StrPath) -> list[Path]:
         """Write ``evaluation.json``, ``predictions.csv`` and ``embeddings.safetensors``; return their paths."""
         return write_evaluation(self, self._as_plain_data(), self.statements, Path(folder))

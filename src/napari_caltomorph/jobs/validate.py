@@ -13,8 +13,9 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from napari_caltomorph.cohort import CohortOptions
+from napari_caltomorph.diagnosis import read_policy
 from napari_caltomorph.encoding.options import Device
-from napari_caltomorph.errors import EvaluationUnreadable
+from napari_caltomorph.errors import EvaluationRefused, EvaluationUnreadable, counted
 from napari_caltomorph.evaluation.options import Lab, Overlap
 from napari_caltomorph.jobs.evaluate import (
     EvaluateModelOptions,
@@ -27,7 +28,10 @@ from napari_caltomorph.progress import OnProgress, ignore
 from napari_caltomorph.storage import StrPath
 
 if TYPE_CHECKING:
+    from napari_caltomorph.diagnosis import Policy
+    from napari_caltomorph.evaluation import Evaluation
     from napari_caltomorph.laboratory import Validation
+    from napari_caltomorph.statistics.metric import Metric
 
 RECORD_NAME = "validation.html"
 
@@ -41,6 +45,9 @@ class ValidateOptions(BaseModel, frozen=True, extra="forbid"):
 
     criteria: Path | None = Field(
         None, description="TOML file of acceptance criteria, written beforehand; otherwise our defaults."
+    )
+    policy: Path | None = Field(
+        None, description="TOML or JSON file: only patients whose prediction it does not withhold are judged."
     )
     skip_audit: bool = Field(False, description="Do not read the images: no shortcut audit, no comparison of stain.")
     lab: Lab = Field("other", description=_described("lab"))
@@ -68,6 +75,7 @@ class ModelValidation:
 
     validation: Validation
     evaluated: ModelEvaluation
+    judged: Evaluation  # Of the patients that the policy does not withhold
 
 
 def validate_model(request: ValidateRequest, *, progress: OnProgress = ignore) -> ModelValidation:
@@ -89,19 +97,44 @@ def validate_model(request: ValidateRequest, *, progress: OnProgress = ignore) -
     from napari_caltomorph.laboratory import StatedCriteria, validate
 
     stated = StatedCriteria.read(request.options.criteria)  # refused before anything is read
-    shared = request.options.model_dump(exclude={"criteria", "skip_audit"})
+    policy = None if request.options.policy is None else read_policy(request.options.policy)
+    shared = request.options.model_dump(exclude={"criteria", "policy", "skip_audit"})
     options = EvaluateModelOptions(split="all", **shared)
     asked = EvaluateRequest(request.model, request.cohort, request.patients, request.features, options)
     evaluated = evaluate_model(asked, progress=progress)
-    evaluation, table = evaluated.evaluation, evaluated.cohort.table
+    evaluation, table, coverage = evaluated.evaluation, evaluated.cohort.table, None
+    notes: list[str] = []
+    if policy is not None:
+        evaluation, coverage, notes = _predicted(evaluation, policy)
     persons = table.reindex(columns=["group", "slide_of", "patient_id"]).bfill(axis=1).iloc[:, 0]
     person_of = dict(zip(table["patient_id"].astype(str), persons.astype(str), strict=True))
     groups = np.array([person_of[one] for one in evaluation.patients["patient_id"].astype(str)])
-    validation = validate(evaluation, stated, evaluated.ensemble.description.training, groups=groups)
+    training = evaluated.ensemble.description.training
+    validation = validate(evaluation, stated, training, groups=groups, coverage=coverage)
+    validation = replace(validation, notes=(*notes, *validation.notes))
     if request.options.skip_audit:
         note = "The images were not read: no shortcut audit, and no comparison of stain, background and size."
-        return ModelValidation(replace(validation, notes=(*validation.notes, note)), evaluated)
-    return ModelValidation(_with_images(validation, evaluated, progress), evaluated)
+        return ModelValidation(replace(validation, notes=(*validation.notes, note)), evaluated, evaluation)
+    return ModelValidation(_with_images(validation, evaluated, progress), evaluated, evaluation)
+
+
+def _predicted(evaluation: Evaluation, policy: Policy) -> tuple[Evaluation, Metric, list[str]]:
+    """Return the evaluation of the patients whose prediction a policy does not withhold, their share, and sentences."""
+    from napari_caltomorph.evaluation.coverage import withholding
+    from napari_caltomorph.statistics.metric import Metric
+
+    found = withholding(evaluation, policy)
+    is_kept = np.array([not why for why in found.reasons])
+    kept, count = int(is_kept.sum()), len(evaluation)
+    if not kept:
+        raise EvaluationRefused(f"The policy {policy} withholds all {counted(count, 'patient')}; validate without it.")
+    coverage = Metric.of_counts(kept, count, "no patient")
+    wrong = f"; wrong class: {found.error['withheld'].shown(2)}" if found.error["withheld"].is_defined else ""
+    withheld = f"{counted(count - kept, 'patient')} withheld{wrong}"
+    notes = [f"Policy {policy}: {withheld}. All numbers are of the other {kept}: coverage {coverage.shown(2)}."]
+    if found.not_checked:
+        notes.append(f"Not checked, so that more may be withheld in use: {', '.join(found.not_checked)}.")
+    return evaluation.among(is_kept), coverage, notes
 
 
 def _with_images(validation: Validation, evaluated: ModelEvaluation, progress: OnProgress) -> Validation:
@@ -129,7 +162,7 @@ def save_validation(
 
     folder = Path(folder)
     validation = replace(result.validation, notes=(*_earlier(result.validation, folder), *result.validation.notes))
-    page = validation_record(validation, result.evaluated.evaluation, command=command)
+    page = validation_record(validation, result.judged, command=command)
     others = save_evaluation(result.evaluated, folder, numbers_only=True, progress=progress)
     written = [save_page(page, folder / RECORD_NAME), validation.save(folder)]
     return [*written, *others]

@@ -41,6 +41,7 @@ class Criteria(FrozenModel):
     share_outside_domain_at_most: Share | None = Field(
         None, description="Share of the patients whose smear is unlike the training cohort."
     )
+    coverage_at_least: Share | None = Field(None, description="Share of the patients that a policy does not withhold.")
     cases_at_least: dict[str, PositiveInt] = Field(
         {}, description="malignant, not_malignant, or a class of the model -> patients."
     )
@@ -50,7 +51,8 @@ class Criteria(FrozenModel):
 
     @model_validator(mode="after")
     def _something_is_checked(self) -> Criteria:
-        checked = self.model_dump(exclude={"judged_by", "cases_at_least", "choose_by"}, exclude_none=True)
+        others = {"judged_by", "coverage_at_least", "cases_at_least", "choose_by"}
+        checked = self.model_dump(exclude=others, exclude_none=True)
         if not any(value != {} for value in checked.values()):
             raise ValueError("it has no limit of performance")
         return self

@@ -137,6 +137,7 @@ def validate(
     training: TrainingRecord | None = None,
     *,
     groups: NDArray[np.str_] | None = None,
+    coverage: Metric | None = None,
     seed: int = 0,
 ) -> Validation:
     """Check an evaluation against criteria.
@@ -151,6 +152,8 @@ def validate(
         The model's own numbers, to be compared with.
     groups : (P,) str, optional
         Which of the evaluated patients belong together, such as smears of one person; otherwise each is alone.
+    coverage : Metric, optional
+        Share of the patients of whom `evaluation` is, where a policy withholds the others.
     seed : int
         Splits the patients that choose another threshold.
 
@@ -164,6 +167,9 @@ def validate(
     folds = folds_of(screened, ids[evaluation.has_one_class], seed)
     domain, notes = _domain(evaluation), []
     fixed = tuple(_fixed_checks(evaluation, criteria, domain))
+    if (limit := criteria.coverage_at_least) is not None:
+        share = Metric.of_counts(len(evaluation), len(evaluation), "no patient") if coverage is None else coverage
+        fixed += (check_share("coverage", share, limit, "patients", criteria.judged_by),)
     at_model = tuple(_checks_at(evaluation.at(), criteria, evaluation))
     changed, at_changed = None, None
     if criteria.rule is not None:
