@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,6 +173,11 @@ def legend_beside(axes: Axes, handles: list[Line2D], style: PlotStyle, *, headin
 def legend_dot(label: str, color: str, *, marker: str = "o", **options: Any) -> Line2D:
     """Return an entry of a legend that is a marker without a line; `options` are those of `Line2D`."""
     return Line2D([], [], linestyle="none", marker=marker, color=color, label=label, **options)
+
+
+def unbroken(text: str) -> str:
+    """Return a text as HTML in which Qt breaks no line: at no space, and not at the slash of "MDS/MPN"."""
+    return html.escape(text).replace(" ", "&nbsp;").replace("/", "/\u2060")
 
 
 def short(name: str, longest: int = 28) -> str:

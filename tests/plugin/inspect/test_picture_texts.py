@@ -16,7 +16,7 @@ from napari_caltomorph.plugin.widgets.settings import preferences
 
 
 def written(text: PictureText) -> str:
-    return text.html.replace("&nbsp;", " ").replace("&#8288;", "")
+    return text.html.replace("&nbsp;", " ").replace("\u2060", "")
 
 
 def test_legend_caption_outline_and_slider_follow_what_is_shown(open_inspection: OpenInspection, qtbot: QtBot) -> None:

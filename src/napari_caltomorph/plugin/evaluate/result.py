@@ -20,6 +20,7 @@ from napari_caltomorph.plugin.evaluate.threshold import PatientsList, ThresholdR
 from napari_caltomorph.plugin.widgets.parts import column_of, in_window_words, line, link, plain
 from napari_caltomorph.plugin.widgets.patient_cells import CELLS
 from napari_caltomorph.report import PlotStyle
+from napari_caltomorph.report.drawing import unbroken
 from napari_caltomorph.report.evaluation_tables import (
     ReportTable,
     class_table,
@@ -157,7 +158,7 @@ class EvaluateResult(QWidget):
         shown = self._selection.patients if self._selection is not None else lists[self._follows][1]
         title = [] if self._selection is None else [f"<b>{plain(self._selection.title)}</b>"]
         title += [
-            f"<b>{text}</b>" if self._selection is None and name == self._follows else link(text, name)
+            f"<b>{text}</b>" if self._selection is None and name == self._follows else link(unbroken(text), name)
             for name, (text, _) in lists.items()
         ]
         self.patients.show_patients(" &#183; ".join(title), shown)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from html import escape
-
 import napari
 import numpy as np
 from matplotlib.colors import to_rgba, to_rgba_array
@@ -20,7 +17,7 @@ from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, BY_LABEL, BY
 from napari_caltomorph.plugin.session.inspection import Inspection, Overlay
 from napari_caltomorph.plugin.session.selection import CellSelection
 from napari_caltomorph.report import PlotStyle
-from napari_caltomorph.report.drawing import short
+from napari_caltomorph.report.drawing import short, unbroken
 
 _HOT = "#ff3b00"
 _HOTTEST = 0.45
@@ -84,7 +81,7 @@ class PictureTexts:
         first, *rest = (cells and self._inspection.caption) or ("",)
         if (count := len(self._inspection.cells.selected)) > 1:
             rest.append(f"{count:,} selected")
-        text = " &#183; ".join([f"<b>{first}</b>", *(_unbroken(escape(one)) for one in rest)]) if first else ""
+        text = " &#183; ".join([f"<b>{first}</b>", *map(unbroken, rest)]) if first else ""
         self.caption.show(text, plot_style_of(self._viewer.theme))
 
     def close(self) -> None:
@@ -95,16 +92,16 @@ class PictureTexts:
 def _legend(inspection: Inspection) -> str:
     if not (shown := inspection.legend):
         return ""
-    words = [f"<b>{_TITLES[inspection.coloring]}</b>"]
-    words += [f"<span style='color:{color}'>&#9632;</span> {escape(name)} {count:,}" for name, color, count in shown]
-    words[_MOST_IN_LEGEND:] = [f"and {len(shown) - _MOST_IN_LEGEND + 1} more"] * (len(words) > _MOST_IN_LEGEND)
+    words = [f"<b>{unbroken(_TITLES[inspection.coloring])}</b>"]
+    words += [
+        f"<span style='color:{color}'>&#9632;</span>&nbsp;{unbroken(f'{name} {count:,}')}"
+        for name, color, count in shown
+    ]
+    words[_MOST_IN_LEGEND:] = [unbroken(f"and {len(shown) - _MOST_IN_LEGEND + 1} more")] * (
+        len(words) > _MOST_IN_LEGEND
+    )
     # Only between the entries a line may break.
-    return "&nbsp;&nbsp; ".join(map(_unbroken, words))
-
-
-def _unbroken(html: str) -> str:
-    """Return a text in which no line breaks, neither at a space nor at the slash of "MDS/MPN"."""
-    return re.sub(r" (?![^<]*>)", "&nbsp;", re.sub(r"(?<!<)/(?![^<]*>)", "/&#8288;", html))
+    return "&nbsp;&nbsp; ".join(words)
 
 
 class RankTexts:

@@ -18,6 +18,7 @@ from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, li
 from napari_caltomorph.plugin.widgets.task_row import LatestJob
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.report import attention_swarm
+from napari_caltomorph.report.drawing import unbroken
 from napari_caltomorph.report.plot import Axis, Dots, Plot
 from napari_caltomorph.statistics.interval import percent
 
@@ -96,7 +97,7 @@ class PlotTab(InspectionView):
 
     def _show_legend(self) -> None:
         shown = legend(self.inspected.coloring, self.inspected.prediction, self.inspected.types)
-        words = [f"{colored('&#9632;', color)}&nbsp;{_unbroken(name)}&nbsp;{count:,}" for name, color, count in shown]
+        words = [f"{colored('&#9632;', color)}&nbsp;{unbroken(name)}&nbsp;{count:,}" for name, color, count in shown]
         more = len(words) - _MOST_IN_LEGEND
         self._legend.setText("&nbsp; ".join(words[:_MOST_IN_LEGEND]) + (f"&nbsp; and {more} more" if more > 0 else ""))
 
@@ -131,8 +132,3 @@ class PlotTab(InspectionView):
     def _show_message(self, text: str, *, is_error: bool = False) -> None:
         self.state.setText(colored(plain(text), ERROR) if is_error else plain(text))
         self.state.setVisible(bool(text))
-
-
-def _unbroken(name: str) -> str:
-    """Qt breaks lines at spaces and slashes."""
-    return plain(name).replace(" ", "&nbsp;").replace("/", "/\u2060")

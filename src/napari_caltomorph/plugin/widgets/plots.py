@@ -18,6 +18,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_caltomorph.plugin.widgets.parts import colored, column_of, line, plain
 from napari_caltomorph.report import PlotStyle
+from napari_caltomorph.report.drawing import unbroken
 from napari_caltomorph.report.plot import Axis, Dots, Entry, Plot
 
 # Pixels a point, as matplotlib has them on a screen.
@@ -191,4 +192,4 @@ def _color(color: str, alpha: float) -> QColor:
 
 def _glyph_and_name(entry: Entry) -> str:
     glyph = _GLYPHS[entry.marker][entry.face == "none"]
-    return f"{colored(glyph, entry.color)}&nbsp;{plain(entry.name).replace(' ', '&nbsp;')}"
+    return f"{colored(glyph, entry.color)}&nbsp;{unbroken(entry.name)}"
