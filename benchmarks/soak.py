@@ -258,7 +258,11 @@ def play(monkey: Monkey, faults: Faults, smears: list[Path], until: Callable[[],
             report(faults, wrong, monkey)
         for row in monkey.window.findChildren(TaskRow):
             row.cancel()
-        close_all(monkey.viewer)
+        try:
+            close_all(monkey.viewer)
+        except Exception:  # noqa: BLE001  # an error of napari while it added a layer: no layer can be removed any more
+            report(faults, [f"exception: {traceback.format_exc()}"], monkey)
+            break
         monkey.wait(60)
         monkey.window.resize(1280, 720)
         monkey.viewer.dims.ndisplay = 2

@@ -16,6 +16,8 @@ from napari_caltomorph.plugin.session.cell_columns import BY_TYPE, CERTAINTY
 
 def test_one_button_counts_and_a_diagnosis_can_follow(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:
     viewer, panel = open_panel()
+    # In the front is a tab that needs a diagnosis, next to one that was not opened yet.
+    panel.inspect().tab("Why")
     panel.smears.open(export)
     click(qtbot, panel.counter)
     wait(qtbot, panel.run)

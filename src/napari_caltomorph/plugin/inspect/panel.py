@@ -174,11 +174,11 @@ class InspectPanel(DockPanel):
         self.controls.show_inspection(inspection)
         is_diagnosed = inspection is None or inspection.is_diagnosed
         for place, row in enumerate(TABS):
-            can_show = is_diagnosed or not row.needs_diagnosis
-            self.tabs.setTabEnabled(place, can_show)
-            self.tabs.setTabToolTip(place, row.tip if can_show else _NOT_DIAGNOSED)
             if row in self._tabs:
-                self._tabs[row].show_inspection(inspection if can_show else None)
+                self._tabs[row].show_inspection(self._shown_in(row))
+            can_show = is_diagnosed or not row.needs_diagnosis
+            self.tabs.setTabToolTip(place, row.tip if can_show else _NOT_DIAGNOSED)
+            self.tabs.setTabEnabled(place, can_show)  # Qt may bring another tab to the front
         self.what_if.follow(inspection if is_diagnosed else None)
         if inspection is None:
             return
@@ -255,13 +255,17 @@ class InspectPanel(DockPanel):
         if row not in self._tabs:
             tab = self._tabs[row] = row.make(self._viewer, self._session)
             tab.draw(self.plot_style)
-            tab.show_inspection(self.inspection if self.tabs.isTabEnabled(place) else None)
+            tab.show_inspection(self._shown_in(row))
             self.tabs.widget(place).setWidget(tab)
             for widget, action in product(tab.key_widgets(), ACTIONS):
                 if action.in_lists:
                     key = QShortcut(QKeySequence(action.key), widget, context=Qt.ShortcutContext.WidgetShortcut)
                     key.activated.connect(partial(self.do, action))
         return self._tabs[row]
+
+    def _shown_in(self, row: TabRow) -> Inspection | None:
+        is_unfit = self.inspection is not None and row.needs_diagnosis and not self.inspection.is_diagnosed
+        return None if is_unfit else self.inspection
 
     def _show_card(self) -> None:
         if self.inspection is not None:
