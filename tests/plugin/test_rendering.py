@@ -20,7 +20,7 @@ from napari_caltomorph.plugin.session.session import session_of
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 
 PANELS = (
-    *("Open cohort", "Train ensemble", "Evaluate ensemble", "Validate"),
+    *("Open cohort", "Train ensemble", "Evaluate ensemble", "Validate", "Monitor"),
     *("Predict patients", "Cut cells", "Inspect cells"),
 )
 _NOT_PRESSED = (Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase)
@@ -41,7 +41,7 @@ def test_empty_panels_are_drawn_without_faults(open_widget: OpenWidget, qtbot: Q
     viewer, panel = open_widget("Predict patient")
     panels = [panel, *(open_panel(viewer, name) for name in PANELS)]
     faults = []
-    for one, theme in zip(panels, ("dark", "light") * 4, strict=False):
+    for one, theme in zip(panels, ("dark", "light") * 5, strict=False):
         viewer.theme = theme
         dock_of(one).raise_()
         faults += shown_at(viewer, one, qtbot, SMALLEST)

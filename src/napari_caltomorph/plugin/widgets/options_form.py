@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from functools import cache
 from pathlib import Path
 from types import NoneType
@@ -27,6 +28,7 @@ _LARGEST = 2**31 - 1
 # A map of our own: `magicgui.register_type` would change the forms of all plugins.
 _INPUTS = TypeMap()
 _INPUTS.register_type(float, widget_type=LineEdit)
+_INPUTS.register_type(date, widget_type=LineEdit)  # Qt's calendar has no empty day
 
 
 class OptionRefused(CaltomorphError):

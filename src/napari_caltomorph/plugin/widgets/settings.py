@@ -1,8 +1,8 @@
 """What the panels remember between sessions, and the file dialogs, which open in the folder that was used last.
 
 What a user may want to look up or change is on the plugin's page in napari's Preferences. The last inputs of
-*Open cohort*, *Train ensemble*, *Evaluate ensemble* and *Validate* are no preferences; each panel has a file of its
-own for them.
+*Open cohort*, *Train ensemble*, *Evaluate ensemble*, *Validate* and *Monitor* are no preferences; each panel has a
+file of its own for them.
 """
 
 from __future__ import annotations
@@ -43,6 +43,11 @@ def last_evaluation() -> QSettings:
 def last_validation() -> QSettings:
     """Return ``options`` and ``cohort_options`` (JSON) and ``out`` of the last validation; `setValue` saves one."""
     return _settings("validate")
+
+
+def last_monitoring() -> QSettings:
+    """Return ``folder``, that of the predictions that were monitored last; `setValue` saves one."""
+    return _settings("monitor")
 
 
 def choose_file(parent: QWidget, title: str, kinds: str, start: QLineEdit | None = None) -> Path | None:
