@@ -1,4 +1,5 @@
 from .commands import evaluate_command, flags, shell_line, train_command, validate_command
+from .compare import CompareRequest, ModelComparison, compare_models
 from .cut import CutPatient, cut_patients
 from .encode import encode_missing, read_patients
 from .evaluate import (
@@ -17,11 +18,13 @@ from .validate import ModelValidation, ValidateOptions, ValidateRequest, save_va
 from .watch import watch_folder
 
 __all__ = [
+    "CompareRequest",
     "CutPatient",
     "EarlierEpochs",
     "EvaluateModelOptions",
     "EvaluateRequest",
     "LabelledSmears",
+    "ModelComparison",
     "ModelEvaluation",
     "ModelValidation",
     "PatientProgress",
@@ -30,6 +33,7 @@ __all__ = [
     "TrainedModel",
     "ValidateOptions",
     "ValidateRequest",
+    "compare_models",
     "cut_patients",
     "encode_missing",
     "evaluate_command",
