@@ -166,6 +166,10 @@ class JournalUnreadable(CaltomorphError):
     """A file of records, such as the ledger of a watched folder, cannot be read, or a newer version wrote it."""
 
 
+class ReviewRefused(CaltomorphError):
+    """A review does not fit the prediction that it is of."""
+
+
 class FolderLost(CaltomorphError):
     """A watched folder cannot be listed: its drive may be gone, and may come back."""
 

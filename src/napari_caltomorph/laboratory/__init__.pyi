@@ -2,6 +2,7 @@ from .criteria import Criteria, StatedCriteria
 from .drift import Drift, DriftChart, MonitorOptions, monitor
 from .journal import Journal, JournalContent
 from .ledger import Ledger, WatchRecord
+from .review import Review, ReviewedPatient, Share, add_review, agreement, read_reviewed
 from .validation import Validation, validate
 from .watch import Look, Resting, WatchOptions, refuse_overlap, scan
 from .watcher import ORDERS, First, Predicted, Watched, Watcher, WatchProgress
@@ -19,6 +20,9 @@ __all__ = [
     "MonitorOptions",
     "Predicted",
     "Resting",
+    "Review",
+    "ReviewedPatient",
+    "Share",
     "StatedCriteria",
     "Validation",
     "WatchOptions",
@@ -26,7 +30,10 @@ __all__ = [
     "WatchRecord",
     "Watched",
     "Watcher",
+    "add_review",
+    "agreement",
     "monitor",
+    "read_reviewed",
     "refuse_overlap",
     "scan",
     "validate",

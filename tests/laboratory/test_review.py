@@ -1,0 +1,63 @@
+"""What must hold for reviews of predictions, and for `caltomorph review`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.report.factories import make_prediction
+
+from napari_caltomorph.cli import main
+from napari_caltomorph.csv_files import read_csv
+from napari_caltomorph.errors import ReviewRefused
+from napari_caltomorph.laboratory import add_review, agreement, read_reviewed
+
+
+def save(folder: Path, patient: str, created: str = "2026-09-01T00:00:00+00:00"):
+    prediction = make_prediction(3, seed=1, patient_id=patient, created=created)
+    prediction.save(folder / patient / "prediction.json")
+    return prediction
+
+
+def states(folder: Path) -> dict[str, str]:
+    return {one.patient.patient_id: one.state for one in read_reviewed(folder)[0]}
+
+
+def test_newest_review_of_each_person_counts_and_no_line_is_lost(tmp_path: Path) -> None:
+    a, b, c, d = (save(tmp_path, patient) for patient in "abcd")
+    add_review(tmp_path, a, "cannot tell", by="Ann")
+    add_review(tmp_path, a, "agree", by="ann ")
+    add_review(tmp_path, b, "agree", by="Ann")
+    add_review(tmp_path, b, "other", by="Bob", diagnosis="another")
+    add_review(tmp_path, c, "agree", by="Ann")
+    save(tmp_path, "c", "2026-10-01T00:00:00+00:00")
+    assert states(tmp_path) == {
+        "a": "agreed", "b": "reviewers differ", "c": "of an earlier prediction", "d": "not reviewed"
+    }  # fmt: skip
+    assert len((tmp_path / "reviews.jsonl").read_text().splitlines()) == 5
+    shares = {one.name: (one.right, one.patients) for one in agreement(read_reviewed(tmp_path)[0])}
+    assert shares["all"] == shares["2026-09"] == shares[f"predicted {a.predicted_class}"] == (1, 2)
+    assert shares["between reviewers"] == (0, 1)
+    with pytest.raises(ReviewRefused, match="agree instead"):
+        add_review(tmp_path, d, "other", by="Ann", diagnosis=d.predicted_class.upper())
+    with pytest.raises(ReviewRefused, match="name is missing"):
+        add_review(tmp_path, d, "agree", by=" ")
+    with pytest.raises(ReviewRefused, match=r"cells\.csv"):
+        add_review(tmp_path, d, "agree", by="Ann", labels={"no such cell": "blast"})
+
+
+def test_the_verb_adds_shows_and_exports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path, "a")
+    out, folder = tmp_path / "reviews.csv", str(tmp_path)
+    assert main(["review", folder, "a", "--other", "a rare one", "--comment", "=1+1", "--by", "Ann"]) == 0
+    with (tmp_path / "reviews.jsonl").open("a") as file:
+        file.write('{"torn')
+    capsys.readouterr()
+    assert main(["review", folder, "--export", str(out)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for part in ("other diagnosis", "Ann: a rare one", "all: 0 %", "line 2 is damaged"):
+        assert part in shown
+    assert read_csv(out)[["patient_id", "diagnosis", "comment"]].to_numpy().tolist() == [["a", "a rare one", "=1+1"]]
+    for wrong in (["a"], ["--agree"], ["a", "--agree", "--cannot-tell", "--by", "Ann"], ["no", "--agree"]):
+        assert main(["review", folder, *wrong]) == 2
+    assert len((tmp_path / "reviews.jsonl").read_text().splitlines()) == 2
