@@ -10,7 +10,7 @@ from tests.report.factories import make_prediction
 from napari_caltomorph.cli import main
 from napari_caltomorph.csv_files import read_csv
 from napari_caltomorph.errors import ReviewRefused
-from napari_caltomorph.laboratory import add_review, agreement, read_reviewed
+from napari_caltomorph.laboratory import MonitorOptions, add_review, agreement, monitor, read_reviewed
 
 
 def save(folder: Path, patient: str, created: str = "2026-09-01T00:00:00+00:00"):
@@ -61,3 +61,14 @@ def test_the_verb_adds_shows_and_exports(tmp_path: Path, capsys: pytest.CaptureF
     for wrong in (["a"], ["--agree"], ["a", "--agree", "--cannot-tell", "--by", "Ann"], ["no", "--agree"]):
         assert main(["review", folder, *wrong]) == 2
     assert len((tmp_path / "reviews.jsonl").read_text().splitlines()) == 2
+
+
+def test_agreement_that_falls_is_drift(tmp_path: Path) -> None:
+    for number in range(70):
+        patient = save(tmp_path, f"P{number:02}", f"2026-09-01T00:{number // 60:02}:{number % 60:02}+00:00")
+        verdict = "agree" if number < 40 else "other"
+        add_review(tmp_path, patient, verdict, by="Ann", diagnosis="another" if verdict == "other" else "")
+    drift = monitor(tmp_path, MonitorOptions(reference=30))
+    assert [one.name for one in drift.alarms] == ["agreement of reviews"]
+    assert drift.alarms[0].alarm >= 40
+    assert "agreed 33 % of 30 patients, 100 % of the first 30" in drift.alarms[0].sentence

@@ -25,6 +25,7 @@ from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.diagnosis.options import FrozenModel
 from napari_caltomorph.errors import CohortUnreadable, PredictionUnreadable, counted
 from napari_caltomorph.laboratory.results import PatientFile, Value, read_results
+from napari_caltomorph.laboratory.review import ReviewedPatient, fingerprint, read_reviews, reviewed, seen
 from napari_caltomorph.progress import OnProgress, ignore
 from napari_caltomorph.smear import Reason
 from napari_caltomorph.statistics.drift import chart_categories, chart_numbers
@@ -106,6 +107,11 @@ HEMOGLOBIN = Quantity(
     "error of hemoglobin, g/dl", lambda p: p.hemoglobin, "{:+.1f}".format, "the model or the analyser may have changed"
 )
 """The estimate, from which the analyser's value is subtracted where it is known."""
+
+AGREEMENT = Quantity(
+    "agreement of reviews", fingerprint, str, "the patients, the images or the reviewers may have changed", True
+)
+"""The prediction, in place of which is put whether its reviewers agree."""
 
 
 class DriftChart(FrozenModel):
@@ -226,6 +232,11 @@ def monitor(folder: StrPath, options: MonitorOptions | None = None, *, progress:
         followed = [_against_analyser(one, measured) for one in followed]
         quantities.append(HEMOGLOBIN)
         notes += remarks
+    reviews, problems = read_reviews(folder)
+    notes += problems
+    if reviews:
+        followed = [_with_agreement(one) for one in reviewed(followed, reviews)]
+        quantities.append(AGREEMENT)
     patients = tuple(_followed(one) for one in followed)
     charts, remarks = _charts(quantities, followed, patients, options)
     return Drift(
@@ -240,7 +251,7 @@ def monitor(folder: StrPath, options: MonitorOptions | None = None, *, progress:
 
 
 def _values(prediction: Prediction) -> dict[str, Value]:
-    return {one.name: one.of(prediction) for one in (*QUANTITIES, HEMOGLOBIN)}
+    return {one.name: one.of(prediction) for one in (*QUANTITIES, HEMOGLOBIN, AGREEMENT)} | seen(prediction)
 
 
 def _followed(one: PatientFile) -> FollowedPatient:
@@ -270,6 +281,12 @@ def _against_analyser(one: PatientFile, measured: Mapping[str, float]) -> Patien
     estimate, value = one.values[HEMOGLOBIN.name], measured.get(one.patient_id)
     error = None if value is None or not isinstance(estimate, float) else estimate - value
     return replace(one, values={**one.values, HEMOGLOBIN.name: error})
+
+
+def _with_agreement(one: ReviewedPatient) -> PatientFile:
+    """Put whether reviewers agree in place of the prediction."""
+    state = None if one.is_agreed is None else "agreed" if one.is_agreed else "not agreed"
+    return replace(one.patient, values={**one.patient.values, AGREEMENT.name: state})
 
 
 def _charts(
