@@ -35,9 +35,12 @@ def test_newest_review_of_each_person_counts_and_no_line_is_lost(tmp_path: Path)
         "a": "agreed", "b": "reviewers differ", "c": "of an earlier prediction", "d": "not reviewed"
     }  # fmt: skip
     assert len((tmp_path / "reviews.jsonl").read_text().splitlines()) == 5
+    add_review(tmp_path, d, "other", by="Ann", diagnosis="A rare one")
+    add_review(tmp_path, d, "other", by="Bob", diagnosis="a rare one")
+    assert states(tmp_path)["d"] == "other diagnosis"
     shares = {one.name: (one.right, one.patients) for one in agreement(read_reviewed(tmp_path)[0])}
-    assert shares["all"] == shares["2026-09"] == shares[f"predicted {a.predicted_class}"] == (1, 2)
-    assert shares["between reviewers"] == (0, 1)
+    assert shares["all"] == shares["2026-09"] == shares[f"predicted {a.predicted_class}"] == (1, 3)
+    assert shares["between reviewers"] == (1, 2)
     with pytest.raises(ReviewRefused, match="agree instead"):
         add_review(tmp_path, d, "other", by="Ann", diagnosis=d.predicted_class.upper())
     with pytest.raises(ReviewRefused, match="name is missing"):

@@ -83,7 +83,9 @@ def review(
 
         files = [one.file for one in results.patients if one.patient_id == patient]
         if not files:
-            raise ReviewRefused(f"{folder} has no prediction of {patient} that can be read; `caltomorph review DIR`.")
+            raise ReviewRefused(
+                f"{folder} has no prediction of {patient}; `caltomorph review {folder}` lists its patients."
+            )
         add_review(folder, Prediction.load(files[0]), verdicts[0], by=by, diagnosis=other or "", comment=comment)
         say(f"The review of {patient} is saved.")
     else:

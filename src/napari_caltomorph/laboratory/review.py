@@ -78,7 +78,7 @@ class ReviewedPatient:
     @property
     def reviewers_differ(self) -> bool | None:
         """Whether reviewers state different diagnoses; None where fewer than two can tell."""
-        opinions = [one.opinion for one in self.of_this if one.opinion is not None]
+        opinions = [one.opinion.casefold() for one in self.of_this if one.opinion is not None]
         return len(set(opinions)) > 1 if len(opinions) > 1 else None
 
     @property
