@@ -243,7 +243,7 @@ def result(p_value, *aspects):
 def test_sentence_names_where_the_smear_is_unlike_and_how_many_are_as_far_out():
     words = result(0.01, 0.02, 0.9, 0.03).in_words
     assert words.startswith("Unlike the training cohort in its single cells and its embeddings: 0 of 99")
-    assert "25% of the cells are unusual (1% expected)" in words
+    assert "25 % of the cells are unusual (1 % expected)" in words
     assert "in the average of its cells: 4 of 99" in result(0.05, 0.4, 0.06, 0.3).in_words
     assert result(0.06, 0.4, 0.06, 0.3).in_words.startswith("Like the training cohort: 5 of 99")
 
