@@ -98,6 +98,10 @@ def test_a_withheld_prediction_has_no_diagnosis_in_any_text_table_or_report(caps
     emptied = {name for name in usual if row[name] is None and usual[name] is not None}
     assert {"predicted_class", "second_class", "malignancy", "hemoglobin_g_dl", "p_mds"} <= emptied
     assert all(name in page for name in ("Too dark", str(withheld.policy)))
+    cells = withheld.cell_table()
+    assert list(cells) == list(shown.cell_table())
+    assert not [name for name in names if name in cells.to_csv()]
+    assert cells.filter(like="alone_p_").isna().all(axis=None)
     assert any(name in patient_report(shown) for name in names)
 
 

@@ -23,7 +23,7 @@ from napari_caltomorph.diagnosis import Prediction, PredictOptions, Predictor
 from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.plugin.napari_versions import kept_preferences
 from napari_caltomorph.plugin.predict.panel import PredictPanel
-from napari_caltomorph.plugin.widgets.task_row import Task
+from napari_caltomorph.plugin.widgets.tasks import Task
 from napari_caltomorph.smear import Smear, read_smear
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
 

@@ -24,6 +24,7 @@ from napari_caltomorph.progress import OnProgress, Pace, Progress
 
 if TYPE_CHECKING:
     from napari_caltomorph.cohort import Cohort
+    from napari_caltomorph.fields import CutOptions
 
 Smears = Annotated[
     tuple[Path, ...],
@@ -126,3 +127,12 @@ def table(*headers: str) -> Table:
     for header in headers:
         rows.add_column(header, overflow="fold")
     return rows
+
+
+def useless_option(*, cut: bool, cutting: CutOptions, probe: Path | None, report: bool) -> str:
+    """Return why an option of `predict` or `watch` would change nothing; empty where each changes something."""
+    if not cut and cutting != type(cutting)():
+        return "The scale and size of cells are for fields: add --cut."
+    if probe is not None and not report:
+        return "--probe counts cells for the report: add --report, or use `caltomorph differential`."
+    return ""

@@ -25,6 +25,7 @@ from napari_caltomorph.cli.console import (
     say_files,
     say_if_joined,
     say_line,
+    useless_option,
 )
 from napari_caltomorph.diagnosis import PredictOptions, SmearOptions
 from napari_caltomorph.encoding.torch_loading import import_torch
@@ -108,10 +109,8 @@ def predict(
     """
     if cut and features is not None:
         return fail("--cut takes images of fields, not --features.", code=2)
-    if not cut and cutting != CutOptions():
-        return fail("The scale and size of cells are for fields: add --cut.", code=2)
-    if probe is not None and not report:
-        return fail("--probe counts cells for the report: add --report, or use `caltomorph differential`.", code=2)
+    if useless := useless_option(cut=cut, cutting=cutting, probe=probe, report=report):
+        return fail(useless, code=2)
     if bool(smears) == (features is not None):
         return fail(
             "caltomorph predict needs SMEAR or --features, and not both. See `caltomorph predict --help`.", code=2

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from napari_caltomorph import diagnosis, differential, jobs
 from napari_caltomorph.about import RESEARCH_USE
-from napari_caltomorph.cli.console import ResultFolder, console, fail, say, say_line, table
+from napari_caltomorph.cli.console import ResultFolder, console, fail, say, say_line, table, useless_option
 from napari_caltomorph.cli.interrupts import stop_if_interrupted
 from napari_caltomorph.diagnosis import PredictOptions, SmearOptions
 from napari_caltomorph.encoding.torch_loading import import_torch
@@ -71,10 +71,8 @@ def watch(
     first
         Which patients are at the top of the table.
     """
-    if not cut and cutting != CutOptions():
-        return fail("The scale and size of cells are for fields: add --cut.", code=2)
-    if probe is not None and not options.report:
-        return fail("--probe counts cells for the report: add --report, or use `caltomorph differential`.", code=2)
+    if useless := useless_option(cut=cut, cutting=cutting, probe=probe, report=options.report):
+        return fail(useless, code=2)
     refuse_overlap(folder, out)
     refuse_unwritable(out)
     predicting = PredictOptions(model=model, **chosen.model_dump())

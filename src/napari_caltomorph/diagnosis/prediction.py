@@ -188,7 +188,10 @@ class Prediction(PredictionNumbers):
         return f"{what}; before: {', '.join(numbers)}"
 
     def cell_table(self) -> pd.DataFrame:
-        """Return one row a cell, most attended first, with the columns of ``cells.csv``; no attention is NaN."""
+        """Return one row a cell, most attended first, with the columns of ``cells.csv``; no attention is NaN.
+
+        Where the prediction is withheld, the responses to cells alone are empty: the commonest would hint at it.
+        """
         import pandas as pd
 
         order, taxonomy = self.order, self.taxonomy
@@ -200,6 +203,8 @@ class Prediction(PredictionNumbers):
             "alone_class": [taxonomy.names[i] for i in self.alone_class[order]],
         }
         columns |= {f"alone_p_{slug}": self.alone[order, i] for i, slug in enumerate(taxonomy.slugs)}
+        if self.withheld:
+            columns |= {name: "" if name == "alone_class" else np.nan for name in columns if name.startswith("alone_")}
         return pd.DataFrame(columns)
 
     def to_anndata(self, features: Features) -> AnnData:

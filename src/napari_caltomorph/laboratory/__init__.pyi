@@ -1,11 +1,13 @@
 from .criteria import Criteria, StatedCriteria
-from .drift import Drift, DriftChart, MonitorOptions, monitor
+from .drift import Drift, DriftChart
 from .journal import Journal, JournalContent
 from .ledger import Ledger, WatchRecord
+from .monitoring import MonitorOptions, monitor
 from .review import Review, ReviewedPatient, Share, add_review, agreement, read_reviewed
 from .validation import Validation, validate
 from .watch import Look, Resting, WatchOptions, refuse_overlap, scan
-from .watcher import ORDERS, First, Predicted, Watched, Watcher, WatchProgress
+from .watched import ORDERS, First, Watched, WatchProgress
+from .watcher import Predicted, Watcher
 
 __all__ = [
     "ORDERS",

@@ -22,7 +22,7 @@ from napari_caltomorph.plugin.cohort.encoding import CohortEncoding
 from napari_caltomorph.plugin.cohort.panel import CohortPanel, CohortView
 from napari_caltomorph.plugin.plot_style import plot_style_of
 from napari_caltomorph.plugin.widgets.cohort_chooser import CohortChooser
-from napari_caltomorph.plugin.widgets.task_row import Task
+from napari_caltomorph.plugin.widgets.tasks import Task
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
 from napari_caltomorph.taxonomy import SHIPPED_LABEL_MAPS

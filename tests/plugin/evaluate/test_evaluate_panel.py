@@ -27,7 +27,7 @@ from napari_caltomorph.plugin.evaluate.panel import EvaluatePanel
 from napari_caltomorph.plugin.evaluate.setup import EvaluateSetup
 from napari_caltomorph.plugin.plot_style import plot_style_of
 from napari_caltomorph.plugin.widgets.dock_panel import open_panel
-from napari_caltomorph.plugin.widgets.task_row import Task
+from napari_caltomorph.plugin.widgets.tasks import Task
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
 
 OpenEvaluate = Callable[[], tuple[Viewer, EvaluatePanel]]

@@ -18,7 +18,7 @@ from napari_caltomorph.plugin.inspect.panel import InspectPanel
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.session.session import session_of
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.task_row import Task
+from napari_caltomorph.plugin.widgets.tasks import Task
 from napari_caltomorph.smear import Smear
 
 

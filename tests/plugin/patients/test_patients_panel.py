@@ -20,7 +20,7 @@ from napari_caltomorph.laboratory import WatchOptions
 from napari_caltomorph.plugin.patients.panel import PatientsPanel
 from napari_caltomorph.plugin.patients.table import COLUMNS, PatientsTable
 from napari_caltomorph.plugin.widgets.dock_panel import open_panel
-from napari_caltomorph.plugin.widgets.task_row import Task
+from napari_caltomorph.plugin.widgets.tasks import Task
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
 
 NAMES = [column.name for column in COLUMNS]

@@ -16,7 +16,7 @@ from tests.plugin.gui import click, dock_of, wait
 
 from napari_caltomorph.diagnosis import installed_models
 from napari_caltomorph.plugin.widgets.settings import preferences
-from napari_caltomorph.plugin.widgets.task_row import Task
+from napari_caltomorph.plugin.widgets.tasks import Task
 
 
 def test_predicting_again_replaces_only_its_own_layers(open_panel: OpenPanel, qtbot: QtBot, export: Path) -> None:

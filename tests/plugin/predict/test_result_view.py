@@ -9,6 +9,7 @@ from tests.report.factories import make_prediction
 from napari_caltomorph.cli.predict import _sentences
 from napari_caltomorph.diagnosis import NO_ATTENTION, Policy
 from napari_caltomorph.jobs import PatientResult
+from napari_caltomorph.plugin.inspect.plot_tab import PlotTab
 from napari_caltomorph.plugin.patients.table import COLUMNS, PatientRow, described
 from napari_caltomorph.plugin.predict.result_view import ResultView
 from napari_caltomorph.plugin.session.inspection import Inspection
@@ -74,6 +75,11 @@ def test_a_withheld_prediction_shows_its_cells_and_no_class_or_number_as_a_resul
     shown = Inspection(withheld)
     shown.cells.select([3])
     assert len(set(inspection.colors)) > 1
+    plot = PlotTab()
+    qtbot.addWidget(plot)
+    plot.show()
+    plot.show_inspection(inspection)
+    assert any(name in plot._legend.text() for name in usual.taxonomy.names)
     for one in (shown, inspection):
         inspection.set_result(withheld)
         view.show_inspection(one)
@@ -81,3 +87,4 @@ def test_a_withheld_prediction_shows_its_cells_and_no_class_or_number_as_a_resul
         assert not one.legend
         cell_texts = " ".join([view.card_text, *one.caption])
         assert not [name for name in usual.taxonomy.names if name in cell_texts]
+        assert not plot._legend.text()

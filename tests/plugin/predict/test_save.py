@@ -16,7 +16,8 @@ from tests.plugin.gui import wait
 from napari_caltomorph.explanation.changed_bags import what_if
 from napari_caltomorph.plugin.predict.save import SaveButtons
 from napari_caltomorph.plugin.session.inspection import Inspection
-from napari_caltomorph.plugin.widgets.task_row import Task, TaskRow
+from napari_caltomorph.plugin.widgets.task_row import TaskRow
+from napari_caltomorph.plugin.widgets.tasks import Task
 from napari_caltomorph.progress import Progress
 
 

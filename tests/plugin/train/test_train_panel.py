@@ -28,7 +28,7 @@ from napari_caltomorph.plugin.train.panel import TrainPanel
 from napari_caltomorph.plugin.train.setup import TrainOptionsForm, TrainSetup
 from napari_caltomorph.plugin.train.view import Curves, TrainingControl
 from napari_caltomorph.plugin.widgets.dock_panel import open_panel
-from napari_caltomorph.plugin.widgets.task_row import Task
+from napari_caltomorph.plugin.widgets.tasks import Task
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
 from napari_caltomorph.training import DECIDING, FinishEarly, TrainOptions, TrainProgress, training_folder

@@ -14,7 +14,7 @@ from napari_caltomorph.encoding import ENCODERS
 from napari_caltomorph.encoding.locations import Source, WeightsFolder
 from napari_caltomorph.plugin.widgets.model_chooser import WeightsDialog
 from napari_caltomorph.plugin.widgets.smear_chooser import LeftOutDialog
-from napari_caltomorph.plugin.widgets.task_row import Task
+from napari_caltomorph.plugin.widgets.tasks import Task
 from napari_caltomorph.smear import Smear, check_smear, read_smear
 from napari_caltomorph.storage import home as home_folder
 

@@ -16,6 +16,7 @@ from tests.report.factories import DARK, make_prediction
 from napari_caltomorph.plugin.session.cell_columns import CellFilter
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.cell_plot import CellPlot
+from napari_caltomorph.plugin.widgets.parts import tip
 from napari_caltomorph.plugin.widgets.plots import Chart
 from napari_caltomorph.report import attention_swarm, loss_plot
 
@@ -68,7 +69,7 @@ def test_a_click_selects_the_nearest_shown_cell_and_shift_adds(qtbot: QtBot, vie
     assert inspection.cells.selected == before
     at = view.pixel_of(view.places[second])
     QApplication.sendEvent(view.viewport(), QHelpEvent(QEvent.Type.ToolTip, at, view.viewport().mapToGlobal(at)))
-    assert f"#{inspection.prediction.ranks[second]} {inspection.prediction.cells[second]}" == QToolTip.text()
+    assert tip(f"#{inspection.prediction.ranks[second]} {inspection.prediction.cells[second]}") == QToolTip.text()
 
 
 def test_cells_are_seen_in_their_colour_faint_when_filtered_and_hollow_when_left_out(view: CellPlot) -> None:

@@ -8,7 +8,7 @@ import warnings
 import pytest
 from pytestqt.qtbot import QtBot
 
-from napari_caltomorph.plugin.widgets.task_row import Task
+from napari_caltomorph.plugin.widgets.tasks import Task
 
 
 @pytest.mark.filterwarnings("default")

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QLabel
 
 from napari_caltomorph.errors import CellUnreadable
 from napari_caltomorph.plugin.widgets.patient_cells import PatientCells
-from napari_caltomorph.plugin.widgets.task_row import Task
+from napari_caltomorph.plugin.widgets.tasks import Task
 from napari_caltomorph.plugin.widgets.thumbnails import Thumbnails
 
 

@@ -54,7 +54,6 @@ class ModelSetup(QWidget, Generic[Request]):
         super().__init__()
         self._make = make
         self.models = ModelChooser(for_patients=False)
-        self.models.layout().setColumnMinimumWidth(0, NAMES_WIDTH)
         self.chooser = CohortChooser(settings)
         features = str(last_cohort().value("features", ""))
         self.features = QLineEdit(features, placeholderText="folder with one .h5 a patient", toolTip=_FEATURES)

@@ -34,12 +34,10 @@ from napari_caltomorph.plugin.session.session import session_of
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.options_form import OptionsForm, options_of
 from napari_caltomorph.plugin.widgets.parts import (
-    ERROR,
+    as_error,
     chooser_grid,
-    colored,
     column_of,
     folder_row,
-    in_window_words,
     line,
     link,
     menu_button,
@@ -240,9 +238,7 @@ class CutPanel(DockPanel):
         scales = dict.fromkeys(one.scale.in_words for one in found)
         words = f"{counted(count, 'cell')} in {counted(len(found), 'field')}; " + "; ".join(scales)
         left_out = f"{counted(len(self._problems), 'field')} left out: {' '.join(self._problems[:2])}"
-        self._about.setText(
-            plain(words) + (f"<br>{colored(plain(in_window_words(left_out)), ERROR)}" if self._problems else "")
-        )
+        self._about.setText(plain(words) + (f"<br>{as_error(left_out)}" if self._problems else ""))
 
     def _show_current(self) -> None:
         """Show what would be cut out around the selected cell."""

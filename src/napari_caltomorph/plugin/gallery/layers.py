@@ -67,8 +67,6 @@ def ranked_layer_data(smear: Smear, bag: AnyCells, pictures: CellPictures | None
     colors = colors_by(start, bag, tuple(label or "" for label in bag.labels))[ranked]
     table = bag.cell_table()
     features = table[[name for name in ("cell", "rank", "attention", "alone_class") if name in table]]
-    if isinstance(bag, Prediction) and bag.withheld:
-        features = features.drop(columns="alone_class")
     features["label"] = [bag.labels[i] or "" for i in ranked]
     features["quality"] = cell_columns(bag, smear)["quality"][ranked]
     size, border_width = grid.frames(np.zeros(1, dtype=bool))

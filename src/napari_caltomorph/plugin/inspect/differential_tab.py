@@ -23,7 +23,8 @@ from napari_caltomorph.plugin.session.session import Counts, DifferentialState, 
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import column_of, line
 from napari_caltomorph.plugin.widgets.settings import choose_file, choose_folder, choose_new_file, preferences
-from napari_caltomorph.plugin.widgets.task_row import LatestJob, TaskRow
+from napari_caltomorph.plugin.widgets.task_row import TaskRow
+from napari_caltomorph.plugin.widgets.tasks import LatestJob
 
 _COUNT_TIP = "Count the cells of this smear by type, with the probe in the package, which was learnt from real cells"
 _EMPTY = "Select cells and label them: press a letter over the picture, or click a button."

@@ -31,7 +31,7 @@ from napari_caltomorph.plugin.widgets.cell_card import CellCard
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, colored, column_of, line, link, plain, tip
-from napari_caltomorph.plugin.widgets.task_row import LatestJob
+from napari_caltomorph.plugin.widgets.tasks import LatestJob
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.report.drawing import short
 
@@ -142,8 +142,8 @@ class InspectPanel(DockPanel):
         self.controls.title.linkActivated.connect(self._show_cells)
         opener = QPushButton("Open Predict patient", clicked=lambda: open_panel(self._viewer, "Predict patient"))
         self._empty = QWidget()
-        tip = "Show the smear that is open in Predict patient without a diagnosis, and count its cells by type"
-        counter = QPushButton("Count cell types", toolTip=tip, clicked=self._count_cells)
+        about = "Show the smear that is open in Predict patient without a diagnosis, and count its cells by type"
+        counter = QPushButton("Count cell types", toolTip=about, clicked=self._count_cells)
         column_of(self._empty, line(_EMPTY), opener, counter).addStretch()
         self.tabs.tabBar().setExpanding(False)
         self.tabs.setStyleSheet("QTabBar::tab { padding: 4px 7px; }")

@@ -10,12 +10,11 @@ from qtpy.QtWidgets import QComboBox, QLabel, QWidget
 
 from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.explanation.cell_map import pca, umap
-from napari_caltomorph.plugin.session.cell_columns import legend
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.cell_plot import CellPlot
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, line, plain, row_of
-from napari_caltomorph.plugin.widgets.task_row import LatestJob
+from napari_caltomorph.plugin.widgets.tasks import LatestJob
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.report import attention_swarm
 from napari_caltomorph.report.drawing import unbroken
@@ -63,12 +62,9 @@ class PlotTab(InspectionView):
 
     def on_order(self) -> None:
         self.dots.show_state()
-
-    def on_colors(self) -> None:
-        self.dots.show_state()
         self._show_legend()
 
-    on_edits = on_colors
+    on_colors = on_edits = on_order
 
     def _show(self) -> None:
         """Draw the chosen view, as soon as its positions are computed."""
@@ -96,8 +92,10 @@ class PlotTab(InspectionView):
         self._show_legend()
 
     def _show_legend(self) -> None:
-        shown = legend(self.inspected.coloring, self.inspected.prediction, self.inspected.types)
-        words = [f"{colored('&#9632;', color)}&nbsp;{unbroken(name)}&nbsp;{count:,}" for name, color, count in shown]
+        words = [
+            f"{colored('&#9632;', color)}&nbsp;{unbroken(name)}&nbsp;{count:,}"
+            for name, color, count in self.inspected.legend
+        ]
         more = len(words) - _MOST_IN_LEGEND
         self._legend.setText("&nbsp; ".join(words[:_MOST_IN_LEGEND]) + (f"&nbsp; and {more} more" if more > 0 else ""))
 

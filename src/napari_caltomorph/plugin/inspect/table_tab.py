@@ -16,7 +16,13 @@ from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.session.cell_columns import BY_CLASS, GROUPED
 from napari_caltomorph.plugin.session.selection import CellSelection
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import ERROR, colored, column_of, in_window_words, line, plain, row_of
+from napari_caltomorph.plugin.widgets.parts import (
+    as_error,
+    column_of,
+    line,
+    plain,
+    row_of,
+)
 from napari_caltomorph.plugin.widgets.settings import choose_new_file
 from napari_caltomorph.plugin.widgets.table_view import RowsModel
 from napari_caltomorph.plugin.widgets.thumbnails import Thumbnails, cells_of, icon
@@ -59,7 +65,7 @@ class TableTab(InspectionView):
         try:
             write_csv(table_of(self.inspected.cells), path)
         except CaltomorphError as error:
-            self._message.setText(colored(plain(in_window_words(str(error))), ERROR))
+            self._message.setText(as_error(str(error)))
         else:
             self._message.setText(plain(f"Written: {path.name}"))
 

@@ -24,9 +24,9 @@ from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
 from napari_caltomorph.plugin.widgets.parts import (
     ERROR,
     WARNING,
+    as_error,
     colored,
     column_of,
-    in_window_words,
     line,
     plain,
     scroll_area,
@@ -179,7 +179,7 @@ class TrustTab(InspectionView):
             smear = open_place(row["path"])
             open_panel(self._viewer, "Predict patient").predict_smear(smear, str(self.inspected.ensemble().folder))
         except CaltomorphError as error:
-            _set_text(self._problem, plain(in_window_words(str(error))), ERROR)
+            _set_text(self._problem, as_error(str(error)))
 
     def _draw(self) -> None:
         found, style = self.trust, self.plot_style

@@ -12,8 +12,8 @@ from napari_caltomorph.errors import CaltomorphError, counted
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.widgets.canvas import FigureCanvas
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import ERROR, colored, in_window_words, line, plain
-from napari_caltomorph.plugin.widgets.task_row import LatestJob
+from napari_caltomorph.plugin.widgets.parts import as_error, line, plain
+from napari_caltomorph.plugin.widgets.tasks import LatestJob
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.report.patient_texts import what_if_lines
 from napari_caltomorph.report.prediction_figures import draw_what_if
@@ -127,7 +127,7 @@ class WhatIfTab(InspectionView):
             else:
                 cells.set_left_out(cells.left_out | cells.marked)
         except CaltomorphError as error:
-            self.words.setText(colored(plain(in_window_words(str(error))), ERROR))
+            self.words.setText(as_error(str(error)))
 
     def _show(self) -> None:
         if self.inspection is None:

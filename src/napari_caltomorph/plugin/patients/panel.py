@@ -14,11 +14,11 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QLineEdit, QPushButton
 from napari_caltomorph.cohort import FoundPatient, find_patients
 from napari_caltomorph.diagnosis import save_predictions
 from napari_caltomorph.diagnosis.prediction_files import find_smear, folder_name, refuse_repeated_ids
-from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.errors import OutputRefused, counted, printable
 from napari_caltomorph.jobs import PatientProgress, PatientResult, predict_patients, watch_folder
 from napari_caltomorph.laboratory import WatchOptions, WatchProgress, refuse_overlap
 from napari_caltomorph.plugin.patients.table import PatientRow, PatientsTable, described
+from napari_caltomorph.plugin.session.session import session_of
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
 from napari_caltomorph.plugin.widgets.parts import (
@@ -39,7 +39,7 @@ from napari_caltomorph.report.html import cell_images
 from napari_caltomorph.storage import StrPath, path_of
 
 if TYPE_CHECKING:
-    from napari_caltomorph.diagnosis import PredictOptions, Predictor
+    pass
 
 _WATCH = WatchOptions()
 _EMPTY = (
@@ -54,7 +54,6 @@ class PatientsPanel(DockPanel):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
-        self._predictor: Predictor | None = None
         self._place: Path | None = None
         self._suggested = ""
         self._running = ""
@@ -106,13 +105,13 @@ class PatientsPanel(DockPanel):
             raise OutputRefused("There is no patient yet: add a folder or a cohort.")
         if (folder := path_in(self.results)) is None:
             raise OutputRefused("Choose a folder for the predictions first.")
-        options = self.models.options()
+        options, session = self.models.options(), session_of(self)
         self.table.show_patients(patients)
         self.cells.begin(self._cells_of)  # another model attends to other cells
         self._set_busy(True)
 
         def work(progress: OnProgress) -> list[PatientResult]:
-            return predict_patients(patients, folder, self._loaded(options, progress), progress=progress)
+            return predict_patients(patients, folder, session.predictor_of(options, progress), progress=progress)
 
         self.run.start(work, self._on_predicted)
 
@@ -125,7 +124,7 @@ class PatientsPanel(DockPanel):
         if (out := path_in(self.results)) is None:
             raise OutputRefused("Choose a folder for the predictions first.")
         refuse_overlap(self._place, out)
-        place, predicting = self._place, self.models.options()
+        place, predicting, session = self._place, self.models.options(), session_of(self)
         self.table.show_patients({})
         self.table.show_malignant_first()
         self.cells.begin(self._cells_of)
@@ -133,7 +132,7 @@ class PatientsPanel(DockPanel):
         self._set_busy(True)
 
         def work(progress: OnProgress) -> None:
-            watch_folder(place, out, self._loaded(predicting, progress), options, progress=progress)
+            watch_folder(place, out, session.predictor_of(predicting, progress), options, progress=progress)
 
         self.run.start(work, lambda _: None)
 
@@ -154,15 +153,6 @@ class PatientsPanel(DockPanel):
 
     def on_unbound(self) -> None:
         self.models.unbind()
-
-    def _loaded(self, options: PredictOptions, progress: OnProgress) -> Predictor:
-        """Return the predictor with these options, loaded once; called in a thread."""
-        load_torch(progress)
-        from napari_caltomorph.diagnosis import Predictor
-
-        if self._predictor is None or self._predictor.options != options:
-            self._predictor = Predictor(options)
-        return self._predictor
 
     def _build(self) -> None:
         folder = when_chosen(self.add, choose_folder, self, "Folder of patients")
@@ -275,7 +265,7 @@ class PatientsPanel(DockPanel):
         self._export.setEnabled(False)
 
     def _forget_predictor(self) -> None:
-        self._predictor = None
+        session_of(self).predictor = None
 
     def _describe(self, *_: object) -> None:
         row = self.table.chosen

@@ -14,7 +14,7 @@ from napari_caltomorph.cohort import FoundPatient
 from napari_caltomorph.diagnosis import NO_CLASS, NO_PREDICTION, Prediction
 from napari_caltomorph.jobs import PatientResult
 from napari_caltomorph.laboratory import Watched
-from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, colored, in_window_words, plain
+from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, as_error, colored, plain
 from napari_caltomorph.plugin.widgets.table_view import RowsModel, RowsView
 
 Value = str | float | int | None
@@ -92,7 +92,7 @@ def described(row: PatientRow) -> str:
     """Return HTML with the prediction of a patient and its warnings, or why there is none."""
     name, prediction = f"<b>{plain(row.patient_id)}</b>: ", row.prediction
     if row.problem:
-        return name + colored(plain(in_window_words(row.problem)), ERROR)
+        return name + as_error(row.problem)
     if prediction is None:
         return name + plain(row.state)
     warnings = prediction.warnings[:_WARNINGS]

@@ -12,11 +12,10 @@ from napari.layers import Image, Layer
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QCheckBox, QPushButton, QWidget
 
-from napari_caltomorph.diagnosis import Prediction, PredictOptions
+from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.diagnosis.prediction_files import find_smear
 from napari_caltomorph.differential import BLOOD_CELLS, load_probe
 from napari_caltomorph.encoding.options import EncodeOptions
-from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.errors import SmearUnreadable
 from napari_caltomorph.plugin.gallery.gallery import Gallery
 from napari_caltomorph.plugin.gallery.layers import ranked_order
@@ -24,7 +23,7 @@ from napari_caltomorph.plugin.gallery.pictures import CellPictures, read_picture
 from napari_caltomorph.plugin.predict.result_view import ResultView, mismatch_note
 from napari_caltomorph.plugin.predict.save import SaveButtons
 from napari_caltomorph.plugin.session.inspection import Inspection
-from napari_caltomorph.plugin.session.session import Session, session_of
+from napari_caltomorph.plugin.session.session import session_of
 from napari_caltomorph.plugin.session.undiagnosed import UndiagnosedCells
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
@@ -100,9 +99,8 @@ class PredictPanel(DockPanel):
         session = session_of(self)
 
         def work(progress: OnProgress) -> _Predicted:
-            predictor = _predictor_of(session, options, progress)
+            predictor = session.predictor_of(options, progress)
             graded, prediction = predictor.predict(smear, progress=progress)
-            session.predictor = predictor
             pictures = read_pictures(graded, ranked_order(graded, prediction), progress=progress)
             is_missing = graded.path is not None and not graded.path.exists()
             problem = f"The cells cannot be shown: {graded.path} is missing; restore it." if is_missing else ""
@@ -123,12 +121,11 @@ class PredictPanel(DockPanel):
         file, options, session = Path(path).absolute(), self.models.options(), session_of(self)
 
         def work(progress: OnProgress) -> _Predicted:
-            predictor = _predictor_of(session, options, progress)
+            predictor = session.predictor_of(options, progress)
             from napari_caltomorph.encoding.features import load_bag
 
             bag = load_bag([file], waiting=lambda: progress(Progress("Reading", 0, 1, "feature files")))
             prediction = predictor.predict_bag(bag, place_of([file]), progress=progress)
-            session.predictor = predictor
             problem = f"The cells cannot be shown: {file.name} contains features and no images."
             return _Predicted(prediction, predictor=predictor, problem=problem)
 
@@ -326,12 +323,3 @@ class PredictPanel(DockPanel):
     def _on_as_stack(self, is_on: bool) -> None:
         if self._gallery is not None:
             self._gallery.show_as_stack(is_on)
-
-
-def _predictor_of(session: Session, options: PredictOptions, progress: OnProgress) -> Predictor:
-    """Return the window's predictor if it is of these options, or another; it imports torch."""
-    load_torch(progress)
-    from napari_caltomorph.diagnosis import Predictor
-
-    known = session.predictor
-    return known if known is not None and known.options == options else Predictor(options)

@@ -92,16 +92,12 @@ def colors_by(column: str, bag: AnyCells, labels: tuple[str, ...]) -> NDArray[np
     return np.array([known[label] for label in labels])
 
 
-def legend(
-    column: str, bag: AnyCells, labels: tuple[str, ...], among: NDArray[np.intp] | None = None
-) -> list[tuple[str, str, int]]:
-    """Return what the colours of all cells, or `among` some, mean: name, colour and how many, most frequent first."""
+def legend(column: str, bag: AnyCells, labels: tuple[str, ...], among: NDArray[np.intp]) -> list[tuple[str, str, int]]:
+    """Return what the colours of some cells mean: name, colour and how many, most frequent first."""
     names = np.array(labels, dtype=object)
     if column == BY_CLASS and isinstance(bag, Prediction):
         names = np.array(bag.taxonomy.names, dtype=object)[bag.alone_class]
-    colors = colors_by(column, bag, labels)
-    if among is not None:
-        names, colors = names[among], colors[among]
+    names, colors = names[among], colors_by(column, bag, labels)[among]
     unique, first, counts = np.unique(names, return_index=True, return_counts=True)
     most = np.argsort(-counts, kind="stable")
     return [(unique[i] or "no label", str(colors[first[i]]), int(counts[i])) for i in most]

@@ -25,6 +25,7 @@ from napari_caltomorph.differential import (
     cell_type,
     load_probe,
 )
+from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.errors import LooksLikeCohort
 from napari_caltomorph.plugin.session.cell_columns import BY_TYPE, CERTAINTY, GROUPED
 from napari_caltomorph.plugin.session.inspection import Inspection
@@ -32,7 +33,7 @@ from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.smear import read_smear
 
 if TYPE_CHECKING:
-    from napari_caltomorph.diagnosis import Predictor
+    from napari_caltomorph.diagnosis import PredictOptions, Predictor
 
 Counts = Mapping[SmearId, Differential]
 _PROPERTY = "caltomorph_session"
@@ -193,6 +194,18 @@ class Session:
         self.inspection: Inspection | None = None
         self.predictor: Predictor | None = None
         self.differential = DifferentialState()
+
+    def predictor_of(self, options: PredictOptions, progress: OnProgress) -> Predictor:
+        """Return the window's predictor if it is of these options, or another, which it then is; call it in a worker.
+
+        It imports torch.
+        """
+        load_torch(progress)
+        from napari_caltomorph.diagnosis import Predictor
+
+        if self.predictor is None or self.predictor.options != options:
+            self.predictor = Predictor(options)
+        return self.predictor
 
     def show(self, inspection: Inspection | None) -> None:
         self.inspection = inspection

@@ -20,7 +20,6 @@ from napari_caltomorph.plugin.train.cohort import TrainCohort
 from napari_caltomorph.plugin.widgets.options_form import JobOptionsForm, OptionRefused, options_of
 from napari_caltomorph.plugin.widgets.parts import (
     ERROR,
-    NAMES_WIDTH,
     chooser_grid,
     colored,
     column_of,
@@ -32,7 +31,7 @@ from napari_caltomorph.plugin.widgets.parts import (
     tip,
 )
 from napari_caltomorph.plugin.widgets.settings import choose_folder, last_training, preferences
-from napari_caltomorph.plugin.widgets.task_row import LatestJob
+from napari_caltomorph.plugin.widgets.tasks import LatestJob
 from napari_caltomorph.storage import home
 from napari_caltomorph.training import DECIDING, TrainOptions, features_ready, training_folder
 
@@ -200,9 +199,7 @@ class ModelPlace(QWidget):
             f"it was started with; or {link('discard it')}."
         )
         self._note.linkActivated.connect(lambda _: self._ask_to_discard())
-        grid = chooser_grid(self, "Model", self.edit, browse, self._note)
-        grid.setColumnMinimumWidth(0, NAMES_WIDTH)
-        grid.addWidget(self._note, 1, 0, 1, 3)
+        chooser_grid(self, "Model", self.edit, browse, self._note)
         self.refresh()
 
     @property

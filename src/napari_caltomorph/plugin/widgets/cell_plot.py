@@ -15,6 +15,7 @@ from qtpy.QtGui import QBrush, QMouseEvent, QPainterPath, QPen, QPolygon
 from qtpy.QtWidgets import QApplication, QGraphicsPathItem, QToolTip
 
 from napari_caltomorph.plugin.session.inspection import Inspection
+from napari_caltomorph.plugin.widgets.parts import tip
 from napari_caltomorph.plugin.widgets.plots import PlotView, brush_of, pen_of
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.report.plot import Plot
@@ -118,7 +119,7 @@ class CellPlot(PlotView):
         if event.type() == QEvent.Type.ToolTip and len(nearest := self._nearest(event.pos())):
             assert self._inspection is not None
             bag, cell = self._inspection.prediction, int(nearest[0])
-            QToolTip.showText(event.globalPos(), f"#{bag.ranks[cell]} {bag.cells[cell]}", self)
+            QToolTip.showText(event.globalPos(), tip(f"#{bag.ranks[cell]} {bag.cells[cell]}"), self)
             return True
         return super().viewportEvent(event)
 

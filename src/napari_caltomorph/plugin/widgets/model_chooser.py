@@ -25,6 +25,7 @@ from napari_caltomorph.errors import CaltomorphError, WeightsMissing
 from napari_caltomorph.plugin.widgets.parts import (
     ERROR,
     add_items,
+    as_error,
     chooser_grid,
     colored,
     in_window_words,
@@ -36,7 +37,7 @@ from napari_caltomorph.plugin.widgets.parts import (
     tip,
 )
 from napari_caltomorph.plugin.widgets.settings import choose_file, choose_folder, preferences
-from napari_caltomorph.plugin.widgets.task_row import LatestJob
+from napari_caltomorph.plugin.widgets.tasks import LatestJob
 from napari_caltomorph.progress import OnProgress, Pace, Progress
 
 PREVALENCE = "The share of malignant patients among those that you predict."
@@ -188,7 +189,6 @@ class ModelChooser(QWidget):
         self.device.currentTextChanged.connect(self._on_device)
         self.device.setToolTip("Where to compute; auto takes a graphics card where there is one, else the processor")
         grid = chooser_grid(self, "Model", self._choice, browse, self._about)
-        grid.addWidget(self._about, 1, 0, 1, 3)  # in one line, from the left border
         grid.addLayout(row_of(self._weights, QLabel("Device"), self.device, stretch=(self._weights,)), 2, 0, 1, 3)
         self.percent = QDoubleSpinBox(self, minimum=0, maximum=99.9, decimals=1, suffix=" % of your patients")
         self.percent.setKeyboardTracking(False)  # not while a number is typed
@@ -258,7 +258,7 @@ class ModelChooser(QWidget):
             self.description = model = read_description(find_model(self._choice.currentData()))
             encoder = find_encoder(model.encoder_name)
         except CaltomorphError as error:
-            self._about.setText(colored(plain(in_window_words(str(error))), ERROR))
+            self._about.setText(as_error(str(error)))
         else:
             synthetic = " &#183; <b>synthetic</b>" if model.synthetic else ""
             self._about.setText(

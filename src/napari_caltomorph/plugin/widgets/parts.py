@@ -110,6 +110,11 @@ def in_window_words(sentence: str) -> str:
     return _FLAG.sub(label, sentence)
 
 
+def as_error(text: str) -> str:
+    """Return the message of an error as red HTML, in the words of the window."""
+    return colored(plain(in_window_words(text)), ERROR)
+
+
 def tip(text: str) -> str:
     """Return a tool tip that shows a text as it is: Qt interprets those that look like HTML, such as ``a<b>c``."""
     return f"<qt>{'<br>'.join(map(plain, text.splitlines()))}</qt>" if text else ""
@@ -189,12 +194,12 @@ def chooser_grid(widget: QWidget, name: str, choice: QWidget, button: QPushButto
     grid.setContentsMargins(0, 0, 0, 0)
     grid.setVerticalSpacing(2)
     grid.setColumnStretch(1, 1)
-    grid.setColumnMinimumWidth(0, 54)
+    grid.setColumnMinimumWidth(0, NAMES_WIDTH)
     button.setFixedWidth(BUTTON_WIDTH)
     grid.addWidget(QLabel(name), 0, 0)
     grid.addWidget(choice, 0, 1)
     grid.addWidget(button, 0, 2)
-    grid.addWidget(about, 1, 1, 1, 2)
+    grid.addWidget(about, 1, 0, 1, 3)
     return grid
 
 

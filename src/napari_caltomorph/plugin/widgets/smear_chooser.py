@@ -35,7 +35,7 @@ from napari_caltomorph.plugin.widgets.parts import (
 )
 from napari_caltomorph.plugin.widgets.settings import choose_file, choose_folder, preferences, when_chosen
 from napari_caltomorph.plugin.widgets.table_view import RowsModel
-from napari_caltomorph.plugin.widgets.task_row import LatestJob
+from napari_caltomorph.plugin.widgets.tasks import LatestJob
 from napari_caltomorph.smear import Reason, Smear, check_smear, read_smear, smear_from_array
 from napari_caltomorph.storage import StrPath
 

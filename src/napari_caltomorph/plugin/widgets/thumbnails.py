@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_caltomorph.errors import CaltomorphError, CellUnreadable
 from napari_caltomorph.plugin.widgets.parts import pixmap
-from napari_caltomorph.plugin.widgets.task_row import LatestJob
+from napari_caltomorph.plugin.widgets.tasks import LatestJob
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.smear import Smear
 
