@@ -150,7 +150,7 @@ class Audit:
         if not tested:
             sentences.append("No image was measured, so there is no result on stain, background or size.")
         elif not any(row.p < ALPHA for row in tested):
-            named = "; ".join(row.sees for row in tested)
+            named = "; ".join(row.sees.rstrip(",") for row in tested)
             sentences.append(
                 f"No shortcut was found. Tested: {named}. Other shortcuts, and weak ones that few patients "
                 "cannot show, are not excluded."

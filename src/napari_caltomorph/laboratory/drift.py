@@ -67,8 +67,7 @@ class Drift(FrozenModel):
         """The verdict, then an alarm each, the earliest first."""
         count = len(self.patients)
         if not self.charts:
-            needed = f"more than the {self.reference} of the reference are needed"
-            verdict = f"No verdict: {counted(count, 'patient')}, and {needed}"
+            verdict = f"No verdict: {counted(count, 'patient')}; more than {self.reference}, the reference, are needed"
         elif not self.alarms:
             verdict = f"No drift found in {counted(count - self.reference, 'patient')} after the first {self.reference}"
         else:

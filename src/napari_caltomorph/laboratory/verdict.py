@@ -35,6 +35,11 @@ class Check:
         return f"{'at most' if self.is_at_most else 'at least'} {limit}"
 
     @property
+    def is_count(self) -> bool:
+        """Whether it is about the number of cases, and not about the model."""
+        return self.name.startswith("cases")
+
+    @property
     def shown(self) -> str:
         """The number with its interval, as in the table of criteria."""
         value = self.metric.value
@@ -43,9 +48,9 @@ class Check:
     @property
     def in_words(self) -> str:
         """The result as a sentence without its full stop."""
+        if self.is_count:
+            return f"{self.name}: {self.metric.patients}, and {self.limit_in_words} are needed"
         found = self.metric.remark if self.metric.value is None else f"{self.shown} of {self.metric.patients}"
-        if self.name.startswith("cases"):
-            found = f"{self.metric.patients}"
         result = {"met": "is", "failed": "is not", "undecided": "may or may not be"}[self.outcome]
         return f"{self.name} {result} {self.limit_in_words}: {found}"
 
@@ -139,6 +144,8 @@ def decide(fixed: Sequence[Check], at_model: Sequence[Check], at_changed: Sequen
 
 
 def _needs(check: Check) -> str:
+    if check.is_count:
+        return ""
     if check.more is None:
         return "; at this value, no number of cases would decide it"
     return f"; if it stays so, {counted(check.more, 'more case')} ({check.of}) would decide it"
