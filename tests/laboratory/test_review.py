@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import pytest
 from tests.report.factories import make_prediction
 
 from napari_caltomorph.cli import main
 from napari_caltomorph.csv_files import read_csv
-from napari_caltomorph.errors import ReviewRefused
+from napari_caltomorph.errors import OutputRefused, ReviewRefused
 from napari_caltomorph.laboratory import MonitorOptions, add_review, agreement, monitor, read_reviewed
+from napari_caltomorph.laboratory.review import read_reviews
 
 
 def save(folder: Path, patient: str, created: str = "2026-09-01T00:00:00+00:00"):
@@ -47,6 +51,67 @@ def test_newest_review_of_each_person_counts_and_no_line_is_lost(tmp_path: Path)
         add_review(tmp_path, d, "agree", by=" ")
     with pytest.raises(ReviewRefused, match=r"cells\.csv"):
         add_review(tmp_path, d, "agree", by="Ann", labels={"no such cell": "blast"})
+
+
+def test_a_review_is_found_whichever_folder_is_named(tmp_path: Path) -> None:
+    a = save(tmp_path, "a")
+    add_review(tmp_path / "a", a, "agree", by="Ann", labels={a.cells[0]: "blast"})
+    assert (tmp_path / "a" / "reviews.jsonl").exists()
+    (tmp_path / "predictions.csv").touch()  # from now on it is a folder of results
+    add_review(tmp_path / "a", a, "cannot tell", by="Bob")
+    assert len((tmp_path / "reviews.jsonl").read_text().splitlines()) == 1
+    for folder in (tmp_path, tmp_path / "a"):
+        (patient,) = read_reviewed(folder)[0]
+        assert [one.reviewer for one in patient.of_this] == ["Ann", "Bob"]
+        assert "with 1 corrected cell; Bob on 2" in patient.in_words
+    with pytest.raises(OutputRefused, match="connect its drive"):
+        add_review(tmp_path / "lost" / "a", a, "agree", by="Ann")
+    assert not (tmp_path / "lost").exists()
+
+
+_REVIEWER = """
+import sys
+from napari_caltomorph.diagnosis import Prediction
+from napari_caltomorph.laboratory import add_review
+prediction = Prediction.load(sys.argv[1] + "/a")
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(40):
+    add_review(sys.argv[1], prediction, "agree", by=sys.argv[2], comment=str(number))
+"""
+
+
+def test_two_processes_that_review_at_once_lose_nothing(tmp_path: Path) -> None:
+    save(tmp_path, "a")
+    both = [
+        Popen([sys.executable, "-c", _REVIEWER, str(tmp_path), name], stdin=PIPE, stdout=PIPE, text=True)
+        for name in ("Ann", "Bob")
+    ]
+    for one in both:
+        assert one.stdout.readline() == "ready\n"
+    for one in both:
+        one.stdin.write("\n")
+        one.stdin.flush()
+    assert [one.wait() for one in both] == [0, 0]
+    for one in both:
+        one.communicate()
+    reviews, problems = read_reviews(tmp_path)
+    assert not problems
+    for name in ("Ann", "Bob"):
+        assert [one.comment for one in reviews if one.reviewer == name] == list(map(str, range(40)))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other permissions")
+def test_colleagues_who_may_write_into_the_folder_may_add_reviews(tmp_path: Path) -> None:
+    a = save(tmp_path, "a")
+    tmp_path.chmod(0o775)
+    usual = os.umask(0o022)
+    try:
+        add_review(tmp_path, a, "agree", by="Ann")
+    finally:
+        os.umask(usual)
+    for name in ("reviews.jsonl", ".reviews.jsonl.lock"):
+        assert (tmp_path / name).stat().st_mode & 0o060 == 0o060
 
 
 def test_the_verb_adds_shows_and_exports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

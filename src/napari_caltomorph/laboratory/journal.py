@@ -71,21 +71,28 @@ class Journal(Generic[Record]):
                 end = file.seek(0, os.SEEK_END)
                 file.seek(max(end - 1, 0))
                 is_torn = file.read(1) not in (b"", b"\n")
+                if end == 0:
+                    self._share()
                 try:
                     _write(file.fileno(), b"\n" * is_torn + text)
                 except BaseException:
                     file.truncate(end)
                     raise
 
+    def _share(self) -> None:
+        """Let all who may write into the folder add records: several persons do, with accounts of their own."""
+        with contextlib.suppress(OSError):  # drives without permissions
+            self.path.chmod(self.path.stat().st_mode | self.path.parent.stat().st_mode & 0o022)
+
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Keep other writers out; on a drive without locks, the system still adds what is written at the end."""
         place = self.path.with_name(f".{self.path.name}.lock")
-        lock = filelock.FileLock(place, timeout=_WAIT_S, fallback_to_soft=False)
+        lock = filelock.FileLock(place, timeout=_WAIT_S, mode=0o666, fallback_to_soft=False)
         try:
             lock.acquire()
         except filelock.Timeout as error:
-            raise OutputRefused(f"{self.path} is locked by another process; end it, then try again.") from error
+            raise OutputRefused(f"{self.path} is locked by another process; try again when that has ended.") from error
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise

@@ -1,14 +1,15 @@
 """What hematologists say about predictions, in ``reviews.jsonl`` next to them.
 
 Each person's newest review of a patient counts, and where persons differ, this is shown and not resolved. A review is
-of the prediction that was seen, and stays so when the patient is predicted again.
+of the prediction that was seen, and stays so when the patient is predicted again. The folder of results and that of
+the patient name the same file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +19,11 @@ from pydantic import BaseModel, Field, model_validator
 
 from napari_caltomorph.csv_files import write_csv
 from napari_caltomorph.diagnosis import Prediction
-from napari_caltomorph.errors import ReviewRefused
+from napari_caltomorph.diagnosis.prediction import FILE_NAME
+from napari_caltomorph.diagnosis.prediction_files import PATIENT_TABLE
+from napari_caltomorph.errors import OutputRefused, ReviewRefused, counted
 from napari_caltomorph.laboratory.journal import Journal
+from napari_caltomorph.laboratory.ledger import NAME as LEDGER
 from napari_caltomorph.laboratory.results import PatientFile, Results, Value, read_results
 from napari_caltomorph.progress import OnProgress, ignore
 from napari_caltomorph.statistics.interval import Interval, proportion
@@ -56,24 +60,30 @@ class Review(BaseModel, frozen=True, extra="forbid"):
         """The diagnosis by the reviewer; None where they cannot tell."""
         return {"agree": self.predicted, "other": self.diagnosis, "cannot tell": None}[self.verdict]
 
+    @property
+    def in_words(self) -> str:
+        """E.g. ``"A. Name on 2026-12-01: agrees, with 12 corrected cells"``."""
+        said = {"agree": "agrees", "other": self.diagnosis, "cannot tell": "cannot tell"}[self.verdict]
+        return f"{self.reviewer} on {self.at[:10]}: {said}{corrected_in_words(len(self.labels))}"
+
 
 @dataclass(frozen=True)
-class ReviewedPatient:
-    """A patient's newest prediction, and each person's newest review of the patient."""
+class Reviews:
+    """What is `seen` of a prediction, and each person's newest review of its patient."""
 
-    patient: PatientFile
+    of: Mapping[str, Value]
     reviews: tuple[Review, ...]
 
     @property
     def of_this(self) -> tuple[Review, ...]:
-        """The reviews of the newest prediction; the others are of an earlier one."""
-        return tuple(one for one in self.reviews if one.prediction == self.patient.values["fingerprint"])
+        """The reviews of this prediction; the others are of another one."""
+        return tuple(one for one in self.reviews if one.prediction == self.of["fingerprint"])
 
     @property
     def is_agreed(self) -> bool | None:
         """Whether all who can tell agree; None where the prediction is withheld, or no one can tell."""
         told = [one.verdict == "agree" for one in self.of_this if one.opinion is not None]
-        return all(told) if told and self.patient.values["predicted"] is not None else None
+        return all(told) if told and self.of["predicted"] is not None else None
 
     @property
     def reviewers_differ(self) -> bool | None:
@@ -95,6 +105,20 @@ class ReviewedPatient:
     @property
     def _undecided(self) -> str:
         return "cannot tell" if all(one.opinion is None for one in self.of_this) else "diagnosis stated"
+
+    @property
+    def in_words(self) -> str:
+        """Who said what, and when; empty without a review."""
+        shown = self.of_this or self.reviews
+        lead = "Reviewed by" if self.of_this else "Another prediction was reviewed by"
+        return f"{lead} {'; '.join(one.in_words for one in shown)}" if shown else ""
+
+
+@dataclass(frozen=True)
+class ReviewedPatient(Reviews):
+    """The reviews of a patient's newest prediction in a folder of results."""
+
+    patient: PatientFile
 
 
 @dataclass(frozen=True)
@@ -118,13 +142,32 @@ def fingerprint(prediction: Prediction) -> str:
     return hashlib.sha256(json.dumps([*parts, shown, *sorted(prediction.cells)]).encode()).hexdigest()
 
 
+def corrected_in_words(cells: int) -> str:
+    """Return e.g. ``", with 12 corrected cells"``; empty where there is none."""
+    return f", with {counted(cells, 'corrected cell')}" if cells else ""
+
+
+def review_folder(folder: StrPath) -> Path:
+    """Return the folder whose file gets the reviews of the predictions in a folder of results, or in a patient's.
+
+    A patient's folder in a folder of results keeps none of its own: all reviews of a run are in one file.
+    """
+    folder = Path(folder).absolute()
+    is_in_results = any((folder.parent / name).exists() for name in (PATIENT_TABLE, LEDGER, NAME))
+    return folder.parent if is_in_results and (folder / FILE_NAME).exists() else folder
+
+
 def read_reviews(folder: StrPath) -> tuple[tuple[Review, ...], tuple[str, ...]]:
     """Return all reviews in a folder of results in the order of writing, and a sentence for each damaged line.
 
-    Raises `JournalUnreadable` where a newer version wrote one.
+    A patient's folder may have a file of its own, from before it was in a folder of results; its reviews come first.
+    Named alone, it has those of its `review_folder` too. Raises `JournalUnreadable` where a newer version wrote one.
     """
-    content = Journal(Path(folder) / NAME, Review).read()
-    return content.records, content.problems
+    folder = Path(folder).absolute()
+    above = review_folder(folder)
+    own = folder.glob(f"*/{NAME}") if above == folder else [folder / NAME]
+    found = [Journal(file, Review).read() for file in (*sorted(own), above / NAME)]
+    return tuple(r for one in found for r in one.records), tuple(p for one in found for p in one.problems)
 
 
 def add_review(
@@ -142,7 +185,7 @@ def add_review(
     Parameters
     ----------
     folder : str or Path
-        Its ``reviews.jsonl`` gets one more line.
+        With the saved prediction; the ``reviews.jsonl`` of its `review_folder` gets one more line.
     prediction : Prediction
         The one that the reviewer saw.
     verdict : {"agree", "other", "cannot tell"}
@@ -184,6 +227,8 @@ def add_review(
     }
     if reasons := [sentence for sentence, holds in refusal.items() if holds]:
         raise ReviewRefused(reasons[0])
+    if not Path(folder).is_dir():  # A drive that is lost must not be replaced by a new folder of that name
+        raise OutputRefused(f"{folder} is not there: connect its drive, or save the prediction again.")
     review = Review(
         patient_id=patient,
         prediction=fingerprint(prediction),
@@ -195,7 +240,7 @@ def add_review(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         labels=labels or {},
     )
-    Journal(Path(folder) / NAME, Review).append(review)
+    Journal(review_folder(folder) / NAME, Review).append(review)
     return review
 
 
@@ -227,12 +272,18 @@ def save_reviews(reviews: Sequence[Review], path: Path) -> None:
 
 def reviewed(patients: Iterable[PatientFile], reviews: Iterable[Review]) -> tuple[ReviewedPatient, ...]:
     """Return patients with each person's newest review."""
-    newest = dict[str, dict[str, Review]]()
+    known = newest(reviews)
+    return tuple(ReviewedPatient(one.values, known.get(one.patient_id, ()), one) for one in patients)
+
+
+def newest(reviews: Iterable[Review]) -> dict[str, tuple[Review, ...]]:
+    """Return patient -> each person's newest review."""
+    found = dict[str, dict[str, Review]]()
     for one in reviews:
-        of_patient = newest.setdefault(one.patient_id, {})
+        of_patient = found.setdefault(one.patient_id, {})
         of_patient.pop(one.reviewer.casefold(), None)  # the newest is last
         of_patient[one.reviewer.casefold()] = one
-    return tuple(ReviewedPatient(one, tuple(newest.get(one.patient_id, {}).values())) for one in patients)
+    return {patient: tuple(by_person.values()) for patient, by_person in found.items()}
 
 
 def agreement(patients: Sequence[ReviewedPatient]) -> tuple[Share, ...]:
