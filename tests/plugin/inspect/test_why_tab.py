@@ -10,6 +10,7 @@ from qtpy.QtTest import QTest
 from tests.plugin.conftest import SQUARES
 from tests.plugin.gui import is_in_sight
 
+from napari_caltomorph.diagnosis import Policy
 from napari_caltomorph.plugin.inspect.explanation_row import LAYER
 from napari_caltomorph.plugin.inspect.why_tab import WhyTab
 from napari_caltomorph.plugin.session.inspection import Inspection
@@ -112,9 +113,9 @@ def test_contributions_are_computed_shown_and_linked(tab, compute, qtbot):
 
     # Cells that are left out add nothing, and the tab says that it is out of date until it is asked again.
     cells.leave_out([0, 5])
-    assert "compute it again" in tab._outdated.text()
+    assert "compute it again" in tab._note.text()
     compute(tab, tab.contribution)
-    assert tab._outdated.text() == ""
+    assert tab._note.text() == ""
     np.testing.assert_allclose(cells.columns["contribution"], expected(tab, {0, 5}), atol=1e-6)
     assert cells.columns["contribution"][5] == 0
 
@@ -188,3 +189,18 @@ def test_the_answer_is_above_the_fold_and_a_low_dock_never_scrolls_sideways(tab,
     assert area.verticalScrollBar().maximum() > 0
     assert area.horizontalScrollBar().maximum() == 0
     assert tab.width() <= 380
+
+
+def test_no_class_of_a_withheld_prediction_is_explained(tab, inspection, compute):
+    compute(tab, tab.contribution)
+    usual = inspection.result
+    inspection.set_result(usual.under(Policy(name="Clinic A", version="1", min_cells=100)))
+    assert not tab.classes.isVisible()
+    assert not tab.contribution.summary
+    bar = tab.questions.tabBar()
+    assert [bar.tabText(i) for i in range(bar.count()) if bar.isTabEnabled(i)] == ["Encoder"]
+    assert "withheld" in tab._note.text()
+    inspection.set_result(usual)
+    assert tab.classes.isVisible()
+    assert not tab._note.isVisible()
+    bring_forward(tab, tab.contribution)

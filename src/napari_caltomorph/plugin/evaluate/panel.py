@@ -16,6 +16,7 @@ from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.errors import TrainingPatientsFound
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.jobs import (
+    EvaluateRequest,
     ModelEvaluation,
     evaluate_command,
     evaluate_model,
@@ -25,10 +26,9 @@ from napari_caltomorph.jobs import (
 )
 from napari_caltomorph.jobs.evaluate import compute_for_display
 from napari_caltomorph.plugin.evaluate.result import EvaluateResult
-from napari_caltomorph.plugin.evaluate.setup import EvaluateSetup
+from napari_caltomorph.plugin.evaluate.setup import EvaluateSetup, OldResultNote
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.parts import (
-    WARNING,
     CollapsibleSection,
     CopyLink,
     line,
@@ -56,13 +56,14 @@ class EvaluatePanel(DockPanel):
         self.run = TaskRow("Evaluate", kept="What was encoded or saved before is kept.")
         offer = link("Evaluate the training patients out of fold")
         self.offer = line(f"{offer}: each by the member that was not trained on them.")
-        self.stale = line()
         self.result = EvaluateResult()
+        sentence = "The numbers belong to an earlier choice. Evaluate again."
+        self.stale = OldResultNote(sentence, self.setup, self.run, self._shown_request)
         self.save_button = QPushButton("Save figures", toolTip="As PDF or SVG for print, or PNG")
         self.report_button = QPushButton("Report ...", toolTip=_REPORT_TIP, clicked=self._report_dialog)
         self.copy = CopyLink()
         self.setup.submitted.connect(self.evaluate)
-        self.setup.changed.connect(self._on_setup_changed)
+        self.setup.changed.connect(self.offer.hide)
         self.section.toggled.connect(self._arrange)
         self.run.requested.connect(self.evaluate)
         self.run.ended.connect(self._on_ended)
@@ -171,7 +172,6 @@ class EvaluatePanel(DockPanel):
         menu.addAction("This figure ...", self._figure_dialog)
         menu.addAction("All figures ...", when_chosen(self.save_figures, choose_folder, self, "Save all figures in"))
         self.save_button.setMenu(menu)
-        self.stale.setStyleSheet(f"color: {WARNING}")
         self._tools = QWidget()
         tools = QHBoxLayout(self._tools)
         tools.setContentsMargins(0, 0, 0, 0)
@@ -189,7 +189,7 @@ class EvaluatePanel(DockPanel):
         self.result.setVisible(has_result and not is_setup)
         self._tools.setVisible(has_result and not is_setup)
         self._column.setStretchFactor(self.section, int(is_setup or not has_result))
-        self._mark_if_stale()
+        self.stale.update_note()
 
     def _start(self, work: Callable[[OnProgress], Any], then: Callable[[Any], None]) -> None:
         self._tools.setEnabled(False)  # a second task would cancel the first
@@ -207,17 +207,9 @@ class EvaluatePanel(DockPanel):
     def _on_ended(self) -> None:
         self.setup.setEnabled(True)
         self._tools.setEnabled(True)
-        self._mark_if_stale()
 
-    def _on_setup_changed(self) -> None:
-        self.offer.hide()
-        self._mark_if_stale()
-
-    def _mark_if_stale(self) -> None:
-        evaluated = self.result.evaluated
-        is_stale = evaluated is not None and not self.run.is_busy and not self.setup.is_of(evaluated.request)
-        self.stale.setText("<b>The numbers belong to an earlier choice. Evaluate again.</b>" if is_stale else "")
-        self.stale.setVisible(is_stale)
+    def _shown_request(self) -> EvaluateRequest | None:
+        return None if self.result.evaluated is None else self.result.evaluated.request
 
     def _report_dialog(self) -> None:
         parent = choose_folder(self, "Make the report's folder in")

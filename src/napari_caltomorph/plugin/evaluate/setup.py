@@ -17,6 +17,8 @@ from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
 from napari_caltomorph.plugin.widgets.options_form import JobOptionsForm, options_of
 from napari_caltomorph.plugin.widgets.parts import (
     NAMES_WIDTH,
+    WARNING,
+    colored,
     column_of,
     folder_row,
     line,
@@ -24,6 +26,7 @@ from napari_caltomorph.plugin.widgets.parts import (
     row_of,
 )
 from napari_caltomorph.plugin.widgets.settings import last_cohort, last_evaluation, preferences
+from napari_caltomorph.plugin.widgets.task_row import TaskRow
 
 _EMPTY = (
     "Choose a model, and patients of known diagnosis that it was not trained on: the test split of its own cohort "
@@ -89,6 +92,22 @@ class ModelSetup(QWidget, Generic[Request]):
             return self.request() == request
         except CaltomorphError:
             return False
+
+
+class OldResultNote(QLabel):
+    """A sentence, shown while the result, made by the request that `shown` returns, is not of what is chosen now."""
+
+    def __init__(
+        self, sentence: str, setup: ModelSetup[Request], run: TaskRow, shown: Callable[[], Request | None]
+    ) -> None:
+        super().__init__(colored(f"<b>{sentence}</b>", WARNING), wordWrap=True, visible=False)
+        self._setup, self._run, self._shown = setup, run, shown
+        setup.changed.connect(self.update_note)
+        run.ended.connect(self.update_note)
+
+    def update_note(self) -> None:
+        request = self._shown()
+        self.setVisible(request is not None and not self._run.is_busy and not self._setup.is_of(request))
 
 
 class EvaluateSetup(ModelSetup[EvaluateRequest]):

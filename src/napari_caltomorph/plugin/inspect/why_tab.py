@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 COLUMN = "contribution"
 _MOST = 16  # bars
+_WITHHELD = "The prediction is withheld, so no class is explained."
 _OUTDATED = "The cells that are left out changed since this was computed; compute it again."
 
 
@@ -74,10 +75,10 @@ class WhyTab(InspectionView):
         )
         self.curves.run.requested.connect(self._compute_curves)
         self.patches = PatchAttentionRow()
-        self._outdated = line()
+        self._note = line()
         self._explained: Contributions | None = None
-        chooser = QWidget()
-        form = QFormLayout(chooser)
+        self._chooser = QWidget()
+        form = QFormLayout(self._chooser)
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow("Why", self.classes)
         self.questions = QTabWidget(documentMode=True)
@@ -86,7 +87,7 @@ class WhyTab(InspectionView):
         for title, row in zip(titles, (self.contribution, self.without, self.curves, self.patches), strict=True):
             self.questions.addTab(scroll_area(row), title)
             self.questions.setTabToolTip(self.questions.count() - 1, row.question)
-        column_of(self, chooser, self._outdated, self.questions, stretch=(self.questions,), spacing=2)
+        column_of(self, self._chooser, self._note, self.questions, stretch=(self.questions,), spacing=2)
 
     def key_widgets(self) -> list[QWidget]:
         return [self.bars, self.changes, self.dots]
@@ -99,9 +100,7 @@ class WhyTab(InspectionView):
             self.classes.clear()
             if self.inspection is not None:
                 result = self.inspection.result
-                # Where it is withheld, no order of the classes tells it.
-                sizes = np.zeros(len(result.probabilities)) if result.withheld else result.probabilities
-                for i in np.argsort(-sizes, kind="stable"):
+                for i in np.argsort(-result.probabilities, kind="stable"):
                     self.classes.addItem("", result.taxonomy.slugs[i])
                 self.on_result()
         self.setEnabled(self.inspection is not None)
@@ -119,14 +118,21 @@ class WhyTab(InspectionView):
 
     def on_edits(self) -> None:
         self.dots.show_state()
-        self._show_outdated()
+        self._show_note()
 
     def on_result(self) -> None:
+        """Show the probabilities; of a prediction that is withheld, only what the encoder used is explained."""
         result = self.inspected.result
         for row in range(self.classes.count()):
             place = result.taxonomy.slugs.index(self.classes.itemData(row))
-            p = "" if result.withheld else f" ({result.probabilities[place]:.2f})"
-            self.classes.setItemText(row, f"{result.taxonomy.names[place]}{p}")
+            self.classes.setItemText(row, f"{result.taxonomy.names[place]} ({result.probabilities[place]:.2f})")
+        is_withheld = bool(result.withheld)
+        if is_withheld:
+            self._clear()
+        self._chooser.setHidden(is_withheld)
+        for tab in range(self.questions.count() - 1):
+            self.questions.setTabEnabled(tab, not is_withheld)
+        self._show_note()
 
     def on_look(self) -> None:
         for row in (self.contribution, self.without, self.curves):
@@ -146,7 +152,7 @@ class WhyTab(InspectionView):
         self._explained = None
         for row in (self.contribution, self.without, self.curves):
             row.clear()
-        self._outdated.hide()
+        self._note.hide()
 
     def _on_class(self) -> None:
         """Explain another class too if this one was explained."""
@@ -184,7 +190,7 @@ class WhyTab(InspectionView):
             f"log-odds between this smear and one of {found.baseline_in_words}.",
             self._draw_contributions,
         )
-        self._show_outdated()
+        self._show_note()
 
     def _show_without(self, found: CellChanges) -> None:
         prediction, most = self.inspected.prediction, int(np.abs(found.change).argmax())
@@ -226,14 +232,12 @@ class WhyTab(InspectionView):
     def _draw_bars(self, widget: CellBars, bars: list[CellBar]) -> None:
         widget.show_bars(bars, self.inspected.cells.selected, self.plot_style)
 
-    def _show_outdated(self) -> None:
-        is_outdated = (
-            self.inspection is not None
-            and self._explained is not None
-            and self.inspection.cells.left_out != self._left_out
-        )
-        self._outdated.setText(_OUTDATED if is_outdated else "")
-        self._outdated.setVisible(is_outdated)
+    def _show_note(self) -> None:
+        shown = self.inspection
+        is_outdated = shown is not None and self._explained is not None and shown.cells.left_out != self._left_out
+        note = _WITHHELD if shown is not None and shown.result.withheld else _OUTDATED if is_outdated else ""
+        self._note.setText(note)
+        self._note.setVisible(bool(note))
 
     def _name(self) -> str:
         taxonomy = self.inspected.prediction.taxonomy

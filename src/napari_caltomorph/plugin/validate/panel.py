@@ -22,7 +22,7 @@ from napari_caltomorph.jobs import (
 )
 from napari_caltomorph.jobs.validate import RECORD_NAME
 from napari_caltomorph.laboratory import Validation
-from napari_caltomorph.plugin.evaluate.setup import ModelSetup
+from napari_caltomorph.plugin.evaluate.setup import ModelSetup, OldResultNote
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
 from napari_caltomorph.plugin.widgets.options_form import JobOptionsForm, OptionRefused, options_of
 from napari_caltomorph.plugin.widgets.parts import (
@@ -62,18 +62,18 @@ class ValidatePanel(DockPanel):
         self.setup = ValidateSetup()
         self.section = CollapsibleSection("Setup", scroll_area(self.setup))
         self.run = TaskRow("Validate", kept="What was encoded before is kept.")
-        self.stale, self.verdict, self.reasons, self.source = line(), line(), line(), line()
-        self.stale.setStyleSheet(f"color: {WARNING}")
+        sentence = "The verdict belongs to an earlier choice. Validate again."
+        self.stale = OldResultNote(sentence, self.setup, self.run, lambda: self._shown and self._shown[0])
+        self.verdict, self.reasons, self.source = line(), line(), line()
         self.table = TableView()
         self.open_button = QPushButton("Open record", clicked=self.open_record)
         self.open_button.setToolTip("Two pages to print, sign and file, in the browser")
         self.copy = CopyLink()
         self._shown: tuple[ValidateRequest, Path] | None = None
         self.setup.submitted.connect(self.validate)
-        self.setup.changed.connect(self._mark_if_stale)
         self.section.toggled.connect(self._arrange)
         self.run.requested.connect(self.validate)
-        self.run.ended.connect(self._on_ended)
+        self.run.ended.connect(lambda: self.setup.setEnabled(True))
         self.run.forget_on(self.setup.changed)
         self.copy.linkActivated.connect(lambda _: self.copy_command())
         self._result = QWidget()
@@ -146,16 +146,7 @@ class ValidatePanel(DockPanel):
         is_result = self._shown is not None and not self.section.is_open
         self._result.setVisible(is_result)
         self._column.setStretchFactor(self.section, int(not is_result))
-        self._mark_if_stale()
-
-    def _on_ended(self) -> None:
-        self.setup.setEnabled(True)
-        self._mark_if_stale()
-
-    def _mark_if_stale(self) -> None:
-        is_stale = self._shown is not None and not self.run.is_busy and not self.setup.is_of(self._shown[0])
-        self.stale.setText("<b>The verdict belongs to an earlier choice. Validate again.</b>" if is_stale else "")
-        self.stale.setVisible(is_stale)
+        self.stale.update_note()
 
 
 class ValidateSetup(ModelSetup[ValidateRequest]):
