@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint screenshots demo-model blood-encoder blood-probe clean
+.PHONY: demo test lint docs screenshots demo-model blood-encoder blood-probe clean
 
 demo: $(VENV)/.ready
 	$(BIN)/caltomorph demo --out demo-output
@@ -19,6 +19,10 @@ lint: $(VENV)/.ready-dev
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/check_import_circles.py
 	$(BIN)/npe2 validate --imports napari_caltomorph
+
+# Into site/; open site/index.html. Material's notice about the future of MkDocs is not about this site.
+docs: $(VENV)/.ready-docs
+	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(BIN)/mkdocs build
 
 screenshots: $(VENV)/.ready-dev
 	xvfb-run -a -s '-screen 0 1280x720x24' $(BIN)/python scripts/make_screenshots.py docs/images
@@ -44,9 +48,13 @@ $(VENV)/.ready: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[all]'
 	touch $@
 
+$(VENV)/.ready-docs: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@
+
 $(VENV)/.ready-dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	touch $@ $(VENV)/.ready
+	touch $@ $(VENV)/.ready $(VENV)/.ready-docs
 
 clean:
-	rm -rf $(VENV) demo-output
+	rm -rf $(VENV) demo-output site

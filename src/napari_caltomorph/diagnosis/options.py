@@ -230,6 +230,7 @@ AggregatorOptions = Annotated[
     | MaxOptions,
     Field(discriminator="kind"),
 ]
+"""The options of one aggregator; `kind` says of which."""
 
 AGGREGATOR_OPTIONS: dict[
     str,
@@ -251,6 +252,7 @@ AGGREGATOR_OPTIONS: dict[
     "mean": MeanOptions,
     "max": MaxOptions,
 }
+"""Name of an aggregator -> its options."""
 
 GENBLOOM: dict[str, type[GenBloomVOptions] | type[GenBloomGOptions]] = {
     "genbloom-v": GenBloomVOptions,

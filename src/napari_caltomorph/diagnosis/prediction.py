@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
 FILE_NAME = "prediction.json"
 NO_CLASS = "No class stands out"
+"""Shown instead of a class where no probability is clearly the highest."""
 NO_PREDICTION = "No prediction"
+"""Shown instead of a class where the policy withholds the prediction."""
 NO_ATTENTION = "This model has no attention: its cells are in the smear's order."
+"""Shown where cells cannot be ranked by attention."""
 
 
 class Prediction(PredictionNumbers):

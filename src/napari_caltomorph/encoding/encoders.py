@@ -227,3 +227,4 @@ ENCODERS: dict[str, Encoder] = {
         ),
     )
 }
+"""Name -> encoder. A new one is a row here; nothing else in the code knows the names."""

@@ -40,6 +40,7 @@ def _doubtful(one: Watched) -> tuple[float, ...]:
 
 
 First = Literal["malignant", "doubtful"]
+"""Which patients are first."""
 ORDERS: dict[First, Callable[[Watched], tuple[float, ...]]] = {"malignant": _malignant, "doubtful": _doubtful}
 """What is sorted by, so that the most malignant or the most doubtful patients are first."""
 

@@ -48,6 +48,7 @@ class PlotStyle:
 
 
 PAPER = PlotStyle()
+"""Black on white, for print."""
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -66,7 +66,10 @@ class CompositionTable(BaseModel, frozen=True, extra="forbid"):
 
 _FILE = resources.files(__package__).joinpath("compositions.yaml")
 TABLE = CompositionTable(**yaml.safe_load(_FILE.read_text("utf-8")))
-COMPOSITIONS, AML_HEHR_COMPOSITIONS = TABLE.compositions, TABLE.aml_hehr_compositions
+COMPOSITIONS = TABLE.compositions
+"""Detailed class of the caltomorph taxonomy -> what the blood of its patients looks like."""
+AML_HEHR_COMPOSITIONS = TABLE.aml_hehr_compositions
+"""The same for the classes of the aml-hehr taxonomy."""
 
 
 @dataclass(frozen=True)

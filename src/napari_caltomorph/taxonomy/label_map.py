@@ -25,19 +25,20 @@ from napari_caltomorph.taxonomy.classes import CoarseClass, DetailedClass, Taxon
 from napari_caltomorph.taxonomy.label_text import fold, key, lies_between, meanings_of_parts, other_orders, phrases
 
 SHIPPED_LABEL_MAPS = ("caltomorph", "aml-hehr", "apl-aml")
+"""Names that `load_label_map` takes, besides the path of a file."""
 
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999")
 """Okabe and Ito's colours for all kinds of colour vision, with grey for their black, which a dark window hides."""
 
 MatchKind = Literal["matched", "double", "follow_up", "unclear", "rare", "unknown"]
+"""``matched`` to one class; ``double``: two diagnoses, or between two; ``follow_up``, ``unclear``, ``rare``: the label
+says so; ``unknown``: nothing matches."""
 
 
 @dataclass(frozen=True)
 class Match:
     """What a label means."""
 
-    # ``matched`` to one class; ``double``: two diagnoses, or between two; ``follow_up``, ``unclear``, ``rare``: the
-    # label says so; ``unknown``: nothing matches
     kind: MatchKind
     # Slug of the detailed class; None too where the label names only the coarse one ("Lymphoma")
     detailed: str | None = None

@@ -61,8 +61,8 @@ _RATES: dict[str, float] = {
     "mean": 3e-4,
     "max": 3e-5,
 }
-# The options that others follow, unless these are given too.
 DECIDING = ("recipe", "aggregator", "fine_tune", "epochs")
+"""The options that others follow, unless these are given too."""
 
 # Options of earlier versions -> what to do about them.
 _GONE = {
