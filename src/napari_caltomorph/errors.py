@@ -170,6 +170,10 @@ class ReviewRefused(CaltomorphError):
     """A review does not fit the prediction that it is of."""
 
 
+class ExportRefused(CaltomorphError):
+    """Results cannot be exported as asked: the key is no secret, or the file's name does not fit."""
+
+
 class FolderLost(CaltomorphError):
     """A watched folder cannot be listed: its drive may be gone, and may come back."""
 

@@ -71,7 +71,7 @@ def read_document(path: Path, *, otherwise: str = ".json", at_most: int = LARGE)
     does: one key twice, more than 50 levels, integers of more than 64 bits, or text that is no Unicode.
     """
     suffix = path.suffix.lower()
-    return parse_document(_read_bytes(path, at_most), suffix if suffix in _PARSERS else otherwise)
+    return parse_document(read_bytes(path, at_most), suffix if suffix in _PARSERS else otherwise)
 
 
 def parse_document(content: bytes | str, kind: str = ".json") -> Any:
@@ -141,7 +141,8 @@ def typed(table: pd.DataFrame, types: Mapping[str, Any]) -> pd.DataFrame:
     return table.assign(**columns)
 
 
-def _read_bytes(path: Path, at_most: int) -> bytes:
+def read_bytes(path: Path, at_most: int) -> bytes:
+    """Return the content of a file; ValueError where it is larger than `at_most` bytes, or no file."""
     _refuse_other_than_file(path)
     if path.stat().st_size > at_most:
         raise ValueError(f"it is larger than {at_most / 1e6:g} MB")

@@ -28,6 +28,7 @@ VERBS = {
     "evaluate": "Evaluate a model on patients with known diagnosis: every number with its interval.",
     "monitor": "Check whether predictions drift: stain, scanner, patients, analyser; one page with a chart for each.",
     "review": "Confirm or correct predictions, and show how often hematologists agree with them.",
+    "export": "Export predictions with their reviews: HL7 FHIR, or a table with one row a patient.",
     "validate": "Check a model on a laboratory's own cases against criteria set beforehand, and write a record.",
     "differential": "Count the cells of smears by type, with the error of counting and of the classifier.",
     "labels": "Labelled cells of any laboratory: which of our types they are, as a table to train on.",

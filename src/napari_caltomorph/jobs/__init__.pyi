@@ -11,6 +11,7 @@ from .evaluate import (
     examine,
     save_evaluation,
 )
+from .export import Exported, export_results
 from .labels import LabelledSmears, import_label_folder, open_labelled, read_type_map
 from .predict import PatientProgress, PatientResult, predict_patients
 from .train import EarlierEpochs, TrainedModel, TrainRequest, train_model
@@ -23,6 +24,7 @@ __all__ = [
     "EarlierEpochs",
     "EvaluateModelOptions",
     "EvaluateRequest",
+    "Exported",
     "LabelledSmears",
     "ModelComparison",
     "ModelEvaluation",
@@ -40,6 +42,7 @@ __all__ = [
     "evaluate_model",
     "evaluation_folder",
     "examine",
+    "export_results",
     "flags",
     "import_label_folder",
     "open_labelled",

@@ -11,7 +11,7 @@ from pathlib import Path
 from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.diagnosis.prediction import FILE_NAME
 from napari_caltomorph.errors import PredictionUnreadable
-from napari_caltomorph.laboratory.journal import Journal
+from napari_caltomorph.laboratory.journal import Journal, JournalContent
 from napari_caltomorph.laboratory.ledger import NAME as LEDGER
 from napari_caltomorph.laboratory.ledger import WatchRecord
 from napari_caltomorph.progress import OnProgress, Progress, ignore
@@ -45,19 +45,20 @@ class Results:
 def read_results(
     folder: StrPath, measure: Callable[[Prediction], Mapping[str, Value]], *, progress: OnProgress = ignore
 ) -> Results:
-    """Read all ``prediction.json`` in a folder of results and in the folders of its patients.
+    """Read all ``prediction.json`` in a folder of results and in the folders of its patients, or one such file.
 
     `measure` returns the values of each. The order is that of `created`; where the folder has the ledger of a watch, it
     is the ledger's, since a clock may have been set back. What cannot be read is left out and reported. Raises
     `PredictionUnreadable` where there is no prediction.
     """
     folder = Path(folder)
-    files = sorted([*folder.glob(FILE_NAME), *folder.glob(f"*/{FILE_NAME}")])
+    is_file = folder.is_file()
+    files = [folder] if is_file else sorted([*folder.glob(FILE_NAME), *folder.glob(f"*/{FILE_NAME}")])
     if not files:
         raise PredictionUnreadable(
             f"{folder} has no {FILE_NAME}, and no folder in it has one; name a folder that `caltomorph predict` wrote."
         )
-    lines = Journal(folder / LEDGER, WatchRecord).read()
+    lines = JournalContent[WatchRecord]() if is_file else Journal(folder / LEDGER, WatchRecord).read()
     found, problems = list[PatientFile](), list(lines.problems)
     for number, file in enumerate(files, start=1):
         progress(Progress("Reading", number, len(files), "predictions"))

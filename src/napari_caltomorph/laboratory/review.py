@@ -92,6 +92,12 @@ class Reviews:
         return len(set(opinions)) > 1 if len(opinions) > 1 else None
 
     @property
+    def diagnosis(self) -> str | None:
+        """The diagnosis that reviewers give; None where there is none, or they differ."""
+        opinions = [one.opinion for one in self.of_this if one.opinion is not None]
+        return opinions[0] if opinions and not self.reviewers_differ else None
+
+    @property
     def state(self) -> str:
         """The state in words."""
         if not self.reviews:
