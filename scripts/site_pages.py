@@ -1,32 +1,36 @@
 """What the documentation site has beyond docs/: pages that are made from the code, the pictures and the README.
 
-MkDocs calls `on_config` and `on_files` while it builds (`hooks` in mkdocs.yml). A generated page is never written to
+MkDocs calls the functions `on_...` while it builds (`hooks` in mkdocs.yml). A generated page is never written to
 docs/, so that it cannot differ from what it was made from.
 """
 
 from __future__ import annotations
 
-import ast
-import importlib
 import re
 import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+from site_reference import command_line_pages, python_pages
 
 ROOT = Path(__file__).parents[1]
-SOURCE = ROOT / "src"
+PICTURE = re.compile(r"!\[(?P<caption>[^\]]+)\]\((?P<path>[^)]*images/(?P<name>[^)]+))\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 def on_config(config: MkDocsConfig) -> None:
     """Take what the package's metadata say, and write the pages of a folder into the navigation."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    project = tomllib.loads(_text("pyproject.toml"))["project"]
     config.site_description = project["description"]
     if repository := project.get("urls", {}).get("Repository"):
         config.repo_url, config.edit_uri = repository, "edit/main/docs/"
+        config.site_url = project["urls"]["Documentation"]
     config.nav = _with_folders(config.nav)
 
 
@@ -34,6 +38,30 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
     """Add the generated pages."""
     for path, text in pages().items():
         files.append(File.generated(config, path, content=text))
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Make every picture a link to itself in full size, and load it when it is scrolled to."""
+    return PICTURE.sub(r"[\g<0>{loading=lazy}](\g<path>)", markdown)
+
+
+def on_post_page(output: str, page: Page, **_: object) -> None:
+    """Refuse a page that loads something from another server, which would learn what is read."""
+    for tag in re.findall(r"<(?:script|img|iframe|link)\b[^>]*", output):
+        if re.search(r"\b(?:src|href)=[\"']?https?:", tag) and 'rel="canonical"' not in tag:
+            raise PluginError(f"{page.file.src_uri} loads {tag}> from another server; put the file into docs/.")
+
+
+@cache
+def pages() -> dict[str, str]:
+    """Return the text of every generated page by its path, in the order of the navigation."""
+    # The README's links are of the repository, since PyPI shows it too.
+    home = re.sub(r"\]\((?:https://(?:github|raw\.githubusercontent)\.com/[^)]+/main/)?docs/", "](", _text("README.md"))
+    return {"index.md": home, "gallery.md": _gallery(), **python_pages(), **command_line_pages()}
+
+
+def _text(path: str) -> str:
+    return (ROOT / path).read_text("utf-8")
 
 
 def _with_folders(nav: object) -> object:
@@ -44,38 +72,44 @@ def _with_folders(nav: object) -> object:
     return [path for path in pages() if path.startswith(nav)] if str(nav).endswith("/") else nav
 
 
-@cache
-def pages() -> dict[str, str]:
-    """Return the text of every generated page by its path, in the order of the navigation."""
-    return {
-        "index.md": (ROOT / "README.md").read_text("utf-8").replace("](docs/", "]("),
-        **_python(),
-        "reference/command-line.md": "# Command line\n\n::: cyclopts\n    module: napari_caltomorph.cli.app:app\n",
-        "gallery.md": "# Gallery\n\n" + "\n".join(f"![{caption}](images/{name})\n" for name, caption in pictures()),
-    }
+@dataclass(frozen=True)
+class Figure:
+    """A picture of docs/images as a page shows it."""
+
+    name: str
+    caption: str
+    page: str
+    title: str  # Of the page
+    script: str  # What makes it
 
 
-def _python() -> dict[str, str]:
-    texts, table = {}, "# Python\n\n| module | |\n|---|---|\n"
-    for room, names in rooms():
-        title = "The names that most need" if room == SOURCE.name else room.rpartition(".")[2]
-        summary = " ".join((importlib.import_module(room).__doc__ or "").partition("\n\n")[0].split())
-        table += f"| [`{room}`]({room}.md) | {summary} |\n"
-        entries = "\n".join(f"::: {room}.{name}\n" for name in names)
-        texts[f"reference/python/{room}.md"] = f"# {title}\n\n{summary}\n\n{entries}"
-    return {"reference/python/index.md": table, **texts}
+def figures() -> Iterator[Figure]:
+    """Yield each picture once, where a page first shows it, in the order of the pages."""
+    scripts = {path.name: path.read_text("utf-8") for path in sorted(ROOT.glob("scripts/*.py"))}
+    seen: set[str] = set()
+    for page in (*sorted(ROOT.glob("docs/*.md")), ROOT / "README.md"):
+        text = page.read_text("utf-8")
+        title = HEADING.search(text)
+        for picture in PICTURE.finditer(text):
+            name = picture["name"]
+            if name not in seen:
+                written = f'{name}"', re.sub(r"_\d+\.", "_{number}.", name)
+                script = next((one for one, code in scripts.items() if any(text in code for text in written)), "")
+                yield Figure(name, picture["caption"], page.name, title[1] if title else page.stem, script)
+            seen.add(name)
 
 
-def rooms() -> Iterator[tuple[str, list[str]]]:
-    """Yield each public module, and the names that its ``__init__.pyi`` lists."""
-    for stub in sorted(SOURCE.rglob("__init__.pyi")):
-        imports = [node for node in ast.parse(stub.read_text("utf-8")).body if isinstance(node, ast.ImportFrom)]
-        yield ".".join(stub.parent.relative_to(SOURCE).parts), [alias.name for node in imports for alias in node.names]
+def _gallery() -> str:
+    text = """# Gallery
 
+Every picture of these pages; click one to see it in full size. All smears and cohorts in them are synthetic. Scripts
+make the pictures from real windows, reports and drawings: `make screenshots` makes them again.
 
-def pictures() -> Iterator[tuple[str, str]]:
-    """Yield each picture of docs/images and the first caption that a page gives it."""
-    text = "\n".join(page.read_text("utf-8") for page in [*sorted(ROOT.glob("docs/*.md")), ROOT / "README.md"])
-    captions = {name: alt for alt, name in reversed(re.findall(r"!\[([^\]]+)\]\((?:docs/)?images/([^)]+)\)", text))}
-    for path in sorted((ROOT / "docs/images").iterdir()):
-        yield path.name, captions.get(path.name, "")
+<div class="grid cards" markdown>
+
+"""
+    for one in figures():
+        page = "index.md" if one.page == "README.md" else one.page
+        text += f"- ![{one.caption}](images/{one.name})\n\n"
+        text += f"    {one.caption}. In [{one.title}]({page}), by `scripts/{one.script}`.\n\n"
+    return text + "</div>\n"
