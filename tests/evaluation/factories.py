@@ -92,6 +92,8 @@ def evaluation_of(
             "path": None,
             "smear_fingerprint": None,
             "is_outside_domain": None,
+            "far_aspects": None,
+            "has_other_scale": None,
             "warnings": "",
         }
     ).astype(COLUMNS)

@@ -130,6 +130,8 @@ def test_a_smear_unlike_the_training_cohort_is_evaluated_raw_as_predict_would(en
     assert table["prediction_set"].iloc[0]
     assert pd.isna(table["prediction_set"].iloc[1])
     assert "Unlike the training cohort" in table["warnings"].iloc[1]
+    assert list(result.patients["far_aspects"]) == ["", "|".join(prediction.domain.far)]
+    assert prediction.domain.far
     assert result.headline["set_coverage"].patients == 1
     assert any(
         "1 of 2 smears are unlike the training cohort" in row_probabilities for row_probabilities in result.statements

@@ -40,6 +40,19 @@ def test_an_evaluation_is_read_as_it_was_saved(saved):
     assert read.embeddings.training_classes == ("mds", "healthy")
 
 
+def test_a_file_without_later_columns_is_read_with_the_same_numbers(saved):
+    path, columns = saved / "evaluation.json", ("far_aspects", "has_other_scale")
+    content = json.loads(path.read_text("utf-8"))
+    patients = content["patients"]
+    places = [patients["columns"].index(name) for name in columns]
+    for row in (patients["columns"], *patients["rows"]):
+        row[:] = [value for place, value in enumerate(row) if place not in places]
+    path.write_text(json.dumps(content), "utf-8")
+    read = Evaluation.load(saved)
+    assert read.headline == evaluation_of(*simulated((3, 3, 3, 3))).headline
+    assert read.patients[list(columns)].isna().all(axis=None)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -50,6 +63,7 @@ def test_an_evaluation_is_read_as_it_was_saved(saved):
         put("p_mds", 1.5),
         put("p_mds", "much"),
         put("fold", 7),
+        put("far_aspects", "cells|smell"),
         put("n_cells", -1),
         put("hemoglobin_g_dl", "low"),
         lambda content: content["patients"]["rows"][0].append(1),

@@ -141,7 +141,8 @@ def test_subgroups_and_the_domain_have_their_sizes():
     truth, shares = simulated((20, 20, 20, 20), separation=3.0)
     evaluation = evaluation_of(truth, shares)
     patients = evaluation.patients.assign(is_outside_domain=pd.array([True] * 8 + [False] * 72, dtype="boolean"))
-    patients["warnings"] = ["Unlike the training cohort in its single cells and its embeddings: 0 of 9"] * 8 + [""] * 72
+    patients["far_aspects"] = pd.array(["cells|embedding"] * 8 + [""] * 71 + [None], dtype="string")
+    patients["has_other_scale"] = pd.array([True] * 3 + [False] * 76 + [None], dtype="boolean")
     table = pd.DataFrame({"age": [10.0, 30, 50, None] * 20, "sex": ["female", "male"] * 40, "scanner": ["A", "B"] * 40})
     found = validate(replace(evaluation, patients=patients, covariates=table), stated(GOOD))
     sizes = {(one.column, one.value): one.patients for one in found.subgroups}
@@ -149,6 +150,7 @@ def test_subgroups_and_the_domain_have_their_sizes():
     assert sizes["sex", "female"] == sizes["scanner", "A"] == 40
     assert (found.domain.outside.value, found.domain.outside.patients) == (0.1, 80)
     assert found.domain.aspects == {"its single cells": 8, "its embeddings": 8}
+    assert found.domain.other_scale == 3
 
 
 def test_a_validation_is_read_as_it_was_written(tmp_path):

@@ -88,6 +88,14 @@ class DomainResult(FrozenModel):
         return round(self.p_value * (self.patients + 1)) - 1
 
     @property
+    def far(self) -> tuple[Aspect, ...]:
+        """The aspects in which a smear outside is far out, or the farthest; none where it is not outside."""
+        if not self.is_outside:
+            return ()
+        far = tuple(one.aspect for one in self.aspects if one.p_value <= self.level)
+        return far or (max(self.aspects, key=lambda one: one.score).aspect,)
+
+    @property
     def in_words(self) -> str:
         """The comparison as a sentence without its full stop."""
         rank = (
@@ -97,18 +105,9 @@ class DomainResult(FrozenModel):
         )
         if not self.is_outside:
             return f"Like the training cohort: {rank}"
-        far = [one for one in self.aspects if one.p_value <= self.level]
-        far = far or [max(self.aspects, key=lambda one: one.score)]
-        *others, last = [IN_WORDS[one.aspect] for one in far]
+        *others, last = [IN_WORDS[aspect] for aspect in self.far]
         where = f"{', '.join(others)} and {last}" if others else last
         return f"{UNLIKE} in {where}: {rank}"
-
-
-def aspects_in(warnings: str) -> tuple[Aspect, ...]:
-    """Return the aspects that a warning of `DomainResult.in_words` names; none where there is no such warning."""
-    _, _, rest = warnings.partition(f"{UNLIKE} in ")
-    named = rest.partition(":")[0]
-    return tuple(aspect for aspect, words in IN_WORDS.items() if words in named)
 
 
 DOMAIN_FILE = "domain.safetensors"

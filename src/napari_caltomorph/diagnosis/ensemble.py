@@ -241,6 +241,13 @@ class Ensemble:
         """Return what a reader must know about these features and their domain before using the prediction."""
         return tuple(self._warnings(features, domain))
 
+    def has_other_scale(self, features: Features) -> bool | None:
+        """Whether cells appear smaller or larger than in training; None where either width is not known."""
+        trained, found = self.description.field_of_view_um, _field_of_view(features)
+        if trained is None or found is None:
+            return None
+        return abs(found - trained) > _FIELD_OF_VIEW_TOLERANCE * trained
+
     def _warnings(self, features: Features, domain: DomainResult | None) -> Iterator[str]:
         if domain is not None and domain.is_outside:
             claims = f"; {WITHDRAWN}" if self.description.calibration is not None else ""
@@ -257,7 +264,7 @@ class Ensemble:
         if trained is not None:
             if found is None:
                 yield f"The images have no scale; the model was trained on images {trained:.1f} µm wide"
-            elif abs(found - trained) > _FIELD_OF_VIEW_TOLERANCE * trained:
+            elif self.has_other_scale(features):
                 size = "smaller" if found > trained else "larger"
                 yield f"Images are {found:.1f} µm wide here, {trained:.1f} µm in training: cells appear {size}"
 

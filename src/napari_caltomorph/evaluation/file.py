@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -15,10 +15,12 @@ from pydantic import BaseModel, JsonValue, TypeAdapter
 from safetensors.numpy import save
 
 from napari_caltomorph.csv_files import write_csv
+from napari_caltomorph.diagnosis.domain import Aspect
 from napari_caltomorph.errors import EvaluationUnreadable
 from napari_caltomorph.evaluation.options import EvaluateOptions
 from napari_caltomorph.evaluation.patients import (
     COLUMNS,
+    LATER_COLUMNS,
     NOT_EVALUATED_COLUMNS,
     Embeddings,
     EvaluatedPatients,
@@ -131,13 +133,18 @@ def read_evaluation(path: Path) -> EvaluatedPatients:
 def _patients(content: _File) -> pd.DataFrame:
     """Return the table of patients; ValueError where its classes are not those of the model, or its numbers are off."""
     slugs = content.taxonomy.slugs
-    patients = typed(content.patients.frame(), COLUMNS | {f"p_{slug}": float for slug in slugs})
+    table = content.patients.frame()
+    table = table.assign(**{name: None for name in LATER_COLUMNS if name not in table})
+    patients = typed(table, COLUMNS | {f"p_{slug}": float for slug in slugs})
     several = [slug for slugs_of_one in patients["coarse_set"].dropna() for slug in slugs_of_one.split("|")]
     if unknown := {*patients["truth"].dropna(), *several} - {*slugs}:
         raise ValueError(f"{min(unknown)[:40]} is none of its classes")
     probabilities = patients[[f"p_{slug}" for slug in slugs]].to_numpy()
     if not ((probabilities >= 0) & (probabilities <= 1)).all():  # false for a missing one, too
         raise ValueError("a probability is not between 0 and 1")
+    aspects = {one for text in patients["far_aspects"].dropna() for one in text.split("|") if one}
+    if unknown := aspects - {*get_args(Aspect)}:
+        raise ValueError(f"{min(unknown)[:40]} is no aspect of a training domain")
     folds = patients["fold"].dropna()
     if (patients["n_cells"].dropna() < 0).any() or not folds.between(0, content.provenance.members - 1).all():
         raise ValueError("a number of cells is negative, or a member does not exist")

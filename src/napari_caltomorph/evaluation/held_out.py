@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_caltomorph.diagnosis import Ensemble
+from napari_caltomorph.diagnosis.domain import Aspect
 from napari_caltomorph.diagnosis.inference import MemberOutputs
 from napari_caltomorph.diagnosis.model_folder import TrainingPatients
 from napari_caltomorph.encoding.features import Features
@@ -28,6 +29,8 @@ class HeldOutPrediction(NamedTuple):
     fingerprint: str | None
     warnings: tuple[str, ...]
     is_outside_domain: bool | None  # None: not known
+    far_aspects: tuple[Aspect, ...] | None  # In which it is outside; None: not known
+    has_other_scale: bool | None  # Than the training; None: not known
     eligible: EligibleMembers
     outputs: MemberOutputs  # of the eligible members
     embedding: NDArray[np.float32]  # (width,) of the one member whose space is used for all
@@ -55,6 +58,8 @@ def predict_held_out(ensemble: Ensemble, row: int, bag: Features, eligible: Elig
         fingerprint=bag.origin.smear_fingerprint,
         warnings=ensemble.warnings(bag, domain),
         is_outside_domain=None if domain is None else domain.is_outside,
+        far_aspects=None if domain is None else domain.far,
+        has_other_scale=ensemble.has_other_scale(bag),
         eligible=eligible,
         outputs=outputs,
         embedding=embedding,
@@ -68,6 +73,7 @@ def patient_rows(
     truth = classes_map.apply(chosen)
     hemoglobin = [None if one.outputs.hemoglobin is None else one.outputs.hemoglobin.mean() for one in predictions]
     fingerprints = [one.fingerprint for one in predictions]
+    aspects = [one.far_aspects for one in predictions]
     columns: dict[str, object] = {
         "patient_id": chosen["patient_id"],
         "split": chosen["split"],
@@ -83,6 +89,8 @@ def patient_rows(
         "path": chosen["path"],
         "smear_fingerprint": pd.array(fingerprints, dtype="string").fillna(chosen["fingerprint"].array),
         "is_outside_domain": pd.array([one.is_outside_domain for one in predictions], dtype="boolean"),
+        "far_aspects": pd.array([None if far is None else "|".join(far) for far in aspects], dtype="string"),
+        "has_other_scale": pd.array([one.has_other_scale for one in predictions], dtype="boolean"),
         "warnings": pd.array(["; ".join(one.warnings) for one in predictions], dtype="string"),
     }
     table = pd.DataFrame(columns).astype(COLUMNS)

@@ -37,9 +37,15 @@ COLUMNS = {
     "path": "string",  # of the smear, where its images are available
     "smear_fingerprint": "string",
     "is_outside_domain": "boolean",  # unlike the training cohort: calibration is withdrawn; missing: not known
+    # Aspects in which a smear outside is far out, joined with '|'; missing: not known, or by an earlier version
+    "far_aspects": "string",
+    "has_other_scale": "boolean",  # than the images of the training; missing as above
     "warnings": "string",
 }
 """Columns of `EvaluatedPatients.patients`; ``p_<class slug>`` of the model's classes follow."""
+
+LATER_COLUMNS = ("far_aspects", "has_other_scale")
+"""Those of `COLUMNS` that files of earlier versions lack."""
 
 NOT_EVALUATED_COLUMNS = ("patient_id", "reason")
 

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from napari_caltomorph.audit import Audit
 from napari_caltomorph.audit.columns import origin_columns, origins
-from napari_caltomorph.diagnosis.domain import IN_WORDS, aspects_in
+from napari_caltomorph.diagnosis.domain import IN_WORDS
 from napari_caltomorph.diagnosis.elsewhere import Estimate
 from napari_caltomorph.diagnosis.training_record import TrainingRecord
 from napari_caltomorph.errors import EvaluationUnreadable
@@ -45,7 +45,6 @@ _NUMBERS = (
     *("malignant_ece", "ece", "malignancy_bias"),
 )
 _OTHERS = "patients that are not malignant"
-_SCALE = "Images are "  # How the warning of another scale begins
 _AGES = ((0, 17), (18, 39), (40, 64), (65, 150))
 
 
@@ -238,16 +237,17 @@ def _compared(evaluation: Evaluation, training: TrainingRecord | None) -> Iterat
 
 
 def _domain(evaluation: Evaluation) -> DomainSummary:
-    flags, warnings = evaluation.patients["is_outside_domain"], evaluation.patients["warnings"].fillna("")
-    known = flags.dropna()
+    patients = evaluation.patients
+    known = patients["is_outside_domain"].dropna()
     outside = Metric.of_counts(
         int(known.astype(bool).sum()),
         len(known),
         "the model has no data on its training domain, or it was not measured",
     )
-    far = [IN_WORDS[aspect] for text in warnings[evaluation.is_outside_domain] for aspect in aspects_in(text)]
+    words = {str(aspect): words for aspect, words in IN_WORDS.items()}
+    far = [words[aspect] for text in patients["far_aspects"].dropna() for aspect in text.split("|") if aspect]
     aspects = {str(name): int(count) for name, count in pd.Series(far, dtype=object).value_counts().items()}
-    return DomainSummary(outside, aspects, int(warnings.str.contains(_SCALE, regex=False).sum()))
+    return DomainSummary(outside, aspects, int(patients["has_other_scale"].fillna(False).sum()))
 
 
 def _subgroups(evaluation: Evaluation) -> Iterator[Subgroup]:
