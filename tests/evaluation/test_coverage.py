@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from tests.evaluation.factories import evaluation_of, simulated
 
 from napari_caltomorph.diagnosis import Policy
 from napari_caltomorph.errors import EvaluationRefused
+from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.evaluation.coverage import coverage_curve, withholding
 
 
@@ -45,6 +48,19 @@ def test_each_point_of_the_curve_is_what_that_limit_withholds(evaluation):
     assert coverage_curve(evaluation_of([None, None], np.full((2, 4), 0.25))) is None
 
 
+def test_the_saved_evaluation_has_the_table_and_the_policy(evaluation, tmp_path):
+    rules = policy(min_lead=0.4)
+    evaluation.under(rules).save(tmp_path)
+    numbers = json.loads((tmp_path / "evaluation.json").read_text("utf-8"))["numbers"]
+    at = {one["min_lead"]: one for one in numbers["coverage"]}
+    assert at[0]["predicted"]["value"] == 1
+    assert at[0.4]["wrong"] == numbers["policy"]["wrong"]["predicted"]
+    assert numbers["policy"]["withheld"] == (evaluation.delta_probability < 0.4).sum()
+    assert Evaluation.load(tmp_path).withholding.policy == rules
+    assert evaluation.withholding is None
+    assert [one.min_lead for one in evaluation_of([None, None], np.full((2, 4), 0.25)).coverage] == []
+
+
 def test_a_policy_that_no_evaluation_can_check_is_refused(evaluation):
     with pytest.raises(EvaluationRefused, match="must_stand_out"):
-        withholding(evaluation, policy(must_stand_out=True))
+        evaluation.under(policy(must_stand_out=True))

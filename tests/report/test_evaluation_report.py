@@ -14,7 +14,7 @@ from tests.evaluation.factories import PROVENANCE, TAXONOMY, evaluation_of, simu
 from tests.report.factories import EVIL, Page
 
 from napari_caltomorph.audit.result import Audit, ColumnRow, ColumnValue, TraitRow
-from napari_caltomorph.diagnosis import Ensemble, find_model
+from napari_caltomorph.diagnosis import Ensemble, Policy, find_model
 from napari_caltomorph.diagnosis.prevalence import ASSUMPTION_OF_RATES
 from napari_caltomorph.encoding import FeatureOrigin, Features
 from napari_caltomorph.report.evaluation_figures import FIGURES
@@ -98,6 +98,8 @@ def test_required_warnings_are_in_the_report(evaluation, page):
     for sentence in evaluation.statements:
         assert sentence in page.text
     assert page.text.count("Research use only. Not for diagnosis.") == 2
+    assert "0.4 0." in page.text[page.text.index("smallest lead of the first class") :]
+    assert "The policy" not in page.text
     assert "the paper's" in page.text
 
 
@@ -105,8 +107,15 @@ def test_out_of_fold_optimism_and_synthetic_cells_are_noted(evaluation):
     provenance = evaluation.provenance.model_copy(update={"model_synthetic": True, "training_recipe": "paper"})
     options = evaluation.options.model_copy(update={"out_of_fold": True, "lab": "same"})
     patients = evaluation.patients.assign(fold=pd.array([1] * 38, dtype="Int64"))
-    text = Page(evaluation_report(replace(evaluation, provenance=provenance, options=options, patients=patients))).text
+    changed = replace(evaluation, provenance=provenance, options=options, patients=patients)
+    policy = Policy(name="Clinic A", version="2", min_lead=0.4, must_stand_out=True)
+    withholding = changed.under(policy).withholding
+    text = Page(evaluation_report(changed.under(policy))).text
+    kept = withholding.error["predicted"]
     for words in (
+        f"withholds {sum(map(bool, withholding.reasons))} of 38 patients",
+        f"predicted {kept.patients} {kept.value:.2f}",
+        "does not know it: must_stand_out",
         "has seen no real blood",
         "single members",
         "They are optimistic",

@@ -125,13 +125,12 @@ def _evaluate(
 ) -> list[Path]:
     """Evaluate, show and save; return the files that a person opens first."""
     with progress_bar() as progress:
-        result = evaluate_model(request, progress=progress)
+        result = evaluate_model(request, progress=progress).under(policy)
     say_cohort(result.cohort)
     say()
     _show_decision(result)
     _show_evaluation(result.evaluation, prevalence, is_chosen=result.decision is not None)
-    if policy is not None:
-        _show_withholding(result.evaluation, policy)
+    _show_withholding(result.evaluation)
     save_evaluation(result, out, numbers_only=True)  # before the audit, which takes long
     with progress_bar() as progress:
         result = examine(result, progress=progress)
@@ -147,13 +146,12 @@ def _evaluate(
     return files
 
 
-def _show_withholding(evaluation: Evaluation, policy: Policy) -> None:
+def _show_withholding(evaluation: Evaluation) -> None:
     """Print how many patients a policy withholds, and how often the class of the others and of these is wrong."""
-    from napari_caltomorph.evaluation.coverage import withholding
-
-    found = withholding(evaluation, policy)
+    if (found := evaluation.withholding) is None:
+        return
     count = sum(map(bool, found.reasons))
-    say(f"\nPolicy {policy}: {count} of {counted(len(evaluation), 'patient')} withheld", style="bold")
+    say(f"\nPolicy {found.policy}: {count} of {counted(len(evaluation), 'patient')} withheld", style="bold")
     rows = table("patients", "with known diagnosis", "wrong class")
     for name, error in found.error.items():
         rows.add_row(name, str(error.patients), error.shown())

@@ -17,6 +17,9 @@ from napari_caltomorph.errors import EvaluationRefused
 from napari_caltomorph.evaluation.patients import EvaluatedPatients
 from napari_caltomorph.statistics.metric import Metric
 
+LIMITS = (0.1, 0.2, 0.4, 0.6, 0.8)
+"""Limits of the lead that tables and figures name."""
+
 _NOT_KNOWN = "no patient with a known diagnosis"
 # What an evaluation keeps of no patient, and what is not measured out of fold.
 _NEVER_KNOWN, _NOT_OUT_OF_FOLD = ("must_stand_out", "max_left_out_share"), ("refuse_outside_domain",)
@@ -30,6 +33,15 @@ class Withholding:
     reasons: tuple[tuple[str, ...], ...]  # (P,): why each is withheld; empty where it is not
     not_checked: tuple[str, ...]  # Rules whose quantity the evaluation does not know: in use, they withhold more
     error: dict[str, Metric]  # Share of wrong classes: ``"all"``, ``"predicted"`` and ``"withheld"`` patients
+
+
+@dataclass(frozen=True)
+class CoveragePoint:
+    """What a limit of the lead does."""
+
+    min_lead: float
+    predicted: Metric  # Share of the patients whose lead is at least that
+    wrong: Metric  # Share of wrong classes among them
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,19 @@ def withholding(evaluated: EvaluatedPatients, policy: Policy) -> Withholding:
     is_withheld = np.array([bool(one) for one in reasons], dtype=bool)
     groups = {"all": np.ones_like(is_withheld), "predicted": ~is_withheld, "withheld": is_withheld}
     return Withholding(policy, reasons, not_checked, {name: _error(evaluated, who) for name, who in groups.items()})
+
+
+def coverage_points(evaluated: EvaluatedPatients) -> tuple[CoveragePoint, ...]:
+    """Return what some limits of the lead do, and what no limit does; none without known classes."""
+    known, leads = _is_known(evaluated), evaluated.delta_probability
+    return tuple(
+        CoveragePoint(
+            limit,
+            Metric.of_counts(int((known & (leads >= limit)).sum()), int(known.sum()), _NOT_KNOWN),
+            _error(evaluated, leads >= limit),
+        )
+        for limit in ((0.0, *LIMITS) if known.any() else ())
+    )
 
 
 def coverage_curve(evaluated: EvaluatedPatients) -> CoverageCurve | None:

@@ -15,8 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_caltomorph.diagnosis.model_file import Threshold
+from napari_caltomorph.diagnosis.policy import Policy
 from napari_caltomorph.evaluation.confusion import Confusion, coarse_confusion, detailed_confusion
 from napari_caltomorph.evaluation.covariates import SHARE, CovariateAssociation, covariate_association
+from napari_caltomorph.evaluation.coverage import CoveragePoint, Withholding, coverage_points, withholding
 from napari_caltomorph.evaluation.file import patient_table, read_evaluation, write_evaluation
 from napari_caltomorph.evaluation.hemoglobin import HemoglobinGroup, hemoglobin_groups
 from napari_caltomorph.evaluation.malignancy import OperatingPoint, Screened
@@ -91,6 +93,16 @@ class Evaluation(EvaluatedPatients):
         columns = (name if name in self.covariates else SHARE + name for name in self.options.against)
         return tuple(covariate_association(self, column) for column in columns)
 
+    @cached_property
+    def withholding(self) -> Withholding | None:
+        """What the policy of this evaluation does; None without one."""
+        return None if self.provenance.policy is None else withholding(self, self.provenance.policy)
+
+    @cached_property
+    def coverage(self) -> tuple[CoveragePoint, ...]:
+        """How many patients are predicted, and how often wrong, where small leads are withheld."""
+        return coverage_points(self)
+
     def roc(self, slug: str | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """Return false and true positive rates of a class against the rest, or of malignancy; None where undefined."""
         is_known = self.has_one_class
@@ -113,6 +125,12 @@ class Evaluation(EvaluatedPatients):
     def with_threshold(self, threshold: Threshold) -> Evaluation:
         """Return the same predictions at another malignancy threshold."""
         return replace(self, provenance=self.provenance.model_copy(update={"threshold": threshold}))
+
+    def under(self, policy: Policy) -> Evaluation:
+        """Return the same predictions with what a policy does; `EvaluationRefused` where it cannot be checked."""
+        found = replace(self, provenance=self.provenance.model_copy(update={"policy": policy}))
+        assert found.withholding is not None
+        return found
 
     def among(self, chosen: NDArray[np.bool_]) -> Evaluation:
         """Return the evaluation of some of the patients, (P,) bool, without embeddings."""
@@ -170,12 +188,21 @@ class Evaluation(EvaluatedPatients):
                 }
                 for one in self.covariate_associations
             ],
+            "coverage": [asdict(point) for point in self.coverage],
+            "policy": _withholding(self.withholding),
             "hemoglobin": [{"group": g.name, "patients": g.patients, **_metrics(g.numbers)} for g in self.hemoglobin],
         }
 
 
 def _metrics(metrics: dict[str, Metric]) -> dict[str, Any]:
     return {name: asdict(metric) for name, metric in metrics.items()}
+
+
+def _withholding(found: Withholding | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    wrong, count = _metrics(found.error), sum(map(bool, found.reasons))
+    return {"policy": str(found.policy), "withheld": count, "not_checked": list(found.not_checked), "wrong": wrong}
 
 
 def _confusion(confusion: Confusion) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from napari_caltomorph.cohort.cleaning import LEFT_OUT_BY
 from napari_caltomorph.diagnosis.calibration import Calibration
 from napari_caltomorph.diagnosis.hemoglobin_error import ErrorInterval
 from napari_caltomorph.diagnosis.model_file import Threshold
+from napari_caltomorph.diagnosis.policy import Policy
 from napari_caltomorph.diagnosis.prevalence import Prevalence
 from napari_caltomorph.evaluation.options import EvaluateOptions
 from napari_caltomorph.taxonomy import Taxonomy
@@ -66,6 +67,7 @@ class Provenance(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False, pr
     calibration: Calibration | None
     hemoglobin_error: ErrorInterval | None = None  # None: not measured, or an evaluation by an earlier version
     threshold: Threshold
+    policy: Policy | None = None  # Of which is counted whom it withholds; all other numbers are of all patients
     prevalence: Prevalence | None = None  # Where the probabilities hold; None where the model does not know
     encoder: str | None
     encoder_weights_sha256: str | None

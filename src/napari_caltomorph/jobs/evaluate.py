@@ -30,7 +30,7 @@ from napari_caltomorph.storage import StrPath, only_run, refuse_missing, replaci
 
 if TYPE_CHECKING:
     from napari_caltomorph.audit import Audit
-    from napari_caltomorph.diagnosis import Ensemble
+    from napari_caltomorph.diagnosis import Ensemble, Policy
     from napari_caltomorph.evaluation.decisions import AppliedDecision, Decision, Rule
     from napari_caltomorph.evaluation.faithfulness import CohortFaithfulness
 
@@ -118,6 +118,10 @@ class ModelEvaluation:
         return replace(
             self, request=replace(self.request, options=options), evaluation=self.evaluation.with_threshold(by_hand)
         )
+
+    def under(self, policy: Policy | None) -> ModelEvaluation:
+        """Return the result with what a policy withholds; itself for None."""
+        return self if policy is None else replace(self, evaluation=self.evaluation.under(policy))
 
 
 def evaluate_model(request: EvaluateRequest, *, progress: OnProgress = ignore) -> ModelEvaluation:

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from napari_caltomorph.evaluation import Evaluation
 from napari_caltomorph.evaluation.confusion import Confusion
-from napari_caltomorph.evaluation.coverage import coverage_curve
+from napari_caltomorph.evaluation.coverage import LIMITS, coverage_curve
 from napari_caltomorph.report.drawing import PAPER, PlotStyle, draw_matrix, draw_sentence, prepare_plot, short, title
 from napari_caltomorph.report.prediction_figures import draw_bars
 from napari_caltomorph.statistics.interval import percent
@@ -21,7 +21,6 @@ from napari_caltomorph.statistics.interval import percent
 _MANY_ROWS = 12
 _DELTA_BIN = 0.05
 _SECOND_COLOR = "#d55e00"
-_LIMITS = (0.1, 0.2, 0.4, 0.6, 0.8)
 
 
 def draw_confusion(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPER) -> None:
@@ -95,7 +94,7 @@ def draw_coverage(axes: Axes, evaluation: Evaluation, style: PlotStyle = PAPER) 
     low, value, high = (np.array([getattr(one, name) for one in curve.error]) for name in ("low", "value", "high"))
     axes.fill_between(curve.coverage, low, high, step="pre", color=style.faint, alpha=0.6, linewidth=0)
     axes.step(curve.coverage, value, color=style.text, linewidth=1.4)
-    for limit in _LIMITS:
+    for limit in LIMITS:
         if (kept := curve.limit >= limit).any() and not kept.all():
             at = int(kept.sum()) - 1
             axes.scatter([curve.coverage[at]], [value[at]], s=24, color=_SECOND_COLOR, zorder=3)

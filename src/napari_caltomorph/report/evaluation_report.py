@@ -29,10 +29,12 @@ from napari_caltomorph.report.evaluation_tables import (
     class_table,
     column_table,
     covariate_table,
+    coverage_table,
     faithfulness_table,
     flow_table,
     headline_table,
     hemoglobin_table,
+    policy_table,
     prevalence_table,
     screening_table,
     trait_table,
@@ -117,6 +119,9 @@ def evaluation_report(
         "hemoglobin": hemoglobin_table(evaluation),
         "figures": [_page_figure(evaluation, one) for one in one_by_one(figures, lambda one: one.title, progress)],
         "against": [(one, covariate_table(one)) for one in evaluation.covariate_associations],
+        "coverage": coverage_table(evaluation),
+        "withholding": evaluation.withholding,
+        "withheld": policy_table(evaluation),
         "wrong": wrong,
         "has_one_class": bool(evaluation.has_one_class.any()),
         "has_right_answers": bool((evaluation.has_one_class | evaluation.has_several).any()),
@@ -185,6 +190,7 @@ def _sections(evaluation: Evaluation, values: Mapping[str, object]) -> list[tupl
         "classes": "Classes",
         "threshold": "Threshold",
         "hemoglobin": "Hemoglobin",
+        "coverage": "Withheld",
         "figures": "Figures",
         "wrong": "Wrong",
         "faithfulness": "Faithfulness",
@@ -193,7 +199,7 @@ def _sections(evaluation: Evaluation, values: Mapping[str, object]) -> list[tupl
         "provenance": "Model and provenance",
     }
     absent = set() if evaluation.is_labelled else {"classes", "threshold", "hemoglobin", "wrong"}
-    absent |= {name for name in ("hemoglobin", "undefined") if not values[name].rows}  # type: ignore[attr-defined]
+    absent |= {name for name in ("hemoglobin", "coverage", "undefined") if not values[name].rows}  # type: ignore[attr-defined]
     absent |= set() if values["faithfulness"] else {"faithfulness"}
     return [(link, name) for link, name in names.items() if link not in absent]
 

@@ -132,6 +132,22 @@ def covariate_table(association: CovariateAssociation) -> ReportTable:
     return table
 
 
+def coverage_table(evaluation: Evaluation) -> ReportTable:
+    """Return how many patients are predicted, and how often wrong, where small leads are withheld."""
+    table = ReportTable(("smallest lead of the first class", "predicted", "wrong class among them"), is_sortable=False)
+    for one in evaluation.coverage:
+        name = f"{one.min_lead:g}" if one.min_lead else "any"
+        table.rows.append((Cell(name), _cell(one.predicted), _cell(one.wrong)))
+    return table
+
+
+def policy_table(evaluation: Evaluation) -> ReportTable:
+    """Return how often the class of patients is wrong whom the policy withholds, and of the others."""
+    errors = {} if evaluation.withholding is None else evaluation.withholding.error
+    rows: list[tuple[Cell, ...]] = [(Cell(name), _count(one.patients), _cell(one)) for name, one in errors.items()]
+    return ReportTable(("patients", "with known diagnosis", "wrong class"), rows, is_sortable=False)
+
+
 def wrong_table(evaluation: Evaluation) -> ReportTable:
     """Return the patients with a wrong prediction, the most certain error first."""
     heads = ("patient", "true", "predicted", "probability", "second", "malignancy", "cells", "warnings")
