@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint docs screenshots demo-model blood-encoder blood-probe clean
+.PHONY: demo test lint docs package release screenshots demo-model blood-encoder blood-probe clean
 
 demo: $(VENV)/.ready
 	$(BIN)/caltomorph demo --out demo-output
@@ -23,6 +23,14 @@ lint: $(VENV)/.ready-dev
 # Into site/; open site/index.html. Material's notice about the future of MkDocs is not about this site.
 docs: $(VENV)/.ready-docs
 	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(BIN)/mkdocs build
+
+# sdist and wheel into dist/, checked, and the wheel tried in a clean environment
+package: $(VENV)/.ready-dev
+	$(BIN)/python scripts/check_package.py
+
+# `make release VERSION=0.2.0`, see CONTRIBUTING.md
+release: $(VENV)/.ready-dev
+	$(BIN)/python scripts/release.py $(VERSION)
 
 screenshots: $(VENV)/.ready-dev
 	xvfb-run -a -s '-screen 0 1280x720x24' $(BIN)/python scripts/make_screenshots.py docs/images
@@ -57,4 +65,4 @@ $(VENV)/.ready-dev: pyproject.toml | $(VENV)/bin/python
 	touch $@ $(VENV)/.ready $(VENV)/.ready-docs
 
 clean:
-	rm -rf $(VENV) demo-output site
+	rm -rf $(VENV) demo-output dist site

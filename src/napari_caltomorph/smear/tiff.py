@@ -65,7 +65,11 @@ class _Plane:
 _Planes = tuple[_Plane, ...]  # One that is a cell, or the red, green and blue of one
 
 
-class _Tiff(tifffile.TiffFile):  # type: ignore[misc]  # mypy does not read tifffile
+# As attributes of the class, since versions of tifffile differ in which of these flags they take as arguments.
+_PlainTiff = type("_PlainTiff", (tifffile.TiffFile,), {f"is_{kind}": False for kind in _OTHER_KINDS})
+
+
+class _Tiff(_PlainTiff):  # type: ignore[valid-type, misc]  # mypy does not read tifffile
     """A TIFF whose pages are sorted by their kind where nothing says what they are.
 
     tifffile would compare each page with all others, minutes for 20,000, and take any of half the size for a reduced
@@ -145,8 +149,7 @@ def _count_pages(tiff: tifffile.TiffFile) -> int:
 
 def _open(file: NotingFile, **kinds: bool) -> tuple[tifffile.TiffFile, list[tifffile.TiffPageSeries]]:
     file.seek(0)
-    others = {f"is_{kind}": False for kind in _OTHER_KINDS}
-    tiff = _Tiff(file, _multifile=False, **others, **kinds)
+    tiff = _Tiff(file, _multifile=False, is_ndpi=False, **kinds)
     _count_pages(tiff)
     count = len(tiff.pages)
     # tifffile makes a list of what is declared. Up to four samples of a page are planes.
