@@ -39,8 +39,9 @@ def test_a_link_that_does_not_work_on_pypi_is_found(text: str, problem: str):
 
 
 def test_all_files_name_the_same_repository():
-    texts = [ROOT / "CITATION.cff", ROOT / "pyproject.toml", *ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
-    texts += [path for path in (*ROOT.glob(".*/**/*.md"), *ROOT.glob(".*/**/*.y*ml")) if ".venv" not in path.parts]
+    texts = [ROOT / "CITATION.cff", ROOT / "pyproject.toml", *ROOT.glob("*.md"), *ROOT.glob("recipe/*.yaml")]
+    for folder in ("docs", ".github", ".napari-hub"):
+        texts += (path for path in (ROOT / folder).rglob("*") if path.suffix in {".md", ".yml"})
     pattern = re.compile(r"(?:github|raw\.githubusercontent)\.com/([\w-]+/napari-caltomorph)\b")
     named = {(path.name, name) for path in texts for name in pattern.findall(path.read_text("utf-8"))}
     assert {name for _, name in named} == {OWNER_AND_NAME}
