@@ -60,7 +60,9 @@ def test_drift_is_found_in_the_order_of_time_and_said_in_words(drifted: Path) ->
     found = chart(drift)
     assert 40 <= found.start <= 46 <= found.alarm < 60
     assert drift.state == "drift"
-    for part in ("risen since 2026-09-02", "standard deviations above the first 30 patients", "stain"):
+    first = f"{drift.patients[found.start].patient_id}, number {found.start + 1} in order of prediction"
+    last = f"found with number {found.alarm + 1}, {drift.patients[found.alarm].patient_id}"
+    for part in ("risen since 2026-09-02", first, last, "standard deviations above the first 30 patients", "stain"):
         assert part in found.sentence
     assert any("grain of the background" in note for note in drift.notes)  # not measured, so no chart
 

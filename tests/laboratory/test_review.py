@@ -115,7 +115,9 @@ def test_colleagues_who_may_write_into_the_folder_may_add_reviews(tmp_path: Path
 
 
 def test_the_verb_adds_shows_and_exports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save(tmp_path, "a")
+    save(tmp_path, "a")  # in which no class stands out
+    sure = save(tmp_path, "b").model_copy(update={"member_probabilities": [[0.9] + [0.1 / 7] * 7] * 5})
+    sure.save(tmp_path / "b" / "prediction.json")
     out, folder = tmp_path / "reviews.csv", str(tmp_path)
     assert main(["review", folder, "a", "--other", "a rare one", "--comment", "=1+1", "--by", "Ann"]) == 0
     with (tmp_path / "reviews.jsonl").open("a") as file:
@@ -123,7 +125,14 @@ def test_the_verb_adds_shows_and_exports(tmp_path: Path, capsys: pytest.CaptureF
     capsys.readouterr()
     assert main(["review", folder, "--export", str(out)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    for part in ("other diagnosis", "Ann: a rare one", "all: 0 %", "line 2 is damaged"):
+    assert f"No class stands out ({sure.predicted_class})" not in shown
+    for part in (
+        "No class stands",
+        f"b {sure.predicted_class} not reviewed",
+        "Ann: a rare one",
+        "all: 0 %",
+        "line 2 is damaged",
+    ):
         assert part in shown
     assert read_csv(out)[["patient_id", "diagnosis", "comment"]].to_numpy().tolist() == [["a", "a rare one", "=1+1"]]
     for wrong in (["a"], ["--agree"], ["a", "--agree", "--cannot-tell", "--by", "Ann"], ["no", "--agree"]):

@@ -27,6 +27,15 @@ def test_an_export_is_at_rest_when_nothing_has_changed_for_the_time_that_is_stat
     assert resting.see(scan(tmp_path).looks, 240.0) == ["P1"]
 
 
+def test_time_in_which_the_folder_was_not_looked_at_does_not_count(tmp_path):
+    (tmp_path / "P1").mkdir()
+    (tmp_path / "P1" / "1.tif").write_bytes(b"1")
+    resting, looks = Resting(settle=60), scan(tmp_path).looks
+    assert resting.see(looks, 1000.0, 10) == []
+    assert resting.see(looks, 1300.0, 10) == []  # a long prediction
+    assert [resting.see(looks, 1300.0 + 10 * look, 10) for look in range(1, 6)] == [[], [], [], [], ["P1"]]
+
+
 @pytest.mark.parametrize(
     "name",
     ["P1/2.tif.part", "P1/sub/export.LOCK", "P1/.2.tif.aB3dE9", "P1.part", "P1.lock", "P1/3.TMP"],

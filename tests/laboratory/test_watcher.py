@@ -241,3 +241,29 @@ def test_each_content_is_predicted_once_whatever_happens(tmp_path_factory, event
         assert all(one != other for one, other in itertools.pairwise(contents))
     contents = [one for _, one in laboratory.written]
     assert len(contents) - len(set(contents)) <= laboratory.kills
+
+
+def test_an_export_whose_drive_was_lost_during_another_prediction_is_not_complete(tmp_path):
+    def wait() -> None:
+        """Nothing happens."""
+
+    def predict_long() -> None:
+        laboratory.lose()
+        laboratory.now += 5 * SETTLE
+        laboratory.find()
+
+    with laboratory_in(tmp_path) as laboratory:
+        laboratory.write("P1")
+        pauses = int(SETTLE / EVERY) - 1
+        half = functools.partial(laboratory.write, "P2")
+        laboratory.events = [
+            *[wait] * pauses,
+            half,
+            predict_long,
+            *[wait] * 7,
+            half,
+        ]  # P1 is opened after the first half
+        laboratory.run()
+    assert [patient for patient, _ in laboratory.written] == ["P1", "P2"]
+    assert laboratory.written[1][1] == content(laboratory.folder / "P2")
+    assert len(list((laboratory.folder / "P2").iterdir())) == 2

@@ -92,7 +92,7 @@ def review(
         rows = table("patient", "predicted", "state", "reviews")
         for one in patients:
             texts = (f"{each.reviewer}: {each.opinion or each.verdict}" for each in one.reviews)
-            predicted = str(one.patient.values["predicted"] or "withheld")
+            predicted = str(one.patient.values["shown"])
             rows.add_row(one.patient.patient_id, predicted, one.state, shortened("; ".join(texts), 80))
         console.print(rows)
         for share in agreement(patients):

@@ -251,10 +251,13 @@ def _chart(
     sentence = "has not changed"
     if start is not None and alarm is not None:
         since, until = (patients[places[at]] for at in (start, alarm))
+        # Ids need not be in the order of predictions: an export of a later id may be complete before.
+        first, last = (places[at] + 1 for at in (start, alarm))
         difference = _difference(quantity, values[:reference], values[start : alarm + 1])
         sentence = (
-            f"has {found.direction} since {since.created[:10]} (patient {since.patient_id}; found with "
-            f"{until.patient_id}, {until.created[:10]}): {difference}; {quantity.causes}"
+            f"has {found.direction} since {since.created[:10]} ({since.patient_id}, number {first} in order of "
+            f"prediction; found with number {last}, {until.patient_id}, {until.created[:10]}): {difference}; "
+            f"{quantity.causes}"
         )
     return DriftChart(
         name=quantity.name,

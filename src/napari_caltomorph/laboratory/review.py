@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from napari_caltomorph.csv_files import write_csv
 from napari_caltomorph.diagnosis import Prediction
-from napari_caltomorph.diagnosis.prediction import FILE_NAME
+from napari_caltomorph.diagnosis.prediction import FILE_NAME, NO_CLASS
 from napari_caltomorph.diagnosis.prediction_files import PATIENT_TABLE
 from napari_caltomorph.errors import OutputRefused, ReviewRefused, counted
 from napari_caltomorph.laboratory.journal import Journal
@@ -251,10 +251,13 @@ def add_review(
 
 
 def seen(prediction: Prediction) -> dict[str, Value]:
-    """Return what reviews are compared with."""
+    """Return what reviews are compared with, and ``shown``, how a list shows the prediction."""
+    predicted = prediction.predicted_class
+    shown = predicted if prediction.stands_out else f"{NO_CLASS} ({predicted})"
     return {
         "fingerprint": fingerprint(prediction),
-        "predicted": None if prediction.withheld else prediction.predicted_class,
+        "predicted": None if prediction.withheld else predicted,
+        "shown": "withheld" if prediction.withheld else shown,
     }
 
 

@@ -13,6 +13,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 
 from pydantic import BaseModel, Field
@@ -65,23 +66,34 @@ class Scan:
 
 
 class Resting:
-    """Tells which exports have been the same for `settle` seconds, and contain nothing unfinished."""
+    """Tells which exports have been the same for `settle` seconds, and contain nothing unfinished.
+
+    Only time in which the folder is looked at counts. During a long prediction its drive may be lost and return: an
+    export that the scanner could not continue is then as it was, and not complete.
+    """
 
     def __init__(self, settle: float) -> None:
         self._settle = settle
         self._since: dict[str, tuple[Look, float]] = {}
+        self._last: float | None = None
+        self._watched = 0.0
 
-    def see(self, looks: Mapping[str, Look], now: float) -> list[str]:
-        """Take the latest looks at all exports, at `now` of a monotonic clock; return those that are at rest."""
-        known = self._since
+    def see(self, looks: Mapping[str, Look], now: float, at_most: float = inf) -> list[str]:
+        """Take the latest looks at all exports, at `now` of a monotonic clock; return those that are at rest.
+
+        `at_most` is the usual time since the look before: more of it does not count.
+        """
+        self._watched += 0.0 if self._last is None else min(now - self._last, at_most)
+        known, self._last = self._since, now
         self._since = {
-            name: known[name] if name in known and known[name][0] == look else (look, now)
+            name: known[name] if name in known and known[name][0] == look else (look, self._watched)
             for name, look in looks.items()
         }
-        return [name for name in looks if now - self.since(name) >= self._settle and not looks[name].unfinished]
+        at_rest = (name for name in looks if self._watched - self.since(name) >= self._settle)
+        return [name for name in at_rest if not looks[name].unfinished]
 
     def since(self, name: str) -> float:
-        """Return the time of the first look at which an export was as it is now."""
+        """Return the time, counted from the first look, at which an export was first seen as it is now."""
         return self._since[name][1]
 
     def restart(self) -> None:

@@ -83,7 +83,6 @@ class Watcher:
         self._resting = Resting(options.settle)
         self._shown: dict[str, Watched] = {}
         self._not_before: dict[str, tuple[Look, float]] = {}  # After a failure
-        self._first: float | None = None  # When the folder was seen first
         self._note = " ".join(self._ledger.problems)
         self._tables = (False, float("-inf"))  # Whether they are of earlier predictions; not before this time
 
@@ -97,13 +96,14 @@ class Watcher:
         self._ledger.start(setup)
         self._tick()
         self._load()
+        pause = 0.0
         while True:
             began = self._clock()
             try:
                 found = self._look()
                 took = self._clock() - began
                 self._note = _of_loose(self._folder, found)
-                self._round(found)
+                self._round(found, pause + took)
                 if self._options.once and self._is_finished(found):
                     return
             except (FolderLost, OutputRefused) as error:
@@ -112,7 +112,8 @@ class Watcher:
                 if isinstance(error, FolderLost):
                     self._resting.restart()
                 self._note, took = f"Waiting: {error}", 0.0
-            self._pause(max(self._options.every, _SHARE * took))
+            pause = max(self._options.every, _SHARE * took)
+            self._pause(pause)
 
     def _load(self) -> None:
         """Take the predictions that were made before; one whose file was removed is made again."""
@@ -133,10 +134,10 @@ class Watcher:
             raise FolderLost(f"{self._folder} is empty; connect its drive, or wait for the next export.")
         return found
 
-    def _round(self, found: Scan) -> None:
+    def _round(self, found: Scan, since_last: float) -> None:
+        """Predict what is at rest; `since_last` is the time since the last look without that of predictions."""
         now = self._clock()
-        self._first = now if self._first is None else self._first
-        at_rest = self._resting.see(found.looks, now)
+        at_rest = self._resting.see(found.looks, now, since_last)
         for export in self._ledger.open - found.looks.keys():
             self._ledger.add("gone", export)
             self._show_state(export, self._folder / export, "gone", "it was moved away before it was predicted")
@@ -248,11 +249,10 @@ class Watcher:
 
     def _is_finished(self, found: Scan) -> bool:
         """Whether nothing is left for the option `once`: what changes while it runs is left to the next run."""
-        assert self._first is not None
         return all(
             look.unfinished
             or self._shown[export].state in ("predicted", "duplicate", "failed")
-            or self._resting.since(export) > self._first
+            or self._resting.since(export) > 0
             for export, look in found.looks.items()
         )
 
