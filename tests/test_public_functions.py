@@ -19,7 +19,6 @@ from napari_caltomorph import Cohort, Ensemble, Evaluation, Features, Prediction
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.diagnosis import PredictOptions, Predictor, read_description
 from napari_caltomorph.differential import Probe, read_labels, save_labels, train_probe
-from napari_caltomorph.training import TrainOptions, options_from
 
 __all__ = ["make_ensemble", "make_features"]
 
@@ -94,5 +93,3 @@ def test_what_is_saved_is_loaded_from_the_same_path(tmp_path, make_ensemble, mak
     probe = train_probe([smear], labels)
     probe.save(place("probe.safetensors"))
     assert Probe.load(place("probe.safetensors")).fingerprint == probe.fingerprint
-    (tmp_path / "options.yaml").write_text("seed: 3")
-    assert options_from(place("options.yaml")) == TrainOptions(seed=3)

@@ -138,6 +138,10 @@ class ClusterMissing(CaltomorphError):
     """The Dask scheduler does not answer."""
 
 
+class OptionsRefused(CaltomorphError):
+    """A file or a variable with options names none that there is, or cannot be read."""
+
+
 class TrainingRefused(CaltomorphError):
     """There is nothing to train on, or a training cannot continue; the message says what to change."""
 

@@ -99,10 +99,10 @@ def test_options_come_from_a_file_and_flags_win(run, words, tmp_path, name, text
     ("text", "why"),
     [
         ("dept: 2", "'dept'"),
-        ("depth: deep", "depth 'deep'"),
+        ("depth: deep", "depth deep"),
         ("- depth", "no options"),
         ("depth: [", "YAML"),
-        ("recipe: mine", "recipe 'mine'"),
+        ("recipe: mine", "recipe mine"),
     ],
 )
 def test_an_invalid_file_of_options_is_refused_in_one_line(run, words, tmp_path, text, why):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_caltomorph.cli.options import options_in, read_config
 from napari_caltomorph.cohort import Cohort, CohortOptions, find_patients, read_cohort
 from napari_caltomorph.cohort.feature_folder import Journal
 from napari_caltomorph.diagnosis import Ensemble, Prediction, add_model
@@ -27,7 +28,6 @@ from napari_caltomorph.jobs import import_label_folder
 from napari_caltomorph.smear import check_smear, read_smear
 from napari_caltomorph.smear.smear import Reason
 from napari_caltomorph.taxonomy import caltomorph_taxonomy, load_label_map
-from napari_caltomorph.training import options_from
 
 NOTE_LENGTH = 400
 """Most characters of what is said about one cell, patient or column of a file that is read all the same."""
@@ -170,6 +170,6 @@ DOORS: dict[str, Callable[[Path], object]] = {
     "type map": _type_map,
     "label map": _label_map,
     "classes map": _classes_map,
-    "options": options_from,
+    "options": lambda path: options_in(read_config(path), ("train",), frozenset({"train"})),
     "weights": read_checkpoint,
 }

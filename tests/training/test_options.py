@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from napari_caltomorph.diagnosis import AGGREGATOR_OPTIONS
-from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.jobs import flags
-from napari_caltomorph.training import TrainOptions, options_from
+from napari_caltomorph.training import TrainOptions
 from napari_caltomorph.training.options import AggregatorName
 
 
@@ -91,41 +90,3 @@ def test_heads_must_divide_the_width_of_a_transformer_only():
     with pytest.raises(ValidationError, match="do not divide"):
         TrainOptions(width=100, heads=8)
     assert TrainOptions(aggregator="abmil", width=100, heads=8).width == 100
-
-
-# Each list contains the one before six times: 6 ** 20 numbers in a few hundred characters.
-BOMB = "a0: &a0 [1]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 6)}]\n" for i in range(1, 20))
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("deep.yaml", "[" * 20_000),
-        ("recipe.yaml", "recipe: [paper]"),
-        ("recipe.yaml", "recipe: {paper: 1}"),
-        ("bomb.yaml", BOMB + "recipe: *a19"),
-        ("bomb.yaml", BOMB.replace("a19:", "depth:")),
-        ("twice.yaml", "depth: 3\ndepth: 4"),
-        ("long.yaml", "depth: " + "x" * 20_000),
-        ("long.yaml", "x" * 20_000 + ": 1"),
-        ("deep.toml", "depth = " + "[" * 5000),
-        ("digits.toml", "depth = " + "9" * 4000),
-        ("infinite.toml", "learning_rate = inf"),
-        ("large.yaml", "# " + "x" * 200_000),
-        ("pages.yaml", "depth: 1\n---\ndepth: 2"),
-        ("none.yaml", None),
-    ],
-)
-def test_a_file_of_options_that_is_damaged_or_does_harm_is_refused_in_a_short_sentence(tmp_path, name, text):
-    if text is not None:
-        (tmp_path / name).write_text(text)
-    with pytest.raises(TrainingRefused, match=name) as error:
-        options_from(tmp_path / name)
-    assert len(str(error.value)) < 900  # where an option is unknown, all are listed
-
-
-@pytest.mark.parametrize(("option", "fix"), [("least_share", "leave it out"), ("fixed-epochs", "least_steps")])
-def test_an_option_of_an_earlier_version_is_refused_with_what_to_do(tmp_path, option, fix):
-    (tmp_path / "old.yaml").write_text(f"{option}: 1")
-    with pytest.raises(TrainingRefused, match=rf"old\.yaml.*earlier version.*{fix}"):
-        options_from(tmp_path / "old.yaml")

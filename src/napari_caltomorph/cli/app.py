@@ -5,13 +5,17 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
+from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter
+from cyclopts.config import Env
 from pydantic import ValidationError
 
 from napari_caltomorph.about import RESEARCH_USE, library_version
-from napari_caltomorph.cli.console import console, fail
+from napari_caltomorph.cli.console import console, fail, screen
 from napari_caltomorph.cli.interrupts import Interrupts
+from napari_caltomorph.cli.options import EVERY_VERB, sources_of
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.progress import Cancelled
 
@@ -39,6 +43,16 @@ VERBS = {
 }
 """Name -> what it is for. Each is in the module of its name, as ``app``."""
 
+
+def _default_in_words(value: Any) -> str:
+    """Return a default as it is typed; nothing where there is none."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return str(value)
+
+
 app = App(
     name="caltomorph",
     help="""From a blood smear's single-cell images to a diagnosis, and the cells that made it.
@@ -57,7 +71,8 @@ What this machine can do, and what it lacks:
     help_format="plaintext",
     help_epilogue=RESEARCH_USE,
     version=library_version,
-    default_parameter=Parameter(negative="", show_default=lambda value: "off" if value is False else value),
+    group_parameters=Group("Options", sort_key=1),
+    default_parameter=Parameter(negative="", show_default=_default_in_words),
     suppress_keyboard_interrupt=False,
     console=console,
 )
@@ -68,12 +83,55 @@ _ALIAS = "The older name of `caltomorph cohort show`, which does the same."
 app.command(f"{__package__}.cohort_show:show", name="inspect", help=_ALIAS, show=False)
 
 
+app.meta.suppress_keyboard_interrupt = False
+# Variables such as CALTOMORPH_LOG_FILE; those of a verb are among the sources of its options.
+app.meta.config = (Env("CALTOMORPH_", show=False),)
+
+
+@app.meta.default
+def launch(
+    *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    config: Annotated[Path | None, Parameter(group=EVERY_VERB, show_default=False)] = None,
+    json: Annotated[bool, Parameter(group=EVERY_VERB)] = False,
+    verbose: Annotated[bool, Parameter(group=EVERY_VERB, alias="-v")] = False,
+    quiet: Annotated[bool, Parameter(group=EVERY_VERB, alias="-q")] = False,
+    log_file: Annotated[Path | None, Parameter(group=EVERY_VERB, show_default=False)] = None,
+) -> Any:
+    """Run a verb.
+
+    Parameters
+    ----------
+    config
+        YAML, TOML or JSON file with options, e.g. `depth: 4`, for all verbs or below the name of one.
+    json
+        Write one JSON document on standard output; what people read goes to standard error.
+    verbose
+        Also say where options come from, what is used, and what is written.
+    quiet
+        Say only what went wrong.
+    log_file
+        Add everything that is said to this file, with the time.
+    """
+    if verbose and quiet:
+        return fail("--verbose and --quiet exclude each other; leave out one.", code=2)
+    screen.begin(words, as_json=json, verbose=verbose, quiet=quiet, log_file=log_file)
+    app.config = sources_of(config, frozenset(VERBS))
+    return app(words, exit_on_error=False, print_error=False, result_action="return_value")
+
+
 def run(arguments: Sequence[str] | None, interrupts: Interrupts | None = None) -> int:
     """Run one verb and return the exit code; what a person did wrong becomes one line on standard error."""
     _survive_odd_names()
-    interrupts = interrupts or Interrupts()
     try:
-        result = app(
+        return screen.end(_run(arguments, interrupts or Interrupts()))
+    finally:
+        screen.reset()
+        app.config = ()
+
+
+def _run(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
+    try:
+        result = app.meta(
             sys.argv[1:] if arguments is None else arguments,
             exit_on_error=False,
             print_error=False,
@@ -111,7 +169,8 @@ def _one_line(error: CycloptsError) -> str:
         return f"{first['msg'][0].upper()}{first['msg'][1:]}."
     name = "--" + str(first["loc"][0]).replace("_", "-")
     why = "not one of its values" if first["type"] == "string_pattern_mismatch" else first["msg"]
-    return f"{name} {first['input']}: {why}."
+    source = screen.sources.get(name)
+    return f"{name} {first['input']}{f' in {source}' if source else ''}: {why}."
 
 
 def _help_of(error: CycloptsError) -> str:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from napari_caltomorph.cli.console import console, progress_bar, say, say_cohort, say_files, say_line, table
+from napari_caltomorph.cli.console import answer, console, progress_bar, say, say_cohort, say_files, say_line, table
+from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.cohort import PUBLISHED, ask_the_hub, get_cohort
 from napari_caltomorph.cohort.published import COHORT
 from napari_caltomorph.storage import refuse_unwritable
 
 SHOW = "Show a cohort: classes by split, cells per patient, who was left out and why. Nothing is changed."
 
-app = App(
+app = Verb(
     name="cohort",
     help_epilogue="""Who is in a cohort, with which class, and who was left out:
 
@@ -51,6 +53,7 @@ def list_cohorts(*, online: bool = False) -> None:
     if online:
         with progress_bar() as progress:
             rows = ask_the_hub(progress=progress)
+    answer(cohorts=[asdict(row) for row in rows])
     overview = table("Cohort", "Patients", "Size", "Licence", "Needs")
     for row in rows:
         overview.add_row(row.name, str(row.patients), row.size, row.licence, row.needs)

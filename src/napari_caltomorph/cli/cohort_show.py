@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from rich.table import Table
 
-from napari_caltomorph.cli.console import CohortPath, console, progress_bar, say, say_files
+from napari_caltomorph.cli.console import CohortPath, answer, console, progress_bar, say, say_files
+from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
 from napari_caltomorph.storage import refuse_unwritable
 
 if TYPE_CHECKING:
     import pandas as pd
 
-app = App(
+app = Verb(
     name="show",
     usage="Usage: caltomorph cohort show COHORT [OPTIONS]",
     help_epilogue="""A directory <diagnosis>/<patient>/cells, or a table with a path a patient:
@@ -67,6 +68,11 @@ def show(
 
 
 def _show(cohort: Cohort) -> None:
+    answer(
+        cohort={"source": cohort.source, "layout": cohort.layout, "summary": cohort.summary, "notes": cohort.notes},
+        patients=cohort.table,
+        left_out=cohort.left_out,
+    )
     say(f"{cohort.source} ({cohort.layout}): {cohort.summary}")
     say()
     table = Table("class", "train", "test", "cells per patient", box=None, header_style="bold", pad_edge=False)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from napari_caltomorph.cli.console import (
     CohortPath,
-    ConfigFile,
     FeatureFolder,
+    answer,
     console,
     fail,
     progress_bar,
@@ -18,18 +18,19 @@ from napari_caltomorph.cli.console import (
     say_files,
     table,
 )
+from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.jobs import CompareRequest, ModelComparison, compare_models, read_patients
 from napari_caltomorph.progress import Cancelled
 from napari_caltomorph.statistics.metric import METRICS
 from napari_caltomorph.storage import refuse_unwritable
-from napari_caltomorph.training import TrainOptions, options_from
+from napari_caltomorph.training import TrainOptions
 from napari_caltomorph.training.variants import CompareOptions
 
 if TYPE_CHECKING:
     from napari_caltomorph.training.variants import GroupName
 
-app = App(
+app = Verb(
     name="compare",
     usage="Usage: caltomorph compare COHORT --features DIR --out DIR [OPTIONS]",
     help_epilogue="""Aggregators, pooling by depth, and training-set size, as in the paper:
@@ -59,7 +60,6 @@ def compare(
     *,
     features: FeatureFolder = None,
     out: Path,
-    config: ConfigFile = None,
     comparison: Annotated[CompareOptions, Parameter(name="*")] = CompareOptions(),  # noqa: B008 (frozen)
     options: Annotated[TrainOptions, Parameter(name="*")] = TrainOptions(),  # noqa: B008 (frozen)
     patients: Annotated[CohortOptions, Parameter(name="*")] = CohortOptions(),  # noqa: B008 (frozen)
@@ -71,8 +71,6 @@ def compare(
     out
         Folder for comparison.csv, folds.csv, comparison.png and what a resumed run needs.
     """
-    if config is not None:
-        options = options_from(config, options)
     refuse_unwritable(out)
     with progress_bar() as progress:
         found = read_patients(cohort, patients, progress=progress)
@@ -84,6 +82,7 @@ def compare(
         fail(f"what is done is kept in {out}; run the same again to resume.", code=130)
         raise
     results, failed = done.comparison.results, done.comparison.failed
+    answer(failed=failed)
     if results:
         _show(done)
         say_files(done.files)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from napari_caltomorph.cli.console import fail, progress_bar, say, say_files
+from napari_caltomorph.cli.console import answer, fail, progress_bar, say, say_files
+from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.fields import CutOptions, cut_cells
 
-app = App(
+app = Verb(
     name="cut",
     usage="Usage: caltomorph cut FIELD_OR_FOLDER... --out SMEAR [OPTIONS]",
     help_epilogue="""The white cells of one patient's fields, then their diagnosis:
@@ -49,6 +50,7 @@ def cut(
         result = cut_cells(fields, out, options, progress=progress)
     say(f"{result.in_words}.")
     say(f"Scale: {result.scale_in_words}.")
+    answer(in_words=result.in_words, scale=result.scale_in_words, problems=result.problems)
     say_files([out, out / "fields.csv", out / "overview_<field>.jpg"])
     for problem in result.problems:
         fail(problem, code=1)

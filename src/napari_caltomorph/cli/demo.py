@@ -7,13 +7,12 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cyclopts import App
-
 from napari_caltomorph import diagnosis, smear, synthetic
 from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.cli import window
 from napari_caltomorph.cli.console import fail, progress_bar, say, say_files
 from napari_caltomorph.cli.interrupts import uninterrupted
+from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.cli.predict import show_prediction
 from napari_caltomorph.encoding.torch_loading import import_torch
 from napari_caltomorph.errors import OutputRefused
@@ -23,7 +22,7 @@ from napari_caltomorph.storage import refuse_unwritable, replacing
 if TYPE_CHECKING:
     from napari_caltomorph.synthetic import SyntheticPatient
 
-app = App(
+app = Verb(
     name="demo",
     usage="Usage: caltomorph demo [OPTIONS]",
     help_epilogue=f"""Open napari on a synthetic smear and its prediction:

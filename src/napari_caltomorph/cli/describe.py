@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from pydantic import PositiveFloat
 
-from napari_caltomorph.cli.console import Smears, fail, progress_bar, say, say_files
+from napari_caltomorph.cli.console import Smears, answer, fail, progress_bar, say, say_files
+from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.cohort import named_patients
 from napari_caltomorph.csv_files import write_csv
 from napari_caltomorph.fields import describe_cells
 from napari_caltomorph.smear import check_smear
 from napari_caltomorph.storage import refuse_unwritable
 
-app = App(
+app = Verb(
     name="describe",
     usage="Usage: caltomorph describe SMEAR... [--out cells.csv] [OPTIONS]",
     help_epilogue="""How many images show one leukocyte in the middle:
@@ -54,6 +55,7 @@ def describe(
             described = describe_cells(smear, field_of_view, progress=progress)
         say(f"{name}: {described.in_words}.")
         say(f"Scale: {described.scale}.")
+        answer(smears=[{"patient_id": name, "in_words": described.in_words, "scale": str(described.scale)}])
         table = described.table
         table.insert(0, "patient_id", name)
         tables.append(table)

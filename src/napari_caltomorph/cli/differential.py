@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from rich.text import Text
 
 from napari_caltomorph.about import RESEARCH_USE
@@ -16,6 +16,7 @@ from napari_caltomorph.cli import window
 from napari_caltomorph.cli.console import (
     ResultFolder,
     Smears,
+    answer,
     console,
     fail,
     progress_bar,
@@ -25,6 +26,7 @@ from napari_caltomorph.cli.console import (
     table,
 )
 from napari_caltomorph.cli.interrupts import uninterrupted
+from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.cohort import find_patients, named_patients
 from napari_caltomorph.diagnosis.prediction_files import folder_name, refuse_repeated_ids
 from napari_caltomorph.differential import CellLabels, ProbeOptions, read_labels, save_labels
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from napari_caltomorph.differential import Differential, ProbeDescription
     from napari_caltomorph.differential.run import Counted
 
-app = App(
+app = Verb(
     name="differential",
     usage="Usage: caltomorph differential SMEAR... [--out DIR] [--open] [OPTIONS]",
     help_epilogue=f"""Count a smear with the probe that is in the package, and see its cells:
@@ -67,9 +69,7 @@ labels.csv has the columns patient_id, cell and label; others are optional.
 
 {RESEARCH_USE}""",
 )
-app.command(
-    f"{__package__}.differential_train:train", name="train", help="Train a probe on labelled cells, and save it."
-)
+app.command(f"{__package__}.differential_train:app", name="train", help="Train a probe on labelled cells, and save it.")
 
 
 @app.default
@@ -190,6 +190,7 @@ def show_probe(probe: ProbeDescription) -> None:
 
 
 def _show(one: Differential) -> None:
+    answer(differentials=[{"patient_id": one.patient_id, "cells": len(one), "types": one.table()}])
     say()
     say(f"{one.patient_id}: {one.leukocytes} leukocytes of {len(one)} cells, {len(one.by_hand)} by hand", style="bold")
     rows = table("type", "cells", "called %", "corrected % (95 %)")

@@ -14,6 +14,7 @@ from napari_caltomorph.cli.console import console, fail, progress_bar, say, say_
 from napari_caltomorph.cli.differential import show_probe
 from napari_caltomorph.cli.interrupts import uninterrupted
 from napari_caltomorph.cli.labels import show_import
+from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.differential import CellLabels, ProbeOptions, read_labels
 from napari_caltomorph.encoding import EncodeOptions
 from napari_caltomorph.jobs import open_labelled, read_type_map
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from napari_caltomorph.differential.fine_tune import Tuned
     from napari_caltomorph.differential.run import Trained
 
+app = Verb(name="train")
 
+
+@app.default
 def train(
     labelled: Annotated[tuple[Path, ...], Parameter(name="LABELLED", negative="")],
     /,

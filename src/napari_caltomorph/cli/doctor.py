@@ -15,13 +15,13 @@ import shutil
 import sys
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from cyclopts import App
 from rich.text import Text
 
 from napari_caltomorph.cli import window
-from napari_caltomorph.cli.console import console, fail, say, say_line, table
+from napari_caltomorph.cli.console import answer, console, fail, say, say_line, table
+from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.encoding.torch_loading import no_collecting
 from napari_caltomorph.storage import home
 
@@ -33,7 +33,7 @@ _QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5")
 _WANTED_GB = 4.0  # Memory for DinoBloom-B and an ensemble of the paper's size, on the CPU.
 
 
-app = App(
+app = Verb(
     name="doctor",
     usage="Usage: caltomorph doctor",
     help_epilogue="""Run it first when something does not work, and send its output when you ask
@@ -56,6 +56,7 @@ def doctor() -> int:
         findings += _show("Models", check_models())
         findings += _show("Folders", check_folders())
     missing = [f for f in findings if f.fix is not None]
+    answer(findings=[asdict(f) for f in findings])
     if missing:
         say("\nWhat is missing, and how to fix it", style="bold")
         for one in missing:

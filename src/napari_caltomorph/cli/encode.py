@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from napari_caltomorph.cli.console import CohortPath, fail, progress_bar, say, say_cohort, say_files
+from napari_caltomorph.cli.console import CohortPath, answer, fail, progress_bar, say, say_cohort, say_files
+from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions
 from napari_caltomorph.errors import counted
 from napari_caltomorph.jobs import read_patients
@@ -17,7 +18,7 @@ from napari_caltomorph.storage import refuse_unwritable
 if TYPE_CHECKING:
     from napari_caltomorph.cohort import EncodeSummary
 
-app = App(
+app = Verb(
     name="encode",
     usage="Usage: caltomorph encode COHORT --features DIR [OPTIONS]",
     help_epilogue="""A directory of patients, with DinoBloom ViT-B on the GPU if there is one:
@@ -69,6 +70,13 @@ def encode(
     with progress_bar() as progress:
         summary = encode_cohort(found, features, options, progress=progress)
     _show(summary)
+    answer(
+        encoded=summary.encoded,
+        done_before=summary.skipped,
+        cells=summary.cells,
+        cells_left_out=summary.left_out,
+        failed=[{"patient_id": one.patient_id, "reason": one.reason} for one in summary.failed],
+    )
     if options.write_as is not None:
         say_files([features / options.write_as])
     total = summary.encoded + summary.skipped + len(summary.failed)

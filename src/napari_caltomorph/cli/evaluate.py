@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from rich.table import Table
 
 from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.cli.console import (
     CohortPath,
     FeatureFolder,
+    answer,
     console,
     progress_bar,
     say,
@@ -20,6 +21,7 @@ from napari_caltomorph.cli.console import (
     say_files,
     table,
 )
+from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.diagnosis import Policy, read_policy
 from napari_caltomorph.diagnosis.options import NOT_A_SHARE, SOME, is_share
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from napari_caltomorph.jobs import ModelEvaluation
     from napari_caltomorph.statistics import Metric
 
-app = App(
+app = Verb(
     name="evaluate",
     usage="Usage: caltomorph evaluate COHORT --model MODEL --features DIR --out DIR [OPTIONS]",
     help_epilogue=f"""The test split of the cohort that a model was trained on:
@@ -187,6 +189,7 @@ def _show_decision(result: ModelEvaluation) -> None:
 
 def _show_evaluation(evaluation: Evaluation, prevalence: float | None, *, is_chosen: bool) -> None:
     """Print the numbers, each with its interval, and the statements that belong to them."""
+    answer(evaluation=evaluation.as_plain_data())
     provenance, counts = evaluation.provenance, evaluation.counts
     how = " out of fold, by single members" if evaluation.options.out_of_fold else ""
     of_model = f"{provenance.model_name} on {provenance.cohort_name}"

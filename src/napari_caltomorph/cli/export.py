@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from napari_caltomorph.about import RESEARCH_USE
-from napari_caltomorph.cli.console import progress_bar, say, say_files
+from napari_caltomorph.cli.console import answer, progress_bar, say, say_files
+from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.errors import counted
 from napari_caltomorph.jobs.export import Form, export_results
 from napari_caltomorph.laboratory.share import HOW_TO_MAKE_A_KEY
 
-app = App(
+app = Verb(
     name="export",
     usage="Usage: caltomorph export PREDICTION_OR_DIR --as FORM --out FILE [OPTIONS]",
     help_epilogue=f"""For the laboratory's system, all patients of a folder, or one:
@@ -71,6 +72,12 @@ def export(
         say(f"- stripped: {what} ({counted(patients, 'patient')})")
     if pseudonymise is not None and not share:
         say("Only ids are replaced. Add --share where the file leaves the laboratory: it has dates, names and texts.")
+    answer(
+        patients=made.patients,
+        withheld=made.withheld,
+        stripped=[{"what": what, "patients": patients} for what, patients in made.stripped],
+        problems=made.problems,
+    )
     for problem in made.problems:
         say(f"- {problem}")
     say_files([made.path])

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from rich.text import Text
 
-from napari_caltomorph.cli.console import console, progress_bar, say, say_files, table
+from napari_caltomorph.cli.console import answer, console, progress_bar, say, say_files, table
+from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.errors import counted
 from napari_caltomorph.storage import refuse_unwritable
 
 if TYPE_CHECKING:
     from napari_caltomorph.differential.import_labels import ImportedLabels
 
-app = App(
+app = Verb(
     name="labels",
     help_epilogue="""Cells in sub-folders that are named after types, in any spelling or code:
 
@@ -68,6 +70,7 @@ def import_labels(
 
 def show_import(imported: ImportedLabels) -> None:
     """Write what became of every name, and what else a person must know."""
+    answer(names=[asdict(one) for one in imported.names], left_out=imported.left_out, notes=imported.notes)
     if imported.names:
         rows = table("name", "type", "cells", "")
         for one in imported.names:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from cyclopts import App
 from rich.markdown import Markdown
 from rich.text import Text
 
-from napari_caltomorph.cli.console import console, progress_bar, say, say_line, table
+from napari_caltomorph.cli.console import answer, console, progress_bar, say, say_line, table
+from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.diagnosis import (
     add_model,
     download_model,
@@ -24,7 +24,7 @@ from napari_caltomorph.errors import ModelRefused, WeightsMissing
 from napari_caltomorph.hub import Repository, is_address, upload
 from napari_caltomorph.statistics.interval import percent
 
-app = App(
+app = Verb(
     name="models",
     help_epilogue="""What is here, and what one of them is:
 
@@ -59,6 +59,10 @@ def list_models() -> None:
         trained_on = Text("synthetic cells", "yellow") if model.synthetic else "patients"
         holds_at = "unknown" if model.prevalence is None else percent(model.prevalence.trained)
         overview.add_row(name, *counts, model.encoder.name or "unknown", trained_on, holds_at)
+    answer(
+        models=[{"name": name, "folder": folder} for name, folder in installed_models().items()],
+        problems=broken,
+    )
     console.print(overview)
     say("Malignant: the share of malignant patients at which the probabilities hold; state yours with --prevalence.")
     say("\nFolders", style="bold")
@@ -78,7 +82,9 @@ def show(name: str, /) -> None:
         Installed model, or a model folder.
     """
     folder = find_model(name)
-    console.print(Markdown(model_card(read_description(folder))))
+    description = read_description(folder)
+    answer(folder=folder, model=description)
+    console.print(Markdown(model_card(description)))
     say_line(f"\nFolder: {folder}")
 
 
@@ -98,6 +104,7 @@ def add(folder: str, /, *, name: str | None = None) -> None:
             target = download_model(folder, name, progress=progress)
     else:
         target = add_model(folder, name)
+    answer(files=[target])
     say(f"Added {target.name}; use it with `--model {target.name}`.")
     say_line(f"  {target}")
 
@@ -155,6 +162,7 @@ def encoders() -> None:
             state = Text("found", "green")
         except WeightsMissing:
             state = Text("missing", "yellow")
+        answer(encoders=[{"name": encoder.name, "width": encoder.width, "weights": state.plain}])
         overview.add_row(encoder.name, str(encoder.width or ""), state, encoder.about)
     overview.add_row("timm:ARCHITECTURE", "", "--weights", "Any timm model, with a weights file or a folder of them")
     overview.add_row("FOLDER", "", "in it", "Any timm model: a folder with its config.json")

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from napari_caltomorph.about import RESEARCH_USE
-from napari_caltomorph.cli.console import console, progress_bar, say, say_files, table
+from napari_caltomorph.cli.console import answer, console, progress_bar, say, say_files, table
+from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.laboratory import MonitorOptions, monitor
 from napari_caltomorph.storage import refuse_unwritable
 
-app = App(
+app = Verb(
     name="monitor",
     usage="Usage: caltomorph monitor DIR [OPTIONS]",
     help_epilogue=f"""Every night, on the folder that `predict` or `watch` writes to:
@@ -60,6 +61,7 @@ def check(
         drift = monitor(folder, options, progress=progress)
     for number, sentence in enumerate(drift.sentences):
         say(f"{sentence}.", style="bold" if number == 0 else None)
+    answer(drift=drift)
     if drift.charts:
         rows = table("chart", "patients", "state", "first alarm")
         for chart in drift.charts:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +18,7 @@ from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.cli.console import (
     ResultFolder,
     Smears,
+    answer,
     console,
     fail,
     progress_bar,
@@ -27,6 +28,7 @@ from napari_caltomorph.cli.console import (
     say_line,
     useless_option,
 )
+from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.diagnosis import PredictOptions, SmearOptions
 from napari_caltomorph.encoding.torch_loading import import_torch
 from napari_caltomorph.errors import OutputRefused
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 
 _BAR_WIDTH = 32
 
-app = App(
+app = Verb(
     name="predict",
     usage="Usage: caltomorph predict SMEAR... | --features DIR --model MODEL --out DIR [OPTIONS]",
     help_epilogue=f"""One patient:
@@ -194,6 +196,9 @@ def _shown_one_by_one(results: list[PatientResult]) -> Iterator[OnProgress]:
 
 def _show_result(result: PatientResult) -> None:
     if result.prediction is not None:
+        from napari_caltomorph.diagnosis.prediction_files import patient_row
+
+        answer(predictions=[patient_row(result.prediction)])
         if result.is_cached:
             show_known(result.prediction, result.file)
         else:

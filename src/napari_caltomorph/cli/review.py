@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from napari_caltomorph.about import RESEARCH_USE
-from napari_caltomorph.cli.console import console, progress_bar, say, say_files, table
+from napari_caltomorph.cli.console import answer, console, progress_bar, say, say_files, table
+from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.errors import ReviewRefused, shortened
 from napari_caltomorph.laboratory.review import (
     Verdict,
@@ -20,7 +21,7 @@ from napari_caltomorph.laboratory.review import (
 )
 from napari_caltomorph.statistics.interval import percent
 
-app = App(
+app = Verb(
     name="review",
     usage="Usage: caltomorph review DIR [PATIENT --agree | --other CLASS | --cannot-tell --by NAME] [OPTIONS]",
     help_epilogue=f"""What was reviewed, and how often reviewers agree:
@@ -94,6 +95,12 @@ def review(
             texts = (f"{each.reviewer}: {each.opinion or each.verdict}" for each in one.reviews)
             predicted = str(one.patient.values["shown"])
             rows.add_row(one.patient.patient_id, predicted, one.state, shortened("; ".join(texts), 80))
+        answer(
+            patients=[
+                {"patient_id": one.patient.patient_id, "state": one.state, "reviews": list(one.reviews)}
+                for one in patients
+            ]
+        )
         console.print(rows)
         for share in agreement(patients):
             of = share.interval

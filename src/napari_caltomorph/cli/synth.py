@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from napari_caltomorph.cli.console import progress_bar, say, say_line
+from napari_caltomorph.cli.console import answer, progress_bar, say, say_line
+from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
 
-app = App(
+app = Verb(
     name="synth",
     usage="Usage: caltomorph synth OUT [OPTIONS]",
     help_epilogue="""Forty patients of 100 cells each, always the same:
@@ -45,4 +46,5 @@ def synth(
     with progress_bar() as progress:
         table = synthesize_cohort(out, options, progress=progress)
     say(f"{options.patients} synthetic patients of {options.cells} cells each, with their truth:")
+    answer(files=[table])
     say_line(f"  {table}")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from napari_caltomorph.cli.console import (
     CohortPath,
-    ConfigFile,
     FeatureFolder,
+    answer,
     console,
     progress_bar,
     say,
@@ -18,18 +18,19 @@ from napari_caltomorph.cli.console import (
     say_files,
     table,
 )
+from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.cohort import Cohort, CohortOptions, EncodeCohortOptions
 from napari_caltomorph.encoding import EncodeOptions
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.jobs import TrainRequest, read_patients, train_model
 from napari_caltomorph.progress import format_seconds
 from napari_caltomorph.storage import refuse_unwritable
-from napari_caltomorph.training import TrainOptions, options_from
+from napari_caltomorph.training import TrainOptions
 
 if TYPE_CHECKING:
     from napari_caltomorph.diagnosis import ModelDescription
 
-app = App(
+app = Verb(
     name="train",
     usage="Usage: caltomorph train COHORT --features DIR --out MODEL [OPTIONS]",
     help_epilogue="""A cohort that was encoded with `caltomorph encode`:
@@ -63,7 +64,6 @@ def train(
     *,
     features: FeatureFolder = None,
     out: Path,
-    config: ConfigFile = None,
     resume: bool = False,
     dry_run: bool = False,
     encode_missing: bool = False,
@@ -96,8 +96,6 @@ def train(
         raise TrainingRefused(
             "--encoder and --weights are for patients without features: add --encode-missing, or leave them out."
         )
-    if config is not None:
-        options = options_from(config, options)
     if not dry_run:
         refuse_unwritable(out.absolute().parent)
     with progress_bar() as progress:
@@ -124,6 +122,14 @@ def _show_plan(cohort: Cohort, features: Path | None, options: TrainOptions) -> 
 
     with progress_bar() as progress:
         plan = plan_training(cohort, features, options, progress=progress)
+    answer(
+        training_patients=plan.patients,
+        parameters=plan.parameters,
+        memory_bytes=plan.memory,
+        steps=plan.steps,
+        seconds=plan.seconds,
+        notes=plan.notes,
+    )
     say(f"{cohort.source}: {sum(plan.patients.values())} training patients")
     classes = table("class", "training patients")
     for name, count in plan.patients.items():
@@ -149,6 +155,7 @@ def _show_plan(cohort: Cohort, features: Path | None, options: TrainOptions) -> 
 def _show(description: ModelDescription, out: Path, said: tuple[str, ...]) -> None:
     """Write how the training ended; notes that were `said` before it are not repeated."""
     training = description.training
+    answer(model=description)
     folds = table("member", "patients", "epochs", "best", "stopped by", "train\nloss", "validation\nloss")
     for number, fold in enumerate(training.folds, start=1):
         validation = f"{fold.validation_loss[fold.best_epoch - 1]:.3f}" if fold.validation_loss else "-"

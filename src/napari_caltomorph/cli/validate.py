@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.cli.console import (
     CohortPath,
     FeatureFolder,
+    answer,
     console,
     progress_bar,
     say,
@@ -19,6 +20,7 @@ from napari_caltomorph.cli.console import (
     say_files,
     table,
 )
+from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.diagnosis.options import NOT_A_SHARE, SOME, is_share
 from napari_caltomorph.errors import EvaluationRefused
@@ -36,7 +38,7 @@ from napari_caltomorph.statistics.metric import METRICS
 if TYPE_CHECKING:
     from napari_caltomorph.laboratory import Validation
 
-app = App(
+app = Verb(
     name="validate",
     usage="Usage: caltomorph validate COHORT --model MODEL --features DIR --out DIR [OPTIONS]",
     help_epilogue=f"""Before: how many cases an interval of the wanted width needs:
@@ -134,6 +136,7 @@ def plan(
             raise EvaluationRefused(f"--{name} {value:g}: {NOT_A_SHARE.format(SOME)}.")
     malignant, others = cases_for_share(sensitivity, half_width), cases_for_share(specificity, half_width)
     together = cases_for_area(auroc, half_width, prevalence)
+    answer(cases={"sensitivity": malignant, "specificity": others, "auroc": together})
     rows = table("number", "expected", "cases needed", "collected in all")
     for name, value, cases, of, share in (
         ("sensitivity", sensitivity, malignant, "malignant", prevalence),
@@ -148,6 +151,7 @@ def plan(
 
 def _show(validation: Validation) -> None:
     """Print the verdict, the criteria, and the numbers next to those of the model card."""
+    answer(validation=validation)
     say(f"Verdict: {validation.verdict.kind}", style="bold")
     for reason in validation.verdict.reasons:
         say(f"- {reason}")

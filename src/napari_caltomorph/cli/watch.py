@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +17,7 @@ from napari_caltomorph import diagnosis, differential, jobs
 from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.cli.console import ResultFolder, console, fail, say, say_line, table, useless_option
 from napari_caltomorph.cli.interrupts import stop_if_interrupted
+from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.diagnosis import PredictOptions, SmearOptions
 from napari_caltomorph.encoding.torch_loading import import_torch
 from napari_caltomorph.errors import counted
@@ -25,7 +26,7 @@ from napari_caltomorph.laboratory import ORDERS, First, Watched, WatchOptions, W
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.storage import refuse_unwritable
 
-app = App(
+app = Verb(
     name="watch",
     usage="Usage: caltomorph watch FOLDER --model MODEL --out DIR [OPTIONS]",
     help_epilogue=f"""A folder into which a scanner exports, until Ctrl-C:

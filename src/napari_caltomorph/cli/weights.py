@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cyclopts import App
 from rich.text import Text
 
-from napari_caltomorph.cli.console import console, fail, progress_bar, say, say_line, table
+from napari_caltomorph.cli.console import answer, console, fail, progress_bar, say, say_line, table
+from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.diagnosis.options import GENBLOOM
 from napari_caltomorph.encoding import (
     Encoder,
@@ -23,7 +23,7 @@ from napari_caltomorph.encoding.weights import WeightsReport
 from napari_caltomorph.errors import WeightsMissing, WeightsRefused
 from napari_caltomorph.storage import file_sha256
 
-app = App(
+app = Verb(
     name="weights",
     help_epilogue="""What is here, and what is missing:
 
@@ -51,6 +51,7 @@ def list_weights() -> None:
         found[encoder.name] = path, sha256
         overview.add_row(encoder.name, Text("found", "green"), size, _standing(encoder, sha256))
     console.print(overview)
+    answer(weights=[{"encoder": name, "path": path, "sha256": sha256} for name, (path, sha256) in found.items()])
     for name, (path, sha256) in found.items():
         say(f"\n{name}", style="bold")
         say_line(f"  {path}")
@@ -123,6 +124,7 @@ def verify(name: str | None = None, /) -> int:
 
 
 def _show(report: WeightsReport, done: str) -> None:
+    answer(weights=[report])
     say(f"{done}: {report.encoder}", style="bold")
     say_line(f"  {report.path}")
     say_line(f"  SHA-256 {report.file_sha256}")

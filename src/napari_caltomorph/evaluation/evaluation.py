@@ -140,7 +140,7 @@ class Evaluation(EvaluatedPatients):
 
     def save(self, folder: StrPath) -> list[Path]:
         """Write ``evaluation.json``, ``predictions.csv`` and ``embeddings.safetensors``; return their paths."""
-        return write_evaluation(self, self._as_plain_data(), self.statements, Path(folder))
+        return write_evaluation(self, self.as_plain_data(), self.statements, Path(folder))
 
     @classmethod
     def load(cls, path: StrPath) -> Evaluation:
@@ -155,7 +155,7 @@ class Evaluation(EvaluatedPatients):
         options = self.options
         return reliability(probabilities, is_true, bins=options.bins, seed=options.seed, resamples=options.resamples)
 
-    def _as_plain_data(self) -> dict[str, Any]:
+    def as_plain_data(self) -> dict[str, Any]:
         """Return every number, as evaluation.json has it."""
         point, everyone = self.at(), self.screened.everyone
         return {

@@ -1,6 +1,6 @@
 from .bags import features_ready
 from .folder import training_folder
-from .options import DECIDING, TrainOptions, options_from
+from .options import DECIDING, TrainOptions
 from .progress import FinishEarly, FoldHistory, TrainProgress
 from .run import TrainPlan, plan_training, train
 
@@ -12,7 +12,6 @@ __all__ = [
     "TrainPlan",
     "TrainProgress",
     "features_ready",
-    "options_from",
     "plan_training",
     "train",
     "training_folder",

@@ -6,7 +6,6 @@ can be changed. The learning rate follows the aggregator too. docs/training.md g
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
@@ -19,7 +18,6 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
     field_validator,
     model_validator,
 )
@@ -29,9 +27,6 @@ from napari_caltomorph.cohort.options import without_workers
 from napari_caltomorph.diagnosis import AGGREGATOR_OPTIONS, AggregatorOptions
 from napari_caltomorph.diagnosis.options import GENBLOOM, ShareOrZero, share_within
 from napari_caltomorph.encoding.options import Device, Precision
-from napari_caltomorph.errors import TrainingRefused
-from napari_caltomorph.reading import SMALL, explained, read_document
-from napari_caltomorph.storage import StrPath
 from napari_caltomorph.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -63,12 +58,6 @@ _RATES: dict[str, float] = {
 }
 DECIDING = ("recipe", "aggregator", "fine_tune", "epochs")
 """The options that others follow, unless these are given too."""
-
-# Options of earlier versions -> what to do about them.
-_GONE = {
-    "least_share": "An epoch takes all cells of a patient, at most max_cells; leave it out.",
-    "fixed_epochs": "Give least_steps, or epochs: a member with too few patients to stop on trains all that are given.",
-}
 
 
 def _following(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -219,50 +208,3 @@ class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         kind = AGGREGATOR_OPTIONS[self.aggregator]
         known = self.model_dump() | {"reference": taxonomy.reference}
         return kind(**{name: known[name] for name in kind.model_fields if name in known})
-
-
-def options_from(path: StrPath, given: TrainOptions | None = None) -> TrainOptions:
-    """Read training options from a YAML or TOML file.
-
-    Parameters
-    ----------
-    path : str or Path
-    given : TrainOptions, optional
-        Options that are given as well; they take precedence.
-
-    Raises
-    ------
-    TrainingRefused
-        It cannot be read, or an option in it is unknown, has an invalid value, or is given twice.
-    """
-    path = Path(path)
-    content = _read_mapping(path)
-    try:
-        return TrainOptions(**content | ({} if given is None else given.given))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(map(str, first["loc"]))[:40] or "the options"
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(TrainOptions.model_fields)
-            if name in _GONE:
-                raise TrainingRefused(f"{path}: {name!r} is an option of an earlier version. {_GONE[name]}") from error
-            raise TrainingRefused(f"{path}: {name!r} is not an option of training; the options are {known}.") from error
-        raise TrainingRefused(f"{path}: {name} {_shown(first['input'])}: {first['msg']}.") from error
-
-
-def _shown(value: Any) -> str:
-    """Return a value of a file as text, shortened, whatever it is."""
-    short = reprlib.Repr()
-    short.maxlevel, short.maxstring, short.maxother = 2, 60, 60
-    return short.repr(value)
-
-
-def _read_mapping(path: Path) -> dict[str, Any]:
-    fix = "write one option per line, e.g. `depth: 4`"
-    with explained(path, "a YAML or TOML file of options", TrainingRefused, fix):
-        content = read_document(path, otherwise=".yaml", at_most=SMALL)
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise TrainingRefused(f"{path} contains no options; write one per line, e.g. `depth: 4`.")
-    return {str(name).replace("-", "_"): value for name, value in content.items()}
