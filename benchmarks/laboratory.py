@@ -2,7 +2,8 @@
 
 A scanner exports patients at random speeds, as folders and as archives. Some exports stop halfway and go on, some never
 end, some are there twice, some grow after they were predicted. The drive is lost and returns; `caltomorph watch` is
-killed and started again. From day 4 on the stain is another one. Then `caltomorph monitor` looks at the predictions. A
+killed and started again; half of the kills come after a prediction's file and before its line in the ledger, which
+random moments never hit. From day 4 on the stain is another one. Then `caltomorph monitor` looks at the predictions. A
 second week, with the same faults and one stain, is the control::
 
     python benchmarks/laboratory.py [--patients 200] [--seconds 200]
@@ -18,6 +19,7 @@ import heapq
 import itertools
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,13 +37,14 @@ from napari_caltomorph.diagnosis import Prediction
 from napari_caltomorph.errors import counted
 from napari_caltomorph.laboratory import Journal, WatchRecord
 from napari_caltomorph.smear import read_smear, smear_fingerprint
+from napari_caltomorph.storage import file_sha256
 from napari_caltomorph.synthetic import SyntheticPatient, SynthOptions, synthesize_patients, write_smear
 
 SETTLE, EVERY = 3.0, 0.5  # Seconds of the real time, in which a week takes minutes
 CELLS, MORE = 30, 6  # A smear, and what comes later where an export grows
 KINDS = {"plain": 0.53, "grows": 0.1, "twice": 0.07, "stops": 0.13, "archive": 0.14, "never ends": 0.03}
-HAPPENED = KILLS, LOSSES, LATE = (
-    *("kills of the watch", "losses of the drive"),
+HAPPENED = KILLS, BETWEEN, LOSSES, LATE = (
+    *("kills of the watch", "of these, between a prediction's file and its line in the ledger", "losses of the drive"),
     "pauses as long as after a complete export, since this machine was busy",
 )
 SHIFT_DAY = 4
@@ -50,6 +53,25 @@ FALSE_ALARMS = 0.001  # For each patient
 FOUND_WITHIN = 20  # Patients with the new stain: the median of a shift of one standard deviation is 19
 REFERENCE = 60
 SEED = 700_000
+
+# `caltomorph watch` that ends itself before a line of the ledger, where the file is there whose name is its first
+# argument; what it has written until then is put into that file.
+WATCH = """
+import os, signal, sys
+from pathlib import Path
+from napari_caltomorph.cli import main
+from napari_caltomorph.laboratory import Ledger
+from napari_caltomorph.storage import file_sha256
+trigger, add = Path(sys.argv.pop(1)), Ledger.add
+def add_or_end(ledger, event, export, look=None, **about):
+    if event == "predicted" and trigger.exists():
+        file = Path(sys.argv[sys.argv.index("--out") + 1]) / about["prediction"]
+        trigger.write_text(f"{file} {file_sha256(file)}")
+        os.kill(os.getpid(), signal.SIGKILL)
+    add(ledger, event, export, look, **about)
+Ledger.add = add_or_end
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 @dataclass
@@ -65,11 +87,12 @@ class Week:
     written: dict[str, str] = field(default_factory=dict)  # SHA-256 of each file that the scanner wrote
     shifted: set[str] = field(default_factory=set)
     happened: Counter[str] = field(default_factory=Counter)
+    between: list[tuple[Path, str]] = field(default_factory=list)  # Files of which a kill took the line, with SHA-256
 
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng(1 + self.has_shift)
-        names = ("drive", "away", "store", "results")
-        self.drive, self.away, self.store, self.out = (self.root / name for name in names)
+        names = ("drive", "away", "store", "results", "trigger")
+        self.drive, self.away, self.store, self.out, self.trigger = (self.root / name for name in names)
         self.drive.mkdir(parents=True)
         self._watch: subprocess.Popen[bytes] | None = None
         self._lost = 0.0  # Seconds without the drive
@@ -114,7 +137,7 @@ class Week:
             raise SystemExit(f"The last watch ended with {last.returncode}: {last.stdout}{last.stderr}")
 
     def _command(self) -> list[str]:
-        watch = [sys.executable, "-m", "napari_caltomorph.cli", "watch", str(self.drive), "--out", str(self.out)]
+        watch = [sys.executable, "-c", WATCH, str(self.trigger), "watch", str(self.drive), "--out", str(self.out)]
         return [*watch, "--model", "demo", "--device", "cpu", "--settle", str(SETTLE), "--every", str(EVERY)]
 
     def _start(self) -> None:
@@ -135,11 +158,26 @@ class Week:
             yield pause
 
     def _kills(self) -> Iterator[float]:
-        for pause in self._faults():
+        for number, pause in enumerate(self._faults()):
             yield pause
-            self._end("kill")
+            if number % 2:
+                self._end("kill")
+            else:
+                yield from self._kill_between()
             self._start()
             self.happened[KILLS] += 1
+
+    def _kill_between(self) -> Iterator[float]:
+        """Let the watch end itself after the next file of a prediction."""
+        assert self._watch is not None
+        self.trigger.touch()
+        while self._watch.poll() is None:
+            yield 0.05
+        assert self._watch.returncode == -signal.SIGKILL, f"The watch ended by itself; see {self.root / 'watch.log'}."
+        file, sha256 = self.trigger.read_text().rsplit(" ", 1)
+        self.between.append((Path(file), sha256))
+        self.trigger.unlink()
+        self.happened[BETWEEN] += 1
 
     def _losses(self) -> Iterator[float]:
         """Take the drive away while the scanner waits; half of the times an empty folder is left."""
@@ -249,7 +287,9 @@ def checks(week: Week) -> Iterator[Row]:
     whole = [_is_of(week.out / one.prediction, one.smear_fingerprint) for one in before.values()]
     yield "newest predictions whole", f"{sum(whole)} of {len(whole)}", all(whole)
     extra = len(list(week.out.glob("*/prediction_*.json"))) - grown
-    yield "made again, as a kill came between file and ledger", str(extra), extra <= week.happened[KILLS]
+    yield "predictions that no line of the ledger names", str(extra), extra == 0
+    same = [any(file_sha256(one) == sha for one in file.parent.glob("prediction*.json")) for file, sha in week.between]
+    yield "files of which a kill took the line, kept as they were", f"{sum(same)} of {len(same)}", all(same)
     rows = len(pd.read_csv(week.out / "predictions.csv"))
     yield "rows of predictions.csv", f"{rows} of {len(before)}", rows == len(before)
     files = [path for path in week.drive.rglob("*") if path.is_file()]

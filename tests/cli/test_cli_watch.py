@@ -59,6 +59,16 @@ def test_a_killed_watch_goes_on_where_it_was(patients, run, tmp_path):
     assert len(Prediction.load(out / "p1").cells) == len(first.cells) + 1
     assert (out / "p1" / "report.html").exists()
 
+    # A kill between the new file and its line in the ledger: it is not predicted again, and the line names both.
+    lines = (out / "watch.jsonl").read_text("utf-8").splitlines(keepends=True)
+    place = next(number for number, one in enumerate(records(out)) if one == changed)
+    (out / "watch.jsonl").write_text("".join(lines[:place]), "utf-8")
+    files = {file: file.stat().st_mtime_ns for file in (out / "p1").glob("prediction*.json")}
+    assert run(*words, "--once", "--report").code == 0
+    assert {file: file.stat().st_mtime_ns for file in (out / "p1").glob("prediction*.json")} == files
+    again = [one for one in records(out)[place:] if one["export"] == "p1" and one["event"] == "predicted"]
+    assert [one["earlier"] for one in again] == [changed["earlier"]]
+
     # What would mix two models, write into the watched folder, or have no cells, is refused in a sentence.
     other = out.with_name("of another model")
     line = (other / "watch.jsonl").read_text("utf-8").replace("demo (synthetic), ", "demo (synthetic), other ")

@@ -148,6 +148,8 @@ class _Opened:
             raise SmearUnreadable(result.problem)
         if work.options.report:
             result = with_report(result, self.found, work.predictor, work.counting, progress)
+        if result.is_cached:  # the process was killed before the ledger's line, and what it kept is there
+            kept = sorted(file.parent.glob(f"{file.stem}_*{file.suffix}"), key=lambda one: -one.stat().st_mtime)
         earlier = kept[0].relative_to(work.out).as_posix() if kept else ""
         assert result.prediction is not None
         return Predicted(result.prediction, self.fingerprint, earlier, result.problem)
