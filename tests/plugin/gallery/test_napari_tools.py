@@ -200,3 +200,21 @@ def test_random_clicks_of_naparis_tools_leave_the_picture_true(
         for copy in list(chain(viewer.layers))[6:]:
             viewer.layers.remove(copy)
     window.gallery.close()
+
+
+def test_the_cells_stay_flat_and_other_layers_are_not_kept_from_3d(make_napari_viewer, qtbot, predicted):
+    viewer = make_napari_viewer()
+    viewer.dims.ndisplay = 3
+    window = Window(viewer, qtbot, predicted, seed=0)
+    assert viewer.dims.ndisplay == 2
+    buttons = viewer.window._qt_viewer.viewerButtons
+    seen = []
+    notification_manager.notification_ready.connect(seen.append)
+    qtbot.mouseClick(buttons.ndisplayButton, Qt.MouseButton.LeftButton)
+    assert (viewer.dims.ndisplay, buttons.ndisplayButton.isChecked()) == (2, False)
+    assert "3D" in seen[-1].message
+    assert window.gallery.is_shown
+    viewer.layers.clear()
+    qtbot.waitUntil(lambda: not window.gallery.is_shown)
+    qtbot.mouseClick(buttons.ndisplayButton, Qt.MouseButton.LeftButton)
+    assert viewer.dims.ndisplay == 3

@@ -11,6 +11,7 @@ from typing import Any
 import napari
 import numpy as np
 from napari.layers import Image, Layer, Points
+from napari.utils.notifications import show_info
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -62,6 +63,7 @@ class Gallery(QObject):
         assert isinstance(self.image, Image)
         assert isinstance(self.points, Points)
         self._lock()
+        self._stay_flat()
         for key in _REFUSED:
             self._bind_key(key)
         self.stack: Image | None = None
@@ -186,6 +188,7 @@ class Gallery(QObject):
             (viewer.layers.events.removed, self._on_layer_removed),
             (viewer.events.theme, self._on_marks),
             (viewer.dims.events.current_step, self._on_scroll),
+            (viewer.dims.events.ndisplay, self._stay_flat),
         ):
             getattr(signal, how)(slot)
 
@@ -329,6 +332,15 @@ class Gallery(QObject):
     def _lock(self, event: object = None) -> None:
         """Let nobody drag or delete a square, or move the picture under them; napari unlocks what has new data."""
         self.image.editable = self.points.editable = False
+
+    def _stay_flat(self, event: Any = None) -> None:
+        """Refuse the view in 3D: napari fails to slice pictures in it, and can then remove no layer."""
+        if self.viewer.dims.ndisplay == 2 or not self.is_shown:
+            return
+        if event is not None:
+            event.blocked = True  # nobody else learns of it
+            show_info("The cells are flat pictures. To see other layers in 3D, remove those of this result.")
+        self.viewer.dims.ndisplay = 2
 
     def _on_data(self, event: object = None) -> None:
         if not self.is_shown:
