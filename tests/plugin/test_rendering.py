@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
@@ -13,6 +14,10 @@ from tests.plugin.conftest import OpenWidget, Predicted
 from tests.plugin.gui import dock_of, is_in_sight, wait
 from tests.plugin.rendering import faults_of
 
+from napari_caltomorph.cohort import FoundPatient
+from napari_caltomorph.diagnosis import Prediction
+from napari_caltomorph.jobs import PatientResult
+from napari_caltomorph.laboratory import add_review
 from napari_caltomorph.plugin.inspect.panel import TABS, InspectPanel
 from napari_caltomorph.plugin.predict.panel import PredictPanel
 from napari_caltomorph.plugin.session.inspection import Inspection
@@ -49,7 +54,9 @@ def test_empty_panels_are_drawn_without_faults(open_widget: OpenWidget, qtbot: Q
     assert faults == []
 
 
-def test_a_result_is_drawn_without_faults(open_widget: OpenWidget, qtbot: QtBot, predicted: Predicted) -> None:
+def test_a_result_is_drawn_without_faults(
+    open_widget: OpenWidget, qtbot: QtBot, predicted: Predicted, tmp_path: Path
+) -> None:
     viewer, panel = open_widget("Predict patient")
     viewer.theme = "dark"
     smear, prediction, predictor = predicted
@@ -59,7 +66,9 @@ def test_a_result_is_drawn_without_faults(open_widget: OpenWidget, qtbot: QtBot,
     qtbot.waitUntil(lambda: panel.results.prediction is not None and not panel.run.is_busy)
     faults = [*shown_at(viewer, panel, qtbot, SMALLEST, LARGE, SMALL)]
     the_result_needs_no_scrolling(panel)
+    faults += faults_of_review(viewer, panel, qtbot, tmp_path)
     viewer.theme = "light"
+    faults += faults_of_patients(viewer, prediction, qtbot, tmp_path)
     inspect = panel.inspect()
     faults += faults_of_tabs(viewer, inspect, qtbot)
     inspection.cells.set_left_out(inspection.cells.order[:3])
@@ -77,6 +86,42 @@ def the_result_needs_no_scrolling(panel: PredictPanel) -> None:
     turned = QWheelEvent(QPointF(), QPointF(), QPoint(), QPoint(0, -240), *_NOT_PRESSED, False)
     QApplication.sendEvent(panel.results.bars, turned)
     assert not turned.isAccepted(), "a chart keeps the wheel, which should scroll the panel"
+
+
+def faults_of_review(viewer: Viewer, panel: PredictPanel, qtbot: QtBot, folder: Path) -> Iterator[str]:
+    """A review is typed, of a result that two others have reviewed: all of the result is still in sight."""
+    state, row, prediction = session_of(panel).reviews, panel.review, panel.inspection.result
+    prediction.save(folder / "prediction.json")
+    add_review(folder, prediction, "cannot tell", by="Charlotte Dupont")
+    add_review(
+        folder, prediction, "other", by="A. Meyer", diagnosis="A rare one", labels={prediction.cells[0]: "blast"}
+    )
+    state.set_folder(prediction, folder)
+    state.set_waiting(128)
+    row.on_result()
+    qtbot.waitUntil(lambda: "A. Meyer" in row.text)
+    row.cannot_tell.click()
+    yield from shown_at(viewer, panel, qtbot, SMALLEST, SMALL)
+    assert is_in_sight(row.button)
+    the_result_needs_no_scrolling(panel)
+    row.show_error(f"{folder / 'reviews.jsonl'} could not be written (Permission denied); choose another folder.")
+    yield from shown_at(viewer, panel, qtbot, SMALL)
+    the_result_needs_no_scrolling(panel)
+
+
+def faults_of_patients(viewer: Viewer, prediction: Prediction, qtbot: QtBot, folder: Path) -> Iterator[str]:
+    patients = open_panel(viewer, "Predict patients")
+    name = prediction.patient_id
+    patients.table.show_patients({name: FoundPatient(folder), "another": FoundPatient(folder)})
+    patients.table.set_result(PatientResult(name, folder, prediction, folder / "prediction.json"))
+    patients.reviews.follow(session_of(patients).reviews, folder)
+    patients._arrange()
+    patients.table.selectRow(0)
+    assert "A. Meyer" in patients.detail
+    for is_watch in (False, True):
+        patients.watch_section.set_open(is_watch)
+        yield from shown_at(viewer, patients, qtbot, SMALLEST)
+    patients.unbind()
 
 
 def faults_of_tabs(viewer: Viewer, inspect: InspectPanel, qtbot: QtBot) -> Iterator[str]:

@@ -12,14 +12,18 @@ import pytest
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QFileDialog
 from tests.plugin.conftest import OpenWidget
 from tests.plugin.gui import click, double_click, is_in_sight, run_task, wait
 
 from napari_caltomorph.diagnosis import Prediction
-from napari_caltomorph.laboratory import WatchOptions
+from napari_caltomorph.laboratory import add_review
+from napari_caltomorph.laboratory.review import read_reviews
 from napari_caltomorph.plugin.patients.panel import PatientsPanel
 from napari_caltomorph.plugin.patients.table import COLUMNS, PatientsTable
+from napari_caltomorph.plugin.predict.panel import PredictPanel
 from napari_caltomorph.plugin.widgets.dock_panel import open_panel
+from napari_caltomorph.plugin.widgets.settings import preferences
 from napari_caltomorph.plugin.widgets.tasks import Task
 from napari_caltomorph.synthetic import synthesize_patient, write_smear
 
@@ -138,6 +142,58 @@ def test_a_double_click_opens_the_saved_prediction_in_predict_patient(
     single.unbind()
 
 
+def test_patients_are_reviewed_one_after_the_other_by_keyboard(
+    qtbot: QtBot, open_patients_panel: OpenPatientsPanel, ward: Path
+) -> None:
+    viewer, panel = open_patients_panel()
+    preferences().reviewer = "Ann"
+    with qtbot.waitActive(viewer.window._qt_window):  # shortcuts are those of the active window
+        viewer.window._qt_window.activateWindow()
+    add(qtbot, panel, ward)
+    assert not panel.reviews.isEnabled()
+    run_task(qtbot, panel.run)
+    results = ward.parent / "ward_predicted_demo"
+    assert shown(panel.table, "review") == ["not reviewed", "not reviewed", None, "not reviewed"]
+    click_header(qtbot, panel.table, "patient")
+    qtbot.keyClick(panel.table, Qt.Key.Key_Down, Qt.KeyboardModifier.AltModifier)
+    single = open_panel(viewer, "Predict patient")
+    row = single.review
+    for number, (patient, others) in enumerate((("p1", 2), ("p2", 1), ("p4", 0))):
+        qtbot.waitUntil(lambda patient=patient: is_shown(single, patient), timeout=20_000)
+        assert row.next.isVisible() == bool(others)
+        assert str(others) in row.next.text() or not others
+        qtbot.keyClicks(row.diagnosis.lineEdit(), "A rare one")
+        qtbot.keyClick(row.diagnosis.lineEdit(), Qt.Key.Key_Return)
+        qtbot.waitUntil(lambda: "A rare one" in row.text)
+        assert len(read_reviews(results)[0]) == number + 1
+        if others:
+            qtbot.keyClick(row.next, Qt.Key.Key_Down, Qt.KeyboardModifier.AltModifier)
+    assert {one.patient_id for one in read_reviews(results)[0]} == {"p1", "p2", "p4"}
+    # What another person adds elsewhere is in the table when a patient is opened.
+    add_review(results, Prediction.load(results / "p1"), "cannot tell", by="Bob")
+    add_review(results, Prediction.load(results / "p2"), "other", by="Bob", diagnosis="Another")
+    Prediction.load(results / "p4").model_copy(update={"created": "2030-01-01T00:00:00+00:00"}).save(
+        results / "p4" / "prediction.json"
+    )
+    open_panel(viewer, "Predict patients")
+    open_patient(qtbot, panel.table, "p1")
+    states = ["other diagnosis", "reviewers differ", None, "other diagnosis"]
+    qtbot.waitUntil(lambda: shown(panel.table, "review") == states)
+    panel.table.selectRow(1)
+    assert "Bob on 20" in panel.detail
+    wait(qtbot, single.run)
+    assert "Bob on 20" in row.text
+    run_task(qtbot, panel.run)  # reads what is in the folder now
+    assert shown(panel.table, "review")[-1] == "of an earlier prediction"
+    click(qtbot, panel.reviews.only)
+    assert shown(panel.table, "patient") == ["p4"]
+    single.unbind()
+
+
+def is_shown(panel: PredictPanel, patient: str) -> bool:
+    return not panel.run.is_busy and panel.inspection is not None and panel.inspection.bag.patient_id == patient
+
+
 def test_cancelling_keeps_finished_patients(qtbot: QtBot, panel: PatientsPanel, ward: Path) -> None:
     add(qtbot, panel, ward)
     click(qtbot, panel.run.button)
@@ -222,16 +278,23 @@ def test_everything_is_in_sight_on_a_small_screen(qtbot: QtBot, panel: PatientsP
 
 
 def test_a_watched_folder_fills_the_table_until_the_task_is_cancelled(
-    qtbot: QtBot, panel: PatientsPanel, ward: Path
+    qtbot: QtBot, panel: PatientsPanel, ward: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     p4 = ward / "p4"
     p4.rename(ward.parent / "p4")
     files = sorted(ward.rglob("*"))
     panel.results.setText(str(ward / "results"))
-    panel.watch(ward)
+    # The system's own file dialog cannot be clicked; it returns the folder.
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(ward))
+    click(qtbot, panel.watch_section.button)
+    click(qtbot, panel._watch)
     assert "overlap" in panel.run.text  # nothing is written into the watched folder
     panel.results.setText(str(ward.parent / "results"))
-    panel.watch(ward, WatchOptions(settle=0.2, every=0.1))
+    panel.watching.set({"settle": "soon"})
+    click(qtbot, panel._watch)
+    assert panel.run.text.startswith("Settle (s):")
+    panel.watching.set({"settle": 0.2, "every": 0.1, "report": True})
+    click(qtbot, panel._watch)
     qtbot.waitUntil(lambda: "2 of 3 done, 1 failed" in plain_text(panel.text), timeout=60_000)
     assert sorted(ward.rglob("*")) == files
     shutil.move(ward.parent / "p4", p4)
@@ -244,6 +307,7 @@ def test_a_watched_folder_fills_the_table_until_the_task_is_cancelled(
     click(qtbot, panel.run.button)
     wait(qtbot, panel.run)
     assert Prediction.load(ward.parent / "results" / "p4").patient_id == "p4"
+    assert (ward.parent / "results" / "p4" / "report.html").is_file()
 
 
 def plain_text(html: str) -> str:

@@ -199,7 +199,7 @@ def test_the_preferences_repeat_what_the_options_say() -> None:
     """Their JSON has no none, which is 0 or an empty text there; all else must be as in `PredictOptions`."""
     manifest = yaml.safe_load(resources.files("napari_caltomorph").joinpath("napari.yaml").read_text("utf-8"))
     pages = manifest["contributions"]["configurations"]["predict"]["properties"]
-    assert pages.keys() - {"folder", "legend"} == PredictOptions.model_fields.keys()
+    assert pages.keys() - {"folder", "legend", "reviewer"} == PredictOptions.model_fields.keys()
     for name, schema in PredictOptions.model_json_schema()["properties"].items():
         page, option = pages[name], schema.get("anyOf", [schema])[0]
         assert page["title"] == title_of(name)

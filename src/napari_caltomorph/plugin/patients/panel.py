@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import napari
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QModelIndex, Qt
-from qtpy.QtWidgets import QGridLayout, QLabel, QLineEdit, QPushButton
+from qtpy.QtCore import QEvent, QModelIndex, Qt
+from qtpy.QtWidgets import QGridLayout, QLabel, QLineEdit, QPushButton, QWidget
 
 from napari_caltomorph.cohort import FoundPatient, find_patients
 from napari_caltomorph.diagnosis import save_predictions
@@ -17,14 +16,18 @@ from napari_caltomorph.diagnosis.prediction_files import find_smear, folder_name
 from napari_caltomorph.errors import OutputRefused, counted, printable
 from napari_caltomorph.jobs import PatientProgress, PatientResult, predict_patients, watch_folder
 from napari_caltomorph.laboratory import WatchOptions, WatchProgress, refuse_overlap
+from napari_caltomorph.plugin.patients.review_tools import ReviewTools
 from napari_caltomorph.plugin.patients.table import PatientRow, PatientsTable, described
 from napari_caltomorph.plugin.session.session import session_of
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
+from napari_caltomorph.plugin.widgets.options_form import OptionsForm, options_of
 from napari_caltomorph.plugin.widgets.parts import (
     BUTTON_WIDTH,
     ERROR,
+    CollapsibleSection,
     colored,
+    column_of,
     folder_row,
     line,
     menu_button,
@@ -38,10 +41,6 @@ from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.report.html import cell_images
 from napari_caltomorph.storage import StrPath, path_of
 
-if TYPE_CHECKING:
-    pass
-
-_WATCH = WatchOptions()
 _EMPTY = (
     "Add a folder in which every folder is one patient's smear, or a cohort. Then click <b>Predict patients</b>; "
     "what is done already is not computed again. Or watch the folder into which a scanner exports."
@@ -69,6 +68,8 @@ class PatientsPanel(DockPanel):
         self.table = PatientsTable()
         self.table.opened.connect(self._on_opened)
         self.table.selectionModel().currentRowChanged.connect(self._describe)
+        self.reviews = ReviewTools(self.table)
+        self.reviews.next_found.connect(self.open)
         self._build()
         self._arrange()
         self.bind()
@@ -106,25 +107,30 @@ class PatientsPanel(DockPanel):
         if (folder := path_in(self.results)) is None:
             raise OutputRefused("Choose a folder for the predictions first.")
         options, session = self.models.options(), session_of(self)
+        self.reviews.follow(session.reviews, None)
         self.table.show_patients(patients)
         self.cells.begin(self._cells_of)  # another model attends to other cells
         self._set_busy(True)
 
         def work(progress: OnProgress) -> list[PatientResult]:
+            session.reviews.load(folder)
             return predict_patients(patients, folder, session.predictor_of(options, progress), progress=progress)
 
         self.run.start(work, self._on_predicted)
 
     @shows_errors
-    def watch(self, folder: StrPath, options: WatchOptions = _WATCH) -> None:
+    def watch(self, folder: StrPath) -> None:
         """Predict each patient that is exported into a folder, until the task is cancelled or the panel closes."""
         self.bind()
+        options = options_of(WatchOptions, **self.watching.values())
         self._place = path_of(str(folder)).expanduser()
         self._suggest()
         if (out := path_in(self.results)) is None:
             raise OutputRefused("Choose a folder for the predictions first.")
         refuse_overlap(self._place, out)
         place, predicting, session = self._place, self.models.options(), session_of(self)
+        self.watch_section.set_open(False)
+        self.reviews.follow(session.reviews, None)
         self.table.show_patients({})
         self.table.show_malignant_first()
         self.cells.begin(self._cells_of)
@@ -132,14 +138,16 @@ class PatientsPanel(DockPanel):
         self._set_busy(True)
 
         def work(progress: OnProgress) -> None:
+            session.reviews.load(out)
             watch_folder(place, out, session.predictor_of(predicting, progress), options, progress=progress)
 
         self.run.start(work, lambda _: None)
 
     def open(self, row: PatientRow) -> None:
-        """Show a patient's saved prediction in *Predict patient*."""
+        """Show a patient's saved prediction in *Predict patient*, to be reviewed."""
         if row.result is not None and row.result.file is not None:
-            open_panel(self._viewer, "Predict patient").open_prediction(row.result.file)
+            self.reviews.note_opened(row)
+            open_panel(self._viewer, "Predict patient").review_prediction(row.result.file)
 
     @shows_errors
     def export(self, folder: StrPath) -> None:
@@ -153,6 +161,11 @@ class PatientsPanel(DockPanel):
 
     def on_unbound(self) -> None:
         self.models.unbind()
+        self.reviews.unfollow()
+
+    def showEvent(self, event: QEvent) -> None:
+        super().showEvent(event)
+        self.reviews.follow(session_of(self).reviews, path_in(self.results))
 
     def _build(self) -> None:
         folder = when_chosen(self.add, choose_folder, self, "Folder of patients")
@@ -177,17 +190,28 @@ class PatientsPanel(DockPanel):
         self._detail = line()
         self.cells = PatientCells()
         self.cells.begin(self._cells_of)
-        self._opener = QPushButton("Open in Predict patient", clicked=self._open_chosen)
+        tip = "Show the saved prediction in Predict patient, with all cells, to inspect and to review it"
+        self._opener = QPushButton("Open", toolTip=tip, clicked=self._open_chosen)
         tip = "Write predictions.csv, cells.csv and each prediction.json into another folder"
         self._export = QPushButton("Export all ...", toolTip=tip)
         self._export.clicked.connect(when_chosen(self.export, choose_folder, self, "Export to"))
-        tools = row_of(self._opener)
-        tools.addWidget(self._export)
-        tip = "Predict each patient that a scanner exports, once, when its files have not changed for a minute"
-        self._watch = QPushButton("Watch a folder ...", toolTip=tip)
-        self._watch.clicked.connect(when_chosen(self.watch, choose_folder, self, "Folder into which a scanner exports"))
-        widgets = (self.run, self._watch, self._empty, self.table, self._detail, self.cells)
+        tools = row_of(self.reviews, self._opener, self._export)
+        tip = "Predict each patient that a scanner exports, once, when its files have come to rest"
+        choose = when_chosen(self.watch, choose_folder, self, "Folder into which a scanner exports")
+        self._watch = QPushButton("Choose the folder and watch", toolTip=tip, clicked=choose)
+        self.watching = OptionsForm(WatchOptions, ("settle", "every", "report"))
+        self.watching.align()
+        watch = QWidget()
+        column_of(watch, self.watching, self._watch)
+        self.watch_section = CollapsibleSection("Watch the folder of a scanner", watch)
+        self.watch_section.toggled.connect(lambda _: self._arrange())
+        widgets = (self.run, self.watch_section, self._empty, self.table, self._detail, self.cells)
         self.lay_out(top, *widgets, tools, stretch=(self._empty, self.table))
+
+    @property
+    def _shows_table(self) -> bool:
+        """The table, or the options of a watch: a dock has little height."""
+        return bool(self.table.rows) and not self.watch_section.is_open
 
     def _arrange(self) -> None:
         rows = self.table.rows
@@ -196,9 +220,11 @@ class PatientsPanel(DockPanel):
         total = counted(len(rows), "patient") if rows else "none yet"
         counts = [f"{done} of {len(rows)} done" if done or failed else total]
         self._about.setText(", ".join(counts + ([colored(f"{failed} failed", ERROR)] if failed else [])))
-        self._empty.setVisible(not rows)
-        self.table.setVisible(bool(rows))
+        self._empty.setVisible(not self._shows_table)
+        self.table.setVisible(self._shows_table)
         self._export.setEnabled(bool(done) and not self.run.is_busy)
+        self.reviews.setEnabled(bool(done))
+        self.reviews.update_rows(())  # their number
         self._describe()
 
     @shows_errors
@@ -228,6 +254,7 @@ class PatientsPanel(DockPanel):
     def _on_progress(self, progress: Progress) -> None:
         if isinstance(progress, WatchProgress) and (watched := progress.watched) is not None:
             name = self.table.set_watched(watched)
+            self.reviews.update_rows([name])
             self._running = name if watched.state == "predicting" else ""
             if watched.state not in ("arriving", "waiting") or len(self.table.rows) == 1:
                 self._arrange()
@@ -239,6 +266,7 @@ class PatientsPanel(DockPanel):
             return
         self._running = ""
         self.table.set_result(progress.result)
+        self.reviews.update_rows([progress.patient_id])
         self._arrange()
 
     def _on_predicted(self, results: list[PatientResult]) -> None:
@@ -260,7 +288,7 @@ class PatientsPanel(DockPanel):
 
     def _set_busy(self, is_busy: bool) -> None:
         """Lock the patients, the model and the results folder while a task runs."""
-        for widget in (self._add, self._clear, self._watch, self.results, self.models):
+        for widget in (self._add, self._clear, self.watch_section, self.results, self.models):
             widget.setEnabled(not is_busy)
         self._export.setEnabled(False)
 
@@ -270,9 +298,9 @@ class PatientsPanel(DockPanel):
     def _describe(self, *_: object) -> None:
         row = self.table.chosen
         self._detail.setText("" if row is None else described(row))
-        self._detail.setVisible(row is not None)
+        self._detail.setVisible(row is not None and self._shows_table)
         self.cells.hide()
-        if row is not None and row.prediction is not None:
+        if row is not None and row.prediction is not None and self._shows_table:
             which = "the cells with the most attention" if row.prediction.has_attention else "its first cells"
             self.cells.show_patient(row.patient_id, f"{row.patient_id}: {which}")
         self._opener.setEnabled(row is not None and row.prediction is not None)

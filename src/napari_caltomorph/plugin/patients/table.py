@@ -14,12 +14,14 @@ from napari_caltomorph.cohort import FoundPatient
 from napari_caltomorph.diagnosis import NO_CLASS, NO_PREDICTION, Prediction
 from napari_caltomorph.jobs import PatientResult
 from napari_caltomorph.laboratory import Watched
+from napari_caltomorph.laboratory.review import Reviews
 from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, as_error, colored, plain
 from napari_caltomorph.plugin.widgets.table_view import RowsModel, RowsView
 
 Value = str | float | int | None
 _MALIGNANT = "#e0563f"
 _MALIGNANCY_TIP = "Probability of malignancy; red from the model's threshold on. Hover to read where it holds"
+_REVIEW_TIP = "What reviewers say about the prediction; hover to read who"
 _ROW_HEIGHT = 22
 # Of a selected patient; the table needs the room.
 _WARNINGS = 2
@@ -27,12 +29,18 @@ _WARNINGS = 2
 
 @dataclass(frozen=True)
 class PatientRow:
-    """One patient of the table; `state` is the current step, `result` its outcome."""
+    """One patient of the table; `state` is the current step, `result` its outcome, `reviews` those of the outcome."""
 
     patient_id: str
     found: FoundPatient
     state: str = "waiting"
     result: PatientResult | None = None
+    reviews: Reviews | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there is a prediction that no one has reviewed."""
+        return self.prediction is not None and not (self.reviews and self.reviews.of_this)
 
     @property
     def prediction(self) -> Prediction | None:
@@ -81,6 +89,7 @@ COLUMNS = (
     Column("p", 35, _of_result(lambda one: one.top(1)[0][1]), "The highest probability", digits=2),
     Column("mal.", 42, _of_result(lambda one: one.malignancy), _MALIGNANCY_TIP, digits=2),
     Column("Hb", 36, _of_result(lambda one: one.hemoglobin), "Hemoglobin in g/dl, estimated from the cells", digits=1),
+    Column("review", 112, lambda row: row.reviews.state if row.reviews else None, _REVIEW_TIP, is_text=True),
     Column("cells", 44, _of_prediction(lambda one: len(one.cells)), "Cells that the prediction is made of"),
     Column("left out", 54, _of_prediction(lambda one: len(one.left_out)), "Cells that are left out"),
     Column("warn.", 42, _of_prediction(lambda one: len(one.warnings)), "Number of warnings; hover to read them"),
@@ -98,9 +107,12 @@ def described(row: PatientRow) -> str:
     warnings = prediction.warnings[:_WARNINGS]
     more = len(prediction.warnings) - len(warnings)
     lines = [*warnings, *([f"and {more} more"] if more else [])]
+    reviews = f"<br>{plain(words)}." if row.reviews and (words := row.reviews.in_words) else ""
     malignant = "" if prediction.withheld else f"; malignant {plain(prediction.malignancy_in_words)}"
-    return f"{name}{plain(prediction.call_in_words)}{malignant}" + "".join(
-        f"<br>{colored('! ' + plain(text), WARNING)}" for text in lines
+    return (
+        f"{name}{plain(prediction.call_in_words)}{malignant}"
+        + "".join(f"<br>{colored('! ' + plain(text), WARNING)}" for text in lines)
+        + reviews
     )
 
 
@@ -143,6 +155,24 @@ class PatientsTable(RowsView):
         """Show these patients, without results."""
         self._model.reset([PatientRow(patient, found) for patient, found in patients.items()])
 
+    @property
+    def shown(self) -> list[PatientRow]:
+        """The patients that are not filtered out, as they are sorted."""
+        indexes = (self._sorted.index(row, 0) for row in range(self._sorted.rowCount()))
+        return [self._model.rows[self._sorted.mapToSource(index).row()] for index in indexes]
+
+    def show_waiting_only(self, on: bool) -> None:
+        """Show only the patients whose prediction no one has reviewed, or all."""
+        self._sorted.waiting_only = on
+        self._sorted.invalidateFilter()
+
+    def choose(self, patient_id: str) -> None:
+        """Select a patient who is shown."""
+        self.selectRow([row.patient_id for row in self.shown].index(patient_id))
+
+    def set_reviews(self, patient_id: str, reviews: Reviews) -> None:
+        self._model.change(patient_id, reviews=reviews)
+
     def set_state(self, patient_id: str, state: str) -> None:
         """Show the current step of a patient."""
         self._model.change(patient_id, state=state)
@@ -167,7 +197,7 @@ class PatientsTable(RowsView):
     def set_result(self, result: PatientResult) -> None:
         """Show the outcome of a patient."""
         state = "failed" if result.prediction is None else "was done before" if result.is_cached else "done"
-        self._model.change(result.patient_id, state=state, result=result)
+        self._model.change(result.patient_id, state=state, result=result, reviews=None)
 
 
 class _PatientsModel(RowsModel):
@@ -188,7 +218,7 @@ class _PatientsModel(RowsModel):
     def put(self, row: PatientRow) -> None:
         """Replace the row of a patient, or add it."""
         if row.patient_id in self._places:
-            self.change(row.patient_id, state=row.state, result=row.result)
+            self.change(row.patient_id, state=row.state, result=row.result, reviews=None)
             return
         place = len(self.rows)
         self.beginInsertRows(QModelIndex(), place, place)
@@ -232,7 +262,11 @@ class _EmptyLast(QSortFilterProxyModel):
     def __init__(self, model: _PatientsModel, parent: QTableView) -> None:
         super().__init__(parent)
         self._model = model
+        self.waiting_only = False
         self.setSourceModel(model)
+
+    def filterAcceptsRow(self, row: int, parent: QModelIndex) -> bool:
+        return not self.waiting_only or self._model.rows[row].is_waiting
 
     def lessThan(self, left: QModelIndex, right: QModelIndex) -> bool:
         column, values = left.column(), self._model.values
@@ -252,6 +286,8 @@ def _values(row: PatientRow) -> tuple[Value, ...]:
 def _tip(row: PatientRow, column: str) -> str | None:
     if row.problem:
         return row.problem
+    if column == "review":
+        return row.reviews.in_words or None if row.reviews else None
     if column == "warn." and row.prediction is not None:
         return "\n".join(row.prediction.warnings) or None
     if row.prediction is not None and column == "class":

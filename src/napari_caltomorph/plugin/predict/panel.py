@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import napari
 from napari.layers import Image, Layer
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QCheckBox, QPushButton, QWidget
 
-from napari_caltomorph.diagnosis import Prediction
-from napari_caltomorph.diagnosis.prediction_files import find_smear
 from napari_caltomorph.differential import BLOOD_CELLS, load_probe
 from napari_caltomorph.encoding.options import EncodeOptions
-from napari_caltomorph.errors import SmearUnreadable
 from napari_caltomorph.plugin.gallery.gallery import Gallery
 from napari_caltomorph.plugin.gallery.layers import ranked_order
 from napari_caltomorph.plugin.gallery.pictures import CellPictures, read_pictures
 from napari_caltomorph.plugin.predict.result_view import ResultView, mismatch_note
+from napari_caltomorph.plugin.predict.review_row import ReviewRow
 from napari_caltomorph.plugin.predict.save import SaveButtons
+from napari_caltomorph.plugin.predict.work import Predicted, open_saved, predict_cells, predict_features
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.session.session import session_of
 from napari_caltomorph.plugin.session.undiagnosed import UndiagnosedCells
@@ -31,13 +29,10 @@ from napari_caltomorph.plugin.widgets.parts import WARNING, column_of, line, row
 from napari_caltomorph.plugin.widgets.settings import preferences
 from napari_caltomorph.plugin.widgets.smear_chooser import SmearChooser
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
-from napari_caltomorph.progress import OnProgress, Progress
+from napari_caltomorph.progress import OnProgress
 from napari_caltomorph.report import PlotStyle
 from napari_caltomorph.smear import Smear, check_smear
-from napari_caltomorph.storage import StrPath, place_of
-
-if TYPE_CHECKING:
-    from napari_caltomorph.diagnosis import Predictor
+from napari_caltomorph.storage import StrPath
 
 _EMPTY = (
     "Open the folder that the scanner exported for one patient, or a synthetic smear from "
@@ -47,17 +42,6 @@ _EMPTY = (
 _NAMES_WIDTH = 75  # "Malignant" needs it; so both choosers begin in one column
 _READY = "Click <b>Predict patient</b>, or <b>Count cell types</b>, which needs no diagnosis."
 _UNDIAGNOSED = "This smear is not diagnosed: its cells are shown, and counted in <i>Inspect cells</i>."
-
-
-@dataclass(frozen=True)
-class _Predicted:
-    """What the worker returns; without the smear there are no layers, and `problem` gives the reason."""
-
-    prediction: Prediction
-    smear: Smear | None = None
-    pictures: CellPictures | None = None
-    predictor: Predictor | None = None
-    problem: str = ""
 
 
 class PredictPanel(DockPanel):
@@ -96,16 +80,7 @@ class PredictPanel(DockPanel):
             self.run.show_error("There is no smear yet: open one, or a sample.")
             return
         self.smears.stop_checking()
-        session = session_of(self)
-
-        def work(progress: OnProgress) -> _Predicted:
-            predictor = session.predictor_of(options, progress)
-            graded, prediction = predictor.predict(smear, progress=progress)
-            pictures = read_pictures(graded, ranked_order(graded, prediction), progress=progress)
-            is_missing = graded.path is not None and not graded.path.exists()
-            problem = f"The cells cannot be shown: {graded.path} is missing; restore it." if is_missing else ""
-            return _Predicted(prediction, graded, pictures, predictor, problem)
-
+        work = partial(predict_cells, session_of(self), options, smear)
         self.run.start(work, partial(self._show_result, layer))
 
     @shows_errors
@@ -118,33 +93,22 @@ class PredictPanel(DockPanel):
     @shows_errors
     def predict_bag(self, path: StrPath) -> None:
         """Predict cells that were encoded before: a feature file. It has no images, so there are no layers."""
-        file, options, session = Path(path).absolute(), self.models.options(), session_of(self)
-
-        def work(progress: OnProgress) -> _Predicted:
-            predictor = session.predictor_of(options, progress)
-            from napari_caltomorph.encoding.features import load_bag
-
-            bag = load_bag([file], waiting=lambda: progress(Progress("Reading", 0, 1, "feature files")))
-            prediction = predictor.predict_bag(bag, place_of([file]), progress=progress)
-            problem = f"The cells cannot be shown: {file.name} contains features and no images."
-            return _Predicted(prediction, predictor=predictor, problem=problem)
-
+        file, options = Path(path).absolute(), self.models.options()
+        work = partial(predict_features, session_of(self), options, file)
         self.run.start(work, partial(self._show_result, None))
 
     def open_prediction(self, path: StrPath) -> None:
         """Show a saved prediction, with its layers if its smear still exists."""
+        self.run.start(partial(open_saved, Path(path)), partial(self._show_result, None))
 
-        def work(progress: OnProgress) -> _Predicted:
-            prediction = Prediction.load(Path(path))
-            cells = prediction.original or prediction  # cells that were left out can be included again
-            try:
-                smear = find_smear(cells)
-            except SmearUnreadable as error:
-                return _Predicted(prediction, problem=f"The cells cannot be shown: {error}")
-            smear = check_smear(smear, progress=progress)
-            return _Predicted(prediction, smear, read_pictures(smear, ranked_order(smear, cells), progress=progress))
+    def review_prediction(self, path: StrPath) -> None:
+        """Show a saved prediction, with the keyboard in the row for its review."""
 
-        self.run.start(work, partial(self._show_result, None))
+        def show(predicted: Predicted) -> None:
+            self._show_result(None, predicted)
+            self.review.begin()
+
+        self.run.start(partial(open_saved, Path(path)), show)
 
     def predict_smear(self, smear: Smear, model: str) -> None:
         """Show a smear, and predict it with an installed model or a model folder."""
@@ -206,9 +170,11 @@ class PredictPanel(DockPanel):
         tip = "Sort, filter, mark and leave out cells, and explain the prediction"
         inspect = QPushButton("Inspect ...", toolTip=tip, clicked=self.inspect)
         self.saving = SaveButtons(self.run, lambda: self.inspection)
+        self.review = ReviewRow(self.saving.choose_folder)
         self._scroll = scroll_area(self.results)
         self._scroll.hide()
         self._scroll.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
+        self.review.hide()
         self._tools = QWidget(visible=False)
         tools = row_of(self.as_stack)
         tools.addWidget(inspect)
@@ -220,8 +186,8 @@ class PredictPanel(DockPanel):
         self.mismatch.hide()
         for chooser in (self.smears, self.models):
             chooser.layout().setColumnMinimumWidth(0, _NAMES_WIDTH)
-        choosers = (self.smears, self.models, self.run, self.mismatch)
-        self.lay_out(*choosers, self._empty, self._scroll, self._tools, stretch=(self._empty, self._scroll))
+        choosers, shown = (self.smears, self.models, self.run, self.mismatch), (self._empty, self._scroll)
+        self.lay_out(*choosers, *shown, self.review, self._tools, stretch=shown)
 
     def on_bound(self) -> None:
         self.smears.bind()
@@ -240,9 +206,11 @@ class PredictPanel(DockPanel):
         super().showEvent(event)
         QTimer.singleShot(0, self._take_up)
 
-    def _show_result(self, layer: Image | None, predicted: _Predicted) -> None:
+    def _show_result(self, layer: Image | None, predicted: Predicted) -> None:
         if layer is not None and predicted.smear is not None:
             self.smears.keep(layer, predicted.smear)
+        if predicted.folder is not None:
+            session_of(self).reviews.set_folder(predicted.prediction, predicted.folder)
         options = self.models.chosen()
         shown = Inspection(predicted.prediction, predicted.smear, options=options, predictor=predicted.predictor)
         self._show(shown, predicted.pictures)
@@ -274,7 +242,8 @@ class PredictPanel(DockPanel):
         self._on_layers_changed()
         self._empty.setText(_UNDIAGNOSED)
         self._empty.setVisible(not inspection.is_diagnosed)
-        self._scroll.setVisible(inspection.is_diagnosed)
+        for widget in (self._scroll, self.review):
+            widget.setVisible(inspection.is_diagnosed)
         self._tools.show()
         self.saving.setEnabled(inspection.is_diagnosed)
         self._follow()
@@ -298,11 +267,13 @@ class PredictPanel(DockPanel):
             self.inspection.cells.selection_changed.connect(self._on_selection)
             self.results.draw(self.plot_style)
             self.results.show_inspection(self.inspection)
+            self.review.review(self.inspection, session_of(self).reviews)
 
     def _unfollow(self) -> None:
         if self.inspection is not None and self.inspection.is_diagnosed:
             self.inspection.cells.selection_changed.disconnect(self._on_selection)
             self.results.close_inspection()
+            self.review.close_inspection()
 
     def _on_selection(self) -> None:
         self._reveal.start()

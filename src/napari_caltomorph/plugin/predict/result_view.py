@@ -28,7 +28,7 @@ from napari_caltomorph.plugin.widgets.parts import WARNING, colored, column_of, 
 from napari_caltomorph.report import attention_swarm, draw_hemoglobin, draw_malignancy, draw_probabilities
 from napari_caltomorph.smear import Smear
 
-_BARS_HEIGHT = 262
+_BARS_HEIGHT = 230
 _NAMES_MARGIN, _NUMBERS_WIDTH = 12, 40
 _BARS_TIP = "Bar: the mean of the members' probabilities. Dot: one member; if dots are far apart, members disagree."
 _CALIBRATED_BARS_TIP = (
@@ -166,22 +166,23 @@ class ResultView(InspectionView):
         if prediction.withheld:  # nor is a picture of its numbers kept
             return
         has_hemoglobin = prediction.hemoglobin is not None
-        heights = [8, 1.6, 1.6] if has_hemoglobin else [8, 1.6]
-        grid = figure.add_gridspec(len(heights), 1, height_ratios=heights, hspace=0.36)
+        # In rows of the classes; the text below "Malignant" needs the larger of the two gaps.
+        heights = [8, 0.3, 1.6, 1.3, 1.6] if has_hemoglobin else [8, 0.3, 1.6]
+        grid = figure.add_gridspec(len(heights), 1, height_ratios=heights, hspace=0)
         drawn = [
             (draw_probabilities, _CALIBRATED_BARS_TIP if prediction.calibrated else _BARS_TIP),
             (draw_malignancy, f"{_MALIGNANCY_TIP} {prediction.malignancy_in_words}."),
             (draw_hemoglobin, _HEMOGLOBIN_TIP),
         ]
-        for place, (draw, tip) in zip(grid, drawn, strict=False):
-            axes = figure.add_subplot(place)
+        for row, (draw, tip) in zip(range(0, len(heights), 2), drawn, strict=False):
+            axes = figure.add_subplot(grid[row])
             draw(axes, prediction, self.plot_style)
             self._tips.append((axes, tip))
         # The names, one of which is bold, and the numbers need their pixels, however wide the panel is.
         width, renderer = self.bars.width(), self.bars.get_renderer()
         names = [label.get_window_extent(renderer).width for axes in figure.axes for label in axes.get_yticklabels()]
         needed = min(max(names) / self.bars.device_pixel_ratio + _NAMES_MARGIN, width / 2)
-        figure.subplots_adjust(left=needed / width, right=1 - _NUMBERS_WIDTH / width, top=0.99, bottom=0.07)
+        figure.subplots_adjust(left=needed / width, right=1 - _NUMBERS_WIDTH / width, top=0.99, bottom=0.08)
         self.bars.draw_idle()
 
     def _on_resized(self) -> None:

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 from napari_caltomorph.diagnosis import save_predictions
 from napari_caltomorph.diagnosis.prediction_files import folder_name
 from napari_caltomorph.plugin.session.inspection import Inspection
+from napari_caltomorph.plugin.session.session import session_of
 from napari_caltomorph.plugin.widgets.settings import choose_folder, choose_new_file
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress
@@ -32,7 +33,7 @@ class SaveButtons(QWidget):
         tip = "One HTML file of this patient that prints on two pages"
         self.report = QPushButton("Report ...", toolTip=tip, clicked=self._report_dialog)
         tip = "Save prediction.json, predictions.csv and cells.csv in a folder named after the patient"
-        self.files = QPushButton("Save ...", toolTip=tip, clicked=self._save_dialog)
+        self.files = QPushButton("Save ...", toolTip=tip, clicked=self.choose_folder)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(2)
@@ -44,6 +45,7 @@ class SaveButtons(QWidget):
         """Write prediction.json, predictions.csv and cells.csv."""
         if (shown := self._current()) is not None:
             save_predictions([shown.result], Path(folder))
+            session_of(self).reviews.set_folder(shown.result, Path(folder))
             show_info(f"Saved prediction.json, predictions.csv and cells.csv in {folder}")
 
     def save_report(self, path: StrPath, then: Callable[[Path], None] | None = None) -> None:
@@ -76,11 +78,13 @@ class SaveButtons(QWidget):
             return None
         return shown
 
-    def _save_dialog(self) -> None:
-        """Ask for a folder; in it, each patient has its own, so that saving one never replaces another."""
+    def choose_folder(self) -> bool:
+        """Ask for a folder, and save; each patient has its own in it, so that saving one never replaces another."""
         shown = self._inspection()
-        if shown is not None and (path := choose_folder(self, "Save the prediction in")):
-            self.save(path / folder_name(shown.result.patient_id))
+        if shown is None or not (path := choose_folder(self, "Save the prediction in")):
+            return False
+        self.save(path / folder_name(shown.result.patient_id))
+        return session_of(self).reviews.folder_of(shown.result) is not None
 
     def _report_dialog(self) -> None:
         """Ask for a file, write the report, and open it in the browser, from which it can be printed."""

@@ -1,4 +1,4 @@
-"""The state that the panels of a window share: what is inspected, and the cell types of its smears.
+"""The state that the panels of a window share: what is inspected, its reviews, and the cell types of its smears.
 
 Labelled cells train a probe, which counts the cell types.
 """
@@ -29,6 +29,7 @@ from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.errors import LooksLikeCohort
 from napari_caltomorph.plugin.session.cell_columns import BY_TYPE, CERTAINTY, GROUPED
 from napari_caltomorph.plugin.session.inspection import Inspection
+from napari_caltomorph.plugin.session.reviews import ReviewState
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.smear import read_smear
 
@@ -194,6 +195,7 @@ class Session:
         self.inspection: Inspection | None = None
         self.predictor: Predictor | None = None
         self.differential = DifferentialState()
+        self.reviews = ReviewState()
 
     def predictor_of(self, options: PredictOptions, progress: OnProgress) -> Predictor:
         """Return the window's predictor if it is of these options, or another, which it then is; call it in a worker.

@@ -42,6 +42,8 @@ _TITLES = {
     "weights": "Encoder weights",
     "label": "Labels",
     "pixel_size": "Pixel size (\u00b5m)",
+    "settle": "Settle (s)",
+    "every": "Every (s)",
     "from_red_cells": "Scale by red cells",
     "width_um": "Image width (\u00b5m)",
 }
