@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -35,6 +36,11 @@ class Ended(NamedTuple):
 Run = Callable[..., Ended]
 
 
+def without_progress(text: str) -> str:
+    """Return what is on standard error without the lines that say how far a long run is: a slow machine has some."""
+    return re.sub(r"^[A-Z][^\n]*: \d+/\d+ [^\n]*\n", "", text, flags=re.MULTILINE)
+
+
 @pytest.fixture(autouse=True)
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal of 80 columns without a display."""
@@ -50,7 +56,8 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     def run(*arguments: str | os.PathLike[str]) -> Ended:
         capsys.readouterr()
         code = main([os.fspath(a) for a in arguments])
-        return Ended(code, *capsys.readouterr())
+        said = capsys.readouterr()
+        return Ended(code, said.out, without_progress(said.err))
 
     return run
 
@@ -69,7 +76,7 @@ def run_process() -> Run:
             env=os.environ | environment,
             check=False,
         )
-        return Ended(done.returncode, done.stdout, done.stderr)
+        return Ended(done.returncode, done.stdout, without_progress(done.stderr))
 
     return run
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from tests.cli.conftest import without_progress
 from tests.training.factories import write_cohort
 
 from napari_caltomorph.statistics.metric import signed
@@ -128,7 +129,7 @@ def test_ctrl_c_keeps_what_is_done(run, cohort, tmp_path):
     process.send_signal(signal.SIGINT)
     output, err = process.communicate(timeout=60)
     assert (process.returncode, output) == (130, b"")
-    first, last = err.decode().splitlines()
+    first, last = without_progress(err.decode()).splitlines()
     assert str(out) in first
     assert "run the same again" in first
     assert last == "caltomorph: stopped"
