@@ -98,7 +98,8 @@ def test_required_warnings_are_in_the_report(evaluation, page):
     for sentence in evaluation.statements:
         assert sentence in page.text
     assert page.text.count("Research use only. Not for diagnosis.") == 2
-    assert "0.4 0." in page.text[page.text.index("smallest lead of the first class") :]
+    at = next(one for one in evaluation.coverage if one.min_lead == 0.4)
+    assert f"0.4 {at.wrong.patients} {at.predicted.value:.2f}" in page.text
     assert "The policy" not in page.text
     assert "the paper's" in page.text
 

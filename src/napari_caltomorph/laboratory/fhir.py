@@ -223,7 +223,7 @@ def _instant(text: str) -> str:
 def _filled(value: Any) -> Any:
     """Return a value without what is empty, its texts without control characters."""
     if isinstance(value, str):
-        return visible(value).strip()
+        return visible(value) if value.strip() else ""
     if isinstance(value, dict):
         found = {key: _filled(one) for key, one in value.items()}
         return {key: one for key, one in found.items() if one not in (None, "", [], {})}

@@ -26,7 +26,7 @@ from napari_caltomorph.storage import StrPath
 KEY_BYTES = 32
 _DIGITS = 32  # 128 bits: among a billion patients, two share a pseudonym with a probability of 1e-21
 _DIFFERENT = 8  # Fewer different bytes in a key are a text such as "0000..."
-HOW_TO_MAKE_A_KEY = 'python -c "import secrets; print(secrets.token_hex(32))" > key.txt'
+HOW_TO_MAKE_A_KEY = "python -c \"import secrets; open('key.txt', 'x').write(secrets.token_hex(32))\""
 
 _SHA256 = r"[0-9a-f]{64}"
 _VERSION = r"\d+(\.\d+)*((a|b|rc|\.post|\.dev)\d+)*"  # Without the part after "+", which may name a machine
@@ -164,7 +164,8 @@ def shared(prediction: Prediction, reviews: Reviews, alias: str) -> tuple[Predic
     """
     stripped = list[str]()
     one = Prediction.model_validate(_kept(prediction, "", stripped) | {"patient_id": alias})
-    assert one.withheld == prediction.withheld, "a stripped field decides what is withheld"
+    if one.withheld != prediction.withheld:
+        raise AssertionError("a stripped field decides what is withheld: keep it")
     said = [
         _shared_review(review, _moved(review, reviews, one), f"reviewer {number}", one, stripped)
         for number, review in enumerate(reviews.reviews, start=1)

@@ -190,7 +190,7 @@ def _sections(evaluation: Evaluation, values: Mapping[str, object]) -> list[tupl
         "classes": "Classes",
         "threshold": "Threshold",
         "hemoglobin": "Hemoglobin",
-        "coverage": "Withheld",
+        "coverage": "Coverage",
         "figures": "Figures",
         "wrong": "Wrong",
         "faithfulness": "Faithfulness",

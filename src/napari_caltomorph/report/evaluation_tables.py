@@ -134,10 +134,11 @@ def covariate_table(association: CovariateAssociation) -> ReportTable:
 
 def coverage_table(evaluation: Evaluation) -> ReportTable:
     """Return how many patients are predicted, and how often wrong, where small leads are withheld."""
-    table = ReportTable(("smallest lead of the first class", "predicted", "wrong class among them"), is_sortable=False)
+    heads = ("smallest lead of the first class", "patients", "share predicted", "wrong class among them")
+    table = ReportTable(heads, is_sortable=False)
     for one in evaluation.coverage:
         name = f"{one.min_lead:g}" if one.min_lead else "any"
-        table.rows.append((Cell(name), _cell(one.predicted), _cell(one.wrong)))
+        table.rows.append((Cell(name), _count(one.wrong.patients), _cell(one.predicted), _cell(one.wrong)))
     return table
 
 
