@@ -85,7 +85,7 @@ def test_two_windows_review_one_patient_and_both_are_shown(qtbot: QtBot, open_ro
     assert not one.comment.isVisible()
     assert preferences().reviewer == "Ann Lee"
 
-    qtbot.keyClicks(other.diagnosis.lineEdit(), "A rare one")
+    qtbot.keyClicks(other.diagnosis.lineEdit(), "Acute")  # stays as it is typed
     other.reviewer.setText("Bob")
     save(qtbot, other)
     one.on_result()
@@ -93,7 +93,7 @@ def test_two_windows_review_one_patient_and_both_are_shown(qtbot: QtBot, open_ro
         qtbot.waitUntil(lambda row=row: "Ann Lee" in row.text and "Bob on 20" in row.text)
     first, second = reviews_in(tmp_path)
     assert (first.verdict, first.labels) == ("agree", {prediction.cells[i]: "myeloblast" for i in (0, 3)})
-    assert (second.verdict, second.diagnosis, second.labels) == ("other", "A rare one", {})
+    assert (second.verdict, second.diagnosis, second.labels) == ("other", "Acute", {})
     # The class that was predicted, chosen from the list, is an agreement.
     one.diagnosis.setCurrentText(prediction.predicted_class)
     save(qtbot, one)
@@ -163,8 +163,22 @@ def test_what_is_typed_is_not_lost_where_it_cannot_be_saved(
     assert [(one.patient_id, one.comment) for one in reviews_in(tmp_path)] == [("P7", "typed")]
 
 
+def test_an_agreement_is_with_the_prediction_that_was_shown(qtbot: QtBot, open_row: OpenRow, tmp_path: Path) -> None:
+    prediction, state = saved(tmp_path), ReviewState()
+    row = open_row(prediction, state)
+    click(qtbot, row.agree)
+    qtbot.keyClicks(row.comment, "typed")
+    for one, is_agreed in ((prediction, True), (prediction.model_copy(update={"created": "2030-01-01"}), False)):
+        row.review(Inspection(one), state)
+        assert row.agree.isChecked() == is_agreed
+        assert row.comment.text() == "typed"
+
+
 def test_a_review_of_a_prediction_that_is_not_saved_asks_for_its_folder(qtbot: QtBot, open_row: OpenRow) -> None:
-    row = open_row(make_prediction(12, patient_id="P7"), is_saved=False)
+    state, unsaved = ReviewState(), make_prediction(12, patient_id="P7")
+    state.set_folder(unsaved, Path("P7"))
+    state.set_folder(make_prediction(11, patient_id="P7"), Path("P7"))  # replaces the files
+    row = open_row(unsaved, state, is_saved=False)
     row.reviewer.setText("Ann")
     click(qtbot, row.cannot_tell)
     assert "asks for a folder" in row.text

@@ -15,7 +15,7 @@ from napari_caltomorph.laboratory.review import Verdict
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.session.reviews import Draft, ReviewState, corrected_cells
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
-from napari_caltomorph.plugin.widgets.parts import as_error, column_of, line, narrow_combo, plain, row_of
+from napari_caltomorph.plugin.widgets.parts import as_error, column_of, line, narrow_combo, plain, row_of, tip
 from napari_caltomorph.plugin.widgets.settings import preferences
 from napari_caltomorph.plugin.widgets.tasks import Job, LatestJob
 
@@ -46,6 +46,7 @@ class ReviewRow(InspectionView):
         self.diagnosis = narrow_combo(QComboBox(editable=True, insertPolicy=QComboBox.InsertPolicy.NoInsert))
         self.diagnosis.setMinimumContentsLength(8)
         self.diagnosis.setToolTip(_DIAGNOSIS_TIP)
+        self.diagnosis.setCompleter(None)  # it would turn "Acute" into a class that was not meant
         self.diagnosis.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.diagnosis.editTextChanged.connect(self._on_diagnosis)
         self.next = QPushButton("Next", toolTip=NEXT_TIP, clicked=lambda: self._shown.request_next())
@@ -88,12 +89,13 @@ class ReviewRow(InspectionView):
         if self.inspection is None:
             return
         result, self._error = self.inspection.result, ""
-        self.agree.setEnabled(not result.withheld and result.stands_out)
-        self.agree.setToolTip(f"Agree with {result.predicted_class}" if self.agree.isEnabled() else _NO_CLASS)
+        can_agree = not result.withheld and result.stands_out
+        self.agree.setEnabled(can_agree)
+        self.agree.setToolTip(f"Agree with {result.predicted_class}" if can_agree else _NO_CLASS)
         with QSignalBlocker(self.diagnosis):
             self.diagnosis.clear()
             self.diagnosis.addItems(result.taxonomy.names)
-        self.diagnosis.lineEdit().setPlaceholderText("Other" if self.agree.isEnabled() else "Diagnosis")
+        self.diagnosis.lineEdit().setPlaceholderText("Other" if can_agree else "Diagnosis")
         self._load()
         self._show_draft()
 
@@ -129,6 +131,8 @@ class ReviewRow(InspectionView):
         job.returned.connect(lambda _: self._on_saved(state))
         job.errored.connect(partial(self._on_refused, result.patient_id))
         self.setEnabled(False)
+        self.state.setText(_small("Saving ..."))
+        self.state.show()
         job.start()
 
     def show_error(self, text: str) -> None:
@@ -155,11 +159,10 @@ class ReviewRow(InspectionView):
             self._reading.start(lambda _: state.load(folder), lambda _: state.tell(), self.show_error)
 
     def _on_verdict(self, verdict: Verdict) -> None:
-        draft, self._error = self._draft, ""
-        draft.verdict = None if draft.verdict == verdict else verdict
-        draft.diagnosis = ""
+        self._error = ""
+        self._shown.choose(self.inspected.result, verdict)
         self._show_draft()
-        if draft.verdict is not None:
+        if self._draft.verdict is not None:
             (self.comment if self.reviewer.text().strip() else self.reviewer).setFocus()
 
     def _on_diagnosis(self, text: str) -> None:
@@ -220,7 +223,7 @@ class ReviewRow(InspectionView):
             parts = []
         problems = [as_error(text) for text in ([self._error] if self._error else self._state.problems)]
         self.state.setText(_small("<br>".join([*([plain(" ".join(parts))] if parts else []), *problems])))
-        self.state.setToolTip("<br>".join(plain(f"{r.reviewer}: {r.comment}") for r in known.reviews if r.comment))
+        self.state.setToolTip(tip("\n".join(f"{r.reviewer}: {r.comment}" for r in known.reviews if r.comment)))
         self.state.setVisible(bool(parts or problems))
 
 

@@ -31,10 +31,11 @@ class Draft:
     verdict: Verdict | None = None
     diagnosis: str = ""
     comment: str = ""
+    agrees_with: str = ""  # Fingerprint of the prediction that was shown with the verdict "agree"
 
     @property
     def is_begun(self) -> bool:
-        return self != Draft()
+        return bool(self.verdict or self.diagnosis or self.comment)
 
 
 class ReviewState:
@@ -55,8 +56,10 @@ class ReviewState:
         self._drafts: dict[tuple[str, str | None], Draft] = {}
 
     def set_folder(self, prediction: Prediction, folder: Path) -> None:
-        """Note where a prediction is saved: its reviews are kept there."""
-        self._folders[fingerprint(prediction)] = folder.absolute()
+        """Note where a prediction is saved, in place of what was saved there: its reviews are kept there."""
+        folder = folder.absolute()
+        others = {key: place for key, place in self._folders.items() if place != folder}
+        self._folders = others | {fingerprint(prediction): folder}
 
     def folder_of(self, prediction: Prediction) -> Path | None:
         """Return where a prediction is saved; None where it is not, e.g. after cells were left out."""
@@ -69,8 +72,20 @@ class ReviewState:
         return Reviews(seen(prediction), next((reviews for reviews in known if reviews), ()))
 
     def draft(self, prediction: Prediction) -> Draft:
-        """Return what is typed of the review of a patient; it stays while other patients are shown."""
-        return self._drafts.setdefault(_key(prediction), Draft())
+        """Return what is typed of the review of a patient; it stays while other patients are shown.
+
+        An agreement is with one prediction, and ends when the patient has another.
+        """
+        draft = self._drafts.setdefault(_key(prediction), Draft())
+        if draft.verdict == "agree" and draft.agrees_with != fingerprint(prediction):
+            draft.verdict = None
+        return draft
+
+    def choose(self, prediction: Prediction, verdict: Verdict) -> None:
+        """Note a verdict without a diagnosis, or take it back."""
+        draft = self.draft(prediction)
+        draft.verdict = None if draft.verdict == verdict else verdict
+        draft.diagnosis, draft.agrees_with = "", fingerprint(prediction)
 
     def load(self, folder: Path) -> None:
         """Read the reviews of a folder of results, or of a patient's; a file that cannot be read is a problem."""
