@@ -25,7 +25,7 @@ from napari_caltomorph.plugin.session.session import session_of
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel, open_panel
 
 PANELS = (
-    *("Open cohort", "Train ensemble", "Evaluate ensemble", "Validate", "Monitor"),
+    *("Open cohort", "Train ensemble", "Compare", "Evaluate ensemble", "Validate", "Monitor"),
     *("Predict patients", "Cut cells", "Inspect cells"),
 )
 _NOT_PRESSED = (Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase)

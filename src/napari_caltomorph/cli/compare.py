@@ -20,10 +20,9 @@ from napari_caltomorph.cli.console import (
 )
 from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.cohort import CohortOptions
-from napari_caltomorph.jobs import CompareRequest, ModelComparison, compare_models, read_patients
+from napari_caltomorph.jobs import CompareRequest, ModelComparison, compare_models
 from napari_caltomorph.progress import Cancelled
 from napari_caltomorph.statistics.metric import METRICS
-from napari_caltomorph.storage import refuse_unwritable
 from napari_caltomorph.training import TrainOptions
 from napari_caltomorph.training.variants import CompareOptions
 
@@ -71,10 +70,7 @@ def compare(
     out
         Folder for comparison.csv, folds.csv, comparison.png and what a resumed run needs.
     """
-    refuse_unwritable(out)
-    with progress_bar() as progress:
-        found = read_patients(cohort, patients, progress=progress)
-    request = CompareRequest(found, features, out, comparison, options)
+    request = CompareRequest(cohort, patients, features, out, comparison, options)
     try:
         with progress_bar() as progress:
             done = compare_models(request, progress=progress)

@@ -1,4 +1,4 @@
-from .commands import evaluate_command, flags, shell_line, train_command, validate_command
+from .commands import compare_command, evaluate_command, flags, shell_line, train_command, validate_command
 from .compare import CompareRequest, ModelComparison, compare_models
 from .cut import CutPatient, cut_patients
 from .encode import encode_missing, read_patients
@@ -35,6 +35,7 @@ __all__ = [
     "TrainedModel",
     "ValidateOptions",
     "ValidateRequest",
+    "compare_command",
     "compare_models",
     "cut_patients",
     "encode_missing",

@@ -13,6 +13,7 @@ from napari_caltomorph.storage import StrPath
 from napari_caltomorph.training import TrainOptions
 
 if TYPE_CHECKING:
+    from napari_caltomorph.jobs.compare import CompareRequest
     from napari_caltomorph.jobs.evaluate import EvaluateRequest
     from napari_caltomorph.jobs.validate import ValidateRequest
 
@@ -71,6 +72,13 @@ def train_command(
         return line
     first = ["caltomorph", "encode", cohort, *_of_features(features), *flags(encoding), *_of_cohort(patients)]
     return f"{shell_line(first)} && {line}"
+
+
+def compare_command(request: CompareRequest) -> str:
+    """Return the ``caltomorph compare`` line of a request."""
+    words = ["caltomorph", "compare", request.cohort, *_of_features(request.features), "--out", request.out]
+    options = flags(request.comparison) + flags(request.options, request.options.changed)
+    return shell_line([*words, *options, *_of_cohort(request.patients)])
 
 
 def _on_cohort(verb: str, request: EvaluateRequest | ValidateRequest, out: StrPath) -> str:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_caltomorph.cohort import Cohort
+from napari_caltomorph.cohort import CohortOptions
+from napari_caltomorph.jobs.encode import read_patients
 from napari_caltomorph.progress import OnProgress, ignore
 from napari_caltomorph.statistics.metric import signed
+from napari_caltomorph.storage import refuse_unwritable
 from napari_caltomorph.training import TrainOptions
 from napari_caltomorph.training.variants import CompareOptions, Variant
 
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 class CompareRequest:
     """What a comparison starts with."""
 
-    cohort: Cohort
+    cohort: Path  # Directory, table or cohort.json
+    patients: CohortOptions
     features: Path | None  # Feature folder; None where the cohort names its feature files
     out: Path  # Folder of the results; what is finished there is not trained again
     comparison: CompareOptions
@@ -65,7 +68,7 @@ class ModelComparison:
 
 
 def compare_models(request: CompareRequest, *, progress: OnProgress = ignore) -> ModelComparison:
-    """Train the members of each variant on the same folds, and save tables and figure.
+    """Read the patients, train the members of each variant on the same folds, and save tables and figure.
 
     Raises as `training.compare`. After `Cancelled`, the same request resumes.
     """
@@ -73,7 +76,9 @@ def compare_models(request: CompareRequest, *, progress: OnProgress = ignore) ->
     from napari_caltomorph.training.compare import compare  # torch comes when the cheap checks have passed
 
     out = request.out
-    done = compare(request.cohort, request.features, out, request.comparison, request.options, progress=progress)
+    refuse_unwritable(out)
+    cohort = read_patients(request.cohort, request.patients, progress=progress)
+    done = compare(cohort, request.features, out, request.comparison, request.options, progress=progress)
     if not done.results:
         return ModelComparison(done, ())
     figure = save_comparison_figure(done, out / "comparison.png")

@@ -36,7 +36,7 @@ from napari_caltomorph.training.variants import GroupName, Variant
 
 # Distinguishable with any colour vision (Okabe and Ito 2008); as light as both backgrounds allow.
 _FOLD_COLORS = ("#3b8fd9", "#e69f00", "#1fb58f", "#d97fb0", "#e5683a", "#8e7cc3", "#b8a500")
-_ONE_CURVE, _POOLINGS = "#0072b2", {"cls": "#0072b2", "mean": "#d55e00"}
+_ONE_CURVE, _POOLINGS = _FOLD_COLORS[0], {"cls": _FOLD_COLORS[0], "mean": _FOLD_COLORS[4]}
 # With fewer classes, a cell of the matrix has room for its share below its count.
 _FEW_CLASSES = 5
 _GROUP_TITLES: dict[GroupName, str] = {
@@ -269,13 +269,11 @@ def _draw_sizes(axes: Axes, comparison: Comparison, variants: list[Variant], met
     places = np.array([np.mean(comparison.results[variant.slug].patients) for variant in variants])
     _draw_folds(axes, places, values, variants, _ONE_CURVE, style)
     axes.plot(places, _means(values), color=style.text, linewidth=2, zorder=3)
-    labels = [f"{place:.0f}\n{variant.name}" for place, variant in zip(places, variants, strict=True)]
     reach = 1.08 * places.max()
-    last = np.inf
-    for position in reversed(range(len(places))):  # the largest has its label in any case
-        if last - places[position] < _LABEL_WIDTH * reach:
-            labels[position] = ""
-        else:
-            last = places[position]
-    axes.set_xticks(places, labels)
+    labels: dict[float, str] = {}  # of small cohorts, two shares may be one number of patients
+    for place, variant in zip(places[::-1], variants[::-1], strict=True):  # the largest has its label in any case
+        if min(labels, default=np.inf) - place >= _LABEL_WIDTH * reach:
+            labels[place] = f"{place:.0f}\n{variant.name}"
+    ticks = np.unique(places)
+    axes.set_xticks(ticks, [labels.get(tick, "") for tick in ticks])
     axes.set_xlim(0, reach)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from napari_caltomorph.cohort import Cohort, feature_path
@@ -21,6 +21,7 @@ from napari_caltomorph.training.comparison import (
     EQUAL_STEPS,
     OPTIMISTIC,
     SINGLE_MEMBERS,
+    CompareProgress,
     Comparison,
     VariantResult,
 )
@@ -59,8 +60,9 @@ def compare(
     Paper, supplementary tables 1 and 2 and figure 2F. `Spread` explains what the spread between folds means.
 
     The cohort's test split is not used. `train_options` are the reference of every group; a variant differs from it in
-    one thing. `out` gets ``comparison.csv``, ``folds.csv`` and ``variants/<slug>.json``; a stopped comparison resumes
-    in it. Raises as `train`, and `TrainingRefused` where the folder is of other options or patients.
+    one thing. `out` gets ``comparison.csv``, ``folds.csv``, ``comparison.json`` (see `Comparison.load`) and
+    ``variants/<slug>.json``; a stopped comparison resumes in it. Raises as `train`, and `TrainingRefused` where the
+    folder is of other options or patients.
     """
     options, chosen = options or CompareOptions(), train_options or TrainOptions()
     if chosen.workers > 1 or chosen.scheduler is not None:
@@ -77,6 +79,7 @@ def compare(
         notes = _notes(bags, rows, chosen)
         comparison, little = Comparison(tuple(rows), {}, {}, notes), {}
         for variant in trainer.variants:
+            trainer.so_far = comparison
             try:
                 result = trainer.result(cohort, variant)
             except (TrainingRefused, FeaturesRefused) as error:
@@ -87,27 +90,8 @@ def compare(
                     little[variant.in_words] = result.barely_learned
                     comparison = replace(comparison, notes=(*notes, little_learned(little)))
                 _write(folder, comparison)
+            comparison.save(folder)
     return comparison
-
-
-@dataclass(frozen=True)
-class CompareProgress(TrainProgress):
-    """One report of a comparison.
-
-    `done` and `total` count steps of average cost over all variants, as a step of depth 12 takes longer than one of
-    depth 2; the cost is a guess, and `total` an upper bound. All else is that of the variant in training.
-    """
-
-    variant: int = 0  # Which is trained, from 0
-    variants: int = 1  # Of how many
-    name: str = ""  # Its slug
-
-    @property
-    def in_words(self) -> str:
-        """E.g. ``"3/17 transformer-cls-4: fold 2/5, epoch 37/150, loss 0.31"``."""
-        text = f"{self.variant + 1}/{self.variants} {self.name}: "
-        text += f"fold {self.fold + 1}/{self.folds}, epoch {self.epoch}/{self.epochs}"
-        return text if self.train_loss is None else f"{text}, loss {self.train_loss:.2f}"
 
 
 class _VariantTrainer:
@@ -115,6 +99,7 @@ class _VariantTrainer:
 
     def __init__(self, folder: Path, bags: LabelledBags, variants: tuple[Variant, ...], progress: OnProgress) -> None:
         self.variants = variants
+        self.so_far: Comparison | None = None
         self._folder, self._bags, self._progress = folder, bags, progress
         options = variants[0].options
         patients = sum(len(split.train) * split.epochs(options) for split in member_splits(bags, options))
@@ -187,6 +172,7 @@ class _VariantTrainer:
                     variant=number,
                     variants=len(self.variants),
                     name=variant.slug,
+                    so_far=self.so_far,
                 )
             )
 

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, JsonValue, model_validator
 
+from napari_caltomorph.errors import TrainingRefused
+from napari_caltomorph.reading import read_as
+from napari_caltomorph.storage import StrPath, replacing
+from napari_caltomorph.training.progress import TrainProgress
 from napari_caltomorph.training.variants import GroupName, Variant
 
 COMPARED = ("balanced_accuracy", "weighted_f1", "malignant_auroc", "auroc")
 """Metrics compared. The first two are the paper's; the others are compared where a cohort defines them."""
+
+COMPARISON_FILE = "comparison.json"
 
 SINGLE_MEMBERS = "All numbers are those of single members on their own folds, not of ensembles."
 EQUAL_STEPS = "Smaller shares train more epochs: all have as many steps of the optimizer, unless a member stops early."
@@ -28,7 +35,7 @@ OPTIMISTIC = "The recipe paper stops each member on its own fold: its numbers ar
 class VariantResult(BaseModel, frozen=True, extra="forbid"):
     """The metrics of the members of a variant, each on its own fold; one item per fold."""
 
-    folds: tuple[int, ...]
+    folds: tuple[int, ...] = Field(min_length=1)
     patients: tuple[int, ...]  # Training patients of each member
     own_patients: tuple[int, ...]  # Patients in its fold
     epochs: tuple[int, ...]
@@ -89,6 +96,18 @@ class Comparison:
     results: Mapping[str, VariantResult]  # By slug, without those that failed or were not trained yet
     failed: Mapping[str, str]  # Slug -> reason
     notes: tuple[str, ...] = ()  # About all numbers; each is a sentence
+
+    @classmethod
+    def load(cls, folder: StrPath) -> Comparison:
+        """Read the comparison that was saved last in a folder; `TrainingRefused` where it cannot be read."""
+        path = Path(folder) / COMPARISON_FILE
+        saved = read_as(_Saved, path, "a saved comparison", TrainingRefused, "choose the folder of a comparison")
+        return cls(saved.variants, saved.results, saved.failed, saved.notes)
+
+    def save(self, folder: StrPath) -> None:
+        """Write comparison.json into a folder; `OutputRefused` where that is not possible."""
+        with replacing(Path(folder) / COMPARISON_FILE) as part:
+            part.write_text(_Saved(**vars(self)).model_dump_json(indent=1), "utf-8")
 
     @property
     def groups(self) -> list[GroupName]:
@@ -162,3 +181,38 @@ class Comparison:
             row[f"{metric}_folds_better"] = difference and difference.better
             row[f"{metric}_folds_compared"] = difference and difference.folds
         return row
+
+
+@dataclass(frozen=True)
+class CompareProgress(TrainProgress):
+    """One report of a comparison.
+
+    `done` and `total` count steps of average cost over all variants, as a step of depth 12 takes longer than one of
+    depth 2; the cost is a guess, and `total` an upper bound. All else is that of the variant in training.
+    """
+
+    variant: int = 0  # Which is trained, from 0
+    variants: int = 1  # Of how many
+    name: str = ""  # Its slug
+    so_far: Comparison | None = None  # The variants that are finished
+
+    @property
+    def member_in_words(self) -> str:
+        """E.g. ``"3/17 transformer-cls-4: fold 2/5"``."""
+        return f"{self.variant + 1}/{self.variants} {self.name}: fold {self.fold + 1}/{self.folds}"
+
+
+class _Saved(BaseModel, frozen=True, extra="forbid"):
+    """comparison.json."""
+
+    schema_version: Literal[1] = 1
+    variants: tuple[Variant, ...]
+    results: dict[str, VariantResult]
+    failed: dict[str, str]
+    notes: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _the_same_folds(self) -> _Saved:
+        if len({result.folds for result in self.results.values()}) > 1:
+            raise ValueError("not all variants have the same folds")
+        return self

@@ -41,6 +41,7 @@ class CompareOptions(BaseModel, frozen=True, extra="forbid"):
         (),
         validate_default=True,
         description="NAME=DIR: features of the same patients by another encoder; may be given again.",
+        json_schema_extra={"format": "name=folder"},
     )
 
     @field_validator("encoders")

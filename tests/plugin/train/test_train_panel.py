@@ -28,6 +28,7 @@ from napari_caltomorph.plugin.train.panel import TrainPanel
 from napari_caltomorph.plugin.train.setup import TrainOptionsForm, TrainSetup
 from napari_caltomorph.plugin.train.view import Curves, TrainingControl
 from napari_caltomorph.plugin.widgets.dock_panel import open_panel
+from napari_caltomorph.plugin.widgets.settings import last_training
 from napari_caltomorph.plugin.widgets.tasks import Task
 from napari_caltomorph.progress import Cancelled, Progress
 from napari_caltomorph.synthetic import SynthOptions, synthesize_cohort
@@ -409,7 +410,7 @@ def test_patients_that_are_left_out_are_listed(qtbot: QtBot, setup: TrainSetup, 
 
 
 def test_a_recipe_brings_its_numbers_and_what_was_changed_stays(qtbot: QtBot) -> None:
-    options = TrainOptionsForm()
+    options = TrainOptionsForm(last_training())
     qtbot.addWidget(options)
     assert options.options().changed == {}
     options.more.set({"dropout": 0.3})
@@ -424,7 +425,7 @@ def test_a_recipe_brings_its_numbers_and_what_was_changed_stays(qtbot: QtBot) ->
 
 
 def test_rate_and_steps_follow_aggregator_and_epochs_as_in_the_terminal(qtbot: QtBot) -> None:
-    options = TrainOptionsForm()
+    options = TrainOptionsForm(last_training())
     qtbot.addWidget(options)
     options.set(aggregator="mean")
     assert options.options() == TrainOptions(aggregator="mean")
@@ -439,12 +440,12 @@ def test_rate_and_steps_follow_aggregator_and_epochs_as_in_the_terminal(qtbot: Q
 
 @pytest.mark.parametrize("last", [{"aggregator": "mean", "learning_rate": 3e-5}, {"epochs": 60, "least_steps": 150}])
 def test_options_equal_to_those_of_another_choice_are_there_again(qtbot: QtBot, last: dict[str, Any]) -> None:
-    options = TrainOptionsForm()
+    options = TrainOptionsForm(last_training())
     qtbot.addWidget(options)
     options.set(**{name: value for name, value in last.items() if name in DECIDING})
     options.set(**last)
     options.remember()
-    again = TrainOptionsForm()
+    again = TrainOptionsForm(last_training())
     qtbot.addWidget(again)
     assert again.options() == TrainOptions(**last)
 

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 from qtpy.QtCore import QSettings, Signal
-from qtpy.QtWidgets import QFormLayout, QLabel, QLineEdit, QWidget
+from qtpy.QtWidgets import QLabel, QLineEdit, QWidget
 
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.jobs import EvaluateModelOptions, EvaluateRequest
@@ -16,12 +16,11 @@ from napari_caltomorph.plugin.widgets.cohort_chooser import CohortChooser
 from napari_caltomorph.plugin.widgets.model_chooser import ModelChooser
 from napari_caltomorph.plugin.widgets.options_form import JobOptionsForm, options_of
 from napari_caltomorph.plugin.widgets.parts import (
-    NAMES_WIDTH,
     WARNING,
     colored,
     column_of,
-    folder_row,
     line,
+    named_folder,
     path_in,
     row_of,
 )
@@ -44,8 +43,8 @@ _ELSEWHERE = ("device", "precision", "weights", "field_of_view", "encode_missing
 Request = TypeVar("Request")
 
 
-class ModelSetup(QWidget, Generic[Request]):
-    """A model, patients of known diagnosis, their features, and the options of a job; `make` makes its request.
+class CohortSetup(QWidget, Generic[Request]):
+    """Patients of known diagnosis, their features, and the options of a job; `make` makes its request.
 
     `submitted` follows Return in the cohort's place, `changed` each change.
     """
@@ -56,31 +55,30 @@ class ModelSetup(QWidget, Generic[Request]):
     def __init__(self, make: Callable[..., Request], options: Any, settings: QSettings, about: str) -> None:
         super().__init__()
         self._make = make
-        self.models = ModelChooser(for_patients=False)
         self.chooser = CohortChooser(settings)
         features = str(last_cohort().value("features", ""))
         self.features = QLineEdit(features, placeholderText="folder with one .h5 a patient", toolTip=_FEATURES)
         self.options = options
         self.chooser.submitted.connect(self.submitted)
-        for part in (self.models, self.chooser, self.options):
+        for part in (self.chooser, self.options):
             part.changed.connect(self.changed)
         self.features.textChanged.connect(lambda _: self.changed.emit())
-        folder = QWidget()
-        form = QFormLayout(folder)
-        form.setContentsMargins(0, 0, 0, 0)
-        name = QLabel("Features", minimumWidth=NAMES_WIDTH)
-        form.addRow(name, folder_row(self.features, "Features"))
-        column_of(self, self.models, self.chooser, folder, self.options, line(about)).addStretch(1)
+        features_row = named_folder("Features", self.features)
+        self.column = column_of(self, self.chooser, features_row, self.options, line(about))
+        self.column.addStretch(1)
 
     def request(self) -> Request:
         """Return what is chosen; raise where an input is missing or not valid."""
-        return self._make(
-            model=preferences().model,
-            cohort=self.chooser.path(),
-            patients=self.chooser.options(),
-            features=path_in(self.features),
-            options=self.options.options(),
-        )
+        return self._make(**self.inputs())
+
+    def inputs(self) -> dict[str, Any]:
+        """Return the fields of the request; raise as that does."""
+        return {
+            "cohort": self.chooser.path(),
+            "patients": self.chooser.options(),
+            "features": path_in(self.features),
+            "options": self.options.options(),
+        }
 
     def remember(self) -> None:
         self.chooser.remember()
@@ -94,11 +92,24 @@ class ModelSetup(QWidget, Generic[Request]):
             return False
 
 
+class ModelSetup(CohortSetup[Request]):
+    """The same, and a model."""
+
+    def __init__(self, make: Callable[..., Request], options: Any, settings: QSettings, about: str) -> None:
+        super().__init__(make, options, settings, about)
+        self.models = ModelChooser(for_patients=False)
+        self.models.changed.connect(self.changed)
+        self.column.insertWidget(0, self.models)
+
+    def inputs(self) -> dict[str, Any]:
+        return {"model": preferences().model, **super().inputs()}
+
+
 class OldResultNote(QLabel):
     """A sentence, shown while the result, made by the request that `shown` returns, is not of what is chosen now."""
 
     def __init__(
-        self, sentence: str, setup: ModelSetup[Request], run: TaskRow, shown: Callable[[], Request | None]
+        self, sentence: str, setup: CohortSetup[Request], run: TaskRow, shown: Callable[[], Request | None]
     ) -> None:
         super().__init__(colored(f"<b>{sentence}</b>", WARNING), wordWrap=True, visible=False)
         self._setup, self._run, self._shown = setup, run, shown

@@ -8,18 +8,17 @@ from pathlib import Path
 import napari
 from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QFormLayout, QLabel, QLineEdit, QPushButton, QWidget
+from qtpy.QtWidgets import QLineEdit, QPushButton, QWidget
 
 from napari_caltomorph.laboratory import Drift, MonitorOptions, monitor
 from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
 from napari_caltomorph.plugin.widgets.options_form import MoreOptions, OptionRefused, options_of
 from napari_caltomorph.plugin.widgets.parts import (
-    NAMES_WIDTH,
     WARNING,
     colored,
     column_of,
-    folder_row,
     line,
+    named_folder,
     narrow_combo,
     path_in,
     plain,
@@ -62,9 +61,14 @@ class MonitorPanel(DockPanel):
         self.choice.currentIndexChanged.connect(lambda _: self.draw(self.plot_style))
         self._shown = QWidget()
         column_of(self._shown, self.choice, self.chart, row_of(self.page_button), stretch=(self.chart,))
-        form = QFormLayout()
-        form.addRow(QLabel("Results", minimumWidth=NAMES_WIDTH), folder_row(self.folder, "Results"))
-        self.lay_out(form, self.options, self.run, self.words, self._shown, stretch=(self._shown,))
+        self.lay_out(
+            named_folder("Results", self.folder),
+            self.options,
+            self.run,
+            self.words,
+            self._shown,
+            stretch=(self._shown,),
+        )
         self._forget()
         self.bind()
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import QSettings, QTimer, Signal
 from qtpy.QtWidgets import QCheckBox, QLabel, QLineEdit, QMessageBox, QPushButton, QWidget
 
 from napari_caltomorph.cohort import Cohort
@@ -52,7 +53,7 @@ class TrainSetup(QWidget):
         self.encoding.run.hide()  # patients are encoded as the first part of a training
         self._ready = line()
         self.model = ModelPlace()
-        self.options = TrainOptionsForm()
+        self.options = TrainOptionsForm(last_training())
         self._count_soon = QTimer(self, singleShot=True, interval=_COUNT_AFTER_MS, timeout=self.count_features)
         self.encoding.features.textChanged.connect(lambda _: self._count_soon.start())
         self._ready.hide()
@@ -122,12 +123,14 @@ class TrainSetup(QWidget):
 class TrainOptionsForm(JobOptionsForm):
     """Recipe, epochs and hemoglobin are shown.
 
-    Recipe, aggregator and epochs set the numbers that follow from them; those that the user has changed stay.
+    Recipe, aggregator and epochs set the numbers that follow from them; those that the user has changed stay. The
+    options `without` are not offered.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settings: QSettings, without: Sequence[str] = ()) -> None:
         # Device and precision are chosen in napari's Preferences, for encoding, training and predicting alike.
-        super().__init__(TrainOptions, ("recipe", "epochs"), ("hemoglobin", "device", "precision"))
+        super().__init__(TrainOptions, ("recipe", "epochs"), ("hemoglobin", "device", "precision", *without))
+        self._settings = settings
         self.hemoglobin = QCheckBox("hemoglobin", toolTip=TrainOptions.model_fields["hemoglobin"].description or "")
         self.hemoglobin.toggled.connect(self._on_changed)
         self.shown["recipe"].align()
@@ -149,11 +152,11 @@ class TrainOptionsForm(JobOptionsForm):
     def remember(self) -> None:
         options = self.options()
         changed = options.model_dump(mode="json", include=set(options.changed) - {"device", "precision"})
-        last_training().setValue("options", json.dumps(changed))
+        self._settings.setValue("options", json.dumps(changed))
 
     def _restore(self) -> None:
         try:
-            last = TrainOptions(**json.loads(str(last_training().value("options", "{}"))))
+            last = TrainOptions(**json.loads(str(self._settings.value("options", "{}"))))
         except (ValueError, TypeError):  # options of another version
             last = TrainOptions()
         self.set(**last.model_dump(include=set(DECIDING)))

@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import ValidationError
 from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QFormLayout, QHeaderView, QLabel, QLineEdit, QPushButton, QWidget
+from qtpy.QtWidgets import QHeaderView, QLineEdit, QPushButton, QWidget
 
 from napari_caltomorph.encoding.torch_loading import load_torch
 from napari_caltomorph.jobs import (
@@ -27,14 +27,13 @@ from napari_caltomorph.plugin.widgets.dock_panel import DockPanel
 from napari_caltomorph.plugin.widgets.options_form import JobOptionsForm, OptionRefused, options_of
 from napari_caltomorph.plugin.widgets.parts import (
     ERROR,
-    NAMES_WIDTH,
     WARNING,
     CollapsibleSection,
     CopyLink,
     colored,
     column_of,
-    folder_row,
     line,
+    named_folder,
     path_in,
     plain,
     row_of,
@@ -174,10 +173,7 @@ class ValidateOptionsForm(JobOptionsForm):
         self.out = QLineEdit(str(settings.value("out", "")), placeholderText="folder for the record", toolTip=_OUT)
         for form in self.shown.values():
             form.align()
-        folder = QWidget()
-        row = QFormLayout(folder)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addRow(QLabel("Record", minimumWidth=NAMES_WIDTH), folder_row(self.out, "Record"))
+        folder = named_folder("Record", self.out)
         column_of(self, self.shown["criteria"], folder, self.shown["skip_audit"], self.section)
         try:
             last = ValidateOptions.model_validate_json(str(settings.value("options", "{}")))

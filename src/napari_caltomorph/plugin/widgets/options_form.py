@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin
@@ -22,6 +22,7 @@ from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
 
 from napari_caltomorph.errors import CaltomorphError
 from napari_caltomorph.plugin.widgets.parts import BUTTON_WIDTH, NAMES_WIDTH, CollapsibleSection, narrow_combo, title_of
+from napari_caltomorph.plugin.widgets.settings import choose_folder, when_chosen
 
 Options = TypeVar("Options", bound=BaseModel)
 _LARGEST = 2**31 - 1
@@ -79,6 +80,8 @@ class OptionsForm(QWidget):
         """Show these values; those of options that the form lacks are ignored."""
         for name in self._inputs.keys() & values.keys():
             one, value = self._inputs[name], values[name]
+            if isinstance(one, LineEdit) and isinstance(value, tuple | list):
+                value = ", ".join(map(str, value))
             one.value = "" if value is None and isinstance(one, LineEdit) else value
 
     def widget(self, name: str) -> Any:
@@ -96,10 +99,11 @@ class OptionsForm(QWidget):
         """Return one value; raise as `values`."""
         field, value = self._fields[name], self._inputs[name].value
         if isinstance(value, str):
-            value = value.strip() or (None if _is_optional(field) else "")
+            is_many, text = get_origin(field.annotation) is tuple, value.strip()
+            value = text.split(",") if is_many else text or (None if _is_optional(field) else "")
         elif isinstance(value, list):
             value = [item for item in map(str.strip, value) if item]
-        kind: Any = Annotated[field.annotation, field]
+        kind: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
         try:
             return TypeAdapter(kind).validate_python(value)
         except ValidationError as error:
@@ -179,8 +183,8 @@ def input_of(model: type[BaseModel], name: str) -> Any:
     """Return magicgui's input of an option. Its `value` is to be validated; its `native` is Qt's widget."""
     field, schema = model.model_fields[name], _schemas_of(model)[name]
     about, kind = field.description or "", cast(Any, field.annotation)
-    if get_origin(kind) is tuple:
-        kind = list[str]
+    if get_origin(kind) is tuple:  # of numbers: a line, as "2, 4, 6"
+        kind = list[str] if get_args(kind)[0] is str else str
     elif schema.get("format") == "path":
         kind = Path | None
     chosen, options = _INPUTS.get_widget_class(annotation=kind, options={"tooltip": about})
@@ -197,7 +201,11 @@ def input_of(model: type[BaseModel], name: str) -> Any:
         made.null_string = "none"
         made.reset_choices()
     if isinstance(made, ListEdit):
-        made.btn_plus.changed.connect(lambda: _begin_typing(made[-2]))
+        if schema.get("format") == "name=folder":
+            made.btn_plus.changed.disconnect()
+            made.btn_plus.changed.connect(when_chosen(partial(_add_folder, made), choose_folder, made.native, about))
+        else:
+            made.btn_plus.changed.connect(lambda: _begin_typing(made[-2]))
         made.native.setStyleSheet(_LIST_BUTTONS)
     if isinstance(made, FileEdit):
         made.choose_btn.text = "Browse"
@@ -208,6 +216,11 @@ def input_of(model: type[BaseModel], name: str) -> Any:
         none = otherwise[1] if otherwise else "none" if is_number else ""
         getattr(made, "line_edit", made).native.setPlaceholderText(none)
     return made
+
+
+def _add_folder(made: ListEdit, folder: Path) -> None:
+    name = re.sub(r"[^\w.-]+", "-", folder.name, flags=re.ASCII).strip("-._")
+    made.value = [*made.value, f"{name or 'other'}={folder}"]
 
 
 def _begin_typing(item: Any) -> None:

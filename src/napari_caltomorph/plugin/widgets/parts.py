@@ -180,6 +180,16 @@ def folder_row(edit: QLineEdit, title: str) -> QHBoxLayout:
     return row_of(edit, browse, stretch=(edit,))
 
 
+def named_folder(name: str, edit: QLineEdit) -> QWidget:
+    """Return that row behind its name, in the column of the panel's other inputs."""
+    widget = QWidget()
+    row = folder_row(edit, name)
+    row.insertWidget(0, QLabel(name, minimumWidth=NAMES_WIDTH))
+    row.setContentsMargins(0, 0, 0, 0)
+    widget.setLayout(row)
+    return widget
+
+
 def menu_button(title: str, actions: Mapping[str, Callable[..., None]]) -> QPushButton:
     """Return a button that opens a menu: name -> what it does."""
     button = QPushButton(title)

@@ -1,8 +1,8 @@
 """What the panels remember between sessions, and the file dialogs, which open in the folder that was used last.
 
 What a user may want to look up or change is on the plugin's page in napari's Preferences. The last inputs of
-*Open cohort*, *Train ensemble*, *Evaluate ensemble*, *Validate* and *Monitor* are no preferences; each panel has a
-file of its own for them.
+*Open cohort*, *Train ensemble*, *Compare*, *Evaluate ensemble*, *Validate* and *Monitor* are no preferences; each panel
+has a file of its own for them.
 """
 
 from __future__ import annotations
@@ -33,6 +33,11 @@ def last_cohort() -> QSettings:
 def last_training() -> QSettings:
     """Return ``model``, ``options`` and ``cohort_options`` (JSON) of the last training; `setValue` saves one."""
     return _settings("train")
+
+
+def last_comparison() -> QSettings:
+    """Return ``comparison``, ``options`` and ``cohort_options`` (JSON) and ``out`` of the last comparison."""
+    return _settings("compare")
 
 
 def last_evaluation() -> QSettings:
