@@ -17,6 +17,7 @@ from napari_caltomorph.statistics import Metric
 
 _STEPS = 1000
 _WIDEST_ID = 66  # the rest is for two classes
+_ONE_LINE, _TWO_LINES, _MARGINS = 20, 34, 8  # pixels
 _COLUMNS = ["patient", "true", "predicted", "malig."]
 
 
@@ -101,7 +102,6 @@ class PatientsList(QWidget):
         self._title.linkActivated.connect(self.link_clicked)
         self.table = TableView()
         self.table.setToolTip("Double-click a patient, or press Enter, to open the cells with their prediction")
-        self.table.verticalHeader().setDefaultSectionSize(20)
         self.table.opened.connect(self._on_opened)
         self.table.selectionModel().currentRowChanged.connect(self._show_cells)
         self.cells = PatientCells()
@@ -128,10 +128,15 @@ class PatientsList(QWidget):
         self.cells.hide()  # of a patient that may not be listed any more
         self.table.show_frame(self._described.loc[list(ids)], _COLUMNS)
         head = self.table.horizontalHeader()
-        for name in ("true", "predicted"):  # nothing is scrolled sideways; the tooltip has the full text
+        for name in ("true", "predicted"):  # nothing is scrolled sideways: long names take two lines
             head.setSectionResizeMode(_COLUMNS.index(name), QHeaderView.ResizeMode.Stretch)
         self.table.setColumnWidth(0, min(max(self.table.columnWidth(0), 50), _WIDEST_ID))
         self.table.setColumnWidth(3, 50)
+        names = {*self.table.frame["true"], *self.table.frame["predicted"]}
+        widest = max(map(self.fontMetrics().horizontalAdvance, names), default=0)
+        has_room = widest + _MARGINS <= self.table.columnWidth(1)
+        # All rows alike: measuring each takes seconds where a thousand are listed.
+        self.table.verticalHeader().setDefaultSectionSize(_ONE_LINE if has_room else _TWO_LINES)
 
     def place_of(self, patient: str) -> str:
         """Return the path of a patient's smear; "" where there are no images."""
