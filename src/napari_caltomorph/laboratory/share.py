@@ -108,8 +108,6 @@ STRIPPED: Mapping[str, _Stripped] = {
 }
 """Fields that do not go out, with what is put in their place."""
 
-OTHER_DIAGNOSIS = "another diagnosis, not shared"
-
 
 def read_key(path: StrPath) -> bytes:
     """Return the secret in a file: its bytes without line ends at the end.
@@ -166,8 +164,9 @@ def shared(prediction: Prediction, reviews: Reviews, alias: str) -> tuple[Predic
     one = Prediction.model_validate(_kept(prediction, "", stripped) | {"patient_id": alias})
     if one.withheld != prediction.withheld:
         raise AssertionError("a stripped field decides what is withheld: keep it")
+    others = dict[str, str]()
     said = [
-        _shared_review(review, _moved(review, reviews, one), f"reviewer {number}", one, stripped)
+        _shared_review(review, _moved(review, reviews, one), f"reviewer {number}", one, others, stripped)
         for number, review in enumerate(reviews.reviews, start=1)
     ]
     return one, Reviews(seen(one), tuple(said)), tuple(dict.fromkeys(stripped))
@@ -200,7 +199,9 @@ def _whole(value: Any, path: str, form: str | None, stripped: list[str]) -> Any:
 
 
 def _is_empty(value: Any) -> bool:
-    return value is None or (isinstance(value, str | tuple | dict | int) and not value)
+    if isinstance(value, tuple):
+        return all(one is None for one in value)
+    return value is None or (isinstance(value, str | dict | int) and not value)
 
 
 def _moved(review: Review, reviews: Reviews, to: Prediction) -> str:
@@ -208,11 +209,15 @@ def _moved(review: Review, reviews: Reviews, to: Prediction) -> str:
     return fingerprint(to) if review.prediction == reviews.of["fingerprint"] else ""
 
 
-def _shared_review(review: Review, of: str, reviewer: str, to: Prediction, stripped: list[str]) -> Review:
+def _shared_review(
+    review: Review, of: str, reviewer: str, to: Prediction, others: dict[str, str], stripped: list[str]
+) -> Review:
+    """Return a review whose diagnosis stays where it is a class; `others` numbers other ones, so that they differ."""
     fields = _kept(review, "review.", stripped)
     for name in ("predicted", "diagnosis"):
         if fields[name] and fields[name] not in to.taxonomy.names:
-            fields[name] = OTHER_DIAGNOSIS
+            number = len(others) + 1
+            fields[name] = others.setdefault(fields[name].casefold(), f"another diagnosis ({number}), not shared")
             stripped.append("diagnoses that are no class of the model")
     return Review.model_validate(fields | {"patient_id": to.patient_id, "reviewer": reviewer, "prediction": of})
 
