@@ -165,7 +165,7 @@ def milliseconds(measure: Callable[[Images], Measures], cells: Images) -> float:
 def machine() -> str:
     """Name the processor, as ``lscpu`` does, and its cores."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
     return f"{name}, {os.cpu_count()} cores"
 

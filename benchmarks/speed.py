@@ -55,7 +55,7 @@ def machine() -> str:
     """Name the processor and what torch uses of it."""
     name = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), name)
     device = find_device("auto")
     precision = str(find_precision("auto", device)).removeprefix("torch.")

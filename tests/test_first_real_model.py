@@ -64,7 +64,7 @@ def test_every_command_of_the_page_runs(folder, hub, capsys):
     predicted = pd.read_csv("one_patient/predictions.csv")["predicted_class"].tolist()
     assert predicted[0] in model.taxonomy.names
     assert Path("evaluation/report.html").is_file()
-    head = Path("aml-subtypes-for-the-hub/README.md").read_text().split("---")[1]
+    head = Path("aml-subtypes-for-the-hub/README.md").read_text(encoding="utf-8").split("---")[1]
     assert "license: apache-2.0" in head
     assert not Path("aml-subtypes-for-the-hub/private").exists()
 

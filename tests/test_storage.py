@@ -9,10 +9,12 @@ import stat
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from napari_caltomorph import storage
 from napari_caltomorph.errors import DiskFull, OutputRefused
 from napari_caltomorph.storage import (
     file_sha256,
@@ -344,3 +346,52 @@ def test_files_that_were_written_and_are_gone_are_named(tmp_path):
     refuse_missing([tmp_path / "there"])
     with pytest.raises(OutputRefused, match=r"1 of 2 written files are gone \(first: .*gone\).*run this again"):
         refuse_missing([tmp_path / "there", tmp_path / "gone"])
+
+
+class _Scanner:
+    """A virus scanner, as Windows shows it: what is moved is open in it for so many tries."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tries: int) -> None:
+        self.left = tries
+        for name in ("rename", "replace"):
+            monkeypatch.setattr(Path, name, self._refusing(getattr(Path, name)))
+        monkeypatch.setattr(storage, "_IS_WINDOWS", True)
+
+    def _refusing(self, move: Callable[[Path, Path], object]) -> Callable[[Path, Path], object]:
+        def moved(source: Path, target: Path) -> object:
+            self.left -= 1
+            if self.left >= 0:
+                raise PermissionError(errno.EACCES, "The process cannot access the file")
+            return move(source, target)
+
+        return moved
+
+
+def test_a_file_that_a_scanner_has_open_for_a_moment_is_replaced_on_windows(tmp_path, monkeypatch):
+    (tmp_path / "model").mkdir()
+    _Scanner(monkeypatch, tries=2)
+    with replacing(tmp_path / "a.csv") as part:
+        part.write_text("x", "utf-8")
+    _Scanner(monkeypatch, tries=2)
+    with replacing_folder(tmp_path / "model", overwrite=True) as new:
+        (new / "a").write_text("x", "utf-8")
+    assert names(tmp_path) == ["a.csv", "model"]
+    assert names(tmp_path / "model") == ["a"]
+
+
+def test_a_file_that_stays_open_is_refused_with_the_old_one_as_it_was(tmp_path, monkeypatch):
+    (tmp_path / "a.csv").write_text("old", "utf-8")
+    monkeypatch.setattr(storage, "_PATIENCE_S", 0.1)
+    _Scanner(monkeypatch, tries=10**6)
+    with pytest.raises(OutputRefused, match="close it in other programs"), replacing(tmp_path / "a.csv") as part:
+        part.write_text("new", "utf-8")
+    assert (tmp_path / "a.csv").read_text("utf-8") == "old"
+    assert names(tmp_path) == ["a.csv"]
+
+
+@pytest.mark.parametrize(("folder", "is_long"), [("x" * 200, True), ("x" * 20, False)])
+def test_a_path_that_is_too_long_for_windows_is_said_to_be(folder, is_long, monkeypatch):
+    monkeypatch.setattr(storage, "_IS_WINDOWS", True)
+    with pytest.raises(OutputRefused) as caught, storage.explained_output(Path("/", folder, "b" * 40, "a.csv")):
+        raise FileNotFoundError(errno.ENOENT, "The system cannot find the path specified")
+    assert ("too long for Windows" in str(caught.value)) == is_long

@@ -13,6 +13,11 @@ from collections.abc import Sequence
 _PIPE_BYTES = 2**20
 
 
+def processors() -> int:
+    """Return how many processors this process may use: on a cluster, fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def start_process(module: str, *arguments: str, pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
     """Run a module of ours in another process, with pipes to its input and from its output.
 

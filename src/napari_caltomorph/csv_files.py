@@ -38,7 +38,7 @@ def write_csv(table: pd.DataFrame, path: Path, *, float_format: str | None = Non
     is_odd = any("\r" in text for text in _texts(table))
     quoting: Literal[0, 2] = 2 if is_odd else 0  # csv.QUOTE_NONNUMERIC or csv.QUOTE_MINIMAL
     with replacing(path) as part:
-        table.to_csv(part, index=False, float_format=float_format, quoting=quoting)
+        table.to_csv(part, index=False, float_format=float_format, quoting=quoting, lineterminator="\n")
 
 
 def read_csv(path: Path, *, dtype: Any = None, missing: Sequence[str] = ("",), encoding: str = "utf-8") -> pd.DataFrame:

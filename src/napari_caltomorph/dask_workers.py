@@ -11,6 +11,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
+from napari_caltomorph.child_process import processors
 from napari_caltomorph.errors import ClusterMissing, import_optional
 
 _CONNECT_SECONDS = 10
@@ -45,7 +46,7 @@ def dask_client(scheduler: str | None, workers: int = 1) -> Generator[Any, None,
         scheduler_kwargs={"dashboard_address": ":0"},
         silence_logs=logging.CRITICAL,
         preload=[_IGNORE_INTERRUPTS],
-        env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))},
+        env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, processors() // workers)))},
     )
     with cluster, distributed.Client(cluster, set_as_default=False) as client:
         yield client

@@ -10,7 +10,9 @@ import os
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +31,10 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.E
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _BLOCK = 4096
 _PARTS = ".caltomorph-*.part"
+# On Windows, a virus scanner or an indexer has a new file open for a moment, and nothing open can be moved. Longer
+# paths than this need a setting that most machines do not have.
+_IS_WINDOWS = sys.platform == "win32"
+_PATIENCE_S, _LONGEST_PATH = 2.0, 259
 
 
 def home(kind: str) -> Path:
@@ -53,6 +59,8 @@ def explained_output(target: Path) -> Iterator[None]:
         reason = error.strerror or str(error)
         # Windows lets no one else write a table that is open in Excel
         fix = "close it in other programs" if isinstance(error, PermissionError) else "free some space"
+        if _IS_WINDOWS and len(str(_longer(target.absolute()))) > _LONGEST_PATH:
+            fix = "its path is too long for Windows: use shorter names"
         raise refusal(f"{target} could not be written ({reason}); {fix} or choose another folder.") from error
 
 
@@ -68,7 +76,7 @@ def replacing(target: Path) -> Iterator[Path]:
         part.touch(exist_ok=False)
         try:
             yield part
-            part.replace(target)
+            move(part, target)
         finally:
             part.unlink(missing_ok=True)
 
@@ -96,9 +104,26 @@ def replacing_folder(target: Path, *, overwrite: bool = False, scratch: Path | N
             if overwrite and target.exists():
                 _swap(part, target.absolute())
             else:
-                part.rename(target)  # fails when someone else has filled it meanwhile
+                move(part, target, is_new=True)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def move(source: Path, target: Path, *, is_new: bool = False) -> None:
+    """Give a file or folder another name; with `is_new`, fail where there is something else of that name.
+
+    Windows refuses while another program has it open, which mostly ends soon.
+    """
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            source.rename(target) if is_new else source.replace(target)
+        except PermissionError:
+            if not _IS_WINDOWS or time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def refuse_missing(files: Sequence[Path]) -> None:
@@ -260,12 +285,17 @@ def _beside(target: Path, ending: str) -> Path:
     return target.parent / f".caltomorph-{secrets.token_hex(8)}.{ending}"
 
 
+def _longer(target: Path) -> Path:
+    """Return what has the longer path: the target, or the temporary file next to it."""
+    return max(target, _beside(target, "part"), key=lambda path: len(str(path)))
+
+
 def _swap(new: Path, target: Path) -> None:
     old = _beside(target, "old")
-    target.rename(old)
+    move(target, old, is_new=True)
     try:
-        new.rename(target)
+        move(new, target, is_new=True)
     except OSError:
-        old.rename(target)
+        move(old, target, is_new=True)
         raise
     shutil.rmtree(old, ignore_errors=True)

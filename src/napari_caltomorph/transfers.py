@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from napari_caltomorph.errors import DiskFull, DownloadRefused
 from napari_caltomorph.progress import OnProgress, Progress
-from napari_caltomorph.storage import explained_output, home, only_run
+from napari_caltomorph.storage import explained_output, home, move, only_run
 
 if TYPE_CHECKING:
     import requests
@@ -204,7 +204,7 @@ class _Transfer:
                 f"{self.file.url} gave another file than is announced (its checksum differs); nothing was kept of it. "
                 "Try again later, or from another network."
             )
-        self._part.replace(self.target)
+        move(self._part, self.target)
 
     def _write(self, response: requests.Response, mode: str) -> None:
         if self._stopped:  # the file may be the next run's by now

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -30,6 +31,7 @@ from tests.cohort.factories import (
 )
 
 from napari_caltomorph.cohort import EncodeCohortOptions, encode_cohort, encode_patient, feature_path
+from napari_caltomorph.cohort.encode import _files
 from napari_caltomorph.cohort.feature_folder import LOCK
 from napari_caltomorph.encoding import FeatureOrigin, Features
 from napari_caltomorph.errors import FeaturesRefused, OutputRefused, SmearUnreadable
@@ -309,3 +311,12 @@ def test_a_smear_that_cannot_be_opened_fails_its_patient_only(tmp_path):
     summary = encode_cohort(streamed_cohort(), tmp_path / "f", OPTIONS, open_smear=open_smear)
     assert summary.encoded == PATIENTS - 1
     assert [(p.patient_id, p.reason) for p in summary.failed] == [("synthetic_002", "the microscope is off")]
+
+
+def test_all_files_are_listed_on_a_drive_that_numbers_no_folders(tmp_path, monkeypatch):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.tif").touch()
+    status = Path.stat
+    monkeypatch.setattr(Path, "stat", lambda path: os.stat_result((status(path)[0], 0, *status(path)[2:10])))
+    assert [name for name, _ in _files(tmp_path)] == ["a/1.tif", "b/1.tif"]

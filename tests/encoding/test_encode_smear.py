@@ -255,7 +255,7 @@ def test_device_names_are_checked_when_options_are_made():
 def test_precision_is_bf16_where_the_hardware_has_it():
     cpu = torch.device("cpu")
     if Path("/proc/cpuinfo").exists():
-        flags = set(Path("/proc/cpuinfo").read_text().split())
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
         assert has_bf16(cpu) == bool(flags & {"avx512_bf16", "amx_tile"})
     assert find_precision("auto", cpu) == (torch.bfloat16 if has_bf16(cpu) else torch.float32)
     assert find_precision("bf16", cpu) == torch.bfloat16

@@ -234,7 +234,7 @@ def _status(name: str, pids: list[int]) -> int:
     total = 0
     for pid in pids:
         with suppress(OSError):
-            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+            lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
             total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
     return total
 
@@ -242,7 +242,7 @@ def _status(name: str, pids: list[int]) -> int:
 def _forget_peak(pids: list[int]) -> None:
     for pid in pids:
         with suppress(OSError):
-            Path(f"/proc/{pid}/clear_refs").write_text("5")
+            Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ class Laboratory:
     # the work of a watch
 
     def load(self, file: Path) -> Any:
-        return SimpleNamespace(fingerprint=file.read_text()) if file.exists() else None
+        return SimpleNamespace(fingerprint=file.read_text(encoding="utf-8")) if file.exists() else None
 
     def open(self, patient: str, path: Path, progress: OnProgress) -> Any:
         assert not list(path.glob("*.part"))

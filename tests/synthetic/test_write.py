@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import os
 import subprocess
 import sys
 import textwrap
@@ -186,6 +187,12 @@ def test_several_processes_write_the_same_bytes_and_count_every_cell(tmp_path, e
 def test_no_process_is_started_for_a_handful_of_cells():
     assert SynthOptions(patients=10, cells=3, workers=8).processes == 1
     assert SynthOptions(patients=80, cells=200, workers=2).processes == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system gives each process all processors")
+def test_a_job_draws_on_the_processors_that_a_cluster_gave_it(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 4, 5})
+    assert SynthOptions(patients=80, cells=200).processes == 3
 
 
 def test_cancelling_several_processes_is_quick_and_leaves_nothing_behind(tmp_path, eager):

@@ -329,13 +329,13 @@ def train_in_little_memory(folder: Path, message: Path) -> None:
     import resource
 
     cohort, options = read(folder), tiny(width=512, mlp_width=2048, max_cells=6_000, batch_size=30)
-    status = Path("/proc/self/statm").read_text().split()
+    status = Path("/proc/self/statm").read_text(encoding="utf-8").split()
     limit = int(status[0]) * os.sysconf("SC_PAGE_SIZE") + 150_000_000
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     try:
         train(cohort, None, options)
     except TrainingRefused as error:
-        message.write_text(str(error))
+        message.write_text(str(error), encoding="utf-8")
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no such limit there")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 from tests.training.factories import tiny
 
+from napari_caltomorph.diagnosis import Ensemble, installed_models
+from napari_caltomorph.encoding import EncodeOptions
+from napari_caltomorph.encoding.load import load_encoder
 from napari_caltomorph.errors import TrainingRefused
 from napari_caltomorph.training import FoldHistory, TrainOptions
 from napari_caltomorph.training.compare import _read
@@ -83,3 +88,25 @@ def test_a_result_of_a_variant_with_other_folds_is_refused(tmp_path, changes):
     path.write_text(json.dumps(result | changes))
     with pytest.raises(TrainingRefused, match=r"mean\.json .*remove it"):
         _read(path, variant)
+
+
+MAPS = Path("/proc/self/maps")
+
+
+@pytest.mark.skipif(not MAPS.exists(), reason="only Linux lists what is mapped")
+def test_a_model_an_encoder_and_a_resumed_training_keep_no_file_mapped(tmp_path):
+    """Windows neither replaces nor removes a file that is."""
+    ensemble = Ensemble.load(installed_models()["demo"])
+    encoder = load_encoder(EncodeOptions(encoder="demo-vit", device="cpu"))
+    member = ensemble.members[0].requires_grad_(True)
+    optimizer = torch.optim.AdamW(member.parameters())
+    sum(weights.sum() for weights in member.parameters()).backward()
+    optimizer.step()
+    checkpoint = FoldCheckpoint(tmp_path, 0)
+    checkpoint.save_best(member)
+    checkpoint.save(FoldHistory(), member, optimizer)
+    checkpoint.restore(member, optimizer)
+    best = checkpoint.best()
+    assert best
+    assert encoder
+    assert not [line for line in MAPS.read_text("utf-8").splitlines() if line.endswith(".safetensors")]

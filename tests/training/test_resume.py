@@ -345,7 +345,7 @@ def train_on_a_disk_that_fills(folder: Path, out: Path, message: Path) -> None:
     try:
         train(read(folder), None, OPTIONS, out=out, progress=fill)
     except OutputRefused as error:
-        message.write_text(str(error))
+        message.write_text(str(error), encoding="utf-8")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="no such limit there")

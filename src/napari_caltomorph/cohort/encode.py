@@ -213,12 +213,12 @@ def _files(path: Path) -> Iterator[tuple[str, Path]]:
         return
     seen = set()
     for here, folders, files in os.walk(path, followlinks=True):
-        stat = Path(here).stat()
-        if (stat.st_dev, stat.st_ino) in seen:
+        status = Path(here).stat()
+        if status.st_ino and (status.st_dev, status.st_ino) in seen:  # 0 on some network drives
             folders.clear()
             continue
-        seen.add((stat.st_dev, stat.st_ino))
+        seen.add((status.st_dev, status.st_ino))
         folders.sort()
         for name in sorted(files):
             file = Path(here) / name
-            yield str(file.relative_to(path)), file
+            yield file.relative_to(path).as_posix(), file

@@ -15,7 +15,7 @@ from napari_caltomorph.encoding.encoders import ENCODERS, Encoder, find_network
 from napari_caltomorph.encoding.locations import WEIGHT_FILES, WEIGHT_SUFFIXES, HubFolder, WeightsFolder
 from napari_caltomorph.errors import OutputRefused, WeightsMissing, WeightsRefused, first_line
 from napari_caltomorph.progress import OnProgress, ignore
-from napari_caltomorph.storage import StrPath, file_sha256, home, replacing
+from napari_caltomorph.storage import StrPath, file_sha256, home, move, replacing
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def _from_hub(encoder: Encoder, progress: OnProgress) -> WeightsReport:
         report = verify_weights(encoder, folder)
         (folder / "origin.json").write_text(json.dumps(listing.origin(wanted), indent=2), "utf-8")
         location.folder.mkdir(parents=True, exist_ok=True)
-        folder.rename(kept)
+        move(folder, kept, is_new=True)
     pinned, path = find_network(encoder, kept)
     return dataclasses.replace(report, encoder=pinned.name, path=path, notes=(*report.notes, licence))
 

@@ -6,7 +6,6 @@ frequent and cancelling is fast.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_caltomorph.child_process import processors
 from napari_caltomorph.smear.measures import measure_batch
 from napari_caltomorph.smear.smear import Smear
 from napari_caltomorph.smear.sources import ReadCell
@@ -23,7 +23,7 @@ BATCH_CELLS = 16
 BATCH_BYTES = 2**22
 """A batch ends with the image that reaches this: large cells come fewer at once."""
 
-THREADS = min(4, os.cpu_count() or 1)
+THREADS = min(4, processors())
 """That read one smear. Files, hashing and decoders release the interpreter; more threads wait for each other."""
 
 

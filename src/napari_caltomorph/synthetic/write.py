@@ -25,6 +25,7 @@ import tifffile
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt
 
+from napari_caltomorph.child_process import processors
 from napari_caltomorph.errors import CaltomorphError, OutputRefused
 from napari_caltomorph.progress import OnProgress, Progress, ignore
 from napari_caltomorph.storage import StrPath, replacing_folder
@@ -70,7 +71,7 @@ class SynthOptions(BaseModel, frozen=True, extra="forbid"):
     @property
     def processes(self) -> int:
         """How many processes draw: the chosen number, but none that would have too little to do."""
-        chosen = self.workers or os.cpu_count() or 1
+        chosen = self.workers or processors()
         return max(1, min(chosen, self.patients * self.cells // CELLS_WORTH_A_PROCESS))
 
 

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from safetensors import safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from napari_caltomorph.diagnosis.inference import are_finite, as_tensor, run_bags
@@ -203,7 +203,7 @@ class FoldCheckpoint:
 
     def _tensors(self, path: Path) -> dict[str, Tensor]:
         with self._explained(path):
-            return load_file(path)
+            return load(path.read_bytes())  # not mapped: Windows replaces no file that is
 
     def _explained(self, path: Path) -> AbstractContextManager[None]:
         return explained(path, "a checkpoint", TrainingRefused, f"remove {self._state} to train this fold again")
