@@ -64,10 +64,7 @@ def export(
     """
     with progress_bar() as progress:
         made = export_results(results, out, form, pseudonymise=pseudonymise, share=share, progress=progress)
-    withheld = f"; {made.withheld} of them withheld, without a result" if made.withheld else ""
-    say(f"{counted(made.patients, 'patient')}{withheld}.")
-    if made.replaced:
-        say(f"{counted(made.replaced, 'older prediction')} of the same patients not exported.")
+    say(made.in_words)
     for what, patients in made.stripped:
         say(f"- stripped: {what} ({counted(patients, 'patient')})")
     if pseudonymise is not None and not share:

@@ -11,7 +11,7 @@ from .evaluate import (
     examine,
     save_evaluation,
 )
-from .export import Exported, export_results
+from .export import Exported, export_results, form_of
 from .labels import LabelledSmears, import_label_folder, open_labelled, read_type_map
 from .predict import PatientProgress, PatientResult, predict_patients
 from .train import EarlierEpochs, TrainedModel, TrainRequest, train_model
@@ -45,6 +45,7 @@ __all__ = [
     "examine",
     "export_results",
     "flags",
+    "form_of",
     "import_label_folder",
     "open_labelled",
     "predict_patients",

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.csv_files import write_csv
 from napari_caltomorph.diagnosis import Prediction
-from napari_caltomorph.errors import ExportRefused, OutputRefused, PredictionUnreadable
+from napari_caltomorph.errors import ExportRefused, OutputRefused, PredictionUnreadable, counted
 from napari_caltomorph.laboratory.fhir import bundle, status_of
 from napari_caltomorph.laboratory.results import Value, read_results
 from napari_caltomorph.laboratory.review import Review, Reviews, newest, read_reviews, seen
@@ -40,6 +40,22 @@ class Exported:
     replaced: int = 0  # Older predictions of the same patients, which are not in the file
     stripped: tuple[tuple[str, int], ...] = ()  # What was stripped, in words, and of how many patients
     problems: tuple[str, ...] = ()  # A sentence for each file that is left out, and each damaged review
+
+    @property
+    def in_words(self) -> str:
+        """How many patients are in the file, as sentences."""
+        withheld = f"; {self.withheld} of them withheld, without a result" if self.withheld else ""
+        older = f" {counted(self.replaced, 'older prediction')} of the same patients not exported."
+        return f"{counted(self.patients, 'patient')}{withheld}.{older if self.replaced else ''}"
+
+
+def form_of(path: StrPath) -> Form:
+    """Return the form of a file by its end; `ExportRefused` where it has none."""
+    suffix = Path(path).suffix.lower()
+    for form, suffixes in SUFFIXES.items():
+        if suffix in suffixes:
+            return form
+    raise ExportRefused(f"{path}: end the name of the file with .csv, .ndjson or .json.")
 
 
 def export_results(

@@ -223,6 +223,16 @@ def test_all_are_exported_as_the_terminal_writes_them(
     assert names == {"predictions.csv", "cells.csv", *(f"p{i}/prediction.json" for i in (1, 2, 4))}
     for name in names:
         assert (tmp_path / "exported" / name).read_bytes() == (results / name).read_bytes()
+    for name in ("all.csv", "all.csv", "all.txt"):
+        panel.export_file(tmp_path / name, share=True)
+        qtbot.waitUntil(lambda: not panel.run.is_busy, timeout=20_000)
+        if name == "all.csv" and "exists" not in panel.run.text:
+            shown = panel.run.text
+        assert panel._export.isEnabled()
+    assert "3 patients." in shown
+    assert "Stripped:" in shown
+    assert "p1" not in (tmp_path / "all.csv").read_text("utf-8")
+    assert ".ndjson" in panel.run.text
 
 
 def test_patients_of_several_places_are_in_one_table(

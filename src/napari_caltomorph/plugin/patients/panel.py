@@ -14,7 +14,15 @@ from napari_caltomorph.cohort import FoundPatient, find_patients
 from napari_caltomorph.diagnosis import save_predictions
 from napari_caltomorph.diagnosis.prediction_files import find_smear, folder_name, refuse_repeated_ids
 from napari_caltomorph.errors import OutputRefused, counted, printable
-from napari_caltomorph.jobs import PatientProgress, PatientResult, predict_patients, watch_folder
+from napari_caltomorph.jobs import (
+    Exported,
+    PatientProgress,
+    PatientResult,
+    export_results,
+    form_of,
+    predict_patients,
+    watch_folder,
+)
 from napari_caltomorph.laboratory import WatchOptions, WatchProgress, refuse_overlap
 from napari_caltomorph.plugin.patients.review_tools import ReviewTools
 from napari_caltomorph.plugin.patients.table import PatientRow, PatientsTable, described
@@ -35,7 +43,14 @@ from napari_caltomorph.plugin.widgets.parts import (
     row_of,
 )
 from napari_caltomorph.plugin.widgets.patient_cells import CELLS, Images, PatientCells
-from napari_caltomorph.plugin.widgets.settings import COHORT_FILES, choose_file, choose_folder, preferences, when_chosen
+from napari_caltomorph.plugin.widgets.settings import (
+    COHORT_FILES,
+    choose_file,
+    choose_folder,
+    choose_new_file,
+    preferences,
+    when_chosen,
+)
 from napari_caltomorph.plugin.widgets.task_row import TaskRow, shows_errors
 from napari_caltomorph.progress import OnProgress, Progress
 from napari_caltomorph.report.html import cell_images
@@ -45,6 +60,7 @@ _EMPTY = (
     "Add a folder in which every folder is one patient's smear, or a cohort. Then click <b>Predict patients</b>; "
     "what is done already is not computed again. Or watch the folder into which a scanner exports."
 )
+_FILES = "Table (*.csv);;FHIR, a line a patient (*.ndjson)"
 _KEPT = "Patients that are done are kept; click again to continue."
 
 
@@ -156,6 +172,19 @@ class PatientsPanel(DockPanel):
         save_predictions(predictions, Path(folder))
         show_info(f"Saved {counted(len(predictions), 'prediction')} in {folder}")
 
+    @shows_errors
+    def export_file(self, path: StrPath, *, share: bool = False) -> None:
+        """Write all patients of the results folder as FHIR or a table; with `share` without what identifies."""
+        if (results := path_in(self.results)) is None:
+            raise OutputRefused("Choose the folder of the predictions first.")
+        form = form_of(path)
+        self._set_busy(True)
+
+        def work(progress: OnProgress) -> Exported:
+            return export_results(results, path, form, share=share, progress=progress)
+
+        self.run.start(work, self._on_exported)
+
     def on_bound(self) -> None:
         self.models.bind()
 
@@ -192,9 +221,16 @@ class PatientsPanel(DockPanel):
         self.cells.begin(self._cells_of)
         tip = "Show the saved prediction in Predict patient, with all cells, to inspect and to review it"
         self._opener = QPushButton("Open", toolTip=tip, clicked=self._open_chosen)
-        tip = "Write predictions.csv, cells.csv and each prediction.json into another folder"
-        self._export = QPushButton("Export all ...", toolTip=tip)
-        self._export.clicked.connect(when_chosen(self.export, choose_folder, self, "Export to"))
+        new_file = (choose_new_file, self, "Export to", "results.csv", _FILES)
+        self._export = menu_button(
+            "Export all",
+            {
+                "Predictions, into a folder ...": when_chosen(self.export, choose_folder, self, "Export to"),
+                "Table or FHIR, with reviews ...": when_chosen(self.export_file, *new_file),
+                "Table or FHIR, to share ...": when_chosen(partial(self.export_file, share=True), *new_file),
+            },
+        )
+        self._export.setToolTip("Predictions as they are; or one file for the laboratory's system, or to share")
         tools = row_of(self.reviews, self._opener, self._export)
         tip = "Predict each patient that a scanner exports, once, when its files have come to rest"
         choose = when_chosen(self.watch, choose_folder, self, "Folder into which a scanner exports")
@@ -278,6 +314,11 @@ class PatientsPanel(DockPanel):
             self.run.show_error(f"{done}; {failed} failed: the reason is in the row. In {place}")
         else:
             self.run.show_message(f"{done}. In {place}")
+
+    def _on_exported(self, made: Exported) -> None:
+        stripped = f" Stripped: {', '.join(what for what, _ in made.stripped)}." if made.stripped else ""
+        show = self.run.show_error if made.problems else self.run.show_message
+        show(" ".join([f"{made.in_words}{stripped} In {made.path}", *made.problems[:1]]))
 
     def _on_ended(self) -> None:
         if self._running:
