@@ -316,7 +316,7 @@ class PatientsPanel(DockPanel):
             self.run.show_message(f"{done}. In {place}")
 
     def _on_exported(self, made: Exported) -> None:
-        stripped = f" Stripped: {', '.join(what for what, _ in made.stripped)}." if made.stripped else ""
+        stripped = f" Stripped: {'; '.join(what for what, _ in made.stripped)}." if made.stripped else ""
         show = self.run.show_error if made.problems else self.run.show_message
         show(" ".join([f"{made.in_words}{stripped} In {made.path}", *made.problems[:1]]))
 
