@@ -1,40 +1,79 @@
-"""Every ``python`` block of README.md and docs/ runs as a reader would run it.
+"""Every block of README.md and docs/ runs as a reader would run it: Python, and the commands of `caltomorph`.
 
-The blocks of a page run one after the other, in a folder with the files that the pages name.
+The blocks of a page run one after the other, in a folder with the files that the pages name. `doc_blocks` says how a
+block is left out.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
+import json
 import re
+import shlex
 import shutil
+import tomllib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import site_reference
+from PIL import Image
+from tests.doc_blocks import FILES, PAGES, ROOT, Block
+from tests.fields.drawn import draw_field
 from tests.training.factories import tiny
 
 from napari_caltomorph import Ensemble, PredictOptions, Predictor, read_cohort, read_smear, save_predictions, train
+from napari_caltomorph.cli import main
+from napari_caltomorph.cli.app import app
 from napari_caltomorph.cohort import CohortOptions
 from napari_caltomorph.encoding import FeatureOrigin, Features
-from napari_caltomorph.synthetic import synthesize_patient, synthetic_features, write_smear
+from napari_caltomorph.synthetic import (
+    SynthOptions,
+    synthesize_cohort,
+    synthesize_patient,
+    synthetic_features,
+    write_smear,
+)
 
-ROOT = Path(__file__).parents[1]
-BLOCK = re.compile(r"^```python *(?P<mark>[^\n]*)\n(?P<code>.*?)^```", re.DOTALL | re.MULTILINE)
-TEXTS = {page.name: page.read_text("utf-8") for page in (ROOT / "README.md", *ROOT.glob("docs/*.md"))}
-BLOCKS = {page: [*BLOCK.finditer(text)] for page, text in TEXTS.items()}
-MARKED = {("cluster.md", "needs=cluster")}
-"""Blocks that cannot run here; of these, only the names that they import are tested."""
+RUN_ELSEWHERE = {
+    "audit.md": "cli/test_cli_evaluate.py",
+    "evaluation.md": "cli/test_cli_evaluate.py",
+    "first-real-model.md": "test_first_real_model.py",
+}
+"""Page -> the tests that run its commands; here they would take long."""
+
+MADE = {"README.md": ["my_model", "smear_b"], "training.md": ["my_model"], "fields.md": ["smear_b"]}
+"""Page -> what it makes itself; for the others it is there."""
 
 QUICK = {
     "TrainOptions(hemoglobin=True)": "TrainOptions(hemoglobin=True, **tiny)",
     'CompareOptions(what=("aggregators",))': 'CompareOptions(what=("aggregators",)), TrainOptions(**tiny)',
     "SynthOptions(patients=100, cells=500)": "SynthOptions(patients=10, cells=2)",
     'EvaluateOptions(lab="same")': 'EvaluateOptions(lab="same", resamples=5)',
+    "smear_b --labels": "smear_b --encoder blood-lite --field-of-view 45 --labels",
+    "FOLDER --open": "smear_a",
+    " --open": "",
+    "COHORT": "cohort",
+    "/mnt/scanner": "ward",
+    "/data/": "",
 }
 """Part of a block -> what takes less time, and changes nothing else."""
+
+ADDED = {
+    "encode": "--encoder demo-vit --min-cells 2",
+    "cohort show": "--min-cells 2 --folds 2",
+    "train": "--config tiny.json --min-cells 2 --folds 2",
+    "compare": "--config tiny.json --what depths --depths 1 --depths 2 --min-cells 2 --folds 2",
+    "evaluate": "--resamples 5 --min-cells 2",
+    "validate our_cases": "--resamples 5 --min-cells 2",
+    "watch": "--once --settle 0 --every 0.1",
+    "synth": "--patients 8 --cells 2",
+}
+"""Command -> what a test adds to it, unless it is there: small cohorts have few cells, and take less time."""
 
 CELLS = 60
 
@@ -74,36 +113,129 @@ def _write_features(folder: Path, patient: str, values: object, origin: FeatureO
     Features(patient, values, names, origin).save(folder / f"{patient}.h5")
 
 
-def test_no_block_is_left_out_but_those_that_are_marked():
-    assert {(page, block["mark"]) for page, blocks in BLOCKS.items() for block in blocks if block["mark"]} == MARKED
-    assert sum(map(len, BLOCKS.values())) > 10
-    assert {page: len(BLOCKS[page]) for page in TEXTS} == {page: text.count("```py") for page, text in TEXTS.items()}
+@pytest.fixture(scope="module")
+def laboratory(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the commands of the pages name: images of patients and fields, and a model of them."""
+    folder = tmp_path_factory.mktemp("laboratory")
+    for number in (17, 18, 19):
+        write_smear(synthesize_patient("aml", cells=8, seed=number), folder / "ward" / f"P{number}")
+    shutil.copytree(folder / "ward", folder / "patients")
+    for name in ("smear_a", "smear_b", "smear_c"):
+        shutil.copytree(files / "smear_a", folder / name)
+    for name, seed in (("cohort", 0), ("clinic_b", 1)):
+        synthesize_cohort(folder / name, SynthOptions(patients=24, cells=4, seed=seed))
+    _rename_patients(folder / "clinic_b", "synthetic", "clinic_b")
+    shutil.copytree(folder / "clinic_b", folder / "our_cases")
+    (folder / "fields").mkdir()
+    Image.fromarray(draw_field([(30, 30), (60, 70)])).save(folder / "fields" / "field_1.png")
+    (folder / "labels.csv").write_bytes((files / "labels.csv").read_bytes())
+    (folder / "tiny.json").write_text(json.dumps(tiny(epochs=2).given))
+    (folder / "key.txt").write_text("0123456789abcdef" * 4)
+    (folder / "criteria.toml").write_text(
+        next(b.code for b in PAGES["laboratory.md"] if "judged_by" in b.code), "utf-8"
+    )
+    (folder / "policy.toml").write_text(next(b.code for b in PAGES["trust.md"] if b.language == "toml"), "utf-8")
+    with contextlib.chdir(folder):
+        _run("caltomorph encode cohort --features features")
+        _run("caltomorph encode clinic_b --features features_b")
+        _run("caltomorph cohort show cohort --save cohort.json")
+        _run("caltomorph train cohort.json --features features --out my_model")
+    shutil.copytree(folder / "features_b", folder / "features", dirs_exist_ok=True)
+    return folder
+
+
+def _rename_patients(cohort: Path, old: str, new: str) -> None:
+    for patient in [*cohort.glob("*/*/")]:
+        patient.rename(patient.with_name(patient.name.replace(old, new)))
+    table = cohort / "patients.csv"
+    table.write_text(table.read_text("utf-8").replace(old, new), "utf-8")
+
+
+def _run(command: str) -> int:
+    words = shlex.split(_quick(command), comments=True)[1:]
+    return main([*words, *_added(words)])
 
 
 def test_what_takes_long_is_in_the_pages():
-    text = "".join(block["code"] for blocks in BLOCKS.values() for block in blocks)
+    text = "".join(block.code for blocks in PAGES.values() for block in blocks)
     assert [part for part in QUICK if part not in text] == []
 
 
-@pytest.mark.parametrize("page", [page for page, blocks in BLOCKS.items() if any(not b["mark"] for b in blocks)])
-def test_the_blocks_of_a_page_run(files, tmp_path, monkeypatch, page):
+PYTHON = [page for page, blocks in PAGES.items() if any(b.language == "python" and not b.not_run for b in blocks)]
+COMMANDS = [page for page, blocks in PAGES.items() if any(b.commands and not b.not_run for b in blocks)]
+
+
+@pytest.mark.parametrize("page", PYTHON)
+def test_the_python_blocks_of_a_page_run(files, tmp_path, monkeypatch, page):
     shutil.copytree(files, tmp_path, dirs_exist_ok=True)
-    if page == "training.md":
-        shutil.rmtree(tmp_path / "my_model")  # it is made there
+    for name in MADE.get(page, []):
+        shutil.rmtree(tmp_path / name, ignore_errors=True)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"tiny": tiny().given}
-    for block in BLOCKS[page]:
-        code = block["code"]
-        for part, quick in QUICK.items():
-            code = code.replace(part, quick)
-        if not block["mark"]:
-            exec(compile(code, page, "exec"), names)
+    for block in PAGES[page]:
+        if block.language == "python" and not block.not_run:
+            exec(compile(_quick(block.code), page, "exec"), names)
 
 
-@pytest.mark.parametrize("page", {page for page, _ in MARKED})
-def test_a_marked_block_imports_what_there_is(page):
-    for block in BLOCKS[page]:
-        for statement in ast.walk(ast.parse(block["code"])):
+@pytest.mark.parametrize("page", [page for page in COMMANDS if page not in RUN_ELSEWHERE])
+def test_the_commands_of_a_page_run(laboratory, tmp_path, monkeypatch, capsys, page):
+    shutil.copytree(laboratory, tmp_path, dirs_exist_ok=True)
+    for name in MADE.get(page, []):
+        shutil.rmtree(tmp_path / name, ignore_errors=True)
+    monkeypatch.chdir(tmp_path)
+    for command in dict.fromkeys(one for block in PAGES[page] if not block.not_run for one in block.commands):
+        code, (out, err) = _run(command), capsys.readouterr()
+        assert code == 0, f"{command}: {out}{err}"
+
+
+def _quick(code: str) -> str:
+    for part, quick in QUICK.items():
+        code = code.replace(part, quick)
+    return code
+
+
+def _added(words: list[str]) -> list[str]:
+    for command, more in ADDED.items():
+        if words[: len(command.split())] == command.split():
+            pairs = re.findall(r"(--\S+)(?: ([^-]\S*))?", more)
+            return [word for pair in pairs if pair[0] not in words for word in pair if word]
+    return []
+
+
+def test_a_block_that_is_not_run_imports_what_there_is():
+    for block in (block for blocks in PAGES.values() for block in blocks if block.language == "python"):
+        for statement in ast.walk(ast.parse(block.code)):
             if isinstance(statement, ast.ImportFrom) and statement.module.startswith("napari_caltomorph"):
                 module = importlib.import_module(statement.module)
                 assert all(hasattr(module, alias.name) for alias in statement.names)
+
+
+def _commands() -> Iterator[tuple[str, str]]:
+    """Yield every command that a page or a verb's help shows, in a block or within a sentence."""
+    for path in FILES:
+        for command in re.findall(r"`(caltomorph [^`]+)`", path.read_text("utf-8")):
+            yield path.name, " ".join(command.split())
+        yield from ((path.name, command) for block in PAGES[path.name] for command in block.commands)
+    for title, one in site_reference.apps():
+        yield from ((f"{title} --help", command) for command in Block("", one.help_epilogue or "", "").commands)
+
+
+def test_every_verb_and_option_that_is_shown_exists():
+    known = {**dict(site_reference.apps()), "caltomorph inspect": app["inspect"]}
+    wrong = []
+    for page, command in _commands():
+        words = re.split(r"[\s,]+", command.partition("  ")[0])
+        verb = max((title for title in known if words[: len(title.split())] == title.split()), key=len)
+        one = known[verb]
+        arguments = one.assemble_argument_collection() if one.default_command else ()
+        names = {name for argument in arguments for name in argument.names} | {"--help", "--version"}
+        strange = {word for word in words if word.startswith("--")} - names
+        if strange or (verb == "caltomorph" and not words[1].startswith("-")):
+            wrong.append((page, command, strange))
+    assert wrong == []
+
+
+def test_every_extra_that_is_shown_exists():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    shown = {extra for path in FILES for extra in re.findall(r"napari-caltomorph\[([\w,]+)\]", path.read_text("utf-8"))}
+    assert {one for several in shown for one in several.split(",")} <= extras.keys()
