@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint docs package release screenshots demo-model blood-encoder blood-probe clean
+.PHONY: demo test lint docs notebooks package release screenshots demo-model blood-encoder blood-probe clean
 
 demo: $(VENV)/.ready
 	$(BIN)/caltomorph demo --out demo-output
@@ -31,6 +31,10 @@ package: $(VENV)/.ready-dev
 # `make release VERSION=0.2.0`, see CONTRIBUTING.md
 release: $(VENV)/.ready-dev
 	$(BIN)/python scripts/release.py $(VERSION)
+
+# Runs the notebooks of the docs and keeps their outputs
+notebooks: $(VENV)/.ready-dev
+	OMP_NUM_THREADS=1 $(BIN)/jupyter execute --inplace docs/notebooks/*.ipynb
 
 screenshots: $(VENV)/.ready-dev
 	xvfb-run -a -s '-screen 0 1280x720x24' $(BIN)/python scripts/make_screenshots.py docs/images

@@ -6,12 +6,14 @@ docs/, so that it cannot differ from what it was made from.
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
@@ -26,11 +28,10 @@ HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 def on_config(config: MkDocsConfig) -> None:
     """Take what the package's metadata say, and write the pages of a folder into the navigation."""
-    project = tomllib.loads(_text("pyproject.toml"))["project"]
-    config.site_description = project["description"]
-    if repository := project.get("urls", {}).get("Repository"):
-        config.repo_url, config.edit_uri = repository, "edit/main/docs/"
-        config.site_url = project["urls"]["Documentation"]
+    project = _project()
+    config.site_description, config.site_url = project["description"], project["urls"]["Documentation"]
+    # Not `repo_url`: with it, each page asks the server of the repository for its numbers of stars and forks.
+    config.extra["social"] = [{"icon": "fontawesome/brands/github", "link": project["urls"]["Repository"]}]
     config.nav = _with_folders(config.nav)
 
 
@@ -38,6 +39,12 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
     """Add the generated pages."""
     for path, text in pages().items():
         files.append(File.generated(config, path, content=text))
+
+
+def on_pre_page(page: Page, **_: object) -> None:
+    """Give the pages of docs/ a link to edit them."""
+    if page.file.generated_by is None:
+        page.edit_url = f"{_project()['urls']['Repository']}/edit/main/docs/{page.file.src_uri}"
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
@@ -55,13 +62,22 @@ def on_post_page(output: str, page: Page, **_: object) -> None:
 @cache
 def pages() -> dict[str, str]:
     """Return the text of every generated page by its path, in the order of the navigation."""
-    # The README's links are of the repository, since PyPI shows it too.
-    home = re.sub(r"\]\((?:https://(?:github|raw\.githubusercontent)\.com/[^)]+/main/)?docs/", "](", _text("README.md"))
-    return {"index.md": home, "gallery.md": _gallery(), **python_pages(), **command_line_pages()}
+    pages = {"index.md": _of_the_repository("README.md"), "changelog.md": _of_the_repository("CHANGELOG.md")}
+    pages["gallery.md"] = _gallery()
+    pages |= {f"notebooks/{path.stem}.md": _notebook(path) for path in sorted(ROOT.glob("docs/notebooks/*.ipynb"))}
+    return {**pages, **python_pages(), **command_line_pages()}
 
 
-def _text(path: str) -> str:
-    return (ROOT / path).read_text("utf-8")
+def _project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def _of_the_repository(name: str) -> str:
+    """Return a text that the repository and PyPI show too; its links become links to pages, or to the repository."""
+    repository = _project()["urls"]["Repository"]
+    text = (ROOT / name).read_text("utf-8").replace(f"]({repository}/blob/main/", "](")
+    text = text.replace("](docs/", "](").replace("](CHANGELOG.md", "](changelog.md")
+    return re.sub(r"\]\(((?:[A-Z]+\.\w+|LICENSE|benchmarks/[^)]*|src/[^)]*))\)", rf"]({repository}/blob/main/\1)", text)
 
 
 def _with_folders(nav: object) -> object:
@@ -70,6 +86,26 @@ def _with_folders(nav: object) -> object:
     if isinstance(nav, dict):
         return {title: _with_folders(entry) for title, entry in nav.items()}
     return [path for path in pages() if path.startswith(nav)] if str(nav).endswith("/") else nav
+
+
+def _notebook(path: Path) -> str:
+    """Return a notebook with its outputs as a page."""
+    text = ""
+    for cell in json.loads(path.read_text("utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        text += f"```python\n{source}\n```\n\n" if cell["cell_type"] == "code" else f"{source}\n\n"
+        text += "".join(_output(output) for output in cell.get("outputs", []))
+    return text + f"[The notebook]({path.name}), as it was run.\n"
+
+
+def _output(output: dict[str, Any]) -> str:
+    data = output.get("data", {"text/plain": output.get("text", "")})
+    if "image/png" in data:
+        return f'<img alt="The figure that this draws" src="data:image/png;base64,{data["image/png"].strip()}">\n\n'
+    if "text/html" in data:
+        table = re.sub(r"<style.*?</style>", "", "".join(data["text/html"]), flags=re.DOTALL)
+        return re.sub(r' (?:border="1" )?class="dataframe"', "", " ".join(table.split())) + "\n\n"
+    return f"```text\n{''.join(data['text/plain']).rstrip()}\n```\n\n"
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,12 @@ def command_line_pages() -> dict[str, str]:
             text += f"**Examples**:\n\n{examples}\n\n"
         pages[words[0] if words else "index"] += f"{'#' * max(1, len(words))} {title}\n{text}"
     about = pages["index"].partition("**Commands**")[0].replace("# caltomorph\n", "# Command line\n", 1)
-    pages["index"] = about + _table(("verb", ""), [verbs])
+    # The options of every verb are those of the app that launches the verbs.
+    launch = app.meta.default_command
+    meanings = dict(re.findall(r"^    (\w+)\n        (.+)", launch.__doc__ or "", re.MULTILINE))
+    common = [_row(f"`--{name.replace('_', '-')}`", meaning) for name, meaning in meanings.items()]
+    options = _table(("every verb", ""), common)
+    pages["index"] = f"{about}{_table(('verb', ''), [verbs])}\n{options}"
     return {f"reference/command-line/{name}.md": text for name, text in pages.items()}
 
 

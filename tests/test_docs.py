@@ -13,11 +13,13 @@ import json
 import re
 import shlex
 import shutil
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import site_reference
@@ -46,7 +48,13 @@ RUN_ELSEWHERE = {
 }
 """Page -> the tests that run its commands; here they would take long."""
 
-MADE = {"README.md": ["my_model", "smear_b"], "training.md": ["my_model"], "fields.md": ["smear_b"]}
+MADE = {
+    "README.md": ["my_model", "smear_b"],
+    "fields.md": ["smear_b"],
+    "training.md": ["my_model"],
+    "tutorial-cohort.md": ["cohort", "features", "my_model"],
+    "tutorial-fields.md": ["smear_b"],
+}
 """Page -> what it makes itself; for the others it is there."""
 
 QUICK = {
@@ -55,7 +63,8 @@ QUICK = {
     "SynthOptions(patients=100, cells=500)": "SynthOptions(patients=10, cells=2)",
     'EvaluateOptions(lab="same")': 'EvaluateOptions(lab="same", resamples=5)',
     "smear_b --labels": "smear_b --encoder blood-lite --field-of-view 45 --labels",
-    "FOLDER --open": "smear_a",
+    "--pixel-size 0.1": "--pixel-size 0.25",
+    "--patients 80 --cells 200": "--patients 24 --cells 4",
     " --open": "",
     "COHORT": "cohort",
     "/mnt/scanner": "ward",
@@ -69,7 +78,7 @@ ADDED = {
     "train": "--config tiny.json --min-cells 2 --folds 2",
     "compare": "--config tiny.json --what depths --depths 1 --depths 2 --min-cells 2 --folds 2",
     "evaluate": "--resamples 5 --min-cells 2",
-    "validate our_cases": "--resamples 5 --min-cells 2",
+    "validate our_cases": "--min-cells 2",
     "watch": "--once --settle 0 --every 0.1",
     "synth": "--patients 8 --cells 2",
 }
@@ -128,6 +137,7 @@ def laboratory(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(folder / "clinic_b", folder / "our_cases")
     (folder / "fields").mkdir()
     Image.fromarray(draw_field([(30, 30), (60, 70)])).save(folder / "fields" / "field_1.png")
+    shutil.copytree(folder / "fields", folder / "patients_fields" / "P20")
     (folder / "labels.csv").write_bytes((files / "labels.csv").read_bytes())
     (folder / "tiny.json").write_text(json.dumps(tiny(epochs=2).given))
     (folder / "key.txt").write_text("0123456789abcdef" * 4)
@@ -222,13 +232,14 @@ def _commands() -> Iterator[tuple[str, str]]:
 
 def test_every_verb_and_option_that_is_shown_exists():
     known = {**dict(site_reference.apps()), "caltomorph inspect": app["inspect"]}
+    common = {name for argument in app.meta.assemble_argument_collection() for name in argument.names}
     wrong = []
     for page, command in _commands():
         words = re.split(r"[\s,]+", command.partition("  ")[0])
         verb = max((title for title in known if words[: len(title.split())] == title.split()), key=len)
         one = known[verb]
         arguments = one.assemble_argument_collection() if one.default_command else ()
-        names = {name for argument in arguments for name in argument.names} | {"--help", "--version"}
+        names = {name for argument in arguments for name in argument.names} | common | {"--help", "--version"}
         strange = {word for word in words if word.startswith("--")} - names
         if strange or (verb == "caltomorph" and not words[1].startswith("-")):
             wrong.append((page, command, strange))
@@ -239,3 +250,19 @@ def test_every_extra_that_is_shown_exists():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
     shown = {extra for path in FILES for extra in re.findall(r"napari-caltomorph\[([\w,]+)\]", path.read_text("utf-8"))}
     assert {one for several in shown for one in several.split(",")} <= extras.keys()
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("docs/notebooks/*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_runs_and_has_the_outputs_of_a_run(tmp_path, monkeypatch, path):
+    cells = [cell for cell in json.loads(path.read_text("utf-8"))["cells"] if cell["cell_type"] == "code"]
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert [cell["execution_count"] for cell in cells] == [*range(1, len(cells) + 1)]
+    assert outputs
+    assert all(output["output_type"] != "error" for output in outputs)
+    assert path.stat().st_size < 300_000
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    plt.switch_backend("agg")
+    names: dict[str, object] = {}
+    for cell in cells:
+        exec(compile("".join(cell["source"]), path.name, "exec"), names)
+    plt.close("all")

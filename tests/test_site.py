@@ -13,6 +13,7 @@ import site_reference
 from mkdocs.exceptions import PluginError
 
 from napari_caltomorph import PredictOptions
+from napari_caltomorph.cli.app import app
 from napari_caltomorph.cohort import EncodeCohortOptions
 from napari_caltomorph.smear import Grade
 
@@ -50,6 +51,8 @@ def test_every_verb_and_every_option_is_in_the_reference():
                 assert f"`{argument.name}" in section, (title, argument.name)
                 checked += 1
     assert checked > 200
+    for argument in app.meta.assemble_argument_collection():
+        assert not argument.show or f"| `{argument.name}` |" in pages["reference/command-line/index.md"]
 
 
 def test_a_field_has_its_default_its_limits_and_what_the_code_says_of_it():
