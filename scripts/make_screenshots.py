@@ -125,7 +125,9 @@ def main(out: Path) -> None:
         cohort = labelled_cohort(Path(scratch))
         save_cohort(cohort, out)
         save_training(cohort, out)
+        save_comparison(cohort, out)
         save_evaluation(Path(scratch), out)
+        save_monitoring(Path(scratch), out)
         save_trust(Path(scratch), out)
         save_patients(Path(scratch), out)
         save_report(Path(scratch), out)
@@ -205,6 +207,25 @@ def save_training(cohort: Path, out: Path) -> None:
     panel.result.dialog.text.verticalScrollBar().setValue(1000)
     save(panel.result.dialog, out / "train_card.png")
     panel.result.dialog.close()
+    viewer.close()
+
+
+def save_comparison(cohort: Path, out: Path) -> None:
+    """Take the picture of *Compare*: small models, on the features that were made for *Train ensemble*."""
+    viewer, panel = open_viewer(widget="Compare")
+    viewer.theme = "dark"
+    setup = panel.setup
+    setup.chooser.place.setText(str(cohort))
+    setup.chooser.min_cells.setValue(10)
+    setup.features.setText(str(cohort.parent / "features"))
+    setup.out.setText(str(cohort.parent / "comparison"))
+    setup.variants.varied["sizes"].setChecked(False)
+    setup.variants.form.set({"depths": (1, 2, 3)})
+    small = {"width": 32, "heads": 2, "mlp_width": 32, "classifier_width": 16, "learning_rate": 1e-3}
+    setup.options.set(epochs=20, **small)
+    panel.compare()
+    process_events(until=lambda: not panel.run.is_busy)
+    save(viewer, out / "compare.png")
     viewer.close()
 
 
@@ -348,6 +369,28 @@ def save_evaluation(folder: Path, out: Path) -> None:
     predict = open_panel(viewer, "Predict patient")
     process_events(until=lambda: not predict.run.is_busy)
     save(viewer, out / "evaluate_opened.png")
+    viewer.close()
+
+
+def save_monitoring(folder: Path, out: Path) -> None:
+    """Take the picture of *Monitor*: the laboratory changes its stain after 45 of 70 patients."""
+    from napari_caltomorph.diagnosis import PredictOptions, Predictor, save_predictions
+
+    predictor, results, predictions = Predictor(PredictOptions(model="demo")), folder / "monitored", []
+    for number in range(70):
+        patient = synthesize_patient(("aml", "cml", "stem_cell_donor")[number % 3], cells=40, seed=200 + number)
+        red, green, blue = patient.stain.gain
+        stain = replace(patient.stain, gain=(0.8 * red, green, 1.2 * blue)) if number >= 45 else patient.stain
+        drawn = replace(patient, stain=stain, patient_id=f"patient_{number + 1:03d}")
+        predictions.append(predictor.predict(synthetic_smear(drawn))[1])
+    save_predictions(predictions, results)
+    viewer, panel = open_viewer(widget="Monitor")
+    viewer.theme = "dark"
+    panel.folder.setText(str(results))
+    panel.options.form.set({"reference": 30})
+    panel.look()
+    process_events(until=lambda: not panel.run.is_busy)
+    save(viewer, out / "monitor.png")
     viewer.close()
 
 
