@@ -164,6 +164,8 @@ def command_line_pages() -> dict[str, str]:
     of_title = dict(apps())
     _, *sections = re.split(r"^#+ (caltomorph.*)$", generate_markdown_docs(app, generate_toc=False), flags=re.MULTILINE)
     for title, section in zip(sections[::2], sections[1::2], strict=True):
+        if title not in of_title:
+            continue
         _, *words = title.split()
         # Cyclopts puts the command before a usage line of our own, which has it too.
         text = section.replace(" ".join([title, *words]), title)
@@ -184,4 +186,6 @@ def apps(one: App = app, title: str = "caltomorph") -> Iterator[tuple[str, App]]
     """Yield every command, with what a person types for it."""
     yield title, one
     for name, sub in iterate_commands(one):
+        if name.startswith("-"):  # such as --install-completion
+            continue
         yield from apps(sub, f"{title} {name}")

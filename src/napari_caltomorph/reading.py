@@ -64,6 +64,11 @@ def validated(kind: type[Model], content: Any, path: Path, refusal: type[Caltomo
     return kind.model_validate(content)
 
 
+def flag_of(model: type[BaseModel], field: str) -> str:
+    """Return the terminal's option of a field: its title, which people read, where it has one; otherwise its name."""
+    return "--" + (model.model_fields[field].title or field).lower().replace(" ", "-").replace("_", "-")
+
+
 def read_document(path: Path, *, otherwise: str = ".json", at_most: int = LARGE) -> Any:
     """Read a JSON, YAML or TOML file, by its suffix; `otherwise` is the format of unknown suffixes.
 

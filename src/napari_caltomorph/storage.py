@@ -152,6 +152,13 @@ def raise_if_of_all(error: OutputRefused, folder: Path) -> None:
     refuse_unwritable(folder)
 
 
+def refuse_existing(*paths: Path | None, overwrite: bool) -> None:
+    """Raise `OutputRefused` where one of these results is there already, unless it may be overwritten."""
+    for path in paths:
+        if path is not None and not overwrite and path.exists():
+            raise OutputRefused(f"{path} exists already; add --overwrite to replace it, or choose another name.")
+
+
 @contextlib.contextmanager
 def only_run(
     folder: Path, name: str, instead: str, *, inside: Sequence[Path] = (), target: Path | None = None

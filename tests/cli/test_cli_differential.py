@@ -67,7 +67,7 @@ def test_labels_make_a_probe_that_counts_other_smears(run, drawn, smears, tmp_pa
     assert re.search(r"segmented neutrophil +\d+ +\d+", out)
 
     # The probe on a fine-tuned encoder needs the weights that were written with it.
-    tuned = ("--fine-tune", "--minutes", "0.001", "--min-cells", "2")
+    tuned = ("--fine-tune-encoder", "--minutes", "0.001", "--min-cells-per-type", "2", "--overwrite")
     code, out, err = run(
         "differential", "train", *smears, "--labels", drawn / "labels.csv", "--out", saved, *COMPUTE, *tuned
     )

@@ -145,3 +145,44 @@ def test_help_has_no_words_of_python(run, verb):
     out = run(verb, "--help").out
     assert not any(word in out for word in ("None]", "default: (", "True]", "False]", "default: ]"))
     assert "Every command" in out
+
+
+def test_a_variable_that_names_no_verb_is_refused(run, monkeypatch):
+    monkeypatch.setenv("CALTOMORPH_TRIAN_DEPTH", "4")
+    code, out, err = run("models", "list")
+    assert (code, out) == (2, "")
+    assert "CALTOMORPH_TRIAN_DEPTH" in err
+
+
+def test_an_option_with_another_name_than_its_field_is_named_so_everywhere(run, tmp_path):
+    (tmp_path / "old.yaml").write_text("batch_size: 4")
+    words = ("train", tmp_path / "cohort", "--out", tmp_path / "model")
+    assert "did you mean patients_per_batch?" in run(*words, "--config", tmp_path / "old.yaml").err
+    assert "--patients-per-batch 0: " in run(*words, "--patients-per-batch", "0").err
+    text = run("train", "--help").out
+    assert "--patients-per-batch NUMBER" in text
+    assert "--batch-size" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "result"),
+    [
+        ("evaluate c --model demo --out {}", "evaluation.json"),
+        ("validate c --model demo --out {}", "validation.json"),
+        ("differential s --out {}", "differential.csv"),
+        ("differential train s --out {}/p.safetensors", "p.safetensors"),
+        ("labels import s --out {}/l.csv", "l.csv"),
+        ("describe s --out {}/d.csv", "d.csv"),
+        ("cohort show c --save {}/c.json", "c.json"),
+        ("review r --export {}/r.csv", "r.csv"),
+    ],
+)
+def test_results_are_not_replaced_silently(run, tmp_path, words, result):
+    (tmp_path / result).write_text("precious")
+    command = words.format(tmp_path).split()
+    code, out, err = run(*command)
+    assert (code, out) == (2, "")
+    assert result in err
+    assert "--overwrite" in err
+    assert "exists already" not in run(*command, "--overwrite").err  # but c, s and r do not exist
+    assert (tmp_path / result).read_text() == "precious"

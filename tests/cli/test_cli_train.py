@@ -85,12 +85,16 @@ def test_lost_patients_are_named_before_anything_else(run, words, cohort_folder,
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("train.yaml", "depth: 2\nbatch-size: 4\n"), ("train.toml", "depth = 2\nbatch_size = 4\n")]
+    ("name", "text"),
+    [
+        ("train.yaml", "depth: 2\npatients-per-batch: 4\n"),
+        ("train.toml", "[train]\ndepth = 2\npatients_per_batch = 4\n"),
+    ],
 )
 def test_options_come_from_a_file_and_flags_win(run, words, tmp_path, name, text):
     config = tmp_path / name
     config.write_text(text)
-    assert run(*words, *TINY[2:], "--config", config, "--batch-size", "5").code == 0
+    assert run(*words, *TINY[2:], "--config", config, "--patients-per-batch", "5").code == 0
     options = options_of(tmp_path / "model")
     assert (options["depth"], options["batch_size"], options["width"]) == (2, 5, 16)
 

@@ -43,6 +43,7 @@ def test_a_record_and_its_data_are_written_and_a_change_of_criteria_is_told(run,
     for part in (found.stated.sha256, found.provenance.model_fingerprint, found.provenance.cohort_fingerprint):
         assert part in page
     assert "Approved by" in Page(page).text
+    words += ("--overwrite",)
     criteria.write_text(CRITERIA.replace("0.1", "0.2") + "coverage_at_least = 0.9", "utf-8")
     policy = tmp_path / "policy.toml"
     leads = sorted(Evaluation.load(out).delta_probability)

@@ -173,7 +173,7 @@ def test_a_table_that_labels_no_image_is_named(make, tmp_path, table, message):
 
 
 def test_a_folder_without_a_label_or_an_image_is_one_sentence(make, tmp_path):
-    with pytest.raises(LabelsUnreadable, match=r"no cell has a label.*--table"):
+    with pytest.raises(LabelsUnreadable, match=r"no cell has a label.*--label-table"):
         import_label_folder(make("a.png"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(SmearUnreadable, match="empty"):

@@ -347,8 +347,8 @@ def test_memory_that_runs_out_is_one_sentence_with_the_options_that_need_less(ow
     process.join()
     assert process.exitcode == 0
     assert (tmp_path / "message").read_text() == (
-        "Memory ran out with 30 patients of up to 6000 cells at once; use a smaller --batch-size (with --accumulate "
-        "for steps of the same size), or fewer --max-cells."
+        "Memory ran out with 30 patients of up to 6000 cells at once; use a smaller --patients-per-batch (with "
+        "--accumulate for steps of the same size), or fewer --max-cells."
     )
 
 
@@ -360,6 +360,6 @@ def test_memory_that_numpy_cannot_get_is_the_same_sentence(few):
     member = new_member(bags, member_split(bags, 0, tiny()), tiny())
     refused(
         TrainingRefused,
-        "Memory ran out with 8 patients .* use a smaller --batch-size",
+        "Memory ran out with 8 patients .* use a smaller --patients-per-batch",
         lambda: predict_bags(member, huge, np.arange(30), tiny()),
     )

@@ -78,6 +78,7 @@ def test_what_differs_from_the_recipe_is_what_a_command_must_say():
     assert options.changed == {"recipe": "paper", "hemoglobin": True, "depth": 4}
     assert flags(options, options.changed) == ["--recipe", "paper", "--hemoglobin", "--depth", "4"]
     assert flags(TrainOptions(elsewhere=False)) == ["--no-elsewhere"]
+    assert flags(TrainOptions(batch_size=4)) == ["--patients-per-batch", "4"]
 
 
 @pytest.mark.parametrize("values", [{"recipe": "mine"}, {"depth": 0}, {"learning_rate": float("nan")}, {"dept": 2}])

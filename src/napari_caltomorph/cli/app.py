@@ -47,7 +47,7 @@ VERBS = {
 def _default_in_words(value: Any) -> str:
     """Return a default as it is typed; nothing where there is none."""
     if isinstance(value, bool):
-        return "on" if value else "off"
+        return "on"
     if isinstance(value, tuple):
         return " ".join(map(str, value))
     return str(value)
@@ -81,7 +81,7 @@ for _order, (_name, _help) in enumerate(VERBS.items()):
 # Scripts use the name that `cohort show` had; in the window, *Inspect* is about cells.
 _ALIAS = "The older name of `caltomorph cohort show`, which does the same."
 app.command(f"{__package__}.cohort_show:show", name="inspect", help=_ALIAS, show=False)
-
+app.register_install_completion_command(help="Install the completion of this command for your shell.")
 
 app.meta.suppress_keyboard_interrupt = False
 # Variables such as CALTOMORPH_LOG_FILE; those of a verb are among the sources of its options.
@@ -92,9 +92,9 @@ app.meta.config = (Env("CALTOMORPH_", show=False),)
 def launch(
     *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
     config: Annotated[Path | None, Parameter(group=EVERY_VERB, show_default=False)] = None,
-    json: Annotated[bool, Parameter(group=EVERY_VERB)] = False,
-    verbose: Annotated[bool, Parameter(group=EVERY_VERB, alias="-v")] = False,
-    quiet: Annotated[bool, Parameter(group=EVERY_VERB, alias="-q")] = False,
+    json: Annotated[bool, Parameter(group=EVERY_VERB, show_default=False)] = False,
+    verbose: Annotated[bool, Parameter(group=EVERY_VERB, alias="-v", show_default=False)] = False,
+    quiet: Annotated[bool, Parameter(group=EVERY_VERB, alias="-q", show_default=False)] = False,
     log_file: Annotated[Path | None, Parameter(group=EVERY_VERB, show_default=False)] = None,
 ) -> Any:
     """Run a verb.
@@ -167,7 +167,9 @@ def _one_line(error: CycloptsError) -> str:
     first = error.__cause__.errors()[0]
     if not first["loc"]:  # not of one option, but of how several fit together
         return f"{first['msg'][0].upper()}{first['msg'][1:]}."
-    name = "--" + str(first["loc"][0]).replace("_", "-")
+    field = str(first["loc"][0])
+    among = () if error.argument is None else error.argument.children
+    name = next((one.name for one in among if one.keys[-1] == field), "--" + field.replace("_", "-"))
     why = "not one of its values" if first["type"] == "string_pattern_mismatch" else first["msg"]
     source = screen.sources.get(name)
     return f"{name} {first['input']}{f' in {source}' if source else ''}: {why}."

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.table import Table
 
-from napari_caltomorph.cli.console import CohortPath, answer, console, progress_bar, say, say_files
+from napari_caltomorph.cli.console import CohortPath, Overwrite, answer, console, progress_bar, say, say_files
 from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.cohort import Cohort, CohortOptions, read_cohort
-from napari_caltomorph.storage import refuse_unwritable
+from napari_caltomorph.storage import refuse_existing, refuse_unwritable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +39,7 @@ def show(
     /,
     *,
     save: Path | None = None,
+    overwrite: Overwrite = False,
     figures: Path | None = None,
     options: Annotated[CohortOptions, Parameter(name="*")] = CohortOptions(),  # noqa: B008 (frozen)
 ) -> None:
@@ -51,6 +52,7 @@ def show(
     figures
         Folder for flow.png, classes.png (patients, cells and hemoglobin by class) and preview.png.
     """
+    refuse_existing(save, overwrite=overwrite)
     for target in (save and save.parent, figures):
         if target is not None:
             refuse_unwritable(target)

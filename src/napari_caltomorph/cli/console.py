@@ -44,6 +44,7 @@ Smears = Annotated[
     ),
 ]
 ResultFolder = Annotated[Path, Parameter(help="Folder for the results; made if needed.")]
+Overwrite = Annotated[bool, Parameter(help="Replace results that are there already.")]
 CohortPath = Annotated[Path, Parameter(help="A directory, a zip archive of one, a table, or a saved cohort.json.")]
 FeatureFolder = Annotated[
     Path | None, Parameter(help="Feature folder of `caltomorph encode`; not needed where the cohort is one.")

@@ -8,13 +8,13 @@ from typing import Annotated
 from cyclopts import Parameter
 from pydantic import PositiveFloat
 
-from napari_caltomorph.cli.console import Smears, answer, fail, progress_bar, say, say_files
+from napari_caltomorph.cli.console import Overwrite, Smears, answer, fail, progress_bar, say, say_files
 from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.cohort import named_patients
 from napari_caltomorph.csv_files import write_csv
 from napari_caltomorph.fields import describe_cells
 from napari_caltomorph.smear import check_smear
-from napari_caltomorph.storage import refuse_unwritable
+from napari_caltomorph.storage import refuse_existing, refuse_unwritable
 
 app = Verb(
     name="describe",
@@ -35,6 +35,7 @@ def describe(
     /,
     *,
     out: Path | None = None,
+    overwrite: Overwrite = False,
     field_of_view: Annotated[PositiveFloat | None, Parameter(name="--field-of-view")] = None,
 ) -> int:
     """Describe what each single-cell image shows: one centred leukocyte, several, a smudge or clump, or none.
@@ -46,6 +47,7 @@ def describe(
     field_of_view
         Width of a cell's image in micrometres, where the files do not say it, e.g. 45 for CellaVision.
     """
+    refuse_existing(out, overwrite=overwrite)
     if out is not None:
         refuse_unwritable(out.parent)
     tables = []

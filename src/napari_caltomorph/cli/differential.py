@@ -14,6 +14,7 @@ from rich.text import Text
 from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.cli import window
 from napari_caltomorph.cli.console import (
+    Overwrite,
     ResultFolder,
     Smears,
     answer,
@@ -33,7 +34,7 @@ from napari_caltomorph.differential import CellLabels, ProbeOptions, read_labels
 from napari_caltomorph.encoding import EncodeOptions
 from napari_caltomorph.errors import SmearUnreadable
 from napari_caltomorph.smear import Smear
-from napari_caltomorph.storage import refuse_unwritable
+from napari_caltomorph.storage import refuse_existing, refuse_unwritable
 
 if TYPE_CHECKING:
     from napari_caltomorph.differential import Differential, ProbeDescription
@@ -78,6 +79,7 @@ def differential(
     /,
     *,
     out: ResultFolder | None = None,
+    overwrite: Overwrite = False,
     labels: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
     probe: Path | None = None,
     each: bool = False,
@@ -103,6 +105,7 @@ def differential(
         Show the smear in napari, with its cells by type.
     """
     if out is not None:
+        refuse_existing(out / "differential.csv", overwrite=overwrite)
         refuse_unwritable(out)
     given = read_labels(labels) if labels else CellLabels()
     read, unread = read_smears(smears, each=each)

@@ -10,7 +10,7 @@ from cyclopts.validators import Number
 from rich.text import Text
 
 from napari_caltomorph.about import RESEARCH_USE
-from napari_caltomorph.cli.console import console, fail, progress_bar, say, say_files, table
+from napari_caltomorph.cli.console import Overwrite, console, fail, progress_bar, say, say_files, table
 from napari_caltomorph.cli.differential import show_probe
 from napari_caltomorph.cli.interrupts import uninterrupted
 from napari_caltomorph.cli.labels import show_import
@@ -19,7 +19,7 @@ from napari_caltomorph.differential import CellLabels, ProbeOptions, read_labels
 from napari_caltomorph.encoding import EncodeOptions
 from napari_caltomorph.jobs import open_labelled, read_type_map
 from napari_caltomorph.statistics.interval import percent
-from napari_caltomorph.storage import refuse_unwritable
+from napari_caltomorph.storage import refuse_existing, refuse_unwritable
 
 if TYPE_CHECKING:
     from napari_caltomorph.differential import ProbeDescription
@@ -35,9 +35,10 @@ def train(
     /,
     *,
     out: Path,
+    overwrite: Overwrite = False,
     labels: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
     types: Path | None = None,
-    fine_tune: bool = False,
+    fine_tune_encoder: bool = False,
     minutes: Annotated[float, Parameter(validator=Number(gt=0))] = 5,
     compute: Annotated[EncodeOptions, Parameter(name="*")] = EncodeOptions(),  # noqa: B008 (frozen)
     options: Annotated[ProbeOptions, Parameter(name="*")] = ProbeOptions(),  # noqa: B008 (frozen)
@@ -54,12 +55,13 @@ def train(
         Tables of labelled cells, for smears whose sub-folders do not name types.
     types
         Table with the columns name and type, which overrules what is known of the names of sub-folders.
-    fine_tune
+    fine_tune_encoder
         Fine-tune the encoder's last stage on three fifths of the cells; the others choose its weights and train the
         probe. The weights are written next to the probe, as NAME_encoder.safetensors.
     minutes
         How long to fine-tune.
     """
+    refuse_existing(out, overwrite=overwrite)
     refuse_unwritable(out.absolute().parent)
     given = read_labels(labels) if labels else CellLabels()
     chosen = {} if types is None else read_type_map(types)
@@ -73,7 +75,7 @@ def train(
             compute,
             options,
             types=chosen,
-            fine_tune_minutes=minutes if fine_tune else None,
+            fine_tune_minutes=minutes if fine_tune_encoder else None,
             progress=progress,
         )
     files = _save(trained, out)
@@ -113,7 +115,7 @@ def _show_tuned(tuned: Tuned, before: float, after: float) -> None:
         f"labelled before, and {percent(after, 1)} are now."
     )
     if after <= before:
-        say("Fine-tuning did not help: train without --fine-tune.", style="yellow")
+        say("Fine-tuning did not help: train without --fine-tune-encoder.", style="yellow")
     else:
         say("Encode, predict and count with --weights and this file.")
 

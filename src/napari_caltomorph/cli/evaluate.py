@@ -13,6 +13,7 @@ from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.cli.console import (
     CohortPath,
     FeatureFolder,
+    Overwrite,
     answer,
     console,
     progress_bar,
@@ -38,6 +39,7 @@ from napari_caltomorph.jobs import (
 )
 from napari_caltomorph.statistics.interval import percent
 from napari_caltomorph.statistics.metric import CLASS_METRICS, METRICS
+from napari_caltomorph.storage import refuse_existing
 
 if TYPE_CHECKING:
     from napari_caltomorph.evaluation import Evaluation
@@ -93,6 +95,7 @@ def evaluate(
     prevalence: float | None = None,
     policy: Path | None = None,
     numbers_only: bool = False,
+    overwrite: Overwrite = False,
     options: Annotated[EvaluateModelOptions, Parameter(name="*")] = EvaluateModelOptions(),  # noqa: B008 (frozen)
     patients: Annotated[CohortOptions, Parameter(name="*")] = CohortOptions(),  # noqa: B008 (frozen)
 ) -> None:
@@ -111,6 +114,7 @@ def evaluate(
     numbers_only
         Draw no figures and write no report.
     """
+    refuse_existing(out / "evaluation.json", overwrite=overwrite)
     options.rule()  # refused before the cohort is read
     if prevalence is not None and not is_share(prevalence):
         raise EvaluationRefused(f"--prevalence {prevalence:g}: {NOT_A_SHARE.format(SOME)}.")

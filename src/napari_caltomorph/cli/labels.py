@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from cyclopts import Parameter
 from rich.text import Text
 
-from napari_caltomorph.cli.console import answer, console, progress_bar, say, say_files, table
+from napari_caltomorph.cli.console import Overwrite, answer, console, progress_bar, say, say_files, table
 from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.errors import counted
-from napari_caltomorph.storage import refuse_unwritable
+from napari_caltomorph.storage import refuse_existing, refuse_unwritable
 
 if TYPE_CHECKING:
     from napari_caltomorph.differential.import_labels import ImportedLabels
@@ -27,7 +26,7 @@ Say yourself what a name is (columns name and type; without a type, its cells
 are left out), or name the table that labels the images:
 
     caltomorph labels import my_cells --types types.csv --out labels.csv
-    caltomorph labels import my_cells --table images.csv --out labels.csv
+    caltomorph labels import my_cells --label-table images.csv --out labels.csv
 
 Then train a probe on them:
 
@@ -41,8 +40,9 @@ def import_labels(
     /,
     *,
     out: Path,
+    overwrite: Overwrite = False,
     types: Path | None = None,
-    label_table: Annotated[Path | None, Parameter(name="--table")] = None,
+    label_table: Path | None = None,
 ) -> None:
     """Read the labels of a folder of cells in our types, and show what became of every name.
 
@@ -57,6 +57,7 @@ def import_labels(
     label_table
         Table of images and labels, in the place of the names of sub-folders.
     """
+    refuse_existing(out, overwrite=overwrite)
     refuse_unwritable(out.absolute().parent)
     from napari_caltomorph.differential import save_labels
     from napari_caltomorph.jobs import import_label_folder

@@ -23,7 +23,7 @@ app = Verb(
 With the analyser's hemoglobin; and after a cause was fixed, with a new
 reference from that day on:
 
-    caltomorph monitor results --hemoglobin analyser.csv
+    caltomorph monitor results --hemoglobin-table analyser.csv
     caltomorph monitor results --since 2026-11-20
 
 The exit code is 0 without drift (also where patients are too few for a

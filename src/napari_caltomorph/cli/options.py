@@ -12,7 +12,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from inspect import get_annotations
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from cyclopts import App, Group, Parameter
 from cyclopts.argument import ArgumentCollection
@@ -21,10 +21,13 @@ from pydantic import BaseModel
 
 from napari_caltomorph.cli.console import screen
 from napari_caltomorph.errors import OptionsRefused
-from napari_caltomorph.reading import SMALL, explained, read_document
+from napari_caltomorph.reading import SMALL, explained, flag_of, read_document
 
 _log = logging.getLogger(__name__)
 _PREFIX = "CALTOMORPH_"
+_VALUES = {int: "NUMBER", float: "NUMBER", str: "TEXT"}
+_OTHERS = ("HOME", "CUDA_TESTS_ON", "CONFIG", "JSON", "VERBOSE", "QUIET", "LOG_FILE")
+_NOT_OF_A_VERB = {_PREFIX + name for name in _OTHERS}
 Source = Callable[[App, tuple[str, ...], ArgumentCollection], Any]
 EVERY_VERB = Group("Every command", sort_key=1000)
 # The first field of a group -> the title of the group in the help; it reaches to the first field of the next.
@@ -68,7 +71,9 @@ class Verb(App):
         found = super().assemble_argument_collection(**how)
         for one in found:
             default = one.field_info.default
-            if default is None or default == () or default == "":
+            text = " ".join((one.parameter.help or "").split()) or None  # in a docstring, lines end at its width
+            one.parameter = Parameter.combine(one.parameter, Parameter(help=text, metavar=_value_of(one.hint)))
+            if default is None or default is False or default == () or default == "":
                 one.parameter = Parameter.combine(one.parameter, Parameter(show_default=False))
             elif default is True:
                 off = "--no-" + one.name.removeprefix("--")
@@ -82,10 +87,19 @@ class Verb(App):
                 if group is None or title != group.name:
                     order += 1
                     group = Group(title, sort_key=order)
+                called = Parameter(name=flag_of(root.hint, name)) if root.hint.model_fields[name].title else None
                 for child in root.children:
                     if child.keys[-1] == name:
-                        child.parameter = Parameter.combine(child.parameter, Parameter(group=group))
+                        child.parameter = Parameter.combine(child.parameter, Parameter(group=group), called)
         return found
+
+
+def _value_of(hint: Any) -> str | None:
+    """Return what a value is, in a word for people; None where cyclopts has one."""
+    if isinstance(hint, type) and hint in _VALUES:
+        return _VALUES[hint]
+    words = [word for part in get_args(hint) if (word := _value_of(part))]
+    return words[0] + "..." * (get_origin(hint) is tuple) if words else None
 
 
 def groups_of(model: type[BaseModel]) -> dict[str, str]:
@@ -100,6 +114,7 @@ def groups_of(model: type[BaseModel]) -> dict[str, str]:
 
 def sources_of(file: Path | None, verbs: frozenset[str]) -> tuple[Source, ...]:
     """Return what fills in the options of a verb that the command line does not give."""
+    _refuse_unknown_names(verbs)
     from_environment = Env(_PREFIX, source="the environment")
     if file is None:
         return from_environment, _refuse_unknown_variables, _log_where_from
@@ -108,10 +123,11 @@ def sources_of(file: Path | None, verbs: frozenset[str]) -> tuple[Source, ...]:
     def from_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
         found: Any = options_in(content, commands, verbs)
         known = {name.removeprefix("--").replace("-", "_") for one in arguments for name in one.names}
+        renamed = {one.field_info.name: one.name.removeprefix("--").replace("-", "_") for one in arguments}
         for name in found:
             if name not in known:
                 verb = " ".join(commands)
-                near = get_close_matches(name, known, n=1)
+                near = [renamed[name]] if name in renamed else get_close_matches(name, known, n=1)
                 fix = f"did you mean {near[0]}?" if near else f"`caltomorph {verb} --help` lists its options."
                 raise OptionsRefused(f"{file}: {name!r} is not an option of `caltomorph {verb}`; {fix}")
         for command in reversed(commands):
@@ -143,6 +159,14 @@ def options_in(content: dict[str, Any], commands: tuple[str, ...], verbs: frozen
     if isinstance(section, dict):
         found |= section
     return {name.replace("-", "_"): value for name, value in found.items() if value is not None}
+
+
+def _refuse_unknown_names(verbs: frozenset[str]) -> None:
+    """Refuse a variable that names neither a verb nor an option of all verbs."""
+    begins = tuple(f"{_PREFIX}{verb.upper()}_" for verb in verbs)
+    for name in sorted(os.environ):
+        if name.startswith(_PREFIX) and not name.startswith(begins) and name not in _NOT_OF_A_VERB:
+            raise OptionsRefused(f"The variable {name} names no verb, as CALTOMORPH_TRAIN_DEPTH does; unset it.")
 
 
 def _refuse_unknown_variables(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from napari_caltomorph.about import RESEARCH_USE
-from napari_caltomorph.cli.console import answer, console, progress_bar, say, say_files, table
+from napari_caltomorph.cli.console import Overwrite, answer, console, progress_bar, say, say_files, table
 from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.errors import ReviewRefused, shortened
 from napari_caltomorph.laboratory.review import (
@@ -20,6 +20,7 @@ from napari_caltomorph.laboratory.review import (
     save_reviews,
 )
 from napari_caltomorph.statistics.interval import percent
+from napari_caltomorph.storage import refuse_existing
 
 app = Verb(
     name="review",
@@ -49,6 +50,7 @@ def review(
     comment: str = "",
     by: str = "",
     export: Path | None = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Show the reviews of a folder's predictions, or add one.
 
@@ -71,6 +73,7 @@ def review(
     export
         Write all reviews, also those that later ones replaced, as CSV.
     """
+    refuse_existing(export, overwrite=overwrite)
     choices: dict[Verdict, bool] = {"agree": agree, "other": other is not None, "cannot tell": cannot_tell}
     verdicts = [verdict for verdict, is_chosen in choices.items() if is_chosen]
     if bool(patient) != (len(verdicts) == 1):

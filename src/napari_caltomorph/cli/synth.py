@@ -21,9 +21,9 @@ app = Verb(
 A patient is a folder <class>/<patient_id> of TIFF images, with its cells'
 types in truth.csv; patients.csv holds diagnosis, hemoglobin, age, sex, split,
 and that they are synthetic.
-Predict those of one class:
+Predict them:
 
-    caltomorph predict practice/healthy --each --model demo --out results
+    caltomorph predict practice --each --model demo --out results
 
 Synthetic cells: they show how the software works, and nothing about real blood.""",
 )

@@ -44,7 +44,7 @@ First what would be trained, and how long it takes; nothing is written:
 As in the paper, with hemoglobin, and one number of its recipe changed:
 
     caltomorph train cohort.json --features features --out my_model \\
-        --recipe paper --hemoglobin --batch-size 16
+        --recipe paper --hemoglobin --patients-per-batch 16
 
 Options from a file (YAML or TOML); those on the command line win:
 

@@ -12,6 +12,7 @@ from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.cli.console import (
     CohortPath,
     FeatureFolder,
+    Overwrite,
     answer,
     console,
     progress_bar,
@@ -34,6 +35,7 @@ from napari_caltomorph.jobs import (
 )
 from napari_caltomorph.statistics.interval import percent
 from napari_caltomorph.statistics.metric import METRICS
+from napari_caltomorph.storage import refuse_existing
 
 if TYPE_CHECKING:
     from napari_caltomorph.laboratory import Validation
@@ -73,6 +75,7 @@ def validate(
     model: str,
     features: FeatureFolder = None,
     out: Path,
+    overwrite: Overwrite = False,
     options: Annotated[ValidateOptions, Parameter(name="*")] = ValidateOptions(),  # noqa: B008 (frozen)
     patients: Annotated[CohortOptions, Parameter(name="*")] = CohortOptions(),  # noqa: B008 (frozen)
 ) -> None:
@@ -85,6 +88,7 @@ def validate(
     out
         Folder for validation.html, validation.json and the evaluation.
     """
+    refuse_existing(out / "validation.json", overwrite=overwrite)
     request = ValidateRequest(model, cohort, patients, features, options)
     with evaluation_folder(out):
         with progress_bar() as progress:

@@ -37,7 +37,9 @@ _HEADER = "probe"
 class ProbeOptions(BaseModel, frozen=True, extra="forbid"):
     """How a probe is trained on labelled cells."""
 
-    min_cells: int = Field(5, ge=2, description="A type with fewer labelled cells is left out, with a warning.")
+    min_cells: int = Field(
+        5, ge=2, title="Min cells per type", description="A type with fewer labelled cells is left out, with a warning."
+    )
     folds: int = Field(5, ge=2, description="Parts of the cross-validation, by patient where there are several.")
     strength: PositiveFloat = Field(
         10.0, description="Inverse of the penalty on weights, for features of any width (scikit-learn's C times width)."

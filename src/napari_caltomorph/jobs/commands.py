@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from napari_caltomorph.cohort import CohortOptions, EncodeCohortOptions
+from napari_caltomorph.reading import flag_of
 from napari_caltomorph.storage import StrPath
 from napari_caltomorph.training import TrainOptions
 
@@ -29,7 +30,7 @@ def flags(options: BaseModel, names: Collection[str] | None = None) -> list[str]
         is_shown = value != getattr(defaults, name) if names is None else name in names
         if not is_shown or value is None:
             continue
-        flag = f"--{name.replace('_', '-')}"
+        flag = flag_of(type(options), name)
         if isinstance(value, bool):
             words.append(flag if value else f"--no-{flag[2:]}")
         elif isinstance(value, tuple | list):

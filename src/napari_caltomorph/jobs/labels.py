@@ -108,7 +108,7 @@ def import_label_folder(
     if not imported.names:
         raise LabelsUnreadable(
             f"{place}: no cell has a label; name its folders after cell types, map their names to types with --types, "
-            "or name a table of images and labels with --table."
+            "or name a table of images and labels with --label-table."
         )
     return replace(imported, notes=(*imported.notes, *(() if matched is None else matched.notes), *unread))
 

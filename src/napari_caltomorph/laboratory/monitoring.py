@@ -44,7 +44,9 @@ class MonitorOptions(BaseModel, frozen=True, extra="forbid"):
     )
     since: date | None = Field(None, description="Leave out patients predicted before this day, e.g. of a new stain.")
     hemoglobin: Path | None = Field(
-        None, description="Table with the analyser's hemoglobin: columns patient_id and hemoglobin_g_dl."
+        None,
+        title="Hemoglobin table",
+        description="Table with the analyser's hemoglobin: columns patient_id and hemoglobin_g_dl.",
     )
 
 

@@ -177,7 +177,9 @@ def _refuse_filled(folder: Path, *, overwrite: bool = False) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not overwrite:
-        raise OutputRefused(f"{folder} exists already and is not empty; choose another name, or allow overwriting.")
+        raise OutputRefused(
+            f"{folder} exists already and is not empty; add --overwrite to replace it, or choose another name."
+        )
     if not holds_synthetic_cohort(folder):  # A mistyped name must not cost somebody their home folder.
         raise OutputRefused(f"{folder} is no cohort of synthetic patients to overwrite; choose another name.")
 

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from napari_caltomorph.errors import OutputRefused, TrainingRefused, shortened
-from napari_caltomorph.reading import read_as
+from napari_caltomorph.reading import flag_of, read_as
 from napari_caltomorph.storage import StrPath, only_run, refuse_unwritable, replacing
 from napari_caltomorph.training.bags import LabelledBags
 from napari_caltomorph.training.options import TrainOptions
@@ -96,7 +96,7 @@ def begin_or_resume(work: Path, bags: LabelledBags, options: TrainOptions, *, re
     # An earlier version lacks options that came later.
     began = {name: field.default for name, field in TrainOptions.model_fields.items()} | theirs.options
     differences = [
-        f"--{name.replace('_', '-')} {shortened(str(began[name]), 60)} then, {value} now"
+        f"{flag_of(TrainOptions, name)} {shortened(str(began[name]), 60)} then, {value} now"
         for name, value in mine["options"].items()
         if began[name] != value
     ]

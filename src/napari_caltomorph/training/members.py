@@ -274,5 +274,5 @@ def memory_explained(options: TrainOptions) -> Iterator[None]:
             raise
         raise TrainingRefused(
             f"Memory ran out with {options.batch_size} patients of up to {options.max_cells} cells at once; use a "
-            "smaller --batch-size (with --accumulate for steps of the same size), or fewer --max-cells."
+            "smaller --patients-per-batch (with --accumulate for steps of the same size), or fewer --max-cells."
         ) from error

@@ -110,7 +110,7 @@ class TrainOptions(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     warmup_epochs: NonNegativeInt = Field(
         5, description="Epochs in which the learning rate rises; at most a quarter of all."
     )
-    batch_size: PositiveInt = Field(8, description="Patients at once.")
+    batch_size: PositiveInt = Field(8, title="Patients per batch", description="Patients at once.")
     accumulate: PositiveInt = Field(1, description="Batches a step of the optimizer; for small memories.")
     clip: PositiveFloat = Field(1.0, description="Largest norm of a step's gradient.")
     max_cells: PositiveInt = Field(500, description="Most cells of a patient in an epoch, sampled again each time.")

@@ -55,7 +55,7 @@ class OptionsForm(QWidget):
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         for name in names:
             one = input_of(model, name)
-            label = QLabel(title_of(name), toolTip=one.tooltip)
+            label = QLabel(model.model_fields[name].title or title_of(name), toolTip=one.tooltip)
             form.addRow(label, one.native)
             # A file is kept as it is typed, which may be relative to a cohort; the whole input makes it absolute.
             self._inputs[name] = getattr(one, "line_edit", one)
