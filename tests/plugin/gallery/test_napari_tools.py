@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Callable
 from itertools import chain
@@ -150,7 +151,7 @@ class Window:
         act = self.random.choice((*napari, *napari, *rare, *ours, *ours))
         act()
         QApplication.processEvents()
-        self.qtbot.waitUntil(lambda: not self.gallery._removed.isActive())  # layers of a result go when events end
+        self.qtbot.waitUntil(lambda: not self.gallery._together._soon.isActive())  # layers of a result go when events end
         return act.__name__
 
     def check(self) -> None:
@@ -213,8 +214,29 @@ def test_the_cells_stay_flat_and_other_layers_are_not_kept_from_3d(make_napari_v
     qtbot.mouseClick(buttons.ndisplayButton, Qt.MouseButton.LeftButton)
     assert (viewer.dims.ndisplay, buttons.ndisplayButton.isChecked()) == (2, False)
     assert "3D" in seen[-1].message
+    viewer.dims.roll()
+    assert viewer.dims.order == tuple(range(viewer.dims.ndim))
     assert window.gallery.is_shown
     viewer.layers.clear()
     qtbot.waitUntil(lambda: not window.gallery.is_shown)
     qtbot.mouseClick(buttons.ndisplayButton, Qt.MouseButton.LeftButton)
     assert viewer.dims.ndisplay == 3
+
+
+def test_layers_of_a_result_go_together_when_no_panel_shows_it_and_while_napari_removes_others(
+    make_napari_viewer, qtbot, predicted
+):
+    viewer = make_napari_viewer()
+    window = Window(viewer, qtbot, predicted, seed=0)
+    layers = window.gallery.image, window.gallery.points
+    window.gallery.close()  # the panel shows another smear, or is deleted
+    window.gallery = None
+    gc.collect()
+    viewer.layers.remove(layers[1])
+    qtbot.waitUntil(lambda: layers[0] not in viewer.layers)
+    window = Window(viewer, qtbot, predicted, seed=0)
+    viewer.layers.events.removed.connect(lambda event: QApplication.processEvents())
+    viewer.layers.select_all()
+    viewer.layers.remove_selected()
+    qtbot.waitUntil(lambda: not window.gallery.is_shown)
+    assert not list(viewer.layers)

@@ -13,7 +13,7 @@ import numpy as np
 from napari.layers import Image, Layer, Points
 from napari.utils.notifications import show_info
 from numpy.typing import NDArray
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_caltomorph.plugin.gallery.decorations import CellOverlays, PictureTexts, RankTexts, paint, set_frames
 from napari_caltomorph.plugin.gallery.layers import (
@@ -28,6 +28,7 @@ from napari_caltomorph.plugin.gallery.layers import (
 from napari_caltomorph.plugin.gallery.mouse import press
 from napari_caltomorph.plugin.gallery.over_picture import Outlines
 from napari_caltomorph.plugin.gallery.pictures import CellPictures, CellStack, Grid
+from napari_caltomorph.plugin.gallery.together import Together
 from napari_caltomorph.plugin.napari_versions import camera_of, canvas_size
 from napari_caltomorph.plugin.plot_style import plot_style_of
 from napari_caltomorph.plugin.session.inspection import Inspection, Overlay
@@ -72,9 +73,8 @@ class Gallery(QObject):
         self._ranks_below = RankTexts(viewer, self.points, inspection, self.grid, self)
         self._outlines = Outlines(viewer, self.points)
         self._texts = PictureTexts(viewer, inspection)
-        # When all layers are cleared, each is removed separately.
-        self._removed = QTimer(self, singleShot=True, interval=0)
-        self._removed.timeout.connect(self._on_removed)
+        self._together = Together(viewer, self._all_layers, lambda: self.is_shown)
+        self._together.checked.connect(self._on_removed)
         viewer.layers.selection.active = self.points
         hide_all_but(viewer, self.image, self.points)
         self._state.columns = self.grid.columns
@@ -95,7 +95,6 @@ class Gallery(QObject):
         if self._on_press not in self.viewer.mouse_drag_callbacks:
             return
         self._ranks_below.stop()
-        self._removed.stop()
         self._outlines.close()
         self._texts.close()
         self._connect("disconnect")
@@ -185,10 +184,10 @@ class Gallery(QObject):
             (camera_of(viewer).events.zoom, self._outlines.update),
             (camera_of(viewer).events.zoom, self._ranks_below.on_camera),
             (camera_of(viewer).events.center, self._ranks_below.on_camera),
-            (viewer.layers.events.removed, self._on_layer_removed),
             (viewer.events.theme, self._on_marks),
             (viewer.dims.events.current_step, self._on_scroll),
             (viewer.dims.events.ndisplay, self._stay_flat),
+            (viewer.dims.events.order, self._stay_flat),
         ):
             getattr(signal, how)(slot)
 
@@ -334,27 +333,24 @@ class Gallery(QObject):
         self.image.editable = self.points.editable = False
 
     def _stay_flat(self, event: Any = None) -> None:
-        """Refuse the view in 3D: napari fails to slice pictures in it, and can then remove no layer."""
-        if self.viewer.dims.ndisplay == 2 or not self.is_shown:
+        """Refuse 3D and other axes: napari fails to slice pictures of colours there, and can then remove no layer."""
+        dims = self.viewer.dims
+        if not self.is_shown or (dims.ndisplay == 2 and list(dims.order) == sorted(dims.order)):
             return
         if event is not None:
             event.blocked = True  # nobody else learns of it
             show_info("The cells are flat pictures. To see other layers in 3D, remove those of this result.")
-        self.viewer.dims.ndisplay = 2
+        dims.ndisplay, dims.order = 2, tuple(sorted(dims.order))
+
+    def _all_layers(self) -> tuple[Layer | None, ...]:
+        return self.image, self.points, self.stack, *self._overlays.layers
 
     def _on_data(self, event: object = None) -> None:
         if not self.is_shown:
-            self._removed.start()
-
-    def _on_layer_removed(self, event: object = None) -> None:
-        self._removed.start()
+            self._together.check()
 
     def _on_removed(self) -> None:
-        """Layers of a result go together: some of them, or other points in them, would show what is not so."""
         if not self.is_shown:
-            for layer in (self.image, self.points, self.stack, *self._overlays.layers):
-                if layer in self.viewer.layers:
-                    self.viewer.layers.remove(layer)
             self.stack = None
             self.close()  # or the viewer would keep the decoded cells
         elif self.stack is not None and not self.has_stack:
