@@ -151,7 +151,8 @@ class Window:
         act = self.random.choice((*napari, *napari, *rare, *ours, *ours))
         act()
         QApplication.processEvents()
-        self.qtbot.waitUntil(lambda: not self.gallery._together._soon.isActive())  # layers of a result go when events end
+        # Layers of a result go when events end.
+        self.qtbot.waitUntil(lambda: not self.gallery._together._soon.isActive())
         return act.__name__
 
     def check(self) -> None:
