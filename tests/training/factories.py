@@ -40,7 +40,6 @@ def tiny(**changes: object) -> TrainOptions:
         "epochs": 3,
         "warmup_epochs": 1,
         "learning_rate": 3e-3,
-        "batch_size": 8,
         "device": "cpu",
         "precision": "float32",
     }
