@@ -127,6 +127,7 @@ def main(out: Path) -> None:
         save_training(cohort, out)
         save_comparison(cohort, out)
         save_evaluation(Path(scratch), out)
+        save_validation(Path(scratch), out)
         save_monitoring(Path(scratch), out)
         save_trust(Path(scratch), out)
         save_patients(Path(scratch), out)
@@ -369,6 +370,30 @@ def save_evaluation(folder: Path, out: Path) -> None:
     predict = open_panel(viewer, "Predict patient")
     process_events(until=lambda: not predict.run.is_busy)
     save(viewer, out / "evaluate_opened.png")
+    viewer.close()
+
+
+def save_validation(folder: Path, out: Path) -> None:
+    """Take the picture of *Validate*: the demo model on the patients of `save_evaluation`, by criteria in a file."""
+    criteria = folder / "criteria.toml"
+    criteria.write_text(
+        'judged_by = "bound"\nsensitivity_at_least = 0.9\nspecificity_at_least = 0.6\nauroc_at_least = 0.85\n'
+        "share_outside_domain_at_most = 0.2\ncases_at_least = {malignant = 40, not_malignant = 20}\n",
+        "utf-8",
+    )
+    viewer, panel = open_viewer(widget="Validate")
+    viewer.theme = "dark"
+    setup = panel.setup
+    setup.models.choose("demo")
+    setup.chooser.place.setText(str(folder / "clinic_b"))
+    setup.chooser.min_cells.setValue(10)
+    setup.chooser.more.set({"test_fraction": 0})
+    setup.features.setText(str(folder / "features_b"))
+    setup.options.set(criteria=str(criteria), skip_audit=True)
+    setup.out.setText(str(folder / "record"))
+    panel.validate()
+    process_events(until=lambda: not panel.run.is_busy)
+    save(viewer, out / "validate.png")
     viewer.close()
 
 

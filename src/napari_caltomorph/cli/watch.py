@@ -15,7 +15,7 @@ from rich.text import Text
 
 from napari_caltomorph import diagnosis, differential, jobs
 from napari_caltomorph.about import RESEARCH_USE
-from napari_caltomorph.cli.console import ResultFolder, console, fail, say, say_line, table, useless_option
+from napari_caltomorph.cli.console import ResultFolder, answer, console, fail, say, say_line, table, useless_option
 from napari_caltomorph.cli.interrupts import stop_if_interrupted
 from napari_caltomorph.cli.options import Verb
 from napari_caltomorph.diagnosis import PredictOptions, SmearOptions
@@ -88,6 +88,12 @@ def watch(
             jobs.watch_folder(folder, out, predictor, options, cut=cut_options, probe=cell_types, progress=show)
     finally:
         done = sum(one.prediction is not None for one in exports.values())
+        answer(
+            exports=[
+                {"export": one.export, "patient_id": one.patient_id, "state": one.state, "note": one.note}
+                for one in exports.values()
+            ]
+        )
         say(f"\n{counted(done, 'patient')} predicted, in {out}.")
         say(RESEARCH_USE)
     return 1 if any(one.state == "failed" for one in exports.values()) else 0
