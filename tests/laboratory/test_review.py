@@ -12,13 +12,15 @@ from tests.report.factories import make_prediction
 
 from napari_caltomorph.cli import main
 from napari_caltomorph.csv_files import read_csv
-from napari_caltomorph.errors import OutputRefused, ReviewRefused
+from napari_caltomorph.errors import OutputRefused, PredictionUnreadable, ReviewRefused
 from napari_caltomorph.laboratory import MonitorOptions, add_review, agreement, monitor, read_reviewed
 from napari_caltomorph.laboratory.review import read_reviews
 
+CLEAR, UNCLEAR = [[0.02] * 7 + [0.86]] * 5, [[0.125] * 8] * 5
 
-def save(folder: Path, patient: str, created: str = "2026-09-01T00:00:00+00:00"):
-    prediction = make_prediction(3, seed=1, patient_id=patient, created=created)
+
+def save(folder: Path, patient: str, created: str = "2026-09-01T00:00:00+00:00", probabilities=CLEAR):
+    prediction = make_prediction(3, seed=1, patient_id=patient, created=created, member_probabilities=probabilities)
     prediction.save(folder / patient / "prediction.json")
     return prediction
 
@@ -60,10 +62,14 @@ def test_a_review_is_found_whichever_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "predictions.csv").touch()  # from now on it is a folder of results
     add_review(tmp_path / "a", a, "cannot tell", by="Bob")
     assert len((tmp_path / "reviews.jsonl").read_text().splitlines()) == 1
-    for folder in (tmp_path, tmp_path / "a"):
+    for folder in (tmp_path, tmp_path / "a", tmp_path / "a" / "prediction.json"):
         (patient,) = read_reviewed(folder)[0]
         assert [one.reviewer for one in patient.of_this] == ["Ann", "Bob"]
         assert "with 1 corrected cell; Bob on 2" in patient.in_words
+    add_review(tmp_path / "a" / "prediction.json", a, "cannot tell", by="Bob")
+    assert len((tmp_path / "reviews.jsonl").read_text().splitlines()) == 2
+    with pytest.raises(PredictionUnreadable, match="no prediction in it can be read"):
+        read_reviewed(tmp_path / "predictions.csv")
     with pytest.raises(OutputRefused, match="connect its drive"):
         add_review(tmp_path / "lost" / "a", a, "agree", by="Ann")
     assert not (tmp_path / "lost").exists()
@@ -115,29 +121,34 @@ def test_colleagues_who_may_write_into_the_folder_may_add_reviews(tmp_path: Path
 
 
 def test_the_verb_adds_shows_and_exports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save(tmp_path, "a")  # in which no class stands out
-    sure = save(tmp_path, "b").model_copy(update={"member_probabilities": [[0.9] + [0.1 / 7] * 7] * 5})
-    sure.save(tmp_path / "b" / "prediction.json")
+    unclear = save(tmp_path, "a", probabilities=UNCLEAR)
+    sure = save(tmp_path, "b")
     out, folder = tmp_path / "reviews.csv", str(tmp_path)
+    assert main(["review", folder, "a", "--agree", "--by", "Ann"]) == 2
+    assert "nothing to agree with" in " ".join(capsys.readouterr().err.split())
+    assert main(["review", folder, "a", "--other", unclear.predicted_class, "--by", "Ann"]) == 0
+    assert states(tmp_path)["a"] == "diagnosis stated"  # of no class that was shown, though it is the first one
+    assert not agreement(read_reviewed(tmp_path)[0])
     assert main(["review", folder, "a", "--other", "a rare one", "--comment", "=1+1", "--by", "Ann"]) == 0
     with (tmp_path / "reviews.jsonl").open("a") as file:
         file.write('{"torn')
     capsys.readouterr()
-    assert main(["review", folder, "--export", str(out)]) == 0
+    assert main(["review", folder, "--by", "Ann", "--export", str(out)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert f"No class stands out ({sure.predicted_class})" not in shown
     for part in (
-        "No class stands",
         f"b {sure.predicted_class} not reviewed",
         "Ann: a rare one",
-        "all: 0 %",
-        "line 2 is damaged",
+        "a No class stands",
+        "diagnosis stated",
+        "line 3 is damaged",
     ):
         assert part in shown
-    assert read_csv(out)[["patient_id", "diagnosis", "comment"]].to_numpy().tolist() == [["a", "a rare one", "=1+1"]]
+    written = read_csv(out)[["patient_id", "diagnosis", "comment"]].to_numpy().tolist()
+    assert written[1:] == [["a", "a rare one", "=1+1"]]
     for wrong in (["a"], ["--agree"], ["a", "--agree", "--cannot-tell", "--by", "Ann"], ["no", "--agree"]):
         assert main(["review", folder, *wrong]) == 2
-    assert len((tmp_path / "reviews.jsonl").read_text().splitlines()) == 2
+    assert len((tmp_path / "reviews.jsonl").read_text().splitlines()) == 3
 
 
 def test_agreement_that_falls_is_drift(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def test_what_is_shared_has_the_same_numbers_and_is_withheld_alike(update: dict[
 def test_reviewers_who_differ_still_differ_when_their_diagnoses_are_not_shared() -> None:
     before = full(original=None)
     a, b = ({"verdict": "other", "diagnosis": name, "reviewer": name} for name in ("Rare one", "rare two"))
-    for said, state in (((a, b), "reviewers differ"), ((a, a | {"diagnosis": "RARE ONE"}), "other diagnosis")):
+    for said, state in (((a, b), "reviewers differ"), ((a, a | {"diagnosis": "RARE ONE"}), "diagnosis stated")):
         reviews = reviews_of(before, *said)
         assert (reviews.state, shared(before, reviews, "X")[1].state) == (state, state)
 

@@ -78,8 +78,8 @@ def review(
     verdicts = [verdict for verdict, is_chosen in choices.items() if is_chosen]
     if bool(patient) != (len(verdicts) == 1):
         raise ReviewRefused("A review names a patient and one of --agree, --other CLASS and --cannot-tell.")
-    if not patient and (comment or by):
-        raise ReviewRefused("--comment and --by are of a review; name its patient.")
+    if comment and not patient:  # --by may be in a file of options
+        raise ReviewRefused("--comment is of a review; name its patient.")
     with progress_bar() as progress:
         patients, results = read_reviewed(folder, progress=progress)
     if patient:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from napari_caltomorph.about import RESEARCH_USE
 from napari_caltomorph.csv_files import write_csv
 from napari_caltomorph.diagnosis import Prediction
-from napari_caltomorph.errors import ExportRefused, OutputRefused, PredictionUnreadable, counted
+from napari_caltomorph.errors import ExportRefused, OutputRefused, counted
 from napari_caltomorph.laboratory.fhir import bundle, status_of
 from napari_caltomorph.laboratory.results import Value, read_results
 from napari_caltomorph.laboratory.review import Review, Reviews, newest, read_reviews, seen
@@ -102,23 +102,20 @@ def export_results(
     _refuse_existing(out)
     refuse_unwritable(out.parent)
     key = None if pseudonymise is None else read_key(pseudonymise)
-    place = Path(results)
-    reviews, problems = read_reviews(place.parent if place.is_file() else place)
+    reviews, problems = read_reviews(results)
     alias = _alias(key, share)
     measure = partial(_exported, form=form, alias=alias, share=share, reviews=newest(reviews))
-    found = read_results(place, measure, progress=progress)
+    found = read_results(results, measure, progress=progress)
     problems = (*found.problems, *problems)
     patients = [one.values for one in found.patients]
-    if not patients:
-        raise PredictionUnreadable(f"{place}: no prediction in it can be read. {problems[0]}")
     if alias is not None:  # in another order than that of the ids or of time
         patients.sort(key=lambda one: str(one["alias"]))
         if len({one["alias"] for one in patients}) < len(patients):
             raise ExportRefused(
-                f"{place}: two ids have one pseudonym, as they differ only in how letters are composed."
+                f"{results}: two ids have one pseudonym, as they differ only in how letters are composed."
             )
     if out.suffix.lower() == ".json" and len(patients) > 1:
-        raise ExportRefused(f"{place} has {len(patients)} patients; name the file .ndjson, which has a line for each.")
+        raise ExportRefused(f"{results} has {len(patients)} patients; name the file .ndjson, a line for each.")
     _write([str(one["content"]) for one in patients], out)
     stripped = [what for one in patients for what in str(one["stripped"]).split("; ") if what]
     return Exported(

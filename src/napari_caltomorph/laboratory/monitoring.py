@@ -21,7 +21,7 @@ from napari_caltomorph.cohort.ids import match_ids
 from napari_caltomorph.cohort.table_columns import canonical
 from napari_caltomorph.cohort.table_file import read_table
 from napari_caltomorph.diagnosis import Prediction
-from napari_caltomorph.errors import CohortUnreadable, PredictionUnreadable, counted
+from napari_caltomorph.errors import CohortUnreadable, counted
 from napari_caltomorph.laboratory.drift import Drift, DriftChart, FollowedPatient
 from napari_caltomorph.laboratory.results import PatientFile, Value, read_results
 from napari_caltomorph.laboratory.review import ReviewedPatient, fingerprint, read_reviews, reviewed, seen
@@ -140,8 +140,6 @@ def monitor(folder: StrPath, options: MonitorOptions | None = None, *, progress:
     """
     options = options or MonitorOptions()
     results = read_results(folder, _values, progress=progress)
-    if not results.patients:
-        raise PredictionUnreadable(f"{folder}: no prediction in it can be read. {results.problems[0]}")
     last = results.patients[-1]
     notes = list(results.problems)
     kept = [one for one in results.patients if options.since is None or one.created.date() >= options.since]

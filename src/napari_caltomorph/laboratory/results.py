@@ -49,7 +49,7 @@ def read_results(
 
     `measure` returns the values of each. The order is that of `created`; where the folder has the ledger of a watch, it
     is the ledger's, since a clock may have been set back. What cannot be read is left out and reported. Raises
-    `PredictionUnreadable` where there is no prediction.
+    `PredictionUnreadable` where there is no prediction, or none that can be read.
     """
     folder = Path(folder)
     is_file = folder.is_file()
@@ -73,6 +73,8 @@ def read_results(
             created = created if created.tzinfo else created.replace(tzinfo=UTC)
             about = prediction.patient_id, created, prediction.model_name, prediction.model_fingerprint
             found.append(PatientFile(file, *about, measure(prediction)))
+    if not found:
+        raise PredictionUnreadable(f"{folder}: no prediction in it can be read. {problems[len(lines.problems)]}")
     places = [folder / line.prediction for line in lines.records if line.event == "predicted"]
     ordered = _in_order(found, {place: number for number, place in enumerate(places)})
     newest = {one.patient_id: one.file for one in ordered}

@@ -39,7 +39,7 @@ class Review(BaseModel, frozen=True, extra="forbid"):
     schema_version: Literal[1] = 1
     patient_id: str
     prediction: str  # Fingerprint of the prediction that was seen
-    predicted: str | None  # The class that it showed; None where it was withheld
+    predicted: str | None  # The class that it showed; None where none stands out, or it was withheld
     verdict: Verdict
     diagnosis: str = ""  # Of verdict "other": a class of the taxonomy by its name, or free text
     comment: str = ""
@@ -52,7 +52,7 @@ class Review(BaseModel, frozen=True, extra="forbid"):
         if (self.verdict == "other") != bool(self.diagnosis):
             raise ValueError("another diagnosis is stated, and only with the verdict 'other'")
         if self.verdict == "agree" and self.predicted is None:
-            raise ValueError("the prediction was withheld, so there is nothing to agree with")
+            raise ValueError("no class was shown as the result, so there is nothing to agree with")
         return self
 
     @property
@@ -81,7 +81,7 @@ class Reviews:
 
     @property
     def is_agreed(self) -> bool | None:
-        """Whether all who can tell agree; None where the prediction is withheld, or no one can tell."""
+        """Whether all who can tell agree; None where no class is shown as the result, or no one can tell."""
         told = [one.verdict == "agree" for one in self.of_this if one.opinion is not None]
         return all(told) if told and self.of["predicted"] is not None else None
 
@@ -158,9 +158,15 @@ def review_folder(folder: StrPath) -> Path:
 
     A patient's folder in a folder of results keeps none of its own: all reviews of a run are in one file.
     """
-    folder = Path(folder).absolute()
+    folder = _folder(folder)
     is_in_results = any((folder.parent / name).exists() for name in (PATIENT_TABLE, LEDGER, NAME))
     return folder.parent if is_in_results and (folder / FILE_NAME).exists() else folder
+
+
+def _folder(place: StrPath) -> Path:
+    """Return the folder that is meant, also where the ``prediction.json`` in it is named."""
+    place = Path(place).absolute()
+    return place.parent if place.is_file() else place
 
 
 def read_reviews(folder: StrPath) -> tuple[tuple[Review, ...], tuple[str, ...]]:
@@ -169,8 +175,7 @@ def read_reviews(folder: StrPath) -> tuple[tuple[Review, ...], tuple[str, ...]]:
     A patient's folder may have a file of its own, from before it was in a folder of results; its reviews come first.
     Named alone, it has those of its `review_folder` too. Raises `JournalUnreadable` where a newer version wrote one.
     """
-    folder = Path(folder).absolute()
-    above = review_folder(folder)
+    folder, above = _folder(folder), review_folder(folder)
     own = folder.glob(f"*/{NAME}") if above == folder else [folder / NAME]
     found = [Journal(file, Review).read() for file in (*sorted(own), above / NAME)]
     return tuple(r for one in found for r in one.records), tuple(p for one in found for p in one.problems)
@@ -214,13 +219,12 @@ def add_review(
     OutputRefused
         The file cannot be written.
     """
-    taxonomy, patient = prediction.taxonomy, prediction.patient_id
-    predicted = None if prediction.withheld else prediction.predicted_class
+    taxonomy, patient, predicted = prediction.taxonomy, prediction.patient_id, shown_class(prediction)
     names = {text.casefold(): one.name for one in taxonomy.classes for text in (one.slug, one.name)}
     diagnosis = names.get(diagnosis.strip().casefold(), diagnosis.strip())
     refusal = {
         "State who reviews: a name is missing.": not by.strip(),
-        f"{patient}: its prediction is withheld, so there is nothing to agree with; state a diagnosis.": (
+        f"{patient}: no class is shown as its result, so there is nothing to agree with; state the diagnosis.": (
             verdict == "agree" and predicted is None
         ),
         f"{patient}: state the other diagnosis.": verdict == "other" and not diagnosis,
@@ -233,7 +237,7 @@ def add_review(
     }
     if reasons := [sentence for sentence, holds in refusal.items() if holds]:
         raise ReviewRefused(reasons[0])
-    if not Path(folder).is_dir():  # A drive that is lost must not be replaced by a new folder of that name
+    if not Path(folder).exists():  # A drive that is lost must not be replaced by a new folder of that name
         raise OutputRefused(f"{folder} is not there: connect its drive, or save the prediction again.")
     review = Review(
         patient_id=patient,
@@ -250,15 +254,16 @@ def add_review(
     return review
 
 
+def shown_class(prediction: Prediction) -> str | None:
+    """Return the class that is shown as the result, with which one can agree; None where there is none."""
+    return prediction.predicted_class if prediction.stands_out and not prediction.withheld else None
+
+
 def seen(prediction: Prediction) -> dict[str, Value]:
     """Return what reviews are compared with, and ``shown``, how a list shows the prediction."""
-    predicted = prediction.predicted_class
-    shown = predicted if prediction.stands_out else f"{NO_CLASS} ({predicted})"
-    return {
-        "fingerprint": fingerprint(prediction),
-        "predicted": None if prediction.withheld else predicted,
-        "shown": "withheld" if prediction.withheld else shown,
-    }
+    predicted = shown_class(prediction)
+    no_class = "withheld" if prediction.withheld else f"{NO_CLASS} ({prediction.predicted_class})"
+    return {"fingerprint": fingerprint(prediction), "predicted": predicted, "shown": predicted or no_class}
 
 
 def read_reviewed(folder: StrPath, *, progress: OnProgress = ignore) -> tuple[tuple[ReviewedPatient, ...], Results]:

@@ -11,7 +11,7 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QComboBox, QLineEdit, QPushButton, QWidget
 
 from napari_caltomorph.errors import CaltomorphError, counted
-from napari_caltomorph.laboratory.review import Verdict
+from napari_caltomorph.laboratory.review import Verdict, shown_class
 from napari_caltomorph.plugin.session.inspection import Inspection
 from napari_caltomorph.plugin.session.reviews import Draft, ReviewState, corrected_cells
 from napari_caltomorph.plugin.widgets.inspection_view import InspectionView
@@ -89,13 +89,13 @@ class ReviewRow(InspectionView):
         if self.inspection is None:
             return
         result, self._error = self.inspection.result, ""
-        can_agree = not result.withheld and result.stands_out
-        self.agree.setEnabled(can_agree)
-        self.agree.setToolTip(f"Agree with {result.predicted_class}" if can_agree else _NO_CLASS)
+        shown = shown_class(result)
+        self.agree.setEnabled(shown is not None)
+        self.agree.setToolTip(f"Agree with {shown}" if shown else _NO_CLASS)
         with QSignalBlocker(self.diagnosis):
             self.diagnosis.clear()
             self.diagnosis.addItems(result.taxonomy.names)
-        self.diagnosis.lineEdit().setPlaceholderText("Other" if can_agree else "Diagnosis")
+        self.diagnosis.lineEdit().setPlaceholderText("Other" if shown else "Diagnosis")
         self._load()
         self._show_draft()
 
