@@ -12,6 +12,7 @@ import pytest
 from napari.viewer import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QFileDialog
 from tests.plugin.conftest import OpenWidget
 from tests.plugin.gui import click, double_click, is_in_sight, run_task, wait
@@ -181,6 +182,13 @@ def test_patients_are_reviewed_one_after_the_other_by_keyboard(
     qtbot.waitUntil(lambda: shown(panel.table, "review") == states)
     panel.table.selectRow(1)
     assert "Bob on 20" in panel.detail
+    model = panel.table.model()
+    names = [model.headerData(i, Qt.Orientation.Horizontal) for i in range(model.columnCount())]
+    swatch = model.index(1, names.index("class")).data(Qt.ItemDataRole.DecorationRole)
+    colors = [
+        swatch.pixmap(10, 10, mode).toImage().pixelColor(4, 4) for mode in (QIcon.Mode.Normal, QIcon.Mode.Selected)
+    ]
+    assert colors[0] == colors[1], "Qt tints the colour of a class where its row is selected"
     wait(qtbot, single.run)
     assert "Bob on 20" in row.text
     run_task(qtbot, panel.run)  # reads what is in the folder now

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from qtpy.QtCore import QModelIndex, QSize, QSortFilterProxyModel, Qt
-from qtpy.QtGui import QBrush, QColor
+from qtpy.QtGui import QBrush, QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QTableView
 
 from napari_caltomorph.cohort import FoundPatient
@@ -17,12 +17,14 @@ from napari_caltomorph.laboratory import Watched
 from napari_caltomorph.laboratory.review import Reviews
 from napari_caltomorph.plugin.widgets.parts import ERROR, WARNING, as_error, colored, plain
 from napari_caltomorph.plugin.widgets.table_view import RowsModel, RowsView
+from napari_caltomorph.plugin.widgets.thumbnails import icon
 
 Value = str | float | int | None
 _MALIGNANT = "#e0563f"
 _MALIGNANCY_TIP = "Probability of malignancy; red from the model's threshold on. Hover to read where it holds"
 _REVIEW_TIP = "What reviewers say about the prediction; hover to read who"
 _ROW_HEIGHT = 22
+_SWATCH = 10
 # Of a selected patient; the table needs the room.
 _WARNINGS = 2
 
@@ -129,7 +131,7 @@ class PatientsTable(RowsView):
         self.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QTableView.SelectionMode.SingleSelection)
         self.setEditTriggers(QTableView.EditTrigger.NoEditTriggers)
-        self.setIconSize(QSize(10, 10))
+        self.setIconSize(QSize(_SWATCH, _SWATCH))
         self.setWordWrap(False)
         self.verticalHeader().hide()
         self.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
@@ -252,8 +254,17 @@ class _PatientsModel(RowsModel):
             color = _color(row, column.name)
             return None if color is None else QBrush(QColor(color))
         if role == Qt.ItemDataRole.DecorationRole and column.name == "class" and row.prediction is not None:
-            return QColor(color) if (color := row.prediction.class_color) is not None else None
+            return _swatch(row.prediction.class_color)
         return None
+
+
+def _swatch(color: str | None) -> QIcon | None:
+    """Return the colour of a class, the same where its row is selected."""
+    if color is None:
+        return None
+    picture = QPixmap(_SWATCH, _SWATCH)
+    picture.fill(QColor(color))
+    return icon(picture)
 
 
 class _EmptyLast(QSortFilterProxyModel):
