@@ -149,6 +149,8 @@ def test_the_verb_adds_shows_and_exports(tmp_path: Path, capsys: pytest.CaptureF
     for wrong in (["a"], ["--agree"], ["a", "--agree", "--cannot-tell", "--by", "Ann"], ["no", "--agree"]):
         assert main(["review", folder, *wrong]) == 2
     assert len((tmp_path / "reviews.jsonl").read_text().splitlines()) == 3
+    assert main(["review", folder, "b", "--agree", "--by", "Ann"]) == 0
+    assert states(tmp_path)["b"] == "agreed"
 
 
 def test_agreement_that_falls_is_drift(tmp_path: Path) -> None:
