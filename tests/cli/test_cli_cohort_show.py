@@ -39,6 +39,18 @@ def test_nothing_is_written_without_the_option(drawn: Path, tmp_path: Path) -> N
     assert folders_in(tmp_path) == []  # no patients of a later run
 
 
+def test_pictures_are_not_replaced_silently(drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    preview = tmp_path / "preview.png"
+    preview.write_bytes(b"of another cohort")
+    words = ["cohort", "show", str(drawn), "--min-cells", "5", "--figures", str(tmp_path)]
+    assert run(words) == 2
+    refusal = capfd.readouterr().err
+    assert all(word in refusal for word in ("preview.png", "--overwrite"))
+    assert [path.name for path in tmp_path.iterdir()] == ["preview.png"]
+    assert run([*words, "--overwrite"]) == 0
+    assert preview.read_bytes() != b"of another cohort"
+
+
 def test_columns_can_be_chosen_and_rows_kept(drawn: Path, capfd: pytest.CaptureFixture[str]) -> None:
     female = int((pd.read_csv(drawn / "patients.csv")["sex"] == "female").sum())
     assert run(["cohort", "show", str(drawn), "--min-cells", "5", "--min-patients", "1", "--where", "sex=female"]) == 0

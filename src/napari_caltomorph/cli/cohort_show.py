@@ -52,7 +52,8 @@ def show(
     figures
         Folder for flow.png, classes.png (patients, cells and hemoglobin by class) and preview.png.
     """
-    refuse_existing(save, overwrite=overwrite)
+    pictures = [figures / f"{name}.png" for name in ("flow", "classes", "preview")] if figures else []
+    refuse_existing(save, *pictures, overwrite=overwrite)
     for target in (save and save.parent, figures):
         if target is not None:
             refuse_unwritable(target)
@@ -63,8 +64,8 @@ def show(
     if save is not None:
         found.save(save)
         written.append(save)
-    if figures is not None:
-        written += _save_figures(found, figures)
+    if pictures:
+        written += _save_figures(found, pictures)
     if written:
         say_files(written)
 
@@ -106,22 +107,23 @@ def _add_row(table: Table, name: str, patients: pd.DataFrame) -> None:
     table.add_row(name, str(split.get("train", 0)), str(split.get("test", 0)), spread)
 
 
-def _save_figures(cohort: Cohort, folder: Path) -> list[Path]:
+def _save_figures(cohort: Cohort, pictures: list[Path]) -> list[Path]:
     from napari_caltomorph.report import draw_classes, draw_flow, draw_preview
     from napari_caltomorph.report.cohort_figures import draw_cells, draw_measured_hemoglobin, has_hemoglobin
     from napari_caltomorph.report.drawing import new_figure, save_figure
 
     by_class = [draw_classes, draw_cells, *([draw_measured_hemoglobin] if has_hemoglobin(cohort) else [])]
+    drawn = (
+        ([draw_flow], (7, 1.2 + 0.7 * (len(cohort.left_out_counts()) + 3))),
+        (by_class, (2 + 3 * len(by_class), 3.2)),
+        ([draw_preview], (9, 6)),
+    )
     paths = []
-    for name, draws, size in (
-        ("flow", [draw_flow], (7, 1.2 + 0.7 * (len(cohort.left_out_counts()) + 3))),
-        ("classes", by_class, (2 + 3 * len(by_class), 3.2)),
-        ("preview", [draw_preview], (9, 6)),
-    ):
+    for path, (draws, size) in zip(pictures, drawn, strict=True):
         figure = new_figure(*size)
         for draw, axes in zip(draws, figure.subplots(1, len(draws), squeeze=False)[0], strict=True):
             draw(axes, cohort)
             if axes is not figure.axes[0]:
                 axes.tick_params(labelleft=False)  # the rows are those of the first
-        paths.append(save_figure(figure, folder / f"{name}.png", dpi=150))
+        paths.append(save_figure(figure, path, dpi=150))
     return paths

@@ -30,36 +30,41 @@ _OTHERS = ("HOME", "CUDA_TESTS_ON", "CONFIG", "JSON", "VERBOSE", "QUIET", "LOG_F
 _NOT_OF_A_VERB = {_PREFIX + name for name in _OTHERS}
 Source = Callable[[App, tuple[str, ...], ArgumentCollection], Any]
 EVERY_VERB = Group("Every command", sort_key=1000)
-# The first field of a group -> the title of the group in the help; it reaches to the first field of the next.
+# The first field of a group -> the title of the group in the help; it reaches to the first field of the next. The help
+# has the groups in this order: what a person sets first, then the patients, then what is seldom changed.
 _GROUPS = {
-    "TrainOptions.recipe": "Training",
-    "TrainOptions.aggregator": "Aggregator",
-    "TrainOptions.epochs": "Optimizer",
-    "TrainOptions.calibration_split": "Calibration and other laboratories",
-    "TrainOptions.skip_missing": "Patients, seed and computing",
+    "SynthOptions.patients": "Synthetic cohort",
+    "WatchOptions.settle": "Watching",
+    "MonitorOptions.reference": "Monitoring",
     "CompareOptions.what": "What is compared",
+    "ValidateOptions.criteria": "Validation",
+    "ProbeOptions.min_cells": "Probe",
+    "SmearOptions.prevalence": "Prediction",
     "EvaluateOptions.split": "What is evaluated",
     "EvaluateOptions.threshold": "Numbers and figures",
-    "EvaluateOptions.skip_missing": "Missing features, seed and computing",
     "EvaluateModelOptions.audit": "Audit and faithfulness",
     "EvaluateModelOptions.choose_by": "Choosing a threshold",
-    "EvaluateModelOptions.encode_missing": "Encoding missing patients",
-    "ValidateOptions.criteria": "Validation",
-    "ValidateOptions.skip_missing": "Missing features and computing",
-    "CohortOptions.layout": "Reading the cohort",
-    "CohortOptions.taxonomy": "Classes",
-    "CohortOptions.bag": "Which patients are kept",
-    "CohortOptions.test_fraction": "Split",
-    "ComputeOptions.weights": "Encoder and computing",
-    "SmearOptions.prevalence": "Prediction",
-    "Preparation.crop_um": "Preparation of the cells",
-    "EncodeCohortOptions.workers": "Processes and clusters",
+    "TrainOptions.recipe": "Recipe and hemoglobin",
+    "TrainOptions.aggregator": "Aggregator",
+    "TrainOptions.epochs": "Optimizer",
+    "TrainOptions.max_cells": "Cells, features and loss",
+    "TrainOptions.calibration_split": "Calibration and other laboratories",
     "EncodeCohortOptions.extended": "What is encoded and written",
     "ScaleOptions.pixel_size": "Cutting cells",
-    "ProbeOptions.min_cells": "Probe",
-    "MonitorOptions.reference": "Monitoring",
-    "WatchOptions.settle": "Watching",
-    "SynthOptions.patients": "Synthetic cohort",
+    "Preparation.crop_um": "Preparation of the cells",
+    "CohortOptions.bag": "Patients and their cells",
+    "CohortOptions.taxonomy": "Classes",
+    "CohortOptions.test_fraction": "Split",
+    "CohortOptions.layout": "Reading the cohort",
+    "EvaluateOptions.skip_missing": "Patients without features",
+    "EvaluateModelOptions.encode_missing": "Patients without features",
+    "TrainOptions.skip_missing": "Patients without features",
+    "ValidateOptions.skip_missing": "Patients without features",
+    "ComputeOptions.weights": "Encoder and computing",
+    "EncodeCohortOptions.workers": "Processes and clusters",
+    "EvaluateOptions.bins": "Calibration error, seed and device",
+    "TrainOptions.seed": "Seed and computing",
+    "ValidateOptions.device": "Device",
 }
 
 
@@ -78,15 +83,12 @@ class Verb(App):
             elif default is True:
                 off = "--no-" + one.name.removeprefix("--")
                 one.parameter = Parameter.combine(one.parameter, Parameter(negative=off))
-        order = 1
+        order = ["Options", *dict.fromkeys(_GROUPS.values())]
         for root in found:
             if not (isinstance(root.hint, type) and issubclass(root.hint, BaseModel)):
                 continue
-            group = None
             for name, title in groups_of(root.hint).items():
-                if group is None or title != group.name:
-                    order += 1
-                    group = Group(title, sort_key=order)
+                group = Group(title, sort_key=order.index(title) + 1)
                 called = Parameter(name=flag_of(root.hint, name)) if root.hint.model_fields[name].title else None
                 for child in root.children:
                     if child.keys[-1] == name:
