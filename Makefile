@@ -32,9 +32,9 @@ package: $(VENV)/.ready-dev
 release: $(VENV)/.ready-dev
 	$(BIN)/python scripts/release.py $(VERSION)
 
-# Runs the notebooks of the docs and keeps their outputs
+# Runs the notebooks of the docs and keeps their outputs, but no warnings, which name folders of this machine
 notebooks: $(VENV)/.ready-dev
-	OMP_NUM_THREADS=1 $(BIN)/jupyter execute --inplace docs/notebooks/*.ipynb
+	OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore $(BIN)/jupyter execute --inplace docs/notebooks/*.ipynb
 
 screenshots: $(VENV)/.ready-dev
 	xvfb-run -a -s '-screen 0 1280x720x24' $(BIN)/python scripts/make_screenshots.py docs/images

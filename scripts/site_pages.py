@@ -76,8 +76,15 @@ def _of_the_repository(name: str) -> str:
     """Return a text that the repository and PyPI show too; its links become links to pages, or to the repository."""
     repository = _project()["urls"]["Repository"]
     text = (ROOT / name).read_text("utf-8").replace(f"]({repository}/blob/main/", "](")
+    text = re.sub(r"\[docs/([\w-]+\.md)\]", lambda link: f"[{_title(link[1])}]", text)
     text = text.replace("](docs/", "](").replace("](CHANGELOG.md", "](changelog.md")
     return re.sub(r"\]\(((?:[A-Z]+\.\w+|LICENSE|benchmarks/[^)]*|src/[^)]*))\)", rf"]({repository}/blob/main/\1)", text)
+
+
+def _title(page: str) -> str:
+    """Return the heading of a page of docs/."""
+    heading = HEADING.search((ROOT / "docs" / page).read_text("utf-8"))
+    return heading[1] if heading else page
 
 
 def _with_folders(nav: object) -> object:

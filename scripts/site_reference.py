@@ -67,7 +67,7 @@ def _entry(path: str, value: object) -> str:
     """Return the entry of one name; a class's fields are a table between its docstring and its methods."""
     if not inspect.isclass(value):
         return f"::: {path}\n"
-    text = f"::: {path}\n    options:\n      members: false\n\n"
+    text = f"::: {path}\n    options:\n      members: false\n      inherited_members: false\n\n"
     if rows := [_row(*cells) for cells in fields(value)]:
         text += _table(("field", "type", "default", ""), rows) + "\n"
     return text + "".join(f"::: {path}.{name}\n    options:\n      heading_level: 3\n\n" for name in _methods(value))
