@@ -113,13 +113,12 @@ def _save_figures(cohort: Cohort, pictures: list[Path]) -> list[Path]:
     from napari_caltomorph.report.drawing import new_figure, save_figure
 
     by_class = [draw_classes, draw_cells, *([draw_measured_hemoglobin] if has_hemoglobin(cohort) else [])]
-    drawn = (
-        ([draw_flow], (7, 1.2 + 0.7 * (len(cohort.left_out_counts()) + 3))),
-        (by_class, (2 + 3 * len(by_class), 3.2)),
-        ([draw_preview], (9, 6)),
-    )
     paths = []
-    for path, (draws, size) in zip(pictures, drawn, strict=True):
+    for path, draws, size in (
+        (pictures[0], [draw_flow], (7, 1.2 + 0.7 * (len(cohort.left_out_counts()) + 3))),
+        (pictures[1], by_class, (2 + 3 * len(by_class), 3.2)),
+        (pictures[2], [draw_preview], (9, 6)),
+    ):
         figure = new_figure(*size)
         for draw, axes in zip(draws, figure.subplots(1, len(draws), squeeze=False)[0], strict=True):
             draw(axes, cohort)
