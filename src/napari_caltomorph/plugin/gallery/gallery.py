@@ -285,6 +285,7 @@ class Gallery(QObject):
     def _on_show_requested(self) -> None:
         if not self.is_shown:
             return
+        self._stay_flat()  # the view in 3D may be older than this result
         for layer in self._shown:
             layer.visible = True
         hide_all_but(self.viewer, *self._shown, *self._overlays.layers)

@@ -136,7 +136,7 @@ class TrainOptionsForm(JobOptionsForm):
         self.shown["recipe"].align()
         recipe = self.widget("recipe")
         recipe.setMinimumContentsLength(4)  # two options side by side in a dock of 360 px
-        self.widget("epochs").setFixedWidth(68)
+        self.widget("epochs").setStyleSheet("QAbstractSpinBox { min-width: 66px; max-width: 66px; }")  # napari's: 90
         shown = row_of(*self.shown.values(), stretch=self.shown.values())
         target = row_of(QLabel("Diagnosis, and"), self.hemoglobin)
         column_of(self, target, shown, self.section)
