@@ -220,8 +220,8 @@ def save_comparison(cohort: Path, out: Path) -> None:
     setup.chooser.min_cells.setValue(10)
     setup.features.setText(str(cohort.parent / "features"))
     setup.out.setText(str(cohort.parent / "comparison"))
-    setup.variants.varied["sizes"].setChecked(False)
-    setup.variants.form.set({"depths": (1, 2, 3)})
+    for name in ("sizes", "depths"):
+        setup.variants.varied[name].setChecked(False)
     small = {"width": 32, "heads": 2, "mlp_width": 32, "classifier_width": 16, "learning_rate": 1e-3}
     setup.options.set(epochs=20, **small)
     panel.compare()
