@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from functools import cache
-from pathlib import Path
 
 import pytest
 from cyclopts import App
+from tests.doc_blocks import FILES, PAGES, ROOT
 
 from napari_caltomorph.cli.app import app
-
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def whole_lines(text: str) -> list[str]:
@@ -64,10 +61,11 @@ def test_the_commands_of_a_help_page_are_complete(words):
         app.parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", FILES, ids=lambda page: page.stem)
 def test_the_commands_of_a_page_have_known_options(page):
-    text = page.read_text("utf-8")
-    commands = [*whole_lines(text), *re.findall(r"`(caltomorph [a-z-][^`\n,]*)`", text)]
+    """Those in its blocks, also in blocks that are not run, and those within a sentence."""
+    commands = re.findall(r"`(caltomorph [a-z-][^`,]*)`", page.read_text("utf-8"))
+    commands += [command for block in PAGES[page.name] for command in block.commands]
     assert {one: unknown for one in commands if (unknown := unknown_words(one))} == {}
 
 

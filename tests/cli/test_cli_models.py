@@ -30,6 +30,10 @@ def test_an_added_model_is_known_by_its_name(run, tiny_model, home):
     assert run("models", "add", tiny_model, "--name", "mine").code == 0
     assert (home / "models" / "mine" / "model.json").is_file()
     assert "mine" in run("models", "list").out
+    listed = {one["name"]: one for one in json.loads(run("models", "list", "--json").out)["models"]}
+    assert listed["demo"]["synthetic"]
+    assert listed["demo"]["encoder"] == "demo-vit"
+    assert listed["mine"]["classes"]
     code, _, err = run("models", "add", tiny_model, "--name", "mine")
     assert (code, err.count("\n")) == (2, 1)
     assert "exists already" in err

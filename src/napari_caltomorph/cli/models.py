@@ -48,7 +48,7 @@ The same through the Hugging Face Hub; first a folder to look at, then the uploa
 def list_models() -> None:
     """List the models that `--model` takes by name."""
     overview = table("Model", "Classes", "Ensemble", "Encoder", "Trained on", "Malignant")
-    broken = []
+    models, broken = [], []
     for name, folder in installed_models().items():
         try:
             model = read_description(folder)
@@ -59,10 +59,10 @@ def list_models() -> None:
         trained_on = Text("synthetic cells", "yellow") if model.synthetic else "patients"
         holds_at = "unknown" if model.prevalence is None else percent(model.prevalence.trained)
         overview.add_row(name, *counts, model.encoder.name or "unknown", trained_on, holds_at)
-    answer(
-        models=[{"name": name, "folder": folder} for name, folder in installed_models().items()],
-        problems=broken,
-    )
+        classes, encoder = [one.slug for one in model.taxonomy.classes], model.encoder.name
+        about = {"classes": classes, "encoder": encoder, "synthetic": model.synthetic, "prevalence": model.prevalence}
+        models.append({"name": name, "folder": folder, **about})
+    answer(models=models, problems=broken)
     console.print(overview)
     say("Malignant: the share of malignant patients at which the probabilities hold; state yours with --prevalence.")
     say("\nFolders", style="bold")
