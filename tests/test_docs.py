@@ -66,7 +66,7 @@ QUICK = {
     "--pixel-size 0.1": "--pixel-size 0.25",
     "--patients 80 --cells 200": "--patients 24 --cells 4",
     "--patients 8 --cells 60": "--patients 2 --cells 20",
-    "--out results --audit": "--out results --audit --numbers-only",
+    "--views 4": "--views 1",
     "P17 --agree": "P17 --cannot-tell",  # a model that is trained so quickly shows no class to agree with
     " --open": "",
     "COHORT": "cohort",
@@ -80,7 +80,7 @@ ADDED = {
     "cohort show": "--min-cells 2 --folds 2 --overwrite",
     "train": "--config tiny.json --min-cells 2 --folds 2",
     "compare": "--config tiny.json --what depths --depths 1 --depths 2 --min-cells 2 --folds 2",
-    "evaluate": "--resamples 5 --min-cells 2",
+    "evaluate": "--resamples 5 --min-cells 2 --numbers-only",
     "validate our_cases": "--min-cells 2",
     "watch": "--once --settle 0 --every 0.1",
     "synth": "--patients 8 --cells 2",
