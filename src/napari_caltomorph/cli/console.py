@@ -92,13 +92,12 @@ class Screen:
             _logger.removeHandler(handler)
             handler.close()
         self._handlers: list[logging.Handler] = []
-        self.is_quiet = self.has_log = False
         self.sources: dict[str, str] = {}  # option -> where it comes from, if not the command line
         _logger.setLevel(logging.NOTSET)
 
     def begin(self, words: Sequence[str], *, as_json: bool, verbose: bool, quiet: bool, log_file: Path | None) -> None:
         """Apply the options that every verb has; raise `OutputRefused` for a log file that cannot be written."""
-        self.is_quiet = console.quiet = quiet
+        console.quiet = quiet
         if as_json:
             self.answer = {"command": list(words), "version": library_version(), "errors": []}
             console.file = sys.stderr
@@ -113,11 +112,15 @@ class Screen:
                 raise OutputRefused(f"{log_file} cannot be written ({error.strerror}); name another file.") from error
             written.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
             self._handlers.append(written)
-            self.has_log = True
         _logger.setLevel(logging.INFO if verbose or log_file is not None else level)
         for handler in self._handlers:
             _logger.addHandler(handler)
         _logger.info("caltomorph %s: %s", library_version(), " ".join(words))
+
+    @property
+    def has_log(self) -> bool:
+        """Whether what is on the screen is also written to a file."""
+        return len(self._handlers) > 1
 
     def log(self, text: str) -> None:
         """Add what is on the screen to the log file."""
@@ -131,8 +134,7 @@ class Screen:
         if self.answer is not None:
             document = _plain(self.answer | {"exit_code": code})
             sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
-        for handler in self._handlers[1:]:
-            handler.handle(logging.LogRecord("screen", logging.INFO, "", 0, f"ended with exit code {code}", None, None))
+        self.log(f"ended with exit code {code}")
         return code
 
 
@@ -179,7 +181,7 @@ def progress_bar(label: str = "") -> Iterator[OnProgress]:
     columns: list[ProgressColumn] = [BarColumn(bar_width=20), TextColumn("{task.description}", markup=False)]
     if label:
         columns.insert(0, TextColumn(label, markup=False))
-    is_drawn = error_console.is_terminal and not screen.is_quiet
+    is_drawn = error_console.is_terminal and not console.quiet
     bar = Bar(*columns, console=error_console, transient=True, disable=not is_drawn)
     pace, said = Pace(), time.monotonic()  # the first line comes after some seconds: a short run writes none
     with bar:
@@ -195,7 +197,7 @@ def progress_bar(label: str = "") -> Iterator[OnProgress]:
                 said = time.monotonic()
                 if is_drawn:
                     screen.log(text)
-                elif not screen.is_quiet:
+                elif not console.quiet:
                     error_console.print(text, soft_wrap=True)
 
         yield show

@@ -146,7 +146,7 @@ class Gallery(QObject):
             name = f"{self.inspection.bag.patient_id} cells by rank"
             options = stack_options(self._smear, "cell", self.image.metadata)
             current = self.inspection.cells.current
-            self.viewer.dims.ndisplay = 2  # in 3D, napari fails while it adds a stack of RGB images
+            self._stay_flat()
             self.stack = self.viewer.add_image(self._stack(), name=name, **options)
             self.stack.events.visible.connect(self._on_sight)
             self.viewer.dims.set_point(0, 0 if current is None else self.inspection.cells.position(current) or 0)

@@ -51,10 +51,11 @@ class Together(QObject):
         # napari removes one selected layer after the other, and lets events be processed between them: a layer that is
         # removed here then would be missing in its list.
         self._is_in_batch = begins
+        if not begins:
+            self.check()
 
     def _check(self) -> None:
         if self._is_in_batch:
-            self.check()
             return
         if not self._is_whole():
             self.stop()
